@@ -1,0 +1,114 @@
+"""What a backbone is: a stem, units in order, and the features that it states.
+
+The rule that turns an output stride into strides and rates lives here, once for all families.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+OUTPUT_STRIDES = (8, 16, 32)
+"""The output strides that the paper uses."""
+
+
+class Feature(NamedTuple):
+    """One feature map: its channels and its stride against the input."""
+
+    channels: int
+    stride: int
+
+
+class UnitOutput(NamedTuple):
+    """A unit's output and the inner map that the decoder may tap."""
+
+    output: Tensor
+    tap: Tensor
+
+
+class Unit(Protocol):
+    """The smallest part of a backbone that can lose its stride."""
+
+    stride: int
+    """The stride that it has when nothing is atrous."""
+
+    def set_atrous(self, *, stride: int, rate: int) -> None: ...
+
+
+class Backbone(nn.Module):
+    """Stem, then units; returns the low-level features by name, and ``"output"``.
+
+    Args:
+        stem: maps the normalised image ``(N, 3, H, W)`` to the first unit's input.
+        stem_stride: the stem's stride.
+        units: the units in order.
+        out_channels: channels of the last unit's output.
+        taps: for each low-level feature, the index of the unit whose tap it is, and the feature.
+        mean, std: the input normalisation that the family's public weights expect, per colour in
+            RGB order, on the scale 0 to 255.
+    """
+
+    def __init__(
+        self,
+        *,
+        stem: nn.Module,
+        stem_stride: int,
+        units: Sequence[nn.Module],
+        out_channels: int,
+        taps: Mapping[str, tuple[int, Feature]],
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.units = nn.ModuleList(units)
+        self.low_level = {name: feature for name, (_, feature) in taps.items()}
+        self.out_channels = out_channels
+        self.mean, self.std = mean, std
+        self._stem_stride = stem_stride
+        self._tapped = {index: name for name, (index, _) in taps.items()}
+        self.set_output_stride(16)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Make the last feature map this many times smaller than the image.
+
+        Walk the units with the stride reached so far. While it is below ``output_stride`` a unit
+        keeps its stride; after that a unit with a stride loses it, runs at the rate so far, and
+        the units behind it run at that rate times the lost stride.
+        """
+        check_output_stride(output_stride)
+        current, rate = self._stem_stride, 1
+        for unit in self.units:
+            if current < output_stride:
+                unit.set_atrous(stride=unit.stride, rate=rate)
+                current *= unit.stride
+            else:
+                unit.set_atrous(stride=1, rate=rate)
+                rate *= unit.stride
+        self.output_stride = output_stride
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """Channels and stride of all that ``forward`` returns, at the present output stride."""
+        features = {
+            name: Feature(f.channels, min(f.stride, self.output_stride))
+            for name, f in self.low_level.items()
+        }
+        return features | {"output": Feature(self.out_channels, self.output_stride)}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Normalised images ``(N, 3, H, W)`` to features ``(N, channels, H/stride, W/stride)``,
+        each side floor((n - 1) / stride) + 1."""
+        features = {}
+        x = self.stem(x)
+        for index, unit in enumerate(self.units):
+            x, tap = unit(x)
+            if index in self._tapped:
+                features[self._tapped[index]] = tap
+        return features | {"output": x}
+
+
+def check_output_stride(output_stride: int) -> None:
+    """Raise ValueError unless it is one of the paper's output strides."""
+    if output_stride not in OUTPUT_STRIDES:
+        raise ValueError(f"output stride {output_stride}: it is one of {OUTPUT_STRIDES}")

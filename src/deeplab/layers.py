@@ -1,0 +1,239 @@
+"""The leaf blocks that several boxes of the network share, and how they are initialised.
+
+Two conventions of the authors' code hold everywhere (it pads a strided convolution explicitly
+and resizes with aligned corners):
+
+* a convolution of kernel k and rate r pads r * (k // 2) on both sides, strided or not, so a side
+  of n pixels becomes floor((n - 1) / stride) + 1;
+* every bilinear resize maps corner to corner (``align_corners=True``) and goes to a stated size,
+  never by a factor.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WeightInit = float | Literal["variance_scaling", "xavier", "head"]
+"""How convolution weights start: a number is the standard deviation of a truncated normal,
+the names are explained at ``initialise``."""
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of ``(N, C, h, w)`` to ``(N, C, *size)``, corners aligned."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+class Conv(nn.Conv2d):
+    """A convolution without bias whose stride and rate can be changed on the built model.
+
+    Its state dict depends on neither: this is what lets weights trained at one output stride
+    run at another.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        rate: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, groups=groups, bias=bias)
+        self.set_atrous(stride=stride, rate=rate)
+
+    def set_atrous(self, *, stride: int, rate: int) -> None:
+        """Set stride and rate, and the padding that follows from them."""
+        self.stride = (stride, stride)
+        self.dilation = (rate, rate)
+        self.padding = (rate * (self.kernel_size[0] // 2), rate * (self.kernel_size[1] // 2))
+
+    @property
+    def is_depthwise(self) -> bool:
+        """One filter per channel: the kind that weight decay leaves alone."""
+        return self.groups > 1 and self.groups == self.in_channels
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, batch norm and, unless ``activation`` is None, an activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        rate: int = 1,
+        groups: int = 1,
+        activation: type[nn.Module] | None = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv(
+            in_channels, out_channels, kernel, stride=stride, rate=rate, groups=groups
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+        if activation is not None:
+            self.activation = activation(inplace=True)
+
+    def set_atrous(self, *, stride: int, rate: int) -> None:
+        """See ``Conv.set_atrous``."""
+        self.conv.set_atrous(stride=stride, rate=rate)
+
+
+class SeparableConv(nn.Module):
+    """Depthwise 3x3, batch norm, pointwise 1x1, batch norm, in one of two ReLU placements.
+
+    ``activation="after"``: a ReLU after each batch norm (the paper's text; the authors' ASPP,
+    decoder and last Xception block). ``activation="before"``: one ReLU, on the input, and none
+    after it (all other Xception blocks of the authors' code).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        rate: int = 1,
+        activation: Literal["before", "after"] = "after",
+    ) -> None:
+        super().__init__()
+        inner = nn.ReLU if activation == "after" else None
+        self.relu_first = activation == "before"
+        self.depthwise = ConvNorm(
+            in_channels,
+            in_channels,
+            kernel,
+            stride=stride,
+            rate=rate,
+            groups=in_channels,
+            activation=inner,
+        )
+        self.pointwise = ConvNorm(in_channels, out_channels, activation=inner)
+
+    def set_atrous(self, *, stride: int, rate: int) -> None:
+        """See ``Conv.set_atrous``; both belong to the depthwise convolution."""
+        self.depthwise.set_atrous(stride=stride, rate=rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.relu_first:
+            x = F.relu(x)  # not in place: the block's shortcut reads the same tensor
+        return self.pointwise(self.depthwise(x))
+
+
+class Add(nn.Module):
+    """The addition of a residual unit, a module so that ``cost`` can see it."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class Subsample(nn.Module):
+    """Every ``stride``-th pixel, the shortcut of a strided unit that has no projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stride = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.stride == 1 else x[..., :: self.stride, :: self.stride]
+
+
+class GlobalPool(nn.Module):
+    """Mean over the whole map: ``(N, C, H, W)`` to ``(N, C, 1, 1)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3), keepdim=True)
+
+
+class PooledBatchNorm(nn.BatchNorm2d):
+    """Batch norm for 1x1 maps that also trains with one image.
+
+    One image gives one value per channel: its variance is 0 and PyTorch refuses it. Such a batch
+    is normalised with the running statistics instead and leaves them as they are. (TensorFlow
+    would output beta and learn nothing.)
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        one_value = input.shape[0] * input.shape[2] * input.shape[3] == 1
+        if self.training and one_value:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
+class Normalise(nn.Module):
+    """``(pixel - mean) / std`` per colour, for RGB pixels from 0 to 255 of any dtype.
+
+    The constants are the backbone's (``[-1, 1]`` or ImageNet's); they are no part of the state
+    dict.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return (pixels.to(self.mean.dtype) - self.mean) / self.std
+
+
+def batch_norms(module: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
+    """Every batch norm inside ``module``, SyncBatchNorm included."""
+    for m in module.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            yield m
+
+
+def set_batch_norm(
+    module: nn.Module, *, eps: float | None = None, momentum: float | None = None
+) -> None:
+    """Give every batch norm inside ``module`` this epsilon and PyTorch momentum (1 - decay);
+    None leaves the value as it is."""
+    for norm in batch_norms(module):
+        if eps is not None:
+            norm.eps = eps
+        if momentum is not None:
+            norm.momentum = momentum
+
+
+def initialise(module: nn.Module, weight_init: WeightInit) -> None:
+    """Initialise every convolution inside ``module``; batch norms keep weight 1 and bias 0.
+
+    * a number: normal of that standard deviation, truncated at two of them;
+    * ``variance_scaling``: normal of variance 2 / fan-in (ResNets);
+    * ``xavier``: uniform Glorot, TF-slim's default;
+    * ``head``: Xavier, but separable convolutions 0.33 depthwise and 0.06 pointwise, as the
+      authors' ASPP and decoder.
+    """
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d):
+            _initialise_conv(m, weight_init)
+    if weight_init == "head":
+        for m in module.modules():
+            if isinstance(m, SeparableConv):
+                _initialise_conv(m.depthwise.conv, 0.33)
+                _initialise_conv(m.pointwise.conv, 0.06)
+
+
+def _initialise_conv(conv: nn.Conv2d, weight_init: WeightInit) -> None:
+    if isinstance(weight_init, float | int):
+        nn.init.trunc_normal_(conv.weight, std=weight_init, a=-2 * weight_init, b=2 * weight_init)
+    elif weight_init == "variance_scaling":
+        nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
+    else:
+        nn.init.xavier_uniform_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
