@@ -6,6 +6,7 @@ the crop, so that training and evaluation crops of different sizes pool over dif
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,8 @@ class ASPP(nn.Module):
 
         Raises ValueError where a rate would not be a whole number.
         """
-        for branch, rate in zip(self.atrous, self.rates, strict=True):
+        branches = cast(Sequence[ConvNorm | SeparableConv], self.atrous)
+        for branch, rate in zip(branches, self.rates, strict=True):
             branch.set_atrous(stride=1, rate=scaled_rate(rate, output_stride))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -76,9 +76,7 @@ class ConvNorm(nn.Sequential):
         activation: type[nn.Module] | None = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.conv = Conv(
-            in_channels, out_channels, kernel, stride=stride, rate=rate, groups=groups
-        )
+        self.conv = Conv(in_channels, out_channels, kernel, stride=stride, rate=rate, groups=groups)
         self.norm = nn.BatchNorm2d(out_channels)
         if activation is not None:
             self.activation = activation(inplace=True)

@@ -54,7 +54,9 @@ class SegmentationLoss(nn.Module):
         """Logits ``(N, K, h, w)`` and labels ``(N, H, W)``, uint8 or int64 in 0..K-1 and 255, to a
         scalar; 0 where no pixel is labelled. ``step`` is the training step, for ``top_k_steps``."""
         keep = self.kept_part(step)
-        loss: Tensor = _FusedCrossEntropy.apply(logits, labels, self.class_weights, keep)
+        loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            logits, labels, self.class_weights, keep
+        )
         return loss
 
     def kept_part(self, step: int) -> float:
@@ -108,7 +110,8 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 def _log_probabilities(small: Tensor, labels: Tensor) -> Tensor:
     """One image's logits ``(K, h, w)`` upsampled to its labels ``(H, W)``: ``(K, H, W)``."""
     size = (labels.shape[0], labels.shape[1])
-    return resize(small[None].to(_wide(small.dtype)), size)[0].log_softmax(dim=0)
+    upsampled = resize(small[None].to(_wide(small.dtype), copy=True), size)[0]
+    return torch.log_softmax(upsampled, dim=0, out=upsampled)  # fresh memory is slow to touch
 
 
 def _index(labels: Tensor) -> Tensor:
@@ -150,7 +153,9 @@ def _gradient(log_p: Tensor, labels: Tensor, weights: Tensor, size: tuple[int, i
 def _resize_matrix(small: int, large: int, like: Tensor) -> Tensor:
     """The aligned-corners resize of a row of ``small`` pixels as a matrix ``(large, small)``."""
     identity = torch.eye(small, dtype=like.dtype, device=like.device)[None]
-    resized = F.interpolate(identity[..., None], size=(large, 1), mode="bilinear", align_corners=True)
+    resized = F.interpolate(
+        identity[..., None], size=(large, 1), mode="bilinear", align_corners=True
+    )
     return resized[0, :, :, 0].T
 
 

@@ -4,7 +4,7 @@ The rule that turns an output stride into strides and rates lives here, once for
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -26,13 +26,15 @@ class UnitOutput(NamedTuple):
     tap: Tensor
 
 
-class Unit(Protocol):
-    """The smallest part of a backbone that can lose its stride."""
+class Unit(nn.Module):
+    """The smallest part of a backbone that can lose its stride: ``forward`` gives a UnitOutput."""
 
     stride: int
     """The stride that it has when nothing is atrous."""
 
-    def set_atrous(self, *, stride: int, rate: int) -> None: ...
+    def set_atrous(self, *, stride: int, rate: int) -> None:
+        """Run at this stride and this rate."""
+        raise NotImplementedError
 
 
 class Backbone(nn.Module):
@@ -53,7 +55,7 @@ class Backbone(nn.Module):
         *,
         stem: nn.Module,
         stem_stride: int,
-        units: Sequence[nn.Module],
+        units: Sequence[Unit],
         out_channels: int,
         taps: Mapping[str, tuple[int, Feature]],
         mean: tuple[float, float, float],
@@ -78,7 +80,7 @@ class Backbone(nn.Module):
         """
         check_output_stride(output_stride)
         current, rate = self._stem_stride, 1
-        for unit in self.units:
+        for unit in cast(Sequence[Unit], self.units):
             if current < output_stride:
                 unit.set_atrous(stride=unit.stride, rate=rate)
                 current *= unit.stride

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from deeplab.backbones.base import Backbone, Feature, UnitOutput
+from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
 from deeplab.layers import Add, ConvNorm, WeightInit, initialise, set_batch_norm
 
 
@@ -49,7 +49,7 @@ def scaled_channels(channels: int, width: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * exact else rounded
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(Unit):
     """Expand 1x1, depthwise 3x3, project 1x1; an identity shortcut where shapes allow it.
 
     The shortcut depends on the nominal stride: a unit whose stride became a rate stays without.

@@ -28,7 +28,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeplab.backbones.base import Backbone, Feature, UnitOutput
+from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
 from deeplab.layers import Add, ConvNorm, Subsample, WeightInit, initialise, set_batch_norm
 
 EXPANSION = 4
@@ -38,7 +38,7 @@ UNITS: dict[int, tuple[int, int, int, int]] = {50: (3, 4, 6, 3), 101: (3, 4, 23,
 """Units of the four blocks, by depth."""
 
 
-class BottleneckUnit(nn.Module):
+class BottleneckUnit(Unit):
     """1x1, 3x3 and 1x1 convolutions around a shortcut."""
 
     def __init__(
@@ -87,9 +87,7 @@ class _Layout(NamedTuple):
 
 LAYOUTS: dict[str, _Layout] = {
     "beta": _Layout("3x3x3", (1, 2, 4), (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
-    "torchvision": _Layout(
-        "7x7", (1, 1, 1), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-    ),
+    "torchvision": _Layout("7x7", (1, 1, 1), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
 """What a layout stands for unless it is said otherwise; ImageNet's mean and deviation for the
 second, times 255."""

@@ -17,11 +17,11 @@ Where the released code and checkpoints differ from the paper's text, this file 
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from torch import Tensor, nn
 
-from deeplab.backbones.base import Backbone, Feature, UnitOutput
+from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
 from deeplab.layers import Add, ConvNorm, SeparableConv, WeightInit, initialise, set_batch_norm
 
 
@@ -65,7 +65,7 @@ ROWS: dict[int, tuple[Row, ...]] = {
 }
 
 
-class XceptionUnit(nn.Module):
+class XceptionUnit(Unit):
     """Three separable convolutions and a shortcut; taps the second one's output."""
 
     def __init__(
@@ -90,7 +90,8 @@ class XceptionUnit(nn.Module):
 
     def set_atrous(self, *, stride: int, rate: int) -> None:
         """The stride on the third convolution and on the shortcut, the rate on all three."""
-        for i, (conv, grid) in enumerate(zip(self.separable, self.multi_grid, strict=True)):
+        convs = cast(Sequence[SeparableConv], self.separable)
+        for i, (conv, grid) in enumerate(zip(convs, self.multi_grid, strict=True)):
             conv.set_atrous(stride=stride if i == 2 else 1, rate=rate * grid)
         if hasattr(self, "skip"):
             self.skip.set_atrous(stride=stride, rate=1)

@@ -1,0 +1,40 @@
+# Everything here is a line that could be typed by hand; `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test check format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.complete ## make .venv with the pinned packages of requirements.lock
+
+$(VENV)/.complete: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+train: setup ## train the default experiment; ARGS="backbone=xception ..." changes it
+	$(BIN)/python src/train.py $(ARGS)
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: setup ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff rewrite what check complains about
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure the loss against the plain version
+	$(BIN)/python src/benchmark.py loss
+
+clean: ## remove the environment and caches; data and runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

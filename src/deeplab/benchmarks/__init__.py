@@ -1,0 +1,1 @@
+"""Measurements against the obvious alternative, both in one run."""

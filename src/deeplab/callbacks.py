@@ -1,0 +1,76 @@
+"""What happens beside training: the progress bar and the picture of validation images."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from torch import Tensor
+
+from deeplab.pictures import Example, Pixels, example_sheet
+
+
+class RunProgress(TQDMProgressBar):
+    """One bar for the whole run: training is a single stream of steps."""
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description("Training")
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return dict(metrics)
+
+
+class ExamplePictures(Callback):
+    """Keeps the predictions for some validation images and paints them after each validation.
+
+    Args:
+        image_ids: which images.
+        class_names, palette: for the colours.
+        path: the picture's file.
+        publish: called with the examples and the step, such as for W&B.
+    """
+
+    def __init__(
+        self,
+        image_ids: Sequence[str],
+        class_names: Sequence[str],
+        palette: Pixels,
+        path: Path,
+        publish: Sequence[Callable[[list[Example], int], None]] = (),
+    ) -> None:
+        self.image_ids = list(image_ids)
+        self.class_names, self.palette, self.path = class_names, palette, path
+        self.publish = publish
+        self._examples: dict[str, Example] = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor | Any,
+        batch: dict[str, Any],
+        *_: Any,
+    ) -> None:
+        for i, image_id in enumerate(batch["image_id"]):
+            if image_id in self.image_ids:
+                height, width = batch["size"][i]  # without the padding
+                self._examples[image_id] = Example(
+                    image_id,
+                    batch["image"][i].permute(1, 2, 0)[:height, :width].cpu().numpy(),
+                    batch["label"][i, :height, :width].cpu().numpy(),
+                    outputs[i, :height, :width].cpu().numpy(),
+                )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        examples = [self._examples[i] for i in self.image_ids if i in self._examples]
+        if trainer.is_global_zero and examples:
+            sheet = example_sheet(examples, self.class_names, self.palette)
+            draft = self.path.with_name(f".{self.path.name}")
+            sheet.save(draft, format="PNG")
+            draft.replace(self.path)
+            for publish in self.publish:
+                publish(examples, trainer.global_step)

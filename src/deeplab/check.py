@@ -1,0 +1,91 @@
+"""Everything about a training run that can be wrong before it starts.
+
+Imports wait until they are needed: most mistakes are found without torch.
+"""
+
+import importlib.util
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from deeplab.cli import parse
+from deeplab.config import DataConfig, LoggerConfig, ShapesConfig, TrainConfig, plain
+from deeplab.errors import UserError
+from deeplab.records import RunFolder, read_config
+
+CHANGEABLE = ("resume", "restart", "runs", "trainer", "logger", "data.root", "name", "hydra")
+"""What may differ between a run and its continuation: nothing that the result depends on."""
+
+
+def check_train(config: DictConfig) -> TrainConfig:
+    """The config of the run that a command line asks for.
+
+    Raises:
+        UserError: what is wrong, by key.
+    """
+    if config.get("resume"):
+        return _resumed(config)
+    checked = parse(TrainConfig, config)
+    _check_logger(checked.logger)
+    _check_data(checked.data)
+    from deeplab.builder import check_model
+
+    check_model(checked, num_classes=len(checked.data.classes))
+    return checked
+
+
+def _check_logger(config: LoggerConfig) -> None:
+    package = {"wandb": "wandb", "tensorboard": "tensorboard"}.get(config.name)
+    if package and importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"logger={config.name}: the package {package} is not installed; "
+            f"pip install {package}, or choose logger=csv."
+        )
+
+
+def _check_data(data: DataConfig) -> None:
+    if not isinstance(data, ShapesConfig):
+        from deeplab.data.voc import VOCTree, check_splits
+
+        check_splits(VOCTree(data.root), train_split=data.train_split, val_split=data.val_split)
+        return
+    from deeplab.data.shapes import check_classes
+
+    try:
+        check_classes(data.classes)
+    except ValueError as error:
+        raise UserError(f"data.classes: {error}.") from None
+    for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
+        if split not in ("train", "val"):
+            raise UserError(f"data.{key}={split}: the splits of data=shapes are train and val.")
+
+
+def _resumed(config: DictConfig) -> TrainConfig:
+    """The config of the run to continue; trainer and logger are this command line's."""
+    folder = RunFolder.find(config.resume, key="resume")
+    known = plain(read_config(folder))
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    for override in typed:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key.split(".")[0] not in CHANGEABLE and key not in CHANGEABLE:
+            _check_same(config, known, key, value)
+    now: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    known["trainer"], known["logger"] = now["trainer"], now["logger"]
+    known["runs"] = str(folder.path.parent)
+    known["name"] = folder.path.name.rpartition("-")[0]
+    if any(override.startswith("data.root=") for override in typed):
+        known["data"]["root"] = now["data"]["root"]
+    return parse(TrainConfig, OmegaConf.create(known))
+
+
+def _check_same(config: DictConfig, known: dict[str, Any], key: str, value: str) -> None:
+    asked, recorded = (
+        OmegaConf.to_container(OmegaConf.create({"value": OmegaConf.select(tree, key)}))
+        for tree in (config, OmegaConf.create(known))
+    )
+    if asked != recorded:
+        raise UserError(
+            f"{key}={value}: a resumed run keeps its own settings, and this one has another "
+            f"{key}. Leave it out, or start a new run without resume."
+        )

@@ -1,0 +1,174 @@
+"""What all scripts share: Hydra with the project's ``conf/``, and errors for a person.
+
+Nothing heavy is imported here, so that ``--help`` answers at once.
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from deeplab.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder."""
+
+CONF = ROOT / "conf"
+
+S = TypeVar("S")
+
+
+def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
+    """Compose ``conf/<config_name>.yaml`` from the command line and run ``task`` with it.
+
+    A user's mistake ends the script with a message and status 2, without a traceback; anything
+    else that fails keeps its traceback.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
+    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
+
+    started = False
+
+    def job(config: DictConfig) -> None:
+        nonlocal started
+        started = True
+        try:
+            task(config)
+        except UserError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise  # the other jobs go on; Hydra says which one failed
+            _exit(str(error))
+
+    try:
+        main(job)()
+    except UserError as error:
+        _exit(str(error))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if started:
+            raise
+        _exit(explain(error))  # composing failed
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _exit(message: str) -> None:
+    print(f"Error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def parse(schema: type[S], config: DictConfig) -> S:
+    """The composed config as an object of its schema.
+
+    Raises:
+        UserError: one line for each key that is wrong, with its value and what is allowed.
+    """
+    from pydantic import ValidationError
+
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return schema(**values)  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from None
+    except ValidationError as error:
+        lines = dict.fromkeys(_explain_key(dict(item)) for item in error.errors())
+        raise UserError("\n       ".join(lines)) from None
+
+
+def _explain_key(error: dict[str, Any]) -> str:
+    """One of pydantic's errors in a line."""
+    # The path has the names of union members in it, which are no keys.
+    path = [str(part) for part in error["loc"] if not _is_type_name(str(part))]
+    key = ".".join(path)
+    what = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key."
+    if error["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{what}."
+    return f"{key}={_as_typed(error['input'])}: {what[0].lower() + what[1:]}."
+
+
+def _is_type_name(part: str) -> bool:
+    return bool(re.search(r"\[|literal|^(int|float|str|bool|tuple|none|constrained)", part)) or (
+        part in ("xception", "resnet", "mobilenetv2", "voc", "shapes")
+    )
+
+
+def _as_typed(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def explain(error: Exception) -> str:
+    """Hydra's and OmegaConf's messages in the words of this project."""
+    text = str(error)
+    cause = str(error.__cause__ or "")
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: this cannot be read as key=value ({text.splitlines()[0]})."
+    if "Config group override must be" in text:
+        return _choice_without_a_name()
+    if found := re.search(r"Could not override '([^']*)'", text):
+        return _unknown_key(found[1].split("@")[0], text + cause)
+    if found := re.search(r"Could not find '([^']*)'", text) or re.search(
+        r"In '[^']*': Could not find '([^']*)'", text
+    ):
+        return _unknown_choice(found[1])
+    if found := re.search(r"Missing mandatory value: (\S+)", text):
+        return f"{found[1]} has no value: set it with {found[1]}=..."
+    return text.split("\nSee ")[0].strip()
+
+
+def _unknown_key(key: str, text: str) -> str:
+    groups = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "hydra")
+    if "No match in the defaults list" in text and (CONF / key).is_dir():
+        return f"{key}: this script has no such group."
+    known = [*groups, *_known_keys()]
+    return f"{key}: there is no such key.{_did_you_mean(key, known)}"
+
+
+def _unknown_choice(path: str) -> str:
+    group, _, choice = path.rpartition("/")
+    folder = CONF / group
+    if not folder.is_dir():
+        return f"{path}: there is no such group or choice."
+    choices = sorted((p.stem for p in folder.glob("*.yaml")), key=lambda c: (len(c), c))
+    hint = _did_you_mean(choice, choices)
+    return f"{group}={choice}: there is no such choice.{hint} Choices: {', '.join(choices)}."
+
+
+def _choice_without_a_name() -> str:
+    """A group set to a number or to null; Hydra does not say which."""
+    for argument in sys.argv[1:]:
+        group, _, choice = argument.partition("=")
+        if choice in ("null", "true", "false") or choice.replace(".", "").isdigit():
+            if (CONF / group).is_dir():
+                return _unknown_choice(f"{group}/{choice}")
+    return "a group is set to the name of one of its choices, as in backbone=xception."
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(near)}?" if near else " See --help and --cfg job."
+
+
+def _known_keys() -> list[str]:
+    """Every key of every file of ``conf/``, as it is typed."""
+    keys = set()
+    for path in CONF.rglob("*.yaml"):
+        group = "" if path.parent == CONF else f"{path.parent.name}."
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        for name, value in loaded.items() if isinstance(loaded, dict) else ():
+            key = str(name)
+            if key not in ("defaults", "hydra"):
+                keys.add(f"{group}{key}")
+                if isinstance(value, dict):
+                    keys.update(f"{group}{key}.{inner}" for inner in value)
+    return sorted(keys)

@@ -1,0 +1,122 @@
+"""The LightningDataModule over a VOC layout."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from deeplab.data.stream import EvalShare, TrainStream
+from deeplab.data.transforms import EvalTransform, TrainTransform, pad
+from deeplab.data.voc import Sample, VOCDataset, VOCTree
+
+
+class SegmentationData(LightningDataModule):
+    """Serves uint8 images and label maps: crops for training, whole images for validation.
+
+    Args:
+        tree: where the images are.
+        num_classes: labels are below it, or 255.
+        train_split, val_split: names of split lists.
+        crop_size, scale_min, scale_max, scale_step, flip: the augmentation, see
+            ``deeplab.data.transforms``.
+        eval_size: whole images are padded to at least this many pixels a side.
+        fill: RGB colour of padding.
+        steps, batch_size: length and width of the training stream, over all processes.
+        eval_batch_size: images a validation step. Those of one batch are padded to its largest,
+            so use 1 where images larger than ``eval_size`` differ in size.
+        seed: of order and augmentation.
+        workers: loading processes.
+    """
+
+    def __init__(
+        self,
+        tree: VOCTree,
+        *,
+        num_classes: int,
+        train_split: str,
+        val_split: str,
+        crop_size: int,
+        scale_min: float,
+        scale_max: float,
+        scale_step: float,
+        flip: float,
+        eval_size: int,
+        fill: tuple[int, int, int],
+        steps: int,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        workers: int,
+    ) -> None:
+        super().__init__()
+        train_transform = TrainTransform(
+            crop_size=crop_size,
+            scale_min=scale_min,
+            scale_max=scale_max,
+            scale_step=scale_step,
+            flip=flip,
+            fill=fill,
+        )
+        self.train_set = VOCDataset(
+            tree, train_split, num_classes=num_classes, transform=train_transform, seed=seed
+        )
+        self.val_set = VOCDataset(
+            tree,
+            val_split,
+            num_classes=num_classes,
+            transform=EvalTransform(size=eval_size, fill=fill),
+        )
+        self.fill, self.seed, self.workers = fill, seed, workers
+        self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Batches from the trainer's present step to the last one."""
+        trainer = self.trainer
+        stream = TrainStream(
+            len(self.train_set),
+            steps=self.steps,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            first_step=trainer.global_step if trainer else 0,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return self._loader(self.train_set, batch_sampler=stream)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """This process's share of the validation images."""
+        trainer = self.trainer
+        share = EvalShare(
+            len(self.val_set),
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return self._loader(self.val_set, sampler=share, batch_size=self.eval_batch_size)
+
+    def _loader(self, dataset: VOCDataset, **keywords: Any) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=self._collate,
+            generator=torch.Generator(),  # so that loaders leave the global generator alone
+            **keywords,
+        )
+
+    def _collate(self, samples: list[Sample]) -> dict[str, Any]:
+        """``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists
+        ``image_id`` and ``size``."""
+        height = max(s.label.shape[0] for s in samples)
+        width = max(s.label.shape[1] for s in samples)
+        padded = [pad(s.image, s.label, height, width, self.fill) for s in samples]
+        images = torch.from_numpy(np.stack([image for image, _ in padded]))  # (N, H, W, 3)
+        labels = torch.from_numpy(np.stack([label for _, label in padded]))
+        return {
+            "image": images.permute(0, 3, 1, 2),
+            "label": labels,
+            "image_id": [s.image_id for s in samples],
+            "size": [s.size for s in samples],
+        }

@@ -1,0 +1,85 @@
+"""Scores of a trained network at any output stride, on whole images."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from deeplab.assemble import build_data, build_execution, build_recipe, data_tree
+from deeplab.builder import build_model
+from deeplab.config import EvaluateConfig, TrainConfig
+from deeplab.errors import UserError
+from deeplab.experiment import quiet
+from deeplab.module import SegmentationModule
+from deeplab.records import RunFolder, provenance, read_config, write_json
+from deeplab.results import print_scores, protocol, score_report
+from deeplab.weights import load_weights
+
+
+def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
+    """Evaluate a run, print the scores and keep them in the run's folder; returns the record."""
+    folder = RunFolder.find(config.run, key="run")
+    weights = _weights_file(folder, Path(config.run).expanduser())
+    run = _as_asked(read_config(folder), config)
+    execution = build_execution(config.trainer)
+    data = build_data(run, data_tree(run), workers=execution.workers)
+    module = SegmentationModule(
+        build_model(run, num_classes=len(run.data.classes)),
+        build_recipe(run.stage),
+        run.data.classes,
+        channels_last=execution.channels_last,
+    )
+    load_weights(module.model, weights)
+    quiet()
+    print(f"Weights: {weights}")
+    print(f"Machine: {execution}")
+    trainer = Trainer(
+        accelerator=execution.accelerator,
+        devices=1,
+        precision=execution.precision,  # type: ignore[arg-type]
+        logger=False,
+        callbacks=[TQDMProgressBar()] if config.trainer.progress else [],
+        enable_progress_bar=config.trainer.progress,
+        enable_model_summary=False,
+    )
+    trainer.validate(module, data, verbose=False)
+    assert module.scores is not None
+    record = {
+        "run": folder.path.name,
+        "weights": str(weights.relative_to(folder.path)),
+        **score_report(module.scores, run.data.classes),
+        "protocol": protocol(data, run, execution.precision),
+        **provenance(),
+    }
+    target = (
+        folder.path
+        / "evaluations"
+        / f"{run.data.val_split}-{weights.stem}-os{run.output_stride}.json"
+    )
+    write_json(target, record)
+    print_scores(module.scores, run.data.classes)
+    print(f"  record      {target}")
+    return record
+
+
+def _weights_file(folder: RunFolder, named: Path) -> Path:
+    """The file that was named, or the run's final weights, or its last checkpoint."""
+    if named.is_file() and named.suffix in (".ckpt", ".safetensors"):
+        return named
+    for candidate in (folder.weights, folder.last):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"run={named}: this run has neither weights.safetensors nor a checkpoint yet.")
+
+
+def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
+    """The run's config with the output stride, split and place of the images that were named."""
+    data = run.data.model_copy(
+        update={
+            "val_split": config.split or run.data.val_split,
+            "root": config.data.root or run.data.root,
+        }
+    )
+    output_stride = config.output_stride or run.output_stride
+    return run.model_copy(update={"data": data, "output_stride": output_stride})

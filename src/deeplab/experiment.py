@@ -1,0 +1,235 @@
+"""One training run from a checked config to its result, as a list of steps."""
+
+import json
+import logging
+import secrets
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.utilities import rank_zero_only
+
+from deeplab.assemble import build_data, build_execution, build_recipe, data_tree
+from deeplab.builder import build_model
+from deeplab.callbacks import ExamplePictures, RunProgress
+from deeplab.config import TrainConfig, plain
+from deeplab.data.datamodule import SegmentationData
+from deeplab.data.labels import label_set
+from deeplab.data.voc import check_split, spread
+from deeplab.errors import UserError
+from deeplab.hardware import Execution
+from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
+from deeplab.module import SegmentationModule
+from deeplab.records import RunFolder, provenance, run_hash, write_config, write_json
+from deeplab.results import percent, print_scores, protocol, score_report
+from deeplab.weights import save_weights
+
+EXAMPLES = 6
+"""Validation images that are painted."""
+
+
+def run_experiment(config: TrainConfig) -> RunFolder:
+    """Train, or continue, or find it done; returns the run's folder."""
+    execution = build_execution(config.trainer)
+    _check_devices(config, execution)
+    tree = data_tree(config)
+    data = build_data(config, tree, workers=execution.workers)
+    for dataset in (data.train_set, data.val_set):
+        check_split(dataset)
+    fingerprint = f"{data.train_set.fingerprint()}-{data.val_set.fingerprint()}"
+    folder = RunFolder(Path(config.runs) / f"{config.name}-{run_hash(config, fingerprint)}")
+    main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    if main_process and folder.finished and not config.restart:
+        _say_finished(folder)
+        return folder
+    if main_process and config.restart:
+        _set_aside(folder)
+    first_step = _first_step(folder)
+    record = {"hash": folder.path.name[-8:], "wandb_id": _wandb_id(folder)}
+    record |= provenance() | {"machine": vars(execution), "continued_from_step": first_step}
+    if main_process:
+        write_config(folder.config, config)
+        write_json(folder.record, record)
+        print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
+        print(f"Machine:    {execution}")
+    _train(config, execution, data, folder, wandb_id=record["wandb_id"], first_step=first_step)
+    return folder
+
+
+def _check_devices(config: TrainConfig, execution: Execution) -> None:
+    if config.stage.batch_size % execution.devices:
+        raise UserError(
+            f"stage.batch_size={config.stage.batch_size}: it counts the images of all devices and "
+            f"is to be a multiple of trainer.devices ({execution.devices})."
+        )
+
+
+def _train(
+    config: TrainConfig,
+    execution: Execution,
+    data: SegmentationData,
+    folder: RunFolder,
+    *,
+    wandb_id: str,
+    first_step: int,
+) -> None:
+    quiet()
+    seed_everything(config.seed, verbose=False)
+    labels = label_set(config.data.classes)
+    module = SegmentationModule(
+        build_model(config, num_classes=len(labels)),
+        build_recipe(config.stage),
+        labels.names,
+        seed=config.seed,
+        channels_last=execution.channels_last,
+        compiled=execution.compiled,
+        fused_optimiser=execution.fused_optimiser,
+    )
+    loggers = build_loggers(
+        config.logger,
+        folder,
+        class_names=labels.names,
+        resolved=plain(config),
+        run_id=wandb_id,
+        first_step=first_step,
+    )
+    timer = Timer()
+    pictures = ExamplePictures(
+        spread(data.val_set.ids, EXAMPLES),
+        labels.names,
+        labels.palette,
+        folder.picture,
+        publish=[partial(publish_examples, loggers, labels.names)],
+    )
+    trainer = build_trainer(config, execution, folder, loggers, [timer, pictures])
+    try:
+        trainer.fit(module, data, ckpt_path=str(folder.last) if first_step else None)
+        if module.scores is None:  # continued from its last step: nothing was left to train
+            trainer.validate(module, data, verbose=False)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        assert module.scores is not None
+        if trainer.is_global_zero:
+            _write_result(config, data, folder, module, timer.time_elapsed("train"))
+            publish_result(loggers, labels.names, module.scores)
+            print_scores(module.scores, labels.names)
+            _say_where(folder)
+    finally:
+        finish(loggers)
+
+
+def build_trainer(
+    config: TrainConfig,
+    execution: Execution,
+    folder: RunFolder,
+    loggers: list[Any],
+    callbacks: list[Callback],
+) -> Trainer:
+    """A Lightning trainer for one stream of ``stage.steps`` batches."""
+    steps = config.stage.steps
+    best = ModelCheckpoint(
+        folder.checkpoints,
+        filename="best",
+        monitor="val/mIoU",
+        mode="max",
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(
+        folder.checkpoints,
+        filename="last",
+        every_n_train_steps=max(1, steps // config.trainer.checkpoints),
+        save_on_exception=True,
+        enable_version_counter=False,
+    )
+    progress = [RunProgress()] if config.trainer.progress else []
+    return Trainer(
+        accelerator=execution.accelerator,
+        devices=execution.devices,
+        strategy="ddp" if execution.devices > 1 else "auto",
+        precision=execution.precision,  # type: ignore[arg-type]
+        sync_batchnorm=execution.devices > 1,
+        max_epochs=1,
+        max_steps=steps,
+        val_check_interval=max(1, steps // max(1, config.trainer.validations)),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=loggers,
+        log_every_n_steps=min(steps, config.trainer.log_every),
+        callbacks=[*callbacks, best, last, *progress],
+        enable_progress_bar=config.trainer.progress,
+        enable_model_summary=False,
+        default_root_dir=str(folder.path),
+    )
+
+
+def _write_result(
+    config: TrainConfig,
+    data: SegmentationData,
+    folder: RunFolder,
+    module: SegmentationModule,
+    seconds: float,
+) -> None:
+    """Weights first, then ``metrics.json``: a run with a result has all its files."""
+    final = module.scores
+    assert final is not None
+    save_weights(module.model, folder.weights)
+    images = config.stage.steps * config.stage.batch_size
+    write_json(
+        folder.result,
+        {
+            "run": folder.path.name,
+            **score_report(final, config.data.classes),
+            "protocol": protocol(data, config, module.trainer.precision),
+            "steps": config.stage.steps,
+            "train_seconds": round(seconds, 1),
+            "train_images_per_second": round(images / max(seconds, 1e-9), 2),
+        },
+    )
+
+
+def _first_step(folder: RunFolder) -> int:
+    """The step of the last checkpoint; 0 without one."""
+    if not folder.last.is_file():
+        return 0
+    return int(torch.load(folder.last, map_location="cpu", weights_only=False)["global_step"])
+
+
+def _wandb_id(folder: RunFolder) -> str:
+    """The id that the run has had, or a new one."""
+    if folder.record.is_file():
+        known = json.loads(folder.record.read_text()).get("wandb_id")
+        if known:
+            return str(known)
+    return secrets.token_hex(4)
+
+
+def _set_aside(folder: RunFolder) -> None:
+    old = folder.set_aside()
+    if old:
+        print(f"The run there was is now {old}")
+
+
+def _say_finished(folder: RunFolder) -> None:
+    miou = json.loads(folder.result.read_text())["mIoU"]
+    print(f"This run is finished: mIoU {percent(miou)}. Nothing to do.")
+    _say_where(folder)
+    print("  restart=true trains it again; another seed=... makes another run.")
+
+
+def _say_where(folder: RunFolder) -> None:
+    print(f"  picture     {folder.picture}")
+    print(f"  metrics     {folder.result}, {folder.metrics_csv.name}")
+    print(f"  weights     {folder.weights}")
+    print(f"  checkpoint  {folder.last}")
+
+
+def quiet() -> None:
+    """Leave out what Lightning and PyTorch say that a reader of the run's output has no use for."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists.*"):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,157 @@
+"""The LightningModule: network, loss, metric and optimiser as one training step and one
+validation step."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from deeplab.inference import predict_labels
+from deeplab.layers import batch_norms, set_batch_norm
+from deeplab.loss import SegmentationLoss
+from deeplab.metrics import ConfusionMatrix, Scores, scores
+from deeplab.model import DeepLabV3Plus
+from deeplab.optim import parameter_groups, poly
+
+Batch = dict[str, Any]
+"""``image`` (N, 3, H, W) uint8, ``label`` (N, H, W) uint8, lists of N ``image_id`` and ``size``."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The optimisation recipe (the keys of a ``stage`` config; the values here are the paper's).
+
+    Args:
+        steps: training steps.
+        lr, power, momentum, weight_decay: SGD, not Nesterov, under the poly policy, per step.
+        slow_start_steps, slow_start_lr: constant lr at the beginning.
+        backbone_lr, head_lr, bias_lr: multipliers of lr.
+        batch_norm: ``finetune`` trains with batch statistics; ``frozen`` uses the running ones and
+            leaves them as they are (weight and bias train on, as in the authors' code).
+        bn_momentum: PyTorch momentum for every batch norm; None keeps each part's own. The
+            authors' 0.0003 never leaves the initial statistics in a short run.
+        class_weights, top_k, top_k_steps: see ``SegmentationLoss``.
+    """
+
+    steps: int = 30_000
+    lr: float = 0.007
+    power: float = 0.9
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    slow_start_steps: int = 0
+    slow_start_lr: float = 1e-4
+    backbone_lr: float = 1.0
+    head_lr: float = 1.0
+    bias_lr: float = 2.0
+    batch_norm: str = "finetune"
+    bn_momentum: float | None = None
+    class_weights: Sequence[float] | None = None
+    top_k: float = 1.0
+    top_k_steps: int = 0
+
+
+class SegmentationModule(LightningModule):
+    """Trains and validates a DeepLabv3+.
+
+    Args:
+        model: the network.
+        recipe: how it is trained.
+        class_names: one per class.
+        seed: of dropout, which is drawn from (seed, step), so that a continued run equals an
+            uninterrupted one.
+        channels_last: memory format of weights and images.
+        compiled: train the compiled network (validation's sizes vary, it runs uncompiled).
+        fused_optimiser: let SGD update all parameters in one kernel.
+    """
+
+    def __init__(
+        self,
+        model: DeepLabV3Plus,
+        recipe: Recipe,
+        class_names: Sequence[str],
+        *,
+        seed: int = 0,
+        channels_last: bool = False,
+        compiled: bool = False,
+        fused_optimiser: bool = False,
+    ) -> None:
+        super().__init__()
+        self.recipe, self.class_names, self.seed = recipe, tuple(class_names), seed
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.fused_optimiser = fused_optimiser
+        self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        set_batch_norm(self.model, momentum=recipe.bn_momentum)
+        # Held in a tuple so that it is no submodule: the state dict knows the parameters once.
+        self._runner: tuple[Callable[[Tensor], Tensor]] = (
+            torch.compile(model) if compiled else model,
+        )
+        self.loss = SegmentationLoss(
+            class_weights=recipe.class_weights,
+            top_k=recipe.top_k,
+            top_k_steps=recipe.top_k_steps,
+        )
+        self.confusion = ConfusionMatrix(model.num_classes)
+        self.scores: Scores | None = None
+        """Of the last validation."""
+
+    def train(self, mode: bool = True) -> "SegmentationModule":
+        """As for any module, but frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        if self.recipe.batch_norm == "frozen":
+            for norm in batch_norms(self.model):
+                norm.eval()
+        return self
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images = batch["image"].contiguous(memory_format=self.memory_format)
+        logits = self._runner[0](images)  # (N, K, H/4, W/4)
+        loss: Tensor = self.loss(logits, batch["label"], step=self.global_step)
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Predict whole images; returns the class maps ``(N, H, W)`` for the callbacks."""
+        images = batch["image"].contiguous(memory_format=self.memory_format)
+        prediction = predict_labels(self.model, images)
+        self.confusion.update(prediction, batch["label"])
+        return prediction
+
+    def on_validation_epoch_end(self) -> None:
+        self.scores = scores(self.confusion.compute())
+        self.confusion.reset()
+        self.log("val/mIoU", self.scores.miou, prog_bar=True)
+        self.log("val/pixel_accuracy", self.scores.pixel_accuracy)
+        for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
+            self.log(f"val/IoU/{name}", iou)
+
+    def configure_optimizers(self) -> Any:
+        recipe = self.recipe
+        groups = parameter_groups(
+            self.model,
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            backbone_multiplier=recipe.backbone_lr,
+            head_multiplier=recipe.head_lr,
+            bias_multiplier=recipe.bias_lr,
+        )
+        optimiser = torch.optim.SGD(
+            groups, lr=recipe.lr, momentum=recipe.momentum, fused=self.fused_optimiser or None
+        )
+        policy = poly(
+            steps=recipe.steps,
+            power=recipe.power,
+            slow_start_steps=recipe.slow_start_steps,
+            slow_start_factor=recipe.slow_start_lr / recipe.lr,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, policy)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

@@ -1,0 +1,162 @@
+"""Run folders: what is in them, how they are named, when they are finished.
+
+config.yaml           the resolved config
+run.json              command, commit, versions, machine
+metrics.csv           losses and scores by step
+metrics.json          the result; there once the run is finished
+weights.safetensors   the weights that metrics.json speaks of: those of the last step
+validation.png        validation images beside truth and prediction
+checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deeplab.config import TrainConfig, plain
+from deeplab.errors import UserError
+
+RECORDED_PACKAGES = (
+    "torch",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "torchmetrics",
+    "albumentations",
+    "opencv-python-headless",
+    "numpy",
+    "wandb",
+)
+
+
+class RunFolder:
+    """The paths of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self.config = self.path / "config.yaml"
+        self.record = self.path / "run.json"
+        self.metrics_csv = self.path / "metrics.csv"
+        self.result = self.path / "metrics.json"
+        self.weights = self.path / "weights.safetensors"
+        self.picture = self.path / "validation.png"
+        self.checkpoints = self.path / "checkpoints"
+        self.last = self.checkpoints / "last.ckpt"
+        self.best = self.checkpoints / "best.ckpt"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end; its result is the last thing that is written."""
+        return self.result.is_file()
+
+    @classmethod
+    def find(cls, path: str | Path, key: str) -> "RunFolder":
+        """The run that a user names by its folder or by a file in it.
+
+        Raises:
+            UserError: there is none; ``key`` is the key that was set.
+        """
+        start = Path(path).expanduser()
+        for folder in (start, start.parent, start.parent.parent):
+            if (folder / "config.yaml").is_file() and start.exists():
+                return cls(folder)
+        what = "is no run folder (no config.yaml in it)" if start.exists() else "does not exist"
+        raise UserError(f"{key}={path}: this {what}. Name a folder below runs/ or a file in one.")
+
+    def set_aside(self) -> Path | None:
+        """Rename an existing folder so that its name is free; returns the new path."""
+        if not self.path.exists():
+            return None
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        target = self.path.with_name(f"{self.path.name}.old-{stamp}")
+        self.path.rename(target)
+        return target
+
+
+def run_hash(config: TrainConfig, data_fingerprint: str) -> str:
+    """Eight digits that change with all that determines a result, and with nothing else.
+
+    Model, data, recipe and seed count; devices, workers, paths and loggers do not.
+    """
+    values = plain(config)
+    determining = {
+        key: values[key]
+        for key in ("backbone", "aspp", "decoder", "output_stride", "data", "stage", "seed")
+    }
+    for key in ("root", "eval_batch_size"):
+        determining["data"].pop(key)
+    determining["data_fingerprint"] = data_fingerprint
+    text = json.dumps(determining, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    os.replace(draft, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all; nan becomes null."""
+    write_text(path, json.dumps(_finite(value), indent=2) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    """The resolved config as YAML."""
+    write_text(path, yaml.safe_dump(plain(config), sort_keys=False))
+
+
+def read_config(folder: RunFolder) -> TrainConfig:
+    """The config that a run was made with."""
+    return TrainConfig(**yaml.safe_load(folder.config.read_text()))
+
+
+def provenance() -> dict[str, Any]:
+    """Where a result comes from: command, commit, versions, time."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in RECORDED_PACKAGES},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,46 @@
+"""How scores are recorded and printed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from deeplab.config import TrainConfig
+from deeplab.data.datamodule import SegmentationData
+from deeplab.metrics import Scores
+
+
+def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores by name; a class that occurs nowhere has none."""
+    return {
+        "mIoU": final.miou,
+        "pixel_accuracy": final.pixel_accuracy,
+        "class_IoU": dict(zip(class_names, final.class_iou, strict=True)),
+    }
+
+
+def protocol(data: SegmentationData, config: TrainConfig, precision: str) -> dict[str, Any]:
+    """What a score was measured under."""
+    return {
+        "split": config.data.val_split,
+        "images": len(data.val_set),
+        "split_hash": data.val_set.fingerprint(),
+        "output_stride": config.output_stride,
+        "precision": precision,
+        "scales": [1.0],
+        "flip": False,
+        "whole_images": True,
+        "ignored_label": 255,
+    }
+
+
+def print_scores(final: Scores, class_names: Sequence[str]) -> None:
+    """The IoU of each class and their mean, in percent."""
+    width = max(len(name) for name in class_names)
+    print(f"\n{'class':<{width}}    IoU")
+    for name, iou in zip(class_names, final.class_iou, strict=True):
+        print(f"{name:<{width}} {percent(iou):>6}")
+    print(f"{'mIoU':<{width}} {percent(final.miou):>6}\n")
+
+
+def percent(value: float | None) -> str:
+    """A part of 1 in percent; a dash where there is none."""
+    return "-" if value is None or value != value else f"{100 * value:.2f}"

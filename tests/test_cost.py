@@ -1,0 +1,133 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from networks import build, on_meta, tiny_model
+from paper import MULTI_SCALE, PRINTED_BUT_INCONSISTENT, TABLE_3, TABLE_5
+from torch import nn
+
+from deeplab.backbones import MobileNetV2, ResNet, Xception
+from deeplab.cli import ROOT
+from deeplab.cost import measure_cost, space_to_batch_side
+
+
+def paper_cost(model, output_stride, multi_scale=False, flip=False):
+    model.set_output_stride(output_stride)
+    scales = MULTI_SCALE if multi_scale else (1.0,)
+    return measure_cost(model, scales=scales, flip=flip).paper / 1e9
+
+
+@pytest.mark.parametrize("row", TABLE_3, ids=str)
+def test_multiply_adds_of_table_3(row):
+    output_stride, decoder, multi_scale, flip, printed = row
+    model = on_meta(lambda: build(ResNet(101), naive=not decoder))
+    counted = paper_cost(model, output_stride, multi_scale, flip)
+    if printed == PRINTED_BUT_INCONSISTENT:
+        assert counted == pytest.approx(102.782, abs=0.001)
+    else:
+        assert counted == pytest.approx(printed, rel=2e-4)
+
+
+@pytest.mark.parametrize("row", TABLE_5, ids=str)
+def test_multiply_adds_of_table_5(row):
+    output_stride, decoder, multi_scale, flip, separable, printed = row
+    model = on_meta(lambda: build(Xception(65), naive=not decoder, separable=separable))
+    assert paper_cost(model, output_stride, multi_scale, flip) == pytest.approx(printed, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("head", "printed"),
+    [
+        ({"convs": ((3, 256),), "low_level_channels": 8}, 86.29),
+        ({"convs": ((3, 256),), "low_level_channels": 64}, 88.68),
+        ({"convs": ((3, 256),) * 3}, 107.63),
+        ({"convs": ((3, 128),)}, 82.12),
+        ({"convs": ((1, 256),)}, 77.64),
+        ({"convs": ((3, 256),), "low_level": ("conv3", "conv2")}, 91.06),
+    ],
+)
+def test_convolutions_of_tables_1_and_2(head, printed):
+    model = on_meta(lambda: build(ResNet(101), **head))
+    assert measure_cost(model).conv / 1e9 == pytest.approx(printed, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "multi_scale", "printed"), [(16, False, 2.75), (8, True, 152.59)]
+)
+def test_multiply_adds_of_the_released_mobilenet(output_stride, multi_scale, printed):
+    """From the authors' list of checkpoints; the rule was found without them."""
+    model = on_meta(lambda: build(MobileNetV2(), naive=True, rates=()))
+    counted = paper_cost(model, output_stride, multi_scale, flip=multi_scale)
+    assert counted == pytest.approx(printed, rel=2e-3)
+
+
+def test_multiply_adds_of_the_released_cityscapes_model():
+    model = on_meta(lambda: build(Xception(65), separable=True, num_classes=19))
+    counted = measure_cost(model, input_size=(1025, 2049)).paper / 1e9
+    assert counted == pytest.approx(418.64, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("side", "rate", "expected"), [(33, 2, 34), (33, 8, 40), (65, 36, 72), (17, 3, 18), (33, 1, 33)]
+)
+def test_space_to_batch_sides(side, rate, expected):
+    assert space_to_batch_side(side, 3, rate) == expected
+
+
+def test_convolutions_against_an_independent_count():
+    model = tiny_model().eval()
+    total = 0
+
+    def count(module, inputs, output):
+        nonlocal total
+        for i in range(output.shape[1]):
+            total += output.shape[2] * output.shape[3] * module.weight[i].numel()
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    model(torch.zeros(1, 3, 65, 49, dtype=torch.uint8))
+    for hook in hooks:
+        hook.remove()
+    assert measure_cost(model, input_size=(65, 49)).conv == total
+    assert measure_cost(model, input_size=(65, 49), flip=True).conv == 2 * total
+
+
+def test_counting_leaves_the_model_as_it_was():
+    model = tiny_model().train()
+    measure_cost(model, input_size=(65, 65))
+    assert model.training
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def cost(*overrides):
+    command = [sys.executable, "src/cost.py", *overrides]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_script_json():
+    printed = cost(
+        "backbone=xception",
+        "decoder=full",
+        "aspp=separable",
+        "decoder.separable=true",
+        "output_stride=16",
+        "format=json",
+    )
+    report = json.loads(printed)
+    assert report["parameters"] == {"trainable": 41_055_413, "with_bn_statistics": 41_258_213}
+    assert report["multiply_adds"]["paper"] == pytest.approx(54.164e9, abs=1e6)
+    assert report["multiply_adds"]["conv"] == pytest.approx(54.035e9, abs=1e6)
+
+
+def test_script_strategy_and_table():
+    printed = cost(
+        "backbone=resnet101",
+        "decoder=naive",
+        "output_stride=8",
+        "scales=[0.5,0.75,1.0,1.25,1.5,1.75]",
+        "flip=true",
+    )
+    assert "58,164,437" in printed
+    assert "4,870.59" in printed
+    assert "flipped too" in printed

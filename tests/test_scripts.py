@@ -1,0 +1,243 @@
+"""The real entry points, in subprocesses."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from scripts import SMALL, environment, run, run_folders
+from trees import voc_tree
+
+from deeplab.cli import ROOT
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished small run, and the folder that it was started in."""
+    cwd = tmp_path_factory.mktemp("trained")
+    run("train", *SMALL, cwd=cwd)
+    (folder,) = run_folders(cwd)
+    return cwd, folder
+
+
+def test_a_run_folder_has_all_that_a_person_needs(trained):
+    _, folder = trained
+    assert folder.name.startswith("shapes-resnet_tiny-tiny-os16-")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["stage"]["steps"] == 2
+    assert config["stage"]["weight_decay"] == config["backbone"]["weight_decay"]  # resolved
+    record = json.loads((folder / "run.json").read_text())
+    assert "src/train.py" in record["command"]
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0] or record["versions"]
+    assert record["machine"]["precision"] == "32-true"
+    result = json.loads((folder / "metrics.json").read_text())
+    assert 0 <= result["mIoU"] <= 1
+    assert list(result["class_IoU"]) == config["data"]["classes"]
+    assert result["protocol"]["split"] == "val"
+    assert result["protocol"]["images"] == 3
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["val/mIoU"]) == pytest.approx(result["mIoU"], abs=1e-6)
+    assert rows[-1]["step"] == "2"
+    assert Image.open(folder / "validation.png").width > 500
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    last = torch.load(folder / "checkpoints/last.ckpt", weights_only=False)["state_dict"]
+    weights = load_file(folder / "weights.safetensors")
+    assert all(torch.equal(weights[name], last[f"model.{name}"]) for name in weights)
+    assert not [p for p in folder.rglob(".*")]  # nothing half-written
+
+
+def test_the_same_command_finds_the_run_finished(trained):
+    cwd, folder = trained
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    printed = run("train", *SMALL, cwd=cwd).stdout
+    assert "finished" in printed
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+    assert run_folders(cwd) == [folder]
+
+
+def test_execution_settings_do_not_make_another_run(trained):
+    cwd, folder = trained
+    changed = [s for s in SMALL if not s.startswith("logger")]
+    printed = run(
+        "train", *changed, "logger=csv", "trainer.num_workers=1", "data.eval_batch_size=1", cwd=cwd
+    ).stdout
+    assert "finished" in printed
+    assert run_folders(cwd) == [folder]
+
+
+def test_evaluate_at_its_own_and_at_another_output_stride(trained):
+    cwd, folder = trained
+    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    result = json.loads((folder / "metrics.json").read_text())
+    run("evaluate", f"run={folder}", *options, cwd=cwd)
+    same = json.loads((folder / "evaluations/val-weights-os16.json").read_text())
+    assert same["mIoU"] == result["mIoU"]
+    assert same["protocol"] == result["protocol"]
+    run("evaluate", f"run={folder}/checkpoints/last.ckpt", "output_stride=8", *options, cwd=cwd)
+    other = json.loads((folder / "evaluations/val-last-os8.json").read_text())
+    assert other["protocol"]["output_stride"] == 8
+    run("evaluate", f"run={folder}", "split=train", "output_stride=32", *options, cwd=cwd)
+    train = json.loads((folder / "evaluations/train-weights-os32.json").read_text())
+    assert train["protocol"]["images"] == 8
+
+
+def test_restart_puts_the_old_run_aside(tmp_path, trained):
+    _, folder = trained
+    arguments = (*SMALL, f"data.root={folder.parent.parent}/data/shapes")
+    run("train", *arguments, cwd=tmp_path)
+    run("train", *arguments, "restart=true", cwd=tmp_path)
+    folders = run_folders(tmp_path)
+    assert len(folders) == 2
+    new, old = (load_file(f / "weights.safetensors") for f in folders)
+    assert all(torch.equal(new[name], old[name]) for name in new)  # bit for bit the same run
+
+
+def start(*arguments, cwd):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "src/train.py"), *arguments],
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_step(folder_of, at_least, process):
+    """Until the run's last checkpoint is of this step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        for path in folder_of.glob("runs/*/metrics.csv"):
+            with path.open() as file:
+                steps = [int(r["step"]) for r in csv.DictReader(file) if r["step"].isdigit()]
+            last = path.parent / "checkpoints/last.ckpt"
+            if steps and steps[-1] >= at_least and last.exists():
+                return
+        time.sleep(0.05)
+    raise AssertionError("the run did not get that far")
+
+
+@pytest.mark.parametrize(
+    ("end", "how"), [(signal.SIGKILL, "same command"), (signal.SIGINT, "resume=")]
+)
+def test_an_interrupted_run_continues_to_the_same_end(tmp_path, end, how):
+    arguments = (*(s for s in SMALL if "steps" not in s), "stage.steps=40", "trainer.log_every=1")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    data = f"data.root={tmp_path}/shapes"
+    run("train", *arguments, data, cwd=whole)
+    process = start(*arguments, data, cwd=cut)
+    wait_for_step(cut, 7, process)
+    process.send_signal(end)
+    process.wait(60)
+    (folder,) = run_folders(cut)
+    assert not (folder / "metrics.json").exists()
+    again = [f"resume={folder}", "trainer.progress=false", "logger=csv"]
+    printed = run("train", *(again if how == "resume=" else [*arguments, data]), cwd=cut).stdout
+    assert "from step" in printed
+    (reference,) = run_folders(whole)
+    assert reference.name == folder.name
+    ours, theirs = (load_file(f / "weights.safetensors") for f in (folder, reference))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    rows = [list(csv.DictReader((f / "metrics.csv").open())) for f in (folder, reference)]
+    assert [r["train/loss"] for r in rows[0]] == [r["train/loss"] for r in rows[1]]
+    results = [json.loads((f / "metrics.json").read_text()) for f in (folder, reference)]
+    assert results[0]["mIoU"] == results[1]["mIoU"]
+
+
+def test_multirun_of_two_by_two(tmp_path, trained):
+    cwd, _ = trained
+    run(
+        "train",
+        "-m",
+        *SMALL,
+        f"data.root={cwd}/data/shapes",
+        "decoder=tiny,naive",
+        "output_stride=16,32",
+        cwd=tmp_path,
+    )
+    folders = run_folders(tmp_path)
+    assert [f.name.rpartition("-")[0] for f in folders] == [
+        f"shapes-resnet_tiny-{decoder}-os{s}" for decoder in ("naive", "tiny") for s in (16, 32)
+    ]
+    assert all((f / "metrics.json").exists() for f in folders)
+
+
+def test_full_size_networks_train_as_typed(tmp_path, trained):
+    cwd, _ = trained
+    run(
+        "train", "backbone=xception", "decoder=full", "-m", *SMALL,
+        f"data.root={cwd}/data/shapes", cwd=tmp_path,
+    )  # fmt: skip
+    (folder,) = run_folders(tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["backbone"]["depth"] == 65
+    assert config["decoder"]["convs"] == [[3, 256], [3, 256]]
+
+
+def test_wandb_is_a_run_of_its_own_for_each_job(tmp_path, trained):
+    cwd, _ = trained
+    small = [s for s in SMALL if not s.startswith("logger")]  # wandb is the default
+    run("train", "-m", *small, f"data.root={cwd}/data/shapes", "seed=0,1", cwd=tmp_path)
+    folders = run_folders(tmp_path)
+    assert len(folders) == 2
+    ids = set()
+    for folder in folders:
+        (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+        ids.add(file.stem)
+        assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
+        assert (folder / "metrics.csv").exists()
+        assert list(folder.glob("wandb/offline-run-*/files/media/images/examples/*.png"))
+    assert len(ids) == 2
+
+
+def test_tensorboard(tmp_path, trained):
+    pytest.importorskip("tensorboard")
+    cwd, _ = trained
+    run("train", *SMALL, f"data.root={cwd}/data/shapes", "logger=tensorboard", cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    assert list(folder.glob("tensorboard/events*"))
+
+
+def test_voc_layout(tmp_path):
+    voc_tree(tmp_path / "VOCdevkit/VOC2012", {"trainaug": 4, "val": 2})
+    stage = [s for s in SMALL if not s.startswith("data.")]
+    run(
+        "train", "data=voc", f"data.root={tmp_path}/VOCdevkit", "backbone=mobilenetv2",
+        "data.crop_size=65", "data.eval_size=65", "stage.batch_size=2", "stage.bn_momentum=0.1",
+        *stage, cwd=tmp_path,
+    )  # fmt: skip
+    (folder,) = run_folders(tmp_path)
+    assert folder.name.startswith("voc-mobilenetv2-full-os16-")
+    result = json.loads((folder / "metrics.json").read_text())
+    assert len(result["class_IoU"]) == 21
+
+
+def test_frozen_batch_norm_leaves_the_statistics_of_a_run(tmp_path, trained):
+    cwd, _ = trained
+    arguments = (*SMALL, f"data.root={cwd}/data/shapes", "stage.batch_norm=frozen")
+    run("train", *arguments, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    weights = load_file(folder / "weights.safetensors")
+    for name, tensor in weights.items():
+        if name.endswith("running_mean"):
+            assert not tensor.any()
+        if name.endswith("running_var"):
+            assert (tensor == 1).all()
+
+
+def test_compiled_training(tmp_path, trained):
+    cwd, _ = trained
+    arguments = (*SMALL, f"data.root={cwd}/data/shapes", "trainer.compile=true")
+    run("train", *arguments, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    assert (folder / "metrics.json").exists()

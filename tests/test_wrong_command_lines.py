@@ -1,0 +1,147 @@
+"""Mistakes of a user: a message of a few lines that names key, value and what is allowed, status 1
+or 2, no traceback, and nothing left on disk."""
+
+import pytest
+from PIL import Image
+from scripts import run
+from trees import voc_tree
+
+TRAIN = [
+    # typos in keys
+    (["stage.lrr=0.1"], ["stage.lrr", "stage.lr"]),
+    (["stgae.lr=0.1"], ["stgae.lr", "stage.lr"]),
+    (["backbones=xception"], ["backbones", "backbone"]),
+    (["decoder.low_level_channel=48"], ["decoder.low_level_channel", "decoder.low_level_channels"]),
+    (["data.crop=97"], ["data.crop"]),
+    (["outputstride=8"], ["outputstride", "output_stride"]),
+    (["trainer.device=2"], ["trainer.device", "trainer.devices"]),
+    (["+stage.nesterov=true"], ["stage.nesterov", "no such key"]),
+    (["backbone=xception", "backbone.width=2"], ["backbone.width"]),
+    # choices that there are not
+    (["backbone=xceptoin"], ["backbone=xceptoin", "xception", "resnet101"]),
+    (["backbone=vgg16"], ["backbone=vgg16", "mobilenetv2"]),
+    (["decoder=unet"], ["decoder=unet", "naive"]),
+    (["data=cityscape"], ["data=cityscape", "voc", "shapes"]),
+    (["logger=mlflow"], ["logger=mlflow", "wandb", "csv"]),
+    (["output_stride=12"], ["output_stride=12", "8, 16 or 32"]),
+    (["output_stride=4"], ["output_stride=4", "8, 16 or 32"]),
+    (["backbone.depth=34"], ["backbone.depth=34", "50", "101"]),
+    (["backbone.layout=caffe"], ["backbone.layout=caffe", "beta", "torchvision"]),
+    (["backbone.family=vgg"], ["backbone", "vgg", "resnet", "xception"]),
+    (["stage.batch_norm=freeze"], ["stage.batch_norm=freeze", "finetune", "frozen"]),
+    (["trainer.precision=fp8"], ["trainer.precision=fp8", "bf16-mixed"]),
+    # wrong types
+    (["stage.lr=fast"], ["stage.lr=fast", "number"]),
+    (["stage.steps=10.5"], ["stage.steps=10.5", "integer"]),
+    (["seed=abc"], ["seed=abc", "integer"]),
+    (["aspp.image_pooling=maybe"], ["aspp.image_pooling=maybe", "boolean"]),
+    (["aspp.separable=1"], ["aspp.separable=1", "boolean"]),
+    (["aspp.rates=6"], ["aspp.rates=6", "tuple"]),
+    (["decoder.convs=[3,256]"], ["decoder.convs", "3", "tuple"]),
+    (["stage=null"], ["stage=null", "voc", "shapes"]),
+    # out of range
+    (["stage.lr=-0.1"], ["stage.lr=-0.1", "greater than 0"]),
+    (["stage.steps=0"], ["stage.steps=0", "greater than or equal to 1"]),
+    (["stage.top_k=1.5"], ["stage.top_k=1.5", "less than or equal to 1"]),
+    (["aspp.dropout=1.0"], ["aspp.dropout=1.0", "less than 1"]),
+    (["data.flip=2"], ["data.flip=2", "less than or equal to 1"]),
+    (["data.crop_size=16"], ["data.crop_size=16", "greater than or equal to 33"]),
+    (["aspp.rates=[6,-12]"], ["aspp.rates", "-12", "greater than or equal to 1"]),
+    (["decoder.convs=[[2,64]]"], ["decoder.convs", "a kernel is odd"]),
+    # combinations that cannot work
+    (["decoder.low_level=[conv5]"], ["decoder", "conv5", "conv2, conv3, conv4"]),
+    (["decoder.low_level=[conv2,conv2]"], ["decoder", "conv2", "more than once"]),
+    (["decoder.low_level=[]"], ["decoder", "without a low-level stage"]),
+    (["output_stride=32", "aspp.rates=[5]"], ["output_stride", "rate 5", "even"]),
+    (["data.scales.min=2.0", "data.scales.max=0.5"], ["data.scales", "max (0.5) is below min (2.0)"]),
+    (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
+    (["stage.slow_start_steps=5000"], ["slow_start_steps (5000)", "below steps"]),
+    (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
+    (["data.classes=[background,circle]"], ["data.classes", "circle", "disc"]),
+    (["data.val_split=test"], ["data.val_split=test", "train and val"]),
+    (["stage.batch_size=3", "trainer.accelerator=cpu", "trainer.devices=2"],
+     ["stage.batch_size=3", "multiple of trainer.devices"]),
+    # data and runs that are not there
+    (["data=voc", "data.root=/no/such/place"], ["data.root=/no/such/place", "does not exist"]),
+    (["data=voc", "data.root=."], ["data.root=.", "ImageSets/Segmentation"]),
+    (["resume=runs/nothing"], ["resume=runs/nothing", "does not exist"]),
+    (["resume=."], ["resume=.", "no run folder"]),
+    # not an override at all
+    (["stage.lr"], ["stage.lr"]),
+    (["stage.lr=[1,2"], ["stage.lr"]),
+    (["name=a/b"], ["name=a/b", "pattern"]),
+]  # fmt: skip
+
+
+def check(done, words, cwd):
+    message = done.stderr.strip()
+    assert done.returncode in (1, 2), done.stdout + message
+    assert "Traceback" not in message
+    assert message.startswith(("Error: ", "usage:")), message
+    assert len(message.splitlines()) <= 8, message
+    for word in words:
+        assert word in message, message
+    assert not list(cwd.iterdir())
+
+
+@pytest.mark.parametrize(("arguments", "words"), TRAIN, ids=lambda x: " ".join(x))
+def test_train(arguments, words, tmp_path):
+    check(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "words"),
+    [
+        ("train", ["-m", "stage.steps=2", "stage.lr=0.1,-1"], ["stage.lr=-1", "greater than 0"]),
+        ("train", ["-m", "backbone=xception,vgg"], ["backbone=vgg", "resnet101"]),
+        ("train", ["-m", "decoder.low_level=[conv2],[conv9]"], ["conv9"]),
+        ("cost", ["input_size=20"], ["input_size=20", "greater than or equal to 33"]),
+        ("cost", ["format=xml"], ["format=xml", "json"]),
+        ("cost", ["scales=[]"], ["scales"]),
+        ("cost", ["stage.lr=0.1x"], ["stage.lr"]),
+        ("evaluate", [], ["run", "run=..."]),
+        ("evaluate", ["run=nothing"], ["run=nothing", "does not exist"]),
+        ("evaluate", ["run=nothing", "output_stride=12"], ["output_stride=12", "8, 16 or 32"]),
+        ("evaluate", ["run=nothing", "backbone=xception"], ["backbone"]),
+    ],
+    ids=str,
+)
+def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
+    check(run(script, *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "arguments", "words"),
+    [
+        (lambda r: None, ["data.classes=[background,thing]"], ["label", "2 classes"]),
+        (lambda r: None, ["data.train_split=trainaug"], ["data.train_split=trainaug", "train, val"]),
+        (lambda r: (r / "ImageSets/Segmentation/val.txt").write_text(""), [], ["val.txt", "no image"]),
+        (lambda r: (r / "JPEGImages/val_0.jpg").unlink(), [], ["val_0.jpg", "does not exist"]),
+        (
+            lambda r: Image.new("RGB", (60, 50)).save(r / "SegmentationClass/train_1.png"),
+            [],
+            ["train_1.png", "mode RGB"],
+        ),
+    ],
+)  # fmt: skip
+def test_data_that_does_not_fit(damage, arguments, words, tmp_path):
+    tree = voc_tree(tmp_path / "voc", {"train": 3, "val": 2})
+    damage(tree)
+    work = tmp_path / "work"
+    work.mkdir()
+    done = run(
+        "train", "data=voc", f"data.root={tree}", "data.train_split=train", "stage.steps=2",
+        "logger=csv", *arguments, cwd=work, ok=False,
+    )  # fmt: skip
+    check(done, words, work)
+
+
+def test_a_resumed_run_keeps_its_settings(tmp_path):
+    from scripts import SMALL, run_folders
+
+    run("train", *SMALL, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    done = run("train", f"resume={folder}", "stage.lr=0.5", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "stage.lr=0.5: a resumed run keeps its own settings" in done.stderr
+    assert "finished" in run("train", f"resume={folder}", "stage.steps=2", cwd=tmp_path).stdout
