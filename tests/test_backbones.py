@@ -1,10 +1,10 @@
 import pytest
 import torch
-from networks import SMALL_BACKBONES, on_meta, randomise_norms, tiny_resnet
 from torch import nn
 
 from deeplab.backbones import BACKBONES, OUTPUT_STRIDES, MobileNetV2, ResNet, Xception
 from deeplab.backbones.mobilenet import scaled_channels
+from networks import SMALL_BACKBONES, on_meta, randomise_norms, tiny_resnet
 
 
 def parameters(module: nn.Module) -> int:

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 import torch
-from networks import build, on_meta, tiny_model
-from paper import MULTI_SCALE, PRINTED_BUT_INCONSISTENT, TABLE_3, TABLE_5
 from torch import nn
 
 from deeplab.backbones import MobileNetV2, ResNet, Xception
 from deeplab.cli import ROOT
 from deeplab.cost import measure_cost, space_to_batch_side
+from networks import build, on_meta, tiny_model
+from paper import MULTI_SCALE, PRINTED_BUT_INCONSISTENT, TABLE_3, TABLE_5
 
 
 def paper_cost(model, output_stride, multi_scale=False, flip=False):

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from trees import voc_tree, write_sample
 
 from deeplab.data import shapes
 from deeplab.data.datamodule import SegmentationData
@@ -15,6 +14,7 @@ from deeplab.data.stream import EvalShare, TrainStream
 from deeplab.data.transforms import EvalTransform, RandomScaleCrop, TrainTransform
 from deeplab.data.voc import VOCDataset, VOCTree, check_split, read_image, read_label, spread
 from deeplab.errors import UserError
+from trees import voc_tree, write_sample
 
 FILL = (124, 116, 104)
 

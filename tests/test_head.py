@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from networks import on_meta, tiny_resnet
 from torch import nn
 
 from deeplab.aspp import ASPP
 from deeplab.backbones import Feature
 from deeplab.decoder import Decoder
+from networks import on_meta, tiny_resnet
 
 LOW_LEVEL = {"conv2": Feature(24, 4), "conv3": Feature(32, 8), "conv4": Feature(40, 16)}
 

@@ -1,8 +1,8 @@
 import torch
-from networks import tiny_model
 from torch.nn import functional as F
 
 from deeplab.inference import predict_labels
+from networks import tiny_model
 
 
 def test_argmax_of_upsampled_logits():

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from networks import build, on_meta, randomise_norms, tiny_model, tiny_resnet
 
 from deeplab.backbones import OUTPUT_STRIDES, MobileNetV2, ResNet, Xception
+from networks import build, on_meta, randomise_norms, tiny_model, tiny_resnet
 
 
 @pytest.mark.parametrize(

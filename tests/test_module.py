@@ -1,8 +1,8 @@
 import torch
-from networks import tiny_model
 from torch import nn
 
 from deeplab.module import Recipe, SegmentationModule
+from networks import tiny_model
 
 NAMES = ("background", "a", "b", "c", "d")
 
@@ -72,6 +72,21 @@ def test_recipe_overrides_momentum():
     assert {n.momentum for n in norms(module)} == {0.25}
     untouched = SegmentationModule(tiny_model(), Recipe(), NAMES)
     assert {n.momentum for n in norms(untouched)} == {3e-4}
+
+
+def test_compiled_network_trains_the_same_weights(monkeypatch):
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda m: compiler(m, backend="aot_eager"))
+    module = SegmentationModule(tiny_model(dropout=0.0), Recipe(), NAMES, compiled=True)
+    (runner,) = module._runner
+    assert runner is not module.model
+    data = batch()
+    module.loss(runner(data["image"]), data["label"]).backward()
+    compiled = [p.grad.clone() for p in module.model.parameters()]
+    module.zero_grad()
+    module.loss(module.model(data["image"]), data["label"]).backward()
+    for got, parameter in zip(compiled, module.model.parameters(), strict=True):
+        torch.testing.assert_close(got, parameter.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_state_dict_knows_each_weight_once():

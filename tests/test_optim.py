@@ -1,10 +1,10 @@
 import pytest
 import torch
-from networks import build, tiny_model
 from torch import nn
 
 from deeplab.backbones import MobileNetV2
 from deeplab.optim import parameter_groups, poly
+from networks import build, tiny_model
 
 
 def test_every_parameter_is_in_one_group():

@@ -12,10 +12,10 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from scripts import SMALL, environment, run, run_folders
-from trees import voc_tree
 
 from deeplab.cli import ROOT
+from scripts import SMALL, environment, run, run_folders
+from trees import voc_tree
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_run_folder_has_all_that_a_person_needs(trained):
     last = torch.load(folder / "checkpoints/last.ckpt", weights_only=False)["state_dict"]
     weights = load_file(folder / "weights.safetensors")
     assert all(torch.equal(weights[name], last[f"model.{name}"]) for name in weights)
-    assert not [p for p in folder.rglob(".*")]  # nothing half-written
+    assert not list(folder.rglob(".*"))  # nothing half-written
 
 
 def test_the_same_command_finds_the_run_finished(trained):
@@ -126,7 +126,12 @@ def wait_for_step(folder_of, at_least, process):
 
 
 @pytest.mark.parametrize(
-    ("end", "how"), [(signal.SIGKILL, "same command"), (signal.SIGINT, "resume=")]
+    ("end", "how"),
+    [
+        (signal.SIGKILL, "same command"),
+        (signal.SIGINT, "resume="),
+        (signal.SIGTERM, "same command"),
+    ],
 )
 def test_an_interrupted_run_continues_to_the_same_end(tmp_path, end, how):
     arguments = (*(s for s in SMALL if "steps" not in s), "stage.steps=40", "trainer.log_every=1")
@@ -148,8 +153,13 @@ def test_an_interrupted_run_continues_to_the_same_end(tmp_path, end, how):
     assert reference.name == folder.name
     ours, theirs = (load_file(f / "weights.safetensors") for f in (folder, reference))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    rows = [list(csv.DictReader((f / "metrics.csv").open())) for f in (folder, reference)]
-    assert [r["train/loss"] for r in rows[0]] == [r["train/loss"] for r in rows[1]]
+    rows, expected = (
+        [tuple(r.values()) for r in csv.DictReader((f / "metrics.csv").open())]
+        for f in (folder, reference)
+    )
+    missing = [row for row in expected if row not in rows]
+    assert len(rows) == len(expected) - len(missing)
+    assert len({row[0] for row in missing}) <= 1  # of the step at which it was stopped
     results = [json.loads((f / "metrics.json").read_text()) for f in (folder, reference)]
     assert results[0]["mIoU"] == results[1]["mIoU"]
 
@@ -175,8 +185,8 @@ def test_multirun_of_two_by_two(tmp_path, trained):
 def test_full_size_networks_train_as_typed(tmp_path, trained):
     cwd, _ = trained
     run(
-        "train", "backbone=xception", "decoder=full", "-m", *SMALL,
-        f"data.root={cwd}/data/shapes", cwd=tmp_path,
+        "train", *SMALL, f"data.root={cwd}/data/shapes", "backbone=xception", "decoder=full", "-m",
+        cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -233,11 +243,3 @@ def test_frozen_batch_norm_leaves_the_statistics_of_a_run(tmp_path, trained):
             assert not tensor.any()
         if name.endswith("running_var"):
             assert (tensor == 1).all()
-
-
-def test_compiled_training(tmp_path, trained):
-    cwd, _ = trained
-    arguments = (*SMALL, f"data.root={cwd}/data/shapes", "trainer.compile=true")
-    run("train", *arguments, cwd=tmp_path)
-    (folder,) = run_folders(tmp_path)
-    assert (folder / "metrics.json").exists()

@@ -1,7 +1,10 @@
 """What happens beside training: the progress bar and the picture of validation images."""
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -22,6 +25,44 @@ class RunProgress(TQDMProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return dict(metrics)
+
+
+class StopBetweenSteps(Callback):
+    """Ctrl-C and SIGTERM end the run behind the present step, with a checkpoint of it.
+
+    (Lightning stops wherever it is, and a checkpoint of half a step does not continue exactly.)
+    A second Ctrl-C stops at once. What would have been logged or validated behind that step is
+    not; the continued run goes on with the next one.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self.asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle the signals while this is entered."""
+        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nStopping behind this step; once more to stop at once.", flush=True)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self.asked:
+            trainer.save_checkpoint(self.checkpoint)
+            raise KeyboardInterrupt
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
 
 
 class ExamplePictures(Callback):

@@ -14,8 +14,8 @@ from deeplab.config import DataConfig, LoggerConfig, ShapesConfig, TrainConfig, 
 from deeplab.errors import UserError
 from deeplab.records import RunFolder, read_config
 
-CHANGEABLE = ("resume", "restart", "runs", "trainer", "logger", "data.root", "name", "hydra")
-"""What may differ between a run and its continuation: nothing that the result depends on."""
+CHANGEABLE = ("resume", "restart", "runs", "name", "data.root", "trainer", "logger")
+"""What may be typed beside ``resume``: nothing that the result depends on."""
 
 
 def check_train(config: DictConfig) -> TrainConfig:
@@ -62,30 +62,26 @@ def _check_data(data: DataConfig) -> None:
 
 
 def _resumed(config: DictConfig) -> TrainConfig:
-    """The config of the run to continue; trainer and logger are this command line's."""
+    """The config of the run to continue, with what this command line may change."""
     folder = RunFolder.find(config.resume, key="resume")
-    known = plain(read_config(folder))
+    known = OmegaConf.create(plain(read_config(folder)))
     typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     for override in typed:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key.split(".")[0] not in CHANGEABLE and key not in CHANGEABLE:
-            _check_same(config, known, key, value)
-    now: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    known["trainer"], known["logger"] = now["trainer"], now["logger"]
-    known["runs"] = str(folder.path.parent)
-    known["name"] = folder.path.name.rpartition("-")[0]
-    if any(override.startswith("data.root=") for override in typed):
-        known["data"]["root"] = now["data"]["root"]
-    return parse(TrainConfig, OmegaConf.create(known))
+        key, _, text = override.lstrip("+~").partition("=")
+        asked = _value(config, key)
+        if key in CHANGEABLE or key.split(".")[0] in CHANGEABLE:
+            OmegaConf.update(known, key, asked, merge=False)
+        elif asked != _value(known, key):
+            raise UserError(
+                f"{key}={text}: a resumed run keeps its own settings, and this one has another "
+                f"{key}. Leave it out, or start a new run without resume."
+            )
+    known.resume, known.runs = None, str(folder.path.parent)
+    known.name = folder.path.name.rpartition("-")[0]
+    return parse(TrainConfig, known)
 
 
-def _check_same(config: DictConfig, known: dict[str, Any], key: str, value: str) -> None:
-    asked, recorded = (
-        OmegaConf.to_container(OmegaConf.create({"value": OmegaConf.select(tree, key)}))
-        for tree in (config, OmegaConf.create(known))
-    )
-    if asked != recorded:
-        raise UserError(
-            f"{key}={value}: a resumed run keeps its own settings, and this one has another "
-            f"{key}. Leave it out, or start a new run without resume."
-        )
+def _value(config: DictConfig, key: str) -> Any:
+    """The value of a dotted key, its interpolations resolved."""
+    value = OmegaConf.select(config, key)
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -148,9 +148,9 @@ def _choice_without_a_name() -> str:
     """A group set to a number or to null; Hydra does not say which."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.partition("=")
-        if choice in ("null", "true", "false") or choice.replace(".", "").isdigit():
-            if (CONF / group).is_dir():
-                return _unknown_choice(f"{group}/{choice}")
+        no_name = choice in ("null", "true", "false") or choice.replace(".", "").isdigit()
+        if no_name and (CONF / group).is_dir():
+            return _unknown_choice(f"{group}/{choice}")
     return "a group is set to the name of one of its choices, as in backbone=xception."
 
 

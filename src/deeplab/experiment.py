@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.assemble import build_data, build_execution, build_recipe, data_tree
 from deeplab.builder import build_model
-from deeplab.callbacks import ExamplePictures, RunProgress
+from deeplab.callbacks import ExamplePictures, RunProgress, StopBetweenSteps
 from deeplab.config import TrainConfig, plain
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.labels import label_set
@@ -105,9 +105,11 @@ def _train(
         folder.picture,
         publish=[partial(publish_examples, loggers, labels.names)],
     )
-    trainer = build_trainer(config, execution, folder, loggers, [timer, pictures])
+    stop = StopBetweenSteps(folder.last)
+    trainer = build_trainer(config, execution, folder, loggers, [timer, pictures, stop])
     try:
-        trainer.fit(module, data, ckpt_path=str(folder.last) if first_step else None)
+        with stop.listening():
+            trainer.fit(module, data, ckpt_path=str(folder.last) if first_step else None)
         if module.scores is None:  # continued from its last step: nothing was left to train
             trainer.validate(module, data, verbose=False)
         if trainer.interrupted:
@@ -142,7 +144,6 @@ def build_trainer(
         folder.checkpoints,
         filename="last",
         every_n_train_steps=max(1, steps // config.trainer.checkpoints),
-        save_on_exception=True,
         enable_version_counter=False,
     )
     progress = [RunProgress()] if config.trainer.progress else []

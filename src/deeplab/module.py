@@ -96,6 +96,7 @@ class SegmentationModule(LightningModule):
         self.confusion = ConfusionMatrix(model.num_classes)
         self.scores: Scores | None = None
         """Of the last validation."""
+        self.train()  # Lightning keeps the modes that it finds
 
     def train(self, mode: bool = True) -> "SegmentationModule":
         """As for any module, but frozen batch norms stay in evaluation mode."""
