@@ -164,6 +164,25 @@ def test_an_interrupted_run_continues_to_the_same_end(tmp_path, end, how):
     assert results[0]["mIoU"] == results[1]["mIoU"]
 
 
+def test_the_result_is_of_the_last_step(tmp_path, trained):
+    """Also when validations and checkpoints do not fall on it."""
+    cwd, _ = trained
+    small = [s for s in SMALL if "steps" not in s]
+    steps = ("stage.steps=7", "trainer.validations=2", "trainer.checkpoints=2")
+    run("train", *small, *steps, f"data.root={cwd}/data/shapes", cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    result = json.loads((folder / "metrics.json").read_text())
+    with (folder / "metrics.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["val/mIoU"]]
+    assert [r["step"] for r in rows] == ["3", "6", "7"]
+    last = torch.load(folder / "checkpoints/last.ckpt", weights_only=False)
+    assert last["global_step"] == 7
+    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    run("evaluate", f"run={folder}", *options, cwd=tmp_path)
+    again = json.loads((folder / "evaluations/val-weights-os16.json").read_text())
+    assert again["mIoU"] == result["mIoU"]
+
+
 def test_multirun_of_two_by_two(tmp_path, trained):
     cwd, _ = trained
     run(

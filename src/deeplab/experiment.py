@@ -110,10 +110,9 @@ def _train(
     try:
         with stop.listening():
             trainer.fit(module, data, ckpt_path=str(folder.last) if first_step else None)
-        if module.scores is None:  # continued from its last step: nothing was left to train
+        trainer.save_checkpoint(folder.last)
+        if module.scored_step != config.stage.steps:  # the result is that of the last step
             trainer.validate(module, data, verbose=False)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
         assert module.scores is not None
         if trainer.is_global_zero:
             _write_result(config, data, folder, module, timer.time_elapsed("train"))
@@ -232,5 +231,10 @@ def quiet() -> None:
     """Leave out what Lightning and PyTorch say that a reader of the run's output has no use for."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists.*"):
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists.*",
+        ".*dataloader is not resumable.*",  # ours is: see deeplab.data.stream
+        ".*treespec.*",
+    ):
         warnings.filterwarnings("ignore", message=message)

@@ -96,6 +96,8 @@ class SegmentationModule(LightningModule):
         self.confusion = ConfusionMatrix(model.num_classes)
         self.scores: Scores | None = None
         """Of the last validation."""
+        self.scored_step = -1
+        """The training step that it was behind."""
         self.train()  # Lightning keeps the modes that it finds
 
     def train(self, mode: bool = True) -> "SegmentationModule":
@@ -125,8 +127,9 @@ class SegmentationModule(LightningModule):
         return prediction
 
     def on_validation_epoch_end(self) -> None:
-        self.scores = scores(self.confusion.compute())
+        self.scores, self.scored_step = scores(self.confusion.compute()), self.global_step
         self.confusion.reset()
+        self.log("step", float(self.global_step - 1))  # Lightning logs this value's row there
         self.log("val/mIoU", self.scores.miou, prog_bar=True)
         self.log("val/pixel_accuracy", self.scores.pixel_accuracy)
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from deeplab.csvlog import MetricsCSV
+from deeplab.errors import UserError
+from deeplab.records import RunFolder, read_config, run_hash, write_config, write_json
+from test_config import train_config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "backbone.width=8",
+        "backbone.bn_momentum=0.5",
+        "aspp.rates=[6,12]",
+        "decoder=naive",
+        "output_stride=8",
+        "stage.lr=0.05",
+        "seed=1",
+        "data.flip=0.0",
+        "data.scene_seed=1",
+    ],
+)
+def test_hash_changes_with_what_determines_the_result(change):
+    assert run_hash(train_config(change), "x") != run_hash(train_config(), "x")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "trainer.num_workers=3",
+        "trainer.devices=2",
+        "trainer.validations=3",
+        "logger=csv",
+        "data.root=/elsewhere",
+        "data.eval_batch_size=1",
+        "runs=/elsewhere",
+        "name=other",
+        "restart=true",
+    ],
+)
+def test_hash_stays_with_all_else(change):
+    assert run_hash(train_config(change), "x") == run_hash(train_config(), "x")
+
+
+def test_hash_changes_with_the_images():
+    assert run_hash(train_config(), "x") != run_hash(train_config(), "y")
+
+
+def test_config_is_read_back(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    config = train_config("data=voc", "backbone=mobilenetv2", "stage.top_k=0.5")
+    write_config(folder.config, config)
+    assert read_config(folder) == config
+
+
+def test_a_run_is_found_by_its_folder_or_a_file_in_it(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    write_config(folder.config, train_config())
+    folder.checkpoints.mkdir()
+    folder.last.touch()
+    for named in (folder.path, folder.config, folder.last, folder.checkpoints):
+        assert RunFolder.find(named, key="run").path == folder.path
+    with pytest.raises(UserError, match=r"run=.*nothing: this does not exist"):
+        RunFolder.find(folder.path / "nothing", key="run")
+
+
+def test_json_is_whole_and_has_no_nan(tmp_path):
+    path = tmp_path / "deep" / "result.json"
+    write_json(path, {"a": float("nan"), "b": [1.5, float("nan")]})
+    assert json.loads(path.read_text()) == {"a": None, "b": [1.5, None]}
+    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+
+
+def test_csv_continues_without_rows_that_will_come_again(tmp_path):
+    path = tmp_path / "metrics.csv"
+    first = MetricsCSV(path, ["train/loss", "val/mIoU"])
+    for step in range(5):
+        first.log_metrics({"train/loss": float(step), "epoch": 0}, step=step)
+    first.log_metrics({"epoch": 0}, step=5)  # nothing of ours: no row
+    second = MetricsCSV(path, ["train/loss", "val/mIoU"], first_step=3)
+    second.log_metrics({"train/loss": 33.0}, step=3)
+    assert path.read_text().splitlines() == [
+        "step,train/loss,val/mIoU",
+        "1,0.0,",
+        "2,1.0,",
+        "3,2.0,",
+        "4,33.0,",
+    ]
