@@ -108,14 +108,6 @@ def test_weight_decay_is_the_backbones():
     assert train_config("backbone=resnet101", "stage.weight_decay=0.5").stage.weight_decay == 0.5
 
 
-def test_second_stage():
-    config = train_config("data=voc", "stage=voc_trainval")
-    assert config.output_stride == 8
-    assert config.stage.batch_norm == "frozen"
-    assert config.stage.lr == 0.001
-    assert config.stage.steps == 30_000
-
-
 def test_cost_takes_the_same_groups():
     from omegaconf import OmegaConf
 

@@ -297,6 +297,20 @@ def test_loaders_leave_the_global_generator_alone(tmp_path):
     assert batches[0]["image"].shape == (2, 3, 65, 65)
 
 
+def test_images_of_several_sizes_are_not_padded_to_each_other(tmp_path):
+    """Padding would change what image pooling sees, and with it the score."""
+    voc_tree(tmp_path, {"train": 5, "val": 2})
+    write_sample(
+        tmp_path, "val_1", np.zeros((90, 60, 3), np.uint8), np.zeros((90, 60), np.uint8),
+        "SegmentationClass",
+    )  # fmt: skip
+    data = data_module(tmp_path, 0)
+    with pytest.raises(UserError, match=r"data\.eval_batch_size=2"):
+        list(data.val_dataloader())
+    data.eval_batch_size = 1
+    assert len(list(data.val_dataloader())) == 2
+
+
 # shapes
 
 

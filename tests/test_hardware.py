@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from deeplab import hardware
 from deeplab.errors import UserError
 from deeplab.hardware import choose_execution
 
@@ -17,6 +18,8 @@ def test_a_gpu_gets_all_that_is_fast(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr(hardware, "find_spec", lambda _: object())
     execution = choose_execution(devices="auto")
     assert (execution.accelerator, execution.devices) == ("cuda", 2)
     assert execution.precision == "bf16-mixed"
@@ -24,6 +27,8 @@ def test_a_gpu_gets_all_that_is_fast(monkeypatch):
     assert execution.compiled
     assert execution.fused_optimiser
     assert execution.workers >= 0
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    assert not choose_execution().compiled
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     assert choose_execution().precision == "32-true"
     with pytest.raises(UserError, match=r"trainer\.devices=3: this machine has 2 GPUs"):

@@ -78,6 +78,29 @@ def test_bfloat16_logits_are_summed_in_float32():
     assert low.grad.dtype == torch.bfloat16
 
 
+def test_autocast_does_not_reach_inside():
+    """Its matrix products would round the gradient to eight bits."""
+    logits, labels = example(torch.float32)
+    low = logits.detach().to(torch.bfloat16)
+    inside, outside = (low.float().requires_grad_() for _ in range(2))
+    SegmentationLoss()(outside, labels).backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = SegmentationLoss()(inside, labels)
+    value.backward()
+    assert torch.equal(inside.grad, outside.grad)
+
+
+def test_scaled_float16_gradients_do_not_vanish():
+    """As with loss scaling: a pixel's gradient is far below what float16 can hold."""
+    logits, labels = example(torch.float32, n=1, small=(33, 33), large=(257, 257))
+    labels[:] = 0
+    low = (1e-2 * logits.detach()).half().requires_grad_()
+    full = low.detach().float().requires_grad_()
+    (65536 * SegmentationLoss()(low, labels)).backward()
+    (65536 * SegmentationLoss()(full, labels)).backward()
+    torch.testing.assert_close(low.grad.float(), full.grad, rtol=2e-3, atol=0)
+
+
 def test_top_k_anneals_in_a_line():
     loss = SegmentationLoss(top_k=0.2, top_k_steps=100)
     assert [loss.kept_part(s) for s in (0, 50, 100, 500)] == [1.0, pytest.approx(0.6), 0.2, 0.2]

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -32,11 +34,14 @@ def test_a_run_folder_has_all_that_a_person_needs(trained):
     assert folder.name.startswith("shapes-resnet_tiny-tiny-os16-")
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["stage"]["steps"] == 2
+    assert config["resume"] is None
     assert config["stage"]["weight_decay"] == config["backbone"]["weight_decay"]  # resolved
     record = json.loads((folder / "run.json").read_text())
-    assert "src/train.py" in record["command"]
-    assert record["versions"]["torch"] == torch.__version__.split("+")[0] or record["versions"]
-    assert record["machine"]["precision"] == "32-true"
+    assert "src/train.py" in record["starts"][0]["command"]
+    (start,) = record["starts"]
+    assert start["versions"]["torch"] == version("torch")
+    assert start["machine"]["precision"] == "32-true"
+    assert start["from_step"] == 0
     result = json.loads((folder / "metrics.json").read_text())
     assert 0 <= result["mIoU"] <= 1
     assert list(result["class_IoU"]) == config["data"]["classes"]
@@ -227,6 +232,48 @@ def test_wandb_is_a_run_of_its_own_for_each_job(tmp_path, trained):
         assert (folder / "metrics.csv").exists()
         assert list(folder.glob("wandb/offline-run-*/files/media/images/examples/*.png"))
     assert len(ids) == 2
+
+
+def test_two_processes_are_one_run(tmp_path, trained):
+    """Each image of the validation counts once, and a training batch is shared."""
+    cwd, folder = trained
+    arguments = (*SMALL, f"data.root={cwd}/data/shapes", "trainer.devices=2")
+    printed = run("train", *arguments, cwd=tmp_path).stdout
+    (both,) = run_folders(tmp_path)
+    assert both.name == folder.name
+    result = json.loads((both / "metrics.json").read_text())
+    assert result["protocol"]["images"] == 3
+    assert printed.count("Run folder:") == 1
+    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    run("evaluate", f"run={both}", *options, cwd=tmp_path)
+    alone = json.loads((both / "evaluations/val-weights-os16.json").read_text())
+    assert alone["class_IoU"] == result["class_IoU"]
+    again = run("train", *arguments, cwd=tmp_path)
+    assert again.stdout.count("finished") == 1
+
+
+def test_a_renamed_run_is_not_resumed_as_another(tmp_path, trained):
+    cwd, folder = trained
+    renamed = tmp_path / "renamed-run"
+    shutil.copytree(folder, renamed)
+    done = run("train", f"resume={renamed}", f"data.root={cwd}/data/shapes", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "Has the folder been renamed" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["renamed-run"]
+
+
+def test_a_bad_file_in_a_loading_worker_is_named(tmp_path):
+    tree = voc_tree(tmp_path / "voc", {"train": 4, "val": 2})
+    (tree / "JPEGImages/train_2.jpg").write_bytes(b"no image")
+    settings = [s for s in SMALL if not s.startswith(("data.", "trainer.num_workers"))]
+    done = run(
+        "train", "data=voc", f"data.root={tree}", "data.train_split=train", "data.crop_size=65",
+        "data.eval_size=65", "backbone=mobilenetv2", *settings, "trainer.num_workers=1",
+        "stage.steps=4", cwd=tmp_path, ok=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "train_2.jpg: this is no image that can be decoded" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_tensorboard(tmp_path, trained):

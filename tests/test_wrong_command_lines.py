@@ -55,6 +55,9 @@ TRAIN = [
     (["decoder.low_level=[]"], ["decoder", "without a low-level stage"]),
     (["output_stride=32", "aspp.rates=[5]"], ["output_stride", "rate 5", "even"]),
     (["data.scales.min=2.0", "data.scales.max=0.5"], ["data.scales", "(0.5) is below min (2.0)"]),
+    (["data.scales.step=0.4"], ["data.scales", "step (0.4) does not divide"]),
+    (["backbone.mean=[300,0,0]"], ["backbone.mean.0=300", "less than or equal to 255"]),
+    (["stage.lr=inf"], ["stage.lr=inf", "finite"]),
     (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
     (["stage.slow_start_steps=5000"], ["slow_start_steps (5000)", "below steps"]),
     (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
@@ -67,6 +70,7 @@ TRAIN = [
     (["data=voc", "data.root=."], ["data.root=.", "ImageSets/Segmentation"]),
     (["resume=runs/nothing"], ["resume=runs/nothing", "does not exist"]),
     (["resume=."], ["resume=.", "no run folder"]),
+    (["resume=5"], ["resume=5", "does not exist"]),
     # not an override at all
     (["stage.lr"], ["stage.lr"]),
     (["stage.lr=[1,2"], ["stage.lr"]),

@@ -32,7 +32,8 @@ class StopBetweenSteps(Callback):
 
     (Lightning stops wherever it is, and a checkpoint of half a step does not continue exactly.)
     A second Ctrl-C stops at once. What would have been logged or validated behind that step is
-    not; the continued run goes on with the next one.
+    not; the continued run goes on with the next one. During a validation the run ends without a
+    checkpoint of its own. All processes of a run stop together, whichever gets the signal.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -56,12 +57,12 @@ class StopBetweenSteps(Callback):
         print("\nStopping behind this step; once more to stop at once.", flush=True)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if self.asked:
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
             trainer.save_checkpoint(self.checkpoint)
             raise KeyboardInterrupt
 
-    def on_validation_batch_end(self, *_: Any) -> None:
-        if self.asked:
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self.asked and trainer.world_size == 1:
             raise KeyboardInterrupt
 
 

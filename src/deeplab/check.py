@@ -14,7 +14,7 @@ from deeplab.config import DataConfig, LoggerConfig, ShapesConfig, TrainConfig, 
 from deeplab.errors import UserError
 from deeplab.records import RunFolder, read_config
 
-CHANGEABLE = ("resume", "restart", "runs", "name", "data.root", "trainer", "logger")
+CHANGEABLE = ("resume", "data.root", "trainer", "logger")
 """What may be typed beside ``resume``: nothing that the result depends on."""
 
 
@@ -63,7 +63,7 @@ def _check_data(data: DataConfig) -> None:
 
 def _resumed(config: DictConfig) -> TrainConfig:
     """The config of the run to continue, with what this command line may change."""
-    folder = RunFolder.find(config.resume, key="resume")
+    folder = RunFolder.find(str(config.resume), key="resume")
     known = OmegaConf.create(plain(read_config(folder)))
     typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     for override in typed:
@@ -76,9 +76,11 @@ def _resumed(config: DictConfig) -> TrainConfig:
                 f"{key}={text}: a resumed run keeps its own settings, and this one has another "
                 f"{key}. Leave it out, or start a new run without resume."
             )
-    known.resume, known.runs = None, str(folder.path.parent)
-    known.name = folder.path.name.rpartition("-")[0]
-    return parse(TrainConfig, known)
+    known.resume, known.runs = str(folder.path), str(folder.path.parent)
+    checked = parse(TrainConfig, known)
+    _check_logger(checked.logger)
+    _check_data(checked.data)
+    return checked
 
 
 def _value(config: DictConfig, key: str) -> Any:

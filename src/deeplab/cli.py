@@ -62,6 +62,8 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 
 
 def _exit(message: str) -> None:
+    if "Original Traceback" in message:  # a loading worker's, which has it in the message
+        message = message.rpartition("UserError: ")[2].strip()
     print(f"Error: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -80,14 +82,20 @@ def parse(schema: type[S], config: DictConfig) -> S:
     except OmegaConfBaseException as error:
         raise UserError(explain(error)) from None
     except ValidationError as error:
-        lines = dict.fromkeys(_explain_key(dict(item)) for item in error.errors())
+        lines = dict.fromkeys(_explain_key(dict(item), values) for item in error.errors())
         raise UserError("\n       ".join(lines)) from None
 
 
-def _explain_key(error: dict[str, Any]) -> str:
+def _explain_key(error: dict[str, Any], values: Any) -> str:
     """One of pydantic's errors in a line."""
-    # The path has the names of union members in it, which are no keys.
-    path = [str(part) for part in error["loc"] if not _is_type_name(str(part))]
+    path = []
+    for part in error["loc"]:  # names of union members are among them, which are no keys
+        inside = values.keys() if isinstance(values, dict) else range(_length(values))
+        if part in inside:
+            values = values[part]
+        elif error["type"] not in ("missing", "extra_forbidden") or part != error["loc"][-1]:
+            continue
+        path.append(str(part))
     key = ".".join(path)
     what = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
@@ -97,10 +105,8 @@ def _explain_key(error: dict[str, Any]) -> str:
     return f"{key}={_as_typed(error['input'])}: {what[0].lower() + what[1:]}."
 
 
-def _is_type_name(part: str) -> bool:
-    return bool(re.search(r"\[|literal|^(int|float|str|bool|tuple|none|constrained)", part)) or (
-        part in ("xception", "resnet", "mobilenetv2", "voc", "shapes")
-    )
+def _length(values: Any) -> int:
+    return len(values) if isinstance(values, list) else 0
 
 
 def _as_typed(value: Any) -> str:
@@ -112,7 +118,10 @@ def explain(error: Exception) -> str:
     text = str(error)
     cause = str(error.__cause__ or "")
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: this cannot be read as key=value ({text.splitlines()[0]})."
+        return (
+            f"{error.override}: this cannot be read as key=value ({text.splitlines()[0]}). A value "
+            "with special characters goes into two pairs of quotes: 'key=\"value\"'."
+        )
     if "Config group override must be" in text:
         return _choice_without_a_name()
     if found := re.search(r"Could not override '([^']*)'", text):

@@ -6,10 +6,18 @@ group are the keyword names of the class that it configures.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import (
+    AllowInfNan,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 
 Int = Annotated[int, Strict()]
-Float = Annotated[float, Strict()]
+Float = Annotated[float, Strict(), AllowInfNan(False)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
 Positive = Annotated[Int, Field(ge=1)]
@@ -18,7 +26,8 @@ Rate = Annotated[Float, Field(ge=0)]
 AboveZero = Annotated[Float, Field(gt=0)]
 Part = Annotated[Float, Field(ge=0, le=1)]
 Momentum = Annotated[Float, Field(gt=0, le=1)]
-Colour = tuple[Float, Float, Float]
+Pixel = Annotated[Float, Field(ge=0, le=255)]
+Colour = tuple[Pixel, Pixel, Pixel]
 Deviation = tuple[AboveZero, AboveZero, AboveZero]
 Grid = tuple[Positive, Positive, Positive]
 WeightInit = AboveZero | Literal["variance_scaling", "xavier", "head"]
@@ -113,6 +122,11 @@ class ScalesConfig(Schema):
     def _ordered(self) -> Self:
         if self.max < self.min:
             raise ValueError(f"max ({self.max}) is below min ({self.min})")
+        steps = (self.max - self.min) / self.step if self.step else 0
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"step ({self.step}) does not divide max - min ({self.max - self.min})"
+            )
         return self
 
 

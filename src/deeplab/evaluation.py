@@ -22,7 +22,8 @@ def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
     folder = RunFolder.find(config.run, key="run")
     weights = _weights_file(folder, Path(config.run).expanduser())
     run = _as_asked(read_config(folder), config)
-    execution = build_execution(config.trainer)
+    only_this = {"devices": 1, "compile": False}  # sizes vary, and each image counts once
+    execution = build_execution(config.trainer.model_copy(update=only_this))
     data = build_data(run, data_tree(run), workers=execution.workers)
     module = SegmentationModule(
         build_model(run, num_classes=len(run.data.classes)),

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -70,7 +71,7 @@ def choose_execution(
         channels_last=channels_last
         if memory_format == "auto"
         else memory_format == "channels_last",
-        compiled=gpu if compile == "auto" else bool(compile),
+        compiled=gpu and _can_compile() if compile == "auto" else bool(compile),
         fused_optimiser=gpu,
         workers=_workers(gpu, count) if num_workers == "auto" else int(num_workers),
     )
@@ -89,6 +90,11 @@ def _accelerator(name: str) -> str:
         there = ", ".join(key for key, value in available.items() if value)
         raise UserError(f"trainer.accelerator={name}: not on this machine, which has {there}.")
     return name
+
+
+def _can_compile() -> bool:
+    """Whether the compiler's kernels run on this GPU: it needs triton and Volta or newer."""
+    return find_spec("triton") is not None and torch.cuda.get_device_capability() >= (7, 0)
 
 
 def _has_fast_bf16(accelerator: str) -> bool:

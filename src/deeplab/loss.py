@@ -54,9 +54,10 @@ class SegmentationLoss(nn.Module):
         """Logits ``(N, K, h, w)`` and labels ``(N, H, W)``, uint8 or int64 in 0..K-1 and 255, to a
         scalar; 0 where no pixel is labelled. ``step`` is the training step, for ``top_k_steps``."""
         keep = self.kept_part(step)
-        loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            logits, labels, self.class_weights, keep
-        )
+        with torch.autocast(logits.device.type, enabled=False):  # all of it in float32
+            loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+                logits, labels, self.class_weights, keep
+            )
         return loss
 
     def kept_part(self, step: int) -> float:
@@ -84,7 +85,8 @@ class _FusedCrossEntropy(torch.autograd.Function):
             total = kept.sum()
         scale = 1 / total.clamp(min=1).to(_wide(logits.dtype))
         loss = torch.zeros((), dtype=_wide(logits.dtype), device=logits.device)
-        grad = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
+        # In float32 also for float16 logits, where it would vanish before the loss is scaled.
+        grad = torch.empty_like(logits, dtype=loss.dtype) if ctx.needs_input_grad[0] else None
         for i, (small, label) in enumerate(zip(logits, labels, strict=True)):
             log_p = _log_probabilities(small, label)
             loss += (_pixel_losses(log_p, label, class_weights) * kept[i]).sum() * scale
@@ -93,13 +95,14 @@ class _FusedCrossEntropy(torch.autograd.Function):
                 grad[i] = _gradient(log_p, label, weights, (small.shape[1], small.shape[2]))
         if grad is not None:
             ctx.save_for_backward(grad)
+            ctx.dtype = logits.dtype
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = ctx.saved_tensors
-        return grad * grad_outputs[0].to(grad.dtype), None, None, None
+        return (grad * grad_outputs[0]).to(ctx.dtype), None, None, None
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -110,7 +113,8 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 def _log_probabilities(small: Tensor, labels: Tensor) -> Tensor:
     """One image's logits ``(K, h, w)`` upsampled to its labels ``(H, W)``: ``(K, H, W)``."""
     size = (labels.shape[0], labels.shape[1])
-    upsampled = resize(small[None].to(_wide(small.dtype), copy=True), size)[0]
+    wide = small[None].to(_wide(small.dtype), copy=True, memory_format=torch.contiguous_format)
+    upsampled = resize(wide, size)[0]
     return torch.log_softmax(upsampled, dim=0, out=upsampled)  # fresh memory is slow to touch
 
 

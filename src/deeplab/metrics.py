@@ -56,7 +56,7 @@ class ConfusionMatrix(Metric):
 
 def scores(matrix: Tensor) -> Scores:
     """IoU and accuracy of a confusion matrix ``(K, K)``, rows truth, columns prediction."""
-    counts = matrix.double()
+    counts = matrix.cpu().double()  # not every device has float64
     correct = counts.diag()
     union = counts.sum(0) + counts.sum(1) - correct
     class_iou = correct / union  # 0 / 0 = nan: absent from both

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from deeplab.config import TrainConfig, plain
 from deeplab.errors import UserError
@@ -66,7 +67,7 @@ class RunFolder:
         Raises:
             UserError: there is none; ``key`` is the key that was set.
         """
-        start = Path(path).expanduser()
+        start = Path(path).expanduser().resolve()
         for folder in (start, start.parent, start.parent.parent):
             if (folder / "config.yaml").is_file() and start.exists():
                 return cls(folder)
@@ -123,12 +124,23 @@ def _finite(value: Any) -> Any:
 
 def write_config(path: Path, config: TrainConfig) -> None:
     """The resolved config as YAML."""
-    write_text(path, yaml.safe_dump(plain(config), sort_keys=False))
+    values = plain(config) | {"resume": None, "restart": False}  # of the command, not of the run
+    write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def read_config(folder: RunFolder) -> TrainConfig:
-    """The config that a run was made with."""
-    return TrainConfig(**yaml.safe_load(folder.config.read_text()))
+    """The config that a run was made with.
+
+    Raises:
+        UserError: it is damaged, or of a version with other keys.
+    """
+    try:
+        return TrainConfig(**yaml.safe_load(folder.config.read_text()))
+    except (OSError, TypeError, ValidationError, yaml.YAMLError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(
+            f"{folder.config}: this is no config that this version can read ({first})."
+        ) from None
 
 
 def provenance() -> dict[str, Any]:

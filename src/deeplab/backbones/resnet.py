@@ -3,7 +3,8 @@
 ``layout="beta"`` (TF-slim's ``resnet_v1_*_beta``, which the paper's multiply-adds imply):
 
 1. the 7x7 stem is three 3x3 convolutions of 64, 64 and 128 channels, the first strided (Inception
-   style); ``stem="7x7"`` gives slim's plain ``resnet_v1_*``;
+   style); ``stem="7x7"`` gives slim's plain ``resnet_v1_*``, whose input is the image minus its
+   mean (``mean=(123.15, 115.9, 103.06), std=(1, 1, 1)``);
 2. the stride of blocks 1 to 3 sits in the 3x3 convolution of their last unit, and a strided unit
    without projection subsamples its shortcut;
 3. multi-grid (DeepLabv3): the units of block 4 multiply the rate by 1, 2 and 4;

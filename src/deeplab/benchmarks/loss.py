@@ -16,32 +16,41 @@ BATCH, CLASSES, SMALL, LARGE = 4, 21, 129, 513
 def plain_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """The obvious alternative."""
     size = (labels.shape[1], labels.shape[2])
-    upsampled = F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+    upsampled = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=True)
     return F.cross_entropy(upsampled, labels, ignore_index=IGNORE)
 
 
 def compare_losses(*, repeats: int) -> None:
-    """Time forward and backward of both in turn; print the medians and their ratio."""
+    """Time forward and backward of both in turn; print the medians and their ratio, for float32
+    logits and for those of mixed precision."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(0)
-    logits = torch.randn(BATCH, CLASSES, SMALL, SMALL, device=device, requires_grad=True)
+    print(
+        f"{BATCH} x {CLASSES} x {SMALL} x {SMALL} logits, {LARGE} x {LARGE} labels, forward and "
+        f"backward, {device}, {torch.get_num_threads()} threads, median of {repeats}"
+    )
+    logits = torch.randn(BATCH, CLASSES, SMALL, SMALL, device=device)
+    _compare("float32", logits, repeats)
+    channels_last = logits.bfloat16().to(memory_format=torch.channels_last)
+    _compare("bfloat16, channels_last", channels_last, repeats)
+
+
+def _compare(name: str, logits: Tensor, repeats: int) -> None:
+    logits.requires_grad_()
+    device = logits.device
     labels = torch.randint(0, CLASSES, (BATCH, LARGE, LARGE), device=device)
     labels[:, :20] = IGNORE
     fused = SegmentationLoss().to(device)
     seconds: dict[str, list[float]] = {"plain": [], "fused": []}
     for repeat in range(repeats + 1):
-        for name, loss in (("plain", plain_loss), ("fused", fused)):
+        for kind, loss in (("plain", plain_loss), ("fused", fused)):
             taken = _time(loss, logits, labels)
             if repeat:  # the first one warms up
-                seconds[name].append(taken)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(
-        f"{BATCH} x {CLASSES} x {SMALL} x {SMALL} logits, {LARGE} x {LARGE} labels, forward and "
-        f"backward, {device}, {torch.get_num_threads()} threads, median of {repeats}"
-    )
-    for name, median in medians.items():
-        spread = f"{1e3 * min(seconds[name]):.1f} to {1e3 * max(seconds[name]):.1f}"
-        print(f"  {name}  {1e3 * median:8.1f} ms  ({spread})")
+                seconds[kind].append(taken)
+    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
+    print(name)
+    for kind, median in medians.items():
+        spread = f"{1e3 * min(seconds[kind]):.1f} to {1e3 * max(seconds[kind]):.1f}"
+        print(f"  {kind}  {1e3 * median:8.1f} ms  ({spread})")
     print(f"  fused / plain = {medians['fused'] / medians['plain']:.2f}")
 
 

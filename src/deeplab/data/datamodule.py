@@ -1,5 +1,6 @@
 """The LightningDataModule over a VOC layout."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from deeplab.data.stream import EvalShare, TrainStream
-from deeplab.data.transforms import EvalTransform, TrainTransform, pad
+from deeplab.data.transforms import EvalTransform, TrainTransform
 from deeplab.data.voc import Sample, VOCDataset, VOCTree
+from deeplab.errors import UserError
 
 
 class SegmentationData(LightningDataModule):
@@ -24,8 +26,7 @@ class SegmentationData(LightningDataModule):
         eval_size: whole images are padded to at least this many pixels a side.
         fill: RGB colour of padding.
         steps, batch_size: length and width of the training stream, over all processes.
-        eval_batch_size: images a validation step. Those of one batch are padded to its largest,
-            so use 1 where images larger than ``eval_size`` differ in size.
+        eval_batch_size: images a validation step; 1 where some are larger than ``eval_size``.
         seed: of order and augmentation.
         workers: loading processes.
     """
@@ -51,7 +52,9 @@ class SegmentationData(LightningDataModule):
         workers: int,
     ) -> None:
         super().__init__()
-        train_transform = TrainTransform(
+        self.tree, self.num_classes = tree, num_classes
+        self.train_split, self.val_split = train_split, val_split
+        self.train_transform = TrainTransform(
             crop_size=crop_size,
             scale_min=scale_min,
             scale_max=scale_max,
@@ -59,17 +62,30 @@ class SegmentationData(LightningDataModule):
             flip=flip,
             fill=fill,
         )
-        self.train_set = VOCDataset(
-            tree, train_split, num_classes=num_classes, transform=train_transform, seed=seed
-        )
-        self.val_set = VOCDataset(
-            tree,
-            val_split,
-            num_classes=num_classes,
-            transform=EvalTransform(size=eval_size, fill=fill),
-        )
-        self.fill, self.seed, self.workers = fill, seed, workers
+        self.eval_transform = EvalTransform(size=eval_size, fill=fill)
+        self.seed, self.workers = seed, workers
         self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
+
+    @cached_property
+    def train_set(self) -> VOCDataset:
+        """The training images; looked up when they are needed, since evaluation needs none."""
+        return VOCDataset(
+            self.tree,
+            self.train_split,
+            num_classes=self.num_classes,
+            transform=self.train_transform,
+            seed=self.seed,
+        )
+
+    @cached_property
+    def val_set(self) -> VOCDataset:
+        """The validation images."""
+        return VOCDataset(
+            self.tree,
+            self.val_split,
+            num_classes=self.num_classes,
+            transform=self.eval_transform,
+        )
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches from the trainer's present step to the last one."""
@@ -109,11 +125,13 @@ class SegmentationData(LightningDataModule):
     def _collate(self, samples: list[Sample]) -> dict[str, Any]:
         """``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists
         ``image_id`` and ``size``."""
-        height = max(s.label.shape[0] for s in samples)
-        width = max(s.label.shape[1] for s in samples)
-        padded = [pad(s.image, s.label, height, width, self.fill) for s in samples]
-        images = torch.from_numpy(np.stack([image for image, _ in padded]))  # (N, H, W, 3)
-        labels = torch.from_numpy(np.stack([label for _, label in padded]))
+        if len({s.label.shape for s in samples}) > 1:
+            raise UserError(
+                f"data.eval_batch_size={self.eval_batch_size}: images larger than data.eval_size "
+                "differ in size and cannot share a batch. Set it to 1, or data.eval_size higher."
+            )
+        images = torch.from_numpy(np.stack([s.image for s in samples]))  # (N, H, W, 3)
+        labels = torch.from_numpy(np.stack([s.label for s in samples]))
         return {
             "image": images.permute(0, 3, 1, 2),
             "label": labels,

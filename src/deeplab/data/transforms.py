@@ -143,20 +143,11 @@ class EvalTransform:
     def __call__(
         self, image: Pixels, label: Pixels, generator: np.random.Generator
     ) -> tuple[Pixels, Pixels]:
-        height, width = (max(self.size, side) for side in label.shape)
-        return pad(image, label, height, width, self.fill)
-
-
-def pad(
-    image: Pixels, label: Pixels, height: int, width: int, fill: tuple[int, int, int]
-) -> tuple[Pixels, Pixels]:
-    """Pad at the bottom and at the right: the image with ``fill``, the label with 255."""
-    h, w = label.shape
-    if (h, w) == (height, width):
-        return image, label
-    padded_image = np.empty((height, width, 3), np.uint8)
-    padded_image[:] = fill
-    padded_image[:h, :w] = image
-    padded_label = np.full((height, width), IGNORE, np.uint8)
-    padded_label[:h, :w] = label
-    return padded_image, padded_label
+        h, w = label.shape
+        height, width = max(self.size, h), max(self.size, w)
+        padded_image = np.empty((height, width, 3), np.uint8)
+        padded_image[:] = self.fill
+        padded_image[:h, :w] = image
+        padded_label = np.full((height, width), IGNORE, np.uint8)
+        padded_label[:h, :w] = label
+        return padded_image, padded_label
