@@ -2,7 +2,6 @@
 
 import json
 import logging
-import secrets
 import warnings
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,14 @@ from deeplab.errors import UserError
 from deeplab.hardware import Execution
 from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.module import SegmentationModule
-from deeplab.records import RunFolder, provenance, run_hash, write_config, write_json
+from deeplab.records import (
+    RunFolder,
+    provenance,
+    read_record,
+    run_hash,
+    write_config,
+    write_json,
+)
 from deeplab.results import percent, print_scores, protocol, score_report
 from deeplab.weights import save_weights
 
@@ -42,11 +48,7 @@ def run_experiment(config: TrainConfig) -> RunFolder:
         check_split(dataset)
     fingerprint = f"{data.train_set.fingerprint()}-{data.val_set.fingerprint()}"
     folder = RunFolder(Path(config.runs) / f"{config.name}-{run_hash(config, fingerprint)}")
-    if config.resume and folder.path.resolve() != Path(config.resume).resolve():
-        raise UserError(
-            f"resume={config.resume}: with its settings and these images the run would be "
-            f"{folder.path}. Has the folder been renamed, or have the split lists changed?"
-        )
+    _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if folder.finished and not config.restart:
         if main_process:
@@ -74,6 +76,15 @@ def _check_devices(config: TrainConfig, execution: Execution) -> None:
         )
 
 
+def _check_resumed(config: TrainConfig, folder: RunFolder) -> None:
+    """A run that was named is continued, or nothing is."""
+    if config.resume and folder.path.resolve() != Path(config.resume).resolve():
+        raise UserError(
+            f"resume={config.resume}: with its settings and these images the run would be "
+            f"{folder.path}. Has the folder been renamed, or have the split lists changed?"
+        )
+
+
 def _train(
     config: TrainConfig,
     execution: Execution,
@@ -85,16 +96,8 @@ def _train(
 ) -> None:
     quiet()
     seed_everything(config.seed, verbose=False)
+    module = _build_module(config, execution)
     labels = label_set(config.data.classes)
-    module = SegmentationModule(
-        build_model(config, num_classes=len(labels)),
-        build_recipe(config.stage),
-        labels.names,
-        seed=config.seed,
-        channels_last=execution.channels_last,
-        compiled=execution.compiled,
-        fused_optimiser=execution.fused_optimiser,
-    )
     loggers = build_loggers(
         config.logger,
         folder,
@@ -103,7 +106,6 @@ def _train(
         run_id=wandb_id,
         first_step=first_step,
     )
-    timer = Timer()
     pictures = ExamplePictures(
         spread(data.val_set.ids, EXAMPLES),
         labels.names,
@@ -111,7 +113,7 @@ def _train(
         folder.picture,
         publish=[partial(publish_examples, loggers, labels.names)],
     )
-    stop = StopBetweenSteps(folder.last)
+    timer, stop = Timer(), StopBetweenSteps(folder.last)
     trainer = build_trainer(config, execution, folder, loggers, [timer, pictures, stop])
     try:
         with stop.listening():
@@ -127,6 +129,18 @@ def _train(
             _say_where(folder)
     finally:
         finish(loggers)
+
+
+def _build_module(config: TrainConfig, execution: Execution) -> SegmentationModule:
+    return SegmentationModule(
+        build_model(config, num_classes=len(config.data.classes)),
+        build_recipe(config.stage),
+        config.data.classes,
+        seed=config.seed,
+        channels_last=execution.channels_last,
+        compiled=execution.compiled,
+        fused_optimiser=execution.fused_optimiser,
+    )
 
 
 def build_trainer(
@@ -203,13 +217,6 @@ def _first_step(folder: RunFolder) -> int:
     if not folder.last.is_file():
         return 0
     return int(torch.load(folder.last, map_location="cpu", weights_only=False)["global_step"])
-
-
-def read_record(folder: RunFolder) -> dict[str, Any]:
-    """What ``run.json`` holds, or the beginning of it: W&B's id and every start of the run."""
-    if folder.record.is_file():
-        return dict(json.loads(folder.record.read_text()))
-    return {"wandb_id": secrets.token_hex(4), "starts": []}
 
 
 def _set_aside(folder: RunFolder) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import subprocess
 import sys
 import time
@@ -141,6 +142,13 @@ def read_config(folder: RunFolder) -> TrainConfig:
         raise UserError(
             f"{folder.config}: this is no config that this version can read ({first})."
         ) from None
+
+
+def read_record(folder: RunFolder) -> dict[str, Any]:
+    """What ``run.json`` holds, or the beginning of it: W&B's id and every start of the run."""
+    if folder.record.is_file():
+        return dict(json.loads(folder.record.read_text()))
+    return {"wandb_id": secrets.token_hex(4), "starts": []}
 
 
 def provenance() -> dict[str, Any]:
