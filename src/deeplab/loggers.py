@@ -53,6 +53,7 @@ def build_loggers(
 def _wandb_logger(
     config: LoggerConfig, folder: RunFolder, resolved: dict[str, Any], run_id: str
 ) -> WandbLogger:
+    os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where its results are
     import wandb
 
     return WandbLogger(
