@@ -54,7 +54,10 @@ class StopBetweenSteps(Callback):
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("\nStopping behind this step; once more to stop at once.", flush=True)
+        print(
+            "\nStopping behind this step; the same command continues. Once more to stop at once.",
+            flush=True,
+        )
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.strategy.reduce_boolean_decision(self.asked, all=False):

@@ -53,7 +53,7 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         main(job)()
     except UserError as error:
         _exit(str(error))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if started:
             raise
         _exit(explain(error))  # composing failed
@@ -98,6 +98,8 @@ def _explain_key(error: dict[str, Any], values: Any) -> str:
         path.append(str(part))
     key = ".".join(path)
     what = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{key}: this key is missing."
     if error["type"] == "extra_forbidden":
         return f"{key}: there is no such key."
     if error["type"] == "value_error":
@@ -164,7 +166,8 @@ def _choice_without_a_name() -> str:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    others = [candidate for candidate in known if candidate != word]
+    near = difflib.get_close_matches(word, others, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(near)}?" if near else " See --help and --cfg job."
 
 

@@ -19,8 +19,11 @@ from pydantic import (
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), AllowInfNan(False)]
 Bool = Annotated[bool, Strict()]
-Text = Annotated[str, Strict()]
-Positive = Annotated[Int, Field(ge=1)]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Positive = Annotated[Int, Field(ge=1, le=10**9)]
+Channels = Annotated[Int, Field(ge=1, le=2**16)]
+Side = Annotated[Int, Field(ge=33, le=2**14)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 Natural = Annotated[Int, Field(ge=0)]
 Rate = Annotated[Float, Field(ge=0)]
 AboveZero = Annotated[Float, Field(gt=0)]
@@ -83,7 +86,7 @@ BackboneConfig = Annotated[
 class AsppConfig(Schema):
     """``deeplab.aspp.ASPP``."""
 
-    channels: Positive
+    channels: Channels
     rates: tuple[Positive, ...]
     image_pooling: Bool
     separable: Bool
@@ -103,8 +106,8 @@ class DecoderConfig(Schema):
     """``deeplab.decoder.Decoder``."""
 
     low_level: tuple[Text, ...]
-    low_level_channels: Positive
-    convs: tuple[tuple[Annotated[Positive, BeforeValidator(_odd)], Positive], ...]
+    low_level_channels: Channels
+    convs: tuple[tuple[Annotated[Positive, BeforeValidator(_odd)], Channels], ...]
     separable: Bool
     weight_init: WeightInit
     bn_eps: AboveZero
@@ -114,8 +117,8 @@ class DecoderConfig(Schema):
 class ScalesConfig(Schema):
     """Range of the random scale in training."""
 
-    min: AboveZero
-    max: AboveZero
+    min: Annotated[Float, Field(ge=0.01, le=16)]
+    max: Annotated[Float, Field(ge=0.01, le=16)]
     step: Rate
 
     @model_validator(mode="after")
@@ -135,8 +138,8 @@ class _Data(Schema):
     classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=255)]
     train_split: Text
     val_split: Text
-    crop_size: Annotated[Int, Field(ge=33)]
-    eval_size: Natural
+    crop_size: Side
+    eval_size: Side
     eval_batch_size: Positive
     scales: ScalesConfig
     flip: Part
@@ -154,10 +157,10 @@ class ShapesConfig(_Data):
     name: Literal["shapes"]
     train: Positive
     val: Positive
-    size_min: Annotated[Int, Field(ge=33)]
-    size_max: Annotated[Int, Field(ge=33)]
+    size_min: Side
+    size_max: Side
     objects_max: Positive
-    scene_seed: Natural
+    scene_seed: Seed
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -236,8 +239,8 @@ class ModelConfig(Schema):
 class TrainConfig(ModelConfig):
     """``conf/train.yaml``."""
 
-    name: Annotated[Text, Field(pattern=r"^[\w.+=-]+$", max_length=100)]
-    seed: Natural
+    name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
+    seed: Seed
     runs: Text
     resume: Text | None
     restart: Bool
@@ -249,6 +252,8 @@ class TrainConfig(ModelConfig):
     @model_validator(mode="after")
     def _one_weight_per_class(self) -> Self:
         weights, classes = self.stage.class_weights, self.data.classes
+        if weights is not None and not any(weights):
+            raise ValueError("stage.class_weights are all 0")
         if weights is not None and len(weights) != len(classes):
             raise ValueError(
                 f"stage.class_weights has {len(weights)} weights, "
@@ -262,11 +267,8 @@ class CostConfig(ModelConfig):
 
     data: DataConfig
     stage: StageConfig
-    input_size: (
-        Annotated[Int, Field(ge=33)]
-        | tuple[Annotated[Int, Field(ge=33)], Annotated[Int, Field(ge=33)]]
-    )
-    scales: Annotated[tuple[AboveZero, ...], Field(min_length=1)]
+    input_size: Side | tuple[Side, Side]
+    scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)]
     flip: Bool
     format: Literal["table", "json"]
 

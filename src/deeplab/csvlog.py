@@ -52,8 +52,9 @@ class MetricsCSV(Logger):
         """Write the header and the rows that stay."""
         rows = []
         if self.first_step and self.path.exists():
-            with self.path.open(newline="") as file:
-                rows = [r for r in csv.DictReader(file) if int(r["step"]) <= self.first_step]
+            with self.path.open(newline="", errors="replace") as file:
+                readable = (r for r in csv.DictReader(file) if (r.get("step") or "").isdigit())
+                rows = [r for r in readable if int(r["step"]) <= self.first_step]
         with self.path.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()

@@ -76,6 +76,8 @@ def _weights_file(folder: RunFolder, named: Path) -> Path:
 
 def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
     """The run's config with the output stride, split and place of the images that were named."""
+    if config.data.root and not Path(config.data.root).expanduser().is_dir():
+        raise UserError(f"data.root={config.data.root}: this folder does not exist.")
     data = run.data.model_copy(
         update={
             "val_split": config.split or run.data.val_split,

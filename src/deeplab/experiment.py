@@ -1,8 +1,8 @@
 """One training run from a checked config to its result, as a list of steps."""
 
-import json
 import logging
 import warnings
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from deeplab.hardware import Execution
 from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.module import SegmentationModule
 from deeplab.records import (
+    TRAIN_AGAIN,
     RunFolder,
+    locked,
     provenance,
+    read_json,
     read_record,
     run_hash,
     write_config,
@@ -56,16 +59,23 @@ def run_experiment(config: TrainConfig) -> RunFolder:
         return folder
     if main_process and config.restart:
         _set_aside(folder)
-    first_step = _first_step(folder)
-    record = read_record(folder)
+    with locked(folder) if main_process else nullcontext():
+        _start(config, execution, data, folder)
+    return folder
+
+
+def _start(
+    config: TrainConfig, execution: Execution, data: SegmentationData, folder: RunFolder
+) -> None:
+    """Write down what starts here, then train."""
+    first_step, record = _first_step(folder), read_record(folder)
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
-    if main_process:
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
         write_json(folder.record, record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
     _train(config, execution, data, folder, wandb_id=record["wandb_id"], first_step=first_step)
-    return folder
 
 
 def _check_devices(config: TrainConfig, execution: Execution) -> None:
@@ -216,7 +226,10 @@ def _first_step(folder: RunFolder) -> int:
     """The step of the last checkpoint; 0 without one."""
     if not folder.last.is_file():
         return 0
-    return int(torch.load(folder.last, map_location="cpu", weights_only=False)["global_step"])
+    try:
+        return int(torch.load(folder.last, map_location="cpu", weights_only=False)["global_step"])
+    except Exception as error:  # a damaged file can raise anything
+        raise UserError(f"{folder.last}: this cannot be read ({error}); {TRAIN_AGAIN}.") from None
 
 
 def _set_aside(folder: RunFolder) -> None:
@@ -226,7 +239,7 @@ def _set_aside(folder: RunFolder) -> None:
 
 
 def _say_finished(folder: RunFolder) -> None:
-    miou = json.loads(folder.result.read_text())["mIoU"]
+    miou = read_json(folder.result).get("mIoU")
     print(f"This run is finished: mIoU {percent(miou)}. Nothing to do.")
     _say_where(folder)
     print("  restart=true trains it again; another seed=... makes another run.")

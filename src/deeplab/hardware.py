@@ -57,8 +57,9 @@ def choose_execution(
     accelerator = _accelerator(accelerator)
     here = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1
     count = (here if accelerator == "cuda" else 1) if devices == "auto" else int(devices)
-    if accelerator == "cuda" and count > here:
-        raise UserError(f"trainer.devices={count}: this machine has {here} GPUs.")
+    if count > here:
+        kind = "GPUs" if accelerator == "cuda" else "cores"
+        raise UserError(f"trainer.devices={count}: this machine has {here} {kind}.")
     fast_bf16 = _has_fast_bf16(accelerator)
     gpu = accelerator == "cuda"
     if precision == "auto":

@@ -9,6 +9,7 @@ validation.png        validation images beside truth and prediction
 checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +18,8 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +30,8 @@ from pydantic import ValidationError
 
 from deeplab.config import TrainConfig, plain
 from deeplab.errors import UserError
+
+TRAIN_AGAIN = "restart=true puts the run aside and trains it again"
 
 RECORDED_PACKAGES = (
     "torch",
@@ -137,7 +142,7 @@ def read_config(folder: RunFolder) -> TrainConfig:
     """
     try:
         return TrainConfig(**yaml.safe_load(folder.config.read_text()))
-    except (OSError, TypeError, ValidationError, yaml.YAMLError) as error:
+    except (OSError, TypeError, ValueError, ValidationError, yaml.YAMLError) as error:
         first = str(error).splitlines()[0]
         raise UserError(
             f"{folder.config}: this is no config that this version can read ({first})."
@@ -146,9 +151,46 @@ def read_config(folder: RunFolder) -> TrainConfig:
 
 def read_record(folder: RunFolder) -> dict[str, Any]:
     """What ``run.json`` holds, or the beginning of it: W&B's id and every start of the run."""
-    if folder.record.is_file():
-        return dict(json.loads(folder.record.read_text()))
-    return {"wandb_id": secrets.token_hex(4), "starts": []}
+    if not folder.record.is_file():
+        return {"wandb_id": secrets.token_hex(4), "starts": []}
+    record = read_json(folder.record)
+    if not isinstance(record.get("starts"), list) or "wandb_id" not in record:
+        raise UserError(f"{folder.record}: this is no record of a run; {TRAIN_AGAIN}.")
+    return record
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run folder.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: this cannot be read ({error}); {TRAIN_AGAIN}.") from None
+
+
+@contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Keep a run folder to this process; the lock goes with the process, however it ends.
+
+    Raises:
+        UserError: the folder cannot be made, or another process has it.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = (folder.path / "lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder.path}: this run is in progress in another process.") from None
+        yield
 
 
 def provenance() -> dict[str, Any]:

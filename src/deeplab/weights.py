@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,9 +26,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
         UserError: the file is missing, unreadable, or of another network.
     """
     try:
-        model.load_state_dict(_read(path))
-    except (OSError, SafetensorError, EOFError, KeyError) as error:
+        state = _read(path)
+    except Exception as error:  # a damaged file can raise anything
         raise UserError(f"{path}: the weights cannot be read ({error}).") from None
+    try:
+        model.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{path}: these are weights of another network. {first}") from None

@@ -66,7 +66,11 @@ class VOCTree:
             raise UserError(
                 f"split {split!r}: {path} does not exist. Splits here: {', '.join(self.splits())}."
             )
-        ids = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"split {split!r}: {path} cannot be read ({error}).") from None
+        ids = [line.split()[0] for line in text.splitlines() if line.strip()]
         if not ids:
             raise UserError(f"split {split!r}: {path} lists no image.")
         return ids
@@ -145,8 +149,17 @@ class VOCDataset(Dataset[Sample]):
         return image, label
 
     def fingerprint(self) -> str:
-        """Changes with the split's ids and their order."""
-        return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
+        """Changes with the split's ids, their order, and the sizes of their files."""
+        lines = [
+            f"{i} {_bytes(self.tree.image_path(i))} {_bytes(self.tree.label_path(i))}"
+            for i in self.ids
+        ]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _bytes(path: Path) -> int:
+    """A file's size; -1 if it is missing, which is found when it is read."""
+    return path.stat().st_size if path.is_file() else -1
 
 
 def read_image(path: Path) -> Pixels:
@@ -187,16 +200,34 @@ def check_labels(label: Pixels, num_classes: int, path: Path) -> None:
 
 
 def check_split(dataset: VOCDataset, most: int = 100) -> None:
-    """Read up to ``most`` masks spread over the split; raises UserError as ``read`` does.
+    """Read up to ``most`` masks and image headers spread over the split; raises UserError as
+    ``read`` does, and where none of them has a label.
 
-    A wrong class list then shows before training starts. Every other mask is checked when it is
+    A wrong class list then shows before training starts. Every other file is checked when it is
     read.
     """
+    labelled = False
     for image_id in spread(dataset.ids, most):
         path = dataset.tree.label_path(image_id)
-        check_labels(read_label(path), dataset.num_classes, path)
-        if not dataset.tree.image_path(image_id).is_file():
-            raise UserError(f"{dataset.tree.image_path(image_id)}: the image does not exist.")
+        label = read_label(path)
+        check_labels(label, dataset.num_classes, path)
+        labelled = labelled or bool((label != IGNORE).any())
+        size = _image_size(dataset.tree.image_path(image_id))
+        if size != label.shape:
+            raise UserError(f"{path}: mask {label.shape}, but its image is {size}.")
+    if not labelled:
+        raise UserError(f"split {dataset.split!r}: its masks hold nothing but {IGNORE} (ignore).")
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """Height and width from an image's header."""
+    if not path.is_file():
+        raise UserError(f"{path}: the image does not exist.")
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError:
+        raise UserError(f"{path}: this is no image that can be decoded.") from None
 
 
 def check_splits(tree: VOCTree, **splits: str) -> None:
