@@ -113,6 +113,14 @@ def test_split_check_finds_labels_beyond_the_classes(tmp_path):
         check_split(dataset(tmp_path, classes=2))
 
 
+def test_fingerprint_changes_with_the_files(tmp_path):
+    voc_tree(tmp_path, {"train": 3})
+    before = dataset(tmp_path).fingerprint()
+    assert dataset(tmp_path).fingerprint() == before
+    Image.new("L", (60, 50), 255).save(tmp_path / "SegmentationClass/train_1.png")
+    assert dataset(tmp_path).fingerprint() != before
+
+
 def test_spread():
     assert spread(list("abcdefgh"), 3) == ["a", "d", "g"]
     assert spread(list("ab"), 3) == ["a", "b"]

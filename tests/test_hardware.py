@@ -49,6 +49,11 @@ def test_what_is_said_counts_more_than_auto():
     assert execution.workers == 3
 
 
+def test_more_processes_than_cores():
+    with pytest.raises(UserError, match=r"trainer\.devices=5000: this machine has \d+ cores"):
+        choose_execution(accelerator="cpu", devices=5000)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there():
     with pytest.raises(UserError, match=r"trainer\.accelerator=cuda: not on this machine"):

@@ -4,7 +4,15 @@ import pytest
 
 from deeplab.csvlog import MetricsCSV
 from deeplab.errors import UserError
-from deeplab.records import RunFolder, read_config, run_hash, write_config, write_json
+from deeplab.records import (
+    RunFolder,
+    locked,
+    read_config,
+    read_record,
+    run_hash,
+    write_config,
+    write_json,
+)
 from test_config import train_config
 
 
@@ -64,6 +72,31 @@ def test_a_run_is_found_by_its_folder_or_a_file_in_it(tmp_path):
         assert RunFolder.find(named, key="run").path == folder.path
     with pytest.raises(UserError, match=r"run=.*nothing: this does not exist"):
         RunFolder.find(folder.path / "nothing", key="run")
+
+
+def test_a_run_folder_has_one_process(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with locked(folder), pytest.raises(UserError, match="in progress"), locked(folder):
+        pass
+    with locked(folder):  # and is free again
+        pass
+
+
+def test_a_run_folder_that_cannot_be_made_is_named():
+    message = "runs=/proc/x: a run folder cannot be made"
+    with pytest.raises(UserError, match=message), locked(RunFolder("/proc/x/run")):
+        pass
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00"])
+def test_damaged_records_are_named(tmp_path, damage):
+    folder = RunFolder(tmp_path)
+    folder.record.write_bytes(damage)
+    with pytest.raises(UserError, match=r"run\.json"):
+        read_record(folder)
+    folder.config.write_bytes(damage)
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        read_config(folder)
 
 
 def test_json_is_whole_and_has_no_nan(tmp_path):

@@ -252,6 +252,20 @@ def test_two_processes_are_one_run(tmp_path, trained):
     assert again.stdout.count("finished") == 1
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path, trained):
+    cwd, folder = trained
+    damaged = tmp_path / "runs" / folder.name
+    shutil.copytree(folder, damaged)
+    (damaged / "metrics.json").unlink()
+    (damaged / "checkpoints/last.ckpt").write_bytes(b"")
+    arguments = (*SMALL, f"data.root={cwd}/data/shapes")
+    done = run("train", *arguments, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "last.ckpt: this cannot be read" in done.stderr
+    assert "restart=true" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_renamed_run_is_not_resumed_as_another(tmp_path, trained):
     cwd, folder = trained
     renamed = tmp_path / "renamed-run"

@@ -58,6 +58,11 @@ TRAIN = [
     (["data.scales.step=0.4"], ["data.scales", "step (0.4) does not divide"]),
     (["backbone.mean=[300,0,0]"], ["backbone.mean.0=300", "less than or equal to 255"]),
     (["stage.lr=inf"], ["stage.lr=inf", "finite"]),
+    (["seed=4294967296"], ["seed=4294967296", "less than 4294967296"]),
+    (["data.eval_size=1000000000"], ["data.eval_size=1000000000", "less than or equal to"]),
+    (["stage.class_weights=[0,0,0,0,0,0,0]"], ["stage.class_weights are all 0"]),
+    (["name=.."], ["name=..", "pattern"]),
+    (["~stage.lr"], ["stage.lr: this key is missing"]),
     (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
     (["stage.slow_start_steps=5000"], ["slow_start_steps (5000)", "below steps"]),
     (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
@@ -122,6 +127,25 @@ def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
         (lambda r: None, ["data.train_split=trainaug"], ["data.train_split", "train, val"]),
         (lambda r: (r / "ImageSets/Segmentation/val.txt").write_text(""), [], ["no image"]),
         (lambda r: (r / "JPEGImages/val_0.jpg").unlink(), [], ["val_0.jpg", "does not exist"]),
+        (lambda r: (r / "JPEGImages/val_0.jpg").write_bytes(b""), [], ["val_0.jpg", "no image"]),
+        (
+            lambda r: Image.new("L", (10, 50)).save(r / "SegmentationClass/val_1.png"),
+            [],
+            ["val_1.png", "its image is (50, 60)"],
+        ),
+        (
+            lambda r: [
+                Image.new("L", (60, 50), 255).save(r / f"SegmentationClass/val_{i}.png")
+                for i in range(2)
+            ],
+            [],
+            ["'val'", "nothing but 255"],
+        ),
+        (
+            lambda r: (r / "ImageSets/Segmentation/val.txt").write_bytes(b"\xff\xfe"),
+            [],
+            ["data.val_split=val", "cannot be read"],
+        ),
         (
             lambda r: Image.new("RGB", (60, 50)).save(r / "SegmentationClass/train_1.png"),
             [],

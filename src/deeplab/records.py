@@ -7,6 +7,7 @@ metrics.json          the result; there once the run is finished
 weights.safetensors   the weights that metrics.json speaks of: those of the last step
 validation.png        validation images beside truth and prediction
 checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
+lock                  held by the process that trains
 """
 
 import fcntl
