@@ -20,13 +20,14 @@ def test_a_gpu_gets_all_that_is_fast(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     monkeypatch.setattr(hardware, "find_spec", lambda _: object())
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: range(8), raising=False)
     execution = choose_execution(devices="auto")
     assert (execution.accelerator, execution.devices) == ("cuda", 2)
     assert execution.precision == "bf16-mixed"
     assert execution.channels_last
     assert execution.compiled
     assert execution.fused_optimiser
-    assert execution.workers >= 0
+    assert execution.workers == 4  # eight cores for two GPUs
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
     assert not choose_execution().compiled
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)

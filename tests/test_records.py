@@ -4,6 +4,7 @@ import pytest
 
 from deeplab.csvlog import MetricsCSV
 from deeplab.errors import UserError
+from deeplab.experiment import _set_aside
 from deeplab.records import (
     RunFolder,
     locked,
@@ -86,6 +87,15 @@ def test_a_run_folder_that_cannot_be_made_is_named():
     message = "runs=/proc/x: a run folder cannot be made"
     with pytest.raises(UserError, match=message), locked(RunFolder("/proc/x/run")):
         pass
+
+
+def test_a_run_in_progress_is_not_put_aside(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with locked(folder), pytest.raises(UserError, match="in progress"):
+        _set_aside(folder)
+    assert folder.path.exists()
+    _set_aside(folder)
+    assert not folder.path.exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00"])

@@ -33,7 +33,8 @@ class StopBetweenSteps(Callback):
     (Lightning stops wherever it is, and a checkpoint of half a step does not continue exactly.)
     A second Ctrl-C stops at once. What would have been logged or validated behind that step is
     not; the continued run goes on with the next one. During a validation the run ends without a
-    checkpoint of its own. All processes of a run stop together, whichever gets the signal.
+    checkpoint of its own. All processes of a run stop together, whichever gets the signal; they
+    agree every ten steps.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -60,6 +61,8 @@ class StopBetweenSteps(Callback):
         )
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.world_size > 1 and trainer.global_step % 10:
+            return  # to agree waits for every device
         if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
             trainer.save_checkpoint(self.checkpoint)
             raise KeyboardInterrupt

@@ -36,11 +36,10 @@ def check_train(config: DictConfig) -> TrainConfig:
 
 
 def _check_logger(config: LoggerConfig) -> None:
-    package = {"wandb": "wandb", "tensorboard": "tensorboard"}.get(config.name)
-    if package and importlib.util.find_spec(package) is None:
+    if config.name != "csv" and importlib.util.find_spec(config.name) is None:
         raise UserError(
-            f"logger={config.name}: the package {package} is not installed; "
-            f"pip install {package}, or choose logger=csv."
+            f"logger={config.name}: the package {config.name} is not installed; "
+            f"pip install {config.name}, or choose logger=csv."
         )
 
 

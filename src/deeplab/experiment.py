@@ -227,15 +227,15 @@ def _first_step(folder: RunFolder) -> int:
     if not folder.last.is_file():
         return 0
     try:
-        return int(torch.load(folder.last, map_location="cpu", weights_only=False)["global_step"])
+        return int(torch.load(folder.last, mmap=True, weights_only=False)["global_step"])
     except Exception as error:  # a damaged file can raise anything
         raise UserError(f"{folder.last}: this cannot be read ({error}); {TRAIN_AGAIN}.") from None
 
 
 def _set_aside(folder: RunFolder) -> None:
-    old = folder.set_aside()
-    if old:
-        print(f"The run there was is now {old}")
+    if folder.path.exists():
+        with locked(folder):  # not under a process that trains in it
+            print(f"The run there was is now {folder.set_aside()}")
 
 
 def _say_finished(folder: RunFolder) -> None:

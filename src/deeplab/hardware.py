@@ -46,10 +46,10 @@ def choose_execution(
     """Fill in every ``auto``.
 
     On a GPU: bfloat16 where it is native, channels_last, a compiled network, a fused optimiser. On
-    a CPU: bfloat16 and channels_last where its matrix units know bfloat16 (AMX: 1.6 to 2.6 times as
-    fast as float32 for ResNets and Xception, measured), else float32 and contiguous; never
-    compiled, because compilation takes longer than it saves in a short run; and no loading workers
-    on few cores, where they take the network's.
+    a CPU: bfloat16 and channels_last where its matrix units know bfloat16 (AMX: measured 1.5 to 2.6
+    times as fast as contiguous float32 for ResNets and Xception-65 at 161 pixels), else float32 and
+    contiguous; never compiled, which alone took most of a minute for a tiny network; and no loading
+    workers on few cores, where they take the network's.
 
     Raises:
         UserError: the accelerator or that many devices are not here.

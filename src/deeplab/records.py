@@ -81,10 +81,8 @@ class RunFolder:
         what = "is no run folder (no config.yaml in it)" if start.exists() else "does not exist"
         raise UserError(f"{key}={path}: this {what}. Name a folder below runs/ or a file in one.")
 
-    def set_aside(self) -> Path | None:
-        """Rename an existing folder so that its name is free; returns the new path."""
-        if not self.path.exists():
-            return None
+    def set_aside(self) -> Path:
+        """Rename the folder so that its name is free; returns the new path."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         target = self.path.with_name(f"{self.path.name}.old-{stamp}")
         self.path.rename(target)

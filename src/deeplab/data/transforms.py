@@ -2,8 +2,7 @@
 
 The paper's augmentation is a random scale and a random flip; its code also pads at the bottom and
 at the right with the mean pixel and crops at a random place, in the order scale, pad, crop, flip.
-Scale, pad and crop are one transform here: only the pixels of the crop are computed, which gives
-the same pixels in a third of the time.
+Scale, pad and crop are one transform here, so that only the pixels of the crop are computed.
 
 Departure: the mean pixel is rounded to uint8, so that padding is 0.004 instead of 0 behind the
 normalisation to [-1, 1].
