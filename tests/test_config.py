@@ -54,9 +54,8 @@ def test_every_choice_composes_and_builds(choice):
     ],
 )
 def test_the_papers_choice_is_the_constructors_own(choice, constructor):
-    group = getattr(train_config(choice, "backbone=xception"), choice.split("=")[0])
-    if choice.startswith("backbone"):
-        group = train_config(choice).backbone
+    others = () if choice.startswith("backbone") else ("backbone=xception",)  # weight decay
+    group = getattr(train_config(choice, *others), choice.split("=")[0])
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(constructor).parameters.items()

@@ -1,7 +1,5 @@
 """One training run from a checked config to its result, as a list of steps."""
 
-import logging
-import warnings
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from deeplab.builder import build_model
 from deeplab.callbacks import ExamplePictures, RunProgress, StopBetweenSteps
 from deeplab.config import TrainConfig, plain
 from deeplab.data.datamodule import SegmentationData
-from deeplab.data.labels import label_set
+from deeplab.data.labels import voc_palette
 from deeplab.data.voc import check_split, spread
 from deeplab.errors import UserError
 from deeplab.hardware import Execution
@@ -34,7 +32,7 @@ from deeplab.records import (
     write_config,
     write_json,
 )
-from deeplab.results import percent, print_scores, protocol, score_report
+from deeplab.results import percent, print_scores, protocol, quiet, score_report
 from deeplab.weights import save_weights
 
 EXAMPLES = 6
@@ -107,21 +105,21 @@ def _train(
     quiet()
     seed_everything(config.seed, verbose=False)
     module = _build_module(config, execution)
-    labels = label_set(config.data.classes)
+    class_names = config.data.classes
     loggers = build_loggers(
         config.logger,
         folder,
-        class_names=labels.names,
+        class_names=class_names,
         resolved=plain(config),
         run_id=wandb_id,
         first_step=first_step,
     )
     pictures = ExamplePictures(
         spread(data.val_set.ids, EXAMPLES),
-        labels.names,
-        labels.palette,
+        class_names,
+        voc_palette(),
         folder.picture,
-        publish=[partial(publish_examples, loggers, labels.names)],
+        publish=[partial(publish_examples, loggers, class_names)],
     )
     timer, stop = Timer(), StopBetweenSteps(folder.last)
     trainer = build_trainer(config, execution, folder, loggers, [timer, pictures, stop])
@@ -134,8 +132,8 @@ def _train(
         assert module.scores is not None
         if trainer.is_global_zero:
             _write_result(config, data, folder, module, timer.time_elapsed("train"))
-            publish_result(loggers, labels.names, module.scores)
-            print_scores(module.scores, labels.names)
+            publish_result(loggers, class_names, module.scores)
+            print_scores(module.scores, class_names)
             _say_where(folder)
     finally:
         finish(loggers)
@@ -252,16 +250,3 @@ def _say_where(folder: RunFolder) -> None:
     print(f"  checkpoint  {folder.last}")
     if offline := sorted(folder.path.glob("wandb/offline-run-*")):
         print(f"  W&B         offline; upload it with: wandb sync {offline[-1]}")
-
-
-def quiet() -> None:
-    """Leave out what Lightning and PyTorch say that a reader of the run's output has no use for."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory.*exists.*",
-        ".*dataloader is not resumable.*",  # ours is: see deeplab.data.stream
-        ".*treespec.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)

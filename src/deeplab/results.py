@@ -1,5 +1,7 @@
-"""How scores are recorded and printed."""
+"""What a run says: its scores, recorded and printed, and as little else as can be."""
 
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,3 +46,16 @@ def print_scores(final: Scores, class_names: Sequence[str]) -> None:
 def percent(value: float | None) -> str:
     """A part of 1 in percent; a dash where there is none."""
     return "-" if value is None or value != value else f"{100 * value:.2f}"
+
+
+def quiet() -> None:
+    """Leave out what Lightning and PyTorch say that a reader of the run's output has no use for."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists.*",
+        ".*dataloader is not resumable.*",  # ours is: see deeplab.data.stream
+        ".*treespec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

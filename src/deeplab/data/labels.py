@@ -1,19 +1,7 @@
-"""Class names with their colours."""
-
-from typing import NamedTuple
+"""The colours that classes are painted in."""
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-class LabelSet(NamedTuple):
-    """The classes of a data set: the name of each index, and the colour it is painted in."""
-
-    names: tuple[str, ...]
-    palette: NDArray[np.uint8]  # (256, 3), RGB
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 def voc_palette() -> NDArray[np.uint8]:
@@ -26,8 +14,3 @@ def voc_palette() -> NDArray[np.uint8]:
             palette[:, colour] |= (((index >> colour) & 1) << (7 - bit)).astype(np.uint8)
         index >>= 3
     return palette
-
-
-def label_set(names: tuple[str, ...]) -> LabelSet:
-    """A label set in VOC colours."""
-    return LabelSet(names, voc_palette())
