@@ -5,6 +5,7 @@ import pytest
 from deeplab.csvlog import MetricsCSV
 from deeplab.errors import UserError
 from deeplab.experiment import _set_aside
+from deeplab.files import write_json
 from deeplab.records import (
     RunFolder,
     locked,
@@ -12,7 +13,6 @@ from deeplab.records import (
     read_record,
     run_hash,
     write_config,
-    write_json,
 )
 from test_config import train_config
 

@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
+from deeplab.files import replacing
 from deeplab.pictures import Example, Pixels, example_sheet
 
 
@@ -117,8 +118,7 @@ class ExamplePictures(Callback):
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
         if trainer.is_global_zero and examples:
             sheet = example_sheet(examples, self.class_names, self.palette)
-            draft = self.path.with_name(f".{self.path.name}")
-            sheet.save(draft, format="PNG")
-            draft.replace(self.path)
+            with replacing(self.path) as draft:
+                sheet.save(draft, format="PNG")
             for publish in self.publish:
                 publish(examples, trainer.global_step)

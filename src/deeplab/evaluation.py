@@ -10,8 +10,9 @@ from deeplab.assemble import build_data, build_execution, build_recipe, data_tre
 from deeplab.builder import build_model
 from deeplab.config import EvaluateConfig, TrainConfig
 from deeplab.errors import UserError
+from deeplab.files import write_json
 from deeplab.module import SegmentationModule
-from deeplab.records import RunFolder, provenance, read_config, write_json
+from deeplab.records import RunFolder, provenance, read_config
 from deeplab.results import print_scores, protocol, quiet, score_report
 from deeplab.weights import load_weights
 

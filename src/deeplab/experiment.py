@@ -18,6 +18,7 @@ from deeplab.data.datamodule import SegmentationData
 from deeplab.data.labels import voc_palette
 from deeplab.data.voc import check_split, spread
 from deeplab.errors import UserError
+from deeplab.files import write_json
 from deeplab.hardware import Execution
 from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.module import SegmentationModule
@@ -30,7 +31,6 @@ from deeplab.records import (
     read_record,
     run_hash,
     write_config,
-    write_json,
 )
 from deeplab.results import percent, print_scores, protocol, quiet, score_report
 from deeplab.weights import save_weights

@@ -13,7 +13,6 @@ lock                  held by the process that trains
 import fcntl
 import hashlib
 import json
-import os
 import platform
 import secrets
 import subprocess
@@ -31,6 +30,7 @@ from pydantic import ValidationError
 
 from deeplab.config import TrainConfig, plain
 from deeplab.errors import UserError
+from deeplab.files import write_text
 
 TRAIN_AGAIN = "restart=true puts the run aside and trains it again"
 
@@ -104,27 +104,6 @@ def run_hash(config: TrainConfig, data_fingerprint: str) -> str:
     determining["data_fingerprint"] = data_fingerprint
     text = json.dumps(determining, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    os.replace(draft, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all; nan becomes null."""
-    write_text(path, json.dumps(_finite(value), indent=2) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

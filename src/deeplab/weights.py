@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deeplab.errors import UserError
+from deeplab.files import replacing
 
 PREFIX = "model."
 """What stands before the network's names in a checkpoint of the LightningModule."""
@@ -14,9 +15,8 @@ PREFIX = "model."
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write the state dict, whole or not at all."""
-    draft = path.with_name(f".{path.name}")
-    save_file({name: t.contiguous().cpu() for name, t in model.state_dict().items()}, draft)
-    draft.replace(path)
+    with replacing(path) as draft:
+        save_file({name: t.contiguous().cpu() for name, t in model.state_dict().items()}, draft)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
