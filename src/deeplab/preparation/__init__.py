@@ -1,0 +1,1 @@
+"""From what the makers of a data set publish to what training reads."""
