@@ -8,11 +8,13 @@ from PIL import Image
 
 from deeplab.data import shapes
 from deeplab.data.datamodule import SegmentationData
-from deeplab.data.labels import voc_palette
+from deeplab.data.dataset import SegmentationDataset, check_split, spread
+from deeplab.data.labels import ClassSet, voc_palette
+from deeplab.data.layout import voc_layout
+from deeplab.data.reading import read_image, read_mask
 from deeplab.data.shapes import SHAPES, ShapesSpec, draw_scene, ensure_shapes
 from deeplab.data.stream import EvalShare, TrainStream
 from deeplab.data.transforms import EvalTransform, RandomScaleCrop, TrainTransform
-from deeplab.data.voc import VOCDataset, VOCTree, check_split, read_image, read_label, spread
 from deeplab.errors import UserError
 from trees import voc_tree, write_sample
 
@@ -29,7 +31,7 @@ def keep(image, label, generator):
 @pytest.mark.parametrize("place", ["", "VOC2012", "VOCdevkit/VOC2012"])
 def test_tree_is_found_wherever_it_begins(tmp_path, place):
     voc_tree(tmp_path / place, {"train": 2})
-    assert VOCTree(tmp_path).ids("train") == ["train_0", "train_1"]
+    assert [i.id for i in voc_layout(tmp_path).items("train")] == ["train_0", "train_1"]
 
 
 def test_palette_png_is_read_as_indices(tmp_path):
@@ -37,10 +39,10 @@ def test_palette_png_is_read_as_indices(tmp_path):
     label[0, 0] = 255
     write_sample(tmp_path, "a", np.zeros((8, 8, 3), np.uint8), label, "SegmentationClass")
     path = tmp_path / "SegmentationClass" / "a.png"
-    assert np.array_equal(read_label(path), label)
+    assert np.array_equal(read_mask(path), label)
     assert Image.open(path).convert("RGB").getpixel((1, 0)) == (128, 0, 0)  # it does have colours
     Image.fromarray(label, mode="L").save(path)
-    assert np.array_equal(read_label(path), label)
+    assert np.array_equal(read_mask(path), label)
 
 
 def test_palette_is_vocs():
@@ -62,36 +64,40 @@ def test_images_are_rgb_and_not_rotated(tmp_path):
 
 
 def test_official_mask_before_the_augmented_one(tmp_path):
-    tree = VOCTree(voc_tree(tmp_path, {"train": 1}))
+    tree = voc_layout(voc_tree(tmp_path, {"train": 1}))
     other = np.full((50, 60), 7, np.uint8)
-    write_sample(
-        tmp_path, "train_0", np.zeros((50, 60, 3), np.uint8), other, "SegmentationClassAug"
-    )
-    write_sample(tmp_path, "sbd", np.zeros((50, 60, 3), np.uint8), other, "SegmentationClassAug")
-    assert tree.label_path("train_0").parent.name == "SegmentationClass"
-    assert tree.label_path("sbd").parent.name == "SegmentationClassAug"
+    for name in ("train_0", "sbd"):
+        write_sample(tmp_path, name, np.zeros((50, 60, 3), np.uint8), other, "SegmentationClassAug")
+    (tmp_path / "ImageSets/Segmentation/both.txt").write_text("train_0\nsbd\n")
+    folders = [item.mask.parent.name for item in tree.items("both")]
+    assert folders == ["SegmentationClass", "SegmentationClassAug"]
+
+
+CLASSES = ClassSet(tuple(f"class_{i}" for i in range(21)))
 
 
 def dataset(root, split="train", classes=21):
-    return VOCDataset(VOCTree(root), split, num_classes=classes, transform=keep)
+    names = CLASSES.names[:classes]
+    items = voc_layout(root).items(split)
+    return SegmentationDataset(split, items, classes=ClassSet(names), transform=keep)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda r: (r / "JPEGImages/train_0.jpg").unlink(), r"train_0\.jpg: the image cannot be"),
+        (lambda r: (r / "JPEGImages/train_0.jpg").unlink(), r"train_0\.jpg: the image does not"),
         (lambda r: (r / "JPEGImages/train_0.jpg").write_bytes(b"no"), "no image that can be"),
         (
             lambda r: (r / "SegmentationClass/train_0.png").unlink(),
-            r"train_0\.png: the mask cannot",
+            r"train_0\.png: the mask does not",
         ),
         (
-            lambda r: Image.new("RGB", (60, 50)).save(r / "SegmentationClass/train_0.png"),
-            "a mask of mode RGB",
+            lambda r: Image.new("RGB", (60, 50), "red").save(r / "SegmentationClass/train_0.png"),
+            "a colour mask",
         ),
         (
             lambda r: Image.new("L", (10, 50)).save(r / "SegmentationClass/train_0.png"),
-            r"mask \(50, 10\), but its image is \(50, 60\)",
+            "mask 50 x 10, but its image is 50 x 60",
         ),
         (
             lambda r: Image.new("L", (60, 50), 21).save(r / "SegmentationClass/train_0.png"),
@@ -218,7 +224,7 @@ def test_whole_images_are_padded_and_never_resized():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (40, 70, 3), dtype=np.uint8)
     label = rng.integers(0, 5, (40, 70), dtype=np.uint8)
-    pixels, labels = EvalTransform(size=65, fill=FILL)(image, label, rng)
+    pixels, labels = EvalTransform(size=(65, 65), fill=FILL)(image, label, rng)
     assert pixels.shape == (65, 70, 3)
     assert np.array_equal(pixels[:40], image)
     assert np.array_equal(labels[:40], label)
@@ -262,8 +268,8 @@ def test_validation_sees_every_image_once():
 
 def data_module(root, workers):
     return SegmentationData(
-        VOCTree(root),
-        num_classes=21,
+        voc_layout(root),
+        classes=CLASSES,
         train_split="train",
         val_split="val",
         crop_size=33,
@@ -271,7 +277,7 @@ def data_module(root, workers):
         scale_max=2.0,
         scale_step=0.25,
         flip=0.5,
-        eval_size=65,
+        eval_size=(65, 65),
         fill=FILL,
         steps=4,
         batch_size=3,
@@ -343,9 +349,9 @@ def test_scenes_are_a_voc_tree_from_a_seed(tmp_path):
     first = ensure_shapes(tmp_path / "a", spec())
     again = ensure_shapes(tmp_path / "b", spec())
     assert contents(first) == contents(again)
-    tree = VOCTree(first)
+    tree = voc_layout(first)
     assert tree.splits() == ["train", "val"]
-    data = VOCDataset(tree, "train", num_classes=9, transform=keep)
+    data = SegmentationDataset("train", tree.items("train"), classes=CLASSES, transform=keep)
     assert len(data) == 6
     labels = [data[i].label for i in range(6)]
     assert any((label == 255).any() for label in labels)
@@ -374,7 +380,7 @@ def test_an_interruption_leaves_nothing_half_done(tmp_path, monkeypatch):
         ensure_shapes(tmp_path, spec())
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
-    assert len(VOCTree(ensure_shapes(tmp_path, spec())).ids("train")) == 6
+    assert len(voc_layout(ensure_shapes(tmp_path, spec())).items("train")) == 6
 
 
 def test_two_processes_draw_the_same_at_once(tmp_path):

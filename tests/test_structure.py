@@ -17,9 +17,9 @@ LAYERS = [
     {"aspp", "decoder"},
     {"model"},
     {"cost", "weights", "inference", "loss", "optim", "data", "records", "pictures", "hardware"},
-    {"metrics", "builder", "csvlog", "callbacks", "benchmarks"},
-    {"module", "loggers"},
-    {"assemble", "check", "results"},
+    {"metrics", "builder", "csvlog", "callbacks", "benchmarks", "preparation"},
+    {"module", "loggers", "datasets"},
+    {"assemble", "check", "results", "prepare", "examination"},
     {"experiment"},
     {"evaluation"},
 ]
@@ -75,7 +75,7 @@ def test_the_network_does_not_know_the_config():
             assert not imported(path) & {"config", "cli", "builder"}, path
 
 
-@pytest.mark.parametrize("script", ["train", "cost", "evaluate"])
+@pytest.mark.parametrize("script", ["train", "cost", "evaluate", "prepare"])
 def test_help_does_not_wait_for_torch(script):
     code = (
         "import runpy, sys\n"

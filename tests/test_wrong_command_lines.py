@@ -127,11 +127,11 @@ def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
         (lambda r: None, ["data.train_split=trainaug"], ["data.train_split", "train, val"]),
         (lambda r: (r / "ImageSets/Segmentation/val.txt").write_text(""), [], ["no image"]),
         (lambda r: (r / "JPEGImages/val_0.jpg").unlink(), [], ["val_0.jpg", "does not exist"]),
-        (lambda r: (r / "JPEGImages/val_0.jpg").write_bytes(b""), [], ["val_0.jpg", "no image"]),
+        (lambda r: (r / "JPEGImages/val_0.jpg").write_bytes(b""), [], ["val_0.jpg", "empty"]),
         (
             lambda r: Image.new("L", (10, 50)).save(r / "SegmentationClass/val_1.png"),
             [],
-            ["val_1.png", "its image is (50, 60)"],
+            ["val_1.png", "its image is 50 x 60"],
         ),
         (
             lambda r: [
@@ -147,9 +147,9 @@ def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
             ["data.val_split=val", "cannot be read"],
         ),
         (
-            lambda r: Image.new("RGB", (60, 50)).save(r / "SegmentationClass/train_1.png"),
+            lambda r: Image.new("RGB", (60, 50), "red").save(r / "SegmentationClass/train_1.png"),
             [],
-            ["train_1.png", "mode RGB"],
+            ["train_1.png", "colour mask"],
         ),
     ],
 )  # fmt: skip

@@ -1,10 +1,10 @@
 """From the checked config to what a run needs besides the network: images, recipe, machine."""
 
 from deeplab.builder import keywords
-from deeplab.config import ShapesConfig, StageConfig, TrainConfig, TrainerConfig
+from deeplab.config import StageConfig, TrainConfig, TrainerConfig
 from deeplab.data.datamodule import SegmentationData
-from deeplab.data.shapes import ShapesSpec, ensure_shapes
-from deeplab.data.voc import VOCTree
+from deeplab.data.layout import Layout
+from deeplab.datasets import class_set
 from deeplab.hardware import Execution, choose_execution
 from deeplab.module import Recipe
 
@@ -20,32 +20,12 @@ def padding_colour(config: TrainConfig) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def data_tree(config: TrainConfig) -> VOCTree:
-    """The images that the config names; scenes are drawn if they are not there yet."""
-    if isinstance(config.data, ShapesConfig):
-        return VOCTree(ensure_shapes(config.data.root, shapes_spec(config.data)))
-    return VOCTree(config.data.root)
-
-
-def shapes_spec(data: ShapesConfig) -> ShapesSpec:
-    """The part of the config that scenes depend on."""
-    return ShapesSpec(
-        classes=data.classes,
-        train=data.train,
-        val=data.val,
-        size_min=data.size_min,
-        size_max=data.size_max,
-        objects_max=data.objects_max,
-        seed=data.scene_seed,
-    )
-
-
-def build_data(config: TrainConfig, tree: VOCTree, *, workers: int) -> SegmentationData:
+def build_data(config: TrainConfig, layout: Layout, *, workers: int) -> SegmentationData:
     """The DataModule that the config describes."""
-    data = config.data
+    data, size = config.data, config.data.eval_size
     return SegmentationData(
-        tree,
-        num_classes=len(data.classes),
+        layout,
+        classes=class_set(data),
         train_split=data.train_split,
         val_split=data.val_split,
         crop_size=data.crop_size,
@@ -53,13 +33,14 @@ def build_data(config: TrainConfig, tree: VOCTree, *, workers: int) -> Segmentat
         scale_max=data.scales.max,
         scale_step=data.scales.step,
         flip=data.flip,
-        eval_size=data.eval_size,
+        eval_size=(size, size) if isinstance(size, int) else size,
         fill=padding_colour(config),
         steps=config.stage.steps,
         batch_size=config.stage.batch_size,
         eval_batch_size=data.eval_batch_size,
         seed=config.seed,
         workers=workers,
+        on_error=data.on_error,
     )
 
 

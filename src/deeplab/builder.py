@@ -8,7 +8,8 @@ import torch
 
 from deeplab.aspp import ASPP
 from deeplab.backbones import BACKBONES, Backbone
-from deeplab.config import ModelConfig, Schema
+from deeplab.config import ModelConfig
+from deeplab.config.types import Schema
 from deeplab.decoder import Decoder
 from deeplab.errors import UserError
 from deeplab.model import DeepLabV3Plus

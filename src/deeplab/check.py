@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from deeplab.cli import parse
-from deeplab.config import DataConfig, LoggerConfig, ShapesConfig, TrainConfig, plain
+from deeplab.cli import parse, validate
+from deeplab.config import LoggerConfig, TrainConfig, plain
 from deeplab.errors import UserError
 from deeplab.records import RunFolder, read_config
 
@@ -28,7 +28,7 @@ def check_train(config: DictConfig) -> TrainConfig:
         return _resumed(config)
     checked = parse(TrainConfig, config)
     _check_logger(checked.logger)
-    _check_data(checked.data)
+    checked = _check_data(checked)
     from deeplab.builder import check_model
 
     check_model(checked, num_classes=len(checked.data.classes))
@@ -43,21 +43,14 @@ def _check_logger(config: LoggerConfig) -> None:
         )
 
 
-def _check_data(data: DataConfig) -> None:
-    if not isinstance(data, ShapesConfig):
-        from deeplab.data.voc import VOCTree, check_splits
+def _check_data(config: TrainConfig) -> TrainConfig:
+    """The config with the classes of its data set."""
+    from deeplab.datasets import check_data
 
-        check_splits(VOCTree(data.root), train_split=data.train_split, val_split=data.val_split)
-        return
-    from deeplab.data.shapes import check_classes
-
-    try:
-        check_classes(data.classes)
-    except ValueError as error:
-        raise UserError(f"data.classes: {error}.") from None
-    for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
-        if split not in ("train", "val"):
-            raise UserError(f"data.{key}={split}: the splits of data=shapes are train and val.")
+    data = check_data(config.data)
+    if data == config.data:
+        return config
+    return validate(TrainConfig, plain(config) | {"data": plain(data)})
 
 
 def _resumed(config: DictConfig) -> TrainConfig:
@@ -78,8 +71,7 @@ def _resumed(config: DictConfig) -> TrainConfig:
     known.resume, known.runs = str(folder.path), str(folder.path.parent)
     checked = parse(TrainConfig, known)
     _check_logger(checked.logger)
-    _check_data(checked.data)
-    return checked
+    return _check_data(checked)
 
 
 def _value(config: DictConfig, key: str) -> Any:

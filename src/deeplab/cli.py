@@ -35,6 +35,7 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     else that fails keeps its traceback.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
+    sys.argv += _implied(sys.argv[1:])
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
     started = False
@@ -61,6 +62,15 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         sys.exit(130)
 
 
+def _implied(arguments: list[str]) -> list[str]:
+    """A stage that is named like a data set picks it. (A data set picks its stage in its own file;
+    Hydra allows one direction.)"""
+    typed = dict(a.split("=", 1) for a in arguments if "=" in a)
+    stage = typed.get("stage", "")
+    known = stage != "" and (CONF / "data" / f"{stage}.yaml").is_file()
+    return [f"data={stage}"] if known and "data" not in typed else []
+
+
 def _exit(message: str) -> None:
     if "Original Traceback" in message:  # a loading worker's, which has it in the message
         message = message.rpartition("UserError: ")[2].strip()
@@ -74,13 +84,19 @@ def parse(schema: type[S], config: DictConfig) -> S:
     Raises:
         UserError: one line for each key that is wrong, with its value and what is allowed.
     """
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from None
+    return validate(schema, values)
+
+
+def validate(schema: type[S], values: Any) -> S:
+    """Plain values as an object of their schema; raises UserError as ``parse`` does."""
     from pydantic import ValidationError
 
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        return schema(**values)  # type: ignore[arg-type]
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error)) from None
+        return schema(**values)
     except ValidationError as error:
         lines = dict.fromkeys(_explain_key(dict(item), values) for item in error.errors())
         raise UserError("\n       ".join(lines)) from None

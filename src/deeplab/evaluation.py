@@ -6,9 +6,10 @@ from typing import Any
 from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from deeplab.assemble import build_data, build_execution, build_recipe, data_tree
+from deeplab.assemble import build_data, build_execution, build_recipe
 from deeplab.builder import build_model
 from deeplab.config import EvaluateConfig, TrainConfig
+from deeplab.datasets import data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json
 from deeplab.module import SegmentationModule
@@ -24,7 +25,7 @@ def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
     run = _as_asked(read_config(folder), config)
     only_this = {"devices": 1, "compile": False}  # sizes vary, and each image counts once
     execution = build_execution(config.trainer.model_copy(update=only_this))
-    data = build_data(run, data_tree(run), workers=execution.workers)
+    data = build_data(run, data_layout(run.data), workers=execution.workers)
     module = SegmentationModule(
         build_model(run, num_classes=len(run.data.classes)),
         build_recipe(run.stage),

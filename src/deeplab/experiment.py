@@ -10,13 +10,13 @@ from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeplab.assemble import build_data, build_execution, build_recipe, data_tree
+from deeplab.assemble import build_data, build_execution, build_recipe
 from deeplab.builder import build_model
 from deeplab.callbacks import ExamplePictures, RunProgress, StopBetweenSteps
 from deeplab.config import TrainConfig, plain
 from deeplab.data.datamodule import SegmentationData
-from deeplab.data.labels import voc_palette
-from deeplab.data.voc import check_split, spread
+from deeplab.data.dataset import check_split, spread
+from deeplab.datasets import data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json
 from deeplab.hardware import Execution
@@ -43,8 +43,7 @@ def run_experiment(config: TrainConfig) -> RunFolder:
     """Train, or continue, or find it done; returns the run's folder."""
     execution = build_execution(config.trainer)
     _check_devices(config, execution)
-    tree = data_tree(config)
-    data = build_data(config, tree, workers=execution.workers)
+    data = build_data(config, data_layout(config.data), workers=execution.workers)
     for dataset in (data.train_set, data.val_set):
         check_split(dataset)
     fingerprint = f"{data.train_set.fingerprint()}-{data.val_set.fingerprint()}"
@@ -117,7 +116,7 @@ def _train(
     pictures = ExamplePictures(
         spread(data.val_set.ids, EXAMPLES),
         class_names,
-        voc_palette(),
+        data.classes.palette,
         folder.picture,
         publish=[partial(publish_examples, loggers, class_names)],
     )

@@ -107,6 +107,11 @@ def _has_fast_bf16(accelerator: str) -> bool:
 
 
 def _workers(gpu: bool, devices: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    share = (cores or 1) // devices
+    share = cores() // devices
     return min(16, share) if gpu else 0 if share <= 4 else 2
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return found or 1

@@ -29,6 +29,7 @@ import yaml
 from pydantic import ValidationError
 
 from deeplab.config import TrainConfig, plain
+from deeplab.config.data import PLACES
 from deeplab.errors import UserError
 from deeplab.files import write_text
 
@@ -99,8 +100,8 @@ def run_hash(config: TrainConfig, data_fingerprint: str) -> str:
         key: values[key]
         for key in ("backbone", "aspp", "decoder", "output_stride", "data", "stage", "seed")
     }
-    for key in ("root", "eval_batch_size"):
-        determining["data"].pop(key)
+    for key in PLACES:
+        determining["data"].pop(key, None)
     determining["data_fingerprint"] = data_fingerprint
     text = json.dumps(determining, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

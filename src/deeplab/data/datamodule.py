@@ -1,16 +1,19 @@
-"""The LightningDataModule over a VOC layout."""
+"""The LightningDataModule over any layout."""
 
+from collections import Counter
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from deeplab.data.dataset import Sample, SegmentationDataset
+from deeplab.data.labels import ClassSet
+from deeplab.data.layout import Layout, split_items
 from deeplab.data.stream import EvalShare, TrainStream
 from deeplab.data.transforms import EvalTransform, TrainTransform
-from deeplab.data.voc import Sample, VOCDataset, VOCTree
 from deeplab.errors import UserError
 
 
@@ -18,24 +21,26 @@ class SegmentationData(LightningDataModule):
     """Serves uint8 images and label maps: crops for training, whole images for validation.
 
     Args:
-        tree: where the images are.
-        num_classes: labels are below it, or 255.
-        train_split, val_split: names of split lists.
+        layout: where the images are.
+        classes: what the masks say.
+        train_split, val_split: names of splits; several are joined by ``+``.
         crop_size, scale_min, scale_max, scale_step, flip: the augmentation, see
             ``deeplab.data.transforms``.
-        eval_size: whole images are padded to at least this many pixels a side.
+        eval_size: whole images are padded to at least this height and width.
         fill: RGB colour of padding.
         steps, batch_size: length and width of the training stream, over all processes.
         eval_batch_size: images a validation step; 1 where some are larger than ``eval_size``.
         seed: of order and augmentation.
         workers: loading processes.
+        on_error: what becomes of a bad file: ``stop``, or ``skip``, which takes the next good image
+            in its place in training, leaves it out of validation, and counts it in ``skipped``.
     """
 
     def __init__(
         self,
-        tree: VOCTree,
+        layout: Layout,
         *,
-        num_classes: int,
+        classes: ClassSet,
         train_split: str,
         val_split: str,
         crop_size: int,
@@ -43,16 +48,17 @@ class SegmentationData(LightningDataModule):
         scale_max: float,
         scale_step: float,
         flip: float,
-        eval_size: int,
+        eval_size: tuple[int, int],
         fill: tuple[int, int, int],
         steps: int,
         batch_size: int,
         eval_batch_size: int,
         seed: int,
         workers: int,
+        on_error: Literal["stop", "skip"] = "stop",
     ) -> None:
         super().__init__()
-        self.tree, self.num_classes = tree, num_classes
+        self.layout, self.classes = layout, classes
         self.train_split, self.val_split = train_split, val_split
         self.train_transform = TrainTransform(
             crop_size=crop_size,
@@ -65,26 +71,31 @@ class SegmentationData(LightningDataModule):
         self.eval_transform = EvalTransform(size=eval_size, fill=fill)
         self.seed, self.workers = seed, workers
         self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
+        self.on_error = on_error
+        self.skipped: Counter[str] = Counter()
+        """How often each bad file was skipped, in this process."""
 
     @cached_property
-    def train_set(self) -> VOCDataset:
+    def train_set(self) -> SegmentationDataset:
         """The training images; looked up when they are needed, since evaluation needs none."""
-        return VOCDataset(
-            self.tree,
+        return SegmentationDataset(
             self.train_split,
-            num_classes=self.num_classes,
+            split_items(self.layout, self.train_split),
+            classes=self.classes,
             transform=self.train_transform,
             seed=self.seed,
+            on_error="stop" if self.on_error == "stop" else "next",
         )
 
     @cached_property
-    def val_set(self) -> VOCDataset:
+    def val_set(self) -> SegmentationDataset:
         """The validation images."""
-        return VOCDataset(
-            self.tree,
+        return SegmentationDataset(
             self.val_split,
-            num_classes=self.num_classes,
+            split_items(self.layout, self.val_split),
+            classes=self.classes,
             transform=self.eval_transform,
+            on_error="stop" if self.on_error == "stop" else "blank",
         )
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -111,7 +122,7 @@ class SegmentationData(LightningDataModule):
         )
         return self._loader(self.val_set, sampler=share, batch_size=self.eval_batch_size)
 
-    def _loader(self, dataset: VOCDataset, **keywords: Any) -> DataLoader[Sample]:
+    def _loader(self, dataset: SegmentationDataset, **keywords: Any) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             num_workers=self.workers,
@@ -124,7 +135,7 @@ class SegmentationData(LightningDataModule):
 
     def _collate(self, samples: list[Sample]) -> dict[str, Any]:
         """``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists
-        ``image_id`` and ``size``."""
+        ``image_id`` and ``size``, and the ``skipped`` files."""
         if len({s.label.shape for s in samples}) > 1:
             raise UserError(
                 f"data.eval_batch_size={self.eval_batch_size}: images larger than data.eval_size "
@@ -137,4 +148,10 @@ class SegmentationData(LightningDataModule):
             "label": labels,
             "image_id": [s.image_id for s in samples],
             "size": [s.size for s in samples],
+            "skipped": [path for s in samples for path in s.skipped],
         }
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
+        """Count what a loading process has skipped."""
+        self.skipped.update(batch["skipped"])
+        return batch

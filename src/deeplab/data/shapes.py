@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from deeplab.data.labels import voc_palette
-from deeplab.data.voc import IGNORE, Pixels
+from deeplab.data.labels import IGNORE, Pixels, write_mask
 from deeplab.errors import UserError
 
 Contour = NDArray[np.float64]  # (points, 2)
@@ -92,7 +91,6 @@ def _draw_tree(root: Path, spec: ShapesSpec) -> None:
         (root / folder).mkdir(parents=True)
     (root / "spec.json").write_text(json.dumps(asdict(spec), indent=2) + "\n")
     splits = {"train": spec.train, "val": spec.val}
-    palette = voc_palette().tobytes()
     with tqdm(total=sum(splits.values()), desc=f"Drawing scenes in {root.parent}") as bar:
         for number, (split, count) in enumerate(splits.items()):
             ids = [f"{split}_{i:05d}" for i in range(count)]
@@ -100,9 +98,7 @@ def _draw_tree(root: Path, spec: ShapesSpec) -> None:
                 image, label = draw_scene(spec, np.random.default_rng((spec.seed, number, i)))
                 jpeg = root / "JPEGImages" / f"{image_id}.jpg"
                 Image.fromarray(image).save(jpeg, quality=92, subsampling=0)
-                mask = Image.fromarray(label, mode="P")
-                mask.putpalette(palette)
-                mask.save(root / "SegmentationClass" / f"{image_id}.png")
+                write_mask(root / "SegmentationClass" / f"{image_id}.png", label)
                 bar.update()
             (root / "ImageSets/Segmentation" / f"{split}.txt").write_text("\n".join(ids) + "\n")
 

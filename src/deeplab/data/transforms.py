@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deeplab.data.voc import IGNORE, Pixels
+from deeplab.data.labels import IGNORE, Pixels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no request to the network at import
 import albumentations as A
@@ -43,7 +43,8 @@ class RandomScaleCrop(A.DualTransform):
         super().__init__(p=1)
         self.crop_size = crop_size
         self.scale_min, self.scale_max, self.scale_step = scale_min, scale_max, scale_step
-        self.fill = fill
+        self.blank = np.full((crop_size, crop_size, 3), fill, np.uint8)
+        self._kept = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
 
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
@@ -63,21 +64,40 @@ class RandomScaleCrop(A.DualTransform):
         self, img: Pixels, scaled: tuple[int, int], corner: tuple[int, int], **_: Any
     ) -> Pixels:
         """The image's crop, bilinear."""
-        top, left = corner
-        height = min(self.crop_size, scaled[0] - top)
-        width = min(self.crop_size, scaled[1] - left)
-        step_y, step_x = _step(img.shape[0], scaled[0]), _step(img.shape[1], scaled[1])
-        crop = np.empty((self.crop_size, self.crop_size, 3), np.uint8)
-        crop[height:] = self.fill
-        crop[:height, width:] = self.fill
-        crop[:height, :width] = cv2.warpAffine(
-            img,
-            np.array([[step_x, 0, left * step_x], [0, step_y, top * step_y]]),
+        size = self.crop_size
+        height, width = (
+            min(size, side - start) for side, start in zip(scaled, corner, strict=True)
+        )
+        crop = np.empty((size, size, 3), np.uint8)
+        if height < size or width < size:
+            crop[:] = self.blank
+        if scaled == img.shape[:2]:
+            top, left = corner
+            crop[:height, :width] = img[top : top + height, left : left + width]
+            return crop
+        y, step_y, rows = _span(img.shape[0], scaled[0], corner[0], height)
+        x, step_x, columns = _span(img.shape[1], scaled[1], corner[1], width)
+        # With a fourth channel, which nobody needs, OpenCV takes less than half of the time; and
+        # the scratch arrays are kept, since the page faults of new ones would cost as much again.
+        source = img[rows, columns]
+        four = cv2.cvtColor(source, cv2.COLOR_RGB2RGBA, dst=self._scratch(0, *source.shape[:2]))
+        warped = cv2.warpAffine(
+            four,
+            np.array([[step_x, 0, x], [0, step_y, y]]),
             (width, height),
+            dst=self._scratch(1, height, width),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
+        cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB, dst=crop[:height, :width])
         return crop
+
+    def _scratch(self, number: int, height: int, width: int) -> Pixels:
+        """A kept array of four channels, its content arbitrary."""
+        needed = height * width * 4
+        if len(self._kept[number]) < needed:
+            self._kept[number] = np.empty(needed, np.uint8)
+        return self._kept[number][:needed].reshape(height, width, 4)
 
     def apply_to_mask(
         self, mask: Pixels, scaled: tuple[int, int], corner: tuple[int, int], **_: Any
@@ -86,8 +106,19 @@ class RandomScaleCrop(A.DualTransform):
         rows = _nearest(mask.shape[0], scaled[0], corner[0], self.crop_size)
         columns = _nearest(mask.shape[1], scaled[1], corner[1], self.crop_size)
         crop = np.full((self.crop_size, self.crop_size), IGNORE, np.uint8)
-        crop[: len(rows), : len(columns)] = mask[rows[:, None], columns]
+        # Each row of the source once, then whole rows: twice as fast as both indices at a time.
+        needed = mask[rows[0] : rows[-1] + 1].take(columns, axis=1)
+        crop[: len(rows), : len(columns)] = needed.take(rows - rows[0], axis=0)
         return crop
+
+
+def _span(source: int, scaled: int, start: int, length: int) -> tuple[float, float, slice]:
+    """Where ``length`` scaled pixels from ``start`` lie in the source: the first one's place
+    within the slice, their distance, and the slice that holds them and their neighbours."""
+    step = _step(source, scaled)
+    first, last = start * step, (start + length - 1) * step
+    begin = int(first)
+    return first - begin, step, slice(begin, min(source, int(last) + 2))
 
 
 def _step(source: int, scaled: int) -> float:
@@ -131,21 +162,20 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Pads whole images at the bottom and at the right to ``size`` pixels a side; never resizes.
+    """Pads whole images at the bottom and at the right to a height and width; never resizes.
 
     A larger image stays as it is.
     """
 
-    def __init__(self, *, size: int, fill: tuple[int, int, int]) -> None:
+    def __init__(self, *, size: tuple[int, int], fill: tuple[int, int, int]) -> None:
         self.size, self.fill = size, fill
 
     def __call__(
         self, image: Pixels, label: Pixels, generator: np.random.Generator
     ) -> tuple[Pixels, Pixels]:
         h, w = label.shape
-        height, width = max(self.size, h), max(self.size, w)
-        padded_image = np.empty((height, width, 3), np.uint8)
-        padded_image[:] = self.fill
+        height, width = max(self.size[0], h), max(self.size[1], w)
+        padded_image = np.full((height, width, 3), self.fill, np.uint8)
         padded_image[:h, :w] = image
         padded_label = np.full((height, width), IGNORE, np.uint8)
         padded_label[:h, :w] = label

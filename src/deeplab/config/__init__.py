@@ -1,0 +1,165 @@
+"""The configuration's types and limits, checked before anything starts.
+
+Hydra composes the YAML files of ``conf/``; these classes say what may stand in them. The keys of a
+group are the keyword names of the class that it configures.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from deeplab.config.data import DataConfig
+from deeplab.config.network import AsppConfig, BackboneConfig, DecoderConfig
+from deeplab.config.types import (
+    AboveZero,
+    Bool,
+    Float,
+    Momentum,
+    Natural,
+    Positive,
+    Rate,
+    Schema,
+    Seed,
+    Side,
+    Text,
+)
+
+
+class StageConfig(Schema):
+    """``deeplab.module.Recipe``, and the batch size."""
+
+    steps: Positive
+    batch_size: Positive
+    lr: AboveZero
+    power: Rate
+    momentum: Annotated[Float, Field(ge=0, lt=1)]
+    weight_decay: Rate
+    slow_start_steps: Natural
+    slow_start_lr: AboveZero
+    backbone_lr: Rate
+    head_lr: Rate
+    bias_lr: Rate
+    batch_norm: Literal["finetune", "frozen"]
+    bn_momentum: Momentum | None
+    class_weights: tuple[Rate, ...] | None
+    top_k: Annotated[Float, Field(gt=0, le=1)]
+    top_k_steps: Natural
+
+    @model_validator(mode="after")
+    def _slow_start_ends(self) -> Self:
+        if self.slow_start_steps >= self.steps:
+            raise ValueError(
+                f"slow_start_steps ({self.slow_start_steps}) must be below steps ({self.steps})"
+            )
+        return self
+
+
+class TrainerConfig(Schema):
+    """How and how often, nothing that the result depends on; ``deeplab.hardware`` fills in auto."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: Positive | Literal["auto"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    memory_format: Literal["auto", "contiguous", "channels_last"]
+    compile: Bool | Literal["auto"]
+    num_workers: Natural | Literal["auto"]
+    validations: Natural
+    checkpoints: Positive
+    log_every: Positive
+    progress: Bool
+
+
+class LoggerConfig(Schema):
+    """Where metrics go besides ``metrics.csv``."""
+
+    name: Literal["csv", "wandb", "tensorboard"]
+    project: Text | None = None
+    entity: Text | None = None
+    group: Text | None = None
+    tags: tuple[Text, ...] = ()
+    mode: Literal["auto", "online", "offline"] = "auto"
+
+
+class ModelConfig(Schema):
+    """The network: what ``deeplab.builder.build_model`` needs."""
+
+    backbone: BackboneConfig
+    aspp: AsppConfig
+    decoder: DecoderConfig
+    output_stride: Literal[8, 16, 32]
+
+
+class TrainConfig(ModelConfig):
+    """``conf/train.yaml``."""
+
+    name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
+    seed: Seed
+    runs: Text
+    init_from: Text | None
+    resume: Text | None
+    restart: Bool
+    data: DataConfig
+    stage: StageConfig
+    trainer: TrainerConfig
+    logger: LoggerConfig
+
+    @model_validator(mode="after")
+    def _one_weight_per_class(self) -> Self:
+        weights, classes = self.stage.class_weights, self.data.classes
+        if weights is not None and not any(weights):
+            raise ValueError("stage.class_weights are all 0")
+        if weights is not None and classes and len(weights) != len(classes):
+            raise ValueError(
+                f"stage.class_weights has {len(weights)} weights, "
+                f"data.classes names {len(classes)} classes"
+            )
+        return self
+
+
+class CostConfig(ModelConfig):
+    """``conf/cost.yaml``."""
+
+    data: DataConfig
+    stage: StageConfig
+    input_size: Side | tuple[Side, Side]
+    scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)]
+    flip: Bool
+    format: Literal["table", "json"]
+
+
+class PrepareConfig(ModelConfig):
+    """``conf/prepare.yaml``."""
+
+    data: DataConfig
+    stage: StageConfig
+    choice: Text
+    source: Text | None
+    downloads: Text
+    check: Bool
+    splits: Annotated[tuple[Text, ...], Field(min_length=1)] | None
+    report: Text
+    workers: Positive | Literal["auto"]
+    again: Bool
+    progress: Bool
+
+
+class PlaceConfig(Schema):
+    """Where the images of a recorded run are now."""
+
+    root: Text | None
+
+
+class EvaluateConfig(Schema):
+    """``conf/evaluate.yaml``."""
+
+    run: Text
+    output_stride: Literal[8, 16, 32] | None
+    split: Text | None
+    data: PlaceConfig
+    trainer: TrainerConfig
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A schema object as a dictionary of lists, numbers and strings."""
+    dumped: dict[str, Any] = value.model_dump(mode="json")
+    return dumped

@@ -1,0 +1,93 @@
+"""The keys of backbone, ASPP and decoder."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from deeplab.config.types import (
+    AboveZero,
+    Bool,
+    Channels,
+    Colour,
+    Deviation,
+    Float,
+    Grid,
+    Momentum,
+    Positive,
+    Rate,
+    Schema,
+    Text,
+    WeightInit,
+)
+
+
+class _Backbone(Schema):
+    mean: Colour
+    std: Deviation
+    weight_init: WeightInit
+    bn_eps: AboveZero
+    bn_momentum: Momentum
+    weight_decay: Rate
+
+
+class XceptionConfig(_Backbone):
+    """``deeplab.backbones.Xception``."""
+
+    family: Literal["xception"]
+    depth: Literal[41, 65, 71]
+    multi_grid: Grid
+
+
+class ResNetConfig(_Backbone):
+    """``deeplab.backbones.ResNet``."""
+
+    family: Literal["resnet"]
+    depth: Literal[50, 101] | tuple[Positive, Positive, Positive, Positive]
+    layout: Literal["beta", "torchvision"]
+    width: Positive
+    stem: Literal["3x3x3", "7x7"]
+    multi_grid: Grid
+
+
+class MobileNetV2Config(_Backbone):
+    """``deeplab.backbones.MobileNetV2``."""
+
+    family: Literal["mobilenetv2"]
+    width: AboveZero
+    divisor: Positive
+
+
+BackboneConfig = Annotated[
+    XceptionConfig | ResNetConfig | MobileNetV2Config, Field(discriminator="family")
+]
+
+
+class AsppConfig(Schema):
+    """``deeplab.aspp.ASPP``."""
+
+    channels: Channels
+    rates: tuple[Positive, ...]
+    image_pooling: Bool
+    separable: Bool
+    dropout: Annotated[Float, Field(ge=0, lt=1)]
+    weight_init: WeightInit
+    bn_eps: AboveZero
+    bn_momentum: Momentum
+
+
+def _odd(kernel: int) -> int:
+    if isinstance(kernel, int) and kernel % 2 == 0:
+        raise ValueError("a kernel is odd")
+    return kernel
+
+
+class DecoderConfig(Schema):
+    """``deeplab.decoder.Decoder``."""
+
+    low_level: tuple[Text, ...]
+    low_level_channels: Channels
+    convs: tuple[tuple[Annotated[Positive, BeforeValidator(_odd)], Channels], ...]
+    separable: Bool
+    weight_init: WeightInit
+    bn_eps: AboveZero
+    bn_momentum: Momentum

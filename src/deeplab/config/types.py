@@ -1,0 +1,31 @@
+"""The numbers and words that config keys hold."""
+
+from typing import Annotated, Literal
+
+from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict
+
+Int = Annotated[int, Strict()]
+Float = Annotated[float, Strict(), AllowInfNan(False)]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Positive = Annotated[Int, Field(ge=1, le=10**9)]
+Channels = Annotated[Int, Field(ge=1, le=2**16)]
+Side = Annotated[Int, Field(ge=33, le=2**14)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+Natural = Annotated[Int, Field(ge=0)]
+Rate = Annotated[Float, Field(ge=0)]
+AboveZero = Annotated[Float, Field(gt=0)]
+Byte = Annotated[Int, Field(ge=0, le=255)]
+Part = Annotated[Float, Field(ge=0, le=1)]
+Momentum = Annotated[Float, Field(gt=0, le=1)]
+Pixel = Annotated[Float, Field(ge=0, le=255)]
+Colour = tuple[Pixel, Pixel, Pixel]
+Deviation = tuple[AboveZero, AboveZero, AboveZero]
+Grid = tuple[Positive, Positive, Positive]
+WeightInit = AboveZero | Literal["variance_scaling", "xavier", "head"]
+
+
+class Schema(BaseModel):
+    """A group of keys: no other key is allowed, and none changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,164 @@
+"""The images of a split as a data set."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from deeplab.data.labels import IGNORE, ClassSet, Pixels
+from deeplab.data.layout import Item
+from deeplab.data.problems import BadFileError
+from deeplab.data.reading import image_size, read_image, read_mask, size_problem
+from deeplab.errors import UserError
+
+T = TypeVar("T")
+
+Transform = Callable[[Pixels, Pixels, np.random.Generator], tuple[Pixels, Pixels]]
+"""Image ``(H, W, 3)``, label ``(H, W)`` and a generator to a new image and label."""
+
+Reader = Callable[[Item], tuple[Pixels, Pixels]]
+"""An item to its image ``(H, W, 3)`` and its label ``(H, W)``."""
+
+
+class Sample(NamedTuple):
+    """One image with its label map, as they come out of the transform."""
+
+    image: Pixels  # (H, W, 3), RGB
+    label: Pixels  # (H, W)
+    image_id: str
+    size: tuple[int, int]  # height and width on disk
+    skipped: tuple[str, ...] = ()
+    """The bad files that this sample stands in for."""
+
+
+class SegmentationDataset(Dataset[Sample]):
+    """The images of one split.
+
+    Args:
+        split: its name, for messages.
+        items: where its images and masks are.
+        classes: what the masks say.
+        transform: applied to each sample with the generator of its draw.
+        seed: of these generators.
+        on_error: what becomes of a bad file: ``stop`` raises BadFileError; ``next`` takes the next
+            image that is good in its place; ``blank`` an image of ignored pixels.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        items: Sequence[Item],
+        *,
+        classes: ClassSet,
+        transform: Transform,
+        seed: int = 0,
+        on_error: Literal["stop", "next", "blank"] = "stop",
+    ) -> None:
+        self.split, self.items, self.classes = split, list(items), classes
+        self.transform, self.seed, self.on_error = transform, seed, on_error
+        self.reader: Reader = self.read
+
+    @property
+    def ids(self) -> list[str]:
+        """The image ids, in order."""
+        return [item.id for item in self.items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> Sample:
+        """The sample of an index, or of ``(draw, index)``.
+
+        The augmentation depends on the seed and on the number of the draw alone: neither on the
+        worker that makes it nor on what was drawn before.
+
+        Raises:
+            BadFileError: as ``on_error`` says, or since no file is good.
+        """
+        draw, index = item if isinstance(item, tuple) else (0, item)
+        skipped: list[str] = []
+        while True:
+            chosen = self.items[(index + len(skipped)) % len(self.items)]
+            try:
+                image, label = self.reader(chosen)
+                break
+            except BadFileError as problem:
+                if self.on_error == "stop" or len(skipped) + 1 == len(self.items):
+                    raise
+                skipped.append(problem.path)
+            if self.on_error == "blank":
+                image, label = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
+                break
+        generator = np.random.default_rng((self.seed, draw))
+        size = (label.shape[0], label.shape[1])
+        return Sample(*self.transform(image, label, generator), chosen.id, size, tuple(skipped))
+
+    def read(self, item: Item) -> tuple[Pixels, Pixels]:
+        """Image ``(H, W, 3)`` and label ``(H, W)`` as they are on disk.
+
+        Raises:
+            BadFileError: a file is missing or damaged, sizes differ, or a value is no class.
+        """
+        image = read_image(item.image)
+        mask = read_mask(item.mask, coloured=self.classes.coloured)
+        if image.shape[:2] != mask.shape[:2]:
+            raise size_problem(item.mask, mask.shape, image.shape)
+        return image, self.classes.decode(mask, item.mask)
+
+    def fingerprint(self) -> str:
+        """Changes with the split's ids, their order, and the sizes of their files."""
+        lines = [f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in self.items]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _bytes(path: Path) -> int:
+    """A file's size; -1 if it is missing, which is found when it is read."""
+    return path.stat().st_size if path.is_file() else -1
+
+
+def check_split(dataset: SegmentationDataset, most: int = 100) -> None:
+    """The cheap part of the doctor's checks: no id twice, and up to ``most`` masks and image
+    headers spread over the split.
+
+    A wrong class list then shows before training starts. Every other file is checked when it is
+    read.
+
+    Raises:
+        UserError: as ``read`` does, or none of the masks has a label.
+    """
+    check_ids(dataset.split, dataset.ids)
+    labelled = False
+    for index in spread(range(len(dataset)), most):
+        item = dataset.items[index]
+        try:
+            mask = read_mask(item.mask, coloured=dataset.classes.coloured)
+            label = dataset.classes.decode(mask, item.mask)
+            labelled = labelled or bool((label != IGNORE).any())
+            size = image_size(item.image)
+            if size != label.shape:
+                raise size_problem(item.mask, label.shape, size)
+        except BadFileError:
+            if dataset.on_error == "stop":
+                raise
+    if not labelled:
+        raise UserError(f"split {dataset.split!r}: its masks hold nothing but {IGNORE} (ignore).")
+
+
+def check_ids(split: str, ids: Sequence[str]) -> None:
+    """Raise UserError if an id stands twice in a split."""
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise UserError(
+            f"split {split!r}: {twice} is listed more than once, so it would count more than once. "
+            "Take the others out of the list."
+        )
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """At most ``most`` items at even distances, the first one included."""
+    step = max(1, -(-len(items) // most))
+    return list(items[::step])

@@ -1,0 +1,120 @@
+"""From the checked config of a data set to where its images are and what its masks say."""
+
+from pathlib import Path
+
+from deeplab.config.data import (
+    CityscapesConfig,
+    COCOConfig,
+    DataConfig,
+    FolderConfig,
+    ShapesConfig,
+)
+from deeplab.data.cityscapes import CityscapesLayout
+from deeplab.data.folder import FolderLayout
+from deeplab.data.labels import ClassSet
+from deeplab.data.layout import Item, Layout, check_whole, coco_layout, split_items, voc_layout
+from deeplab.data.shapes import ShapesSpec, check_classes, ensure_shapes
+from deeplab.errors import UserError
+from deeplab.preparation.classes import named_or_found
+
+
+def data_layout(data: DataConfig, *, whole: bool = True) -> Layout:
+    """Where the images that the config names are; scenes are drawn if they are not there yet.
+
+    Raises:
+        UserError: they are not where ``data.root`` says, or (with ``whole``) not all of them yet.
+    """
+    if whole:
+        check_whole(Path(data.root).expanduser())
+    match data:
+        case ShapesConfig():
+            return voc_layout(ensure_shapes(data.root, shapes_spec(data)))
+        case COCOConfig():
+            return coco_layout(data.root)
+        case CityscapesConfig():
+            return CityscapesLayout(data.root)
+        case FolderConfig():
+            return folder_layout(data)
+        case _:
+            return voc_layout(data.root)
+
+
+def folder_layout(data: FolderConfig) -> FolderLayout:
+    """A folder of one's own, as its keys say."""
+    return FolderLayout(
+        data.root,
+        images=data.images,
+        masks=data.masks,
+        image_suffix=data.image_suffix,
+        mask_suffix=data.mask_suffix,
+        val_part=data.val_part,
+        split_seed=data.split_seed,
+    )
+
+
+def class_set(data: DataConfig) -> ClassSet:
+    """The classes that the config names."""
+    return ClassSet(
+        names=data.classes,
+        colours=data.palette,
+        values=data.values,
+        ignored=data.ignored,
+        unlisted=data.unlisted,
+    )
+
+
+def shapes_spec(data: ShapesConfig) -> ShapesSpec:
+    """The part of the config that scenes depend on."""
+    return ShapesSpec(
+        classes=data.classes,
+        train=data.train,
+        val=data.val,
+        size_min=data.size_min,
+        size_max=data.size_max,
+        objects_max=data.objects_max,
+        seed=data.scene_seed,
+    )
+
+
+def check_data(data: DataConfig) -> DataConfig:
+    """The config with its classes, which a folder has in a file or in its masks.
+
+    Raises:
+        UserError: the data set or one of the splits is not there.
+    """
+    if isinstance(data, ShapesConfig):
+        _check_shapes(data)
+        return data
+    layout = data_layout(data)
+    items = []
+    for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
+        try:
+            items += split_items(layout, split)
+        except UserError as error:
+            raise UserError(f"data.{key}={split}: {error}") from None
+    return _with_classes(data, items) if isinstance(data, FolderConfig) else data
+
+
+def _check_shapes(data: ShapesConfig) -> None:
+    try:
+        check_classes(data.classes)
+    except ValueError as error:
+        raise UserError(f"data.classes: {error}.") from None
+    for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
+        if split not in ("train", "val"):
+            raise UserError(f"data.{key}={split}: the splits of data=shapes are train and val.")
+
+
+def _with_classes(data: FolderConfig, items: list[Item]) -> FolderConfig:
+    if data.classes:
+        return data
+    root = Path(data.root).expanduser()
+    found = named_or_found(root, items, named=data.classes_file, ignored=data.ignored)
+    return data.model_copy(
+        update={
+            "classes": found.names,
+            "palette": found.colours,
+            "values": found.values,
+            "ignored": found.ignored,
+        }
+    )

@@ -1,0 +1,125 @@
+"""Work on many files in several processes, and waiting for several at once in threads."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from deeplab.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CHUNK = 16
+"""Items sent at once: few enough for Ctrl-C and an error to end the work soon."""
+
+AHEAD = 4
+"""Chunks for each process that wait, are in work, or are done and not yet asked for."""
+
+
+def each(
+    work: Callable[[T], R],
+    items: Sequence[T],
+    *,
+    workers: int,
+    desc: str,
+    progress: bool = True,
+) -> Iterator[R]:
+    """The results of ``work`` for all items, in their order, as they are asked for.
+
+    An exception of ``work`` comes out as itself and ends the rest.
+
+    Args:
+        work: a function that other processes can import, or a ``functools.partial`` of one.
+        items: they and the results travel between the processes, those ahead of the caller only.
+        workers: processes; with fewer than two the work is done in this one.
+        desc: what the progress bar says.
+        progress: whether there is a bar.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    results = map(work, items) if workers < 2 else _pooled(work, items, workers)
+    yield from tqdm(results, desc, total=len(items), disable=not progress)
+
+
+def _pooled(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    # spawn, since a fork would inherit the locks of threads (OpenCV's, torch's) but not the threads
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    pending: deque[Future[list[R]]] = deque()
+    try:
+        for start in range(0, len(items), CHUNK):
+            with _ctrl_c_later():
+                pending.append(pool.submit(_work_on, work, items[start : start + CHUNK]))
+            if len(pending) >= AHEAD * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            f"One of the {workers} worker processes was killed, probably because memory ran out. "
+            "Run it again with fewer workers."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _work_on(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [work(item) for item in items]
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment. Processes that start meanwhile inherit this and never see it:
+    a terminal sends it to all, and each would print its own traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the parent was killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def in_threads(calls: Sequence[Callable[[], R]]) -> list[R]:
+    """The results of calls that mostly wait, made at the same time; the first exception is raised.
+
+    The threads are daemons, so that Ctrl-C ends the program without waiting for them.
+    """
+    done: queue.Queue[tuple[int, R | None, BaseException | None]] = queue.Queue()
+
+    def run(number: int, call: Callable[[], R]) -> None:
+        try:
+            done.put((number, call(), None))
+        except BaseException as error:
+            done.put((number, None, error))
+
+    for number, call in enumerate(calls):
+        threading.Thread(target=run, args=(number, call), daemon=True).start()
+    results: dict[int, Any] = {}
+    for _ in calls:
+        number, result, error = done.get()
+        if error is not None:
+            raise error
+        results[number] = result
+    return [results[number] for number in range(len(calls))]
