@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+DATA ?= shapes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format bench clean
+.PHONY: help setup train data test check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +22,9 @@ $(VENV)/.complete: requirements.lock
 train: setup ## train the default experiment; ARGS="backbone=xception ..." changes it
 	$(BIN)/python src/train.py $(ARGS)
 
+data: setup ## make a data set ready: DATA=voc, coco, cityscapes ...; ARGS="source=/my/files"
+	$(BIN)/python src/prepare.py data=$(DATA) $(ARGS)
+
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
@@ -33,8 +37,9 @@ format: setup ## let ruff rewrite what check complains about
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure the loss against the plain version
+bench: setup ## measure the loss and the input pipeline against the obvious ones
 	$(BIN)/python src/benchmark.py loss
+	$(BIN)/python src/benchmark.py pipeline
 
 clean: ## remove the environment and caches; data and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

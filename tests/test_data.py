@@ -319,7 +319,7 @@ def test_images_of_several_sizes_are_not_padded_to_each_other(tmp_path):
         "SegmentationClass",
     )  # fmt: skip
     data = data_module(tmp_path, 0)
-    with pytest.raises(UserError, match=r"data\.eval_batch_size=2"):
+    with pytest.raises(UserError, match=r"data\.eval_batch_size: images larger"):
         list(data.val_dataloader())
     data.eval_batch_size = 1
     assert len(list(data.val_dataloader())) == 2

@@ -17,9 +17,9 @@ LAYERS = [
     {"aspp", "decoder"},
     {"model"},
     {"cost", "weights", "inference", "loss", "optim", "data", "records", "pictures", "hardware"},
-    {"metrics", "builder", "csvlog", "callbacks", "benchmarks", "preparation"},
-    {"module", "loggers", "datasets"},
-    {"assemble", "check", "results", "prepare", "examination"},
+    {"metrics", "builder", "csvlog", "callbacks", "preparation"},
+    {"module", "loggers", "datasets", "benchmarks"},
+    {"assemble", "check", "results", "prepare", "examination", "trainer"},
     {"experiment"},
     {"evaluation"},
 ]

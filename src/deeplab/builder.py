@@ -38,10 +38,10 @@ def build_backbone(config: ModelConfig) -> Backbone:
     return backbone
 
 
-def check_model(config: ModelConfig, *, num_classes: int) -> None:
-    """Build the network without memory or work; raises UserError as ``build_model`` does."""
+def check_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
+    """The network without memory or work; raises UserError as ``build_model`` does."""
     with torch.device("meta"):
-        build_model(config, num_classes=num_classes)
+        return build_model(config, num_classes=num_classes)
 
 
 def keywords(schema: Schema, without: tuple[str, ...] = ()) -> dict[str, Any]:

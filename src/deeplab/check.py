@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from deeplab.cli import parse, validate
 from deeplab.config import LoggerConfig, TrainConfig, plain
 from deeplab.errors import UserError
-from deeplab.records import RunFolder, read_config
+from deeplab.records import RunFolder, read_config, start_weights
 
 CHANGEABLE = ("resume", "data.root", "trainer", "logger")
 """What may be typed beside ``resume``: nothing that the result depends on."""
@@ -28,10 +28,15 @@ def check_train(config: DictConfig) -> TrainConfig:
         return _resumed(config)
     checked = parse(TrainConfig, config)
     _check_logger(checked.logger)
+    start = start_weights(checked)
     checked = _check_data(checked)
     from deeplab.builder import check_model
 
-    check_model(checked, num_classes=len(checked.data.classes))
+    model = check_model(checked, num_classes=len(checked.data.classes))
+    if start:
+        from deeplab.weights import fitting
+
+        fitting(model, start)
     return checked
 
 

@@ -14,14 +14,16 @@ from deeplab.errors import UserError
 from deeplab.files import write_json
 from deeplab.module import SegmentationModule
 from deeplab.records import RunFolder, provenance, read_config
-from deeplab.results import print_scores, protocol, quiet, score_report
+from deeplab.results import print_scores, print_skipped, protocol, quiet, score_report
 from deeplab.weights import load_weights
 
 
 def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluate a run, print the scores and keep them in the run's folder; returns the record."""
     folder = RunFolder.find(config.run, key="run")
-    weights = _weights_file(folder, Path(config.run).expanduser())
+    weights = folder.weights_file(Path(config.run).expanduser())
+    if weights is None:
+        raise UserError(f"run={config.run}: this run has neither weights nor a checkpoint yet.")
     run = _as_asked(read_config(folder), config)
     only_this = {"devices": 1, "compile": False}  # sizes vary, and each image counts once
     execution = build_execution(config.trainer.model_copy(update=only_this))
@@ -52,6 +54,7 @@ def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
         "weights": str(weights.relative_to(folder.path)),
         **score_report(module.scores, run.data.classes),
         "protocol": protocol(data, run, execution.precision),
+        "skipped_files": dict(data.skipped),
         **provenance(),
     }
     target = (
@@ -61,18 +64,9 @@ def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
     )
     write_json(target, record)
     print_scores(module.scores, run.data.classes)
+    print_skipped(data.skipped)
     print(f"  record      {target}")
     return record
-
-
-def _weights_file(folder: RunFolder, named: Path) -> Path:
-    """The file that was named, or the run's final weights, or its last checkpoint."""
-    if named.is_file() and named.suffix in (".ckpt", ".safetensors"):
-        return named
-    for candidate in (folder.weights, folder.last):
-        if candidate.is_file():
-            return candidate
-    raise UserError(f"run={named}: this run has neither weights.safetensors nor a checkpoint yet.")
 
 
 def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:

@@ -1,39 +1,45 @@
 """One training run from a checked config to its result, as a list of steps."""
 
+import json
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning import seed_everything
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 
 from deeplab.assemble import build_data, build_execution, build_recipe
 from deeplab.builder import build_model
-from deeplab.callbacks import ExamplePictures, RunProgress, StopBetweenSteps
+from deeplab.callbacks import ExamplePictures, StopBetweenSteps
 from deeplab.config import TrainConfig, plain
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import check_split, spread
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json
-from deeplab.hardware import Execution
+from deeplab.hardware import Execution, cores
 from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.module import SegmentationModule
+from deeplab.preparation.cache import use_cache
 from deeplab.records import (
     TRAIN_AGAIN,
     RunFolder,
+    file_hash,
     locked,
     provenance,
     read_json,
     read_record,
     run_hash,
+    start_weights,
     write_config,
 )
-from deeplab.results import percent, print_scores, protocol, quiet, score_report
-from deeplab.weights import save_weights
+from deeplab.results import percent, print_scores, print_skipped, protocol, quiet, score_report
+from deeplab.trainer import build_trainer
+from deeplab.weights import save_weights, start_from
 
 EXAMPLES = 6
 """Validation images that are painted."""
@@ -46,8 +52,11 @@ def run_experiment(config: TrainConfig) -> RunFolder:
     data = build_data(config, data_layout(config.data), workers=execution.workers)
     for dataset in (data.train_set, data.val_set):
         check_split(dataset)
+        if config.data.cache:
+            use_cache(dataset, config.data.cache, workers=cores(), progress=config.trainer.progress)
     fingerprint = f"{data.train_set.fingerprint()}-{data.val_set.fingerprint()}"
-    folder = RunFolder(Path(config.runs) / f"{config.name}-{run_hash(config, fingerprint)}")
+    identity = run_hash(config, fingerprint, _start_hash(config))
+    folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if folder.finished and not config.restart:
@@ -66,6 +75,7 @@ def _start(
 ) -> None:
     """Write down what starts here, then train."""
     first_step, record = _first_step(folder), read_record(folder)
+    record["start_weights"] = _start_hash(config)
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
@@ -73,6 +83,14 @@ def _start(
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
     _train(config, execution, data, folder, wandb_id=record["wandb_id"], first_step=first_step)
+
+
+def _start_hash(config: TrainConfig) -> str | None:
+    """The hash of the weights that the run starts from; a resumed run knows it."""
+    if config.resume:
+        return read_record(RunFolder(config.resume)).get("start_weights")
+    path = start_weights(config)
+    return file_hash(path) if path else None
 
 
 def _check_devices(config: TrainConfig, execution: Execution) -> None:
@@ -103,7 +121,9 @@ def _train(
 ) -> None:
     quiet()
     seed_everything(config.seed, verbose=False)
-    module = _build_module(config, execution)
+    module = _build_module(config, execution, data.classes.palette)
+    if config.init_from and not first_step:
+        _load_start(module, config)
     class_names = config.data.classes
     loggers = build_loggers(
         config.logger,
@@ -133,66 +153,33 @@ def _train(
             _write_result(config, data, folder, module, timer.time_elapsed("train"))
             publish_result(loggers, class_names, module.scores)
             print_scores(module.scores, class_names)
+            print_skipped(data.skipped)
             _say_where(folder)
     finally:
         finish(loggers)
 
 
-def _build_module(config: TrainConfig, execution: Execution) -> SegmentationModule:
+def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
+    path = start_weights(config)
+    assert path is not None
+    kept = start_from(module.model, path)
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        left_out = f"; new, as the classes differ: {', '.join(kept)}" if kept else ""
+        print(f"Start:      {path}, all weights{left_out}")
+
+
+def _build_module(
+    config: TrainConfig, execution: Execution, palette: NDArray[np.uint8]
+) -> SegmentationModule:
     return SegmentationModule(
         build_model(config, num_classes=len(config.data.classes)),
         build_recipe(config.stage),
         config.data.classes,
+        palette=palette[: len(config.data.classes)].tolist(),
         seed=config.seed,
         channels_last=execution.channels_last,
         compiled=execution.compiled,
         fused_optimiser=execution.fused_optimiser,
-    )
-
-
-def build_trainer(
-    config: TrainConfig,
-    execution: Execution,
-    folder: RunFolder,
-    loggers: list[Any],
-    callbacks: list[Callback],
-) -> Trainer:
-    """A Lightning trainer for one stream of ``stage.steps`` batches."""
-    steps = config.stage.steps
-    best = ModelCheckpoint(
-        folder.checkpoints,
-        filename="best",
-        monitor="val/mIoU",
-        mode="max",
-        save_on_train_epoch_end=False,  # behind every validation, however often there is one
-        enable_version_counter=False,
-    )
-    last = ModelCheckpoint(
-        folder.checkpoints,
-        filename="last",
-        every_n_train_steps=max(1, steps // config.trainer.checkpoints),
-        enable_version_counter=False,
-    )
-    progress = [RunProgress()] if config.trainer.progress else []
-    return Trainer(
-        accelerator=execution.accelerator,
-        devices=execution.devices,
-        strategy="ddp" if execution.devices > 1 else "auto",
-        precision=execution.precision,  # type: ignore[arg-type]
-        # Departure: the authors' code has no statistics in common. With 16 images over several
-        # devices each would have too few. PyTorch has it for GPUs only.
-        sync_batchnorm=execution.devices > 1 and execution.accelerator == "cuda",
-        max_epochs=1,
-        max_steps=steps,
-        val_check_interval=max(1, steps // max(1, config.trainer.validations)),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=loggers,
-        log_every_n_steps=min(steps, config.trainer.log_every),
-        callbacks=[*callbacks, best, last, *progress],
-        enable_progress_bar=config.trainer.progress,
-        enable_model_summary=False,
-        default_root_dir=str(folder.path),
     )
 
 
@@ -206,13 +193,15 @@ def _write_result(
     """Weights first, then ``metrics.json``: a run with a result has all its files."""
     final = module.scores
     assert final is not None
-    save_weights(module.model, folder.weights)
+    classes = {"names": list(module.class_names), "palette": module.palette}
+    save_weights(module.model, folder.weights, {"classes": json.dumps(classes)})
     write_json(
         folder.result,
         {
             "run": folder.path.name,
             **score_report(final, config.data.classes),
             "protocol": protocol(data, config, module.trainer.precision),
+            "skipped_files": dict(data.skipped),
             "steps": config.stage.steps,
             "seconds": round(seconds, 1),  # validations included, over all starts
         },
@@ -224,7 +213,7 @@ def _first_step(folder: RunFolder) -> int:
     if not folder.last.is_file():
         return 0
     try:
-        return int(torch.load(folder.last, mmap=True, weights_only=False)["global_step"])
+        return int(torch.load(folder.last, mmap=True, weights_only=True)["global_step"])
     except Exception as error:  # a damaged file can raise anything
         raise UserError(f"{folder.last}: this cannot be read ({error}); {TRAIN_AGAIN}.") from None
 

@@ -60,6 +60,7 @@ class SegmentationModule(LightningModule):
         model: the network.
         recipe: how it is trained.
         class_names: one per class.
+        palette: the classes' colours, which checkpoints keep for those who read them.
         seed: of dropout, which is drawn from (seed, step), so that a continued run equals an
             uninterrupted one.
         channels_last: memory format of weights and images.
@@ -73,6 +74,7 @@ class SegmentationModule(LightningModule):
         recipe: Recipe,
         class_names: Sequence[str],
         *,
+        palette: Sequence[Sequence[int]] = (),
         seed: int = 0,
         channels_last: bool = False,
         compiled: bool = False,
@@ -80,6 +82,7 @@ class SegmentationModule(LightningModule):
     ) -> None:
         super().__init__()
         self.recipe, self.class_names, self.seed = recipe, tuple(class_names), seed
+        self.palette = [list(colour) for colour in palette]
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.fused_optimiser = fused_optimiser
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
@@ -107,6 +110,9 @@ class SegmentationModule(LightningModule):
             for norm in batch_norms(self.model):
                 norm.eval()
         return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["classes"] = {"names": list(self.class_names), "palette": self.palette}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)))

@@ -48,6 +48,10 @@ RECORDED_PACKAGES = (
 )
 
 
+WEIGHTS = (".ckpt", ".safetensors")
+"""The suffixes of files that hold weights."""
+
+
 class RunFolder:
     """The paths of one run."""
 
@@ -82,6 +86,12 @@ class RunFolder:
         what = "is no run folder (no config.yaml in it)" if start.exists() else "does not exist"
         raise UserError(f"{key}={path}: this {what}. Name a folder below runs/ or a file in one.")
 
+    def weights_file(self, named: Path) -> Path | None:
+        """The file of this run that was named, or its final weights, or its last checkpoint."""
+        if named.is_file() and named.suffix in WEIGHTS:
+            return named
+        return next((path for path in (self.weights, self.last) if path.is_file()), None)
+
     def set_aside(self) -> Path:
         """Rename the folder so that its name is free; returns the new path."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -90,10 +100,11 @@ class RunFolder:
         return target
 
 
-def run_hash(config: TrainConfig, data_fingerprint: str) -> str:
+def run_hash(config: TrainConfig, data_fingerprint: str, start: str | None = None) -> str:
     """Eight digits that change with all that determines a result, and with nothing else.
 
-    Model, data, recipe and seed count; devices, workers, paths and loggers do not.
+    Model, data, recipe, seed and the content of the weights it starts from (``start``, their hash)
+    count; devices, workers, paths and loggers do not.
     """
     values = plain(config)
     determining = {
@@ -103,6 +114,8 @@ def run_hash(config: TrainConfig, data_fingerprint: str) -> str:
     for key in PLACES:
         determining["data"].pop(key, None)
     determining["data_fingerprint"] = data_fingerprint
+    if start:
+        determining["start"] = start
     text = json.dumps(determining, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -126,6 +139,28 @@ def read_config(folder: RunFolder) -> TrainConfig:
         raise UserError(
             f"{folder.config}: this is no config that this version can read ({first})."
         ) from None
+
+
+def start_weights(config: TrainConfig) -> Path | None:
+    """The file that ``init_from`` names.
+
+    Raises:
+        UserError: there is none.
+    """
+    if config.init_from is None:
+        return None
+    named = Path(config.init_from).expanduser()
+    if named.is_file() and named.suffix in WEIGHTS:
+        return named
+    if found := RunFolder.find(named, key="init_from").weights_file(named):
+        return found
+    raise UserError(f"init_from={config.init_from}: this run has no weights yet.")
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_record(folder: RunFolder) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplab.config import TrainConfig
@@ -41,6 +41,16 @@ def print_scores(final: Scores, class_names: Sequence[str]) -> None:
     for name, iou in zip(class_names, final.class_iou, strict=True):
         print(f"{name:<{width}} {percent(iou):>6}")
     print(f"{'mIoU':<{width}} {percent(final.miou):>6}\n")
+
+
+def print_skipped(skipped: Mapping[str, int]) -> None:
+    """The bad files that ``data.on_error=skip`` passed over."""
+    if skipped:
+        print(f"Skipped {len(skipped)} bad files {sum(skipped.values())} times:")
+        for path, times in sorted(skipped.items())[:10]:
+            print(f"  {path} ({times})")
+        if len(skipped) > 10:
+            print(f"  and {len(skipped) - 10} more; python src/prepare.py check=true names all")
 
 
 def percent(value: float | None) -> str:

@@ -128,30 +128,35 @@ class SegmentationData(LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=self._collate,
+            collate_fn=collate,
             generator=torch.Generator(),  # so that loaders leave the global generator alone
             **keywords,
         )
-
-    def _collate(self, samples: list[Sample]) -> dict[str, Any]:
-        """``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists
-        ``image_id`` and ``size``, and the ``skipped`` files."""
-        if len({s.label.shape for s in samples}) > 1:
-            raise UserError(
-                f"data.eval_batch_size={self.eval_batch_size}: images larger than data.eval_size "
-                "differ in size and cannot share a batch. Set it to 1, or data.eval_size higher."
-            )
-        images = torch.from_numpy(np.stack([s.image for s in samples]))  # (N, H, W, 3)
-        labels = torch.from_numpy(np.stack([s.label for s in samples]))
-        return {
-            "image": images.permute(0, 3, 1, 2),
-            "label": labels,
-            "image_id": [s.image_id for s in samples],
-            "size": [s.size for s in samples],
-            "skipped": [path for s in samples for path in s.skipped],
-        }
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
         """Count what a loading process has skipped."""
         self.skipped.update(batch["skipped"])
         return batch
+
+
+def collate(samples: list[Sample]) -> dict[str, Any]:
+    """``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists
+    ``image_id`` and ``size``, and the ``skipped`` files.
+
+    Raises:
+        UserError: the images differ in size.
+    """
+    if len({s.label.shape for s in samples}) > 1:
+        raise UserError(
+            "data.eval_batch_size: images larger than data.eval_size differ in size and cannot "
+            "share a batch. Set it to 1, or data.eval_size higher."
+        )
+    images = torch.from_numpy(np.stack([s.image for s in samples]))  # (N, H, W, 3)
+    labels = torch.from_numpy(np.stack([s.label for s in samples]))
+    return {
+        "image": images.permute(0, 3, 1, 2),
+        "label": labels,
+        "image_id": [s.image_id for s in samples],
+        "size": [s.size for s in samples],
+        "skipped": [path for s in samples for path in s.skipped],
+    }

@@ -43,7 +43,7 @@ class SegmentationDataset(Dataset[Sample]):
         classes: what the masks say.
         transform: applied to each sample with the generator of its draw.
         seed: of these generators.
-        on_error: what becomes of a bad file: ``stop`` raises BadFileError; ``next`` takes the next
+        on_error: what becomes of a bad file: ``stop`` raises UserError; ``next`` takes the next
             image that is good in its place; ``blank`` an image of ignored pixels.
     """
 
@@ -76,7 +76,7 @@ class SegmentationDataset(Dataset[Sample]):
         worker that makes it nor on what was drawn before.
 
         Raises:
-            BadFileError: as ``on_error`` says, or since no file is good.
+            UserError: a bad file, if ``on_error`` says so or since no file is good.
         """
         draw, index = item if isinstance(item, tuple) else (0, item)
         skipped: list[str] = []
@@ -87,7 +87,8 @@ class SegmentationDataset(Dataset[Sample]):
                 break
             except BadFileError as problem:
                 if self.on_error == "stop" or len(skipped) + 1 == len(self.items):
-                    raise
+                    # of a kind that a loading process can pass on: made of its message alone
+                    raise UserError(str(problem)) from None
                 skipped.append(problem.path)
             if self.on_error == "blank":
                 image, label = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)

@@ -1,0 +1,94 @@
+"""Runs that start from another run's weights, and runs over data with bad files."""
+
+import json
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from deeplab.data.labels import voc_palette
+from scripts import SMALL, run, run_folders
+from trees import voc_tree
+
+VOC = (
+    "data=voc", "data.train_split=train", "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny",
+    "stage=shapes", *(s for s in SMALL if not s.startswith("data.")), "data.crop_size=33",
+    "data.eval_size=65",
+)  # fmt: skip
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def test_a_stage_starts_from_another(tmp_path):
+    """COCO's stage is any stage: here shapes, of seven classes, and then VOC's 21."""
+    run("train", *SMALL, cwd=tmp_path)
+    (first,) = run_folders(tmp_path)
+    root = voc_tree(tmp_path / "voc", {"train": 4, "val": 2})
+    arguments = [*VOC, f"data.root={root}", f"init_from={first}", "stage.lr=1e-9"]
+    arguments += ["stage.batch_norm=frozen"]  # nothing moves, so the start can be seen at the end
+    done = run("train", *arguments, cwd=tmp_path)
+    assert f"{first}/weights.safetensors, all weights; new, as the classes differ" in done.stdout
+    (second,) = [p for p in run_folders(tmp_path) if p != first]
+    before, after = (load_file(p / "weights.safetensors") for p in (first, second))
+    for name, tensor in after.items():
+        same = tensor.shape == before[name].shape and torch.allclose(
+            tensor, before[name], atol=1e-4
+        )
+        assert same != name.startswith("logits."), name
+    record = json.loads((second / "run.json").read_text())
+    assert len(record["start_weights"]) == 64
+    assert "finished" in run("train", *arguments, cwd=tmp_path).stdout
+    run("train", *arguments[:-2], f"init_from={second}", "stage.lr=1e-9", cwd=tmp_path)
+    assert len(run_folders(tmp_path)) == 3  # other weights, another run
+
+
+def test_weights_of_another_network_leave_nothing_behind(tmp_path):
+    run("train", *SMALL, cwd=tmp_path)
+    (first,) = run_folders(tmp_path)
+    done = run("train", *SMALL, f"init_from={first}", "decoder=naive", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "weights of another network" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run_folders(tmp_path) == [first]
+
+
+def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
+    root = voc_tree(tmp_path / "voc", {"train": 120, "val": 3})
+    bad = [root / "JPEGImages" / f"{name}.jpg" for name in ("train_1", "val_1")]
+    for path in bad:
+        truncate(path)
+    arguments = [*VOC, f"data.root={root}", "stage.steps=60", "trainer.validations=1"]
+    for workers in (0, 1):
+        stopped = [*arguments, f"trainer.num_workers={workers}"]
+        done = run("train", *stopped, cwd=tmp_path, ok=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"Error: {bad[0]}: this JPEG is truncated"), done.stderr
+        assert "Traceback" not in done.stderr
+    done = run("train", *arguments, "data.on_error=skip", "trainer.num_workers=1", cwd=tmp_path)
+    assert "Skipped 2 bad files 2 times" in done.stdout
+    (folder,) = run_folders(tmp_path)
+    result = json.loads((folder / "metrics.json").read_text())
+    assert result["skipped_files"] == {str(path): 1 for path in bad}
+
+
+def test_classes_and_colours_travel(tmp_path):
+    run("train", *SMALL, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    with safe_open(folder / "weights.safetensors", "pt") as file:
+        classes = json.loads(file.metadata()["classes"])
+    assert checkpoint["classes"] == classes
+    assert classes["names"][:2] == ["background", "disc"]
+    assert classes["palette"] == voc_palette()[:7].tolist()
+
+
+def test_a_cached_run_is_the_same_run(tmp_path):
+    run("train", *SMALL, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    plain = load_file(folder / "weights.safetensors")
+    run("train", *SMALL, "data.cache=cache", "restart=true", cwd=tmp_path)
+    assert list((tmp_path / "cache").iterdir())
+    cached = load_file(folder / "weights.safetensors")
+    assert all(torch.equal(plain[name], cached[name]) for name in plain)
