@@ -9,10 +9,12 @@ def test_overlay_paints_all_but_the_background():
     label = np.zeros((4, 6), np.uint8)
     label[:, 2:4] = 1
     label[:, 4:] = 255
-    painted = overlay(image, label, voc_palette(), opacity=1.0)
+    painted = overlay(image, label, ["background", "thing"], voc_palette(), opacity=1.0)
     assert len({int(c) for c in painted[0, 0]}) == 1  # grey
     assert tuple(painted[0, 2]) == (128, 0, 0)
     assert tuple(painted[0, 5]) == IGNORE_COLOUR
+    road = overlay(image, label, ["road", "thing"], voc_palette() + np.uint8(1), opacity=1.0)
+    assert tuple(road[0, 0]) == (1, 1, 1)  # the first class is not always background
     assert voc_palette()[255].tolist() == [224, 224, 192]  # and the palette is as it was
 
 

@@ -80,7 +80,7 @@ class ExamplePictures(Callback):
         image_ids: which images.
         class_names, palette: for the colours.
         path: the picture's file.
-        publish: called with the examples and the step, such as for W&B.
+        publish: called with the examples, the picture's file and the step, such as for W&B.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ExamplePictures(Callback):
         class_names: Sequence[str],
         palette: Pixels,
         path: Path,
-        publish: Sequence[Callable[[list[Example], int], None]] = (),
+        publish: Sequence[Callable[[list[Example], Path, int], None]] = (),
     ) -> None:
         self.image_ids = list(image_ids)
         self.class_names, self.palette, self.path = class_names, palette, path
@@ -121,4 +121,4 @@ class ExamplePictures(Callback):
             with replacing(self.path) as draft:
                 sheet.save(draft, format="PNG")
             for publish in self.publish:
-                publish(examples, trainer.global_step)
+                publish(examples, self.path, trainer.global_step)

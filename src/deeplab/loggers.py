@@ -3,6 +3,7 @@
 import netrc
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
@@ -93,9 +94,14 @@ def _in_netrc() -> bool:
 
 
 def publish_examples(
-    loggers: Sequence[Logger], class_names: Sequence[str], examples: Sequence[Example], step: int
+    loggers: Sequence[Logger],
+    class_names: Sequence[str],
+    examples: Sequence[Example],
+    sheet: Path,
+    step: int,
 ) -> None:
-    """Validation pictures with truth and prediction as masks to switch on and off, to W&B."""
+    """Validation pictures to W&B: with truth and prediction as masks to switch on and off, in
+    colours of its own, and the painted sheet in those of the data set."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb
@@ -111,7 +117,8 @@ def publish_examples(
                 )
                 for e in examples
             }
-            logger.experiment.log({**images, "trainer/global_step": step})
+            painted = {"sheet": wandb.Image(str(sheet))}
+            logger.experiment.log({**images, **painted, "trainer/global_step": step})
 
 
 def publish_result(loggers: Sequence[Logger], class_names: Sequence[str], final: Scores) -> None:

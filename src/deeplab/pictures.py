@@ -22,13 +22,17 @@ class Example(NamedTuple):
     prediction: Pixels  # (H, W)
 
 
-def overlay(image: Pixels, label: Pixels, palette: Pixels, opacity: float = 0.65) -> Pixels:
-    """The image in grey with every class but the background painted over it; 255 in its own
-    colour. (On the image's own colours the classes' could not be told.)"""
+def overlay(
+    image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.65
+) -> Pixels:
+    """The image in grey with every class painted over it, but not one named background; 255 in its
+    own colour. (On the image's own colours the classes' could not be told.)"""
     colours = palette[label]
     colours[label == 255] = IGNORE_COLOUR
     grey = np.asarray(Image.fromarray(image).convert("L"))[..., None]
-    weight = np.where(label == 0, 0.0, opacity)[..., None]
+    painted = np.full(256, opacity)
+    painted[[i for i, name in enumerate(class_names) if name == "background"]] = 0
+    weight = painted[label][..., None]
     return (grey * (1 - weight) + colours * weight).round().astype(np.uint8)
 
 
@@ -48,8 +52,8 @@ def example_sheet(
     for example in examples:
         panels = (
             example.image,
-            overlay(example.image, example.truth, palette),
-            overlay(example.image, example.prediction, palette),
+            overlay(example.image, example.truth, class_names, palette),
+            overlay(example.image, example.prediction, class_names, palette),
         )
         height = max(1, round(tile * example.truth.shape[0] / example.truth.shape[1]))
         rows.append([Image.fromarray(panel).resize((tile, height)) for panel in panels])
