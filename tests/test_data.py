@@ -14,15 +14,11 @@ from deeplab.data.layout import voc_layout
 from deeplab.data.reading import read_image, read_mask
 from deeplab.data.shapes import SHAPES, ShapesSpec, draw_scene, ensure_shapes
 from deeplab.data.stream import EvalShare, TrainStream
-from deeplab.data.transforms import EvalTransform, RandomScaleCrop, TrainTransform
+from deeplab.data.transforms import Draw, EvalTransform, TrainTransform
 from deeplab.errors import UserError
-from trees import voc_tree, write_sample
+from trees import AsItIs, voc_tree, write_sample
 
 FILL = (124, 116, 104)
-
-
-def keep(image, label, generator):
-    return image, label
 
 
 # VOC layout
@@ -79,7 +75,7 @@ CLASSES = ClassSet(tuple(f"class_{i}" for i in range(21)))
 def dataset(root, split="train", classes=21):
     names = CLASSES.names[:classes]
     items = voc_layout(root).items(split)
-    return SegmentationDataset(split, items, classes=ClassSet(names), transform=keep)
+    return SegmentationDataset(split, items, classes=ClassSet(names), transform=AsItIs())
 
 
 @pytest.mark.parametrize(
@@ -152,17 +148,26 @@ def reference_crop(image, scaled, corner, size):
     return out
 
 
+def transform(size, **changes):
+    settings = {"scale_min": 0.5, "scale_max": 2.0, "scale_step": 0.25, "flip": 0.5, "fill": FILL}
+    return TrainTransform(crop_size=size, **(settings | changes))
+
+
+@pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scale", [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
-def test_scale_pad_crop_is_the_aligned_resize(scale):
+def test_scale_pad_crop_flip_is_the_aligned_resize(scale, flip):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
     label = rng.integers(0, 5, (40, 52), dtype=np.uint8)
-    crop = RandomScaleCrop(48, scale, scale, 0.25, FILL)
     scaled = (int(40 * scale), int(52 * scale))
     corner = tuple(max(0, side - 48) // 2 for side in scaled)
-    pixels = crop.apply(image, scaled, corner)
+    crop, draw = transform(48), Draw(scaled, corner, flip)
+    pixels, labels = np.empty((48, 48, 3), np.uint8), np.empty((48, 48), np.uint8)
+    crop.crop_image(image, draw, pixels)
+    crop.crop_label(label, draw, labels)
+    if flip:
+        pixels, labels = pixels[:, ::-1], labels[:, ::-1]
     assert np.abs(pixels - reference_crop(image.astype(float), scaled, corner, 48)).max() < 0.51
-    labels = crop.apply_to_mask(label, scaled, corner)
     for i in range(48):
         for j in range(48):
             y, x = i + corner[0], j + corner[1]
@@ -184,11 +189,9 @@ def test_image_and_mask_stay_aligned(step):
     label[10:40, 20:50] = 7
     label[30:55, 45:75] = 12
     image = np.repeat(label[..., None] * 10, 3, axis=2)
-    transform = TrainTransform(
-        crop_size=65, scale_min=0.5, scale_max=2.0, scale_step=step, flip=0.5, fill=FILL
-    )
+    crop = transform(65, scale_step=step)
     for draw in range(60):
-        pixels, labels = transform(image, label, np.random.default_rng(draw))
+        pixels, labels = crop(image, label, np.random.default_rng(draw))
         assert pixels.shape == (65, 65, 3)
         assert pixels.dtype == labels.dtype == np.uint8
         inside = labels != 255
@@ -198,26 +201,44 @@ def test_image_and_mask_stay_aligned(step):
         assert blended.sum() < 0.2 * inside.sum()  # the rest are borders
 
 
-def test_drawn_factors_and_corners():
-    crop = RandomScaleCrop(33, 0.5, 2.0, 0.25, FILL)
-    crop.set_random_seed(0)
-    image = np.zeros((40, 40, 3), np.uint8)
-    drawn = [crop.get_params_dependent_on_data({}, {"image": image}) for _ in range(300)]
-    assert {d["scaled"][0] for d in drawn} == {int(40 * f / 4) for f in range(2, 9)}
-    corners = {d["corner"][0] for d in drawn if d["scaled"][0] == 40}
+def test_drawn_factors_corners_and_flips():
+    crop, rng = transform(33), np.random.default_rng(0)
+    drawn = [crop.draw((40, 40), rng) for _ in range(300)]
+    assert {d.scaled[0] for d in drawn} == {int(40 * f / 4) for f in range(2, 9)}
+    corners = {d.corner[0] for d in drawn if d.scaled[0] == 40}
     assert corners == set(range(8))  # both ends are drawn
-    assert {d["corner"] for d in drawn if d["scaled"][0] < 33} == {(0, 0)}
+    assert {d.corner for d in drawn if d.scaled[0] < 33} == {(0, 0)}
+    assert 120 < sum(d.flip for d in drawn) < 180
+    assert not any(transform(33, flip=0.0).draw((40, 40), rng).flip for _ in range(50))
 
 
-def test_flip_is_drawn_half_of_the_time():
-    transform = TrainTransform(
-        crop_size=33, scale_min=1.0, scale_max=1.0, scale_step=0.25, flip=0.5, fill=FILL
+def test_a_result_does_not_depend_on_the_one_before():
+    """Scratch arrays are kept between calls."""
+    rng = np.random.default_rng(0)
+    crop = transform(65)
+    images = [rng.integers(0, 256, (60 + 9 * i, 80 - 7 * i, 3), dtype=np.uint8) for i in range(5)]
+    for i, image in enumerate(images):
+        label = image[..., 0] % 7
+        one = crop(image, label, np.random.default_rng(i))
+        other = transform(65)(image, label, np.random.default_rng(i))
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_further_augmentations_are_albumentations(tmp_path):
+    image = np.full((60, 60, 3), 90, np.uint8)
+    label = np.zeros((60, 60), np.uint8)
+    brighter = transform(
+        33, augmentations=[{"RandomBrightnessContrast": {"p": 1, "brightness_limit": (0.5, 0.5)}}]
     )
-    label = np.zeros((33, 33), np.uint8)
-    label[:, :5] = 1
-    image = np.repeat(label[..., None], 3, axis=2)
-    flipped = [transform(image, label, np.random.default_rng(i))[1][0, 0] == 0 for i in range(200)]
-    assert 70 < sum(flipped) < 130
+    one, other = (brighter(image, label, np.random.default_rng(i))[0] for i in (3, 3))
+    assert np.array_equal(one, other)
+    assert one.max() > 120
+    with pytest.raises(ValueError, match="no such transform"):
+        transform(33, augmentations=[{"Brighten": {}}])
+    with pytest.raises(ValueError, match=r"HorizontalFlip: .*amount"):
+        transform(33, augmentations=[{"HorizontalFlip": {"amount": 1}}])
+    with pytest.raises(UserError, match="uint8"):
+        transform(33, augmentations=[{"Normalize": {}}])(image, label, np.random.default_rng(0))
 
 
 def test_whole_images_are_padded_and_never_resized():
@@ -351,7 +372,7 @@ def test_scenes_are_a_voc_tree_from_a_seed(tmp_path):
     assert contents(first) == contents(again)
     tree = voc_layout(first)
     assert tree.splits() == ["train", "val"]
-    data = SegmentationDataset("train", tree.items("train"), classes=CLASSES, transform=keep)
+    data = SegmentationDataset("train", tree.items("train"), classes=CLASSES, transform=AsItIs())
     assert len(data) == 6
     labels = [data[i].label for i in range(6)]
     assert any((label == 255).any() for label in labels)

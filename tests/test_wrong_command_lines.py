@@ -46,6 +46,8 @@ TRAIN = [
     (["stage.top_k=1.5"], ["stage.top_k=1.5", "less than or equal to 1"]),
     (["aspp.dropout=1.0"], ["aspp.dropout=1.0", "less than 1"]),
     (["data.flip=2"], ["data.flip=2", "less than or equal to 1"]),
+    (["data.augmentations=[{Blurr: {}}]"], ["data.augmentations: Blurr", "no such transform"]),
+    (["data.augmentations=[{Blur: {size: 3}}]"], ["data.augmentations: Blur", "size"]),
     (["data.crop_size=16"], ["data.crop_size=16", "greater than or equal to 33"]),
     (["aspp.rates=[6,-12]"], ["aspp.rates", "-12", "greater than or equal to 1"]),
     (["decoder.convs=[[2,64]]"], ["decoder.convs", "a kernel is odd"]),

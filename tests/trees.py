@@ -8,6 +8,15 @@ from PIL import Image
 from deeplab.data.labels import voc_palette
 
 
+class AsItIs:
+    """A transform that does nothing."""
+
+    shape = None
+
+    def __call__(self, image, label, generator, out=None):
+        return image, label
+
+
 def write_sample(root: Path, image_id: str, image: np.ndarray, label: np.ndarray, masks: str):
     """An image as JPEG and its label as palette PNG."""
     for folder in ("JPEGImages", masks):

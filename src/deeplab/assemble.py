@@ -33,6 +33,7 @@ def build_data(config: TrainConfig, layout: Layout, *, workers: int) -> Segmenta
         scale_max=data.scales.max,
         scale_step=data.scales.step,
         flip=data.flip,
+        augmentations=data.augmentations,
         eval_size=(size, size) if isinstance(size, int) else size,
         fill=padding_colour(config),
         steps=config.stage.steps,

@@ -50,8 +50,14 @@ def _check_logger(config: LoggerConfig) -> None:
 
 def _check_data(config: TrainConfig) -> TrainConfig:
     """The config with the classes of its data set."""
+    from deeplab.data.transforms import compose
     from deeplab.datasets import check_data
 
+    try:
+        if config.data.augmentations:
+            compose(config.data.augmentations)
+    except ValueError as error:
+        raise UserError(f"data.augmentations: {error}.") from None
     data = check_data(config.data)
     if data == config.data:
         return config

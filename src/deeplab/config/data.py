@@ -1,6 +1,6 @@
 """The keys of data sets."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -18,6 +18,7 @@ from deeplab.config.types import (
 )
 
 RGB = tuple[Byte, Byte, Byte]
+Augmentation = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
 Values = tuple[Byte, ...] | tuple[RGB, ...]
 
 
@@ -56,6 +57,7 @@ class _Data(Schema):
     eval_batch_size: Positive
     scales: ScalesConfig
     flip: Part
+    augmentations: tuple[Augmentation, ...]
     on_error: Literal["stop", "skip"]
     cache: Text | None
 

@@ -1,20 +1,19 @@
 """The LightningDataModule over any layout."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from deeplab.data.dataset import Sample, SegmentationDataset
+from deeplab.data.dataset import Batch, SegmentationDataset
 from deeplab.data.labels import ClassSet
 from deeplab.data.layout import Layout, split_items
 from deeplab.data.stream import EvalShare, TrainStream
 from deeplab.data.transforms import EvalTransform, TrainTransform
-from deeplab.errors import UserError
 
 
 class SegmentationData(LightningDataModule):
@@ -24,7 +23,7 @@ class SegmentationData(LightningDataModule):
         layout: where the images are.
         classes: what the masks say.
         train_split, val_split: names of splits; several are joined by ``+``.
-        crop_size, scale_min, scale_max, scale_step, flip: the augmentation, see
+        crop_size, scale_min, scale_max, scale_step, flip, augmentations: see
             ``deeplab.data.transforms``.
         eval_size: whole images are padded to at least this height and width.
         fill: RGB colour of padding.
@@ -48,6 +47,7 @@ class SegmentationData(LightningDataModule):
         scale_max: float,
         scale_step: float,
         flip: float,
+        augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
         eval_size: tuple[int, int],
         fill: tuple[int, int, int],
         steps: int,
@@ -66,6 +66,7 @@ class SegmentationData(LightningDataModule):
             scale_max=scale_max,
             scale_step=scale_step,
             flip=flip,
+            augmentations=augmentations,
             fill=fill,
         )
         self.eval_transform = EvalTransform(size=eval_size, fill=fill)
@@ -98,7 +99,7 @@ class SegmentationData(LightningDataModule):
             on_error="stop" if self.on_error == "stop" else "blank",
         )
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Batches from the trainer's present step to the last one."""
         trainer = self.trainer
         stream = TrainStream(
@@ -112,7 +113,7 @@ class SegmentationData(LightningDataModule):
         )
         return self._loader(self.train_set, batch_sampler=stream)
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """This process's share of the validation images."""
         trainer = self.trainer
         share = EvalShare(
@@ -122,41 +123,22 @@ class SegmentationData(LightningDataModule):
         )
         return self._loader(self.val_set, sampler=share, batch_size=self.eval_batch_size)
 
-    def _loader(self, dataset: SegmentationDataset, **keywords: Any) -> DataLoader[Sample]:
+    def _loader(self, dataset: SegmentationDataset, **keywords: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=collate,
+            collate_fn=_as_it_is,
             generator=torch.Generator(),  # so that loaders leave the global generator alone
             **keywords,
         )
 
-    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Count what a loading process has skipped."""
         self.skipped.update(batch["skipped"])
         return batch
 
 
-def collate(samples: list[Sample]) -> dict[str, Any]:
-    """``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists
-    ``image_id`` and ``size``, and the ``skipped`` files.
-
-    Raises:
-        UserError: the images differ in size.
-    """
-    if len({s.label.shape for s in samples}) > 1:
-        raise UserError(
-            "data.eval_batch_size: images larger than data.eval_size differ in size and cannot "
-            "share a batch. Set it to 1, or data.eval_size higher."
-        )
-    images = torch.from_numpy(np.stack([s.image for s in samples]))  # (N, H, W, 3)
-    labels = torch.from_numpy(np.stack([s.label for s in samples]))
-    return {
-        "image": images.permute(0, 3, 1, 2),
-        "label": labels,
-        "image_id": [s.image_id for s in samples],
-        "size": [s.size for s in samples],
-        "skipped": [path for s in samples for path in s.skipped],
-    }
+def _as_it_is(batch: Any) -> Any:
+    return batch  # the data set makes whole batches

@@ -3,21 +3,20 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from deeplab.data.labels import IGNORE, ClassSet, Pixels
 from deeplab.data.layout import Item
 from deeplab.data.problems import BadFileError
 from deeplab.data.reading import image_size, read_image, read_mask, size_problem
+from deeplab.data.transforms import Transform
 from deeplab.errors import UserError
 
 T = TypeVar("T")
-
-Transform = Callable[[Pixels, Pixels, np.random.Generator], tuple[Pixels, Pixels]]
-"""Image ``(H, W, 3)``, label ``(H, W)`` and a generator to a new image and label."""
 
 Reader = Callable[[Item], tuple[Pixels, Pixels]]
 """An item to its image ``(H, W, 3)`` and its label ``(H, W)``."""
@@ -32,6 +31,11 @@ class Sample(NamedTuple):
     size: tuple[int, int]  # height and width on disk
     skipped: tuple[str, ...] = ()
     """The bad files that this sample stands in for."""
+
+
+Batch = dict[str, Any]
+"""``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists ``image_id``,
+``size`` and ``skipped`` (files)."""
 
 
 class SegmentationDataset(Dataset[Sample]):
@@ -78,24 +82,50 @@ class SegmentationDataset(Dataset[Sample]):
         Raises:
             UserError: a bad file, if ``on_error`` says so or since no file is good.
         """
+        return self._sample(item)
+
+    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> Batch:
+        """The batch of several indices, as the network takes it.
+
+        Where all results have one size they are computed into the batch: arrays of their own would
+        cost half as much time again.
+
+        Raises:
+            UserError: as for one; or the images differ in size.
+        """
+        if self.transform.shape is None:
+            samples = [self._sample(item) for item in items]
+            return batch_of(samples, *_stack(samples))
+        images = np.empty((len(items), *self.transform.shape, 3), np.uint8)
+        labels = np.empty((len(items), *self.transform.shape), np.uint8)
+        outs = zip(items, images, labels, strict=True)
+        samples = [self._sample(item, (image, label)) for item, image, label in outs]
+        return batch_of(samples, images, labels)
+
+    def _sample(
+        self, item: int | tuple[int, int], out: tuple[Pixels, Pixels] | None = None
+    ) -> Sample:
         draw, index = item if isinstance(item, tuple) else (0, item)
+        chosen, (image, label), skipped = self._good(index)
+        generator = np.random.default_rng((self.seed, draw))
+        size = (label.shape[0], label.shape[1])
+        return Sample(*self.transform(image, label, generator, out), chosen.id, size, skipped)
+
+    def _good(self, index: int) -> tuple[Item, tuple[Pixels, Pixels], tuple[str, ...]]:
+        """The item of an index, or what ``on_error`` puts in its place, and the skipped files."""
         skipped: list[str] = []
         while True:
             chosen = self.items[(index + len(skipped)) % len(self.items)]
             try:
-                image, label = self.reader(chosen)
-                break
+                return chosen, self.reader(chosen), tuple(skipped)
             except BadFileError as problem:
                 if self.on_error == "stop" or len(skipped) + 1 == len(self.items):
                     # of a kind that a loading process can pass on: made of its message alone
                     raise UserError(str(problem)) from None
                 skipped.append(problem.path)
             if self.on_error == "blank":
-                image, label = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
-                break
-        generator = np.random.default_rng((self.seed, draw))
-        size = (label.shape[0], label.shape[1])
-        return Sample(*self.transform(image, label, generator), chosen.id, size, tuple(skipped))
+                blank = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
+                return chosen, blank, tuple(skipped)
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
         """Image ``(H, W, 3)`` and label ``(H, W)`` as they are on disk.
@@ -113,6 +143,26 @@ class SegmentationDataset(Dataset[Sample]):
         """Changes with the split's ids, their order, and the sizes of their files."""
         lines = [f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in self.items]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def batch_of(samples: Sequence[Sample], images: Pixels, labels: Pixels) -> Batch:
+    """A batch of images ``(N, H, W, 3)`` and labels ``(N, H, W)``, and what is said of each."""
+    return {
+        "image": torch.from_numpy(images).permute(0, 3, 1, 2),
+        "label": torch.from_numpy(labels),
+        "image_id": [s.image_id for s in samples],
+        "size": [s.size for s in samples],
+        "skipped": [path for s in samples for path in s.skipped],
+    }
+
+
+def _stack(samples: Sequence[Sample]) -> tuple[Pixels, Pixels]:
+    if len({s.label.shape for s in samples}) > 1:
+        raise UserError(
+            "data.eval_batch_size: images larger than data.eval_size differ in size and cannot "
+            "share a batch. Set it to 1, or data.eval_size higher."
+        )
+    return np.stack([s.image for s in samples]), np.stack([s.label for s in samples])
 
 
 def _bytes(path: Path) -> int:
