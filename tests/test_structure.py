@@ -11,7 +11,7 @@ from deeplab.cli import ROOT
 PACKAGE = ROOT / "src" / "deeplab"
 
 LAYERS = [
-    {"errors", "files"},
+    {"errors", "files", "cores"},
     {"layers", "config", "cli"},
     {"backbones"},
     {"aspp", "decoder"},

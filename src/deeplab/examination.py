@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from deeplab.config import PrepareConfig
+from deeplab.cores import cores
 from deeplab.data.layout import split_items
 from deeplab.datasets import check_data, class_set, data_layout
 from deeplab.files import write_json, write_text
-from deeplab.hardware import cores
 from deeplab.preparation.doctor import diagnose
 from deeplab.preparation.report import as_json, as_markdown, as_text
 

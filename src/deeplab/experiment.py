@@ -16,12 +16,13 @@ from deeplab.assemble import build_data, build_execution, build_recipe
 from deeplab.builder import build_model
 from deeplab.callbacks import ExamplePictures, StopBetweenSteps
 from deeplab.config import TrainConfig, plain
+from deeplab.cores import cores
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import check_split, spread
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json
-from deeplab.hardware import Execution, cores
+from deeplab.hardware import Execution
 from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.module import SegmentationModule
 from deeplab.preparation.cache import use_cache

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import torch
 
+from deeplab.cores import cores
 from deeplab.errors import UserError
 
 
@@ -109,9 +110,3 @@ def _has_fast_bf16(accelerator: str) -> bool:
 def _workers(gpu: bool, devices: int) -> int:
     share = cores() // devices
     return min(16, share) if gpu else 0 if share <= 4 else 2
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return found or 1

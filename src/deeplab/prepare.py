@@ -19,11 +19,11 @@ from deeplab.config.data import (
     PublishedConfig,
     ShapesConfig,
 )
+from deeplab.cores import cores
 from deeplab.data.layout import PREPARING, split_items
 from deeplab.datasets import check_data, data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json
-from deeplab.hardware import cores
 from deeplab.preparation import published
 from deeplab.preparation.fetch import Archive, fetch
 from deeplab.preparation.parallel import in_threads

@@ -1,6 +1,5 @@
 """Finding the classes of masks that nobody has named."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from deeplab.cores import cores
 from deeplab.data.classes_file import classes_file, read_classes, write_classes
 from deeplab.data.labels import MOST_CLASSES, ClassSet, Colour, Pixels, Value
 from deeplab.data.layout import Item
@@ -64,7 +64,7 @@ def find_classes(
 
     255 is no class, unless nothing but 0 and 255 occurs: then it is an object on a background.
     """
-    workers = min(os.cpu_count() or 1, 1 + len(masks) // 200)  # to start one takes a second
+    workers = min(cores(), 1 + len(masks) // 200)  # to start one takes a second
     pixels: Counter[Value] = Counter()
     palettes: Counter[tuple[Colour, ...]] = Counter()
     for content in each(_content, list(masks), workers=workers, desc="Looking for classes"):
