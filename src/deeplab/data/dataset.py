@@ -185,10 +185,10 @@ def check_split(dataset: SegmentationDataset, most: int = 100) -> None:
     for index in spread(range(len(dataset)), most):
         item = dataset.items[index]
         try:
+            size = image_size(item.image)
             mask = read_mask(item.mask, coloured=dataset.classes.coloured)
             label = dataset.classes.decode(mask, item.mask)
             labelled = labelled or bool((label != IGNORE).any())
-            size = image_size(item.image)
             if size != label.shape:
                 raise size_problem(item.mask, label.shape, size)
         except BadFileError:

@@ -11,6 +11,7 @@ The folders' usual names are found; ``images`` and ``masks`` name others.
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 from deeplab.data.layout import Item, read_lines
@@ -160,7 +161,7 @@ class FolderLayout:
         by_name = {Path(name).name: item for name, item in known.items()}
         items = []
         for line in read_lines(path, split):
-            words = line.split()
+            words = re.split(r"[\s,;]+", line)
             if len(words) == 2 and all(Path(w).suffix.lower() in IMAGE_SUFFIXES for w in words):
                 image, mask = (self._below_root(word) for word in words)
                 items.append(Item(image.stem, image, mask))
@@ -201,7 +202,11 @@ def _images_and_masks(folder: Path) -> Pair | None:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """The image files below a folder by their path without suffix, sorted."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
     return {_stem(p.relative_to(folder).as_posix()): p for p in files}
 
 

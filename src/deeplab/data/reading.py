@@ -139,7 +139,7 @@ def _empty(path: Path, what: str) -> BadFileError:
 
 def _check_png(data: bytes, path: Path, what: str) -> None:
     """OpenCV decodes a truncated PNG without an error."""
-    if data.startswith(b"\x89PNG") and b"IEND" not in data[-64:]:
+    if data.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in data[-64:]:
         raise BadFileError(
             f"truncated {what}", path, "this PNG is truncated (it has no end)", f"{FETCH_AGAIN}."
         )

@@ -120,7 +120,7 @@ def diagnose(
     findings += _same_content(splits, examined)
     findings += _missing_classes(reports, classes)
     findings += _sizes(reports, crop_size, largest_scale)
-    findings.sort(key=lambda f: (f.severity, f.kind, f.path))
+    findings.sort(key=lambda f: (f.severity, f.kind))
     return Diagnosis(classes, reports, findings)
 
 
