@@ -192,12 +192,15 @@ def test_a_full_disk_says_so_and_goes_on_later(limit, voc, voc_tree, tmp_path):
 
 
 def test_two_at_once_do_not_meet(tmp_path, voc):
-    root = tmp_path / "data" / "VOCdevkit"
-    root.mkdir(parents=True)
-    with (root / ".preparing").open("w") as marker:
-        fcntl.flock(marker, fcntl.LOCK_EX)
-        done = prepare("data=voc", f"source={voc['sbd'].parent}", cwd=tmp_path, ok=False)
-    assert "another process" in done.stderr
+    for lock in ("VOCdevkit/.preparing", "downloads/.lock"):
+        path = tmp_path / "data" / lock
+        path.parent.mkdir(parents=True)
+        with path.open("w") as held, serving_folder(voc["sbd"].parent) as (url, _):
+            fcntl.flock(held, fcntl.LOCK_EX)
+            done = prepare("data=voc", *addresses(voc, url), *COUNTS, cwd=tmp_path, ok=False)
+        assert done.returncode == 2
+        assert f"data/{lock.split('/')[0]}: another process" in done.stderr
+        shutil.rmtree(tmp_path / "data")
 
 
 # files that are here already

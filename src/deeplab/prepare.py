@@ -1,10 +1,9 @@
 """Making a configured data set ready, as a list of steps."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,7 +22,7 @@ from deeplab.cores import cores
 from deeplab.data.layout import PREPARING, split_items
 from deeplab.datasets import check_data, data_layout
 from deeplab.errors import UserError
-from deeplab.files import write_json
+from deeplab.files import exclusive, write_json
 from deeplab.preparation import published
 from deeplab.preparation.fetch import Archive, fetch
 from deeplab.preparation.parallel import in_threads
@@ -100,7 +99,8 @@ def _obtain(data: PublishedConfig, config: PrepareConfig, select: Select) -> Sou
     _say_disk(data, folder, names)
     archives = {part: _archive(data, part, names[part]) for part in data.parts}
     calls = [partial(fetch, a, folder, progress=config.progress) for a in archives.values()]
-    return Source(dict(zip(archives, in_threads(calls), strict=True)), None)
+    with _alone(folder / ".lock", f"downloads={config.downloads}", "is downloading there"):
+        return Source(dict(zip(archives, in_threads(calls), strict=True)), None)
 
 
 def _file_name(data: PublishedConfig, part: str) -> str:
@@ -151,20 +151,22 @@ def _existing(path: Path) -> Path:
 @contextmanager
 def _in_preparation(root: Path) -> Iterator[Path]:
     """Mark a folder as not whole until the block has ended well; one process at a time."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        marker = (root / PREPARING).open("w")
-    except OSError as error:
-        raise UserError(
-            f"data.root={root}: nothing can be written there ({error.strerror})."
-        ) from None
-    with marker:
-        try:
-            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"data.root={root}: another process is preparing it.") from None
+    with _alone(root / PREPARING, f"data.root={root}", "is preparing it"):
         yield root
         (root / PREPARING).unlink()
+
+
+@contextmanager
+def _alone(lock: Path, key: str, doing: str) -> Iterator[None]:
+    """Keep a folder to this process."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(lock))
+        except BlockingIOError:
+            raise UserError(f"{key}: another process {doing}.") from None
+        except OSError as error:
+            raise UserError(f"{key}: nothing can be written there ({error.strerror}).") from None
+        yield
 
 
 def _derive(data: PublishedConfig, root: Path, config: PrepareConfig) -> None:

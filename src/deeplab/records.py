@@ -10,7 +10,6 @@ checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
 lock                  held by the process that trains
 """
 
-import fcntl
 import hashlib
 import json
 import platform
@@ -19,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +30,7 @@ from pydantic import ValidationError
 from deeplab.config import TrainConfig, plain
 from deeplab.config.data import PLACES
 from deeplab.errors import UserError
-from deeplab.files import write_text
+from deeplab.files import exclusive, write_text
 
 TRAIN_AGAIN = "restart=true puts the run aside and trains it again"
 
@@ -192,18 +191,15 @@ def locked(folder: RunFolder) -> Iterator[None]:
     Raises:
         UserError: the folder cannot be made, or another process has it.
     """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        lock = (folder.path / "lock").open("w")
-    except OSError as error:
-        raise UserError(
-            f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
-        ) from None
-    with lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            held.enter_context(exclusive(folder.path / "lock"))
+        except BlockingIOError:
             raise UserError(f"{folder.path}: this run is in progress in another process.") from None
+        except OSError as error:
+            raise UserError(
+                f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
+            ) from None
         yield
 
 

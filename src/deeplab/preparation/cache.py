@@ -1,6 +1,5 @@
 """Building the decoded cache of a split."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +15,7 @@ from deeplab.data.layout import Item
 from deeplab.data.problems import BadFileError
 from deeplab.data.reading import image_size
 from deeplab.errors import UserError
+from deeplab.files import exclusive
 from deeplab.preparation.parallel import each
 
 SPARE = 1e9
@@ -37,9 +37,7 @@ def use_cache(
     key = hashlib.sha256(f"{dataset.fingerprint()} {dataset.classes}".encode()).hexdigest()[:12]
     folder = place / key
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with (place / f".{key}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same
+        with exclusive(place / f".{key}.lock", wait=True):  # another may be building the same
             if not folder.is_dir() and not _build(dataset, folder, workers, progress):
                 return
     except OSError as error:
