@@ -14,7 +14,7 @@ from deeplab.data.labels import ClassSet, write_mask
 from deeplab.data.layout import voc_layout
 from deeplab.errors import UserError
 from deeplab.preparation.doctor import diagnose
-from scripts import run
+from scripts import SMALL, run
 from trees import AsItIs, voc_tree
 
 CLASSES = ClassSet(("background", *(f"class_{i}" for i in range(1, 21))))
@@ -106,6 +106,11 @@ def reencoded_copy(root):
     Image.fromarray(pixels).save(data, "PNG")
     image(root, "val_0").write_bytes(data.getvalue())
 
+
+TINY = (
+    "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage=shapes", "data.crop_size=33",
+    "data.eval_size=65", *(s for s in SMALL if not s.startswith("data.")),
+)  # fmt: skip
 
 READ = "read"  # training meets it at the start or when the file's turn comes
 DOCTOR = "doctor"  # training goes on
@@ -317,6 +322,13 @@ def test_the_scripts_say_it_too(root, tmp_path):
     assert stopped.returncode == 2
     assert "label 33, but data.classes names 21 classes" in stopped.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_training_on_validation_images_is_said(root, tmp_path):
+    write_list(root, "val", ["val_0", "train_1"])
+    arguments = ["data=voc", f"data.root={root}", "data.train_split=train", *TINY]
+    done = run("train", *arguments, cwd=tmp_path)
+    assert "Warning: train_1: this id is in train and in val" in done.stdout
 
 
 def test_a_clean_tree_ends_well(root, tmp_path):

@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeplab.cli import parse, validate
 from deeplab.config import LoggerConfig, TrainConfig, plain
+from deeplab.config.data import PLACES
 from deeplab.errors import UserError
 from deeplab.records import RunFolder, read_config, start_weights
 
-CHANGEABLE = ("resume", "data.root", "trainer", "logger")
+CHANGEABLE = ("resume", "trainer", "logger", *(f"data.{key}" for key in PLACES))
 """What may be typed beside ``resume``: nothing that the result depends on."""
 
 

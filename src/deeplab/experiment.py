@@ -19,6 +19,7 @@ from deeplab.config import TrainConfig, plain
 from deeplab.cores import cores
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import check_split, spread
+from deeplab.data.problems import in_two_splits
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json
@@ -53,8 +54,7 @@ def run_experiment(config: TrainConfig) -> RunFolder:
     data = build_data(config, data_layout(config.data), workers=execution.workers)
     for dataset in (data.train_set, data.val_set):
         check_split(dataset)
-        if config.data.cache:
-            use_cache(dataset, config.data.cache, workers=cores(), progress=config.trainer.progress)
+    _warn_of_overlap(data)
     fingerprint = f"{data.train_set.fingerprint()}-{data.val_set.fingerprint()}"
     identity = run_hash(config, fingerprint, _start_hash(config))
     folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
@@ -83,7 +83,19 @@ def _start(
         write_json(folder.record, record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
+    if config.data.cache:
+        for dataset in (data.train_set, data.val_set):
+            use_cache(dataset, config.data.cache, workers=cores(), progress=config.trainer.progress)
     _train(config, execution, data, folder, wandb_id=record["wandb_id"], first_step=first_step)
+
+
+def _warn_of_overlap(data: SegmentationData) -> None:
+    """The doctor calls it an error; here a person may want it, as in training on trainval."""
+    shared = sorted(set(data.train_set.ids) & set(data.val_set.ids))
+    if shared and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        problem, _ = in_two_splits(data.train_split, data.val_split)
+        more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
+        print(f"Warning: {shared[0]}{more}: {problem}.")
 
 
 def _start_hash(config: TrainConfig) -> str | None:

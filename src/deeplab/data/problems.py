@@ -24,3 +24,12 @@ class BadFileError(UserError):
 
     def __reduce__(self) -> tuple[type["BadFileError"], tuple[str, str, str, str]]:
         return BadFileError, (self.kind, self.path, self.problem, self.remedy)  # between processes
+
+
+def in_two_splits(first: str, second: str) -> tuple[str, str]:
+    """What to say of an image that is in both, and what to do."""
+    return (
+        f"this id is in {first} and in {second}: its score would be that of an image that was "
+        "trained on",
+        "Take it out of one of them.",
+    )

@@ -17,7 +17,7 @@ from PIL import Image
 
 from deeplab.data.labels import IGNORE, ClassSet, Pixels
 from deeplab.data.layout import Item
-from deeplab.data.problems import BadFileError, Severity
+from deeplab.data.problems import BadFileError, Severity, in_two_splits
 from deeplab.data.reading import read_image, read_mask, size_problem
 from deeplab.preparation.parallel import each
 
@@ -222,12 +222,9 @@ def _listed_twice(splits: Mapping[str, Sequence[Item]]) -> list[Finding]:
                     "Take the others out of the list."))  # fmt: skip
     for first, second in _pairs(splits):
         shared = {item.id for item in splits[first]} & {item.id for item in splits[second]}
-        found += [
-            Finding("error", "in two splits", f"{first}, {second}: {name}",
-                    f"this id is in {first} and in {second}: its score would be that of an image "
-                    "that was trained on", "Take it out of one of them.")
-            for name in sorted(shared)
-        ]  # fmt: skip
+        words = in_two_splits(first, second)
+        found += [Finding("error", "in two splits", f"{first}, {second}: {name}", *words)
+                  for name in sorted(shared)]  # fmt: skip
     return found
 
 
