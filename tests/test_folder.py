@@ -87,6 +87,9 @@ TOGETHER = {
     "one folder": ("{}.jpg", "{}_mask.png"),
     "one folder, same format": ("{}.png", "{}_gt.png"),
     "names with dots and spaces": ("images/scan 1.2 {}.jpg", "masks/scan 1.2 {}.png"),
+    "one folder, by kind": ("{}.jpg", "{}.png"),
+    "a train folder alone": ("train/{}.jpg", "train_masks/{}.png"),
+    "capitals": ("Images/{}.jpg", "Masks/{}.png"),
     "upper-case suffixes": ("images/{}.JPG", "masks/{}.PNG"),
 }
 
@@ -127,6 +130,21 @@ def test_folders_and_suffixes_that_are_named(tmp_path):
     assert [item.id for item in found.items("all")] == ABC + DE
     with pytest.raises(UserError, match=r"data\.masks: the folder .*nothing"):
         FolderLayout(tmp_path, images="rgb", masks="nothing")
+
+
+def test_two_images_of_one_name(tmp_path):
+    pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
+    image(tmp_path / "images" / "b.png")
+    with pytest.raises(UserError, match=r"b\.jpg and b\.png: which of them counts"):
+        FolderLayout(tmp_path).items("all")
+
+
+def test_train_and_test_without_val(tmp_path):
+    pairs(tmp_path, "train/{}.jpg", "train_masks/{}.png", [f"n{i}" for i in range(10)])
+    pairs(tmp_path, "test/{}.jpg", "test_masks/{}.png", DE)
+    layout = FolderLayout(tmp_path)
+    assert layout.splits() == ["all", "test", "train", "val"]
+    assert [len(layout.items(split)) for split in layout.splits()] == [10, 2, 8, 2]
 
 
 def test_an_image_without_a_mask_is_named_when_it_is_read(tmp_path):

@@ -5,6 +5,7 @@
     train/images/ID.jpg  train/masks/ID.png
     train/ID.png         trainannot/ID.png       CamVid's
     ID.jpg               ID_mask.png             one folder, told apart by a suffix
+    ID.jpg               ID.png                  ... or by their kind
     train.txt                                    lists: an id a line, or an image and its mask
 
 The folders' usual names are found; ``images`` and ``masks`` name others.
@@ -12,16 +13,20 @@ The folders' usual names are found; ``images`` and ``masks`` name others.
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.data.layout import Item, read_lines
 from deeplab.data.reading import IMAGE_SUFFIXES
 from deeplab.errors import UserError
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "inputs")
+JPEG = (".jpg", ".jpeg")
+OTHER = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in JPEG)
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "inputs")
 MASK_FOLDERS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "annot", "gt",
-    "SegmentationClass", "targets",
+    "segmentationclass", "targets",
 )  # fmt: skip
 MASK_SUFFIXES = ("", "_mask", "_label", "_labels", "_gt", "_seg", "_segmentation", "_annot", "_L")
 BESIDE = ("annot", "_annot", "_labels", "_masks", "_mask", "_label", "_gt")
@@ -76,8 +81,8 @@ class FolderLayout:
             )
 
     def splits(self) -> list[str]:
-        in_folders = list(self.folders) if "" not in self.folders else ["train", "val", "all"]
-        return sorted({*in_folders, *self._lists()})
+        drawn = ["train", "val", "all"] if "" in self.folders else []
+        return sorted({*self.folders, *drawn, *self._lists()} - {""})
 
     def items(self, split: str) -> list[Item]:
         listed = self._lists().get(split)
@@ -88,7 +93,9 @@ class FolderLayout:
             return self._pairs(*pairs)
         everything = self._pairs(*self.folders[""]) if "" in self.folders else []
         if split not in ("train", "val", "all") or not everything:
-            raise UserError(f"there is no such split. Splits here: {', '.join(self.splits())}.")
+            raise UserError(
+                f"split {split!r}: there is none. Splits here: {', '.join(self.splits())}."
+            )
         if split == "all":
             return everything
         chosen = self._chosen([item.id for item in everything])
@@ -113,6 +120,8 @@ class FolderLayout:
                 pair = _images_and_masks(folder) or (folder, masks)
                 if self._pairs(*pair):
                     by_split[split] = pair
+        if "train" in by_split and "val" not in by_split:
+            by_split[""] = by_split.pop("train")  # validation images are drawn from it
         if by_split:
             return by_split
         here = (self.root, self.root)
@@ -120,23 +129,30 @@ class FolderLayout:
 
     def _pairs(self, images: Path, masks: Path) -> list[Item]:
         """Every image with its mask; a mask that should be there and is not is named anyway."""
-        stems, files = _by_stem(masks), _by_stem(images)
-        same = images == masks
         usual = MASK_SUFFIXES if self.mask_suffix is None else (self.mask_suffix,)
-        suffixes = [s for s in usual if not (same and s == self.image_suffix)]
-        names = [n.removesuffix(self.image_suffix) for n in files if n.endswith(self.image_suffix)]
-        hits = {s: sum(name + s in stems for name in names) for s in suffixes}
-        suffix = max(suffixes, key=lambda s: hits[s], default="")
+        if images != masks:
+            return self._match(_by_stem(images), _by_stem(masks), masks, usual)
+        jpegs, others = _by_stem(images, JPEG), _by_stem(images, OTHER)
+        if jpegs.keys() & others.keys():
+            return self._match(jpegs, others, images, [""])  # a.jpg and a.png
+        together = jpegs | others
+        suffixes = [suffix for suffix in usual if suffix != self.image_suffix]
+        return self._match(together, together, images, suffixes)
+
+    def _match(
+        self, files: dict[str, Path], stems: dict[str, Path], place: Path, suffixes: Sequence[str]
+    ) -> list[Item]:
+        """The items under the suffix of masks that most images have."""
+        own = self.image_suffix
+        names = [name.removesuffix(own) for name in files if name.endswith(own)]
+        hits = {suffix: sum(name + suffix in stems for name in names) for suffix in suffixes}
+        suffix = max(suffixes, key=lambda suffix: hits[suffix], default="")
         if not hits.get(suffix):
             return []
-        if same:  # the masks are among the images
-            names = [n for n in names if not n.endswith(suffix)]
+        if files is stems:  # the masks are among the images
+            names = [name for name in names if not name.endswith(suffix)]
         return [
-            Item(
-                name,
-                files[name + self.image_suffix],
-                stems.get(name + suffix, masks / f"{name}{suffix}.png"),
-            )
+            Item(name, files[name + own], stems.get(name + suffix, place / f"{name}{suffix}.png"))
             for name in names
         ]
 
@@ -195,19 +211,29 @@ def _with_splits(images: Path, masks: Path) -> dict[str, Pair]:
 
 
 def _images_and_masks(folder: Path) -> Pair | None:
-    images = next((folder / n for n in IMAGE_FOLDERS if (folder / n).is_dir()), None)
-    masks = next((folder / n for n in MASK_FOLDERS if (folder / n).is_dir()), None)
+    here = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_dir()}
+    images = next((here[name] for name in IMAGE_FOLDERS if name in here), None)
+    masks = next((here[name] for name in MASK_FOLDERS if name in here), None)
     return (images, masks) if images and masks else None
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The image files below a folder by their path without suffix, sorted."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-    return {_stem(p.relative_to(folder).as_posix()): p for p in files}
+def _by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The files of these kinds below a folder by their path without suffix, sorted.
+
+    Raises:
+        UserError: two of them differ in their suffix alone.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            stem = _stem(path.relative_to(folder).as_posix())
+            if stem in found:
+                raise UserError(
+                    f"{found[stem]} and {path.name}: which of them counts? Take one out, or set "
+                    "data.images and data.masks."
+                )
+            found[stem] = path
+    return found
 
 
 def _stem(name: str) -> str:
