@@ -1,7 +1,9 @@
 """Runs that start from another run's weights, and runs over data with bad files."""
 
 import json
+import shutil
 
+import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -17,14 +19,29 @@ VOC = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which a run has come to its end."""
+    cwd = tmp_path_factory.mktemp("finished")
+    run("train", *SMALL, cwd=cwd)
+    return cwd
+
+
+@pytest.fixture
+def first(finished, tmp_path):
+    """That run, in a folder for this test alone."""
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    shutil.copytree(finished / "data", tmp_path / "data")
+    (folder,) = run_folders(tmp_path)
+    return folder
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-30])
 
 
-def test_a_stage_starts_from_another(tmp_path):
+def test_a_stage_starts_from_another(first, tmp_path):
     """COCO's stage is any stage: here shapes, of seven classes, and then VOC's 21."""
-    run("train", *SMALL, cwd=tmp_path)
-    (first,) = run_folders(tmp_path)
     root = voc_tree(tmp_path / "voc", {"train": 4, "val": 2})
     arguments = [*VOC, f"data.root={root}", f"init_from={first}", "stage.lr=1e-9"]
     arguments += ["stage.batch_norm=frozen"]  # nothing moves, so the start can be seen at the end
@@ -44,9 +61,7 @@ def test_a_stage_starts_from_another(tmp_path):
     assert len(run_folders(tmp_path)) == 3  # other weights, another run
 
 
-def test_weights_of_another_network_leave_nothing_behind(tmp_path):
-    run("train", *SMALL, cwd=tmp_path)
-    (first,) = run_folders(tmp_path)
+def test_weights_of_another_network_leave_nothing_behind(first, tmp_path):
     done = run("train", *SMALL, f"init_from={first}", "decoder=naive", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "weights of another network" in done.stderr
@@ -73,22 +88,18 @@ def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
     assert result["skipped_files"] == {str(path): 1 for path in bad}
 
 
-def test_classes_and_colours_travel(tmp_path):
-    run("train", *SMALL, cwd=tmp_path)
-    (folder,) = run_folders(tmp_path)
-    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    with safe_open(folder / "weights.safetensors", "pt") as file:
+def test_classes_and_colours_travel(first):
+    checkpoint = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
+    with safe_open(first / "weights.safetensors", "pt") as file:
         classes = json.loads(file.metadata()["classes"])
     assert checkpoint["classes"] == classes
     assert classes["names"][:2] == ["background", "disc"]
     assert classes["palette"] == voc_palette()[:7].tolist()
 
 
-def test_a_cached_run_is_the_same_run(tmp_path):
-    run("train", *SMALL, cwd=tmp_path)
-    (folder,) = run_folders(tmp_path)
-    plain = load_file(folder / "weights.safetensors")
+def test_a_cached_run_is_the_same_run(first, tmp_path):
+    plain = load_file(first / "weights.safetensors")
     run("train", *SMALL, "data.cache=cache", "restart=true", cwd=tmp_path)
     assert list((tmp_path / "cache").iterdir())
-    cached = load_file(folder / "weights.safetensors")
+    cached = load_file(first / "weights.safetensors")
     assert all(torch.equal(plain[name], cached[name]) for name in plain)
