@@ -1,207 +1,244 @@
 """Making a configured data set ready, as a list of steps."""
 
-import json
-import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlparse
 
+from hydra.core.hydra_config import HydraConfig
+
 from deeplab.config import PrepareConfig
-from deeplab.config.data import (
-    CityscapesConfig,
-    COCOConfig,
-    DataConfig,
-    FolderConfig,
-    PublishedConfig,
-    ShapesConfig,
-)
+from deeplab.config.data import CityscapesConfig, COCOConfig, DataConfig, VOCConfig
 from deeplab.cores import cores
-from deeplab.data.layout import PREPARING, split_items
+from deeplab.data.layout import split_items
 from deeplab.datasets import check_data, data_layout
 from deeplab.errors import UserError
-from deeplab.files import exclusive, write_json
-from deeplab.preparation import published
-from deeplab.preparation.fetch import Archive, fetch
-from deeplab.preparation.parallel import in_threads
-from deeplab.preparation.source import Select, Source, adopt, find_source
-from deeplab.preparation.unpack import unpack
+from deeplab.preparation import disk, published, state
+from deeplab.preparation.derive import derive_coco, derive_voc, is_drawn_by
+from deeplab.preparation.disk import Need
+from deeplab.preparation.fetch import Archive, fetch_all
+from deeplab.preparation.source import NOTHING, Source, find_archive, find_source, place
+from deeplab.preparation.state import Manifest
+from deeplab.preparation.summary import say_ready
 
-GB = 1e9
-UNLABELLED = ("test",)
-"""Splits whose masks their makers keep."""
+Published = VOCConfig | COCOConfig | CityscapesConfig
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done."""
+
+    config: PrepareConfig
+    data: Published
+    known: Manifest  # what was done before
+    redo: bool  # whether this is not relied upon
+
+    @property
+    def root(self) -> Path:
+        return Path(self.data.root).expanduser()
+
+    @property
+    def source(self) -> Path | None:
+        return Path(self.config.source).expanduser() if self.config.source else None
+
+    @property
+    def downloads(self) -> Path:
+        return Path(self.config.downloads).expanduser()
+
+    @property
+    def todo(self) -> tuple[str, ...]:
+        """The parts to get."""
+        return tuple(p for p in self.data.parts if self.redo or p not in self.known.parts)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The file name of each part's archive."""
+        names: dict[str, str] = {}
+        for part, archive in self.data.archives.items():
+            name = PurePosixPath(urlparse(archive.url).path).name if archive.url else f"{part}.zip"
+            names[part] = name if name and name not in names.values() else f"{part}-{name}"
+        return names
 
 
 def run_preparation(config: PrepareConfig) -> None:
     """Fetch, unpack, derive and verify what is not there yet; say what there is."""
-    data = config.data
-    if isinstance(data, ShapesConfig | FolderConfig):
-        _say_splits(check_data(data), config.choice)
-        return
-    if not config.again and _made_from(data, config) <= set(_manifest(data).get("made_from", [])):
+    if isinstance(config.data, Published):
+        known = state.read_manifest(Path(config.data.root).expanduser())
+        redo = config.again or not _is_as_made(config, config.data, known)
+        _prepare(_Job(config, config.data, known, redo))
+    else:
+        data = check_data(config.data)
+        layout = data_layout(data)
+        _say_ready(config, data, {s: len(split_items(layout, s)) for s in layout.splits()})
+
+
+def _is_as_made(config: PrepareConfig, data: Published, known: Manifest) -> bool:
+    """Whether the files of the manifest are there and, if one's own source may have been completed
+    since, as many as were published."""
+    numbers = {split: data.expected.get(split, number) for split, number in known.splits.items()}
+    if config.source and numbers != known.splits:
+        return False
+    try:
+        return not numbers or bool(published.verify(data_layout(data, whole=False), numbers))
+    except UserError as error:
+        print(f"Since {data.root} was prepared, files have gone: {error}")
+        return False
+
+
+def _prepare(job: _Job) -> None:
+    config, data, root = job.config, job.data, job.root
+    if _is_done(job):
         print(f"{data.root} is ready; nothing to do (again=true does it anew).")
         return
-    select = _wanted(data)
-    source = _obtain(data, config, select)
-    with _in_preparation(Path(data.root).expanduser()) as root:
-        for archive in source.archives.values():
-            unpack(archive, root, select=select, progress=config.progress)
-        if source.folder and source.folder.resolve() != root.resolve():
-            adopt(source.folder, root, select, progress=config.progress)
-        _derive(data, root, config)
-        counts = published.verify(data_layout(data, whole=False), without_masks=UNLABELLED)
-        _compare(counts, data, strict=config.source is None)
-        made_from = sorted(_made_from(data, config) | set(_manifest(data).get("made_from", [])))
-        write_json(root / "manifest.json", {"made_from": made_from, "splits": counts})
-    _say_splits(data, config.choice)
+    archives = [] if job.source else _archives(job)
+    source = _find(job, job.source) if job.source else NOTHING
+    gets = [*source.archives, *source.parts] if job.source else job.todo
+    print(f"Preparing {config.choice} ({', '.join(gets) or 'masks and lists'})")
+    disk.announce(_needs(job, source))
+    with state.preparing(root):
+        if archives:
+            paths = fetch_all(archives, job.downloads, progress=config.progress)
+            source = NOTHING._replace(archives=dict(zip(job.todo, paths, strict=True)))
+        state.mark(root)
+        made = place(source, root, data.name, again=config.again, progress=config.progress)
+        parts = job.known.parts | made
+        _derive(job, parts)
+        counts = _count(job)
+        state.write_manifest(root, Manifest(parts, counts))
+        absent = _absent(job, parts)
+        if not counts:
+            raise UserError(
+                f"{root}: no split can be made of {', '.join(sorted(parts))} alone. Run this again "
+                f"with a source that has {' and '.join(absent)}; what is there is kept."
+            )
+        state.unmark(root)
+    notes = [f"Not in it: {', '.join(absent)}"] * bool(absent)
+    if archives:
+        notes.append(f"No longer needed: {', '.join(map(str, paths))}")
+    _say_ready(config, data, counts, notes)
 
 
-def _wanted(data: PublishedConfig) -> Select:
-    if isinstance(data, COCOConfig):
-        return published.coco_file
-    return published.cityscapes_file if isinstance(data, CityscapesConfig) else published.voc_file
+def _is_done(job: _Job) -> bool:
+    parts = set(job.data.parts)
+    if job.source and job.source.is_file():
+        name = job.source.name
+        parts = {part for part in job.names if job.names[part] == name} or {name}
+    if job.redo or not state.is_whole(job.root) or not parts <= job.known.parts:
+        return False
+    if not isinstance(job.data, COCOConfig):
+        return True
+    here = job.known.splits
+    drawn = [split for split, file in job.data.annotations.items() if file and split in here]
+    return is_drawn_by(job.root, drawn, job.data.category_ids, job.data.min_pixels)
 
 
-def _made_from(data: PublishedConfig, config: PrepareConfig) -> set[str]:
-    """What the manifest says: the parts, or the place of a person's own files."""
-    if config.source is None:
-        return set(data.parts)
-    return {str(Path(config.source).expanduser().resolve())}
-
-
-def _manifest(data: PublishedConfig) -> dict[str, Any]:
-    path = Path(data.root).expanduser() / "manifest.json"
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
-        return {}
-
-
-def _obtain(data: PublishedConfig, config: PrepareConfig, select: Select) -> Source:
-    """The archives, downloaded, or what the source has."""
-    names = {part: _file_name(data, part) for part in data.archives}
-    if config.source is not None:
-        source = find_source(Path(config.source).expanduser(), names, select)
-        absent = [names[p] for p in data.parts if p not in source.archives and not source.folder]
-        if absent:
-            print(f"Not in {config.source}, so left out: {', '.join(absent)}")
-        return source
-    without_address = [names[p] for p in data.parts if data.archives[p].url is None]
-    if without_address:
-        raise UserError(
-            f"data={config.choice}: its makers want a login. Download "
-            f"{' and '.join(without_address)} from cityscapes-dataset.com/downloads into a folder "
-            "and set source=FOLDER."
-        )
-    folder = Path(config.downloads).expanduser()
-    _say_disk(data, folder, names)
-    archives = {part: _archive(data, part, names[part]) for part in data.parts}
-    calls = [partial(fetch, a, folder, progress=config.progress) for a in archives.values()]
-    with _alone(folder / ".lock", f"downloads={config.downloads}", "is downloading there"):
-        return Source(dict(zip(archives, in_threads(calls), strict=True)), None)
-
-
-def _file_name(data: PublishedConfig, part: str) -> str:
-    url = data.archives[part].url
-    return PurePosixPath(urlparse(url).path).name if url else f"{part}.zip"
-
-
-def _archive(data: PublishedConfig, part: str, name: str) -> Archive:
-    described = data.archives[part]
-    if described.checksum is None:
-        raise UserError(
-            f"data.archives.{part}.checksum: a file of {described.url} is only taken with a "
-            "checksum, md5:... or sha256:..."
-        )
-    assert described.url is not None
-    return Archive(name, described.url, described.checksum, described.size)
-
-
-def _say_disk(data: PublishedConfig, downloads: Path, names: dict[str, str]) -> None:
-    """What it will take, before anything is done.
+def _archives(job: _Job) -> list[Archive]:
+    """What is to be downloaded.
 
     Raises:
-        UserError: there is not as much.
+        UserError: there is no address, or no checksum.
     """
-    missing = [p for p in data.parts if not (downloads / names[p]).is_file()]
-    archives = sum(data.archives[p].size or 0 for p in missing) / GB
-    places = {downloads: archives, Path(data.root).expanduser(): data.unpacked}
-    free = {place: shutil.disk_usage(_existing(place)).free / GB for place in places}
-    unknown = [names[p] for p in missing if data.archives[p].size is None]
-    print(
-        f"Needs about {archives:.1f} GB for archives in {downloads} and {data.unpacked:.1f} GB in "
-        f"{data.root}; {min(free.values()):.0f} GB are free."
-        + (f" (The size of {', '.join(unknown)} is not known.)" if unknown else "")
-    )
-    one_disk = len({_existing(place).stat().st_dev for place in places}) == 1
-    needed = sum(places.values()) if one_disk else max(places.values())
-    if any(free[p] < (needed if one_disk else places[p]) for p in places):
+    described = {part: job.data.archives[part] for part in job.todo}
+    if without := [job.names[part] for part, archive in described.items() if archive.url is None]:
         raise UserError(
-            f"the disk has {min(free.values()):.1f} GB free, and this takes {needed:.1f} GB. Make "
-            "room, or name other places: data.root=... downloads=..."
+            f"data={job.config.choice}: its makers want a login. Download {' and '.join(without)} "
+            "from cityscapes-dataset.com/downloads into a folder and set source=FOLDER."
         )
+    archives = []
+    for part, archive in described.items():
+        if archive.checksum is None:
+            raise UserError(
+                f"data.archives.{part}.checksum: a file of {archive.url} is only taken with a "
+                "checksum, md5:... or sha256:..."
+            )
+        assert archive.url is not None
+        archives.append(Archive(job.names[part], archive.url, archive.checksum, archive.size))
+    return archives
 
 
-def _existing(path: Path) -> Path:
-    return next(p for p in (path.resolve(), *path.resolve().parents) if p.exists())
+def _find(job: _Job, path: Path) -> Source:
+    """What the source has; says what it has not."""
+    source = find_source(path, job.root, job.data.name, job.names, job.todo)
+    absent = _absent(job, job.known.parts | {*source.archives, *source.parts})
+    if absent and path.is_dir():
+        print(f"Not in {path}, so left out: {', '.join(absent)}")
+    others = [name for part, name in job.names.items() if part not in job.data.parts]
+    if more := [name for name in others if path.is_dir() and find_archive(path, name)]:
+        print(f"Also in {path}, but not among data.parts: {', '.join(more)}")
+    return source
 
 
-@contextmanager
-def _in_preparation(root: Path) -> Iterator[Path]:
-    """Mark a folder as not whole until the block has ended well; one process at a time."""
-    with _alone(root / PREPARING, f"data.root={root}", "is preparing it"):
-        yield root
-        (root / PREPARING).unlink()
+def _absent(job: _Job, parts: Collection[str]) -> list[str]:
+    return [job.names[part] for part in job.data.parts if part not in parts]
 
 
-@contextmanager
-def _alone(lock: Path, key: str, doing: str) -> Iterator[None]:
-    """Keep a folder to this process."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(exclusive(lock))
-        except BlockingIOError:
-            raise UserError(f"{key}: another process {doing}.") from None
-        except OSError as error:
-            raise UserError(f"{key}: nothing can be written there ({error.strerror}).") from None
-        yield
+def _needs(job: _Job, source: Source) -> list[Need]:
+    """What will be written where."""
+    needs = []
+    if job.source:
+        unpacked = sum(path.stat().st_size for path in source.archives.values())
+    else:
+        sizes = {job.names[part]: job.data.archives[part].size for part in job.todo}
+        needs += [disk.to_download(job.downloads, sizes)] if sizes else []
+        unpacked = sum(size or 0 for size in sizes.values())
+        if not job.known.parts:
+            unpacked = int(job.data.unpacked * 1e9)
+    if unpacked:
+        adds = job.known.parts and not job.known.parts >= {*source.archives, *job.todo}
+        there = 0 if adds else disk.size_below(job.root)
+        needs.append(Need("unpack", job.root, max(0, unpacked - there)))
+    if source.files and not disk.is_same_disk(next(iter(source.files)), job.root):
+        needs.append(Need("copy", job.root, sum(file.stat().st_size for file in source.files)))
+    return needs
 
 
-def _derive(data: PublishedConfig, root: Path, config: PrepareConfig) -> None:
+def _derive(job: _Job, parts: frozenset[str]) -> None:
+    data, config = job.data, job.config
     workers = cores() if config.workers == "auto" else config.workers
     if isinstance(data, COCOConfig):
-        published.derive_coco(
-            root,
+        derive_coco(
+            job.root,
             annotations={split: file for split, file in data.annotations.items() if file},
             category_ids=data.category_ids,
             min_pixels=data.min_pixels,
+            again=config.again,
             workers=workers,
             progress=config.progress,
         )
-    elif not isinstance(data, CityscapesConfig):
-        published.derive_voc(root, workers=workers, progress=config.progress)
+    elif "sbd" in parts:
+        derive_voc(job.root, again=config.again, workers=workers, progress=config.progress)
 
 
-def _compare(counts: dict[str, int], data: PublishedConfig, *, strict: bool) -> None:
-    """Hold the splits against the published numbers of images."""
-    for split, expected in data.expected.items():
-        if counts.get(split, expected) != expected:
-            told = f"{split} has {counts[split]} images; {expected} were published"
-            if strict:
-                raise UserError(
-                    f"{data.root}: {told}. data.expected.{split}={counts[split]} accepts it."
-                )
-            print(f"Note: {told}.")
+def _count(job: _Job) -> dict[str, int]:
+    """The images of each split, as many as were published."""
+    data = job.data
+    try:
+        layout = data_layout(data, whole=False)
+    except UserError:  # what makes a split is not there yet
+        return {}
+    configured = f"{data.train_split}+{data.val_split}".split("+")
+    ours = {*published.VOC_SPLITS, *data.expected, *configured}  # VOC's folder may have more lists
+    splits = [split for split in layout.splits() if data.name != "voc" or split in ours]
+    counts = published.verify(layout, splits)
+    wrong = {s: n for s, n in counts.items() if n != data.expected.get(s, n)}
+    told = [f"{s} has {n} images, {data.expected[s]} were published" for s, n in wrong.items()]
+    if wrong and job.source is None:
+        accepting = " ".join(f"data.expected.{split}={n}" for split, n in wrong.items())
+        raise UserError(f"{data.root}: {'; '.join(told)}. To accept it: {accepting}")
+    for note in told:
+        print(f"Note: {note}.")
+    return counts
 
 
-def _say_splits(data: DataConfig, choice: str) -> None:
-    layout = data_layout(data)
-    print(f"\n{choice} is ready in {layout.root}")
-    for split in layout.splits():
-        print(f"  {split:<12} {len(split_items(layout, split)):>7} images")
-    print(f"  {len(data.classes)} classes: {', '.join(data.classes)}")
-    root = "" if data.root.startswith("data/") else f" data.root={data.root}"
-    print(f"\n  python src/prepare.py data={choice}{root} check=true    looks at every file")
-    print(f"  python src/train.py data={choice}{root}")
+def _say_ready(
+    config: PrepareConfig, data: DataConfig, counts: dict[str, int], notes: Sequence[str] = ()
+) -> None:
+    say_ready(
+        config.choice,
+        data_layout(data).root,
+        counts,
+        data.classes,
+        wanted={"data.train_split": data.train_split, "data.val_split": data.val_split},
+        notes=notes,
+        typed=HydraConfig.get().overrides.task,
+    )

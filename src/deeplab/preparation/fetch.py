@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-import time
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,8 @@ from urllib3.exceptions import HTTPError
 
 from deeplab.errors import UserError
 from deeplab.preparation import disk
+from deeplab.preparation.lock import locked
+from deeplab.preparation.parallel import in_threads
 
 TIMEOUT = 30.0
 """Seconds to connect, and to wait for the next bytes."""
@@ -38,12 +41,48 @@ class _TransferError(Exception):
     """A transfer that may go on when it is tried again."""
 
 
-def fetch(archive: Archive, folder: Path, *, progress: bool = True, retries: int = 5) -> Path:
+class _StoppedError(Exception):
+    """A transfer that nobody waits for any more."""
+
+
+def fetch_all(archives: Sequence[Archive], folder: Path, *, progress: bool = True) -> list[Path]:
+    """The archives in ``folder``, fetched at the same time; one process does so after the other.
+
+    Raises:
+        UserError: as ``fetch`` does, for the first that fails.
+    """
+
+    def call(archive: Archive) -> Callable[[threading.Event], Path]:
+        return lambda stop: fetch(archive, folder, progress=progress, stop=stop)
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        waiting = f"Another process downloads into {folder}; waiting for its end."
+        with locked(folder / ".lock", waiting, wait=True):
+            return in_threads([call(archive) for archive in archives])
+    except OSError as error:
+        raise disk.refusal(error, folder) from None
+
+
+def fetch(
+    archive: Archive,
+    folder: Path,
+    *,
+    progress: bool = True,
+    retries: int = 5,
+    stop: threading.Event | None = None,
+) -> Path:
     """The archive in ``folder``, downloaded unless it is there with the right checksum.
 
     What has come so far is in ``<name>.part`` and stays there, however the process ends; the next
     call continues behind it.
-    ``retries`` counts further attempts in a row that bring nothing new.
+
+    Args:
+        archive: what to fetch.
+        folder: where to; only one process may do so at a time.
+        progress: whether there is a bar.
+        retries: further attempts in a row that bring nothing new.
+        stop: when it is set, the transfer ends with some exception.
 
     Raises:
         UserError: the server has not got it, cannot be reached, or serves something else; or the
@@ -52,9 +91,10 @@ def fetch(archive: Archive, folder: Path, *, progress: bool = True, retries: int
     target, part = folder / archive.name, folder / f"{archive.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if target.is_file() and _checksum(target, archive) == archive.checksum.lower():
+        if target.is_file() and _checksum(target, archive, progress) == archive.checksum.lower():
             return target
-        got = _complete(archive, part, progress, retries)
+        with _bar(f"Downloading {archive.name}", archive.size, _size(part), progress) as bar:
+            got = _Download(archive, part, bar, retries, stop or threading.Event()).complete()
         if got != archive.checksum.lower():
             part.unlink()
             raise UserError(_wrong_content(archive, got, target))
@@ -66,99 +106,103 @@ def fetch(archive: Archive, folder: Path, *, progress: bool = True, retries: int
     return target
 
 
-def _complete(archive: Archive, part: Path, progress: bool, retries: int) -> str:
-    """Bring the part to its end; returns its checksum."""
-    with tqdm(
-        desc=archive.name,
-        total=archive.size,
-        initial=_size(part),
-        unit="B",
-        unit_scale=True,
-        disable=not progress,
-    ) as bar:
-        joined = _receive(archive, part, bar, retries)
-        bar.set_postfix_str("checking")
-        got = _checksum(part, archive)
-        if joined and got != archive.checksum.lower():
+@dataclass
+class _Download:
+    archive: Archive
+    part: Path
+    bar: "tqdm[NoReturn]"
+    retries: int
+    stop: threading.Event
+
+    def complete(self) -> str:
+        """Bring the part to its end; returns its checksum."""
+        joined = self._receive()
+        self.bar.set_postfix_str("checking")
+        got = _checksum(self.part, self.archive)
+        if joined and got != self.archive.checksum.lower():
             # its beginning may be of another version of the file
-            part.unlink()
-            _receive(archive, part, bar, retries)
-            got = _checksum(part, archive)
-        bar.set_postfix_str("")
-    return got
+            self.part.unlink()
+            self._receive()
+            got = _checksum(self.part, self.archive)
+        self.bar.set_postfix_str("")
+        return got
 
+    def _receive(self) -> bool:
+        """Transfer until the end is there; whether the part was joined from several transfers."""
+        most, idle = _size(self.part), 0
+        while True:
+            try:
+                return self._transfer()
+            except (_TransferError, requests.ConnectionError, requests.Timeout, HTTPError) as error:
+                reason = _reason(error)
+            received = _size(self.part)
+            # measured against the most there has been: without ranges each attempt starts anew
+            idle = 0 if received > most else idle + 1
+            most = max(most, received)
+            if idle > self.retries:
+                raise UserError(self._given_up(reason, received))
+            self.bar.set_postfix_str(f"{reason}, trying again")
+            if self.stop.wait(min(PAUSE * 2**idle, LONGEST_PAUSE)):
+                raise _StoppedError
 
-def _receive(archive: Archive, part: Path, bar: "tqdm[NoReturn]", retries: int) -> bool:
-    """Transfer until the end is there; whether the part was joined from several transfers."""
-    most, idle = _size(part), 0
-    while True:
-        try:
-            return _transfer(archive, part, bar)
-        except (_TransferError, requests.ConnectionError, requests.Timeout, HTTPError) as error:
-            reason = _reason(error)
-        received = _size(part)
-        # measured against the most there has been: without ranges each attempt starts anew
-        idle = 0 if received > most else idle + 1
-        most = max(most, received)
-        if idle > retries:
+    def _transfer(self) -> bool:
+        """One request; whether its answer was joined to what had been there."""
+        offset = _size(self.part)
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        url = self.archive.url
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+            if answer.status_code == 416 and offset:
+                return True  # there is nothing behind the part: it is whole, or of another file
+            self._check_status(answer)
+            if answer.status_code != 206:
+                offset = 0
+            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+                self.part.unlink()
+                raise _TransferError("the server sends another part of the file than was asked for")
+            self._pour(answer.raw, offset)
+        return offset > 0
+
+    def _check_status(self, answer: requests.Response) -> None:
+        status = f"the server answers {answer.status_code} {answer.reason}"
+        if answer.status_code >= 500 or answer.status_code in (408, 429):
+            raise _TransferError(status)
+        if answer.status_code >= 400:
             raise UserError(
-                f"{archive.url}: {reason}, also when tried again ({part} holds "
-                f"{disk.readable(received)}). Check the network, then {disk.AGAIN}. "
-                f"Or put {archive.name} into {part.parent} by other means."
+                f"{self.archive.url}: {status}. The address may have changed, or ask for a login. "
+                f"Put {self.archive.name} into {self.part.parent} by other means, then run this "
+                "again."
             )
-        bar.set_postfix_str(f"{reason}, trying again")
-        time.sleep(min(PAUSE * 2**idle, LONGEST_PAUSE))
 
+    def _pour(self, stream: Any, offset: int) -> None:
+        """Write the body of an answer behind the first ``offset`` bytes of the part."""
+        left: int | None = stream.length_remaining
+        if left is None and self.archive.size is not None:
+            left = max(0, self.archive.size - offset)
+        self.bar.n = self.bar.initial = offset
+        self.bar.total = None if left is None else offset + left
+        self.bar.set_postfix_str("")
+        try:
+            with self.part.open("ab" if offset else "wb") as file:
+                if left is not None:
+                    disk.require(self.part.parent, left)
+                # not decoded: a server that takes a .tgz for a compressed answer would send a tar
+                for block in stream.stream(BLOCK, decode_content=False):
+                    if self.stop.is_set():
+                        raise _StoppedError
+                    file.write(block)
+                    self.bar.update(len(block))
+        except OSError as error:
+            missing = None if left is None else max(0, offset + left - _size(self.part))
+            raise disk.refusal(error, self.part.parent, missing) from None
 
-def _transfer(archive: Archive, part: Path, bar: "tqdm[NoReturn]") -> bool:
-    """One request; whether its answer was joined to what had been there."""
-    offset = _size(part)
-    headers = {"Accept-Encoding": "identity"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-    with requests.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 416 and offset:
-            return True  # there is nothing behind the part: it is whole, or of another file
-        _check_status(answer, archive, part)
-        if answer.status_code != 206:
-            offset = 0
-        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
-            part.unlink()
-            raise _TransferError("the server sends another part of the file than it was asked for")
-        _pour(answer.raw, part, offset, archive, bar)
-    return offset > 0
-
-
-def _check_status(answer: requests.Response, archive: Archive, part: Path) -> None:
-    status = f"the server answers {answer.status_code} {answer.reason}"
-    if answer.status_code >= 500 or answer.status_code in (408, 429):
-        raise _TransferError(status)
-    if answer.status_code >= 400:
-        raise UserError(
-            f"{archive.url}: {status}. The address may have changed, or ask for a login. "
-            f"Put {archive.name} into {part.parent} by other means, then run this again."
+    def _given_up(self, reason: str, received: int) -> str:
+        kept = f" ({self.part} holds {disk.readable(received)})" if received else ""
+        return (
+            f"{self.archive.url}: {reason}, also when tried again{kept}. Check the network, then "
+            f"{disk.AGAIN}. Or put {self.archive.name} into {self.part.parent} by other means."
         )
-
-
-def _pour(stream: Any, part: Path, offset: int, archive: Archive, bar: "tqdm[NoReturn]") -> None:
-    """Write the body of an answer behind the first ``offset`` bytes of the part."""
-    left: int | None = stream.length_remaining
-    if left is None and archive.size is not None:
-        left = max(0, archive.size - offset)
-    bar.n = bar.initial = offset
-    bar.total = None if left is None else offset + left
-    bar.set_postfix_str("")
-    try:
-        with part.open("ab" if offset else "wb") as file:
-            if left is not None:
-                disk.require(part.parent, left)
-            # not decoded: a server that takes a .tgz for a compressed answer would send a tar
-            for block in stream.stream(BLOCK, decode_content=False):
-                file.write(block)
-                bar.update(len(block))
-    except OSError as error:
-        missing = None if left is None else max(0, offset + left - _size(part))
-        raise disk.refusal(error, part.parent, missing) from None
 
 
 def _reason(error: BaseException) -> str:
@@ -184,10 +228,20 @@ def _wrong_content(archive: Archive, got: str, target: Path) -> str:
     )
 
 
-def _checksum(path: Path, archive: Archive) -> str:
+def _checksum(path: Path, archive: Archive, progress: bool = False) -> str:
     algorithm = archive.checksum.split(":")[0]
-    with path.open("rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+    digest = hashlib.new(algorithm)
+    bar = _bar(f"Checking {archive.name}", _size(path), 0, progress)
+    with path.open("rb") as file, bar:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            bar.update(len(block))
+    return f"{algorithm}:{digest.hexdigest()}"
+
+
+def _bar(desc: str, total: int | None, initial: int, progress: bool) -> "tqdm[NoReturn]":
+    disable = not progress
+    return tqdm(desc=desc, total=total, initial=initial, unit="B", unit_scale=True, disable=disable)
 
 
 def _size(path: Path) -> int:

@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +22,9 @@ R = TypeVar("R")
 
 CHUNK = 16
 """Items sent at once: few enough for Ctrl-C and an error to end the work soon."""
+
+GRACE = 1.0
+"""Seconds for threads to end after another one has failed."""
 
 AHEAD = 4
 """Chunks for each process that wait, are in work, or are done and not yet asked for."""
@@ -101,25 +105,37 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def in_threads(calls: Sequence[Callable[[], R]]) -> list[R]:
+def in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
     """The results of calls that mostly wait, made at the same time; the first exception is raised.
 
-    The threads are daemons, so that Ctrl-C ends the program without waiting for them.
+    Each is given an event, which is set when the others need not go on. They are waited for a
+    moment then; the threads are daemons, so that none keeps the program from ending.
     """
     done: queue.Queue[tuple[int, R | None, BaseException | None]] = queue.Queue()
+    stop = threading.Event()
 
-    def run(number: int, call: Callable[[], R]) -> None:
+    def run(number: int, call: Callable[[threading.Event], R]) -> None:
         try:
-            done.put((number, call(), None))
+            done.put((number, call(stop), None))
         except BaseException as error:
             done.put((number, None, error))
 
-    for number, call in enumerate(calls):
-        threading.Thread(target=run, args=(number, call), daemon=True).start()
+    threads = [
+        threading.Thread(target=run, args=(number, call), daemon=True)
+        for number, call in enumerate(calls)
+    ]
     results: dict[int, Any] = {}
-    for _ in calls:
-        number, result, error = done.get()
-        if error is not None:
-            raise error
-        results[number] = result
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in calls:
+            number, result, error = done.get()
+            if error is not None:
+                raise error
+            results[number] = result
+    finally:
+        stop.set()
+        end = time.monotonic() + GRACE
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
     return [results[number] for number in range(len(calls))]

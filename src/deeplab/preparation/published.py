@@ -1,107 +1,123 @@
-"""The published data sets: which of their files are wanted, and what is derived from them."""
+"""The published data sets: which of their files are wanted, and where they go."""
 
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from deeplab.data.layout import Layout
 from deeplab.errors import UserError
-from deeplab.files import write_text
-from deeplab.preparation.coco import rasterise
-from deeplab.preparation.sbd import convert_masks, trainaug
 
-VOC_FILES = re.compile(
-    r"(?:^|/)(JPEGImages/[^/]+\.jpg|SegmentationClass(?:Aug)?/[^/]+\.png"
-    r"|ImageSets/Segmentation/[^/]+\.txt)$"
-)
-SBD_FILES = re.compile(r"(?:^|/)(cls/[^/]+\.mat)$")
-COCO_FILES = re.compile(
-    r"(?:^|/)((?:train|val)20\d\d/[^/]+\.jpg|annotations/instances_(?:train|val)20\d\d\.json)$"
-)
-CITYSCAPES_FILES = re.compile(
-    r"(?:^|/)(leftImg8bit/\w+/\w+/\w+_leftImg8bit\.png"
-    r"|gt(?:Fine|Coarse)/\w+/\w+/\w+_gt(?:Fine|Coarse)_labelIds\.png)$"
-)
+Select = Callable[[str], str | None]
+"""A file's path to its path in the prepared folder; None leaves it out."""
 
+FILES: dict[str, dict[str, str]] = {
+    "voc": {
+        "trainval": (
+            r"SegmentationClass/[^/]+\.png|ImageSets/Segmentation/(?:train|val|trainval)\.txt"
+        ),
+        "test": r"ImageSets/Segmentation/test\.txt",
+        "sbd": r"cls/[^/]+\.mat|SegmentationClassAug/[^/]+\.png",
+    },
+    "coco": {
+        **{
+            f"{split}{year}": rf"{split}{year}/[^/]+\.jpg"
+            for split in ("train", "val")
+            for year in (2014, 2017)
+        },
+        **{
+            f"annotations{year}": rf"annotations/instances_(?:train|val){year}\.json"
+            for year in (2014, 2017)
+        },
+    },
+    "cityscapes": {
+        "leftImg8bit_trainvaltest": (
+            r"leftImg8bit/(?:train|val|test)/[^/]+/[^/]+_leftImg8bit\.png"
+        ),
+        "gtFine_trainvaltest": r"gtFine/(?:train|val|test)/[^/]+/[^/]+_gtFine_labelIds\.png",
+        "leftImg8bit_trainextra": r"leftImg8bit/train_extra/[^/]+/[^/]+_leftImg8bit\.png",
+        "gtCoarse": r"gtCoarse/[^/]+/[^/]+/[^/]+_gtCoarse_labelIds\.png",
+    },
+}
+"""By layout and part: the files by which the part is known, all of which are wanted."""
 
-def voc_file(name: str) -> str | None:
-    """Images, masks and lists of VOC; the masks of SBD, which are converted and then removed."""
-    if found := VOC_FILES.search(name):
-        return f"VOC2012/{found[1]}"
-    return f".sbd/{found[1]}" if (found := SBD_FILES.search(name)) else None
+SHARED = {"voc": r"JPEGImages/[^/]+\.jpg"}
+"""Files that are wanted whatever the part."""
 
+OTHERS = {"voc": r"SegmentationClass(?:Aug)?/[^/]+\.png|ImageSets/Segmentation/[^/]+\.txt"}
+"""What is wanted of a part that is not listed: an archive of another data set in this layout."""
 
-def coco_file(name: str) -> str | None:
-    """Images and instances of COCO."""
-    return found[1] if (found := COCO_FILES.search(name)) else None
+OTHER_YEAR = re.compile(r"(?:^|/)VOC20(?!12/)\d\d/")
+"""A VOCdevkit may have several years side by side."""
 
+VOC_SPLITS = ("train", "val", "trainval", "trainaug", "test")
 
-def cityscapes_file(name: str) -> str | None:
-    """Left images and label ids of Cityscapes."""
-    return found[1] if (found := CITYSCAPES_FILES.search(name)) else None
+UNLABELLED = ("test",)
+"""Splits whose masks their makers keep."""
 
-
-def derive_voc(root: Path, *, workers: int, progress: bool = True) -> None:
-    """SBD's masks as palette PNGs, and the list ``trainaug`` by its rule."""
-    voc = root / "VOC2012"
-    mats, augmented = root / ".sbd" / "cls", voc / "SegmentationClassAug"
-    if mats.is_dir():
-        convert_masks(mats, augmented, workers=workers, progress=progress)
-    lists = voc / "ImageSets" / "Segmentation"
-    if augmented.is_dir():
-        train, val = ((lists / f"{split}.txt").read_text().split() for split in ("train", "val"))
-        sbd = sorted(path.stem for path in augmented.glob("*.png"))
-        write_text(lists / "trainaug.txt", "\n".join(trainaug(train, val, sbd)) + "\n")
-    shutil.rmtree(root / ".sbd", ignore_errors=True)
-
-
-def derive_coco(
-    root: Path,
-    *,
-    annotations: Mapping[str, str],
-    category_ids: Sequence[int],
-    min_pixels: int,
-    workers: int,
-    progress: bool = True,
-) -> None:
-    """Label maps of VOC's classes and a list of the kept images for each split that is there."""
-    here = {s: root / file for s, file in annotations.items() if (root / file).is_file()}
-    if not here:
-        raise UserError(
-            f"{root}: none of COCO's annotations is here ({', '.join(annotations.values())})."
-        )
-    for split, file in here.items():
-        kept = rasterise(
-            file,
-            root / split,
-            root / "masks" / split,
-            category_ids,
-            min_pixels=min_pixels,
-            workers=workers,
-            progress=progress,
-        )
-        text = "".join(f"{split}/{image_id}\n" for image_id in kept)
-        write_text(root / "lists" / f"{split}.txt", text)
+SBD = ".sbd"
+"""Where SBD's own files are until they are converted."""
 
 
-def verify(layout: Layout, *, without_masks: Sequence[str] = ()) -> dict[str, int]:
+def selection(kind: str, parts: Collection[str], root: Path) -> Select:
+    """Which files of these parts are wanted, and where below ``root`` they go.
+
+    Args:
+        kind: the layout, ``voc``, ``coco`` or ``cityscapes``.
+        parts: names of archives.
+        root: the folder that is prepared.
+    """
+    patterns = [FILES[kind].get(part, OTHERS.get(kind, "")) for part in parts]
+    shared = [SHARED[kind]] if kind in SHARED else []
+    wanted = re.compile(rf"(?:^|/)({'|'.join([*filter(None, patterns), *shared])})$")
+    start = f"{voc_folder(root).relative_to(root).as_posix()}/".removeprefix("./")
+
+    def select(name: str) -> str | None:
+        found = wanted.search(name)
+        if found is None or kind != "voc":
+            return found and found[1]
+        if OTHER_YEAR.search(name):
+            return None
+        return f"{SBD}/{found[1]}" if found[1].startswith("cls/") else start + found[1]
+
+    return select
+
+
+def voc_folder(root: Path) -> Path:
+    """Where VOC's folders are below a root, or are going to be."""
+    places = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")  # as voc_layout looks
+    found = (place for place in places if (place / "ImageSets" / "Segmentation").is_dir())
+    return next(found, root / "VOC2012")
+
+
+def parts_of(kind: str, names: Iterable[str]) -> set[str]:
+    """The parts that some of these files are known to be from."""
+    left = {part: re.compile(rf"(?:^|/)(?:{pattern})$") for part, pattern in FILES[kind].items()}
+    found = set()
+    for name in names:
+        if now := {part for part, pattern in left.items() if pattern.search(name)}:
+            found |= now
+            left = {part: pattern for part, pattern in left.items() if part not in now}
+    return found
+
+
+def verify(layout: Layout, splits: Iterable[str]) -> dict[str, int]:
     """The number of images of each split, all of which have their files.
 
     Raises:
         UserError: files are missing.
     """
     counts = {}
-    for split in layout.splits():
+    for split in splits:
         items = layout.items(split)
         paths = [item.image for item in items]
-        if split not in without_masks:
+        if split not in UNLABELLED:
             paths += [item.mask for item in items]
         lost = [path for path in paths if not path.is_file()]
         if lost:
             raise UserError(
                 f"split {split!r}: {len(lost)} of its {len(paths)} files are not here, the first: "
-                f"{lost[0]}. Is the source whole?"
+                f"{lost[0]}. If what made the split was interrupted, run it again with the same "
+                "parts; otherwise see whether its source is whole."
             )
         counts[split] = len(items)
     return counts

@@ -31,8 +31,11 @@ def trainaug(voc_train: Sequence[str], voc_val: Sequence[str], sbd: Sequence[str
     return sorted({*voc_train, *sbd} - {*voc_val})
 
 
-def convert_masks(mats: Path, masks: Path, *, workers: int, progress: bool = True) -> list[str]:
-    """Write ``masks/ID.png`` for every ``mats/ID.mat``, except those that are there already.
+def convert_masks(
+    mats: Path, masks: Path, *, again: bool = False, workers: int, progress: bool = True
+) -> list[str]:
+    """Write ``masks/ID.png`` for every ``mats/ID.mat``, except (unless ``again``) those that are
+    there already.
 
     Returns:
         The ids of all of them, sorted.
@@ -46,7 +49,7 @@ def convert_masks(mats: Path, masks: Path, *, workers: int, progress: bool = Tru
             f"{mats}: no .mat files here. It is to be SBD's folder of class masks "
             "(benchmark_RELEASE/dataset/cls). Unpack benchmark.tgz."
         )
-    todo = [path for path in paths if not _png(path, masks).exists()]
+    todo = [path for path in paths if again or not _png(path, masks).exists()]
     convert = partial(_convert, masks=masks)
     for _ in each(convert, todo, workers=workers, desc="Converting SBD", progress=progress):
         pass

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,71 +10,134 @@ from tqdm import tqdm
 
 from deeplab.errors import UserError
 from deeplab.files import replacing
-
-Select = Callable[[str], str | None]
-"""A file's path to its path in the prepared folder; None leaves it out."""
+from deeplab.preparation.published import FILES, SBD, parts_of, selection
+from deeplab.preparation.unpack import unpack
 
 
 class Source(NamedTuple):
     """What was found."""
 
-    archives: dict[str, Path]  # by part
-    folder: Path | None  # with loose files that are wanted
+    archives: dict[str, Path]  # by part, or by its own name if that tells no part
+    files: dict[Path, Path]  # loose ones, and where they go
+    parts: frozenset[str]  # of the loose ones
 
 
-def find_source(source: Path, names: Mapping[str, str], select: Select) -> Source:
-    """Look for archives by their names, and for wanted files.
+NOTHING = Source({}, {}, frozenset())
+
+
+def find_source(
+    source: Path, root: Path, kind: str, names: Mapping[str, str], parts: tuple[str, ...]
+) -> Source:
+    """Look for archives by their names, and for loose files of the parts that have none.
 
     Args:
         source: a folder, or one archive.
+        root: the folder that is prepared.
+        kind: the layout, as ``selection`` knows it.
         names: the file name of each part's archive.
-        select: says which files are wanted.
+        parts: the wanted ones; an archive is taken whatever it is.
 
     Raises:
         UserError: nothing is there that could be used.
     """
     if source.is_file():
-        known = {part for part, name in names.items() if name == source.name}
-        return Source({known.pop() if known else source.name: source}, None)
+        part = next((part for part, name in names.items() if name == source.name), source.name)
+        return NOTHING._replace(archives={part: source})
     if not source.is_dir():
         raise UserError(f"source={source}: this does not exist.")
+    if not parts:
+        return NOTHING
     archives = {}
-    for part, name in names.items():
-        found = next((p for p in (source / name, *source.glob(f"*/{name}")) if p.is_file()), None)
-        if found:
+    for part in parts:
+        if found := find_archive(source, names[part]):
             archives[part] = found
-    loose = any(select(path) is not None for path in walk(source))
-    if not archives and not loose:
+    loose = [part for part in parts if part not in archives]
+    files = _loose_files(source, root, kind, loose) if loose else {}
+    here = parts_of(kind, (path.as_posix() for path in files))
+    unknown = {part for part in loose if part not in FILES[kind]} if files else set()
+    if not archives and not here and not unknown:
         raise UserError(
-            f"source={source}: neither an archive ({', '.join(names.values())}) nor unpacked files "
-            "of this data set are here."
+            f"source={source}: neither an archive ({', '.join(names[part] for part in parts)}) nor "
+            f"unpacked files of {kind} ({', '.join(parts)}) are here."
         )
-    return Source(archives, source if loose else None)
+    return Source(archives, files, frozenset(here & {*loose} | unknown))
+
+
+def find_archive(folder: Path, name: str) -> Path | None:
+    """A file of this name in a folder or one folder below."""
+    places = (folder / name, *sorted(folder.glob(f"*/{name}")))
+    return next((path for path in places if path.is_file()), None)
+
+
+def _loose_files(source: Path, root: Path, kind: str, parts: list[str]) -> dict[Path, Path]:
+    """The wanted files and where they go; where several go to one place, the first."""
+    select = selection(kind, parts, root)
+    files: dict[Path, Path] = {}
+    taken = set()
+    for name in walk(source):
+        target = select(name)
+        if target is not None and target not in taken:
+            taken.add(target)
+            files[source / name] = root / target
+    return files
 
 
 def walk(folder: Path) -> list[str]:
-    """The files below a folder, as paths relative to it, sorted."""
-    found = []
-    for place, _, files in os.walk(folder, followlinks=True):
-        start = Path(place).relative_to(folder).as_posix()
-        found += [name if start == "." else f"{start}/{name}" for name in files]
-    return sorted(found)
+    """The files below a folder that can be looked into, as paths relative to it, sorted."""
+    return sorted(_files_below(folder, "", frozenset()))
 
 
-def adopt(folder: Path, target: Path, select: Select, *, progress: bool = True) -> list[str]:
-    """Put the wanted files of a folder below ``target``: as hard links, which take no space, or as
-    copies where the file systems differ. Returns their paths below it."""
-    wanted = [(name, path) for name in walk(folder) if (path := select(name)) is not None]
-    for name, path in tqdm(wanted, f"Taking over {folder}", disable=not progress):
-        _take(folder / name, target / path)
-    return [path for _, path in wanted]
-
-
-def _take(old: Path, new: Path) -> None:
-    if new.is_file() and new.stat().st_size == old.stat().st_size:
+def _files_below(folder: Path, start: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    try:
+        status = folder.stat()
+        entries = list(os.scandir(folder))
+    except OSError:  # lost+found, for one
         return
-    with replacing(new) as draft:
-        try:
-            os.link(old.resolve(), draft)
-        except OSError:
-            shutil.copyfile(old, draft)
+    here = (status.st_dev, status.st_ino)
+    for entry in entries if here not in above else ():  # a link may lead back
+        if entry.is_dir() and entry.name != SBD:
+            yield from _files_below(Path(entry), f"{start}{entry.name}/", above | {here})
+        elif entry.is_file():
+            yield start + entry.name
+
+
+def place(source: Source, root: Path, kind: str, *, again: bool, progress: bool = True) -> set[str]:
+    """Unpack the archives and take over the loose files; returns the parts that are there then.
+
+    Raises:
+        UserError: an archive is damaged, or is not what its name says.
+    """
+    made = set(source.parts)
+    for part, archive in source.archives.items():
+        named = part != archive.name
+        select = selection(kind, [part] if named else FILES[kind], root)
+        paths = unpack(archive, root, select=select, again=again, progress=progress)
+        found = parts_of(kind, paths)
+        if named and part not in FILES[kind] and paths:
+            found = {part}
+        if not found:
+            raise UserError(
+                f"{archive}: this archive has no file of {part if named else kind}. See whether it "
+                "is the right one."
+            )
+        made |= found
+    adopt(source.files, again=again, progress=progress)
+    return made
+
+
+def adopt(files: Mapping[Path, Path], *, again: bool = False, progress: bool = True) -> None:
+    """Put files to their places: as hard links, which take no room, or as copies where the file
+    systems differ. What is there with the same size is left as it is, unless ``again``."""
+    shown = progress and bool(files)
+    for old, new in tqdm(files.items(), "Taking over", unit=" files", disable=not shown):
+        if new.is_file() and (new.samefile(old) or (not again and _size(new) == _size(old))):
+            continue
+        with replacing(new) as draft:
+            try:
+                os.link(old.resolve(), draft)
+            except OSError:
+                shutil.copyfile(old, draft)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

@@ -51,27 +51,29 @@ def unpack(
     target: Path,
     *,
     select: Callable[[str], str | None] = lambda name: name,
+    again: bool = False,
     progress: bool = True,
 ) -> list[str]:
     """Unpack a tar, also a compressed one, or a zip; returns the paths of the files below target.
 
     ``select`` maps the path of a member to its path below the target, or to None to leave it out.
-    A file that is there with the member's size is left as it is. Folders come with their files;
-    links and devices that are selected are refused.
+    A file that is there with the member's size is left as it is, unless ``again``. Folders come
+    with their files; links and devices that are selected are refused.
 
     Raises:
         UserError: the archive is damaged, wants to write elsewhere than below the target, or holds
             something other than files; or the target cannot be written or is full.
     """
     paths: dict[str, None] = {}
-    tree = _Tree(target)
+    tree = _Tree(target, trusted=not again)
     try:
         size = archive.stat().st_size
         file = archive.open("rb")
     except OSError as error:
         raise UserError(f"{archive}: this cannot be read ({error.strerror}).") from None
     done = 0
-    bar = tqdm(desc=archive.name, total=size, unit="B", unit_scale=True, disable=not progress)
+    desc = f"Unpacking {archive.name}"
+    bar = tqdm(desc=desc, total=size, unit="B", unit_scale=True, disable=not progress)
     with file, bar:
         for member in _members(archive, file):
             path = select(member.name)
@@ -88,33 +90,18 @@ def unpack(
 class _Tree:
     """What an earlier call has left below the target; each folder is looked into once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, trusted: bool) -> None:
         self.root = root
-        self.sizes: dict[str, dict[str, int]] = {}
-        self.drafts: dict[str, list[os.DirEntry[str]]] = {}
+        self.trusted = trusted
+        self.sizes: dict[Path, dict[str, int]] = {}
 
     def has(self, path: str, size: int) -> bool:
-        """Whether the file is there; if it is not, its drafts of killed processes are deleted."""
-        folder, _, name = path.rpartition("/")
+        """Whether the file is there."""
+        folder, name = (self.root / path).parent, PurePosixPath(path).name
         if folder not in self.sizes:
-            self._look_into(folder)
-        if self.sizes[folder].get(name) == size:
-            return True
-        for draft in self.drafts.pop(path, ()):
-            Path(draft).unlink(missing_ok=True)
-        return False
-
-    def _look_into(self, folder: str) -> None:
-        sizes = self.sizes[folder] = {}
-        if not (self.root / folder).is_dir():
-            return
-        for entry in os.scandir(self.root / folder):
-            if entry.is_file():
-                sizes[entry.name] = entry.stat().st_size
-            hidden, _, process = entry.name.rpartition(".")
-            if hidden.startswith(".") and process.isdecimal():  # the names that replacing() gives
-                name = hidden[1:]
-                self.drafts.setdefault(f"{folder}/{name}" if folder else name, []).append(entry)
+            entries = os.scandir(folder) if self.trusted and folder.is_dir() else ()
+            self.sizes[folder] = {e.name: e.stat().st_size for e in entries if e.is_file()}
+        return self.sizes[folder].get(name) == size
 
 
 def _check(archive: Path, member: _Member, path: str) -> None:
@@ -160,8 +147,8 @@ def _reading(archive: Path) -> Iterator[None]:
     except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise UserError(
-            f"{archive}: this archive is damaged or is neither tar nor zip ({reason}). Delete it "
-            "and run this again."
+            f"{archive}: this archive is damaged or is neither tar nor zip ({reason}). Get "
+            "a whole one and run this again."
         ) from None
 
 
