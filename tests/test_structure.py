@@ -12,6 +12,7 @@ PACKAGE = ROOT / "src" / "deeplab"
 
 LAYERS = [
     {"errors", "files", "cores"},
+    {"lock"},
     {"layers", "config", "cli"},
     {"backbones"},
     {"aspp", "decoder"},

@@ -1,6 +1,5 @@
-"""Files that are there whole or not at all, and locks on them."""
+"""Files that are there whole or not at all."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -19,20 +18,6 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; it goes with the process, however that ends.
-
-    Raises:
-        BlockingIOError: another process holds it (unless ``wait``).
-        OSError: the file cannot be made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,7 +30,8 @@ from pydantic import ValidationError
 from deeplab.config import TrainConfig, plain
 from deeplab.config.data import PLACES
 from deeplab.errors import UserError
-from deeplab.files import exclusive, write_text
+from deeplab.files import write_text
+from deeplab.lock import locked as hold
 
 TRAIN_AGAIN = "restart=true puts the run aside and trains it again"
 
@@ -191,15 +192,15 @@ def locked(folder: RunFolder) -> Iterator[None]:
     Raises:
         UserError: the folder cannot be made, or another process has it.
     """
-    with ExitStack() as held:
-        try:
-            held.enter_context(exclusive(folder.path / "lock"))
-        except BlockingIOError:
-            raise UserError(f"{folder.path}: this run is in progress in another process.") from None
-        except OSError as error:
-            raise UserError(
-                f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
-            ) from None
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        (folder.path / "lock").touch()
+    except OSError as error:
+        raise UserError(
+            f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
+        ) from None
+    busy = f"{folder.path}: this run is in progress in another process."
+    with hold(folder.path / "lock", busy, wait=False):
         yield
 
 

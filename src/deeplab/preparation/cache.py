@@ -15,7 +15,7 @@ from deeplab.data.layout import Item
 from deeplab.data.problems import BadFileError
 from deeplab.data.reading import image_size
 from deeplab.errors import UserError
-from deeplab.files import exclusive
+from deeplab.lock import locked
 from deeplab.preparation.parallel import each
 
 SPARE = 1e9
@@ -37,7 +37,9 @@ def use_cache(
     key = hashlib.sha256(f"{dataset.fingerprint()} {dataset.classes}".encode()).hexdigest()[:12]
     folder = place / key
     try:
-        with exclusive(place / f".{key}.lock", wait=True):  # another may be building the same
+        place.mkdir(parents=True, exist_ok=True)
+        busy = f"data.cache={place}: another process is building the same; waiting for it."
+        with locked(place / f".{key}.lock", busy, wait=True):
             if not folder.is_dir() and not _build(dataset, folder, workers, progress):
                 return
     except OSError as error:

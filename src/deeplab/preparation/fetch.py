@@ -13,8 +13,8 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from deeplab.errors import UserError
+from deeplab.lock import locked
 from deeplab.preparation import disk
-from deeplab.preparation.lock import locked
 from deeplab.preparation.parallel import in_threads
 
 TIMEOUT = 30.0

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from deeplab.data.layout import PREPARING
 from deeplab.files import write_json
+from deeplab.lock import locked
 from deeplab.preparation import disk
-from deeplab.preparation.lock import locked
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
