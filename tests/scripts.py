@@ -1,9 +1,13 @@
 """Running the scripts as a user does."""
 
+import atexit
+import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deeplab.cli import ROOT
 
@@ -31,19 +35,37 @@ def environment() -> dict[str, str]:
 
 
 def run(script: str, *arguments: str, cwd: Path, ok: bool = True) -> subprocess.CompletedProcess:
-    """Run ``src/<script>.py``; with ``ok`` it must succeed."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "src" / f"{script}.py"), *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    if ok:
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    """Run ``src/<script>.py``; with ``ok`` it must succeed, without it must end with a message."""
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        request = {
+            "command": [str(ROOT / "src" / f"{script}.py"), *map(str, arguments)],
+            "cwd": str(cwd),
+            "environment": environment(),
+            "out": str(out),
+            "err": str(err),
+            "timeout": 240,
+        }
+        server = warm_server()
+        print(json.dumps(request), file=server.stdin, flush=True)
+        status = int(server.stdout.readline())
+        done = subprocess.CompletedProcess(arguments, status, out.read_text(), err.read_text())
+    assert not ok or status == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+@cache
+def warm_server() -> subprocess.Popen:
+    """A process that has the libraries loaded; see ``warm``."""
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("warm.py")],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(server.communicate)
+    return server
 
 
 def run_folders(cwd: Path) -> list[Path]:

@@ -1,16 +1,14 @@
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 
 from deeplab.backbones import MobileNetV2, ResNet, Xception
-from deeplab.cli import ROOT
 from deeplab.cost import measure_cost, space_to_batch_side
 from networks import build, on_meta, tiny_model
 from paper import MULTI_SCALE, PRINTED_BUT_INCONSISTENT, TABLE_3, TABLE_5
+from scripts import run
 
 
 def paper_cost(model, output_stride, multi_scale=False, flip=False):
@@ -100,34 +98,33 @@ def test_counting_leaves_the_model_as_it_was():
     assert not any(m._forward_hooks for m in model.modules())
 
 
-def cost(*overrides):
-    command = [sys.executable, "src/cost.py", *overrides]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
-def test_script_json():
-    printed = cost(
+def test_script_json(tmp_path):
+    printed = run(
+        "cost",
         "backbone=xception",
         "decoder=full",
         "aspp=separable",
         "decoder.separable=true",
         "output_stride=16",
         "format=json",
-    )
+        cwd=tmp_path,
+    ).stdout
     report = json.loads(printed)
     assert report["parameters"] == {"trainable": 41_055_413, "with_bn_statistics": 41_258_213}
     assert report["multiply_adds"]["paper"] == pytest.approx(54.164e9, abs=1e6)
     assert report["multiply_adds"]["conv"] == pytest.approx(54.035e9, abs=1e6)
 
 
-def test_script_strategy_and_table():
-    printed = cost(
+def test_script_strategy_and_table(tmp_path):
+    printed = run(
+        "cost",
         "backbone=resnet101",
         "decoder=naive",
         "output_stride=8",
         "scales=[0.5,0.75,1.0,1.25,1.5,1.75]",
         "flip=true",
-    )
+        cwd=tmp_path,
+    ).stdout
     assert "58,164,437" in printed
     assert "4,870.59" in printed
     assert "flipped too" in printed

@@ -12,7 +12,6 @@ import time
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -66,56 +65,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 under its name: then a killed process leaves a draft."""
 
 
-PRELOADED = """
-import json, os, runpy, sys
-import deeplab.config, deeplab.prepare
-for line in sys.stdin:
-    arguments, cwd, outputs = json.loads(line)
-    child = os.fork()
-    if child:
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-        continue
-    os.chdir(cwd)
-    for number, name in enumerate((os.devnull, *outputs)):
-        os.dup2(os.open(name, os.O_RDWR), number)
-    sys.argv = arguments
-    try:
-        runpy.run_path(arguments[0], run_name="__main__")
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    sys.stdout.flush()
-    os._exit(code)
-"""
-"""Most of the script's time here are its imports: one process makes them, and forks for a run."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def preloaded():
-    process = subprocess.Popen(
-        [sys.executable, "-c", PRELOADED],
-        env=environment() | {"PYTHONPATH": str(ROOT / "src")},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    prepare.process = process
-    yield
-    process.communicate()
-
-
 def prepare(*arguments, cwd, ok=True):
     """Run the script to its end, which must be a good one or a message."""
-    process = prepare.process
-    with TemporaryDirectory() as folder:
-        outputs = [Path(folder, name) for name in ("out", "err")]
-        for path in outputs:
-            path.touch()
-        job = [[SCRIPT, *arguments, *FEW], str(cwd), [str(path) for path in outputs]]
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        code = int(process.stdout.readline())
-        out, err = (path.read_text() for path in outputs)
-    assert code == (0 if ok else 2), out + err
-    return subprocess.CompletedProcess(arguments, code, out, err)
+    done = run("prepare", *arguments, *FEW, cwd=cwd, ok=ok)
+    assert done.returncode == (0 if ok else 2), done.stdout + done.stderr
+    return done
 
 
 def addresses(archives, url):

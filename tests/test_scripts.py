@@ -130,6 +130,18 @@ def wait_for_step(folder_of, at_least, process):
     raise AssertionError("the run did not get that far")
 
 
+FORTY = (*(s for s in SMALL if "steps" not in s), "stage.steps=40", "trainer.log_every=1")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A run of forty steps, and where its images are."""
+    cwd = tmp_path_factory.mktemp("uninterrupted")
+    run("train", *FORTY, f"data.root={cwd}/shapes", cwd=cwd)
+    (folder,) = run_folders(cwd)
+    return folder, f"data.root={cwd}/shapes"
+
+
 @pytest.mark.parametrize(
     ("end", "how"),
     [
@@ -138,23 +150,17 @@ def wait_for_step(folder_of, at_least, process):
         (signal.SIGTERM, "same command"),
     ],
 )
-def test_an_interrupted_run_continues_to_the_same_end(tmp_path, end, how):
-    arguments = (*(s for s in SMALL if "steps" not in s), "stage.steps=40", "trainer.log_every=1")
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir()
-    cut.mkdir()
-    data = f"data.root={tmp_path}/shapes"
-    run("train", *arguments, data, cwd=whole)
-    process = start(*arguments, data, cwd=cut)
-    wait_for_step(cut, 7, process)
+def test_an_interrupted_run_continues_to_the_same_end(tmp_path, uninterrupted, end, how):
+    reference, data = uninterrupted
+    process = start(*FORTY, data, cwd=tmp_path)
+    wait_for_step(tmp_path, 7, process)
     process.send_signal(end)
     process.wait(60)
-    (folder,) = run_folders(cut)
+    (folder,) = run_folders(tmp_path)
     assert not (folder / "metrics.json").exists()
     again = [f"resume={folder}", "trainer.progress=false", "logger=csv"]
-    printed = run("train", *(again if how == "resume=" else [*arguments, data]), cwd=cut).stdout
+    printed = run("train", *(again if how == "resume=" else [*FORTY, data]), cwd=tmp_path).stdout
     assert "from step" in printed
-    (reference,) = run_folders(whole)
     assert reference.name == folder.name
     ours, theirs = (load_file(f / "weights.safetensors") for f in (folder, reference))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -227,6 +227,8 @@ def initialise(module: nn.Module, weight_init: WeightInit) -> None:
 
 
 def _initialise_conv(conv: nn.Conv2d, weight_init: WeightInit) -> None:
+    if conv.weight.is_meta:
+        return  # nothing to draw, and drawing there makes torch import its compiler (1.2 s)
     if isinstance(weight_init, float | int):
         nn.init.trunc_normal_(conv.weight, std=weight_init, a=-2 * weight_init, b=2 * weight_init)
     elif weight_init == "variance_scaling":
