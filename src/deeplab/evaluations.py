@@ -1,0 +1,110 @@
+"""What an evaluation leaves in a run's folder, one folder for each weights, split and strategy.
+
+evaluations/NAME/result.json     scores, protocol, provenance; written last
+evaluations/NAME/images.npz      the confusion matrix of each image
+evaluations/NAME/predictions/    label maps, as palette PNGs of the images' sizes
+evaluations/NAME/boundary.csv    scores in bands around object borders, and their curve boundary.png
+
+Neither torch nor the network is needed to read them.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab.errors import UserError
+from deeplab.files import replacing
+
+
+@dataclass(frozen=True)
+class EvaluationFolder:
+    """The paths of one evaluation."""
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """Its scores; an evaluation with them is whole."""
+        return self.path / "result.json"
+
+    @property
+    def images(self) -> Path:
+        return self.path / "images.npz"
+
+    @property
+    def boundary_csv(self) -> Path:
+        return self.path / "boundary.csv"
+
+    @property
+    def boundary_png(self) -> Path:
+        return self.path / "boundary.png"
+
+    def prediction(self, image_id: str) -> Path:
+        """The label map of an image."""
+        return self.path / "predictions" / f"{image_id}.png"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one network on one split under one strategy."""
+
+    folder: EvaluationFolder
+    result: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its run and itself, as a person tells it from others."""
+        return f"{self.result['run']}/{self.folder.path.name}"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.result["protocol"]["classes"])
+
+    @cached_property
+    def _images(self) -> dict[str, Any]:
+        try:
+            with np.load(self.folder.images) as stored:
+                return {key: stored[key] for key in ("ids", "confusion")}
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{self.folder.images}: this cannot be read ({error}); evaluate.py writes it anew."
+            ) from None
+
+    @property
+    def ids(self) -> list[str]:
+        """The images, in the split's order."""
+        return [str(i) for i in self._images["ids"]]
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Pixels of each image by truth (row) and prediction (column): ``(N, K, K)``."""
+        return np.asarray(self._images["confusion"], np.int64)
+
+
+def read_evaluation(path: str | Path) -> Evaluation:
+    """The evaluation in a folder.
+
+    Raises:
+        UserError: there is none, or its result is damaged.
+    """
+    folder = EvaluationFolder(Path(path).expanduser())
+    if not folder.result.is_file():
+        raise UserError(f"{path}: no evaluation (no result.json); evaluate.py makes one.")
+    try:
+        result = dict(json.loads(folder.result.read_text()))
+        return Evaluation(folder, {**result, "protocol": dict(result["protocol"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{folder.result}: this cannot be read ({error}).") from None
+
+
+def write_images(
+    folder: EvaluationFolder, ids: list[str], confusion: NDArray[np.integer[Any]]
+) -> None:
+    """Keep the confusion matrices ``(N, K, K)`` of the images."""
+    with replacing(folder.images) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, ids=np.array(ids), confusion=confusion.astype(np.int32))
