@@ -16,6 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from deeplab.cli import ROOT
+from deeplab.evaluations import read_evaluation
+from deeplab.metrics import scores
 from scripts import SMALL, environment, run, run_folders
 from trees import voc_tree
 
@@ -78,20 +80,70 @@ def test_execution_settings_do_not_make_another_run(trained):
     assert run_folders(cwd) == [folder]
 
 
-def test_evaluate_at_its_own_and_at_another_output_stride(trained):
-    cwd, folder = trained
-    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
-    result = json.loads((folder / "metrics.json").read_text())
-    run("evaluate", f"run={folder}", *options, cwd=cwd)
-    same = json.loads((folder / "evaluations/val-weights-os16.json").read_text())
-    assert same["mIoU"] == result["mIoU"]
-    assert same["protocol"] == result["protocol"]
-    run("evaluate", f"run={folder}/checkpoints/last.ckpt", "output_stride=8", *options, cwd=cwd)
-    other = json.loads((folder / "evaluations/val-last-os8.json").read_text())
-    assert other["protocol"]["output_stride"] == 8
-    run("evaluate", f"run={folder}", "split=train", "output_stride=32", *options, cwd=cwd)
-    train = json.loads((folder / "evaluations/train-weights-os32.json").read_text())
-    assert train["protocol"]["images"] == 8
+EVALUATE = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+
+
+def results_of(folder):
+    return {
+        p.parent.name: json.loads(p.read_text()) for p in folder.glob("evaluations/*/result.json")
+    }
+
+
+def test_evaluate_under_several_strategies(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    trained_to = json.loads((folder / "metrics.json").read_text())
+    strategies = "strategies=[ss,os8,os16-ms-flip]"
+    printed = run("evaluate", f"run={folder}", strategies, *EVALUATE, cwd=cwd).stdout
+    assert "os16-ms-flip" in printed
+    assert "boundary IoU" in printed
+    found = results_of(folder)
+    assert set(found) == {f"val-weights-{s}" for s in ("os16", "os8", "os16-ms-flip")}
+    same = found["val-weights-os16"]
+    assert same["mIoU"] == pytest.approx(trained_to["mIoU"], abs=1e-3)  # batch norms are folded
+    assert same["protocol"] == trained_to["protocol"]
+    assert same["weights_sha256"] == trained_to["weights_sha256"]
+    assert found["val-weights-os8"]["protocol"]["strategy"]["output_stride"] == 8
+    assert same["commit"]
+    assert same["versions"]["torch"] == version("torch")
+    assert same["machine"]["precision"] == "32-true"
+    for name, result in found.items():
+        stored = read_evaluation(folder / "evaluations" / name)
+        assert scores(stored.confusion.sum(0)).miou == pytest.approx(result["mIoU"])
+        for image_id in stored.ids:
+            label = Image.open(stored.folder.prediction(image_id))
+            assert label.mode == "P"
+            assert label.size == Image.open(next((cwd / "data").rglob(f"{image_id}.*"))).size
+        assert stored.folder.boundary_png.is_file()
+        bands = list(csv.DictReader(stored.folder.boundary_csv.open()))
+        assert [float(b["width"]) for b in bands] == result["band_widths"]
+
+
+def test_what_was_evaluated_is_not_done_again(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    run("evaluate", f"run={folder}", "strategies=ss", *EVALUATE, cwd=cwd)
+    (path,) = folder.glob("evaluations/*/result.json")
+    before = path.stat().st_mtime_ns
+    more = run("evaluate", f"run={folder}", "strategies=[ss,os8]", *EVALUATE, cwd=cwd).stdout
+    assert "1 of these were there already" in more
+    assert path.stat().st_mtime_ns == before
+    run("evaluate", f"run={folder}", "strategies=ss", "bands=[3]", *EVALUATE, cwd=cwd)
+    assert json.loads(path.read_text())["band_widths"] == [3]
+    run("evaluate", f"run={folder}", "strategies=ss", "bands=[3]", "again=true", *EVALUATE, cwd=cwd)
+    assert path.stat().st_mtime_ns > before
+
+
+def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    last = f"run={folder}/checkpoints/last.ckpt"
+    run("evaluate", last, "split=train", "window=49", "predictions=false", *EVALUATE, cwd=cwd)
+    ((name, result),) = results_of(folder).items()
+    assert name == "train-last-os16-w49"
+    assert result["protocol"]["images"] == 8
+    assert not result["protocol"]["whole_images"]
+    assert not (folder / "evaluations" / name / "predictions").exists()
 
 
 def test_restart_puts_the_old_run_aside(tmp_path, trained):
@@ -190,7 +242,7 @@ def test_the_result_is_of_the_last_step(tmp_path, trained):
     assert last["global_step"] == 7
     options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
     run("evaluate", f"run={folder}", *options, cwd=tmp_path)
-    again = json.loads((folder / "evaluations/val-weights-os16.json").read_text())
+    again = json.loads((folder / "evaluations/val-weights-os16/result.json").read_text())
     assert again["mIoU"] == result["mIoU"]
 
 
@@ -252,7 +304,7 @@ def test_two_processes_are_one_run(tmp_path, trained):
     assert printed.count("Run folder:") == 1
     options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
     run("evaluate", f"run={both}", *options, cwd=tmp_path)
-    alone = json.loads((both / "evaluations/val-weights-os16.json").read_text())
+    alone = json.loads((both / "evaluations/val-weights-os16/result.json").read_text())
     assert alone["class_IoU"] == result["class_IoU"]
     again = run("train", *arguments, cwd=tmp_path)
     assert again.stdout.count("finished") == 1

@@ -11,8 +11,8 @@ from deeplab.cli import ROOT
 PACKAGE = ROOT / "src" / "deeplab"
 
 LAYERS = [
-    {"errors", "files", "cores"},
-    {"lock"},
+    {"errors", "files", "cores", "strategy"},
+    {"lock", "protocol", "windows"},
     {"layers", "config", "cli"},
     {"backbones"},
     {"aspp", "decoder"},
@@ -29,8 +29,8 @@ LAYERS = [
         "pictures",
         "hardware",
     },
-    {"metrics", "builder", "csvlog", "callbacks", "preparation"},
-    {"module", "loggers", "datasets", "benchmarks"},
+    {"metrics", "boundary", "builder", "csvlog", "callbacks", "preparation", "curves"},
+    {"module", "scoring", "loggers", "datasets", "benchmarks"},
     {"assemble", "check", "results", "prepare", "examination", "trainer"},
     {"experiment"},
     {"evaluation"},

@@ -2,6 +2,7 @@
 
 from deeplab.builder import keywords
 from deeplab.config import StageConfig, TrainConfig, TrainerConfig
+from deeplab.config.data import DataConfig
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.layout import Layout
 from deeplab.datasets import class_set
@@ -20,9 +21,17 @@ def padding_colour(config: TrainConfig) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def build_data(config: TrainConfig, layout: Layout, *, workers: int) -> SegmentationData:
+def padded_to(data: DataConfig) -> tuple[int, int]:
+    """Height and width that whole images have at least."""
+    size = data.eval_size
+    return (size, size) if isinstance(size, int) else size
+
+
+def build_data(
+    config: TrainConfig, layout: Layout, *, workers: int, val_labelled: bool = True
+) -> SegmentationData:
     """The DataModule that the config describes."""
-    data, size = config.data, config.data.eval_size
+    data = config.data
     return SegmentationData(
         layout,
         classes=class_set(data),
@@ -34,7 +43,7 @@ def build_data(config: TrainConfig, layout: Layout, *, workers: int) -> Segmenta
         scale_step=data.scales.step,
         flip=data.flip,
         augmentations=data.augmentations,
-        eval_size=(size, size) if isinstance(size, int) else size,
+        eval_size=padded_to(data),
         fill=padding_colour(config),
         steps=config.stage.steps,
         batch_size=config.stage.batch_size,
@@ -42,6 +51,7 @@ def build_data(config: TrainConfig, layout: Layout, *, workers: int) -> Segmenta
         seed=config.seed,
         workers=workers,
         on_error=data.on_error,
+        val_labelled=val_labelled,
     )
 
 

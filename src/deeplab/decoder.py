@@ -94,6 +94,8 @@ class Decoder(nn.Module):
         super().__init__()
         check_stages(low_level, convs, features)
         self.low_level = sorted(low_level, key=lambda name: -features[name].stride)
+        self.stride = features[self.low_level[-1]].stride if low_level else None
+        """Of the result; that of the encoder's map where there is no stage."""
         self.stages = nn.ModuleList()
         channels = in_channels
         for name in self.low_level:

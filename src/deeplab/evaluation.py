@@ -1,25 +1,67 @@
-"""Scores of a trained network at any output stride, on whole images."""
+"""Scores of a trained network on whole images, under any inference strategies in one pass."""
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lightning import Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
 
-from deeplab.assemble import build_data, build_execution, build_recipe
+from deeplab.assemble import build_data, build_execution, padded_to
 from deeplab.builder import build_model
 from deeplab.config import EvaluateConfig, TrainConfig
+from deeplab.cores import cores
+from deeplab.curves import write_boundary_curve
+from deeplab.data.datamodule import SegmentationData
+from deeplab.data.labels import write_mask
+from deeplab.data.layout import split_items
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
+from deeplab.evaluations import EvaluationFolder, write_images
 from deeplab.files import write_json
-from deeplab.module import SegmentationModule
-from deeplab.records import RunFolder, provenance, read_config
-from deeplab.results import print_scores, print_skipped, protocol, quiet, score_report
+from deeplab.hardware import Execution
+from deeplab.inference import Predictor
+from deeplab.protocol import protocol
+from deeplab.records import RunFolder, file_hash, provenance, read_config, read_json
+from deeplab.results import print_comparison, print_skipped, quiet, score_report
+from deeplab.scoring import ImageScore, Tally, score_image
+from deeplab.strategy import Strategy, Window, parse_strategy
 from deeplab.weights import load_weights
 
+Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 
-def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
-    """Evaluate a run, print the scores and keep them in the run's folder; returns the record."""
+
+@dataclass(frozen=True)
+class Task:
+    """One strategy's part of an evaluation."""
+
+    strategy: Strategy
+    folder: EvaluationFolder
+    stamp: dict[str, Any]
+    """What the result is known by: run, weights, protocol and what was asked of it."""
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is there, measured under the same conditions."""
+        if not self.folder.result.is_file():
+            return False
+        before = read_json(self.folder.result)
+        return all(before.get(key) == value for key, value in self.stamp.items())
+
+
+def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
+    """Evaluate a run, print the scores and keep them in the run's folder.
+
+    Returns:
+        The record of each strategy, in the order asked for.
+    """
+    quiet()
     folder = RunFolder.find(config.run, key="run")
     weights = folder.weights_file(Path(config.run).expanduser())
     if weights is None:
@@ -27,50 +69,172 @@ def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
     run = _as_asked(read_config(folder), config)
     only_this = {"devices": 1, "compile": False}  # sizes vary, and each image counts once
     execution = build_execution(config.trainer.model_copy(update=only_this))
-    data = build_data(run, data_layout(run.data), workers=execution.workers)
-    module = SegmentationModule(
-        build_model(run, num_classes=len(run.data.classes)),
-        build_recipe(run.stage),
-        run.data.classes,
-        channels_last=execution.channels_last,
-    )
-    load_weights(module.model, weights)
-    quiet()
+    data = _build_data(run, execution)
+    strategies = _strategies(run, config)
+    tasks = _tasks(strategies, run, config, folder, weights, data, execution)
+    todo = tasks if config.again else [task for task in tasks if not task.done]
     print(f"Weights: {weights}")
     print(f"Machine: {execution}")
-    trainer = Trainer(
-        accelerator=execution.accelerator,
-        devices=1,
-        precision=execution.precision,  # type: ignore[arg-type]
-        logger=False,
-        callbacks=[TQDMProgressBar()] if config.trainer.progress else [],
-        enable_progress_bar=config.trainer.progress,
-        enable_model_summary=False,
-    )
-    trainer.validate(module, data, verbose=False)
-    assert module.scores is not None
-    record = {
-        "run": folder.path.name,
-        "weights": str(weights.relative_to(folder.path)),
-        **score_report(module.scores, run.data.classes),
-        "protocol": protocol(data, run, execution.precision),
+    if todo:
+        _measure(todo, run, config, weights, data, execution)
+    records = [read_json(task.folder.result) for task in tasks]
+    print_comparison(records)
+    print_skipped(data.skipped)
+    if len(todo) < len(tasks):
+        print(f"  {len(tasks) - len(todo)} of these were there already; again=true does them anew")
+    for task in tasks:
+        print(f"  {task.strategy.name:<12}  {task.folder.path}")
+    return records
+
+
+def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
+    layout = data_layout(run.data)
+    labelled = any(item.mask.is_file() for item in split_items(layout, run.data.val_split))
+    return build_data(run, layout, workers=execution.workers, val_labelled=labelled)
+
+
+def _strategies(run: TrainConfig, config: EvaluateConfig) -> list[Strategy]:
+    window = Window(config.window, config.overlap) if config.window else None
+    try:
+        found = [
+            parse_strategy(name, output_stride=run.output_stride, window=window)
+            for name in config.strategies
+        ]
+    except ValueError as error:
+        raise UserError(f"strategies: {error}.") from None
+    return list(dict.fromkeys(found))
+
+
+def _tasks(
+    strategies: list[Strategy],
+    run: TrainConfig,
+    config: EvaluateConfig,
+    folder: RunFolder,
+    weights: Path,
+    data: SegmentationData,
+    execution: Execution,
+) -> list[Task]:
+    content, sha = data.val_set.content(), file_hash(weights)
+    tasks = []
+    for strategy in strategies:
+        stamp = {
+            "run": folder.path.name,
+            "weights": str(weights.relative_to(folder.path)),
+            "weights_sha256": sha,
+            "protocol": protocol(
+                split=data.val_split,
+                images=len(data.val_set),
+                content=content,
+                classes=run.data.classes,
+                padded_to=padded_to(run.data),
+                strategy=strategy,
+                precision=execution.precision,
+            ),
+            "band_widths": list(config.bands),
+            "predictions": config.predictions,
+        }
+        name = f"{data.val_split}-{weights.stem}-{strategy.name}".replace("/", "_")
+        target = EvaluationFolder(folder.path / "evaluations" / name)
+        tasks.append(Task(strategy, target, stamp))
+    return tasks
+
+
+def _measure(
+    tasks: list[Task],
+    run: TrainConfig,
+    config: EvaluateConfig,
+    weights: Path,
+    data: SegmentationData,
+    execution: Execution,
+) -> None:
+    """One pass over the images for all tasks, and their files."""
+    classes = len(run.data.classes)
+    predictor = _predictor([task.strategy for task in tasks], run, weights, execution)
+    tallies = [Tally(classes=classes, widths=config.bands) for _ in tasks]
+
+    def score(image_id: str, truth: Pixels, labels: list[Pixels]) -> list[ImageScore]:
+        if config.predictions:
+            for task, label in zip(tasks, labels, strict=True):
+                write_mask(task.folder.prediction(image_id), label, data.classes.palette)
+        return score_image(truth, labels, classes=classes, widths=config.bands)
+
+    images = _predicted(predictor, data, execution, progress=config.trainer.progress)
+    for (image_id, _, _), scored in _meanwhile(score, images):
+        for tally, found in zip(tallies, scored, strict=True):
+            tally.add(image_id, found)
+    for task, tally in zip(tasks, tallies, strict=True):
+        _write(task, tally, run, data, execution)
+
+
+def _meanwhile(
+    work: Callable[..., T], arguments: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[tuple[Any, ...], T]]:
+    """The arguments with what ``work`` makes of them, in order. It runs in threads while the next
+    arguments are made, which is the network's time."""
+    with ThreadPoolExecutor(cores()) as pool:
+        waiting: deque[tuple[tuple[Any, ...], Future[T]]] = deque()
+        for given in arguments:
+            waiting.append((given, pool.submit(work, *given)))
+            if len(waiting) > 4 * cores():
+                done, future = waiting.popleft()
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
+
+
+def _predictor(
+    strategies: list[Strategy], run: TrainConfig, weights: Path, execution: Execution
+) -> Predictor:
+    model = build_model(run, num_classes=len(run.data.classes))
+    load_weights(model, weights)
+    try:
+        return Predictor(model.to(execution.accelerator), strategies)
+    except ValueError as error:
+        raise UserError(f"strategies: {error}.") from None
+
+
+def _predicted(
+    predictor: Predictor, data: SegmentationData, execution: Execution, *, progress: bool
+) -> Iterator[tuple[str, Pixels, list[Pixels]]]:
+    """Id, truth and label maps of each image, without padding; bad files are passed over."""
+    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = dtypes.get(execution.precision)
+    loader = data.val_dataloader()
+    with tqdm(total=len(data.val_set), desc="Evaluating", unit="img", disable=not progress) as bar:
+        for batch in loader:
+            data.on_before_batch_transfer(batch, 0)
+            images = batch["image"].to(execution.accelerator, non_blocking=True)
+            with torch.autocast(execution.accelerator, dtype, enabled=dtype is not None):
+                maps = predictor.label_maps(images, batch["size"])
+            for i, labels in enumerate(maps):
+                height, width = batch["size"][i]
+                if batch["skipped"][i]:
+                    continue
+                truth = batch["label"][i, :height, :width].numpy()
+                yield batch["image_id"][i], truth, [label.cpu().numpy() for label in labels]
+            bar.update(len(maps))
+
+
+def _write(
+    task: Task, tally: Tally, run: TrainConfig, data: SegmentationData, execution: Execution
+) -> None:
+    """The files of one result; ``result.json`` last, so that it stands for the others."""
+    record: dict[str, Any] = {**task.stamp, "scored": data.val_labelled}
+    if data.val_labelled:
+        write_images(task.folder, tally.ids, np.stack(tally.confusions))
+        record |= score_report(tally.scores, run.data.classes)
+        record["boundary"] = tally.boundary_report(run.data.classes)
+        write_boundary_curve(task.folder, record)
+    record |= {
         "skipped_files": dict(data.skipped),
+        "machine": vars(execution),
         **provenance(),
     }
-    target = (
-        folder.path
-        / "evaluations"
-        / f"{run.data.val_split}-{weights.stem}-os{run.output_stride}.json"
-    )
-    write_json(target, record)
-    print_scores(module.scores, run.data.classes)
-    print_skipped(data.skipped)
-    print(f"  record      {target}")
-    return record
+    write_json(task.folder.result, record)
 
 
 def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
-    """The run's config with the output stride, split and place of the images that were named."""
+    """The run's config with the split and place of the images that were named."""
     if config.data.root and not Path(config.data.root).expanduser().is_dir():
         raise UserError(f"data.root={config.data.root}: this folder does not exist.")
     data = run.data.model_copy(
@@ -79,5 +243,4 @@ def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
             "root": config.data.root or run.data.root,
         }
     )
-    output_stride = config.output_stride or run.output_stride
-    return run.model_copy(update={"data": data, "output_stride": output_stride})
+    return run.model_copy(update={"data": data})

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
-from deeplab.assemble import build_data, build_execution, build_recipe
+from deeplab.assemble import build_data, build_execution, build_recipe, padded_to
 from deeplab.builder import build_model
 from deeplab.callbacks import ExamplePictures, StopBetweenSteps
 from deeplab.config import TrainConfig, plain
@@ -27,6 +27,7 @@ from deeplab.hardware import Execution
 from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.module import SegmentationModule
 from deeplab.preparation.cache import use_cache
+from deeplab.protocol import protocol
 from deeplab.records import (
     TRAIN_AGAIN,
     RunFolder,
@@ -39,7 +40,8 @@ from deeplab.records import (
     start_weights,
     write_config,
 )
-from deeplab.results import percent, print_scores, print_skipped, protocol, quiet, score_report
+from deeplab.results import percent, print_scores, print_skipped, quiet, score_report
+from deeplab.strategy import Strategy
 from deeplab.trainer import build_trainer
 from deeplab.weights import save_weights, start_from
 
@@ -213,7 +215,16 @@ def _write_result(
         {
             "run": folder.path.name,
             **score_report(final, config.data.classes),
-            "protocol": protocol(data, config, module.trainer.precision),
+            "protocol": protocol(
+                split=data.val_split,
+                images=len(data.val_set),
+                content=data.val_set.content(),
+                classes=config.data.classes,
+                padded_to=padded_to(config.data),
+                strategy=Strategy(config.output_stride),
+                precision=str(module.trainer.precision),
+            ),
+            "weights_sha256": file_hash(folder.weights),
             "skipped_files": dict(data.skipped),
             "steps": config.stage.steps,
             "seconds": round(seconds, 1),  # validations included, over all starts

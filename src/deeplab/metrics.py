@@ -8,7 +8,9 @@ device and its sum over processes are torchmetrics' all the same.)
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -54,9 +56,9 @@ class ConfusionMatrix(Metric):
         return self.matrix
 
 
-def scores(matrix: Tensor) -> Scores:
+def scores(matrix: Tensor | NDArray[np.int64]) -> Scores:
     """IoU and accuracy of a confusion matrix ``(K, K)``, rows truth, columns prediction."""
-    counts = matrix.cpu().double()  # not every device has float64
+    counts = torch.as_tensor(matrix).cpu().double()  # not every device has float64
     correct = counts.diag()
     union = counts.sum(0) + counts.sum(1) - correct
     class_iou = correct / union  # 0 / 0 = nan: absent from both

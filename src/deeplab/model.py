@@ -42,6 +42,11 @@ class DeepLabV3Plus(nn.Module):
         """The encoder's output stride at present."""
         return self.backbone.output_stride
 
+    @property
+    def logits_stride(self) -> int:
+        """Pixels of the image for one of the logits' grid."""
+        return min(self.decoder.stride or self.output_stride, self.output_stride)
+
     def set_output_stride(self, output_stride: int) -> None:
         """Run the same weights at another output stride, 8, 16 or 32.
 

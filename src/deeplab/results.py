@@ -5,8 +5,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deeplab.config import TrainConfig
-from deeplab.data.datamodule import SegmentationData
 from deeplab.metrics import Scores
 
 
@@ -19,21 +17,6 @@ def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def protocol(data: SegmentationData, config: TrainConfig, precision: str) -> dict[str, Any]:
-    """What a score was measured under."""
-    return {
-        "split": config.data.val_split,
-        "images": len(data.val_set),
-        "split_hash": data.val_set.fingerprint(),
-        "output_stride": config.output_stride,
-        "precision": precision,
-        "scales": [1.0],
-        "flip": False,
-        "whole_images": True,
-        "ignored_label": 255,
-    }
-
-
 def print_scores(final: Scores, class_names: Sequence[str]) -> None:
     """The IoU of each class and their mean, in percent."""
     width = max(len(name) for name in class_names)
@@ -41,6 +24,33 @@ def print_scores(final: Scores, class_names: Sequence[str]) -> None:
     for name, iou in zip(class_names, final.class_iou, strict=True):
         print(f"{name:<{width}} {percent(iou):>6}")
     print(f"{'mIoU':<{width}} {percent(final.miou):>6}\n")
+
+
+def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
+    """A column for each result: IoU of each class, then the other scores, in percent."""
+    scored = [record for record in records if record["scored"]]
+    if not scored:
+        print("\nThese images have no masks: predictions only, no scores.\n")
+        return
+    names = list(scored[0]["class_IoU"])
+    rows = [("", [record["protocol"]["strategy"]["name"] for record in scored])]
+    rows += [(name, [percent(r["class_IoU"][name]) for r in scored]) for name in names]
+    rows.append(("mIoU", [percent(r["mIoU"]) for r in scored]))
+    rows.append(("pixel accuracy", [percent(r["pixel_accuracy"]) for r in scored]))
+    rows.append(("boundary IoU", [percent(r["boundary"]["boundary_IoU"]) for r in scored]))
+    rows.append(("boundary F", [percent(r["boundary"]["F"]) for r in scored]))
+    for i, band in enumerate(scored[0]["boundary"]["bands"]):
+        title = f"mIoU within {band['width']:g} px of borders"
+        rows.append((title, [percent(r["boundary"]["bands"][i]["mIoU"]) for r in scored]))
+    first = max(len(title) for title, _ in rows)
+    widths = [max(len(row[i]) for _, row in rows) for i in range(len(scored))]
+    print()
+    for title, row in rows:
+        cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        print(f"{title:<{first}}  {'  '.join(cells)}")
+    if not scored[0]["boundary"]["bands"]:
+        print("No mask has borders labelled 255, so there are no bands around them to score.")
+    print()
 
 
 def print_skipped(skipped: Mapping[str, int]) -> None:

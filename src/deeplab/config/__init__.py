@@ -6,7 +6,7 @@ group are the keyword names of the class that it configures.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from deeplab.config.data import DataConfig
 from deeplab.config.network import AsppConfig, BackboneConfig, DecoderConfig
@@ -149,14 +149,37 @@ class PlaceConfig(Schema):
     root: Text | None
 
 
+OneOrMore = Annotated[
+    tuple[Text, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+
+
 class EvaluateConfig(Schema):
     """``conf/evaluate.yaml``."""
 
     run: Text
-    output_stride: Literal[8, 16, 32] | None
+    strategies: Annotated[
+        tuple[Text, ...],
+        Field(min_length=1),
+        BeforeValidator(lambda v: [v] if isinstance(v, str) else v),
+    ]
+    window: Side | None
+    overlap: Annotated[Float, Field(ge=0, le=0.9)]
     split: Text | None
+    bands: tuple[AboveZero, ...]
+    predictions: Bool
+    again: Bool
     data: PlaceConfig
     trainer: TrainerConfig
+
+    @field_validator("bands")
+    @classmethod
+    def _rising(cls, bands: tuple[float, ...]) -> tuple[float, ...]:
+        if list(bands) != sorted(set(bands)):
+            raise ValueError("bands are widths in pixels, from narrow to wide")
+        return bands
 
 
 def plain(value: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class SegmentationData(LightningDataModule):
         workers: loading processes.
         on_error: what becomes of a bad file: ``stop``, or ``skip``, which takes the next good image
             in its place in training, leaves it out of validation, and counts it in ``skipped``.
+        val_labelled: whether the validation images have masks; those of a test set have none.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class SegmentationData(LightningDataModule):
         seed: int,
         workers: int,
         on_error: Literal["stop", "skip"] = "stop",
+        val_labelled: bool = True,
     ) -> None:
         super().__init__()
         self.layout, self.classes = layout, classes
@@ -72,7 +74,7 @@ class SegmentationData(LightningDataModule):
         self.eval_transform = EvalTransform(size=eval_size, fill=fill)
         self.seed, self.workers = seed, workers
         self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
-        self.on_error = on_error
+        self.on_error, self.val_labelled = on_error, val_labelled
         self.skipped: Counter[str] = Counter()
         """How often each bad file was skipped, in this process."""
 
@@ -97,6 +99,7 @@ class SegmentationData(LightningDataModule):
             classes=self.classes,
             transform=self.eval_transform,
             on_error="stop" if self.on_error == "stop" else "blank",
+            labelled=self.val_labelled,
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -136,7 +139,8 @@ class SegmentationData(LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Count what a loading process has skipped."""
-        self.skipped.update(batch["skipped"])
+        for files in batch["skipped"]:
+            self.skipped.update(files)
         return batch
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -35,7 +36,7 @@ class Sample(NamedTuple):
 
 Batch = dict[str, Any]
 """``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists ``image_id``,
-``size`` and ``skipped`` (files)."""
+``size`` and ``skipped`` (the files that each image stands in for)."""
 
 
 class SegmentationDataset(Dataset[Sample]):
@@ -49,6 +50,7 @@ class SegmentationDataset(Dataset[Sample]):
         seed: of these generators.
         on_error: what becomes of a bad file: ``stop`` raises UserError; ``next`` takes the next
             image that is good in its place; ``blank`` an image of ignored pixels.
+        labelled: whether there are masks; without them (a test set) all is labelled 255.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class SegmentationDataset(Dataset[Sample]):
         transform: Transform,
         seed: int = 0,
         on_error: Literal["stop", "next", "blank"] = "stop",
+        labelled: bool = True,
     ) -> None:
         self.split, self.items, self.classes = split, list(items), classes
+        self.labelled = labelled
         self.transform, self.seed, self.on_error = transform, seed, on_error
         self.reader: Reader = self.read
 
@@ -134,10 +138,19 @@ class SegmentationDataset(Dataset[Sample]):
             BadFileError: a file is missing or damaged, sizes differ, or a value is no class.
         """
         image = read_image(item.image)
+        if not self.labelled:
+            return image, np.full(image.shape[:2], IGNORE, np.uint8)
         mask = read_mask(item.mask, coloured=self.classes.coloured)
         if image.shape[:2] != mask.shape[:2]:
             raise size_problem(item.mask, mask.shape, image.shape)
         return image, self.classes.decode(mask, item.mask)
+
+    def content(self) -> str:
+        """Changes with the split's ids and with any byte of their images and masks, not with their
+        order."""
+        with ThreadPoolExecutor() as pool:
+            digests = sorted(pool.map(_content, self.items))
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     def fingerprint(self) -> str:
         """Changes with the split's ids, their order, and the sizes of their files."""
@@ -152,7 +165,7 @@ def batch_of(samples: Sequence[Sample], images: Pixels, labels: Pixels) -> Batch
         "label": torch.from_numpy(labels),
         "image_id": [s.image_id for s in samples],
         "size": [s.size for s in samples],
-        "skipped": [path for s in samples for path in s.skipped],
+        "skipped": [s.skipped for s in samples],
     }
 
 
@@ -163,6 +176,14 @@ def _stack(samples: Sequence[Sample]) -> tuple[Pixels, Pixels]:
             "share a batch. Set it to 1, or data.eval_size higher."
         )
     return np.stack([s.image for s in samples]), np.stack([s.label for s in samples])
+
+
+def _content(item: Item) -> str:
+    digest = hashlib.sha256()
+    for path in (item.image, item.mask):
+        if path.is_file():  # a missing one is found when it is read
+            digest.update(path.read_bytes())
+    return f"{item.id} {digest.hexdigest()}"
 
 
 def _bytes(path: Path) -> int:

@@ -38,10 +38,10 @@ def voc_palette() -> Pixels:
     return palette
 
 
-def write_mask(path: Path, label: Pixels) -> None:
-    """Write labels ``(H, W)`` as a palette PNG in VOC's colours."""
+def write_mask(path: Path, label: Pixels, palette: Pixels | None = None) -> None:
+    """Write labels ``(H, W)`` as a palette PNG, in VOC's colours or those given, ``(256, 3)``."""
     mask = Image.fromarray(label, mode="P")
-    mask.putpalette(voc_palette().tobytes())
+    mask.putpalette((voc_palette() if palette is None else palette).tobytes())
     with replacing(path) as draft:
         mask.save(draft, format="PNG")
 

@@ -1,0 +1,50 @@
+"""Curves of results as CSV and as pictures."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deeplab.evaluations import EvaluationFolder
+from deeplab.files import replacing, write_text
+
+
+def write_boundary_curve(folder: EvaluationFolder, result: Mapping[str, Any]) -> None:
+    """``boundary.csv`` and ``boundary.png`` of one result; none without borders labelled 255."""
+    bands = result["boundary"]["bands"]
+    if not bands:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(bands[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(bands)
+    write_text(folder.boundary_csv, text.getvalue())
+    plot_boundary(folder.boundary_png, {f"{result['run']}, {_strategy(result)}": bands})
+
+
+def _strategy(result: Mapping[str, Any]) -> str:
+    return str(result["protocol"]["strategy"]["label"])
+
+
+def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """MIoU over the width of the band around object borders (Figure 5), a curve for each entry.
+
+    Args:
+        path: of the PNG.
+        curves: by title, the ``width`` in pixels and ``mIoU`` of each band.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for title, bands in curves.items():
+        known = [band for band in bands if band["mIoU"] is not None]
+        widths, values = [b["width"] for b in known], [100 * b["mIoU"] for b in known]
+        axes.plot(widths, values, marker="o", markersize=4, label=title)
+    axes.set_xlabel("width of the band around object borders, in pixels")
+    axes.set_ylabel("mIoU in the band, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=130)

@@ -1,0 +1,55 @@
+import pytest
+
+from deeplab.strategy import MULTI_SCALE, Strategy, Window, parse_strategy
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        ("ss", Strategy(16)),
+        ("os8", Strategy(8)),
+        ("os16-ms", Strategy(16, MULTI_SCALE)),
+        ("ms-flip-os8", Strategy(8, MULTI_SCALE, flip=True)),
+        ("flip", Strategy(16, flip=True)),
+        ("x0.75+1+1.25-flip", Strategy(16, (0.75, 1.0, 1.25), flip=True)),
+        ("x.5", Strategy(16, (0.5,))),
+    ],
+)
+def test_names(name, strategy):
+    assert parse_strategy(name, output_stride=16) == strategy
+    assert parse_strategy(strategy.name, output_stride=32) == strategy
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("os4", "'os4'"),
+        ("", "''"),
+        ("ms-ms", "twice"),
+        ("os8-os16", "twice"),
+        ("ss-ms", "twice"),
+        ("x1+1", "different"),
+        ("x0", "0.1 to 8"),
+        ("x1,2", "parts are"),
+        ("MS", "parts are"),
+        ("flip=true", "parts are"),
+    ],
+)
+def test_other_names_are_refused(name, words):
+    with pytest.raises(ValueError, match="strategy") as error:
+        parse_strategy(name, output_stride=16)
+    assert words in str(error.value)
+
+
+def test_one_scale_is_part_of_many():
+    one, many = Strategy(16), Strategy(16, MULTI_SCALE)
+    mirrored = Strategy(16, MULTI_SCALE, flip=True)
+    assert set(one.views) < set(many.views) < set(mirrored.views)
+    assert len(mirrored.views) == 12
+
+
+def test_a_window_is_said():
+    strategy = Strategy(16, window=Window(513, 0.33))
+    assert strategy.name == "os16-w513"
+    assert "513" in strategy.label
+    assert strategy.record()["window"] == {"size": 513, "overlap": 0.33}
