@@ -37,9 +37,10 @@ format: setup ## let ruff rewrite what check complains about
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure the loss and the input pipeline against the obvious ones
+bench: setup ## measure the loss, the input pipeline and evaluation against the obvious ones
 	$(BIN)/python src/benchmark.py loss
 	$(BIN)/python src/benchmark.py pipeline
+	$(BIN)/python src/benchmark.py strategies
 
 clean: ## remove the environment and caches; data and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Print measured ratios: ``python src/benchmark.py loss`` or ``pipeline``."""
+"""Print measured ratios: ``python src/benchmark.py loss``, ``pipeline`` or ``strategies``."""
 
 import argparse
 
@@ -6,17 +6,22 @@ import argparse
 def main() -> None:
     """Run the benchmark that is named."""
     parser = argparse.ArgumentParser(description="Measure a part of the project; prints ratios.")
-    parser.add_argument("part", choices=["loss", "pipeline"])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("part", choices=["loss", "pipeline", "strategies"])
+    parser.add_argument("--repeats", type=int, help="7 unless said; 3 for strategies")
     arguments = parser.parse_args()
+    repeats = arguments.repeats or (3 if arguments.part == "strategies" else 7)
     if arguments.part == "loss":
         from deeplab.benchmarks.loss import compare_losses
 
-        compare_losses(repeats=arguments.repeats)
+        compare_losses(repeats=repeats)
+    elif arguments.part == "strategies":
+        from deeplab.benchmarks.strategies import compare_strategies
+
+        compare_strategies(repeats=repeats)
     else:
         from deeplab.benchmarks.pipeline import compare_pipelines
 
-        compare_pipelines(repeats=arguments.repeats)
+        compare_pipelines(repeats=repeats)
 
 
 if __name__ == "__main__":

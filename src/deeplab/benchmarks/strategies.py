@@ -1,0 +1,107 @@
+"""Single scale, multi-scale and multi-scale with flip of one network, against the obvious loop: one
+strategy after the other, an image at a time, logits of all classes at full size, torchmetrics."""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from deeplab.aspp import ASPP
+from deeplab.backbones import Backbone, MobileNetV2, ResNet, Xception
+from deeplab.decoder import Decoder
+from deeplab.inference import Predictor
+from deeplab.loss import IGNORE
+from deeplab.model import DeepLabV3Plus
+from deeplab.scoring import Tally, score_image
+from deeplab.strategy import MULTI_SCALE, Strategy
+
+CLASSES, SIZE, PADDED = 21, (375, 500), (513, 513)
+STRATEGIES = (Strategy(16), Strategy(16, MULTI_SCALE), Strategy(16, MULTI_SCALE, flip=True))
+NETWORKS: dict[str, Callable[[], Backbone]] = {
+    "MobileNetV2": MobileNetV2,
+    "ResNet-50": partial(ResNet, 50),
+    "Xception-65": partial(Xception, 65),
+}
+
+
+def compare_strategies(*, repeats: int) -> None:
+    """Print seconds an image of both for several networks, and their ratio. Ours also scores
+    around borders, which the loop does not."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    names = "; ".join(strategy.label for strategy in STRATEGIES)
+    print(
+        f"{SIZE[0]} x {SIZE[1]} image padded to {PADDED[0]}, {CLASSES} classes, decoder, float32, "
+        f"{device}, {torch.get_num_threads()} threads, median of {repeats}\n{names}"
+    )
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (1, 3, *PADDED), dtype=torch.uint8, device=device)
+    truth = torch.full((1, *PADDED), IGNORE, dtype=torch.uint8, device=device)
+    truth[:, 5 : SIZE[0], 5 : SIZE[1]] = torch.randint(0, CLASSES, ())
+    for name, backbone in NETWORKS.items():
+        model = _network(backbone()).to(device).eval()
+        predictor = Predictor(model, STRATEGIES)
+        kinds: dict[str, Callable[[], None]] = {
+            "loop": lambda model=model: _obvious_loop(model, image, truth),  # type: ignore[misc]
+            "ours": lambda predictor=predictor: _ours(predictor, image, truth),  # type: ignore[misc]
+        }
+        seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for repeat in range(repeats + 1):
+            for kind, work in kinds.items():
+                taken = _time(work, device)
+                if repeat:  # the first one warms up
+                    seconds[kind].append(taken)
+        medians = {kind: statistics.median(values) for kind, values in seconds.items()}
+        print(
+            f"  {name:<12} loop {medians['loop']:6.2f} s   ours {medians['ours']:6.2f} s   "
+            f"{medians['loop'] / medians['ours']:.2f} times as fast"
+        )
+
+
+def _network(backbone: Backbone) -> DeepLabV3Plus:
+    aspp = ASPP(backbone.out_channels)
+    decoder = Decoder(aspp.out_channels, backbone.low_level)
+    return DeepLabV3Plus(backbone, aspp, decoder, num_classes=CLASSES)
+
+
+@torch.inference_mode()
+def _obvious_loop(model: DeepLabV3Plus, image: Tensor, truth: Tensor) -> None:
+    for strategy in STRATEGIES:
+        metric = MulticlassJaccardIndex(CLASSES, ignore_index=IGNORE).to(image.device)
+        total: Tensor | float = 0.0
+        for scale in strategy.scales:
+            sides = [int((side - 1) * scale + 1) for side in PADDED]
+            scaled = F.interpolate(image.float(), size=sides, mode="bilinear", align_corners=True)
+            for mirrored in (False, True)[: 1 + strategy.flip]:
+                logits = model(scaled.flip(3) if mirrored else scaled)
+                logits = F.interpolate(logits, size=PADDED, mode="bilinear", align_corners=True)
+                probabilities = logits.softmax(dim=1)
+                total = total + (probabilities.flip(3) if mirrored else probabilities)
+        assert isinstance(total, Tensor)
+        metric.update(total.argmax(dim=1), truth)
+        metric.compute()
+
+
+def _ours(predictor: Predictor, image: Tensor, truth: Tensor) -> None:
+    (labels,) = predictor.label_maps(image, [SIZE])
+    label = truth[0, : SIZE[0], : SIZE[1]].cpu().numpy()
+    predictions = [found.cpu().numpy() for found in labels]
+    for score in score_image(label, predictions, classes=CLASSES, widths=np.arange(1, 11).tolist()):
+        tally = Tally(classes=CLASSES, widths=range(1, 11))
+        tally.add("image", score)
+        assert tally.scores
+
+
+def _time(work: Callable[[], None], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
