@@ -30,8 +30,8 @@ LAYERS = [
         "hardware",
     },
     {"metrics", "boundary", "builder", "csvlog", "callbacks", "preparation", "curves"},
-    {"module", "scoring", "loggers", "datasets", "benchmarks"},
-    {"assemble", "check", "results", "prepare", "examination", "trainer"},
+    {"module", "scoring", "submission", "loggers", "datasets"},
+    {"assemble", "benchmarks", "check", "results", "prepare", "examination", "trainer"},
     {"experiment"},
     {"evaluation"},
 ]

@@ -31,6 +31,7 @@ from deeplab.records import RunFolder, file_hash, provenance, read_config, read_
 from deeplab.results import print_comparison, print_skipped, quiet, score_report
 from deeplab.scoring import ImageScore, Tally, score_image
 from deeplab.strategy import Strategy, Window, parse_strategy
+from deeplab.submission import Kind, write_submission
 from deeplab.weights import load_weights
 
 Pixels = NDArray[np.uint8]
@@ -84,7 +85,22 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
         print(f"  {len(tasks) - len(todo)} of these were there already; again=true does them anew")
     for task in tasks:
         print(f"  {task.strategy.name:<12}  {task.folder.path}")
+        if config.export:
+            _export(config.export, task, data, progress=config.trainer.progress)
     return records
+
+
+def _export(kind: Kind, task: Task, data: SegmentationData, *, progress: bool) -> None:
+    """For a test server; bad files that were passed over have no prediction and are an error."""
+    archive = write_submission(
+        kind,
+        task.folder,
+        data.val_set.items,
+        data.classes,
+        split=data.val_split,
+        progress=progress,
+    )
+    print(f"  for the server  {archive} ({len(data.val_set)} images, checked)")
 
 
 def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:

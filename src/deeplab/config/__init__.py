@@ -170,9 +170,16 @@ class EvaluateConfig(Schema):
     split: Text | None
     bands: tuple[AboveZero, ...]
     predictions: Bool
+    export: Literal["voc", "cityscapes"] | None
     again: Bool
     data: PlaceConfig
     trainer: TrainerConfig
+
+    @model_validator(mode="after")
+    def _predictions_to_export(self) -> Self:
+        if self.export and not self.predictions:
+            raise ValueError("export packs the predictions, so predictions is to be true")
+        return self
 
     @field_validator("bands")
     @classmethod
