@@ -127,4 +127,21 @@ def test_script_strategy_and_table(tmp_path):
     ).stdout
     assert "58,164,437" in printed
     assert "4,870.59" in printed
-    assert "flipped too" in printed
+    assert "os8-ms-flip" in printed
+
+
+def test_several_strategies_measured(tmp_path):
+    printed = run(
+        "cost", "data=shapes", "strategies=[ss,os8-flip]", "measure=true", "input_size=65",
+        "trainer.accelerator=cpu", "trainer.precision=32-true", "format=json", cwd=tmp_path,
+    ).stdout  # fmt: skip
+    report = json.loads(printed)
+    one, other = report["strategies"]
+    assert (one["name"], other["name"]) == ("os16", "os8-flip")
+    assert other["multiply_adds"]["paper"] > 2 * one["multiply_adds"]["paper"]
+    for row in (one, other):
+        measured = row["measured"]
+        assert measured["latency"] > 0
+        assert measured["images_per_second"] == pytest.approx(1 / measured["latency"])
+        assert measured["peak_memory"] > 1e6
+        assert measured["precision"] == "32-true"

@@ -110,6 +110,7 @@ def test_train(arguments, words, tmp_path):
         ("cost", ["input_size=20"], ["input_size=20", "greater than or equal to 33"]),
         ("cost", ["format=xml"], ["format=xml", "json"]),
         ("cost", ["scales=[]"], ["scales"]),
+        ("cost", ["strategies=os12"], ["strategies", "'os12'", "os8, os16, os32"]),
         ("cost", ["stage.lr=0.1x"], ["stage.lr"]),
         ("evaluate", [], ["run", "run=..."]),
         ("evaluate", ["run=nothing"], ["run=nothing", "does not exist"]),

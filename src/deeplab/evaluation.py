@@ -1,19 +1,16 @@
 """Scores of a trained network on whole images, under any inference strategies in one pass."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from deeplab.assemble import build_data, build_execution, padded_to
-from deeplab.builder import build_model
+from deeplab.assemble import build_data, padded_to
 from deeplab.config import EvaluateConfig, TrainConfig
 from deeplab.cores import cores
 from deeplab.curves import write_boundary_curve
@@ -26,16 +23,16 @@ from deeplab.evaluations import EvaluationFolder, write_images
 from deeplab.files import write_json
 from deeplab.hardware import Execution
 from deeplab.inference import Predictor
+from deeplab.meanwhile import meanwhile
 from deeplab.protocol import protocol
-from deeplab.records import RunFolder, file_hash, provenance, read_config, read_json
+from deeplab.records import file_hash, provenance, read_json
 from deeplab.results import print_comparison, print_skipped, quiet, score_report
 from deeplab.scoring import ImageScore, Tally, score_image
-from deeplab.strategy import Strategy, Window, parse_strategy
+from deeplab.strategy import Strategy
 from deeplab.submission import Kind, write_submission
-from deeplab.weights import load_weights
+from deeplab.trained import Trained, find_trained, inference_execution
 
 Pixels = NDArray[np.uint8]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,21 +60,16 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
         The record of each strategy, in the order asked for.
     """
     quiet()
-    folder = RunFolder.find(config.run, key="run")
-    weights = folder.weights_file(Path(config.run).expanduser())
-    if weights is None:
-        raise UserError(f"run={config.run}: this run has neither weights nor a checkpoint yet.")
-    run = _as_asked(read_config(folder), config)
-    only_this = {"devices": 1, "compile": False}  # sizes vary, and each image counts once
-    execution = build_execution(config.trainer.model_copy(update=only_this))
-    data = _build_data(run, execution)
-    strategies = _strategies(run, config)
-    tasks = _tasks(strategies, run, config, folder, weights, data, execution)
+    trained = find_trained(config.run)
+    trained = replace(trained, config=_as_asked(trained.config, config))
+    execution = inference_execution(config.trainer)
+    data = _build_data(trained.config, execution)
+    tasks = _tasks(trained, config, data, execution)
     todo = tasks if config.again else [task for task in tasks if not task.done]
-    print(f"Weights: {weights}")
+    print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
     if todo:
-        _measure(todo, run, config, weights, data, execution)
+        _measure(todo, trained, config, data, execution)
     records = [read_json(task.folder.result) for task in tasks]
     print_comparison(records)
     print_skipped(data.skipped)
@@ -109,27 +101,13 @@ def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
     return build_data(run, layout, workers=execution.workers, val_labelled=labelled)
 
 
-def _strategies(run: TrainConfig, config: EvaluateConfig) -> list[Strategy]:
-    window = Window(config.window, config.overlap) if config.window else None
-    try:
-        found = [
-            parse_strategy(name, output_stride=run.output_stride, window=window)
-            for name in config.strategies
-        ]
-    except ValueError as error:
-        raise UserError(f"strategies: {error}.") from None
-    return list(dict.fromkeys(found))
-
-
 def _tasks(
-    strategies: list[Strategy],
-    run: TrainConfig,
-    config: EvaluateConfig,
-    folder: RunFolder,
-    weights: Path,
-    data: SegmentationData,
-    execution: Execution,
+    trained: Trained, config: EvaluateConfig, data: SegmentationData, execution: Execution
 ) -> list[Task]:
+    folder, run, weights = trained.folder, trained.config, trained.weights
+    strategies = trained.strategies(
+        config.strategies, window=config.window, overlap=config.overlap, key="strategies"
+    )
     content, sha = data.val_set.content(), file_hash(weights)
     tasks = []
     for strategy in strategies:
@@ -157,15 +135,15 @@ def _tasks(
 
 def _measure(
     tasks: list[Task],
-    run: TrainConfig,
+    trained: Trained,
     config: EvaluateConfig,
-    weights: Path,
     data: SegmentationData,
     execution: Execution,
 ) -> None:
     """One pass over the images for all tasks, and their files."""
-    classes = len(run.data.classes)
-    predictor = _predictor([task.strategy for task in tasks], run, weights, execution)
+    classes = len(trained.config.data.classes)
+    strategies = [task.strategy for task in tasks]
+    predictor = trained.predictor(strategies, execution, key="strategies")
     tallies = [Tally(classes=classes, widths=config.bands) for _ in tasks]
 
     def score(image_id: str, truth: Pixels, labels: list[Pixels]) -> list[ImageScore]:
@@ -175,46 +153,18 @@ def _measure(
         return score_image(truth, labels, classes=classes, widths=config.bands)
 
     images = _predicted(predictor, data, execution, progress=config.trainer.progress)
-    for (image_id, _, _), scored in _meanwhile(score, images):
+    for (image_id, _, _), scored in meanwhile(score, images, threads=cores(), waiting=4 * cores()):
         for tally, found in zip(tallies, scored, strict=True):
             tally.add(image_id, found)
     for task, tally in zip(tasks, tallies, strict=True):
-        _write(task, tally, run, data, execution)
-
-
-def _meanwhile(
-    work: Callable[..., T], arguments: Iterable[tuple[Any, ...]]
-) -> Iterator[tuple[tuple[Any, ...], T]]:
-    """The arguments with what ``work`` makes of them, in order. It runs in threads while the next
-    arguments are made, which is the network's time."""
-    with ThreadPoolExecutor(cores()) as pool:
-        waiting: deque[tuple[tuple[Any, ...], Future[T]]] = deque()
-        for given in arguments:
-            waiting.append((given, pool.submit(work, *given)))
-            if len(waiting) > 4 * cores():
-                done, future = waiting.popleft()
-                yield done, future.result()
-        for done, future in waiting:
-            yield done, future.result()
-
-
-def _predictor(
-    strategies: list[Strategy], run: TrainConfig, weights: Path, execution: Execution
-) -> Predictor:
-    model = build_model(run, num_classes=len(run.data.classes))
-    load_weights(model, weights)
-    try:
-        return Predictor(model.to(execution.accelerator), strategies)
-    except ValueError as error:
-        raise UserError(f"strategies: {error}.") from None
+        _write(task, tally, trained.config, data, execution)
 
 
 def _predicted(
     predictor: Predictor, data: SegmentationData, execution: Execution, *, progress: bool
 ) -> Iterator[tuple[str, Pixels, list[Pixels]]]:
     """Id, truth and label maps of each image, without padding; bad files are passed over."""
-    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    dtype = dtypes.get(execution.precision)
+    dtype = execution.autocast_dtype
     loader = data.val_dataloader()
     with tqdm(total=len(data.val_set), desc="Evaluating", unit="img", disable=not progress) as bar:
         for batch in loader:

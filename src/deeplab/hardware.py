@@ -25,6 +25,12 @@ class Execution:
     workers: int
     """Processes that load data, for each device."""
 
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """Of mixed precision; None without."""
+        dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        return dtypes.get(self.precision)
+
     def __str__(self) -> str:
         name = torch.cuda.get_device_name() if self.accelerator == "cuda" else self.accelerator
         layout = "channels_last" if self.channels_last else "contiguous"

@@ -1,0 +1,106 @@
+"""What a configured network costs under inference strategies: counted, and measured if asked."""
+
+import json
+from typing import Any
+
+import torch
+
+from deeplab.builder import build_model, check_model
+from deeplab.config import CostConfig
+from deeplab.cost import measure_cost
+from deeplab.errors import UserError
+from deeplab.measure import measure_speed
+from deeplab.strategy import Strategy, parse_strategy
+
+
+def run_cost(config: CostConfig) -> None:
+    """Print parameters, multiply-adds and, with ``measure``, speed and memory."""
+    size = config.input_size
+    height, width = (size, size) if isinstance(size, int) else size
+    rows = [_row(config, strategy, (height, width)) for strategy in _strategies(config)]
+    parameters = [row.pop("parameters") for row in rows]
+    report = {
+        "parameters": parameters[0],
+        **({"strategies": rows} if config.strategies else rows[0]),
+        "input_size": [height, width],
+        "num_classes": len(config.data.classes),
+    }
+    print(json.dumps(report) if config.format == "json" else table(report, rows))
+
+
+def _strategies(config: CostConfig) -> list[Strategy]:
+    if not config.strategies:
+        return [Strategy(config.output_stride, config.scales, config.flip)]
+    try:
+        return [parse_strategy(s, output_stride=config.output_stride) for s in config.strategies]
+    except ValueError as error:
+        raise UserError(f"strategies: {error}.") from None
+
+
+def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
+    here = config.model_copy(update={"output_stride": strategy.output_stride})
+    classes = len(config.data.classes)
+    cost = measure_cost(
+        check_model(here, num_classes=classes),
+        input_size=size,
+        scales=strategy.scales,
+        flip=strategy.flip,
+    )
+    row: dict[str, Any] = {
+        "parameters": {
+            "trainable": cost.trainable,
+            "with_bn_statistics": cost.with_bn_statistics,
+        },
+        "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
+        **{key: strategy.record()[key] for key in ("name", "output_stride", "scales", "flip")},
+    }
+    if config.measure:
+        from deeplab.assemble import build_execution  # imports Lightning
+
+        execution = build_execution(config.trainer)
+        speed = measure_speed(
+            build_model(here, num_classes=classes),
+            strategy,
+            input_size=size,
+            device=execution.accelerator,
+            dtype=execution.autocast_dtype,
+        )
+        name = torch.cuda.get_device_name() if execution.accelerator == "cuda" else "cpu"
+        row["measured"] = {
+            **speed.record(),
+            "device": name,
+            "threads": torch.get_num_threads(),
+            "precision": execution.precision,
+        }
+    return row
+
+
+def table(report: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The report for a person: the network, then a line for each strategy."""
+    parameters = report["parameters"]
+    height, width = report["input_size"]
+    lines = [
+        f"parameters           {parameters['trainable']:>14,}",
+        f"  with BN statistics {parameters['with_bn_statistics']:>14,}",
+        "",
+        f"{'':<19}multiply-adds, B",
+        f"{'strategy':<14}{'convolutions':>13}{'paper rule':>13}",
+    ]
+    if "measured" in rows[0]:
+        lines[-1] += f"{'ms/image':>12}{'images/s':>11}{'memory, MB':>13}"
+    for row in rows:
+        counted = row["multiply_adds"]
+        line = f"{row['name']:<14}{counted['conv'] / 1e9:>13,.3f}{counted['paper'] / 1e9:>13,.3f}"
+        if measured := row.get("measured"):
+            memory = measured["peak_memory"]
+            line += f"{1e3 * measured['latency']:>12,.1f}{measured['images_per_second']:>11,.2f}"
+            line += f"{memory / 1e6:>13,.0f}" if memory else f"{'-':>13}"
+        lines.append(line)
+    lines.append("")
+    lines.append(f"({height} x {width}, {report['num_classes']} classes)")
+    if measured := rows[0].get("measured"):
+        lines.append(
+            f"(measured on {measured['device']}, {measured['threads']} threads, "
+            f"{measured['precision']}, random weights; memory is the peak at one image)"
+        )
+    return "\n".join(lines)
