@@ -11,7 +11,7 @@ from deeplab.cli import ROOT
 PACKAGE = ROOT / "src" / "deeplab"
 
 LAYERS = [
-    {"errors", "files", "cores", "strategy"},
+    {"errors", "files", "cores", "strategy", "meanwhile"},
     {"lock", "protocol", "windows"},
     {"layers", "config", "cli"},
     {"backbones"},
@@ -32,7 +32,7 @@ LAYERS = [
     {"metrics", "boundary", "builder", "csvlog", "callbacks", "preparation", "curves"},
     {"module", "scoring", "submission", "loggers", "datasets"},
     {"assemble", "benchmarks", "check", "results", "prepare", "examination", "trainer"},
-    {"experiment"},
+    {"experiment", "trained"},
     {"evaluation"},
 ]
 """Each may import what stands above it, siblings do not import each other."""
