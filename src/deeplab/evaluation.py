@@ -164,8 +164,7 @@ def _predicted(
     predictor: Predictor, data: SegmentationData, execution: Execution, *, progress: bool
 ) -> Iterator[tuple[str, Pixels, list[Pixels]]]:
     """Id, truth and label maps of each image, without padding; bad files are passed over."""
-    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    dtype = dtypes.get(execution.precision)
+    dtype = execution.autocast_dtype
     loader = data.val_dataloader()
     with tqdm(total=len(data.val_set), desc="Evaluating", unit="img", disable=not progress) as bar:
         for batch in loader:

@@ -116,6 +116,13 @@ class TrainConfig(ModelConfig):
         return self
 
 
+OneOrMore = Annotated[
+    tuple[Text, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+
+
 class CostConfig(ModelConfig):
     """``conf/cost.yaml``."""
 
@@ -124,6 +131,9 @@ class CostConfig(ModelConfig):
     input_size: Side | tuple[Side, Side]
     scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)]
     flip: Bool
+    strategies: OneOrMore | None
+    measure: Bool
+    trainer: TrainerConfig
     format: Literal["table", "json"]
 
 
@@ -147,13 +157,6 @@ class PlaceConfig(Schema):
     """Where the images of a recorded run are now."""
 
     root: Text | None
-
-
-OneOrMore = Annotated[
-    tuple[Text, ...],
-    Field(min_length=1),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-]
 
 
 class EvaluateConfig(Schema):
@@ -187,6 +190,22 @@ class EvaluateConfig(Schema):
         if list(bands) != sorted(set(bands)):
             raise ValueError("bands are widths in pixels, from narrow to wide")
         return bands
+
+
+class GalleryConfig(Schema):
+    """``conf/gallery.yaml``."""
+
+    run: Text
+    against: Text | None
+    strategy: Text | None
+    output: Text | None
+    images: Positive
+    per_class: Positive
+    pairs: Positive
+    thumbnail: Side
+    large: Side
+    progress: Bool
+    data: PlaceConfig
 
 
 def plain(value: Any) -> dict[str, Any]:
