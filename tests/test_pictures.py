@@ -1,7 +1,7 @@
 import numpy as np
 
 from deeplab.data.labels import voc_palette
-from deeplab.pictures import IGNORE_COLOUR, Example, example_sheet, overlay
+from deeplab.pictures import IGNORE_COLOUR, Example, example_sheet, overlay, tinted, with_legend
 
 
 def test_overlay_paints_all_but_the_background():
@@ -28,3 +28,21 @@ def test_sheet_has_a_row_for_each_example_and_a_legend():
     colours = {c for _, c in sheet.getcolors(1 << 16)}
     assert (128, 0, 0) in colours  # the swatch of class 1
     assert IGNORE_COLOUR in colours
+
+
+def test_tinted_keeps_the_background_and_tells_classes_apart():
+    image = np.full((40, 60, 3), (200, 100, 50), np.uint8)
+    label = np.zeros((40, 60), np.uint8)
+    label[10:30, 20:50] = 1
+    names = ["background", "thing"]
+    painted = tinted(image, label, names, voc_palette())
+    assert (painted[label == 0] == image[0, 0]).all()
+    inside = painted[20, 35].astype(int)
+    assert np.abs(inside - (0.45 * image[0, 0] + 0.55 * np.array([128, 0, 0]))).max() <= 1
+    assert painted[10, 35].min() > 120  # the border's light line
+    assert np.array_equal(with_legend(image, np.zeros_like(label), names, voc_palette()), image)
+    sheet = with_legend(painted, label, names, voc_palette())
+    assert np.array_equal(sheet[:40, :60], painted)
+    assert (sheet[40:] == (128, 0, 0)).all(-1).any()
+    narrow = with_legend(painted[:, 20:22], label[:, 20:22], names, voc_palette())
+    assert narrow.shape[1] > 40  # as wide as the name

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 Pixels = NDArray[np.uint8]
+Colour = tuple[int, int, int]
 
 IGNORE_COLOUR = (224, 224, 192)
 """What 255 is painted in: VOC's colour for it."""
@@ -31,9 +33,43 @@ def overlay(
     colours[label == 255] = IGNORE_COLOUR
     grey = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     painted = np.full(256, opacity)
-    painted[[i for i, name in enumerate(class_names) if name == "background"]] = 0
+    painted[_background(class_names)] = 0
     weight = painted[label][..., None]
     return (grey * (1 - weight) + colours * weight).round().astype(np.uint8)
+
+
+def tinted(
+    image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.55
+) -> Pixels:
+    """The image in its own colours, tinted by class, with a light line inside each region's border
+    that shows on dark pictures too; a class named background is left as it is."""
+    colours, reach = palette[label], 2 * max(1, round(min(label.shape) / 300)) + 1
+    around = np.ones((reach, reach), np.uint8)
+    border = cv2.dilate(label, around) != cv2.erode(label, around)
+    colours[border] = colours[border] // 2 + 127
+    weight = np.where(border, np.float32(1), np.float32(opacity))
+    weight[np.isin(label, _background(class_names))] = 0
+    return np.asarray(cv2.blendLinear(image, colours, 1 - weight, weight), np.uint8)
+
+
+def with_legend(
+    picture: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels
+) -> Pixels:
+    """A tinted picture, and below it name and colour of the classes that it shows, if any."""
+    shown = np.setdiff1d(label, _background(class_names)).tolist()
+    if not shown:
+        return picture
+    size = max(12, round(picture.shape[1] / 45))
+    strip = legend([(class_names[i], _rgb(palette[i])) for i in shown], picture.shape[1], size)
+    height, width = picture.shape[0] + strip.height, max(picture.shape[1], strip.width)
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    sheet[: picture.shape[0], : picture.shape[1]] = picture
+    sheet[picture.shape[0] :, : strip.width] = np.asarray(strip)
+    return sheet
+
+
+def _background(class_names: Sequence[str]) -> list[int]:
+    return [i for i, name in enumerate(class_names) if name == "background"]
 
 
 def example_sheet(
@@ -57,8 +93,9 @@ def example_sheet(
         )
         height = max(1, round(tile * example.truth.shape[0] / example.truth.shape[1]))
         rows.append([Image.fromarray(panel).resize((tile, height)) for panel in panels])
-    legend = _legend(class_names, palette, width - 2 * margin)
-    total = header + sum(row[0].height + margin for row in rows) + legend.height + margin
+    entries = [(name, _rgb(palette[i])) for i, name in enumerate(class_names)]
+    strip = legend([*entries, ("ignored", IGNORE_COLOUR)], width - 2 * margin)
+    total = header + sum(row[0].height + margin for row in rows) + strip.height + margin
     sheet = Image.new("RGB", (width, total), "white")
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(("image", "truth", "prediction")):
@@ -68,26 +105,37 @@ def example_sheet(
         for column, panel in enumerate(row):
             sheet.paste(panel, (margin + column * (tile + margin), y))
         y += row[0].height + margin
-    sheet.paste(legend, (margin, y))
+    sheet.paste(strip, (margin, y))
     return sheet
 
 
-def _legend(class_names: Sequence[str], palette: Pixels, width: int) -> Image.Image:
-    """A swatch and a name for each class, in as many lines as it takes."""
-    line, gap = 20, 14
-    entries = [(name, tuple(int(c) for c in palette[i])) for i, name in enumerate(class_names)]
-    entries.append(("ignored", IGNORE_COLOUR))
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    places, x, y = [], 0, 0
+def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int = 10) -> Image.Image:
+    """A swatch and a name for each entry, in as many lines as it takes.
+
+    Args:
+        entries: names and colours.
+        width: of the result in pixels; an entry that is longer makes it wider.
+        size: of the letters.
+    """
+    line, gap, swatch = 2 * size, round(1.4 * size), round(1.2 * size)
+    font = ImageFont.load_default(size)
+    places, x, y, widest = [], 0, 0, width
     for name, colour in entries:
-        length = 18 + int(measure.textlength(name)) + gap
+        length = round(1.8 * size) + int(font.getlength(name)) + gap
         if x + length > width and x > 0:
             x, y = 0, y + line
         places.append((x, y, name, colour))
         x += length
-    legend = Image.new("RGB", (width, y + line), "white")
-    draw = ImageDraw.Draw(legend)
+        widest = max(widest, x)
+    strip = Image.new("RGB", (widest, y + line), "white")
+    draw = ImageDraw.Draw(strip)
     for x, y, name, colour in places:
-        draw.rectangle((x, y + 4, x + 12, y + 16), fill=colour, outline="grey")
-        draw.text((x + 18, y + 4), name, fill="black")
-    return legend
+        top = y + (line - swatch) // 2
+        draw.rectangle((x, top, x + swatch, top + swatch), fill=colour, outline="grey")
+        draw.text((x + round(1.8 * size), y + line // 2), name, "black", font, anchor="lm")
+    return strip
+
+
+def _rgb(colour: Pixels) -> Colour:
+    red, green, blue = (int(value) for value in colour)
+    return red, green, blue
