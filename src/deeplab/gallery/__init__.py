@@ -1,0 +1,1 @@
+"""Evaluations as pages to look at: pictures and one HTML file, made without torch."""
