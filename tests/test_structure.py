@@ -31,7 +31,17 @@ LAYERS = [
     },
     {"metrics", "boundary", "measure", "builder", "csvlog", "callbacks", "preparation", "curves"},
     {"module", "scoring", "submission", "loggers", "datasets"},
-    {"assemble", "benchmarks", "check", "results", "prepare", "examination", "trainer", "gallery"},
+    {
+        "assemble",
+        "benchmarks",
+        "check",
+        "results",
+        "prepare",
+        "examination",
+        "trainer",
+        "gallery",
+        "comparison",
+    },
     {"experiment", "costing", "trained"},
     {"evaluation"},
 ]
@@ -87,7 +97,7 @@ def test_the_network_does_not_know_the_config():
             assert not imported(path) & {"config", "cli", "builder"}, path
 
 
-@pytest.mark.parametrize("script", ["train", "cost", "evaluate", "prepare", "gallery"])
+@pytest.mark.parametrize("script", ["train", "cost", "compare", "evaluate", "prepare", "gallery"])
 def test_help_does_not_wait_for_torch(script):
     code = (
         "import runpy, sys\n"

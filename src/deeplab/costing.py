@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from deeplab.builder import build_model, check_model
-from deeplab.config import CostConfig
-from deeplab.cost import measure_cost
+from deeplab.config import CostConfig, ModelConfig
+from deeplab.cost import Cost, measure_cost
 from deeplab.errors import UserError
 from deeplab.measure import measure_speed
 from deeplab.strategy import Strategy, parse_strategy
@@ -37,15 +37,18 @@ def _strategies(config: CostConfig) -> list[Strategy]:
         raise UserError(f"strategies: {error}.") from None
 
 
-def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
+def strategy_cost(
+    config: ModelConfig, strategy: Strategy, *, classes: int, size: tuple[int, int]
+) -> Cost:
+    """What one image of a size costs a configured network under a strategy, counted."""
     here = config.model_copy(update={"output_stride": strategy.output_stride})
+    model = check_model(here, num_classes=classes)
+    return measure_cost(model, input_size=size, scales=strategy.scales, flip=strategy.flip)
+
+
+def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
     classes = len(config.data.classes)
-    cost = measure_cost(
-        check_model(here, num_classes=classes),
-        input_size=size,
-        scales=strategy.scales,
-        flip=strategy.flip,
-    )
+    cost = strategy_cost(config, strategy, classes=classes, size=size)
     row: dict[str, Any] = {
         "parameters": {
             "trainable": cost.trainable,
@@ -59,7 +62,7 @@ def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[
 
         execution = build_execution(config.trainer)
         speed = measure_speed(
-            build_model(here, num_classes=classes),
+            build_model(config, num_classes=classes),
             strategy,
             input_size=size,
             device=execution.accelerator,

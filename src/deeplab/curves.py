@@ -48,3 +48,40 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]
     axes.legend(loc="lower right", fontsize="small")
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
+
+
+def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
+    """Accuracy (mIoU) over multiply-adds; a line joins those that nothing cheaper beats.
+
+    Args:
+        path: of the PNG.
+        points: title, billions of multiply-adds, and mIoU in percent.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    best = pareto([(cost, score) for _, cost, score in points])
+    axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=1)
+    for title, cost, score in points:
+        axes.scatter(cost, score, zorder=2, label=title)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("multiply-adds by the paper's rule, billions")
+    axes.set_ylabel("mIoU, %")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right", fontsize="small")
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=130)
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, score) pairs for which no other costs no more and scores as much, by cost."""
+    best: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or score > best[-1][1]:
+            best.append((cost, score))
+    return best

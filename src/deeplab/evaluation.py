@@ -13,6 +13,7 @@ from tqdm import tqdm
 from deeplab.assemble import build_data, padded_to
 from deeplab.config import EvaluateConfig, TrainConfig
 from deeplab.cores import cores
+from deeplab.costing import strategy_cost
 from deeplab.curves import write_boundary_curve
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.labels import write_mask
@@ -144,6 +145,8 @@ def _measure(
     classes = len(trained.config.data.classes)
     strategies = [task.strategy for task in tasks]
     predictor = trained.predictor(strategies, execution, key="strategies")
+    for task in tasks:
+        task.folder.result.unlink(missing_ok=True)  # it stands for files that change now
     tallies = [Tally(classes=classes, widths=config.bands) for _ in tasks]
 
     def score(image_id: str, truth: Pixels, labels: list[Pixels]) -> list[ImageScore]:
@@ -185,7 +188,14 @@ def _write(
     task: Task, tally: Tally, run: TrainConfig, data: SegmentationData, execution: Execution
 ) -> None:
     """The files of one result; ``result.json`` last, so that it stands for the others."""
+    classes, size = len(run.data.classes), padded_to(run.data)
+    cost = strategy_cost(run, task.strategy, classes=classes, size=size)
     record: dict[str, Any] = {**task.stamp, "scored": data.val_labelled}
+    record["cost"] = {
+        "parameters": cost.trainable,
+        "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
+        "input_size": list(size),
+    }
     if data.val_labelled:
         write_images(task.folder, tally.ids, np.stack(tally.confusions))
         record |= score_report(tally.scores, run.data.classes)

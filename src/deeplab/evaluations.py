@@ -62,6 +62,11 @@ class Evaluation:
         return f"{self.result['run']}/{self.folder.path.name}"
 
     @property
+    def protocol(self) -> dict[str, Any]:
+        """What it was measured under; see ``deeplab.protocol``."""
+        return dict(self.result["protocol"])
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.result["protocol"]["classes"])
 

@@ -192,6 +192,28 @@ class EvaluateConfig(Schema):
         return bands
 
 
+class CompareConfig(Schema):
+    """``conf/compare.yaml``."""
+
+    runs: OneOrMore
+    output: Text
+
+
+class PredictConfig(Schema):
+    """``conf/predict.yaml``."""
+
+    run: Text
+    input: OneOrMore
+    output: Text
+    strategy: Text
+    window: Side | None
+    overlap: Annotated[Float, Field(ge=0, le=0.9)]
+    overlay: Bool
+    probabilities: Bool
+    frames: Bool
+    trainer: TrainerConfig
+
+
 class GalleryConfig(Schema):
     """``conf/gallery.yaml``."""
 

@@ -1,0 +1,19 @@
+"""Put evaluations side by side; see ``python src/compare.py --help``."""
+
+from omegaconf import DictConfig
+
+from deeplab.cli import parse, run_script
+
+
+def main(config: DictConfig) -> None:
+    """Check the config, then compare."""
+    from deeplab.config import CompareConfig
+
+    checked = parse(CompareConfig, config)
+    from deeplab.comparison import run_comparison
+
+    run_comparison(checked)
+
+
+if __name__ == "__main__":
+    run_script(main, "compare")
