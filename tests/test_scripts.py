@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+import wandb_files
 from deeplab.cli import ROOT
 from deeplab.evaluations import read_evaluation
 from deeplab.metrics import scores
@@ -290,6 +291,19 @@ def test_wandb_is_a_run_of_its_own_for_each_job(tmp_path, trained):
         assert (folder / "metrics.csv").exists()
         assert list(folder.glob("wandb/offline-run-*/files/media/images/examples/*.png"))
     assert len(ids) == 2
+    folder = folders[0]
+    trained_file = {path.parent for path in folder.glob("wandb/*/run-*.wandb")}
+    printed = run("evaluate", f"run={folder}", "strategies=[ss,flip]", *EVALUATE, cwd=tmp_path)
+    assert "wandb sync" in printed.stdout
+    (file,) = (f for f in folder.glob("wandb/*/run-*.wandb") if f.parent not in trained_file)
+    assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
+    values = wandb_files.summary(file)
+    for name, result in results_of(folder).items():
+        assert float(values[f"evaluation/{name}/mIoU"]) == pytest.approx(result["mIoU"])
+        for key in ("classes", "bands", "examples", "boundary_curve"):
+            path = json.loads(values[f"evaluation/{name}/{key}/path"])
+            assert (file.parent / "files" / path).is_file()
+    assert values["evaluations/nrows"] == "2"
 
 
 def test_two_processes_are_one_run(tmp_path, trained):

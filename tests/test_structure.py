@@ -30,6 +30,7 @@ LAYERS = [
         "hardware",
     },
     {"metrics", "boundary", "measure", "builder", "csvlog", "callbacks", "preparation", "curves"},
+    {"inputs", "photos", "video", "segmenter"},
     {"module", "scoring", "submission", "loggers", "datasets"},
     {
         "assemble",
@@ -42,8 +43,8 @@ LAYERS = [
         "gallery",
         "comparison",
     },
-    {"experiment", "costing", "trained"},
-    {"evaluation"},
+    {"experiment", "costing", "publish", "trained"},
+    {"evaluation", "prediction"},
 ]
 """Each may import what stands above it, siblings do not import each other."""
 
@@ -97,7 +98,9 @@ def test_the_network_does_not_know_the_config():
             assert not imported(path) & {"config", "cli", "builder"}, path
 
 
-@pytest.mark.parametrize("script", ["train", "cost", "compare", "evaluate", "prepare", "gallery"])
+@pytest.mark.parametrize(
+    "script", ["train", "cost", "compare", "evaluate", "predict", "prepare", "gallery"]
+)
 def test_help_does_not_wait_for_torch(script):
     code = (
         "import runpy, sys\n"

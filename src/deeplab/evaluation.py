@@ -1,6 +1,6 @@
 """Scores of a trained network on whole images, under any inference strategies in one pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,19 @@ from deeplab.cores import cores
 from deeplab.costing import strategy_cost
 from deeplab.curves import write_boundary_curve
 from deeplab.data.datamodule import SegmentationData
+from deeplab.data.dataset import spread
 from deeplab.data.labels import write_mask
 from deeplab.data.layout import split_items
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
-from deeplab.evaluations import EvaluationFolder, write_images
-from deeplab.files import write_json
+from deeplab.evaluations import EvaluationFolder, read_evaluation, write_images
+from deeplab.files import replacing, write_json
 from deeplab.hardware import Execution
 from deeplab.inference import Predictor
 from deeplab.meanwhile import meanwhile
+from deeplab.pictures import Example, example_sheet
 from deeplab.protocol import protocol
+from deeplab.publish import publish_evaluations
 from deeplab.records import file_hash, provenance, read_json
 from deeplab.results import print_comparison, print_skipped, quiet, score_report
 from deeplab.scoring import ImageScore, Tally, score_image
@@ -34,6 +37,9 @@ from deeplab.submission import Kind, write_submission
 from deeplab.trained import Trained, find_trained, inference_execution
 
 Pixels = NDArray[np.uint8]
+
+EXAMPLES = 6
+"""Images that are painted."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
         print(f"  {task.strategy.name:<12}  {task.folder.path}")
         if config.export:
             _export(config.export, task, data, progress=config.trainer.progress)
+    if config.publish and todo:
+        _publish(trained, todo)
     return records
 
 
@@ -156,11 +164,40 @@ def _measure(
         return score_image(truth, labels, classes=classes, widths=config.bands)
 
     images = _predicted(predictor, data, execution, progress=config.trainer.progress)
-    for (image_id, _, _), scored in meanwhile(score, images, threads=cores(), waiting=4 * cores()):
+    painted = dict.fromkeys(spread(data.val_set.ids, EXAMPLES))
+    for (image_id, _, labels), scored in meanwhile(
+        score, images, threads=cores(), waiting=4 * cores()
+    ):
         for tally, found in zip(tallies, scored, strict=True):
             tally.add(image_id, found)
-    for task, tally in zip(tasks, tallies, strict=True):
+        if image_id in painted:
+            painted[image_id] = labels
+    for i, (task, tally) in enumerate(zip(tasks, tallies, strict=True)):
+        _paint(task, data, {k: labels[i] for k, labels in painted.items() if labels})
         _write(task, tally, trained.config, data, execution)
+
+
+def _paint(task: Task, data: SegmentationData, predictions: Mapping[str, Pixels]) -> None:
+    """A sheet with some images, their truth and prediction."""
+    items = {item.id: item for item in data.val_set.items}
+    examples = [
+        Example(image_id, *data.val_set.read(items[image_id]), label)
+        for image_id, label in predictions.items()
+    ]
+    if examples:
+        sheet = example_sheet(examples, data.classes.names, data.classes.palette)
+        with replacing(task.folder.examples) as draft:
+            sheet.save(draft, format="PNG")
+
+
+def _publish(trained: Trained, tasks: Sequence[Task]) -> None:
+    """To the W&B run of the training, if there is one."""
+    if trained.config.logger.name != "wandb":
+        return
+    evaluations = [read_evaluation(task.folder.path) for task in tasks]
+    files = publish_evaluations(trained.config.logger, trained.folder, evaluations)
+    if files:
+        print(f"  W&B           offline; upload it behind the training with: wandb sync {files}")
 
 
 def _predicted(

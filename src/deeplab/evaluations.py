@@ -3,6 +3,7 @@
 evaluations/NAME/result.json     scores, protocol, provenance; written last
 evaluations/NAME/images.npz      the confusion matrix of each image
 evaluations/NAME/predictions/    label maps, as palette PNGs of the images' sizes
+evaluations/NAME/examples.png    some images beside truth and prediction
 evaluations/NAME/boundary.csv    scores in bands around object borders, and their curve boundary.png
 
 Neither torch nor the network is needed to read them.
@@ -43,6 +44,11 @@ class EvaluationFolder:
     @property
     def boundary_png(self) -> Path:
         return self.path / "boundary.png"
+
+    @property
+    def examples(self) -> Path:
+        """A sheet with some of the images, truths and predictions."""
+        return self.path / "examples.png"
 
     def prediction(self, image_id: str) -> Path:
         """The label map of an image."""

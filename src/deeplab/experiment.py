@@ -260,5 +260,6 @@ def _say_where(folder: RunFolder) -> None:
     print(f"  metrics     {folder.result}, {folder.metrics_csv.name}")
     print(f"  weights     {folder.weights}")
     print(f"  checkpoint  {folder.last}")
-    if offline := sorted(folder.path.glob("wandb/offline-run-*")):
-        print(f"  W&B         offline; upload it with: wandb sync {offline[-1]}")
+    offline = folder.path / "wandb" / "offline-run-*"
+    if any(folder.path.glob("wandb/offline-run-*")):
+        print(f"  W&B         offline; upload it with: wandb sync {offline}")

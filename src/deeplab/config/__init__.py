@@ -174,6 +174,7 @@ class EvaluateConfig(Schema):
     bands: tuple[AboveZero, ...]
     predictions: Bool
     export: Literal["voc", "cityscapes"] | None
+    publish: Bool
     again: Bool
     data: PlaceConfig
     trainer: TrainerConfig
