@@ -42,22 +42,18 @@ def _score(arm: Arm, key: str) -> str:
 def class_table(arms: tuple[Arm, ...], classes: ClassSet) -> str:
     """IoU of each class as a bar and in percent, and how much of it there is."""
     total = arms[0].confusion.sum(0)
-    pixels = total.sum(1) / max(1, total.sum())
+    parts = total.sum(1) / max(1, total.sum())
     images = (arms[0].confusion.sum(2) > 0).sum(0)
     rows = []
     for k, name in enumerate(classes.names):
-        ious = [_class_iou(arm, name) for arm in arms]
-        cells = [
-            f'<th scope="row">{swatch(classes.palette[k])}'
-            f'<a href="#class-{k}">{escape(name)}</a></th>',
-            f'<td class="bars">{"".join(_bar(iou) for iou in ious)}</td>',
-            *(f"<td{RIGHT_ALIGNED}>{percent(iou)}</td>" for iou in ious),
-        ]
-        if len(ious) == 2:
-            cells.append(difference_cell(ious[0] - ious[1]))
-        cells.append(f"<td{RIGHT_ALIGNED}>{percent(pixels[k])}</td>")
-        cells.append(f"<td{RIGHT_ALIGNED}>{images[k]:,}</td>")
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        title = escape(name)
+        if images[k]:  # no others have worst images to lead to
+            title = f'<a href="#class-{k}">{title}</a>'
+        cells = _iou_cells([_class_iou(arm, name) for arm in arms])
+        rows.append(
+            f'<tr><th scope="row">{swatch(classes.palette[k])}{title}</th>{cells}'
+            f"<td{RIGHT_ALIGNED}>{percent(parts[k])}</td><td{RIGHT_ALIGNED}>{images[k]:,}</td></tr>"
+        )
     titles = ["IoU"] if len(arms) == 1 else ["IoU A", "IoU B", "A − B"]
     head = "".join(
         f'<th scope="col"{RIGHT_ALIGNED}>{t}</th>' for t in (*titles, "pixels", "images")
@@ -69,6 +65,17 @@ def class_table(arms: tuple[Arm, ...], classes: ClassSet) -> str:
     )
 
 
+def _iou_cells(ious: list[float]) -> str:
+    """Bars, percents, and the difference of two."""
+    bars = f'<td class="bars">{"".join(_bar(iou) for iou in ious)}</td>'
+    cells = "".join(f"<td{RIGHT_ALIGNED}>{percent(iou)}</td>" for iou in ious)
+    if len(ious) == 1:
+        return bars + cells
+    difference = ious[0] - ious[1]
+    sign = "better" if difference > 0 else "worse" if difference < 0 else "equal"
+    return f'{bars}{cells}<td class="number {sign}">{points(difference)}</td>'
+
+
 def _class_iou(arm: Arm, name: str) -> float:
     """Nan where the class does not occur, which JSON writes as null."""
     value = arm.evaluation.result["class_IoU"][name]
@@ -78,9 +85,3 @@ def _class_iou(arm: Arm, name: str) -> float:
 def _bar(iou: float) -> str:
     width = 0 if np.isnan(iou) else 100 * iou
     return f'<span class="bar"><i style="width:{width:.1f}%"></i></span>'
-
-
-def difference_cell(difference: float) -> str:
-    """A difference of two scores, coloured by its sign."""
-    sign = "better" if difference > 0 else "worse" if difference < 0 else "equal"
-    return f'<td class="number {sign}">{points(difference)}</td>'
