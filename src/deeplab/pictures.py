@@ -60,7 +60,7 @@ def with_legend(
     if not shown:
         return picture
     size = max(12, round(picture.shape[1] / 45))
-    strip = legend([(class_names[i], _rgb(palette[i])) for i in shown], picture.shape[1], size)
+    strip = legend([(class_names[i], rgb(palette[i])) for i in shown], picture.shape[1], size)
     height, width = picture.shape[0] + strip.height, max(picture.shape[1], strip.width)
     sheet = np.full((height, width, 3), 255, np.uint8)
     sheet[: picture.shape[0], : picture.shape[1]] = picture
@@ -93,7 +93,7 @@ def example_sheet(
         )
         height = max(1, round(tile * example.truth.shape[0] / example.truth.shape[1]))
         rows.append([Image.fromarray(panel).resize((tile, height)) for panel in panels])
-    entries = [(name, _rgb(palette[i])) for i, name in enumerate(class_names)]
+    entries = [(name, rgb(palette[i])) for i, name in enumerate(class_names)]
     strip = legend([*entries, ("ignored", IGNORE_COLOUR)], width - 2 * margin)
     total = header + sum(row[0].height + margin for row in rows) + strip.height + margin
     sheet = Image.new("RGB", (width, total), "white")
@@ -136,6 +136,7 @@ def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int = 10) ->
     return strip
 
 
-def _rgb(colour: Pixels) -> Colour:
+def rgb(colour: Pixels) -> Colour:
+    """A palette's row as Pillow takes a colour."""
     red, green, blue = (int(value) for value in colour)
     return red, green, blue

@@ -195,13 +195,17 @@ class EvalTransform:
         generator: np.random.Generator,
         out: tuple[Pixels, Pixels] | None = None,
     ) -> tuple[Pixels, Pixels]:
-        h, w = label.shape
-        height, width = max(self.size[0], h), max(self.size[1], w)
-        padded_image = np.full((height, width, 3), self.fill, np.uint8)
-        padded_image[:h, :w] = image
-        padded_label = np.full((height, width), IGNORE, np.uint8)
-        padded_label[:h, :w] = label
+        padded_image = self.pad(image)
+        padded_label = np.full(padded_image.shape[:2], IGNORE, np.uint8)
+        padded_label[: label.shape[0], : label.shape[1]] = label
         return padded_image, padded_label
+
+    def pad(self, image: Pixels) -> Pixels:
+        """The image alone."""
+        h, w = image.shape[:2]
+        padded = np.full((max(self.size[0], h), max(self.size[1], w), 3), self.fill, np.uint8)
+        padded[:h, :w] = image
+        return padded
 
 
 def _span(source: int, scaled: int, start: int, length: int) -> tuple[float, float, slice]:

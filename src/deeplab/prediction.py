@@ -1,0 +1,226 @@
+"""A trained network applied to pictures and videos that have no masks."""
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from deeplab.assemble import padded_to, padding_colour
+from deeplab.config import PredictConfig
+from deeplab.cores import cores
+from deeplab.data.labels import ClassSet, write_mask
+from deeplab.data.problems import BadFileError
+from deeplab.data.transforms import EvalTransform
+from deeplab.datasets import class_set
+from deeplab.errors import UserError
+from deeplab.files import replacing
+from deeplab.inputs import Source, find_sources
+from deeplab.meanwhile import meanwhile
+from deeplab.photos import read_photo
+from deeplab.pictures import legend, rgb, tinted, with_legend
+from deeplab.results import quiet
+from deeplab.segmenter import Segmenter
+from deeplab.trained import find_trained, inference_execution
+from deeplab.video import Video, video_at
+
+Pixels = NDArray[np.uint8]
+
+QUALITY = 92
+"""Of JPEGs."""
+
+
+def run_prediction(config: PredictConfig) -> int:
+    """Predict all that ``input`` names, and say what went where.
+
+    Returns:
+        The number of files that could not be read to their end.
+    """
+    quiet()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    trained = find_trained(config.run)
+    output = Path(config.output).expanduser()
+    sources = find_sources(config.input, output)
+    if not (config.overlay or config.frames) and any(source.is_video for source in sources):
+        raise UserError("overlay=false leaves nothing to write of a video; set frames=true.")
+    strategies = trained.strategies(
+        [config.strategy], window=config.window, overlap=config.overlap, key="strategy"
+    )
+    _check_output(output)
+    execution = inference_execution(config.trainer)
+    predictor = trained.predictor(strategies, execution, key="strategy")
+    run = trained.config
+    padding = EvalTransform(size=padded_to(run.data), fill=padding_colour(run))
+    segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
+    print(f"Weights: {trained.weights}")
+    print(f"Machine: {execution}")
+    prediction = Prediction(config, segmenter, class_set(run.data))
+    with _writing_to(output):
+        prediction.run(sources)
+    prediction.report(output)
+    return len(prediction.problems)
+
+
+class Prediction:
+    """What is done with each input, and a count of it.
+
+    Args:
+        config: what is written.
+        segmenter: the network.
+        classes: their names and colours.
+    """
+
+    def __init__(self, config: PredictConfig, segmenter: Segmenter, classes: ClassSet) -> None:
+        self.config, self.segmenter = config, segmenter
+        self.names, self.palette = classes.names, classes.palette
+        self.pictures = self.videos = self.frames = 0
+        self.seconds = 0.0
+        self.problems: dict[Path, str] = {}
+
+    def run(self, sources: Sequence[Source]) -> None:
+        """Pictures first, then one video after the other."""
+        start = time.monotonic()
+        self._run_pictures([source for source in sources if not source.is_video])
+        for source in sources:
+            if source.is_video:
+                self._run_video(source)
+        self.seconds = time.monotonic() - start
+
+    def report(self, output: Path) -> None:
+        """Say how much was done, where it is, and what could not be read."""
+        parts = []
+        if self.pictures or not self.videos:
+            parts.append(_counted(self.pictures, "picture"))
+        if self.videos:
+            parts.append(f"{_counted(self.videos, 'video')} of {_counted(self.frames, 'frame')}")
+        rate = (self.pictures + self.frames) / self.seconds
+        print(f"{' and '.join(parts)} done, {rate:.3g} images a second: {output}")
+        if self.problems:
+            print(f"{_counted(len(self.problems), 'file')} could not be read, or not to the end:")
+            for path, problem in self.problems.items():
+                print(f"  {path}: {problem}")
+
+    def _run_pictures(self, sources: Sequence[Source]) -> None:
+        bar: tqdm[Any] = tqdm(
+            total=len(sources),
+            desc="Predicting",
+            unit="img",
+            disable=not (self.config.trainer.progress and sources),
+        )
+        with bar:
+            predicted = self._predicted(sources, bar)
+            for _ in meanwhile(self._write, predicted, threads=min(4, cores()), waiting=4):
+                self.pictures += 1
+
+    def _predicted(
+        self, sources: Iterable[Source], bar: "tqdm[Any]"
+    ) -> Iterator[tuple[Source, Pixels, Pixels]]:
+        """Each picture that can be read, and its label map."""
+        named = ((source,) for source in sources)
+        for (source,), image in meanwhile(_read, named, threads=min(2, cores()), waiting=2):
+            try:
+                if isinstance(image, BadFileError):
+                    self.problems[source.path] = image.problem
+                else:
+                    yield source, image, self._labels(source, image)
+            except MemoryError as error:
+                self.problems[source.path] = str(error)
+            bar.update()
+
+    def _labels(self, source: Source, image: Pixels) -> Pixels:
+        if not self.config.probabilities:
+            return self.segmenter.labels(image)
+        label, found = self.segmenter.probabilities(image)
+        # Here and not in a thread, so that those of one picture at most are in memory.
+        with replacing(source.result(".npz")) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, probabilities=found, classes=np.array(self.names))
+        return label
+
+    def _write(self, source: Source, image: Pixels, label: Pixels) -> None:
+        write_mask(source.result(".png"), label, self.palette)
+        if self.config.overlay:
+            picture = tinted(image, label, self.names, self.palette)
+            sheet = with_legend(picture, label, self.names, self.palette)
+            _write_jpeg(source.result("_overlay.jpg"), Image.fromarray(sheet))
+
+    def _run_video(self, source: Source) -> None:
+        try:
+            video = Video(source.path)
+            self._write_video(source, video)
+        except BadFileError as error:
+            self.problems[source.path] = error.problem
+        except MemoryError as error:
+            self.problems[source.path] = str(error)
+        else:
+            self.videos += 1
+            self.frames += video.count
+            if video.problem:
+                self.problems[source.path] = video.problem
+
+    def _write_video(self, source: Source, video: Video) -> None:
+        target, overlay = source.result("_overlay.mp4"), self.config.overlay
+        if overlay:
+            entries = [(name, rgb(self.palette[i])) for i, name in enumerate(self.names)]
+            _write_jpeg(source.result("_legend.jpg"), legend(entries, width=640, size=14))
+        bar = tqdm(
+            self._labelled(video),
+            total=video.expected or None,
+            desc=source.path.name,
+            unit="frame",
+            disable=not self.config.trainer.progress,
+        )
+        with video_at(target, video.rate) if overlay else nullcontext() as writer:
+            painted = meanwhile(self._paint, bar, threads=min(2, cores()), waiting=2)
+            for i, ((_, label), picture) in enumerate(painted):
+                if writer:
+                    writer.add(picture)
+                if self.config.frames:
+                    folder = source.result("_frames")
+                    write_mask(folder / f"{i:06d}.png", label, self.palette)
+
+    def _labelled(self, video: Video) -> Iterator[tuple[Pixels, Pixels]]:
+        for frame in video.frames():
+            yield frame, self.segmenter.labels(frame)
+
+    def _paint(self, frame: Pixels, label: Pixels) -> Pixels:
+        return tinted(frame, label, self.names, self.palette)
+
+
+def _read(source: Source) -> Pixels | BadFileError:
+    try:
+        return read_photo(source.path)
+    except BadFileError as error:
+        return error
+
+
+def _write_jpeg(path: Path, picture: Image.Image) -> None:
+    with replacing(path) as draft:
+        picture.save(draft, format="JPEG", quality=QUALITY)
+
+
+def _check_output(output: Path) -> None:
+    with _writing_to(output):
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+
+
+@contextmanager
+def _writing_to(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"output={output}: it cannot be written to ({error.strerror or error})."
+        ) from None
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

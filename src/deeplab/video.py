@@ -1,0 +1,118 @@
+"""Videos, frame by frame."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, repeat
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab.data.problems import BadFileError
+from deeplab.errors import UserError
+from deeplab.files import replacing
+from deeplab.meanwhile import meanwhile
+
+Pixels = NDArray[np.uint8]
+
+CODEC = "mp4v"
+"""MPEG-4, which OpenCV's packages can write everywhere."""
+
+USUAL_RATE = 25.0
+
+
+class Video:
+    """A video file to read.
+
+    Raises:
+        BadFileError: it has no frame that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is said here
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self.expected = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        """Frames by the file's own account; 0 if it gives none."""
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate <= 1000 else USUAL_RATE
+        """Frames a second."""
+        self.count = 0
+        """Frames read."""
+        self._first = self._read()
+        if self._first is None:
+            raise BadFileError(
+                "unreadable video",
+                path,
+                "this is no video that OpenCV can decode, or it is truncated",
+                "Convert it.",
+            )
+
+    @property
+    def problem(self) -> str | None:
+        """What is to be said after the last frame. An account of the length that is out by one
+        part in a hundred is usual and no problem."""
+        if self.expected - self.count <= max(1, self.expected // 100):
+            return None
+        return f"it ends early: {self.count} of {self.expected} frames could be read and were done"
+
+    def frames(self) -> Iterator[Pixels]:
+        """The frames ``(H, W, 3)``, RGB, upright; the next ones are decoded meanwhile."""
+        others = (frame for _, frame in meanwhile(self._read, repeat(()), threads=1, waiting=2))
+        for frame in chain([self._first], others):
+            if frame is None:
+                return
+            self.count += 1
+            yield frame
+
+    def _read(self) -> Pixels | None:
+        there, frame = self._capture.read()
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8) if there else None
+
+
+class VideoWriter:
+    """A video file to write, frame after frame, all of one size."""
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self.path, self.rate = path, rate
+        self._writer = cv2.VideoWriter()
+
+    def add(self, frame: Pixels) -> None:
+        """Append an RGB frame ``(H, W, 3)``.
+
+        Raises:
+            UserError: OpenCV cannot write videos, or none of this size.
+        """
+        # The codec wants even sides and would leave out the last row or column.
+        odd = [side % 2 for side in frame.shape[:2]]
+        even = np.pad(frame, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
+        height, width = even.shape[:2]
+        if not self._writer.isOpened():
+            code = cv2.VideoWriter.fourcc(*CODEC)
+            self._writer.open(str(self.path), cv2.CAP_FFMPEG, code, self.rate, (width, height))
+        if not self._writer.isOpened():
+            raise UserError(
+                f"this OpenCV cannot write {CODEC} videos of {width} x {height}; overlay=false "
+                "frames=true writes the label maps of frames instead."
+            )
+        self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.release()
+
+
+@contextmanager
+def video_at(path: Path, rate: float) -> Iterator[VideoWriter]:
+    """A video that takes the name ``path``, an .mp4, when the block ends well."""
+    with replacing(path) as draft:
+        named = draft.with_name(f"{draft.name}.mp4")  # the suffix says which container
+        writer = VideoWriter(named, rate)
+        try:
+            yield writer
+            writer.close()
+            os.replace(named, draft)
+        finally:
+            writer.close()
+            named.unlink(missing_ok=True)
