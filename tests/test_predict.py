@@ -196,6 +196,11 @@ def test_a_video_of_odd_sides_keeps_its_last_row_and_column(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["odd.mp4"]
     (read,) = Video(tmp_path / "odd.mp4").frames()
     assert read.shape == (46, 64, 3)
+    with (
+        pytest.raises(BadFileError, match="20000 x 2 "),
+        video_at(tmp_path / "odd.mp4", 25) as writer,
+    ):
+        writer.add(noise(2, 20000))
 
 
 def test_windows_and_label_maps_alone(tmp_path, trained):

@@ -43,7 +43,7 @@ def tinted(
 ) -> Pixels:
     """The image in its own colours, tinted by class, with a light line inside each region's border
     that shows on dark pictures too; a class named background is left as it is."""
-    colours, reach = palette[label], 2 * max(1, round(min(label.shape) / 300)) + 1
+    colours, reach = palette[label], 2 * max(1, round(min(label.shape) / 500)) + 1
     around = np.ones((reach, reach), np.uint8)
     border = cv2.dilate(label, around) != cv2.erode(label, around)
     colours[border] = colours[border] // 2 + 127
@@ -59,7 +59,7 @@ def with_legend(
     shown = np.setdiff1d(label, _background(class_names)).tolist()
     if not shown:
         return picture
-    size = max(12, round(picture.shape[1] / 45))
+    size = max(12, round(picture.shape[1] / 50))
     strip = legend([(class_names[i], rgb(palette[i])) for i in shown], picture.shape[1], size)
     height, width = picture.shape[0] + strip.height, max(picture.shape[1], strip.width)
     sheet = np.full((height, width, 3), 255, np.uint8)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.problems import BadFileError
-from deeplab.errors import UserError
 from deeplab.files import replacing
 from deeplab.meanwhile import meanwhile
 
@@ -76,31 +75,42 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path, self.rate = path, rate
+        self.count = 0
         self._writer = cv2.VideoWriter()
 
     def add(self, frame: Pixels) -> None:
         """Append an RGB frame ``(H, W, 3)``.
 
         Raises:
-            UserError: OpenCV cannot write videos, or none of this size.
+            BadFileError: OpenCV cannot write videos, or none of this size or rate.
         """
         # The codec wants even sides and would leave out the last row or column.
         odd = [side % 2 for side in frame.shape[:2]]
         even = np.pad(frame, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
-        height, width = even.shape[:2]
-        if not self._writer.isOpened():
+        size = (even.shape[1], even.shape[0])
+        if not self.count:
             code = cv2.VideoWriter.fourcc(*CODEC)
-            self._writer.open(str(self.path), cv2.CAP_FFMPEG, code, self.rate, (width, height))
-        if not self._writer.isOpened():
-            raise UserError(
-                f"this OpenCV cannot write {CODEC} videos of {width} x {height}; overlay=false "
-                "frames=true writes the label maps of frames instead."
-            )
+            if not self._writer.open(str(self.path), cv2.CAP_FFMPEG, code, self.rate, size):
+                raise BadFileError(
+                    "unwritable video",
+                    self.path,
+                    f"this OpenCV can write no {CODEC} video of {size[0]} x {size[1]} pixels and "
+                    f"{self.rate:g} frames a second; overlay=false frames=true needs none",
+                    "Convert it.",
+                )
         self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+        self.count += 1
 
-    def close(self) -> None:
-        """Finish the file."""
+    def finish(self) -> None:
+        """Close the file.
+
+        Raises:
+            OSError: it is not whole, of which OpenCV says nothing.
+        """
         self._writer.release()
+        written = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        if int(written.get(cv2.CAP_PROP_FRAME_COUNT)) != self.count:
+            raise OSError("a video could not be written whole; perhaps the disk is full")
 
 
 @contextmanager
@@ -108,11 +118,10 @@ def video_at(path: Path, rate: float) -> Iterator[VideoWriter]:
     """A video that takes the name ``path``, an .mp4, when the block ends well."""
     with replacing(path) as draft:
         named = draft.with_name(f"{draft.name}.mp4")  # the suffix says which container
-        writer = VideoWriter(named, rate)
         try:
+            writer = VideoWriter(named, rate)
             yield writer
-            writer.close()
+            writer.finish()
             os.replace(named, draft)
         finally:
-            writer.close()
             named.unlink(missing_ok=True)
