@@ -217,8 +217,9 @@ def _writing_to(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        what = error.strerror or error
         raise UserError(
-            f"output={output}: it cannot be written to ({error.strerror or error})."
+            f"output={output}: {error.filename or output} cannot be written ({what})."
         ) from None
 
 
