@@ -40,6 +40,7 @@ def test_a_table_with_its_pictures(tmp_path):
     printed = run("compare", f"runs=[A,{other}]", "output=side", cwd=tmp_path).stdout
     assert "A/val-weights-os8-flip" in printed
     assert "62.50" in printed
+    assert "seconds" not in printed
     rows = list(csv.DictReader((tmp_path / "side/table.csv").open()))
     assert [row["mIoU"] for row in rows] == ["0.5", "0.75", "0.625"]
     assert rows[0]["multiply-adds"] == str(2 * 10**9)

@@ -44,7 +44,8 @@ LAYERS = [
         "comparison",
     },
     {"experiment", "costing", "publish", "trained"},
-    {"evaluation", "prediction"},
+    {"recording", "prediction"},
+    {"evaluation"},
 ]
 """Each may import what stands above it, siblings do not import each other."""
 

@@ -17,7 +17,9 @@ from deeplab.evaluations import Evaluation, read_evaluation
 from deeplab.files import write_text
 from deeplab.protocol import differences
 
-COLUMNS = ("mIoU", "pixel accuracy", "boundary IoU", "boundary F", "parameters", "multiply-adds")
+SCORES = ("mIoU", "pixel accuracy", "boundary IoU", "boundary F")
+COLUMNS = (*SCORES, "parameters", "multiply-adds", "seconds", "peak memory")
+"""Multiply-adds are by the paper's rule, seconds and bytes for one image."""
 
 
 def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
@@ -62,6 +64,7 @@ def _evaluations(path: str) -> list[Evaluation]:
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
     result = evaluation.result
+    measured = result["cost"].get("measured") or {}
     return {
         "mIoU": result["mIoU"],
         "pixel accuracy": result["pixel_accuracy"],
@@ -69,6 +72,8 @@ def _row(evaluation: Evaluation) -> dict[str, Any]:
         "boundary F": result["boundary"]["F"],
         "parameters": result["cost"]["parameters"],
         "multiply-adds": result["cost"]["multiply_adds"]["paper"],
+        "seconds": measured.get("latency"),
+        "peak memory": measured.get("peak_memory"),
     }
 
 
@@ -90,11 +95,24 @@ def _write(folder: Path, group: Sequence[Evaluation]) -> None:
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> str:
-    """Scores in percent, parameters in millions, multiply-adds (the paper's rule) in billions."""
+    """For a reader; what was measured on no row is left out."""
     first = max(len(name) for name in rows)
-    lines = [f"{'':<{first}}" + "".join(f"{column:>16}" for column in COLUMNS)]
+    shown = [c for c in COLUMNS if any(row[c] is not None for row in rows.values())]
+    lines = [f"{'':<{first}}" + "".join(f"{column:>16}" for column in shown)]
     for name, row in rows.items():
-        cells = [f"{100 * row[c]:.2f}" if row[c] is not None else "-" for c in COLUMNS[:4]]
-        cells += [f"{row['parameters'] / 1e6:.2f} M", f"{row['multiply-adds'] / 1e9:.2f} B"]
+        cells = (_cell(column, row[column]) for column in shown)
         lines.append(f"{name:<{first}}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
+
+
+def _cell(column: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if column in SCORES:
+        return f"{100 * value:.2f}"
+    return {
+        "parameters": f"{value / 1e6:.2f} M",
+        "multiply-adds": f"{value / 1e9:.2f} B",
+        "seconds": f"{1e3 * value:.1f} ms",
+        "peak memory": f"{value / 1e6:.0f} MB",
+    }[column]

@@ -9,6 +9,7 @@ from deeplab.builder import build_model, check_model
 from deeplab.config import CostConfig, ModelConfig
 from deeplab.cost import Cost, measure_cost
 from deeplab.errors import UserError
+from deeplab.inference import Predictor
 from deeplab.measure import measure_speed
 from deeplab.strategy import Strategy, parse_strategy
 
@@ -61,9 +62,9 @@ def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[
         from deeplab.assemble import build_execution  # imports Lightning
 
         execution = build_execution(config.trainer)
+        model = build_model(config, num_classes=classes).to(execution.accelerator)
         speed = measure_speed(
-            build_model(config, num_classes=classes),
-            strategy,
+            Predictor(model, [strategy]),
             input_size=size,
             device=execution.accelerator,
             dtype=execution.autocast_dtype,

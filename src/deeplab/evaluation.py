@@ -1,7 +1,7 @@
 """Scores of a trained network on whole images, under any inference strategies in one pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,22 @@ from tqdm import tqdm
 from deeplab.assemble import build_data, padded_to
 from deeplab.config import EvaluateConfig, TrainConfig
 from deeplab.cores import cores
-from deeplab.costing import strategy_cost
-from deeplab.curves import write_boundary_curve
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import spread
 from deeplab.data.labels import write_mask
 from deeplab.data.layout import split_items
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
-from deeplab.evaluations import EvaluationFolder, read_evaluation, write_images
-from deeplab.files import replacing, write_json
+from deeplab.evaluations import EvaluationFolder, read_evaluation
 from deeplab.hardware import Execution
 from deeplab.inference import Predictor
 from deeplab.meanwhile import meanwhile
-from deeplab.pictures import Example, example_sheet
+from deeplab.measure import Speed, measure_speed
 from deeplab.protocol import protocol
 from deeplab.publish import publish_evaluations
-from deeplab.records import file_hash, provenance, read_json
-from deeplab.results import print_comparison, print_skipped, quiet, score_report
+from deeplab.recording import Task, paint_examples, write_result
+from deeplab.records import file_hash, read_json
+from deeplab.results import print_comparison, print_skipped, quiet
 from deeplab.scoring import ImageScore, Tally, score_image
 from deeplab.strategy import Strategy
 from deeplab.submission import Kind, write_submission
@@ -40,24 +38,6 @@ Pixels = NDArray[np.uint8]
 
 EXAMPLES = 6
 """Images that are painted."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One strategy's part of an evaluation."""
-
-    strategy: Strategy
-    folder: EvaluationFolder
-    stamp: dict[str, Any]
-    """What the result is known by: run, weights, protocol and what was asked of it."""
-
-    @property
-    def done(self) -> bool:
-        """Whether its result is there, measured under the same conditions."""
-        if not self.folder.result.is_file():
-            return False
-        before = read_json(self.folder.result)
-        return all(before.get(key) == value for key, value in self.stamp.items())
 
 
 def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
@@ -134,7 +114,8 @@ def _tasks(
                 precision=execution.precision,
             ),
             "band_widths": list(config.bands),
-            "predictions": config.predictions,
+            **({"predictions": True} if config.predictions else {}),
+            **({"measured": True} if config.measure else {}),
         }
         name = f"{data.val_split}-{weights.stem}-{strategy.name}".replace("/", "_")
         target = EvaluationFolder(folder.path / "evaluations" / name)
@@ -173,21 +154,19 @@ def _measure(
         if image_id in painted:
             painted[image_id] = labels
     for i, (task, tally) in enumerate(zip(tasks, tallies, strict=True)):
-        _paint(task, data, {k: labels[i] for k, labels in painted.items() if labels})
-        _write(task, tally, trained.config, data, execution)
+        paint_examples(task, data, {k: labels[i] for k, labels in painted.items() if labels})
+        speed = _speed(task.strategy, trained, execution) if config.measure else None
+        write_result(task, tally, trained.config, data, execution, speed)
 
 
-def _paint(task: Task, data: SegmentationData, predictions: Mapping[str, Pixels]) -> None:
-    """A sheet with some images, their truth and prediction."""
-    items = {item.id: item for item in data.val_set.items}
-    examples = [
-        Example(image_id, *data.val_set.read(items[image_id]), label)
-        for image_id, label in predictions.items()
-    ]
-    if examples:
-        sheet = example_sheet(examples, data.classes.names, data.classes.palette)
-        with replacing(task.folder.examples) as draft:
-            sheet.save(draft, format="PNG")
+def _speed(strategy: Strategy, trained: Trained, execution: Execution) -> Speed:
+    """On this machine, at the size that images are padded to."""
+    return measure_speed(
+        trained.predictor([strategy], execution, key="strategies"),
+        input_size=padded_to(trained.config.data),
+        device=execution.accelerator,
+        dtype=execution.autocast_dtype,
+    )
 
 
 def _publish(trained: Trained, tasks: Sequence[Task]) -> None:
@@ -219,31 +198,6 @@ def _predicted(
                 truth = batch["label"][i, :height, :width].numpy()
                 yield batch["image_id"][i], truth, [label.cpu().numpy() for label in labels]
             bar.update(len(maps))
-
-
-def _write(
-    task: Task, tally: Tally, run: TrainConfig, data: SegmentationData, execution: Execution
-) -> None:
-    """The files of one result; ``result.json`` last, so that it stands for the others."""
-    classes, size = len(run.data.classes), padded_to(run.data)
-    cost = strategy_cost(run, task.strategy, classes=classes, size=size)
-    record: dict[str, Any] = {**task.stamp, "scored": data.val_labelled}
-    record["cost"] = {
-        "parameters": cost.trainable,
-        "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
-        "input_size": list(size),
-    }
-    if data.val_labelled:
-        write_images(task.folder, tally.ids, np.stack(tally.confusions))
-        record |= score_report(tally.scores, run.data.classes)
-        record["boundary"] = tally.boundary_report(run.data.classes)
-        write_boundary_curve(task.folder, record)
-    record |= {
-        "skipped_files": dict(data.skipped),
-        "machine": vars(execution),
-        **provenance(),
-    }
-    write_json(task.folder.result, record)
 
 
 def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:

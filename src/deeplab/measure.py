@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import torch
 
 from deeplab.inference import Predictor
-from deeplab.model import DeepLabV3Plus
-from deeplab.strategy import Strategy
 
 ENOUGH = 2.0
 """Seconds to measure for; slow strategies are measured three times all the same."""
@@ -18,7 +16,7 @@ GPU_BATCH = 8
 
 
 class Speed(NamedTuple):
-    """Measured with random weights and images; class maps included, reading images not."""
+    """Measured with random images; making class maps is included, reading images is not."""
 
     latency: float
     """Seconds for one image: the median."""
@@ -35,23 +33,20 @@ class Speed(NamedTuple):
 
 
 def measure_speed(
-    model: DeepLabV3Plus,
-    strategy: Strategy,
+    predictor: Predictor,
     *,
     input_size: tuple[int, int],
     device: str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> Speed:
-    """Time a network under a strategy.
+    """Time a network under the strategies of a predictor.
 
     Args:
-        model: the network.
-        strategy: of inference.
+        predictor: the network, on its device.
         input_size: height and width of the image.
         device: ``cpu``, ``cuda`` or ``mps``.
         dtype: of mixed precision; None computes in float32.
     """
-    predictor = Predictor(model.to(device), [strategy])
 
     def seconds(batch: int) -> float:
         images = torch.randint(0, 256, (batch, 3, *input_size), dtype=torch.uint8, device=device)

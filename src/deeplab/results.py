@@ -48,8 +48,11 @@ def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
     for title, row in rows:
         cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
         print(f"{title:<{first}}  {'  '.join(cells)}")
-    if not scored[0]["boundary"]["bands"]:
+    bordered, images = scored[0]["boundary"]["images_with_borders"], scored[0]["protocol"]["images"]
+    if not bordered:
         print("No mask has borders labelled 255, so there are no bands around them to score.")
+    elif bordered < images:
+        print(f"{bordered} of {images} masks have borders labelled 255; the bands are theirs.")
     print()
 
 

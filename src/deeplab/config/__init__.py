@@ -173,6 +173,7 @@ class EvaluateConfig(Schema):
     split: Text | None
     bands: tuple[AboveZero, ...]
     predictions: Bool
+    measure: Bool
     export: Literal["voc", "cityscapes"] | None
     publish: Bool
     again: Bool
