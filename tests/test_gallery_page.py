@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
@@ -104,6 +105,14 @@ def viewed(browser):
     )
 
 
+def becomes(read, browser, expected):
+    """For what a browser does in its own time."""
+    end = time.monotonic() + 5
+    while (found := read(browser)) != expected and time.monotonic() < end:
+        time.sleep(0.02)
+    assert found == expected
+
+
 def all_loaded(browser):
     """Waits until every picture is there; the addresses of those that cannot be shown."""
     return browser.execute_async_script(
@@ -193,8 +202,8 @@ def test_keys_in_the_large_view(page, opening):
     press(browser, "j", key("ARROW_RIGHT"), key("ARROW_DOWN"), "k")
     assert viewed(browser) == [IDS[2], "prediction"]
     press(browser, key("ESCAPE"))
-    assert viewed(browser) is None
-    assert focused(browser) == [IDS[2], "prediction"]
+    becomes(viewed, browser, None)
+    becomes(focused, browser, [IDS[2], "prediction"])
 
 
 def test_a_letter_goes_from_one_evaluation_to_the_other(page):
@@ -220,7 +229,7 @@ def test_the_mouse(page):
     shown = browser.execute_script("return viewer.querySelector('.stage img').src")
     assert shown.endswith("000002-errorA.jpg")
     browser.find_element("css selector", ".close").click()
-    assert viewed(browser) is None
+    becomes(viewed, browser, None)
 
 
 def test_legend_and_links_to_classes(page):
@@ -231,7 +240,7 @@ def test_legend_and_links_to_classes(page):
     part = browser.find_element("id", "class-1")
     assert not part.get_attribute("open")
     browser.find_element("css selector", "a[href='#class-1']").click()
-    assert part.get_attribute("open")
+    becomes(lambda _: bool(part.get_attribute("open")), browser, True)
 
 
 @pytest.mark.parametrize("name", ["one", "two"])

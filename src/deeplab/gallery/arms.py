@@ -25,7 +25,7 @@ class Arm:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        return dict(self.evaluation.result["protocol"])
+        return self.evaluation.protocol
 
     @property
     def strategy(self) -> str:
@@ -92,8 +92,7 @@ def _choose(run: RunFolder, key: str, strategy: str | None, like: Arm | None) ->
 
 def _conditions(evaluation: Evaluation) -> tuple[str, str]:
     """Split and strategy."""
-    protocol = evaluation.result["protocol"]
-    return str(protocol["split"]), str(protocol["strategy"]["name"])
+    return str(evaluation.protocol["split"]), str(evaluation.protocol["strategy"]["name"])
 
 
 def _load(run: RunFolder, evaluation: Evaluation) -> Arm:

@@ -7,7 +7,7 @@ from deeplab.config.data import DataConfig
 from deeplab.data.layout import Item, split_items
 from deeplab.datasets import class_set, data_layout
 from deeplab.errors import UserError
-from deeplab.files import write_text
+from deeplab.files import replacing
 from deeplab.gallery.arms import Arm, aligned, find_arm
 from deeplab.gallery.page import page
 from deeplab.gallery.painting import Painter, Scene, remove_others
@@ -41,7 +41,8 @@ def run_gallery(config: GalleryConfig) -> Path:
     painter = Painter(folder, classes, thumbnail=config.thumbnail, large=config.large)
     sizes = painter.paint_all(scenes, config.progress)
     target = folder / "index.html"
-    write_text(target, page(arms, classes, selection, sizes))
+    with replacing(target) as draft:
+        draft.write_text(page(arms, classes, selection, sizes), encoding="utf-8")
     remove_others(folder, scenes)  # only now, since an earlier page has shown them until here
     print(f"Gallery of {len(scenes)} images: {target}")
     return target

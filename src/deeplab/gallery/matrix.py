@@ -32,8 +32,8 @@ def matrix_svg(confusion: Counts, names: Sequence[str]) -> str:
         for t, p in zip(*np.nonzero(confusion), strict=True)
     ]
     return (
-        f'<svg class="matrix" role="img" viewBox="0 0 {side} {side}" width="{side}" '
-        f'height="{side}" font-size="{text}" '
+        f'<svg class="matrix" role="img" viewBox="0 0 {side} {side}" '
+        f'style="--side:{side}px" font-size="{text}" '
         f'aria-label="Confusion matrix: truth in rows, prediction in columns">'
         f"{_grid(number, margin, cell)}{''.join(cells)}{_labels(names, margin, cell)}</svg>"
     )
