@@ -35,13 +35,3 @@ def summary(path: Path) -> dict[str, str]:
             for item in record.summary.update:
                 found["/".join(item.nested_key) or item.key] = item.value_json
     return found
-
-
-def logged(path: Path) -> dict[str, str]:
-    """The last value of all that was logged, as JSON."""
-    found = {}
-    for record in records(path):
-        if record.WhichOneof("record_type") == "history":
-            for item in record.history.item:
-                found["/".join(item.nested_key) or item.key] = item.value_json
-    return found

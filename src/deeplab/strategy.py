@@ -5,6 +5,7 @@ A strategy has a name to type and to read: its parts joined by dashes, such as `
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,30 +53,24 @@ class Strategy:
     @property
     def name(self) -> str:
         """What ``parse_strategy`` reads, and the window's side."""
-        parts = [f"os{self.output_stride}"]
-        if self.scales == MULTI_SCALE:
-            parts.append("ms")
-        elif self.scales != (1.0,):
-            parts.append("x" + "+".join(f"{scale:g}" for scale in self.scales))
-        if self.flip:
-            parts.append("flip")
-        if self.window:
-            parts.append(f"w{self.window.size}")
-        return "-".join(parts)
+        return "-".join(short for short, _ in self._parts())
 
     @property
     def label(self) -> str:
         """For a reader."""
-        parts = [f"output stride {self.output_stride}"]
+        return ", ".join(words for _, words in self._parts())
+
+    def _parts(self) -> Iterator[tuple[str, str]]:
+        yield f"os{self.output_stride}", f"output stride {self.output_stride}"
         if self.scales == MULTI_SCALE:
-            parts.append("multi-scale")
+            yield "ms", "multi-scale"
         elif self.scales != (1.0,):
-            parts.append("scales " + ", ".join(f"{scale:g}" for scale in self.scales))
+            numbers = [f"{scale:g}" for scale in self.scales]
+            yield f"x{'+'.join(numbers)}", f"scales {', '.join(numbers)}"
         if self.flip:
-            parts.append("flip")
+            yield "flip", "flip"
         if self.window:
-            parts.append(f"windows of {self.window.size}")
-        return ", ".join(parts)
+            yield f"w{self.window.size}", f"windows of {self.window.size}"
 
     def record(self) -> dict[str, Any]:
         """For a result's JSON."""
