@@ -139,11 +139,11 @@ def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     last = f"run={folder}/checkpoints/last.ckpt"
-    options = ("split=train", "window=49", "predictions=false", "measure=true")
+    options = ("split=train", "output_stride=8", "window=49", "predictions=false", "measure=true")
     run("evaluate", last, *options, *EVALUATE, cwd=cwd)
     ((name, result),) = results_of(folder).items()
     assert result["cost"]["measured"]["latency"] > 0
-    assert name == "train-last-os16-w49"
+    assert name == "train-last-os8-w49"
     assert result["protocol"]["images"] == 8
     assert not result["protocol"]["whole_images"]
     assert not (folder / "evaluations" / name / "predictions").exists()

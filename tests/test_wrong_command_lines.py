@@ -114,6 +114,7 @@ def test_train(arguments, words, tmp_path):
         ("cost", ["stage.lr=0.1x"], ["stage.lr"]),
         ("evaluate", [], ["run", "run=..."]),
         ("evaluate", ["run=nothing"], ["run=nothing", "does not exist"]),
+        ("evaluate", ["run=nothing", "output_stride=12"], ["output_stride=12", "8, 16 or 32"]),
         ("evaluate", ["run=nothing", "strategies=[]"], ["strategies"]),
         ("evaluate", ["run=nothing", "bands=[5,3]"], ["bands", "narrow to wide"]),
         ("evaluate", ["run=nothing", "window=20"], ["window=20", "33"]),

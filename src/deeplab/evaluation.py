@@ -201,7 +201,7 @@ def _predicted(
 
 
 def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
-    """The run's config with the split and place of the images that were named."""
+    """The run's config with the output stride, split and place of the images that were named."""
     if config.data.root and not Path(config.data.root).expanduser().is_dir():
         raise UserError(f"data.root={config.data.root}: this folder does not exist.")
     data = run.data.model_copy(
@@ -210,4 +210,5 @@ def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
             "root": config.data.root or run.data.root,
         }
     )
-    return run.model_copy(update={"data": data})
+    output_stride = config.output_stride or run.output_stride
+    return run.model_copy(update={"data": data, "output_stride": output_stride})

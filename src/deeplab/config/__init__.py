@@ -163,11 +163,8 @@ class EvaluateConfig(Schema):
     """``conf/evaluate.yaml``."""
 
     run: Text
-    strategies: Annotated[
-        tuple[Text, ...],
-        Field(min_length=1),
-        BeforeValidator(lambda v: [v] if isinstance(v, str) else v),
-    ]
+    strategies: OneOrMore
+    output_stride: Literal[8, 16, 32] | None
     window: Side | None
     overlap: Annotated[Float, Field(ge=0, le=0.9)]
     split: Text | None
