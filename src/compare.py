@@ -10,7 +10,7 @@ def main(config: DictConfig) -> None:
     from deeplab.config import CompareConfig
 
     checked = parse(CompareConfig, config)
-    from deeplab.comparison import run_comparison
+    from deeplab.evaluation.comparison import run_comparison
 
     run_comparison(checked)
 

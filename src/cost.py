@@ -10,7 +10,7 @@ def main(config: DictConfig) -> None:
     from deeplab.config import CostConfig
 
     checked = parse(CostConfig, config)
-    from deeplab.costing import run_cost
+    from deeplab.cost.command import run_cost
 
     run_cost(checked)
 

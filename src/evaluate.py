@@ -10,7 +10,7 @@ def main(config: DictConfig) -> None:
     from deeplab.config import EvaluateConfig
 
     checked = parse(EvaluateConfig, config)
-    from deeplab.evaluation import run_evaluation
+    from deeplab.evaluation.command import run_evaluation
 
     run_evaluation(checked)
 

@@ -10,7 +10,7 @@ def main(config: DictConfig) -> None:
     from deeplab.config import GalleryConfig
 
     checked = parse(GalleryConfig, config)
-    from deeplab.gallery.build import run_gallery
+    from deeplab.gallery.command import run_gallery
 
     run_gallery(checked)
 

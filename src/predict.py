@@ -12,7 +12,7 @@ def main(config: DictConfig) -> None:
     from deeplab.config import PredictConfig
 
     checked = parse(PredictConfig, config)
-    from deeplab.prediction import run_prediction
+    from deeplab.prediction.command import run_prediction
 
     if run_prediction(checked):
         sys.exit(1)

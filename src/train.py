@@ -10,7 +10,7 @@ def main(config: DictConfig) -> None:
     from deeplab.check import check_train
 
     checked = check_train(config)
-    from deeplab.experiment import run_experiment
+    from deeplab.training.command import run_experiment
 
     run_experiment(checked)
 

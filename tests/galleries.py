@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from deeplab.data.labels import write_mask
-from deeplab.evaluations import EvaluationFolder, write_images
+from deeplab.evaluation.folder import EvaluationFolder, write_images
 from deeplab.files import write_json, write_text
 from deeplab.gallery.select import class_iou
+from deeplab.inference.strategy import parse_strategy
 from deeplab.protocol import protocol
 from deeplab.records import RunFolder, write_config
-from deeplab.strategy import parse_strategy
 from test_config import train_config
 
 NAMES = ("background", "cat & <dog>", '"quoted"', "absent")

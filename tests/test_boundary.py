@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from deeplab.boundary import F_TOLERANCE, IOU_WIDTH, band_of, compare, outlines
-from deeplab.scoring import Tally, score_image
+from deeplab.evaluation.boundary import F_TOLERANCE, IOU_WIDTH, band_of, compare, outlines
+from deeplab.evaluation.scoring import Tally, score_image
 
 WIDTHS = (1, 1.5, 2, 4, 9)
 

@@ -6,11 +6,11 @@ import json
 import pytest
 from PIL import Image
 
-from deeplab.comparison import comparable
-from deeplab.curves import pareto
-from deeplab.evaluations import read_evaluation
+from deeplab.evaluation.comparison import comparable
+from deeplab.evaluation.curves import pareto
+from deeplab.evaluation.folder import read_evaluation
+from deeplab.inference.strategy import Strategy
 from deeplab.protocol import protocol
-from deeplab.strategy import Strategy
 from scripts import run
 
 

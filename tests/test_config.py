@@ -13,7 +13,7 @@ from deeplab.check import check_train
 from deeplab.cli import CONF, parse
 from deeplab.config import CostConfig, TrainConfig
 from deeplab.decoder import Decoder
-from deeplab.module import Recipe
+from deeplab.training.module import Recipe
 
 
 def composed(name, *overrides):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from deeplab.backbones import MobileNetV2, ResNet, Xception
-from deeplab.cost import measure_cost, space_to_batch_side
+from deeplab.cost.counting import measure_cost, space_to_batch_side
 from networks import build, on_meta, tiny_model
 from paper import MULTI_SCALE, PRINTED_BUT_INCONSISTENT, TABLE_3, TABLE_5
 from scripts import run

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deeplab.inference import Predictor, fold_batch_norms, predict_labels
+from deeplab.inference.predictor import Predictor, fold_batch_norms, predict_labels
+from deeplab.inference.strategy import MULTI_SCALE, Strategy, Window
+from deeplab.inference.windows import blended, starts
 from deeplab.layers import batch_norms
 from deeplab.model import DeepLabV3Plus
-from deeplab.strategy import MULTI_SCALE, Strategy, Window
-from deeplab.windows import blended, starts
 from networks import SMALL_BACKBONES, build, randomise_norms, tiny_model
 
 

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from deeplab.module import Recipe, SegmentationModule
+from deeplab.training.module import Recipe, SegmentationModule
 from networks import tiny_model
 
 NAMES = ("background", "a", "b", "c", "d")

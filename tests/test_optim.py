@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from deeplab.backbones import MobileNetV2
-from deeplab.optim import parameter_groups, poly
+from deeplab.training.optim import parameter_groups, poly
 from networks import build, tiny_model
 
 

@@ -15,9 +15,9 @@ from deeplab.data.labels import voc_palette
 from deeplab.data.problems import BadFileError
 from deeplab.data.reading import read_image
 from deeplab.errors import UserError
-from deeplab.inputs import find_sources
-from deeplab.photos import read_photo
-from deeplab.video import Video, video_at
+from deeplab.prediction.inputs import find_sources
+from deeplab.prediction.photos import read_photo
+from deeplab.prediction.video import Video, video_at
 from scripts import SMALL, run, run_folders
 
 MACHINE = ("trainer.accelerator=cpu", "trainer.precision=32-true")

@@ -1,5 +1,5 @@
+from deeplab.inference.strategy import Strategy, Window
 from deeplab.protocol import differences, protocol
-from deeplab.strategy import Strategy, Window
 
 
 def stamp(**changed):

@@ -2,9 +2,7 @@ import json
 
 import pytest
 
-from deeplab.csvlog import MetricsCSV
 from deeplab.errors import UserError
-from deeplab.experiment import _set_aside
 from deeplab.files import write_json
 from deeplab.records import (
     RunFolder,
@@ -14,6 +12,8 @@ from deeplab.records import (
     run_hash,
     write_config,
 )
+from deeplab.training.command import _set_aside
+from deeplab.training.csvlog import MetricsCSV
 from test_config import train_config
 
 

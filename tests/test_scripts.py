@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import wandb_files
 from deeplab.cli import ROOT
-from deeplab.evaluations import read_evaluation
+from deeplab.evaluation.folder import read_evaluation
 from deeplab.metrics import scores
 from scripts import SMALL, environment, run, run_folders
 from trees import voc_tree
@@ -133,6 +133,41 @@ def test_what_was_evaluated_is_not_done_again(tmp_path, trained):
     assert json.loads(path.read_text())["band_widths"] == [3]
     run("evaluate", f"run={folder}", "strategies=ss", "bands=[3]", "again=true", *EVALUATE, cwd=cwd)
     assert path.stat().st_mtime_ns > before
+
+
+def test_a_killed_evaluation_goes_on(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    ask = [f"run={folder}", "strategies=[ss,x1+0.5-flip]", *EVALUATE]
+    run("evaluate", *ask, cwd=cwd)
+    kept = sorted((folder / "evaluations").glob("*"))
+    whole = [read_evaluation(path) for path in kept]
+    expected = [(e.result["mIoU"], e.result["boundary"], e.confusion) for e in whole]
+    script = (
+        "import os, runpy, signal, sys\n"
+        f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
+        f"sys.argv = ['evaluate.py', *{[*ask, 'again=true']!r}]\n"
+        "from deeplab.evaluation import progress\n"
+        "progress.SECONDS, add = 0.0, progress.Progress.add\n"
+        "def die(self, *image):\n"
+        "    add(self, *image)\n"
+        "    if self.images == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "progress.Progress.add = die\n"
+        f"runpy.run_path({str(ROOT / 'src/evaluate.py')!r}, run_name='__main__')\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not any((path / "result.json").exists() for path in kept)
+    done = run("evaluate", *ask, cwd=cwd)
+    assert "of 3 images were done before" in done.stdout
+    for path, (miou, boundary, confusion) in zip(kept, expected, strict=True):
+        again = read_evaluation(path)
+        assert again.result["mIoU"] == miou
+        assert again.result["boundary"] == boundary
+        assert (again.confusion == confusion).all()
+        assert (path / "examples.png").is_file()
+    assert sorted((folder / "evaluations").iterdir()) == kept  # nothing unfinished is left
 
 
 def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):

@@ -1,6 +1,6 @@
 import pytest
 
-from deeplab.strategy import MULTI_SCALE, Strategy, Window, parse_strategy
+from deeplab.inference.strategy import MULTI_SCALE, Strategy, Window, parse_strategy
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from PIL import Image
 from deeplab.data.labels import ClassSet, voc_palette, write_mask
 from deeplab.data.layout import Item
 from deeplab.errors import UserError
-from deeplab.evaluations import EvaluationFolder
-from deeplab.submission import write_submission
+from deeplab.evaluation.folder import EvaluationFolder
+from deeplab.evaluation.submission import write_submission
 from scripts import SMALL, run, run_folders
 from trees import voc_tree
 

@@ -1,18 +1,11 @@
-"""From the checked config to what a run needs besides the network: images, recipe, machine."""
+"""From the checked config to what a run needs besides the network: images and machine."""
 
-from deeplab.builder import keywords
-from deeplab.config import StageConfig, TrainConfig, TrainerConfig
+from deeplab.config import TrainConfig, TrainerConfig
 from deeplab.config.data import DataConfig
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.layout import Layout
 from deeplab.datasets import class_set
 from deeplab.hardware import Execution, choose_execution
-from deeplab.module import Recipe
-
-
-def build_recipe(stage: StageConfig) -> Recipe:
-    """The stage as the module takes it."""
-    return Recipe(**keywords(stage, without=("batch_size",)))
 
 
 def padding_colour(config: TrainConfig) -> tuple[int, int, int]:

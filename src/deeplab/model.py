@@ -61,7 +61,7 @@ class DeepLabV3Plus(nn.Module):
 
         The logits lie on the decoder's grid: h = floor((H - 1) / 4) + 1 for the paper's decoder,
         the output stride instead of 4 for the naive one. Loss and inference resize them to the
-        image, one image at a time (``deeplab.loss``, ``deeplab.inference``).
+        image, one image at a time (``deeplab.loss``, ``deeplab.inference.predictor``).
         """
         features = self.backbone(self.normalise(images))
         encoded = self.aspp(features["output"])  # (N, 256, H/output_stride, W/output_stride)

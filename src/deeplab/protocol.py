@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deeplab.strategy import Strategy
+from deeplab.inference.strategy import Strategy
 
 VOID_RULE = "pixels labelled 255 count for nothing; classes absent from both are left out"
 

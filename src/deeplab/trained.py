@@ -9,9 +9,9 @@ from deeplab.builder import build_model
 from deeplab.config import TrainConfig, TrainerConfig
 from deeplab.errors import UserError
 from deeplab.hardware import Execution
-from deeplab.inference import Predictor
+from deeplab.inference.predictor import Predictor
+from deeplab.inference.strategy import Strategy, Window, parse_strategy
 from deeplab.records import RunFolder, read_config
-from deeplab.strategy import Strategy, Window, parse_strategy
 from deeplab.weights import load_weights
 
 

@@ -15,11 +15,11 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from deeplab.aspp import ASPP
 from deeplab.backbones import Backbone, MobileNetV2, ResNet, Xception
 from deeplab.decoder import Decoder
-from deeplab.inference import Predictor
+from deeplab.evaluation.scoring import Tally, score_image
+from deeplab.inference.predictor import Predictor
+from deeplab.inference.strategy import MULTI_SCALE, Strategy
 from deeplab.loss import IGNORE
 from deeplab.model import DeepLabV3Plus
-from deeplab.scoring import Tally, score_image
-from deeplab.strategy import MULTI_SCALE, Strategy
 
 CLASSES, SIZE, PADDED = 21, (375, 500), (513, 513)
 STRATEGIES = (Strategy(16), Strategy(16, MULTI_SCALE), Strategy(16, MULTI_SCALE, flip=True))

@@ -26,7 +26,7 @@ from deeplab.config.types import (
 
 
 class StageConfig(Schema):
-    """``deeplab.module.Recipe``, and the batch size."""
+    """``deeplab.training.module.Recipe``, and the batch size."""
 
     steps: Positive
     batch_size: Positive

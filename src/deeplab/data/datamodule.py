@@ -116,11 +116,12 @@ class SegmentationData(LightningDataModule):
         )
         return self._loader(self.train_set, batch_sampler=stream)
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """This process's share of the validation images."""
+    def val_dataloader(self, first: int = 0) -> DataLoader[Any]:
+        """This process's share of the validation images, from the ``first`` on."""
         trainer = self.trainer
         share = EvalShare(
             len(self.val_set),
+            first=first,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )

@@ -59,10 +59,11 @@ class TrainStream(Sampler[list[tuple[int, int]]]):
 
 
 class EvalShare(Sampler[int]):
-    """Every ``world_size``-th image: all processes together see each image exactly once."""
+    """Every ``world_size``-th image from the ``first`` on: all processes together see each image
+    exactly once."""
 
-    def __init__(self, images: int, *, rank: int = 0, world_size: int = 1) -> None:
-        self.indices = range(rank, images, world_size)
+    def __init__(self, images: int, *, first: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        self.indices = range(first + rank, images, world_size)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.errors import UserError
-from deeplab.evaluations import Evaluation, read_evaluation
+from deeplab.evaluation.folder import Evaluation, read_evaluation
 from deeplab.gallery.select import Counts
 from deeplab.protocol import differences
 from deeplab.records import RunFolder

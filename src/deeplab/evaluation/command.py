@@ -13,25 +13,26 @@ from tqdm import tqdm
 from deeplab.assemble import build_data, padded_to
 from deeplab.config import EvaluateConfig, TrainConfig
 from deeplab.cores import cores
+from deeplab.cost.speed import Speed, measure_speed
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import spread
 from deeplab.data.labels import write_mask
 from deeplab.data.layout import split_items
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
-from deeplab.evaluations import EvaluationFolder, read_evaluation
+from deeplab.evaluation.folder import EvaluationFolder, read_evaluation
+from deeplab.evaluation.progress import Predicted, Progress
+from deeplab.evaluation.publish import publish_evaluations
+from deeplab.evaluation.recording import Task, paint_examples, write_result
+from deeplab.evaluation.scoring import ImageScore, Tally, score_image
+from deeplab.evaluation.submission import Kind, write_submission
 from deeplab.hardware import Execution
-from deeplab.inference import Predictor
+from deeplab.inference.predictor import Predictor
+from deeplab.inference.strategy import Strategy
 from deeplab.meanwhile import meanwhile
-from deeplab.measure import Speed, measure_speed
 from deeplab.protocol import protocol
-from deeplab.publish import publish_evaluations
-from deeplab.recording import Task, paint_examples, write_result
 from deeplab.records import file_hash, read_json
 from deeplab.results import print_comparison, print_skipped, quiet
-from deeplab.scoring import ImageScore, Tally, score_image
-from deeplab.strategy import Strategy
-from deeplab.submission import Kind, write_submission
 from deeplab.trained import Trained, find_trained, inference_execution
 
 Pixels = NDArray[np.uint8]
@@ -136,27 +137,38 @@ def _measure(
     predictor = trained.predictor(strategies, execution, key="strategies")
     for task in tasks:
         task.folder.result.unlink(missing_ok=True)  # it stands for files that change now
-    tallies = [Tally(classes=classes, widths=config.bands) for _ in tasks]
+    progress = Progress(
+        trained.folder.path / "evaluations",
+        [task.stamp for task in tasks],
+        [Tally(classes=classes, widths=config.bands) for _ in tasks],
+        painted=spread(data.val_set.ids, EXAMPLES),
+        anew=config.again,
+        skipped=data.skipped,
+    )
+    if progress.images:
+        print(f"Goes on: {progress.images} of {len(data.val_set)} images were done before")
 
-    def score(image_id: str, truth: Pixels, labels: list[Pixels]) -> list[ImageScore]:
+    def score(image: Predicted) -> list[ImageScore]:
+        if image.skipped:
+            return []
         if config.predictions:
-            for task, label in zip(tasks, labels, strict=True):
-                write_mask(task.folder.prediction(image_id), label, data.classes.palette)
-        return score_image(truth, labels, classes=classes, widths=config.bands)
+            for task, label in zip(tasks, image.maps, strict=True):
+                write_mask(task.folder.prediction(image.id), label, data.classes.palette)
+        return score_image(image.truth, image.maps, classes=classes, widths=config.bands)
 
-    images = _predicted(predictor, data, execution, progress=config.trainer.progress)
-    painted = dict.fromkeys(spread(data.val_set.ids, EXAMPLES))
-    for (image_id, _, labels), scored in meanwhile(
-        score, images, threads=cores(), waiting=4 * cores()
+    images = _predicted(
+        predictor, data, execution, first=progress.images, show=config.trainer.progress
+    )
+    for (image,), scored in meanwhile(
+        score, ((image,) for image in images), threads=cores(), waiting=4 * cores()
     ):
-        for tally, found in zip(tallies, scored, strict=True):
-            tally.add(image_id, found)
-        if image_id in painted:
-            painted[image_id] = labels
-    for i, (task, tally) in enumerate(zip(tasks, tallies, strict=True)):
-        paint_examples(task, data, {k: labels[i] for k, labels in painted.items() if labels})
+        progress.add(image, scored)
+    for i, (task, tally) in enumerate(zip(tasks, progress.tallies, strict=True)):
+        examples = {k: labels[i] for k, labels in progress.painted.items() if labels}
+        paint_examples(task, data, examples)
         speed = _speed(task.strategy, trained, execution) if config.measure else None
         write_result(task, tally, trained.config, data, execution, speed)
+    progress.remove()
 
 
 def _speed(strategy: Strategy, trained: Trained, execution: Execution) -> Speed:
@@ -180,23 +192,21 @@ def _publish(trained: Trained, tasks: Sequence[Task]) -> None:
 
 
 def _predicted(
-    predictor: Predictor, data: SegmentationData, execution: Execution, *, progress: bool
-) -> Iterator[tuple[str, Pixels, list[Pixels]]]:
-    """Id, truth and label maps of each image, without padding; bad files are passed over."""
-    dtype = execution.autocast_dtype
-    loader = data.val_dataloader()
-    with tqdm(total=len(data.val_set), desc="Evaluating", unit="img", disable=not progress) as bar:
+    predictor: Predictor, data: SegmentationData, execution: Execution, *, first: int, show: bool
+) -> Iterator[Predicted]:
+    """The images from the ``first`` on, without padding."""
+    dtype, count = execution.autocast_dtype, len(data.val_set)
+    loader = data.val_dataloader(first)
+    with tqdm(total=count, initial=first, desc="Evaluating", unit="img", disable=not show) as bar:
         for batch in loader:
-            data.on_before_batch_transfer(batch, 0)
             images = batch["image"].to(execution.accelerator, non_blocking=True)
             with torch.autocast(execution.accelerator, dtype, enabled=dtype is not None):
                 maps = predictor.label_maps(images, batch["size"])
             for i, labels in enumerate(maps):
                 height, width = batch["size"][i]
-                if batch["skipped"][i]:
-                    continue
                 truth = batch["label"][i, :height, :width].numpy()
-                yield batch["image_id"][i], truth, [label.cpu().numpy() for label in labels]
+                found = [label.cpu().numpy() for label in labels]
+                yield Predicted(batch["image_id"][i], batch["skipped"][i], truth, found)
             bar.update(len(maps))
 
 

@@ -12,9 +12,8 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
-from deeplab.assemble import build_data, build_execution, build_recipe, padded_to
-from deeplab.builder import build_model
-from deeplab.callbacks import ExamplePictures, StopBetweenSteps
+from deeplab.assemble import build_data, build_execution, padded_to
+from deeplab.builder import build_model, keywords
 from deeplab.config import TrainConfig, plain
 from deeplab.cores import cores
 from deeplab.data.datamodule import SegmentationData
@@ -24,8 +23,7 @@ from deeplab.datasets import data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json
 from deeplab.hardware import Execution
-from deeplab.loggers import build_loggers, finish, publish_examples, publish_result
-from deeplab.module import SegmentationModule
+from deeplab.inference.strategy import Strategy
 from deeplab.preparation.cache import use_cache
 from deeplab.protocol import protocol
 from deeplab.records import (
@@ -41,8 +39,10 @@ from deeplab.records import (
     write_config,
 )
 from deeplab.results import percent, print_scores, print_skipped, quiet, score_report
-from deeplab.strategy import Strategy
-from deeplab.trainer import build_trainer
+from deeplab.training.callbacks import ExamplePictures, StopBetweenSteps
+from deeplab.training.loggers import build_loggers, finish, publish_examples, publish_result
+from deeplab.training.module import Recipe, SegmentationModule
+from deeplab.training.trainer import build_trainer
 from deeplab.weights import save_weights, start_from
 
 EXAMPLES = 6
@@ -188,7 +188,7 @@ def _build_module(
 ) -> SegmentationModule:
     return SegmentationModule(
         build_model(config, num_classes=len(config.data.classes)),
-        build_recipe(config.stage),
+        Recipe(**keywords(config.stage, without=("batch_size",))),
         config.data.classes,
         palette=palette[: len(config.data.classes)].tolist(),
         seed=config.seed,

@@ -1,12 +1,12 @@
 """Scores of label maps, image by image, and what they add up to over a split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.boundary import BoundaryScore, band_of, compare, outlines
+from deeplab.evaluation.boundary import BoundaryScore, band_of, compare, outlines
 from deeplab.loss import IGNORE
 from deeplab.metrics import Scores, scores
 
@@ -80,12 +80,14 @@ class Tally:
         widths: of the bands, in pixels.
     """
 
+    _SUMS = ("bands", "with_void", "f_sum", "f_count", "intersection", "union")
+
     def __init__(self, *, classes: int, widths: Sequence[float]) -> None:
         self.widths = tuple(widths)
         self.ids: list[str] = []
         self.confusions: list[Counts] = []
         self.bands = np.zeros((len(self.widths), classes, classes), np.int64)
-        self.with_void = 0
+        self.with_void = np.zeros((), np.int64)
         """Images that have pixels labelled 255."""
         self.f_sum, self.f_count = np.zeros(classes), np.zeros(classes, np.int64)
         self.intersection, self.union = (np.zeros(classes, np.int64) for _ in range(2))
@@ -104,6 +106,17 @@ class Tally:
                 self.f_sum[k] += boundary.f
                 self.f_count[k] += 1
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that is counted, for ``restore``."""
+        sums = {name: getattr(self, name) for name in self._SUMS}
+        return {"ids": np.array(self.ids), "confusions": np.array(self.confusions), **sums}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what ``state`` gave."""
+        self.ids, self.confusions = state["ids"].tolist(), list(state["confusions"])
+        for name in self._SUMS:
+            setattr(self, name, state[name])
+
     @property
     def scores(self) -> Scores:
         """Of all images together."""
@@ -121,7 +134,7 @@ class Tally:
         with np.errstate(invalid="ignore", divide="ignore"):
             f, iou = self.f_sum / self.f_count, self.intersection / self.union
         return {
-            "images_with_borders": self.with_void,
+            "images_with_borders": int(self.with_void),
             "bands": [
                 {"width": width, "mIoU": found.miou, "pixel_accuracy": found.pixel_accuracy}
                 for width, found in self.band_scores

@@ -20,7 +20,7 @@ from deeplab.data.labels import ClassSet
 from deeplab.data.layout import Item
 from deeplab.data.reading import image_size
 from deeplab.errors import UserError
-from deeplab.evaluations import EvaluationFolder
+from deeplab.evaluation.folder import EvaluationFolder
 from deeplab.files import replacing
 
 Kind = Literal["voc", "cityscapes"]

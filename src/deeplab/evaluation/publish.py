@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.config import LoggerConfig
-from deeplab.evaluations import Evaluation
-from deeplab.loggers import wandb_mode
+from deeplab.evaluation.folder import Evaluation
 from deeplab.records import RunFolder, read_record
+from deeplab.training.loggers import wandb_mode
 
 
 def publish_evaluations(

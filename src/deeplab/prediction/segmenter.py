@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deeplab.data.transforms import EvalTransform
 from deeplab.hardware import Execution
-from deeplab.inference import Predictor
+from deeplab.inference.predictor import Predictor
 
 Pixels = NDArray[np.uint8]
 Half = NDArray[np.float16]

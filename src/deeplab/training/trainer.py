@@ -5,10 +5,10 @@ from typing import Any
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from deeplab.callbacks import RunProgress
 from deeplab.config import TrainConfig
 from deeplab.hardware import Execution
 from deeplab.records import RunFolder
+from deeplab.training.callbacks import RunProgress
 
 
 def build_trainer(

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 from deeplab.assemble import padded_to
 from deeplab.config import TrainConfig
-from deeplab.costing import strategy_cost
-from deeplab.curves import write_boundary_curve
+from deeplab.cost.command import strategy_cost
+from deeplab.cost.speed import Speed
 from deeplab.data.datamodule import SegmentationData
-from deeplab.evaluations import EvaluationFolder, write_images
+from deeplab.evaluation.curves import write_boundary_curve
+from deeplab.evaluation.folder import EvaluationFolder, write_images
+from deeplab.evaluation.scoring import Tally
 from deeplab.files import replacing, write_json
 from deeplab.hardware import Execution
-from deeplab.measure import Speed
+from deeplab.inference.strategy import Strategy
 from deeplab.pictures import Example, example_sheet
 from deeplab.records import provenance, read_json
 from deeplab.results import score_report
-from deeplab.scoring import Tally
-from deeplab.strategy import Strategy
 
 Pixels = NDArray[np.uint8]
 

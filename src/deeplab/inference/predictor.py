@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from deeplab.inference.strategy import Strategy, View
+from deeplab.inference.windows import blended
 from deeplab.layers import batch_norms, resize
 from deeplab.model import DeepLabV3Plus
-from deeplab.strategy import Strategy, View
-from deeplab.windows import blended
 
 Size = tuple[int, int]
 """Height and width."""

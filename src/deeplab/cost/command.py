@@ -7,11 +7,11 @@ import torch
 
 from deeplab.builder import build_model, check_model
 from deeplab.config import CostConfig, ModelConfig
-from deeplab.cost import Cost, measure_cost
+from deeplab.cost.counting import Cost, measure_cost
+from deeplab.cost.speed import measure_speed
 from deeplab.errors import UserError
-from deeplab.inference import Predictor
-from deeplab.measure import measure_speed
-from deeplab.strategy import Strategy, parse_strategy
+from deeplab.inference.predictor import Predictor
+from deeplab.inference.strategy import Strategy, parse_strategy
 
 
 def run_cost(config: CostConfig) -> None:

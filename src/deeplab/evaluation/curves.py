@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeplab.evaluations import EvaluationFolder
+from deeplab.evaluation.folder import EvaluationFolder
 from deeplab.files import replacing, write_text
 
 

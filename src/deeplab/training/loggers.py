@@ -10,10 +10,10 @@ from urllib.parse import urlparse
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from deeplab.config import LoggerConfig
-from deeplab.csvlog import MetricsCSV
 from deeplab.metrics import Scores
 from deeplab.pictures import Example
 from deeplab.records import RunFolder
+from deeplab.training.csvlog import MetricsCSV
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:

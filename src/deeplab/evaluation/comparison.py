@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.config import CompareConfig
-from deeplab.curves import plot_boundary, plot_cost
 from deeplab.errors import UserError
-from deeplab.evaluations import Evaluation, read_evaluation
+from deeplab.evaluation.curves import plot_boundary, plot_cost
+from deeplab.evaluation.folder import Evaluation, read_evaluation
 from deeplab.files import write_text
 from deeplab.protocol import differences
 

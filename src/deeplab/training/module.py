@@ -9,12 +9,12 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from deeplab.inference import predict_labels
+from deeplab.inference.predictor import predict_labels
 from deeplab.layers import batch_norms, set_batch_norm
 from deeplab.loss import SegmentationLoss
 from deeplab.metrics import ConfusionMatrix, Scores, scores
 from deeplab.model import DeepLabV3Plus
-from deeplab.optim import parameter_groups, poly
+from deeplab.training.optim import parameter_groups, poly
 
 Batch = dict[str, Any]
 """``image`` (N, 3, H, W) uint8, ``label`` (N, H, W) uint8, lists of N ``image_id`` and ``size``."""

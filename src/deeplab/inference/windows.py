@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from deeplab.strategy import Window
+from deeplab.inference.strategy import Window
 
 Mix = Callable[[Tensor], Tensor]
 """A cut image ``(1, 3, h, w)`` to what is blended, ``(..., h, w)``."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from deeplab.inference import Predictor
+from deeplab.inference.predictor import Predictor
 
 ENOUGH = 2.0
 """Seconds to measure for; slow strategies are measured three times all the same."""

@@ -22,14 +22,14 @@ from deeplab.data.transforms import EvalTransform
 from deeplab.datasets import class_set
 from deeplab.errors import UserError
 from deeplab.files import replacing
-from deeplab.inputs import Source, find_sources
 from deeplab.meanwhile import meanwhile
-from deeplab.photos import read_photo
 from deeplab.pictures import legend, rgb, tinted, with_legend
+from deeplab.prediction.inputs import Source, find_sources
+from deeplab.prediction.photos import read_photo
+from deeplab.prediction.segmenter import Segmenter
+from deeplab.prediction.video import Video, video_at
 from deeplab.results import quiet
-from deeplab.segmenter import Segmenter
 from deeplab.trained import find_trained, inference_execution
-from deeplab.video import Video, video_at
 
 Pixels = NDArray[np.uint8]
 

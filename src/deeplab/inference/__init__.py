@@ -1,0 +1,1 @@
+"""How an image is looked at, and doing it."""

@@ -1,0 +1,1 @@
+"""A trained network on pictures, folders and videos of one's own."""

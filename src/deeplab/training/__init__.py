@@ -1,0 +1,1 @@
+"""Training: one run from its config to its result."""
