@@ -22,7 +22,7 @@ LAYERS = [
     {"assemble", "check", "prepare", "examination"},
     {"cost", "trained", "training"},
     {"evaluation", "prediction"},
-    {"gallery", "benchmarks"},
+    {"gallery", "benchmarks", "ablations"},
 ]
 """Each may import what stands above it, siblings do not import each other."""
 

@@ -7,6 +7,8 @@ metrics.json          the result; there once the run is finished
 weights.safetensors   the weights that metrics.json speaks of: those of the last step
 validation.png        validation images beside truth and prediction
 checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
+evaluations/          what evaluate.py leaves
+failure.txt           the error that ended it, until it is started again
 lock                  held by the process that trains
 """
 
@@ -66,6 +68,9 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
+        self.evaluations = self.path / "evaluations"
+        self.failure = self.path / "failure.txt"
+        self.lock = self.path / "lock"
 
     @property
     def finished(self) -> bool:
@@ -100,24 +105,35 @@ class RunFolder:
         return target
 
 
-def run_hash(config: TrainConfig, data_fingerprint: str, start: str | None = None) -> str:
-    """Eight digits that change with all that determines a result, and with nothing else.
-
-    Model, data, recipe, seed and the content of the weights it starts from (``start``, their hash)
-    count; devices, workers, paths and loggers do not.
-    """
+def settings(config: TrainConfig) -> dict[str, Any]:
+    """All keys that a result depends on: network, data, recipe and seed; not devices, workers,
+    paths or loggers."""
     values = plain(config)
-    determining = {
+    determining: dict[str, Any] = {
         key: values[key]
         for key in ("backbone", "aspp", "decoder", "output_stride", "data", "stage", "seed")
     }
     for key in PLACES:
         determining["data"].pop(key, None)
-    determining["data_fingerprint"] = data_fingerprint
+    return determining
+
+
+def settings_hash(config: TrainConfig) -> str:
+    """Changes with ``settings``."""
+    return _digest(settings(config))
+
+
+def run_hash(config: TrainConfig, data_fingerprint: str, start: str | None = None) -> str:
+    """Eight digits that change with all that determines a result, and with nothing else: the
+    settings, the data, and the content of the weights it starts from (``start``, their hash)."""
+    determining = settings(config) | {"data_fingerprint": data_fingerprint}
     if start:
         determining["start"] = start
-    text = json.dumps(determining, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _digest(determining)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -194,13 +210,13 @@ def locked(folder: RunFolder) -> Iterator[None]:
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / "lock").touch()
+        folder.lock.touch()
     except OSError as error:
         raise UserError(
             f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
         ) from None
     busy = f"{folder.path}: this run is in progress in another process."
-    with hold(folder.path / "lock", busy, wait=False):
+    with hold(folder.lock, busy, wait=False):
         yield
 
 

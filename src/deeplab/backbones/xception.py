@@ -111,6 +111,7 @@ class Xception(Backbone):
 
     Args:
         depth: 41, 65 or 71.
+        width: multiplier of all channel counts; the paper's is 1.
         multi_grid: factors of the rates of the last block's three convolutions (the paper uses
             none for Xception).
         mean, std: ``[-1, 1]`` by default, as the authors' checkpoints expect.
@@ -121,6 +122,7 @@ class Xception(Backbone):
         self,
         depth: int = 65,
         *,
+        width: float = 1.0,
         multi_grid: tuple[int, int, int] = (1, 1, 1),
         mean: tuple[float, float, float] = (127.5, 127.5, 127.5),
         std: tuple[float, float, float] = (127.5, 127.5, 127.5),
@@ -130,18 +132,25 @@ class Xception(Backbone):
     ) -> None:
         if depth not in ROWS:
             raise ValueError(f"Xception depth {depth}: it is one of {tuple(ROWS)}")
-        units, taps = _build_units(ROWS[depth], in_channels=64, multi_grid=multi_grid)
+        rows = [_widened(row, width) for row in ROWS[depth]]
+        first, second = int(32 * width), int(64 * width)
+        units, taps = _build_units(rows, in_channels=second, multi_grid=multi_grid)
         super().__init__(
-            stem=nn.Sequential(ConvNorm(3, 32, 3, stride=2), ConvNorm(32, 64, 3)),
+            stem=nn.Sequential(ConvNorm(3, first, 3, stride=2), ConvNorm(first, second, 3)),
             stem_stride=2,
             units=units,
-            out_channels=ROWS[depth][-1].channels[-1],
+            out_channels=rows[-1].channels[-1],
             taps=taps,
             mean=mean,
             std=std,
         )
         initialise(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
+
+
+def _widened(row: Row, width: float) -> Row:
+    first, second, third = (int(channels * width) for channels in row.channels)
+    return row._replace(channels=(first, second, third))
 
 
 def _build_units(

@@ -35,6 +35,7 @@ class XceptionConfig(_Backbone):
 
     family: Literal["xception"]
     depth: Literal[41, 65, 71]
+    width: Annotated[Float, Field(ge=0.0625, le=4)] = 1.0
     multi_grid: Grid
 
 

@@ -20,7 +20,7 @@ from deeplab.data.labels import write_mask
 from deeplab.data.layout import split_items
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
-from deeplab.evaluation.folder import EvaluationFolder, read_evaluation
+from deeplab.evaluation.folder import EvaluationFolder, evaluation_name, read_evaluation
 from deeplab.evaluation.progress import Predicted, Progress
 from deeplab.evaluation.publish import publish_evaluations
 from deeplab.evaluation.recording import Task, paint_examples, write_result
@@ -118,8 +118,8 @@ def _tasks(
             **({"predictions": True} if config.predictions else {}),
             **({"measured": True} if config.measure else {}),
         }
-        name = f"{data.val_split}-{weights.stem}-{strategy.name}".replace("/", "_")
-        target = EvaluationFolder(folder.path / "evaluations" / name)
+        name = evaluation_name(data.val_split, weights, strategy.name)
+        target = EvaluationFolder(folder.evaluations / name)
         tasks.append(Task(strategy, target, stamp))
     return tasks
 
@@ -138,7 +138,7 @@ def _measure(
     for task in tasks:
         task.folder.result.unlink(missing_ok=True)  # it stands for files that change now
     progress = Progress(
-        trained.folder.path / "evaluations",
+        trained.folder.evaluations,
         [task.stamp for task in tasks],
         [Tally(classes=classes, widths=config.bands) for _ in tasks],
         painted=spread(data.val_set.ids, EXAMPLES),

@@ -22,6 +22,11 @@ from deeplab.errors import UserError
 from deeplab.files import replacing
 
 
+def evaluation_name(split: str, weights: Path, strategy: str) -> str:
+    """The name of an evaluation's folder."""
+    return f"{split}-{weights.stem}-{strategy}".replace("/", "_")
+
+
 @dataclass(frozen=True)
 class EvaluationFolder:
     """The paths of one evaluation."""

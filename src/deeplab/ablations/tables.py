@@ -1,0 +1,169 @@
+"""Ablation tables and profiles as they stand in ``conf/ablation`` and ``conf/profile``.
+
+A table has rows; a row says how a network is trained and how it is looked at, and what the paper
+measured. A profile changes what all rows of all tables are run with, such as for minutes on a CPU.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import Field, model_validator
+
+from deeplab.cli import CONF, validate
+from deeplab.config.types import Bool, Float, Natural, Positive, Schema, Text
+from deeplab.errors import UserError
+from deeplab.inference.strategy import parse_strategy
+
+S = TypeVar("S", bound=Schema)
+
+Score = Literal["mIoU", "top1_error", "top5_error"]
+Overrides = tuple[Annotated[Text, Field(pattern=r"^[+~]{0,2}[\w./@]+=")], ...]
+"""As on the command line of ``train.py``."""
+
+
+class Paper(Schema):
+    """What the paper prints: percent, points, or 10^9 multiply-adds."""
+
+    mIoU: Float | None = None  # noqa: N815 (the field's name in every result)
+    top1_error: Float | None = None
+    top5_error: Float | None = None
+    multiply_adds: Float | None = None
+    narrowest_band_gain: Float | None = None
+    """mIoU above that of the row's reference in the narrowest band around object borders."""
+
+
+class Start(Schema):
+    """A training that rows, or other such trainings, start from."""
+
+    train: Overrides
+    """On top of the table's, as a row's."""
+    start: Text | None = None
+    supply: Text | None = None
+    """The weights of this name, which the user has, are where it starts."""
+
+
+class Row(Schema):
+    """One row of a table."""
+
+    cells: Annotated[tuple[bool | Natural | Text | Literal[""], ...], Field(min_length=1)]
+    """What stands in the table's columns."""
+    train: Overrides = ()
+    """On top of the table's."""
+    start: Text | None = None
+    """The name of the training it starts from."""
+    strategy: Text | None = None
+    """Of inference; none: the table's."""
+    reference: Positive | None = None
+    """The number of the row it is tested against; none: the table's."""
+    paper: Paper = Paper()
+    cited: Bool = False
+    """Somebody else's method, which is not run here."""
+    missing: Text | None = None
+    """Why it cannot be run."""
+
+    @property
+    def runnable(self) -> bool:
+        """Whether it stands for a training here."""
+        return not self.cited and self.missing is None
+
+
+class Table(Schema):
+    """An ablation table."""
+
+    title: Text
+    setting: Text
+    """What holds for all rows."""
+    columns: Annotated[tuple[Text, ...], Field(min_length=1)]
+    scores: Annotated[tuple[Score, ...], Field(min_length=1)] = ("mIoU",)
+    train: Overrides = ()
+    strategy: Text = "ss"
+    split: Text | None = None
+    """To evaluate on; none: the run's validation split."""
+    export: Literal["voc", "cityscapes"] | None = None
+    """The archive to make for a test server."""
+    reference: Positive | None = None
+    boundary: Bool = False
+    """Whether its picture is the curve around object borders."""
+    supplies: dict[Text, Text] = Field(default_factory=dict)
+    """Weights that the user would have to have: what they are, by name."""
+    starts: dict[Text, Start] = Field(default_factory=dict)
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        wide = len(self.columns)
+        for number, row in enumerate(self.rows, 1):
+            if len(row.cells) != wide:
+                raise ValueError(f"row {number} has {len(row.cells)} cells for {wide} columns")
+            reference = row.reference or self.reference
+            if reference and reference > len(self.rows):
+                raise ValueError(f"row {number}: there is no row {reference} to refer to")
+            try:
+                parse_strategy(row.strategy or self.strategy, output_stride=16)
+            except ValueError as error:
+                raise ValueError(f"row {number}: {error}") from None
+            self._check_start(f"row {number}", row.start, ())
+        for name, start in self.starts.items():
+            if start.supply and start.supply not in self.supplies:
+                raise ValueError(f"starts.{name}: supplies does not say what {start.supply} is")
+        return self
+
+    def _check_start(self, where: str, name: str | None, before: tuple[str, ...]) -> None:
+        if name is None:
+            return
+        if name not in self.starts:
+            raise ValueError(f"{where}: starts does not say what {name} is")
+        if name in before:
+            raise ValueError(f"{where}: {name} starts from itself")
+        self._check_start(where, self.starts[name].start, (*before, name))
+
+
+class Profile(Schema):
+    """What the rows of all tables are run with."""
+
+    title: Text
+    note: Text | None = None
+    """What a reader of its numbers is to know; it stands on top of the report."""
+    replace: dict[Text, Overrides] = Field(default_factory=dict)
+    """Overrides of rows, and what stands in their place."""
+    train: Overrides = ()
+    """On top of every row's."""
+    own_split: Bool = False
+    """Whether rows that are scored by a test server are scored on the validation split instead."""
+
+
+def table_names() -> list[str]:
+    """The tables that there are."""
+    return sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
+
+
+def read_table(name: str) -> Table:
+    """A table by its name, which is that of a file of ``conf/ablation``, or by the path of a file.
+
+    Raises:
+        UserError: there is none, or something in it is wrong.
+    """
+    return _read(Table, "ablation", name)
+
+
+def read_profile(name: str) -> Profile:
+    """A profile of ``conf/profile``, or of a file; raises as ``read_table`` does."""
+    return _read(Profile, "profile", name)
+
+
+def _read(schema: type[S], group: str, name: str) -> S:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / group / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml")))
+        raise UserError(f"{group}={name}: there is no such choice. Choices: {known}.")
+    try:
+        values: Any = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: this is not YAML ({error}).") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a mapping of keys to values is wanted.")
+    try:
+        return validate(schema, values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,141 @@
+"""The distinct trainings that rows stand for.
+
+Rows that are trained alike share a training: Table 3 looks at four networks in fourteen ways. A
+training is known by its settings and by what it starts from.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from deeplab.ablations.tables import Profile, Row, Table
+from deeplab.config import TrainConfig
+from deeplab.errors import UserError
+from deeplab.records import settings_hash
+
+Compose = Callable[[Sequence[str]], TrainConfig]
+"""Overrides of ``train.py`` to the config that they make."""
+
+
+class Use(NamedTuple):
+    """What a row wants of a training."""
+
+    table: str
+    row: int
+    """Its number, from 1."""
+    strategy: str
+    split: str | None
+    export: str | None
+
+
+@dataclass
+class Training:
+    """A run, which may not be there yet."""
+
+    overrides: tuple[str, ...]
+    config: TrainConfig
+    start: "Training | None" = None
+    supply: str | None = None
+    """The file that was supplied to start from."""
+    lacks: str | None = None
+    """What the user would have to supply."""
+    uses: list[Use] = field(default_factory=list)
+    """Rows that are scored on it; none where others start from it only."""
+
+    @property
+    def key(self) -> str:
+        """The same for trainings with the same result."""
+        start = self.start.key if self.start else self.supply or self.lacks or ""
+        return f"{settings_hash(self.config)}({start})"
+
+    @property
+    def missing(self) -> str | None:
+        """What the user would have to supply for it or for what it starts from."""
+        return self.lacks or (self.start.missing if self.start else None)
+
+    @property
+    def depth(self) -> int:
+        """How many trainings come before it."""
+        return 1 + self.start.depth if self.start else 0
+
+
+class Asked(NamedTuple):
+    """What is to be run."""
+
+    tables: Mapping[str, Table]
+    profile: Profile
+    overrides: Sequence[str] = ()
+    """On top of all, from the command line."""
+    seeds: Sequence[int] = (0,)
+    supplies: Mapping[str, str] = {}
+    """Files of weights by the name that tables give them."""
+
+
+def trainings(asked: Asked, compose: Compose) -> list[Training]:
+    """The distinct trainings of all rows, those that others start from first.
+
+    Raises:
+        UserError: a row cannot be composed; it is named.
+    """
+    known = {name for table in asked.tables.values() for name in table.supplies}
+    if unknown := set(asked.supplies) - known:
+        raise UserError(
+            f"supplies.{min(unknown)}: no table here asks for it; they ask for "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
+    found: dict[str, Training] = {}
+    composed: dict[tuple[str, ...], TrainConfig] = {}
+
+    def config(overrides: tuple[str, ...], where: str) -> TrainConfig:
+        if overrides not in composed:
+            try:
+                composed[overrides] = compose(overrides)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+        return composed[overrides]
+
+    def training(table: Table, row: Row, seed: int, where: str) -> Training:
+        chain = list(_chain(table, row))
+        start: Training | None = None
+        for train, supply in reversed(chain):
+            overrides = merged(asked, [*table.train, *train], seed)
+            given = asked.supplies.get(supply) if supply else None
+            lacks = f"{supply}: {table.supplies[supply]}" if supply and not given else None
+            made = Training(overrides, config(overrides, where), start, given, lacks)
+            start = found.setdefault(made.key, made)
+        assert start is not None
+        return start
+
+    for name, table in asked.tables.items():
+        for number, row in enumerate(table.rows, 1):
+            for seed in asked.seeds if row.runnable else ():
+                made = training(table, row, seed, f"ablation/{name}, row {number}")
+                made.uses.append(_use(asked.profile, name, number, table, row))
+    return sorted(found.values(), key=lambda t: t.depth)
+
+
+def merged(asked: Asked, overrides: Sequence[str], seed: int) -> tuple[str, ...]:
+    """A row's overrides as the profile has them, and what comes on top; of each key the last one
+    counts."""
+    replaced = [
+        new for old in overrides for new in asked.profile.replace.get(old.replace(" ", ""), (old,))
+    ]
+    everything = [*replaced, *asked.profile.train, *asked.overrides, f"seed={seed}"]
+    last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
+    return tuple(last.values())
+
+
+def _chain(table: Table, row: Row) -> Iterator[tuple[Sequence[str], str | None]]:
+    """The row's training, what it starts from, what that starts from and so on: what each adds to
+    the table's overrides, and the weights that it wants supplied."""
+    yield row.train, None
+    name = row.start
+    while name:
+        start = table.starts[name]
+        yield start.train, start.supply
+        name = start.start
+
+
+def _use(profile: Profile, name: str, number: int, table: Table, row: Row) -> Use:
+    split, export = (None, None) if profile.own_split else (table.split, table.export)
+    return Use(name, number, row.strategy or table.strategy, split, export)
