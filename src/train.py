@@ -6,13 +6,16 @@ from deeplab.cli import run_script
 
 
 def main(config: DictConfig) -> None:
-    """Check the config, then run the experiment."""
+    """Check the config, then run the experiment and the evaluations that were asked for."""
     from deeplab.check import check_train
 
     checked = check_train(config)
+    from deeplab.evaluation.after import check_evaluations, evaluate_trained
     from deeplab.training.command import run_experiment
 
-    run_experiment(checked)
+    check_evaluations(checked)
+    folder = run_experiment(checked)
+    evaluate_trained(checked, folder)
 
 
 if __name__ == "__main__":

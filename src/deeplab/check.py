@@ -13,9 +13,10 @@ from deeplab.cli import parse, validate
 from deeplab.config import LoggerConfig, TrainConfig, plain
 from deeplab.config.data import PLACES
 from deeplab.errors import UserError
+from deeplab.inference.strategy import parse_strategy
 from deeplab.records import RunFolder, read_config, start_weights
 
-CHANGEABLE = ("resume", "trainer", "logger", *(f"data.{key}" for key in PLACES))
+CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key in PLACES))
 """What may be typed beside ``resume``: nothing that the result depends on."""
 
 
@@ -29,6 +30,7 @@ def check_train(config: DictConfig) -> TrainConfig:
         return _resumed(config)
     checked = parse(TrainConfig, config)
     _check_logger(checked.logger)
+    _check_strategies(checked)
     start = start_weights(checked)
     checked = _check_data(checked)
     from deeplab.builder import check_model
@@ -39,6 +41,14 @@ def check_train(config: DictConfig) -> TrainConfig:
 
         fitting(model, start)
     return checked
+
+
+def _check_strategies(config: TrainConfig) -> None:
+    for name in (name for asked in config.evaluate for name in asked.strategies):
+        try:
+            parse_strategy(name, output_stride=config.output_stride)
+        except ValueError as error:
+            raise UserError(f"evaluate: {error}.") from None
 
 
 def _check_logger(config: LoggerConfig) -> None:
@@ -83,6 +93,7 @@ def _resumed(config: DictConfig) -> TrainConfig:
     known.resume, known.runs = str(folder.path), str(folder.path.parent)
     checked = parse(TrainConfig, known)
     _check_logger(checked.logger)
+    _check_strategies(checked)
     return _check_data(checked)
 
 

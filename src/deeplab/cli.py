@@ -25,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONF = ROOT / "conf"
 
+TABLES = ("ablation", "profile")
+"""Groups of files that say what a sweep runs, and hold no keys of a run."""
+
 S = TypeVar("S")
 
 
@@ -76,6 +79,13 @@ def _exit(message: str) -> None:
         message = message.rpartition("UserError: ")[2].strip()
     print(f"Error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def file_values(name: str) -> dict[str, Any]:
+    """The keys of ``conf/<name>.yaml`` itself, without the groups that it composes."""
+    loaded = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"), resolve=False)
+    assert isinstance(loaded, dict)
+    return {str(k): v for k, v in loaded.items() if k not in ("defaults", "hydra")}
 
 
 def parse(schema: type[S], config: DictConfig) -> S:
@@ -191,6 +201,8 @@ def _known_keys() -> list[str]:
     """Every key of every file of ``conf/``, as it is typed."""
     keys = set()
     for path in CONF.rglob("*.yaml"):
+        if path.parent.name in TABLES:
+            continue
         group = "" if path.parent == CONF else f"{path.parent.name}."
         loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         for name, value in loaded.items() if isinstance(loaded, dict) else ():

@@ -138,7 +138,8 @@ def _digest(values: dict[str, Any]) -> str:
 
 def write_config(path: Path, config: TrainConfig) -> None:
     """The resolved config as YAML."""
-    values = plain(config) | {"resume": None, "restart": False}  # of the command, not of the run
+    of_the_command: dict[str, Any] = {"resume": None, "restart": False, "evaluate": []}
+    values = plain(config) | of_the_command
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 

@@ -89,6 +89,21 @@ class ModelConfig(Schema):
     output_stride: Literal[8, 16, 32]
 
 
+OneOrMore = Annotated[
+    tuple[Text, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+
+
+class EvaluationConfig(Schema):
+    """What is evaluated when a training has ended: keys of ``conf/evaluate.yaml``."""
+
+    strategies: OneOrMore
+    split: Text | None = None
+    export: Literal["voc", "cityscapes"] | None = None
+
+
 class TrainConfig(ModelConfig):
     """``conf/train.yaml``."""
 
@@ -100,6 +115,7 @@ class TrainConfig(ModelConfig):
     restart: Bool
     data: DataConfig
     stage: StageConfig
+    evaluate: tuple[EvaluationConfig, ...] = ()
     trainer: TrainerConfig
     logger: LoggerConfig
 
@@ -114,13 +130,6 @@ class TrainConfig(ModelConfig):
                 f"data.classes names {len(classes)} classes"
             )
         return self
-
-
-OneOrMore = Annotated[
-    tuple[Text, ...],
-    Field(min_length=1),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-]
 
 
 class CostConfig(ModelConfig):
