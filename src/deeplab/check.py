@@ -7,7 +7,7 @@ import importlib.util
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeplab.cli import parse, validate
 from deeplab.config import LoggerConfig, TrainConfig, plain
@@ -19,6 +19,9 @@ from deeplab.records import RunFolder, read_config, start_weights
 CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key in PLACES))
 """What may be typed beside ``resume``: nothing that the result depends on."""
 
+OF_SWEEPS = ("ablation", "profile", "seeds", "supplies")
+"""Keys of ``conf/train.yaml`` that a sweep turns into runs."""
+
 
 def check_train(config: DictConfig) -> TrainConfig:
     """The config of the run that a command line asks for.
@@ -26,6 +29,7 @@ def check_train(config: DictConfig) -> TrainConfig:
     Raises:
         UserError: what is wrong, by key.
     """
+    config = one_run(config)
     if config.get("resume"):
         return _resumed(config)
     checked = parse(TrainConfig, config)
@@ -41,6 +45,23 @@ def check_train(config: DictConfig) -> TrainConfig:
 
         fitting(model, start)
     return checked
+
+
+def one_run(config: DictConfig) -> DictConfig:
+    """The config without the keys that stand for several runs.
+
+    Raises:
+        UserError: one of them is set.
+    """
+    single = config.copy()
+    with open_dict(single):
+        for key in OF_SWEEPS:
+            if single.pop(key, None):
+                raise UserError(
+                    f"{key}: this stands for several runs; add -m, as in "
+                    "python src/train.py -m ablation=table2 seeds=3"
+                )
+    return single
 
 
 def _check_strategies(config: TrainConfig) -> None:

@@ -1,4 +1,5 @@
-"""Hydra's basic sweeper, but every job of a multirun is checked before the first one starts."""
+"""Hydra's basic sweeper, but every job of a multirun is checked before the first one starts, and
+``ablation=...`` stands for the trainings of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+
+from deeplab.errors import UserError
 
 
 @dataclass
@@ -29,9 +33,17 @@ class CheckedSweeper(BasicSweeper):
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=max_batch_size, params=params)
+        self._launched = 0
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check all jobs, then launch them as the basic sweeper does."""
+        from deeplab.ablations.asked import names_tables
+
+        if names_tables(arguments):
+            from deeplab.ablations.command import run_tables
+
+            run_tables([*self._parse_config(), *arguments], self._check, self._launch)
+            return []
         for overrides in self._jobs(arguments):
             self._check(overrides)
         return super().sweep(arguments)
@@ -46,21 +58,28 @@ class CheckedSweeper(BasicSweeper):
         return self.hydra_context.config_loader
 
     def _check(self, overrides: Sequence[str]) -> None:
+        from deeplab.ablations.compose import without_hydra
         from deeplab.check import check_train
 
         assert self.config is not None
         config = self._loader().load_sweep_config(self.config, list(overrides))
         config.hydra.job.num = 0
         config.hydra.job.id = "check"
-        check_train(_task_config(config))
+        check_train(without_hydra(config))
+
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> list[str | None]:
+        """Run jobs; for each what went wrong with it."""
+        assert self.launcher is not None
+        first, self._launched = self._launched, self._launched + len(jobs)
+        try:
+            results = self.launcher.launch([list(job) for job in jobs], initial_job_idx=first)
+        except Exception as error:  # of the launcher, such as one that has lost a worker
+            return [f"{type(error).__name__}: {error}"] * len(jobs)
+        return [_problem(result) for result in results]
 
 
-def _task_config(config: Any) -> Any:
-    """What Hydra hands to a job: the config without its own part."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import open_dict
-
-    HydraConfig.instance().set_config(config)
-    with open_dict(config):
-        del config["hydra"]
-    return config
+def _problem(result: JobReturn) -> str | None:
+    if result.status == JobStatus.COMPLETED:
+        return None
+    error = result._return_value
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from deeplab.check import one_run
 from deeplab.cli import CONF, explain, parse
 from deeplab.config import TrainConfig
 from deeplab.errors import UserError
@@ -27,7 +28,7 @@ def compose_train(overrides: Sequence[str]) -> TrainConfig:
     loader = GlobalHydra.instance().config_loader()
     try:
         config = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN)
-        return parse(TrainConfig, without_hydra(config))
+        return parse(TrainConfig, one_run(without_hydra(config)))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from None
 

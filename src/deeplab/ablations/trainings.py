@@ -63,6 +63,7 @@ class Asked(NamedTuple):
     """What is to be run."""
 
     tables: Mapping[str, Table]
+    profile_name: str
     profile: Profile
     overrides: Sequence[str] = ()
     """On top of all, from the command line."""

@@ -3,6 +3,7 @@
 evaluations/NAME/result.json     scores, protocol, provenance; written last
 evaluations/NAME/images.npz      the confusion matrix of each image
 evaluations/NAME/predictions/    label maps, as palette PNGs of the images' sizes
+evaluations/NAME/voc_SPLIT.tgz   or cityscapes_SPLIT.zip: the predictions for a test server
 evaluations/NAME/examples.png    some images beside truth and prediction
 evaluations/NAME/boundary.csv    scores in bands around object borders, and their curve boundary.png
 
@@ -54,6 +55,11 @@ class EvaluationFolder:
     def examples(self) -> Path:
         """A sheet with some of the images, truths and predictions."""
         return self.path / "examples.png"
+
+    def archive(self, kind: str, split: str) -> Path:
+        """The predictions as a test server takes them."""
+        suffix = {"voc": ".tgz", "cityscapes": ".zip"}[kind]
+        return self.path / f"{kind}_{split}{suffix}"
 
     def prediction(self, image_id: str) -> Path:
         """The label map of an image."""

@@ -25,8 +25,6 @@ from deeplab.files import replacing
 
 Kind = Literal["voc", "cityscapes"]
 
-SUFFIX = {"voc": ".tgz", "cityscapes": ".zip"}
-
 
 def write_submission(
     kind: Kind,
@@ -50,7 +48,7 @@ def write_submission(
     Raises:
         UserError: a prediction is missing, or is not what the server takes.
     """
-    target = folder.path / f"{kind}_{split}{SUFFIX[kind]}"
+    target = folder.archive(kind, split)
     files = _files(kind, folder, items, classes, split)
     shown = tqdm(files, f"Packing {target.name}", total=len(items), disable=not progress)
     with replacing(target) as draft:

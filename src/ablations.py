@@ -1,0 +1,8 @@
+"""Tables of the paper: what is to be done, and the report; see ``--help``."""
+
+import sys
+
+from deeplab.ablations.script import run_ablations
+
+if __name__ == "__main__":
+    run_ablations(sys.argv[1:])

@@ -1,0 +1,84 @@
+"""What a command line asks for: ``ablation=table1,table2 profile=quick seeds=3`` and overrides of
+``train.py`` for all rows."""
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from deeplab.ablations.tables import read_profile, read_table, table_names
+from deeplab.ablations.trainings import Asked
+from deeplab.cli import explain
+from deeplab.errors import UserError
+
+DEFAULT_PROFILE = "quick"
+
+ALL = "all"
+
+
+def names_tables(arguments: Sequence[str]) -> bool:
+    """Whether a command line names an ablation table."""
+    return any(argument.startswith("ablation=") for argument in arguments)
+
+
+def read_asked(arguments: Sequence[str]) -> Asked:
+    """What the arguments ask for.
+
+    Raises:
+        UserError: a table, a profile or a number that cannot be.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+    except HydraException as error:
+        raise UserError(explain(error)) from None
+    own = {o.key_or_group: o for o in parsed if _is_own(o)}
+    rest = [o for o in parsed if not _is_own(o)]
+    for override in rest:
+        if override.is_sweep_override():
+            raise UserError(
+                f"{override.input_line}: beside ablation=... only seed may have several values; "
+                "run the others one after the other, or write a table of your own."
+            )
+    names = [n for value in _values(own.get("ablation")) for n in _expanded(value)]
+    profile = next(iter(_values(own.get("profile"))), DEFAULT_PROFILE)
+    return Asked(
+        tables={name: read_table(name) for name in names},
+        profile_name=profile,
+        profile=read_profile(profile),
+        overrides=[str(override.input_line) for override in rest],
+        seeds=_seeds(own),
+        supplies={
+            key.removeprefix("supplies."): _values(override)[0]
+            for key, override in own.items()
+            if key.startswith("supplies.")
+        },
+    )
+
+
+def _is_own(override: Override) -> bool:
+    key = override.key_or_group
+    return key in ("ablation", "profile", "seeds", "seed") or key.startswith("supplies.")
+
+
+def _expanded(name: str) -> list[str]:
+    return table_names() if name == ALL else [name]
+
+
+def _values(override: Override | None) -> list[str]:
+    """The values of an override, of which a sweep has several."""
+    if override is None:
+        return []
+    if override.is_sweep_override():
+        return [str(value) for value in override.sweep_string_iterator()]
+    value = override.value()
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
+
+
+def _seeds(own: dict[str, Override]) -> list[int]:
+    count, named = _values(own.get("seeds")), _values(own.get("seed"))
+    if count and named:
+        raise UserError("seeds=N stands for seed=0,...,N-1; say one of them.")
+    if not all(text.isdecimal() for text in (*count, *named)) or count == ["0"]:
+        raise UserError("seed and seeds: whole numbers are wanted, as in seeds=3 or seed=0,1,2.")
+    return list(range(int(count[0]))) if count else [int(seed) for seed in named] or [0]

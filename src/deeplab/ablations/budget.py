@@ -1,0 +1,134 @@
+"""What trainings take: hours of a device and room on the disk, before they are run.
+
+Multiply-adds are counted; how many a second a device does is measured in a few training steps of
+each backbone. An estimate: reading images and writing files are not in it.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+
+from deeplab.ablations.trainings import Training
+from deeplab.assemble import build_execution, padded_to
+from deeplab.builder import build_model
+from deeplab.config import TrainConfig
+from deeplab.config.data import DataConfig, PublishedConfig, ShapesConfig
+from deeplab.cost.command import strategy_cost
+from deeplab.cost.counting import Cost
+from deeplab.data.layout import split_items
+from deeplab.datasets import data_layout
+from deeplab.errors import UserError
+from deeplab.hardware import Execution
+from deeplab.inference.strategy import Strategy, parse_strategy
+from deeplab.loss import SegmentationLoss
+
+PASSES = 3
+"""A training step costs a forward pass and a backward one, which is twice that."""
+
+CHECKPOINTS = 5
+"""Copies of the weights that a run keeps: ``weights.safetensors``, and two checkpoints with the
+optimiser's momentum."""
+
+PREDICTION = 8_000
+"""Bytes of a label map of VOC's size as PNG."""
+
+CPU_BATCH, SECONDS = 2, 3.0
+"""Of the probe: images a step, and how long it is measured at least."""
+
+
+class Budget(NamedTuple):
+    """What one training takes, its evaluations included."""
+
+    multiply_adds: float
+    disk: int
+    """Bytes."""
+
+
+def budget(training: Training) -> Budget:
+    """Counted for one training."""
+    config = training.config
+    stage, crop = config.stage, config.data.crop_size
+    step = _cost(config, config.output_stride, (crop, crop))
+    counted = float(PASSES * step.conv * stage.batch_size * stage.steps)
+    disk = 4 * CHECKPOINTS * step.with_bn_statistics
+    ways = {(use.strategy, use.split or config.data.val_split) for use in training.uses}
+    for name, split in ways:
+        strategy, images = _strategy(config, name), split_size(config.data, split)
+        once = _cost(config, strategy.output_stride, padded_to(config.data)).conv
+        counted += images * once * _looks(strategy)
+        disk += images * PREDICTION
+    return Budget(counted, disk)
+
+
+def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cost:
+    return strategy_cost(
+        config, Strategy(output_stride), classes=max(2, len(config.data.classes)), size=size
+    )
+
+
+def _strategy(config: TrainConfig, name: str) -> Strategy:
+    return parse_strategy(name, output_stride=config.output_stride)
+
+
+def _looks(strategy: Strategy) -> float:
+    """The cost of a strategy in passes at scale 1."""
+    return sum(scale**2 for scale in strategy.scales) * (1 + strategy.flip)
+
+
+def split_size(data: DataConfig, split: str) -> int:
+    """The images of a split: of the files, or as published where these are not here yet."""
+    if isinstance(data, ShapesConfig):
+        return data.train if split == data.train_split else data.val
+    try:
+        return len(split_items(data_layout(data), split))
+    except UserError:
+        return data.expected.get(split, 0) if isinstance(data, PublishedConfig) else 0
+
+
+def measured_rates(trainings: Mapping[str, TrainConfig]) -> dict[str, float]:
+    """Multiply-adds a second of one device in training, measured for each of some configs."""
+    return {key: _rate(config) for key, config in trainings.items()}
+
+
+def _rate(config: TrainConfig) -> float:
+    execution = build_execution(config.trainer.model_copy(update={"devices": 1}))
+    crop = config.data.crop_size
+    batch = config.stage.batch_size if execution.accelerator == "cuda" else CPU_BATCH
+    step = _Step(config, execution, batch)
+    step()  # memory is fetched, and algorithms are chosen
+    begun, steps = time.perf_counter(), 0
+    while time.perf_counter() - begun < SECONDS:
+        step()
+        steps += 1
+    seconds = (time.perf_counter() - begun) / steps
+    once = _cost(config, config.output_stride, (crop, crop)).conv
+    return PASSES * once * batch / seconds
+
+
+class _Step:
+    """A training step on random images, but for the optimiser's part."""
+
+    def __init__(self, config: TrainConfig, execution: Execution, batch: int) -> None:
+        self.device, self.dtype = execution.accelerator, execution.autocast_dtype
+        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+        classes = max(2, len(config.data.classes))
+        model = build_model(config, num_classes=classes).train()
+        self.model = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.loss = SegmentationLoss()
+        size = (config.data.crop_size, config.data.crop_size)
+        self.images = torch.randint(
+            0, 256, (batch, 3, *size), dtype=torch.uint8, device=self.device
+        )
+        self.labels = torch.randint(
+            0, classes, (batch, *size), dtype=torch.uint8, device=self.device
+        )
+
+    def __call__(self) -> None:
+        with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+            loss = self.loss(self.model(self.images), self.labels)
+        loss.backward()
+        self.model.zero_grad()
+        if self.device == "cuda":
+            torch.cuda.synchronize()

@@ -1,0 +1,136 @@
+"""What is there and what is to be done for some tables, before anything runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from deeplab.ablations.runs import Run
+from deeplab.ablations.sweep import done
+from deeplab.ablations.trainings import Asked, Training, Use
+from deeplab.config.data import ShapesConfig
+from deeplab.preparation.disk import readable
+
+Find = Callable[[Training], Run | None]
+
+
+def print_plan(asked: Asked, found: Sequence[Training], find: Find, *, probe: bool) -> None:
+    """Print the rows and which training each stands for, the trainings and how far they are, and
+    what is left takes."""
+    print(f"Profile {asked.profile_name}: {asked.profile.title}")
+    names = {training.key: f"R{number}" for number, training in enumerate(found, 1)}
+    for table in asked.tables:
+        _print_table(asked, table, found, names)
+    _print_trainings(found, find, names)
+    _print_data(found)
+    todo = [t for t in found if not t.missing and not done(t, find(t))]
+    supply = [t for t in found if t.missing]
+    there = len(found) - len(todo) - len(supply)
+    print(
+        f"\n{len(found)} distinct trainings: {there} done, {len(todo)} to run"
+        + (f", {len(supply)} want weights that nobody here has" if supply else "")
+    )
+    if todo and probe:
+        _print_budget(todo, find, names)
+
+
+def _print_table(
+    asked: Asked, name: str, found: Sequence[Training], names: Mapping[str, str]
+) -> None:
+    table = asked.tables[name]
+    print(f"\n{table.title} ({table.setting})")
+    texts = [[_cell(cell) for cell in row.cells] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(table.columns, *texts, strict=True)]
+    print("  row  " + _line(table.columns, widths) + "  strategy      run")
+    for number, (row, cells) in enumerate(zip(table.rows, texts, strict=True), 1):
+        mine = [(t, use) for t in found for use in t.uses if (use.table, use.row) == (name, number)]
+        strategy = mine[0][1].strategy if mine else ""
+        run = " ".join(names[training.key] for training, _ in mine)
+        run = run or ("cited" if row.cited else f"not run: {row.missing}")
+        print(f"  {number:>3}  {_line(cells, widths)}  {strategy:<12}  {run}")
+
+
+def _print_trainings(found: Sequence[Training], find: Find, names: Mapping[str, str]) -> None:
+    print("\nTrainings, each of which is run once:")
+    for training in found:
+        after = f" after {names[training.start.key]}" if training.start else ""
+        print(f"  {names[training.key]:<4} {' '.join(training.overrides)}{after}")
+        print(f"       {_state(training, find(training))}; {_scored(training.uses)}")
+
+
+def _state(training: Training, run: Run | None) -> str:
+    if training.missing:
+        return f"wants supplies.{training.missing}"
+    if run is None:
+        return "not run yet"
+    if done(training, run):
+        return f"done: {run.folder.path}"
+    if run.folder.finished:
+        return f"trained, not evaluated in all ways: {run.folder.path}"
+    steps = f"at step {run.step} of {training.config.stage.steps}"
+    if run.state == "failed":
+        return f"failed {steps} ({run.failure.strip().splitlines()[-1]}): {run.folder.path}"
+    return (
+        f"{'in progress' if run.state == 'running' else 'interrupted'} {steps}: {run.folder.path}"
+    )
+
+
+def _scored(uses: Sequence[Use]) -> str:
+    """The rows of each table that a training is for."""
+    rows: dict[str, list[int]] = {}
+    for use in uses:
+        rows.setdefault(use.table, []).append(use.row)
+    return (
+        "; ".join(
+            f"{table} row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+            for table, numbers in rows.items()
+        )
+        or "others start from it"
+    )
+
+
+def _print_data(found: Sequence[Training]) -> None:
+    roots = {
+        t.config.data.root: t.config.data.name
+        for t in found
+        if not isinstance(t.config.data, ShapesConfig)
+    }
+    for root, name in roots.items():
+        if not Path(root).expanduser().is_dir():
+            print(f"\ndata={name} is not at {root}: python src/prepare.py data={name}")
+
+
+def _print_budget(todo: Sequence[Training], find: Find, names: Mapping[str, str]) -> None:
+    from deeplab.ablations.budget import budget, measured_rates
+
+    backbones = {_backbone(t): t.config for t in todo}
+    print("\nMeasuring training steps here ...", flush=True)
+    rates = measured_rates(backbones)
+    hours, disk = 0.0, 0
+    for training in todo:
+        needed, run = budget(training), find(training)
+        left = 1 - (run.step / training.config.stage.steps if run else 0)
+        mine = (
+            needed.multiply_adds * left / rates[training.config.backbone.model_dump_json()] / 3600
+        )
+        print(f"  {names[training.key]:<4} {_hours(mine):>10}  {readable(needed.disk):>7}")
+        hours, disk = hours + mine, disk + needed.disk
+    speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())
+    print(f"Together {_hours(hours)} on one device like this one, {readable(disk)} of disk")
+    print(
+        f"  (counted multiply-adds at the measured {speed} G a second; reading images is not in it)"
+    )
+
+
+def _backbone(training: Training) -> str:
+    return training.config.backbone.model_dump_json()
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+def _cell(cell: object) -> str:
+    return {True: "x", False: ""}[cell] if isinstance(cell, bool) else str(cell)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))

@@ -1,0 +1,213 @@
+"""Tables of the paper as data: what their rows are, and which trainings they stand for."""
+
+import pytest
+import yaml
+
+import paper
+from deeplab.ablations.asked import read_asked
+from deeplab.ablations.compose import compose_train
+from deeplab.ablations.tables import read_profile, read_table, table_names
+from deeplab.ablations.trainings import Asked, trainings
+from deeplab.builder import check_model
+from deeplab.cli import CONF
+from deeplab.cost.command import strategy_cost
+from deeplab.errors import UserError
+from deeplab.inference.strategy import parse_strategy
+
+ROWS = {
+    "figure5": 4,
+    "table1": 5,
+    "table2": 6,
+    "table3": 14,
+    "table4": 2,
+    "table5": 24,
+    "table6": 13,
+    "table7": 9,
+}
+
+
+def asked(*names, profile="paper", **more):
+    tables = {name: read_table(name) for name in names}
+    return Asked(tables, profile, read_profile(profile), **more)
+
+
+@pytest.fixture(scope="module")
+def of_the_paper():
+    return trainings(asked(*ROWS), compose_train)
+
+
+def test_all_tables_are_there():
+    assert {name: len(read_table(name).rows) for name in table_names()} == ROWS
+
+
+def test_the_paper_s_scores_rise_with_what_is_added():
+    """Slips in copying show here: in Table 5 each addition gains, and so does a finer stride."""
+    rows = {tuple(row.cells): row.paper.mIoU for row in read_table("table5").rows}
+    for cells, miou in rows.items():
+        for i in (2, 3, 5, 6):  # multi-scale, flip, COCO, JFT
+            without = (*cells[:i], False, *cells[i + 1 :])
+            if cells[i] and without in rows:
+                assert rows[without] < miou
+        if cells[0] == 16:
+            assert miou < rows[(8, *cells[1:])]
+
+
+def test_49_rows_are_18_trainings():
+    found = trainings(asked("table1", "table2", "table3", "table5"), compose_train)
+    assert sum(len(training.uses) for training in found) == 49
+    runnable = [training for training in found if not training.missing]
+    assert len(runnable) == 18
+    (coco,) = (t for t in runnable if t.config.data.name == "coco")
+    assert not coco.uses
+    assert [t.start for t in runnable if t.start] == [coco]
+    assert sum(len(training.uses) for training in runnable) == 49 - 4  # JFT-300M
+
+
+def test_rows_that_are_trained_alike_share_a_training(of_the_paper):
+    uses = [{(use.table, use.row) for use in training.uses} for training in of_the_paper]
+    full = {("table2", 2), ("figure5", 2), *(("table3", row) for row in range(5, 11))}
+    assert full in uses
+    assert {("table1", 4), ("table2", 1)} in uses
+
+
+def test_what_others_start_from_comes_first(of_the_paper):
+    for place, training in enumerate(of_the_paper):
+        assert training.start is None or training.start in of_the_paper[:place]
+    (test,) = (t for t in of_the_paper if t.depth == 2 and not t.missing)  # Table 6
+    assert test.config.output_stride == 8
+    assert test.config.stage.batch_norm == "frozen"
+    assert test.config.data.train_split == "trainval"
+    voc = test.start
+    assert (voc.config.output_stride, voc.config.data.train_split) == (16, "trainaug")
+    assert {use.table for use in voc.uses} == {"table5"}  # it is Table 5's
+
+
+def test_every_row_can_be_built(of_the_paper):
+    for training in of_the_paper:
+        check_model(training.config, num_classes=len(training.config.data.classes))
+
+
+def multiply_adds(name, row):
+    """What a row of Table 3 or 5 costs by the paper's rule, in 10^9."""
+    found = trainings(asked(name), compose_train)
+    ((training, use),) = ((t, use) for t in found for use in t.uses if use.row == row)
+    strategy = parse_strategy(use.strategy, output_stride=training.config.output_stride)
+    return strategy_cost(training.config, strategy, classes=21, size=(513, 513)).paper / 1e9
+
+
+@pytest.mark.parametrize(("name", "copied"), [("table3", paper.TABLE_3), ("table5", paper.TABLE_5)])
+def test_rows_have_the_paper_s_multiply_adds(name, copied, of_the_paper):
+    rows, counted = read_table(name).rows, {}
+    printed = [row[-1] for row in copied]
+    printed += 2 * printed[-4:] if name == "table5" else []
+    assert [row.paper.multiply_adds for row in rows] == printed
+    for training in of_the_paper:
+        for use in training.uses:
+            if use.table == name:
+                strategy = parse_strategy(use.strategy, output_stride=16)
+                key = (repr(training.config.decoder), repr(training.config.aspp), strategy)
+                if key not in counted:
+                    cost = strategy_cost(training.config, strategy, classes=21, size=(513, 513))
+                    counted[key] = cost.paper / 1e9
+                expected = rows[use.row - 1].paper.multiply_adds
+                if expected == paper.PRINTED_BUT_INCONSISTENT:
+                    expected = 102.78
+                assert counted[key] == pytest.approx(expected, rel=2e-4)
+
+
+def test_the_quick_profile_has_the_same_rows(of_the_paper):
+    quick = trainings(asked(*ROWS, profile="quick"), compose_train)
+    assert {t.config.data.name for t in quick} == {"shapes"}
+    assert {u for t in quick for u in t.uses} == {
+        use._replace(split=None, export=None) for t in of_the_paper for use in t.uses
+    }
+    assert len({t.key for t in quick}) == len({t.key for t in of_the_paper})  # none falls together
+    for training in quick:
+        check_model(training.config, num_classes=7)
+
+
+def test_weights_that_the_user_supplies():
+    found = trainings(asked("table5", supplies={"jft": "jft.safetensors"}), compose_train)
+    assert not any(training.missing for training in found)
+    (coco,) = (t for t in found if t.supply)
+    assert coco.supply == "jft.safetensors"
+    assert [t.start for t in found if t.start] != [coco, coco]
+    with pytest.raises(UserError, match="they ask for jft"):
+        trainings(asked("table5", supplies={"jtf": "x"}), compose_train)
+
+
+def test_a_command_line():
+    found = read_asked(
+        ["ablation=table1,table2", "profile=paper", "seeds=3", "stage.steps=10", "data.root=/x"]
+    )
+    assert list(found.tables) == ["table1", "table2"]
+    assert found.profile_name == "paper"
+    assert found.seeds == [0, 1, 2]
+    assert found.overrides == ["stage.steps=10", "data.root=/x"]
+    assert read_asked(["ablation=table1", "seed=4,7"]).seeds == [4, 7]
+    assert read_asked(["ablation=table1", "seed=range(2)"]).seeds == [0, 1]
+    assert list(read_asked(["ablation=all"]).tables) == sorted(ROWS)
+    assert read_asked(["ablation=table5", "supplies.jft=a/b.ckpt"]).supplies == {"jft": "a/b.ckpt"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ablation=table9"], "Choices: figure5, table1"),
+        (["ablation=table1", "profile=fast"], "Choices: paper, quick"),
+        (["ablation=table1", "seeds=0"], "whole numbers"),
+        (["ablation=table1", "seeds=three"], "whole numbers"),
+        (["ablation=table1", "seeds=2", "seed=1"], "say one of them"),
+        (["ablation=table1", "stage.lr=0.1,0.2"], "only seed may have several values"),
+        (["ablation=table1", "stage.lr=[0.1"], "cannot be read as key=value"),
+    ],
+)
+def test_a_wrong_command_line(arguments, said):
+    with pytest.raises(UserError, match=said):
+        read_asked(arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": []}, "rows"),
+        ({"colums": ["a"]}, "colums: there is no such key"),
+        ({"reference": 9}, "there is no row 9"),
+        ({"rows": [{"cells": [1, 2]}]}, "row 1 has 2 cells for 1 columns"),
+        ({"rows": [{"cells": [1], "strategy": "os9"}]}, "os9"),
+        ({"rows": [{"cells": [1], "start": "coco"}]}, "starts does not say what coco is"),
+        ({"starts": {"a": {"train": [], "start": "a"}}, "rows": [{"cells": [1], "start": "a"}]}, "itself"),
+        ({"starts": {"a": {"train": [], "supply": "b"}}}, "supplies does not say what b is"),
+        ({"train": ["decoder full"]}, "train"),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_is_named(tmp_path, change, said):
+    table = {
+        "title": "Mine", "setting": "here", "columns": ["a"], "rows": [{"cells": [1]}], **change
+    }  # fmt: skip
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(table))
+    with pytest.raises(UserError, match=said) as raised:
+        read_table(str(path))
+    assert str(path) in str(raised.value)
+
+
+def test_a_row_that_cannot_be_composed_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    rows = [{"cells": [1], "train": ["decoder=ful"]}]
+    path.write_text(yaml.safe_dump({"title": "M", "setting": "s", "columns": ["a"], "rows": rows}))
+    with pytest.raises(UserError, match=r"row 1: decoder=ful: .* Did you mean full"):
+        trainings(asked(str(path)), compose_train)
+
+
+def test_tables_hold_no_key_twice():
+    """YAML takes the last one without a word."""
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            assert len(set(keys)) == len(keys), keys
+            return super().construct_mapping(node, deep)
+
+    for path in (*CONF.glob("ablation/*.yaml"), *CONF.glob("profile/*.yaml")):
+        yaml.load(path.read_text(), Strict)
