@@ -1,6 +1,7 @@
 """What a configured network costs under inference strategies: counted, and measured if asked."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from deeplab.cost.speed import measure_speed
 from deeplab.errors import UserError
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy, parse_strategy
+from deeplab.inference.windows import starts
 
 
 def run_cost(config: CostConfig) -> None:
@@ -41,10 +43,16 @@ def _strategies(config: CostConfig) -> list[Strategy]:
 def strategy_cost(
     config: ModelConfig, strategy: Strategy, *, classes: int, size: tuple[int, int]
 ) -> Cost:
-    """What one image of a size costs a configured network under a strategy, counted."""
+    """What one image of a size costs a configured network under a strategy, counted; with windows
+    all of them, each as an image of its own."""
     here = config.model_copy(update={"output_stride": strategy.output_stride})
     model = check_model(here, num_classes=classes)
-    return measure_cost(model, input_size=size, scales=strategy.scales, flip=strategy.flip)
+    window, count = strategy.window, 1
+    if window:
+        count = len(starts(size[0], window)) * len(starts(size[1], window))
+        size = (min(size[0], window.size), min(size[1], window.size))
+    cost = measure_cost(model, input_size=size, scales=strategy.scales, flip=strategy.flip)
+    return replace(cost, conv=count * cost.conv, paper=count * cost.paper)
 
 
 def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
