@@ -158,8 +158,9 @@ def test_a_killed_evaluation_goes_on(tmp_path, trained):
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(), check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert not any((path / "result.json").exists() for path in kept)
-    done = run("evaluate", *ask, cwd=cwd)
+    for path, (miou, _, _) in zip(kept, expected, strict=True):
+        assert read_evaluation(path).result["mIoU"] == miou  # what was there is not touched
+    done = run("evaluate", *ask, "again=true", cwd=cwd)
     assert "of 3 images were done before" in done.stdout
     for path, (miou, boundary, confusion) in zip(kept, expected, strict=True):
         again = read_evaluation(path)
@@ -168,6 +169,53 @@ def test_a_killed_evaluation_goes_on(tmp_path, trained):
         assert (again.confusion == confusion).all()
         assert (path / "examples.png").is_file()
     assert sorted((folder / "evaluations").iterdir()) == kept  # nothing unfinished is left
+
+
+def test_a_failed_evaluation_leaves_the_earlier_one(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    scenes = shutil.copytree(next((cwd / "data/shapes").iterdir()), tmp_path / "scenes")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    voc = yaml.safe_load((ROOT / "conf/data/voc.yaml").read_text())
+    keys = ("parts", "archives", "unpacked", "expected")
+    shapes_only = ("train", "val", "size_min", "size_max", "objects_max", "scene_seed")
+    data = {k: v for k, v in config["data"].items() if k not in shapes_only}
+    data |= {"name": "voc", "root": str(scenes), **{key: voc[key] for key in keys}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"data": data}))
+    run("evaluate", f"run={folder}", *EVALUATE, cwd=tmp_path)
+    (path,) = folder.glob("evaluations/*/result.json")
+    before = path.read_bytes()
+    picture = sorted(scenes.rglob("*.jpg"))[-1]
+    damaged = shutil.copytree(scenes, tmp_path / "damaged") / picture.relative_to(scenes)
+    damaged.write_bytes(picture.read_bytes()[:500])
+    failed = run("evaluate", f"run={folder}", f"data.root={tmp_path / 'damaged'}", *EVALUATE,
+                 cwd=tmp_path, ok=False)  # fmt: skip
+    assert damaged.name in failed.stderr
+    assert path.read_bytes() == before
+    skipping = [f"data.root={tmp_path / 'damaged'}", "data.on_error=skip"]
+    done = run("evaluate", f"run={folder}", *skipping, *EVALUATE, cwd=tmp_path)
+    assert "Skipped 1 bad files 1 times" in done.stdout
+    (aside,) = (p for p in folder.glob("evaluations/*/result.json") if p != path)
+    assert aside.read_bytes() == before  # measured under other conditions: it has other images
+    assert str(aside.parent) in done.stdout
+
+
+def test_a_checkpoint_by_its_relative_path(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "data").symlink_to(cwd / "data")
+    for i, named in enumerate((f"{folder.name}/checkpoints/best.ckpt", "link/weights.safetensors")):
+        run("evaluate", f"run={named}", *EVALUATE, cwd=tmp_path)
+        assert len(list(folder.glob("evaluations/*/result.json"))) == i + 1
+    other = run("evaluate", f"run={folder}/metrics.csv", *EVALUATE, cwd=tmp_path, ok=False)
+    assert "this holds no weights" in other.stderr
+
+
+def test_an_image_that_is_listed_twice_does_not_count_twice(tmp_path, trained):
+    cwd, folder = trained
+    twice = run("evaluate", f"run={folder}", "split=val+val", *EVALUATE, cwd=cwd, ok=False)
+    assert "listed more than once" in twice.stderr
 
 
 def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):

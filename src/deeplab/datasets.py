@@ -10,6 +10,7 @@ from deeplab.config.data import (
     ShapesConfig,
 )
 from deeplab.data.cityscapes import CityscapesLayout
+from deeplab.data.classes_file import classes_file, read_classes
 from deeplab.data.folder import FolderLayout
 from deeplab.data.labels import ClassSet
 from deeplab.data.layout import Item, Layout, check_whole, coco_layout, split_items, voc_layout
@@ -93,6 +94,26 @@ def check_data(data: DataConfig) -> DataConfig:
         except UserError as error:
             raise UserError(f"data.{key}={split}: {error}") from None
     return _with_classes(data, items) if isinstance(data, FolderConfig) else data
+
+
+def check_same_classes(data: DataConfig, root: str) -> None:
+    """For images at another place than those of training: where that place names its classes, they
+    are to be the run's.
+
+    Raises:
+        UserError: they are others, or others values stand for them.
+    """
+    if not isinstance(data, FolderConfig):
+        return
+    path = classes_file(Path(root).expanduser(), data.classes_file)
+    if path is None:
+        return
+    there, ours = read_classes(path), class_set(data)
+    if (there.names, there.values) != (ours.names, ours.values):
+        raise UserError(
+            f"{path}: its classes or their values are not those that the run was trained with "
+            f"({', '.join(data.classes)}). Bring the masks to the run's, or remove the file."
+        )
 
 
 def _check_shapes(data: ShapesConfig) -> None:

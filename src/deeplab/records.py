@@ -92,9 +92,18 @@ class RunFolder:
         raise UserError(f"{key}={path}: this {what}. Name a folder below runs/ or a file in one.")
 
     def weights_file(self, named: Path) -> Path | None:
-        """The file of this run that was named, or its final weights, or its last checkpoint."""
-        if named.is_file() and named.suffix in WEIGHTS:
-            return named
+        """The file of this run that was named, or its final weights, or its last checkpoint.
+
+        Raises:
+            UserError: the file that was named holds no weights.
+        """
+        if named.is_file():
+            if named.suffix not in WEIGHTS:
+                raise UserError(
+                    f"{named}: this holds no weights; name the run's folder, or a file in it that "
+                    f"ends in {' or '.join(WEIGHTS)}."
+                )
+            return named.resolve()
         return next((path for path in (self.weights, self.last) if path.is_file()), None)
 
     def set_aside(self) -> Path:
@@ -226,12 +235,17 @@ def provenance() -> dict[str, Any]:
     return {
         "command": " ".join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": code_version(),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in RECORDED_PACKAGES},
     }
+
+
+def code_version() -> str | None:
+    """The commit of this code, None where it is no checkout."""
+    return _git("rev-parse", "HEAD")
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,5 +1,6 @@
 """Weights alone, as safetensors, and reading them back from that or from a checkpoint."""
 
+import textwrap
 from pathlib import Path
 
 import torch
@@ -38,7 +39,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise UserError(f"{path}: these are weights of another network. {first}") from None
+        raise UserError(
+            f"{path}: these are weights of another network. {textwrap.shorten(first, 200)}"
+        ) from None
 
 
 def start_from(model: nn.Module, path: Path) -> list[str]:

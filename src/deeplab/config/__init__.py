@@ -168,6 +168,12 @@ class PlaceConfig(Schema):
     root: Text | None
 
 
+class EvaluationDataConfig(PlaceConfig):
+    """And what is done with bad files."""
+
+    on_error: Literal["stop", "skip"] | None
+
+
 class EvaluateConfig(Schema):
     """``conf/evaluate.yaml``."""
 
@@ -177,14 +183,23 @@ class EvaluateConfig(Schema):
     window: Side | None
     overlap: Annotated[Float, Field(ge=0, le=0.9)]
     split: Text | None
-    bands: tuple[AboveZero, ...]
+    bands: Annotated[
+        tuple[AboveZero, ...],
+        BeforeValidator(lambda value: [value] if isinstance(value, int | float) else value),
+    ]
     predictions: Bool
     measure: Bool
     export: Literal["voc", "cityscapes"] | None
     publish: Bool
     again: Bool
-    data: PlaceConfig
+    data: EvaluationDataConfig
     trainer: TrainerConfig
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Self:
+        if self.trainer.devices not in (1, "auto"):
+            raise ValueError("trainer.devices: an evaluation runs on one device")
+        return self
 
     @model_validator(mode="after")
     def _predictions_to_export(self) -> Self:

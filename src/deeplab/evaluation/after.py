@@ -31,7 +31,7 @@ def _as_typed(asked: EvaluationConfig, config: TrainConfig, folder: RunFolder) -
     values = file_values("evaluate") | plain(asked)
     values |= {
         "run": str(folder.path),
-        "data": {"root": config.data.root},
-        "trainer": plain(config.trainer),
+        "data": {"root": config.data.root, "on_error": None},
+        "trainer": plain(config.trainer) | {"devices": 1},
     }
     return validate(EvaluateConfig, values)

@@ -1,6 +1,5 @@
 """What an evaluation has counted so far, kept on disk so that an interrupted one can go on."""
 
-import hashlib
 import json
 import time
 from collections import Counter
@@ -35,31 +34,26 @@ class Progress:
     """The tallies of strategies that are evaluated in one pass, image after image in order.
 
     Args:
-        folder: where the file is kept while the evaluation goes on.
-        asked: what is evaluated, in JSON's types; only the same evaluation goes on from the file.
+        folder: where the evaluation is made; it is of this evaluation alone.
         tallies: empty ones, a strategy each.
         painted: ids of the images whose label maps are kept.
-        anew: leave what an interrupted evaluation has kept.
         skipped: how often each bad file was passed over; those of the interrupted part are added.
     """
 
     def __init__(
         self,
         folder: Path,
-        asked: Any,
         tallies: Sequence[Tally],
         painted: Sequence[str],
-        anew: bool,
         skipped: Counter[str],
     ) -> None:
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        self.path = folder / f".unfinished-{digest[:16]}.npz"
+        self.path = folder / "progress.npz"
         self.tallies, self.skipped = tallies, skipped
         self.painted: dict[str, list[Pixels] | None] = dict.fromkeys(painted)
         self.images = 0
         """How many are behind it, those included that were passed over."""
         self._wait, self._saved = SECONDS, time.monotonic()
-        if self.path.is_file() and not anew:
+        if self.path.is_file():
             self._restore()
 
     def add(self, image: Predicted, scores: list[ImageScore]) -> None:
@@ -89,10 +83,6 @@ class Progress:
             np.savez(file, said=np.array(said), **arrays)
         self._saved = time.monotonic()
         self._wait = max(SECONDS, 20 * (self._saved - begun))
-
-    def remove(self) -> None:
-        """The results are written: there is nothing left to go on from."""
-        self.path.unlink(missing_ok=True)
 
     def _restore(self) -> None:
         """From the file; one that is damaged is as good as none."""

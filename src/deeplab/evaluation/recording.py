@@ -1,7 +1,10 @@
 """The files of one evaluation, and what they are known by."""
 
+import shutil
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from deeplab.config import TrainConfig
 from deeplab.cost.command import strategy_cost
 from deeplab.cost.speed import Speed
 from deeplab.data.datamodule import SegmentationData
+from deeplab.errors import UserError
 from deeplab.evaluation.curves import write_boundary_curve
 from deeplab.evaluation.folder import EvaluationFolder, write_images
 from deeplab.evaluation.scoring import Tally
@@ -37,10 +41,33 @@ class Task:
     @property
     def done(self) -> bool:
         """Whether its result is there, measured under the same conditions."""
-        if not self.folder.result.is_file():
-            return False
-        before = read_json(self.folder.result)
+        before = self._before()
         return all(before.get(key) == value for key, value in self.stamp.items())
+
+    def made_in(self, folder: Path) -> "Task":
+        """The same task in another folder, where its files are made."""
+        return replace(self, folder=EvaluationFolder(folder / self.folder.path.name))
+
+    def take(self, made: "Task") -> None:
+        """Put files that are whole in this task's place. A result under other conditions that lies
+        there is renamed; one under the same conditions is replaced."""
+        place = self.folder.path
+        if place.exists():
+            before = self._before()
+            aside = place.with_name(f"{place.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+            place.rename(aside)
+            if before and before.get("protocol") != self.stamp["protocol"]:
+                print(f"The result under other conditions that was there is now {aside}")
+            else:
+                shutil.rmtree(aside)
+        made.folder.path.rename(place)
+
+    def _before(self) -> dict[str, Any]:
+        """The result that is there; empty if there is none, or none that can be read."""
+        try:
+            return read_json(self.folder.result) if self.folder.result.is_file() else {}
+        except UserError:
+            return {}
 
 
 def paint_examples(task: Task, data: SegmentationData, predictions: Mapping[str, Pixels]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from deeplab.cli import file_values
 from deeplab.data.labels import ClassSet
 from deeplab.data.layout import Item
 from deeplab.data.reading import image_size
@@ -24,6 +25,21 @@ from deeplab.evaluation.folder import EvaluationFolder
 from deeplab.files import replacing
 
 Kind = Literal["voc", "cityscapes"]
+
+
+def check_submission(kind: Kind, classes: ClassSet) -> None:
+    """Whether a data set's classes are those of the server.
+
+    Raises:
+        UserError: they are not.
+    """
+    known = tuple(file_values(f"data/{kind}")["classes"])
+    if classes.names != known:
+        raise UserError(
+            f"export={kind}: the server scores {known[0]}, ... {known[-1]} ({len(known)}); "
+            f"this run has {len(classes)}: {', '.join(classes.names[:3])} ..."
+        )
+    _values(kind, classes)
 
 
 def write_submission(

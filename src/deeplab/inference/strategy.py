@@ -114,7 +114,7 @@ def _part(part: str, name: str) -> tuple[str, Any]:
     if part in {f"os{stride}" for stride in OUTPUT_STRIDES}:
         return "output_stride", int(part[2:])
     if re.fullmatch(r"x\d*\.?\d+(\+\d*\.?\d+)*", part):
-        scales = tuple(float(scale) for scale in part[1:].split("+"))
+        scales = tuple(sorted(float(scale) for scale in part[1:].split("+")))
         if len(set(scales)) == len(scales) and all(0.1 <= scale <= 8 for scale in scales):
             return "scales", scales
         raise ValueError(f"strategy {name!r}: scales are different numbers from 0.1 to 8")
