@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from deeplab.aspp import ASPP
 from deeplab.backbones import MobileNetV2, ResNet, Xception
 from deeplab.builder import build_backbone, check_model
-from deeplab.check import check_train
-from deeplab.cli import CONF, parse
+from deeplab.check import check_train, one_run
+from deeplab.cli import CONF, TABLES, parse
 from deeplab.config import CostConfig, TrainConfig
 from deeplab.decoder import Decoder
 from deeplab.training.module import Recipe
@@ -27,11 +27,11 @@ def composed(name, *overrides):
 def train_config(*overrides) -> TrainConfig:
     from omegaconf import OmegaConf
 
-    return parse(TrainConfig, OmegaConf.create(composed("train", *overrides)))
+    return parse(TrainConfig, one_run(OmegaConf.create(composed("train", *overrides))))
 
 
 def choices():
-    for group in sorted(p for p in CONF.iterdir() if p.is_dir()):
+    for group in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in TABLES):
         for path in sorted(group.glob("*.yaml")):
             yield f"{group.name}={path.stem}"
 

@@ -112,6 +112,14 @@ def validate(schema: type[S], values: Any) -> S:
         raise UserError("\n       ".join(lines)) from None
 
 
+WORDS = {
+    "too_short": "at least one is wanted",
+    "tuple_type": "a list is wanted, as in [a,b]",
+    "string_type": "a text is wanted (numbers go into two pairs of quotes: 'key=\"2024\"')",
+}
+"""What pydantic calls by Python's names."""
+
+
 def _explain_key(error: dict[str, Any], values: Any) -> str:
     """One of pydantic's errors in a line."""
     path = []
@@ -123,7 +131,7 @@ def _explain_key(error: dict[str, Any], values: Any) -> str:
             continue
         path.append(str(part))
     key = ".".join(path)
-    what = str(error["msg"]).removeprefix("Value error, ")
+    what = WORDS.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "missing":
         return f"{key}: this key is missing."
     if error["type"] == "extra_forbidden":
@@ -146,10 +154,17 @@ def explain(error: Exception) -> str:
     text = str(error)
     cause = str(error.__cause__ or "")
     if isinstance(error, OverrideParseException):
+        if "=" not in error.override:
+            named = error.override.rstrip("/")
+            hint = f" Did you mean run={named}?" if (Path(named) / "config.yaml").is_file() else ""
+            return f"{error.override}: this cannot be read as key=value.{hint}"
         return (
             f"{error.override}: this cannot be read as key=value ({text.splitlines()[0]}). A value "
             "with special characters goes into two pairs of quotes: 'key=\"value\"'."
         )
+    if found := re.search(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
+        key, values = found[1], found[2]
+        return f"{key}={values}: a list stands in brackets: {key}=[{values}]. (A sweep wants -m.)"
     if "Config group override must be" in text:
         return _choice_without_a_name()
     if found := re.search(r"Could not override '([^']*)'", text):
@@ -158,7 +173,7 @@ def explain(error: Exception) -> str:
         r"In '[^']*': Could not find '([^']*)'", text
     ):
         return _unknown_choice(found[1])
-    if found := re.search(r"Missing mandatory value: (\S+)", text):
+    if found := re.search(r"full_key: (\S+)", text) if "Missing mandatory" in text else None:
         return f"{found[1]} has no value: set it with {found[1]}=..."
     return text.split("\nSee ")[0].strip()
 
