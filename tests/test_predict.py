@@ -1,5 +1,6 @@
 """Predicting pictures of one's own, through the real entry point."""
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_pattern_gives_what_evaluation_gives(tmp_path, trained):
             assert overlay.width >= ours.shape[1]
             assert overlay.height > ours.shape[0]  # the legend
     assert len(seen) > 2
-    assert len(list((tmp_path / "predictions").iterdir())) == 6  # nothing half-written
+    assert len(list((tmp_path / "predictions").iterdir())) == 6 + 1  # nothing half-written
 
 
 @pytest.fixture
@@ -118,8 +119,7 @@ SIZES = {
 def test_a_folder_with_everything(tmp_path, trained, photos):
     """The output lies in the folder and is not taken for input, however often."""
     out = photos / "out"
-    out.mkdir()
-    Image.fromarray(noise(20, 20)).save(out / "earlier.png")
+    os.mkfifo(photos / "pipe.jpg")
     arguments = (f"input={photos}", f"output={out}", "probabilities=true")
     done = predict(trained[0], *arguments, cwd=tmp_path, ok=False)
     assert done.returncode == 1, done.stderr
@@ -142,7 +142,38 @@ def test_a_folder_with_everything(tmp_path, trained, photos):
     assert np.array_equal(labels["turned"], labels["upright"])
     assert np.unique(labels["portrait"]).size > 1
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert len(files) == 3 * 11 + 1
+    assert len(files) == 3 * 11 + 1  # and a record of them
+    for again in (arguments, (f"input={photos}/**/*.*", *arguments[1:])):
+        done = predict(trained[0], *again, cwd=tmp_path, ok=False)
+        assert "11 pictures done" in done.stdout, done.stderr
+        assert [path for path in out.rglob("*") if path.is_file()] == files
+
+
+def test_nobody_else_s_file_is_overwritten(tmp_path, trained):
+    (tmp_path / "mine/s").mkdir(parents=True)
+    for name in ("mine/p.jpg", "mine/s/p.png", "q.jpg", "q.png"):
+        Image.fromarray(noise(20, 20)).save(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    for arguments in (["input=mine", "output=mine/s"], ["input=q.jpg", "output=."]):
+        done = predict(trained[0], *arguments, cwd=tmp_path, ok=False)
+        assert done.returncode == 2
+        assert "Name another folder" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_one_bad_name_does_not_end_the_others(tmp_path, trained):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "l" * 250, "z"):
+        Image.fromarray(noise(20, 20)).save(tmp_path / "in" / f"{name}.jpg")
+    done = predict(trained[0], "input=in", "output=out", cwd=tmp_path, ok=False)
+    assert done.returncode == 1
+    assert "2 pictures done" in done.stdout
+    assert "its name is too long" in done.stdout
+    (tmp_path / "in/dir.png").mkdir()
+    Image.fromarray(noise(20, 20)).save(tmp_path / "in/dir.jpg")
+    Image.fromarray(noise(20, 20)).save(tmp_path / "in/dir.png/b.jpg")
+    done = predict(trained[0], "input=in", "output=other", cwd=tmp_path, ok=False)
+    assert "would be other/dir.png, which is the folder of others" in done.stderr
 
 
 def write_video(path, codec, size=(48, 64), frames=12, rate=12.5):
@@ -168,7 +199,7 @@ def test_videos_and_a_list(tmp_path, trained):
     assert "none.mov: this is no video" in done.stdout
     assert "cut.avi: it ends early" in done.stdout
     out = tmp_path / "out"
-    assert len(list(out.iterdir())) == 2 + 2 * 3
+    assert len(list(out.iterdir())) == 2 + 2 * 3 + 1
     seen = Video(out / "whole_overlay.mp4")
     frames = list(seen.frames())
     assert (seen.rate, len(frames), frames[0].shape) == (12.5, 12, (48, 64, 3))
@@ -210,7 +241,7 @@ def test_windows_and_label_maps_alone(tmp_path, trained):
     predict(trained[0], *arguments, "output=cut", "window=49", cwd=tmp_path)
     whole, cut = (label_map(tmp_path / name / "large[1].png") for name in ("whole", "cut"))
     assert whole.shape == cut.shape == (90, 150)
-    assert len(list((tmp_path / "cut").iterdir())) == 1
+    assert len(list((tmp_path / "cut").glob("[!.]*"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -235,21 +266,21 @@ def test_mistakes(arguments, words, tmp_path, trained):
 
 def test_results_are_never_written_over_inputs(photos, tmp_path):
     with pytest.raises(UserError, match="a folder of the input"):
-        find_sources([str(photos)], photos)
+        find_sources([str(photos)], photos, set())
     with pytest.raises(UserError, match=r"a\.png would be written"):
-        find_sources([str(photos / "a.png")], photos)
-    find_sources([str(photos / "cmyk.JPG")], photos)
+        find_sources([str(photos / "a.png")], photos, set())
+    find_sources([str(photos / "cmyk.JPG")], photos, set())
     with pytest.raises(UserError, match="no picture or video"):
-        find_sources([str(photos / "*.txt")], tmp_path)
+        find_sources([str(photos / "*.txt")], tmp_path, set())
 
 
 def test_files_of_one_name_keep_results_of_their_own(photos, tmp_path):
     named = ["a.*", "deep/*", "deep/../a.jpg", "deep/a.tif"]
-    sources = find_sources([f"{photos}/{name}" for name in named], tmp_path / "out")
+    sources = find_sources([f"{photos}/{name}" for name in named], tmp_path / "out", set())
     targets = [str(source.target.relative_to(tmp_path / "out")) for source in sources]
     assert len(sources) == len({source.path.resolve() for source in sources})
     assert targets == ["a.jpg", "a.png", "a.tif", "er/alpha", "er/wide", "no"]
-    twice = find_sources([f"{photos}/a.jpg", f"{photos}/.hidden/a.jpg"], tmp_path)
+    twice = find_sources([f"{photos}/a.jpg", f"{photos}/.hidden/a.jpg"], tmp_path, set())
     assert [source.target.name for source in twice] == ["a.jpg", "a.jpg-2"]
 
 

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """A draft beside ``path`` to write to; it takes the name ``path`` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    shortened = hashlib.sha256(path.name.encode()).hexdigest()[:12]  # the name may be a long one
+    draft = path.with_name(f".{shortened}.{os.getpid()}")
     try:
         yield draft
         os.replace(draft, path)

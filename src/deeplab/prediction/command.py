@@ -1,5 +1,6 @@
 """A trained network applied to pictures and videos that have no masks."""
 
+import errno
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from deeplab.files import replacing
 from deeplab.meanwhile import meanwhile
 from deeplab.pictures import legend, rgb, tinted, with_legend
 from deeplab.prediction.inputs import Source, find_sources
+from deeplab.prediction.own import claim, own_results
 from deeplab.prediction.photos import read_photo
 from deeplab.prediction.segmenter import Segmenter
 from deeplab.prediction.video import Video, video_at
@@ -47,13 +49,14 @@ def run_prediction(config: PredictConfig) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     trained = find_trained(config.run)
     output = Path(config.output).expanduser()
-    sources = find_sources(config.input, output)
+    sources = find_sources(config.input, output, own_results(output))
     if not (config.overlay or config.frames) and any(source.is_video for source in sources):
         raise UserError("overlay=false leaves nothing to write of a video; set frames=true.")
     strategies = trained.strategies(
         [config.strategy], window=config.window, overlap=config.overlap, key="strategy"
     )
     _check_output(output)
+    claim(output, sources)
     execution = inference_execution(config.trainer)
     predictor = trained.predictor(strategies, execution, key="strategy")
     run = trained.config
@@ -100,8 +103,9 @@ class Prediction:
             parts.append(_counted(self.pictures, "picture"))
         if self.videos:
             parts.append(f"{_counted(self.videos, 'video')} of {_counted(self.frames, 'frame')}")
-        rate = (self.pictures + self.frames) / self.seconds
-        print(f"{' and '.join(parts)} done, {rate:.3g} images a second: {output}")
+        count = self.pictures + self.frames
+        rate = f", {count / self.seconds:.3g} images a second" if count else ""
+        print(f"{' and '.join(parts)} done{rate}: {output}")
         if self.problems:
             print(f"{_counted(len(self.problems), 'file')} could not be read, or not to the end:")
             for path, problem in self.problems.items():
@@ -116,8 +120,12 @@ class Prediction:
         )
         with bar:
             predicted = self._predicted(sources, bar)
-            for _ in meanwhile(self._write, predicted, threads=min(4, cores()), waiting=4):
-                self.pictures += 1
+            written = meanwhile(self._write, predicted, threads=min(4, cores()), waiting=4)
+            for (source, *_), problem in written:
+                if problem:
+                    self.problems[source.path] = problem
+                else:
+                    self.pictures += 1
 
     def _predicted(
         self, sources: Iterable[Source], bar: "tqdm[Any]"
@@ -143,12 +151,19 @@ class Prediction:
             np.savez_compressed(file, probabilities=found, classes=np.array(self.names))
         return label
 
-    def _write(self, source: Source, image: Pixels, label: Pixels) -> None:
-        write_mask(source.result(".png"), label, self.palette)
-        if self.config.overlay:
-            picture = tinted(image, label, self.names, self.palette)
-            sheet = with_legend(picture, label, self.names, self.palette)
-            _write_jpeg(source.result("_overlay.jpg"), Image.fromarray(sheet))
+    def _write(self, source: Source, image: Pixels, label: Pixels) -> str | None:
+        """Returns what is wrong with the file's name, if its results cannot have theirs."""
+        try:
+            write_mask(source.result(".png"), label, self.palette)
+            if self.config.overlay:
+                picture = tinted(image, label, self.names, self.palette)
+                sheet = with_legend(picture, label, self.names, self.palette)
+                _write_jpeg(source.result("_overlay.jpg"), Image.fromarray(sheet))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return "its name is too long for those of results"
+        return None
 
     def _run_video(self, source: Source) -> None:
         try:

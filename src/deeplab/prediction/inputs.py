@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from deeplab.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
-ENDINGS = (".png", "_overlay.jpg", "_overlay.mp4", "_legend.jpg", ".npz")
+ENDINGS = (".png", "_overlay.jpg", "_overlay.mp4", "_legend.jpg", ".npz", "_frames")
 """What is written for an input is called as it is, with one of these for its suffix."""
 
 
@@ -32,12 +32,17 @@ class Source(NamedTuple):
         return self.target.with_name(self.target.name + ending)
 
 
-def find_sources(named: Sequence[str], output: Path) -> list[Source]:
+def find_sources(named: Sequence[str], output: Path, own: Set[Path]) -> list[Source]:
     """The files that ``input`` names, each once.
 
-    A folder is searched with all below it, but for hidden files and the output; results lie in the
-    output as the files lie in the folder, or below the part of a pattern that is fixed. Files of
-    one name get results named by their suffix too, and by a number if that is not enough.
+    A folder is searched with all below it, but for hidden files and earlier results; results lie
+    in the output as the files lie in the folder, or below the part of a pattern that is fixed.
+    Files of one name get results named by their suffix too, and by a number if that is not enough.
+
+    Args:
+        named: files, folders and patterns.
+        output: the folder of the results.
+        own: resolved paths of earlier results, which no folder and no pattern stands for.
 
     Raises:
         UserError: one of the inputs is nothing, or results would be written over them.
@@ -45,7 +50,7 @@ def find_sources(named: Sequence[str], output: Path) -> list[Source]:
     found: dict[Path, tuple[Path, Path]] = {}
     for text in named:
         try:
-            for path, place in _expanded(text, output):
+            for path, place in _expanded(text, output, own):
                 found.setdefault(path.resolve(), (path, place))
         except OSError as error:
             raise UserError(f"input={text}: this cannot be read ({error.strerror}).") from None
@@ -62,7 +67,7 @@ def find_sources(named: Sequence[str], output: Path) -> list[Source]:
     return sources
 
 
-def _expanded(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
+def _expanded(text: str, output: Path, own: Set[Path]) -> Iterator[tuple[Path, Path]]:
     """The files that one input stands for, each with its place in the output."""
     start = Path(text).expanduser()
     if start.is_file():  # first, since [ and * may stand in its name
@@ -74,7 +79,7 @@ def _expanded(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
         roots, base = _matches(start), _fixed_part(start)
     if not roots:
         raise UserError(f"input={text}: there is no such file or folder, and no match.")
-    files = [file for root in roots for file in _searched(root, output)]
+    files = [f for root in roots for f in _searched(root, output, own) if f.resolve() not in own]
     if not files:
         raise UserError(
             f"input={text}: no picture or video there. Looked for "
@@ -94,7 +99,7 @@ def _fixed_part(pattern: Path) -> Path:
     return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
-def _searched(root: Path, output: Path) -> Iterator[Path]:
+def _searched(root: Path, output: Path, own: Set[Path]) -> Iterator[Path]:
     """The pictures and videos of a folder and below, or the file itself if it is one."""
     if root.is_file():
         if _is_wanted(root.name):
@@ -109,9 +114,10 @@ def _searched(root: Path, output: Path) -> Iterator[Path]:
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and Path(place, name).resolve() != output.resolve()
+            if not name.startswith(".") and Path(place, name).resolve() not in own
         )
-        yield from (Path(place, name) for name in sorted(files) if _is_wanted(name))
+        wanted = (Path(place, name) for name in sorted(files) if _is_wanted(name))
+        yield from (path for path in wanted if path.is_file())  # a pipe would be waited for
 
 
 def _is_wanted(name: str) -> bool:
