@@ -21,7 +21,7 @@ def evaluation(root, name, strategy, *, miou=0.5, content="abc", bands=True, sco
         split="val", images=2, content=content, classes=("a", "b"), padded_to=(65, 65),
         strategy=strategy, precision="32-true",
     )  # fmt: skip
-    band = {"width": 1.0, "mIoU": miou / 2, "pixel_accuracy": 0.5}
+    band = {"width": 1.0, "mIoU": miou and miou / 2, "pixel_accuracy": 0.5}
     scores = {
         "mIoU": miou,
         "pixel_accuracy": 0.9,
@@ -56,10 +56,42 @@ def test_other_conditions_are_kept_apart(tmp_path):
     assert sorted(p.name for p in (tmp_path / "comparison").iterdir()) == ["group1", "group2"]
 
 
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for place, miou in (("here", 0.5), ("there", 0.75)):
+        (tmp_path / place).mkdir()
+        evaluation(tmp_path / place, "A", Strategy(16), miou=miou)
+    run("compare", "runs=[here/A,there/A/evaluations,'*/A']", cwd=tmp_path)
+    rows = list(csv.DictReader((tmp_path / "comparison/table.csv").open()))
+    assert [row["mIoU"] for row in rows] == ["0.5", "0.75"]
+    assert [row["evaluation"].split("/")[0] for row in rows] == ["here", "there"]
+
+
+def test_an_evaluation_without_a_labelled_pixel(tmp_path):
+    evaluation(tmp_path, "A", Strategy(16))
+    evaluation(tmp_path, "B", Strategy(16), miou=None, bands=False)
+    printed = run("compare", "runs=[A,B]", cwd=tmp_path).stdout
+    assert len(list(csv.DictReader((tmp_path / "comparison/table.csv").open()))) == 2
+    assert "boundary.png" in printed
+
+
+def test_nothing_of_an_earlier_comparison_is_left(tmp_path):
+    evaluation(tmp_path, "A", Strategy(16))
+    evaluation(tmp_path, "B", Strategy(16), content="other")
+    run("compare", "runs=[A,B]", cwd=tmp_path)
+    (tmp_path / "comparison/group2/mine.txt").write_text("mine")
+    run("compare", "runs=A", cwd=tmp_path)
+    left = {str(p.relative_to(tmp_path / "comparison")) for p in tmp_path.glob("comparison/**/*.*")}
+    assert left == {"table.csv", "boundary.png", "cost.png", "group2/mine.txt"}
+
+
 def test_mistakes(tmp_path):
     evaluation(tmp_path, "A", Strategy(16), scored=False)
+    evaluation(tmp_path, "B", Strategy(16))
+    (tmp_path / "A/evaluations/x").write_text("a file")
     for arguments, words in (
-        (["runs=nothing"], "no evaluation"),
+        (["runs=nothing"], "does not exist"),
+        (["runs=."], "no evaluation"),
+        (["runs=B", "output=A/evaluations/x/y"], "cannot be written"),
         (["runs=A"], "no masks"),
         ([], "runs"),
     ):

@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+LONG = 200
+"""Bytes of a file's name, to which a draft's adds some; file systems take 255."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A draft beside ``path`` to write to; it takes the name ``path`` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    shortened = hashlib.sha256(path.name.encode()).hexdigest()[:12]  # the name may be a long one
-    draft = path.with_name(f".{shortened}.{os.getpid()}")
+    name = path.name
+    if len(name.encode()) > LONG:
+        name = hashlib.sha256(name.encode()).hexdigest() + path.suffix
+    draft = path.with_name(f".{name}.{os.getpid()}")
     try:
         yield draft
         os.replace(draft, path)

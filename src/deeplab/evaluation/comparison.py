@@ -5,8 +5,10 @@ part of a row's name and may differ.
 """
 
 import csv
+import glob
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from deeplab.files import write_text
 from deeplab.protocol import differences
 
 SCORES = ("mIoU", "pixel accuracy", "boundary IoU", "boundary F")
+FILES = ("table.csv", "boundary.png", "cost.png")
+"""What is written for each group."""
+
 COLUMNS = (*SCORES, "parameters", "multiply-adds", "seconds", "peak memory")
 """Multiply-adds are by the paper's rule, seconds and bytes for one image."""
 
@@ -28,18 +33,37 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
     Raises:
         UserError: a path holds no evaluation, or none that was scored.
     """
-    found = [e for path in config.runs for e in _evaluations(path)]
+    found = _once(e for path in config.runs for e in _evaluations(path))
     scored = [e for e in found if e.result["scored"]]
     if not scored:
         raise UserError("runs: none of these evaluations has scores; their images have no masks.")
     groups = comparable(scored)
+    output = Path(config.output).expanduser()
+    try:
+        _remove_earlier(output)
+        _write_groups(output, groups)
+    except OSError as error:
+        raise UserError(
+            f"output={config.output}: {error.filename} cannot be written ({error.strerror})."
+        ) from None
+    return groups
+
+
+def _write_groups(output: Path, groups: Sequence[Sequence[Evaluation]]) -> None:
     for number, group in enumerate(groups):
         if number:
             reasons = differences(groups[0][0].protocol, group[0].protocol, without=["strategy"])
             print("Not in one table with the above: " + "; ".join(reasons) + ".")
-        folder = Path(config.output) / (f"group{number + 1}" if len(groups) > 1 else "")
-        _write(folder, group)
-    return groups
+        _write(output / (f"group{number + 1}" if len(groups) > 1 else ""), group)
+
+
+def _remove_earlier(output: Path) -> None:
+    """The files of an earlier comparison, and nothing else."""
+    for folder in (output, *output.glob("group*")):
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        if folder != output and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def comparable(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
@@ -55,11 +79,26 @@ def comparable(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     return groups
 
 
-def _evaluations(path: str) -> list[Evaluation]:
-    """That of a folder, or all of a run's."""
-    folder = Path(path).expanduser()
-    inside = sorted(p.parent for p in folder.glob("evaluations/*/result.json"))
-    return [read_evaluation(p) for p in inside] or [read_evaluation(folder)]
+def _evaluations(named: str) -> list[Evaluation]:
+    """That of a folder, or all of a run's; of all folders that a pattern stands for."""
+    folder = Path(named).expanduser()
+    matches = sorted(glob.glob(str(folder)))  # noqa: PTH207  pathlib's takes no / in front
+    folders = [folder] if folder.exists() else [Path(match) for match in matches]
+    if not folders:
+        raise UserError(f"runs={named}: this does not exist, and is no pattern of what does.")
+    found = [
+        result.parent
+        for place in folders
+        for pattern in ("result.json", "*/result.json", "evaluations/*/result.json")
+        for result in sorted(place.glob(pattern))
+    ]
+    if not found:
+        raise UserError(f"runs={named}: no evaluation there (result.json); evaluate.py makes one.")
+    return [read_evaluation(path) for path in found]
+
+
+def _once(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
+    return list({e.folder.path.resolve(): e for e in evaluations}.values())
 
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
@@ -78,20 +117,42 @@ def _row(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _write(folder: Path, group: Sequence[Evaluation]) -> None:
-    rows = {evaluation.name: _row(evaluation) for evaluation in group}
+    names = _names(group)
+    rows = {name: _row(evaluation) for name, evaluation in zip(names, group, strict=True)}
     print(f"\n{_table(rows)}\n")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("evaluation", *COLUMNS))
     writer.writerows((name, *row.values()) for name, row in rows.items())
-    write_text(folder / "table.csv", text.getvalue())
-    curves = {e.name: e.result["boundary"]["bands"] for e in group}
+    table, boundary, accuracy = FILES
+    write_text(folder / table, text.getvalue())
+    curves = {n: e.result["boundary"]["bands"] for n, e in zip(names, group, strict=True)}
     if known := {name: bands for name, bands in curves.items() if bands}:
-        plot_boundary(folder / "boundary.png", known)
-    points = [(n, row["multiply-adds"] / 1e9, 100 * row["mIoU"]) for n, row in rows.items()]
-    plot_cost(folder / "cost.png", points)
-    print(f"  table     {folder / 'table.csv'}")
-    print(f"  pictures  {folder / 'cost.png'}" + (", boundary.png" if known else ""))
+        plot_boundary(folder / boundary, known)
+    points = [
+        (name, row["multiply-adds"] / 1e9, 100 * row["mIoU"])
+        for name, row in rows.items()
+        if row["mIoU"] is not None
+    ]
+    if points:
+        plot_cost(folder / accuracy, points)
+    made = [name for name, there in ((boundary, known), (accuracy, points)) if there]
+    print(f"  in {folder}: {', '.join([table, *made])}")
+
+
+def _names(group: Sequence[Evaluation]) -> list[str]:
+    """The evaluations' names; where two have the same, with as much of their paths as it takes."""
+    paths = [evaluation.folder.path.resolve() for evaluation in group]
+    names = [evaluation.name for evaluation in group]
+    parts = 3  # runs/NAME/evaluations/EVALUATION is named NAME/EVALUATION
+    while len(set(names)) < len(set(paths)):
+        parts += 1
+        same = Counter(names)
+        names = [
+            "/".join(path.parts[-parts:]) if same[name] > 1 else name
+            for name, path in zip(names, paths, strict=True)
+        ]
+    return names
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> str:

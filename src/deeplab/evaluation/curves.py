@@ -45,7 +45,7 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]
     axes.set_xlabel("width of the band around object borders, in pixels")
     axes.set_ylabel("mIoU in the band, %")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="small")
+    figure.legend(loc="outside lower left", fontsize="small")
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
 
@@ -73,7 +73,7 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
     axes.set_xlabel("multiply-adds by the paper's rule, billions")
     axes.set_ylabel("mIoU, %")
     axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="lower right", fontsize="small")
+    figure.legend(loc="outside lower left", fontsize="small")
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
 
