@@ -9,7 +9,7 @@ validation.png        validation images beside truth and prediction
 checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
 evaluations/          what evaluate.py leaves
 failure.txt           the error that ended it, until it is started again
-lock                  held by the process that trains
+lock                  held by the process that trains, whose name is in it
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,6 +33,7 @@ from deeplab.config import TrainConfig, plain
 from deeplab.config.data import PLACES
 from deeplab.errors import UserError
 from deeplab.files import write_text
+from deeplab.lock import OWNER
 from deeplab.lock import locked as hold
 
 TRAIN_AGAIN = "restart=true puts the run aside and trains it again"
@@ -216,17 +217,18 @@ def locked(folder: RunFolder) -> Iterator[None]:
     """Keep a run folder to this process; the lock goes with the process, however it ends.
 
     Raises:
-        UserError: the folder cannot be made, or another process has it.
+        UserError: the folder cannot be made.
+        InProgress: another process has it, here or on another machine.
     """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.lock.touch()
-    except OSError as error:
-        raise UserError(
-            f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
-        ) from None
-    busy = f"{folder.path}: this run is in progress in another process."
-    with hold(folder.lock, busy, wait=False):
+    busy = f"{folder.path}: this run is in progress in {OWNER}."
+    with ExitStack() as stack:
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold(folder.lock, busy, wait=False))
+        except OSError as error:
+            raise UserError(
+                f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
+            ) from None
         yield
 
 
