@@ -2,13 +2,19 @@ import json
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from deeplab.backbones import MobileNetV2, ResNet, Xception
+from deeplab.cli import parse
+from deeplab.config import CostConfig
+from deeplab.cost import command
 from deeplab.cost.counting import measure_cost, space_to_batch_side
+from deeplab.errors import UserError
 from networks import build, on_meta, tiny_model
 from paper import MULTI_SCALE, PRINTED_BUT_INCONSISTENT, TABLE_3, TABLE_5
 from scripts import run
+from test_config import composed
 
 
 def paper_cost(model, output_stride, multi_scale=False, flip=False):
@@ -145,3 +151,44 @@ def test_several_strategies_measured(tmp_path):
         assert measured["images_per_second"] == pytest.approx(1 / measured["latency"])
         assert measured["peak_memory"] > 1e6
         assert measured["precision"] == "32-true"
+
+
+def test_counts_are_printed_before_measuring(monkeypatch, capsys):
+    """An input that is too large for memory: its counts are there all the same."""
+
+    def refused(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(command, "measure_speed", refused)
+    keys = ("data=shapes", "measure=true", "input_size=[65,97]", "trainer.accelerator=cpu")
+    config = parse(CostConfig, OmegaConf.create(composed("cost", *keys)))
+    with pytest.raises(UserError, match=r"input_size=\[65,97\].* more memory than there is"):
+        command.run_cost(config)
+    printed = capsys.readouterr().out
+    assert "paper rule" in printed
+    assert "(65 x 97, 7 classes)" in printed
+
+
+@pytest.mark.parametrize("typed", ["scales=[0.5,1]", "flip=true"])
+def test_what_strategies_would_leave_out(typed, tmp_path):
+    done = run("cost", "data=shapes", "strategies=ms", typed, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "leave out scales and flip" in done.stderr
+
+
+@pytest.mark.parametrize("typed", ["scales=[0.5,0.5]", "scales=[0.01]"])
+def test_scales_that_strategies_do_not_have(typed, tmp_path):
+    done = run("cost", "data=shapes", typed, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert f"{typed}: different numbers from 0.1 to 8" in done.stderr
+
+
+def test_measured_table(tmp_path):
+    printed = run(
+        "cost", "data=shapes", "measure=true", "input_size=65",
+        "trainer.accelerator=cpu", "trainer.precision=32-true", cwd=tmp_path,
+    ).stdout  # fmt: skip
+    counted, _, measured = printed.partition("(65 x 65, 7 classes)")
+    for part in (counted, measured):
+        assert [line.split()[0] for line in part.splitlines() if line.startswith("os")] == ["os16"]
+    assert "peak at one image" in measured
