@@ -297,6 +297,27 @@ def test_a_prediction_of_another_size(folder):
     assert "8 x 7 pixels, its image of 40 x 50" in refused(folder, "run=runs/first")
 
 
+def test_a_mask_that_has_changed_since(folder):
+    path = next((folder / "data").rglob("SegmentationClass/plain.png"))
+    with Image.open(path) as mask:
+        changed = np.array(mask)
+    changed[changed != 255] = 1
+    Image.fromarray(changed).save(path)
+    assert "plain.png: this mask, or the prediction for it, has changed" in refused(
+        folder, "run=runs/first"
+    )
+
+
+def test_a_place_that_cannot_be_written(folder):
+    (folder / "file").write_text("in the way")
+    assert "output=file: " in refused(folder, "run=runs/first", "output=file")
+
+
+def test_a_strategy_by_another_of_its_names(folder):
+    gallery(folder, "run=runs/first", "strategy=ss")
+    assert (evaluation(folder) / "gallery/index.html").is_file()
+
+
 def test_a_split_without_masks(folder):
     result = evaluation(folder) / "result.json"
     values = json.loads(result.read_text())

@@ -14,7 +14,7 @@ from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import check_ids
 from deeplab.data.layout import split_items
 from deeplab.datasets import check_same_classes, data_layout
-from deeplab.errors import UserError
+from deeplab.errors import UserError, writing
 from deeplab.evaluation.folder import EvaluationFolder, evaluation_name, read_evaluation
 from deeplab.evaluation.measuring import measure
 from deeplab.evaluation.publish import publish_evaluations
@@ -47,16 +47,13 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
     evaluations = trained.folder.evaluations
-    try:
+    with writing(f"run={config.run}"):
         evaluations.mkdir(exist_ok=True)
         waiting = f"{evaluations}: waiting for the end of another evaluation ..."
         with locked(evaluations / ".lock", waiting, wait=True):
             todo = tasks if config.again else [task for task in tasks if not task.done]
             if todo:
                 measure(todo, trained, config, data, execution)
-    except OSError as error:
-        what = error.strerror or error
-        raise UserError(f"run={config.run}: {error.filename} cannot be written ({what}).") from None
     records = [read_json(task.folder.result) for task in tasks]
     print_comparison(records)
     print_skipped(data.skipped)

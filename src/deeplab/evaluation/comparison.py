@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.config import CompareConfig
-from deeplab.errors import UserError
+from deeplab.errors import UserError, writing
 from deeplab.evaluation.curves import plot_boundary, plot_cost
 from deeplab.evaluation.folder import Evaluation, read_evaluation
 from deeplab.files import write_text
@@ -39,13 +39,9 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
         raise UserError("runs: none of these evaluations has scores; their images have no masks.")
     groups = comparable(scored)
     output = Path(config.output).expanduser()
-    try:
+    with writing(f"output={config.output}"):
         _remove_earlier(output)
         _write_groups(output, groups)
-    except OSError as error:
-        raise UserError(
-            f"output={config.output}: {error.filename} cannot be written ({error.strerror})."
-        ) from None
     return groups
 
 

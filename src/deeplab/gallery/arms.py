@@ -1,5 +1,7 @@
 """The evaluations that a gallery shows: found by what a user names, checked against each other."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,9 @@ from typing import Any
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation, read_evaluation
 from deeplab.gallery.select import Counts
+from deeplab.inference.strategy import parse_strategy
 from deeplab.protocol import differences
-from deeplab.records import RunFolder
+from deeplab.records import RunFolder, read_config
 
 MAY_DIFFER = ("strategy", "precision", "padded_to", "classes")
 """What two evaluations may be compared in; classes are compared by name."""
@@ -42,10 +45,18 @@ class Arm:
         if not path.is_file():
             raise UserError(
                 f"{path}: this prediction is missing. Run evaluate.py first: "
-                f"python src/evaluate.py run={self.run.path} strategies={self.strategy} "
-                "predictions=true again=true"
+                f"{_command(self.run, self.protocol)} predictions=true again=true"
             )
         return path
+
+
+def _command(run: RunFolder, protocol: Mapping[str, Any]) -> str:
+    """What makes an evaluation under a protocol."""
+    strategy, window = protocol["strategy"], protocol["strategy"]["window"]
+    name = strategy["name"].removesuffix(f"-w{window['size']}") if window else strategy["name"]
+    cut = f" window={window['size']} overlap={window['overlap']}" if window else ""
+    split = f"split={protocol['split']}"
+    return f"python src/evaluate.py run={run.path} {split} strategies={name}{cut}"
 
 
 def find_arm(named: str, key: str, strategy: str | None, like: Arm | None = None) -> Arm:
@@ -74,19 +85,23 @@ def _choose(run: RunFolder, key: str, strategy: str | None, like: Arm | None) ->
             f"{key}={run.path}: this run has no evaluation yet. Run evaluate.py first: "
             f"python src/evaluate.py run={run.path}"
         )
+    if strategy:
+        stride = read_config(run).output_stride
+        with suppress(ValueError):  # the name of one with windows is taken as it is
+            strategy = parse_strategy(strategy, output_stride=stride).name
     fitting = [e for e in found if strategy in (None, _conditions(e)[1])]
     if not fitting:
         there = ", ".join(sorted({_conditions(e)[1] for e in found}))
         raise UserError(
             f"strategy={strategy}: {key}={run.path} has no such evaluation; there are {there}. "
-            f"python src/evaluate.py run={run.path} strategies={strategy} makes it."
+            "evaluate.py strategies=... makes others."
         )
     if like:
         wanted = _conditions(like.evaluation)
         fitting = [e for e in fitting if _conditions(e) == wanted] or fitting
     newest = max(fitting, key=lambda e: e.folder.result.stat().st_mtime_ns)
     if len(fitting) > 1:
-        print(f"Of {len(fitting)} evaluations the newest: {newest.name} (strategy= names another)")
+        print(f"Of {len(fitting)} evaluations the newest: {newest.name} (its folder names another)")
     return newest
 
 

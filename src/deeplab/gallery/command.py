@@ -6,7 +6,7 @@ from deeplab.config import GalleryConfig
 from deeplab.config.data import DataConfig
 from deeplab.data.layout import Item, split_items
 from deeplab.datasets import class_set, data_layout
-from deeplab.errors import UserError
+from deeplab.errors import UserError, writing
 from deeplab.files import replacing
 from deeplab.gallery.arms import Arm, aligned, find_arm
 from deeplab.gallery.page import page
@@ -39,11 +39,12 @@ def run_gallery(config: GalleryConfig) -> Path:
     scenes = _scenes(arms, selection.shown, data, config.data.root)
     folder = _output(arms, config.output)
     painter = Painter(folder, classes, thumbnail=config.thumbnail, large=config.large)
-    sizes = painter.paint_all(scenes, config.progress)
     target = folder / "index.html"
-    with replacing(target) as draft:
-        draft.write_text(page(arms, classes, selection, sizes), encoding="utf-8")
-    remove_others(folder, scenes)  # only now, since an earlier page has shown them until here
+    with writing(f"output={folder}"):
+        sizes = painter.paint_all(scenes, config.progress)
+        with replacing(target) as draft:
+            draft.write_text(page(arms, classes, selection, sizes), encoding="utf-8")
+        remove_others(folder, scenes)  # only now, since an earlier page has shown them until here
     print(f"Gallery of {len(scenes)} images: {target}")
     return target
 
@@ -63,7 +64,12 @@ def _scenes(
     placed = data.model_copy(update={"root": root or data.root})
     items = {item.id: item for item in split_items(data_layout(placed), split)}
     return [
-        Scene(i, _item(items, arms[0], i, split, placed.root), tuple(a.prediction(i) for a in arms))
+        Scene(
+            i,
+            _item(items, arms[0], i, split, placed.root),
+            tuple(arm.prediction(i) for arm in arms),
+            tuple(arm.confusion[i] for arm in arms),
+        )
         for i in numbers
     ]
 

@@ -4,7 +4,7 @@ import errno
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from deeplab.data.labels import ClassSet, write_mask
 from deeplab.data.problems import BadFileError
 from deeplab.data.transforms import EvalTransform
 from deeplab.datasets import class_set
-from deeplab.errors import UserError
+from deeplab.errors import UserError, writing
 from deeplab.files import replacing
 from deeplab.meanwhile import meanwhile
 from deeplab.pictures import legend, rgb, tinted, with_legend
@@ -65,7 +65,7 @@ def run_prediction(config: PredictConfig) -> int:
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
     prediction = Prediction(config, segmenter, class_set(run.data))
-    with _writing_to(output):
+    with writing(f"output={output}"):
         prediction.run(sources)
     prediction.report(output)
     return len(prediction.problems)
@@ -221,21 +221,10 @@ def _write_jpeg(path: Path, picture: Image.Image) -> None:
 
 
 def _check_output(output: Path) -> None:
-    with _writing_to(output):
+    with writing(f"output={output}"):
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass
-
-
-@contextmanager
-def _writing_to(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        what = error.strerror or error
-        raise UserError(
-            f"output={output}: {error.filename or output} cannot be written ({what})."
-        ) from None
 
 
 def _counted(count: int, what: str) -> str:
