@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +36,8 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose ``conf/<config_name>.yaml`` from the command line and run ``task`` with it.
 
     A user's mistake ends the script with a message and status 2, without a traceback; anything
-    else that fails keeps its traceback.
+    else that fails keeps its traceback. In a sweep a job that fails says so at once, and the others
+    go on.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     sys.argv += _implied(sys.argv[1:])
@@ -48,15 +50,19 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         started = True
         try:
             task(config)
-        except UserError as error:
+        except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise  # the other jobs go on; Hydra says which one failed
-            _exit(str(error))
+                raise _said(error) from None
+            if isinstance(error, UserError):
+                _exit(str(error))  # here, for Hydra would add its own
+            raise
 
     try:
         main(job)()
     except UserError as error:
         _exit(str(error))
+    except JobFailed as error:
+        _exit(str(error), status=1)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if started:
             raise
@@ -74,11 +80,31 @@ def _implied(arguments: list[str]) -> list[str]:
     return [f"data={stage}"] if known and "data" not in typed else []
 
 
-def _exit(message: str) -> None:
+class JobFailed(Exception):  # noqa: N818
+    """A job of a sweep has ended with an error that is no user's mistake, and has said so."""
+
+
+def _said(error: Exception) -> Exception:
+    """Print how a job of a sweep has failed; returns what stands for it where jobs are collected,
+    which may be another process: not every exception arrives there."""
+    job = HydraConfig.get()
+    what = _without_traceback(str(error))
+    if not isinstance(error, UserError):
+        what = "\n" + "".join(traceback.format_exception(error)).rstrip()
+    typed = " ".join(job.overrides.task)
+    print(f"Error in job {job.job.num} ({typed}): {what}", file=sys.stderr, flush=True)
+    return error if isinstance(error, UserError) else JobFailed(f"{type(error).__name__}: {error}")
+
+
+def _exit(message: str, status: int = 2) -> None:
+    print(f"Error: {_without_traceback(message)}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _without_traceback(message: str) -> str:
     if "Original Traceback" in message:  # a loading worker's, which has it in the message
-        message = message.rpartition("UserError: ")[2].strip()
-    print(f"Error: {message}", file=sys.stderr)
-    sys.exit(2)
+        return message.rpartition("UserError: ")[2].strip()
+    return message
 
 
 def file_values(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
+from deeplab.cli import JobFailed
 from deeplab.errors import UserError
 
 
@@ -82,4 +83,5 @@ def _problem(result: JobReturn) -> str | None:
     if result.status == JobStatus.COMPLETED:
         return None
     error = result._return_value
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    said = isinstance(error, UserError | JobFailed)
+    return str(error) if said else f"{type(error).__name__}: {error}"

@@ -1,7 +1,9 @@
 """One training run from a checked config to its result, as a list of steps."""
 
 import json
-from contextlib import nullcontext
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from deeplab.data.dataset import check_split, spread
 from deeplab.data.problems import in_two_splits
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
-from deeplab.files import write_json
+from deeplab.files import write_json, write_text
 from deeplab.hardware import Execution
 from deeplab.inference.strategy import Strategy
 from deeplab.preparation.cache import use_cache
@@ -68,9 +70,28 @@ def run_experiment(config: TrainConfig) -> RunFolder:
         return folder
     if main_process and config.restart:
         _set_aside(folder)
-    with locked(folder) if main_process else nullcontext():
+    with locked(folder) if main_process else nullcontext(), _failure_kept(folder):
         _start(config, execution, data, folder)
     return folder
+
+
+@contextmanager
+def _failure_kept(folder: RunFolder) -> Iterator[None]:
+    """Write down the error that ends a run, until the run is started again.
+
+    Any of its processes may be the one that fails, and then ends the others with it. What it says
+    when the main process has failed is a consequence.
+    """
+    main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    if main_process:
+        folder.failure.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception:
+        if main_process or not folder.failure.exists():
+            with suppress(OSError):  # a full disk is one of the errors; it is not to be hidden
+                write_text(folder.failure, traceback.format_exc())
+        raise
 
 
 def _start(

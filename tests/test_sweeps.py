@@ -1,0 +1,73 @@
+"""Sweeps by ``train.py -m``: jobs that fail, on several devices, and of other launchers."""
+
+import re
+
+import pytest
+
+from scripts import SMALL, run, run_folders
+from trees import voc_tree
+
+VOC = (
+    "data=voc",
+    "data.crop_size=33",
+    "data.eval_size=65",
+    "backbone=resnet_tiny",
+    "aspp=tiny",
+    "decoder=tiny",
+    *(s for s in SMALL if not s.startswith("data.")),
+)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """The drawn images of the default data set."""
+    cwd = tmp_path_factory.mktemp("shapes")
+    run("train", *SMALL, cwd=cwd)
+    return f"data.root={cwd}/data/shapes"
+
+
+def damaged_tree(root):
+    """A tree with a split ``bad`` in which an image cannot be decoded; and what would mend it."""
+    tree = voc_tree(root, {"train": 4, "val": 2, "bad": 4, "more": 4})
+    image = tree / "JPEGImages/bad_1.jpg"
+    content = image.read_bytes()
+    half = len(content) // 2
+    image.write_bytes(content[:half] + bytes(len(content) - half))  # as large: the same run
+    return f"data.root={tree}", lambda: image.write_bytes(content)
+
+
+def test_a_failed_job_says_so_at_once_and_the_others_go_on(tmp_path):
+    root, mend = damaged_tree(tmp_path / "voc")
+    sweep = ("-m", *VOC, root, "data.train_split=train,bad,more")
+    done = run("train", *sweep, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    said = re.search(r"^Error in job 1 \((.*)\): (.*)$", done.stderr, re.MULTILINE)
+    assert "data.train_split=bad" in said[1]
+    assert "bad_1.jpg: this is no image that can be decoded" in said[2]
+    assert "Traceback" not in done.stderr
+    folders = run_folders(tmp_path)
+    assert len(folders) == 3
+    (failed,) = (f for f in folders if not (f / "metrics.json").exists())
+    assert [f for f in folders if (f / "failure.txt").exists()] == [failed]
+    assert "bad_1.jpg" in (failed / "failure.txt").read_text().splitlines()[-1]
+    assert "Traceback" in (failed / "failure.txt").read_text()
+    mend()
+    again = run("train", *sweep, cwd=tmp_path)
+    assert again.stdout.count("This run is finished") == 2
+    assert (failed / "metrics.json").exists()
+    assert not (failed / "failure.txt").exists()
+    assert not (failed / "lock").exists()
+
+
+TOO_LARGE = "data.augmentations=[],[{RandomCrop:{height:500,width:500}}]"
+
+
+def test_what_is_no_mistake_of_a_person_keeps_its_traceback(tmp_path, shapes):
+    done = run("train", "-m", *SMALL, shapes, TOO_LARGE, "seed=0,1", cwd=tmp_path, ok=False)
+    assert done.returncode == 1
+    assert re.findall(r"^Error in job (\d)", done.stderr, re.MULTILINE) == ["2", "3"]
+    assert "Traceback" in done.stderr
+    assert re.search(r"^Error: \w+Error: ", done.stderr.splitlines()[-1])
+    folders = run_folders(tmp_path)
+    assert sum((f / "metrics.json").exists() for f in folders) == 2
+    assert sum((f / "failure.txt").exists() for f in folders) == 2
