@@ -16,7 +16,8 @@ from deeplab.data.labels import voc_palette
 from deeplab.data.problems import BadFileError
 from deeplab.data.reading import read_image
 from deeplab.errors import UserError
-from deeplab.prediction.inputs import find_sources
+from deeplab.prediction.inputs import Source, find_sources
+from deeplab.prediction.own import claim, own_results
 from deeplab.prediction.photos import read_photo
 from deeplab.prediction.video import Video, video_at
 from scripts import SMALL, run, run_folders
@@ -126,6 +127,8 @@ def test_a_folder_with_everything(tmp_path, trained, photos):
     assert "Traceback" not in done.stderr
     assert "11 pictures done" in done.stdout
     assert "2 files could not be read" in done.stdout
+    assert "passed over: 1 file: .txt (1)\n" in done.stdout
+    assert f"  {photos / 'a.png'}: {out / 'a.png'}.*\n" in done.stdout
     assert f"{photos / 'broken.jpg'}: this JPEG is truncated" in done.stdout
     assert f"{photos / 'deep/no.png'}: this is no image" in done.stdout
     labels = {name: label_map(out / f"{name}.png") for name in SIZES}
@@ -143,7 +146,8 @@ def test_a_folder_with_everything(tmp_path, trained, photos):
     assert np.unique(labels["portrait"]).size > 1
     files = [path for path in out.rglob("*") if path.is_file()]
     assert len(files) == 3 * 11 + 1  # and a record of them
-    for again in (arguments, (f"input={photos}/**/*.*", *arguments[1:])):
+    for pattern in ("**/*.*", "*"):
+        again = (f"input={photos}/{pattern}", *arguments[1:])
         done = predict(trained[0], *again, cwd=tmp_path, ok=False)
         assert "11 pictures done" in done.stdout, done.stderr
         assert [path for path in out.rglob("*") if path.is_file()] == files
@@ -159,6 +163,16 @@ def test_nobody_else_s_file_is_overwritten(tmp_path, trained):
         assert done.returncode == 2
         assert "Name another folder" in done.stderr
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_only_what_is_written_is_claimed(tmp_path):
+    source = Source(tmp_path / "q.jpg", tmp_path / "q")
+    (tmp_path / "q.npz").write_text("mine")
+    asked = {"overlay": True, "frames": False}
+    claim(tmp_path, dict.fromkeys(source.results(**asked, probabilities=False), source))
+    assert own_results(tmp_path) == {tmp_path / "q.png", tmp_path / "q_overlay.jpg"}
+    with pytest.raises(UserError, match=r"q\.npz, which predict\.py has not made"):
+        claim(tmp_path, dict.fromkeys(source.results(**asked, probabilities=True), source))
 
 
 def test_one_bad_name_does_not_end_the_others(tmp_path, trained):
@@ -249,6 +263,7 @@ def test_windows_and_label_maps_alone(tmp_path, trained):
     [
         (["input=nothing.jpg", "strategy=os9"], ["input=nothing.jpg", "no such file"]),
         (["input=here.jpg", "strategy=os9"], ["strategy", "os9"]),
+        (["input=here.jpg", "overlap=0.5"], ["overlap=0.5", "set window"]),
         (["input=here.jpg", "output=here.jpg"], ["output=here.jpg", "cannot be written"]),
         (["input=here.jpg", "output=/proc/out"], ["output=/proc/out", "cannot be written"]),
     ],
@@ -276,11 +291,12 @@ def test_results_are_never_written_over_inputs(photos, tmp_path):
 
 def test_files_of_one_name_keep_results_of_their_own(photos, tmp_path):
     named = ["a.*", "deep/*", "deep/../a.jpg", "deep/a.tif"]
-    sources = find_sources([f"{photos}/{name}" for name in named], tmp_path / "out", set())
+    named = [f"{photos}/{name}" for name in named]
+    sources = find_sources(named, tmp_path / "out", set()).sources
     targets = [str(source.target.relative_to(tmp_path / "out")) for source in sources]
     assert len(sources) == len({source.path.resolve() for source in sources})
     assert targets == ["a.jpg", "a.png", "a.tif", "er/alpha", "er/wide", "no"]
-    twice = find_sources([f"{photos}/a.jpg", f"{photos}/.hidden/a.jpg"], tmp_path, set())
+    twice = find_sources([f"{photos}/a.jpg", f"{photos}/.hidden/a.jpg"], tmp_path, set()).sources
     assert [source.target.name for source in twice] == ["a.jpg", "a.jpg-2"]
 
 

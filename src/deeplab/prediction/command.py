@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.assemble import padded_to, padding_colour
+from deeplab.cli import file_values
 from deeplab.config import PredictConfig
 from deeplab.cores import cores
 from deeplab.data.labels import ClassSet, write_mask
@@ -25,7 +26,7 @@ from deeplab.errors import UserError, writing
 from deeplab.files import replacing
 from deeplab.meanwhile import meanwhile
 from deeplab.pictures import legend, rgb, tinted, with_legend
-from deeplab.prediction.inputs import Source, find_sources
+from deeplab.prediction.inputs import Found, Source, find_sources
 from deeplab.prediction.own import claim, own_results
 from deeplab.prediction.photos import read_photo
 from deeplab.prediction.segmenter import Segmenter
@@ -38,6 +39,9 @@ Pixels = NDArray[np.uint8]
 QUALITY = 92
 """Of JPEGs."""
 
+LISTED = 20
+"""Files in one message at most."""
+
 
 def run_prediction(config: PredictConfig) -> int:
     """Predict all that ``input`` names, and say what went where.
@@ -49,26 +53,56 @@ def run_prediction(config: PredictConfig) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     trained = find_trained(config.run)
     output = Path(config.output).expanduser()
-    sources = find_sources(config.input, output, own_results(output))
-    if not (config.overlay or config.frames) and any(source.is_video for source in sources):
-        raise UserError("overlay=false leaves nothing to write of a video; set frames=true.")
+    found = find_sources(config.input, output, own_results(output))
+    sources = found.sources
+    _check_settings(config, sources)
     strategies = trained.strategies(
         [config.strategy], window=config.window, overlap=config.overlap, key="strategy"
     )
     _check_output(output)
-    claim(output, sources)
     execution = inference_execution(config.trainer)
     predictor = trained.predictor(strategies, execution, key="strategy")
+    written = {key: getattr(config, key) for key in ("overlay", "probabilities", "frames")}
+    claim(output, {path: source for source in sources for path in source.results(**written)})
     run = trained.config
     padding = EvalTransform(size=padded_to(run.data), fill=padding_colour(run))
     segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
+    _say(found)
     prediction = Prediction(config, segmenter, class_set(run.data))
     with writing(f"output={output}"):
         prediction.run(sources)
     prediction.report(output)
     return len(prediction.problems)
+
+
+def _check_settings(config: PredictConfig, sources: Sequence[Source]) -> None:
+    """Refuse settings that leave nothing to do; say which ones are about nothing here."""
+    videos = sum(source.is_video for source in sources)
+    if videos and not (config.overlay or config.frames):
+        raise UserError("overlay=false leaves nothing to write of a video; set frames=true.")
+    if config.window is None and config.overlap != file_values("predict")["overlap"]:
+        raise UserError(f"overlap={config.overlap}: windows overlap; set window=1025, say, too.")
+    if config.frames and not videos:
+        print("frames=true is about videos, and there is none among the inputs.")
+    if config.probabilities and videos == len(sources):
+        print("probabilities=true is about pictures, and there is none among the inputs.")
+
+
+def _say(found: Found) -> None:
+    """What was passed over, and whose results have a name that is not the file's."""
+    if found.others:
+        kinds = [f"{suffix or 'no suffix'} ({n})" for suffix, n in found.others.most_common()]
+        files = _counted(found.others.total(), "file")
+        print(f"Neither pictures nor videos, passed over: {files}: {', '.join(kinds)}")
+    renamed = [source for source in found.sources if source.is_renamed]
+    if renamed:
+        print("Files of one name have results of names of their own:")
+        for source in renamed[:LISTED]:
+            print(f"  {source.path}: {source.target}.*")
+        if len(renamed) > LISTED:
+            print(f"  and {len(renamed) - LISTED} more")
 
 
 class Prediction:

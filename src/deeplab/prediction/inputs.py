@@ -13,7 +13,7 @@ from deeplab.errors import UserError
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
 ENDINGS = (".png", "_overlay.jpg", "_overlay.mp4", "_legend.jpg", ".npz", "_frames")
-"""What is written for an input is called as it is, with one of these for its suffix."""
+"""What is written for an input is called as it is, with some of these for its suffix."""
 
 
 class Source(NamedTuple):
@@ -27,12 +27,33 @@ class Source(NamedTuple):
     def is_video(self) -> bool:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
+    @property
+    def is_renamed(self) -> bool:
+        """Whether its results are called otherwise than it is, since another has its name."""
+        return self.target.name != self.path.stem
+
     def result(self, ending: str) -> Path:
         """The file that is written with this ending."""
         return self.target.with_name(self.target.name + ending)
 
+    def results(self, *, overlay: bool, probabilities: bool, frames: bool) -> list[Path]:
+        """All that is written for it."""
+        if self.is_video:
+            wanted = {"_overlay.mp4": overlay, "_legend.jpg": overlay, "_frames": frames}
+        else:
+            wanted = {".png": True, "_overlay.jpg": overlay, ".npz": probabilities}
+        return [self.result(ending) for ending, is_written in wanted.items() if is_written]
 
-def find_sources(named: Sequence[str], output: Path, own: Set[Path]) -> list[Source]:
+
+class Found(NamedTuple):
+    """What the inputs stand for."""
+
+    sources: list[Source]
+    others: Counter[str]
+    """Files in folders and patterns that are neither pictures nor videos, by suffix."""
+
+
+def find_sources(named: Sequence[str], output: Path, own: Set[Path]) -> Found:
     """The files that ``input`` names, each once.
 
     A folder is searched with all below it, but for hidden files and earlier results; results lie
@@ -48,9 +69,10 @@ def find_sources(named: Sequence[str], output: Path, own: Set[Path]) -> list[Sou
         UserError: one of the inputs is nothing, or results would be written over them.
     """
     found: dict[Path, tuple[Path, Path]] = {}
+    others: dict[Path, str] = {}
     for text in named:
         try:
-            for path, place in _expanded(text, output, own):
+            for path, place in _expanded(text, output, own, others):
                 found.setdefault(path.resolve(), (path, place))
         except OSError as error:
             raise UserError(f"input={text}: this cannot be read ({error.strerror}).") from None
@@ -64,22 +86,32 @@ def find_sources(named: Sequence[str], output: Path, own: Set[Path]) -> list[Sou
                     f"output={output}: {source.result(ending)} would be written there, which is an "
                     "input. Name another folder."
                 )
-    return sources
+    return Found(sources, Counter(others.values()))
 
 
-def _expanded(text: str, output: Path, own: Set[Path]) -> Iterator[tuple[Path, Path]]:
-    """The files that one input stands for, each with its place in the output."""
+def _expanded(
+    text: str, output: Path, own: Set[Path], others: dict[Path, str]
+) -> Iterator[tuple[Path, Path]]:
+    """The files that one input stands for, each with its place in the output; the suffixes of
+    files of other kinds go into ``others``."""
     start = Path(text).expanduser()
     if start.is_file():  # first, since [ and * may stand in its name
         yield start, Path(start.name)
         return
     if start.is_dir():
+        if start.resolve() == output.resolve():
+            raise UserError(
+                f"output={output}: this is a folder of the input, where results would lie among "
+                "the pictures. Name another folder."
+            )
         roots, base = [start], start
     else:
         roots, base = _matches(start), _fixed_part(start)
     if not roots:
         raise UserError(f"input={text}: there is no such file or folder, and no match.")
-    files = [f for root in roots for f in _searched(root, output, own) if f.resolve() not in own]
+    there = [f for root in roots for f in _searched(root, own) if f.resolve() not in own]
+    files = [file for file in there if _is_wanted(file)]
+    others |= {file.resolve(): file.suffix.lower() for file in there if not _is_wanted(file)}
     if not files:
         raise UserError(
             f"input={text}: no picture or video there. Looked for "
@@ -99,29 +131,24 @@ def _fixed_part(pattern: Path) -> Path:
     return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
-def _searched(root: Path, output: Path, own: Set[Path]) -> Iterator[Path]:
-    """The pictures and videos of a folder and below, or the file itself if it is one."""
+def _searched(root: Path, own: Set[Path]) -> Iterator[Path]:
+    """The files of a folder and below, or the file itself, but for hidden ones."""
     if root.is_file():
-        if _is_wanted(root.name):
+        if not root.name.startswith("."):
             yield root
         return
-    if root.resolve() == output.resolve():
-        raise UserError(
-            f"output={output}: this is a folder of the input, where results would be taken for "
-            "pictures. Name another folder."
-        )
     for place, folders, files in os.walk(root):
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".") and Path(place, name).resolve() not in own
         )
-        wanted = (Path(place, name) for name in sorted(files) if _is_wanted(name))
-        yield from (path for path in wanted if path.is_file())  # a pipe would be waited for
+        shown = (Path(place, name) for name in sorted(files) if not name.startswith("."))
+        yield from (path for path in shown if path.is_file())  # a pipe would be waited for
 
 
-def _is_wanted(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+def _is_wanted(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
 
 
 def _names(places: Sequence[Path]) -> list[str]:

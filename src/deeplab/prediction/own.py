@@ -1,12 +1,12 @@
 """Which files of a folder ``predict.py`` has written: it replaces those, and nobody else's."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from deeplab.errors import UserError
 from deeplab.files import write_json
-from deeplab.prediction.inputs import ENDINGS, Source
+from deeplab.prediction.inputs import Source
 
 RECORD = ".predictions.json"
 """The record of the results that a folder holds, below the folder."""
@@ -17,21 +17,24 @@ def own_results(output: Path) -> set[Path]:
     return {(output / name).resolve() for name in _recorded(output)}
 
 
-def claim(output: Path, sources: Sequence[Source]) -> None:
+def claim(output: Path, results: Mapping[Path, Source]) -> None:
     """Write down what is going to be written.
+
+    Args:
+        output: the folder of the results.
+        results: files and folders below it, each with what it is made of.
 
     Raises:
         UserError: a file of somebody else lies at one of these places, or a result would have to
             be a file and a folder at once.
     """
-    results = {source.result(ending): source for source in sources for ending in ENDINGS}
-    folders = {folder for source in sources for folder in source.target.parents}
+    folders = {folder for source in results.values() for folder in source.target.parents}
     own = own_results(output)
     for path, source in results.items():
         if path in folders or (_is_there(path) and path.resolve() not in own):
-            what = "the folder of others" if path in folders else "there and was not made by this"
+            what = "is the folder of others" if path in folders else "predict.py has not made"
             raise UserError(
-                f"output={output}: the result of {source.path} would be {path}, which is {what}. "
+                f"output={output}: the result of {source.path} would be {path}, which {what}. "
                 "Name another folder."
             )
     names = {path.relative_to(output).as_posix() for path in results}
