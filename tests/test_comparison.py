@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deeplab.evaluation.comparison import comparable
-from deeplab.evaluation.curves import pareto
+from deeplab.evaluation.curves import pareto, without_common
 from deeplab.evaluation.folder import read_evaluation
 from deeplab.inference.strategy import Strategy
 from deeplab.protocol import protocol
@@ -82,6 +82,30 @@ def test_nothing_of_an_earlier_comparison_is_left(tmp_path):
     run("compare", "runs=A", cwd=tmp_path)
     left = {str(p.relative_to(tmp_path / "comparison")) for p in tmp_path.glob("comparison/**/*.*")}
     assert left == {"table.csv", "boundary.png", "cost.png", "group2/mine.txt"}
+
+
+def test_nobody_else_s_file_is_removed(tmp_path):
+    """The folder of an evaluation holds files of the same names."""
+    folder = evaluation(tmp_path, "A", Strategy(16))
+    mine = folder / "boundary.png"
+    mine.write_text("mine")
+    done = run("compare", "runs=A", f"output={folder}", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "boundary.png is there, and compare.py has not made it" in done.stderr
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("titles", "common", "rest"),
+    [
+        (["A/os16"], "", ["A/os16"]),
+        (["A/os16", "A/os16-flip"], "A", ["os16", "os16-flip"]),
+        (["A/os16", "AB/os16"], "", ["A/os16", "AB/os16"]),
+        (["x/A/os16", "x/B/os16"], "x", ["A/os16", "B/os16"]),
+    ],
+)
+def test_legends_name_a_common_run_once(titles, common, rest):
+    assert without_common(titles) == (common, rest)
 
 
 def test_mistakes(tmp_path):

@@ -54,12 +54,33 @@ def _write_groups(output: Path, groups: Sequence[Sequence[Evaluation]]) -> None:
 
 
 def _remove_earlier(output: Path) -> None:
-    """The files of an earlier comparison, and nothing else."""
-    for folder in (output, *output.glob("group*")):
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
+    """The files of an earlier comparison, and nothing else.
+
+    Raises:
+        UserError: files of these names are there that no comparison has written.
+    """
+    folders = (output, *output.glob("group[0-9]*"))
+    there = {f: [f / name for name in FILES if (f / name).exists()] for f in folders}
+    for folder, files in there.items():
+        if files and not _is_ours(folder):
+            raise UserError(
+                f"output={output}: {files[0]} is there, and compare.py has not made it. Name "
+                "another folder."
+            )
+    for folder, files in there.items():
+        for file in files:
+            file.unlink()
         if folder != output and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether its table is one of comparisons, by its first columns."""
+    try:
+        with (folder / FILES[0]).open(encoding="utf-8") as table:
+            return table.readline().startswith("evaluation,mIoU,")
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def comparable(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:

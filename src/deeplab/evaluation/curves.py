@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,14 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=_size(curves), layout="constrained")
     axes = figure.add_subplot()
-    for title, bands in curves.items():
+    run, names = without_common(list(curves))
+    for name, bands in zip(names, curves.values(), strict=True):
         known = [band for band in bands if band["mIoU"] is not None]
         widths, values = [b["width"] for b in known], [100 * b["mIoU"] for b in known]
-        axes.plot(widths, values, marker="o", markersize=4, label=title)
+        axes.plot(widths, values, marker="o", markersize=4, label=name)
+    axes.set_title(run, fontsize="small")
     axes.set_xlabel("width of the band around object borders, in pixels")
     axes.set_ylabel("mIoU in the band, %")
     axes.grid(alpha=0.3)
@@ -60,12 +63,14 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=_size(points), layout="constrained")
     axes = figure.add_subplot()
     best = pareto([(cost, score) for _, cost, score in points])
     axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=1)
-    for title, cost, score in points:
-        axes.scatter(cost, score, zorder=2, label=title)
+    run, names = without_common([title for title, *_ in points])
+    for name, (_, cost, score) in zip(names, points, strict=True):
+        axes.scatter(cost, score, zorder=2, label=name)
+    axes.set_title(run, fontsize="small")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -76,6 +81,17 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
     figure.legend(loc="outside lower left", fontsize="small")
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
+
+
+def _size(entries: Sized) -> tuple[float, float]:
+    """Of a figure, in inches: its legend has a line for each entry."""
+    return 7, 4 + 0.19 * len(entries)
+
+
+def without_common(titles: Sequence[str]) -> tuple[str, list[str]]:
+    """The run that all titles begin with, if it is one and the same, and the rest of each."""
+    common = os.path.commonpath(titles) if len(titles) > 1 else ""
+    return common, [title.removeprefix(f"{common}/") for title in titles]
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
