@@ -10,6 +10,10 @@ def main(config: DictConfig) -> None:
     from deeplab.check import check_train
 
     checked = check_train(config)
+    from deeplab.training.alone import ran_alone
+
+    if ran_alone(checked.trainer):
+        return
     from deeplab.evaluation.after import check_evaluations, evaluate_trained
     from deeplab.training.command import run_experiment
 

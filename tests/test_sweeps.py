@@ -1,8 +1,12 @@
 """Sweeps by ``train.py -m``: jobs that fail, on several devices, and of other launchers."""
 
+import csv
+import json
 import re
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from scripts import SMALL, run, run_folders
 from trees import voc_tree
@@ -71,3 +75,51 @@ def test_what_is_no_mistake_of_a_person_keeps_its_traceback(tmp_path, shapes):
     folders = run_folders(tmp_path)
     assert sum((f / "metrics.json").exists() for f in folders) == 2
     assert sum((f / "failure.txt").exists() for f in folders) == 2
+
+
+TWO = ("trainer.devices=2", "stage.steps=4", "trainer.log_every=1")
+
+
+@pytest.fixture(scope="module")
+def singly(tmp_path_factory, shapes):
+    """Two runs on two devices, each started on its own."""
+    cwd = tmp_path_factory.mktemp("singly")
+    for seed in (0, 1):
+        run("train", *SMALL, *TWO, shapes, f"seed={seed}", cwd=cwd)
+    return run_folders(cwd)
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_jobs_on_several_devices_are_what_they_are_singly(tmp_path, shapes, singly, launcher):
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher}_launcher")
+    sweep = ("-m", f"hydra/launcher={launcher}", "hydra.sweep.dir=.swept", "seed=0,1")
+    run("train", *sweep, *SMALL, *TWO, shapes, cwd=tmp_path)
+    folders = run_folders(tmp_path)
+    assert [f.name for f in folders] == [f.name for f in singly]
+    for ours, theirs in zip(folders, singly, strict=True):
+        (start,) = json.loads((ours / "run.json").read_text())["starts"]
+        assert start["machine"]["devices"] == 2
+        assert "-m" not in start["command"].split()
+        rows = list(csv.DictReader((ours / "metrics.csv").open()))
+        assert len({tuple(row.values()) for row in rows}) == len(rows)
+        assert rows == list(csv.DictReader((theirs / "metrics.csv").open()))
+        weights, expected = (load_file(f / "weights.safetensors") for f in (ours, theirs))
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert {p.name for p in tmp_path.iterdir()} == {"runs", ".swept"}
+
+
+def test_a_job_on_several_devices_that_fails(tmp_path, shapes):
+    sweep = (
+        "-m",
+        "seed=0",
+        "trainer.devices=2",
+        "data.augmentations=[{RandomCrop:{height:500,width:500}}]",
+    )
+    done = run("train", *sweep, *SMALL, shapes, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert re.search(
+        r"^Error in job 0 \(.*\): its process (ended with|was ended by)", done.stderr, re.M
+    )
+    (folder,) = run_folders(tmp_path)
+    assert "Traceback" in (folder / "failure.txt").read_text()
