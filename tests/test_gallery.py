@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -290,6 +291,43 @@ def test_a_prediction_that_was_not_kept(folder):
     message = refused(folder, "run=runs/first")
     assert "plain.png" in message
     assert "evaluate.py first" in message
+    words = shlex.split(message.partition("first: ")[2])
+    assert words == [
+        "python", "src/evaluate.py", f"run={folder / 'runs/first'}", "split=val",
+        "strategies=os16", "predictions=true", "again=true",
+    ]  # fmt: skip
+
+
+def test_what_would_make_an_evaluation_anew(folder):
+    made = evaluated(folder, "first", strategy="os8-flip")
+    values = json.loads(made.result.read_text())
+    window = {"size": 513, "overlap": 0.33}
+    values["protocol"]["strategy"] |= {"name": "os8-flip-w513", "window": window}
+    write_json(made.result, {**values, "weights": "checkpoints/best.ckpt"})
+    arm = find_arm(str(made.path), "run", None)
+    words = shlex.split(arm.command("new place"))
+    assert words[2:-2] == [
+        f"run={folder / 'runs/first/checkpoints/best.ckpt'}", "split=val", "window=513",
+        "overlap=0.33", "strategies=os8-flip", "data.root=new place",
+    ]  # fmt: skip
+
+
+def test_one_run_under_two_strategies(folder):
+    evaluated(folder, "first", strategy="os8", seed=1)
+    other = folder / "runs/first/evaluations/val-weights-os8"
+    done = gallery(folder, "run=runs/first", "strategy=os16", f"against={other}", "output=two")
+    page = parsed(folder / "two/index.html")
+    assert page.text.count("first: val-weights-os16 against val-weights-os8") == 2
+    os.utime(other / "result.json", (2e9, 2e9))
+    done = gallery(folder, "run=runs/first", "output=one")
+    assert "names another one: val-weights-os16\n" in done.stdout
+
+
+def test_nobody_else_s_page_is_replaced(folder):
+    (folder / "mine").mkdir()
+    (folder / "mine/index.html").write_text("mine")
+    assert "has not made it" in refused(folder, "run=runs/first", "output=mine")
+    assert (folder / "mine/index.html").read_text() == "mine"
 
 
 def test_a_prediction_of_another_size(folder):
@@ -303,9 +341,7 @@ def test_a_mask_that_has_changed_since(folder):
         changed = np.array(mask)
     changed[changed != 255] = 1
     Image.fromarray(changed).save(path)
-    assert "plain.png: this mask, or the prediction for it, has changed" in refused(
-        folder, "run=runs/first"
-    )
+    assert "plain.png: this mask, or the prediction for it (" in refused(folder, "run=runs/first")
 
 
 def test_a_place_that_cannot_be_written(folder):

@@ -1,6 +1,6 @@
 """The evaluations that a gallery shows: found by what a user names, checked against each other."""
 
-from collections.abc import Mapping
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,9 @@ from deeplab.gallery.select import Counts
 from deeplab.inference.strategy import parse_strategy
 from deeplab.protocol import differences
 from deeplab.records import RunFolder, read_config
+
+WEIGHTS = "weights.safetensors"
+"""Which are taken where only the run is named."""
 
 MAY_DIFFER = ("strategy", "precision", "padded_to", "classes")
 """What two evaluations may be compared in; classes are compared by name."""
@@ -35,8 +38,12 @@ class Arm:
         """Its name, as it is typed."""
         return str(self.protocol["strategy"]["name"])
 
-    def prediction(self, number: int) -> Path:
+    def prediction(self, number: int, root: str | None = None) -> Path:
         """The label map of an image.
+
+        Args:
+            number: of the image.
+            root: where the images are now, for the message.
 
         Raises:
             UserError: it was not kept.
@@ -44,19 +51,22 @@ class Arm:
         path = self.evaluation.folder.prediction(self.ids[number])
         if not path.is_file():
             raise UserError(
-                f"{path}: this prediction is missing. Run evaluate.py first: "
-                f"{_command(self.run, self.protocol)} predictions=true again=true"
+                f"{path}: this prediction is missing. Run evaluate.py first: {self.command(root)}"
             )
         return path
 
-
-def _command(run: RunFolder, protocol: Mapping[str, Any]) -> str:
-    """What makes an evaluation under a protocol."""
-    strategy, window = protocol["strategy"], protocol["strategy"]["window"]
-    name = strategy["name"].removesuffix(f"-w{window['size']}") if window else strategy["name"]
-    cut = f" window={window['size']} overlap={window['overlap']}" if window else ""
-    split = f"split={protocol['split']}"
-    return f"python src/evaluate.py run={run.path} {split} strategies={name}{cut}"
+    def command(self, root: str | None) -> str:
+        """What evaluates this anew, with its predictions."""
+        weights = str(self.evaluation.result.get("weights", WEIGHTS))
+        strategy, window = self.strategy, self.protocol["strategy"]["window"]
+        words = [f"run={self.run.path / weights if weights != WEIGHTS else self.run.path}"]
+        words.append(f"split={self.protocol['split']}")
+        if window:
+            words += [f"window={window['size']}", f"overlap={window['overlap']}"]
+            strategy = strategy.removesuffix(f"-w{window['size']}")
+        words.append(f"strategies={strategy}")
+        words += [f"data.root={root}"] if root else []
+        return shlex.join(["python", "src/evaluate.py", *words, "predictions=true", "again=true"])
 
 
 def find_arm(named: str, key: str, strategy: str | None, like: Arm | None = None) -> Arm:
@@ -101,7 +111,8 @@ def _choose(run: RunFolder, key: str, strategy: str | None, like: Arm | None) ->
         fitting = [e for e in fitting if _conditions(e) == wanted] or fitting
     newest = max(fitting, key=lambda e: e.folder.result.stat().st_mtime_ns)
     if len(fitting) > 1:
-        print(f"Of {len(fitting)} evaluations the newest: {newest.name} (its folder names another)")
+        others = ", ".join(sorted(e.folder.path.name for e in fitting if e is not newest))
+        print(f"{newest.name} is the newest evaluation; {key}=FOLDER names another one: {others}")
     return newest
 
 

@@ -10,6 +10,7 @@ from deeplab.errors import UserError, writing
 from deeplab.files import replacing
 from deeplab.gallery.arms import Arm, aligned, find_arm
 from deeplab.gallery.page import page
+from deeplab.gallery.painting import FOLDER as PICTURES
 from deeplab.gallery.painting import Painter, Scene, remove_others
 from deeplab.gallery.select import select
 from deeplab.records import read_config
@@ -40,6 +41,11 @@ def run_gallery(config: GalleryConfig) -> Path:
     folder = _output(arms, config.output)
     painter = Painter(folder, classes, thumbnail=config.thumbnail, large=config.large)
     target = folder / "index.html"
+    if target.exists() and not (folder / PICTURES).is_dir():
+        raise UserError(
+            f"output={folder}: {target} is there, and gallery.py has not made it. Name another "
+            "folder."
+        )
     with writing(f"output={folder}"):
         sizes = painter.paint_all(scenes, config.progress)
         with replacing(target) as draft:
@@ -67,7 +73,7 @@ def _scenes(
         Scene(
             i,
             _item(items, arms[0], i, split, placed.root),
-            tuple(arm.prediction(i) for arm in arms),
+            tuple(arm.prediction(i, root) for arm in arms),
             tuple(arm.confusion[i] for arm in arms),
         )
         for i in numbers

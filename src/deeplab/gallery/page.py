@@ -51,7 +51,7 @@ def page(
     ]
     pictures = kinds(len(arms))
     return _template("page.html").substitute(
-        title=escape(" against ".join(str(arm.evaluation.result["run"]) for arm in arms)),
+        title=escape(_title(arms)),
         style=_text("page.css"),
         script=_text("page.js"),
         pictures=len(pictures),
@@ -62,6 +62,14 @@ def page(
             for i, kind in enumerate(pictures, start=1)
         ),
     )
+
+
+def _title(arms: tuple[Arm, ...]) -> str:
+    """The runs; of one run its evaluations, which say what differs."""
+    runs = [str(arm.evaluation.result["run"]) for arm in arms]
+    if len({arm.run.path.resolve() for arm in arms}) == len(arms):
+        return " against ".join(runs)
+    return f"{runs[0]}: {' against '.join(arm.evaluation.folder.path.name for arm in arms)}"
 
 
 def _text(name: str) -> str:

@@ -116,8 +116,10 @@ class Painter:
             raise size_problem(item.mask, truth.shape, image.shape)
         truth = self.classes.decode(truth, item.mask)
         predictions = [_read_prediction(path, truth) for path in scene.predictions]
-        for prediction, counted in zip(predictions, scene.confusions, strict=True):
-            _check_counted(item, truth, prediction, counted)
+        for path, prediction, counted in zip(
+            scene.predictions, predictions, scene.confusions, strict=True
+        ):
+            _check_counted((item.mask, path), truth, prediction, counted)
         errors = [error_map(image, truth, prediction) for prediction in predictions]
         return [image, truth, *predictions, *errors]
 
@@ -152,15 +154,16 @@ def _read_prediction(path: Path, truth: Pixels) -> Pixels:
 
 
 def _check_counted(
-    item: Item, truth: Pixels, prediction: Pixels, counted: NDArray[np.int64]
+    files: tuple[Path, Path], truth: Pixels, prediction: Pixels, counted: NDArray[np.int64]
 ) -> None:
     """Raise UserError unless the scores are those of these masks and predictions."""
     labelled, classes = truth != IGNORE, len(counted)
     pairs = truth[labelled].astype(np.int64) * classes + prediction[labelled]
     if not np.array_equal(np.bincount(pairs, minlength=classes**2), counted.ravel()):
         raise UserError(
-            f"{item.mask}: this mask, or the prediction for it, has changed since it was scored. "
-            "Evaluate again: evaluate.py with again=true."
+            f"{files[0]}: this mask, or the prediction for it ({files[1]}), has changed since it "
+            "was scored. Evaluate again: evaluate.py with again=true. (Is data.root the folder "
+            "that was evaluated?)"
         )
 
 
