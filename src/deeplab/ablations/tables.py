@@ -129,6 +129,8 @@ class Profile(Schema):
     """Overrides of rows, and what stands in their place."""
     train: Overrides = ()
     """On top of every row's."""
+    comparable: Bool = True
+    """Whether its scores and the paper's can be compared."""
     own_split: Bool = False
     """Whether rows that are scored by a test server are scored on the validation split instead."""
 
