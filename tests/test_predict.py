@@ -151,6 +151,11 @@ def test_a_folder_with_everything(tmp_path, trained, photos):
         done = predict(trained[0], *again, cwd=tmp_path, ok=False)
         assert "11 pictures done" in done.stdout, done.stderr
         assert [path for path in out.rglob("*") if path.is_file()] == files
+    for named in (photos, photos / "**/*.*"):  # results elsewhere are no pictures either
+        assert len(find_sources([str(named)], tmp_path / "new").sources) == 13
+    (out / "mine").mkdir()
+    shutil.copy(photos / "a.jpg", out / "mine")  # but what else lies among them is
+    assert len(find_sources([str(photos)], tmp_path / "new").sources) == 14
 
 
 def test_nobody_else_s_file_is_overwritten(tmp_path, trained):
@@ -169,10 +174,10 @@ def test_only_what_is_written_is_claimed(tmp_path):
     source = Source(tmp_path / "q.jpg", tmp_path / "q")
     (tmp_path / "q.npz").write_text("mine")
     asked = {"overlay": True, "frames": False}
-    claim(tmp_path, dict.fromkeys(source.results(**asked, probabilities=False), source))
+    claim(tmp_path, dict.fromkeys(source.results(**asked, probabilities=False), source.path))
     assert own_results(tmp_path) == {tmp_path / "q.png", tmp_path / "q_overlay.jpg"}
     with pytest.raises(UserError, match=r"q\.npz, which predict\.py has not made"):
-        claim(tmp_path, dict.fromkeys(source.results(**asked, probabilities=True), source))
+        claim(tmp_path, dict.fromkeys(source.results(**asked, probabilities=True), source.path))
 
 
 def test_one_bad_name_does_not_end_the_others(tmp_path, trained):
@@ -281,22 +286,22 @@ def test_mistakes(arguments, words, tmp_path, trained):
 
 def test_results_are_never_written_over_inputs(photos, tmp_path):
     with pytest.raises(UserError, match="a folder of the input"):
-        find_sources([str(photos)], photos, set())
+        find_sources([str(photos)], photos)
     with pytest.raises(UserError, match=r"a\.png would be written"):
-        find_sources([str(photos / "a.png")], photos, set())
-    find_sources([str(photos / "cmyk.JPG")], photos, set())
+        find_sources([str(photos / "a.png")], photos)
+    find_sources([str(photos / "cmyk.JPG")], photos)
     with pytest.raises(UserError, match="no picture or video"):
-        find_sources([str(photos / "*.txt")], tmp_path, set())
+        find_sources([str(photos / "*.txt")], tmp_path)
 
 
 def test_files_of_one_name_keep_results_of_their_own(photos, tmp_path):
     named = ["a.*", "deep/*", "deep/../a.jpg", "deep/a.tif"]
     named = [f"{photos}/{name}" for name in named]
-    sources = find_sources(named, tmp_path / "out", set()).sources
+    sources = find_sources(named, tmp_path / "out").sources
     targets = [str(source.target.relative_to(tmp_path / "out")) for source in sources]
     assert len(sources) == len({source.path.resolve() for source in sources})
     assert targets == ["a.jpg", "a.png", "a.tif", "er/alpha", "er/wide", "no"]
-    twice = find_sources([f"{photos}/a.jpg", f"{photos}/.hidden/a.jpg"], tmp_path, set()).sources
+    twice = find_sources([f"{photos}/a.jpg", f"{photos}/.hidden/a.jpg"], tmp_path).sources
     assert [source.target.name for source in twice] == ["a.jpg", "a.jpg-2"]
 
 

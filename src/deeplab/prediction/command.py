@@ -27,7 +27,7 @@ from deeplab.files import replacing
 from deeplab.meanwhile import meanwhile
 from deeplab.pictures import legend, rgb, tinted, with_legend
 from deeplab.prediction.inputs import Found, Source, find_sources
-from deeplab.prediction.own import claim, own_results
+from deeplab.prediction.own import claim
 from deeplab.prediction.photos import read_photo
 from deeplab.prediction.segmenter import Segmenter
 from deeplab.prediction.video import Video, video_at
@@ -53,7 +53,7 @@ def run_prediction(config: PredictConfig) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     trained = find_trained(config.run)
     output = Path(config.output).expanduser()
-    found = find_sources(config.input, output, own_results(output))
+    found = find_sources(config.input, output)
     sources = found.sources
     _check_settings(config, sources)
     strategies = trained.strategies(
@@ -63,7 +63,7 @@ def run_prediction(config: PredictConfig) -> int:
     execution = inference_execution(config.trainer)
     predictor = trained.predictor(strategies, execution, key="strategy")
     written = {key: getattr(config, key) for key in ("overlay", "probabilities", "frames")}
-    claim(output, {path: source for source in sources for path in source.results(**written)})
+    claim(output, {path: source.path for source in sources for path in source.results(**written)})
     run = trained.config
     padding = EvalTransform(size=padded_to(run.data), fill=padding_colour(run))
     segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))

@@ -3,12 +3,13 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.reading import IMAGE_SUFFIXES
 from deeplab.errors import UserError
+from deeplab.prediction.own import Results
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
@@ -53,26 +54,23 @@ class Found(NamedTuple):
     """Files in folders and patterns that are neither pictures nor videos, by suffix."""
 
 
-def find_sources(named: Sequence[str], output: Path, own: Set[Path]) -> Found:
+def find_sources(named: Sequence[str], output: Path) -> Found:
     """The files that ``input`` names, each once.
 
-    A folder is searched with all below it, but for hidden files and earlier results; results lie
-    in the output as the files lie in the folder, or below the part of a pattern that is fixed.
+    A folder is searched with all below it, but for hidden files and earlier results, which no
+    pattern stands for either; results lie in the output as the files lie in the folder, or below
+    the part of a pattern that is fixed.
     Files of one name get results named by their suffix too, and by a number if that is not enough.
-
-    Args:
-        named: files, folders and patterns.
-        output: the folder of the results.
-        own: resolved paths of earlier results, which no folder and no pattern stands for.
 
     Raises:
         UserError: one of the inputs is nothing, or results would be written over them.
     """
     found: dict[Path, tuple[Path, Path]] = {}
     others: dict[Path, str] = {}
+    results = Results()
     for text in named:
         try:
-            for path, place in _expanded(text, output, own, others):
+            for path, place in _expanded(text, output, results, others):
                 found.setdefault(path.resolve(), (path, place))
         except OSError as error:
             raise UserError(f"input={text}: this cannot be read ({error.strerror}).") from None
@@ -90,7 +88,7 @@ def find_sources(named: Sequence[str], output: Path, own: Set[Path]) -> Found:
 
 
 def _expanded(
-    text: str, output: Path, own: Set[Path], others: dict[Path, str]
+    text: str, output: Path, results: Results, others: dict[Path, str]
 ) -> Iterator[tuple[Path, Path]]:
     """The files that one input stands for, each with its place in the output; the suffixes of
     files of other kinds go into ``others``."""
@@ -109,13 +107,13 @@ def _expanded(
         roots, base = _matches(start), _fixed_part(start)
     if not roots:
         raise UserError(f"input={text}: there is no such file or folder, and no match.")
-    there = [f for root in roots for f in _searched(root, own) if f.resolve() not in own]
+    there = [file for root in roots for file in _searched(root) if not results.has(file)]
     files = [file for file in there if _is_wanted(file)]
     others |= {file.resolve(): file.suffix.lower() for file in there if not _is_wanted(file)}
     if not files:
         raise UserError(
-            f"input={text}: no picture or video there. Looked for "
-            f"{', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
+            f"input={text}: no picture or video there that is not a result of predict.py. Looked "
+            f"for {', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
         )
     for file in files:
         yield file, file.relative_to(base)
@@ -131,18 +129,14 @@ def _fixed_part(pattern: Path) -> Path:
     return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
-def _searched(root: Path, own: Set[Path]) -> Iterator[Path]:
+def _searched(root: Path) -> Iterator[Path]:
     """The files of a folder and below, or the file itself, but for hidden ones."""
     if root.is_file():
         if not root.name.startswith("."):
             yield root
         return
     for place, folders, files in os.walk(root):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and Path(place, name).resolve() not in own
-        )
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         shown = (Path(place, name) for name in sorted(files) if not name.startswith("."))
         yield from (path for path in shown if path.is_file())  # a pipe would be waited for
 
