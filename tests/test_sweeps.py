@@ -123,3 +123,29 @@ def test_a_job_on_several_devices_that_fails(tmp_path, shapes):
     )
     (folder,) = run_folders(tmp_path)
     assert "Traceback" in (folder / "failure.txt").read_text()
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_of_other_launchers(tmp_path, shapes, launcher):
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    sweep = ("-m", f"hydra/launcher={launcher}", *SMALL, shapes)
+    done = run("train", *sweep, TOO_LARGE, cwd=tmp_path, ok=False)
+    assert done.returncode == 1
+    assert re.match(r"Error: \w+Error: ", done.stderr.splitlines()[-1])
+    said = done.stderr if launcher == "joblib" else job_output(tmp_path)
+    assert re.findall(r"^Error in job (\d)", said, re.MULTILINE) == ["1"]
+    folders = run_folders(tmp_path)
+    assert [(f / "failure.txt").exists() for f in folders] == [
+        not (f / "metrics.json").exists() for f in folders
+    ]
+    assert sum((f / "failure.txt").exists() for f in folders) == 1
+    mended = run("train", *sweep, "seed=0,1", cwd=tmp_path)
+    said = mended.stdout if launcher == "joblib" else job_output(tmp_path)
+    assert said.count("This run is finished") == 1
+    assert len(run_folders(tmp_path)) == 3
+    assert sum((f / "metrics.json").exists() for f in run_folders(tmp_path)) == 2
+
+
+def job_output(cwd):
+    """What the jobs of submitit have written."""
+    return "".join(p.read_text() for p in sorted(cwd.glob("runs/.multirun/*/.submitit/*/*_log.*")))

@@ -1,6 +1,7 @@
 """Hydra's basic sweeper, but every job of a multirun is checked before the first one starts, and
 ``ablation=...`` stands for the trainings of a table."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from deeplab.cli import JobFailed
+from deeplab.cli import ROOT, JobFailed
 from deeplab.errors import UserError
 
 
@@ -40,6 +41,7 @@ class CheckedSweeper(BasicSweeper):
         """Check all jobs, then launch them as the basic sweeper does."""
         from deeplab.ablations.asked import names_tables
 
+        _be_found_by_workers()
         if names_tables(arguments):
             from deeplab.ablations.command import run_tables
 
@@ -77,6 +79,13 @@ class CheckedSweeper(BasicSweeper):
         except Exception as error:  # of the launcher, such as one that has lost a worker
             return [f"{type(error).__name__}: {error}"] * len(jobs)
         return [_problem(result) for result in results]
+
+
+def _be_found_by_workers() -> None:
+    """The processes of other launchers start from nothing, and take a job from a file."""
+    here = str(ROOT / "src")
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
 
 
 def _problem(result: JobReturn) -> str | None:
