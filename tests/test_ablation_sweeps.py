@@ -13,7 +13,10 @@ import yaml
 from deeplab.cli import ROOT
 from scripts import SMALL, environment, run, run_folders
 
-TABLE_1 = ("-m", "ablation=table1", "profile=quick", *SMALL)
+STEPS = ("stage.steps=20", "trainer.checkpoints=20", "trainer.validations=1")
+"""A checkpoint a step, so that a run can be cut anywhere."""
+
+TABLE_1 = ("-m", "ablation=table1", "profile=quick", *SMALL, *STEPS)
 EVALUATED = "evaluations/val-weights-os16/result.json"
 
 
@@ -60,10 +63,11 @@ def test_a_run_that_was_launched_by_hand_fills_its_row(tmp_path, swept):
     (lost,) = (f for f in of_table(cwd) if channels(f) == 16)
     shutil.rmtree(lost)
     by_hand = ["data=shapes", "decoder.convs=[[3,64]]", "decoder.low_level_channels=16"]
-    run("train", *by_hand, *SMALL, cwd=cwd)
+    run("train", *by_hand, *SMALL, *STEPS, cwd=cwd)
     assert lost.is_dir()
     before = stamps([lost])
-    planned = run("ablations", "plan", "ablation=table1", "probe=false", *SMALL, cwd=cwd).stdout
+    plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)
+    planned = run("ablations", *plan, cwd=cwd).stdout
     assert "trained, not evaluated in all ways" in planned
     assert "5 distinct trainings: 4 done, 1 to run" in planned
     run("train", *TABLE_1, cwd=cwd)
@@ -72,44 +76,43 @@ def test_a_run_that_was_launched_by_hand_fills_its_row(tmp_path, swept):
     assert all(after[path] == written for path, written in before.items())  # trained once
 
 
+def without(swept, cwd, *rows):
+    """A copy of the sweep in which rows, by their channels, are missing; their folders."""
+    shutil.copytree(swept, cwd)
+    lost = [folder for folder in of_table(cwd) if channels(folder) in rows]
+    for folder in lost:
+        shutil.rmtree(folder)
+    return lost
+
+
 def test_a_killed_sweep_goes_on(tmp_path, swept):
     """The run that was cut ends with the weights of one that was not."""
     cwd = tmp_path / "cut"
-    cwd.mkdir()
-    shutil.copytree(swept / "data", cwd / "data")
-    longer = [a for a in TABLE_1 if not a.startswith("stage.steps")]
-    longer += ["stage.steps=40", "trainer.checkpoints=20", "trainer.validations=1"]
-    command = [sys.executable, str(ROOT / "src/train.py"), *longer]
+    lost = without(swept, cwd, 16, 48)
+    before = stamps(of_table(cwd))
+    command = [sys.executable, str(ROOT / "src/train.py"), *TABLE_1]
     sweep = subprocess.Popen(command, cwd=cwd, env=environment(), start_new_session=True)
-
-    def begun():
-        return [f for f in of_table(cwd) if (f / "checkpoints/last.ckpt").is_file()]
-
     deadline = time.monotonic() + 120
-    while len(begun()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    while time.monotonic() < deadline:
+        if any((folder / "checkpoints/last.ckpt").is_file() for folder in lost):
+            break
+        time.sleep(0.001)
     sweep.send_signal(signal.SIGKILL)
     sweep.wait()
-    finished = [f for f in of_table(cwd) if (f / EVALUATED).is_file()]
-    (cut,) = (f for f in begun() if not (f / "metrics.json").is_file())
-    assert len(finished) == 1
-    before = stamps(finished)
-    planned = run("ablations", "plan", "ablation=table1", "probe=false", *longer[3:], cwd=cwd)
-    assert "interrupted at step" in planned.stdout
-    run("train", *longer, cwd=cwd)
-    assert stamps(finished) == before
+    (cut,) = (folder for folder in lost if folder.exists())
+    assert not (cut / "metrics.json").exists()
+    plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)
+    planned = run("ablations", *plan, cwd=cwd).stdout
+    assert "interrupted at step" in planned
+    assert "3 done, 2 to run" in planned
+    run("train", *TABLE_1, cwd=cwd)
+    assert {path: before.get(path) for path in stamps(of_table(cwd)) if path in before} == before
     starts = json.loads((cut / "run.json").read_text())["starts"]
     assert [start["from_step"] > 0 for start in starts] == [False, True]
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    shutil.copytree(swept / "data", whole / "data")
-    row = ["decoder.convs=[[3,64]]", f"decoder.low_level_channels={channels(cut)}"]
-    run("train", *row, *longer[3:], cwd=whole)
-    (reference,) = run_folders(whole)
-    assert reference.name == cut.name
-    assert (reference / "weights.safetensors").read_bytes() == (
-        cut / "weights.safetensors"
-    ).read_bytes()
+    for folder in lost:
+        whole = swept / folder.relative_to(cwd)
+        for name in ("weights.safetensors", "evaluations/val-weights-os16/images.npz"):
+            assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_row_that_fails_does_not_end_the_others(tmp_path, swept):
@@ -131,8 +134,7 @@ def test_a_row_that_fails_does_not_end_the_others(tmp_path, swept):
 
 def test_two_sweeps_at_once_train_each_row_once(tmp_path, swept):
     cwd = tmp_path / "two"
-    cwd.mkdir()
-    shutil.copytree(swept / "data", cwd / "data")
+    lost = without(swept, cwd, 8, 32, 64)
     command = [sys.executable, str(ROOT / "src/train.py"), *TABLE_1]
     sweeps = [
         subprocess.Popen(
@@ -142,12 +144,9 @@ def test_two_sweeps_at_once_train_each_row_once(tmp_path, swept):
     ]
     said = [sweep.communicate()[0].decode() for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], said
-    folders = of_table(cwd)
-    assert len(folders) == 5
-    for folder in folders:
+    for folder in lost:
         assert len(json.loads((folder / "run.json").read_text())["starts"]) == 1
-    run("train", *TABLE_1, cwd=cwd)
-    assert all((folder / EVALUATED).is_file() for folder in folders)
+        assert (folder / EVALUATED).is_file()
 
 
 def test_rows_that_start_from_another_training(tmp_path):
@@ -165,5 +164,3 @@ def test_rows_that_start_from_another_training(tmp_path):
     assert not (before / "evaluations").exists()  # no row is scored on it
     evaluated = {p.parent.name for p in after.glob("evaluations/*/result.json")}
     assert evaluated == {f"val-weights-os{s}" for s in ("16", "16-ms-flip", "8", "8-ms-flip")}
-    again = run("train", "-m", "ablation=table5", "profile=quick", *SMALL, cwd=tmp_path)
-    assert "7 distinct trainings, 0 of them to run" in again.stdout
