@@ -2,13 +2,20 @@
 
 import csv
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts import SMALL, run, run_folders
+from deeplab.cli import ROOT
+from scripts import SMALL, environment, run, run_folders
 from trees import voc_tree
 
 VOC = (
@@ -149,3 +156,50 @@ def test_jobs_of_other_launchers(tmp_path, shapes, launcher):
 def job_output(cwd):
     """What the jobs of submitit have written."""
     return "".join(p.read_text() for p in sorted(cwd.glob("runs/.multirun/*/.submitit/*/*_log.*")))
+
+
+def family(process):
+    """The ids of a process and of those that it has started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(member for child in children for member in family(int(child)))]
+
+
+def steps(cwd):
+    """Those that runs have logged."""
+    return sum(len(path.read_text().splitlines()) - 1 for path in cwd.glob("runs/*/metrics.csv"))
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill", "scancel"])
+def test_a_sweep_on_several_devices_stops_behind_a_step(tmp_path, shapes, how):
+    """A Ctrl-C goes to a group of processes, the shell's kill to one, a queue's to all at once."""
+    long = (*SMALL, *TWO, "stage.steps=2000", "trainer.checkpoints=1", shapes)
+    sweep = subprocess.Popen(
+        [sys.executable, str(ROOT / "src/train.py"), "-m", "seed=0,1", *long],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while steps(tmp_path) < 5 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if how == "Ctrl-C":
+        os.killpg(sweep.pid, signal.SIGINT)
+    else:
+        for process in family(sweep.pid) if how == "scancel" else [sweep.pid]:
+            os.kill(process, signal.SIGTERM)
+    try:
+        said, _ = sweep.communicate(timeout=60)
+    finally:
+        if sweep.poll() is None:
+            for process in family(sweep.pid):
+                os.kill(process, signal.SIGKILL)
+    assert sweep.returncode == 130, said
+    assert "Stopping behind this step" in said
+    (folder,) = run_folders(tmp_path)  # the second job has not begun
+    assert (folder / "checkpoints/last.ckpt").exists(), said
+    assert not (folder / "metrics.json").exists()
+    assert not (folder / "failure.txt").exists()
+    assert not (folder / "lock").exists()

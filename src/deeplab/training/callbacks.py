@@ -1,6 +1,7 @@
 """What happens beside training: the progress bar and the picture of validation images."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,10 @@ class RunProgress(TQDMProgressBar):
         return dict(metrics)
 
 
+AGAIN = 1.0
+"""Seconds after which a signal is a second one, and not the same that came on another way."""
+
+
 class StopBetweenSteps(Callback):
     """Ctrl-C and SIGTERM end the run behind the present step, with a checkpoint of it.
 
@@ -41,21 +46,33 @@ class StopBetweenSteps(Callback):
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self.asked = False
+        self._asked_at = 0.0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Handle the signals while this is entered."""
-        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = self._listen()
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _listen(self) -> dict[signal.Signals, Any]:
+        """Returns the handlers that were there."""
+        return {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_start(self, *_: Any) -> None:
+        # Lightning has put its own before ours, which on several devices talks to the others in the
+        # middle of a step: they hang, or stop before they have agreed
+        self._listen()
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
+            if time.monotonic() - self._asked_at < AGAIN:
+                return  # a queue tells all processes, and those tell those that they have started
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self._asked_at = True, time.monotonic()
         print(
             "\nStopping behind this step; the same command continues. Once more to stop at once.",
             flush=True,
