@@ -203,3 +203,17 @@ def test_a_sweep_on_several_devices_stops_behind_a_step(tmp_path, shapes, how):
     assert not (folder / "metrics.json").exists()
     assert not (folder / "failure.txt").exists()
     assert not (folder / "lock").exists()
+
+
+def test_a_run_of_another_machine_is_left_to_it(tmp_path, shapes):
+    done_before = run_folders(Path(shapes.partition("=")[2]).parents[1])
+    folder = tmp_path / "runs" / done_before[0].name
+    folder.mkdir(parents=True)
+    owner = {"host": "elsewhere", "process": 1, "since": "2026-01-02T12:03:00+00:00", "token": "t"}
+    (folder / "lock").write_text(json.dumps(owner) + "\n")
+    done = run("train", "-m", *SMALL, shapes, "seed=0,1", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert f"{folder.name}: this run is in progress in process 1 on host elsewhere" in done.stderr
+    assert [p.name for p in folder.iterdir()] == ["lock"]  # it is no failure of that run
+    (other,) = (f for f in run_folders(tmp_path) if f != folder)
+    assert (other / "metrics.json").exists()
