@@ -96,6 +96,7 @@ def singly(tmp_path_factory, shapes):
     return run_folders(cwd)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_jobs_on_several_devices_are_what_they_are_singly(tmp_path, shapes, singly, launcher):
     if launcher != "basic":
@@ -114,8 +115,7 @@ def test_jobs_on_several_devices_are_what_they_are_singly(tmp_path, shapes, sing
         weights, expected = (load_file(f / "weights.safetensors") for f in (ours, theirs))
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert {p.name for p in tmp_path.iterdir()} == {"runs", ".swept"}
-
-
+@pytest.mark.processes
 def test_a_job_on_several_devices_that_fails(tmp_path, shapes):
     sweep = (
         "-m",
@@ -132,6 +132,7 @@ def test_a_job_on_several_devices_that_fails(tmp_path, shapes):
     assert "Traceback" in (folder / "failure.txt").read_text()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_jobs_of_other_launchers(tmp_path, shapes, launcher):
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
@@ -169,6 +170,7 @@ def steps(cwd):
     return sum(len(path.read_text().splitlines()) - 1 for path in cwd.glob("runs/*/metrics.csv"))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill", "scancel"])
 def test_a_sweep_on_several_devices_stops_behind_a_step(tmp_path, shapes, how):
     """A Ctrl-C goes to a group of processes, the shell's kill to one, a queue's to all at once."""
