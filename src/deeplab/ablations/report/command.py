@@ -1,105 +1,95 @@
-"""Reports: the files of one, for tables of the paper and for a grid of one's own."""
+"""Reports from start to end: the files of one, for tables and for a grid of one's own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from deeplab.ablations.report.against import compare
+from deeplab.ablations.report.columns import columns
 from deeplab.ablations.report.grid import grid_results
+from deeplab.ablations.report.latex import latex
+from deeplab.ablations.report.notes import legend, notes
+from deeplab.ablations.report.page import page
 from deeplab.ablations.report.pictures import draw
-from deeplab.ablations.report.results import Find, RowResult, table_results
-from deeplab.ablations.report.sheet import Sheet
-from deeplab.ablations.report.sheets import sheet
-from deeplab.ablations.report.writers import comma_separated, latex, markdown, page
+from deeplab.ablations.report.provenance import provenance, starts
+from deeplab.ablations.report.results import TableResult
+from deeplab.ablations.report.rows import Find, table_results
+from deeplab.ablations.report.sheet import Sheet, filled_columns
+from deeplab.ablations.report.statistics import Sampler
+from deeplab.ablations.report.texts import Head, comma_separated, markdown
 from deeplab.ablations.runs import Run
 from deeplab.ablations.trainings import Asked, Training
+from deeplab.errors import writing
 from deeplab.files import write_text
 
 
 def write_report(asked: Asked, found: Sequence[Training], find: Find, folder: Path) -> Path:
-    """The report on tables; returns the page.
+    """The report on tables; returns its page.
 
     Args:
         asked: the tables and the profile.
         found: their distinct trainings.
         find: which run a training is.
         folder: where the files go.
+
+    Raises:
+        UserError: what a run has left is damaged, or the files cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    sheets, results = [], []
-    for name, table in asked.tables.items():
-        rows = table_results(asked, name, found, find)
-        comparable, stem = asked.profile.comparable, Path(name).stem
-        setting = table.setting if comparable else f"In the paper: {table.setting}"
-        pictures = draw(stem, table.columns, rows, folder, boundary=table.boundary)
-        sheets.append(
-            sheet(stem, table.title, setting, table.columns, rows, pictures, comparable=comparable)
-        )
-        results += rows
-    head = [
-        asked.profile.note or f"Profile {asked.profile_name}: {asked.profile.title}.",
-        *_provenance(results),
-        *_starts(found),
-    ]
-    return _write(sheets, "Ablations of DeepLabv3+", head, folder)
+    tables = table_results(asked, found, find)
+    profile = asked.profile
+    lines = [*starts(found), *provenance(tables)]
+    return _write(tables, Head(f"Ablations: {profile.title}", profile.note, lines), folder)
 
 
 def write_grid_report(runs: Sequence[Run], keys: Sequence[str], folder: Path) -> Path:
-    """The report on runs that differ in some keys; returns the page.
+    """The report on runs of a grid; returns its page.
+
+    Args:
+        runs: all of them, finished or not.
+        keys: dotted keys of the config, by whose values rows are told apart; seeds are averaged.
+        folder: where the files go.
 
     Raises:
-        UserError: they differ in others too, a key is unknown, or none is finished.
+        UserError: no run is finished, a key is unknown, or runs differ in other keys too.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    sheets, results = [], []
-    for name, rows in grid_results(runs, keys).items():
-        pictures = draw(name, keys, rows, folder)
-        title = f"{', '.join(keys)}: {name}"
-        sheets.append(sheet(name, title, "Runs that differ in nothing else", keys, rows, pictures))
-        results += rows
-    return _write(sheets, "Runs side by side", _provenance(results), folder)
+    tables = grid_results(runs, keys)
+    return _write(tables, Head(f"Runs by {', '.join(keys)}", None, provenance(tables)), folder)
 
 
-def _write(sheets: Sequence[Sheet], title: str, head: Sequence[str], folder: Path) -> Path:
-    for one in sheets:
-        write_text(folder / f"{one.name}.csv", comma_separated(one))
-        write_text(folder / f"{one.name}.tex", latex(one))
-    write_text(folder / "report.md", markdown(sheets, title, head, folder))
+def _write(tables: Sequence[TableResult], head: Head, folder: Path) -> Path:
+    sampler = Sampler()
     target = folder / "index.html"
-    write_text(target, page(sheets, title, head, folder))
+    with writing(f"report in {folder}"):
+        sheets = [_sheet(table, tables, sampler, folder) for table in tables]
+        for sheet in sheets:
+            write_text(folder / f"{sheet.name}.csv", comma_separated(sheet, folder))
+            write_text(folder / f"{sheet.name}.tex", latex(sheet))
+        write_text(folder / "report.md", markdown(sheets, head, folder))
+        write_text(target, page(sheets, head, folder))
     return target
 
 
-def _provenance(rows: Sequence[RowResult]) -> list[str]:
-    """When and of what version of the code the results are."""
-    results = [e.result for row in rows for e in row.evaluations]
-    if not results:
-        return ["Nothing of it has been run yet."]
-    dates = sorted(str(result["started"])[:10] for result in results)
-    commits = _distinct(str(r["commit"])[:9] for r in results if r.get("commit"))
-    changed = any(r.get("uncommitted_changes") for r in results)
-    versions = f"{', '.join(commits) or 'unknown'}{' with uncommitted changes' if changed else ''}"
-    torch = _distinct(str(r["versions"]["torch"]) for r in results if r.get("versions"))
-    machines = _distinct(
-        f"{r['machine']['accelerator']}, {r['machine']['precision']}"
-        for r in results
-        if r.get("machine")
+def _sheet(
+    table: TableResult, tables: Sequence[TableResult], sampler: Sampler, folder: Path
+) -> Sheet:
+    compared = {
+        (row.number, i): compare(table, row, i, sampler)
+        for i in range(len(table.conditions))
+        for row in table.rows
+    }
+    parts = columns(table, compared)
+    kept, rows = filled_columns(
+        [column for column, _ in parts],
+        [[cell(row) for _, cell in parts] for row in table.rows],
     )
-    several = "Results come from several versions of the code: " if len(commits) > 1 else "Version "
-    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    return [
-        f"Evaluated {when} on {' and '.join(machines)}, torch {' and '.join(torch)}. "
-        f"{several}{versions}."
-    ]
-
-
-def _starts(found: Sequence[Training]) -> list[str]:
-    runnable = [training for training in found if not training.missing]
-    if all(t.start is None and not t.supply and not t.config.init_from for t in runnable):
-        return [
-            "Every training started from random weights; the paper's started from ImageNet's, "
-            "without which its scores cannot be expected."
-        ]
-    return []
-
-
-def _distinct(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
+    scored = sum(bool(row.scored) for row in table.rows)
+    return Sheet(
+        table.name,
+        table.title,
+        table.setting,
+        kept,
+        rows,
+        tuple(notes(table, compared, tables)),
+        tuple(legend(table, compared)),
+        tuple(draw(table, folder)),
+        f"{scored} of {len(table.rows)} rows scored",
+    )

@@ -1,84 +1,129 @@
-"""Runs that differ in some keys of their config, as rows of tables."""
+"""Runs that differ in some keys of their config as rows of tables, one table for each way in which
+they were evaluated."""
 
 import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deeplab.ablations.report.results import RowResult, comparable
+from deeplab.ablations.report.results import Look, RowResult, TableResult
+from deeplab.ablations.report.rows import state
 from deeplab.ablations.runs import Run
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation, EvaluationFolder, read_evaluation
 from deeplab.records import settings
 
-ALONE = "training"
-"""The name of the table of what training itself has measured last."""
+TRAINING = "training"
+"""The table of what training has measured last, where runs were not evaluated."""
+
+START = "init_from"
+"""The weights that runs start from, which are told apart by their content."""
+
+Values = dict[str, str]
+"""The settings of a run: dotted keys, and values as JSON."""
 
 
-def grid_results(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, list[RowResult]]:
-    """The rows by the values of ``keys``, seeds together: a table for each evaluation that runs
-    have, or for the score that training ended with where none was made.
+def grid_results(runs: Sequence[Run], keys: Sequence[str]) -> list[TableResult]:
+    """Rows by the values of ``keys``, seeds together; the first row is the reference.
 
     Raises:
-        UserError: no run is finished, a key is unknown, or runs of one row differ in more.
+        UserError: no run is finished, no result depends on a key, or runs differ in others too.
     """
     finished = [run for run in runs if run.folder.finished]
     if not finished:
-        raise UserError("runs: none of these runs is finished.")
-    rows = _rows(finished, keys)
-    names = sorted({name for run in finished for name in _evaluations(run)}) or [ALONE]
-    return {name: _table(rows, name) for name in names}
+        raise UserError(
+            f"runs: none of these {len(runs)} runs is finished; train.py with resume=RUN goes on."
+        )
+    if not keys:
+        raise UserError("rows: name the keys by which runs are told apart, as rows=decoder.convs.")
+    flat = {id(run): flattened(run) for run in runs}
+    _check_keys(keys, {key for values in flat.values() for key in values})
+    _check_others(finished, flat, keys)
+    like = _others(flat[id(finished[0])], keys)
+    fitting = [run for run in runs if _others(flat[id(run)], keys) == like]
+    names = {id(run): f"R{i}" for i, run in enumerate(fitting, 1)}
+    rows = _rows(fitting, flat, keys)
+    shown = [run for _, each in rows for run in each if run.folder.finished]
+    return [_table(way, rows, keys, names) for way in _ways(shown)]
 
 
-def _rows(runs: Sequence[Run], keys: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
-    """Runs by the values of the keys, in the order of the values."""
-    flat = {run: _flat(settings(run.config)) for run in runs}
-    known = {name for values in flat.values() for name in values}
-    for key in keys:
-        if key not in known and not any(name.startswith(f"{key}.") for name in known):
-            near = difflib.get_close_matches(key, known, n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise UserError(f"rows={key}: no result depends on such a key.{hint}")
-    others = [
-        {n: v for n, v in values.items() if n != "seed" and not _within(n, keys)}
-        for values in flat.values()
-    ]
-    for run, other in zip(runs, others, strict=True):
-        for name in sorted(other.keys() | others[0].keys()):
-            if other.get(name) != others[0].get(name):
-                raise UserError(
-                    f"runs: {runs[0].folder.path} and {run.folder.path} differ in {name} too "
-                    f"({others[0].get(name)} and {other.get(name)}); add it to rows=, or name "
-                    "fewer runs."
-                )
-    found: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        found.setdefault(tuple(_value(flat[run], key) for key in keys), []).append(run)
-    return {tuple(map(_text, values)): found[values] for values in sorted(found, key=_order)}
+def flattened(run: Run) -> Values:
+    """All that a run's result depends on, by dotted keys."""
+    start = run.record.get("start_weights")
+    return {START: json.dumps(start and start[:8]), **_flat(settings(run.config), "")}
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Values:
+    found: Values = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping) and value
+        found |= _flat(value, f"{prefix}{key}.") if inner else {prefix + key: json.dumps(value)}
+    return found
 
 
 def _within(name: str, keys: Sequence[str]) -> bool:
     return any(name == key or name.startswith(f"{key}.") for key in keys)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted keys and their values as JSON."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = json.dumps(value)
-    return found
+def _others(values: Values, keys: Sequence[str]) -> Values:
+    """What is to be alike in all runs."""
+    return {k: v for k, v in values.items() if k != "seed" and not _within(k, keys)}
 
 
-def _value(flat: Mapping[str, str], key: str) -> str:
-    if key in flat:
-        return flat[key]
-    return ", ".join(f"{n[len(key) + 1 :]}={v}" for n, v in flat.items() if n.startswith(f"{key}."))
+def _check_keys(keys: Sequence[str], known: set[str]) -> None:
+    groups = {key.rsplit(".", depth)[0] for key in known for depth in range(key.count(".") + 1)}
+    for key in keys:
+        if key in groups:
+            continue
+        leaves = {name.rpartition(".")[2]: name for name in sorted(known)}
+        near = difflib.get_close_matches(key, sorted(groups), n=3)
+        near += [leaves[n] for n in difflib.get_close_matches(key, leaves, n=1)]
+        hint = f" Did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
+        raise UserError(f"rows={key}: there is no such key that a result depends on.{hint}")
 
 
-def _order(values: tuple[str, ...]) -> tuple[tuple[int, float, str], ...]:
+def _check_others(runs: Sequence[Run], flat: Mapping[int, Values], keys: Sequence[str]) -> None:
+    first = _others(flat[id(runs[0])], keys)
+    for run in runs[1:]:
+        mine = _others(flat[id(run)], keys)
+        odd = [k for k in sorted(first.keys() | mine.keys()) if first.get(k) != mine.get(k)]
+        if odd:
+            said = "; ".join(
+                f"{k}: {first.get(k, 'none')} against {mine.get(k, 'none')}" for k in odd
+            )
+            raise UserError(
+                f"runs: {runs[0].folder.path.name} and {run.folder.path.name} differ in more than "
+                f"{', '.join(keys)} and seed ({said}). Add it to rows=..., as in "
+                f"rows={','.join([*keys, odd[0]])}, or name fewer runs."
+            )
+
+
+def _rows(
+    runs: Sequence[Run], flat: Mapping[int, Values], keys: Sequence[str]
+) -> list[tuple[tuple[str, ...], list[Run]]]:
+    """Runs by the values of the keys, in their order; of each seed the first one that is finished,
+    or else the first one."""
+    varying = {
+        name
+        for name in {name for run in runs for name in flat[id(run)] if _within(name, keys)}
+        if len({flat[id(run)].get(name) for run in runs}) > 1
+    }
+    found: dict[tuple[str, ...], dict[int, Run]] = {}
+    for run in sorted(runs, key=lambda run: not run.folder.finished):
+        values = tuple(_value(flat[id(run)], key, varying) for key in keys)
+        found.setdefault(values, {}).setdefault(run.config.seed, run)
+    return [(v, [found[v][seed] for seed in sorted(found[v])]) for v in sorted(found, key=_order)]
+
+
+def _value(values: Values, key: str, varying: set[str]) -> str:
+    """A key's value for a reader; of a group the values in which runs differ."""
+    if key in values:
+        return values[key].strip('"')
+    inner = [n for n in values if n.startswith(f"{key}.") and n in varying]
+    return ", ".join(f"{name[len(key) + 1 :]}={values[name]}" for name in inner)
+
+
+def _order(values: tuple[str, ...]) -> list[tuple[int, float, str]]:
     """Numbers by size, then texts."""
     found = []
     for value in values:
@@ -86,35 +131,56 @@ def _order(values: tuple[str, ...]) -> tuple[tuple[int, float, str], ...]:
             found.append((0, float(value), ""))
         except ValueError:
             found.append((1, 0.0, value))
-    return tuple(found)
+    return found
 
 
-def _text(value: str) -> str:
-    return value.strip('"')
+def _ways(runs: Sequence[Run]) -> list[str]:
+    """The evaluations that all runs have, else those that some have, else the training's own."""
+    there = [set(_evaluations(run)) for run in runs]
+    found = set.intersection(*there) or set.union(*there)
+    return sorted(found) or [TRAINING]
 
 
-def _evaluations(run: Run) -> list[str]:
-    paths = run.folder.evaluations.glob("*/result.json")
-    return [path.parent.name for path in paths if read_evaluation(path.parent).result["scored"]]
+def _evaluations(run: Run) -> dict[str, Evaluation]:
+    """Those with scores of a run's final weights, by name."""
+    found = [
+        read_evaluation(path.parent)
+        for path in sorted(run.folder.evaluations.glob("*/result.json"))
+    ]
+    return {
+        evaluation.folder.path.name: evaluation
+        for evaluation in found
+        if evaluation.result.get("scored", True)
+        and evaluation.result.get("weights_sha256") == run.result.get("weights_sha256")
+    }
 
 
-def _table(rows: Mapping[tuple[str, ...], Sequence[Run]], name: str) -> list[RowResult]:
+def _table(
+    way: str,
+    rows: Sequence[tuple[tuple[str, ...], Sequence[Run]]],
+    keys: Sequence[str],
+    names: Mapping[int, str],
+) -> TableResult:
     results = []
-    for number, (label, runs) in enumerate(rows.items()):
-        found = [made for run in runs if (made := _evaluation(run, name))]
-        kept, mixed = comparable(found)
-        missing = "" if len(found) == len(runs) else f"{len(found)} of {len(runs)} seeds evaluated"
-        reference = 0 if number else None
-        if name == ALONE:
-            results.append(RowResult(label, tuple(runs), of_training=True))
-        else:
-            status = mixed or missing
-            results.append(RowResult(label, tuple(runs), tuple(kept), status, None, reference))
-    return results
+    for number, (cells, runs) in enumerate(rows, 1):
+        looks = tuple(_look(run, way, names[id(run)]) for run in runs)
+        results.append(RowResult(number, cells, looks, reference=1 if number > 1 else None))
+    found = next(e for row in results for e in row.evaluations)
+    label, split = found.protocol["strategy"]["label"], found.protocol["split"]
+    by = "at the end of training" if way == TRAINING else "by evaluate.py"
+    setting = f"split {split}, {label}, scored {by}"
+    return TableResult(way, f"{', '.join(keys)}: {way}", setting, tuple(keys), tuple(results))
 
 
-def _evaluation(run: Run, name: str) -> Evaluation | None:
-    if name == ALONE:
-        return None
-    path = EvaluationFolder(run.folder.evaluations / name)
-    return read_evaluation(path.path) if path.result.is_file() else None
+def _look(run: Run, way: str, name: str) -> Look:
+    seed = run.config.seed
+    if not run.folder.finished:
+        return Look(name, seed, run, problem=state(run))
+    if way == TRAINING:
+        evaluation = Evaluation(EvaluationFolder(run.folder.path / way), run.result)
+    elif not (found := _evaluations(run).get(way)):
+        return Look(name, seed, run, problem="trained, but not evaluated in this way")
+    else:
+        evaluation = found
+    empty = evaluation.result.get("mIoU") is None
+    return Look(name, seed, run, evaluation, problem="no labelled pixel" if empty else "")

@@ -1,156 +1,152 @@
-"""What came out for each row, and how it differs from its reference."""
+"""What came out for the rows of a table, however they were found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import mean, stdev
+from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from deeplab.ablations.report.statistics import Difference, difference
 from deeplab.ablations.runs import Run
-from deeplab.ablations.trainings import Asked, Training
+from deeplab.ablations.tables import Paper, Score
+from deeplab.evaluation.comparison import comparable
 from deeplab.evaluation.folder import Evaluation
-from deeplab.protocol import differences
 
-TICK = "✓"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-Find = Callable[[Training], Run | None]
+NOTHING_PRINTED = Paper()
 
 
 @dataclass(frozen=True)
+class Look:
+    """One training of a row, as the row looks at it."""
+
+    name: str
+    """Of the training in this report, such as R3."""
+    seed: int
+    run: Run | None = None
+    evaluation: Evaluation | None = None
+    archive: Path | None = None
+    """The predictions for a test server, where that has the masks."""
+    problem: str = ""
+    """Why there is no score; empty if there is one."""
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is a mIoU."""
+        return self.evaluation is not None and self.evaluation.result.get("mIoU") is not None
+
+
+@dataclass(frozen=True, eq=False)
 class RowResult:
     """One row of a table."""
 
-    label: tuple[str, ...]
-    """What stands under the table's columns."""
-    runs: tuple[Run, ...] = ()
-    """Of its seeds, those that are there."""
-    evaluations: tuple[Evaluation, ...] = ()
-    """Of the runs, those that are there and were measured under the same conditions."""
-    status: str = ""
-    """Why something is missing; empty if nothing is."""
-    paper: Mapping[str, float | None] | None = None
+    number: int
+    """From 1."""
+    cells: tuple[bool | int | str, ...]
+    looks: tuple[Look, ...] = ()
+    """One for each seed."""
+    remark: str = ""
+    """Why it was not to be run; empty if it was."""
+    paper: Paper = NOTHING_PRINTED
     reference: int | None = None
-    """The number of the row that it is compared with, from 0."""
-    of_training: bool = False
-    """Whether its scores are those that training ended with."""
+    """The number of the row that it is tested against; none for the reference itself."""
+
+    @property
+    def scored(self) -> list[Look]:
+        """The trainings that have a mIoU."""
+        return [look for look in self.looks if look.scored]
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """What there is, without a score too."""
+        return [look.evaluation for look in self.looks if look.evaluation]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of the seeds, those that there are."""
+        return [look.run for look in self.looks if look.run]
+
+    @property
+    def status(self) -> str:
+        """Why scores are missing; empty if none is."""
+        problems = {look.seed: look.problem for look in self.looks if look.problem}
+        if not problems:
+            return self.remark
+        said: dict[str, list[str]] = {}
+        for seed, problem in problems.items():
+            said.setdefault(problem, []).append(str(seed))
+        if len(said) == 1 and len(problems) == len(self.looks):
+            return next(iter(said))
+        parts = [
+            f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}: {problem}"
+            for problem, seeds in said.items()
+        ]
+        return f"{len(self.scored)} of {len(self.looks)} seeds; {'; '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """A table, and all that its report is made of."""
+
+    name: str
+    """Of its files."""
+    title: str
+    setting: str
+    columns: tuple[str, ...]
+    rows: tuple[RowResult, ...]
+    scores: tuple[Score, ...] = ("mIoU",)
+    boundary: bool = False
+    """Whether its main picture is the curve around object borders."""
+    as_paper: bool = True
+    """Whether its rows are trained on what the paper's were, so that differences to the paper say
+    something."""
 
     @cached_property
-    def scores(self) -> list[float]:
-        """The mIoU of each seed, in percent."""
-        measured = self.runs if self.of_training else self.evaluations
-        found = [one.result.get("mIoU") for one in measured]
-        return [100 * score for score in found if score is not None]
+    def conditions(self) -> list[list[Evaluation]]:
+        """Evaluations with a score by what they were measured under, but for the strategy."""
+        looks = [look.evaluation for row in self.rows for look in row.scored]
+        return comparable([evaluation for evaluation in looks if evaluation])
+
+    @cached_property
+    def _condition_of(self) -> dict[Path, int]:
+        return {e.folder.path: i for i, group in enumerate(self.conditions) for e in group}
+
+    def under(self, row: RowResult, condition: int) -> list[Look]:
+        """A row's trainings with a score under one of the conditions."""
+        return [
+            look
+            for look in row.scored
+            if look.evaluation and self._condition_of[look.evaluation.folder.path] == condition
+        ]
+
+    def letter(self, condition: int) -> str:
+        """What conditions are called where there are several."""
+        return LETTERS[condition] if len(self.conditions) > 1 else ""
 
     @property
-    def mean(self) -> float | None:
-        return mean(self.scores) if self.scores else None
-
-    @property
-    def deviation(self) -> float | None:
-        """Between seeds, of the sample."""
-        return stdev(self.scores) if len(self.scores) > 1 else None
-
-    @property
-    def protocol(self) -> dict[str, Any] | None:
-        return self.evaluations[0].protocol if self.evaluations else None
-
-    def narrowest_band(self) -> float | None:
-        """MIoU in percent in the narrowest band around object borders, over seeds."""
-        bands = [e.result["boundary"]["bands"] for e in self.evaluations]
-        found = [b[0]["mIoU"] for b in bands if b and b[0]["mIoU"] is not None]
-        return 100 * mean(found) if found else None
+    def one_reference(self) -> int | None:
+        """The number of the row that all others are tested against, if it is one and the same."""
+        found = {row.reference for row in self.rows if row.reference}
+        return found.pop() if len(found) == 1 else None
 
 
-def table_results(
-    asked: Asked, name: str, found: Sequence[Training], find: Find
-) -> list[RowResult]:
-    """The rows of a table, in its order."""
-    table, rows = asked.tables[name], []
-    for number, row in enumerate(table.rows, 1):
-        mine = [(t, use) for t in found for use in t.uses if (use.table, use.row) == (name, number)]
-        runs = [(find(training), use) for training, use in mine]
-        there = [run for run, _ in runs if run]
-        evaluations = [made for run, use in runs if run and (made := run.evaluation(use))]
-        kept, mixed = comparable(evaluations)
-        reference = row.reference or table.reference
-        rows.append(
-            RowResult(
-                tuple(_text(cell) for cell in row.cells),
-                tuple(there),
-                tuple(kept),
-                _status(row.cited, row.missing, mine, find, len(kept)) or mixed,
-                row.paper.model_dump(),
-                reference - 1 if reference and reference != number else None,
-            )
-        )
-    return rows
+def score(look: Look) -> float:
+    """MIoU in percent."""
+    assert look.evaluation
+    return 100 * float(look.evaluation.result["mIoU"])
 
 
-def comparable(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], str]:
-    """Those that were measured as the first one was, and why others are left out."""
-    kept, why = [], ""
-    for evaluation in evaluations:
-        found = differences(evaluations[0].protocol, evaluation.protocol)
-        why = why or "; ".join(found)
-        if not found:
-            kept.append(evaluation)
-    return kept, f"seeds measured under other conditions are left out ({why})" if why else ""
-
-
-def against_reference(rows: Sequence[RowResult], number: int) -> Difference | str | None:
-    """The difference of a row to its reference, or why there is none to state."""
-    row = rows[number]
-    if row.reference is None or not row.evaluations or not rows[row.reference].evaluations:
+def narrowest_band(looks: Sequence[Look]) -> float | None:
+    """MIoU in percent in the narrowest band around object borders, over the trainings."""
+    bands = [b for look in looks if look.evaluation and (b := bands_of(look.evaluation))]
+    if not bands or len({found[0]["width"] for found in bands}) > 1:
         return None
-    other = rows[row.reference]
-    why = differences(row.protocol or {}, other.protocol or {}, without=["strategy"])
-    if why:
-        return "; ".join(why)
-    ids = other.evaluations[0].ids
-    ours = [_ordered(e, ids) for e in row.evaluations]
-    theirs = [_ordered(e, ids) for e in other.evaluations]
-    if any(counts is None for counts in (*ours, *theirs)):
-        return "not of the same images"
-    return difference([c for c in ours if c is not None], [c for c in theirs if c is not None])
+    found = [b[0]["mIoU"] for b in bands]
+    return None if None in found else 100 * mean(found)
 
 
-def _ordered(evaluation: Evaluation, ids: Sequence[str]) -> Any:
-    place = {image_id: i for i, image_id in enumerate(evaluation.ids)}
-    if set(place) != set(ids):
-        return None
-    return evaluation.confusion[[place[image_id] for image_id in ids]]
-
-
-def _status(
-    cited: bool, missing: str | None, mine: Sequence[tuple[Training, Any]], find: Find, there: int
-) -> str:
-    if cited:
-        return "cited"
-    if missing:
-        return missing
-    if lacking := next((t.missing for t, _ in mine if t.missing), None):
-        name = lacking.split(":")[0]
-        return f"wants supplies.{name}=FILE, {lacking.split(': ', 1)[1]}"
-    if there == len(mine):
-        return ""
-    said = dict.fromkeys(_state(training, find(training)) for training, _ in mine)
-    said.pop("", None)
-    some = f"{there} of {len(mine)} seeds; " if there else ""
-    return some + ", ".join(said)
-
-
-def _state(training: Training, run: Run | None) -> str:
-    if run is None:
-        return "missing"
-    if run.state == "finished":
-        return "" if all(run.evaluation(use) for use in training.uses) else "not evaluated"
-    steps = f"at step {run.step} of {training.config.stage.steps}"
-    last = run.failure.strip().splitlines()
-    return f"{run.state} {steps}" + (f" ({last[-1]})" if last else "")
-
-
-def _text(cell: object) -> str:
-    if isinstance(cell, bool):
-        return TICK if cell else ""
-    return str(cell)
+def bands_of(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Width in pixels and mIoU of each band around object borders, the narrowest first."""
+    found = (evaluation.result.get("boundary") or {}).get("bands") or []
+    return sorted(found, key=lambda band: float(band["width"]))

@@ -1,75 +1,140 @@
-"""Whether two rows differ by more than chance: a bootstrap over images, and over seeds."""
+"""Whether the mIoU of two rows differs by more than chance: a bootstrap over images, and over
+trainings where a row has several.
+
+mIoU needs two numbers of each image and class, its correct pixels and the union of truth and
+prediction. Both add up over images, so that drawing images is a product of matrices.
+"""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[np.int64]
-"""Pixels by image, truth and prediction: ``(N, K, K)``."""
+from deeplab.errors import UserError
+from deeplab.evaluation.folder import Evaluation
 
 DRAWS = 1000
 
 LEVEL = 0.95
 
+Numbers = NDArray[np.float64]
+
 
 class Difference(NamedTuple):
-    """Of mIoU between a row and its reference, as parts of 1."""
+    """Of two rows' mIoU, in parts of 1."""
 
-    mean: float
+    measured: float
     low: float
-    """The interval that holds 95 % of the draws."""
+    """Of the interval that holds ``LEVEL`` of the draws."""
     high: float
 
     @property
     def noise(self) -> bool:
-        """Whether no difference would be as likely."""
+        """Whether the interval holds 0."""
         return self.low <= 0 <= self.high
 
 
-def mean_iou(confusion: NDArray[np.floating] | Counts) -> NDArray[np.float64]:
-    """The mIoU of matrices ``(..., K, K)``; classes in neither truth nor prediction are left
-    out."""
-    right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    union = confusion.sum(-1) + confusion.sum(-2) - right
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.nanmean(np.where(union > 0, right / union, np.nan), axis=-1))
+class Arm(NamedTuple):
+    """The trainings of a row: ``S`` of them, under ``B`` draws of images."""
+
+    scores: Numbers
+    """mIoU on all images: ``(S,)``."""
+    drawn: Numbers
+    """mIoU on the images of each draw: ``(S, B)``."""
 
 
-def difference(
-    ours: Sequence[Counts], theirs: Sequence[Counts], *, draws: int = DRAWS
-) -> Difference:
-    """Of the mIoU, averaged over seeds, between two rows on the same images in the same order.
+class Images(NamedTuple):
+    """What mIoU is made of, by image (in the order of their ids) and class: ``(N, K)``."""
 
-    Each draw takes as many images as there are, with replacement and the same ones for both rows,
-    and as many seeds of each row as it has, with replacement. With one seed each the interval holds
-    the chance of the images only, not that of training.
+    ids: tuple[str, ...]
+    right: Numbers
+    union: Numbers
+
+
+def images_of(evaluation: Evaluation) -> Images:
+    """Read the confusion matrices of an evaluation.
+
+    Raises:
+        UserError: they are not there, or damaged.
+    """
+    ids, counts = evaluation.ids, evaluation.confusion
+    if counts.ndim != 3 or len(ids) != len(counts):
+        raise UserError(
+            f"{evaluation.folder.images}: {len(ids)} images and counts of shape {counts.shape} do "
+            "not belong together; evaluate.py writes it anew."
+        )
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    right = np.diagonal(counts, axis1=1, axis2=2).astype(np.float64)
+    union = (counts.sum(1) + counts.sum(2)).astype(np.float64) - right
+    return Images(tuple(ids[i] for i in order), right[order], union[order])
+
+
+def mean_iou(right: Numbers, union: Numbers) -> Numbers:
+    """The mIoU of sums over images ``(..., K)``; classes in neither truth nor prediction are left
+    out, and nan where there is no other."""
+    there = union > 0
+    iou = np.divide(right, union, out=np.zeros_like(union), where=there)
+    number = there.sum(-1)
+    return np.where(number > 0, iou.sum(-1) / np.maximum(number, 1), np.nan)
+
+
+@lru_cache(maxsize=4)
+def image_draws(images: int, draws: int) -> Numbers:
+    """How often each draw takes each image, as many as there are, with replacement: ``(B, N)``; the
+    same every time, so that a report is."""
+    generator = np.random.default_rng(0)
+    return generator.multinomial(images, np.full(images, 1 / images), size=draws).astype(float)
+
+
+@lru_cache(maxsize=16)
+def seed_draws(seeds: int, draws: int, arm: int) -> NDArray[np.int64]:
+    """Which of an arm's seeds each draw takes, as many as there are: ``(S, B)``."""
+    return np.random.default_rng((1, arm)).integers(0, seeds, size=(seeds, draws))
+
+
+class Sampler:
+    """Draws the images of evaluations, of each evaluation once."""
+
+    def __init__(self, draws: int = DRAWS) -> None:
+        self.draws = draws
+        self._known: dict[Path, tuple[tuple[str, ...], float, Numbers]] = {}
+
+    def ids(self, evaluation: Evaluation) -> tuple[str, ...]:
+        """Its images, in the order of their ids."""
+        return self._of(evaluation)[0]
+
+    def arm(self, evaluations: Sequence[Evaluation]) -> Arm:
+        """The evaluations of a row's trainings."""
+        found = [self._of(evaluation) for evaluation in evaluations]
+        return Arm(np.array([score for _, score, _ in found]), np.stack([d for *_, d in found]))
+
+    def _of(self, evaluation: Evaluation) -> tuple[tuple[str, ...], float, Numbers]:
+        path = evaluation.folder.path
+        if path not in self._known:
+            ids, right, union = images_of(evaluation)
+            weights = image_draws(len(ids), self.draws)
+            drawn = mean_iou(weights @ right, weights @ union)
+            self._known[path] = ids, float(mean_iou(right.sum(0), union.sum(0))), drawn
+        return self._known[path]
+
+
+def difference(ours: Arm, theirs: Arm, *, paired: bool) -> Difference:
+    """Of the mIoU, averaged over trainings, between two rows on the same images.
+
+    Every draw takes the same images for both rows, and as many trainings of each as it has, with
+    replacement.
 
     Args:
-        ours: for each seed the counts ``(N, K, K)``.
-        theirs: those of the reference.
-        draws: how many.
+        ours: the row.
+        theirs: its reference.
+        paired: whether the trainings of both are the same, in the same order, and so are drawn.
     """
-    generator = np.random.default_rng(0)  # the same report every time
-    images = len(ours[0])
-    weights = generator.multinomial(images, np.full(images, 1 / images), size=draws)  # (D, N)
-    drawn = [_drawn(arm, weights, generator) for arm in (ours, theirs)]
-    low, high = np.quantile(drawn[0] - drawn[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    mean = [np.mean([mean_iou(seed.sum(0)) for seed in arm]) for arm in (ours, theirs)]
-    return Difference(float(mean[0] - mean[1]), float(low), float(high))
-
-
-def _drawn(
-    seeds: Sequence[Counts], weights: NDArray[np.int64], generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """The mIoU of each draw, averaged over the seeds that it takes: ``(D,)``."""
-    draws, classes = len(weights), seeds[0].shape[-1]
-    scores = np.stack(
-        [
-            mean_iou((weights @ counts.reshape(len(counts), -1)).reshape(draws, classes, classes))
-            for counts in (seed.astype(np.float64) for seed in seeds)
-        ]
-    )  # (S, D)
-    taken = generator.integers(0, len(seeds), size=(len(seeds), draws))
-    return np.asarray(np.take_along_axis(scores, taken, axis=0).mean(0))
+    drawn = [
+        np.take_along_axis(arm.drawn, seed_draws(*arm.drawn.shape, 0 if paired else i), 0).mean(0)
+        for i, arm in enumerate((ours, theirs))
+    ]
+    low, high = np.nanquantile(drawn[0] - drawn[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Difference(float(ours.scores.mean() - theirs.scores.mean()), float(low), float(high))

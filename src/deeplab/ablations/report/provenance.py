@@ -1,0 +1,57 @@
+"""Where the results of a report come from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from deeplab.ablations.report.notes import distinct
+from deeplab.ablations.report.results import TableResult
+from deeplab.ablations.trainings import Training
+
+PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
+"""Versions that a reader is told; all are in ``result.json``."""
+
+
+def provenance(tables: Sequence[TableResult]) -> list[str]:
+    """When and of what code the results are."""
+    results = [e.result for table in tables for row in table.rows for e in row.evaluations]
+    stamped = [result for result in results if result.get("started")]
+    if not stamped:
+        return [] if results else ["Nothing of it has been run yet."]
+    dates = sorted({str(result["started"])[:10] for result in stamped})
+    commits = distinct(str(result.get("commit") or "unknown")[:9] for result in stamped)
+    when = f"on {dates[0]}" if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}"
+    changed = any(result.get("uncommitted_changes") for result in stamped)
+    code = f"commit {commits[0]}" if len(commits) == 1 else f"{len(commits)} commits"
+    lines = [
+        f"Evaluated {when} with code of {code}{', with uncommitted changes' if changed else ''}; "
+        f"{_versions(stamped)}."
+    ]
+    if len(commits) > 1:
+        lines.append(
+            f"The results come from several commits ({', '.join(commits)}): rows may differ by "
+            "more than their settings."
+        )
+    return lines
+
+
+def _versions(results: Sequence[dict[str, Any]]) -> str:
+    found = [("Python", distinct(str(r["python"]) for r in results if r.get("python")))]
+    for name in PACKAGES:
+        known = distinct(str(v) for r in results if (v := (r.get("versions") or {}).get(name)))
+        found.append((name, known))
+    said = [f"{name} {' and '.join(versions)}" for name, versions in found if versions]
+    return ", ".join(said) or "versions unknown"
+
+
+def starts(found: Sequence[Training]) -> list[str]:
+    """Whether trainings started from random weights, where the paper's started from ImageNet's."""
+    known = [training for training in found if not training.missing]
+    random = [t for t in known if not (t.start or t.supply or t.config.init_from)]
+    if not random:
+        return []
+    if all(t.start or t in random for t in known):
+        which = "All trainings here started from random weights"
+        which += " or from a training that did" if len(random) < len(known) else ""
+    else:
+        which = f"{len(random)} of {len(known)} trainings started from random weights"
+    return [f"{which}; the paper's started from networks trained on ImageNet."]

@@ -1,0 +1,135 @@
+"""The rows of ablation tables: which runs they stand for and how far these are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from deeplab.ablations.report.results import Look, RowResult, TableResult
+from deeplab.ablations.runs import Run
+from deeplab.ablations.tables import Row
+from deeplab.ablations.trainings import Asked, Training, Use
+from deeplab.errors import UserError
+
+Find = Callable[[Training], Run | None]
+
+LONGEST = 160
+"""Characters of an error's last line."""
+
+
+class Known(NamedTuple):
+    """A training in this report."""
+
+    name: str
+    training: Training
+    run: Run | None
+
+
+def table_results(asked: Asked, found: Sequence[Training], find: Find) -> list[TableResult]:
+    """The tables that were asked for, each with its rows in their order.
+
+    Raises:
+        UserError: two tables would have the same files.
+    """
+    known = {t.key: Known(f"R{i}", t, find(t)) for i, t in enumerate(found, 1)}
+    uses: dict[tuple[str, int], list[tuple[Known, Use]]] = {}
+    for training in found:
+        for use in training.uses:
+            uses.setdefault((use.table, use.row), []).append((known[training.key], use))
+    stems = _stems(list(asked.tables))
+    return [
+        TableResult(
+            stems[name],
+            table.title,
+            table.setting,
+            table.columns,
+            tuple(
+                _row(number, row, table.reference, uses.get((name, number), []), known)
+                for number, row in enumerate(table.rows, 1)
+            ),
+            table.scores,
+            table.boundary,
+            as_paper=not asked.profile.replace,
+        )
+        for name, table in asked.tables.items()
+    ]
+
+
+def _stems(names: Sequence[str]) -> dict[str, str]:
+    """What the files of tables are called: a table may be named by its path."""
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = Path(name).stem if name.endswith((".yaml", ".yml")) else name
+        if stem in stems.values():
+            raise UserError(
+                f"ablation={name}: another table is called {stem} too, and its files in the report "
+                "would be; rename this one."
+            )
+        stems[name] = stem
+    return stems
+
+
+def _row(
+    number: int,
+    row: Row,
+    reference: int | None,
+    uses: Sequence[tuple[Known, Use]],
+    known: Mapping[str, Known],
+) -> RowResult:
+    against = row.reference or reference
+    return RowResult(
+        number,
+        row.cells,
+        tuple(_look(one, use, known) for one, use in uses),
+        "cited" if row.cited else row.missing or "",
+        row.paper,
+        against if against != number else None,
+    )
+
+
+def _look(one: Known, use: Use, known: Mapping[str, Known]) -> Look:
+    training, run = one.training, one.run
+    seed = training.config.seed
+    if run is None or not run.folder.finished:
+        return Look(one.name, seed, run, problem=_unfinished(one, known))
+    evaluation = run.evaluation(use)
+    if evaluation is None:
+        return Look(one.name, seed, run, problem="trained, but not evaluated in this way")
+    if not evaluation.result.get("scored", True):
+        archive = use.export and evaluation.folder.archive(
+            use.export, str(evaluation.protocol["split"])
+        )
+        there = archive if archive and archive.is_file() else None
+        problem = (
+            f"scored by the test server; {there.name} is to be handed in"
+            if there
+            else "these images have no masks to score with"
+        )
+        return Look(one.name, seed, run, evaluation, there, problem)
+    empty = evaluation.result.get("mIoU") is None
+    return Look(one.name, seed, run, evaluation, problem="no labelled pixel" if empty else "")
+
+
+def _unfinished(one: Known, known: Mapping[str, Known]) -> str:
+    """Why a training has no result."""
+    if missing := one.training.missing:
+        name, _, what = missing.partition(": ")
+        return f"supply {what}: supplies.{name}=FILE"
+    if one.run is not None:
+        return state(one.run)
+    start = one.training.start
+    before = known.get(start.key) if start else None
+    if before is None or before.run is None or before.run.folder.finished:
+        return "missing"
+    return f"missing; the training that it starts from: {state(before.run)}"
+
+
+def state(run: Run) -> str:
+    """How far a run is that has not ended well."""
+    said = f"{run.state} at step {run.step} of {run.config.stage.steps}"
+    last = run.failure.strip().splitlines()[-1:] if run.state == "failed" else []
+    return f"{said}: {shortened(last[0].strip())}" if last else said
+
+
+def shortened(text: str) -> str:
+    """A line, cut where it is very long."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
