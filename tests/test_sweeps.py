@@ -115,6 +115,8 @@ def test_jobs_on_several_devices_are_what_they_are_singly(tmp_path, shapes, sing
         weights, expected = (load_file(f / "weights.safetensors") for f in (ours, theirs))
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert {p.name for p in tmp_path.iterdir()} == {"runs", ".swept"}
+
+
 @pytest.mark.processes
 def test_a_job_on_several_devices_that_fails(tmp_path, shapes):
     sweep = (

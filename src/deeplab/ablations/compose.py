@@ -23,8 +23,13 @@ def compose_train(overrides: Sequence[str]) -> TrainConfig:
     Raises:
         UserError: Hydra or the schema refuses it.
     """
-    if not GlobalHydra.instance().is_initialized():
-        initialize_config_dir(str(CONF), version_base="1.3", job_name="train")
+    if GlobalHydra.instance().is_initialized():  # in a sweep
+        return _compose(overrides)
+    with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
+        return _compose(overrides)
+
+
+def _compose(overrides: Sequence[str]) -> TrainConfig:
     loader = GlobalHydra.instance().config_loader()
     try:
         config = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN)
