@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from statistics import mean, stdev
@@ -19,6 +20,7 @@ import pytest
 from deeplab.ablations.compose import compose_train
 from deeplab.ablations.report.command import write_grid_report, write_report
 from deeplab.ablations.report.latex import escaped
+from deeplab.ablations.report.provenance import starts
 from deeplab.ablations.report.statistics import Arm, difference, image_draws, mean_iou, seed_draws
 from deeplab.ablations.runs import finder, known_runs
 from deeplab.ablations.tables import Paper, Profile, Row, Table, read_profile, read_table
@@ -261,14 +263,16 @@ def test_gain_of_the_decoder_in_the_narrowest_band(tmp_path):
     report = Report(tmp_path, {"figure5": read_table("figure5")}, profile=read_profile("quick"))
     without, within = counts(5), counts(5, wrong=0.2)
     for row, confusion in enumerate((without, within, without, within), 1):
-        report.run(row, confusion, table="figure5")
+        report.run(row, confusion, table="figure5", multiply_adds=row * 1e9)
     rows = report.write().rows("figure5")
     gain = (percent(within) - percent(without)) * 0.5
     assert [float(row["band gain here"] or "nan") for row in rows] == pytest.approx(
         [math.nan, gain, math.nan, gain], nan_ok=True
     )
     assert [row["band gain paper"] for row in rows] == ["", "4.8", "", "5.4"]
-    assert (report.folder / "figure5-boundary.png").is_file()
+    assert report.page.index("figure5-boundary.png") < report.page.index("figure5-cost.png")
+    assert "In the paper: VOC 2012 val" in report.page
+    assert len(marks(report, "row 1: +")) == len(marks(report, "row 3: +")) == 1
 
 
 # what is distinguishable
@@ -351,6 +355,9 @@ def test_other_conditions_stand_in_other_columns(tmp_path):
         "own-boundary-A.png",
         "own-boundary-B.png",
     }
+    shutil.rmtree(tmp_path / "runs/run-own-2-0")
+    report.write()
+    assert {p.name for p in report.folder.glob("*.png")} == {"own-boundary.png"}
 
 
 def test_seeds_under_other_conditions_are_not_averaged(tmp_path):
@@ -462,6 +469,14 @@ def test_results_of_several_commits(tmp_path):
     assert "from 2026-01-02 to 2026-02-03 with code of 2 commits" in report.page
     assert "several commits (012345678, fedcba987)" in report.page
     assert "torch 2.13.0" in report.page
+
+
+def test_weights_that_were_named_are_not_random(tmp_path):
+    found = Report(tmp_path, own()).trainings
+    assert starts(found)[0].startswith("All trainings here started from random weights; the paper")
+    named = [replace(t, config=t.config.model_copy(update={"init_from": "x"})) for t in found]
+    assert starts([*named[:2], found[2]])[0].startswith("1 of 3 trainings started from random")
+    assert starts(named) == []
 
 
 # formats
@@ -704,6 +719,18 @@ def test_a_group_of_keys(tmp_path):
         "rates=[3, 6, 9], separable=true",
         "rates=[6, 12, 18], separable=false",
     }
+
+
+def test_two_runs_of_one_row_and_seed(tmp_path):
+    grid_run(tmp_path, f"{KEY}=8")
+    runs = tmp_path / "runs"
+    (name,) = (path.name for path in runs.iterdir())
+    shutil.copytree(runs / name, runs / f"{name}.old-20260102-030405")
+    (rows,) = grid_rows(tmp_path, KEY).values()
+    assert [row["seeds"] for row in rows] == ["1"]
+    shutil.copytree(runs / name, runs / "copy")
+    with pytest.raises(UserError, match="have the same settings and seed"):
+        grid_rows(tmp_path, KEY)
 
 
 def test_grids_that_are_none(tmp_path):

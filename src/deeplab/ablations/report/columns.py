@@ -83,7 +83,9 @@ def _measured(
     def against(row: RowResult) -> Cell:
         if row.number == reference and table.under(row, condition):
             return Cell("reference", faint=True, data={})
-        return _compared(compared.get((row.number, condition)))
+        found = compared.get((row.number, condition))
+        named = f"row {found.reference}: " if found and not reference else ""
+        return _compared(found, named) if found else Cell()
 
     def seeds(row: RowResult) -> Cell:
         number = len(table.under(row, condition))
@@ -110,16 +112,14 @@ def best_row(table: TableResult, condition: int, compared: Comparisons) -> int |
     return best if found and found.difference and found.difference.low > 0 else None
 
 
-def _compared(found: Comparison | None) -> Cell:
-    if found is None:
-        return Cell()
+def _compared(found: Comparison, named: str) -> Cell:
     if found.difference is None:
-        return Cell("not comparable", faint=True, data={})
+        return Cell(f"{named}not comparable", faint=True, data={})
     measured, low, high = (100 * value for value in found.difference)
     noise = found.difference.noise
     reach = f"({signed(low)} to {signed(high)})"
     return Cell(
-        f"within noise {reach}" if noise else f"{signed(measured)} {reach}",
+        f"{named}within noise {reach}" if noise else f"{named}{signed(measured)} {reach}",
         faint=noise,
         data={"": measured, ", low": low, ", high": high, ", within noise": noise},
     )

@@ -16,6 +16,9 @@ from deeplab.records import settings
 TRAINING = "training"
 """The table of what training has measured last, where runs were not evaluated."""
 
+ASIDE = ".old-"
+"""In the names of runs that ``restart=true`` has put aside."""
+
 START = "init_from"
 """The weights that runs start from, which are told apart by their content."""
 
@@ -29,6 +32,7 @@ def grid_results(runs: Sequence[Run], keys: Sequence[str]) -> list[TableResult]:
     Raises:
         UserError: no run is finished, no result depends on a key, or runs differ in others too.
     """
+    runs = [run for run in runs if ASIDE not in run.folder.path.name]
     finished = [run for run in runs if run.folder.finished]
     if not finished:
         raise UserError(
@@ -101,8 +105,11 @@ def _check_others(runs: Sequence[Run], flat: Mapping[int, Values], keys: Sequenc
 def _rows(
     runs: Sequence[Run], flat: Mapping[int, Values], keys: Sequence[str]
 ) -> list[tuple[tuple[str, ...], list[Run]]]:
-    """Runs by the values of the keys, in their order; of each seed the first one that is finished,
-    or else the first one."""
+    """Runs by the values of the keys, in their order; of each seed the one that is finished.
+
+    Raises:
+        UserError: there are two of them.
+    """
     varying = {
         name
         for name in {name for run in runs for name in flat[id(run)] if _within(name, keys)}
@@ -111,7 +118,12 @@ def _rows(
     found: dict[tuple[str, ...], dict[int, Run]] = {}
     for run in sorted(runs, key=lambda run: not run.folder.finished):
         values = tuple(_value(flat[id(run)], key, varying) for key in keys)
-        found.setdefault(values, {}).setdefault(run.config.seed, run)
+        kept = found.setdefault(values, {}).setdefault(run.config.seed, run)
+        if kept is not run and run.folder.finished:
+            raise UserError(
+                f"runs: {kept.folder.path.name} and {run.folder.path.name} have the same settings "
+                "and seed; name the one that is to be reported."
+            )
     return [(v, [found[v][seed] for seed in sorted(found[v])]) for v in sorted(found, key=_order)]
 
 

@@ -7,6 +7,9 @@ from deeplab.ablations.report.sheet import Cell, Column, Sheet, headings, spans
 LEFT_OUT = ("run", "files", "training time", "remark")
 """Columns that mean something beside the report only."""
 
+NO_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}"
+"""Before ``{!}`` and what is to be no wider than the text."""
+
 SIGNS = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -36,20 +39,20 @@ def latex(sheet: Sheet) -> str:
     notes = rf"  \par\smallskip\begin{{minipage}}{{\linewidth}}\raggedright {_notes(sheet)}"
     return "\n".join(
         [
-            r"% \usepackage[T1]{fontenc} \usepackage{amssymb,booktabs}",
+            r"% \usepackage[T1]{fontenc} \usepackage{amssymb,booktabs,graphicx}",
             r"\begin{table}",
             r"  \centering",
             r"  \footnotesize",
             r"  \setlength{\tabcolsep}{3pt}",
             rf"  \caption{{{escaped(sheet.title)} ({escaped(sheet.setting)}).}}",
             rf"  \label{{tab:{_plain(sheet.name)}}}",
-            rf"  \begin{{tabular}}{{{layout}}}",
+            rf"  {NO_WIDER}{{!}}{{\begin{{tabular}}{{{layout}}}",
             r"    \toprule",
             *(f"    {line}" for line in _heading(columns)),
             r"    \midrule",
             *(f"    {line}" for line in rows),
             r"    \bottomrule",
-            r"  \end{tabular}",
+            r"  \end{tabular}}",
             rf"{notes}\end{{minipage}}",
             r"\end{table}",
             "",

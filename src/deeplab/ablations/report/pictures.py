@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab.ablations.report.columns import TICK
 from deeplab.ablations.report.costs import multiply_adds
-from deeplab.ablations.report.results import Look, RowResult, TableResult, bands_of, score
+from deeplab.ablations.report.results import LETTERS, Look, RowResult, TableResult, bands_of, score
 from deeplab.ablations.report.sheet import Picture
 from deeplab.files import replacing
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 120
+
+ENDS = ("", *(f"-{letter}" for letter in LETTERS))
+"""Of the names of pictures, by conditions."""
 
 WIDTH, HEIGHT, LINE = 7.0, 3.7, 0.19
 """Inches: of a picture, and of a line of its legend."""
@@ -44,7 +47,16 @@ def draw(table: TableResult, folder: Path) -> list[Picture]:
         cost = _cost(table, looks, folder / f"{table.name}-cost{end}.png", under)
         curves = _boundary(table, looks, folder / f"{table.name}-boundary{end}.png", under)
         made += [curves, cost] if table.boundary else [cost, curves]
-    return [picture for picture in made if picture]
+    drawn = [picture for picture in made if picture]
+    _remove_others(table.name, folder, {picture.name for picture in drawn})
+    return drawn
+
+
+def _remove_others(name: str, folder: Path, drawn: set[str]) -> None:
+    """Pictures of an earlier report on a table, which would no longer be its own."""
+    kinds = [f"{name}-{kind}{end}.png" for kind in ("cost", "boundary") for end in ENDS]
+    for old in (folder / kind for kind in kinds if kind not in drawn):
+        old.unlink(missing_ok=True)
 
 
 def _cost(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from deeplab.ablations.report.results import Look, RowResult, TableResult
 from deeplab.ablations.runs import Run
-from deeplab.ablations.tables import Row
+from deeplab.ablations.tables import Profile, Row, Table
 from deeplab.ablations.trainings import Asked, Training, Use
 from deeplab.errors import UserError
 
@@ -40,7 +40,7 @@ def table_results(asked: Asked, found: Sequence[Training], find: Find) -> list[T
         TableResult(
             stems[name],
             table.title,
-            table.setting,
+            _setting(asked.profile, table),
             table.columns,
             tuple(
                 _row(number, row, table.reference, uses.get((name, number), []), known)
@@ -52,6 +52,12 @@ def table_results(asked: Asked, found: Sequence[Training], find: Find) -> list[T
         )
         for name, table in asked.tables.items()
     ]
+
+
+def _setting(profile: Profile, table: Table) -> str:
+    """What holds for all rows; of the paper's where rows are not run so here."""
+    elsewhere = profile.own_split and table.split
+    return f"In the paper: {table.setting}" if profile.replace or elsewhere else table.setting
 
 
 def _stems(names: Sequence[str]) -> dict[str, str]:

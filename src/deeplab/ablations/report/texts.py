@@ -64,7 +64,7 @@ def _text(cell: Cell, folder: Path) -> str:
 
 def _escaped(text: str) -> str:
     """For GitHub, which would read some signs as its own."""
-    return re.sub(r"([\\`*_\[\]|<>~#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]|<>~#$])", r"\\\1", " ".join(text.split()))
 
 
 def _piped(cells: Sequence[str]) -> str:
