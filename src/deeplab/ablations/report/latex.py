@@ -1,7 +1,9 @@
 """A table as LaTeX with booktabs."""
 
+import re
 from collections.abc import Sequence
 
+from deeplab.ablations.report.notes import SAME_RUN
 from deeplab.ablations.report.sheet import Cell, Column, Sheet, headings, spans
 
 LEFT_OUT = ("run", "files", "training time", "remark")
@@ -44,7 +46,7 @@ def latex(sheet: Sheet) -> str:
             r"  \centering",
             r"  \footnotesize",
             r"  \setlength{\tabcolsep}{3pt}",
-            rf"  \caption{{{escaped(sheet.title)} ({escaped(sheet.setting)}).}}",
+            rf"  \caption{{{escaped(_unnumbered(sheet.title))} ({escaped(sheet.setting)}).}}",
             rf"  \label{{tab:{_plain(sheet.name)}}}",
             rf"  {NO_WIDER}{{!}}{{\begin{{tabular}}{{{layout}}}",
             r"    \toprule",
@@ -81,7 +83,8 @@ def _row(columns: Sequence[Column], row: Sequence[Cell]) -> str:
 def _cell(cell: Cell, width: int) -> str:
     text = escaped(cell.text)
     if cell.wide and text:
-        part = rf"\parbox[t]{{{min(0.5, 0.14 * width):.2f}\linewidth}}{{\raggedright {text}}}"
+        wide = min(0.5, max(0.24, 0.14 * width))
+        part = rf"\parbox[t]{{{wide:.2f}\linewidth}}{{\raggedright {text}}}"
         return rf"\multicolumn{{{width}}}{{l}}{{{part}}}"
     if width > 1:
         return rf"\multicolumn{{{width}}}{{c}}{{}}"
@@ -93,7 +96,13 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _notes(sheet: Sheet) -> str:
-    return r" \par ".join(map(escaped, (*sheet.notes, *sheet.legend)))
+    said = [text for text in (*sheet.notes, *sheet.legend) if text != SAME_RUN]
+    return r" \par ".join(map(escaped, said))
+
+
+def _unnumbered(title: str) -> str:
+    """LaTeX numbers tables by itself."""
+    return re.sub(r"^(Table|Figure) \d+: ", "", title)
 
 
 def _plain(name: str) -> str:

@@ -16,6 +16,8 @@ AGAINST = (
     "holds 0 the difference is within noise: neither row is better."
 )
 
+SAME_RUN = "Run: rows with the same R are looks at one and the same training."
+
 FEW = 5
 """Seeds below which drawing among them understates how much they differ."""
 
@@ -56,9 +58,7 @@ def legend(table: TableResult, compared: Comparisons) -> list[str]:
         "tested against the other rows.": bold,
         "Gain in the narrowest band: mIoU in the narrowest band around object borders minus the "
         "reference's. It has no interval, since bands are not counted image by image.": gained,
-        "Run: rows with the same R are looks at one and the same training.": bool(
-            _shares_runs(table)
-        ),
+        SAME_RUN: _shares_runs(table),
     }
     return [text for text, there in said.items() if there]
 
