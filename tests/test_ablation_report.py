@@ -130,11 +130,11 @@ def own(rows=ROWS, **keys):
 class Report:
     """The report on tables, in a folder beside the runs."""
 
-    def __init__(self, root, tables, *, seeds=(0,), profile=None, supplies=None):
+    def __init__(self, root, tables, *, seeds=(0,), profile=None, supplies=None, overrides=()):
         self.root, self.folder = root, root / "out"
         self.asked = Asked(
             tables if isinstance(tables, dict) else {STEM: tables}, "x",
-            profile or Profile(title="ours"), seeds=seeds, supplies=supplies or {},
+            profile or Profile(title="ours"), overrides, seeds=seeds, supplies=supplies or {},
         )  # fmt: skip
         self.trainings = trainings(self.asked, compose_train)
 
@@ -469,6 +469,20 @@ def test_results_of_several_commits(tmp_path):
     assert "from 2026-01-02 to 2026-02-03 with code of 2 commits" in report.page
     assert "several commits (012345678, fedcba987)" in report.page
     assert "torch 2.13.0" in report.page
+
+
+@pytest.mark.parametrize(
+    ("override", "grey"),
+    [("stage.steps=100", True), ("data.root=elsewhere", False), ("trainer.devices=1", False)],
+)
+def test_rows_that_are_not_run_as_the_paper_s(tmp_path, override, grey):
+    report = Report(tmp_path, own(train=("data=voc",), rows=ROWS[:1]), overrides=(override,))
+    report.run(1, counts(1))
+    report.write()
+    assert f"All rows with {override}." in report.page
+    to_paper = f"{percent(counts(1)) - 70:+.2f}".replace("-", "−")
+    assert [("faint" in kinds) for kinds in marks(report, to_paper)] == [grey]
+    assert ("it does not say how well" in report.page) == grey
 
 
 def test_weights_that_were_named_are_not_random(tmp_path):

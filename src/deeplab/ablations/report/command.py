@@ -36,7 +36,8 @@ def write_report(asked: Asked, found: Sequence[Training], find: Find, folder: Pa
     """
     tables = table_results(asked, found, find)
     profile = asked.profile
-    lines = [*starts(found), *provenance(tables)]
+    on_top = [f"All rows with {' '.join(asked.overrides)}."] if asked.overrides else []
+    lines = [*on_top, *starts(found), *provenance(tables)]
     return _write(tables, Head(f"Ablations: {profile.title}", profile.note, lines), folder)
 
 

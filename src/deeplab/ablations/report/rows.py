@@ -8,9 +8,13 @@ from deeplab.ablations.report.results import Look, RowResult, TableResult
 from deeplab.ablations.runs import Run
 from deeplab.ablations.tables import Profile, Row, Table
 from deeplab.ablations.trainings import Asked, Training, Use
+from deeplab.config.data import PLACES
 from deeplab.errors import UserError
 
 Find = Callable[[Training], Run | None]
+
+DETERMINING = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
+"""Groups and keys that a result depends on, beside the seed."""
 
 LONGEST = 160
 """Characters of an error's last line."""
@@ -48,10 +52,18 @@ def table_results(asked: Asked, found: Sequence[Training], find: Find) -> list[T
             ),
             table.scores,
             table.boundary,
-            as_paper=not asked.profile.replace,
+            as_paper=_as_paper(asked),
         )
         for name, table in asked.tables.items()
     ]
+
+
+def _as_paper(asked: Asked) -> bool:
+    """Whether rows are run as their files say: nothing that a result depends on is set on top."""
+    keys = [text.split("=", 1)[0].lstrip("+~") for text in (*asked.profile.train, *asked.overrides)]
+    places = {f"data.{place}" for place in PLACES}
+    changed = [key for key in keys if key.split(".")[0] in DETERMINING and key not in places]
+    return not asked.profile.replace and not changed
 
 
 def _setting(profile: Profile, table: Table) -> str:
