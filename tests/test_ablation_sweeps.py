@@ -13,6 +13,8 @@ import yaml
 from deeplab.cli import ROOT
 from scripts import SMALL, environment, run, run_folders
 
+pytestmark = pytest.mark.processes
+
 STEPS = ("stage.steps=20", "trainer.checkpoints=20", "trainer.validations=1")
 """A checkpoint a step, so that a run can be cut anywhere."""
 
