@@ -125,9 +125,9 @@ def test_a_child_that_outlives_its_killed_parent_does_not_keep_the_lock(tmp_path
     code = """
 with lock.locked(path, "busy", wait=False):
     if not os.fork():
+        print("held", flush=True)
         time.sleep(60)
         os._exit(0)
-    print("held", flush=True)
     sys.stdin.read()
 """
     holder = subprocess.Popen(
