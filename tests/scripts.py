@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,14 +35,17 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "COLUMNS": "100"}
 
 
-def run(script: str, *arguments: str, cwd: Path, ok: bool = True) -> subprocess.CompletedProcess:
-    """Run ``src/<script>.py``; with ``ok`` it must succeed, without it must end with a message."""
+def run(
+    script: str, *arguments: str, cwd: Path, ok: bool = True, variables: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess:
+    """Run ``src/<script>.py`` with more ``variables`` in the environment; with ``ok`` it must
+    succeed, without it must end with a message."""
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         request = {
             "command": [str(ROOT / "src" / f"{script}.py"), *map(str, arguments)],
             "cwd": str(cwd),
-            "environment": environment(),
+            "environment": {**environment(), **variables},
             "out": str(out),
             "err": str(err),
             "timeout": 240,

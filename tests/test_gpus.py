@@ -100,6 +100,7 @@ def test_a_folder_of_somebody_else_is_no_error(take, tmp_path):
     assert "shared" in printed
 
 
+@pytest.mark.processes
 def test_a_job_chooses_before_cuda_is_looked_at(tmp_path):
     """It stays with the devices that it has seen then."""
     code = (

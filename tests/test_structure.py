@@ -17,7 +17,7 @@ LAYERS = [
     {"aspp", "decoder"},
     {"model"},
     {"weights", "inference", "loss", "data", "records", "pictures", "hardware"},
-    {"metrics", "protocol", "builder", "preparation"},
+    {"metrics", "protocol", "builder", "preparation", "dashboard"},
     {"results", "datasets"},
     {"assemble", "check", "prepare", "examination"},
     {"cost", "trained", "training"},

@@ -40,7 +40,10 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     go on.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
     sys.argv += _implied(sys.argv[1:])
+    sys.argv[1:] = map(_table_file, sys.argv[1:])
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
     started = False
@@ -78,6 +81,13 @@ def _implied(arguments: list[str]) -> list[str]:
     stage = typed.get("stage", "")
     known = stage != "" and (CONF / "data" / f"{stage}.yaml").is_file()
     return [f"data={stage}"] if known and "data" not in typed else []
+
+
+def _table_file(argument: str) -> str:
+    """``ablation=PATH`` as a sweep over one table: Hydra would look for a choice of this name."""
+    key, _, value = argument.partition("=")
+    one = key == "ablation" and value.endswith((".yaml", ".yml")) and "," not in value
+    return f"{key}=choice({value})" if one else argument
 
 
 class JobFailed(Exception):  # noqa: N818

@@ -19,7 +19,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -126,6 +126,19 @@ def settings(config: TrainConfig) -> dict[str, Any]:
     for key in PLACES:
         determining["data"].pop(key, None)
     return determining
+
+
+def flat_settings(config: TrainConfig) -> dict[str, str]:
+    """``settings`` by dotted keys, the values as JSON."""
+    return _flat(settings(config), "")
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping) and value
+        found |= _flat(value, f"{prefix}{key}.") if inner else {prefix + key: json.dumps(value)}
+    return found
 
 
 def settings_hash(config: TrainConfig) -> str:

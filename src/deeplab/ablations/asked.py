@@ -2,12 +2,13 @@
 ``train.py`` for all rows."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from deeplab.ablations.tables import read_profile, read_table, table_names
+from deeplab.ablations.tables import Table, is_file, read_profile, read_table, table_names
 from deeplab.ablations.trainings import Asked
 from deeplab.cli import explain
 from deeplab.errors import UserError
@@ -43,7 +44,7 @@ def read_asked(arguments: Sequence[str]) -> Asked:
     names = [n for value in _values(own.get("ablation")) for n in _expanded(value)]
     profile = next(iter(_values(own.get("profile"))), DEFAULT_PROFILE)
     return Asked(
-        tables={name: read_table(name) for name in names},
+        tables=_tables(names),
         profile_name=profile,
         profile=read_profile(profile),
         overrides=[str(override.input_line) for override in rest],
@@ -54,6 +55,16 @@ def read_asked(arguments: Sequence[str]) -> Asked:
             if key.startswith("supplies.")
         },
     )
+
+
+def _tables(names: Sequence[str]) -> dict[str, Table]:
+    """By the names of their files, which are those of what is made of them."""
+    files = dict.fromkeys(names)
+    found = {Path(name).stem if is_file(name) else name: name for name in files}
+    if len(found) < len(files):
+        twice = next(name for name in files if name not in found.values())
+        raise UserError(f"ablation={twice}: another table has this name too; rename this one.")
+    return {stem: read_table(name) for stem, name in found.items()}
 
 
 def _is_own(override: Override) -> bool:

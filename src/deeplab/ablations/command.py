@@ -9,8 +9,10 @@ from deeplab.ablations.asked import read_asked
 from deeplab.ablations.compose import compose_train
 from deeplab.ablations.report.command import write_report
 from deeplab.ablations.runs import finder, known_runs
-from deeplab.ablations.sweep import Check, Launch, run_trainings
-from deeplab.ablations.trainings import Asked, trainings
+from deeplab.ablations.sweep import Check, Launch, run_trainings, tags
+from deeplab.ablations.trainings import Asked, Training, trainings
+from deeplab.ablations.views import save_views
+from deeplab.evaluation.publish import label
 from deeplab.files import write_json
 
 ASKED = "asked.json"
@@ -22,11 +24,27 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     asked = read_asked(arguments)
     found = trainings(asked, compose_train)
     root = found[0].config.runs if found else compose_train(asked.overrides).runs
-    group = f"ablation-{asked.profile_name}"
+    group = _group(asked)
     whole = run_trainings(found, runs=root, group=group, check=check, launch=launch)
+    _label(found, root, group)
     report(arguments)
     if not whole:
         sys.exit(1)
+
+
+def _group(asked: Asked) -> str:
+    """What the runs have in common on a dashboard. A run may be in several tables, but in one group
+    only: tables are told apart by tags."""
+    return f"ablation-{Path(asked.profile_name).stem}"
+
+
+def _label(found: Sequence[Training], root: str, group: str) -> None:
+    """Let a dashboard find those that were there already: launched by hand, or for other tables."""
+    find = finder(known_runs(root))
+    for training in found:
+        run = find(training)
+        if run and run.folder.finished and run.config.logger.name == "wandb":
+            label(run.config.logger, run.folder, group, tags(training))
 
 
 def report(arguments: Sequence[str]) -> Path:
@@ -41,9 +59,18 @@ def report(arguments: Sequence[str]) -> Path:
     return page
 
 
+def views(arguments: Sequence[str]) -> None:
+    """Save a view of each table on the dashboard, and say where they are."""
+    asked = read_asked(arguments)
+    found = trainings(asked, compose_train)
+    folder = report_folder(asked, compose_train(asked.overrides).runs)
+    for name, address in save_views(asked, found, _group(asked), folder).items():
+        print(f"{name}  {address}")
+
+
 def report_folder(asked: Asked, root: str) -> Path:
     """Where the report on a profile's tables is."""
-    return Path(root).expanduser() / "ablations" / asked.profile_name
+    return Path(root).expanduser() / "ablations" / Path(asked.profile_name).stem
 
 
 def last_asked(root: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""``python src/ablations.py plan | report``: no Hydra application, since it composes many."""
+"""``python src/ablations.py plan | report | views``: no Hydra application, as it composes many."""
 
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ python src/ablations.py report                                  the latest sweep
 python src/ablations.py report ablation=table1,table2 seeds=3   of these tables
 python src/ablations.py report runs='runs/*' rows=decoder.low_level_channels
                                                                 of a grid of one's own
+python src/ablations.py views ablation=table2                   a saved view on W&B of each table
 
 Running them: python src/train.py -m ablation=table1,table2 profile=quick seeds=3
 
@@ -37,10 +38,17 @@ def run_ablations(arguments: Sequence[str]) -> None:
                 _plan(rest)
             case ["report", *rest]:
                 _report(rest)
+            case ["views", *rest]:
+                from deeplab.ablations.command import views
+
+                _split(rest, ())
+                views(_with_tables(rest))
             case [] | ["--help" | "-h" | "help", *_]:
                 print(HELP, end="")
             case [other, *_]:
-                raise UserError(f"{other}: there is no such command; there are plan and report.")
+                raise UserError(
+                    f"{other}: there is no such command; there are plan, report and views."
+                )
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)

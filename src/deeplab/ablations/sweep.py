@@ -66,16 +66,19 @@ def overrides(training: Training, before: Run | None, group: str) -> list[str]:
     start = before.folder.path if before else training.supply
     ways = dict.fromkeys((use.split, use.export) for use in training.uses)
     evaluate = [_evaluation(training, split, export) for split, export in ways]
-    tags = dict.fromkeys(
-        tag for use in training.uses for tag in (use.table, f"{use.table}-row{use.row}")
-    )
     return [
         *training.overrides,
         *([f"init_from='{start}'"] if start else []),
         f"evaluate=[{','.join(evaluate)}]",
         f"++logger.group={group}",
-        f"++logger.tags=[{','.join(tags)}]",
+        f"++logger.tags=[{','.join(tags(training))}]",
     ]
+
+
+def tags(training: Training) -> list[str]:
+    """Its tables and rows, as a dashboard finds it by."""
+    found = [tag for use in training.uses for tag in (use.table, f"{use.table}-row{use.row}")]
+    return list(dict.fromkeys(found))
 
 
 def _evaluation(training: Training, split: str | None, export: str | None) -> str:

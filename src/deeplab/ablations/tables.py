@@ -129,8 +129,6 @@ class Profile(Schema):
     """Overrides of rows, and what stands in their place."""
     train: Overrides = ()
     """On top of every row's."""
-    comparable: Bool = True
-    """Whether its scores and the paper's can be compared."""
     own_split: Bool = False
     """Whether rows that are scored by a test server are scored on the validation split instead."""
 
@@ -138,6 +136,11 @@ class Profile(Schema):
 def table_names() -> list[str]:
     """The tables that there are."""
     return sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
+
+
+def is_file(name: str) -> bool:
+    """Whether a table or a profile is named by its path."""
+    return name.endswith((".yaml", ".yml"))
 
 
 def read_table(name: str) -> Table:
@@ -155,7 +158,9 @@ def read_profile(name: str) -> Profile:
 
 
 def _read(schema: type[S], group: str, name: str) -> S:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / group / f"{name}.yaml"
+    path = Path(name).expanduser() if is_file(name) else CONF / group / f"{name}.yaml"
+    if is_file(name) and not path.is_file():
+        raise UserError(f"{group}={name}: there is no such file.")
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml")))
         raise UserError(f"{group}={name}: there is no such choice. Choices: {known}.")

@@ -1,59 +1,97 @@
 """Evaluations in the W&B run of their training: the same tables, curves and pictures."""
 
-import os
+import csv
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deeplab.config import LoggerConfig
-from deeplab.evaluation.folder import Evaluation
-from deeplab.records import RunFolder, read_record
-from deeplab.training.loggers import wandb_mode
+from deeplab.dashboard import (
+    evaluation_key,
+    if_it_answers,
+    labelled,
+    open_run,
+    table,
+    training_scores,
+)
+from deeplab.evaluation.folder import Evaluation, read_evaluation
+from deeplab.files import write_json
+from deeplab.records import RunFolder, read_json, read_record
+
+if TYPE_CHECKING:
+    import wandb
 
 
 def publish_evaluations(
-    config: LoggerConfig, folder: RunFolder, evaluations: Sequence[Evaluation]
+    config: LoggerConfig, folder: RunFolder, new: Sequence[Evaluation]
 ) -> Path | None:
-    """Log results to the run's own W&B run, which they continue.
+    """Add evaluations to the run's own W&B run; says so where this fails.
 
     Args:
         config: the logger that the run was trained with.
         folder: of the run.
-        evaluations: of it; those without scores are left out.
+        new: those that were made now; of the others there are the scores.
 
     Returns:
         Where the offline files are; None if they were sent.
     """
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
+    with if_it_answers():
+        run = open_run(config, folder, read_record(folder))
+        try:
+            _log(run, folder, new)
+        finally:
+            run.finish()
+        return Path(run.dir).parent if run.offline else None
+    return None
 
-    mode = wandb_mode(config.mode)
-    run = wandb.init(
-        project=config.project,
-        entity=config.entity,
-        name=folder.path.name,
-        group=config.group,
-        tags=list(config.tags),
-        id=read_record(folder)["wandb_id"],
-        dir=str(folder.path),
-        mode=mode,  # type: ignore[arg-type]
-        resume="allow" if mode == "online" else None,
-        job_type="train",
-        settings=wandb.Settings(silent=True, console="off"),
-    )
+
+def _log(run: "wandb.Run", folder: RunFolder, new: Sequence[Evaluation]) -> None:
     step = int(time.time())  # W&B drops what is not behind the training and earlier evaluations
-    scored = [evaluation for evaluation in evaluations if evaluation.result["scored"]]
+    for evaluation in new:
+        if evaluation.result["scored"]:
+            run.log(_named(evaluation, _shown(evaluation)), step)
+    results = sorted(folder.evaluations.glob("*/result.json"))
+    known = [read_evaluation(path.parent) for path in results]
+    scored = [evaluation for evaluation in known if evaluation.result["scored"]]
+    if scored:
+        rows = [{"evaluation": e.folder.path.name, **_row(e)} for e in scored]
+        run.log({"evaluations": table(rows)}, step)
+    if folder.finished:
+        run.log(training_scores(read_json(folder.result)), step)
+    run.summary.update(_last_logged(folder))
     for evaluation in scored:
-        name = f"evaluation/{evaluation.folder.path.name}"
-        run.log({f"{name}/{key}": value for key, value in _shown(evaluation).items()}, step=step)
-        for key, value in _row(evaluation).items():
-            run.summary[f"{name}/{key}"] = value
-    rows = [{"evaluation": e.folder.path.name, **_row(e)} for e in scored]
-    run.log({"evaluations": _table(rows)}, step=step)
-    files = Path(run.dir).parent
-    run.finish()
-    return files if mode == "offline" else None
+        run.summary.update(_named(evaluation, _row(evaluation)))
+
+
+def label(config: LoggerConfig, folder: RunFolder, group: str, tags: Iterable[str]) -> Path | None:
+    """Put a finished run under a group and add tags, if it has them not yet.
+
+    Returns:
+        Where the offline files are; None if there was nothing to do, or it was sent.
+    """
+    before = read_record(folder)
+    record = labelled(before, group, tags)
+    if record == before:
+        return None
+    write_json(folder.record, record)
+    return publish_evaluations(config, folder, [])
+
+
+def _named(evaluation: Evaluation, values: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = evaluation_key(evaluation.folder.path.name)
+    return {f"{prefix}/{key}": value for key, value in values.items()}
+
+
+def _last_logged(folder: RunFolder) -> dict[str, float]:
+    """The last value of each column of ``metrics.csv``."""
+    if not folder.metrics_csv.is_file():
+        return {}
+    with folder.metrics_csv.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        key: float(value) for row in rows for key, value in row.items() if value and key != "step"
+    }
 
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
@@ -75,14 +113,14 @@ def _shown(evaluation: Evaluation) -> dict[str, Any]:
     pictures = {"examples": folder.examples, "boundary_curve": folder.boundary_png}
     return {
         "classes": _class_table(evaluation.result),
-        "bands": _table(evaluation.result["boundary"]["bands"]),
+        "bands": table(evaluation.result["boundary"]["bands"]),
         **{key: wandb.Image(str(path)) for key, path in pictures.items() if path.is_file()},
     }
 
 
 def _class_table(result: Mapping[str, Any]) -> Any:
     boundary = result["boundary"]
-    return _table(
+    return table(
         [
             {
                 "class": name,
@@ -93,10 +131,3 @@ def _class_table(result: Mapping[str, Any]) -> Any:
             for name, iou in result["class_IoU"].items()
         ]
     )
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    import wandb
-
-    columns: list[str | int] = list(rows[0]) if rows else []
-    return wandb.Table(columns=columns, data=[list(row.values()) for row in rows])

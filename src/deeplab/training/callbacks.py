@@ -1,6 +1,7 @@
 """What happens beside training: the progress bar and the picture of validation images."""
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,17 @@ from torch import Tensor
 from deeplab.files import replacing
 from deeplab.pictures import Example, Pixels, example_sheet
 
+STATES_IN_FILE = 20
+"""Of the progress bar of a run."""
+
 
 class RunProgress(TQDMProgressBar):
-    """One bar for the whole run: training is a single stream of steps."""
+    """One bar for the whole run: training is a single stream of steps. A file, which keeps every
+    state of a bar, gets a few only."""
+
+    def __init__(self, steps: int) -> None:
+        seen = sys.stdout.isatty()
+        super().__init__(refresh_rate=1 if seen else max(1, steps // STATES_IN_FILE))
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from deeplab.assemble import build_data, build_execution, padded_to
 from deeplab.builder import build_model, keywords
 from deeplab.config import TrainConfig, plain
 from deeplab.cores import cores
+from deeplab.dashboard import labelled
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import check_split, spread
 from deeplab.data.problems import in_two_splits
@@ -98,7 +100,8 @@ def _start(
     config: TrainConfig, execution: Execution, data: SegmentationData, folder: RunFolder
 ) -> None:
     """Write down what starts here, then train."""
-    first_step, record = _first_step(folder), read_record(folder)
+    first_step, logger = _first_step(folder), config.logger
+    record = labelled(read_record(folder), logger.group, logger.tags)
     record["start_weights"] = _start_hash(config)
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
@@ -109,7 +112,7 @@ def _start(
     if config.data.cache:
         for dataset in (data.train_set, data.val_set):
             use_cache(dataset, config.data.cache, workers=cores(), progress=config.trainer.progress)
-    _train(config, execution, data, folder, wandb_id=record["wandb_id"], first_step=first_step)
+    _train(config, execution, data, folder, record=record, first_step=first_step)
 
 
 def _warn_of_overlap(data: SegmentationData) -> None:
@@ -152,7 +155,7 @@ def _train(
     data: SegmentationData,
     folder: RunFolder,
     *,
-    wandb_id: str,
+    record: dict[str, Any],
     first_step: int,
 ) -> None:
     quiet()
@@ -166,7 +169,7 @@ def _train(
         folder,
         class_names=class_names,
         resolved=plain(config),
-        run_id=wandb_id,
+        record=record,
         first_step=first_step,
     )
     pictures = ExamplePictures(
@@ -187,7 +190,7 @@ def _train(
         assert module.scores is not None
         if trainer.is_global_zero:
             _write_result(config, data, folder, module, timer.time_elapsed("train"))
-            publish_result(loggers, class_names, module.scores)
+            publish_result(loggers, read_json(folder.result))
             print_scores(module.scores, class_names)
             print_skipped(data.skipped)
             _say_where(folder)

@@ -1,16 +1,14 @@
 """The loggers of a run: ``metrics.csv`` always, and W&B or TensorBoard beside it."""
 
-import netrc
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.config import LoggerConfig
-from deeplab.metrics import Scores
+from deeplab.dashboard import if_it_answers, open_run, training_scores
 from deeplab.pictures import Example
 from deeplab.records import RunFolder
 from deeplab.training.csvlog import MetricsCSV
@@ -28,7 +26,7 @@ def build_loggers(
     *,
     class_names: Sequence[str],
     resolved: dict[str, Any],
-    run_id: str,
+    record: Mapping[str, Any],
     first_step: int,
 ) -> list[Logger]:
     """The CSV logger, then the chosen one.
@@ -38,7 +36,7 @@ def build_loggers(
         folder: where files go.
         class_names: for the columns.
         resolved: the whole config, for the dashboard.
-        run_id: W&B's id of this run; the same one continues it.
+        record: the run's ``run.json``.
         first_step: the step that the run continues from, or 0.
     """
     loggers: list[Logger] = [
@@ -47,50 +45,20 @@ def build_loggers(
     if config.name == "tensorboard":
         loggers.append(TensorBoardLogger(folder.path, name="", version="tensorboard"))
     if config.name == "wandb":
-        loggers.append(_wandb_logger(config, folder, resolved, run_id))
+        loggers.append(_wandb_logger(config, folder, resolved, record))
     return loggers
 
 
 def _wandb_logger(
-    config: LoggerConfig, folder: RunFolder, resolved: dict[str, Any], run_id: str
+    config: LoggerConfig, folder: RunFolder, resolved: dict[str, Any], record: Mapping[str, Any]
 ) -> WandbLogger:
-    os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where its results are
-    import wandb
-
-    return WandbLogger(
-        project=config.project,
-        entity=config.entity,
-        name=folder.path.name,
-        group=config.group,
-        tags=list(config.tags),
-        id=run_id,
-        save_dir=str(folder.path),
-        mode=wandb_mode(config.mode),
-        resume="allow",
-        config=resolved,
-        job_type="train",
-        settings=wandb.Settings(silent=True, console="off"),
-    )
-
-
-def wandb_mode(mode: str) -> str:
-    """``online`` or ``offline``: auto is online for a user who is logged in.
-
-    ``WANDB_MODE`` in the environment counts more than ``auto``.
-    """
-    if mode != "auto":
-        return mode
-    if stated := os.environ.get("WANDB_MODE"):
-        return stated
-    return "online" if os.environ.get("WANDB_API_KEY") or _in_netrc() else "offline"
-
-
-def _in_netrc() -> bool:
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    """One that logs by the training's steps; it has a run in the main process only."""
+    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+        return WandbLogger(save_dir=str(folder.path))
+    run = open_run(config, folder, record, config=resolved)
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return WandbLogger(save_dir=str(folder.path), experiment=run)
 
 
 def publish_examples(
@@ -121,17 +89,12 @@ def publish_examples(
             logger.experiment.log({**images, **painted, "trainer/global_step": step})
 
 
-def publish_result(loggers: Sequence[Logger], class_names: Sequence[str], final: Scores) -> None:
-    """The final scores as W&B summary values and a table per class."""
+def publish_result(loggers: Sequence[Logger], result: Mapping[str, Any]) -> None:
+    """The final scores, as ``metrics.json`` has them, to W&B."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            import wandb
-
-            rows = [[name, iou] for name, iou in zip(class_names, final.class_iou, strict=True)]
-            table = wandb.Table(columns=["class", "IoU"], data=rows)
-            logger.experiment.log({"val/per_class": table})
-            logger.experiment.summary["mIoU"] = final.miou
-            logger.experiment.summary["pixel_accuracy"] = final.pixel_accuracy
+            with if_it_answers():
+                logger.experiment.log(training_scores(result))
 
 
 def finish(loggers: Sequence[Logger]) -> None:

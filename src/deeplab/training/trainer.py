@@ -34,7 +34,7 @@ def build_trainer(
         every_n_train_steps=max(1, steps // config.trainer.checkpoints),
         enable_version_counter=False,
     )
-    progress = [RunProgress()] if config.trainer.progress else []
+    progress = [RunProgress(steps)] if config.trainer.progress else []
     return Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,

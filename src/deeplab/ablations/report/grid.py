@@ -4,14 +4,13 @@ they were evaluated."""
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from deeplab.ablations.report.results import Look, RowResult, TableResult
 from deeplab.ablations.report.rows import state
 from deeplab.ablations.runs import Run
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation, EvaluationFolder, read_evaluation
-from deeplab.records import settings
+from deeplab.records import flat_settings
 
 TRAINING = "training"
 """The table of what training has measured last, where runs were not evaluated."""
@@ -54,15 +53,7 @@ def grid_results(runs: Sequence[Run], keys: Sequence[str]) -> list[TableResult]:
 def flattened(run: Run) -> Values:
     """All that a run's result depends on, by dotted keys."""
     start = run.record.get("start_weights")
-    return {START: json.dumps(start and start[:8]), **_flat(settings(run.config), "")}
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> Values:
-    found: Values = {}
-    for key, value in values.items():
-        inner = isinstance(value, Mapping) and value
-        found |= _flat(value, f"{prefix}{key}.") if inner else {prefix + key: json.dumps(value)}
-    return found
+    return {START: json.dumps(start and start[:8]), **flat_settings(run.config)}
 
 
 def _within(name: str, keys: Sequence[str]) -> bool:

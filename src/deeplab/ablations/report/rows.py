@@ -1,7 +1,6 @@
 """The rows of ablation tables: which runs they stand for and how far these are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.ablations.report.results import Look, RowResult, TableResult
@@ -9,7 +8,6 @@ from deeplab.ablations.runs import Run
 from deeplab.ablations.tables import Profile, Row, Table
 from deeplab.ablations.trainings import Asked, Training, Use
 from deeplab.config.data import PLACES
-from deeplab.errors import UserError
 
 Find = Callable[[Training], Run | None]
 
@@ -29,20 +27,15 @@ class Known(NamedTuple):
 
 
 def table_results(asked: Asked, found: Sequence[Training], find: Find) -> list[TableResult]:
-    """The tables that were asked for, each with its rows in their order.
-
-    Raises:
-        UserError: two tables would have the same files.
-    """
+    """The tables that were asked for, each with its rows in their order."""
     known = {t.key: Known(f"R{i}", t, find(t)) for i, t in enumerate(found, 1)}
     uses: dict[tuple[str, int], list[tuple[Known, Use]]] = {}
     for training in found:
         for use in training.uses:
             uses.setdefault((use.table, use.row), []).append((known[training.key], use))
-    stems = _stems(list(asked.tables))
     return [
         TableResult(
-            stems[name],
+            name,
             table.title,
             _setting(asked.profile, table),
             table.columns,
@@ -70,20 +63,6 @@ def _setting(profile: Profile, table: Table) -> str:
     """What holds for all rows; of the paper's where rows are not run so here."""
     elsewhere = profile.own_split and table.split
     return f"In the paper: {table.setting}" if profile.replace or elsewhere else table.setting
-
-
-def _stems(names: Sequence[str]) -> dict[str, str]:
-    """What the files of tables are called: a table may be named by its path."""
-    stems: dict[str, str] = {}
-    for name in names:
-        stem = Path(name).stem if name.endswith((".yaml", ".yml")) else name
-        if stem in stems.values():
-            raise UserError(
-                f"ablation={name}: another table is called {stem} too, and its files in the report "
-                "would be; rename this one."
-            )
-        stems[name] = stem
-    return stems
 
 
 def _row(

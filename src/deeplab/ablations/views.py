@@ -1,0 +1,152 @@
+"""A table as a saved view of a W&B project: its runs side by side, for everybody who sees it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deeplab.ablations.tables import Table
+from deeplab.ablations.trainings import Asked, Training
+from deeplab.config import LoggerConfig
+from deeplab.dashboard import evaluation_key, wandb_mode
+from deeplab.errors import UserError
+from deeplab.evaluation.folder import evaluation_name
+from deeplab.files import write_json
+from deeplab.inference.strategy import parse_strategy
+from deeplab.records import flat_settings
+
+SAVED = "views.json"
+"""In the report's folder: where the view of each table is, which is saved again there."""
+
+
+def save_views(asked: Asked, found: Sequence[Training], group: str, folder: Path) -> dict[str, str]:
+    """Save a view for each table; the addresses by table.
+
+    Args:
+        asked: the tables.
+        found: their distinct trainings.
+        group: what their runs have in common on the dashboard.
+        folder: of the report.
+
+    Raises:
+        UserError: this user is not online, or W&B does not let them in.
+    """
+    logger = _logger(found)
+    try:
+        import wandb
+        import wandb_workspaces.workspaces as ws
+    except ImportError:
+        raise UserError('views want another package: pip install ".[dashboards]"') from None
+    file = folder / SAVED
+    known: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        entity = logger.entity or wandb.Api().default_entity
+        for name, table in asked.tables.items():
+            mine = [t for t in found if any(use.table == name for use in t.uses)]
+            view = ws.Workspace(
+                entity=str(entity),
+                project=str(logger.project),
+                **_content(ws, table, name, mine, group),
+            )
+            if name in known:
+                before = ws.Workspace.from_url(known[name])
+                before.sections, before.runset_settings = view.sections, view.runset_settings
+                view = before
+            known[name] = str(view.save().url)
+            write_json(file, known)
+    except (wandb.Error, ValueError) as error:
+        raise UserError(f"W&B: {error}") from None
+    return {name: known[name] for name in asked.tables}
+
+
+def _logger(found: Sequence[Training]) -> LoggerConfig:
+    """Of the trainings, if it is W&B and the user is there."""
+    logger = found[0].config.logger if found else None
+    if logger is None or logger.name != "wandb":
+        raise UserError("views are of runs on W&B: they want logger=wandb.")
+    if wandb_mode(logger.mode) != "online":
+        raise UserError(
+            "views are saved at W&B, and this user is offline. After `wandb login`, send the runs "
+            "with `wandb sync RUNS/*/wandb/offline-run-*`, and call this again."
+        )
+    return logger
+
+
+def _content(
+    ws: Any, table: Table, name: str, mine: Sequence[Training], group: str
+) -> dict[str, Any]:
+    """Name, rows, columns and panels of a table's view."""
+    import wandb_workspaces.reports.v2 as wr
+
+    scores = [f"{key}/mIoU" for key in _evaluations(mine, name)]
+    bounds = [f"{key}/boundary_IoU" for key in _evaluations(mine, name)]
+    differing = [f"config:{_nested(key)}" for key in _differing(mine)]
+    cost = f"{next(iter(_evaluations(mine, name)), '')}/multiply_adds"
+    return {
+        "name": f"{table.title} ({group})",
+        "runset_settings": ws.RunsetSettings(
+            filters=[ws.Metric("Group") == group, ws.Tags().isin([name])],
+            order=[ws.Ordering(ws.Metric("CreatedTimestamp"))],
+            pinned_columns=[
+                "run:displayName",
+                *differing,
+                *(f"summary:{key}" for key in (*scores, *bounds, cost)),
+                "tags:__ALL__",
+            ],
+        ),
+        "sections": [
+            ws.Section(
+                name="Scores",
+                is_open=True,
+                panels=[
+                    *(wr.BarPlot(title=key, metrics=[key], orientation="h") for key in scores),
+                    wr.ScatterPlot(
+                        title="Accuracy and cost",
+                        x=wr.SummaryMetric(cost),
+                        y=wr.SummaryMetric(scores[0]) if scores else None,
+                    ),
+                    wr.WeavePanelSummaryTable(table_name="evaluations"),
+                ],
+            ),
+            ws.Section(
+                name="Training",
+                is_open=True,
+                panels=[
+                    wr.LinePlot(x="trainer/global_step", y=[key])
+                    for key in ("train/loss", "val/mIoU")
+                ],
+            ),
+            ws.Section(
+                name="Pictures",
+                is_open=True,
+                panels=[wr.MediaBrowser(media_keys=["sheet"], num_columns=2)],
+            ),
+        ],
+    }
+
+
+def _evaluations(mine: Sequence[Training], name: str) -> list[str]:
+    """The keys of what the table's rows are scored by."""
+    found = []
+    for training in mine:
+        config = training.config
+        for use in training.uses:
+            if use.table == name:
+                strategy = parse_strategy(use.strategy, output_stride=config.output_stride)
+                split = use.split or config.data.val_split
+                made = evaluation_name(split, Path("weights.safetensors"), strategy.name)
+                found.append(evaluation_key(made))
+    return list(dict.fromkeys(found))
+
+
+def _differing(mine: Sequence[Training]) -> list[str]:
+    """The keys by which the table's runs are told apart."""
+    flat: list[Mapping[str, Any]] = [flat_settings(training.config) for training in mine]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    return [k for k in keys if any(values.get(k) != flat[0].get(k) for values in flat)]
+
+
+def _nested(key: str) -> str:
+    """A dotted key as W&B has it, which wraps the values of a config."""
+    first, _, rest = key.partition(".")
+    return f"{first}.value.{rest}" if rest else f"{first}.value"
