@@ -55,8 +55,13 @@ def report(arguments: Sequence[str]) -> Path:
     folder = report_folder(asked, root)
     page = write_report(asked, found, finder(known_runs(root)), folder)
     write_json(folder / ASKED, {"arguments": list(arguments)})
-    print(f"\nReport: {page}, report.md and, for each table, .csv, .tex and pictures beside it")
+    say_where(page)
     return page
+
+
+def say_where(page: Path) -> None:
+    """Name the files of a report."""
+    print(f"\nReport: {page}, report.md and, for each table, .csv, .tex and pictures beside it")
 
 
 def views(arguments: Sequence[str]) -> None:

@@ -83,6 +83,7 @@ def _report(arguments: Sequence[str]) -> None:
 
 
 def _report_grid(own: dict[str, str]) -> None:
+    from deeplab.ablations.command import say_where
     from deeplab.ablations.report.command import write_grid_report
     from deeplab.ablations.runs import known_runs
 
@@ -94,7 +95,7 @@ def _report_grid(own: dict[str, str]) -> None:
         raise UserError(f"runs={pattern}: no run folders there.")
     keys = [key for key in own["rows"].strip("[]").split(",") if key]
     target = Path(own.get("output", "runs/ablations/" + "-".join(keys))).expanduser()
-    print(f"Report: {write_grid_report(runs, keys, target)}")
+    say_where(write_grid_report(runs, keys, target))
 
 
 def _relative(pattern: Path) -> str:

@@ -106,7 +106,8 @@ def _say(
             continue
         running = run is not None and run.state == "running"
         failed = failed or not running
-        why = errors.get(training.key) or (run.failure if run else "") or "not done"
+        said, failure = errors.get(training.key) or "", run.failure if run else ""
+        why = (failure if said in failure else said) or said or "not done"
         if running:
             why = "in progress in another process, which it is left to"
         print(f"\nNot done: {rows(training)} ({' '.join(training.overrides)})")

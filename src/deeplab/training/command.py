@@ -179,6 +179,8 @@ def _train(
         folder.picture,
         publish=[partial(publish_examples, loggers, class_names)],
     )
+    if execution.accelerator == "cuda":
+        torch.cuda.reset_peak_memory_stats()  # a job of a sweep has one before it
     timer, stop = Timer(), StopBetweenSteps(folder.last)
     trainer = build_trainer(config, execution, folder, loggers, [timer, pictures, stop])
     try:
@@ -252,8 +254,14 @@ def _write_result(
             "skipped_files": dict(data.skipped),
             "steps": config.stage.steps,
             "seconds": round(seconds, 1),  # validations included, over all starts
+            "peak_memory": _peak_memory(module),
         },
     )
+
+
+def _peak_memory(module: SegmentationModule) -> int | None:
+    """Bytes that PyTorch has allocated on the main process's GPU, at most, since the last start."""
+    return torch.cuda.max_memory_allocated() if module.device.type == "cuda" else None
 
 
 def _first_step(folder: RunFolder) -> int:

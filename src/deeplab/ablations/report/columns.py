@@ -102,14 +102,17 @@ def _measured(
 
 def best_row(table: TableResult, condition: int, compared: Comparisons) -> int | None:
     """The row with the highest mIoU, if all are tested against one row and it is above that one by
-    more than noise."""
+    more than noise; that of training again is known where there are several seeds, or where both
+    are looks at the same trainings."""
     looks = {row.number: table.under(row, condition) for row in table.rows}
     means = {number: mean(map(score, found)) for number, found in looks.items() if found}
     if not means or table.one_reference is None:
         return None
     best = max(means, key=lambda number: means[number])
     found = compared.get((best, condition))
-    return best if found and found.difference and found.difference.low > 0 else None
+    if not found or not found.difference or not (found.paired or min(found.seeds) > 1):
+        return None
+    return best if found.difference.low > 0 else None
 
 
 def _compared(found: Comparison, named: str) -> Cell:

@@ -1,6 +1,7 @@
 """What rows cost, and where what they left is: the columns that are no scores."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import mean
 
 from deeplab.ablations.report.results import Look, RowResult
@@ -51,7 +52,8 @@ def costs() -> list[Part]:
         ),
         (Column("here", group, number=True, name=f"{group} here"), here),
         (Column("parameters, M", number=True), parameters),
-        (Column("training time", number=True), _training),
+        (Column("time", "training", number=True, name="training time"), _training),
+        (Column("memory, MB", "training", number=True, name="training memory, MB"), _taken),
         (Column("ms", "one image", number=True, name="one image, ms"), _latency),
         (Column("memory, MB", "one image", number=True, name="one image, memory, MB"), _memory),
         (Column("run"), _runs),
@@ -68,6 +70,12 @@ def _training(row: RowResult) -> Cell:
     if not seconds:
         return Cell()
     return Cell(duration(mean(seconds)), data={", s": mean(seconds)})
+
+
+def _taken(row: RowResult) -> Cell:
+    """Peak memory of a device in training, which is measured on GPUs."""
+    peaks = [float(p) for run in row.runs if (p := run.result.get("peak_memory")) is not None]
+    return Cell(f"{max(peaks) / 1e6:.0f}", data={"": max(peaks) / 1e6}) if peaks else Cell()
 
 
 def _latency(row: RowResult) -> Cell:
@@ -95,12 +103,18 @@ def _files(row: RowResult) -> Cell:
     links = []
     for look in row.looks:
         of = f" of {look.name}" if len(row.looks) > 1 else ""
-        page = look.evaluation and look.evaluation.folder.path / "gallery" / "index.html"
-        if page and page.is_file():
-            links.append(Link(f"gallery{of}", page))
+        links += [Link(f"{k}{of}", path) for k, path in _pictures(look) if path.is_file()][:1]
         if look.archive:
             links.append(Link(f"archive{of}", look.archive))
     return Cell(links=tuple(links))
+
+
+def _pictures(look: Look) -> list[tuple[str, Path]]:
+    """Where its predictions can be seen, the best place first."""
+    if not look.evaluation:
+        return []
+    folder = look.evaluation.folder
+    return [("gallery", folder.path / "gallery" / "index.html"), ("examples", folder.examples)]
 
 
 def number_cell(value: float | None, how: str = ".2f") -> Cell:

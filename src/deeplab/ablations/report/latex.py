@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from deeplab.ablations.report.notes import SAME_RUN
 from deeplab.ablations.report.sheet import Cell, Column, Sheet, headings, spans
 
-LEFT_OUT = ("run", "files", "training time", "remark")
+LEFT_OUT = ("run", "files", "training: time", "training: memory, MB", "remark")
 """Columns that mean something beside the report only."""
 
 NO_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}"
@@ -34,7 +34,7 @@ SIGNS = {
 
 def latex(sheet: Sheet) -> str:
     """A ``table`` environment; what it needs of packages is said in its first line."""
-    kept = [i for i, column in enumerate(sheet.columns) if column.title not in LEFT_OUT]
+    kept = [i for i, column in enumerate(sheet.columns) if column.full not in LEFT_OUT]
     columns = [sheet.columns[i] for i in kept]
     rows = [_row(columns, [row[i] for i in kept]) for row in sheet.rows]
     layout = "".join("r" if column.number else "l" for column in columns)
