@@ -102,7 +102,8 @@ def _seeds(tested: Sequence[Comparison]) -> Iterator[str]:
     if 1 in seeds:
         yield (
             "Rows with one seed: the noise between trainings is not in their intervals. Training "
-            "again would move the scores by more than these say, so a row with one seed is not called the best."
+            "again would move the scores by more than these say, so a row with one seed is not "
+            "called the best."
         )
     if any(1 < number < FEW for number in seeds):
         yield f"Intervals that were drawn from fewer than {FEW} seeds are rather too narrow."
