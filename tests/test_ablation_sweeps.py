@@ -12,6 +12,7 @@ import yaml
 
 from deeplab.cli import ROOT
 from scripts import SMALL, environment, run, run_folders
+from test_folder import pairs
 
 pytestmark = pytest.mark.processes
 
@@ -166,3 +167,28 @@ def test_rows_that_start_from_another_training(tmp_path):
     assert not (before / "evaluations").exists()  # no row is scored on it
     evaluated = {p.parent.name for p in after.glob("evaluations/*/result.json")}
     assert evaluated == {f"val-weights-os{s}" for s in ("16", "16-ms-flip", "8", "8-ms-flip")}
+
+
+def test_images_of_ones_own_that_change(tmp_path):
+    """Classes are found in the masks; a run on other images than there are now is stale."""
+    table = tmp_path / "mine.yaml"
+    table.write_text(
+        "title: mine\nsetting: my images\ncolumns: [decoder]\n"
+        "train: [data=folder, data.root=mine, backbone=resnet_tiny, aspp=tiny, stage=shapes]\n"
+        "rows:\n- {cells: [tiny], train: [decoder=tiny]}\n"
+    )
+    pairs(tmp_path / "mine", "train/{}.jpg", "train_labels/{}.png", ["a", "b", "c"])
+    pairs(tmp_path / "mine", "val/{}.jpg", "val_labels/{}.png", ["d", "e"])
+    small = [s for s in SMALL if not s.startswith("data.")]
+    asked = (f"ablation={table}", "profile=paper", "data.crop_size=33", "data.eval_size=65", *small)
+    assert "1 of them to run" in run("train", "-m", *asked, cwd=tmp_path).stdout
+    again = run("train", "-m", *asked, cwd=tmp_path).stdout
+    assert "1 distinct trainings, 0 of them to run" in again
+    (first,) = (p.parent for p in tmp_path.glob("runs/*/run.json"))
+    image = tmp_path / "mine/train/a.jpg"
+    image.write_bytes(image.read_bytes() + b"\0")
+    planned = run("ablations", "plan", "probe=false", *asked, cwd=tmp_path).stdout
+    assert f"stale, the images have changed since: runs/{first.name}" in planned
+    assert "1 of them to run" in run("train", "-m", *asked, cwd=tmp_path).stdout
+    assert len(list(tmp_path.glob("runs/*/metrics.json"))) == 2
+    assert "0 of them to run" in run("train", "-m", *asked, cwd=tmp_path).stdout

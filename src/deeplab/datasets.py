@@ -13,7 +13,15 @@ from deeplab.data.cityscapes import CityscapesLayout
 from deeplab.data.classes_file import classes_file, read_classes
 from deeplab.data.folder import FolderLayout
 from deeplab.data.labels import ClassSet
-from deeplab.data.layout import Item, Layout, check_whole, coco_layout, split_items, voc_layout
+from deeplab.data.layout import (
+    Item,
+    Layout,
+    check_whole,
+    coco_layout,
+    fingerprint,
+    split_items,
+    voc_layout,
+)
 from deeplab.data.shapes import ShapesSpec, check_classes, ensure_shapes
 from deeplab.errors import UserError
 from deeplab.preparation.classes import named_or_found
@@ -75,6 +83,12 @@ def shapes_spec(data: ShapesConfig) -> ShapesSpec:
         objects_max=data.objects_max,
         seed=data.scene_seed,
     )
+
+
+def data_fingerprint(data: DataConfig, layout: Layout) -> str:
+    """Of the images that a run is trained and validated on."""
+    splits = (data.train_split, data.val_split)
+    return "-".join(fingerprint(split_items(layout, split)) for split in splits)
 
 
 def check_data(data: DataConfig) -> DataConfig:

@@ -12,14 +12,24 @@ from deeplab.preparation.disk import readable
 Find = Callable[[Training], Run | None]
 
 
-def print_plan(asked: Asked, found: Sequence[Training], find: Find, *, probe: bool) -> None:
+def print_plan(
+    asked: Asked, found: Sequence[Training], find: Find, stale: Find, *, probe: bool
+) -> None:
     """Print the rows and which training each stands for, the trainings and how far they are, and
-    what is left takes."""
+    what is left takes.
+
+    Args:
+        asked: the tables.
+        found: their distinct trainings.
+        find: which run a training is.
+        stale: the same, but also those on images that have changed since.
+        probe: whether to measure how fast this machine is.
+    """
     print(f"Profile {asked.profile_name}: {asked.profile.title}")
     names = {training.key: f"R{number}" for number, training in enumerate(found, 1)}
     for table in asked.tables:
         _print_table(asked, table, found, names)
-    _print_trainings(found, find, names)
+    _print_trainings(found, find, stale, names)
     _print_data(found)
     todo = [t for t in found if not t.missing and not done(t, find(t))]
     supply = [t for t in found if t.missing]
@@ -48,17 +58,23 @@ def _print_table(
         print(f"  {number:>3}  {_line(cells, widths)}  {strategy:<12}  {run}")
 
 
-def _print_trainings(found: Sequence[Training], find: Find, names: Mapping[str, str]) -> None:
+def _print_trainings(
+    found: Sequence[Training], find: Find, stale: Find, names: Mapping[str, str]
+) -> None:
     print("\nTrainings, each of which is run once:")
     for training in found:
         after = f" after {names[training.start.key]}" if training.start else ""
         print(f"  {names[training.key]:<4} {' '.join(training.overrides)}{after}")
-        print(f"       {_state(training, find(training))}; {_scored(training.uses)}")
+        print(
+            f"       {_state(training, find(training), stale(training))}; {_scored(training.uses)}"
+        )
 
 
-def _state(training: Training, run: Run | None) -> str:
+def _state(training: Training, run: Run | None, stale: Run | None) -> str:
     if training.missing:
         return f"wants supplies.{training.missing}"
+    if run is None and stale:
+        return f"stale, the images have changed since: {stale.folder.path}"
     if run is None:
         return "not run yet"
     if done(training, run):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from deeplab.ablations.trainings import Training, Use
 from deeplab.config import TrainConfig
+from deeplab.config.data import DataConfig, FolderConfig, ShapesConfig
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation, EvaluationFolder, evaluation_name, read_evaluation
 from deeplab.inference.strategy import parse_strategy
@@ -26,6 +27,9 @@ from deeplab.records import (
     settings_hash,
     start_weights,
 )
+
+DataNow = Callable[[DataConfig], str | None]
+"""``deeplab.datasets.data_fingerprint`` of what is there; None where that is not known."""
 
 State = Literal["finished", "running", "failed", "interrupted"]
 
@@ -97,8 +101,13 @@ def known_runs(root: str | Path) -> list[Run]:
     return found
 
 
-def finder(runs: Sequence[Run]) -> Callable[[Training], Run | None]:
-    """Which run a training is: a finished one if there are several, else the latest."""
+def finder(runs: Sequence[Run], data: DataNow | None = None) -> Callable[[Training], Run | None]:
+    """Which run a training is: a finished one if there are several, else the latest.
+
+    Args:
+        runs: those that there are.
+        data: what the images are now; runs on others do not count. None: they all do.
+    """
     hashes: dict[str, str] = {}
 
     def start(training: Training) -> str | None:
@@ -117,14 +126,50 @@ def finder(runs: Sequence[Run]) -> Callable[[Training], Run | None]:
         if training.missing:
             return None
         asked, begun = settings_hash(training.config), start(training)
+        now = data(training.config.data) if data else None
         fitting = [
             run
             for run in runs
-            if run.settings == asked and run.record.get("start_weights") == begun
+            if (run.settings == asked or _found_its_classes(run, training.config))
+            and run.record.get("start_weights") == begun
+            and now in (None, run.record.get("data"))
         ]
         return next((run for run in fitting if run.folder.finished), next(iter(fitting), None))
 
     return find
+
+
+def data_now() -> DataNow:
+    """What the images of a config are now, looked up once each; None where they are not there, and
+    for scenes, which are what their settings say."""
+    from deeplab.datasets import data_fingerprint, data_layout  # a report is made without
+
+    known: dict[str, str | None] = {}
+
+    def now(data: DataConfig) -> str | None:
+        if isinstance(data, ShapesConfig):
+            return None
+        key = data.model_dump_json()
+        if key not in known:
+            try:
+                known[key] = data_fingerprint(data, data_layout(data))
+            except UserError:
+                known[key] = None
+        return known[key]
+
+    return now
+
+
+def _found_its_classes(run: Run, asked: TrainConfig) -> bool:
+    """Whether a run has the settings that were asked for, and the classes that it has found in the
+    masks of its folder, where none were named."""
+    data, found = asked.data, run.config.data
+    if not (isinstance(data, FolderConfig) and isinstance(found, FolderConfig)) or data.classes:
+        return False
+    keys = ("classes", "palette", "values", "ignored")
+    whole = data.model_copy(update={key: getattr(found, key) for key in keys})
+    named = set(data.ignored) <= set(found.ignored)
+    return named and run.settings == settings_hash(asked.model_copy(update={"data": whole}))
 
 
 def _changed(path: Path) -> float:

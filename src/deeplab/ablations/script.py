@@ -58,7 +58,7 @@ def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.asked import read_asked
     from deeplab.ablations.compose import compose_train
     from deeplab.ablations.plan import print_plan
-    from deeplab.ablations.runs import finder, known_runs
+    from deeplab.ablations.runs import data_now, finder, known_runs
     from deeplab.ablations.trainings import trainings
 
     own, rest = _split(arguments, ("probe",))
@@ -67,7 +67,8 @@ def _plan(arguments: Sequence[str]) -> None:
     asked = read_asked(_with_tables(rest))
     found = trainings(asked, compose_train)
     runs = known_runs(compose_train(asked.overrides).runs)
-    print_plan(asked, found, finder(runs), probe=own.get("probe") != "false")
+    find, stale = finder(runs, data_now()), finder(runs)
+    print_plan(asked, found, find, stale, probe=own.get("probe") != "false")
 
 
 def _report(arguments: Sequence[str]) -> None:

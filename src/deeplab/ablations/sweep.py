@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from deeplab.ablations.runs import Run, finder, known_runs
+from deeplab.ablations.runs import Run, data_now, finder, known_runs
 from deeplab.ablations.trainings import Training, Use
 
 LAST_LINES = 5
@@ -32,7 +32,8 @@ def run_trainings(
         False if a training has failed.
     """
     errors: dict[str, str] = {}
-    find = finder(known_runs(runs))
+    now = data_now()
+    find = finder(known_runs(runs), now)
     todo = [t for t in trainings if not t.missing and not done(t, find(t))]
     print(f"{len(trainings)} distinct trainings, {len(todo)} of them to run", flush=True)
     for training in todo:
@@ -49,7 +50,7 @@ def run_trainings(
         for (training, _), error in zip(ready, said, strict=True):
             if error is not None:
                 errors[training.key] = error
-        find = finder(known_runs(runs))
+        find = finder(known_runs(runs), now)
     return _say(trainings, find, errors)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from deeplab.data.labels import IGNORE, ClassSet, Pixels
-from deeplab.data.layout import Item
+from deeplab.data.layout import Item, fingerprint
 from deeplab.data.problems import BadFileError
 from deeplab.data.reading import image_size, read_image, read_mask, size_problem
 from deeplab.data.transforms import Transform
@@ -153,9 +152,8 @@ class SegmentationDataset(Dataset[Sample]):
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """Changes with the split's ids, their order, and the sizes of their files."""
-        lines = [f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in self.items]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        """``deeplab.data.layout.fingerprint`` of its items."""
+        return fingerprint(self.items)
 
 
 def batch_of(samples: Sequence[Sample], images: Pixels, labels: Pixels) -> Batch:
@@ -184,11 +182,6 @@ def _content(item: Item) -> str:
         if path.is_file():  # a missing one is found when it is read
             digest.update(path.read_bytes())
     return f"{item.id} {digest.hexdigest()}"
-
-
-def _bytes(path: Path) -> int:
-    """A file's size; -1 if it is missing, which is found when it is read."""
-    return path.stat().st_size if path.is_file() else -1
 
 
 def check_split(dataset: SegmentationDataset, most: int = 100) -> None:

@@ -4,6 +4,8 @@ A layout lists its splits and the items of each. PASCAL VOC and COCO (as it is p
 of ids with fixed folders: two values of one class.
 """
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -42,6 +44,17 @@ class Layout(Protocol):
 def split_items(layout: Layout, split: str) -> list[Item]:
     """The items of a split, or of several joined by ``+``."""
     return [item for name in split.split("+") for item in layout.items(name)]
+
+
+def fingerprint(items: Sequence[Item]) -> str:
+    """Changes with the ids, their order, and the sizes of their files."""
+    lines = [f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in items]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _bytes(path: Path) -> int:
+    """A file's size; -1 if it is missing, which is found when it is read."""
+    return path.stat().st_size if path.is_file() else -1
 
 
 class ListedLayout:

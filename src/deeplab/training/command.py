@@ -23,7 +23,7 @@ from deeplab.dashboard import labelled
 from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import check_split, spread
 from deeplab.data.problems import in_two_splits
-from deeplab.datasets import data_layout
+from deeplab.datasets import data_fingerprint, data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json, write_text
 from deeplab.hardware import Execution
@@ -57,11 +57,12 @@ def run_experiment(config: TrainConfig) -> RunFolder:
     """Train, or continue, or find it done; returns the run's folder."""
     execution = build_execution(config.trainer)
     _check_devices(config, execution)
-    data = build_data(config, data_layout(config.data), workers=execution.workers)
+    layout = data_layout(config.data)
+    data = build_data(config, layout, workers=execution.workers)
     for dataset in (data.train_set, data.val_set):
         check_split(dataset)
     _warn_of_overlap(data)
-    fingerprint = f"{data.train_set.fingerprint()}-{data.val_set.fingerprint()}"
+    fingerprint = data_fingerprint(config.data, layout)
     identity = run_hash(config, fingerprint, _start_hash(config))
     folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
@@ -73,7 +74,7 @@ def run_experiment(config: TrainConfig) -> RunFolder:
     if main_process and config.restart:
         _set_aside(folder)
     with locked(folder) if main_process else nullcontext(), _failure_kept(folder):
-        _start(config, execution, data, folder)
+        _start(config, execution, data, folder, fingerprint)
     return folder
 
 
@@ -97,12 +98,16 @@ def _failure_kept(folder: RunFolder) -> Iterator[None]:
 
 
 def _start(
-    config: TrainConfig, execution: Execution, data: SegmentationData, folder: RunFolder
+    config: TrainConfig,
+    execution: Execution,
+    data: SegmentationData,
+    folder: RunFolder,
+    fingerprint: str,
 ) -> None:
     """Write down what starts here, then train."""
     first_step, logger = _first_step(folder), config.logger
     record = labelled(read_record(folder), logger.group, logger.tags)
-    record["start_weights"] = _start_hash(config)
+    record |= {"data": fingerprint, "start_weights": _start_hash(config)}
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
