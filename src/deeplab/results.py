@@ -80,5 +80,6 @@ def quiet() -> None:
         ".*Checkpoint directory.*exists.*",
         ".*dataloader is not resumable.*",  # ours is: see deeplab.data.stream
         ".*treespec.*",
+        ".*sync_dist=True.*",  # the scores are of one matrix, summed over the devices
     ):
         warnings.filterwarnings("ignore", message=message)
