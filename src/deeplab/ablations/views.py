@@ -43,6 +43,8 @@ def save_views(asked: Asked, found: Sequence[Training], group: str, folder: Path
         entity = logger.entity or wandb.Api().default_entity
         for name, table in asked.tables.items():
             mine = [t for t in found if any(use.table == name for use in t.uses)]
+            if not mine:
+                continue  # none of its rows can be run
             view = ws.Workspace(
                 entity=str(entity),
                 project=str(logger.project),
@@ -56,7 +58,7 @@ def save_views(asked: Asked, found: Sequence[Training], group: str, folder: Path
             write_json(file, known)
     except (wandb.Error, ValueError) as error:
         raise UserError(f"W&B: {error}") from None
-    return {name: known[name] for name in asked.tables}
+    return {name: known[name] for name in asked.tables if name in known}
 
 
 def _logger(found: Sequence[Training]) -> LoggerConfig:
@@ -78,10 +80,11 @@ def _content(
     """Name, rows, columns and panels of a table's view."""
     import wandb_workspaces.reports.v2 as wr
 
-    scores = [f"{key}/mIoU" for key in _evaluations(mine, name)]
-    bounds = [f"{key}/boundary_IoU" for key in _evaluations(mine, name)]
+    ways = _evaluations(mine, name)
+    scores = [f"{way}/mIoU" for way in ways]
+    bounds = [f"{way}/boundary_IoU" for way in ways]
+    cost = f"{ways[0]}/multiply_adds"
     differing = [f"config:{_nested(key)}" for key in _differing(mine)]
-    cost = f"{next(iter(_evaluations(mine, name)), '')}/multiply_adds"
     return {
         "name": f"{table.title} ({group})",
         "runset_settings": ws.RunsetSettings(
@@ -103,7 +106,7 @@ def _content(
                     wr.ScatterPlot(
                         title="Accuracy and cost",
                         x=wr.SummaryMetric(cost),
-                        y=wr.SummaryMetric(scores[0]) if scores else None,
+                        y=wr.SummaryMetric(scores[0]),
                     ),
                     wr.WeavePanelSummaryTable(table_name="evaluations"),
                 ],
