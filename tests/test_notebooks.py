@@ -40,6 +40,7 @@ def outputs(name, folder):
     return text, sum("image/png" in out.get("data", {}) for out in found)
 
 
+@pytest.mark.processes
 def test_the_tour(tmp_path):
     text, _ = outputs("tour_of_the_model", tmp_path)
     assert "output stride 8: ASPP rates [12, 24, 36], logits (1, 21, 129, 129)" in text
@@ -47,6 +48,7 @@ def test_the_tour(tmp_path):
     assert "torch.Size([1, 21, 33, 25])" in text
 
 
+@pytest.mark.processes
 def test_the_look(tmp_path):
     run("train", *SMALL, cwd=tmp_path)
     text, pictures = outputs("look_at_a_run", tmp_path)
