@@ -1,12 +1,14 @@
 """Tables of the paper as data: what their rows are, and which trainings they stand for."""
 
+import re
+
 import pytest
 import yaml
 
 import paper
 from deeplab.ablations.asked import read_asked
 from deeplab.ablations.compose import compose_train
-from deeplab.ablations.tables import read_profile, read_table, table_names
+from deeplab.ablations.tables import choices, read_profile, read_table
 from deeplab.ablations.trainings import Asked, trainings
 from deeplab.builder import check_model
 from deeplab.cli import CONF
@@ -37,7 +39,7 @@ def of_the_paper():
 
 
 def test_all_tables_are_there():
-    assert {name: len(read_table(name).rows) for name in table_names()} == ROWS
+    assert {name: len(read_table(name).rows) for name in choices("ablation")} == ROWS
 
 
 def test_the_paper_s_scores_rise_with_what_is_added():
@@ -139,7 +141,24 @@ def test_a_command_line():
     assert read_asked(["ablation=table1", "seed=4,7"]).seeds == [4, 7]
     assert read_asked(["ablation=table1", "seed=range(2)"]).seeds == [0, 1]
     assert list(read_asked(["ablation=all"]).tables) == sorted(ROWS)
-    assert read_asked(["ablation=table5", "supplies.jft=a/b.ckpt"]).supplies == {"jft": "a/b.ckpt"}
+
+
+def test_files_and_folders_that_are_named(tmp_path):
+    folder, weights = tmp_path / "it's mine", tmp_path / "b.ckpt"
+    folder.mkdir()
+    weights.touch()
+    named = [f"supplies.jft={weights}", f'+roots.voc="{folder}"', f"roots.coco={tmp_path}"]
+    found = read_asked(["ablation=table5", "profile=paper", *named])
+    assert found.supplies == {"jft": str(weights)}
+    assert found.roots == {"voc": str(folder), "coco": str(tmp_path)}
+    of = {t.config.data.name: t.config.data.root for t in trainings(found, compose_train)}
+    assert of == found.roots
+    for wrong in (f"supplies.jft={tmp_path}/c", f"roots.voc={tmp_path}/c", f"roots.vox={tmp_path}"):
+        with pytest.raises(UserError, match=f"^{wrong.partition('=')[0]}.*there is no such"):
+            read_asked(["ablation=table5", wrong])
+    both = ["ablation=table5", "profile=paper", "data.root=/x"]
+    with pytest.raises(UserError, match=re.escape("roots.coco=... roots.voc=...")):
+        trainings(read_asked(both), compose_train)
 
 
 @pytest.mark.parametrize(

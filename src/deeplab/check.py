@@ -19,7 +19,7 @@ from deeplab.records import RunFolder, read_config, start_weights
 CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key in PLACES))
 """What may be typed beside ``resume``: nothing that the result depends on."""
 
-OF_SWEEPS = ("ablation", "profile", "seeds", "supplies")
+OF_SWEEPS = ("ablation", "profile", "seeds", "roots", "supplies")
 """Keys of ``conf/train.yaml`` that a sweep turns into runs."""
 
 

@@ -43,7 +43,7 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
     sys.argv += _implied(sys.argv[1:])
-    sys.argv[1:] = map(_table_file, sys.argv[1:])
+    sys.argv[1:] = map(_as_swept, sys.argv[1:])
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
     started = False
@@ -83,11 +83,13 @@ def _implied(arguments: list[str]) -> list[str]:
     return [f"data={stage}"] if known and "data" not in typed else []
 
 
-def _table_file(argument: str) -> str:
-    """``ablation=PATH`` as a sweep over one table: Hydra would look for a choice of this name."""
+def _as_swept(argument: str) -> str:
+    """Keys of sweeps as Hydra takes them: ``ablation=PATH`` is a sweep over one table, or Hydra
+    would look for a choice of this name; ``roots.NAME`` and ``supplies.NAME`` are new keys."""
     key, _, value = argument.partition("=")
-    one = key == "ablation" and value.endswith((".yaml", ".yml")) and "," not in value
-    return f"{key}=choice({value})" if one else argument
+    if key == "ablation" and value.endswith((".yaml", ".yml")) and "," not in value:
+        return f"{key}=choice({value})"
+    return f"+{argument}" if key.startswith(("roots.", "supplies.")) else argument
 
 
 class JobFailed(Exception):  # noqa: N818
@@ -201,6 +203,8 @@ def explain(error: Exception) -> str:
     if found := re.search(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
         key, values = found[1], found[2]
         return f"{key}={values}: a list stands in brackets: {key}=[{values}]. (A sweep wants -m.)"
+    if found := re.search(r"Sweep parameters '([^=]*)=", text):
+        return f"{found[1]}: this stands for several runs; add -m."
     if "Config group override must be" in text:
         return _choice_without_a_name()
     if found := re.search(r"Could not override '([^']*)'", text):

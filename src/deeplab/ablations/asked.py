@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from deeplab.ablations.tables import Table, is_file, read_profile, read_table, table_names
+from deeplab.ablations.tables import Table, choices, is_file, read_profile, read_table
 from deeplab.ablations.trainings import Asked
 from deeplab.cli import explain
 from deeplab.errors import UserError
@@ -16,6 +16,9 @@ from deeplab.errors import UserError
 DEFAULT_PROFILE = "quick"
 
 ALL = "all"
+
+NAMED = ("roots.", "supplies.")
+"""What keys of files and folders begin with."""
 
 
 def names_tables(arguments: Sequence[str]) -> bool:
@@ -49,11 +52,8 @@ def read_asked(arguments: Sequence[str]) -> Asked:
         profile=read_profile(profile),
         overrides=[str(override.input_line) for override in rest],
         seeds=_seeds(own),
-        supplies={
-            key.removeprefix("supplies."): _values(override)[0]
-            for key, override in own.items()
-            if key.startswith("supplies.")
-        },
+        roots=_roots(own),
+        supplies=_named(own, "supplies"),
     )
 
 
@@ -69,11 +69,38 @@ def _tables(names: Sequence[str]) -> dict[str, Table]:
 
 def _is_own(override: Override) -> bool:
     key = override.key_or_group
-    return key in ("ablation", "profile", "seeds", "seed") or key.startswith("supplies.")
+    return key in ("ablation", "profile", "seeds", "seed") or key.startswith(NAMED)
+
+
+def _named(own: dict[str, Override], kind: str) -> dict[str, str]:
+    """The files or folders that were given by name.
+
+    Raises:
+        UserError: one does not exist.
+    """
+    found = {
+        key.removeprefix(f"{kind}."): _values(override)[0]
+        for key, override in own.items()
+        if key.startswith(f"{kind}.")
+    }
+    for name, path in found.items():
+        if not Path(path).expanduser().exists():
+            raise UserError(f"{kind}.{name}={path}: there is no such file or folder.")
+    return found
+
+
+def _roots(own: dict[str, Override]) -> dict[str, str]:
+    found, known = _named(own, "roots"), choices("data")
+    for name in found:
+        if name not in known:
+            raise UserError(
+                f"roots.{name}: there is no such data set; there are {', '.join(known)}."
+            )
+    return found
 
 
 def _expanded(name: str) -> list[str]:
-    return table_names() if name == ALL else [name]
+    return choices("ablation") if name == ALL else [name]
 
 
 def _values(override: Override | None) -> list[str]:

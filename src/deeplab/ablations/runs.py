@@ -108,19 +108,22 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Callable[[Traini
         runs: those that there are.
         data: what the images are now; runs on others do not count. None: they all do.
     """
-    hashes: dict[str, str] = {}
+    hashes: dict[Path, str] = {}
 
     def start(training: Training) -> str | None:
         """The hash of the weights that it starts from; empty if these are not there yet."""
         if training.start:
             before = find(training.start)
             return str(before.result.get("weights_sha256", "")) if before else ""
-        path = training.supply or start_weights(training.config)
+        config = training.config
+        if training.supply:
+            config = config.model_copy(update={"init_from": training.supply})
+        path = start_weights(config)
         if path is None:
             return None
-        if str(path) not in hashes:
-            hashes[str(path)] = file_hash(Path(path).expanduser())
-        return hashes[str(path)]
+        if path not in hashes:
+            hashes[path] = file_hash(path)
+        return hashes[path]
 
     def find(training: Training) -> Run | None:
         if training.missing:

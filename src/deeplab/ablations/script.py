@@ -21,6 +21,7 @@ Running them: python src/train.py -m ablation=table1,table2 profile=quick seeds=
 ablation=NAME,...   files of conf/ablation, or paths of your own; all
 profile=NAME        files of conf/profile: quick (drawn scenes, minutes), paper (VOC)
 seeds=N, seed=0,1   how often each row is trained
+roots.NAME=FOLDER   where data sets are, where tables are of several: roots.voc=... roots.coco=...
 supplies.NAME=FILE  weights that a table asks for
 probe=false         plan: without measuring how fast this machine is
 rows=KEY,...        report: the keys by which runs are told apart

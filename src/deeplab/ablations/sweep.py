@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from deeplab.ablations.runs import Run, data_now, finder, known_runs
-from deeplab.ablations.trainings import Training, Use
+from deeplab.ablations.trainings import Training, Use, quoted
 
 LAST_LINES = 5
 """Of what a failed training has said."""
@@ -69,7 +69,7 @@ def overrides(training: Training, before: Run | None, group: str) -> list[str]:
     evaluate = [_evaluation(training, split, export) for split, export in ways]
     return [
         *training.overrides,
-        *([f"init_from='{start}'"] if start else []),
+        *([f"init_from={quoted(start)}"] if start else []),
         f"evaluate=[{','.join(evaluate)}]",
         f"++logger.group={group}",
         f"++logger.tags=[{','.join(tags(training))}]",

@@ -133,9 +133,9 @@ class Profile(Schema):
     """Whether rows that are scored by a test server are scored on the validation split instead."""
 
 
-def table_names() -> list[str]:
-    """The tables that there are."""
-    return sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
+def choices(group: str) -> list[str]:
+    """The files of a group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def is_file(name: str) -> bool:
@@ -162,7 +162,7 @@ def _read(schema: type[S], group: str, name: str) -> S:
     if is_file(name) and not path.is_file():
         raise UserError(f"{group}={name}: there is no such file.")
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml")))
+        known = ", ".join(choices(group))
         raise UserError(f"{group}={name}: there is no such choice. Choices: {known}.")
     try:
         values: Any = yaml.safe_load(path.read_text())

@@ -68,6 +68,8 @@ class Asked(NamedTuple):
     overrides: Sequence[str] = ()
     """On top of all, from the command line."""
     seeds: Sequence[int] = (0,)
+    roots: Mapping[str, str] = {}
+    """Where data sets are, by their choice."""
     supplies: Mapping[str, str] = {}
     """Files of weights by the name that tables give them."""
 
@@ -112,7 +114,17 @@ def trainings(asked: Asked, compose: Compose) -> list[Training]:
             for seed in asked.seeds if row.runnable else ():
                 made = training(table, row, seed, f"ablation/{name}, row {number}")
                 made.uses.append(_use(asked.profile, name, number, table, row))
+    _check_roots(asked, [training.config.data.name for training in found.values()])
     return sorted(found.values(), key=lambda t: t.depth)
+
+
+def _check_roots(asked: Asked, data: Sequence[str]) -> None:
+    """One ``data.root`` cannot be that of several data sets."""
+    names = list(dict.fromkeys(data))
+    root = next((text for text in asked.overrides if text.startswith("data.root=")), None)
+    if root and len(names) > 1:
+        each = " ".join(f"roots.{name}=..." for name in names)
+        raise UserError(f"{root}: these tables are of {' and '.join(names)}; name each: {each}")
 
 
 def merged(asked: Asked, overrides: Sequence[str], seed: int) -> tuple[str, ...]:
@@ -123,7 +135,19 @@ def merged(asked: Asked, overrides: Sequence[str], seed: int) -> tuple[str, ...]
     ]
     everything = [*replaced, *asked.profile.train, *asked.overrides, f"seed={seed}"]
     last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
+    if root := asked.roots.get(_data(last)):
+        last["data.root"] = f"data.root={quoted(root)}"
     return tuple(last.values())
+
+
+def quoted(path: object) -> str:
+    """A path as the value of an override, whatever signs are in it."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _data(overrides: Mapping[str, str]) -> str:
+    """The data set that overrides, by key, choose."""
+    return overrides.get("data", "").partition("=")[2]
 
 
 def _chain(table: Table, row: Row) -> Iterator[tuple[Sequence[str], str | None]]:
