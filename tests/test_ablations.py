@@ -157,7 +157,7 @@ def test_files_and_folders_that_are_named(tmp_path):
         with pytest.raises(UserError, match=f"^{wrong.partition('=')[0]}.*there is no such"):
             read_asked(["ablation=table5", wrong])
     both = ["ablation=table5", "profile=paper", "data.root=/x"]
-    with pytest.raises(UserError, match=re.escape("roots.coco=... roots.voc=...")):
+    with pytest.raises(UserError, match=re.escape("roots.voc=... roots.coco=...")):
         trainings(read_asked(both), compose_train)
 
 
