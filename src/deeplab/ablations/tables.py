@@ -128,7 +128,7 @@ class Profile(Schema):
     replace: dict[Text, Overrides] = Field(default_factory=dict)
     """Overrides of rows, and what stands in their place."""
     train: Overrides = ()
-    """On top of every row's."""
+    """Of every row; what a row itself says counts more."""
     own_split: Bool = False
     """Whether rows that are scored by a test server are scored on the validation split instead."""
 

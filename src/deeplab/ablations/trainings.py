@@ -133,7 +133,7 @@ def merged(asked: Asked, overrides: Sequence[str], seed: int) -> tuple[str, ...]
     replaced = [
         new for old in overrides for new in asked.profile.replace.get(old.replace(" ", ""), (old,))
     ]
-    everything = [*replaced, *asked.profile.train, *asked.overrides, f"seed={seed}"]
+    everything = [*asked.profile.train, *replaced, *asked.overrides, f"seed={seed}"]
     last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
     if root := asked.roots.get(_data(last)):
         last["data.root"] = f"data.root={quoted(root)}"
