@@ -1,6 +1,7 @@
 """Sweeps over ablation tables through the real script: nothing twice, nothing lost."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -40,8 +41,9 @@ def of_table(cwd):
 def swept(tmp_path_factory):
     """The folder in which Table 1 was run."""
     cwd = tmp_path_factory.mktemp("swept")
-    done = run("train", *TABLE_1, cwd=cwd)
+    done = run("train", *TABLE_1, "hydra.sweeper.max_batch_size=2", cwd=cwd)
     assert "5 distinct trainings, 5 of them to run" in done.stdout
+    assert re.findall(r"Launching (\d) jobs", done.stdout) == ["2", "2", "1"]
     return cwd
 
 

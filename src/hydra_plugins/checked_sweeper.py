@@ -71,7 +71,12 @@ class CheckedSweeper(BasicSweeper):
         check_train(without_hydra(config))
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list[str | None]:
-        """Run jobs; for each what went wrong with it."""
+        """Run jobs, ``max_batch_size`` at a time; for each what went wrong with it."""
+        size = self.max_batch_size or max(1, len(jobs))
+        batches = [jobs[i : i + size] for i in range(0, len(jobs), size)]
+        return [problem for batch in batches for problem in self._launch_batch(batch)]
+
+    def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list[str | None]:
         assert self.launcher is not None
         first, self._launched = self._launched, self._launched + len(jobs)
         try:
