@@ -427,9 +427,8 @@ def test_what_a_training_starts_from_has_failed(tmp_path):
     folder = made_run(tmp_path, before.config, "coco", finished=False)
     write_text(folder.failure, "OSError: disk full")
     rows = report.write().rows("table5")
-    assert rows[16]["remark"] == (
-        "missing; the training that it starts from: failed at step 30 of 400: OSError: disk full"
-    )
+    failed = f"failed at step 30 of {before.config.stage.steps}: OSError: disk full"
+    assert rows[16]["remark"] == f"missing; the training that it starts from: {failed}"
     write_text(tmp_path / "jft.safetensors", "weights")
     supplies = {"jft": str(tmp_path / "jft.safetensors")}
     report = Report(tmp_path, report.asked.tables, profile=report.asked.profile, supplies=supplies)

@@ -284,8 +284,8 @@ def uninterrupted(tmp_path_factory):
     ("end", "how"),
     [
         (signal.SIGKILL, "same command"),
-        (signal.SIGINT, "resume="),
-        (signal.SIGTERM, "same command"),
+        pytest.param(signal.SIGINT, "resume=", marks=pytest.mark.processes),
+        pytest.param(signal.SIGTERM, "same command", marks=pytest.mark.processes),
     ],
 )
 def test_an_interrupted_run_continues_to_the_same_end(tmp_path, uninterrupted, end, how):

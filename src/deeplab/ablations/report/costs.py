@@ -100,12 +100,17 @@ def _runs(row: RowResult) -> Cell:
 
 
 def _files(row: RowResult) -> Cell:
-    links = []
+    """What can be opened, by its kind: "examples R1", "R2", "archive R1", "R2"."""
+    kinds: dict[str, list[tuple[Look, Path]]] = {}
     for look in row.looks:
-        of = f" of {look.name}" if len(row.looks) > 1 else ""
-        links += [Link(f"{k}{of}", path) for k, path in _pictures(look) if path.is_file()][:1]
-        if look.archive:
-            links.append(Link(f"archive{of}", look.archive))
+        seen = [(kind, path) for kind, path in _pictures(look) if path.is_file()][:1]
+        for kind, path in [*seen, *([("archive", look.archive)] if look.archive else [])]:
+            kinds.setdefault(kind, []).append((look, path))
+    links = []
+    for kind, files in kinds.items():
+        for place, (look, path) in enumerate(files):
+            words = ((kind, place == 0), (look.name, len(row.looks) > 1))
+            links.append(Link(" ".join(word for word, said in words if said), path))
     return Cell(links=tuple(links))
 
 

@@ -108,7 +108,8 @@ def _row(columns: Sequence[Column], row: Sequence[Cell], folder: Path) -> str:
 
 
 def _cell(column: Column, cell: Cell, width: int, folder: Path) -> str:
-    marks = [m for m, on in (("faint", cell.faint), ("wide", cell.wide and cell.text)) if on]
+    kinds = (("faint", cell.faint), ("wide", cell.wide and cell.text), ("links", cell.links))
+    marks = [kind for kind, on in kinds if on]
     text = escape(cell.text)
     if cell.links:
         text = " ".join(
