@@ -23,6 +23,7 @@ from deeplab.ablations.report.latex import escaped
 from deeplab.ablations.report.provenance import starts
 from deeplab.ablations.report.statistics import Arm, difference, image_draws, mean_iou, seed_draws
 from deeplab.ablations.runs import finder, known_runs
+from deeplab.ablations.sweep import Problem, run_trainings
 from deeplab.ablations.tables import Paper, Profile, Row, Table, read_profile, read_table
 from deeplab.ablations.trainings import Asked, trainings
 from deeplab.cli import ROOT
@@ -418,6 +419,22 @@ def test_how_far_runs_are_that_have_not_ended(tmp_path):
     ]
     assert "RuntimeError: &lt;no&gt; memory" in report.page
     assert "mIoU here" not in rows[0]
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_run_that_another_sweep_is_evaluating(tmp_path, capsys, elsewhere):
+    """It is trained, and has no result yet."""
+    training = Report(tmp_path, own()).of(1)
+    made_run(tmp_path, training.config, "one")
+    fine = run_trainings(
+        [training],
+        runs=str(tmp_path / "runs"),
+        group="",
+        check=lambda overrides: None,
+        launch=lambda jobs: [Problem("busy", elsewhere)],
+    )
+    assert fine == elsewhere
+    assert ("left to" if elsewhere else "busy") in capsys.readouterr().out
 
 
 def test_what_a_training_starts_from_has_failed(tmp_path):

@@ -11,6 +11,7 @@ import time
 import pytest
 import yaml
 
+from deeplab.ablations.tables import read_profile
 from deeplab.cli import ROOT
 from scripts import SMALL, environment, run, run_folders
 from test_folder import pairs
@@ -68,7 +69,7 @@ def test_a_run_that_was_launched_by_hand_fills_its_row(tmp_path, swept):
     (lost,) = (f for f in of_table(cwd) if channels(f) == 16)
     shutil.rmtree(lost)
     by_hand = ["data=shapes", "decoder.convs=[[3,64]]", "decoder.low_level_channels=16"]
-    run("train", *by_hand, *SMALL, *STEPS, cwd=cwd)
+    run("train", *by_hand, *read_profile("quick").train, *SMALL, *STEPS, cwd=cwd)
     assert lost.is_dir()
     before = stamps([lost])
     plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)

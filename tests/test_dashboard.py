@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deeplab.ablations.tables import read_profile
 from deeplab.dashboard import labelled
 from scripts import SMALL, environment, run, run_folders
 from wandb_server import wandb_server
@@ -138,7 +139,14 @@ def test_a_run_that_was_there_gets_its_labels(tmp_path, table, sent):
     """Launched by hand, and evaluated in one of the ways that rows want."""
     _, root, _ = sent
     hand = ["decoder.low_level_channels=8", "trainer.log_every=1", f"data.root={root}"]
-    run("train", *WANDB, *hand, "evaluate=[{strategies:[ss]}]", cwd=tmp_path)
+    run(
+        "train",
+        *read_profile("quick").train,
+        *WANDB,
+        *hand,
+        "evaluate=[{strategies:[ss]}]",
+        cwd=tmp_path,
+    )
     (folder,) = run_folders(tmp_path)
     before = json.loads((folder / "run.json").read_text())
     assert before["group"] == "shapes-shapes"

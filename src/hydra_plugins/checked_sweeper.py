@@ -4,7 +4,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
@@ -14,6 +14,10 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from deeplab.cli import ROOT, JobFailed
 from deeplab.errors import UserError
+from deeplab.lock import InProgress
+
+if TYPE_CHECKING:
+    from deeplab.ablations.sweep import Problem
 
 
 @dataclass
@@ -70,19 +74,19 @@ class CheckedSweeper(BasicSweeper):
         config.hydra.job.id = "check"
         check_train(without_hydra(config))
 
-    def _launch(self, jobs: Sequence[Sequence[str]]) -> list[str | None]:
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> list["Problem | None"]:
         """Run jobs, ``max_batch_size`` at a time; for each what went wrong with it."""
         size = self.max_batch_size or max(1, len(jobs))
         batches = [jobs[i : i + size] for i in range(0, len(jobs), size)]
         return [problem for batch in batches for problem in self._launch_batch(batch)]
 
-    def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list[str | None]:
+    def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list["Problem | None"]:
         assert self.launcher is not None
         first, self._launched = self._launched, self._launched + len(jobs)
         try:
             results = self.launcher.launch([list(job) for job in jobs], initial_job_idx=first)
         except Exception as error:  # of the launcher, such as one that has lost a worker
-            return [f"{type(error).__name__}: {error}"] * len(jobs)
+            return [_problem_of(error)] * len(jobs)
         return [_problem(result) for result in results]
 
 
@@ -93,9 +97,13 @@ def _be_found_by_workers() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
 
 
-def _problem(result: JobReturn) -> str | None:
-    if result.status == JobStatus.COMPLETED:
-        return None
-    error = result._return_value
+def _problem(result: JobReturn) -> "Problem | None":
+    return None if result.status == JobStatus.COMPLETED else _problem_of(result._return_value)
+
+
+def _problem_of(error: Exception) -> "Problem":
+    from deeplab.ablations.sweep import Problem
+
     said = isinstance(error, UserError | JobFailed)
-    return str(error) if said else f"{type(error).__name__}: {error}"
+    text = str(error) if said else f"{type(error).__name__}: {error}"
+    return Problem(text, elsewhere=isinstance(error, InProgress))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from deeplab.ablations.runs import Run, data_now, finder, known_runs
 from deeplab.ablations.trainings import Training, Use, quoted
@@ -12,7 +13,16 @@ LAST_LINES = 5
 Check = Callable[[Sequence[str]], None]
 """Looks whether a job with these overrides can run; raises UserError."""
 
-Launch = Callable[[Sequence[Sequence[str]]], Sequence[str | None]]
+
+class Problem(NamedTuple):
+    """What went wrong with a job."""
+
+    said: str
+    elsewhere: bool = False
+    """Nothing: another process was at the same run."""
+
+
+Launch = Callable[[Sequence[Sequence[str]]], Sequence[Problem | None]]
 """Runs jobs, given by their overrides; for each what went wrong, None where nothing did."""
 
 
@@ -31,7 +41,7 @@ def run_trainings(
     Returns:
         False if a training has failed.
     """
-    errors: dict[str, str] = {}
+    problems: dict[str, Problem] = {}
     now = data_now()
     find = finder(known_runs(runs), now)
     todo = [t for t in trainings if not t.missing and not done(t, find(t))]
@@ -43,15 +53,15 @@ def run_trainings(
         for training in wave:
             before = find(training.start) if training.start else None
             if training.start and not (before and before.folder.finished):
-                errors[training.key] = "the training that it starts from has not ended"
+                problems[training.key] = Problem("the training that it starts from has not ended")
             else:
                 ready.append((training, overrides(training, before, group)))
-        said = launch([typed for _, typed in ready]) if ready else []
-        for (training, _), error in zip(ready, said, strict=True):
-            if error is not None:
-                errors[training.key] = error
+        found = launch([typed for _, typed in ready]) if ready else []
+        for (training, _), problem in zip(ready, found, strict=True):
+            if problem is not None:
+                problems[training.key] = problem
         find = finder(known_runs(runs), now)
-    return _say(trainings, find, errors)
+    return _say(trainings, find, problems)
 
 
 def done(training: Training, run: Run | None) -> bool:
@@ -97,7 +107,9 @@ def _lacks_archive(run: Run, use: Use) -> bool:
 
 
 def _say(
-    trainings: Sequence[Training], find: Callable[[Training], Run | None], errors: dict[str, str]
+    trainings: Sequence[Training],
+    find: Callable[[Training], Run | None],
+    problems: dict[str, Problem],
 ) -> bool:
     """Print what is not done, and why; whether nothing of it has failed."""
     failed = False
@@ -105,12 +117,13 @@ def _say(
         run = find(training)
         if training.missing or done(training, run):
             continue
-        running = run is not None and run.state == "running"
-        failed = failed or not running
-        said, failure = errors.get(training.key) or "", run.failure if run else ""
-        why = (failure if said in failure else said) or said or "not done"
-        if running:
+        problem = problems.get(training.key, Problem(""))
+        state, failure = (run.state, run.failure) if run else (None, "")
+        why = (failure if problem.said in failure else problem.said) or "not done"
+        if state == "running" or (problem.elsewhere and state == "finished"):  # it is evaluated
             why = "in progress in another process, which it is left to"
+        else:
+            failed = True
         print(f"\nNot done: {rows(training)} ({' '.join(training.overrides)})")
         print("\n".join(f"  {line}" for line in why.strip().splitlines()[-LAST_LINES:]))
         if run:
