@@ -9,7 +9,7 @@ PROFILE ?= quick
 SEEDS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train data ablations test check format bench clean
+.PHONY: help setup train data ablations test test-extras check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,14 @@ ablations: setup ## run tables of the paper and report: TABLE=2 PROFILE=paper SE
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
+test-extras: $(VENV)-extras/.complete ## compare with torchvision and timm, in an environment of the newest releases
+	$(VENV)-extras/bin/python -m pytest -m extras -n 2 $(ARGS)
+
+$(VENV)-extras/.complete: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-extras
+	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[peers]' pytest pytest-xdist
+	@touch $@
+
 check: setup ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,4 +57,4 @@ bench: setup ## measure the loss, the input pipeline and evaluation against the 
 	$(BIN)/python src/benchmark.py strategies
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-extras .pytest_cache .mypy_cache .ruff_cache

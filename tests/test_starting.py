@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -67,6 +68,56 @@ def test_weights_of_another_network_leave_nothing_behind(first, tmp_path):
     assert "weights of another network" in done.stderr
     assert "Traceback" not in done.stderr
     assert run_folders(tmp_path) == [first]
+
+
+def test_a_backbone_starts_from_a_file(first, tmp_path):
+    """Of another decoder's run, which had an input range of its own; wherever the file lies."""
+    file = first / "weights.safetensors"
+    config = yaml.safe_load((first / "config.yaml").read_text())
+    config["backbone"]["mean"] = [1.0, 2.0, 3.0]
+    (first / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = [*SMALL, "decoder=naive", "stage.batch_norm=frozen", "stage.lr=1e-9"]
+    done = run("train", *arguments, f"backbone.pretrained={file}", cwd=tmp_path)
+    assert "by this project's names; left out: aspp, decoder, logits" in done.stdout
+    (second,) = [p for p in run_folders(tmp_path) if p != first]
+    before, after = (load_file(p / "weights.safetensors") for p in (first, second))
+    same = {n for n, t in after.items() if n in before and torch.allclose(t, before[n], atol=1e-4)}
+    assert {n for n in after if n.startswith("backbone.")} <= same
+    assert "aspp.conv.conv.weight" not in same
+    config = yaml.safe_load((second / "config.yaml").read_text())
+    assert config["backbone"]["mean"] == [1.0, 2.0, 3.0]
+    first.rename(first.with_name("moved"))
+    again = f"backbone.pretrained={first.with_name('moved') / file.name}"
+    assert "finished" in run("train", *arguments, again, cwd=tmp_path).stdout
+
+
+class Harm:
+    """What a pickle can do."""
+
+    def __reduce__(self):
+        return (print, ("harm",))
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (None, "weights.pth", "there is no such file"),
+        ({"conv1.weight": Harm()}, "weights.pth", "wants print, which is code"),
+        ({"epoch": 3}, "weights.pth", "epoch is no tensor"),
+        ({"conv1.weight": torch.zeros(1)}, "weights.txt", "files that end in"),
+        ({"conv1.weight": torch.zeros(1)}, "weights.pth", "backbone=resnet101_torchvision"),
+        ({"units.0.x": torch.zeros(1)}, "weights.pth", "155 of its 186 tensors are missing"),
+    ],
+)
+def test_files_that_no_backbone_starts_from(content, name, words, tmp_path):
+    if content is not None:
+        torch.save(content, tmp_path / name)
+    done = run("train", *SMALL, f"backbone.pretrained={name}", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "harm" not in done.stdout
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):

@@ -11,13 +11,13 @@ from deeplab.cli import ROOT
 PACKAGE = ROOT / "src" / "deeplab"
 
 LAYERS = [
-    {"errors", "files", "cores", "meanwhile"},
+    {"errors", "files", "cores", "meanwhile", "normalisation"},
     {"lock", "layers", "config", "cli"},
     {"backbones"},
     {"aspp", "decoder"},
     {"model"},
     {"weights", "inference", "loss", "data", "records", "pictures", "hardware"},
-    {"metrics", "protocol", "builder", "preparation", "dashboard"},
+    {"metrics", "protocol", "builder", "preparation", "dashboard", "starting"},
     {"results", "datasets"},
     {"assemble", "check", "prepare", "examination"},
     {"cost", "trained", "training"},

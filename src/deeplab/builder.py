@@ -33,7 +33,7 @@ def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
 
 def build_backbone(config: ModelConfig) -> Backbone:
     """The backbone that the config describes."""
-    named = keywords(config.backbone, without=("family", "weight_decay"))
+    named = keywords(config.backbone, without=("family", "weight_decay", "pretrained"))
     backbone: Backbone = _build("backbone", BACKBONES[config.backbone.family], **named)
     return backbone
 

@@ -14,7 +14,8 @@ from deeplab.config import LoggerConfig, TrainConfig, plain
 from deeplab.config.data import PLACES
 from deeplab.errors import UserError
 from deeplab.inference.strategy import parse_strategy
-from deeplab.records import RunFolder, read_config, start_weights
+from deeplab.records import RunFolder, read_config
+from deeplab.starting import adapted, start_weights
 
 CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key in PLACES))
 """What may be typed beside ``resume``: nothing that the result depends on."""
@@ -35,15 +36,17 @@ def check_train(config: DictConfig) -> TrainConfig:
     checked = parse(TrainConfig, config)
     _check_logger(checked.logger)
     _check_strategies(checked)
-    start = start_weights(checked)
-    checked = _check_data(checked)
+    checked = _check_data(adapted(checked))
     from deeplab.builder import check_model
 
     model = check_model(checked, num_classes=len(checked.data.classes))
-    if start:
-        from deeplab.weights import fitting
+    if start := start_weights(checked):
+        from deeplab.weights import fitting, fitting_backbone
 
-        fitting(model, start)
+        if checked.init_from:
+            fitting(model, start)
+        else:
+            fitting_backbone(model.backbone, start)
     return checked
 
 

@@ -125,6 +125,7 @@ def settings(config: TrainConfig) -> dict[str, Any]:
     }
     for key in PLACES:
         determining["data"].pop(key, None)
+    del determining["backbone"]["pretrained"]  # a path; what lies there counts
     return determining
 
 
@@ -179,22 +180,6 @@ def read_config(folder: RunFolder) -> TrainConfig:
         raise UserError(
             f"{folder.config}: this is no config that this version can read ({first})."
         ) from None
-
-
-def start_weights(config: TrainConfig) -> Path | None:
-    """The file that ``init_from`` names.
-
-    Raises:
-        UserError: there is none.
-    """
-    if config.init_from is None:
-        return None
-    named = Path(config.init_from).expanduser()
-    if named.is_file() and named.suffix in WEIGHTS:
-        return named
-    if found := RunFolder.find(named, key="init_from").weights_file(named):
-        return found
-    raise UserError(f"init_from={config.init_from}: this run has no weights yet.")
 
 
 def file_hash(path: Path) -> str:

@@ -14,11 +14,12 @@ from deeplab.check import one_run
 from deeplab.cli import CONF, explain, parse
 from deeplab.config import TrainConfig
 from deeplab.errors import UserError
+from deeplab.starting import adapted
 
 
 def compose_train(overrides: Sequence[str]) -> TrainConfig:
-    """What ``python src/train.py OVERRIDES`` would run with; nothing outside of the config is
-    looked at.
+    """What ``python src/train.py OVERRIDES`` would run with; beside the config only the
+    weights that it starts from are looked at.
 
     Raises:
         UserError: Hydra or the schema refuses it.
@@ -33,7 +34,7 @@ def _compose(overrides: Sequence[str]) -> TrainConfig:
     loader = GlobalHydra.instance().config_loader()
     try:
         config = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN)
-        return parse(TrainConfig, one_run(without_hydra(config)))
+        return adapted(parse(TrainConfig, one_run(without_hydra(config))))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from None
 

@@ -25,8 +25,8 @@ from deeplab.records import (
     read_json,
     read_record,
     settings_hash,
-    start_weights,
 )
+from deeplab.starting import start_weights
 
 DataNow = Callable[[DataConfig], str | None]
 """``deeplab.datasets.data_fingerprint`` of what is there; None where that is not known."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
 from deeplab.layers import Add, ConvNorm, WeightInit, initialise, set_batch_norm
+from deeplab.normalisation import INCEPTION
 
 
 class Row(NamedTuple):
@@ -58,9 +59,9 @@ class InvertedResidual(Unit):
     def __init__(self, in_channels: int, out_channels: int, *, expansion: int, stride: int) -> None:
         super().__init__()
         hidden = expansion * in_channels
-        self.stride = stride
+        self.stride, self.expands = stride, expansion > 1
         self.expand = (
-            ConvNorm(in_channels, hidden, activation=nn.ReLU6) if expansion > 1 else nn.Identity()
+            ConvNorm(in_channels, hidden, activation=nn.ReLU6) if self.expands else nn.Identity()
         )
         self.depthwise = ConvNorm(hidden, hidden, 3, groups=hidden, activation=nn.ReLU6)
         self.project = ConvNorm(hidden, out_channels, activation=None)
@@ -92,8 +93,8 @@ class MobileNetV2(Backbone):
         width: float = 1.0,
         *,
         divisor: int = 8,
-        mean: tuple[float, float, float] = (127.5, 127.5, 127.5),
-        std: tuple[float, float, float] = (127.5, 127.5, 127.5),
+        mean: tuple[float, float, float] = INCEPTION.mean,
+        std: tuple[float, float, float] = INCEPTION.std,
         weight_init: WeightInit = 0.09,
         bn_eps: float = 1e-3,
         bn_momentum: float = 3e-3,

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
 from deeplab.layers import Add, ConvNorm, Subsample, WeightInit, initialise, set_batch_norm
+from deeplab.normalisation import IMAGENET, INCEPTION
 
 EXPANSION = 4
 """A bottleneck's output is this many times its width."""
@@ -87,11 +88,10 @@ class _Layout(NamedTuple):
 
 
 LAYOUTS: dict[str, _Layout] = {
-    "beta": _Layout("3x3x3", (1, 2, 4), (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
-    "torchvision": _Layout("7x7", (1, 1, 1), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "beta": _Layout("3x3x3", (1, 2, 4), *INCEPTION),
+    "torchvision": _Layout("7x7", (1, 1, 1), *IMAGENET),
 }
-"""What a layout stands for unless it is said otherwise; ImageNet's mean and deviation for the
-second, times 255."""
+"""What a layout stands for unless it is said otherwise."""
 
 
 class ResNet(Backbone):
@@ -146,6 +146,7 @@ class ResNet(Backbone):
             mean=mean or preset.mean,
             std=std or preset.std,
         )
+        self.layout, self.counts = layout, tuple(counts)
         initialise(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
 from deeplab.layers import Add, ConvNorm, SeparableConv, WeightInit, initialise, set_batch_norm
+from deeplab.normalisation import INCEPTION
 
 
 class Row(NamedTuple):
@@ -124,8 +125,8 @@ class Xception(Backbone):
         *,
         width: float = 1.0,
         multi_grid: tuple[int, int, int] = (1, 1, 1),
-        mean: tuple[float, float, float] = (127.5, 127.5, 127.5),
-        std: tuple[float, float, float] = (127.5, 127.5, 127.5),
+        mean: tuple[float, float, float] = INCEPTION.mean,
+        std: tuple[float, float, float] = INCEPTION.std,
         weight_init: WeightInit = 0.09,
         bn_eps: float = 1e-3,
         bn_momentum: float = 3e-4,

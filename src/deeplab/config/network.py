@@ -22,6 +22,7 @@ from deeplab.config.types import (
 
 
 class _Backbone(Schema):
+    pretrained: Text | None = None
     mean: Colour
     std: Deviation
     weight_init: WeightInit

@@ -39,15 +39,15 @@ from deeplab.records import (
     read_json,
     read_record,
     run_hash,
-    start_weights,
     write_config,
 )
 from deeplab.results import percent, print_scores, print_skipped, quiet, score_report
+from deeplab.starting import start_hash, start_weights
 from deeplab.training.callbacks import ExamplePictures, StopBetweenSteps
 from deeplab.training.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.training.module import Recipe, SegmentationModule
 from deeplab.training.trainer import build_trainer
-from deeplab.weights import save_weights, start_from
+from deeplab.weights import load_backbone, save_weights, start_from
 
 EXAMPLES = 6
 """Validation images that are painted."""
@@ -63,7 +63,7 @@ def run_experiment(config: TrainConfig) -> RunFolder:
         check_split(dataset)
     _warn_of_overlap(data)
     fingerprint = data_fingerprint(config.data, layout)
-    identity = run_hash(config, fingerprint, _start_hash(config))
+    identity = run_hash(config, fingerprint, start_hash(config))
     folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -107,7 +107,7 @@ def _start(
     """Write down what starts here, then train."""
     first_step, logger = _first_step(folder), config.logger
     record = labelled(read_record(folder), logger.group, logger.tags)
-    record |= {"data": fingerprint, "start_weights": _start_hash(config)}
+    record |= {"data": fingerprint, "start_weights": start_hash(config)}
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
@@ -127,14 +127,6 @@ def _warn_of_overlap(data: SegmentationData) -> None:
         problem, _ = in_two_splits(data.train_split, data.val_split)
         more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
         print(f"Warning: {shared[0]}{more}: {problem}.")
-
-
-def _start_hash(config: TrainConfig) -> str | None:
-    """The hash of the weights that the run starts from; a resumed run knows it."""
-    if config.resume:
-        return read_record(RunFolder(config.resume)).get("start_weights")
-    path = start_weights(config)
-    return file_hash(path) if path else None
 
 
 def _check_devices(config: TrainConfig, execution: Execution) -> None:
@@ -166,7 +158,7 @@ def _train(
     quiet()
     seed_everything(config.seed, verbose=False)
     module = _build_module(config, execution, data.classes.palette)
-    if config.init_from and not first_step:
+    if not first_step:
         _load_start(module, config)
     class_names = config.data.classes
     loggers = build_loggers(
@@ -206,12 +198,19 @@ def _train(
 
 
 def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
-    path = start_weights(config)
-    assert path is not None
-    kept = start_from(module.model, path)
+    """Give the new network its first weights, and say where they are from."""
+    path, network = start_weights(config), module.model
+    if path is None:
+        return
+    if config.init_from:
+        kept = start_from(network, path)
+        said = "all weights" + (f"; new, as the classes differ: {', '.join(kept)}" if kept else "")
+    else:
+        fit = load_backbone(network.backbone, path)
+        left = f"; left out: {', '.join(fit.left_out)}" if fit.left_out else ""
+        said = f"the backbone, {len(fit.state)} tensors by {fit.whose}'s names{left}"
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        left_out = f"; new, as the classes differ: {', '.join(kept)}" if kept else ""
-        print(f"Start:      {path}, all weights{left_out}")
+        print(f"Start:      {path}, {said}")
 
 
 def _build_module(
