@@ -17,7 +17,6 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from deeplab.ablations.compose import compose_train
 from deeplab.ablations.report.command import write_grid_report, write_report
 from deeplab.ablations.report.latex import escaped
 from deeplab.ablations.report.provenance import starts
@@ -27,6 +26,7 @@ from deeplab.ablations.sweep import Problem, run_trainings
 from deeplab.ablations.tables import Paper, Profile, Row, Table, read_profile, read_table
 from deeplab.ablations.trainings import Asked, trainings
 from deeplab.cli import ROOT
+from deeplab.compose import compose_train
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import EvaluationFolder, evaluation_name, write_images
 from deeplab.files import write_json, write_text

@@ -7,11 +7,11 @@ import yaml
 
 import paper
 from deeplab.ablations.asked import read_asked
-from deeplab.ablations.compose import compose_train
 from deeplab.ablations.tables import choices, read_profile, read_table
 from deeplab.ablations.trainings import Asked, trainings
 from deeplab.builder import check_model
 from deeplab.cli import CONF
+from deeplab.compose import compose_train
 from deeplab.cost.command import strategy_cost
 from deeplab.errors import UserError
 from deeplab.inference.strategy import parse_strategy

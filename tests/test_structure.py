@@ -20,8 +20,8 @@ LAYERS = [
     {"metrics", "protocol", "builder", "preparation", "dashboard", "starting"},
     {"results", "datasets"},
     {"assemble", "check", "prepare", "examination"},
-    {"cost", "trained", "training"},
-    {"evaluation", "prediction"},
+    {"compose", "cost", "trained", "training"},
+    {"conversion", "evaluation", "prediction"},
     {"gallery", "benchmarks", "ablations"},
 ]
 """Each may import what stands above it, siblings do not import each other."""
@@ -77,7 +77,7 @@ def test_the_network_does_not_know_the_config():
 
 
 @pytest.mark.parametrize(
-    "script", ["train", "cost", "compare", "evaluate", "predict", "prepare", "gallery"]
+    "script", ["train", "cost", "compare", "convert", "evaluate", "predict", "prepare", "gallery"]
 )
 def test_help_does_not_wait_for_torch(script):
     code = (

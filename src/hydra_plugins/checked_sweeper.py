@@ -65,8 +65,8 @@ class CheckedSweeper(BasicSweeper):
         return self.hydra_context.config_loader
 
     def _check(self, overrides: Sequence[str]) -> None:
-        from deeplab.ablations.compose import without_hydra
         from deeplab.check import check_train
+        from deeplab.compose import without_hydra
 
         assert self.config is not None
         config = self._loader().load_sweep_config(self.config, list(overrides))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.ablations.asked import read_asked
-from deeplab.ablations.compose import compose_train
 from deeplab.ablations.report.command import write_report
 from deeplab.ablations.runs import finder, known_runs
 from deeplab.ablations.sweep import Check, Launch, run_trainings, tags
 from deeplab.ablations.trainings import Asked, Training, trainings
 from deeplab.ablations.views import save_views
+from deeplab.compose import compose_train
 from deeplab.evaluation.publish import label
 from deeplab.files import write_json
 

@@ -57,10 +57,10 @@ def run_ablations(arguments: Sequence[str]) -> None:
 
 def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.asked import read_asked
-    from deeplab.ablations.compose import compose_train
     from deeplab.ablations.plan import print_plan
     from deeplab.ablations.runs import data_now, finder, known_runs
     from deeplab.ablations.trainings import trainings
+    from deeplab.compose import compose_train
 
     own, rest = _split(arguments, ("probe",))
     if own.get("probe", "true") not in ("true", "false"):

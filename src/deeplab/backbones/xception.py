@@ -145,6 +145,7 @@ class Xception(Backbone):
             mean=mean,
             std=std,
         )
+        self.depth = depth
         initialise(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 

@@ -237,6 +237,15 @@ class PredictConfig(Schema):
     trainer: TrainerConfig
 
 
+class ConvertConfig(Schema):
+    """``conf/convert.yaml``."""
+
+    input: Text
+    out: Text | None
+    train: tuple[Text, ...]
+    progress: Bool
+
+
 class GalleryConfig(Schema):
     """``conf/gallery.yaml``."""
 

@@ -1,0 +1,19 @@
+"""The authors' TensorFlow checkpoints as weights of this project; see ``conf/convert.yaml``."""
+
+from omegaconf import DictConfig
+
+from deeplab.cli import parse, run_script
+
+
+def main(config: DictConfig) -> None:
+    """Check the config, then convert."""
+    from deeplab.config import ConvertConfig
+
+    checked = parse(ConvertConfig, config)
+    from deeplab.conversion.command import run_conversion
+
+    run_conversion(checked)
+
+
+if __name__ == "__main__":
+    run_script(main, "convert", bare="input")
