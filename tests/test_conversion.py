@@ -96,6 +96,29 @@ def test_where_a_variable_goes(there, here):
         assert state[f"{here}.norm.{ours}"][0] == variables[f"{there}/BatchNorm/{theirs}"][0]
 
 
+@pytest.mark.parametrize(
+    ("shapes", "classifier", "choice"),
+    [
+        (slim.xception(65), {"xception_65/logits/weights": (1, 1, 2048, 1001)}, "xception"),
+        (slim.resnet(101, beta=True), {"resnet_v1_101/logits/biases": (1001,)}, "resnet101"),
+        (slim.mobilenetv2(), {"MobilenetV2/Conv_1/weights": (1, 1, 320, 1280)}, "mobilenetv2"),
+    ],
+)
+def test_of_a_classifier_the_backbone_is_taken(shapes, classifier, choice):
+    shapes = dict(shapes)
+    variables = numbered((shapes | classifier).items())
+    what = recognise(variables)
+    assert what.left_out == list(classifier)
+    assert what.classes is None
+    assert f"backbone={choice}" in what.overrides
+    config = compose_train([*what.overrides, "logger=csv"])
+    backbone = check_model(config, num_classes=2).backbone
+    state = convert(backbone, {name: variables[name] for name in shapes}, what.scope)
+    assert state.keys() == backbone.state_dict().keys()
+    numbers = [int(t.flatten()[0]) for k, t in state.items() if "num_batches" not in k]
+    assert sorted(numbers) == list(range(1, len(shapes) + 1))
+
+
 def test_what_is_recognised():
     _, _, config = network(numbered(NETWORKS["mobilenet_v2 dm05"][0]))
     assert (config.data.name, config.backbone.width, config.backbone.divisor) == ("voc", 0.5, 1)
@@ -164,7 +187,7 @@ def test_what_is_missing_or_has_no_place_is_said():
     ("variables", "words"),
     [
         ({"InceptionV3/Conv/weights": (1,)}, "none of the networks"),
-        (dict(slim.xception(41)), "no logits/semantic"),
+        (dict([*slim.xception(41), *slim.conv("aspp0", 1, 2048, 256)]), "no logits/semantic"),
         (
             dict([*slim.xception(41), *slim.head(2048)]) | {"aspp4/weights": (3, 3, 2048, 256)},
             "4 atrous branches",

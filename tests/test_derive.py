@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,8 +21,8 @@ from deeplab.errors import UserError
 from deeplab.preparation.coco import rasterise
 from deeplab.preparation.parallel import each
 from deeplab.preparation.sbd import convert_masks, trainaug
+from real_data import REAL
 
-REAL = Path(os.environ.get("DEEPLAB_REAL_DATA", ROOT.parent / "shared" / "data"))
 COCO, LISTS = REAL / "coco", REAL / "voc2012" / "official_lists"
 
 CATEGORY_OF = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)

@@ -1,13 +1,14 @@
 """TensorFlow variables in, weights and a config of this project out."""
 
+import re
 from pathlib import Path
 
-import torch
+from torch import nn
 
 from deeplab.builder import check_model
 from deeplab.compose import compose_train
 from deeplab.config import ConvertConfig, TrainConfig
-from deeplab.conversion.recognise import recognise
+from deeplab.conversion.recognise import Recognised, recognise
 from deeplab.conversion.slim import convert
 from deeplab.conversion.sources import Source, read_source
 from deeplab.errors import UserError, writing
@@ -17,6 +18,9 @@ from deeplab.records import RunFolder, file_hash, provenance, read_config, setti
 from deeplab.weights import save_weights
 
 RECORD = "conversion.json"
+
+PASSED_OVER = re.compile(r"model\.ckpt(-\d+)?|frozen_inference_graph")
+"""Names of files that say nothing: their folder's name does."""
 
 
 def run_conversion(config: ConvertConfig) -> Path:
@@ -28,43 +32,52 @@ def run_conversion(config: ConvertConfig) -> Path:
     source = read_source(config.input, progress=config.progress)
     try:
         what = recognise(source.variables)
-        train = _composed(config, source, what.overrides, classes=what.classes)
-        model = check_model(train, num_classes=what.classes)
-        state = convert(model, source.variables, what.scope)
+        source = source.without(what.left_out)
+        train = _composed(config, source, what)
+        model = check_model(train, num_classes=what.classes or len(train.data.classes))
+        network = model if what.classes else model.backbone
+        state = convert(network, source.variables, what.scope)
     except UserError as error:
         raise UserError(f"{source.path}: {error}") from None
-    model.load_state_dict(state, assign=True)
-    out = _out(config, source)
+    network.load_state_dict(state, assign=True)
+    out = _out(config, whole=network is model)
     _check_place(out, train)
     with writing(f"out={config.out}"):
-        save_weights(model, out)
+        save_weights(network, out)
         write_config(out.with_name("config.yaml"), train)
-        write_json(out.with_name(RECORD), _record(source, out, model))
-    _say(source, out, train, model)
+        write_json(out.with_name(RECORD), _record(source, out, network))
+    _say(source, out, train, network)
     return out
 
 
-def _composed(
-    config: ConvertConfig, source: Source, recognised: list[str], *, classes: int
-) -> TrainConfig:
+def _composed(config: ConvertConfig, source: Source, what: Recognised) -> TrainConfig:
     """What ``train.py`` would build this network with; what was typed counts more."""
     stride = [f"output_stride={source.output_stride}"] if source.output_stride else []
-    train = compose_train([*recognised, *stride, "logger=csv", *config.train])
-    if len(train.data.classes) != classes:
+    train = compose_train([*what.overrides, *stride, "logger=csv", *config.train])
+    if what.classes and len(train.data.classes) != what.classes:
         raise UserError(
-            f"this network has {classes} classes, data={train.data.name} has "
+            f"this network has {what.classes} classes, data={train.data.name} has "
             f"{len(train.data.classes)}; name them in train=[data.classes=[...]]."
         )
     return train
 
 
-def _out(config: ConvertConfig, source: Source) -> Path:
+def _out(config: ConvertConfig, *, whole: bool) -> Path:
+    """The file to write: only a whole network makes the folder a run that can be evaluated."""
     if config.out is None:
-        return Path("runs") / source.path.stem / "weights.safetensors"
+        name = "weights.safetensors" if whole else "backbone.safetensors"
+        return Path("runs") / _name(Path(config.input).expanduser()) / name
     out = Path(config.out).expanduser()
     if out.suffix != ".safetensors":
         raise UserError(f"out={config.out}: the weights' file ends in .safetensors.")
     return out
+
+
+def _name(named: Path) -> str:
+    """What the archive, folder or file is called, without suffixes."""
+    path = named.resolve()
+    stem = re.sub(r"(\.(tar|tgz|gz|zip|pb|tflite|index))+$|\.data-\S+$", "", path.name)
+    return path.parent.name if PASSED_OVER.fullmatch(stem) else stem
 
 
 def _check_place(out: Path, train: TrainConfig) -> None:
@@ -78,29 +91,37 @@ def _check_place(out: Path, train: TrainConfig) -> None:
         )
 
 
-def _record(source: Source, out: Path, model: DeepLabV3Plus) -> dict[str, object]:
+def _record(source: Source, out: Path, network: nn.Module) -> dict[str, object]:
     file = source.path if source.path.is_file() else None
     return {
         "source": str(source.path),
         "source_sha256": file_hash(file) if file else None,
         "variables": len(source.variables),
         "left_out": source.left_out,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in network.parameters()),
         "weights_sha256": file_hash(out),
         **provenance(),
     }
 
 
-def _say(source: Source, out: Path, train: TrainConfig, model: DeepLabV3Plus) -> None:
-    parameters = sum(p.numel() for p in model.parameters() if p.dtype is torch.float32)
+def _say(source: Source, out: Path, train: TrainConfig, network: nn.Module) -> None:
+    parameters = sum(p.numel() for p in network.parameters())
+    whole = isinstance(network, DeepLabV3Plus)
+    choice = train.name.split("-")[1]  # DATA-BACKBONE-DECODER-osSTRIDE
     print(f"Source:   {source.path}, {len(source.variables)} variables, all used")
     if source.left_out:
-        print(f"          left out, of training only: {len(source.left_out)}")
-    print(f"Network:  {train.name}, {parameters:,} parameters, {len(train.data.classes)} classes")
-    print(f"          {_rates(train)}")
+        more = f" and {len(source.left_out) - 1} more" if len(source.left_out) > 1 else ""
+        print(f"          left out, no part of the network: {source.left_out[0]}{more}")
+    what = f"{train.name}, {len(train.data.classes)} classes" if whole else f"backbone={choice}"
+    print(f"Network:  {what}, {parameters:,} parameters")
+    if whole:
+        print(f"          {_rates(train)}")
     print(f"Written:  {out}, {out.with_name('config.yaml')}")
-    print(f"Next:     python src/evaluate.py run={out} data.root=...")
-    print(f"          python src/predict.py run={out} input=photo.jpg")
+    if whole:
+        print(f"Next:     python src/evaluate.py run={out} data.root=...")
+        print(f"          python src/predict.py run={out} input=photo.jpg")
+    else:
+        print(f"Next:     python src/train.py ... backbone={choice} backbone.pretrained={out}")
 
 
 def _rates(train: TrainConfig) -> str:

@@ -22,7 +22,10 @@ class Recognised(NamedTuple):
     scope: str
     """What the backbone's variables have in front."""
     overrides: list[str]
-    classes: int
+    classes: int | None
+    """None: it is a classifier, of which the backbone is wanted."""
+    left_out: list[str]
+    """The variables of that classifier."""
 
 
 def recognise(variables: Variables) -> Recognised:
@@ -38,14 +41,19 @@ def recognise(variables: Variables) -> Recognised:
             f"this is none of the networks that can be converted (xception_41, 65, 71; "
             f"resnet_v1_50, 101 and their beta variants; MobilenetV2): its variables are in {tops}."
         )
+    backbone = _backbone(scope, variables)
+    if all(name.startswith(f"{scope}/") for name in variables):
+        classifier = [n for n in variables if re.match(rf"{scope}/({CLASSIFIER})/", n)]
+        return Recognised(scope, ["data=voc", *backbone], None, classifier)
     if f"{LOGITS}/weights" not in variables:
-        raise UserError(
-            f"there is a backbone, {scope}, but no {LOGITS}: this is no network for segmentation."
-        )
+        raise UserError(f"there are {scope} and more, but no {LOGITS}: no network is complete.")
     classes = variables[f"{LOGITS}/weights"].shape[-1]
-    overrides = [*_data(classes), *_backbone(scope, variables), *_aspp(variables)]
-    return Recognised(scope, [*overrides, *_decoder(variables)], classes)
+    overrides = [*_data(classes), *backbone, *_aspp(variables), *_decoder(variables)]
+    return Recognised(scope, overrides, classes, [])
 
+
+CLASSIFIER = "logits|Logits|Conv_1"
+"""What leads from a backbone to ImageNet's classes."""
 
 _BACKBONES = (r"xception_(41|65|71)", r"resnet_v1_(50|101)(_beta)?", "MobilenetV2")
 

@@ -39,20 +39,22 @@ STATISTICS = {
 LOGITS = "logits/semantic"
 
 
-def convert(model: DeepLabV3Plus, variables: Variables, scope: str) -> dict[str, Tensor]:
+def convert(
+    network: DeepLabV3Plus | Backbone, variables: Variables, scope: str
+) -> dict[str, Tensor]:
     """The network's state dict, made of variables.
 
     Args:
-        model: may be without memory.
+        network: a whole one or a backbone alone; may be without memory.
         variables: all of them are used.
         scope: what the backbone's variables have in front.
 
     Raises:
         UserError: a variable is missing, has another shape, or has no place.
     """
-    own, state, used = model.state_dict(), dict[str, Tensor](), set[str]()
+    own, state, used = network.state_dict(), dict[str, Tensor](), set[str]()
     problems: list[str] = []
-    norms = {name: module for name, module in model.named_modules() if hasattr(module, "eps")}
+    norms = {name: module for name, module in network.named_modules() if hasattr(module, "eps")}
 
     def take(name: str, variable: str) -> None:
         if variable not in variables:
@@ -64,7 +66,7 @@ def convert(model: DeepLabV3Plus, variables: Variables, scope: str) -> dict[str,
             problems.append(f"{variable} is {list(tensor.shape)}, not {list(own[name].shape)}")
         state[name] = tensor
 
-    for part, their in _scopes(model, scope):
+    for part, their in _scopes(network, scope):
         depthwise = f"{their}/depthwise_weights" in variables
         take(f"{part}.conv.weight", f"{their}/{'depthwise_weights' if depthwise else 'weights'}")
         norm = f"{part}.norm"
@@ -75,8 +77,9 @@ def convert(model: DeepLabV3Plus, variables: Variables, scope: str) -> dict[str,
             for kind, variable in STATISTICS.items():
                 take(f"{norm}.{kind}", f"{their}/BatchNorm/{variable}")
             state[f"{norm}.num_batches_tracked"] = torch.tensor(0)
-    take("logits.weight", f"{LOGITS}/weights")
-    take("logits.bias", f"{LOGITS}/biases")
+    if isinstance(network, DeepLabV3Plus):
+        take("logits.weight", f"{LOGITS}/weights")
+        take("logits.bias", f"{LOGITS}/biases")
     problems += [f"{name} has no place" for name in variables if name not in used]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -108,11 +111,15 @@ def _unfolded(norm: str, eps: float, own: Mapping[str, Tensor]) -> dict[str, Ten
     }
 
 
-def _scopes(model: DeepLabV3Plus, scope: str) -> Scopes:
-    for part, inner in _backbone(model.backbone):
-        yield f"backbone.{part}", f"{scope}/{inner}"
-    yield from _aspp(model.aspp)
-    yield from _decoder(model.decoder)
+def _scopes(network: DeepLabV3Plus | Backbone, scope: str) -> Scopes:
+    if isinstance(network, Backbone):
+        for part, inner in _backbone(network):
+            yield part, f"{scope}/{inner}"
+        return
+    for part, their in _scopes(network.backbone, scope):
+        yield f"backbone.{part}", their
+    yield from _aspp(network.aspp)
+    yield from _decoder(network.decoder)
 
 
 def _backbone(backbone: Backbone) -> Scopes:

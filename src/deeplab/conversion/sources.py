@@ -5,6 +5,8 @@ TensorFlow reads its own formats, Google's LiteRT the last; both are imported wh
 """
 
 import importlib
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +44,12 @@ class Source(NamedTuple):
     output_stride: int | None
     """That a graph was exported at; a checkpoint knows none."""
     left_out: list[str]
-    """Variables that only training uses."""
+    """Variables that only training uses, and others that are not wanted."""
+
+    def without(self, names: list[str]) -> "Source":
+        """The same but for some variables."""
+        rest = {name: value for name, value in self.variables.items() if name not in names}
+        return self._replace(variables=rest, left_out=[*self.left_out, *names])
 
 
 def read_source(named: str, *, progress: bool) -> Source:
@@ -99,12 +106,27 @@ def _step(prefix: Path) -> tuple[int, str]:
 def _read(path: Path) -> Source:
     read = {".pb": _frozen_graph, ".tflite": _lite}.get(path.suffix, _checkpoint)
     try:
-        return read(path)
+        with _native_output_dropped():
+            return read(path)
     except UserError:
         raise
     except Exception as error:  # a damaged file can raise anything
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: this cannot be read ({first}).") from None
+
+
+@contextmanager
+def _native_output_dropped() -> Iterator[None]:
+    """Without what TensorFlow and LiteRT write about themselves, past Python; errors are raised."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _checkpoint(prefix: Path) -> Source:
