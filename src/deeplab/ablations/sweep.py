@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from deeplab.ablations.runs import Run, data_now, finder, known_runs
-from deeplab.ablations.trainings import Training, Use, quoted
+from deeplab.ablations.trainings import Training, Use
+from deeplab.cli import quoted
 
 LAST_LINES = 5
 """Of what a failed training has said."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from deeplab.ablations.tables import Profile, Row, Table
+from deeplab.cli import quoted
 from deeplab.config import TrainConfig
 from deeplab.errors import UserError
 from deeplab.records import settings_hash
@@ -138,11 +139,6 @@ def merged(asked: Asked, overrides: Sequence[str], seed: int) -> tuple[str, ...]
     if root := asked.roots.get(_data(last)):
         last["data.root"] = f"data.root={quoted(root)}"
     return tuple(last.values())
-
-
-def quoted(path: object) -> str:
-    """A path as the value of an override, whatever signs are in it."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _data(overrides: Mapping[str, str]) -> str:
