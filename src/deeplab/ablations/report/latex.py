@@ -34,7 +34,7 @@ SIGNS = {
 
 def latex(sheet: Sheet) -> str:
     """A ``table`` environment; what it needs of packages is said in its first line."""
-    kept = [i for i, column in enumerate(sheet.columns) if column.full not in LEFT_OUT]
+    kept = [i for i, c in enumerate(sheet.columns) if c.of_row or c.full not in LEFT_OUT]
     columns = [sheet.columns[i] for i in kept]
     rows = [_row(columns, [row[i] for i in kept]) for row in sheet.rows]
     layout = "".join("r" if column.number else "l" for column in columns)
@@ -111,4 +111,4 @@ def _plain(name: str) -> str:
 
 def escaped(text: str) -> str:
     """A text that LaTeX sets as it is."""
-    return "".join(SIGNS.get(sign, sign) for sign in text)
+    return "".join(SIGNS.get(sign, sign) for sign in " ".join(text.split()))
