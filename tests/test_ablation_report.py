@@ -262,6 +262,14 @@ def test_multiply_adds_that_are_not_the_paper_s_are_marked(tmp_path):
     assert "more than 0.1 % from the paper's" in report.said
 
 
+def test_a_formula_in_a_cell_is_a_text(tmp_path):
+    """Which the legend of a picture shows as it is."""
+    report = Report(tmp_path, own((Row(cells=(r"$\frac$ or $5", True)),)))
+    report.run(1, counts(1))
+    assert report.write().rows()[0]["what"] == r"$\frac$ or $5"
+    assert (report.folder / "own-boundary.png").is_file()
+
+
 def test_gain_of_the_decoder_in_the_narrowest_band(tmp_path):
     report = Report(tmp_path, {"figure5": read_table("figure5")}, profile=read_profile("quick"))
     without, within = counts(5), counts(5, wrong=0.2)
@@ -619,7 +627,7 @@ def test_weights_that_were_named_are_not_random(tmp_path):
 def written(tmp_path_factory):
     """A report with all that can be in one."""
     root = tmp_path_factory.mktemp("a report & more")
-    rows = (*ROWS, Row(cells=("cited", False), cited=True))
+    rows = (*ROWS, Row(cells=("ä, αλΔ ≤ $_^ €", False), cited=True))
     tables = {STEM: own(rows), "figure5": read_table("figure5")}
     profile = Profile(title="ours <&>", note="Not <VOC>'s & nobody's.")
     report = Report(root, tables, seeds=(0, 1), profile=profile)
@@ -634,13 +642,26 @@ def test_markdown_reads_back(written):
     lines = [line for line in written.markdown.splitlines() if line.startswith("|")]
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[:6]]
     assert {len(line) for line in cells} == {len(cells[0])}
-    assert [line[1].strip() for line in cells[2:]] == ["8 & 16\\_%", r"\[a\|b\]", r"\<c\>", "cited"]
+    assert [line[1].strip() for line in cells[2:]] == [
+        "8 & 16\\_%", r"\[a\|b\]", r"\<c\>", r"ä, αλΔ ≤ \$\_^ €"
+    ]  # fmt: skip
     header = [text.strip() for text in cells[0]]
     here = [line[header.index("mIoU, %: here")].strip(" *") for line in cells[2:]]
     means = [float(row["mIoU here"] or "nan") for row in written.rows()]
     assert [float(text.split(" ±")[0]) for text in here[:3]] == pytest.approx(means[:3], abs=0.005)
     assert here[3] == "cited"
-    assert [row["what"] for row in written.rows()] == ["8 & 16_%", "[a|b]", "<c>", "cited"]
+    named = ["8 & 16_%", "[a|b]", "<c>", "ä, αλΔ ≤ $_^ €"]
+    assert [row["what"] for row in written.rows()] == named
+
+
+def test_csv_has_each_column_once(written):
+    for name in (STEM, "figure5"):
+        with (written.folder / f"{name}.csv").open(newline="") as file:
+            header, *rows = csv.reader(file)
+        assert len(set(header)) == len(header)
+        assert {len(row) for row in rows} == {len(header)}
+    assert "training time, s" in written.rows()[0]
+    assert "training time" not in written.rows()[0]
 
 
 def test_latex_escapes():
@@ -648,6 +669,7 @@ def test_latex_escapes():
         r"50 \% of \$a\_b \& \{c\} \# \textasciitilde{}\textasciicircum{}\textbackslash{} x"
     )
     assert escaped("two\n\nparagraphs\n") == "two paragraphs"  # not in a caption
+    assert escaped("α ≤ λ, Δ") == r"$\alpha$ $\leq$ $\lambda$, $\Delta$"
     assert escaped("✓ 1 ± 2 −3") == r"$\checkmark$ 1 $\pm$ 2 $-$3"
 
 

@@ -1,6 +1,7 @@
 """A table as LaTeX with booktabs."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from deeplab.ablations.report.notes import SAME_RUN
@@ -11,6 +12,15 @@ LEFT_OUT = ("run", "files", "training: time", "training: memory, MB", "remark")
 
 NO_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}"
 """Before ``{!}`` and what is to be no wider than the text."""
+
+GREEK = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ"
+"""Letters that pdfLaTeX knows by their names only; those of other scripts want XeLaTeX."""
+
+
+def _command(letter: str) -> str:
+    name = unicodedata.name(letter).rpartition(" ")[2].replace("LAMDA", "LAMBDA")
+    return f"$\\{name.capitalize() if letter.isupper() else name.lower()}$"
+
 
 SIGNS = {
     "\\": r"\textbackslash{}",
@@ -28,7 +38,11 @@ SIGNS = {
     "≠": r"$\neq$",
     "⁹": r"$^9$",
     "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≈": r"$\approx$",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{letter: _command(letter) for letter in GREEK},
 }
 
 
