@@ -84,10 +84,15 @@ def adapted(config: TrainConfig) -> TrainConfig:
     pretrained = pretrained_weights(config)
     for path in filter(None, (_network_weights(config), pretrained)):
         if run := _run_of(path):
-            return _trained_with(config, {k: getattr(run.backbone, k) for k in TRAINED_WITH})
+            return following(config, run)
     if pretrained and not _of_this_project(pretrained):
         return _trained_with(config, PUBLIC[config.backbone.family])
     return config
+
+
+def following(config: TrainConfig, before: TrainConfig) -> TrainConfig:
+    """The config of a training that starts from the weights that another one ends with."""
+    return _trained_with(config, {key: getattr(before.backbone, key) for key in TRAINED_WITH})
 
 
 def _trained_with(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:

@@ -46,7 +46,7 @@ def _versions(results: Sequence[dict[str, Any]]) -> str:
 def starts(found: Sequence[Training]) -> list[str]:
     """Whether trainings started from random weights, where the paper's started from ImageNet's."""
     known = [training for training in found if not training.missing]
-    random = [t for t in known if not (t.start or t.supply or t.config.init_from)]
+    random = [t for t in known if not (t.start or t.named)]
     if not random:
         return []
     if all(t.start or t in random for t in known):
