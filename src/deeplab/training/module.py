@@ -14,7 +14,14 @@ from deeplab.layers import batch_norms, set_batch_norm
 from deeplab.loss import SegmentationLoss
 from deeplab.metrics import ConfusionMatrix, Scores, scores
 from deeplab.model import DeepLabV3Plus
-from deeplab.training.optim import parameter_groups, poly
+from deeplab.training.optim import (
+    Policy,
+    build_optimiser,
+    cosine,
+    parameter_groups,
+    poly,
+    slow_start,
+)
 
 Batch = dict[str, Any]
 """``image`` (N, 3, H, W) uint8, ``label`` (N, H, W) uint8, lists of N ``image_id`` and ``size``."""
@@ -26,8 +33,13 @@ class Recipe:
 
     Args:
         steps: training steps.
-        lr, power, momentum, weight_decay: SGD, not Nesterov, under the poly policy, per step.
-        slow_start_steps, slow_start_lr: constant lr at the beginning.
+        optimiser, momentum, betas: ``sgd``, not Nesterov, with ``momentum``; or ``adamw`` with
+            ``betas``. What belongs to the other is None.
+        lr, weight_decay: at the beginning; see ``parameter_groups``.
+        schedule, power: lr by step: ``poly`` with ``power``; or ``cosine``, where it is None.
+        slow_start_steps, slow_start_lr, slow_start: lr at the beginning, ``constant`` or
+            ``linear``, which ends at ``lr``.
+        gradient_clip: the largest norm of the gradient of all parameters; None: any.
         backbone_lr, head_lr, bias_lr: multipliers of lr.
         batch_norm: ``finetune`` trains with batch statistics; ``frozen`` uses the running ones and
             leaves them as they are (weight and bias train on, as in the authors' code).
@@ -37,10 +49,15 @@ class Recipe:
     """
 
     steps: int = 30_000
+    optimiser: str = "sgd"
     lr: float = 0.007
-    power: float = 0.9
-    momentum: float = 0.9
+    schedule: str = "poly"
+    power: float | None = 0.9
+    momentum: float | None = 0.9
+    betas: tuple[float, float] | None = None
     weight_decay: float = 4e-5
+    gradient_clip: float | None = None
+    slow_start: str = "constant"
     slow_start_steps: int = 0
     slow_start_lr: float = 1e-4
     backbone_lr: float = 1.0
@@ -65,7 +82,7 @@ class SegmentationModule(LightningModule):
             uninterrupted one.
         channels_last: memory format of weights and images.
         compiled: train the compiled network (validation's sizes vary, it runs uncompiled).
-        fused_optimiser: let SGD update all parameters in one kernel.
+        fused_optimiser: let the optimiser update all parameters in one kernel.
     """
 
     def __init__(
@@ -151,17 +168,32 @@ class SegmentationModule(LightningModule):
             head_multiplier=recipe.head_lr,
             bias_multiplier=recipe.bias_lr,
         )
-        optimiser = torch.optim.SGD(
-            groups, lr=recipe.lr, momentum=recipe.momentum, fused=self.fused_optimiser or None
+        optimiser = build_optimiser(
+            groups,
+            recipe.optimiser,
+            momentum=recipe.momentum,
+            betas=recipe.betas,
+            # Mixed precision divides the gradients by its scale within a fused update, too late
+            # for a limit on their norm, so that Lightning refuses both together.
+            fused=self.fused_optimiser and recipe.gradient_clip is None,
         )
-        policy = poly(
-            steps=recipe.steps,
-            power=recipe.power,
-            slow_start_steps=recipe.slow_start_steps,
-            slow_start_factor=recipe.slow_start_lr / recipe.lr,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, policy)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _policy(recipe))
         return {
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _policy(recipe: Recipe) -> Policy:
+    steps = recipe.steps - recipe.slow_start_steps
+    if recipe.schedule == "cosine":
+        policy = cosine(steps=steps)
+    else:
+        assert recipe.power is not None
+        policy = poly(steps=steps, power=recipe.power)
+    return slow_start(
+        policy,
+        steps=recipe.slow_start_steps,
+        factor=recipe.slow_start_lr / recipe.lr,
+        linear=recipe.slow_start == "linear",
+    )
