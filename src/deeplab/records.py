@@ -4,7 +4,8 @@ config.yaml           the resolved config
 run.json              command, commit, versions, machine
 metrics.csv           losses and scores by step
 metrics.json          the result; there once the run is finished
-weights.safetensors   the weights that metrics.json speaks of: those of the last step
+weights.safetensors   the weights that metrics.json speaks of: those of the last step, or with
+                      stage.ema_decay their moving average
 validation.png        validation images beside truth and prediction
 checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
 evaluations/          what evaluate.py leaves

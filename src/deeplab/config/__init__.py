@@ -53,6 +53,7 @@ class StageConfig(Schema):
     slow_start: Literal["constant", "linear"] = "constant"
     slow_start_steps: Natural
     slow_start_lr: AboveZero
+    ema_decay: Annotated[Float, Field(gt=0, lt=1)] | None = None
     backbone_lr: Rate
     head_lr: Rate
     bias_lr: Rate
