@@ -74,11 +74,6 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         sys.exit(130)
 
 
-def quoted(value: object) -> str:
-    """A text, such as a path, as the value of an override, whatever signs are in it."""
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _implied(arguments: list[str]) -> list[str]:
     """A stage that is named like a data set picks it. (A data set picks its stage in its own file;
     Hydra allows one direction.)"""
