@@ -1,4 +1,4 @@
-"""Print measured ratios: ``python src/benchmark.py loss``, ``pipeline`` or ``strategies``."""
+"""Print measured ratios: ``python src/benchmark.py PART``, as its ``--help`` names them."""
 
 import argparse
 
@@ -6,7 +6,7 @@ import argparse
 def main() -> None:
     """Run the benchmark that is named."""
     parser = argparse.ArgumentParser(description="Measure a part of the project; prints ratios.")
-    parser.add_argument("part", choices=["loss", "pipeline", "strategies"])
+    parser.add_argument("part", choices=["loss", "pipeline", "strategies", "export"])
     parser.add_argument("--repeats", type=int, help="7 unless said; 3 for strategies")
     arguments = parser.parse_args()
     repeats = arguments.repeats or (3 if arguments.part == "strategies" else 7)
@@ -18,6 +18,10 @@ def main() -> None:
         from deeplab.benchmarks.strategies import compare_strategies
 
         compare_strategies(repeats=repeats)
+    elif arguments.part == "export":
+        from deeplab.benchmarks.export import compare_exports
+
+        compare_exports(repeats=repeats)
     else:
         from deeplab.benchmarks.pipeline import compare_pipelines
 

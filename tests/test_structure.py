@@ -22,6 +22,7 @@ LAYERS = [
     {"assemble", "check", "prepare", "examination"},
     {"compose", "cost", "trained", "training"},
     {"conversion", "evaluation", "prediction"},
+    {"export"},
     {"gallery", "benchmarks", "ablations"},
 ]
 """Each may import what stands above it, siblings do not import each other."""
@@ -77,7 +78,8 @@ def test_the_network_does_not_know_the_config():
 
 
 @pytest.mark.parametrize(
-    "script", ["train", "cost", "compare", "convert", "evaluate", "predict", "prepare", "gallery"]
+    "script",
+    ["train", "cost", "compare", "convert", "evaluate", "export", "predict", "prepare", "gallery"],
 )
 def test_help_does_not_wait_for_torch(script):
     code = (

@@ -277,6 +277,46 @@ class ConvertConfig(Schema):
     progress: Bool
 
 
+HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
+
+
+class ExportConfig(Schema):
+    """``conf/export.yaml``."""
+
+    run: Text
+    format: Literal["onnx", "torch_export", "safetensors"]
+    output: Text | None
+    output_stride: Literal[8, 16, 32] | None
+    padding: Bool
+    probabilities: Bool
+    check: Annotated[Natural, Field(le=1000)]
+    push: HubId | None
+    private: Bool
+    license: Annotated[Text, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None
+    data: PlaceConfig
+
+    @model_validator(mode="after")
+    def _of_graphs(self) -> Self:
+        if self.format == "safetensors" and (
+            self.output_stride or self.probabilities or not self.padding
+        ):
+            raise ValueError(
+                "output_stride, padding and probabilities are about format=onnx and torch_export; "
+                "weights alone serve every output stride"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_hub(self) -> Self:
+        if self.private and not self.push:
+            raise ValueError("private is about what push uploads; name a repository with push")
+        if self.license and not (self.push or self.format == "safetensors"):
+            raise ValueError(
+                "license goes into the model card, which push or format=safetensors makes"
+            )
+        return self
+
+
 class GalleryConfig(Schema):
     """``conf/gallery.yaml``."""
 

@@ -1,0 +1,145 @@
+"""A trained network as a file, compared with PyTorch before it takes its name."""
+
+from pathlib import Path
+from typing import Any
+
+from deeplab.assemble import padded_to, padding_colour
+from deeplab.config import ExportConfig
+from deeplab.data.transforms import EvalTransform
+from deeplab.errors import UserError, writing
+from deeplab.export.about import about
+from deeplab.export.comparison import compare
+from deeplab.export.formats import SUFFIXES, Format, check_packages, open_file, trace, write
+from deeplab.export.hub import check_account, upload
+from deeplab.export.images import sample_images
+from deeplab.export.network import ImageToClasses
+from deeplab.export.repository import write_repository
+from deeplab.files import replacing, write_json
+from deeplab.hardware import choose_execution
+from deeplab.inference.strategy import Strategy
+from deeplab.records import file_hash, provenance, read_json
+from deeplab.results import quiet
+from deeplab.trained import Trained, find_trained
+
+AS_THEY_ARE = (1, 1)
+"""Height and width that no image is smaller than."""
+
+RECORD = "export.json"
+"""What is in a folder of exports; a folder with it may be written to again."""
+
+USE = {
+    "onnx": """\
+  session = onnxruntime.InferenceSession("{path}")
+  image = numpy.asarray(PIL.Image.open("photo.jpg").convert("RGB"))[None]
+  classes = session.run(["classes"], {{"image": image}})[0][0]""",
+    "torch_export": """\
+  network = torch.export.load("{path}").module()
+  image = torch.from_numpy(numpy.array(PIL.Image.open("photo.jpg").convert("RGB")))[None]
+  classes = network(image)[0][0]""",
+    "safetensors": """\
+  python src/evaluate.py run={path}
+  python src/predict.py run={path} input=photo.jpg
+  python src/train.py init_from={path} ...""",
+}
+"""How a file is used, to be copied."""
+
+
+def run_export(config: ExportConfig) -> list[Path]:
+    """Write what is asked for, say what and where, and upload it if asked.
+
+    Returns:
+        The files.
+    """
+    quiet()
+    if config.format != "safetensors":
+        check_packages(config.format)
+    trained = find_trained(config.run)
+    if config.push:
+        check_account(config.push)
+    folder = Path(config.output).expanduser() if config.output else trained.folder.path / "export"
+    _check_folder(folder)
+    print(f"Weights:    {trained.weights}")
+    files = []
+    with writing(f"output={folder}"):
+        if config.format != "safetensors":
+            files.append(_write_graph(config, config.format, trained, folder))
+        if config.push or config.format == "safetensors":
+            files += write_repository(trained, folder, files, config)
+            _record(folder, folder / "weights.safetensors", {"run": _run_name(trained)})
+    for path in files[config.format != "safetensors" :]:
+        print(f"Written:    {path}")
+    print(f"How to use it:\n{USE[config.format].format(path=files[0])}")
+    if config.push:
+        print(f"Uploading to {config.push} ...", flush=True)
+        message = f"Weights of {_run_name(trained)}"
+        address = upload(config.push, files, message=message, private=config.private)
+        print(f"Uploaded:   {address}")
+    return files
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UserError if files there could be somebody's."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise UserError(
+            f"output={folder}: there are other files in this folder, and files of their names "
+            "would be replaced. Name a new one."
+        )
+
+
+def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder: Path) -> Path:
+    """Trace, write, compare; the file has its name only if the comparison ends well."""
+    run = trained.config
+    stride = config.output_stride or run.output_stride
+    execution = choose_execution(accelerator="cpu", precision="32-true")
+    predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
+    padding = EvalTransform(
+        size=padded_to(run.data) if config.padding else AS_THEY_ARE, fill=padding_colour(run)
+    )
+    said = about(
+        trained,
+        output_stride=stride,
+        padded_to=padding.size,
+        probabilities=config.probabilities,
+    )
+    path = folder / f"{_name(trained, stride)}{SUFFIXES[format]}"
+    print(f"Tracing the network at output stride {stride} ...", flush=True)
+    program = trace(
+        ImageToClasses(
+            predictor.model,
+            padded_to=padding.size,
+            fill=padding.fill,
+            probabilities=config.probabilities,
+        )
+    )
+    with replacing(path) as draft:
+        write(program, format, draft, said)
+        agreement = None
+        if config.check:
+            images, source = sample_images(
+                run.data, padded_to(run.data), config.check, config.data.root
+            )
+            print(f"Comparing on {source} ...", flush=True)
+            agreement = compare(open_file(format, draft), predictor, padding, images, source)
+            print(f"Compared:   {agreement}")
+    _record(folder, path, {**said, "compared": agreement and agreement.record()})
+    print(f"Written:    {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return path
+
+
+def _run_name(trained: Trained) -> str:
+    return trained.folder.path.resolve().name
+
+
+def _name(trained: Trained, output_stride: int) -> str:
+    """The run's, with what is not as training left it."""
+    name = _run_name(trained)
+    if trained.weights.stem != trained.folder.weights.stem:
+        name += f"-{trained.weights.stem}"
+    return name if output_stride == trained.config.output_stride else f"{name}-os{output_stride}"
+
+
+def _record(folder: Path, path: Path, said: dict[str, Any]) -> None:
+    """Add a file to the folder's record: what it is, what was compared, what made it."""
+    record = folder / RECORD
+    before = read_json(record) if record.is_file() else {}
+    write_json(record, {**before, path.name: {**said, "sha256": file_hash(path), **provenance()}})

@@ -1,0 +1,61 @@
+"""The network as others run it: from an image as readers give it to its class map.
+
+What ``deeplab.inference.predictor`` does for one scale, as one graph of tensors whose batch, height
+and width are open: images smaller than those that the network is evaluated on are padded, the
+logits go to the decoder's grid and from there to the image, corners aligned.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from deeplab.layers import resize
+from deeplab.model import DeepLabV3Plus
+
+INPUT = "image"
+OUTPUTS = ("classes", "probabilities")
+
+
+class ImageToClasses(nn.Module):
+    """A network with all that stands before and behind it.
+
+    Args:
+        model: the network at the output stride that is wanted, its batch norms folded.
+        padded_to: height and width that images have at least; (1, 1) leaves them as they are.
+        fill: RGB colour of padding, 0 to 255.
+        probabilities: whether those of all classes are a second output.
+    """
+
+    def __init__(
+        self,
+        model: DeepLabV3Plus,
+        *,
+        padded_to: tuple[int, int],
+        fill: tuple[int, int, int],
+        probabilities: bool,
+    ) -> None:
+        super().__init__()
+        self.model, self.padded_to, self.probabilities = model, padded_to, probabilities
+        self.register_buffer("fill", torch.tensor(fill, dtype=torch.float32).view(1, 3, 1, 1))
+        self.fill: Tensor
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """RGB images, uint8 ``(N, H, W, 3)``, to the most likely classes, uint8 ``(N, H, W)``, and
+        the probabilities, float32 ``(N, K, H, W)``, if they are asked for."""
+        height, width = image.shape[1], image.shape[2]
+        padded = self._padded(image.permute(0, 3, 1, 2).float())  # (N, 3, H', W')
+        full = (padded.shape[2], padded.shape[3])
+        step = self.model.logits_stride
+        logits = self.model(padded)  # (N, K, H'/4, W'/4)
+        logits = resize(logits, ((full[0] - 1) // step + 1, (full[1] - 1) // step + 1))
+        logits = resize(logits, full)[..., :height, :width]  # (N, K, H, W)
+        classes = logits.argmax(dim=1).to(torch.uint8)
+        return (classes, logits.softmax(dim=1)) if self.probabilities else (classes,)
+
+    def _padded(self, image: Tensor) -> Tensor:
+        """At the bottom and at the right, with ``fill``. Zeros are what can be padded with, so the
+        colour is taken away and added again; whole numbers, so nothing is rounded."""
+        if self.padded_to == (1, 1):
+            return image
+        below = torch.sym_max(self.padded_to[0] - image.shape[2], 0)
+        right = torch.sym_max(self.padded_to[1] - image.shape[3], 0)
+        return nn.functional.pad(image - self.fill, (0, right, 0, below)) + self.fill
