@@ -13,7 +13,7 @@ from deeplab.aspp import ASPP
 from deeplab.backbones import Backbone, MobileNetV2, Xception
 from deeplab.decoder import Decoder
 from deeplab.export.formats import check_packages, open_file, trace, write
-from deeplab.export.network import ImageToClasses
+from deeplab.export.network import LEAST, ImageToClasses
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.model import DeepLabV3Plus
@@ -65,4 +65,4 @@ def _network(backbone: Backbone) -> DeepLabV3Plus:
 
 
 def _graph(predictor: Predictor) -> ImageToClasses:
-    return ImageToClasses(predictor.model, padded_to=(1, 1), fill=(0, 0, 0), probabilities=False)
+    return ImageToClasses(predictor.model, padded_to=LEAST, fill=(0, 0, 0), probabilities=False)

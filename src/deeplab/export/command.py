@@ -12,7 +12,7 @@ from deeplab.export.comparison import compare
 from deeplab.export.formats import SUFFIXES, Format, check_packages, open_file, trace, write
 from deeplab.export.hub import check_account, upload
 from deeplab.export.images import sample_images
-from deeplab.export.network import ImageToClasses
+from deeplab.export.network import LEAST, ImageToClasses
 from deeplab.export.repository import write_repository
 from deeplab.files import replacing, write_json
 from deeplab.hardware import choose_execution
@@ -20,9 +20,6 @@ from deeplab.inference.strategy import Strategy
 from deeplab.records import file_hash, provenance, read_json
 from deeplab.results import quiet
 from deeplab.trained import Trained, find_trained
-
-AS_THEY_ARE = (1, 1)
-"""Height and width that no image is smaller than."""
 
 RECORD = "export.json"
 """What is in a folder of exports; a folder with it may be written to again."""
@@ -93,7 +90,7 @@ def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder:
     execution = choose_execution(accelerator="cpu", precision="32-true")
     predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
     padding = EvalTransform(
-        size=padded_to(run.data) if config.padding else AS_THEY_ARE, fill=padding_colour(run)
+        size=padded_to(run.data) if config.padding else LEAST, fill=padding_colour(run)
     )
     said = about(
         trained,

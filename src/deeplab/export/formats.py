@@ -45,7 +45,12 @@ def trace(network: ImageToClasses) -> ExportedProgram:
     image = torch.zeros(2, side, side + 10, 3, dtype=torch.uint8)
     shapes = {INPUT: {0: Dim("batch"), 1: Dim("height"), 2: Dim("width")}}
     with torch.no_grad():
-        return torch.export.export(network, (image,), dynamic_shapes=shapes, strict=False)
+        return torch.export.export(
+            network,
+            (image,),
+            dynamic_shapes=shapes,
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
 
 
 def write(program: ExportedProgram, format: Format, path: Path, about: Mapping[str, str]) -> None:

@@ -14,13 +14,17 @@ from deeplab.model import DeepLabV3Plus
 INPUT = "image"
 OUTPUTS = ("classes", "probabilities")
 
+LEAST = (33, 33)
+"""Height and width that images always have: the maps of every output stride are then larger than a
+pixel and differ in size, which a graph of open sizes rests on."""
+
 
 class ImageToClasses(nn.Module):
     """A network with all that stands before and behind it.
 
     Args:
         model: the network at the output stride that is wanted, its batch norms folded.
-        padded_to: height and width that images have at least; (1, 1) leaves them as they are.
+        padded_to: height and width that images have at least; ``LEAST`` or more.
         fill: RGB colour of padding, 0 to 255.
         probabilities: whether those of all classes are a second output.
     """
@@ -41,21 +45,22 @@ class ImageToClasses(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """RGB images, uint8 ``(N, H, W, 3)``, to the most likely classes, uint8 ``(N, H, W)``, and
         the probabilities, float32 ``(N, K, H, W)``, if they are asked for."""
-        height, width = image.shape[1], image.shape[2]
-        padded = self._padded(image.permute(0, 3, 1, 2).float())  # (N, 3, H', W')
+        rows, columns = torch.arange(image.shape[1]), torch.arange(image.shape[2])
+        padded = self._padded(image.permute(0, 3, 1, 2).float().contiguous())  # (N, 3, H', W')
         full = (padded.shape[2], padded.shape[3])
         step = self.model.logits_stride
         logits = self.model(padded)  # (N, K, H'/4, W'/4)
         logits = resize(logits, ((full[0] - 1) // step + 1, (full[1] - 1) // step + 1))
-        logits = resize(logits, full)[..., :height, :width]  # (N, K, H, W)
-        classes = logits.argmax(dim=1).to(torch.uint8)
-        return (classes, logits.softmax(dim=1)) if self.probabilities else (classes,)
+        logits = resize(logits, full)  # (N, K, H', W')
+        found = [logits.argmax(dim=1).to(torch.uint8)]
+        if self.probabilities:
+            found.append(logits.softmax(dim=1))
+        return tuple(x.index_select(-2, rows).index_select(-1, columns) for x in found)
 
     def _padded(self, image: Tensor) -> Tensor:
         """At the bottom and at the right, with ``fill``. Zeros are what can be padded with, so the
         colour is taken away and added again; whole numbers, so nothing is rounded."""
-        if self.padded_to == (1, 1):
-            return image
-        below = torch.sym_max(self.padded_to[0] - image.shape[2], 0)
-        right = torch.sym_max(self.padded_to[1] - image.shape[3], 0)
+        height, width = image.shape[2], image.shape[3]
+        below = torch.sym_max(self.padded_to[0], height) - height
+        right = torch.sym_max(self.padded_to[1], width) - width
         return nn.functional.pad(image - self.fill, (0, right, 0, below)) + self.fill
