@@ -27,7 +27,9 @@ from deeplab.export.formats import SUFFIXES, open_file, trace, write
 from deeplab.export.network import LEAST, ImageToClasses
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
+from deeplab.results import percent
 from deeplab.weights import load_backbone
+from hub_server import hub_server
 from networks import build, randomise_norms, tiny_model, tiny_resnet
 from scripts import SMALL, run, run_folders
 
@@ -320,8 +322,9 @@ def test_weights_config_and_card(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / "runs" / original.name)
     shutil.copytree(cwd / "data", tmp_path / "data")
-    run("export", f"run={folder}", "format=safetensors", "license=cc-by-4.0", cwd=tmp_path)
-    made = folder / "export"
+    asked = (f"run={folder}", "format=safetensors", "output=made")
+    run("export", *asked, "license=cc-by-4.0", cwd=tmp_path)
+    made = tmp_path / "made"
     names = {"weights.safetensors", "config.yaml", "README.md", "export.json"}
     assert {p.name for p in made.iterdir()} == names
     weights = (folder / "weights.safetensors").read_bytes()
@@ -343,11 +346,12 @@ def test_weights_config_and_card(tmp_path, trained):
     assert values == [pytest.approx(r["mIoU"], abs=1e-6) for r in (theirs, flipped)]
     assert f"| val, output stride 16 | 3 | {100 * theirs['mIoU']:.2f} |" in card
     for name, iou in theirs["class_IoU"].items():
-        assert f"| {name} | {100 * iou:.2f} |" in card
+        assert f"| {name} | {percent(iou)} |" in card
+    assert "split train, 8 images, fingerprint" in card
     assert theirs["protocol"]["content"] in card
     assert theirs["weights_sha256"] in card
     assert str(tmp_path) not in card
-    run("export", f"run={folder}", "format=safetensors", cwd=tmp_path)  # replaces its own files
+    run("export", *asked, cwd=tmp_path)  # replaces its own files
     assert "license" not in front_matter((made / "README.md").read_text())
 
 
@@ -375,3 +379,70 @@ def test_somebody_s_folder_is_left_alone(tmp_path, trained):
     assert done.returncode == 2
     assert "output=.: there are other files in this folder" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["README.md"]
+
+
+@pytest.fixture
+def hub():
+    pytest.importorskip("huggingface_hub")
+    with hub_server() as server:
+        yield server
+
+
+@pytest.mark.extras
+def test_pushing(tmp_path, trained, hub):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    there = hub.environment(tmp_path / "home")
+    asked = (f"run={folder}", "format=torch_export", "check=0", "output=out")
+    asked = (*asked, "push=somebody/shapes", "private=true")
+    done = run("export", *asked, cwd=cwd, variables=there)
+    assert f"{hub.url}/somebody/shapes" in done.stdout
+    (repository,) = hub.repositories.values()
+    assert repository.private
+    assert repository.messages == [f"Weights of {folder.name}"]
+    names = {"weights.safetensors", "config.yaml", "README.md", f"{folder.name}.pt2"}
+    assert set(repository.files) == names
+    for name, content in repository.files.items():
+        assert content == (cwd / "out" / name).read_bytes(), name
+    kept = hashlib.sha256(repository.files["weights.safetensors"]).hexdigest()
+    assert kept == sha256(folder / "weights.safetensors")
+    card = repository.files["README.md"].decode()
+    assert "run=somebody/shapes" in card
+    assert f"`{folder.name}.pt2` runs without this project" in card
+    run("export", f"run={folder}", "format=safetensors", "push=somebody/shapes", cwd=cwd,
+        variables=there)  # fmt: skip
+    assert len(repository.messages) == 2  # into the repository that is there
+
+
+@pytest.mark.extras
+def test_pushing_that_cannot_work(tmp_path, trained, hub):
+    cwd, folder = trained
+    home = tmp_path / "home"
+    nobody, wrong = hub.environment(home, None), hub.environment(home, "hf_wrong")
+    nowhere = {**hub.environment(home), "HF_ENDPOINT": "http://127.0.0.1:1"}
+    offline = {**hub.environment(home), "HF_HUB_OFFLINE": "1"}
+    for name, variables, words in (
+        ("somebody/shapes", nobody, "nobody is logged in. Type hf auth login, or set HF_TOKEN"),
+        ("somebody/shapes", wrong, "the hub refuses (401, "),
+        ("somebody/shapes", nowhere, "http://127.0.0.1:1 cannot be used"),
+        ("somebody/shapes", offline, "cannot be used"),
+        ("another/shapes", hub.environment(home), "You have no right to create a model"),
+    ):
+        out = tmp_path / "out"
+        asked = (f"run={folder}", "format=safetensors", f"output={out}", f"push={name}")
+        done = run("export", *asked, cwd=cwd, variables=variables, ok=False)
+        assert done.returncode == 2, done.stderr
+        assert f"push={name}: " in done.stderr
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert out.exists() == (name == "another/shapes")  # it is made when somebody is known
+    assert not hub.repositories
+
+
+def test_pushing_without_the_extra(trained):
+    if find_spec("huggingface_hub") is not None:
+        pytest.skip("the extra is installed")
+    asked = (f"run={trained[1]}", "format=safetensors", "push=somebody/shapes")
+    done = run("export", *asked, cwd=trained[0], ok=False)
+    assert done.returncode == 2
+    assert 'huggingface_hub is not installed; pip install ".[hub]"' in done.stderr

@@ -8,6 +8,9 @@ from typing import Any
 import yaml
 
 from deeplab.config import TrainConfig
+from deeplab.data.layout import fingerprint, split_items
+from deeplab.datasets import data_layout
+from deeplab.errors import UserError
 from deeplab.protocol import differences
 from deeplab.records import file_hash, read_json, read_record
 from deeplab.results import percent
@@ -129,7 +132,7 @@ def _network(run: TrainConfig, parameters: int) -> str:
         f"{', image pooling' if aspp.image_pooling else ''}"
         f"{', separable' if aspp.separable else ''}\n"
         f"- decoder: {refined}\n"
-        f"- trained at output stride {run.output_stride}; the weights run at 8, 16 and 32\n"
+        f"- output stride of training: {run.output_stride}\n"
         f"- classes: {', '.join(classes)}"
     )
 
@@ -180,10 +183,10 @@ def _training(trained: Trained) -> str:
     stage, data = run.stage, run.data
     started = run.init_from or run.backbone.pretrained
     lines = [
-        f"- data: {data.name}, split {data.train_split}"
-        + (f", fingerprint {record['data'].split('-')[0]}" if record.get("data") else ""),
+        f"- data: {data.name}, split {data.train_split}{_counted(run, record)}",
         f"- {stage.steps:,} steps of {stage.batch_size} crops of {data.crop_size} x "
-        f"{data.crop_size} pixels, learning rate {stage.lr}, seed {run.seed}",
+        f"{data.crop_size} pixels, seed {run.seed}",
+        f"- recipe: {', '.join(f'{key} {value}' for key, value in stage if value is not None)}",
         f"- started from {Path(started).name if started else 'random weights'}"
         + (f", SHA-256 {record['start_weights']}" if record.get("start_weights") else ""),
     ]
@@ -194,3 +197,18 @@ def _training(trained: Trained) -> str:
         lines.append(f"- commit {last.get('commit')}{changed}; {', '.join(versions)}")
     lines.append(f"- weights: SHA-256 {file_hash(trained.weights)}")
     return "## Training\n\n" + "\n".join(lines) + "\n\n`config.yaml` has every key."
+
+
+def _counted(run: TrainConfig, record: Mapping[str, Any]) -> str:
+    """The number of training images, where they still are those of the record, and their hash."""
+    if not record.get("data"):
+        return ""
+    known = record["data"].partition("-")[0]
+    said = f", fingerprint {known}"
+    if not Path(run.data.root).expanduser().is_dir():
+        return said
+    try:
+        items = split_items(data_layout(run.data), run.data.train_split)
+    except UserError:
+        return said
+    return f", {len(items):,} images{said}" if fingerprint(items) == known else said

@@ -92,6 +92,9 @@ def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder:
     padding = EvalTransform(
         size=padded_to(run.data) if config.padding else LEAST, fill=padding_colour(run)
     )
+    samples = config.check and sample_images(
+        run.data, padded_to(run.data), config.check, config.data.root
+    )
     said = about(
         trained,
         output_stride=stride,
@@ -111,10 +114,8 @@ def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder:
     with replacing(path) as draft:
         write(program, format, draft, said)
         agreement = None
-        if config.check:
-            images, source = sample_images(
-                run.data, padded_to(run.data), config.check, config.data.root
-            )
+        if samples:
+            images, source = samples
             print(f"Comparing on {source} ...", flush=True)
             agreement = compare(open_file(format, draft), predictor, padding, images, source)
             print(f"Compared:   {agreement}")

@@ -45,10 +45,10 @@ class Agreement:
         self.sizes.append(labels.shape)
         self.pixels += labels.size
         self.same += int((labels == expected.argmax(axis=1)).sum())
-        self.classes = max(self.classes, float((best - chosen).max()))
+        self.classes = _larger(self.classes, (best - chosen).max())
         if len(found) > 1:
-            difference = float(np.abs(found[1] - expected).max())
-            self.probabilities = max(self.probabilities or 0.0, difference)
+            difference = np.abs(found[1] - expected).max()
+            self.probabilities = _larger(self.probabilities or 0.0, difference)
 
     def __str__(self) -> str:
         parts = [f"{100 * self.same / self.pixels:.4f} % of {self.pixels:,} pixels alike"]
@@ -64,12 +64,16 @@ class Agreement:
 
     def check(self) -> None:
         """Raise UserError where the two differ by more than float32 explains."""
-        worst = max(self.classes, self.probabilities or 0.0)
-        if not worst <= TOLERANCE:  # nan too
+        if not _larger(self.classes, self.probabilities or 0.0) <= TOLERANCE:
             raise UserError(
                 f"The file and PyTorch differ: {self} ({self.source}); {TOLERANCE} is allowed. "
                 "Nothing was written. Another format=... may do better; check=0 writes it anyway."
             )
+
+
+def _larger(a: float, b: float) -> float:
+    """The larger one, or nan where one of them is."""
+    return float(np.maximum(a, b))
 
 
 def batches(images: Sequence[Pixels]) -> Iterator[Pixels]:

@@ -40,17 +40,44 @@ def check_packages(format: Format) -> None:
 
 
 def trace(network: ImageToClasses) -> ExportedProgram:
-    """The graph of a network, with an open batch, height and width."""
+    """The graph of a network, with an open batch, height and width.
+
+    Raises:
+        UserError: PyTorch cannot trace it so.
+    """
     side = 2 * max(network.padded_to) + 31
     image = torch.zeros(2, side, side + 10, 3, dtype=torch.uint8)
     shapes = {INPUT: {0: Dim("batch"), 1: Dim("height"), 2: Dim("width")}}
-    with torch.no_grad():
-        return torch.export.export(
-            network,
-            (image,),
-            dynamic_shapes=shapes,
-            prefer_deferred_runtime_asserts_over_guards=True,
-        )
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                network,
+                (image,),
+                dynamic_shapes=shapes,
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+    except Exception as error:  # of many kinds
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"format: PyTorch {torch.__version__} cannot trace this network with open sizes "
+            f"({type(error).__name__}: {first})."
+        ) from error
+    return _without_assertions(program)
+
+
+def _without_assertions(program: ExportedProgram) -> ExportedProgram:
+    """Let go of what tracing has assumed of sizes, and would have checked at every run.
+
+    Such as which of two maps has the longer rows in memory: it does not hold for small images, and
+    nothing depends on it. (PyTorch's own way to ONNX lets go of it too.)
+    """
+    graph = program.graph
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten._assert_scalar.default:
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    return program
 
 
 def write(program: ExportedProgram, format: Format, path: Path, about: Mapping[str, str]) -> None:
