@@ -383,12 +383,10 @@ def test_somebody_s_folder_is_left_alone(tmp_path, trained):
 
 @pytest.fixture
 def hub():
-    pytest.importorskip("huggingface_hub")
     with hub_server() as server:
         yield server
 
 
-@pytest.mark.extras
 def test_pushing(tmp_path, trained, hub):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
@@ -414,7 +412,6 @@ def test_pushing(tmp_path, trained, hub):
     assert len(repository.messages) == 2  # into the repository that is there
 
 
-@pytest.mark.extras
 def test_pushing_that_cannot_work(tmp_path, trained, hub):
     cwd, folder = trained
     home = tmp_path / "home"
@@ -437,12 +434,3 @@ def test_pushing_that_cannot_work(tmp_path, trained, hub):
         assert "Traceback" not in done.stderr
         assert out.exists() == (name == "another/shapes")  # it is made when somebody is known
     assert not hub.repositories
-
-
-def test_pushing_without_the_extra(trained):
-    if find_spec("huggingface_hub") is not None:
-        pytest.skip("the extra is installed")
-    asked = (f"run={trained[1]}", "format=safetensors", "push=somebody/shapes")
-    done = run("export", *asked, cwd=trained[0], ok=False)
-    assert done.returncode == 2
-    assert 'huggingface_hub is not installed; pip install ".[hub]"' in done.stderr

@@ -1,6 +1,5 @@
 """Uploading to the Hugging Face hub, where nothing of a failure is left but one sentence."""
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,6 @@ from deeplab.errors import UserError
 
 def check_account(hub_id: str) -> None:
     """Raise UserError unless somebody is logged in and the hub answers."""
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise UserError(f'push={hub_id}: huggingface_hub is not installed; pip install ".[hub]".')
     from huggingface_hub import HfApi
 
     with _said(hub_id):
