@@ -47,7 +47,7 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def results(trained: Trained) -> list[Result]:
+def results(trained: Trained) -> Sequence[Result]:
     """What was measured with these weights: evaluations, and the end of the training unless one of
     them is the same."""
     weights = file_hash(trained.weights)

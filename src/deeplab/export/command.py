@@ -8,14 +8,15 @@ from deeplab.config import ExportConfig
 from deeplab.data.transforms import EvalTransform
 from deeplab.errors import UserError, writing
 from deeplab.export.about import about
-from deeplab.export.comparison import compare
-from deeplab.export.formats import SUFFIXES, Format, check_packages, open_file, trace, write
+from deeplab.export.comparison import Pixels, compare
+from deeplab.export.formats import SUFFIXES, Format, Run, check_packages, open_file, trace, write
 from deeplab.export.hub import check_account, upload
 from deeplab.export.images import sample_images
 from deeplab.export.network import LEAST, ImageToClasses
 from deeplab.export.repository import write_repository
 from deeplab.files import replacing, write_json
 from deeplab.hardware import choose_execution
+from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.records import file_hash, provenance, read_json
 from deeplab.results import quiet
@@ -89,39 +90,33 @@ def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder:
     stride = config.output_stride or run.output_stride
     execution = choose_execution(accelerator="cpu", precision="32-true")
     predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
-    padding = EvalTransform(
-        size=padded_to(run.data) if config.padding else LEAST, fill=padding_colour(run)
-    )
+    size = padded_to(run.data) if config.padding else LEAST
+    padding = EvalTransform(size=size, fill=padding_colour(run))
+    asked: dict[str, Any] = {"padded_to": size, "probabilities": config.probabilities}
+    graph = ImageToClasses(predictor.model, fill=padding.fill, **asked)
+    said = about(trained, output_stride=stride, **asked)
     samples = config.check and sample_images(
         run.data, padded_to(run.data), config.check, config.data.root
     )
-    said = about(
-        trained,
-        output_stride=stride,
-        padded_to=padding.size,
-        probabilities=config.probabilities,
-    )
-    path = folder / f"{_name(trained, stride)}{SUFFIXES[format]}"
     print(f"Tracing the network at output stride {stride} ...", flush=True)
-    program = trace(
-        ImageToClasses(
-            predictor.model,
-            padded_to=padding.size,
-            fill=padding.fill,
-            probabilities=config.probabilities,
-        )
-    )
+    program = trace(graph)
+    path = folder / f"{_name(trained, stride)}{SUFFIXES[format]}"
     with replacing(path) as draft:
         write(program, format, draft, said)
-        agreement = None
-        if samples:
-            images, source = samples
-            print(f"Comparing on {source} ...", flush=True)
-            agreement = compare(open_file(format, draft), predictor, padding, images, source)
-            print(f"Compared:   {agreement}")
-    _record(folder, path, {**said, "compared": agreement and agreement.record()})
+        compared = samples and _compared(open_file(format, draft), predictor, padding, *samples)
+    _record(folder, path, {**said, "compared": compared or None})
     print(f"Written:    {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return path
+
+
+def _compared(
+    run: Run, predictor: Predictor, padding: EvalTransform, images: list[Pixels], source: str
+) -> dict[str, Any]:
+    """Compare, and say so."""
+    print(f"Comparing on {source} ...", flush=True)
+    agreement = compare(run, predictor, padding, images, source)
+    print(f"Compared:   {agreement}")
+    return agreement.record()
 
 
 def _run_name(trained: Trained) -> str:

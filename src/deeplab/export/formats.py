@@ -1,6 +1,7 @@
 """One traced graph as an ONNX file or as a program of ``torch.export``, and running such files."""
 
 import importlib.util
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -115,8 +116,6 @@ def _open_onnx(path: Path) -> Run:
 
 
 def _write_program(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
-    import json
-
     with path.open("wb") as file:
         torch.export.save(program, file, extra_files={METADATA: json.dumps(dict(about))})
 

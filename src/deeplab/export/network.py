@@ -61,6 +61,6 @@ class ImageToClasses(nn.Module):
         """At the bottom and at the right, with ``fill``. Zeros are what can be padded with, so the
         colour is taken away and added again; whole numbers, so nothing is rounded."""
         height, width = image.shape[2], image.shape[3]
-        below = torch.sym_max(self.padded_to[0], height) - height
-        right = torch.sym_max(self.padded_to[1], width) - width
+        below = torch.sym_max(self.padded_to[0], height) - height  # type: ignore[no-untyped-call]
+        right = torch.sym_max(self.padded_to[1], width) - width  # type: ignore[no-untyped-call]
         return nn.functional.pad(image - self.fill, (0, right, 0, below)) + self.fill
