@@ -135,4 +135,6 @@ def _record(folder: Path, path: Path, said: dict[str, Any]) -> None:
     """Add a file to the folder's record: what it is, what was compared, what made it."""
     record = folder / RECORD
     before = read_json(record) if record.is_file() else {}
-    write_json(record, {**before, path.name: {**said, "sha256": file_hash(path), **provenance()}})
+    write_json(
+        record, {**before, path.name: {**said, "sha256": file_hash(path), "made": provenance()}}
+    )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -92,6 +93,8 @@ def open_file(format: Format, path: Path) -> Run:
 
 
 def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
+    for name in ("onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they tell every node they touch
     outputs = OUTPUTS[: len(program.graph_signature.user_outputs)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on its own deprecations
