@@ -72,8 +72,8 @@ def percent(value: float | None) -> str:
 
 
 def quiet() -> None:
-    """Leave out what Lightning and PyTorch say that a reader of the run's output has no use for."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    """Leave out what libraries say that a reader of the run's output has no use for."""
+    for name in ("lightning.pytorch", "lightning.fabric", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",
