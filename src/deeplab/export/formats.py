@@ -20,6 +20,9 @@ Format = Literal["onnx", "torch_export"]
 
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch_export": ".pt2"}
 
+AXES = ("batch", "height", "width")
+"""The names of the open ones."""
+
 OPSET = 18
 """Of ONNX: what PyTorch's exporter writes, and onnxruntime reads since 1.14."""
 
@@ -49,7 +52,7 @@ def trace(network: ImageToClasses) -> ExportedProgram:
     """
     side = 2 * max(network.padded_to) + 31
     image = torch.zeros(2, side, side + 10, 3, dtype=torch.uint8)
-    shapes = {INPUT: {0: Dim("batch"), 1: Dim("height"), 2: Dim("width")}}
+    shapes = {INPUT: {axis: Dim(name) for axis, name in enumerate(AXES)}}
     try:
         with torch.no_grad():
             program = torch.export.export(
@@ -107,6 +110,8 @@ def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, str]) 
             verbose=False,
         )
     assert exported is not None
+    axes = zip(exported.model.graph.inputs[0].shape, AXES, strict=False)  # the last is a number
+    exported.rename_axes({str(traced): name for traced, name in axes})
     exported.model.metadata_props.update(about)
     exported.save(path, external_data=False)
 
