@@ -209,7 +209,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     steps = (*(s for s in SMALL if "steps" not in s), "stage.steps=30", "trainer.checkpoints=30")
     done = run("train", *steps, "stage.lr=1e30", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "The loss of step 1 is not finite" in done.stderr
+    assert "The loss of step 2 is not finite" in done.stderr
     assert "a smaller stage.lr (now 1e+30)" in done.stderr
     assert "Traceback" not in done.stderr
     (folder,) = run_folders(tmp_path)
@@ -233,5 +233,5 @@ def test_the_first_lost_step_is_named_and_looked_for_at_intervals():
         lambda: lost.on_save_checkpoint(),
         lambda: lost.on_train_batch_end(At(5), None, {"loss": torch.tensor(1.0)}),
     ):
-        with pytest.raises(UserError, match=r"loss of step 1 is not finite .*Try this\."):
+        with pytest.raises(UserError, match=r"loss of step 2 is not finite .*Try this\."):
             look()

@@ -121,10 +121,10 @@ class StopWhenLost(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
     ) -> None:
-        done = trainer.global_step  # one more than the step's number, which counts from 0
-        lost_at = torch.where(outputs["loss"].isfinite(), math.inf, float(done - 1))
+        step = trainer.global_step  # behind the first it is 1, as in metrics.csv
+        lost_at = torch.where(outputs["loss"].isfinite(), math.inf, float(step))
         self._lost_at = lost_at if self._lost_at is None else self._lost_at.minimum(lost_at)
-        if done % self.every == 0:
+        if step % self.every == 0:
             self._look()
 
     def on_save_checkpoint(self, *_: Any) -> None:
