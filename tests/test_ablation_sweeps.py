@@ -174,7 +174,7 @@ def test_rows_that_start_from_another_training(tmp_path):
 
 def test_images_of_ones_own_that_change(tmp_path):
     """Classes are found in the masks; a run on other images than there are now is stale."""
-    table = tmp_path / "mine.yaml"
+    table = tmp_path / "it's mine, größer.yaml"
     table.write_text(
         "title: mine\nsetting: my images\ncolumns: [decoder]\n"
         "train: [data=folder, data.root=mine, backbone=resnet_tiny, aspp=tiny, stage=shapes]\n"
@@ -183,7 +183,13 @@ def test_images_of_ones_own_that_change(tmp_path):
     pairs(tmp_path / "mine", "train/{}.jpg", "train_labels/{}.png", ["a", "b", "c"])
     pairs(tmp_path / "mine", "val/{}.jpg", "val_labels/{}.png", ["d", "e"])
     small = [s for s in SMALL if not s.startswith("data.")]
-    asked = (f"ablation={table}", "profile=paper", "data.crop_size=33", "data.eval_size=65", *small)
+    asked = (
+        f'ablation="{table}"',
+        "profile=paper",
+        "data.crop_size=33",
+        "data.eval_size=65",
+        *small,
+    )
     assert "1 of them to run" in run("train", "-m", *asked, cwd=tmp_path).stdout
     again = run("train", "-m", *asked, cwd=tmp_path).stdout
     assert "1 distinct trainings, 0 of them to run" in again
