@@ -133,15 +133,18 @@ def fitting_backbone(backbone: Backbone, path: Path) -> BackboneFit:
             "else publishes any that can be read here. torchvision's ResNets go with "
             "backbone=resnet101_torchvision or backbone=resnet50_torchvision."
         )
-    whose, parts, unused = names
+    whose, parts, unused, rename = names
+    split = {name: name.rpartition(".") for name in own}
+    public = {n: f"{parts[part]}.{kind}".removeprefix(".") for n, (part, _, kind) in split.items()}
+    if rename and not state.keys() >= set(public.values()):
+        state = rename(state)
     found, used, differing = {}, set(), []
     for name, tensor in own.items():
-        part, _, kind = name.rpartition(".")
-        theirs = f"{parts[part]}.{kind}".removeprefix(".")
+        theirs = public[name]
         if theirs in state and state[theirs].shape == tensor.shape:
             found[name] = state[theirs]
             used.add(theirs)
-        elif theirs in state or kind != "num_batches_tracked":
+        elif theirs in state or not theirs.endswith("num_batches_tracked"):
             differing.append(theirs)
     rest = [name for name in state if name not in used]
     unknown = [name for name in rest if not name.startswith(tuple(f"{k}." for k in unused))]

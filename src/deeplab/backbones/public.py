@@ -6,14 +6,17 @@
 * networks of timm: timm's; what is behind the last feature is not used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
+
+from torch import Tensor
 
 from deeplab.backbones.base import Backbone
 from deeplab.backbones.mobilenet import InvertedResidual, MobileNetV2
 from deeplab.backbones.resnet import ResNet
 from deeplab.backbones.timm_encoder import TimmEncoder
-from deeplab.backbones.timm_networks import whole
+from deeplab.backbones.timm_networks import renamed, whole
 from deeplab.backbones.xception import Xception
 
 Pairs = Iterator[tuple[str, str]]
@@ -28,6 +31,8 @@ class PublicNames(NamedTuple):
     """By their names here."""
     unused: tuple[str, ...]
     """Parts that a backbone has not got: the classifier, and what leads to it."""
+    rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
+    """Gives weights with other names these names, where it knows them."""
 
 
 def public_names(backbone: Backbone) -> PublicNames | None:
@@ -45,7 +50,8 @@ def public_names(backbone: Backbone) -> PublicNames | None:
         case Xception():
             return PublicNames("timm", dict(_xception(backbone)), ("head",))
         case TimmEncoder():
-            return PublicNames("timm", dict(_timm(backbone)), _classifier(backbone))
+            rename = partial(renamed, backbone.model)
+            return PublicNames("timm", dict(_timm(backbone)), _classifier(backbone), rename)
         case _:
             return None
 

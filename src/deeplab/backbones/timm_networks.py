@@ -13,6 +13,7 @@ maps of images without memory must have the sides and channels that are stated.
 import difflib
 import inspect
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import ModuleType
@@ -177,7 +178,11 @@ def changes(model: str, now: int, wanted: int) -> list[Change]:
     if before is None or after is None:
         able = [str(stride) for stride in OUTPUT_STRIDES if _at(model, stride) is not None]
         raise ValueError(f"timm's {model} cannot run at {wanted}; it can at {', '.join(able)}")
-    old, new, nothing = dict(before.named_modules()), dict(after.named_modules()), nn.Identity()
+    old, new, nothing = (
+        dict(before.named_modules()),
+        dict(after.named_modules()),
+        nn.Identity().eval(),
+    )
     pairs = {path: (old.get(path, nothing), new.get(path, nothing)) for path in {**old, **new}}
     return [
         Change(path, type(module), values)
@@ -229,6 +234,14 @@ def _taps(model: str) -> dict[str, int]:
     return places | {"output": len(strides) - 1}
 
 
+def renamed(model: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names of an earlier release, or of the network's authors, by those of today:
+    what timm itself does with weights that it loads."""
+    module = sys.modules[timm_package().model_entrypoint(model).__module__]
+    rename = getattr(module, "checkpoint_filter_fn", None)
+    return dict(rename(state, whole(model))) if rename else state
+
+
 def intermediates(network: nn.Module, places: Sequence[int], images: Tensor) -> list[Tensor]:
     """The features at these places, ``(N, C, H, W)`` each."""
     if not hasattr(network, "forward_intermediates"):
@@ -263,12 +276,12 @@ def _shapes(network: nn.Module) -> dict[str, torch.Size]:
 
 
 def _differing(before: nn.Module, after: nn.Module) -> dict[str, Any]:
-    """Numbers and words that are others in ``after``."""
-    missing = object()
+    """Numbers and words that are others in ``after``, but no None in place of a module."""
+    missing, children = object(), dict(before.named_children())
     return {
         name: value
         for name, value in vars(after).items()
-        if _is_plain(value) and vars(before).get(name, missing) != value
+        if _is_plain(value) and name not in children and vars(before).get(name, missing) != value
     }
 
 
