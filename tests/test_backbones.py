@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab.backbones import BACKBONES, OUTPUT_STRIDES, MobileNetV2, ResNet, Xception
+from deeplab.backbones import (
+    BACKBONES,
+    OUTPUT_STRIDES,
+    MobileNetV2,
+    ResNet,
+    TimmEncoder,
+    Xception,
+)
 from deeplab.backbones.mobilenet import scaled_channels
 from networks import SMALL_BACKBONES, on_meta, randomise_norms, tiny_resnet
 
@@ -224,7 +231,7 @@ def test_multi_grid():
 
 
 def test_every_family_is_registered():
-    assert set(BACKBONES.values()) == {Xception, ResNet, MobileNetV2}
+    assert set(BACKBONES.values()) == {Xception, ResNet, MobileNetV2, TimmEncoder}
 
 
 @pytest.mark.parametrize(

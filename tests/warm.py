@@ -5,6 +5,7 @@ until it is killed. Answers each with its exit status. A fork is a process of it
 starting up itself is tested in processes that start from nothing.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -19,6 +20,9 @@ import lightning.pytorch  # noqa: F401
 import requests  # noqa: F401
 import scipy.io  # noqa: F401
 import torch._dynamo  # noqa: F401
+
+with contextlib.suppress(ImportError):  # it is not among the locked packages
+    import timm  # noqa: F401
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from deeplab.hardware import Execution, choose_execution
 
 def padding_colour(config: TrainConfig) -> tuple[int, int, int]:
     """The backbone's mean pixel in uint8: what images are padded with."""
+    assert config.backbone.mean is not None  # ``starting.adapted`` has filled it in
     red, green, blue = (round(value) for value in config.backbone.mean)
     return red, green, blue
 

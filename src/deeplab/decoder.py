@@ -126,7 +126,8 @@ def check_stages(
     """Raise ValueError where the decoder's lists cannot work with the backbone's features."""
     for name in low_level:
         if name not in available:
-            raise ValueError(f"low-level stage {name!r}: the backbone has {', '.join(available)}")
+            have = ", ".join(available) or "none, and goes with decoder=naive only"
+            raise ValueError(f"low-level stage {name!r}: the backbone has {have}")
         if list(low_level).count(name) > 1:
             raise ValueError(f"low-level stage {name!r} is named more than once")
     if convs and not low_level:

@@ -55,11 +55,6 @@ class Conv(nn.Conv2d):
         self.dilation = (rate, rate)
         self.padding = (rate * (self.kernel_size[0] // 2), rate * (self.kernel_size[1] // 2))
 
-    @property
-    def is_depthwise(self) -> bool:
-        """One filter per channel: the kind that weight decay leaves alone."""
-        return self.groups > 1 and self.groups == self.in_channels
-
 
 class ConvNorm(nn.Sequential):
     """Convolution, batch norm and, unless ``activation`` is None, an activation."""
@@ -186,6 +181,18 @@ class Normalise(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return (pixels.to(self.mean.dtype) - self.mean) / self.std
+
+
+def is_product(module: nn.Module) -> bool:
+    """Whether it multiplies by its ``weight``: a convolution of any kind or a linear layer."""
+    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """One filter per channel: the kind of convolution that weight decay leaves alone."""
+    if not isinstance(module, nn.modules.conv._ConvNd):
+        return False
+    return 1 < module.groups == module.in_channels
 
 
 def batch_norms(module: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.config import TrainConfig
+from deeplab.config.network import BackboneConfig
 from deeplab.errors import UserError
 from deeplab.normalisation import IMAGENET, INCEPTION
 from deeplab.records import WEIGHTS, RunFolder, file_hash, read_config, read_record
@@ -81,18 +82,36 @@ def adapted(config: TrainConfig) -> TrainConfig:
     Raises:
         UserError: the weights are not there.
     """
+    if config.backbone.family == "timm":
+        own = _timm_values(config.backbone.model)
+        unset = [key for key in own if getattr(config.backbone, key) is None]
+        config = _trained_with(config, {key: own[key] for key in unset})
     pretrained = pretrained_weights(config)
     for path in filter(None, (_network_weights(config), pretrained)):
         if run := _run_of(path):
             return following(config, run)
     if pretrained and not _of_this_project(pretrained):
-        return _trained_with(config, PUBLIC[config.backbone.family])
+        return _trained_with(config, _public(config.backbone))
     return config
 
 
 def following(config: TrainConfig, before: TrainConfig) -> TrainConfig:
     """The config of a training that starts from the weights that another one ends with."""
     return _trained_with(config, {key: getattr(before.backbone, key) for key in TRAINED_WITH})
+
+
+def _public(backbone: BackboneConfig) -> dict[str, Any]:
+    """What the public weights of a backbone have been trained with."""
+    if backbone.family == "timm":
+        return _timm_values(backbone.model)
+    return PUBLIC[backbone.family]
+
+
+def _timm_values(model: str) -> dict[str, Any]:
+    """The same of a network of timm, whose batch norms know their epsilon themselves."""
+    from deeplab.backbones.timm_networks import own_normalisation  # imports torch
+
+    return own_normalisation(model)._asdict() | {"bn_eps": None}
 
 
 def _trained_with(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
@@ -124,4 +143,4 @@ def _of_this_project(path: Path) -> bool:
             names = json.loads(file.read(size))
         except ValueError:
             return False
-    return any(name.startswith(("backbone.", "units.")) for name in names)
+    return any(name.startswith(("backbone.", "units.", "timm.")) for name in names)

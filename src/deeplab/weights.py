@@ -25,6 +25,9 @@ AVERAGE = "average."
 BACKBONE = "backbone."
 """What stands before the backbone's names in the network's."""
 
+OWN = ("units.", "timm.")
+"""What some of a backbone's names begin with, and nobody else's."""
+
 HEAD = "logits."
 """The names of the layer whose size is the number of classes."""
 
@@ -121,7 +124,7 @@ def fitting_backbone(backbone: Backbone, path: Path) -> BackboneFit:
         state = {name.removeprefix(BACKBONE): tensor for name, tensor in state.items()}
     own = backbone.state_dict()
     names = public_names(backbone)
-    if any(name.startswith("units.") for name in state):
+    if any(name.startswith(OWN) for name in state):
         same = {part: part for part, _, _ in (name.rpartition(".") for name in own)}
         names = PublicNames("this project", same, ("aspp", "decoder", "logits"))
     if names is None:
@@ -130,15 +133,18 @@ def fitting_backbone(backbone: Backbone, path: Path) -> BackboneFit:
             "else publishes any that can be read here. torchvision's ResNets go with "
             "backbone=resnet101_torchvision or backbone=resnet50_torchvision."
         )
-    whose, parts, unused = names
+    whose, parts, unused, rename = names
+    split = {name: name.rpartition(".") for name in own}
+    public = {n: f"{parts[part]}.{kind}".removeprefix(".") for n, (part, _, kind) in split.items()}
+    if rename and not state.keys() >= set(public.values()):
+        state = rename(state)
     found, used, differing = {}, set(), []
     for name, tensor in own.items():
-        part, _, kind = name.rpartition(".")
-        theirs = f"{parts[part]}.{kind}"
+        theirs = public[name]
         if theirs in state and state[theirs].shape == tensor.shape:
             found[name] = state[theirs]
             used.add(theirs)
-        elif theirs in state or kind != "num_batches_tracked":
+        elif theirs in state or not theirs.endswith("num_batches_tracked"):
             differing.append(theirs)
     rest = [name for name in state if name not in used]
     unknown = [name for name in rest if not name.startswith(tuple(f"{k}." for k in unused))]

@@ -3,12 +3,14 @@
 from deeplab.backbones.base import OUTPUT_STRIDES, Backbone, Feature
 from deeplab.backbones.mobilenet import MobileNetV2
 from deeplab.backbones.resnet import ResNet
+from deeplab.backbones.timm_encoder import TimmEncoder
 from deeplab.backbones.xception import Xception
 
 BACKBONES: dict[str, type[Backbone]] = {
     "xception": Xception,
     "resnet": ResNet,
     "mobilenetv2": MobileNetV2,
+    "timm": TimmEncoder,
 }
 
 __all__ = [
@@ -18,5 +20,6 @@ __all__ = [
     "Feature",
     "MobileNetV2",
     "ResNet",
+    "TimmEncoder",
     "Xception",
 ]

@@ -1,6 +1,7 @@
-"""What a backbone is: a stem, units in order, and the features that it states.
+"""What a backbone is to the rest of the network, and how those are built that this project defines:
+a stem, units in order, and the features that they state.
 
-The rule that turns an output stride into strides and rates lives here, once for all families.
+The rule that turns an output stride into strides and rates lives here, once for all of these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,49 @@ class Unit(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Stem, then units; returns the low-level features by name, and ``"output"``.
+    """What ASPP, decoder and recipe ask of a feature extractor.
+
+    A subclass sets the attributes and gives ``set_output_stride`` and ``forward``.
+    """
+
+    low_level: dict[str, Feature]
+    """What the decoder may tap, by name, each at the stride that it has when nothing is atrous:
+    ``conv2`` at 4, ``conv3`` at 8, ``conv4`` at 16."""
+    out_channels: int
+    """Channels of the last feature map."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """The input normalisation that the family's public weights expect, per colour in RGB order, on
+    the scale 0 to 255."""
+    output_stride: int
+    """At present."""
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Make the last feature map this many times smaller than the image; the state dict does
+        not change.
+
+        Raises:
+            ValueError: this network cannot.
+        """
+        raise NotImplementedError
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """Channels and stride of all that ``forward`` returns, at the present output stride."""
+        features = {
+            name: Feature(f.channels, min(f.stride, self.output_stride))
+            for name, f in self.low_level.items()
+        }
+        return features | {"output": Feature(self.out_channels, self.output_stride)}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Normalised images ``(N, 3, H, W)`` to features ``(N, channels, H/stride, W/stride)``,
+        each side floor((n - 1) / stride) + 1: the low-level ones by name, and ``"output"``."""
+        raise NotImplementedError
+
+
+class UnitBackbone(Backbone):
+    """A backbone that is a stem, then units in order, whose strides can become rates.
 
     Args:
         stem: maps the normalised image ``(N, 3, H, W)`` to the first unit's input.
@@ -46,8 +89,7 @@ class Backbone(nn.Module):
         units: the units in order.
         out_channels: channels of the last unit's output.
         taps: for each low-level feature, the index of the unit whose tap it is, and the feature.
-        mean, std: the input normalisation that the family's public weights expect, per colour in
-            RGB order, on the scale 0 to 255.
+        mean, std: the input normalisation.
     """
 
     def __init__(
@@ -72,7 +114,7 @@ class Backbone(nn.Module):
         self.set_output_stride(16)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Make the last feature map this many times smaller than the image.
+        """See ``Backbone``.
 
         Walk the units with the stride reached so far. While it is below ``output_stride`` a unit
         keeps its stride; after that a unit with a stride loses it, runs at the rate so far, and
@@ -89,18 +131,8 @@ class Backbone(nn.Module):
                 rate *= unit.stride
         self.output_stride = output_stride
 
-    @property
-    def features(self) -> dict[str, Feature]:
-        """Channels and stride of all that ``forward`` returns, at the present output stride."""
-        features = {
-            name: Feature(f.channels, min(f.stride, self.output_stride))
-            for name, f in self.low_level.items()
-        }
-        return features | {"output": Feature(self.out_channels, self.output_stride)}
-
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Normalised images ``(N, 3, H, W)`` to features ``(N, channels, H/stride, W/stride)``,
-        each side floor((n - 1) / stride) + 1."""
+        """See ``Backbone``."""
         features = {}
         x = self.stem(x)
         for index, unit in enumerate(self.units):

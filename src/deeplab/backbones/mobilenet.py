@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
+from deeplab.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.layers import Add, ConvNorm, WeightInit, initialise, set_batch_norm
 from deeplab.normalisation import INCEPTION
 
@@ -77,7 +77,7 @@ class InvertedResidual(Unit):
         return UnitOutput(output if self.add is None else self.add(output, x), tap)
 
 
-class MobileNetV2(Backbone):
+class MobileNetV2(UnitBackbone):
     """320 x ``width`` channels out; ``conv2`` (stride 4), ``conv3`` (8) and ``conv4`` (16) to tap,
     144, 192 and 576 channels at width 1.
 

@@ -2,15 +2,21 @@
 
 * ResNet, torchvision's layout: torchvision's names, which timm shares; ``fc`` is not used;
 * MobileNetV2: torchvision's; ``features.18`` and ``classifier`` are not used;
-* Xception: timm's (``*.tf_in1k``, which come from the authors' checkpoints); ``head`` is not used.
+* Xception: timm's (``*.tf_in1k``, which come from the authors' checkpoints); ``head`` is not used;
+* networks of timm: timm's; what is behind the last feature is not used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
+
+from torch import Tensor
 
 from deeplab.backbones.base import Backbone
 from deeplab.backbones.mobilenet import InvertedResidual, MobileNetV2
 from deeplab.backbones.resnet import ResNet
+from deeplab.backbones.timm_encoder import TimmEncoder
+from deeplab.backbones.timm_networks import renamed, whole
 from deeplab.backbones.xception import Xception
 
 Pairs = Iterator[tuple[str, str]]
@@ -25,6 +31,8 @@ class PublicNames(NamedTuple):
     """By their names here."""
     unused: tuple[str, ...]
     """Parts that a backbone has not got: the classifier, and what leads to it."""
+    rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
+    """Gives weights with other names these names, where it knows them."""
 
 
 def public_names(backbone: Backbone) -> PublicNames | None:
@@ -41,6 +49,9 @@ def public_names(backbone: Backbone) -> PublicNames | None:
             return PublicNames("torchvision", dict(_mobilenetv2(backbone)), unused)
         case Xception():
             return PublicNames("timm", dict(_xception(backbone)), ("head",))
+        case TimmEncoder():
+            rename = partial(renamed, backbone.model)
+            return PublicNames("timm", dict(_timm(backbone)), _classifier(backbone), rename)
         case _:
             return None
 
@@ -88,3 +99,17 @@ def _xception(backbone: Xception) -> Pairs:
             yield f"{ours}.separable.{i}.pointwise.norm", f"{inner}.bn_pw"
         yield f"{ours}.skip.conv", f"{theirs}.shortcut.conv"
         yield f"{ours}.skip.norm", f"{theirs}.shortcut.bn"
+
+
+def _timm(backbone: TimmEncoder) -> Pairs:
+    for name, _ in backbone.named_modules():
+        yield name, name.removeprefix("timm").removeprefix(".")
+
+
+def _classifier(backbone: TimmEncoder) -> tuple[str, ...]:
+    """The parts that the whole network has and the backbone has not, said as short as it goes."""
+    parts = {name.rpartition(".")[0] for name in whole(backbone.model).state_dict()}
+    own = {name.rpartition(".")[0] for name in backbone.timm.state_dict()}
+    used = {name.partition(".")[0] for name in own}
+    first = ((part, part.partition(".")[0]) for part in sorted(parts - own))
+    return tuple(dict.fromkeys(part if top in used else top for part, top in first))

@@ -29,7 +29,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
+from deeplab.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.layers import Add, ConvNorm, Subsample, WeightInit, initialise, set_batch_norm
 from deeplab.normalisation import IMAGENET, INCEPTION
 
@@ -94,7 +94,7 @@ LAYOUTS: dict[str, _Layout] = {
 """What a layout stands for unless it is said otherwise."""
 
 
-class ResNet(Backbone):
+class ResNet(UnitBackbone):
     """The ResNet of Tables 1 to 3: 2048 channels out, ``conv2`` (256 channels, stride 4),
     ``conv3`` (512, stride 8) and ``conv4`` (1024, stride 16) to tap.
 

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, cast
 
 from torch import Tensor, nn
 
-from deeplab.backbones.base import Backbone, Feature, Unit, UnitOutput
+from deeplab.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.layers import Add, ConvNorm, SeparableConv, WeightInit, initialise, set_batch_norm
 from deeplab.normalisation import INCEPTION
 
@@ -106,7 +106,7 @@ class XceptionUnit(Unit):
         return UnitOutput(output, tap)
 
 
-class Xception(Backbone):
+class Xception(UnitBackbone):
     """The feature extractor of Table 5: 2048 channels out, ``conv2`` (256 channels, stride 4),
     ``conv3`` (stride 8) and ``conv4`` (stride 16) to tap.
 

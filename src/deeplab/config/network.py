@@ -23,15 +23,18 @@ from deeplab.config.types import (
 
 class _Backbone(Schema):
     pretrained: Text | None = None
+    weight_decay: Rate
+
+
+class _Own(_Backbone):
     mean: Colour
     std: Deviation
     weight_init: WeightInit
     bn_eps: AboveZero
     bn_momentum: Momentum
-    weight_decay: Rate
 
 
-class XceptionConfig(_Backbone):
+class XceptionConfig(_Own):
     """``deeplab.backbones.Xception``."""
 
     family: Literal["xception"]
@@ -40,7 +43,7 @@ class XceptionConfig(_Backbone):
     multi_grid: Grid
 
 
-class ResNetConfig(_Backbone):
+class ResNetConfig(_Own):
     """``deeplab.backbones.ResNet``."""
 
     family: Literal["resnet"]
@@ -51,7 +54,7 @@ class ResNetConfig(_Backbone):
     multi_grid: Grid
 
 
-class MobileNetV2Config(_Backbone):
+class MobileNetV2Config(_Own):
     """``deeplab.backbones.MobileNetV2``."""
 
     family: Literal["mobilenetv2"]
@@ -59,8 +62,20 @@ class MobileNetV2Config(_Backbone):
     divisor: Positive
 
 
+class TimmConfig(_Backbone):
+    """``deeplab.backbones.TimmEncoder``; null is what timm has."""
+
+    family: Literal["timm"]
+    model: Text
+    mean: Colour | None
+    std: Deviation | None
+    bn_eps: AboveZero | None
+    bn_momentum: Momentum | None
+    drop_path_rate: Annotated[Float, Field(ge=0, lt=1)] | None
+
+
 BackboneConfig = Annotated[
-    XceptionConfig | ResNetConfig | MobileNetV2Config, Field(discriminator="family")
+    XceptionConfig | ResNetConfig | MobileNetV2Config | TimmConfig, Field(discriminator="family")
 ]
 
 

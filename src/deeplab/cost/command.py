@@ -153,7 +153,7 @@ def table(parameters: Mapping[str, int], rows: Sequence[Mapping[str, Any]]) -> s
         f"  with BN statistics {parameters['with_bn_statistics']:>14,}",
         "",
         f"{'':<19}multiply-adds, B",
-        f"{'strategy':<14}{'convolutions':>13}{'paper rule':>13}",
+        f"{'strategy':<14}{'conv, matrix':>13}{'paper rule':>13}",
     ]
     for row in rows:
         counted = row["multiply_adds"]

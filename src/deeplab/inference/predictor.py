@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deeplab.inference.strategy import Strategy, View
 from deeplab.inference.windows import blended
-from deeplab.layers import batch_norms, resize
+from deeplab.layers import Conv, resize
 from deeplab.model import DeepLabV3Plus
 
 Size = tuple[int, int]
@@ -52,7 +52,7 @@ class Predictor:
 
     Args:
         model: the network. It is copied; the copy's batch norms are folded into the convolutions
-            before them and its weights are channels_last.
+            before them, where these are known, and its weights are channels_last.
         strategies: what is asked for; all with the same window, or none.
 
     Raises:
@@ -185,11 +185,12 @@ def _most_likely(scores: Tensor) -> Tensor:
 
 
 def fold_batch_norms(model: DeepLabV3Plus) -> DeepLabV3Plus:
-    """A copy for inference: every batch norm is part of the convolution before it."""
+    """A copy for inference: every batch norm is part of the convolution before it, but for those in
+    networks of others, where no block says which belong together."""
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for block in folded.modules():
         conv, norm = getattr(block, "conv", None), getattr(block, "norm", None)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.modules.batchnorm._BatchNorm):
+        if isinstance(conv, Conv) and isinstance(norm, nn.modules.batchnorm._BatchNorm):
             mean, variance = norm.running_mean, norm.running_var
             assert mean is not None
             assert variance is not None
@@ -197,6 +198,5 @@ def fold_batch_norms(model: DeepLabV3Plus) -> DeepLabV3Plus:
                 conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
             )
             block.norm = nn.Identity()
-    assert not any(batch_norms(folded))
     channels_last: DeepLabV3Plus = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return channels_last

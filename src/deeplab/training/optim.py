@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deeplab.layers import Conv
+from deeplab.layers import is_depthwise, is_product
 from deeplab.model import DeepLabV3Plus
 
 Policy = Callable[[int], float]
@@ -25,11 +25,13 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Every trainable parameter in exactly one group, each with a name, lr and weight decay.
 
-    Weight decay falls on the weights of dense and pointwise convolutions; depthwise weights, batch
-    norm and biases have none. The head is all but the backbone (the authors' "last layers").
+    Weight decay falls on the weights of dense and pointwise convolutions and of linear layers;
+    depthwise weights, biases, norms and what is like them (scales of residual branches, position
+    tables) have none. The head is all but the backbone (the authors' "last layers").
     The multipliers are of lr. In their code they are of the gradient, which is the same for SGD;
     AdamW divides by the gradient's size and would not see them there. The bias multiplier is
-    their 2 for biases; only the logits have one.
+    their 2 for biases of convolutions and linear layers; in the paper's networks only the logits
+    have one.
     """
     multipliers = {"backbone": backbone_multiplier, "head": head_multiplier}
     groups: dict[str, dict[str, Any]] = {}
@@ -54,11 +56,11 @@ def _kind(
     module: nn.Module, name: str, weight_decay: float, bias_multiplier: float
 ) -> tuple[str, float, float]:
     """Kind of a parameter, its weight decay and its multiplier of lr."""
-    if not isinstance(module, Conv):
+    if not is_product(module) or name not in ("weight", "bias"):
         return "norm", 0.0, 1.0
     if name == "bias":
         return "bias", 0.0, bias_multiplier
-    if module.is_depthwise:
+    if is_depthwise(module):
         return "depthwise", 0.0, 1.0
     return "weight", weight_decay, 1.0
 

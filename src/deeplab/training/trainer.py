@@ -1,14 +1,39 @@
 """The Lightning trainer of a run."""
 
+import sys
 from typing import Any
 
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import TorchSyncBatchNorm
+from torch.nn import Module
 
 from deeplab.config import TrainConfig
 from deeplab.hardware import Execution
 from deeplab.records import RunFolder
 from deeplab.training.callbacks import RunProgress
+
+
+class CommonStatistics(TorchSyncBatchNorm):
+    """Batch norms whose statistics are those of all devices; PyTorch has them for GPUs only.
+
+    Departure: the authors' code has no statistics in common. With 16 images over several devices
+    each would have too few.
+    """
+
+    def apply(self, model: Module) -> Module:
+        """Replace the batch norms; timm's, which hold an activation too, keep it."""
+        if "timm" not in sys.modules:
+            return super().apply(model)
+        from timm.layers import convert_sync_batchnorm
+
+        replaced: Module = convert_sync_batchnorm(model)
+        return replaced
+
+    def revert(self, model: Module) -> Module:
+        """Leave them: in evaluation they are as any other, and Lightning's way back would lose the
+        activations."""
+        return model
 
 
 def build_trainer(
@@ -34,15 +59,14 @@ def build_trainer(
         every_n_train_steps=max(1, steps // config.trainer.checkpoints),
         enable_version_counter=False,
     )
+    gpu = execution.accelerator == "cuda"
     progress = [RunProgress(steps)] if config.trainer.progress else []
     return Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
         strategy="ddp" if execution.devices > 1 else "auto",
         precision=execution.precision,  # type: ignore[arg-type]
-        # Departure: the authors' code has no statistics in common. With 16 images over several
-        # devices each would have too few. PyTorch has it for GPUs only.
-        sync_batchnorm=execution.devices > 1 and execution.accelerator == "cuda",
+        plugins=[CommonStatistics()] if execution.devices > 1 and gpu else None,
         gradient_clip_val=config.stage.gradient_clip,
         max_epochs=1,
         max_steps=steps,
