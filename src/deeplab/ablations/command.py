@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from deeplab.ablations.asked import read_asked
@@ -14,6 +15,9 @@ from deeplab.ablations.views import save_views
 from deeplab.compose import compose_train
 from deeplab.evaluation.publish import label
 from deeplab.files import write_json
+
+composed = partial(compose_train, download=False)
+"""What is looked at, and not run, downloads nothing."""
 
 ASKED = "asked.json"
 """In the report's folder: the arguments that it was made with."""
@@ -50,8 +54,8 @@ def _label(found: Sequence[Training], root: str, group: str) -> None:
 def report(arguments: Sequence[str]) -> Path:
     """Write the report on what is there of what ``arguments`` ask for, and say where it is."""
     asked = read_asked(arguments)
-    found = trainings(asked, compose_train)
-    root = compose_train(asked.overrides).runs
+    found = trainings(asked, composed)
+    root = composed(asked.overrides).runs
     folder = report_folder(asked, root)
     page = write_report(asked, found, finder(known_runs(root)), folder)
     write_json(folder / ASKED, {"arguments": list(arguments)})
@@ -67,8 +71,8 @@ def say_where(page: Path) -> None:
 def views(arguments: Sequence[str]) -> None:
     """Save a view of each table on the dashboard, and say where they are."""
     asked = read_asked(arguments)
-    found = trainings(asked, compose_train)
-    folder = report_folder(asked, compose_train(asked.overrides).runs)
+    found = trainings(asked, composed)
+    folder = report_folder(asked, composed(asked.overrides).runs)
     for name, address in save_views(asked, found, _group(asked), folder).items():
         print(f"{name}  {address}")
 

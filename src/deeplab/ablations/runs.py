@@ -14,19 +14,19 @@ from typing import Any, Literal
 from deeplab.ablations.trainings import Training, Use
 from deeplab.config import TrainConfig
 from deeplab.config.data import DataConfig, FolderConfig, ShapesConfig
+from deeplab.downloads import NotFetched
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation, EvaluationFolder, evaluation_name, read_evaluation
 from deeplab.inference.strategy import parse_strategy
 from deeplab.lock import held
 from deeplab.records import (
     RunFolder,
-    file_hash,
     read_config,
     read_json,
     read_record,
     settings_hash,
 )
-from deeplab.starting import start_weights
+from deeplab.starting import start_hash
 
 DataNow = Callable[[DataConfig], str | None]
 """``deeplab.datasets.data_fingerprint`` of what is there; None where that is not known."""
@@ -108,7 +108,7 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Callable[[Traini
         runs: those that there are.
         data: what the images are now; runs on others do not count. None: they all do.
     """
-    hashes: dict[Path, str] = {}
+    hashes: dict[tuple[str | None, str], str | None] = {}
 
     def start(training: Training) -> str | None:
         """The hash of the weights that it starts from; empty if these are not there yet."""
@@ -118,12 +118,13 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Callable[[Traini
         config = training.config
         if training.supply:
             config = config.model_copy(update={"init_from": training.supply})
-        path = start_weights(config)
-        if path is None:
-            return None
-        if path not in hashes:
-            hashes[path] = file_hash(path)
-        return hashes[path]
+        named = (config.init_from, config.backbone.model_dump_json())
+        if named not in hashes:
+            try:
+                hashes[named] = start_hash(config, download=False)
+            except NotFetched:
+                hashes[named] = ""
+        return hashes[named]
 
     def find(training: Training) -> Run | None:
         if training.missing:

@@ -1,5 +1,6 @@
 """Running what tables ask for: each training once, those that others start from first."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -46,6 +47,8 @@ def run_trainings(
     find = finder(known_runs(runs), now)
     todo = [t for t in trainings if not t.missing and not done(t, find(t))]
     print(f"{len(trainings)} distinct trainings, {len(todo)} of them to run", flush=True)
+    for line in wanted(trainings):
+        print(f"  {line}", flush=True)
     for training in todo:
         check(training.overrides)
     for _, wave in groupby(todo, key=lambda training: training.depth):
@@ -62,6 +65,15 @@ def run_trainings(
                 problems[training.key] = problem
         find = finder(known_runs(runs), now)
     return _say(trainings, find, problems)
+
+
+def wanted(trainings: Sequence[Training]) -> list[str]:
+    """What trainings wait for that the user would have to supply."""
+    counts = Counter(training.missing for training in trainings if training.missing)
+    return [
+        f"{count} want{'s' if count == 1 else ''} supplies.{name}=FILE: {what}"
+        for (name, _, what), count in ((text.partition(": "), n) for text, n in counts.items())
+    ]
 
 
 def done(training: Training, run: Run | None) -> bool:

@@ -9,9 +9,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from deeplab.ablations.tables import Profile, Row, Table
+from deeplab.catalogue import IMAGENET, published
 from deeplab.config import TrainConfig
 from deeplab.errors import UserError
 from deeplab.records import settings_hash
+
+RANDOM, ANOTHER = "random weights", "another training"
+"""What trainings start from that have no address."""
+
+PRETRAINED = "backbone.pretrained="
+
+SUPPLIED = f"{PRETRAINED}supplies."
+"""An override for weights that the user has to name."""
 
 Compose = Callable[[Sequence[str]], TrainConfig]
 """Overrides of ``train.py`` to the config that they make."""
@@ -45,8 +54,21 @@ class Training:
     @property
     def key(self) -> str:
         """The same for trainings with the same result."""
-        start = self.start.key if self.start else self.supply or self.lacks or ""
+        start = self.start.key if self.start else self.supply or self.lacks or self._named or ""
         return f"{settings_hash(self.config)}({start})"
+
+    @property
+    def _named(self) -> str | None:
+        return self.config.init_from or self.config.backbone.pretrained
+
+    @property
+    def origin(self) -> str:
+        """What it starts from, for a person."""
+        if self.start:
+            return ANOTHER
+        if self.config.init_from is None and self._named == IMAGENET and not self.supply:
+            return f"ImageNet weights ({published(self.config.backbone).address})"
+        return self.supply or self._named or RANDOM
 
     @property
     def missing(self) -> str | None:
@@ -80,7 +102,7 @@ def trainings(asked: Asked, compose: Compose) -> list[Training]:
     Raises:
         UserError: a row cannot be composed; it is named.
     """
-    known = {name for table in asked.tables.values() for name in table.supplies}
+    known = {name for table in asked.tables.values() for name in _supplies(asked, table)}
     if unknown := set(asked.supplies) - known:
         raise UserError(
             f"supplies.{min(unknown)}: no table here asks for it; they ask for "
@@ -102,8 +124,11 @@ def trainings(asked: Asked, compose: Compose) -> list[Training]:
         start: Training | None = None
         for train, supply in reversed(chain):
             overrides = merged(asked, [*table.train, *train], seed)
+            whole = start is not None or supply is not None
+            overrides, wanted = _backbone_start(asked, overrides, whole=whole)
             given = asked.supplies.get(supply) if supply else None
-            lacks = f"{supply}: {table.supplies[supply]}" if supply and not given else None
+            lacking = supply if supply and not given else wanted
+            lacks = f"{lacking}: {_what(asked, table, lacking, where)}" if lacking else None
             made = Training(overrides, config(overrides, where), start, given, lacks)
             start = found.setdefault(made.key, made)
         assert start is not None
@@ -116,6 +141,38 @@ def trainings(asked: Asked, compose: Compose) -> list[Training]:
                 made.uses.append(_use(asked.profile, name, number, table, row))
     _check_roots(asked, [training.config.data.name for training in found.values()])
     return sorted(found.values(), key=lambda t: t.depth)
+
+
+def _supplies(asked: Asked, table: Table) -> dict[str, str]:
+    return {**asked.profile.supplies, **table.supplies}
+
+
+def _what(asked: Asked, table: Table, name: str, where: str) -> str:
+    """What the weights of this name are."""
+    known = _supplies(asked, table)
+    if name not in known:
+        raise UserError(f"{where}: neither table nor profile says what supplies.{name} is.")
+    return known[name]
+
+
+def _backbone_start(
+    asked: Asked, overrides: tuple[str, ...], *, whole: bool
+) -> tuple[tuple[str, ...], str | None]:
+    """Overrides with what the backbone starts from, and the name of weights that are lacking.
+
+    Where the whole network starts from something, the backbone does not start from its own: what
+    comes first in a chain has.
+    """
+    others = tuple(text for text in overrides if not text.startswith(PRETRAINED))
+    named = next((text for text in overrides if text.startswith(PRETRAINED)), "")
+    if whole:
+        return others, None
+    if not named.startswith(SUPPLIED):
+        return overrides, None
+    name = named.removeprefix(SUPPLIED)
+    if name not in asked.supplies:
+        return others, name
+    return (*others, f"{PRETRAINED}{quoted(asked.supplies[name])}"), None
 
 
 def _check_roots(asked: Asked, data: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ from deeplab.records import (
     write_config,
 )
 from deeplab.results import percent, print_scores, print_skipped, quiet, score_report
-from deeplab.starting import start_hash, start_weights
+from deeplab.starting import find_start, start_record
 from deeplab.training.callbacks import ExamplePictures, StopBetweenSteps
 from deeplab.training.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.training.module import Recipe, SegmentationModule
@@ -63,7 +63,7 @@ def run_experiment(config: TrainConfig) -> RunFolder:
         check_split(dataset)
     _warn_of_overlap(data)
     fingerprint = data_fingerprint(config.data, layout)
-    identity = run_hash(config, fingerprint, start_hash(config))
+    identity = run_hash(config, fingerprint, start_record(config)["start_weights"])
     folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -107,7 +107,7 @@ def _start(
     """Write down what starts here, then train."""
     first_step, logger = _first_step(folder), config.logger
     record = labelled(read_record(folder), logger.group, logger.tags)
-    record |= {"data": fingerprint, "start_weights": start_hash(config)}
+    record |= {"data": fingerprint, **start_record(config)}
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
@@ -199,18 +199,19 @@ def _train(
 
 def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
     """Give the new network its first weights, and say where they are from."""
-    path, network = start_weights(config), module.model
-    if path is None:
-        return
-    if config.init_from:
-        kept = start_from(network, path)
-        said = "all weights" + (f"; new, as the classes differ: {', '.join(kept)}" if kept else "")
+    start, network = find_start(config), module.model
+    if start is None:
+        said = ["random weights"]
     else:
-        fit = load_backbone(network.backbone, path)
-        left = f"; left out: {', '.join(fit.left_out)}" if fit.left_out else ""
-        said = f"the backbone, {len(fit.state)} tensors by {fit.whose}'s names{left}"
+        if start.key == "init_from":
+            fit = start_from(network, start.path, strict=config.init_strict)
+        else:
+            fit = load_backbone(network.backbone, start.path)
+        what = "loaded" if start.key == "init_from" else "the backbone"
+        about = f", {start.about}" if start.about else ""
+        said = [start.source, f"SHA-256 {file_hash(start.path)}{about}", f"{what}: {fit}"]
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        print(f"Start:      {path}, {said}")
+        print("Start:      " + "\n            ".join(said))
 
 
 def _build_module(
