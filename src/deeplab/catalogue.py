@@ -95,7 +95,7 @@ def published(backbone: BackboneConfig) -> Published:
     raise UserError(
         f"backbone.pretrained={IMAGENET}: nobody has published weights of this backbone "
         f"({backbone.family}: {these}) that can be read here{_beta(backbone)}. There are some for "
-        f"backbone={', '.join(known.choice for known in CATALOGUE)}, with the values of their files."
+        f"backbone={', '.join(known.choice for known in CATALOGUE)}, with their files' values."
     )
 
 

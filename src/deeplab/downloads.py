@@ -23,7 +23,7 @@ from deeplab.records import file_hash
 
 MIRROR = "DEEPLAB_TORCH_MIRROR"
 
-RETRIES = 3
+RETRIES = 2
 """Further attempts in a row that bring nothing new."""
 
 FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
@@ -58,7 +58,7 @@ def hub_id(named: str) -> HubId | None:
     """The repository that ``hf://user/name`` or ``user/name`` names, both with or without
     ``@revision``; None where the second begins with a folder that is here, or is a file's name."""
     found = re.fullmatch(rf"({HUB})?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", named)
-    if not found or not found[1] and (Path(named).parent.exists() or named.endswith(FILES)):
+    if not found or (not found[1] and (Path(named).parent.exists() or named.endswith(FILES))):
         return None
     return HubId(found[2], found[3])
 
@@ -100,7 +100,7 @@ def run_weights(where: HubId, *, asked: str, download: bool, progress: bool) -> 
 
 def _of_hub(where: HubId, name: str, *, asked: str, download: bool, progress: bool) -> Path:
     """A file in the cache of the hub's client, below a folder that is named by its commit."""
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not download:
         if here := _cached(where, name):
@@ -159,8 +159,8 @@ def _checked(where: HubId, path: Path, asked: str) -> Fetched:
     file = path.resolve()
     if re.fullmatch("[0-9a-f]{64}", file.name) and _hash(file) != file.name:
         raise UserError(
-            f"{asked}: {file} is damaged: its SHA-256 is not that on the hub, by which it is named. "
-            "Delete it, then run this again."
+            f"{asked}: {file} is damaged: its SHA-256 is not the one on the hub, by which it is "
+            "named. Delete it, then run this again."
         )
     return Fetched(path, f"{HUB}{where.repository}@{path.parent.name}/{path.name}")
 

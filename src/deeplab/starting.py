@@ -35,10 +35,13 @@ PUBLIC: dict[str, dict[str, Any]] = {
 """What public weights of a family have been trained with (``deeplab.backbones.public``)."""
 
 
+Key = Literal["init_from", "backbone.pretrained"]
+
+
 class Start(NamedTuple):
     """A file that a network starts from."""
 
-    key: Literal["init_from", "backbone.pretrained"]
+    key: Key
     """What has named it."""
     path: Path
     source: str
@@ -73,9 +76,7 @@ def find_start(config: TrainConfig, *, download: bool = True) -> Start | None:
     return Start("backbone.pretrained", *found, about=what.about)
 
 
-def _find(
-    key: Literal["init_from", "backbone.pretrained"], named: str, config: TrainConfig, download: bool
-) -> Start:
+def _find(key: Key, named: str, config: TrainConfig, download: bool) -> Start:
     """The file of weights that a key names by its path, by that of a run, or on the hub."""
     asked, path = f"{key}={named}", Path(named).expanduser()
     public = key == "backbone.pretrained"
@@ -133,6 +134,11 @@ def adapted(config: TrainConfig, *, download: bool = True) -> TrainConfig:
     if start.key == "backbone.pretrained" and not _of_this_project(start.path):
         return _trained_with(config, PUBLIC[config.backbone.family])
     return config
+
+
+def following(config: TrainConfig, before: TrainConfig) -> TrainConfig:
+    """The config of a training that starts from another one's weights, before they are there."""
+    return _trained_with(config, {key: getattr(before.backbone, key) for key in TRAINED_WITH})
 
 
 def _trained_with(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:

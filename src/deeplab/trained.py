@@ -17,7 +17,6 @@ from deeplab.inference.strategy import Strategy, Window, parse_strategy
 from deeplab.records import RunFolder, read_config
 from deeplab.weights import load_weights
 
-
 RUNS = "runs"
 """The folder of run folders, as ``train.py`` has it unless told otherwise."""
 

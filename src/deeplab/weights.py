@@ -104,8 +104,8 @@ def fitting(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> Fit:
     state, own = _read(path), model.state_dict()
     if strict and all(name.startswith((BACKBONE, CLASSIFIER)) for name in state):
         fit = _backbone_fit(model.backbone, state, f"init_from={path}")
-        new = _parts(name for name in own if not name.startswith(BACKBONE))
-        return fit._replace(state={BACKBONE + n: t for n, t in fit.state.items()}, new=new)
+        others = _parts(name for name in own if not name.startswith(BACKBONE))
+        return fit._replace(state={BACKBONE + n: t for n, t in fit.state.items()}, new=others)
     found = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
     left_out = [name for name in state if name not in found]
     new = [name for name in own if name not in found]

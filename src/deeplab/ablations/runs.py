@@ -116,8 +116,6 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Callable[[Traini
             before = find(training.start)
             return str(before.result.get("weights_sha256", "")) if before else ""
         config = training.config
-        if training.supply:
-            config = config.model_copy(update={"init_from": training.supply})
         named = (config.init_from, config.backbone.model_dump_json())
         if named not in hashes:
             try:

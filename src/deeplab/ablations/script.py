@@ -28,7 +28,7 @@ probe=false         plan: without measuring how fast this machine is
 rows=KEY,...        report: the keys by which runs are told apart
 runs=PATTERN        report with rows: the run folders; else the folder of all runs
 output=FOLDER       report with rows: where it goes
-backbone.pretrained=null  of all rows: from random weights, where profile=paper starts from ImageNet's
+backbone.pretrained=null  from random weights, where profile=paper starts from ImageNet's
 Anything else is an override of train.py for all rows, such as stage.steps=100 or data.root=...
 """
 

@@ -13,6 +13,7 @@ from deeplab.catalogue import IMAGENET, published
 from deeplab.config import TrainConfig
 from deeplab.errors import UserError
 from deeplab.records import settings_hash
+from deeplab.starting import following
 
 RANDOM, ANOTHER = "random weights", "another training"
 """What trainings start from that have no address."""
@@ -129,7 +130,9 @@ def trainings(asked: Asked, compose: Compose) -> list[Training]:
             given = asked.supplies.get(supply) if supply else None
             lacking = supply if supply and not given else wanted
             lacks = f"{lacking}: {_what(asked, table, lacking, where)}" if lacking else None
-            made = Training(overrides, config(overrides, where), start, given, lacks)
+            own = config(overrides if not given else (*overrides, _init_from(given)), where)
+            own = following(own, start.config) if start else own
+            made = Training(overrides, own, start, given, lacks)
             start = found.setdefault(made.key, made)
         assert start is not None
         return start
@@ -200,6 +203,10 @@ def merged(asked: Asked, overrides: Sequence[str], seed: int) -> tuple[str, ...]
 def quoted(path: object) -> str:
     """A path as the value of an override, whatever signs are in it."""
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _init_from(file: str) -> str:
+    return f"init_from={quoted(file)}"
 
 
 def _data(overrides: Mapping[str, str]) -> str:
