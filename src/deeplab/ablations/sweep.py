@@ -1,7 +1,7 @@
 """Running what tables ask for: each training once, those that others start from first."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def run_trainings(
     return _say(trainings, find, problems)
 
 
-def wanted(trainings: Sequence[Training]) -> list[str]:
+def wanted(trainings: Iterable[Training]) -> list[str]:
     """What trainings wait for that the user would have to supply."""
     counts = Counter(training.missing for training in trainings if training.missing)
     return [

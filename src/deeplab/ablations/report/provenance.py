@@ -58,5 +58,5 @@ def starts(found: Sequence[Training]) -> list[str]:
         lines.append(f"{which}; the paper's started from networks trained on ImageNet.")
     if named:
         rest = f", {counts[ANOTHER]} from another training of these" if counts[ANOTHER] else ""
-        lines.append(f"Started: {', '.join(named)}{rest}.")
+        lines.append(f"Trainings start so: {', '.join(named)}{rest}.")
     return lines
