@@ -334,6 +334,13 @@ def test_a_plan_downloads_nothing(tmp_path):
         random_weights = run(
             "ablations", *asked, "backbone.pretrained=null", cwd=tmp_path, variables=variables
         ).stdout
+        refused = run(
+            "train", "-m", "ablation=table3", "profile=paper", cwd=tmp_path, variables=variables,
+            ok=False,
+        )  # fmt: skip
+    assert "nothing of this can be run" in refused.stderr
+    assert "4 want supplies.resnet101=FILE: the authors' ResNet-101" in refused.stderr
+    assert not list(tmp_path.glob("runs/voc*"))
     xception = "starts from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)"
     assert said.count(f"{xception}, to be downloaded") == 4
     assert said.count("starts from another training") == 2

@@ -117,6 +117,10 @@ def _downloaded(where: HubId, name: str, asked: str) -> Path:
 
     site = f"{constants.ENDPOINT}/{where.repository}"
     at = f" at {where.revision}" if where.revision else ""
+    if constants.HF_HUB_OFFLINE:
+        if here := _cached(where, name):
+            return here
+        raise UserError(_unreachable(where, name, asked))
     try:
         return Path(hf_hub_download(where.repository, name, revision=where.revision))
     except errors.LocalEntryNotFoundError:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from deeplab.ablations.runs import Run, data_now, finder, known_runs
 from deeplab.ablations.trainings import Training, Use, quoted
+from deeplab.errors import UserError
 
 LAST_LINES = 5
 """Of what a failed training has said."""
@@ -41,13 +42,19 @@ def run_trainings(
 
     Returns:
         False if a training has failed.
+
+    Raises:
+        UserError: each of them wants weights that are not here.
     """
     problems: dict[str, Problem] = {}
     now = data_now()
     find = finder(known_runs(runs), now)
     todo = [t for t in trainings if not t.missing and not done(t, find(t))]
     print(f"{len(trainings)} distinct trainings, {len(todo)} of them to run", flush=True)
-    for line in wanted(trainings):
+    lacking = wanted(trainings)
+    if trainings and all(training.missing for training in trainings):
+        raise UserError("\n       ".join(["nothing of this can be run.", *lacking]))
+    for line in lacking:
         print(f"  {line}", flush=True)
     for training in todo:
         check(training.overrides)

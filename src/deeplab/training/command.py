@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deeplab.assemble import build_data, build_execution, padded_to
 from deeplab.builder import build_model, keywords
+from deeplab.catalogue import IMAGENET, published
 from deeplab.config import TrainConfig, plain
 from deeplab.cores import cores
 from deeplab.dashboard import labelled
@@ -201,7 +202,7 @@ def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
     """Give the new network its first weights, and say where they are from."""
     start, network = find_start(config), module.model
     if start is None:
-        said = ["random weights"]
+        said = [f"random weights{_better(config)}"]
     else:
         if start.key == "init_from":
             fit = start_from(network, start.path, strict=config.init_strict)
@@ -212,6 +213,14 @@ def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
         said = [start.source, f"SHA-256 {file_hash(start.path)}{about}", f"{what}: {fit}"]
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         print("Start:      " + "\n            ".join(said))
+
+
+def _better(config: TrainConfig) -> str:
+    """What the paper's trainings start from, where it can be had for this backbone."""
+    with suppress(UserError):
+        published(config.backbone)
+        return f" (the paper's start from ImageNet's: backbone.pretrained={IMAGENET})"
+    return ""
 
 
 def _build_module(
