@@ -29,7 +29,7 @@ data: setup ## make a data set ready: DATA=voc, coco, cityscapes ...; ARGS="sour
 	$(BIN)/python src/prepare.py data=$(DATA) $(ARGS)
 
 ablations: setup ## run tables of the paper and report: TABLE=2 PROFILE=paper SEEDS=3; quick: drawn scenes
-	$(BIN)/python src/train.py -m ablation=$(shell echo $(TABLE) | sed -E 's/(^|,)([0-9])/\1table\2/g') profile=$(PROFILE) seeds=$(SEEDS) $(ARGS)
+	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" "profile=$(PROFILE)" seeds=$(SEEDS) $(ARGS)
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)

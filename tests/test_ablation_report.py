@@ -1,6 +1,7 @@
 """Reports on runs that are written here, so that every figure can be computed again."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from deeplab.ablations.report.provenance import starts
 from deeplab.ablations.report.statistics import Arm, difference, image_draws, mean_iou, seed_draws
 from deeplab.ablations.runs import finder, known_runs
 from deeplab.ablations.sweep import Problem, run_trainings
-from deeplab.ablations.tables import Paper, Profile, Row, Table, read_profile, read_table
+from deeplab.ablations.tables import Paper, Profile, Row, Table, choices, read_profile, read_table
 from deeplab.ablations.trainings import Asked, trainings
 from deeplab.cli import ROOT
 from deeplab.compose import compose_train
@@ -33,6 +34,7 @@ from deeplab.files import write_json, write_text
 from deeplab.inference.strategy import parse_strategy
 from deeplab.protocol import protocol
 from deeplab.records import RunFolder, locked, write_config
+from scripts import run
 from test_gallery_page import CHROMIUM, DRIVER, FLAGS
 
 IMAGES = 40
@@ -260,6 +262,14 @@ def test_multiply_adds_that_are_not_the_paper_s_are_marked(tmp_path):
     assert "more than 0.1 % from the paper's" in report.said
 
 
+def test_a_formula_in_a_cell_is_a_text(tmp_path):
+    """Which the legend of a picture shows as it is."""
+    report = Report(tmp_path, own((Row(cells=(r"$\frac$ or $5", True)),)))
+    report.run(1, counts(1))
+    assert report.write().rows()[0]["what"] == r"$\frac$ or $5"
+    assert (report.folder / "own-boundary.png").is_file()
+
+
 def test_gain_of_the_decoder_in_the_narrowest_band(tmp_path):
     report = Report(tmp_path, {"figure5": read_table("figure5")}, profile=read_profile("quick"))
     without, within = counts(5), counts(5, wrong=0.2)
@@ -422,6 +432,21 @@ def test_how_far_runs_are_that_have_not_ended(tmp_path):
     assert "mIoU here" not in rows[0]
 
 
+def test_a_run_that_was_put_aside_fills_no_row(tmp_path):
+    report = Report(tmp_path, own())
+    old = report.run(1, counts(1)).set_aside()
+    assert report.write().rows()[0]["remark"] == "missing"
+    assert old.is_dir()
+
+
+def test_half_a_line_of_losses(tmp_path):
+    """As a process leaves it that is killed."""
+    report = Report(tmp_path, own())
+    folder = made_run(tmp_path, report.of(1).config, "cut", finished=False)
+    write_text(folder.metrics_csv, "step,loss\n10,1.5\n30,1.25\n,")
+    assert report.write().rows()[0]["remark"] == "interrupted at step 30 of 400"
+
+
 @pytest.mark.parametrize("elsewhere", [True, False])
 def test_a_run_that_another_sweep_is_evaluating(tmp_path, capsys, elsewhere):
     """It is trained, and has no result yet."""
@@ -436,6 +461,77 @@ def test_a_run_that_another_sweep_is_evaluating(tmp_path, capsys, elsewhere):
     )
     assert fine == elsewhere
     assert ("left to" if elsewhere else "busy") in capsys.readouterr().out
+
+
+class Sweep:
+    """A sweep over rows whose jobs another process gets in the way of."""
+
+    def __init__(self, root, found):
+        self.root, self.trainings = root, found
+        self.launched = []
+
+    def __call__(self, *problems):
+        """Launch with such problems, one after the other, then without."""
+        said = iter(problems)
+
+        def launch(jobs):
+            self.launched += jobs
+            return [next(said, None) for _ in jobs]
+
+        return run_trainings(
+            self.trainings, runs=str(self.root / "runs"), group="", check=lambda _: None,
+            launch=launch,
+        )  # fmt: skip
+
+
+def test_what_another_sweep_has_trained_is_evaluated(tmp_path):
+    """It may want other evaluations than this one, which asks for its own once it is trained."""
+    report = Report(tmp_path, own(ROWS[:1]))
+    report.run(1)
+    sweep = Sweep(tmp_path, report.trainings)
+    sweep(Problem("busy", elsewhere=True))
+    assert len(sweep.launched) == 2
+
+
+def test_what_a_training_starts_from_is_in_progress_elsewhere(tmp_path, capsys):
+    report = Report(tmp_path, {"table5": read_table("table5")}, profile=read_profile("quick"))
+    after = report.of(17, table="table5")
+    folder = made_run(tmp_path, after.start.config, "coco", finished=False)
+    sweep = Sweep(tmp_path, [after.start, after])
+    with locked(folder):
+        assert sweep(Problem("busy", elsewhere=True))
+    assert len(sweep.launched) == 1
+    assert "what it starts from is in progress in another process" in capsys.readouterr().out
+    assert not sweep(Problem("it has failed"))
+    assert "what it starts from has not ended" in capsys.readouterr().out
+
+
+def test_all_is_trained_again_where_that_was_asked_for(tmp_path, capsys):
+    report = Report(tmp_path, own(), overrides=("restart=true",))
+    for row in (1, 2, 3):
+        report.run(row, counts(row))
+    sweep = Sweep(tmp_path, report.trainings)
+    assert sweep()
+    assert "3 of them to run" in capsys.readouterr().out
+    assert len(sweep.launched) == 3
+    assert all("restart=true" in job for job in sweep.launched)
+
+
+def test_a_row_of_supplied_weights_is_found(tmp_path):
+    """The run's settings are those that the weights were trained with."""
+    config = compose_train([*SMALL, "backbone.mean=[1,2,3]"])
+    made_run(tmp_path, config, "supplied")
+    write_text(tmp_path / "runs/supplied/weights.safetensors", "weights")
+    supplies = {"mine": str(tmp_path / "runs/supplied")}
+    rows = (Row(cells=("a", True), start="first"),)
+    starts = {"first": {"train": (), "supply": "mine"}}
+    table = own(rows, starts=starts, supplies={"mine": "weights"})
+    found = Report(tmp_path, table, supplies=supplies)
+    first, after = found.trainings
+    assert first.config.backbone.mean == after.config.backbone.mean == (1, 2, 3)
+    begun = hashlib.sha256(b"weights").hexdigest()
+    folder = made_run(tmp_path, first.config, "first", start=begun)
+    assert finder(known_runs(tmp_path / "runs"))(first).folder.path == folder.path
 
 
 def test_what_a_training_starts_from_has_failed(tmp_path):
@@ -519,6 +615,10 @@ def test_weights_that_were_named_are_not_random(tmp_path):
     named = [replace(t, config=t.config.model_copy(update={"init_from": "x"})) for t in found]
     assert starts([*named[:2], found[2]])[0].startswith("1 of 3 trainings started from random")
     assert starts(named) == ["Trainings start so: 3 from x."]
+    weights = tmp_path / "public.safetensors"
+    weights.touch()
+    found = Report(tmp_path, own(), overrides=(f"backbone.pretrained={weights}",)).trainings
+    assert starts(found) == [f"Trainings start so: 3 from {weights}."]
 
 
 # formats
@@ -528,7 +628,7 @@ def test_weights_that_were_named_are_not_random(tmp_path):
 def written(tmp_path_factory):
     """A report with all that can be in one."""
     root = tmp_path_factory.mktemp("a report & more")
-    rows = (*ROWS, Row(cells=("cited", False), cited=True))
+    rows = (*ROWS, Row(cells=("ä, αλΔ ≤ $_^ €", False), cited=True))
     tables = {STEM: own(rows), "figure5": read_table("figure5")}
     profile = Profile(title="ours <&>", note="Not <VOC>'s & nobody's.")
     report = Report(root, tables, seeds=(0, 1), profile=profile)
@@ -543,19 +643,34 @@ def test_markdown_reads_back(written):
     lines = [line for line in written.markdown.splitlines() if line.startswith("|")]
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[:6]]
     assert {len(line) for line in cells} == {len(cells[0])}
-    assert [line[1].strip() for line in cells[2:]] == ["8 & 16\\_%", r"\[a\|b\]", r"\<c\>", "cited"]
+    assert [line[1].strip() for line in cells[2:]] == [
+        "8 & 16\\_%", r"\[a\|b\]", r"\<c\>", r"ä, αλΔ ≤ \$\_^ €"
+    ]  # fmt: skip
     header = [text.strip() for text in cells[0]]
     here = [line[header.index("mIoU, %: here")].strip(" *") for line in cells[2:]]
     means = [float(row["mIoU here"] or "nan") for row in written.rows()]
     assert [float(text.split(" ±")[0]) for text in here[:3]] == pytest.approx(means[:3], abs=0.005)
     assert here[3] == "cited"
-    assert [row["what"] for row in written.rows()] == ["8 & 16_%", "[a|b]", "<c>", "cited"]
+    named = ["8 & 16_%", "[a|b]", "<c>", "ä, αλΔ ≤ $_^ €"]
+    assert [row["what"] for row in written.rows()] == named
+
+
+def test_csv_has_each_column_once(written):
+    for name in (STEM, "figure5"):
+        with (written.folder / f"{name}.csv").open(newline="") as file:
+            header, *rows = csv.reader(file)
+        assert len(set(header)) == len(header)
+        assert {len(row) for row in rows} == {len(header)}
+    assert "training time, s" in written.rows()[0]
+    assert "training time" not in written.rows()[0]
 
 
 def test_latex_escapes():
-    assert escaped(r"50 % of $a_b & {c} # ~^\ ") == (
-        r"50 \% of \$a\_b \& \{c\} \# \textasciitilde{}\textasciicircum{}\textbackslash{} "
+    assert escaped(r"50 % of $a_b & {c} # ~^\ x") == (
+        r"50 \% of \$a\_b \& \{c\} \# \textasciitilde{}\textasciicircum{}\textbackslash{} x"
     )
+    assert escaped("two\n\nparagraphs\n") == "two paragraphs"  # not in a caption
+    assert escaped("α ≤ λ, Δ") == r"$\alpha$ $\leq$ $\lambda$, $\Delta$"
     assert escaped("✓ 1 ± 2 −3") == r"$\checkmark$ 1 $\pm$ 2 $-$3"
 
 
@@ -569,6 +684,17 @@ def test_latex_has_rows_of_one_width(written):
         widths.add(len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spanned))
     (layout,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)
     assert widths == {len(layout)}
+
+
+def test_latex_has_the_columns_that_say_which_row_it_is(tmp_path):
+    """Whatever they are called."""
+    rows = (Row(cells=("a long one", "b")),)
+    report = Report(tmp_path, own(rows, columns=("run", "files")))
+    report.run(1, counts(1))
+    report.write()
+    text = (report.folder / "own.tex").read_text()
+    assert "a long one & b &" in text
+    assert "R1" not in text
 
 
 def latex_knows(file):
@@ -696,6 +822,22 @@ def test_a_report_does_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/ablations/quick/index.html").is_file()
     assert (tmp_path / "grid/val-weights-os16.csv").is_file()
+
+
+def test_a_report_without_a_table_is_on_all_or_on_the_latest(tmp_path):
+    def report(*arguments):
+        run("ablations", "report", *arguments, cwd=tmp_path)
+        return sorted(path.stem for path in tmp_path.glob("runs/ablations/quick/*.csv"))
+
+    run("ablations", "report", "ablation=table2", "runs=there", cwd=tmp_path)
+    assert report("runs=there") == []  # it is there
+    assert sorted(p.stem for p in tmp_path.glob("there/ablations/quick/*.csv")) == ["table2"]
+    assert report("ablation=table1") == ["table1"]
+    assert report() == ["table1"]
+    assert report("seeds=2") == choices("ablation")
+    said = run("ablations", "report", "output=x", cwd=tmp_path, ok=False)
+    assert said.returncode == 2
+    assert "rows=" in said.stderr
 
 
 # grids

@@ -1,19 +1,22 @@
 """Tables of the paper as data: what their rows are, and which trainings they stand for."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import save_file
 
 import paper
 from deeplab.ablations.asked import read_asked
-from deeplab.ablations.sweep import wanted
+from deeplab.ablations.budget import budget
+from deeplab.ablations.sweep import overrides, table_tag, wanted
 from deeplab.ablations.tables import choices, read_profile, read_table
-from deeplab.ablations.trainings import RANDOM, Asked, trainings
+from deeplab.ablations.trainings import RANDOM, Asked, Use, trainings
 from deeplab.builder import check_model
-from deeplab.cli import CONF
+from deeplab.cli import CONF, as_swept
 from deeplab.compose import compose_train
 from deeplab.cost.command import strategy_cost
 from deeplab.errors import UserError
@@ -184,11 +187,13 @@ def test_the_quick_profile_has_the_same_rows(of_the_paper):
         check_model(training.config, num_classes=7)
 
 
-def test_weights_that_the_user_supplies(converted):
-    found = trainings(asked("table5", supplies={"jft": converted}), compose_train)
+def test_weights_that_the_user_supplies(tmp_path):
+    weights = tmp_path / "it's, jft.safetensors"
+    weights.touch()
+    found = trainings(asked("table5", supplies={"jft": str(weights)}), compose_train)
     assert not any(training.missing for training in found)
-    (coco,) = (t for t in found if t.supply)
-    assert coco.supply == coco.config.init_from == converted
+    (coco,) = (t for t in found if t.config.init_from)
+    assert coco.named == str(weights)
     assert [t.start for t in found if t.start] != [coco, coco]
     with pytest.raises(UserError, match="they ask for jft, resnet101"):
         trainings(asked("table5", supplies={"jtf": "x"}), compose_train)
@@ -225,6 +230,103 @@ def test_files_and_folders_that_are_named(tmp_path):
         trainings(read_asked(both), compose_train)
 
 
+def own_table(path, **keys):
+    """A table of one's own, as a file."""
+    values = {"title": "Mine", "setting": "here", "columns": ["a"], **keys}
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return str(path)
+
+
+def test_rows_that_differ_in_their_first_weights_only(tmp_path):
+    """They have the same settings, and are different trainings."""
+    (tmp_path / "a.safetensors").touch()
+    (tmp_path / "b.safetensors").touch()
+    added = ([], *([f"init_from={tmp_path}/{name}.safetensors"] for name in "ab"))
+    rows = [{"cells": [number], "train": train} for number, train in enumerate(added)]
+    name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows)
+    found = trainings(asked(name), compose_train)
+    assert [len(training.uses) for training in found] == [1, 1, 1]
+    assert [training.named for training in found] == [
+        None, *(str(tmp_path / f"{name}.safetensors") for name in "ab")
+    ]  # fmt: skip
+
+
+def test_what_follows_a_training_is_normalised_as_that(tmp_path):
+    """Weights go with the normalisation that they were trained with, in later stages too."""
+    rows = [{"cells": [1], "train": ["stage.lr=0.01"], "start": "before"}]
+    starts = {"before": {"train": ["backbone.mean=[1,2,3]"]}}
+    name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, starts=starts)
+    before, after = trainings(asked(name), compose_train)
+    assert after.start is before
+    assert after.config.backbone.mean == before.config.backbone.mean == (1, 2, 3)
+
+
+@pytest.mark.parametrize("file", ["räten & more.yaml", "a,b (1).yaml", "it's [a] = b.yml"])
+def test_files_with_any_name(tmp_path, file):
+    path = own_table(tmp_path / file, rows=[{"cells": [1]}])
+    for typed in (f"ablation={path}", f'ablation="{path}"'):
+        if "," in path and '"' not in typed:
+            continue  # two names
+        found = read_asked([as_swept(typed)])
+        assert list(found.tables) == [path.rsplit("/", 1)[1].rpartition(".")[0]]
+    profile = tmp_path / f"p {file}"
+    profile.write_text("title: p", encoding="utf-8")
+    typed = as_swept(f'profile="{profile}"')
+    assert read_asked(["ablation=table1", typed]).profile.title == "p"
+
+
+def test_labels_of_tables_with_any_name():
+    """As they are typed, Hydra reads them back; W&B takes 64 characters."""
+    table = "räten, [1] & it's " + 60 * "x"
+    made = trainings(asked("table1"), compose_train)[0]
+    made.uses = [Use(table, 12, "ss", None, None)]
+    typed = overrides(made, None, "ablation-it's mine")
+    read = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(typed)}
+    assert read["logger.group"] == "ablation-it's mine"
+    tags = read["logger.tags"]
+    assert [str(tag) for tag in tags] == [table_tag(table), f"{table_tag(table)}-row12"]
+    assert table.startswith(tags[0])
+    assert max(map(len, tags)) <= 64
+
+
+def test_what_is_left_to_do_of_a_training():
+    """Strategies share their passes, and what is done costs nothing."""
+
+    class Done:
+        folder = SimpleNamespace(finished=True)
+        step = 1
+
+        def __init__(self, *strategies):
+            self.strategies = strategies
+
+        def evaluation(self, use):
+            return use.strategy in self.strategies
+
+    found = trainings(asked("table3"), compose_train)
+    (training,) = (t for t in found if len(t.uses) == 6)
+    ways = [use.strategy for use in training.uses]
+    whole = budget(training, None)
+    evaluations = budget(training, Done()).multiply_adds
+    counted = [16, 8]
+    both = sum(
+        1449 * strategy_cost(
+            training.config, parse_strategy(f"os{s}-ms-flip", output_stride=16), classes=21,
+            size=(513, 513),
+        ).conv
+        for s in counted
+    )  # fmt: skip
+    assert evaluations == pytest.approx(both, rel=0.02)  # sizes are rounded
+    assert budget(training, Done(*ways)).multiply_adds == 0
+    assert budget(training, Done(*ways)).disk == whole.disk
+    assert budget(training, Done("os8", "os8-ms", "os8-ms-flip")).multiply_adds == pytest.approx(
+        evaluations / (1 + 297.92 / 102.78), rel=0.03
+    )
+    step = strategy_cost(
+        training.config, parse_strategy("os16", output_stride=16), classes=21, size=(513, 513)
+    )
+    assert whole.multiply_adds - evaluations == pytest.approx(3 * step.conv * 16 * 30_000)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -233,6 +335,11 @@ def test_files_and_folders_that_are_named(tmp_path):
         (["ablation=table1", "seeds=0"], "whole numbers"),
         (["ablation=table1", "seeds=three"], "whole numbers"),
         (["ablation=table1", "seeds=2", "seed=1"], "say one of them"),
+        (["ablation=table1", "seeds=2,3"], "one value"),
+        (["ablation=table1", "seeds=00"], "whole numbers"),
+        (["ablation=table1", "seeds="], "whole numbers"),
+        (["ablation=table1", "profile=quick,paper"], "one value"),
+        (["ablation=glob(table*)"], "to be listed"),
         (["ablation=table1", "stage.lr=0.1,0.2"], "only seed may have several values"),
         (["ablation=table1", "stage.lr=[0.1"], "cannot be read as key=value"),
     ],

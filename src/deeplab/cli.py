@@ -50,7 +50,7 @@ def run_script(
     if bare:
         sys.argv[1:] = [_with_key(bare, *pair) for pair in pairwise(sys.argv)]
     sys.argv += _implied(sys.argv[1:])
-    sys.argv[1:] = map(_as_swept, sys.argv[1:])
+    sys.argv[1:] = map(as_swept, sys.argv[1:])
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
     started = False
@@ -99,13 +99,20 @@ def _implied(arguments: list[str]) -> list[str]:
     return [f"data={stage}"] if known and "data" not in typed else []
 
 
-def _as_swept(argument: str) -> str:
-    """Keys of sweeps as Hydra takes them: ``ablation=PATH`` is a sweep over one table, or Hydra
-    would look for a choice of this name; ``roots.NAME`` and ``supplies.NAME`` are new keys."""
+def as_swept(argument: str) -> str:
+    """Keys of sweeps as Hydra takes them: a table or a profile that is named by its path is a sweep
+    over one value, or Hydra would look for a choice of this name; ``roots.NAME`` and
+    ``supplies.NAME`` are new keys."""
     key, _, value = argument.partition("=")
-    if key == "ablation" and value.endswith((".yaml", ".yml")) and "," not in value:
-        return f"{key}=choice({value})"
+    path = value.strip("\"'")
+    if key in TABLES and path.endswith((".yaml", ".yml")) and (path != value or "," not in value):
+        return f"{key}=choice({quoted(path)})"
     return f"+{argument}" if key.startswith(("roots.", "supplies.")) else argument
+
+
+def quoted(text: object) -> str:
+    """A path or another text as the value of an override, whatever signs are in it."""
+    return "'" + str(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 class JobFailed(Exception):  # noqa: N818

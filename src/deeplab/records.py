@@ -51,6 +51,9 @@ RECORDED_PACKAGES = (
 )
 
 
+ASIDE = ".old-"
+"""In the names of runs that ``restart=true`` has put aside."""
+
 WEIGHTS = (".ckpt", ".safetensors")
 """The suffixes of files that hold weights."""
 
@@ -110,7 +113,7 @@ class RunFolder:
     def set_aside(self) -> Path:
         """Rename the folder so that its name is free; returns the new path."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        target = self.path.with_name(f"{self.path.name}.old-{stamp}")
+        target = self.path.with_name(f"{self.path.name}{ASIDE}{stamp}")
         self.path.rename(target)
         return target
 

@@ -137,7 +137,7 @@ def adapted(config: TrainConfig, *, download: bool = True) -> TrainConfig:
 
 
 def following(config: TrainConfig, before: TrainConfig) -> TrainConfig:
-    """The config of a training that starts from another one's weights, before they are there."""
+    """The config of a training that starts from the weights that another one ends with."""
     return _trained_with(config, {key: getattr(before.backbone, key) for key in TRAINED_WITH})
 
 

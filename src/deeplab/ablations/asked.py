@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.ablations.tables import Table, choices, is_file, read_profile, read_table
@@ -45,7 +45,7 @@ def read_asked(arguments: Sequence[str]) -> Asked:
                 "run the others one after the other, or write a table of your own."
             )
     names = [n for value in _values(own.get("ablation")) for n in _expanded(value)]
-    profile = next(iter(_values(own.get("profile"))), DEFAULT_PROFILE)
+    profile = _one_value(own, "profile") or DEFAULT_PROFILE
     return Asked(
         tables=_tables(names),
         profile_name=profile,
@@ -108,15 +108,30 @@ def _values(override: Override | None) -> list[str]:
     if override is None:
         return []
     if override.is_sweep_override():
-        return [str(value) for value in override.sweep_string_iterator()]
+        try:
+            return [_text(value) for value in override.sweep_iterator()]
+        except HydraException:  # glob, interval
+            raise UserError(f"{override.input_line}: its values are to be listed.") from None
     value = override.value()
     return [str(v) for v in value] if isinstance(value, list) else [str(value)]
 
 
+def _text(value: object) -> str:
+    return str(value.text if isinstance(value, QuotedString) else value)
+
+
+def _one_value(own: dict[str, Override], key: str) -> str | None:
+    values = _values(own.get(key))
+    if len(values) > 1:
+        raise UserError(f"{key}={','.join(values)}: one value is wanted.")
+    return values[0] if values else None
+
+
 def _seeds(own: dict[str, Override]) -> list[int]:
-    count, named = _values(own.get("seeds")), _values(own.get("seed"))
-    if count and named:
+    count, named = _one_value(own, "seeds"), _values(own.get("seed"))
+    if count is not None and named:
         raise UserError("seeds=N stands for seed=0,...,N-1; say one of them.")
-    if not all(text.isdecimal() for text in (*count, *named)) or count == ["0"]:
+    texts = named if count is None else [count]
+    if not all(text.isdecimal() for text in texts) or (count and not int(count)):
         raise UserError("seed and seeds: whole numbers are wanted, as in seeds=3 or seed=0,1,2.")
-    return list(range(int(count[0]))) if count else [int(seed) for seed in named] or [0]
+    return [int(seed) for seed in named] or list(range(int(count or 1)))

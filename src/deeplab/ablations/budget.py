@@ -5,12 +5,13 @@ each backbone. An estimate: reading images and writing files are not in it.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 
-from deeplab.ablations.trainings import Training
+from deeplab.ablations.runs import Run
+from deeplab.ablations.trainings import Training, Use
 from deeplab.assemble import build_execution, padded_to
 from deeplab.builder import build_model
 from deeplab.config import TrainConfig
@@ -39,42 +40,47 @@ CPU_BATCH, SECONDS = 2, 3.0
 
 
 class Budget(NamedTuple):
-    """What one training takes, its evaluations included."""
+    """What is left to do of one training, its evaluations included."""
 
     multiply_adds: float
     disk: int
-    """Bytes."""
+    """Bytes of all that it leaves."""
 
 
-def budget(training: Training) -> Budget:
-    """Counted for one training."""
+def budget(training: Training, run: Run | None) -> Budget:
+    """Counted for one training, of which a run may have done a part. As in fact, what several
+    strategies have in common is looked at once."""
     config = training.config
     stage, crop = config.stage, config.data.crop_size
     step = _cost(config, config.output_stride, (crop, crop))
-    counted = float(PASSES * step.conv * stage.batch_size * stage.steps)
+    left = stage.steps - (0 if run is None else stage.steps if run.folder.finished else run.step)
+    counted = float(PASSES * step.conv * stage.batch_size * left)
     disk = 4 * CHECKPOINTS * step.with_bn_statistics
-    ways = {(use.strategy, use.split or config.data.val_split) for use in training.uses}
-    for name, split in ways:
-        strategy, images = _strategy(config, name), split_size(config.data, split)
-        once = _cost(config, strategy.output_stride, padded_to(config.data)).conv
-        counted += images * once * _looks(strategy)
-        disk += images * PREDICTION
+    for split, _ in _evaluations(config, training.uses):
+        disk += PREDICTION * split_size(config.data, split)
+    todo = [use for use in training.uses if not (run and run.evaluation(use))]
+    wanted = _evaluations(config, todo)
+    for split, view in {(split, view) for split, strategy in wanted for view in strategy.views}:
+        once = _cost(config, view.output_stride, padded_to(config.data)).conv
+        counted += split_size(config.data, split) * once * view.scale**2
     return Budget(counted, disk)
+
+
+def _evaluations(config: TrainConfig, uses: Sequence[Use]) -> set[tuple[str, Strategy]]:
+    """Those that rows want, by split and strategy."""
+    return {
+        (
+            use.split or config.data.val_split,
+            parse_strategy(use.strategy, output_stride=config.output_stride),
+        )
+        for use in uses
+    }
 
 
 def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cost:
     return strategy_cost(
         config, Strategy(output_stride), classes=max(2, len(config.data.classes)), size=size
     )
-
-
-def _strategy(config: TrainConfig, name: str) -> Strategy:
-    return parse_strategy(name, output_stride=config.output_stride)
-
-
-def _looks(strategy: Strategy) -> float:
-    """The cost of a strategy in passes at scale 1."""
-    return sum(scale**2 for scale in strategy.scales) * (1 + strategy.flip)
 
 
 def split_size(data: DataConfig, split: str) -> int:

@@ -27,8 +27,7 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     """Run what ``arguments`` ask for, then report; ends with status 1 if a training has failed."""
     asked = read_asked(arguments)
     found = trainings(asked, compose_train)
-    root = found[0].config.runs if found else compose_train(asked.overrides).runs
-    group = _group(asked)
+    root, group = runs_root(asked, found), _group(asked)
     whole = run_trainings(found, runs=root, group=group, check=check, launch=launch)
     _label(found, root, group)
     report(arguments)
@@ -55,7 +54,7 @@ def report(arguments: Sequence[str]) -> Path:
     """Write the report on what is there of what ``arguments`` ask for, and say where it is."""
     asked = read_asked(arguments)
     found = trainings(asked, composed)
-    root = composed(asked.overrides).runs
+    root = runs_root(asked, found)
     folder = report_folder(asked, root)
     page = write_report(asked, found, finder(known_runs(root)), folder)
     write_json(folder / ASKED, {"arguments": list(arguments)})
@@ -72,9 +71,14 @@ def views(arguments: Sequence[str]) -> None:
     """Save a view of each table on the dashboard, and say where they are."""
     asked = read_asked(arguments)
     found = trainings(asked, composed)
-    folder = report_folder(asked, composed(asked.overrides).runs)
+    folder = report_folder(asked, runs_root(asked, found))
     for name, address in save_views(asked, found, _group(asked), folder).items():
         print(f"{name}  {address}")
+
+
+def runs_root(asked: Asked, found: Sequence[Training]) -> str:
+    """The folder of the run folders."""
+    return found[0].config.runs if found else composed(asked.overrides).runs
 
 
 def report_folder(asked: Asked, root: str) -> Path:

@@ -1,17 +1,15 @@
 """What is there and what is to be done for some tables, before anything runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.ablations.runs import Run
+from deeplab.ablations.runs import Find, Run
 from deeplab.ablations.sweep import done, wanted
 from deeplab.ablations.trainings import Asked, Training, Use
 from deeplab.config.data import ShapesConfig
 from deeplab.downloads import NotFetched
 from deeplab.preparation.disk import readable
 from deeplab.starting import find_start
-
-Find = Callable[[Training], Run | None]
 
 
 def print_plan(
@@ -138,11 +136,8 @@ def _print_budget(todo: Sequence[Training], find: Find, names: Mapping[str, str]
     rates = measured_rates(backbones)
     hours, disk = 0.0, 0
     for training in todo:
-        needed, run = budget(training), find(training)
-        left = 1 - (run.step / training.config.stage.steps if run else 0)
-        mine = (
-            needed.multiply_adds * left / rates[training.config.backbone.model_dump_json()] / 3600
-        )
+        needed = budget(training, find(training))
+        mine = needed.multiply_adds / rates[_backbone(training)] / 3600
         print(f"  {names[training.key]:<4} {_hours(mine):>10}  {readable(needed.disk):>7}")
         hours, disk = hours + mine, disk + needed.disk
     speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())

@@ -20,6 +20,7 @@ from deeplab.evaluation.folder import Evaluation, EvaluationFolder, evaluation_n
 from deeplab.inference.strategy import parse_strategy
 from deeplab.lock import held
 from deeplab.records import (
+    ASIDE,
     RunFolder,
     read_config,
     read_json,
@@ -70,11 +71,12 @@ class Run:
 
     @property
     def step(self) -> int:
-        """The last step that was logged."""
+        """The last step that was logged; a process that was killed may have left half a line."""
         if not self.folder.metrics_csv.is_file():
             return 0
-        with self.folder.metrics_csv.open(newline="") as file:
-            return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
+        with self.folder.metrics_csv.open(newline="", errors="replace") as file:
+            steps = [row["step"] or "" for row in csv.DictReader(file)]
+        return max((int(step) for step in steps if step.isdigit()), default=0)
 
     def evaluation(self, use: Use) -> Evaluation | None:
         """What a row wants of it, if it is there and of the run's present weights."""
@@ -89,11 +91,18 @@ class Run:
         return found if same else None
 
 
+Find = Callable[[Training], Run | None]
+"""Which run a training is."""
+
+
 def known_runs(root: str | Path) -> list[Run]:
-    """The runs of a folder, the latest first; folders that cannot be read are left out."""
+    """The runs of a folder, the latest first; folders that cannot be read are left out, and those
+    that were put aside."""
     found = []
     for path in sorted(Path(root).expanduser().glob("*/config.yaml"), key=_changed, reverse=True):
         folder = RunFolder(path.parent)
+        if ASIDE in folder.path.name:
+            continue
         try:
             found.append(Run(folder, read_config(folder)))
         except UserError:
@@ -101,7 +110,7 @@ def known_runs(root: str | Path) -> list[Run]:
     return found
 
 
-def finder(runs: Sequence[Run], data: DataNow | None = None) -> Callable[[Training], Run | None]:
+def finder(runs: Sequence[Run], data: DataNow | None = None) -> Find:
     """Which run a training is: a finished one if there are several, else the latest.
 
     Args:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from deeplab.cli import as_swept
 from deeplab.errors import UserError
 
 HELP = """Tables of the paper as sweeps: what is to be done for them, and what came out.
@@ -36,7 +37,7 @@ Anything else is an override of train.py for all rows, such as stage.steps=100 o
 def run_ablations(arguments: Sequence[str]) -> None:
     """The script: a user's mistake ends it with a message and status 2."""
     try:
-        match list(arguments):
+        match [as_swept(argument) for argument in arguments]:
             case ["plan", *rest]:
                 _plan(rest)
             case ["report", *rest]:
@@ -59,6 +60,7 @@ def run_ablations(arguments: Sequence[str]) -> None:
 
 def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.asked import read_asked
+    from deeplab.ablations.command import runs_root
     from deeplab.ablations.plan import print_plan
     from deeplab.ablations.runs import data_now, finder, known_runs
     from deeplab.ablations.trainings import trainings
@@ -69,7 +71,7 @@ def _plan(arguments: Sequence[str]) -> None:
         raise UserError(f"probe={own['probe']}: it is true or false.")
     asked = read_asked(_with_tables(rest))
     found = trainings(asked, partial(compose_train, download=False))
-    runs = known_runs(compose_train(asked.overrides, download=False).runs)
+    runs = known_runs(runs_root(asked, found))
     find, stale = finder(runs, data_now()), finder(runs)
     print_plan(asked, found, find, stale, probe=own.get("probe") != "false")
 
@@ -81,9 +83,12 @@ def _report(arguments: Sequence[str]) -> None:
             raise UserError(f"{rest[0]}: beside rows=... there are runs=... and output=...")
         _report_grid(own)
         return
+    if "output" in own:
+        raise UserError("output: it goes with rows=...; a report on tables is beside the runs.")
     from deeplab.ablations.command import last_asked, report
 
-    report(arguments or last_asked("runs") or _with_tables([]))
+    latest = [] if rest else last_asked(own.get("runs", "runs"))
+    report(latest or _with_tables(arguments))
 
 
 def _report_grid(own: dict[str, str]) -> None:

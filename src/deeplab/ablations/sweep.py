@@ -1,16 +1,19 @@
 """Running what tables ask for: each training once, those that others start from first."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.runs import Run, data_now, finder, known_runs
-from deeplab.ablations.trainings import Training, Use, quoted
+from deeplab.ablations.runs import Find, Run, data_now, finder, known_runs
+from deeplab.ablations.trainings import Training, Use
+from deeplab.cli import quoted
 from deeplab.errors import UserError
 
 LAST_LINES = 5
 """Of what a failed training has said."""
+
+LONGEST_TABLE = 55
+"""Characters of a table's name in tags, of which W&B takes 64."""
 
 Check = Callable[[Sequence[str]], None]
 """Looks whether a job with these overrides can run; raises UserError."""
@@ -46,10 +49,9 @@ def run_trainings(
     Raises:
         UserError: each of them wants weights that are not here.
     """
-    problems: dict[str, Problem] = {}
     now = data_now()
     find = finder(known_runs(runs), now)
-    todo = [t for t in trainings if not t.missing and not done(t, find(t))]
+    todo = [t for t in trainings if not t.missing and (t.config.restart or not done(t, find(t)))]
     print(f"{len(trainings)} distinct trainings, {len(todo)} of them to run", flush=True)
     lacking = wanted(trainings)
     if trainings and all(training.missing for training in trainings):
@@ -58,19 +60,17 @@ def run_trainings(
         print(f"  {line}", flush=True)
     for training in todo:
         check(training.overrides)
-    for _, wave in groupby(todo, key=lambda training: training.depth):
-        ready = []
-        for training in wave:
-            before = find(training.start) if training.start else None
-            if training.start and not (before and before.folder.finished):
-                problems[training.key] = Problem("the training that it starts from has not ended")
-            else:
-                ready.append((training, overrides(training, before, group)))
-        found = launch([typed for _, typed in ready]) if ready else []
-        for (training, _), problem in zip(ready, found, strict=True):
-            if problem is not None:
-                problems[training.key] = problem
+    problems: dict[str, Problem | None] = {}
+    waiting = {training.key: training for training in todo}
+    while ready := _ready(waiting, find):
+        found = launch([overrides(training, before, group) for training, before in ready])
         find = finder(known_runs(runs), now)
+        for (training, _), problem in zip(ready, found, strict=True):
+            again = problem and problem.elsewhere and training.key not in problems
+            problems[training.key] = problem
+            if not (again and _lacks_evaluations(training, find(training))):
+                del waiting[training.key]
+    problems |= dict.fromkeys(waiting, Problem("what it starts from has not ended"))
     return _say(trainings, find, problems)
 
 
@@ -83,6 +83,23 @@ def wanted(trainings: Iterable[Training]) -> list[str]:
     ]
 
 
+def _ready(waiting: Mapping[str, Training], find: Find) -> list[tuple[Training, Run | None]]:
+    """Those that can be launched, with the run that they start from, which has ended."""
+    found: list[tuple[Training, Run | None]] = []
+    for training in waiting.values():
+        start = training.start
+        if start is None:
+            found.append((training, None))
+        elif start.key not in waiting and (before := find(start)) and before.folder.finished:
+            found.append((training, before))
+    return found
+
+
+def _lacks_evaluations(training: Training, run: Run | None) -> bool:
+    """Whether it is trained, by another sweep for example, which may want other evaluations."""
+    return run is not None and run.folder.finished and not done(training, run)
+
+
 def done(training: Training, run: Run | None) -> bool:
     """Whether a training is finished and was evaluated in all ways that rows want."""
     if run is None or not run.folder.finished:
@@ -91,24 +108,28 @@ def done(training: Training, run: Run | None) -> bool:
 
 
 def overrides(training: Training, before: Run | None, group: str) -> list[str]:
-    """What the job is launched with: the training's own, the weights that it starts from, the
+    """What the job is launched with: the training's own, the run that it starts from, the
     evaluations that rows want and what a dashboard finds it by."""
-    start = before.folder.path if before else training.supply
     ways = dict.fromkeys((use.split, use.export) for use in training.uses)
     evaluate = [_evaluation(training, split, export) for split, export in ways]
     return [
         *training.overrides,
-        *([f"init_from={quoted(start)}"] if start else []),
+        *([f"init_from={quoted(before.folder.path)}"] if before else []),
         f"evaluate=[{','.join(evaluate)}]",
-        f"++logger.group={group}",
-        f"++logger.tags=[{','.join(tags(training))}]",
+        f"++logger.group={quoted(group)}",
+        f"++logger.tags=[{','.join(map(quoted, tags(training)))}]",
     ]
 
 
 def tags(training: Training) -> list[str]:
     """Its tables and rows, as a dashboard finds it by."""
-    found = [tag for use in training.uses for tag in (use.table, f"{use.table}-row{use.row}")]
-    return list(dict.fromkeys(found))
+    named = [(table_tag(use.table), use.row) for use in training.uses]
+    return list(dict.fromkeys(tag for table, row in named for tag in (table, f"{table}-row{row}")))
+
+
+def table_tag(table: str) -> str:
+    """A table's, which is cut where W&B would refuse that of a row."""
+    return table[:LONGEST_TABLE]
 
 
 def _evaluation(training: Training, split: str | None, export: str | None) -> str:
@@ -125,29 +146,39 @@ def _lacks_archive(run: Run, use: Use) -> bool:
     return not evaluation.folder.archive(use.export, split).is_file()
 
 
-def _say(
-    trainings: Sequence[Training],
-    find: Callable[[Training], Run | None],
-    problems: dict[str, Problem],
-) -> bool:
+def _say(trainings: Sequence[Training], find: Find, problems: Mapping[str, Problem | None]) -> bool:
     """Print what is not done, and why; whether nothing of it has failed."""
     failed = False
     for training in trainings:
         run = find(training)
         if training.missing or done(training, run):
             continue
-        problem = problems.get(training.key, Problem(""))
-        state, failure = (run.state, run.failure) if run else (None, "")
-        why = (failure if problem.said in failure else problem.said) or "not done"
-        if state == "running" or (problem.elsewhere and state == "finished"):  # it is evaluated
-            why = "in progress in another process, which it is left to"
-        else:
-            failed = True
+        problem = problems.get(training.key)
+        why = _left(training, run, find, problem)
+        failed |= not why
         print(f"\nNot done: {rows(training)} ({' '.join(training.overrides)})")
-        print("\n".join(f"  {line}" for line in why.strip().splitlines()[-LAST_LINES:]))
+        lines = (why or _failure(run, problem)).strip().splitlines()
+        print("\n".join(f"  {line}" for line in lines[-LAST_LINES:]))
         if run:
             print(f"  {run.folder.path}")
     return not failed
+
+
+def _left(training: Training, run: Run | None, find: Find, problem: Problem | None) -> str:
+    """What another process is at; empty if there is none."""
+    elsewhere = problem is not None and problem.elsewhere
+    if run and (run.state == "running" or (elsewhere and run.folder.finished)):  # it is evaluated
+        return "in progress in another process, which it is left to"
+    before = find(training.start) if training.start else None
+    if before and before.state == "running":
+        return "what it starts from is in progress in another process; the same command goes on"
+    return ""
+
+
+def _failure(run: Run | None, problem: Problem | None) -> str:
+    """What the run has written down, or what was said of the job."""
+    failure, said = run.failure if run else "", problem.said if problem else ""
+    return (failure if said in failure else said) or "not done"
 
 
 def rows(training: Training) -> str:

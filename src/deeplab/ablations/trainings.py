@@ -4,12 +4,14 @@ Rows that are trained alike share a training: Table 3 looks at four networks in 
 training is known by its settings and by what it starts from.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from deeplab.ablations.tables import Profile, Row, Table
 from deeplab.catalogue import IMAGENET, published
+from deeplab.cli import quoted
 from deeplab.config import TrainConfig
 from deeplab.errors import UserError
 from deeplab.records import settings_hash
@@ -45,8 +47,7 @@ class Training:
     overrides: tuple[str, ...]
     config: TrainConfig
     start: "Training | None" = None
-    supply: str | None = None
-    """The file that was supplied to start from."""
+    """The one whose weights it starts from."""
     lacks: str | None = None
     """What the user would have to supply."""
     uses: list[Use] = field(default_factory=list)
@@ -55,11 +56,12 @@ class Training:
     @property
     def key(self) -> str:
         """The same for trainings with the same result."""
-        start = self.start.key if self.start else self.supply or self.lacks or self._named or ""
+        start = self.start.key if self.start else self.lacks or self.named or ""
         return f"{settings_hash(self.config)}({start})"
 
     @property
-    def _named(self) -> str | None:
+    def named(self) -> str | None:
+        """The weights that were named for it to start from."""
         return self.config.init_from or self.config.backbone.pretrained
 
     @property
@@ -67,9 +69,9 @@ class Training:
         """What it starts from, for a person."""
         if self.start:
             return ANOTHER
-        if self.config.init_from is None and self._named == IMAGENET and not self.supply:
+        if self.named == IMAGENET and self.config.init_from is None:
             return f"ImageNet weights ({published(self.config.backbone).address})"
-        return self.supply or self._named or RANDOM
+        return self.named or RANDOM
 
     @property
     def missing(self) -> str | None:
@@ -103,47 +105,59 @@ def trainings(asked: Asked, compose: Compose) -> list[Training]:
     Raises:
         UserError: a row cannot be composed; it is named.
     """
+    _check_supplies(asked)
+    collected = _Collected(asked, compose)
+    for name, table in asked.tables.items():
+        for number, row in enumerate(table.rows, 1):
+            for seed in asked.seeds if row.runnable else ():
+                made = collected.training(table, row, seed, f"ablation/{name}, row {number}")
+                made.uses.append(_use(asked.profile, name, number, table, row))
+    found = collected.found.values()
+    _check_roots(asked, [training.config.data.name for training in found])
+    return sorted(found, key=lambda training: training.depth)
+
+
+class _Collected:
+    """Trainings, each of which is there once."""
+
+    def __init__(self, asked: Asked, compose: Compose) -> None:
+        self.asked, self.compose = asked, compose
+        self.found: dict[str, Training] = {}
+        self._composed: dict[tuple[str, ...], TrainConfig] = {}
+
+    def training(self, table: Table, row: Row, seed: int, where: str) -> Training:
+        """That of a row; what it starts from is there too then."""
+        made: Training | None = None
+        for train, supply in reversed(list(_chain(table, row))):
+            given = self.asked.supplies.get(supply) if supply else None
+            overrides = merged(self.asked, [*table.train, *train], seed, start=given)
+            whole = made is not None or supply is not None
+            overrides, wanted = _backbone_start(self.asked, overrides, whole=whole)
+            lacking = supply if supply and not given else wanted
+            lacks = f"{lacking}: {_what(self.asked, table, lacking, where)}" if lacking else None
+            config = self._config(overrides, where)
+            config = following(config, made.config) if made else config
+            training = Training(overrides, config, made, lacks)
+            made = self.found.setdefault(training.key, training)
+        assert made is not None
+        return made
+
+    def _config(self, overrides: tuple[str, ...], where: str) -> TrainConfig:
+        if overrides not in self._composed:
+            try:
+                self._composed[overrides] = self.compose(overrides)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+        return self._composed[overrides]
+
+
+def _check_supplies(asked: Asked) -> None:
     known = {name for table in asked.tables.values() for name in _supplies(asked, table)}
     if unknown := set(asked.supplies) - known:
         raise UserError(
             f"supplies.{min(unknown)}: no table here asks for it; they ask for "
             f"{', '.join(sorted(known)) or 'none'}."
         )
-    found: dict[str, Training] = {}
-    composed: dict[tuple[str, ...], TrainConfig] = {}
-
-    def config(overrides: tuple[str, ...], where: str) -> TrainConfig:
-        if overrides not in composed:
-            try:
-                composed[overrides] = compose(overrides)
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
-        return composed[overrides]
-
-    def training(table: Table, row: Row, seed: int, where: str) -> Training:
-        chain = list(_chain(table, row))
-        start: Training | None = None
-        for train, supply in reversed(chain):
-            overrides = merged(asked, [*table.train, *train], seed)
-            whole = start is not None or supply is not None
-            overrides, wanted = _backbone_start(asked, overrides, whole=whole)
-            given = asked.supplies.get(supply) if supply else None
-            lacking = supply if supply and not given else wanted
-            lacks = f"{lacking}: {_what(asked, table, lacking, where)}" if lacking else None
-            own = config(overrides if not given else (*overrides, _init_from(given)), where)
-            own = following(own, start.config) if start else own
-            made = Training(overrides, own, start, given, lacks)
-            start = found.setdefault(made.key, made)
-        assert start is not None
-        return start
-
-    for name, table in asked.tables.items():
-        for number, row in enumerate(table.rows, 1):
-            for seed in asked.seeds if row.runnable else ():
-                made = training(table, row, seed, f"ablation/{name}, row {number}")
-                made.uses.append(_use(asked.profile, name, number, table, row))
-    _check_roots(asked, [training.config.data.name for training in found.values()])
-    return sorted(found.values(), key=lambda t: t.depth)
 
 
 def _supplies(asked: Asked, table: Table) -> dict[str, str]:
@@ -167,6 +181,7 @@ def _backbone_start(
     comes first in a chain has.
     """
     others = tuple(text for text in overrides if not text.startswith(PRETRAINED))
+    whole = whole or any(re.match("init_from=(?!null$)", text) for text in overrides)
     named = next((text for text in overrides if text.startswith(PRETRAINED)), "")
     if whole:
         return others, None
@@ -187,26 +202,21 @@ def _check_roots(asked: Asked, data: Sequence[str]) -> None:
         raise UserError(f"{root}: these tables are of {' and '.join(names)}; name each: {each}")
 
 
-def merged(asked: Asked, overrides: Sequence[str], seed: int) -> tuple[str, ...]:
+def merged(
+    asked: Asked, overrides: Sequence[str], seed: int, start: str | None = None
+) -> tuple[str, ...]:
     """A row's overrides as the profile has them, and what comes on top; of each key the last one
-    counts."""
+    counts. ``start`` is the file of weights that was supplied for it."""
     replaced = [
         new for old in overrides for new in asked.profile.replace.get(old.replace(" ", ""), (old,))
     ]
     everything = [*asked.profile.train, *replaced, *asked.overrides, f"seed={seed}"]
     last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
+    if start:
+        last["init_from"] = f"init_from={quoted(start)}"
     if root := asked.roots.get(_data(last)):
         last["data.root"] = f"data.root={quoted(root)}"
     return tuple(last.values())
-
-
-def quoted(path: object) -> str:
-    """A path as the value of an override, whatever signs are in it."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _init_from(file: str) -> str:
-    return f"init_from={quoted(file)}"
 
 
 def _data(overrides: Mapping[str, str]) -> str:

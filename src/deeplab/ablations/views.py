@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deeplab.ablations.sweep import table_tag
 from deeplab.ablations.tables import Table
 from deeplab.ablations.trainings import Asked, Training
 from deeplab.config import LoggerConfig
@@ -78,8 +79,6 @@ def _content(
     ws: Any, table: Table, name: str, mine: Sequence[Training], group: str
 ) -> dict[str, Any]:
     """Name, rows, columns and panels of a table's view."""
-    import wandb_workspaces.reports.v2 as wr
-
     ways = _evaluations(mine, name)
     scores = [f"{way}/mIoU" for way in ways]
     bounds = [f"{way}/boundary_IoU" for way in ways]
@@ -88,7 +87,7 @@ def _content(
     return {
         "name": f"{table.title} ({group})",
         "runset_settings": ws.RunsetSettings(
-            filters=[ws.Metric("Group") == group, ws.Tags().isin([name])],
+            filters=[ws.Metric("Group") == group, ws.Tags().isin([table_tag(name)])],
             order=[ws.Ordering(ws.Metric("CreatedTimestamp"))],
             pinned_columns=[
                 "run:displayName",
@@ -97,35 +96,29 @@ def _content(
                 "tags:__ALL__",
             ],
         ),
-        "sections": [
-            ws.Section(
-                name="Scores",
-                is_open=True,
-                panels=[
-                    *(wr.BarPlot(title=key, metrics=[key], orientation="h") for key in scores),
-                    wr.ScatterPlot(
-                        title="Accuracy and cost",
-                        x=wr.SummaryMetric(cost),
-                        y=wr.SummaryMetric(scores[0]),
-                    ),
-                    wr.WeavePanelSummaryTable(table_name="evaluations"),
-                ],
-            ),
-            ws.Section(
-                name="Training",
-                is_open=True,
-                panels=[
-                    wr.LinePlot(x="trainer/global_step", y=[key])
-                    for key in ("train/loss", "val/mIoU")
-                ],
-            ),
-            ws.Section(
-                name="Pictures",
-                is_open=True,
-                panels=[wr.MediaBrowser(media_keys=["sheet"], num_columns=2)],
-            ),
-        ],
+        "sections": _sections(ws, scores, cost),
     }
+
+
+def _sections(ws: Any, scores: Sequence[str], cost: str) -> list[Any]:
+    """The panels: scores, accuracy over cost, curves of the training, pictures."""
+    import wandb_workspaces.reports.v2 as wr
+
+    accuracy = wr.ScatterPlot(
+        title="Accuracy and cost", x=wr.SummaryMetric(cost), y=wr.SummaryMetric(scores[0])
+    )
+    panels = {
+        "Scores": [
+            *(wr.BarPlot(title=key, metrics=[key], orientation="h") for key in scores),
+            accuracy,
+            wr.WeavePanelSummaryTable(table_name="evaluations"),
+        ],
+        "Training": [
+            wr.LinePlot(x="trainer/global_step", y=[key]) for key in ("train/loss", "val/mIoU")
+        ],
+        "Pictures": [wr.MediaBrowser(media_keys=["sheet"], num_columns=2)],
+    }
+    return [ws.Section(name=name, is_open=True, panels=found) for name, found in panels.items()]
 
 
 def _evaluations(mine: Sequence[Training], name: str) -> list[str]:

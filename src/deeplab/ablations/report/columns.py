@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from deeplab.ablations.report.against import Comparison
 from deeplab.ablations.report.costs import Part, costs, number_cell
 from deeplab.ablations.report.results import (
+    Look,
     RowResult,
     TableResult,
     narrowest_band,
@@ -24,13 +25,12 @@ Comparisons = Mapping[tuple[int, int], Comparison | None]
 
 def columns(table: TableResult, compared: Comparisons) -> list[Part]:
     """All that a table could have; columns that no row fills among them."""
-    several = len(table.conditions) > 1
     conditions = range(max(1, len(table.conditions)))
     return [
         (Column("row", number=True, of_row=True), lambda row: Cell(str(row.number))),
         *(_label(title, i) for i, title in enumerate(table.columns)),
         *(_printed(name) for name in table.scores),
-        *chain.from_iterable(_measured(table, i, compared, several) for i in conditions),
+        *chain.from_iterable(_Measured(table, i, compared).columns() for i in conditions),
         *_band(table),
         *costs(),
         (Column("remark", data_only=True), lambda row: Cell(row.status)),
@@ -52,52 +52,57 @@ def _printed(name: str) -> Part:
     return Column("paper", SCORES[name], number=True, name=f"{name} paper"), cell
 
 
-def _measured(
-    table: TableResult, condition: int, compared: Comparisons, several: bool
-) -> list[Part]:
+class _Measured:
     """The scores under one of the conditions: theirs alone, and against others of the same."""
-    under = f" under {table.letter(condition)}" if several else ""
-    name = f"mIoU{under}"
-    group = f"{name}, %" if table.conditions else ""
-    best = best_row(table, condition, compared)
-    reference = table.one_reference
 
-    def here(row: RowResult) -> Cell:
-        looks = table.under(row, condition)
-        if not looks:
-            empty = "" if condition or row.scored else row.status
+    def __init__(self, table: TableResult, condition: int, compared: Comparisons) -> None:
+        self.table, self.condition, self.compared = table, condition, compared
+        self.reference = table.one_reference
+        self.best = best_row(table, condition, compared)
+
+    def columns(self) -> list[Part]:
+        letter = self.table.letter(self.condition)
+        under = f" under {letter}" if letter else ""
+        name, scored = f"mIoU{under}", bool(self.table.conditions)
+        group = f"{name}, %" if scored else ""
+        against = f"against row {self.reference}" if self.reference else "against its reference"
+        return [
+            (Column("here", group, number=scored, name=f"{name} here"), self.here),
+            (Column("to paper", group, number=True, name=f"{name} to paper"), self.to_paper),
+            (Column(against, group, name=f"{name} {against}"), self.against),
+            (Column("seeds", group, number=True, name=f"seeds{under}"), self.seeds),
+        ]
+
+    def _looks(self, row: RowResult) -> list[Look]:
+        return self.table.under(row, self.condition)
+
+    def here(self, row: RowResult) -> Cell:
+        values = [score(look) for look in self._looks(row)]
+        if not values:
+            empty = "" if self.condition or row.scored else row.status
             return Cell(empty, faint=True, wide=True, data={})
-        values = [score(look) for look in looks]
         spread = stdev(values) if len(values) > 1 else None
         text = f"{mean(values):.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
-        strong = row.number == best
+        strong = row.number == self.best
         return Cell(text, strong=strong, data={"": mean(values), ", deviation": spread})
 
-    def to_paper(row: RowResult) -> Cell:
-        looks = table.under(row, condition)
+    def to_paper(self, row: RowResult) -> Cell:
+        looks = self._looks(row)
         if not looks or row.paper.mIoU is None:
             return Cell()
         value = mean(map(score, looks)) - row.paper.mIoU
-        return Cell(signed(value), faint=not table.as_paper, data={"": value})
+        return Cell(signed(value), faint=not self.table.as_paper, data={"": value})
 
-    def against(row: RowResult) -> Cell:
-        if row.number == reference and table.under(row, condition):
+    def against(self, row: RowResult) -> Cell:
+        if row.number == self.reference and self._looks(row):
             return Cell("reference", faint=True, data={})
-        found = compared.get((row.number, condition))
-        named = f"row {found.reference}: " if found and not reference else ""
+        found = self.compared.get((row.number, self.condition))
+        named = f"row {found.reference}: " if found and not self.reference else ""
         return _compared(found, named) if found else Cell()
 
-    def seeds(row: RowResult) -> Cell:
-        number = len(table.under(row, condition))
+    def seeds(self, row: RowResult) -> Cell:
+        number = len(self._looks(row))
         return Cell(str(number), data={"": number}) if number else Cell()
-
-    title = f"against row {reference}" if reference else "against its reference"
-    return [
-        (Column("here", group, number=bool(table.conditions), name=f"{name} here"), here),
-        (Column("to paper", group, number=True, name=f"{name} to paper"), to_paper),
-        (Column(title, group, name=f"{name} {title}"), against),
-        (Column("seeds", group, number=True, name=f"seeds{under}"), seeds),
-    ]
 
 
 def best_row(table: TableResult, condition: int, compared: Comparisons) -> int | None:

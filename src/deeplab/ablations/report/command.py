@@ -12,11 +12,11 @@ from deeplab.ablations.report.page import page
 from deeplab.ablations.report.pictures import draw
 from deeplab.ablations.report.provenance import provenance, starts
 from deeplab.ablations.report.results import TableResult
-from deeplab.ablations.report.rows import Find, table_results
+from deeplab.ablations.report.rows import table_results
 from deeplab.ablations.report.sheet import Sheet, filled_columns
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.report.texts import Head, comma_separated, markdown
-from deeplab.ablations.runs import Run
+from deeplab.ablations.runs import Find, Run
 from deeplab.ablations.trainings import Asked, Training
 from deeplab.errors import writing
 from deeplab.files import write_text

@@ -15,9 +15,6 @@ from deeplab.records import flat_settings
 TRAINING = "training"
 """The table of what training has measured last, where runs were not evaluated."""
 
-ASIDE = ".old-"
-"""In the names of runs that ``restart=true`` has put aside."""
-
 START = "init_from"
 """The weights that runs start from, which are told apart by their content."""
 
@@ -31,7 +28,6 @@ def grid_results(runs: Sequence[Run], keys: Sequence[str]) -> list[TableResult]:
     Raises:
         UserError: no run is finished, no result depends on a key, or runs differ in others too.
     """
-    runs = [run for run in runs if ASIDE not in run.folder.path.name]
     finished = [run for run in runs if run.folder.finished]
     if not finished:
         raise UserError(

@@ -1,6 +1,7 @@
 """A table as LaTeX with booktabs."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from deeplab.ablations.report.notes import SAME_RUN
@@ -11,6 +12,15 @@ LEFT_OUT = ("run", "files", "training: time", "training: memory, MB", "remark")
 
 NO_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}"
 """Before ``{!}`` and what is to be no wider than the text."""
+
+GREEK = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ"
+"""Letters that pdfLaTeX knows by their names only; those of other scripts want XeLaTeX."""
+
+
+def _command(letter: str) -> str:
+    name = unicodedata.name(letter).rpartition(" ")[2].replace("LAMDA", "LAMBDA")
+    return f"$\\{name.capitalize() if letter.isupper() else name.lower()}$"
+
 
 SIGNS = {
     "\\": r"\textbackslash{}",
@@ -28,13 +38,17 @@ SIGNS = {
     "≠": r"$\neq$",
     "⁹": r"$^9$",
     "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≈": r"$\approx$",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{letter: _command(letter) for letter in GREEK},
 }
 
 
 def latex(sheet: Sheet) -> str:
     """A ``table`` environment; what it needs of packages is said in its first line."""
-    kept = [i for i, column in enumerate(sheet.columns) if column.full not in LEFT_OUT]
+    kept = [i for i, c in enumerate(sheet.columns) if c.of_row or c.full not in LEFT_OUT]
     columns = [sheet.columns[i] for i in kept]
     rows = [_row(columns, [row[i] for i in kept]) for row in sheet.rows]
     layout = "".join("r" if column.number else "l" for column in columns)
@@ -111,4 +125,4 @@ def _plain(name: str) -> str:
 
 def escaped(text: str) -> str:
     """A text that LaTeX sets as it is."""
-    return "".join(SIGNS.get(sign, sign) for sign in text)
+    return "".join(SIGNS.get(sign, sign) for sign in " ".join(text.split()))

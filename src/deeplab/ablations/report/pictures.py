@@ -119,7 +119,8 @@ def _boundary(
     figure, axes = _figure(len(curves))
     for i, (row, curve) in enumerate(curves.items()):
         style = STYLES[i // 10 % len(STYLES)]
-        label = f"{row.number}: {row_title(table, row)}"
+        title = row_title(table, row).replace("$", r"\$")  # no formula
+        label = f"{row.number}: {title}"
         axes.plot(list(curve), list(curve.values()), style, marker="o", markersize=3, label=label)
     axes.set_xlabel("width of the band around object borders, pixels")
     axes.set_ylabel("mIoU in the band, %")

@@ -1,15 +1,13 @@
 """The rows of ablation tables: which runs they stand for and how far these are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from deeplab.ablations.report.results import Look, RowResult, TableResult
-from deeplab.ablations.runs import Run
+from deeplab.ablations.runs import Find, Run
 from deeplab.ablations.tables import Profile, Row, Table
 from deeplab.ablations.trainings import Asked, Training, Use
 from deeplab.config.data import PLACES
-
-Find = Callable[[Training], Run | None]
 
 DETERMINING = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
 """Groups and keys that a result depends on, beside the seed."""

@@ -78,7 +78,7 @@ def comma_separated(sheet: Sheet, folder: Path) -> str:
     values: list[list[Any]] = [[] for _ in sheet.rows]
     for i, column in enumerate(sheet.columns):
         each = [_values(row[i], folder) for row in sheet.rows]
-        for suffix in dict.fromkeys(suffix for found in each for suffix in found):
+        for suffix in dict.fromkeys(suffix for found in each for suffix in found) or ("",):
             header.append((column.name or column.title) + suffix)
             for line, found in zip(values, each, strict=True):
                 line.append(found.get(suffix))
@@ -91,7 +91,7 @@ def comma_separated(sheet: Sheet, folder: Path) -> str:
 def _values(cell: Cell, folder: Path) -> dict[str, Any]:
     if cell.links:
         return {"": ";".join(relative(link.path, folder) for link in cell.links)}
-    return dict(cell.values)
+    return dict(cell.values) if cell.filled else {}
 
 
 def address(link: Link, folder: Path) -> str:
