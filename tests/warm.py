@@ -43,6 +43,8 @@ def become(
     """Run a script as ``python <command>`` would, to its end and this process's."""
     for number, path in enumerate((os.devnull, out, err)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+        del sys.modules[name]  # it looks at the environment when it is imported
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
