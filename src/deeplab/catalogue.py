@@ -4,9 +4,11 @@
 * ResNet, torchvision's layout, and MobileNetV2: torchvision's ``IMAGENET1K_V1``. These were trained
   by a simple recipe and err as often as the paper's ResNet-101 does (Table 4: 22.4 % top-1). V2 of
   them has another recipe, of label smoothing, mixing of images and averaged weights, which no paper
-  of the DeepLab family had: who wants them names the file.
+  of the DeepLab family had: who wants them names the file;
+* networks of timm: what timm names for them, on the Hugging Face hub. ``backbone.model=NAME.TAG``
+  says which of several, and NAME alone is timm's choice.
 
-A backbone whose library knows where its weights are gets a case in ``published``.
+A further backbone whose library knows where its weights are gets a case in ``published``.
 """
 
 from collections.abc import Mapping
@@ -35,16 +37,17 @@ class Published(NamedTuple):
     address: str
     checksum: str | None
     """``sha256:`` and its beginning; the hub states its own."""
-    top1: float
-    """Percent right on ImageNet's validation images, one crop, as its publisher states."""
+    top1: float | None
+    """Percent right on ImageNet's validation images, one crop, as its publisher states; None where
+    it is not known here."""
     licence: str | None = None
     """As stated; torchvision states none for its weights."""
 
     @property
     def about(self) -> str:
         """For a person."""
-        licence = f", licence {self.licence}" if self.licence else ""
-        return f"ImageNet top-1 {self.top1:.1f} %{licence}"
+        known = [f"ImageNet top-1 {self.top1:.1f} %"] if self.top1 is not None else []
+        return ", ".join([*known, f"licence {self.licence}"] if self.licence else known)
 
 
 def _xception(choice: str, depth: int, top1: float) -> Published:
@@ -86,6 +89,8 @@ def published(backbone: BackboneConfig) -> Published:
     Raises:
         UserError: nobody has published any; it says what there is.
     """
+    if backbone.family == "timm":
+        return _of_timm(backbone.model)
     of_family = [known for known in CATALOGUE if known.family == backbone.family]
     for known in of_family:
         if all(getattr(backbone, key) == value for key, value in known.settings.items()):
@@ -97,6 +102,19 @@ def published(backbone: BackboneConfig) -> Published:
         f"({backbone.family}: {these}) that can be read here{_beta(backbone)}. There are some for "
         f"backbone={', '.join(known.choice for known in CATALOGUE)}, with their files' values."
     )
+
+
+def _of_timm(model: str) -> Published:
+    from deeplab.backbones.timm_networks import published as record_of  # imports torch
+
+    record = record_of(model)
+    if record is None or not record.hf_hub_id:
+        raise UserError(
+            f"backbone.pretrained={IMAGENET}: timm knows of no weights of {model} on the Hugging "
+            "Face hub that can be read here. backbone.pretrained=FILE names some."
+        )
+    address = f"{HUB}{record.hf_hub_id}/{record.hf_hub_filename or 'model.safetensors'}"
+    return Published("timm", "timm", {"model": model}, address, None, None, record.license)
 
 
 def _beta(backbone: BackboneConfig) -> str:
