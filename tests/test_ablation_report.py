@@ -412,7 +412,8 @@ def test_rows_that_nobody_runs_here(tmp_path):
     assert [row["remark"] for row in six[:11]] == ["cited"] * 11
     assert five[0]["multiply-adds, 10⁹ paper"] == "68.0"
     assert "Nothing of it has been run yet" in report.page
-    assert "started from random weights" in report.page
+    assert "started from random weights" not in report.page
+    assert "from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)" in report.page
 
 
 def test_how_far_runs_are_that_have_not_ended(tmp_path):
@@ -613,11 +614,11 @@ def test_weights_that_were_named_are_not_random(tmp_path):
     assert starts(found)[0].startswith("All trainings here started from random weights; the paper")
     named = [replace(t, config=t.config.model_copy(update={"init_from": "x"})) for t in found]
     assert starts([*named[:2], found[2]])[0].startswith("1 of 3 trainings started from random")
-    assert starts(named) == []
+    assert starts(named) == ["Trainings start so: 3 from x."]
     weights = tmp_path / "public.safetensors"
     weights.touch()
     found = Report(tmp_path, own(), overrides=(f"backbone.pretrained={weights}",)).trainings
-    assert starts(found) == []
+    assert starts(found) == [f"Trainings start so: 3 from {weights}."]
 
 
 # formats

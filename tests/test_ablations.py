@@ -4,21 +4,24 @@ import re
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from safetensors.torch import save_file
 
 import paper
 from deeplab.ablations.asked import read_asked
 from deeplab.ablations.budget import budget
-from deeplab.ablations.sweep import overrides, table_tag
+from deeplab.ablations.sweep import overrides, table_tag, wanted
 from deeplab.ablations.tables import choices, read_profile, read_table
-from deeplab.ablations.trainings import Asked, Use, trainings
+from deeplab.ablations.trainings import RANDOM, Asked, Use, trainings
 from deeplab.builder import check_model
 from deeplab.cli import CONF, as_swept
 from deeplab.compose import compose_train
 from deeplab.cost.command import strategy_cost
 from deeplab.errors import UserError
 from deeplab.inference.strategy import parse_strategy
+from deeplab.normalisation import IMAGENET
 
 ROWS = {
     "figure5": 4,
@@ -38,8 +41,16 @@ def asked(*names, profile="paper", **more):
 
 
 @pytest.fixture(scope="module")
-def of_the_paper():
-    return trainings(asked(*ROWS), compose_train)
+def converted(tmp_path_factory):
+    """The authors' ResNet-101, as far as composing looks at it."""
+    path = tmp_path_factory.mktemp("converted") / "it's.safetensors"
+    save_file({"backbone.stem.0.conv.weight": torch.zeros(1)}, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def of_the_paper(converted):
+    return trainings(asked(*ROWS, supplies={"resnet101": converted}), compose_train)
 
 
 def test_all_tables_are_there():
@@ -58,8 +69,9 @@ def test_the_paper_s_scores_rise_with_what_is_added():
             assert miou < rows[(8, *cells[1:])]
 
 
-def test_49_rows_are_18_trainings():
-    found = trainings(asked("table1", "table2", "table3", "table5"), compose_train)
+def test_49_rows_are_18_trainings(converted):
+    tables = ("table1", "table2", "table3", "table5")
+    found = trainings(asked(*tables, supplies={"resnet101": converted}), compose_train)
     assert sum(len(training.uses) for training in found) == 49
     runnable = [training for training in found if not training.missing]
     assert len(runnable) == 18
@@ -67,6 +79,59 @@ def test_49_rows_are_18_trainings():
     assert not coco.uses
     assert [t.start for t in runnable if t.start] == [coco]
     assert sum(len(training.uses) for training in runnable) == 49 - 4  # JFT-300M
+
+
+def test_what_the_paper_s_trainings_start_from(of_the_paper, converted):
+    """ImageNet weights, once in a chain."""
+    for training in of_the_paper:
+        backbone = training.config.backbone
+        named = [o for o in training.overrides if o.startswith("backbone.pretrained")]
+        if training.start or training.missing:
+            assert not named
+        elif backbone.family == "xception":
+            assert named == ["backbone.pretrained=imagenet"]
+            assert training.origin == (
+                f"ImageNet weights (hf://timm/xception{backbone.depth}.tf_in1k/model.safetensors)"
+            )
+        else:
+            assert (backbone.pretrained, training.origin) == (converted, converted)
+    lacking = [t for t in trainings(asked("table3", "table5"), compose_train) if t.missing]
+    assert {t.missing.partition(":")[0] for t in lacking} == {"resnet101", "jft"}
+    assert {use.table for t in lacking if "resnet" in t.missing for use in t.uses} == {"table3"}
+    (line,) = wanted(t for t in lacking if "resnet" in t.missing)
+    assert line.startswith("4 want supplies.resnet101=FILE: ")
+    null = trainings(asked("table3", overrides=["backbone.pretrained=null"]), compose_train)
+    assert {(t.missing, t.origin) for t in null} == {(None, RANDOM)}
+
+
+def test_rows_may_differ_in_what_they_start_from(tmp_path):
+    path, rows = tmp_path / "mine.yaml", []
+    for start in ("null", "imagenet", "supplies.mine", "supplies.nobodys"):
+        rows.append({"cells": [start], "train": [f"backbone.pretrained={start}"]})
+    table = {"title": "M", "setting": "s", "columns": ["a"], "supplies": {"mine": "a file"}}
+    table |= {"train": ["backbone=xception41"], "rows": rows[:3]}
+    path.write_text(yaml.safe_dump(table))
+    found = trainings(asked(str(path), profile="quick"), compose_train)
+    assert len({t.key for t in found}) == 3
+    assert [t.missing for t in found] == [None, None, "mine: a file"]
+    path.write_text(yaml.safe_dump(table | {"rows": rows}))
+    with pytest.raises(UserError, match=r"row 4: neither table nor profile .* supplies.nobodys"):
+        trainings(asked(str(path), profile="quick"), compose_train)
+
+
+def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
+    """The input normalisation of public weights, which the run that follows will have too."""
+    path = tmp_path / "mine.yaml"
+    table = {
+        "title": "M", "setting": "s", "columns": ["a"], "rows": [{"cells": [1], "start": "a"}],
+        "train": ["backbone=mobilenetv2", "backbone.pretrained=imagenet"],
+        "starts": {"a": {"train": ["seed=1"]}},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(table))
+    first, second = trainings(asked(str(path), profile="quick"), compose_train)
+    assert first.config.backbone.mean == IMAGENET.mean
+    assert second.config.backbone.mean == IMAGENET.mean
+    assert second.config.backbone.bn_eps == 1e-5
 
 
 def test_rows_that_are_trained_alike_share_a_training(of_the_paper):
@@ -127,10 +192,10 @@ def test_weights_that_the_user_supplies(tmp_path):
     weights.touch()
     found = trainings(asked("table5", supplies={"jft": str(weights)}), compose_train)
     assert not any(training.missing for training in found)
-    (coco,) = (t for t in found if t.named)
+    (coco,) = (t for t in found if t.config.init_from)
     assert coco.named == str(weights)
     assert [t.start for t in found if t.start] != [coco, coco]
-    with pytest.raises(UserError, match="they ask for jft"):
+    with pytest.raises(UserError, match="they ask for jft, resnet101"):
         trainings(asked("table5", supplies={"jtf": "x"}), compose_train)
 
 
@@ -148,9 +213,9 @@ def test_a_command_line():
 
 
 def test_files_and_folders_that_are_named(tmp_path):
-    folder, weights = tmp_path / "it's mine", tmp_path / "b.ckpt"
+    folder, weights = tmp_path / "it's mine", tmp_path / "b.safetensors"
     folder.mkdir()
-    weights.touch()
+    save_file({"backbone.x": torch.zeros(1)}, weights)
     named = [f"supplies.jft={weights}", f'+roots.voc="{folder}"', f"roots.coco={tmp_path}"]
     found = read_asked(["ablation=table5", "profile=paper", *named])
     assert found.supplies == {"jft": str(weights)}

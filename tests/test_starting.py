@@ -1,14 +1,16 @@
 """Runs that start from another run's weights, and runs over data with bad files."""
 
 import json
+import re
 import shutil
 
 import pytest
 import torch
 import yaml
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from deeplab.backbones import ResNet
 from deeplab.data.labels import voc_palette
 from scripts import SMALL, run, run_folders
 from trees import voc_tree
@@ -47,7 +49,8 @@ def test_a_stage_starts_from_another(first, tmp_path):
     arguments = [*VOC, f"data.root={root}", f"init_from={first}", "stage.lr=1e-9"]
     arguments += ["stage.batch_norm=frozen"]  # nothing moves, so the start can be seen at the end
     done = run("train", *arguments, cwd=tmp_path)
-    assert f"{first}/weights.safetensors, all weights; new, as the classes differ" in done.stdout
+    assert f"Start:      {first}/weights.safetensors\n            SHA-256 " in done.stdout
+    assert "by this project's names; left out: logits (2); new: logits (2)" in done.stdout
     (second,) = [p for p in run_folders(tmp_path) if p != first]
     before, after = (load_file(p / "weights.safetensors") for p in (first, second))
     for name, tensor in after.items():
@@ -78,7 +81,7 @@ def test_a_backbone_starts_from_a_file(first, tmp_path):
     (first / "config.yaml").write_text(yaml.safe_dump(config))
     arguments = [*SMALL, "decoder=naive", "stage.batch_norm=frozen", "stage.lr=1e-9"]
     done = run("train", *arguments, f"backbone.pretrained={file}", cwd=tmp_path)
-    assert "by this project's names; left out: aspp, decoder, logits" in done.stdout
+    assert "the backbone: 186 tensors by this project's names; left out: aspp (" in done.stdout
     (second,) = [p for p in run_folders(tmp_path) if p != first]
     before, after = (load_file(p / "weights.safetensors") for p in (first, second))
     same = {n for n, t in after.items() if n in before and torch.allclose(t, before[n], atol=1e-4)}
@@ -89,6 +92,48 @@ def test_a_backbone_starts_from_a_file(first, tmp_path):
     first.rename(first.with_name("moved"))
     again = f"backbone.pretrained={first.with_name('moved') / file.name}"
     assert "finished" in run("train", *arguments, again, cwd=tmp_path).stdout
+
+
+def test_what_fits_is_taken_if_asked_for(first, tmp_path):
+    arguments = [*SMALL, "decoder=naive", f"init_from={first}", "init_strict=false"]
+    done = run("train", *arguments, cwd=tmp_path)
+    assert re.search(r"loaded: \d+ tensors .* left out: decoder \(\d+\)", done.stdout)
+    assert "; new: " not in done.stdout  # a naive decoder has logits of its own width
+
+
+def test_stages_chain(tmp_path):
+    """ImageNet, COCO, VOC's trainaug, VOC's trainval: each stage has what the one before left."""
+    root = voc_tree(tmp_path / "voc", {"train": 4, "trainval": 4, "val": 2})
+    torch.manual_seed(1)
+    tiny = {"bn_eps": 1e-5, "multi_grid": (1, 2, 4), "weight_init": "variance_scaling"}
+    backbone = ResNet((2, 2, 2, 2), width=16, **tiny).state_dict()
+    classifier = {"classifier.weight": torch.ones(1000, 512), "classifier.bias": torch.ones(1000)}
+    state = {f"backbone.{name}": tensor for name, tensor in backbone.items()}
+    save_file(state | classifier, tmp_path / "classifier.safetensors")
+    still = ("stage.lr=1e-9", "stage.batch_norm=frozen")
+    voc = (*VOC, f"data.root={root}", *still)
+    stages = [
+        ([*SMALL, *still], "left out: classifier (2); new: aspp ("),
+        ([*voc], "left out: logits (2); new: logits (2)"),
+        ([*voc, "stage=voc_trainval", "data.train_split=trainval", "output_stride=8",
+          "stage.steps=2", "stage.batch_size=2", "stage.lr=1e-9"], "names\n"),
+    ]  # fmt: skip
+    start, before, folders = tmp_path / "classifier.safetensors", state | classifier, set()
+    for arguments, said in stages:
+        done = run("train", *arguments, f"init_from={start}", cwd=tmp_path)
+        assert f"Start:      {start}" in done.stdout
+        assert said in done.stdout
+        (folder,) = set(run_folders(tmp_path)) - folders
+        after = load_file(folder / "weights.safetensors")
+        fitting = {n for n, t in before.items() if n in after and t.shape == after[n].shape}
+        assert {n for n in after if n.startswith("backbone.")} <= fitting
+        for name in fitting:
+            assert torch.allclose(after[name].float(), before[name].float(), atol=1e-4), name
+        record = json.loads((folder / "run.json").read_text())
+        assert record["start_source"].startswith(str(start))
+        folders.add(folder)
+        start, before = folder, after
+    assert json.loads((folder / "metrics.json").read_text())["protocol"]["classes"]
 
 
 class Harm:

@@ -12,11 +12,12 @@ import re
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save, save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab.backbones import TimmEncoder
+from deeplab.catalogue import published
 from deeplab.cost.counting import measure_cost
 from deeplab.errors import UserError
 from deeplab.inference.predictor import Predictor
@@ -24,8 +25,10 @@ from deeplab.inference.strategy import parse_strategy
 from deeplab.training.optim import parameter_groups
 from deeplab.training.trainer import CommonStatistics
 from deeplab.weights import load_backbone
+from hubs import COMMIT, hub
 from networks import build, on_meta, randomise_norms
 from scripts import SMALL, run, run_folders
+from test_config import train_config
 
 HERE = importlib.util.find_spec("timm") is not None
 
@@ -452,3 +455,45 @@ def test_cost(timm, tmp_path):
     chosen = ("data=voc", "backbone=timm", "backbone.model=convnext_tiny", "format=json")
     report = json.loads(run("cost", *chosen, cwd=tmp_path).stdout)
     assert report["multiply_adds"]["conv"] > 40e9
+
+
+@extras
+def test_weights_by_name(timm, tmp_path):
+    """From a hub on this machine, and then from the cache without it."""
+    torch.manual_seed(5)
+    peer = timm.create_model("resnet10t")
+    file = "timm/resnet10t.c3_in1k/model.safetensors"
+    still = ("backbone.pretrained=imagenet", "stage.batch_norm=frozen", "stage.lr=1e-9")
+    with hub({file: save(peer.state_dict())}) as site:
+        variables = site.variables(tmp_path)
+        printed = run("train", *TIMM, *still, cwd=tmp_path, variables=variables).stdout
+    assert f"hf://timm/resnet10t.c3_in1k@{COMMIT}/model.safetensors" in printed
+    assert "licence apache-2.0" in printed
+    assert "tensors by timm's names; left out: fc (2)" in printed
+    (folder,) = run_folders(tmp_path)
+    weights = load_file(folder / "weights.safetensors")
+    expected = peer.state_dict()
+    for key, tensor in weights.items():
+        if key.startswith("backbone.timm."):
+            other = expected[key.removeprefix("backbone.timm.")]
+            assert torch.allclose(tensor, other, atol=1e-4), key
+    offline = variables | {"HF_HUB_OFFLINE": "1"}
+    again = run("train", *TIMM, *still, cwd=tmp_path, variables=offline).stdout
+    assert "This run is finished" in again
+    missing = [*TIMM, "backbone.model=resnet18", *still]
+    done = run("train", *missing, cwd=tmp_path, variables=offline, ok=False)
+    assert done.returncode == 2
+    assert "timm/resnet18." in done.stderr
+    assert "backbone.pretrained=FILE" in done.stderr
+    assert len(run_folders(tmp_path)) == 1
+
+
+@extras
+def test_addresses_of_weights(timm):
+    def address(model):
+        return published(train_config("backbone=timm", f"backbone.model={model}").backbone).address
+
+    assert address("resnet18") == "hf://timm/resnet18.a1_in1k/model.safetensors"
+    assert address("resnet18.tv_in1k") == "hf://timm/resnet18.tv_in1k/model.safetensors"
+    with pytest.raises(UserError, match="timm knows of no weights of swinv2_cr_tiny_224 on"):
+        address("swinv2_cr_tiny_224")

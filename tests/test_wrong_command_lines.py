@@ -86,6 +86,16 @@ TRAIN = [
     (["data.val_split=test"], ["data.val_split=test", "train and val"]),
     (["stage.batch_size=3", "trainer.accelerator=cpu", "trainer.devices=2"],
      ["stage.batch_size=3", "multiple of trainer.devices"]),
+    # weights that there are not
+    (["backbone=resnet101", "backbone.pretrained=imagenet"],
+     ["backbone.pretrained=imagenet", "convert.py resnet_v1_101_2018_05_04.tar.gz"]),
+    (["backbone=mobilenetv2", "backbone.width=0.5", "backbone.pretrained=imagenet"],
+     ["mobilenetv2: width=0.5, divisor=8", "resnet101_torchvision"]),
+    (["backbone=resnet101_torchvision", "backbone.stem=3x3x3", "backbone.pretrained=imagenet"],
+     ["stem=3x3x3"]),
+    (["backbone.pretrained=imagenet"], ["depth=(2, 2, 2, 2)", "xception41"]),
+    (["init_from=nothing"], ["init_from=nothing", "does not exist"]),
+    (["init_strict=maybe"], ["init_strict=maybe", "boolean"]),
     # data and runs that are not there
     (["data=voc", "data.root=/no/such/place"], ["data.root=/no/such/place", "does not exist"]),
     (["data=voc", "data.root=."], ["data.root=.", "ImageSets/Segmentation"]),

@@ -15,7 +15,7 @@ from deeplab.config.data import PLACES
 from deeplab.errors import UserError
 from deeplab.inference.strategy import parse_strategy
 from deeplab.records import RunFolder, read_config
-from deeplab.starting import adapted, start_weights
+from deeplab.starting import adapted, find_start
 
 CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key in PLACES))
 """What may be typed beside ``resume``: nothing that the result depends on."""
@@ -40,13 +40,13 @@ def check_train(config: DictConfig) -> TrainConfig:
     from deeplab.builder import check_model
 
     model = check_model(checked, num_classes=len(checked.data.classes))
-    if start := start_weights(checked):
+    if start := find_start(checked):
         from deeplab.weights import fitting, fitting_backbone
 
-        if checked.init_from:
-            fitting(model, start)
+        if start.key == "init_from":
+            fitting(model, start.path, strict=checked.init_strict)
         else:
-            fitting_backbone(model.backbone, start)
+            fitting_backbone(model.backbone, start.path)
     return checked
 
 

@@ -17,24 +17,25 @@ from deeplab.errors import UserError
 from deeplab.starting import adapted
 
 
-def compose_train(overrides: Sequence[str]) -> TrainConfig:
+def compose_train(overrides: Sequence[str], *, download: bool = True) -> TrainConfig:
     """What ``python src/train.py OVERRIDES`` would run with; beside the config only the
-    weights that it starts from are looked at.
+    weights that it starts from are looked at, which are fetched with ``download``.
 
     Raises:
         UserError: Hydra or the schema refuses it.
     """
     if GlobalHydra.instance().is_initialized():  # in a sweep
-        return _compose(overrides)
+        return _compose(overrides, download)
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
-        return _compose(overrides)
+        return _compose(overrides, download)
 
 
-def _compose(overrides: Sequence[str]) -> TrainConfig:
+def _compose(overrides: Sequence[str], download: bool) -> TrainConfig:
     loader = GlobalHydra.instance().config_loader()
     try:
         config = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN)
-        return adapted(parse(TrainConfig, one_run(without_hydra(config))))
+        parsed = parse(TrainConfig, one_run(without_hydra(config)))
+        return adapted(parsed, download=download)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from None
 

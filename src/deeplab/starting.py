@@ -1,7 +1,9 @@
 """What a training starts from, and what follows from it for the config.
 
-``init_from`` names a run or its weights: the whole network starts from it. ``backbone.pretrained``
-names a file of ImageNet weights: the backbone does, where ``init_from`` does not say otherwise.
+``init_from`` names a run or its weights, here or on the Hugging Face hub: the whole network starts
+from it, or the backbone where it is one of classification. ``backbone.pretrained`` names a file of
+ImageNet weights, or ``imagenet`` for those that others have published: the backbone starts from
+them, unless there is ``init_from``.
 
 Weights go with the input normalisation and the batch norms' epsilon that they were trained with,
 so these are not the config's any more but theirs.
@@ -9,13 +11,19 @@ so these are not the config's any more but theirs.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import yaml
+
+from deeplab.catalogue import IMAGENET as BY_NAME
+from deeplab.catalogue import published
+from deeplab.cli import validate
 from deeplab.config import TrainConfig
 from deeplab.config.network import BackboneConfig
+from deeplab.downloads import FILES, Fetched, NotFetched, hub_id, published_weights, run_weights
 from deeplab.errors import UserError
 from deeplab.normalisation import IMAGENET, INCEPTION
-from deeplab.records import WEIGHTS, RunFolder, file_hash, read_config, read_record
+from deeplab.records import WEIGHTS, RunFolder, file_hash, read_record
 
 TRAINED_WITH = ("mean", "std", "bn_eps")
 """Keys of ``backbone`` that weights have been trained with."""
@@ -27,57 +35,88 @@ PUBLIC: dict[str, dict[str, Any]] = {
 }
 """What public weights of a family have been trained with (``deeplab.backbones.public``)."""
 
-PUBLIC_WEIGHTS = (*WEIGHTS, ".pth", ".pt", ".bin")
-"""The suffixes of files that somebody else has written."""
+
+Key = Literal["init_from", "backbone.pretrained"]
 
 
-def start_weights(config: TrainConfig) -> Path | None:
-    """The file that the whole network starts from, or the backbone only.
+class Start(NamedTuple):
+    """A file that a network starts from."""
+
+    key: Key
+    """What has named it."""
+    path: Path
+    source: str
+    """Where it is from: its path, or where it was downloaded."""
+    about: str = ""
+    """What is known of it."""
+
+
+def find_start(config: TrainConfig, *, download: bool = True) -> Start | None:
+    """What the whole network starts from, or the backbone only; None for random weights.
+
+    Args:
+        config: of a training.
+        download: whether to fetch what is not here.
 
     Raises:
         UserError: it is not there.
+        NotFetched: it would have to be downloaded.
     """
-    return _network_weights(config) or pretrained_weights(config)
+    if config.init_from is not None:
+        return _find("init_from", config.init_from, config, download)
+    named = config.backbone.pretrained
+    if named != BY_NAME:
+        return _find("backbone.pretrained", named, config, download) if named else None
+    what = published(config.backbone)
+    found = published_weights(
+        what,
+        asked=f"backbone.pretrained={named}",
+        download=download,
+        progress=config.trainer.progress,
+    )
+    return Start("backbone.pretrained", *found, about=what.about)
 
 
-def start_hash(config: TrainConfig) -> str | None:
-    """The hash of that file; a resumed run knows it."""
+def _find(key: Key, named: str, config: TrainConfig, download: bool) -> Start:
+    """The file of weights that a key names by its path, by that of a run, or on the hub."""
+    asked, path = f"{key}={named}", Path(named).expanduser()
+    public = key == "backbone.pretrained"
+    suffixes = FILES if public else WEIGHTS
+    if where := hub_id(named):
+        progress = config.trainer.progress
+        found = run_weights(where, asked=asked, download=download, progress=progress)
+        return Start(key, *found)
+    if path.is_file() and path.suffix in suffixes:
+        return Start(key, *Fetched(path, str(path)))
+    if public and not path.is_dir():
+        if not path.exists():
+            raise UserError(f"{asked}: there is no such file.")
+        raise UserError(f"{asked}: weights are in files that end in {', '.join(suffixes)}.")
+    weights = RunFolder.find(named, key=key).weights_file(path)
+    if weights is None:
+        raise UserError(f"{asked}: this run has no weights yet.")
+    return Start(key, weights, str(weights))
+
+
+def start_hash(config: TrainConfig, *, download: bool = True) -> str | None:
+    """The hash of that file; raises as ``find_start`` does."""
+    start = find_start(config, download=download)
+    return file_hash(start.path) if start else None
+
+
+def start_record(config: TrainConfig) -> dict[str, Any]:
+    """What ``run.json`` keeps of it: its hash and where it is from; a resumed run knows them."""
     if config.resume:
-        return read_record(RunFolder(config.resume)).get("start_weights")
-    path = start_weights(config)
-    return file_hash(path) if path else None
+        record = read_record(RunFolder(config.resume))
+        return {key: record.get(key) for key in ("start_weights", "start_source")}
+    start = find_start(config)
+    sha = file_hash(start.path) if start else None
+    return {"start_weights": sha, "start_source": start.source if start else None}
 
 
-def _network_weights(config: TrainConfig) -> Path | None:
-    if config.init_from is None:
-        return None
-    named = Path(config.init_from).expanduser()
-    if named.is_file() and named.suffix in WEIGHTS:
-        return named
-    if found := RunFolder.find(named, key="init_from").weights_file(named):
-        return found
-    raise UserError(f"init_from={config.init_from}: this run has no weights yet.")
-
-
-def pretrained_weights(config: TrainConfig) -> Path | None:
-    """The file that ``backbone.pretrained`` names.
-
-    Raises:
-        UserError: there is none, or it is of no kind that can hold weights.
-    """
-    if config.backbone.pretrained is None:
-        return None
-    named = Path(config.backbone.pretrained).expanduser()
-    asked = f"backbone.pretrained={config.backbone.pretrained}"
-    if not named.is_file():
-        raise UserError(f"{asked}: there is no such file.")
-    if named.suffix not in PUBLIC_WEIGHTS:
-        raise UserError(f"{asked}: weights are in files that end in {', '.join(PUBLIC_WEIGHTS)}.")
-    return named
-
-
-def adapted(config: TrainConfig) -> TrainConfig:
-    """The config with what the weights that it starts from have been trained with.
+def adapted(config: TrainConfig, *, download: bool = True) -> TrainConfig:
+    """The config with what the weights that it starts from have been trained with. Where these are
+    a run's that would have to be downloaded but is not to be, it stays as it is.
 
     Raises:
         UserError: the weights are not there.
@@ -86,11 +125,18 @@ def adapted(config: TrainConfig) -> TrainConfig:
         own = _timm_values(config.backbone.model)
         unset = [key for key in own if getattr(config.backbone, key) is None]
         config = _trained_with(config, {key: own[key] for key in unset})
-    pretrained = pretrained_weights(config)
-    for path in filter(None, (_network_weights(config), pretrained)):
-        if run := _run_of(path):
-            return following(config, run)
-    if pretrained and not _of_this_project(pretrained):
+    if config.init_from is None and config.backbone.pretrained == BY_NAME:
+        published(config.backbone)
+        return _trained_with(config, _public(config.backbone))
+    try:
+        start = find_start(config, download=download)
+    except NotFetched:
+        return config
+    if start is None:
+        return config
+    if values := _beside(start.path):
+        return _trained_with(config, values)
+    if start.key == "backbone.pretrained" and not _of_this_project(start.path):
         return _trained_with(config, _public(config.backbone))
     return config
 
@@ -115,14 +161,19 @@ def _timm_values(model: str) -> dict[str, Any]:
 
 
 def _trained_with(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
-    return config.model_copy(update={"backbone": config.backbone.model_copy(update=values)})
+    backbone = validate(type(config.backbone), config.backbone.model_dump() | values)
+    return config.model_copy(update={"backbone": backbone})
 
 
-def _run_of(weights: Path) -> TrainConfig | None:
-    """The config of the run that a file of weights lies in, if it lies in one."""
-    for folder in weights.resolve().parents[:2]:
-        if (folder / "config.yaml").is_file():
-            return read_config(RunFolder(folder))
+def _beside(weights: Path) -> dict[str, Any] | None:
+    """What the config of the run says that a file of weights lies in, if it lies in one: that of
+    any training, a segmentation's or not."""
+    for folder in (*weights.absolute().parents[:2], *weights.resolve().parents[:2]):
+        try:
+            backbone = yaml.safe_load((folder / "config.yaml").read_text())["backbone"]
+            return {key: backbone[key] for key in TRAINED_WITH}
+        except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+            continue
     return None
 
 

@@ -1,18 +1,24 @@
 """A trained run, found by its name and ready to look at images."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deeplab.assemble import build_execution
 from deeplab.builder import build_model
-from deeplab.config import TrainConfig, TrainerConfig
-from deeplab.errors import UserError
+from deeplab.config import LoggerConfig, TrainConfig, TrainerConfig
+from deeplab.downloads import RUN_FILES, HubId, hub_id, run_weights
+from deeplab.errors import UserError, writing
+from deeplab.files import replacing
 from deeplab.hardware import Execution
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy, Window, parse_strategy
 from deeplab.records import RunFolder, read_config
 from deeplab.weights import load_weights
+
+RUNS = "runs"
+"""The folder of run folders, as ``train.py`` has it unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +61,38 @@ class Trained:
         return list(dict.fromkeys(found))
 
 
-def find_trained(named: str) -> Trained:
-    """The run that ``run=`` names by its folder or by a checkpoint in it.
+def find_trained(named: str, *, progress: bool = True) -> Trained:
+    """The run that ``run=`` names by its folder, by a checkpoint in it, or on the Hugging Face hub;
+    one of the hub gets a folder of its own below ``runs``.
 
     Raises:
         UserError: there is no such run, or it has no weights yet.
     """
+    if where := hub_id(named):
+        return _of_hub(where, named, progress)
     folder = RunFolder.find(named, key="run")
     weights = folder.weights_file(Path(named).expanduser())
     if weights is None:
         raise UserError(f"run={named}: this run has neither weights nor a checkpoint yet.")
     return Trained(folder, read_config(folder), weights)
+
+
+def _of_hub(where: HubId, named: str, progress: bool) -> Trained:
+    """A run of the hub, copied to where what is made of it is kept too; it is of one commit, so
+    a folder of its name is it. Its logger is not this user's."""
+    asked = f"run={named}"
+    found = run_weights(where, asked=asked, download=True, progress=progress)
+    cached = found.path.parent
+    name = f"{where.repository.replace('/', '--')}-{cached.name[:8]}"
+    folder = RunFolder(Path(RUNS, name).resolve())
+    with writing(asked):
+        for file in RUN_FILES:
+            if not (folder.path / file).is_file():
+                with replacing(folder.path / file) as draft:
+                    shutil.copyfile(cached / file, draft)
+    print(f"Fetched: {found.source}, now {folder.path}")
+    config = read_config(folder).model_copy(update={"logger": LoggerConfig(name="csv")})
+    return Trained(folder, config, folder.weights)
 
 
 def inference_execution(trainer: TrainerConfig) -> Execution:

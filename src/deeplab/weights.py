@@ -3,6 +3,8 @@ others publish."""
 
 import re
 import textwrap
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import NamedTuple
@@ -15,6 +17,7 @@ from deeplab.backbones.base import Backbone
 from deeplab.backbones.public import PublicNames, public_names
 from deeplab.errors import UserError
 from deeplab.files import replacing
+from deeplab.model import DeepLabV3Plus
 
 PREFIX = "model."
 """What stands before the network's names in a checkpoint of the LightningModule."""
@@ -30,6 +33,11 @@ OWN = ("units.", "timm.")
 
 HEAD = "logits."
 """The names of the layer whose size is the number of classes."""
+
+CLASSIFIER = "classifier."
+"""The names of a classification network's last layer, whose others are its backbone's."""
+
+THIS_PROJECT = "this project"
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -55,55 +63,75 @@ def load_weights(model: nn.Module, path: Path) -> None:
         ) from None
 
 
-def start_from(model: nn.Module, path: Path) -> list[str]:
-    """Load the weights of a network that may have another number of classes.
-
-    Returns:
-        The names that keep their own values: those of the logits, if the classes differ.
-
-    Raises:
-        UserError: the file cannot be read, or the networks differ in more than their classes.
-    """
-    state, kept = fitting(model, path)
-    own = model.state_dict()
-    model.load_state_dict({**state, **{name: own[name] for name in kept}})
-    return kept
-
-
-def fitting(model: nn.Module, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights of a file and what ``start_from`` would leave out of them; raises as it does.
-
-    The network may be without memory.
-    """
-    state = _read(path)
-    own = model.state_dict()
-    kept: list[str] = []
-    differing: list[str] = []
-    for name, tensor in own.items():
-        if name not in state or state[name].shape != tensor.shape:
-            (kept if name in state and name.startswith(HEAD) else differing).append(name)
-    unused = [name for name in state if name not in own]
-    if differing or unused:
-        raise UserError(
-            f"init_from={path}: these are weights of another network: {len(differing)} of its "
-            f"{len(own)} tensors differ or are missing, {len(unused)} have no place (such as "
-            f"{(differing + unused)[0]}). Backbone, aspp and decoder must be the same."
-        )
-    return state, kept
-
-
-class BackboneFit(NamedTuple):
-    """What a file holds for a backbone."""
+class Fit(NamedTuple):
+    """What a file holds for a network or for its backbone, and what not."""
 
     state: dict[str, Tensor]
-    """By the backbone's names; without the batch counts that the file may lack."""
+    """By the names of the network, or of the backbone alone."""
     whose: str
-    """Who has named the tensors."""
-    left_out: list[str]
-    """The parts of the file that a backbone has no place for."""
+    """Who has named the tensors in the file."""
+    left_out: Counter[str]
+    """Tensors of the file that have no place, by their part of its network."""
+    new: Counter[str]
+    """Tensors that keep their own values, by their part of the network."""
+
+    def __str__(self) -> str:
+        said = f"{len(self.state)} tensors by {self.whose}'s names"
+        for what, parts in (("left out", self.left_out), ("new", self.new)):
+            if parts:
+                said += f"; {what}: {', '.join(f'{part} ({n})' for part, n in parts.items())}"
+        return said
 
 
-def load_backbone(backbone: Backbone, path: Path) -> BackboneFit:
+def start_from(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> Fit:
+    """Load the weights of a network that may have other classes, or of its backbone.
+
+    Raises:
+        UserError: as ``fitting`` does.
+    """
+    fit = fitting(model, path, strict=strict)
+    model.load_state_dict({**model.state_dict(), **fit.state})
+    return fit
+
+
+def fitting(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> Fit:
+    """What ``start_from`` would load. The network may be without memory.
+
+    Args:
+        model: the network that starts.
+        path: a file of this project's. With the backbone alone in it, and perhaps a classifier,
+            ASPP, decoder and logits are new.
+        strict: whether the networks may differ in their classes only; else all that fits by name
+            and shape is taken.
+
+    Raises:
+        UserError: the file cannot be read, is of another network, or nothing in it fits.
+    """
+    state, own = _read(path), model.state_dict()
+    if strict and all(name.startswith((BACKBONE, CLASSIFIER)) for name in state):
+        fit = _backbone_fit(model.backbone, state, f"init_from={path}")
+        others = _parts(name for name in own if not name.startswith(BACKBONE))
+        return fit._replace(state={BACKBONE + n: t for n, t in fit.state.items()}, new=others)
+    found = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
+    left_out = [name for name in state if name not in found]
+    new = [name for name in own if name not in found]
+    classes = {name for name in own if name.startswith(HEAD) and name in state}
+    differing = [name for name in (*new, *left_out) if name not in classes]
+    if (differing and strict) or not found:
+        advice = (
+            "Backbone, aspp and decoder must be the same; init_strict=false takes what fits."
+            if found
+            else "Nothing in it fits by name and shape."
+        )
+        raise UserError(
+            f"init_from={path}: these are weights of another network: {len(new)} of its "
+            f"{len(own)} tensors differ or are missing, {len(left_out)} have no place (such as "
+            f"{(differing or left_out or new)[0]}). {advice}"
+        )
+    return Fit(found, THIS_PROJECT, _parts(left_out), _parts(new))
+
+
+def load_backbone(backbone: Backbone, path: Path) -> Fit:
     """Start a backbone from the weights of a classification or segmentation network.
 
     Raises:
@@ -114,19 +142,23 @@ def load_backbone(backbone: Backbone, path: Path) -> BackboneFit:
     return fit
 
 
-def fitting_backbone(backbone: Backbone, path: Path) -> BackboneFit:
+def fitting_backbone(backbone: Backbone, path: Path) -> Fit:
     """What ``load_backbone`` would load; raises as it does.
 
     The network may be without memory.
     """
-    asked, state = f"backbone.pretrained={path}", _read(path)
+    return _backbone_fit(backbone, _read(path), f"backbone.pretrained={path}")
+
+
+def _backbone_fit(backbone: Backbone, state: dict[str, Tensor], asked: str) -> Fit:
+    """What fits a backbone, by its own names, whoever has named the tensors."""
     if any(name.startswith(BACKBONE) for name in state):
         state = {name.removeprefix(BACKBONE): tensor for name, tensor in state.items()}
     own = backbone.state_dict()
     names = public_names(backbone)
     if any(name.startswith(OWN) for name in state):
         same = {part: part for part, _, _ in (name.rpartition(".") for name in own)}
-        names = PublicNames("this project", same, ("aspp", "decoder", "logits"))
+        names = PublicNames(THIS_PROJECT, same, ("aspp", "decoder", "logits", "classifier"))
     if names is None:
         raise UserError(
             f"{asked}: these are not weights of this project, and of this backbone's layout nobody "
@@ -154,8 +186,14 @@ def fitting_backbone(backbone: Backbone, path: Path) -> BackboneFit:
             f"{len(differing)} of its {len(own)} tensors are missing or have "
             f"another shape, {len(unknown)} have no place (such as {(differing + unknown)[0]})."
         )
-    left_out = [part for part in unused if any(name.startswith(f"{part}.") for name in rest)]
-    return BackboneFit(found, whose, left_out)
+    left_out = Counter(part for part in unused for name in rest if name.startswith(f"{part}."))
+    return Fit(found, whose, left_out, Counter())
+
+
+def _parts(names: Iterable[str]) -> Counter[str]:
+    """How many tensors are in each part of a network; the counts of batches are none."""
+    counted = (name for name in names if not name.endswith(".num_batches_tracked"))
+    return Counter(name.partition(".")[0] for name in counted)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

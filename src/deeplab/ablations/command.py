@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from deeplab.ablations.asked import read_asked
@@ -14,6 +15,9 @@ from deeplab.ablations.views import save_views
 from deeplab.compose import compose_train
 from deeplab.evaluation.publish import label
 from deeplab.files import write_json
+
+composed = partial(compose_train, download=False)
+"""What is looked at, and not run, downloads nothing."""
 
 ASKED = "asked.json"
 """In the report's folder: the arguments that it was made with."""
@@ -49,7 +53,7 @@ def _label(found: Sequence[Training], root: str, group: str) -> None:
 def report(arguments: Sequence[str]) -> Path:
     """Write the report on what is there of what ``arguments`` ask for, and say where it is."""
     asked = read_asked(arguments)
-    found = trainings(asked, compose_train)
+    found = trainings(asked, composed)
     root = runs_root(asked, found)
     folder = report_folder(asked, root)
     page = write_report(asked, found, finder(known_runs(root)), folder)
@@ -66,7 +70,7 @@ def say_where(page: Path) -> None:
 def views(arguments: Sequence[str]) -> None:
     """Save a view of each table on the dashboard, and say where they are."""
     asked = read_asked(arguments)
-    found = trainings(asked, compose_train)
+    found = trainings(asked, composed)
     folder = report_folder(asked, runs_root(asked, found))
     for name, address in save_views(asked, found, _group(asked), folder).items():
         print(f"{name}  {address}")
@@ -74,7 +78,7 @@ def views(arguments: Sequence[str]) -> None:
 
 def runs_root(asked: Asked, found: Sequence[Training]) -> str:
     """The folder of the run folders."""
-    return found[0].config.runs if found else compose_train(asked.overrides).runs
+    return found[0].config.runs if found else composed(asked.overrides).runs
 
 
 def report_folder(asked: Asked, root: str) -> Path:

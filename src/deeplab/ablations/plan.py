@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeplab.ablations.runs import Find, Run
-from deeplab.ablations.sweep import done
+from deeplab.ablations.sweep import done, wanted
 from deeplab.ablations.trainings import Asked, Training, Use
 from deeplab.config.data import ShapesConfig
+from deeplab.downloads import NotFetched
 from deeplab.preparation.disk import readable
+from deeplab.starting import find_start
 
 
 def print_plan(
@@ -34,8 +36,10 @@ def print_plan(
     there = len(found) - len(todo) - len(supply)
     print(
         f"\n{len(found)} distinct trainings: {there} done, {len(todo)} to run"
-        + (f", {len(supply)} want weights that nobody here has" if supply else "")
+        + (f", {len(supply)} want weights that are not here" if supply else "")
     )
+    for line in wanted(found):
+        print(f"  {line}")
     if todo and probe:
         _print_budget(todo, find, names)
 
@@ -63,14 +67,26 @@ def _print_trainings(
     for training in found:
         after = f" after {names[training.start.key]}" if training.start else ""
         print(f"  {names[training.key]:<4} {' '.join(training.overrides)}{after}")
+        print(f"       starts from {_origin(training)}")
         print(
             f"       {_state(training, find(training), stale(training))}; {_scored(training.uses)}"
         )
 
 
+def _origin(training: Training) -> str:
+    """What it starts from, and whether that is here."""
+    if training.missing and not training.start:
+        return f"supplies.{training.missing.partition(':')[0]}"
+    try:
+        find_start(training.config, download=False)
+    except NotFetched:
+        return f"{training.origin}, to be downloaded"
+    return training.origin
+
+
 def _state(training: Training, run: Run | None, stale: Run | None) -> str:
     if training.missing:
-        return f"wants supplies.{training.missing}"
+        return f"wants supplies.{training.missing.partition(':')[0]}"
     if run is None and stale:
         return f"stale, the images have changed since: {stale.folder.path}"
     if run is None:

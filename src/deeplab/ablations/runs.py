@@ -14,6 +14,7 @@ from typing import Any, Literal
 from deeplab.ablations.trainings import Training, Use
 from deeplab.config import TrainConfig
 from deeplab.config.data import DataConfig, FolderConfig, ShapesConfig
+from deeplab.downloads import NotFetched
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation, EvaluationFolder, evaluation_name, read_evaluation
 from deeplab.inference.strategy import parse_strategy
@@ -21,13 +22,12 @@ from deeplab.lock import held
 from deeplab.records import (
     ASIDE,
     RunFolder,
-    file_hash,
     read_config,
     read_json,
     read_record,
     settings_hash,
 )
-from deeplab.starting import start_weights
+from deeplab.starting import start_hash
 
 DataNow = Callable[[DataConfig], str | None]
 """``deeplab.datasets.data_fingerprint`` of what is there; None where that is not known."""
@@ -117,19 +117,21 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Find:
         runs: those that there are.
         data: what the images are now; runs on others do not count. None: they all do.
     """
-    hashes: dict[Path, str] = {}
+    hashes: dict[tuple[str | None, str], str | None] = {}
 
     def start(training: Training) -> str | None:
         """The hash of the weights that it starts from; empty if these are not there yet."""
         if training.start:
             before = find(training.start)
             return str(before.result.get("weights_sha256", "")) if before else ""
-        path = start_weights(training.config)
-        if path is None:
-            return None
-        if path not in hashes:
-            hashes[path] = file_hash(path)
-        return hashes[path]
+        config = training.config
+        named = (config.init_from, config.backbone.model_dump_json())
+        if named not in hashes:
+            try:
+                hashes[named] = start_hash(config, download=False)
+            except NotFetched:
+                hashes[named] = ""
+        return hashes[named]
 
     def find(training: Training) -> Run | None:
         if training.missing:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from deeplab.cli import as_swept
@@ -28,6 +29,7 @@ probe=false         plan: without measuring how fast this machine is
 rows=KEY,...        report: the keys by which runs are told apart
 runs=PATTERN        report with rows: the run folders; else the folder of all runs
 output=FOLDER       report with rows: where it goes
+backbone.pretrained=null  from random weights, where profile=paper starts from ImageNet's
 Anything else is an override of train.py for all rows, such as stage.steps=100 or data.root=...
 """
 
@@ -68,7 +70,7 @@ def _plan(arguments: Sequence[str]) -> None:
     if own.get("probe", "true") not in ("true", "false"):
         raise UserError(f"probe={own['probe']}: it is true or false.")
     asked = read_asked(_with_tables(rest))
-    found = trainings(asked, compose_train)
+    found = trainings(asked, partial(compose_train, download=False))
     runs = known_runs(runs_root(asked, found))
     find, stale = finder(runs, data_now()), finder(runs)
     print_plan(asked, found, find, stale, probe=own.get("probe") != "false")

@@ -1,11 +1,13 @@
 """Running what tables ask for: each training once, those that others start from first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from deeplab.ablations.runs import Find, Run, data_now, finder, known_runs
 from deeplab.ablations.trainings import Training, Use
 from deeplab.cli import quoted
+from deeplab.errors import UserError
 
 LAST_LINES = 5
 """Of what a failed training has said."""
@@ -43,11 +45,19 @@ def run_trainings(
 
     Returns:
         False if a training has failed.
+
+    Raises:
+        UserError: each of them wants weights that are not here.
     """
     now = data_now()
     find = finder(known_runs(runs), now)
     todo = [t for t in trainings if not t.missing and (t.config.restart or not done(t, find(t)))]
     print(f"{len(trainings)} distinct trainings, {len(todo)} of them to run", flush=True)
+    lacking = wanted(trainings)
+    if trainings and all(training.missing for training in trainings):
+        raise UserError("\n       ".join(["nothing of this can be run.", *lacking]))
+    for line in lacking:
+        print(f"  {line}", flush=True)
     for training in todo:
         check(training.overrides)
     problems: dict[str, Problem | None] = {}
@@ -62,6 +72,15 @@ def run_trainings(
                 del waiting[training.key]
     problems |= dict.fromkeys(waiting, Problem("what it starts from has not ended"))
     return _say(trainings, find, problems)
+
+
+def wanted(trainings: Iterable[Training]) -> list[str]:
+    """What trainings wait for that the user would have to supply."""
+    counts = Counter(training.missing for training in trainings if training.missing)
+    return [
+        f"{count} want{'s' if count == 1 else ''} supplies.{name}=FILE: {what}"
+        for (name, _, what), count in ((text.partition(": "), n) for text, n in counts.items())
+    ]
 
 
 def _ready(waiting: Mapping[str, Training], find: Find) -> list[tuple[Training, Run | None]]:

@@ -129,6 +129,9 @@ class Profile(Schema):
     """Overrides of rows, and what stands in their place."""
     train: Overrides = ()
     """Of every row; what a row itself says counts more."""
+    supplies: dict[Text, Text] = Field(default_factory=dict)
+    """Weights that the user would have to have for what stands in the place of others: what they
+    are, by name, as in ``backbone.pretrained=supplies.NAME``."""
     own_split: Bool = False
     """Whether rows that are scored by a test server are scored on the validation split instead."""
 

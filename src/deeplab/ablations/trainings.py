@@ -4,16 +4,26 @@ Rows that are trained alike share a training: Table 3 looks at four networks in 
 training is known by its settings and by what it starts from.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from deeplab.ablations.tables import Profile, Row, Table
+from deeplab.catalogue import IMAGENET, published
 from deeplab.cli import quoted
 from deeplab.config import TrainConfig
 from deeplab.errors import UserError
 from deeplab.records import settings_hash
 from deeplab.starting import following
+
+RANDOM, ANOTHER = "random weights", "another training"
+"""What trainings start from that have no address."""
+
+PRETRAINED = "backbone.pretrained="
+
+SUPPLIED = f"{PRETRAINED}supplies."
+"""An override for weights that the user has to name."""
 
 Compose = Callable[[Sequence[str]], TrainConfig]
 """Overrides of ``train.py`` to the config that they make."""
@@ -53,6 +63,15 @@ class Training:
     def named(self) -> str | None:
         """The weights that were named for it to start from."""
         return self.config.init_from or self.config.backbone.pretrained
+
+    @property
+    def origin(self) -> str:
+        """What it starts from, for a person."""
+        if self.start:
+            return ANOTHER
+        if self.named == IMAGENET and self.config.init_from is None:
+            return f"ImageNet weights ({published(self.config.backbone).address})"
+        return self.named or RANDOM
 
     @property
     def missing(self) -> str | None:
@@ -111,8 +130,11 @@ class _Collected:
         made: Training | None = None
         for train, supply in reversed(list(_chain(table, row))):
             given = self.asked.supplies.get(supply) if supply else None
-            lacks = f"{supply}: {table.supplies[supply]}" if supply and not given else None
             overrides = merged(self.asked, [*table.train, *train], seed, start=given)
+            whole = made is not None or supply is not None
+            overrides, wanted = _backbone_start(self.asked, overrides, whole=whole)
+            lacking = supply if supply and not given else wanted
+            lacks = f"{lacking}: {_what(self.asked, table, lacking, where)}" if lacking else None
             config = self._config(overrides, where)
             config = following(config, made.config) if made else config
             training = Training(overrides, config, made, lacks)
@@ -130,12 +152,45 @@ class _Collected:
 
 
 def _check_supplies(asked: Asked) -> None:
-    known = {name for table in asked.tables.values() for name in table.supplies}
+    known = {name for table in asked.tables.values() for name in _supplies(asked, table)}
     if unknown := set(asked.supplies) - known:
         raise UserError(
             f"supplies.{min(unknown)}: no table here asks for it; they ask for "
             f"{', '.join(sorted(known)) or 'none'}."
         )
+
+
+def _supplies(asked: Asked, table: Table) -> dict[str, str]:
+    return {**asked.profile.supplies, **table.supplies}
+
+
+def _what(asked: Asked, table: Table, name: str, where: str) -> str:
+    """What the weights of this name are."""
+    known = _supplies(asked, table)
+    if name not in known:
+        raise UserError(f"{where}: neither table nor profile says what supplies.{name} is.")
+    return known[name]
+
+
+def _backbone_start(
+    asked: Asked, overrides: tuple[str, ...], *, whole: bool
+) -> tuple[tuple[str, ...], str | None]:
+    """Overrides with what the backbone starts from, and the name of weights that are lacking.
+
+    Where the whole network starts from something, the backbone does not start from its own: what
+    comes first in a chain has.
+    """
+    others = tuple(text for text in overrides if not text.startswith(PRETRAINED))
+    whole = whole or any(re.match("init_from=(?!null$)", text) for text in overrides)
+    named = next((text for text in overrides if text.startswith(PRETRAINED)), "")
+    if whole:
+        return others, None
+    if not named.startswith(SUPPLIED):
+        return overrides, None
+    name = named.removeprefix(SUPPLIED)
+    if name not in asked.supplies:
+        return others, name
+    return (*others, f"{PRETRAINED}{quoted(asked.supplies[name])}"), None
 
 
 def _check_roots(asked: Asked, data: Sequence[str]) -> None:

@@ -142,6 +142,7 @@ class TrainConfig(ModelConfig):
     seed: Seed
     runs: Text
     init_from: Text | None
+    init_strict: Bool = True
     resume: Text | None
     restart: Bool
     data: DataConfig

@@ -78,7 +78,7 @@ class ArchiveConfig(Schema):
     """A file that a data set is published as; ``deeplab.preparation.fetch.Archive``."""
 
     url: Text | None
-    checksum: Annotated[Text, Field(pattern=r"^(md5|sha256):[0-9a-f]+$")] | None
+    checksum: Annotated[Text, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")] | None
     size: Annotated[int, Field(ge=1)] | None
 
 

@@ -37,7 +37,7 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
         The record of each strategy, in the order asked for.
     """
     quiet()
-    trained = find_trained(config.run)
+    trained = find_trained(config.run, progress=config.trainer.progress)
     trained = replace(trained, config=_as_asked(trained.config, config))
     execution = inference_execution(config.trainer)
     data = _build_data(trained.config, execution)

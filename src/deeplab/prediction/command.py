@@ -51,7 +51,7 @@ def run_prediction(config: PredictConfig) -> int:
     """
     quiet()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    trained = find_trained(config.run)
+    trained = find_trained(config.run, progress=config.trainer.progress)
     output = Path(config.output).expanduser()
     found = find_sources(config.input, output)
     sources = found.sources

@@ -33,8 +33,12 @@ class Archive:
 
     name: str
     url: str
-    checksum: str  # "md5:<hex>" or "sha256:<hex>"
+    checksum: str  # "md5:<hex>" or "sha256:<hex>", or its beginning, where that alone is published
     size: int | None = None  # bytes; where it is not known or wrong, what the server says counts
+
+    def fits(self, checksum: str) -> bool:
+        """Whether a file with this whole checksum is this one."""
+        return checksum.startswith(self.checksum.lower())
 
 
 class _TransferError(Exception):
@@ -91,11 +95,11 @@ def fetch(
     target, part = folder / archive.name, folder / f"{archive.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if target.is_file() and _checksum(target, archive, progress) == archive.checksum.lower():
+        if target.is_file() and archive.fits(_checksum(target, archive, progress)):
             return target
         with _bar(f"Downloading {archive.name}", archive.size, _size(part), progress) as bar:
             got = _Download(archive, part, bar, retries, stop or threading.Event()).complete()
-        if got != archive.checksum.lower():
+        if not archive.fits(got):
             part.unlink()
             raise UserError(_wrong_content(archive, got, target))
         os.replace(part, target)
@@ -119,7 +123,7 @@ class _Download:
         joined = self._receive()
         self.bar.set_postfix_str("checking")
         got = _checksum(self.part, self.archive)
-        if joined and got != self.archive.checksum.lower():
+        if joined and not self.archive.fits(got):
             # its beginning may be of another version of the file
             self.part.unlink()
             self._receive()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deeplab.assemble import build_data, build_execution, padded_to
 from deeplab.builder import build_model, keywords
+from deeplab.catalogue import IMAGENET, published
 from deeplab.config import TrainConfig, plain
 from deeplab.cores import cores
 from deeplab.dashboard import labelled
@@ -42,7 +43,7 @@ from deeplab.records import (
     write_config,
 )
 from deeplab.results import percent, print_scores, print_skipped, quiet, score_report
-from deeplab.starting import start_hash, start_weights
+from deeplab.starting import find_start, start_record
 from deeplab.training.callbacks import ExamplePictures, StopBetweenSteps, StopWhenLost
 from deeplab.training.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.training.module import Recipe, SegmentationModule
@@ -63,7 +64,7 @@ def run_experiment(config: TrainConfig) -> RunFolder:
         check_split(dataset)
     _warn_of_overlap(data)
     fingerprint = data_fingerprint(config.data, layout)
-    identity = run_hash(config, fingerprint, start_hash(config))
+    identity = run_hash(config, fingerprint, start_record(config)["start_weights"])
     folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -107,7 +108,7 @@ def _start(
     """Write down what starts here, then train."""
     first_step, logger = _first_step(folder), config.logger
     record = labelled(read_record(folder), logger.group, logger.tags)
-    record |= {"data": fingerprint, "start_weights": start_hash(config)}
+    record |= {"data": fingerprint, **start_record(config)}
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
@@ -212,18 +213,27 @@ def _if_lost(config: TrainConfig, execution: Execution) -> str:
 
 def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
     """Give the new network its first weights, and say where they are from."""
-    path, network = start_weights(config), module.model
-    if path is None:
-        return
-    if config.init_from:
-        kept = start_from(network, path)
-        said = "all weights" + (f"; new, as the classes differ: {', '.join(kept)}" if kept else "")
+    start, network = find_start(config), module.model
+    if start is None:
+        said = [f"random weights{_better(config)}"]
     else:
-        fit = load_backbone(network.backbone, path)
-        left = f"; left out: {', '.join(fit.left_out)}" if fit.left_out else ""
-        said = f"the backbone, {len(fit.state)} tensors by {fit.whose}'s names{left}"
+        if start.key == "init_from":
+            fit = start_from(network, start.path, strict=config.init_strict)
+        else:
+            fit = load_backbone(network.backbone, start.path)
+        what = "loaded" if start.key == "init_from" else "the backbone"
+        about = f", {start.about}" if start.about else ""
+        said = [start.source, f"SHA-256 {file_hash(start.path)}{about}", f"{what}: {fit}"]
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        print(f"Start:      {path}, {said}")
+        print("Start:      " + "\n            ".join(said))
+
+
+def _better(config: TrainConfig) -> str:
+    """What the paper's trainings start from, where it can be had for this backbone."""
+    with suppress(UserError):
+        published(config.backbone)
+        return f" (the paper's start from ImageNet's: backbone.pretrained={IMAGENET})"
+    return ""
 
 
 def _build_module(

@@ -1,11 +1,12 @@
 """Where the results of a report come from."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from deeplab.ablations.report.notes import distinct
 from deeplab.ablations.report.results import TableResult
-from deeplab.ablations.trainings import Training
+from deeplab.ablations.trainings import ANOTHER, RANDOM, Training
 
 PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 """Versions that a reader is told; all are in ``result.json``."""
@@ -44,14 +45,18 @@ def _versions(results: Sequence[dict[str, Any]]) -> str:
 
 
 def starts(found: Sequence[Training]) -> list[str]:
-    """Whether trainings started from random weights, where the paper's started from ImageNet's."""
-    known = [training for training in found if not training.missing]
-    random = [t for t in known if not (t.start or t.named)]
-    if not random:
-        return []
-    if all(t.start or t in random for t in known):
-        which = "All trainings here started from random weights"
-        which += " or from a training that did" if len(random) < len(known) else ""
-    else:
-        which = f"{len(random)} of {len(known)} trainings started from random weights"
-    return [f"{which}; the paper's started from networks trained on ImageNet."]
+    """What trainings started from, as the paper's started from networks trained on ImageNet."""
+    counts = Counter(training.origin for training in found if not training.missing)
+    random = counts.pop(RANDOM, 0)
+    named = [f"{n} from {origin}" for origin, n in counts.items() if origin != ANOTHER]
+    lines = []
+    if random:
+        which = f"{random} of {counts.total() + random} trainings started from random weights"
+        if random == counts.total() + random - counts[ANOTHER]:
+            which = "All trainings here started from random weights"
+            which += " or from a training that did" if counts[ANOTHER] else ""
+        lines.append(f"{which}; the paper's started from networks trained on ImageNet.")
+    if named:
+        rest = f", {counts[ANOTHER]} from another training of these" if counts[ANOTHER] else ""
+        lines.append(f"Trainings start so: {', '.join(named)}{rest}.")
+    return lines
