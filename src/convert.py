@@ -1,8 +1,11 @@
 """The authors' TensorFlow checkpoints as weights of this project; see ``conf/convert.yaml``."""
 
+import sys
+
 from omegaconf import DictConfig
 
 from deeplab.cli import parse, run_script
+from deeplab.conversion.arguments import typed
 
 
 def main(config: DictConfig) -> None:
@@ -16,4 +19,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, "convert", bare="input")
+    sys.argv[1:] = typed(sys.argv[1:])
+    run_script(main, "convert")

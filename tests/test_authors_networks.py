@@ -111,7 +111,11 @@ def test_what_stands_beside_the_weights(lite):
 def test_logits_of_a_frozen_graph(tmp_path):
     pytest.importorskip("tensorflow")
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    run("convert", str(real(GRAPH)), "out=mine/weights.safetensors", cwd=tmp_path)
+    own = ("data.classes=[nobody,person]", "data.eval_size=257")
+    run("convert", str(real(GRAPH)), "out=mine/weights.safetensors", *own, cwd=tmp_path)
+    config = read_config(RunFolder(tmp_path / "mine"))
+    assert config.data.classes == ("nobody", "person")
+    assert config.data.eval_size == 257
     model = network(tmp_path / "mine" / "weights.safetensors")
     # The same network as ONNX, cut in front of its resizes, which do not align corners.
     graph = onnx.load(real("weights/portrait_dm05_513.onnx"))

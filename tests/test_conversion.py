@@ -9,6 +9,7 @@ import torch
 import slim_variables as slim
 from deeplab.builder import check_model
 from deeplab.compose import compose_train
+from deeplab.conversion.arguments import typed
 from deeplab.conversion.recognise import recognise
 from deeplab.conversion.slim import convert
 from deeplab.errors import UserError
@@ -197,6 +198,28 @@ def test_what_is_missing_or_has_no_place_is_said():
 def test_networks_that_are_not_known(variables, words):
     with pytest.raises(UserError, match=re.escape(words)):
         recognise(numbered(variables.items()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "with_keys"),
+    [
+        (["a b.pb"], ["input='a b.pb'"]),
+        (["it's.pb", "out=x"], ["input='it\\'s.pb'", "out=x"]),
+        (["--cfg", "job", "a.pb"], ["--cfg", "job", "input='a.pb'"]),
+        (
+            ["a.pb", "aspp.rates=[6,12]", "data.root='x y'"],
+            ["input='a.pb'", "train=['aspp.rates=[6,12]','data.root=\\'x y\\'']"],
+        ),
+    ],
+)
+def test_what_is_typed_gets_its_key(arguments, with_keys):
+    assert typed(arguments) == with_keys
+
+
+def test_a_file_with_a_sign_of_equality(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1.pb").touch()
+    assert typed(["a=1.pb"]) == ["input='a=1.pb'"]
 
 
 @pytest.mark.parametrize(

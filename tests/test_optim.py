@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from deeplab.backbones import MobileNetV2
-from deeplab.training.optim import parameter_groups, poly
+from deeplab.training.optim import build_optimiser, cosine, parameter_groups, poly, slow_start
 from networks import build, tiny_model
 
 
@@ -59,9 +61,60 @@ def test_poly_is_the_papers_per_step():
         schedule.step()
 
 
+def test_cosine_is_half_a_wave():
+    factor = cosine(steps=80)
+    assert [factor(step) for step in (0, 40, 80, 81)] == pytest.approx([1, 0.5, 0, 0])
+    assert factor(20) == pytest.approx(0.5 + 0.5 * math.sqrt(0.5))
+
+
 def test_slow_start():
-    factor = poly(steps=110, slow_start_steps=10, slow_start_factor=0.01)
+    factor = slow_start(poly(steps=100), steps=10, factor=0.01)
     assert factor(0) == factor(9) == 0.01
     assert factor(10) == 1
     assert factor(60) == pytest.approx(0.5**0.9)
     assert factor(110) == 0
+
+
+@pytest.mark.parametrize("policy", [poly(steps=100, power=1.0), cosine(steps=100)])
+def test_warm_up_rises_in_a_line_to_where_the_policy_begins(policy):
+    factor = slow_start(policy, steps=10, factor=0.01, linear=True)
+    assert [factor(s) for s in range(11)] == pytest.approx([0.01 + 0.099 * s for s in range(11)])
+    assert factor(60) == pytest.approx(0.5)
+    assert factor(110) == pytest.approx(0)
+
+
+def test_adamw_decays_the_weights_alone_at_the_rate_of_their_group():
+    """One step against its closed form: the moments' ratio is the gradient's sign."""
+    model = tiny_model()
+    groups = parameter_groups(model, lr=0.01, weight_decay=0.5, head_multiplier=10)
+    before = {id(p): p.detach().clone() for p in model.parameters()}
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    build_optimiser(groups, "adamw", betas=(0.9, 0.99)).step()
+    for name, lr, decay in [
+        ("backbone.weight", 0.01, 0.5),
+        ("backbone.norm", 0.01, 0),
+        ("head.weight", 0.1, 0.5),
+        ("head.norm", 0.1, 0),
+        ("head.bias", 0.2, 0),
+    ]:
+        (group,) = (g for g in groups if g["name"] == name)
+        for parameter in group["params"]:
+            expected = before[id(parameter)] * (1 - lr * decay) - lr * parameter.grad.sign()
+            torch.testing.assert_close(parameter.detach(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_betas_reach_the_optimiser():
+    """Three steps against torch's on one tensor."""
+    ours, theirs = (torch.ones(3, requires_grad=True) for _ in range(2))
+    groups = [{"params": [ours], "lr": 0.1, "weight_decay": 0.2}]
+    pair = (
+        build_optimiser(groups, "adamw", betas=(0.5, 0.7)),
+        torch.optim.AdamW([theirs], lr=0.1, betas=(0.5, 0.7), weight_decay=0.2),
+    )
+    for step in range(3):
+        for tensor, optimiser in zip((ours, theirs), pair, strict=True):
+            tensor.grad = torch.tensor([1.0, -2.0, 0.1]) * (step + 1)
+            optimiser.step()
+    assert torch.equal(ours, theirs)

@@ -1,6 +1,8 @@
+import hashlib
 import json
 
 import pytest
+import yaml
 
 from deeplab.errors import UserError
 from deeplab.files import write_json
@@ -10,6 +12,7 @@ from deeplab.records import (
     read_config,
     read_record,
     run_hash,
+    settings,
     write_config,
 )
 from deeplab.training.command import _set_aside
@@ -26,6 +29,7 @@ from test_config import train_config
         "decoder=naive",
         "output_stride=8",
         "stage.lr=0.05",
+        "stage.ema_decay=0.9",
         "seed=1",
         "data.flip=0.0",
         "data.scene_seed=1",
@@ -55,6 +59,20 @@ def test_hash_stays_with_all_else(change):
 
 def test_hash_changes_with_the_images():
     assert run_hash(train_config(), "x") != run_hash(train_config(), "y")
+
+
+def test_a_run_of_before_a_key_of_the_stage_keeps_its_name(tmp_path):
+    """``optimiser`` and those beside it came later than runs that are recorded without them."""
+    folder = RunFolder(tmp_path / "run")
+    write_config(folder.config, train_config())
+    written = yaml.safe_load(folder.config.read_text())
+    for key in ("optimiser", "schedule", "betas", "gradient_clip", "slow_start", "ema_decay"):
+        del written["stage"][key]
+    folder.config.write_text(yaml.safe_dump(written))
+    assert read_config(folder) == train_config()
+    determining = settings(train_config()) | {"data_fingerprint": "x", "stage": written["stage"]}
+    text = json.dumps(determining, sort_keys=True)
+    assert run_hash(train_config(), "x") == hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def test_config_is_read_back(tmp_path):

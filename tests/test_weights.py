@@ -22,6 +22,10 @@ def test_safetensors_and_checkpoints_give_the_same_network(tmp_path):
     third = tiny_model()
     load_weights(third, tmp_path / "a.ckpt")
     assert torch.equal(third.logits.weight, model.logits.weight)
+    average = {f"average.{name}": t + 1 for name, t in model.state_dict().items()}
+    torch.save({"state_dict": state | average}, tmp_path / "b.ckpt")
+    load_weights(third, tmp_path / "b.ckpt")
+    assert torch.equal(third.logits.weight, model.logits.weight + 1)
 
 
 def test_wrong_files_are_named(tmp_path):

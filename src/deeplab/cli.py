@@ -9,7 +9,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,12 +32,8 @@ TABLES = ("ablation", "profile")
 S = TypeVar("S")
 
 
-def run_script(
-    task: Callable[[DictConfig], None], config_name: str, *, bare: str | None = None
-) -> None:
+def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose ``conf/<config_name>.yaml`` from the command line and run ``task`` with it.
-
-    ``bare`` is the key of a file's name that is typed without a key.
 
     A user's mistake ends the script with a message and status 2, without a traceback; anything
     else that fails keeps its traceback. In a sweep a job that fails says so at once, and the others
@@ -47,8 +42,6 @@ def run_script(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
-    if bare:
-        sys.argv[1:] = [_with_key(bare, *pair) for pair in pairwise(sys.argv)]
     sys.argv += _implied(sys.argv[1:])
     sys.argv[1:] = map(as_swept, sys.argv[1:])
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
@@ -79,15 +72,6 @@ def run_script(
         _exit(explain(error))  # composing failed
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _with_key(key: str, before: str, argument: str) -> str:
-    """A file's name with its key; what stands behind an option belongs to that."""
-    has_key = "=" in argument and not os.path.exists(argument)  # noqa: PTH110, names of any length
-    if has_key or before.startswith("-") or argument.startswith(("-", "+", "~")):
-        return argument
-    escaped = argument.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
 
 
 def _implied(arguments: list[str]) -> list[str]:

@@ -4,7 +4,8 @@ config.yaml           the resolved config
 run.json              command, commit, versions, machine
 metrics.csv           losses and scores by step
 metrics.json          the result; there once the run is finished
-weights.safetensors   the weights that metrics.json speaks of: those of the last step
+weights.safetensors   the weights that metrics.json speaks of: those of the last step, or with
+                      stage.ema_decay their moving average
 validation.png        validation images beside truth and prediction
 checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
 evaluations/          what evaluate.py leaves
@@ -147,13 +148,20 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
 
 def settings_hash(config: TrainConfig) -> str:
     """Changes with ``settings``."""
-    return _digest(settings(config))
+    return _digest(_counting(config))
+
+
+def _counting(config: TrainConfig) -> dict[str, Any]:
+    """``settings`` without keys of the stage that came later and are at their defaults, so that
+    runs without them keep their names."""
+    stage = config.stage.model_dump(mode="json", exclude_defaults=True)
+    return settings(config) | {"stage": stage}
 
 
 def run_hash(config: TrainConfig, data_fingerprint: str, start: str | None = None) -> str:
     """Eight digits that change with all that determines a result, and with nothing else: the
     settings, the data, and the content of the weights it starts from (``start``, their hash)."""
-    determining = settings(config) | {"data_fingerprint": data_fingerprint}
+    determining = _counting(config) | {"data_fingerprint": data_fingerprint}
     if start:
         determining["start"] = start
     return _digest(determining)

@@ -80,6 +80,7 @@ def quiet() -> None:
         ".*Checkpoint directory.*exists.*",
         ".*dataloader is not resumable.*",  # ours is: see deeplab.data.stream
         ".*treespec.*",
+        ".*in eval mode at the start.*",  # frozen batch norms, the average of the network
         ".*sync_dist=True.*",  # the scores are of one matrix, summed over the devices
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -22,6 +22,9 @@ from deeplab.model import DeepLabV3Plus
 PREFIX = "model."
 """What stands before the network's names in a checkpoint of the LightningModule."""
 
+AVERAGE = "average."
+"""The same for the moving average of the network, which a checkpoint may hold beside it."""
+
 BACKBONE = "backbone."
 """What stands before the backbone's names in the network's."""
 
@@ -188,7 +191,7 @@ def _parts(names: Iterable[str]) -> Counter[str]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name.
+    """The tensors of a file by name; of a checkpoint those of the average, where it has one.
 
     Raises:
         UserError: it is damaged, holds something else, or more than weights.
@@ -208,7 +211,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file can raise anything
         raise UserError(f"{path}: the weights cannot be read ({error}).") from None
     if path.suffix == ".ckpt":
-        state = {k.removeprefix(PREFIX): t for k, t in state.items() if k.startswith(PREFIX)}
+        of = AVERAGE if any(name.startswith(AVERAGE) for name in state) else PREFIX
+        state = {k.removeprefix(of): t for k, t in state.items() if k.startswith(of)}
     if others := [name for name, tensor in state.items() if not isinstance(tensor, Tensor)]:
         raise UserError(f"{path}: this is no state dict, {others[0]} is no tensor.")
     return state

@@ -12,6 +12,7 @@ from deeplab.config.data import DataConfig
 from deeplab.config.network import AsppConfig, BackboneConfig, DecoderConfig
 from deeplab.config.types import (
     AboveZero,
+    Beta,
     Bool,
     Float,
     Momentum,
@@ -24,18 +25,35 @@ from deeplab.config.types import (
     Text,
 )
 
+BELONGS = {
+    "momentum": ("optimiser", "sgd", "0.9"),
+    "betas": ("optimiser", "adamw", "[0.9,0.999]"),
+    "power": ("schedule", "poly", "0.9"),
+}
+"""Keys of ``StageConfig`` that only one choice of another key looks at, and a usual value."""
+
 
 class StageConfig(Schema):
-    """``deeplab.training.module.Recipe``, and the batch size."""
+    """``deeplab.training.module.Recipe``, and the batch size.
+
+    Keys with a default here came later than runs that are recorded without them; the default is
+    what those did, and does not count in a run's hash.
+    """
 
     steps: Positive
     batch_size: Positive
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     lr: AboveZero
-    power: Rate
-    momentum: Annotated[Float, Field(ge=0, lt=1)]
+    schedule: Literal["poly", "cosine"] = "poly"
+    power: Rate | None
+    momentum: Beta | None
+    betas: tuple[Beta, Beta] | None = None
     weight_decay: Rate
+    gradient_clip: AboveZero | None = None
+    slow_start: Literal["constant", "linear"] = "constant"
     slow_start_steps: Natural
     slow_start_lr: AboveZero
+    ema_decay: Annotated[Float, Field(gt=0, lt=1)] | None = None
     backbone_lr: Rate
     head_lr: Rate
     bias_lr: Rate
@@ -44,6 +62,19 @@ class StageConfig(Schema):
     class_weights: tuple[Rate, ...] | None
     top_k: Annotated[Float, Field(gt=0, le=1)]
     top_k_steps: Natural
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        wrong = []
+        for key, (choice, owner, usual) in BELONGS.items():
+            value, chosen = getattr(self, key), getattr(self, choice)
+            if chosen == owner and value is None:
+                wrong.append(f"{choice}={owner} wants {key}, such as stage.{key}={usual}")
+            if chosen != owner and value is not None:
+                wrong.append(f"{key} does nothing with {choice}={chosen}, set stage.{key}=null")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
     @model_validator(mode="after")
     def _slow_start_ends(self) -> Self:

@@ -57,7 +57,7 @@ def _composed(config: ConvertConfig, source: Source, what: Recognised) -> TrainC
     if what.classes and len(train.data.classes) != what.classes:
         raise UserError(
             f"this network has {what.classes} classes, data={train.data.name} has "
-            f"{len(train.data.classes)}; name them in train=[data.classes=[...]]."
+            f"{len(train.data.classes)}; name them: data.classes=[...]."
         )
     return train
 
@@ -131,4 +131,4 @@ def _rates(train: TrainConfig) -> str:
         said.append(f"ASPP rates {', '.join(map(str, train.aspp.rates))} at output stride 16")
     if grid := getattr(train.backbone, "multi_grid", None):
         said.append(f"multi-grid {', '.join(map(str, grid))}")
-    return "; ".join(said) + " (train=[...] says otherwise)"
+    return "; ".join(said) + " (unless typed otherwise)"

@@ -84,8 +84,8 @@ def convert(
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
-            f"the variables are not those of this network: {'; '.join(problems[:3])}{more}. Say in "
-            "train=[...] what it is, as overrides of train.py."
+            f"the variables are not those of this network: {'; '.join(problems[:3])}{more}. Say "
+            "what it is by overrides of train.py, such as decoder=naive."
         )
     assert state.keys() == own.keys()
     return state

@@ -1,5 +1,7 @@
-"""What happens beside training: the progress bar and the picture of validation images."""
+"""What happens beside training: the progress bar, its early ends, the picture of validation
+images."""
 
+import math
 import signal
 import sys
 import time
@@ -9,10 +11,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
+from deeplab.errors import UserError
 from deeplab.files import replacing
 from deeplab.pictures import Example, Pixels, example_sheet
 
@@ -97,6 +101,42 @@ class StopBetweenSteps(Callback):
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self.asked and trainer.world_size == 1:
             raise KeyboardInterrupt
+
+
+class StopWhenLost(Callback):
+    """Ends a run whose loss is not finite: nothing is saved of it from there on.
+
+    Is to stand before what saves. The first such step is kept on the device and looked at where a
+    GPU is waited for anyway: when losses are logged, before a checkpoint is saved, at the end.
+
+    Args:
+        every: steps from one look to the next.
+        advice: what the user may try.
+    """
+
+    def __init__(self, every: int, advice: str) -> None:
+        self.every, self.advice = every, advice
+        self._lost_at: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        done = trainer.global_step  # one more than the step's number, which counts from 0
+        lost_at = torch.where(outputs["loss"].isfinite(), math.inf, float(done - 1))
+        self._lost_at = lost_at if self._lost_at is None else self._lost_at.minimum(lost_at)
+        if done % self.every == 0:
+            self._look()
+
+    def on_save_checkpoint(self, *_: Any) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        lost_at = math.inf if self._lost_at is None else self._lost_at.item()
+        if lost_at < math.inf:
+            raise UserError(
+                f"The loss of step {lost_at:.0f} is not finite (nan or infinite): the network is "
+                f"lost, and the run ends with its last checkpoint before. {self.advice}"
+            )
 
 
 class ExamplePictures(Callback):

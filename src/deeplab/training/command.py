@@ -44,7 +44,7 @@ from deeplab.records import (
 )
 from deeplab.results import percent, print_scores, print_skipped, quiet, score_report
 from deeplab.starting import find_start, start_record
-from deeplab.training.callbacks import ExamplePictures, StopBetweenSteps
+from deeplab.training.callbacks import ExamplePictures, StopBetweenSteps, StopWhenLost
 from deeplab.training.loggers import build_loggers, finish, publish_examples, publish_result
 from deeplab.training.module import Recipe, SegmentationModule
 from deeplab.training.trainer import build_trainer
@@ -180,7 +180,8 @@ def _train(
     if execution.accelerator == "cuda":
         torch.cuda.reset_peak_memory_stats()  # a job of a sweep has one before it
     timer, stop = Timer(), StopBetweenSteps(folder.last)
-    trainer = build_trainer(config, execution, folder, loggers, [timer, pictures, stop])
+    lost = StopWhenLost(config.trainer.log_every, _if_lost(config, execution))
+    trainer = build_trainer(config, execution, folder, loggers, [timer, lost, pictures, stop])
     try:
         with stop.listening():
             trainer.fit(module, data, ckpt_path=str(folder.last) if first_step else None)
@@ -196,6 +197,18 @@ def _train(
             _say_where(folder)
     finally:
         finish(loggers)
+
+
+def _if_lost(config: TrainConfig, execution: Execution) -> str:
+    """What to try when the loss is not finite."""
+    tries = [f"a smaller stage.lr (now {config.stage.lr:g})"]
+    if config.stage.slow_start == "constant":
+        tries.append("a warm-up (stage.slow_start=linear stage.slow_start_steps=...)")
+    if config.stage.gradient_clip is None:
+        tries.append("stage.gradient_clip=1.0")
+    if execution.precision != "32-true":
+        tries.append(f"trainer.precision=32-true (now {execution.precision}; with restart=true)")
+    return f"Try {', or '.join(tries)}."
 
 
 def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
@@ -249,7 +262,7 @@ def _write_result(
     final = module.scores
     assert final is not None
     classes = {"names": list(module.class_names), "palette": module.palette}
-    save_weights(module.model, folder.weights, {"classes": json.dumps(classes)})
+    save_weights(module.result, folder.weights, {"classes": json.dumps(classes)})
     write_json(
         folder.result,
         {
@@ -264,6 +277,7 @@ def _write_result(
                 strategy=Strategy(config.output_stride),
                 precision=str(module.trainer.precision),
             ),
+            "weights": "moving average" if config.stage.ema_decay else "last step",
             "weights_sha256": file_hash(folder.weights),
             "skipped_files": dict(data.skipped),
             "steps": config.stage.steps,

@@ -8,13 +8,22 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from torch import Tensor
+from torch.optim import Optimizer
 
 from deeplab.inference.predictor import predict_labels
 from deeplab.layers import batch_norms, set_batch_norm
 from deeplab.loss import SegmentationLoss
 from deeplab.metrics import ConfusionMatrix, Scores, scores
 from deeplab.model import DeepLabV3Plus
-from deeplab.training.optim import parameter_groups, poly
+from deeplab.training.average import averaged, decay_at, update_average
+from deeplab.training.optim import (
+    Policy,
+    build_optimiser,
+    cosine,
+    parameter_groups,
+    poly,
+    slow_start,
+)
 
 Batch = dict[str, Any]
 """``image`` (N, 3, H, W) uint8, ``label`` (N, H, W) uint8, lists of N ``image_id`` and ``size``."""
@@ -26,8 +35,15 @@ class Recipe:
 
     Args:
         steps: training steps.
-        lr, power, momentum, weight_decay: SGD, not Nesterov, under the poly policy, per step.
-        slow_start_steps, slow_start_lr: constant lr at the beginning.
+        optimiser, momentum, betas: ``sgd``, not Nesterov, with ``momentum``; or ``adamw`` with
+            ``betas``. What belongs to the other is None.
+        lr, weight_decay: at the beginning; see ``parameter_groups``.
+        schedule, power: lr by step: ``poly`` with ``power``; or ``cosine``, where it is None.
+        slow_start_steps, slow_start_lr, slow_start: lr at the beginning, ``constant`` or
+            ``linear``, which ends at ``lr``.
+        gradient_clip: the largest norm of the gradient of all parameters; None: any.
+        ema_decay: validate and keep a moving average of the network with this decay (see
+            ``decay_at``); None: the network itself.
         backbone_lr, head_lr, bias_lr: multipliers of lr.
         batch_norm: ``finetune`` trains with batch statistics; ``frozen`` uses the running ones and
             leaves them as they are (weight and bias train on, as in the authors' code).
@@ -37,12 +53,18 @@ class Recipe:
     """
 
     steps: int = 30_000
+    optimiser: str = "sgd"
     lr: float = 0.007
-    power: float = 0.9
-    momentum: float = 0.9
+    schedule: str = "poly"
+    power: float | None = 0.9
+    momentum: float | None = 0.9
+    betas: tuple[float, float] | None = None
     weight_decay: float = 4e-5
+    gradient_clip: float | None = None
+    slow_start: str = "constant"
     slow_start_steps: int = 0
     slow_start_lr: float = 1e-4
+    ema_decay: float | None = None
     backbone_lr: float = 1.0
     head_lr: float = 1.0
     bias_lr: float = 2.0
@@ -65,7 +87,7 @@ class SegmentationModule(LightningModule):
             uninterrupted one.
         channels_last: memory format of weights and images.
         compiled: train the compiled network (validation's sizes vary, it runs uncompiled).
-        fused_optimiser: let SGD update all parameters in one kernel.
+        fused_optimiser: let the optimiser update all parameters in one kernel.
     """
 
     def __init__(
@@ -87,6 +109,7 @@ class SegmentationModule(LightningModule):
         self.fused_optimiser = fused_optimiser
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         set_batch_norm(self.model, momentum=recipe.bn_momentum)
+        self.average = averaged(self.model) if recipe.ema_decay else None
         # Held in a tuple so that it is no submodule: the state dict knows the parameters once.
         self._runner: tuple[Callable[[Tensor], Tensor]] = (
             torch.compile(model) if compiled else model,
@@ -103,9 +126,16 @@ class SegmentationModule(LightningModule):
         """The training step that it was behind."""
         self.train()  # Lightning keeps the modes that it finds
 
+    @property
+    def result(self) -> DeepLabV3Plus:
+        """What is validated and kept: the average, where there is one."""
+        return self.average or self.model
+
     def train(self, mode: bool = True) -> "SegmentationModule":
-        """As for any module, but frozen batch norms stay in evaluation mode."""
+        """As for any module, but frozen batch norms and the average stay in evaluation mode."""
         super().train(mode)
+        if self.average:
+            self.average.eval()
         if self.recipe.batch_norm == "frozen":
             for norm in batch_norms(self.model):
                 norm.eval()
@@ -125,10 +155,24 @@ class SegmentationModule(LightningModule):
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Train and average; here, since what saves and validates comes behind it."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.average:
+            assert self.recipe.ema_decay is not None
+            decay = decay_at(self.global_step, self.recipe.ema_decay)
+            update_average(self.average, self.model, decay)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predict whole images; returns the class maps ``(N, H, W)`` for the callbacks."""
         images = batch["image"].contiguous(memory_format=self.memory_format)
-        prediction = predict_labels(self.model, images)
+        prediction = predict_labels(self.result, images)
         self.confusion.update(prediction, batch["label"])
         return prediction
 
@@ -151,17 +195,32 @@ class SegmentationModule(LightningModule):
             head_multiplier=recipe.head_lr,
             bias_multiplier=recipe.bias_lr,
         )
-        optimiser = torch.optim.SGD(
-            groups, lr=recipe.lr, momentum=recipe.momentum, fused=self.fused_optimiser or None
+        optimiser = build_optimiser(
+            groups,
+            recipe.optimiser,
+            momentum=recipe.momentum,
+            betas=recipe.betas,
+            # Mixed precision divides the gradients by its scale within a fused update, too late
+            # for a limit on their norm, so that Lightning refuses both together.
+            fused=self.fused_optimiser and recipe.gradient_clip is None,
         )
-        policy = poly(
-            steps=recipe.steps,
-            power=recipe.power,
-            slow_start_steps=recipe.slow_start_steps,
-            slow_start_factor=recipe.slow_start_lr / recipe.lr,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, policy)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _policy(recipe))
         return {
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _policy(recipe: Recipe) -> Policy:
+    steps = recipe.steps - recipe.slow_start_steps
+    if recipe.schedule == "cosine":
+        policy = cosine(steps=steps)
+    else:
+        assert recipe.power is not None
+        policy = poly(steps=steps, power=recipe.power)
+    return slow_start(
+        policy,
+        steps=recipe.slow_start_steps,
+        factor=recipe.slow_start_lr / recipe.lr,
+        linear=recipe.slow_start == "linear",
+    )

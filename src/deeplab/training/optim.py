@@ -1,12 +1,17 @@
-"""Parameter groups and the learning-rate policy of the authors' recipe."""
+"""Parameter groups, optimisers and learning-rate policies."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from deeplab.layers import Conv
 from deeplab.model import DeepLabV3Plus
+
+Policy = Callable[[int], float]
+"""Factor of the base lr by training step; the first is 0."""
 
 
 def parameter_groups(
@@ -22,8 +27,9 @@ def parameter_groups(
 
     Weight decay falls on the weights of dense and pointwise convolutions; depthwise weights, batch
     norm and biases have none. The head is all but the backbone (the authors' "last layers").
-    A multiplier on the gradient, as in their code, and one on lr are the same for SGD. The
-    bias multiplier is their 2 for biases; only the logits have one.
+    The multipliers are of lr. In their code they are of the gradient, which is the same for SGD;
+    AdamW divides by the gradient's size and would not see them there. The bias multiplier is
+    their 2 for biases; only the logits have one.
     """
     multipliers = {"backbone": backbone_multiplier, "head": head_multiplier}
     groups: dict[str, dict[str, Any]] = {}
@@ -57,19 +63,46 @@ def _kind(
     return "weight", weight_decay, 1.0
 
 
-def poly(
-    *, steps: int, power: float = 0.9, slow_start_steps: int = 0, slow_start_factor: float = 1.0
-) -> Callable[[int], float]:
-    """The paper's policy as a factor of the base lr, by training step (the first is 0).
+def build_optimiser(
+    groups: list[dict[str, Any]],
+    name: str,
+    *,
+    momentum: float | None = None,
+    betas: tuple[float, float] | None = None,
+    fused: bool = False,
+) -> torch.optim.Optimizer:
+    """``sgd``, not Nesterov, which wants ``momentum``; or ``adamw``, which wants ``betas``: its
+    weight decay is lr times the weight, apart from the gradient's moments.
 
-    ``(1 - (step - slow_start_steps) / (steps - slow_start_steps)) ** power``, and before
-    ``slow_start_steps`` the constant ``slow_start_factor``.
+    ``fused`` updates all parameters in one kernel.
+    """
+    if name == "adamw":
+        assert betas is not None
+        return torch.optim.AdamW(groups, betas=betas, fused=fused or None)
+    assert momentum is not None
+    return torch.optim.SGD(groups, momentum=momentum, fused=fused or None)
+
+
+def poly(*, steps: int, power: float = 0.9) -> Policy:
+    """The paper's policy: ``(1 - step / steps) ** power``."""
+    return lambda step: float(max(0.0, 1 - step / max(1, steps)) ** power)
+
+
+def cosine(*, steps: int) -> Policy:
+    """Half a cosine wave from 1 to 0: ``(1 + cos(pi * step / steps)) / 2``."""
+    return lambda step: (1 + math.cos(math.pi * min(1.0, step / max(1, steps)))) / 2
+
+
+def slow_start(policy: Policy, *, steps: int, factor: float, linear: bool = False) -> Policy:
+    """``policy`` behind a slow start, whose end is its step 0.
+
+    Before ``steps`` the factor is the constant ``factor``, as in the authors' code; or, with
+    ``linear``, it rises in a line from there to 1, which they added later: a warm-up.
     """
 
-    def factor(step: int) -> float:
-        if step < slow_start_steps:
-            return slow_start_factor
-        done = (step - slow_start_steps) / max(1, steps - slow_start_steps)
-        return float(max(0.0, 1 - done) ** power)
+    def factor_at(step: int) -> float:
+        if step >= steps:
+            return policy(step - steps)
+        return factor + (1 - factor) * step / steps if linear else factor
 
-    return factor
+    return factor_at

@@ -43,6 +43,7 @@ def build_trainer(
         # Departure: the authors' code has no statistics in common. With 16 images over several
         # devices each would have too few. PyTorch has it for GPUs only.
         sync_batchnorm=execution.devices > 1 and execution.accelerator == "cuda",
+        gradient_clip_val=config.stage.gradient_clip,
         max_epochs=1,
         max_steps=steps,
         val_check_interval=max(1, steps // max(1, config.trainer.validations)),
