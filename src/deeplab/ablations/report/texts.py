@@ -78,7 +78,8 @@ def comma_separated(sheet: Sheet, folder: Path) -> str:
     values: list[list[Any]] = [[] for _ in sheet.rows]
     for i, column in enumerate(sheet.columns):
         each = [_values(row[i], folder) for row in sheet.rows]
-        for suffix in dict.fromkeys(suffix for found in each for suffix in found) or ("",):
+        suffixes = dict.fromkeys(suffix for found in each for suffix in found)
+        for suffix in suffixes or ([""] if column.of_row else []):
             header.append((column.name or column.title) + suffix)
             for line, found in zip(values, each, strict=True):
                 line.append(found.get(suffix))
