@@ -34,12 +34,12 @@ ablations: setup ## run tables of the paper and report: TABLE=2 PROFILE=paper SE
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-extras: $(VENV)-extras/.complete ## tests with torchvision, timm and onnxruntime, in an environment of the newest releases
+test-extras: $(VENV)-extras/.complete ## tests with torchvision, timm, TensorFlow and onnxruntime, in an environment of the newest releases
 	$(VENV)-extras/bin/python -m pytest -m extras -n 2 $(ARGS)
 
 $(VENV)-extras/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[export,peers]' pytest pytest-xdist
+	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[convert,export,peers]' pytest pytest-xdist
 	@touch $@
 
 check: setup ## lint, format and types

@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine: as much of it as uploading to it and reading from it ask for.
+"""A Hugging Face hub on this machine to upload to, which serves what has come, as ``hubs`` does.
 
 Files whose names end as in ``LARGE`` go the way of Git LFS, as the real one asks for; others come
 in the commit itself.
@@ -7,16 +7,16 @@ in the commit itself.
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
+
+import hubs
+from hubs import COMMIT
 
 LARGE = (".safetensors", ".onnx", ".pt2")
 TOKEN = "hf_token_of_somebody"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @dataclass
@@ -91,20 +91,11 @@ def hub_server() -> Iterator[Hub]:
     class Handler(_Handler):
         hub = kept
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    kept.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with hubs.serving(Handler) as kept.url:
         yield kept
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(hubs.Handler):
     protocol_version = "HTTP/1.1"
     hub: Hub
 
@@ -114,10 +105,16 @@ class _Handler(BaseHTTPRequestHandler):
             answer = {"name": "somebody", "type": "user"} if known else {"error": "Invalid token"}
             self._send(200 if known else 401, answer)
         else:
-            self._send_file()
+            super().do_GET()
 
-    def do_HEAD(self):
-        self.do_GET()
+    @property
+    def served(self) -> hubs.Hub:
+        """The files of all repositories, to be downloaded."""
+        kept = self.hub.repositories.items()
+        return hubs.Hub(
+            {f"{name}/{path}": content for name, r in kept for path, content in r.files.items()},
+            asked=self.hub.asked,
+        )
 
     def do_PUT(self):
         content = self._body()
@@ -145,17 +142,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _mode(self, file: dict) -> dict:
         mode = "lfs" if file["path"].endswith(LARGE) else "regular"
         return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
-
-    def _send_file(self):
-        """``/USER/NAME/resolve/REVISION/FILE``, as a download asks for it."""
-        parts = self._path().strip("/").split("/")
-        repository = self.hub.repositories.get("/".join(parts[:2]))
-        content = repository and repository.files.get("/".join(parts[4:]))
-        if content is None:
-            code = "EntryNotFound" if repository else "RepoNotFound"
-            return self._send(404, {"error": "not found"}, {"X-Error-Code": code})
-        tag = hashlib.sha256(content).hexdigest()
-        return self._send(200, content, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT})
 
     def _known(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"

@@ -41,23 +41,29 @@ def hub(files: Mapping[str, bytes]) -> Iterator[Hub]:
     """Serve repositories; those of ``.safetensors`` are known by their SHA-256, as in LFS."""
     site = Hub(dict(files))
 
-    class Handler(_Handler):
+    class Own(Handler):
         served = site
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(Own) as site.url:
+        yield site
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer on a port of this machine; its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    site.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield site
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
-        server.socket.close()
+        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     served: Hub
 
     def do_HEAD(self):
@@ -78,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             if known and revision not in ("main", COMMIT):
                 error = "RevisionNotFound"
             self.send_header("X-Error-Code", error)
+            self.send_header("Content-Length", "0")
             self.end_headers()
             return
         start = int((self.headers.get("Range") or "bytes=0-")[6:].partition("-")[0])

@@ -410,6 +410,13 @@ def test_pushing(tmp_path, trained, hub):
     run("export", f"run={folder}", "format=safetensors", "push=somebody/shapes", cwd=cwd,
         variables=there)  # fmt: skip
     assert len(repository.messages) == 2  # into the repository that is there
+    Image.new("RGB", (50, 40), "red").save(tmp_path / "a.png")
+    pictures = ("input=a.png", "trainer.accelerator=cpu", "trainer.precision=32-true")
+    for name in (str(folder), "somebody/shapes"):  # and back again
+        output = f"output={name.rpartition('/')[2]}"
+        run("predict", f"run={name}", *pictures, output, cwd=tmp_path, variables=there)
+    mine = (tmp_path / folder.name / "a.png").read_bytes()
+    assert (tmp_path / "shapes" / "a.png").read_bytes() == mine
 
 
 def test_pushing_that_cannot_work(tmp_path, trained, hub):
