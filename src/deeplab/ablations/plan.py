@@ -31,12 +31,14 @@ def print_plan(
         _print_table(asked, table, found, names)
     _print_trainings(found, find, stale, names)
     _print_data(found)
-    todo = [t for t in found if not t.missing and not done(t, find(t))]
-    supply = [t for t in found if t.missing]
-    there = len(found) - len(todo) - len(supply)
+    waiting = [t for t in found if t.missing and _supply(t) in asked.profile.supplies]
+    never = [t for t in found if t.missing and t not in waiting]
+    todo = [t for t in found if t not in never and not done(t, find(t))]
+    there = len(found) - len(todo) - len(never)
     print(
         f"\n{len(found)} distinct trainings: {there} done, {len(todo)} to run"
-        + (f", {len(supply)} want weights that are not here" if supply else "")
+        + (f" ({len(waiting)} of them wait for weights that can be had)" if waiting else "")
+        + (f", {len(never)} want weights that nobody here has" if never else "")
     )
     for line in wanted(found):
         print(f"  {line}")
@@ -76,7 +78,7 @@ def _print_trainings(
 def _origin(training: Training) -> str:
     """What it starts from, and whether that is here."""
     if training.missing and not training.start:
-        return f"supplies.{training.missing.partition(':')[0]}"
+        return f"supplies.{_supply(training)}"
     try:
         find_start(training.config, download=False)
     except NotFetched:
@@ -84,9 +86,14 @@ def _origin(training: Training) -> str:
     return training.origin
 
 
+def _supply(training: Training) -> str:
+    """The name of the weights that it wants supplied."""
+    return (training.missing or "").partition(":")[0]
+
+
 def _state(training: Training, run: Run | None, stale: Run | None) -> str:
     if training.missing:
-        return f"wants supplies.{training.missing.partition(':')[0]}"
+        return f"wants supplies.{_supply(training)}"
     if run is None and stale:
         return f"stale, the images have changed since: {stale.folder.path}"
     if run is None:
