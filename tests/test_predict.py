@@ -8,9 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageOps
-from safetensors.torch import load_file, save_file
 
 from deeplab.data.labels import voc_palette
 from deeplab.data.problems import BadFileError
@@ -20,6 +18,7 @@ from deeplab.prediction.inputs import Source, find_sources
 from deeplab.prediction.own import claim, own_results
 from deeplab.prediction.photos import read_photo
 from deeplab.prediction.video import Video, video_at
+from networks import see_all_classes
 from scripts import SMALL, run, run_folders
 
 MACHINE = ("trainer.accelerator=cpu", "trainer.precision=32-true")
@@ -32,9 +31,7 @@ def trained(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("trained")
     run("train", *SMALL, cwd=cwd)
     (folder,) = run_folders(cwd)
-    weights = load_file(folder / "weights.safetensors")
-    weights["logits.weight"].normal_(generator=torch.Generator().manual_seed(0))
-    save_file(weights, folder / "weights.safetensors")
+    see_all_classes(folder)
     return folder, sorted((cwd / "data").rglob("val_*.jpg"))
 
 
