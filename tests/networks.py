@@ -73,7 +73,7 @@ SMALL_BACKBONES = {
 
 
 def see_all_classes(run: Path) -> None:
-    """Give a run's network logits of random weights: trained for seconds it sees background only."""
+    """Give a run's network logits of random weights: in seconds it learns background only."""
     weights = load_file(run / "weights.safetensors")
     weights["logits.weight"].normal_(generator=torch.Generator().manual_seed(0))
     save_file(weights, run / "weights.safetensors")
