@@ -15,9 +15,10 @@ from deeplab.ablations.budget import budget
 from deeplab.ablations.sweep import overrides, table_tag, wanted
 from deeplab.ablations.tables import choices, read_profile, read_table
 from deeplab.ablations.trainings import RANDOM, Asked, Use, trainings
-from deeplab.builder import check_model
+from deeplab.builder import check_classifier, check_model
 from deeplab.cli import CONF, as_swept
 from deeplab.compose import compose_train
+from deeplab.config import ClassifierConfig
 from deeplab.cost.command import strategy_cost
 from deeplab.errors import UserError
 from deeplab.inference.strategy import parse_strategy
@@ -51,6 +52,14 @@ def converted(tmp_path_factory):
 @pytest.fixture(scope="module")
 def of_the_paper(converted):
     return trainings(asked(*ROWS, supplies={"resnet101": converted}), compose_train)
+
+
+def check_network(config):
+    """Whether it can be built."""
+    if isinstance(config, ClassifierConfig):
+        check_classifier(config, num_classes=1000)
+    else:
+        check_model(config, num_classes=len(config.data.classes))
 
 
 def test_all_tables_are_there():
@@ -155,7 +164,7 @@ def test_what_others_start_from_comes_first(of_the_paper):
 
 def test_every_row_can_be_built(of_the_paper):
     for training in of_the_paper:
-        check_model(training.config, num_classes=len(training.config.data.classes))
+        check_network(training.config)
 
 
 @pytest.mark.parametrize(("name", "copied"), [("table3", paper.TABLE_3), ("table5", paper.TABLE_5)])
@@ -178,13 +187,13 @@ def test_rows_have_the_paper_s_multiply_adds(name, copied, of_the_paper):
 
 def test_the_quick_profile_has_the_same_rows(of_the_paper):
     quick = trainings(asked(*ROWS, profile="quick"), compose_train)
-    assert {t.config.data.name for t in quick} == {"shapes"}
+    assert {t.config.data.name for t in quick} == {"shapes", "shape_classes"}
     assert {u for t in quick for u in t.uses} == {
         use._replace(split=None, export=None) for t in of_the_paper for use in t.uses
     }
     assert len({t.key for t in quick}) == len({t.key for t in of_the_paper})  # none falls together
     for training in quick:
-        check_model(training.config, num_classes=7)
+        check_network(training.config)
 
 
 def test_weights_that_the_user_supplies(tmp_path):

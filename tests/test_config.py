@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from deeplab.aspp import ASPP
 from deeplab.backbones import MobileNetV2, ResNet, Xception
-from deeplab.builder import build_backbone, check_model
-from deeplab.check import check_train, one_run
+from deeplab.builder import build_backbone, check_classifier, check_model
+from deeplab.check import check_train, parse_run
 from deeplab.cli import CONF, TABLES, parse
 from deeplab.config import CostConfig, TrainConfig
 from deeplab.decoder import Decoder
@@ -27,10 +27,15 @@ def composed(name, *overrides):
 def train_config(*overrides) -> TrainConfig:
     from omegaconf import OmegaConf
 
-    return parse(TrainConfig, one_run(OmegaConf.create(composed("train", *overrides))))
+    return parse_run(OmegaConf.create(composed("train", *overrides)))
 
 
-NEEDED = {"data=folder": ["data.root=somewhere"], "backbone=timm": ["backbone.model=resnet18"]}
+NEEDED = {
+    "data=folder": ["data.root=somewhere"],
+    "backbone=timm": ["backbone.model=resnet18"],
+    "stage=imagenet": ["data=imagenet"],
+    "stage=shape_classes": ["data=shape_classes"],
+}
 """What some choices have no value for."""
 
 
@@ -42,10 +47,13 @@ def choices():
 
 @pytest.mark.parametrize("choice", choices())
 def test_every_choice_composes_and_builds(choice):
-    config = train_config(choice, *NEEDED.get(choice, ()))
     if choice == "backbone=timm":
         pytest.importorskip("timm")
-    check_model(config, num_classes=len(config.data.classes) or 2)
+    config = train_config(choice, *NEEDED.get(choice, ()))
+    if isinstance(config, TrainConfig):
+        check_model(config, num_classes=len(config.data.classes) or 2)
+    else:
+        check_classifier(config, num_classes=2)
 
 
 @pytest.mark.parametrize(

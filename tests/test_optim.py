@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from deeplab.backbones import MobileNetV2
-from deeplab.training.optim import build_optimiser, cosine, parameter_groups, poly, slow_start
+from deeplab.training.module import Recipe, learning_rate
+from deeplab.training.optim import (
+    build_optimiser,
+    cosine,
+    exponential,
+    parameter_groups,
+    poly,
+    slow_start,
+)
 from networks import build, tiny_model
 
 
@@ -118,3 +126,33 @@ def test_betas_reach_the_optimiser():
             tensor.grad = torch.tensor([1.0, -2.0, 0.1]) * (step + 1)
             optimiser.step()
     assert torch.equal(ours, theirs)
+
+
+def test_exponential_falls_at_once_every_two_epochs():
+    factor = exponential(factor=0.94, steps=25)
+    assert [factor(step) for step in (0, 24, 25, 49, 50)] == pytest.approx(
+        [1, 1, 0.94, 0.94, 0.94**2]
+    )
+
+
+def test_epochs_are_passes_over_the_images():
+    """Of 1,281,167 images at 256 a step two passes are 10,009.1 steps."""
+    recipe = Recipe(lr=0.05, schedule="exponential", decay_factor=0.94, decay_epochs=2.0)
+    policy = learning_rate(recipe, 1_281_167 / 256)
+    assert policy(10_009) == 1
+    assert policy(10_010) == pytest.approx(0.94)
+    assert 0.05 * policy(500_000 - 1) == pytest.approx(0.05 * 0.94**49)
+
+
+def test_nesterov_is_torch_s():
+    weights = [torch.ones(3, requires_grad=True) for _ in range(2)]
+    ours = build_optimiser(
+        [{"params": [weights[0]], "lr": 0.1}], "sgd", momentum=0.9, nesterov=True
+    )
+    theirs = torch.optim.SGD([weights[1]], lr=0.1, momentum=0.9, nesterov=True)
+    for _ in range(3):
+        for weight, optimiser in zip(weights, (ours, theirs), strict=True):
+            optimiser.zero_grad()
+            (weight**2).sum().backward()
+            optimiser.step()
+    assert torch.equal(*weights)

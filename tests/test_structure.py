@@ -15,10 +15,20 @@ LAYERS = [
     {"lock", "layers", "config", "cli"},
     {"backbones"},
     {"aspp", "decoder"},
-    {"model"},
-    {"weights", "inference", "loss", "data", "records", "pictures", "hardware", "catalogue"},
-    {"metrics", "protocol", "builder", "preparation", "dashboard"},
-    {"results", "datasets", "downloads"},
+    {"model", "classifier"},
+    {
+        "weights",
+        "inference",
+        "loss",
+        "ranking",
+        "data",
+        "records",
+        "pictures",
+        "hardware",
+        "catalogue",
+    },
+    {"metrics", "protocol", "builder", "ways", "preparation", "dashboard"},
+    {"results", "datasets", "downloads", "classification"},
     {"starting"},
     {"assemble", "check", "prepare", "examination"},
     {"compose", "cost", "trained", "training"},
@@ -64,7 +74,17 @@ def test_imports_go_one_way(path):
 
 
 def test_data_and_network_do_not_know_each_other():
-    network = {"layers", "backbones", "aspp", "decoder", "model", "loss", "optim", "metrics"}
+    network = {
+        "layers",
+        "backbones",
+        "aspp",
+        "decoder",
+        "model",
+        "loss",
+        "optim",
+        "metrics",
+        "ranking",
+    }
     for path in modules():
         if own_part(path) == "data":
             assert imported(path) <= {"data", "errors", "files"}, path
@@ -74,7 +94,17 @@ def test_data_and_network_do_not_know_each_other():
 
 def test_the_network_does_not_know_the_config():
     for path in modules():
-        if own_part(path) in {"layers", "backbones", "aspp", "decoder", "model", "loss", "data"}:
+        if own_part(path) in {
+            "layers",
+            "backbones",
+            "aspp",
+            "decoder",
+            "model",
+            "classifier",
+            "loss",
+            "ranking",
+            "data",
+        }:
             assert not imported(path) & {"config", "cli", "builder"}, path
 
 

@@ -8,7 +8,8 @@ import torch
 
 from deeplab.aspp import ASPP
 from deeplab.backbones import BACKBONES, Backbone
-from deeplab.config import ModelConfig
+from deeplab.classifier import Classifier
+from deeplab.config import ClassifierConfig, ModelConfig, NetworkConfig
 from deeplab.config.types import Schema
 from deeplab.decoder import Decoder
 from deeplab.errors import UserError
@@ -31,7 +32,18 @@ def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
     return model
 
 
-def build_backbone(config: ModelConfig) -> Backbone:
+def build_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifier:
+    """The backbone that the config describes, as a classifier; raises as ``build_model`` does."""
+    return Classifier(build_backbone(config), num_classes=num_classes, dropout=config.stage.dropout)
+
+
+def check_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifier:
+    """The classifier without memory or work; raises UserError as ``build_model`` does."""
+    with torch.device("meta"):
+        return build_classifier(config, num_classes=num_classes)
+
+
+def build_backbone(config: NetworkConfig) -> Backbone:
     """The backbone that the config describes."""
     named = keywords(config.backbone, without=("family", "weight_decay", "pretrained"))
     backbone: Backbone = _build("backbone", BACKBONES[config.backbone.family], **named)

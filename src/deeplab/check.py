@@ -4,38 +4,51 @@ Imports wait until they are needed: most mistakes are found without torch.
 """
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from deeplab.cli import parse, validate
-from deeplab.config import LoggerConfig, TrainConfig, plain
+from deeplab.cli import file_values, parse, validate
+from deeplab.config import (
+    ClassifierConfig,
+    LoggerConfig,
+    RunConfig,
+    TrainConfig,
+    plain,
+    run_schema,
+)
 from deeplab.config.data import PLACES
 from deeplab.errors import UserError
-from deeplab.inference.strategy import parse_strategy
-from deeplab.records import RunFolder, read_config
+from deeplab.records import RunFolder, read_run
 from deeplab.starting import adapted, find_start
+from deeplab.ways import strategy_name
 
 CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key in PLACES))
 """What may be typed beside ``resume``: nothing that the result depends on."""
+
+OF_SEGMENTATION = ("aspp", "decoder", "output_stride")
+"""What a classifier has not."""
 
 OF_SWEEPS = ("ablation", "profile", "seeds", "roots", "supplies")
 """Keys of ``conf/train.yaml`` that a sweep turns into runs."""
 
 
-def check_train(config: DictConfig) -> TrainConfig:
+def check_train(config: DictConfig) -> RunConfig:
     """The config of the run that a command line asks for.
 
     Raises:
         UserError: what is wrong, by key.
     """
-    config = one_run(config)
     if config.get("resume"):
-        return _resumed(config)
-    checked = parse(TrainConfig, config)
+        return _resumed(one_run(config))
+    checked = parse_run(config)
     _check_logger(checked.logger)
     _check_strategies(checked)
+    if isinstance(checked, ClassifierConfig):
+        return _check_classifier(adapted(checked))
+    assert isinstance(checked, TrainConfig)
     checked = _check_data(adapted(checked))
     from deeplab.builder import check_model
 
@@ -48,6 +61,47 @@ def check_train(config: DictConfig) -> TrainConfig:
         else:
             fitting_backbone(model.backbone, start.path)
     return checked
+
+
+def parse_run(config: DictConfig) -> RunConfig:
+    """What was composed, by the schema of what is trained on its data set.
+
+    A classifier has neither ASPP nor decoder nor output stride: these are left out, also of the
+    name of its folder, unless they were typed.
+
+    Raises:
+        UserError: what is wrong, by key.
+    """
+    config = one_run(config)
+    schema = run_schema(config.data)
+    if schema is TrainConfig:
+        return parse(schema, config)
+    for typed in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
+        key = typed.lstrip("+~").partition("=")[0]
+        if key.split(".")[0] in OF_SEGMENTATION:
+            raise UserError(f"{typed}: a classifier of whole pictures has none; leave it out.")
+    name = file_values("train")["name"]
+    with open_dict(config):
+        if OmegaConf.to_container(config, resolve=False)["name"] == name:  # type: ignore[index, call-overload]
+            config.name = name.partition("-${hydra:runtime.choices.decoder}")[0]
+        for key in OF_SEGMENTATION:
+            config.pop(key, None)
+    return parse(schema, config)
+
+
+def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
+    """Raises UserError as ``check_train`` does."""
+    from deeplab.builder import check_classifier
+    from deeplab.classification import check_pictures
+
+    _check_augmentations(config.data.augmentations)
+    check_pictures(config.data)
+    model = check_classifier(config, num_classes=2)
+    if start := find_start(config):
+        from deeplab.weights import fitting_backbone
+
+        fitting_backbone(model.backbone, start.path)
+    return config
 
 
 def one_run(config: DictConfig) -> DictConfig:
@@ -67,10 +121,10 @@ def one_run(config: DictConfig) -> DictConfig:
     return single
 
 
-def _check_strategies(config: TrainConfig) -> None:
+def _check_strategies(config: RunConfig) -> None:
     for name in (name for asked in config.evaluate for name in asked.strategies):
         try:
-            parse_strategy(name, output_stride=config.output_stride)
+            strategy_name(config, name)
         except ValueError as error:
             raise UserError(f"evaluate: {error}.") from None
 
@@ -85,24 +139,29 @@ def _check_logger(config: LoggerConfig) -> None:
 
 def _check_data(config: TrainConfig) -> TrainConfig:
     """The config with the classes of its data set."""
-    from deeplab.data.transforms import compose
     from deeplab.datasets import check_data
 
-    try:
-        if config.data.augmentations:
-            compose(config.data.augmentations)
-    except ValueError as error:
-        raise UserError(f"data.augmentations: {error}.") from None
+    _check_augmentations(config.data.augmentations)
     data = check_data(config.data)
     if data == config.data:
         return config
     return validate(TrainConfig, plain(config) | {"data": plain(data)})
 
 
-def _resumed(config: DictConfig) -> TrainConfig:
+def _check_augmentations(wanted: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
+    from deeplab.data.transforms import compose
+
+    try:
+        if wanted:
+            compose(wanted)
+    except ValueError as error:
+        raise UserError(f"data.augmentations: {error}.") from None
+
+
+def _resumed(config: DictConfig) -> RunConfig:
     """The config of the run to continue, with what this command line may change."""
     folder = RunFolder.find(str(config.resume), key="resume")
-    known = OmegaConf.create(plain(read_config(folder)))
+    known = OmegaConf.create(plain(read_run(folder)))
     typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     for override in typed:
         key, _, text = override.lstrip("+~").partition("=")
@@ -115,9 +174,12 @@ def _resumed(config: DictConfig) -> TrainConfig:
                 f"{key}. Leave it out, or start a new run without resume."
             )
     known.resume, known.runs = str(folder.path), str(folder.path.parent)
-    checked = parse(TrainConfig, known)
+    checked = parse(run_schema(known.data), known)
     _check_logger(checked.logger)
     _check_strategies(checked)
+    if isinstance(checked, ClassifierConfig):
+        return _check_classifier(checked)
+    assert isinstance(checked, TrainConfig)
     return _check_data(checked)
 
 

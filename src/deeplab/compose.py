@@ -10,14 +10,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from deeplab.check import one_run
-from deeplab.cli import CONF, explain, parse
-from deeplab.config import TrainConfig
+from deeplab.check import parse_run
+from deeplab.cli import CONF, explain
+from deeplab.config import RunConfig, TrainConfig
 from deeplab.errors import UserError
 from deeplab.starting import adapted
 
 
-def compose_train(overrides: Sequence[str], *, download: bool = True) -> TrainConfig:
+def compose_train(overrides: Sequence[str], *, download: bool = True) -> RunConfig:
     """What ``python src/train.py OVERRIDES`` would run with; beside the config only the
     weights that it starts from are looked at, which are fetched with ``download``.
 
@@ -30,12 +30,23 @@ def compose_train(overrides: Sequence[str], *, download: bool = True) -> TrainCo
         return _compose(overrides, download)
 
 
-def _compose(overrides: Sequence[str], download: bool) -> TrainConfig:
+def compose_segmentation(overrides: Sequence[str]) -> TrainConfig:
+    """The same, where it is to be a segmentation network that is trained.
+
+    Raises:
+        UserError: as ``compose_train`` does, or it is a classifier.
+    """
+    config = compose_train(overrides)
+    if not isinstance(config, TrainConfig):
+        raise UserError(f"data={config.data.name}: this makes a classifier of whole pictures.")
+    return config
+
+
+def _compose(overrides: Sequence[str], download: bool) -> RunConfig:
     loader = GlobalHydra.instance().config_loader()
     try:
         config = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN)
-        parsed = parse(TrainConfig, one_run(without_hydra(config)))
-        return adapted(parsed, download=download)
+        return adapted(parse_run(without_hydra(config)), download=download)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from None
 

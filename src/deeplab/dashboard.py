@@ -104,6 +104,8 @@ def evaluation_key(name: str) -> str:
 
 def training_scores(result: Mapping[str, Any]) -> dict[str, Any]:
     """What ``metrics.json`` says: summary values, and the IoU of each class as a table."""
+    if "class_IoU" not in result:  # a classifier's
+        return {key: result[key] for key in ("top1_error", "top5_error")}
     classes = [{"class": name, "IoU": iou} for name, iou in result["class_IoU"].items()]
     return {
         "mIoU": result["mIoU"],

@@ -24,6 +24,14 @@ class Example(NamedTuple):
     prediction: Pixels  # (H, W)
 
 
+class Labelled(NamedTuple):
+    """One picture with its labels and what it was taken for."""
+
+    image: Pixels  # (H, W, 3)
+    truth: Sequence[str]
+    prediction: str
+
+
 def overlay(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.65
 ) -> Pixels:
@@ -107,6 +115,37 @@ def example_sheet(
         y += row[0].height + margin
     sheet.paste(strip, (margin, y))
     return sheet
+
+
+def label_sheet(examples: Sequence[Labelled], tile: int = 160, columns: int = 6) -> Image.Image:
+    """A sheet of pictures; below each its labels, and what it was taken for in green or red.
+
+    Args:
+        examples: the pictures, row by row.
+        tile: side of a picture, in pixels.
+        columns: pictures in a row.
+    """
+    margin, line = 8, 14
+    high = tile + 2 * line + margin
+    lines = -(-len(examples) // columns)
+    size = (columns * (tile + margin) + margin, lines * high + margin)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, example in enumerate(examples):
+        x = margin + place % columns * (tile + margin)
+        y = margin + place // columns * high
+        sheet.paste(Image.fromarray(example.image).resize((tile, tile)), (x, y))
+        right = "green" if example.prediction in example.truth else "red"
+        draw.text((x, y + tile), _cut(draw, ", ".join(example.truth), tile), "black")
+        draw.text((x, y + tile + line), _cut(draw, example.prediction, tile), right)
+    return sheet
+
+
+def _cut(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    """As much of a text as is no wider, in pixels."""
+    while text and draw.textlength(text) > width:
+        text = text[:-1]
+    return text
 
 
 def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int = 10) -> Image.Image:

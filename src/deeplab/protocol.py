@@ -14,6 +14,7 @@ TITLES = {
     "classes": "classes",
     "void": "void rule",
     "padded_to": "size that images are padded to",
+    "crop": "crop",
     "precision": "precision",
     "strategy": "inference strategy",
 }
@@ -49,6 +50,39 @@ def protocol(
         "padded_to": list(padded_to),
         "strategy": strategy.record(),
         "whole_images": strategy.window is None,
+        "precision": precision,
+    }
+
+
+def crop_protocol(
+    *,
+    split: str,
+    images: int,
+    content: str,
+    classes: Sequence[str],
+    crop_size: int,
+    part: float,
+    precision: str,
+) -> dict[str, Any]:
+    """The stamp of a classifier's result.
+
+    Args:
+        split: its name.
+        images: how many it has.
+        content: hash of its images and labels.
+        classes: their names, in order.
+        crop_size: side of the crop that the network gets, in pixels.
+        part: of the shorter side, what the central square has that the crop is resized from.
+        precision: Lightning's name.
+    """
+    crop = f"central {100 * part:g} % at {crop_size} x {crop_size}"
+    return {
+        "split": split,
+        "images": images,
+        "content": content,
+        "classes": list(classes),
+        "crop": crop,
+        "strategy": {"name": "ss", "label": f"one crop, {crop}"},
         "precision": precision,
     }
 

@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from deeplab.config import TrainConfig, plain
+from deeplab.config import RunConfig, TrainConfig, plain, run_schema
 from deeplab.config.data import PLACES
 from deeplab.errors import UserError
 from deeplab.files import write_text
@@ -119,13 +119,14 @@ class RunFolder:
         return target
 
 
-def settings(config: TrainConfig) -> dict[str, Any]:
+def settings(config: RunConfig) -> dict[str, Any]:
     """All keys that a result depends on: network, data, recipe and seed; not devices, workers,
     paths or loggers."""
     values = plain(config)
     determining: dict[str, Any] = {
         key: values[key]
         for key in ("backbone", "aspp", "decoder", "output_stride", "data", "stage", "seed")
+        if key in values  # a classifier has not all of them
     }
     for key in PLACES:
         determining["data"].pop(key, None)
@@ -133,7 +134,7 @@ def settings(config: TrainConfig) -> dict[str, Any]:
     return determining
 
 
-def flat_settings(config: TrainConfig) -> dict[str, str]:
+def flat_settings(config: RunConfig) -> dict[str, str]:
     """``settings`` by dotted keys, the values as JSON."""
     return _flat(settings(config), "")
 
@@ -146,19 +147,19 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
     return found
 
 
-def settings_hash(config: TrainConfig) -> str:
+def settings_hash(config: RunConfig) -> str:
     """Changes with ``settings``."""
     return _digest(_counting(config))
 
 
-def _counting(config: TrainConfig) -> dict[str, Any]:
+def _counting(config: RunConfig) -> dict[str, Any]:
     """``settings`` without keys of the stage that came later and are at their defaults, so that
     runs without them keep their names."""
     stage = config.stage.model_dump(mode="json", exclude_defaults=True)
     return settings(config) | {"stage": stage}
 
 
-def run_hash(config: TrainConfig, data_fingerprint: str, start: str | None = None) -> str:
+def run_hash(config: RunConfig, data_fingerprint: str, start: str | None = None) -> str:
     """Eight digits that change with all that determines a result, and with nothing else: the
     settings, the data, and the content of the weights it starts from (``start``, their hash)."""
     determining = _counting(config) | {"data_fingerprint": data_fingerprint}
@@ -171,7 +172,7 @@ def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def write_config(path: Path, config: TrainConfig) -> None:
+def write_config(path: Path, config: RunConfig) -> None:
     """The resolved config as YAML."""
     of_the_command: dict[str, Any] = {"resume": None, "restart": False, "evaluate": []}
     values = plain(config) | of_the_command
@@ -179,14 +180,38 @@ def write_config(path: Path, config: TrainConfig) -> None:
 
 
 def read_config(folder: RunFolder) -> TrainConfig:
-    """The config that a run was made with.
+    """The config of a segmentation network's run.
+
+    Raises:
+        UserError: as ``read_run`` does, or it is a classifier's.
+    """
+    config = read_run(folder)
+    if not isinstance(config, TrainConfig):
+        raise UserError(
+            f"{folder.path}: this run is a classifier of whole pictures. evaluate.py run=... "
+            "measures it, and a segmentation network starts from it with "
+            f"backbone.pretrained={folder.weights}"
+        )
+    return config
+
+
+def read_run(folder: RunFolder) -> RunConfig:
+    """The config that a run was made with, of whatever kind it is.
 
     Raises:
         UserError: it is damaged, or of a version with other keys.
     """
     try:
-        return TrainConfig(**yaml.safe_load(folder.config.read_text()))
-    except (OSError, TypeError, ValueError, ValidationError, yaml.YAMLError) as error:
+        values = yaml.safe_load(folder.config.read_text())
+        return run_schema(values.get("data") or {})(**values)
+    except (
+        OSError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        ValidationError,
+        yaml.YAMLError,
+    ) as error:
         first = str(error).splitlines()[0]
         raise UserError(
             f"{folder.config}: this is no config that this version can read ({first})."

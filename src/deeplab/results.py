@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplab.metrics import Scores
+from deeplab.ranking import Errors
 
 
 def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
@@ -24,6 +25,23 @@ def print_scores(final: Scores, class_names: Sequence[str]) -> None:
     for name, iou in zip(class_names, final.class_iou, strict=True):
         print(f"{name:<{width}} {percent(iou):>6}")
     print(f"{'mIoU':<{width}} {percent(final.miou):>6}\n")
+
+
+def error_report(errors: Errors) -> dict[str, Any]:
+    """Errors by name."""
+    return {"top1_error": errors.top1, "top5_error": errors.top5}
+
+
+def print_errors(errors: Errors) -> None:
+    """In percent."""
+    print(f"\ntop-1 error {percent(errors.top1):>6} %\ntop-5 error {percent(errors.top5):>6} %\n")
+
+
+def short(result: Mapping[str, Any]) -> str:
+    """The main score of a ``metrics.json``."""
+    if "top1_error" in result:
+        return f"top-1 error {percent(result['top1_error'])}"
+    return f"mIoU {percent(result.get('mIoU'))}"
 
 
 def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:

@@ -11,19 +11,21 @@ so these are not the config's any more but theirs.
 
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
 
 from deeplab.catalogue import IMAGENET as BY_NAME
 from deeplab.catalogue import published
 from deeplab.cli import validate
-from deeplab.config import TrainConfig
+from deeplab.config import RunConfig
 from deeplab.config.network import BackboneConfig
 from deeplab.downloads import FILES, Fetched, NotFetched, hub_id, published_weights, run_weights
 from deeplab.errors import UserError
 from deeplab.normalisation import IMAGENET, INCEPTION
 from deeplab.records import WEIGHTS, RunFolder, file_hash, read_record
+
+R = TypeVar("R", bound=RunConfig)
 
 TRAINED_WITH = ("mean", "std", "bn_eps")
 """Keys of ``backbone`` that weights have been trained with."""
@@ -51,7 +53,7 @@ class Start(NamedTuple):
     """What is known of it."""
 
 
-def find_start(config: TrainConfig, *, download: bool = True) -> Start | None:
+def find_start(config: RunConfig, *, download: bool = True) -> Start | None:
     """What the whole network starts from, or the backbone only; None for random weights.
 
     Args:
@@ -77,7 +79,7 @@ def find_start(config: TrainConfig, *, download: bool = True) -> Start | None:
     return Start("backbone.pretrained", *found, about=what.about)
 
 
-def _find(key: Key, named: str, config: TrainConfig, download: bool) -> Start:
+def _find(key: Key, named: str, config: RunConfig, download: bool) -> Start:
     """The file of weights that a key names by its path, by that of a run, or on the hub."""
     asked, path = f"{key}={named}", Path(named).expanduser()
     public = key == "backbone.pretrained"
@@ -98,13 +100,13 @@ def _find(key: Key, named: str, config: TrainConfig, download: bool) -> Start:
     return Start(key, weights, str(weights))
 
 
-def start_hash(config: TrainConfig, *, download: bool = True) -> str | None:
+def start_hash(config: RunConfig, *, download: bool = True) -> str | None:
     """The hash of that file; raises as ``find_start`` does."""
     start = find_start(config, download=download)
     return file_hash(start.path) if start else None
 
 
-def start_record(config: TrainConfig) -> dict[str, Any]:
+def start_record(config: RunConfig) -> dict[str, Any]:
     """What ``run.json`` keeps of it: its hash and where it is from; a resumed run knows them."""
     if config.resume:
         record = read_record(RunFolder(config.resume))
@@ -114,7 +116,7 @@ def start_record(config: TrainConfig) -> dict[str, Any]:
     return {"start_weights": sha, "start_source": start.source if start else None}
 
 
-def adapted(config: TrainConfig, *, download: bool = True) -> TrainConfig:
+def adapted(config: R, *, download: bool = True) -> R:
     """The config with what the weights that it starts from have been trained with. Where these are
     a run's that would have to be downloaded but is not to be, it stays as it is.
 
@@ -141,7 +143,7 @@ def adapted(config: TrainConfig, *, download: bool = True) -> TrainConfig:
     return config
 
 
-def following(config: TrainConfig, before: TrainConfig) -> TrainConfig:
+def following(config: R, before: RunConfig) -> R:
     """The config of a training that starts from the weights that another one ends with."""
     return _trained_with(config, {key: getattr(before.backbone, key) for key in TRAINED_WITH})
 
@@ -160,7 +162,7 @@ def _timm_values(model: str) -> dict[str, Any]:
     return own_normalisation(model)._asdict() | {"bn_eps": None}
 
 
-def _trained_with(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
+def _trained_with(config: R, values: dict[str, Any]) -> R:
     backbone = validate(type(config.backbone), config.backbone.model_dump() | values)
     return config.model_copy(update={"backbone": backbone})
 

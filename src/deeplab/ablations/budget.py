@@ -9,21 +9,25 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from deeplab.ablations.runs import Run
 from deeplab.ablations.trainings import Training, Use
 from deeplab.assemble import build_execution, padded_to
-from deeplab.builder import build_model
-from deeplab.config import TrainConfig
+from deeplab.builder import build_classifier, build_model, check_classifier
+from deeplab.classification import image_folder
+from deeplab.config import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.config.data import DataConfig, PublishedConfig, ShapesConfig
+from deeplab.config.pictures import ImageNetConfig, PicturesConfig, ShapeClassesConfig
 from deeplab.cost.command import strategy_cost
-from deeplab.cost.counting import Cost
+from deeplab.cost.counting import Cost, measure_cost
 from deeplab.data.layout import split_items
 from deeplab.datasets import data_layout
 from deeplab.errors import UserError
 from deeplab.hardware import Execution
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.loss import SegmentationLoss
+from deeplab.ranking import LabelLoss
 
 PASSES = 3
 """A training step costs a forward pass and a backward one, which is twice that."""
@@ -34,6 +38,10 @@ optimiser's momentum."""
 
 PREDICTION = 8_000
 """Bytes of a label map of VOC's size as PNG."""
+
+IMAGENET = {"train": 1_281_167, "val": 50_000}
+IMAGENET_CLASSES = 1000
+"""As published."""
 
 CPU_BATCH, SECONDS = 2, 3.0
 """Of the probe: images a step, and how long it is measured at least."""
@@ -51,19 +59,25 @@ def budget(training: Training, run: Run | None) -> Budget:
     """Counted for one training, of which a run may have done a part. As in fact, what several
     strategies have in common is looked at once."""
     config = training.config
-    stage, crop = config.stage, config.data.crop_size
-    step = _cost(config, config.output_stride, (crop, crop))
+    stage, step = config.stage, _of_a_crop(config)
     left = stage.steps - (0 if run is None else stage.steps if run.folder.finished else run.step)
     counted = float(PASSES * step.conv * stage.batch_size * left)
     disk = 4 * CHECKPOINTS * step.with_bn_statistics
+    if not isinstance(config, TrainConfig):
+        wanted = {use.split or config.data.val_split for use in _todo(training, run)}
+        return Budget(counted + sum(split_size(config.data, s) for s in wanted) * step.conv, disk)
     for split, _ in _evaluations(config, training.uses):
         disk += PREDICTION * split_size(config.data, split)
-    todo = [use for use in training.uses if not (run and run.evaluation(use))]
-    wanted = _evaluations(config, todo)
-    for split, view in {(split, view) for split, strategy in wanted for view in strategy.views}:
+    looks = _evaluations(config, _todo(training, run))
+    for split, view in {(split, view) for split, strategy in looks for view in strategy.views}:
         once = _cost(config, view.output_stride, padded_to(config.data)).conv
         counted += split_size(config.data, split) * once * view.scale**2
     return Budget(counted, disk)
+
+
+def _todo(training: Training, run: Run | None) -> list[Use]:
+    """What rows want and is not there."""
+    return [use for use in training.uses if not (run and run.evaluation(use))]
 
 
 def _evaluations(config: TrainConfig, uses: Sequence[Use]) -> set[tuple[str, Strategy]]:
@@ -77,30 +91,48 @@ def _evaluations(config: TrainConfig, uses: Sequence[Use]) -> set[tuple[str, Str
     }
 
 
+def _of_a_crop(config: RunConfig) -> Cost:
+    """Of one forward pass in training."""
+    size = (config.data.crop_size, config.data.crop_size)
+    if isinstance(config, TrainConfig):
+        return _cost(config, config.output_stride, size)
+    assert isinstance(config, ClassifierConfig)
+    model = check_classifier(config, num_classes=_classes(config.data))
+    return measure_cost(model, input_size=size)
+
+
+def _classes(data: PicturesConfig) -> int:
+    """Without looking: these are few of a network's weights."""
+    return len(data.classes) if isinstance(data, ShapeClassesConfig) else IMAGENET_CLASSES
+
+
 def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cost:
     return strategy_cost(
         config, Strategy(output_stride), classes=max(2, len(config.data.classes)), size=size
     )
 
 
-def split_size(data: DataConfig, split: str) -> int:
+def split_size(data: DataConfig | PicturesConfig, split: str) -> int:
     """The images of a split: of the files, or as published where these are not here yet."""
-    if isinstance(data, ShapesConfig):
+    if isinstance(data, ShapesConfig | ShapeClassesConfig):
         return data.train if split == data.train_split else data.val
     try:
+        if isinstance(data, ImageNetConfig):
+            return len(image_folder(data).pictures(split))
         return len(split_items(data_layout(data), split))
     except UserError:
+        if isinstance(data, ImageNetConfig):
+            return IMAGENET.get(split, 0)
         return data.expected.get(split, 0) if isinstance(data, PublishedConfig) else 0
 
 
-def measured_rates(trainings: Mapping[str, TrainConfig]) -> dict[str, float]:
+def measured_rates(trainings: Mapping[str, RunConfig]) -> dict[str, float]:
     """Multiply-adds a second of one device in training, measured for each of some configs."""
     return {key: _rate(config) for key, config in trainings.items()}
 
 
-def _rate(config: TrainConfig) -> float:
+def _rate(config: RunConfig) -> float:
     execution = build_execution(config.trainer.model_copy(update={"devices": 1}))
-    crop = config.data.crop_size
     batch = config.stage.batch_size if execution.accelerator == "cuda" else CPU_BATCH
     step = _Step(config, execution, batch)
     step()  # memory is fetched, and algorithms are chosen
@@ -109,27 +141,33 @@ def _rate(config: TrainConfig) -> float:
         step()
         steps += 1
     seconds = (time.perf_counter() - begun) / steps
-    once = _cost(config, config.output_stride, (crop, crop)).conv
-    return PASSES * once * batch / seconds
+    return PASSES * _of_a_crop(config).conv * batch / seconds
+
+
+def _network(config: RunConfig) -> tuple[nn.Module, nn.Module]:
+    """With its loss."""
+    if isinstance(config, TrainConfig):
+        classes = max(2, len(config.data.classes))
+        return build_model(config, num_classes=classes), SegmentationLoss()
+    assert isinstance(config, ClassifierConfig)
+    network = build_classifier(config, num_classes=_classes(config.data))
+    return network, LabelLoss("softmax")
 
 
 class _Step:
     """A training step on random images, but for the optimiser's part."""
 
-    def __init__(self, config: TrainConfig, execution: Execution, batch: int) -> None:
+    def __init__(self, config: RunConfig, execution: Execution, batch: int) -> None:
         self.device, self.dtype = execution.accelerator, execution.autocast_dtype
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
-        classes = max(2, len(config.data.classes))
-        model = build_model(config, num_classes=classes).train()
-        self.model = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
-        self.loss = SegmentationLoss()
         size = (config.data.crop_size, config.data.crop_size)
+        model, self.loss = _network(config)
+        self.model = model.train().to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        shape = (batch, *size) if isinstance(config, TrainConfig) else (batch, 1)
         self.images = torch.randint(
             0, 256, (batch, 3, *size), dtype=torch.uint8, device=self.device
         )
-        self.labels = torch.randint(
-            0, classes, (batch, *size), dtype=torch.uint8, device=self.device
-        )
+        self.labels = torch.randint(0, 2, shape, device=self.device)
 
     def __call__(self) -> None:
         with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):

@@ -7,6 +7,7 @@ from deeplab.ablations.runs import Find, Run
 from deeplab.ablations.sweep import done, wanted
 from deeplab.ablations.trainings import Asked, Training, Use
 from deeplab.config.data import ShapesConfig
+from deeplab.config.pictures import ShapeClassesConfig
 from deeplab.downloads import NotFetched
 from deeplab.preparation.disk import readable
 from deeplab.starting import find_start
@@ -128,11 +129,14 @@ def _print_data(found: Sequence[Training]) -> None:
     roots = {
         t.config.data.root: t.config.data.name
         for t in found
-        if not isinstance(t.config.data, ShapesConfig)
+        if not isinstance(t.config.data, ShapesConfig | ShapeClassesConfig)
     }
     for root, name in roots.items():
         if not Path(root).expanduser().is_dir():
-            print(f"\ndata={name} is not at {root}: python src/prepare.py data={name}")
+            how = f"python src/prepare.py data={name}"
+            if name == "imagenet":
+                how = "its makers want a login; roots.imagenet=FOLDER says where yours is"
+            print(f"\ndata={name} is not at {root}: {how}")
 
 
 def _print_budget(todo: Sequence[Training], find: Find, names: Mapping[str, str]) -> None:
@@ -155,7 +159,9 @@ def _print_budget(todo: Sequence[Training], find: Find, names: Mapping[str, str]
 
 
 def _backbone(training: Training) -> str:
-    return training.config.backbone.model_dump_json()
+    """Classification and segmentation do not run alike on the same backbone."""
+    config = training.config
+    return config.stage.task + config.backbone.model_dump_json()
 
 
 def _hours(hours: float) -> str:

@@ -12,25 +12,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeplab.ablations.trainings import Training, Use
-from deeplab.config import TrainConfig
+from deeplab.config import RunConfig
 from deeplab.config.data import DataConfig, FolderConfig, ShapesConfig
+from deeplab.config.pictures import ImageNetConfig, PicturesConfig, ShapeClassesConfig
 from deeplab.downloads import NotFetched
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation, EvaluationFolder, evaluation_name, read_evaluation
-from deeplab.inference.strategy import parse_strategy
 from deeplab.lock import held
 from deeplab.records import (
     ASIDE,
     RunFolder,
-    read_config,
     read_json,
     read_record,
+    read_run,
     settings_hash,
 )
 from deeplab.starting import start_hash
+from deeplab.ways import strategy_name
 
-DataNow = Callable[[DataConfig], str | None]
-"""``deeplab.datasets.data_fingerprint`` of what is there; None where that is not known."""
+DataNow = Callable[[DataConfig | PicturesConfig], str | None]
+"""The fingerprint of the images that are there; None where that is not known."""
 
 State = Literal["finished", "running", "failed", "interrupted"]
 
@@ -40,7 +41,7 @@ class Run:
     """A run folder."""
 
     folder: RunFolder
-    config: TrainConfig
+    config: RunConfig
 
     @cached_property
     def settings(self) -> str:
@@ -80,9 +81,9 @@ class Run:
 
     def evaluation(self, use: Use) -> Evaluation | None:
         """What a row wants of it, if it is there and of the run's present weights."""
-        strategy = parse_strategy(use.strategy, output_stride=self.config.output_stride)
         split = use.split or self.config.data.val_split
-        name = evaluation_name(split, self.folder.weights, strategy.name)
+        way = strategy_name(self.config, use.strategy)
+        name = evaluation_name(split, self.folder.weights, way)
         folder = EvaluationFolder(self.folder.evaluations / name)
         if not folder.result.is_file():
             return None
@@ -104,7 +105,7 @@ def known_runs(root: str | Path) -> list[Run]:
         if ASIDE in folder.path.name:
             continue
         try:
-            found.append(Run(folder, read_config(folder)))
+            found.append(Run(folder, read_run(folder)))
         except UserError:
             continue
     return found
@@ -152,18 +153,23 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Find:
 
 def data_now() -> DataNow:
     """What the images of a config are now, looked up once each; None where they are not there, and
-    for scenes, which are what their settings say."""
+    for those that are drawn, which are what their settings say."""
+    from deeplab.classification import image_folder, pictures_fingerprint
     from deeplab.datasets import data_fingerprint, data_layout  # a report is made without
 
     known: dict[str, str | None] = {}
 
-    def now(data: DataConfig) -> str | None:
-        if isinstance(data, ShapesConfig):
+    def now(data: DataConfig | PicturesConfig) -> str | None:
+        if isinstance(data, ShapesConfig | ShapeClassesConfig):
             return None
         key = data.model_dump_json()
         if key not in known:
             try:
-                known[key] = data_fingerprint(data, data_layout(data))
+                known[key] = (
+                    pictures_fingerprint(image_folder(data), data)
+                    if isinstance(data, ImageNetConfig)
+                    else data_fingerprint(data, data_layout(data))
+                )
             except UserError:
                 known[key] = None
         return known[key]
@@ -171,7 +177,7 @@ def data_now() -> DataNow:
     return now
 
 
-def _found_its_classes(run: Run, asked: TrainConfig) -> bool:
+def _found_its_classes(run: Run, asked: RunConfig) -> bool:
     """Whether a run has the settings that were asked for, and the classes that it has found in the
     masks of its folder, where none were named."""
     data, found = asked.data, run.config.data

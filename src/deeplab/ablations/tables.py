@@ -18,6 +18,15 @@ from deeplab.inference.strategy import parse_strategy
 S = TypeVar("S", bound=Schema)
 
 Score = Literal["mIoU", "top1_error", "top5_error"]
+
+TITLES: dict[Score, str] = {
+    "mIoU": "mIoU",
+    "top1_error": "top-1 error",
+    "top5_error": "top-5 error",
+}
+
+ERRORS: tuple[Score, ...] = ("top1_error", "top5_error")
+"""Scores of which less is better; those of classifiers."""
 Overrides = tuple[Annotated[Text, Field(pattern=r"^[+~]{0,2}[\w./@]+=")], ...]
 """As on the command line of ``train.py``."""
 

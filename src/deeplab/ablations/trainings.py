@@ -12,7 +12,7 @@ from typing import NamedTuple
 from deeplab.ablations.tables import Profile, Row, Table
 from deeplab.catalogue import IMAGENET, published
 from deeplab.cli import quoted
-from deeplab.config import TrainConfig
+from deeplab.config import RunConfig
 from deeplab.errors import UserError
 from deeplab.records import settings_hash
 from deeplab.starting import following
@@ -25,7 +25,7 @@ PRETRAINED = "backbone.pretrained="
 SUPPLIED = f"{PRETRAINED}supplies."
 """An override for weights that the user has to name."""
 
-Compose = Callable[[Sequence[str]], TrainConfig]
+Compose = Callable[[Sequence[str]], RunConfig]
 """Overrides of ``train.py`` to the config that they make."""
 
 
@@ -45,7 +45,7 @@ class Training:
     """A run, which may not be there yet."""
 
     overrides: tuple[str, ...]
-    config: TrainConfig
+    config: RunConfig
     start: "Training | None" = None
     """The one whose weights it starts from."""
     lacks: str | None = None
@@ -123,7 +123,7 @@ class _Collected:
     def __init__(self, asked: Asked, compose: Compose) -> None:
         self.asked, self.compose = asked, compose
         self.found: dict[str, Training] = {}
-        self._composed: dict[tuple[str, ...], TrainConfig] = {}
+        self._composed: dict[tuple[str, ...], RunConfig] = {}
 
     def training(self, table: Table, row: Row, seed: int, where: str) -> Training:
         """That of a row; what it starts from is there too then."""
@@ -142,7 +142,7 @@ class _Collected:
         assert made is not None
         return made
 
-    def _config(self, overrides: tuple[str, ...], where: str) -> TrainConfig:
+    def _config(self, overrides: tuple[str, ...], where: str) -> RunConfig:
         if overrides not in self._composed:
             try:
                 self._composed[overrides] = self.compose(overrides)

@@ -13,8 +13,8 @@ from deeplab.dashboard import evaluation_key, wandb_mode
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import evaluation_name
 from deeplab.files import write_json
-from deeplab.inference.strategy import parse_strategy
 from deeplab.records import flat_settings
+from deeplab.ways import strategy_name
 
 SAVED = "views.json"
 """In the report's folder: where the view of each table is, which is saved again there."""
@@ -80,8 +80,9 @@ def _content(
 ) -> dict[str, Any]:
     """Name, rows, columns and panels of a table's view."""
     ways = _evaluations(mine, name)
-    scores = [f"{way}/mIoU" for way in ways]
-    bounds = [f"{way}/boundary_IoU" for way in ways]
+    scores = [f"{way}/{score}" for way in ways for score in table.scores]
+    of_pixels = "mIoU" in table.scores
+    bounds = [f"{way}/boundary_IoU" for way in ways if of_pixels]
     cost = f"{ways[0]}/multiply_adds"
     differing = [f"config:{_nested(key)}" for key in _differing(mine)]
     return {
@@ -96,12 +97,13 @@ def _content(
                 "tags:__ALL__",
             ],
         ),
-        "sections": _sections(ws, scores, cost),
+        "sections": _sections(ws, scores, cost, table.scores[0]),
     }
 
 
-def _sections(ws: Any, scores: Sequence[str], cost: str) -> list[Any]:
-    """The panels: scores, accuracy over cost, curves of the training, pictures."""
+def _sections(ws: Any, scores: Sequence[str], cost: str, main: str) -> list[Any]:
+    """The panels: scores, accuracy over cost, curves of the training, pictures; ``main`` is the
+    score that the training follows."""
     import wandb_workspaces.reports.v2 as wr
 
     accuracy = wr.ScatterPlot(
@@ -114,7 +116,7 @@ def _sections(ws: Any, scores: Sequence[str], cost: str) -> list[Any]:
             wr.WeavePanelSummaryTable(table_name="evaluations"),
         ],
         "Training": [
-            wr.LinePlot(x="trainer/global_step", y=[key]) for key in ("train/loss", "val/mIoU")
+            wr.LinePlot(x="trainer/global_step", y=[key]) for key in ("train/loss", f"val/{main}")
         ],
         "Pictures": [wr.MediaBrowser(media_keys=["sheet"], num_columns=2)],
     }
@@ -128,9 +130,9 @@ def _evaluations(mine: Sequence[Training], name: str) -> list[str]:
         config = training.config
         for use in training.uses:
             if use.table == name:
-                strategy = parse_strategy(use.strategy, output_stride=config.output_stride)
+                way = strategy_name(config, use.strategy)
                 split = use.split or config.data.val_split
-                made = evaluation_name(split, Path("weights.safetensors"), strategy.name)
+                made = evaluation_name(split, Path("weights.safetensors"), way)
                 found.append(evaluation_key(made))
     return list(dict.fromkeys(found))
 

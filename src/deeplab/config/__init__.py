@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from deeplab.config.data import DataConfig
 from deeplab.config.network import AsppConfig, BackboneConfig, DecoderConfig
+from deeplab.config.pictures import PICTURES, PicturesConfig
 from deeplab.config.types import (
     AboveZero,
     Beta,
@@ -29,24 +30,32 @@ BELONGS = {
     "momentum": ("optimiser", "sgd", "0.9"),
     "betas": ("optimiser", "adamw", "[0.9,0.999]"),
     "power": ("schedule", "poly", "0.9"),
+    "decay_factor": ("schedule", "exponential", "0.94"),
+    "decay_epochs": ("schedule", "exponential", "2.0"),
 }
 """Keys of ``StageConfig`` that only one choice of another key looks at, and a usual value."""
 
+Task = Literal["segmentation", "classification"]
+
 
 class StageConfig(Schema):
-    """``deeplab.training.module.Recipe``, and the batch size.
+    """``deeplab.training.module.Recipe``, the batch size, and what it is the recipe of.
 
     Keys with a default here came later than runs that are recorded without them; the default is
     what those did, and does not count in a run's hash.
     """
 
+    task: Task = "segmentation"
     steps: Positive
     batch_size: Positive
     optimiser: Literal["sgd", "adamw"] = "sgd"
     lr: AboveZero
-    schedule: Literal["poly", "cosine"] = "poly"
+    schedule: Literal["poly", "cosine", "exponential"] = "poly"
     power: Rate | None
+    decay_factor: Annotated[Float, Field(gt=0, le=1)] | None = None
+    decay_epochs: AboveZero | None = None
     momentum: Beta | None
+    nesterov: Bool = False
     betas: tuple[Beta, Beta] | None = None
     weight_decay: Rate
     gradient_clip: AboveZero | None = None
@@ -72,6 +81,8 @@ class StageConfig(Schema):
                 wrong.append(f"{choice}={owner} wants {key}, such as stage.{key}={usual}")
             if chosen != owner and value is not None:
                 wrong.append(f"{key} does nothing with {choice}={chosen}, set stage.{key}=null")
+        if self.nesterov and self.optimiser != "sgd":
+            wrong.append(f"nesterov does nothing with optimiser={self.optimiser}")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -82,6 +93,18 @@ class StageConfig(Schema):
             raise ValueError(
                 f"slow_start_steps ({self.slow_start_steps}) must be below steps ({self.steps})"
             )
+        return self
+
+
+class ClassifierStageConfig(StageConfig):
+    """The recipe of a classifier, and the part of its features that dropout sets to 0."""
+
+    dropout: Annotated[Float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _nothing_about_pixels(self) -> Self:
+        if self.class_weights is not None or self.top_k < 1:
+            raise ValueError("class_weights and top_k are about pixels, which a classifier has not")
         return self
 
 
@@ -111,10 +134,15 @@ class LoggerConfig(Schema):
     mode: Literal["auto", "online", "offline"] = "auto"
 
 
-class ModelConfig(Schema):
-    """The network: what ``deeplab.builder.build_model`` needs."""
+class NetworkConfig(Schema):
+    """What all networks have."""
 
     backbone: BackboneConfig
+
+
+class ModelConfig(NetworkConfig):
+    """The segmentation network: what ``deeplab.builder.build_model`` needs."""
+
     aspp: AsppConfig
     decoder: DecoderConfig
     output_stride: Literal[8, 16, 32]
@@ -135,8 +163,8 @@ class EvaluationConfig(Schema):
     export: Literal["voc", "cityscapes"] | None = None
 
 
-class TrainConfig(ModelConfig):
-    """``conf/train.yaml``."""
+class RunConfig(NetworkConfig):
+    """What ``conf/train.yaml`` has for all kinds of runs."""
 
     name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
     seed: Seed
@@ -145,11 +173,36 @@ class TrainConfig(ModelConfig):
     init_strict: Bool = True
     resume: Text | None
     restart: Bool
-    data: DataConfig
+    data: DataConfig | PicturesConfig
     stage: StageConfig
     evaluate: tuple[EvaluationConfig, ...] = ()
     trainer: TrainerConfig
     logger: LoggerConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stage_fits_data(cls, values: Any) -> Any:
+        """Before the keys are looked at, which are others for each kind of stage."""
+        data, stage = values.get("data", {}), values.get("stage", {})
+        task = getattr(stage, "task", None) or dict(stage).get("task", "segmentation")
+        name = getattr(data, "name", None) or dict(data).get("name")
+        if task == "segmentation" and name in PICTURES:
+            raise ValueError(
+                f"stage: it trains a segmentation network, and data={name} has labels of whole "
+                "pictures but no masks. For a classifier of them: stage=imagenet"
+            )
+        if task == "classification" and name not in PICTURES:
+            raise ValueError(
+                f"stage: it trains a classifier of whole pictures, and data={name} has masks. Such "
+                f"pictures are in data={' or data='.join(PICTURES)}"
+            )
+        return values
+
+
+class TrainConfig(ModelConfig, RunConfig):
+    """A run of a segmentation network."""
+
+    data: DataConfig
 
     @model_validator(mode="after")
     def _one_weight_per_class(self) -> Self:
@@ -162,6 +215,24 @@ class TrainConfig(ModelConfig):
                 f"data.classes names {len(classes)} classes"
             )
         return self
+
+
+class ClassifierConfig(RunConfig):
+    """A run of a backbone as a classifier: no ASPP, no decoder, output stride 32."""
+
+    data: PicturesConfig
+    stage: ClassifierStageConfig
+
+    @model_validator(mode="after")
+    def _starts_from_a_backbone(self) -> Self:
+        if self.init_from is not None:
+            raise ValueError("init_from: a classifier starts from backbone.pretrained=FILE")
+        return self
+
+
+def run_schema(data: Any) -> type[RunConfig]:
+    """The schema of runs on a data set, given by its keys."""
+    return ClassifierConfig if data.get("name") in PICTURES else TrainConfig
 
 
 class CostConfig(ModelConfig):

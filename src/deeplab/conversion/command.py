@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from deeplab.builder import check_model
-from deeplab.compose import compose_train
+from deeplab.compose import compose_segmentation
 from deeplab.config import ConvertConfig, TrainConfig
 from deeplab.conversion.recognise import Recognised, recognise
 from deeplab.conversion.slim import convert
@@ -53,7 +53,7 @@ def run_conversion(config: ConvertConfig) -> Path:
 def _composed(config: ConvertConfig, source: Source, what: Recognised) -> TrainConfig:
     """What ``train.py`` would build this network with; what was typed counts more."""
     stride = [f"output_stride={source.output_stride}"] if source.output_stride else []
-    train = compose_train([*what.overrides, *stride, "logger=csv", *config.train])
+    train = compose_segmentation([*what.overrides, *stride, "logger=csv", *config.train])
     if what.classes and len(train.data.classes) != what.classes:
         raise UserError(
             f"this network has {what.classes} classes, data={train.data.name} has "

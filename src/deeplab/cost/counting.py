@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deeplab.classifier import Classifier
 from deeplab.layers import (
     Add,
     GlobalPool,
@@ -57,7 +58,7 @@ class Cost:
 
 
 def measure_cost(
-    model: DeepLabV3Plus,
+    model: DeepLabV3Plus | Classifier,
     *,
     input_size: tuple[int, int] = (513, 513),
     scales: Sequence[float] = (1.0,),
@@ -93,10 +94,12 @@ def measure_cost(
     )
 
 
-def _once_per_graph(model: DeepLabV3Plus, input_size: tuple[int, int]) -> int:
-    """Operations of the arg-max, and of regulariser and initialiser: 3 for each weight under
-    weight decay and 2 for each weight of a convolution."""
-    operations = model.num_classes * input_size[0] * input_size[1]
+def _once_per_graph(model: DeepLabV3Plus | Classifier, input_size: tuple[int, int]) -> int:
+    """Operations of the arg-max, which a classifier has once and not for each pixel, and of
+    regulariser and initialiser: 3 for each weight under weight decay and 2 for each weight of a
+    convolution."""
+    outputs = 1 if isinstance(model, Classifier) else input_size[0] * input_size[1]
+    operations = model.num_classes * outputs
     for module in model.modules():
         if is_product(module):
             assert isinstance(module.weight, Tensor)

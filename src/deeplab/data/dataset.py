@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from deeplab.data.labels import IGNORE, ClassSet, Pixels
 from deeplab.data.layout import Item, fingerprint
-from deeplab.data.problems import BadFileError
+from deeplab.data.problems import BadFileError, OnError, first_good
 from deeplab.data.reading import image_size, read_image, read_mask, size_problem
 from deeplab.data.transforms import Transform
 from deeplab.errors import UserError
@@ -47,8 +47,7 @@ class SegmentationDataset(Dataset[Sample]):
         classes: what the masks say.
         transform: applied to each sample with the generator of its draw.
         seed: of these generators.
-        on_error: what becomes of a bad file: ``stop`` raises UserError; ``next`` takes the next
-            image that is good in its place; ``blank`` an image of ignored pixels.
+        on_error: what becomes of a bad file; an empty place is an image of ignored pixels.
         labelled: whether there are masks; without them (a test set) all is labelled 255.
     """
 
@@ -60,7 +59,7 @@ class SegmentationDataset(Dataset[Sample]):
         classes: ClassSet,
         transform: Transform,
         seed: int = 0,
-        on_error: Literal["stop", "next", "blank"] = "stop",
+        on_error: OnError = "stop",
         labelled: bool = True,
     ) -> None:
         self.split, self.items, self.classes = split, list(items), classes
@@ -116,19 +115,11 @@ class SegmentationDataset(Dataset[Sample]):
 
     def _good(self, index: int) -> tuple[Item, tuple[Pixels, Pixels], tuple[str, ...]]:
         """The item of an index, or what ``on_error`` puts in its place, and the skipped files."""
-        skipped: list[str] = []
-        while True:
-            chosen = self.items[(index + len(skipped)) % len(self.items)]
-            try:
-                return chosen, self.reader(chosen), tuple(skipped)
-            except BadFileError as problem:
-                if self.on_error == "stop" or len(skipped) + 1 == len(self.items):
-                    # of a kind that a loading process can pass on: made of its message alone
-                    raise UserError(str(problem)) from None
-                skipped.append(problem.path)
-            if self.on_error == "blank":
-                blank = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
-                return chosen, blank, tuple(skipped)
+        chosen, found, skipped = first_good(
+            lambda i: self.reader(self.items[i]), index, len(self.items), self.on_error
+        )
+        blank = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
+        return self.items[chosen], blank if found is None else found, skipped
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
         """Image ``(H, W, 3)`` and label ``(H, W)`` as they are on disk.

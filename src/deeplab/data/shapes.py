@@ -58,12 +58,17 @@ class ShapesSpec:
 
 
 def ensure_shapes(root: str | Path, spec: ShapesSpec) -> Path:
-    """The folder below ``root`` with the scenes of ``spec``; they are drawn if it is not there.
+    """The folder below ``root`` with the scenes of ``spec``; they are drawn if it is not there."""
+    return ensure_drawn(root, spec.fingerprint(), lambda draft: _draw_tree(draft, spec))
+
+
+def ensure_drawn(root: str | Path, name: str, draw: Callable[[Path], None]) -> Path:
+    """The folder ``name`` below ``root``, which ``draw`` fills if it is not there.
 
     The folder appears under its name when it is complete, so that neither an interruption nor a
     second process that draws the same leaves a half of it.
     """
-    target = Path(root).expanduser() / spec.fingerprint()
+    target = Path(root).expanduser() / name
     if target.is_dir():
         return target
     try:
@@ -71,15 +76,15 @@ def ensure_shapes(root: str | Path, spec: ShapesSpec) -> Path:
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise UserError(
-            f"data.root={root}: the scenes cannot be drawn there ({error.strerror}). Name a folder "
-            "that can be written."
+            f"data.root={root}: the pictures cannot be drawn there ({error.strerror}). Name a "
+            "folder that can be written."
         ) from None
     try:
-        _draw_tree(draft, spec)
+        draw(draft)
         draft.chmod(0o755)  # mkdtemp makes it for this user alone
         os.rename(draft, target)
     except OSError:
-        if not target.is_dir():  # else another process was first, with the same scenes
+        if not target.is_dir():  # else another process was first, with the same pictures
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -106,25 +111,30 @@ def _draw_tree(root: Path, spec: ShapesSpec) -> None:
 def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
     """One scene: image ``(H, W, 3)`` and label ``(H, W)``."""
     height, width = (int(n) for n in rng.integers(spec.size_min, spec.size_max + 1, 2))
-    image = _texture(height, width, hue=rng.uniform(), contrast=0.35, rng=rng)
+    image = texture(height, width, hue=rng.uniform(), contrast=0.35, rng=rng)
     label = np.zeros((height, width), np.uint8)
     border = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, spec.objects_max + 1))):
         index = int(rng.integers(1, len(spec.classes)))
-        mask = _rasterise(SHAPES[spec.classes[index]](), height, width, rng)
+        mask = rasterise(SHAPES[spec.classes[index]](), height, width, rng)
         hue = (index - 1) / (len(spec.classes) - 1) + rng.normal(0, 0.05)
-        texture = _texture(height, width, hue=hue, contrast=0.25, rng=rng)
-        image[mask > 0] = texture[mask > 0]
+        surface = texture(height, width, hue=hue, contrast=0.25, rng=rng)
+        image[mask > 0] = surface[mask > 0]
         label[mask > 0] = index
         border[mask > 0] = 0
         border |= np.asarray(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3))), np.uint8)
     label[border > 0] = IGNORE
+    return developed(image, rng), label
+
+
+def developed(image: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
+    """What a camera makes of ``(H, W, 3)`` from 0 to 1: a little blurred, with noise, 8 bits."""
     image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.6), np.float32)
     image += rng.normal(0, 0.02, image.shape).astype(np.float32)
-    return (image.clip(0, 1) * 255).round().astype(np.uint8), label
+    return (image.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _texture(
+def texture(
     height: int, width: int, *, hue: float, contrast: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Colours ``(H, W, 3)`` from 0 to 1 around a hue: clouds, and stripes in half of the cases."""
@@ -145,15 +155,32 @@ def _texture(
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.float32)
 
 
-def _rasterise(shape: Shape, height: int, width: int, rng: np.random.Generator) -> Pixels:
-    """A mask (0 or 1) of the shape at a random place, size and angle; small ones are common."""
-    radius = min(height, width) * np.exp(rng.uniform(np.log(0.12), np.log(0.42)))
+def rasterise(
+    shape: Shape,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    radius: tuple[float, float] = (0.12, 0.42),
+    within: tuple[float, float] = (0.1, 0.9),
+) -> Pixels:
+    """A mask (0 or 1) of the shape at a random place, size and angle; small ones are common.
+
+    Args:
+        shape: its contours.
+        height: of the mask, in pixels.
+        width: of the mask, in pixels.
+        rng: draws.
+        radius: range, as parts of the shorter side.
+        within: range of the centre, as parts of the sides.
+    """
+    reach = min(height, width) * np.exp(rng.uniform(*np.log(radius)))
     angle = rng.uniform(0, 2 * np.pi)
-    centre = rng.uniform(0.1, 0.9, 2) * (width, height)
+    centre = rng.uniform(*within, 2) * (width, height)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     mask = np.zeros((height, width), np.uint8)
     for part in shape:
-        points = [np.round((c @ turn * radius + centre) * 16).astype(np.int32) for c in part]
+        points = [np.round((c @ turn * reach + centre) * 16).astype(np.int32) for c in part]
         cv2.fillPoly(mask, points, 1, shift=4)  # the points count sixteenths of a pixel
     return mask
 

@@ -98,7 +98,7 @@ class TrainTransform:
         if self.augmentations:
             self.augmentations.set_random_seed(int(generator.integers(2**31)))
             changed = self.augmentations(image=crop, mask=labels)
-            _check_augmented(changed["image"], crop)
+            check_augmented(changed["image"], crop)
             crop[:], labels[:] = changed["image"], changed["mask"]
         return crop, labels
 
@@ -251,7 +251,8 @@ def compose(wanted: Sequence[Mapping[str, Mapping[str, Any]]]) -> Any:
     return A.Compose(steps)
 
 
-def _check_augmented(image: NDArray[Any], crop: Pixels) -> None:
+def check_augmented(image: NDArray[Any], crop: Pixels) -> None:
+    """Raise UserError unless augmentation has left a crop's type and shape."""
     if image.dtype != np.uint8 or image.shape != crop.shape:
         raise UserError(
             f"data.augmentations: they make {image.dtype} of shape {image.shape} of a crop; it is "

@@ -2,32 +2,43 @@
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from deeplab.classification import image_folder
 from deeplab.cli import file_values, validate
-from deeplab.config import EvaluateConfig, EvaluationConfig, TrainConfig, plain
+from deeplab.config import (
+    ClassifierConfig,
+    EvaluateConfig,
+    EvaluationConfig,
+    RunConfig,
+    TrainConfig,
+    plain,
+)
 from deeplab.data.layout import split_items
 from deeplab.datasets import data_layout
 from deeplab.evaluation.command import run_evaluation
 from deeplab.records import RunFolder
 
 
-def check_evaluations(config: TrainConfig) -> None:
+def check_evaluations(config: RunConfig) -> None:
     """Look up the splits before the training starts.
 
     Raises:
         UserError: there is no such split.
     """
     for split in {asked.split for asked in config.evaluate if asked.split}:
-        split_items(data_layout(config.data), split)
+        if isinstance(config, ClassifierConfig):
+            image_folder(config.data).check(split)
+        elif isinstance(config, TrainConfig):
+            split_items(data_layout(config.data), split)
 
 
-def evaluate_trained(config: TrainConfig, folder: RunFolder) -> None:
+def evaluate_trained(config: RunConfig, folder: RunFolder) -> None:
     """Do them, as ``evaluate.py`` does; what is there already is not done again."""
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         for asked in config.evaluate:
             run_evaluation(_as_typed(asked, config, folder))
 
 
-def _as_typed(asked: EvaluationConfig, config: TrainConfig, folder: RunFolder) -> EvaluateConfig:
+def _as_typed(asked: EvaluationConfig, config: RunConfig, folder: RunFolder) -> EvaluateConfig:
     values = file_values("evaluate") | plain(asked)
     values |= {
         "run": str(folder.path),

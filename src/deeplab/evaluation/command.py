@@ -15,6 +15,7 @@ from deeplab.data.dataset import check_ids
 from deeplab.data.layout import split_items
 from deeplab.datasets import check_same_classes, data_layout
 from deeplab.errors import UserError, writing
+from deeplab.evaluation.classification import evaluate_classifier, find_classifier
 from deeplab.evaluation.folder import EvaluationFolder, evaluation_name, read_evaluation
 from deeplab.evaluation.measuring import measure
 from deeplab.evaluation.publish import publish_evaluations
@@ -37,6 +38,8 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
         The record of each strategy, in the order asked for.
     """
     quiet()
+    if classifier := find_classifier(config):
+        return evaluate_classifier(classifier, config)
     trained = find_trained(config.run, progress=config.trainer.progress)
     trained = replace(trained, config=_as_asked(trained.config, config))
     execution = inference_execution(config.trainer)

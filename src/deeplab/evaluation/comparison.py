@@ -34,6 +34,11 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
         UserError: a path holds no evaluation, or none that was scored.
     """
     found = _once(e for path in config.runs for e in _evaluations(path))
+    if other := next((e for e in found if "top1_error" in e.result), None):
+        raise UserError(
+            f"runs: {other.name} is a classifier's. compare.py is about segmentation networks; "
+            "python src/ablations.py report runs=... rows=backbone has classifiers side by side."
+        )
     scored = [e for e in found if e.result["scored"]]
     if not scored:
         raise UserError("runs: none of these evaluations has scores; their images have no masks.")

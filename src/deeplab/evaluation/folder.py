@@ -1,7 +1,7 @@
 """What an evaluation leaves in a run's folder, one folder for each weights, split and strategy.
 
 evaluations/NAME/result.json     scores, protocol, provenance; written last
-evaluations/NAME/images.npz      the confusion matrix of each image
+evaluations/NAME/images.npz      the confusion matrix of each image; of classifiers the label's rank
 evaluations/NAME/predictions/    label maps, as palette PNGs of the images' sizes
 evaluations/NAME/voc_SPLIT.tgz   or cityscapes_SPLIT.zip: the predictions for a test server
 evaluations/NAME/examples.png    some images beside truth and prediction
@@ -87,11 +87,16 @@ class Evaluation:
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.result["protocol"]["classes"])
 
+    @property
+    def counted(self) -> str:
+        """What there is of each image."""
+        return "rank" if "top1_error" in self.result else "confusion"
+
     @cached_property
     def _images(self) -> dict[str, Any]:
         try:
             with np.load(self.folder.images) as stored:
-                return {key: stored[key] for key in ("ids", "confusion")}
+                return {key: stored[key] for key in ("ids", self.counted)}
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"{self.folder.images}: this cannot be read ({error}); evaluate.py writes it anew."
@@ -106,6 +111,11 @@ class Evaluation:
     def confusion(self) -> NDArray[np.int64]:
         """Pixels of each image by truth (row) and prediction (column): ``(N, K, K)``."""
         return np.asarray(self._images["confusion"], np.int64)
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """Of a classifier: the place of each image's label, 0 the first, -1 for one without."""
+        return np.asarray(self._images["rank"], np.int64)
 
 
 def read_evaluation(path: str | Path) -> Evaluation:
@@ -130,3 +140,9 @@ def write_images(
     """Keep the confusion matrices ``(N, K, K)`` of the images."""
     with replacing(folder.images) as draft, draft.open("wb") as file:
         np.savez_compressed(file, ids=np.array(ids), confusion=confusion.astype(np.int32))
+
+
+def write_ranks(folder: EvaluationFolder, ids: list[str], ranks: NDArray[np.integer[Any]]) -> None:
+    """Keep the places ``(N,)`` of the images' labels."""
+    with replacing(folder.images) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, ids=np.array(ids), rank=ranks.astype(np.int32))

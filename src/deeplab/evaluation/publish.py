@@ -96,6 +96,9 @@ def _last_logged(folder: RunFolder) -> dict[str, float]:
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
     result = evaluation.result
+    if "top1_error" in result:
+        errors = {key: result[key] for key in ("top1_error", "top5_error")}
+        return errors | {"multiply_adds": result["cost"]["multiply_adds"]["paper"]}
     return {
         "mIoU": result["mIoU"],
         "pixel_accuracy": result["pixel_accuracy"],
@@ -111,9 +114,12 @@ def _shown(evaluation: Evaluation) -> dict[str, Any]:
 
     folder = evaluation.folder
     pictures = {"examples": folder.examples, "boundary_curve": folder.boundary_png}
+    tables = {}
+    if "class_IoU" in evaluation.result:
+        tables["classes"] = _class_table(evaluation.result)
+        tables["bands"] = table(evaluation.result["boundary"]["bands"])
     return {
-        "classes": _class_table(evaluation.result),
-        "bands": table(evaluation.result["boundary"]["bands"]),
+        **tables,
         **{key: wandb.Image(str(path)) for key, path in pictures.items() if path.is_file()},
     }
 

@@ -82,6 +82,7 @@ def find_arm(named: str, key: str, strategy: str | None, like: Arm | None = None
         UserError: there is none, or it has no scores.
     """
     run = RunFolder.find(named, key)
+    read_config(run)  # which refuses a classifier's, that leaves no maps to look at
     path = Path(named).expanduser()
     if path.resolve().parent.name == "evaluations":
         return _load(run, read_evaluation(path))

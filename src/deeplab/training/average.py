@@ -7,13 +7,15 @@ what other callbacks may save. A second network in the module is in its checkpoi
 """
 
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
+from torch import nn
 
-from deeplab.model import DeepLabV3Plus
+M = TypeVar("M", bound=nn.Module)
 
 
-def averaged(model: DeepLabV3Plus) -> DeepLabV3Plus:
+def averaged(model: M) -> M:
     """A network to hold the average: a copy that is not trained."""
     return deepcopy(model).requires_grad_(False).eval()
 
@@ -27,7 +29,7 @@ def decay_at(step: int, limit: float) -> float:
 
 
 @torch.no_grad()
-def update_average(average: DeepLabV3Plus, model: DeepLabV3Plus, decay: float) -> None:
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """``average = decay * average + (1 - decay) * model``, in place: weights and the statistics of
     batch norms alike, so that both are of the same networks. Counts of batches are copied."""
     ours, theirs = average.state_dict(), model.state_dict()

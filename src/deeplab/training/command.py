@@ -1,36 +1,23 @@
 """One training run from a checked config to its result, as a list of steps."""
 
-import json
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from lightning import seed_everything
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
-from numpy.typing import NDArray
 
-from deeplab.assemble import build_data, build_execution, padded_to
-from deeplab.builder import build_model, keywords
+from deeplab.assemble import build_execution
 from deeplab.catalogue import IMAGENET, published
-from deeplab.config import TrainConfig, plain
-from deeplab.cores import cores
+from deeplab.config import ClassifierConfig, RunConfig, TrainConfig, plain
 from deeplab.dashboard import labelled
-from deeplab.data.datamodule import SegmentationData
-from deeplab.data.dataset import check_split, spread
-from deeplab.data.problems import in_two_splits
-from deeplab.datasets import data_fingerprint, data_layout
 from deeplab.errors import UserError
 from deeplab.files import write_json, write_text
 from deeplab.hardware import Execution
-from deeplab.inference.strategy import Strategy
-from deeplab.preparation.cache import use_cache
-from deeplab.protocol import protocol
 from deeplab.records import (
     TRAIN_AGAIN,
     RunFolder,
@@ -42,28 +29,24 @@ from deeplab.records import (
     run_hash,
     write_config,
 )
-from deeplab.results import percent, print_scores, print_skipped, quiet, score_report
+from deeplab.results import print_skipped, quiet, short
 from deeplab.starting import find_start, start_record
-from deeplab.training.callbacks import ExamplePictures, StopBetweenSteps, StopWhenLost
-from deeplab.training.loggers import build_loggers, finish, publish_examples, publish_result
-from deeplab.training.module import Recipe, SegmentationModule
+from deeplab.training.callbacks import StopBetweenSteps, StopWhenLost
+from deeplab.training.classification import ClassificationTask
+from deeplab.training.loggers import build_loggers, finish, publish_result
+from deeplab.training.module import TrainingModule
+from deeplab.training.segmentation import SegmentationTask
+from deeplab.training.task import Task
 from deeplab.training.trainer import build_trainer
 from deeplab.weights import load_backbone, save_weights, start_from
 
-EXAMPLES = 6
-"""Validation images that are painted."""
 
-
-def run_experiment(config: TrainConfig) -> RunFolder:
+def run_experiment(config: RunConfig) -> RunFolder:
     """Train, or continue, or find it done; returns the run's folder."""
     execution = build_execution(config.trainer)
     _check_devices(config, execution)
-    layout = data_layout(config.data)
-    data = build_data(config, layout, workers=execution.workers)
-    for dataset in (data.train_set, data.val_set):
-        check_split(dataset)
-    _warn_of_overlap(data)
-    fingerprint = data_fingerprint(config.data, layout)
+    task = _task(config, execution)
+    fingerprint = task.fingerprint()
     identity = run_hash(config, fingerprint, start_record(config)["start_weights"])
     folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
@@ -75,8 +58,15 @@ def run_experiment(config: TrainConfig) -> RunFolder:
     if main_process and config.restart:
         _set_aside(folder)
     with locked(folder) if main_process else nullcontext(), _failure_kept(folder):
-        _start(config, execution, data, folder, fingerprint)
+        _start(config, execution, task, folder, fingerprint)
     return folder
+
+
+def _task(config: RunConfig, execution: Execution) -> Task:
+    if isinstance(config, ClassifierConfig):
+        return ClassificationTask(config, execution)
+    assert isinstance(config, TrainConfig)
+    return SegmentationTask(config, execution)
 
 
 @contextmanager
@@ -99,9 +89,9 @@ def _failure_kept(folder: RunFolder) -> Iterator[None]:
 
 
 def _start(
-    config: TrainConfig,
+    config: RunConfig,
     execution: Execution,
-    data: SegmentationData,
+    task: Task,
     folder: RunFolder,
     fingerprint: str,
 ) -> None:
@@ -115,22 +105,11 @@ def _start(
         write_json(folder.record, record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
-    if config.data.cache:
-        for dataset in (data.train_set, data.val_set):
-            use_cache(dataset, config.data.cache, workers=cores(), progress=config.trainer.progress)
-    _train(config, execution, data, folder, record=record, first_step=first_step)
+    task.use_cache()
+    _train(config, execution, task, folder, record=record, first_step=first_step)
 
 
-def _warn_of_overlap(data: SegmentationData) -> None:
-    """The doctor calls it an error; here a person may want it, as in training on trainval."""
-    shared = sorted(set(data.train_set.ids) & set(data.val_set.ids))
-    if shared and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        problem, _ = in_two_splits(data.train_split, data.val_split)
-        more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
-        print(f"Warning: {shared[0]}{more}: {problem}.")
-
-
-def _check_devices(config: TrainConfig, execution: Execution) -> None:
+def _check_devices(config: RunConfig, execution: Execution) -> None:
     if config.stage.batch_size % execution.devices:
         raise UserError(
             f"stage.batch_size={config.stage.batch_size}: it counts the images of all devices and "
@@ -138,7 +117,7 @@ def _check_devices(config: TrainConfig, execution: Execution) -> None:
         )
 
 
-def _check_resumed(config: TrainConfig, folder: RunFolder) -> None:
+def _check_resumed(config: RunConfig, folder: RunFolder) -> None:
     """A run that was named is continued, or nothing is."""
     if config.resume and folder.path.resolve() != Path(config.resume).resolve():
         raise UserError(
@@ -148,9 +127,9 @@ def _check_resumed(config: TrainConfig, folder: RunFolder) -> None:
 
 
 def _train(
-    config: TrainConfig,
+    config: RunConfig,
     execution: Execution,
-    data: SegmentationData,
+    task: Task,
     folder: RunFolder,
     *,
     record: dict[str, Any],
@@ -158,48 +137,40 @@ def _train(
 ) -> None:
     quiet()
     seed_everything(config.seed, verbose=False)
-    module = _build_module(config, execution, data.classes.palette)
+    module = task.build_module()
     if not first_step:
         _load_start(module, config)
-    class_names = config.data.classes
     loggers = build_loggers(
         config.logger,
         folder,
-        class_names=class_names,
+        columns=task.metrics,
         resolved=plain(config),
         record=record,
         first_step=first_step,
-    )
-    pictures = ExamplePictures(
-        spread(data.val_set.ids, EXAMPLES),
-        class_names,
-        data.classes.palette,
-        folder.picture,
-        publish=[partial(publish_examples, loggers, class_names)],
     )
     if execution.accelerator == "cuda":
         torch.cuda.reset_peak_memory_stats()  # a job of a sweep has one before it
     timer, stop = Timer(), StopBetweenSteps(folder.last)
     lost = StopWhenLost(config.trainer.log_every, _if_lost(config, execution))
-    trainer = build_trainer(config, execution, folder, loggers, [timer, lost, pictures, stop])
+    callbacks = [timer, lost, task.pictures(folder, loggers), stop]
+    trainer = build_trainer(config, execution, folder, loggers, callbacks, task.monitor)
     try:
         with stop.listening():
-            trainer.fit(module, data, ckpt_path=str(folder.last) if first_step else None)
+            trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
         trainer.save_checkpoint(folder.last)
         if module.scored_step != config.stage.steps:  # the result is that of the last step
-            trainer.validate(module, data, verbose=False)
-        assert module.scores is not None
+            trainer.validate(module, task.data, verbose=False)
         if trainer.is_global_zero:
-            _write_result(config, data, folder, module, timer.time_elapsed("train"))
+            _write_result(config, task, folder, module, timer.time_elapsed("train"))
             publish_result(loggers, read_json(folder.result))
-            print_scores(module.scores, class_names)
-            print_skipped(data.skipped)
+            task.say(module)
+            print_skipped(task.data.skipped)
             _say_where(folder)
     finally:
         finish(loggers)
 
 
-def _if_lost(config: TrainConfig, execution: Execution) -> str:
+def _if_lost(config: RunConfig, execution: Execution) -> str:
     """What to try when the loss is not finite."""
     tries = [f"a smaller stage.lr (now {config.stage.lr:g})"]
     if config.stage.slow_start == "constant":
@@ -211,13 +182,13 @@ def _if_lost(config: TrainConfig, execution: Execution) -> str:
     return f"Try {', or '.join(tries)}."
 
 
-def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
+def _load_start(module: TrainingModule, config: RunConfig) -> None:
     """Give the new network its first weights, and say where they are from."""
-    start, network = find_start(config), module.model
+    start, network = find_start(config), cast(Any, module.model)
     if start is None:
         said = [f"random weights{_better(config)}"]
     else:
-        if start.key == "init_from":
+        if isinstance(config, TrainConfig) and start.key == "init_from":
             fit = start_from(network, start.path, strict=config.init_strict)
         else:
             fit = load_backbone(network.backbone, start.path)
@@ -228,58 +199,29 @@ def _load_start(module: SegmentationModule, config: TrainConfig) -> None:
         print("Start:      " + "\n            ".join(said))
 
 
-def _better(config: TrainConfig) -> str:
+def _better(config: RunConfig) -> str:
     """What the paper's trainings start from, where it can be had for this backbone."""
+    if isinstance(config, ClassifierConfig):
+        return ""
     with suppress(UserError):
         published(config.backbone)
         return f" (the paper's start from ImageNet's: backbone.pretrained={IMAGENET})"
     return ""
 
 
-def _build_module(
-    config: TrainConfig, execution: Execution, palette: NDArray[np.uint8]
-) -> SegmentationModule:
-    return SegmentationModule(
-        build_model(config, num_classes=len(config.data.classes)),
-        Recipe(**keywords(config.stage, without=("batch_size",))),
-        config.data.classes,
-        palette=palette[: len(config.data.classes)].tolist(),
-        seed=config.seed,
-        channels_last=execution.channels_last,
-        compiled=execution.compiled,
-        fused_optimiser=execution.fused_optimiser,
-    )
-
-
 def _write_result(
-    config: TrainConfig,
-    data: SegmentationData,
-    folder: RunFolder,
-    module: SegmentationModule,
-    seconds: float,
+    config: RunConfig, task: Task, folder: RunFolder, module: TrainingModule, seconds: float
 ) -> None:
     """Weights first, then ``metrics.json``: a run with a result has all its files."""
-    final = module.scores
-    assert final is not None
-    classes = {"names": list(module.class_names), "palette": module.palette}
-    save_weights(module.result, folder.weights, {"classes": json.dumps(classes)})
+    save_weights(module.result, folder.weights, task.metadata(module))
     write_json(
         folder.result,
         {
             "run": folder.path.name,
-            **score_report(final, config.data.classes),
-            "protocol": protocol(
-                split=data.val_split,
-                images=len(data.val_set),
-                content=data.val_set.content(),
-                classes=config.data.classes,
-                padded_to=padded_to(config.data),
-                strategy=Strategy(config.output_stride),
-                precision=str(module.trainer.precision),
-            ),
+            **task.result(module),
             "weights": "moving average" if config.stage.ema_decay else "last step",
             "weights_sha256": file_hash(folder.weights),
-            "skipped_files": dict(data.skipped),
+            "skipped_files": dict(task.data.skipped),
             "steps": config.stage.steps,
             "seconds": round(seconds, 1),  # validations included, over all starts
             "peak_memory": _peak_memory(module),
@@ -287,7 +229,7 @@ def _write_result(
     )
 
 
-def _peak_memory(module: SegmentationModule) -> int | None:
+def _peak_memory(module: TrainingModule) -> int | None:
     """Bytes that PyTorch has allocated on the main process's GPU, at most, since the last start."""
     return torch.cuda.max_memory_allocated() if module.device.type == "cuda" else None
 
@@ -309,8 +251,7 @@ def _set_aside(folder: RunFolder) -> None:
 
 
 def _say_finished(folder: RunFolder) -> None:
-    miou = read_json(folder.result).get("mIoU")
-    print(f"This run is finished: mIoU {percent(miou)}. Nothing to do.")
+    print(f"This run is finished: {short(read_json(folder.result))}. Nothing to do.")
     _say_where(folder)
     print("  restart=true trains it again; another seed=... makes another run.")
 

@@ -14,17 +14,11 @@ from deeplab.records import RunFolder
 from deeplab.training.csvlog import MetricsCSV
 
 
-def metric_names(class_names: Sequence[str]) -> list[str]:
-    """The columns of ``metrics.csv``."""
-    per_class = [f"val/IoU/{name}" for name in class_names]
-    return ["train/loss", "train/lr", "val/mIoU", "val/pixel_accuracy", *per_class]
-
-
 def build_loggers(
     config: LoggerConfig,
     folder: RunFolder,
     *,
-    class_names: Sequence[str],
+    columns: Sequence[str],
     resolved: dict[str, Any],
     record: Mapping[str, Any],
     first_step: int,
@@ -34,14 +28,12 @@ def build_loggers(
     Args:
         config: the choice.
         folder: where files go.
-        class_names: for the columns.
+        columns: of ``metrics.csv``.
         resolved: the whole config, for the dashboard.
         record: the run's ``run.json``.
         first_step: the step that the run continues from, or 0.
     """
-    loggers: list[Logger] = [
-        MetricsCSV(folder.metrics_csv, metric_names(class_names), first_step=first_step)
-    ]
+    loggers: list[Logger] = [MetricsCSV(folder.metrics_csv, columns, first_step=first_step)]
     if config.name == "tensorboard":
         loggers.append(TensorBoardLogger(folder.path, name="", version="tensorboard"))
     if config.name == "wandb":
@@ -87,6 +79,16 @@ def publish_examples(
             }
             painted = {"sheet": wandb.Image(str(sheet))}
             logger.experiment.log({**images, **painted, "trainer/global_step": step})
+
+
+def publish_sheet(loggers: Sequence[Logger], sheet: Path, step: int) -> None:
+    """The painted validation pictures to W&B."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            picture = wandb.Image(str(sheet))
+            logger.experiment.log({"sheet": picture, "trainer/global_step": step})
 
 
 def publish_result(loggers: Sequence[Logger], result: Mapping[str, Any]) -> None:

@@ -1,13 +1,13 @@
-"""The LightningModule: network, loss, metric and optimiser as one training step and one
+"""The LightningModules: network, loss, metric and optimiser as one training step and one
 validation step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deeplab.inference.predictor import predict_labels
@@ -20,6 +20,7 @@ from deeplab.training.optim import (
     Policy,
     build_optimiser,
     cosine,
+    exponential,
     parameter_groups,
     poly,
     slow_start,
@@ -35,10 +36,12 @@ class Recipe:
 
     Args:
         steps: training steps.
-        optimiser, momentum, betas: ``sgd``, not Nesterov, with ``momentum``; or ``adamw`` with
-            ``betas``. What belongs to the other is None.
+        optimiser, momentum, nesterov, betas: ``sgd`` with ``momentum``, Nesterov's or not; or
+            ``adamw`` with ``betas``. What belongs to the other is None.
         lr, weight_decay: at the beginning; see ``parameter_groups``.
-        schedule, power: lr by step: ``poly`` with ``power``; or ``cosine``, where it is None.
+        schedule, power, decay_factor, decay_epochs: lr by step: ``poly`` with ``power``;
+            ``cosine``; or ``exponential`` with ``decay_factor`` every ``decay_epochs`` passes over
+            the training images. What belongs to others is None.
         slow_start_steps, slow_start_lr, slow_start: lr at the beginning, ``constant`` or
             ``linear``, which ends at ``lr``.
         gradient_clip: the largest norm of the gradient of all parameters; None: any.
@@ -57,7 +60,10 @@ class Recipe:
     lr: float = 0.007
     schedule: str = "poly"
     power: float | None = 0.9
+    decay_factor: float | None = None
+    decay_epochs: float | None = None
     momentum: float | None = 0.9
+    nesterov: bool = False
     betas: tuple[float, float] | None = None
     weight_decay: float = 4e-5
     gradient_clip: float | None = None
@@ -75,14 +81,34 @@ class Recipe:
     top_k_steps: int = 0
 
 
-class SegmentationModule(LightningModule):
-    """Trains and validates a DeepLabv3+.
+def learning_rate(recipe: Recipe, epoch_steps: float) -> Policy:
+    """The policy of a recipe, where a pass over the images takes ``epoch_steps``."""
+    steps = recipe.steps - recipe.slow_start_steps
+    if recipe.schedule == "cosine":
+        policy = cosine(steps=steps)
+    elif recipe.schedule == "exponential":
+        assert recipe.decay_factor is not None
+        assert recipe.decay_epochs is not None
+        policy = exponential(factor=recipe.decay_factor, steps=recipe.decay_epochs * epoch_steps)
+    else:
+        assert recipe.power is not None
+        policy = poly(steps=steps, power=recipe.power)
+    return slow_start(
+        policy,
+        steps=recipe.slow_start_steps,
+        factor=recipe.slow_start_lr / recipe.lr,
+        linear=recipe.slow_start == "linear",
+    )
+
+
+class TrainingModule(LightningModule):
+    """What the training of any network here has: optimiser, schedule, batch norm, randomness.
 
     Args:
-        model: the network.
+        model: the network; its backbone's parameters have names that begin with ``backbone``.
         recipe: how it is trained.
         class_names: one per class.
-        palette: the classes' colours, which checkpoints keep for those who read them.
+        epoch_steps: training steps in one pass over the images, where the schedule asks for it.
         seed: of dropout, which is drawn from (seed, step), so that a continued run equals an
             uninterrupted one.
         channels_last: memory format of weights and images.
@@ -92,11 +118,11 @@ class SegmentationModule(LightningModule):
 
     def __init__(
         self,
-        model: DeepLabV3Plus,
+        model: nn.Module,
         recipe: Recipe,
         class_names: Sequence[str],
         *,
-        palette: Sequence[Sequence[int]] = (),
+        epoch_steps: float = 1.0,
         seed: int = 0,
         channels_last: bool = False,
         compiled: bool = False,
@@ -104,7 +130,7 @@ class SegmentationModule(LightningModule):
     ) -> None:
         super().__init__()
         self.recipe, self.class_names, self.seed = recipe, tuple(class_names), seed
-        self.palette = [list(colour) for colour in palette]
+        self.epoch_steps = epoch_steps
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.fused_optimiser = fused_optimiser
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
@@ -114,24 +140,15 @@ class SegmentationModule(LightningModule):
         self._runner: tuple[Callable[[Tensor], Tensor]] = (
             torch.compile(model) if compiled else model,
         )
-        self.loss = SegmentationLoss(
-            class_weights=recipe.class_weights,
-            top_k=recipe.top_k,
-            top_k_steps=recipe.top_k_steps,
-        )
-        self.confusion = ConfusionMatrix(model.num_classes)
-        self.scores: Scores | None = None
-        """Of the last validation."""
         self.scored_step = -1
-        """The training step that it was behind."""
-        self.train()  # Lightning keeps the modes that it finds
+        """The training step that the last validation was behind."""
 
     @property
-    def result(self) -> DeepLabV3Plus:
+    def result(self) -> Any:
         """What is validated and kept: the average, where there is one."""
         return self.average or self.model
 
-    def train(self, mode: bool = True) -> "SegmentationModule":
+    def train(self, mode: bool = True) -> Self:
         """As for any module, but frozen batch norms and the average stay in evaluation mode."""
         super().train(mode)
         if self.average:
@@ -141,19 +158,13 @@ class SegmentationModule(LightningModule):
                 norm.eval()
         return self
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["classes"] = {"names": list(self.class_names), "palette": self.palette}
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images = batch["image"].contiguous(memory_format=self.memory_format)
-        logits = self._runner[0](images)  # (N, K, H/4, W/4)
-        loss: Tensor = self.loss(logits, batch["label"], step=self.global_step)
+    def log_step(self, loss: Tensor) -> None:
+        """Log what every training step has."""
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
-        return loss
 
     def optimizer_step(
         self,
@@ -168,6 +179,78 @@ class SegmentationModule(LightningModule):
             assert self.recipe.ema_decay is not None
             decay = decay_at(self.global_step, self.recipe.ema_decay)
             update_average(self.average, self.model, decay)
+
+    def configure_optimizers(self) -> Any:
+        recipe = self.recipe
+        groups = parameter_groups(
+            self.model,
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            backbone_multiplier=recipe.backbone_lr,
+            head_multiplier=recipe.head_lr,
+            bias_multiplier=recipe.bias_lr,
+        )
+        optimiser = build_optimiser(
+            groups,
+            recipe.optimiser,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            betas=recipe.betas,
+            # Mixed precision divides the gradients by its scale within a fused update, too late
+            # for a limit on their norm, so that Lightning refuses both together.
+            fused=self.fused_optimiser and recipe.gradient_clip is None,
+        )
+        policy = learning_rate(recipe, self.epoch_steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, policy)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class SegmentationModule(TrainingModule):
+    """Trains and validates a DeepLabv3+.
+
+    Args:
+        model: the network.
+        recipe: how it is trained.
+        class_names: one per class.
+        palette: the classes' colours, which checkpoints keep for those who read them.
+        more: see ``TrainingModule``.
+    """
+
+    model: DeepLabV3Plus
+
+    def __init__(
+        self,
+        model: DeepLabV3Plus,
+        recipe: Recipe,
+        class_names: Sequence[str],
+        *,
+        palette: Sequence[Sequence[int]] = (),
+        **more: Any,
+    ) -> None:
+        super().__init__(model, recipe, class_names, **more)
+        self.palette = [list(colour) for colour in palette]
+        self.loss = SegmentationLoss(
+            class_weights=recipe.class_weights,
+            top_k=recipe.top_k,
+            top_k_steps=recipe.top_k_steps,
+        )
+        self.confusion = ConfusionMatrix(model.num_classes)
+        self.scores: Scores | None = None
+        """Of the last validation."""
+        self.train()  # Lightning keeps the modes that it finds
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["classes"] = {"names": list(self.class_names), "palette": self.palette}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images = batch["image"].contiguous(memory_format=self.memory_format)
+        logits = self._runner[0](images)  # (N, K, H/4, W/4)
+        loss: Tensor = self.loss(logits, batch["label"], step=self.global_step)
+        self.log_step(loss)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predict whole images; returns the class maps ``(N, H, W)`` for the callbacks."""
@@ -184,43 +267,3 @@ class SegmentationModule(LightningModule):
         self.log("val/pixel_accuracy", self.scores.pixel_accuracy)
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
             self.log(f"val/IoU/{name}", iou)
-
-    def configure_optimizers(self) -> Any:
-        recipe = self.recipe
-        groups = parameter_groups(
-            self.model,
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            backbone_multiplier=recipe.backbone_lr,
-            head_multiplier=recipe.head_lr,
-            bias_multiplier=recipe.bias_lr,
-        )
-        optimiser = build_optimiser(
-            groups,
-            recipe.optimiser,
-            momentum=recipe.momentum,
-            betas=recipe.betas,
-            # Mixed precision divides the gradients by its scale within a fused update, too late
-            # for a limit on their norm, so that Lightning refuses both together.
-            fused=self.fused_optimiser and recipe.gradient_clip is None,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _policy(recipe))
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-
-def _policy(recipe: Recipe) -> Policy:
-    steps = recipe.steps - recipe.slow_start_steps
-    if recipe.schedule == "cosine":
-        policy = cosine(steps=steps)
-    else:
-        assert recipe.power is not None
-        policy = poly(steps=steps, power=recipe.power)
-    return slow_start(
-        policy,
-        steps=recipe.slow_start_steps,
-        factor=recipe.slow_start_lr / recipe.lr,
-        linear=recipe.slow_start == "linear",
-    )

@@ -8,10 +8,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchSyncBatchNorm
 from torch.nn import Module
 
-from deeplab.config import TrainConfig
+from deeplab.config import RunConfig
 from deeplab.hardware import Execution
 from deeplab.records import RunFolder
 from deeplab.training.callbacks import RunProgress
+from deeplab.training.task import Monitor
 
 
 class CommonStatistics(TorchSyncBatchNorm):
@@ -37,19 +38,20 @@ class CommonStatistics(TorchSyncBatchNorm):
 
 
 def build_trainer(
-    config: TrainConfig,
+    config: RunConfig,
     execution: Execution,
     folder: RunFolder,
     loggers: list[Any],
     callbacks: list[Callback],
+    monitor: Monitor,
 ) -> Trainer:
     """A Lightning trainer for one stream of ``stage.steps`` batches."""
     steps = config.stage.steps
     best = ModelCheckpoint(
         folder.checkpoints,
         filename="best",
-        monitor="val/mIoU",
-        mode="max",
+        monitor=monitor.name,
+        mode=monitor.mode,
         save_on_train_epoch_end=False,  # behind every validation, however often there is one
         enable_version_counter=False,
     )

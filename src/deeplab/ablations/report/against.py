@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from deeplab.ablations.report.results import Look, RowResult, TableResult
 from deeplab.ablations.report.statistics import Difference, Sampler, difference
+from deeplab.ablations.tables import Score
 from deeplab.evaluation.folder import Evaluation
 
 NAMED = 3
@@ -26,10 +27,10 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    table: TableResult, row: RowResult, condition: int, sampler: Sampler
+    table: TableResult, row: RowResult, condition: int, score: Score, sampler: Sampler
 ) -> Comparison | None:
-    """A row against its reference under the conditions of that number; None where it has no score
-    under them, or is the reference."""
+    """A score of a row against its reference's under the conditions of that number; None where it
+    has none under them, or is the reference."""
     ours = table.under(row, condition)
     if row.reference is None or not ours:
         return None
@@ -42,7 +43,9 @@ def compare(
         return Comparison(row.reference, why=why)
     ours, theirs, paired = _aligned(ours, theirs)
     found = difference(
-        sampler.arm(_evaluations(ours)), sampler.arm(_evaluations(theirs)), paired=paired
+        sampler.arm(_evaluations(ours), score),
+        sampler.arm(_evaluations(theirs), score),
+        paired=paired,
     )
     return Comparison(row.reference, found, paired=paired, seeds=(len(ours), len(theirs)))
 

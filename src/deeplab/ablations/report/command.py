@@ -73,7 +73,8 @@ def _sheet(
     table: TableResult, tables: Sequence[TableResult], sampler: Sampler, folder: Path
 ) -> Sheet:
     compared = {
-        (row.number, i): compare(table, row, i, sampler)
+        (row.number, i, score): compare(table, row, i, score, sampler)
+        for score in table.scores
         for i in range(len(table.conditions))
         for row in table.rows
     }

@@ -5,7 +5,14 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 
-from deeplab.ablations.report.results import Look, RowResult, TableResult
+from deeplab.ablations.report.results import (
+    NOTHING_LABELLED,
+    Look,
+    RowResult,
+    TableResult,
+    is_scored,
+    scores_of,
+)
 from deeplab.ablations.report.rows import state
 from deeplab.ablations.runs import Run
 from deeplab.errors import UserError
@@ -168,7 +175,8 @@ def _table(
     label, split = found.protocol["strategy"]["label"], found.protocol["split"]
     by = "at the end of training" if way == TRAINING else "by evaluate.py"
     setting = f"split {split}, {label}, scored {by}"
-    return TableResult(way, f"{', '.join(keys)}: {way}", setting, tuple(keys), tuple(results))
+    title, scores = f"{', '.join(keys)}: {way}", scores_of(found.result)
+    return TableResult(way, title, setting, tuple(keys), tuple(results), scores)
 
 
 def _look(run: Run, way: str, name: str) -> Look:
@@ -181,5 +189,5 @@ def _look(run: Run, way: str, name: str) -> Look:
         return Look(name, seed, run, problem="trained, but not evaluated in this way")
     else:
         evaluation = found
-    empty = evaluation.result.get("mIoU") is None
-    return Look(name, seed, run, evaluation, problem="no labelled pixel" if empty else "")
+    problem = "" if is_scored(evaluation.result) else NOTHING_LABELLED
+    return Look(name, seed, run, evaluation, problem=problem)

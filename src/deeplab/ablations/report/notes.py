@@ -1,6 +1,6 @@
 """What is to be known of a table's numbers, and of the whole report's."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deeplab.ablations.report.against import Comparison
@@ -8,10 +8,11 @@ from deeplab.ablations.report.columns import Comparisons, band_gain, best_row
 from deeplab.ablations.report.costs import UNLIKE, speeds, unlike_paper
 from deeplab.ablations.report.results import TableResult
 from deeplab.ablations.report.statistics import DRAWS, LEVEL
+from deeplab.ablations.tables import ERRORS
 from deeplab.protocol import differences
 
 AGAINST = (
-    "Against a row: the difference of mIoU in points, and the interval that holds "
+    "Against a row: the difference in points, and the interval that holds "
     f"{LEVEL:.0%} of {DRAWS:,} draws of the images, the same ones for both rows{{}}. Where it "
     "holds 0 the difference is within noise: neither row is better."
 )
@@ -39,8 +40,10 @@ def legend(table: TableResult, compared: Comparisons) -> list[str]:
     looks = [table.under(row, i) for row in table.rows for i in range(len(table.conditions))]
     tested = [found for found in compared.values() if found and found.difference]
     several = any(number > 1 for found in tested for number in found.seeds)
-    bold = any(best_row(table, i, compared) for i in range(len(table.conditions)))
-    printed = any(row.scored and row.paper.mIoU is not None for row in table.rows)
+    conditions = range(len(table.conditions))
+    bold = any(best_row(table, i, compared, s) for i in conditions for s in table.scores)
+    of_errors = table.scores[0] in ERRORS
+    printed = any(row.scored and getattr(row.paper, table.scores[0]) for row in table.rows)
     gained = any(band_gain(table, row) is not None for row in table.rows)
     said = {
         "Here: the mean over seeds; ± is the standard deviation between them (of n - 1).": any(
@@ -55,7 +58,9 @@ def legend(table: TableResult, compared: Comparisons) -> list[str]:
         "Each test stands for itself: of 20 rows that do not differ from their reference, one is "
         "expected to look as if it did.": bool(tested),
         "Bold: the highest score, where it is above the reference by more than noise. It is not "
-        "tested against the other rows.": bold,
+        "tested against the other rows.": bold and not of_errors,
+        "Bold: the lowest error, where it is below the reference's by more than noise. It is not "
+        "tested against the other rows.": bold and of_errors,
         "Gain in the narrowest band: mIoU in the narrowest band around object borders minus the "
         "reference's. It has no interval, since bands are not counted image by image.": gained,
         SAME_RUN: _shares_runs(table),
@@ -70,7 +75,7 @@ def _conditions(table: TableResult) -> Iterator[str]:
         yield (
             f"{f'Conditions {letter}: ' if letter else 'Measured on '}split {stamp['split']}, "
             f"{stamp['images']} images, {len(stamp['classes'])} classes, {stamp['precision']}, "
-            f"images padded to at least {' x '.join(map(str, stamp['padded_to']))}."
+            f"{_seen(stamp)}."
         )
         if i:
             first = table.conditions[0][0].protocol
@@ -79,6 +84,13 @@ def _conditions(table: TableResult) -> Iterator[str]:
                 f"Scores under {letter} stand in columns of their own and are neither averaged nor "
                 f"compared with those under A, which differ in: {why}."
             )
+
+
+def _seen(stamp: Mapping[str, Any]) -> str:
+    """What of an image is looked at."""
+    if "crop" in stamp:
+        return f"of each the {stamp['crop']} pixels"
+    return f"images padded to at least {' x '.join(map(str, stamp['padded_to']))}"
 
 
 def _partial(table: TableResult) -> Iterator[str]:
@@ -111,8 +123,8 @@ def _seeds(tested: Sequence[Comparison]) -> Iterator[str]:
 
 def _incomparable(table: TableResult, compared: Comparisons) -> Iterator[str]:
     rows: dict[tuple[str, str], list[int]] = {}
-    for (row, condition), found in compared.items():
-        if found and found.why:
+    for (row, condition, score), found in compared.items():
+        if found and found.why and score == table.scores[0]:  # alike for the others
             rows.setdefault((found.why, table.letter(condition)), []).append(row)
     for (why, letter), numbers in rows.items():
         under = f" under {letter}" if letter else ""

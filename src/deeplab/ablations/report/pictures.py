@@ -13,6 +13,7 @@ from deeplab.ablations.report.columns import TICK
 from deeplab.ablations.report.costs import multiply_adds
 from deeplab.ablations.report.results import LETTERS, Look, RowResult, TableResult, bands_of, score
 from deeplab.ablations.report.sheet import Picture
+from deeplab.ablations.tables import TITLES, Score
 from deeplab.files import replacing
 
 if TYPE_CHECKING:
@@ -67,11 +68,12 @@ def _cost(
     if len(set(points.values())) < 2:
         return None
     figure, axes = _figure(0)
-    printed = _printed(table)
+    main = table.scores[0]
+    printed = _printed(table, main)
     if printed:
         axes.scatter(*zip(*printed, strict=True), color="0.75", label="paper")
     for number, (row, cost) in enumerate(sorted(points.items(), key=lambda point: point[1])):
-        values = [score(look) for look in looks[row]]
+        values = [score(look, main) for look in looks[row]]
         error = stdev(values) if len(values) > 1 else None
         label = "here" if not number else None
         axes.errorbar(cost, mean(values), error, fmt="o", color="C0", capsize=3, label=label)
@@ -81,20 +83,21 @@ def _cost(
     _logarithmic(axes, [*points.values(), *(cost for cost, _ in printed)])
     axes.margins(0.08)
     axes.set_xlabel("multiply-adds by the paper's rule, 10⁹")
-    axes.set_ylabel("mIoU, %")
+    axes.set_ylabel(f"{TITLES[main]}, %")
     if printed:
         axes.legend(fontsize="small")
-    says = f"mIoU over multiply-adds{under}; a number is that of a row"
+    says = f"{TITLES[main]} over multiply-adds{under}; a number is that of a row"
     return _save(figure, path, says)
 
 
-def _printed(table: TableResult) -> list[tuple[float, float]]:
-    """Multiply-adds and mIoU of the paper's rows; none where rows here are of other networks."""
+def _printed(table: TableResult, main: Score) -> list[tuple[float, float]]:
+    """Multiply-adds and main score of the paper's rows; none where those here are of other
+    networks."""
     papers = [row.paper for row in table.rows] if table.as_paper else []
     return [
-        (paper.multiply_adds, paper.mIoU)
+        (paper.multiply_adds, printed)
         for paper in papers
-        if paper.multiply_adds is not None and paper.mIoU is not None
+        if paper.multiply_adds is not None and (printed := getattr(paper, main)) is not None
     ]
 
 

@@ -45,8 +45,10 @@ def _versions(results: Sequence[dict[str, Any]]) -> str:
 
 
 def starts(found: Sequence[Training]) -> list[str]:
-    """What trainings started from, as the paper's started from networks trained on ImageNet."""
-    counts = Counter(training.origin for training in found if not training.missing)
+    """What trainings started from, as the paper's started from networks trained on ImageNet. Of
+    classifiers, which are those networks, it is not said."""
+    known = (t for t in found if not t.missing and t.config.stage.task == "segmentation")
+    counts = Counter(training.origin for training in known)
     random = counts.pop(RANDOM, 0)
     named = [f"{n} from {origin}" for origin, n in counts.items() if origin != ANOTHER]
     lines = []

@@ -1,6 +1,6 @@
 """What came out for the rows of a table, however they were found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +8,16 @@ from statistics import mean
 from typing import Any
 
 from deeplab.ablations.runs import Run
-from deeplab.ablations.tables import Paper, Score
+from deeplab.ablations.tables import ERRORS, Paper, Score
 from deeplab.evaluation.comparison import comparable
 from deeplab.evaluation.folder import Evaluation
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 NOTHING_PRINTED = Paper()
+
+NOTHING_LABELLED = "no labelled pixel"
+"""Why a network that was evaluated may have no score."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Look:
 
     @property
     def scored(self) -> bool:
-        """Whether there is a mIoU."""
-        return self.evaluation is not None and self.evaluation.result.get("mIoU") is not None
+        """Whether there is a score."""
+        return self.evaluation is not None and is_scored(self.evaluation.result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class RowResult:
 
     @property
     def scored(self) -> list[Look]:
-        """The trainings that have a mIoU."""
+        """The trainings that have a score."""
         return [look for look in self.looks if look.scored]
 
     @property
@@ -131,10 +134,20 @@ class TableResult:
         return found.pop() if len(found) == 1 else None
 
 
-def score(look: Look) -> float:
-    """MIoU in percent."""
+def score(look: Look, name: Score = "mIoU") -> float:
+    """One of its scores, in percent."""
     assert look.evaluation
-    return 100 * float(look.evaluation.result["mIoU"])
+    return 100 * float(look.evaluation.result[name])
+
+
+def is_scored(result: Mapping[str, Any]) -> bool:
+    """Whether a result has the score of its kind: nothing labelled leaves none."""
+    return any(result.get(name) is not None for name in scores_of(result))
+
+
+def scores_of(result: Mapping[str, Any]) -> tuple[Score, ...]:
+    """The scores of a segmentation network, or of a classifier."""
+    return ERRORS if ERRORS[0] in result else ("mIoU",)
 
 
 def narrowest_band(looks: Sequence[Look]) -> float | None:

@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.report.results import Look, RowResult, TableResult
+from deeplab.ablations.report.results import (
+    NOTHING_LABELLED,
+    Look,
+    RowResult,
+    TableResult,
+    is_scored,
+)
 from deeplab.ablations.runs import Find, Run
 from deeplab.ablations.tables import Profile, Row, Table
 from deeplab.ablations.trainings import Asked, Training, Use
@@ -100,8 +106,8 @@ def _look(one: Known, use: Use, known: Mapping[str, Known]) -> Look:
             else "these images have no masks to score with"
         )
         return Look(one.name, seed, run, evaluation, there, problem)
-    empty = evaluation.result.get("mIoU") is None
-    return Look(one.name, seed, run, evaluation, problem="no labelled pixel" if empty else "")
+    problem = "" if is_scored(evaluation.result) else NOTHING_LABELLED
+    return Look(one.name, seed, run, evaluation, problem=problem)
 
 
 def _unfinished(one: Known, known: Mapping[str, Known]) -> str:

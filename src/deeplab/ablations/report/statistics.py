@@ -1,11 +1,11 @@
-"""Whether the mIoU of two rows differs by more than chance: a bootstrap over images, and over
+"""Whether a score of two rows differs by more than chance: a bootstrap over images, and over
 trainings where a row has several.
 
 mIoU needs two numbers of each image and class, its correct pixels and the union of truth and
 prediction. Both add up over images, so that drawing images is a product of matrices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.ablations.report.results import scores_of
+from deeplab.ablations.tables import Score
 from deeplab.errors import UserError
 from deeplab.evaluation.folder import Evaluation
 
@@ -20,11 +22,17 @@ DRAWS = 1000
 
 LEVEL = 0.95
 
+FIRST: dict[Score, int] = {"top1_error": 1, "top5_error": 5}
+"""Among how many classes the label is to be."""
+
 Numbers = NDArray[np.float64]
+
+Ratio = Callable[[Numbers, Numbers], Numbers]
+"""From two sums over images to a score."""
 
 
 class Difference(NamedTuple):
-    """Of two rows' mIoU, in parts of 1."""
+    """Of two rows' score, in parts of 1."""
 
     measured: float
     low: float
@@ -41,9 +49,9 @@ class Arm(NamedTuple):
     """The trainings of a row: ``S`` of them, under ``B`` draws of images."""
 
     scores: Numbers
-    """mIoU on all images: ``(S,)``."""
+    """The score on all images: ``(S,)``."""
     drawn: Numbers
-    """mIoU on the images of each draw: ``(S, B)``."""
+    """The score on the images of each draw: ``(S, B)``."""
 
 
 class Images(NamedTuple):
@@ -62,14 +70,17 @@ def images_of(evaluation: Evaluation) -> Images:
     """
     ids, counts = evaluation.ids, evaluation.confusion
     if counts.ndim != 3 or len(ids) != len(counts):
-        raise UserError(
-            f"{evaluation.folder.images}: {len(ids)} images and counts of shape {counts.shape} do "
-            "not belong together; evaluate.py writes it anew."
-        )
+        raise _damaged(evaluation, f"{len(ids)} images and counts of shape {counts.shape}")
     order = sorted(range(len(ids)), key=ids.__getitem__)
     right = np.diagonal(counts, axis1=1, axis2=2).astype(np.float64)
     union = (counts.sum(1) + counts.sum(2)).astype(np.float64) - right
     return Images(tuple(ids[i] for i in order), right[order], union[order])
+
+
+def _damaged(evaluation: Evaluation, what: str) -> UserError:
+    return UserError(
+        f"{evaluation.folder.images}: {what} do not belong together; evaluate.py writes it anew."
+    )
 
 
 def mean_iou(right: Numbers, union: Numbers) -> Numbers:
@@ -79,6 +90,29 @@ def mean_iou(right: Numbers, union: Numbers) -> Numbers:
     iou = np.divide(right, union, out=np.zeros_like(union), where=there)
     number = there.sum(-1)
     return np.where(number > 0, iou.sum(-1) / np.maximum(number, 1), np.nan)
+
+
+def pictures_of(evaluation: Evaluation, score: Score) -> Images:
+    """A classifier's pictures: ``right`` is whether one of their labels is among the first classes
+    that the error is of, ``union`` whether they have a label, ``(N,)``.
+
+    Raises:
+        UserError: they are not there, or damaged.
+    """
+    ids, ranks = evaluation.ids, evaluation.ranks
+    if len(ids) != len(ranks):
+        raise _damaged(evaluation, f"{len(ids)} images and {len(ranks)} ranks")
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    labelled = ranks[order] >= 0
+    right = labelled & (ranks[order] < FIRST[score])
+    return Images(
+        tuple(ids[i] for i in order), right.astype(np.float64), labelled.astype(np.float64)
+    )
+
+
+def error(right: Numbers, labelled: Numbers) -> Numbers:
+    """The part that is wrong; nan where nothing is labelled."""
+    return np.where(labelled > 0, 1 - right / np.maximum(labelled, 1), np.nan)
 
 
 @lru_cache(maxsize=4)
@@ -100,29 +134,31 @@ class Sampler:
 
     def __init__(self, draws: int = DRAWS) -> None:
         self.draws = draws
-        self._known: dict[Path, tuple[tuple[str, ...], float, Numbers]] = {}
+        self._known: dict[tuple[Path, Score], tuple[tuple[str, ...], float, Numbers]] = {}
 
     def ids(self, evaluation: Evaluation) -> tuple[str, ...]:
         """Its images, in the order of their ids."""
-        return self._of(evaluation)[0]
+        return self._of(evaluation, scores_of(evaluation.result)[0])[0]
 
-    def arm(self, evaluations: Sequence[Evaluation]) -> Arm:
+    def arm(self, evaluations: Sequence[Evaluation], score: Score) -> Arm:
         """The evaluations of a row's trainings."""
-        found = [self._of(evaluation) for evaluation in evaluations]
+        found = [self._of(evaluation, score) for evaluation in evaluations]
         return Arm(np.array([score for _, score, _ in found]), np.stack([d for *_, d in found]))
 
-    def _of(self, evaluation: Evaluation) -> tuple[tuple[str, ...], float, Numbers]:
-        path = evaluation.folder.path
-        if path not in self._known:
-            ids, right, union = images_of(evaluation)
-            weights = image_draws(len(ids), self.draws)
-            drawn = mean_iou(weights @ right, weights @ union)
-            self._known[path] = ids, float(mean_iou(right.sum(0), union.sum(0))), drawn
-        return self._known[path]
+    def _of(self, evaluation: Evaluation, score: Score) -> tuple[tuple[str, ...], float, Numbers]:
+        key = (evaluation.folder.path, score)
+        if key not in self._known:
+            counted = images_of(evaluation) if score == "mIoU" else pictures_of(evaluation, score)
+            ratio: Ratio = mean_iou if score == "mIoU" else error
+            weights = image_draws(len(counted.ids), self.draws)
+            drawn = ratio(weights @ counted.right, weights @ counted.union)
+            whole = float(ratio(counted.right.sum(0), counted.union.sum(0)))
+            self._known[key] = counted.ids, whole, drawn
+        return self._known[key]
 
 
 def difference(ours: Arm, theirs: Arm, *, paired: bool) -> Difference:
-    """Of the mIoU, averaged over trainings, between two rows on the same images.
+    """Of the score, averaged over trainings, between two rows on the same images.
 
     Every draw takes the same images for both rows, and as many trainings of each as it has, with
     replacement.

@@ -1,0 +1,67 @@
+"""The keys of data sets of whole pictures, which classifiers are trained on."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from deeplab.config.data import Augmentation
+from deeplab.config.types import (
+    Float,
+    Part,
+    Positive,
+    Schema,
+    Seed,
+    Side,
+    Text,
+)
+
+PICTURES = ("imagenet", "shape_classes")
+"""The names of these data sets."""
+
+
+class _Pictures(Schema):
+    """What all of them have."""
+
+    root: Text
+    train_split: Text
+    val_split: Text
+    crop_size: Side
+    area_min: Annotated[Float, Field(gt=0, le=1)]
+    ratio_max: Annotated[Float, Field(ge=1, le=10)]
+    flip: Part
+    augmentations: tuple[Augmentation, ...]
+    eval_part: Annotated[Float, Field(gt=0, le=1)]
+    eval_batch_size: Positive
+    on_error: Literal["stop", "skip"]
+
+
+class ImageNetConfig(_Pictures):
+    """ImageNet, or any pictures in folders of their class or in lists of their labels;
+    ``deeplab.data.image_folder``."""
+
+    name: Literal["imagenet"]
+    labels: Literal["folders", "one", "several"]
+
+
+class ShapeClassesConfig(_Pictures):
+    """Pictures of one shape each, which are drawn; ``deeplab.data.shape_classes``."""
+
+    name: Literal["shape_classes"]
+    classes: Annotated[tuple[Text, ...], Field(min_length=2)]
+    train: Positive
+    val: Positive
+    size_min: Side
+    size_max: Side
+    scene_seed: Seed
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.size_max < self.size_min:
+            raise ValueError(f"size_max ({self.size_max}) is below size_min ({self.size_min})")
+        return self
+
+
+PicturesConfig = Annotated[
+    ImageNetConfig | ShapeClassesConfig,
+    Field(discriminator="name"),
+]

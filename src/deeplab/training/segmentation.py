@@ -1,0 +1,111 @@
+"""Training a segmentation network."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from deeplab.assemble import build_data, padded_to
+from deeplab.builder import build_model
+from deeplab.config import TrainConfig
+from deeplab.cores import cores
+from deeplab.data.datamodule import SegmentationData
+from deeplab.data.dataset import check_split, spread
+from deeplab.data.problems import in_two_splits
+from deeplab.datasets import data_fingerprint, data_layout
+from deeplab.hardware import Execution
+from deeplab.inference.strategy import Strategy
+from deeplab.preparation.cache import use_cache
+from deeplab.protocol import protocol
+from deeplab.records import RunFolder
+from deeplab.results import print_scores, score_report
+from deeplab.training.callbacks import ExamplePictures
+from deeplab.training.loggers import publish_examples
+from deeplab.training.module import SegmentationModule
+from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
+
+
+class SegmentationTask(Task):
+    """See ``Task``."""
+
+    monitor = Monitor("val/mIoU", "max")
+
+    def __init__(self, config: TrainConfig, execution: Execution) -> None:
+        self.config: TrainConfig = config
+        self.execution = execution
+        self._layout = data_layout(config.data)
+        self.data: SegmentationData = build_data(config, self._layout, workers=execution.workers)
+        for dataset in (self.data.train_set, self.data.val_set):
+            check_split(dataset)
+        _warn_of_overlap(self.data)
+
+    @property
+    def metrics(self) -> list[str]:
+        per_class = [f"val/IoU/{name}" for name in self.config.data.classes]
+        return ["train/loss", "train/lr", "val/mIoU", "val/pixel_accuracy", *per_class]
+
+    def fingerprint(self) -> str:
+        return data_fingerprint(self.config.data, self._layout)
+
+    def use_cache(self) -> None:
+        place, progress = self.config.data.cache, self.config.trainer.progress
+        for dataset in (self.data.train_set, self.data.val_set) if place else ():
+            assert place
+            use_cache(dataset, place, workers=cores(), progress=progress)
+
+    def build_module(self) -> SegmentationModule:
+        classes = self.config.data.classes
+        return SegmentationModule(
+            build_model(self.config, num_classes=len(classes)),
+            recipe(self.config.stage),
+            classes,
+            palette=self.data.classes.palette[: len(classes)].tolist(),
+            epoch_steps=self.data.epoch_steps,
+            seed=self.config.seed,
+            **ways(self.execution),
+        )
+
+    def pictures(self, folder: RunFolder, loggers: Sequence[Logger]) -> ExamplePictures:
+        classes = self.data.classes
+        return ExamplePictures(
+            spread(self.data.val_set.ids, EXAMPLES),
+            classes.names,
+            classes.palette,
+            folder.picture,
+            publish=[partial(publish_examples, loggers, classes.names)],
+        )
+
+    def metadata(self, module: SegmentationModule) -> dict[str, str]:
+        classes = {"names": list(module.class_names), "palette": module.palette}
+        return {"classes": json.dumps(classes)}
+
+    def result(self, module: SegmentationModule) -> dict[str, Any]:
+        assert module.scores is not None
+        return {
+            **score_report(module.scores, self.config.data.classes),
+            "protocol": protocol(
+                split=self.data.val_split,
+                images=len(self.data.val_set),
+                content=self.data.val_set.content(),
+                classes=self.config.data.classes,
+                padded_to=padded_to(self.config.data),
+                strategy=Strategy(self.config.output_stride),
+                precision=str(module.trainer.precision),
+            ),
+        }
+
+    def say(self, module: SegmentationModule) -> None:
+        assert module.scores is not None
+        print_scores(module.scores, self.config.data.classes)
+
+
+def _warn_of_overlap(data: SegmentationData) -> None:
+    """The doctor calls it an error; here a person may want it, as in training on trainval."""
+    shared = sorted(set(data.train_set.ids) & set(data.val_set.ids))
+    if shared and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        problem, _ = in_two_splits(data.train_split, data.val_split)
+        more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
+        print(f"Warning: {shared[0]}{more}: {problem}.")
