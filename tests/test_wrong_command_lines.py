@@ -16,7 +16,7 @@ TRAIN = [
     (["data.crop=97"], ["data.crop"]),
     (["outputstride=8"], ["outputstride", "output_stride"]),
     (["trainer.device=2"], ["trainer.device", "trainer.devices"]),
-    (["+stage.nesterov=true"], ["stage.nesterov", "no such key"]),
+    (["+stage.dampening=0.1"], ["stage.dampening", "no such key"]),
     (["backbone=xception", "backbone.stem=7x7"], ["backbone.stem"]),
     (["ablation=table2"], ["ablation", "add -m"]),
     (["seeds=3"], ["seeds", "add -m"]),
