@@ -303,3 +303,51 @@ def test_several_labels_and_many_classes(tmp_path):
 )
 def test_mistakes(arguments, words, tmp_path):
     check(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+
+
+def test_the_doctor_decodes_every_picture(tmp_path):
+    root = folder_tree(tmp_path / "mine", {"train": 3, "val": 2})
+    asked = ("data=imagenet", f"data.root={root}", "workers=1", "progress=false")
+    done = run("prepare", *asked, "check=true", cwd=tmp_path)
+    assert "15 images: nothing wrong" in done.stdout
+    for name in ("train/bee/1.jpg", "val/cat/0.jpg"):
+        (root / name).write_bytes((root / name).read_bytes()[:-200])
+    done = run("prepare", *asked, "check=true", cwd=tmp_path, ok=False)
+    assert done.returncode == 1
+    report = (tmp_path / "data/reports/imagenet-train-val.md").read_text()
+    for said in (done.stdout, report):
+        assert "15 images: 2 errors" in said
+        assert "train/bee/1.jpg: this JPEG is" in said
+        assert "val/cat/0.jpg: this JPEG is" in said
+
+
+def test_counting_is_of_segmentation_networks(tmp_path):
+    done = run("cost", "data=imagenet", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: data: it counts segmentation networks")
+
+
+@pytest.mark.processes
+def test_table_4_in_the_quick_profile(tmp_path):
+    """Both rows are trained, evaluated and reported with their errors."""
+    few = [s for s in TINY[1:] if not s.startswith("backbone")]
+    sweep = ("-m", "ablation=table4", *few, "stage.steps=4")
+    done = run("train", *sweep, cwd=tmp_path)
+    assert "2 distinct trainings, 2 of them to run" in done.stdout
+    folders = [f for f in run_folders(tmp_path) if f.name.startswith("shape_classes-")]
+    with (tmp_path / "runs/ablations/quick/table4.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["ResNet-101", "Modified Xception"]
+    for row, name in zip(rows, ("resnet_tiny", "xception_tiny"), strict=True):
+        (folder,) = (f for f in folders if f"-{name}-" in f.name)
+        found = read_evaluation(folder / "evaluations/val-weights-ss")
+        for k in (1, 5):
+            expected = 100 * np.mean(found.ranks >= k)
+            assert float(row[f"top-{k} error here"]) == pytest.approx(expected)
+    ours, theirs = (
+        read_evaluation(next(f for f in folders if n in f.name) / "evaluations/val-weights-ss")
+        for n in ("xception_tiny", "resnet_tiny")
+    )
+    difference = 100 * (np.mean(ours.ranks >= 1) - np.mean(theirs.ranks >= 1))
+    assert float(rows[1]["top-1 error against row 1"]) == pytest.approx(difference)
+    assert "2 distinct trainings, 0 of them to run" in run("train", *sweep, cwd=tmp_path).stdout

@@ -3,13 +3,21 @@
 import sys
 from pathlib import Path
 
-from deeplab.config import PrepareConfig
+from deeplab.classification import check_pictures, image_folder
+from deeplab.config import PrepareConfig, PreparePicturesConfig
 from deeplab.cores import cores
 from deeplab.data.layout import split_items
+from deeplab.data.problems import BadFileError
+from deeplab.data.reading import read_image
 from deeplab.datasets import check_data, class_set, data_layout
+from deeplab.errors import UserError
 from deeplab.files import write_json, write_text
 from deeplab.preparation.doctor import diagnose
+from deeplab.preparation.parallel import each
 from deeplab.preparation.report import as_json, as_markdown, as_text
+
+SHOWN = 20
+"""Bad files that the terminal shows."""
 
 
 def run_check(config: PrepareConfig) -> None:
@@ -33,3 +41,45 @@ def run_check(config: PrepareConfig) -> None:
     print(f"  report  {target}, {target.with_suffix('.json').name}")
     if diagnosis.of("error"):
         sys.exit(1)
+
+
+def prepare_pictures(config: PreparePicturesConfig) -> None:
+    """Say what there is for a classifier; with ``check`` decode every file, name those that cannot
+    be, in the report too, and end with status 1 if there are any."""
+    if config.source:
+        raise UserError(f"source={config.source}: of data={config.choice} nothing is unpacked.")
+    data = config.data
+    check_pictures(data)
+    folder = image_folder(data)
+    splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
+    print(f"\n{config.choice} in {folder.root}: {len(folder.classes)} classes")
+    found = {split: folder.pictures(split) for split in splits}
+    for split, pictures in found.items():
+        print(f"  {split:<12} {len(pictures):>9,} images")
+    if not config.check:
+        return
+    workers = cores() if config.workers == "auto" else config.workers
+    paths = list(dict.fromkeys(p.path for pictures in found.values() for p in pictures))
+    desc = "Decoding every file"
+    problems = each(_problem, paths, workers=workers, desc=desc, progress=config.progress)
+    bad = [problem for problem in problems if problem]
+    target = Path(config.report) / f"{'-'.join([data.name, *splits]).replace('/', '_')}.md"
+    lines = [f"# {data.name}: {folder.root}", "", _verdict(len(paths), bad), ""]
+    write_text(target, "\n".join([*lines, *(f"- {problem}" for problem in bad), ""]))
+    print("\n".join(["", *bad[:SHOWN], *[f"and {len(bad) - SHOWN} more"] * (len(bad) > SHOWN)]))
+    print(f"{lines[2]}\n  report  {target}")
+    if bad:
+        sys.exit(1)
+
+
+def _problem(path: Path) -> str:
+    """What is wrong with a picture; empty if nothing is."""
+    try:
+        read_image(path)
+    except BadFileError as error:
+        return str(error)
+    return ""
+
+
+def _verdict(images: int, bad: list[str]) -> str:
+    return f"{images} images: {len(bad)} errors." if bad else f"{images} images: nothing wrong."

@@ -248,12 +248,20 @@ class CostConfig(ModelConfig):
     trainer: TrainerConfig
     format: Literal["table", "json"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_segmentation(cls, values: Any) -> Any:
+        if values["data"].get("name") in PICTURES:
+            raise ValueError(
+                "data: it counts segmentation networks; what a classifier costs is in the result "
+                "that evaluate.py leaves"
+            )
+        return values
 
-class PrepareConfig(ModelConfig):
+
+class _PrepareConfig(ModelConfig):
     """``conf/prepare.yaml``."""
 
-    data: DataConfig
-    stage: StageConfig
     choice: Text
     source: Text | None
     downloads: Text
@@ -263,6 +271,20 @@ class PrepareConfig(ModelConfig):
     workers: Positive | Literal["auto"]
     again: Bool
     progress: Bool
+
+
+class PrepareConfig(_PrepareConfig):
+    """Of images with masks."""
+
+    data: DataConfig
+    stage: StageConfig
+
+
+class PreparePicturesConfig(_PrepareConfig):
+    """Of whole pictures."""
+
+    data: PicturesConfig
+    stage: ClassifierStageConfig
 
 
 class PlaceConfig(Schema):
