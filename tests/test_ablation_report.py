@@ -29,10 +29,15 @@ from deeplab.ablations.trainings import Asked, trainings
 from deeplab.cli import ROOT
 from deeplab.compose import compose_train
 from deeplab.errors import UserError
-from deeplab.evaluation.folder import EvaluationFolder, evaluation_name, write_images
+from deeplab.evaluation.folder import (
+    EvaluationFolder,
+    evaluation_name,
+    write_images,
+    write_ranks,
+)
 from deeplab.files import write_json, write_text
 from deeplab.inference.strategy import parse_strategy
-from deeplab.protocol import protocol
+from deeplab.protocol import crop_protocol, protocol
 from deeplab.records import RunFolder, locked, write_config
 from scripts import run
 from test_gallery_page import CHROMIUM, DRIVER, FLAGS
@@ -404,8 +409,9 @@ def test_rows_that_nobody_runs_here(tmp_path):
     report = Report(tmp_path, {n: read_table(n) for n in names}, profile=read_profile("paper"))
     report.write()
     four, five, six = (report.rows(name) for name in names)
-    assert [row["top1_error paper"] for row in four] == ["22.4", "20.19"]
-    assert all("not among the stages yet" in row["remark"] for row in four)
+    assert [row["top-1 error paper"] for row in four] == ["22.4", "20.19"]
+    assert [row["top-5 error paper"] for row in four] == ["6.02", "5.17"]
+    assert {row["remark"] for row in four} == {"missing"}
     assert {row["remark"] for row in five[:20]} == {"missing"}
     assert all("pretrained on JFT-300M" in row["remark"] for row in five[20:])
     assert all(row["remark"].endswith(": supplies.jft=FILE") for row in five[20:])
@@ -414,6 +420,52 @@ def test_rows_that_nobody_runs_here(tmp_path):
     assert "Nothing of it has been run yet" in report.page
     assert "started from random weights" not in report.page
     assert "from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)" in report.page
+
+
+def classified(folder, ranks):
+    """The evaluation of a classifier, by the places of its pictures' labels."""
+    found = EvaluationFolder(folder.evaluations / evaluation_name("val", folder.weights, "ss"))
+    write_ranks(found, [f"i{i:03}" for i in range(len(ranks))], ranks)
+    stamp = crop_protocol(
+        split="val", images=len(ranks), content="c0ffee", classes=tuple("abcdefgh"), crop_size=65,
+        part=0.875, precision="32-true",
+    )  # fmt: skip
+    errors = {f"top{k}_error": float(np.mean(ranks >= k)) for k in (1, 5)}
+    write_json(found.result, {"run": "x", "weights_sha256": "abc", "protocol": stamp, **errors})
+
+
+def test_errors_of_classifiers(tmp_path):
+    """Less is better; intervals of a literal bootstrap over pictures and seeds."""
+    report = Report(
+        tmp_path, {"table4": read_table("table4")}, seeds=(0, 1), profile=read_profile("quick")
+    )
+    rng = np.random.default_rng(0)
+    made = {
+        (row, seed): np.where(rng.random(400) < right, 0, rng.integers(1, 8, 400))
+        for row, right in ((1, 0.3), (2, 0.7))
+        for seed in (0, 1)
+    }
+    for (row, seed), ranks in made.items():
+        classified(report.run(row, seed=seed, table="table4"), ranks)
+    rows = report.write().rows("table4")
+    weights = image_draws(400, 1000)
+    for k in (1, 5):
+        means = {row: 100 * mean(np.mean(made[row, s] >= k) for s in (0, 1)) for row in (1, 2)}
+        drawn = []
+        for arm, row in enumerate((2, 1)):
+            errors = np.stack([weights @ (made[row, s] >= k) / 400 for s in (0, 1)])
+            drawn.append(np.take_along_axis(errors, seed_draws(2, 1000, arm), 0).mean(0))
+        low, high = 100 * np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
+        name = f"top-{k} error"
+        for row, found in zip((1, 2), rows, strict=True):
+            assert float(found[f"{name} here"]) == pytest.approx(means[row])
+        assert float(rows[1][f"{name} against row 1"]) == pytest.approx(means[2] - means[1])
+        assert float(rows[1][f"{name} against row 1, low"]) == pytest.approx(low)
+        assert float(rows[1][f"{name} against row 1, high"]) == pytest.approx(high)
+        assert f"**{means[2]:.2f} ±" in report.markdown  # the lower error is the better
+        assert f"**{means[1]:.2f} ±" not in report.markdown
+    assert "Bold: the lowest error" in report.said
+    assert "random weights" not in report.page  # as the paper's
 
 
 def test_how_far_runs_are_that_have_not_ended(tmp_path):
