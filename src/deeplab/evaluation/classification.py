@@ -17,6 +17,7 @@ from deeplab.config import ClassifierConfig, EvaluateConfig
 from deeplab.cost.counting import measure_cost
 from deeplab.data.classification import Batch, ClassificationData
 from deeplab.data.dataset import spread
+from deeplab.downloads import hub_id
 from deeplab.errors import UserError, writing
 from deeplab.evaluation.folder import (
     EvaluationFolder,
@@ -58,6 +59,8 @@ def find_classifier(config: EvaluateConfig) -> Evaluated | None:
     Raises:
         UserError: as ``find_trained`` does, or a key is set that is about segmentation.
     """
+    if hub_id(config.run):  # where there are segmentation networks only
+        return None
     folder = RunFolder.find(config.run, key="run")
     run = read_run(folder)
     if not isinstance(run, ClassifierConfig):
