@@ -69,9 +69,14 @@ def budget(training: Training, run: Run | None) -> Budget:
     for split, _ in _evaluations(config, training.uses):
         disk += PREDICTION * split_size(config.data, split)
     looks = _evaluations(config, _todo(training, run))
-    for split, view in {(split, view) for split, strategy in looks for view in strategy.views}:
-        once = _cost(config, view.output_stride, padded_to(config.data)).conv
-        counted += split_size(config.data, split) * once * view.scale**2
+    views = {(split, view) for split, strategy in looks for view in strategy.views}
+    once = {
+        stride: _cost(config, stride, padded_to(config.data)).conv
+        for stride in {view.output_stride for _, view in views}
+    }
+    for split, view in views:
+        size = split_size(config.data, split)
+        counted += size * once[view.output_stride] * view.scale**2
     return Budget(counted, disk)
 
 
