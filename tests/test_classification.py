@@ -215,6 +215,7 @@ def test_an_interrupted_run_continues_to_the_same_end(tmp_path, trained):
     assert result_of(folder)["top1_error"] == result_of(reference)["top1_error"]
 
 
+@pytest.mark.processes
 def test_two_processes_count_each_picture_once(tmp_path, trained):
     """Seven pictures over two processes: four and three."""
     cwd, folder = trained

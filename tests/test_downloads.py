@@ -161,6 +161,7 @@ def xception():
     return backbone.state_dict(), save(as_published(backbone))
 
 
+@pytest.mark.processes
 def test_training_starts_from_weights_by_name(xception, tmp_path):
     state, content = xception
     backbone = ("backbone=xception41", "backbone.pretrained=imagenet", "backbone.bn_eps=0.01")

@@ -119,6 +119,7 @@ def need(format):
         pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("name", "output_stride", "padding"), CASES[1:3])
 def test_programs(tmp_path, name, output_stride, padding):
     predictor = network(name, output_stride)
@@ -216,6 +217,7 @@ print(said["metadata.json"])
 """A program that knows nothing of this project."""
 
 
+@pytest.mark.processes
 def test_a_program_gives_what_predict_gives(tmp_path, trained):
     _, folder = trained
     done = run("export", f"run={folder}", "format=torch_export", cwd=folder.parent.parent)
@@ -259,6 +261,7 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.processes
 def test_another_output_stride_another_checkpoint_and_no_images(tmp_path, trained):
     _, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
@@ -379,6 +382,7 @@ def hub():
         yield server
 
 
+@pytest.mark.processes
 def test_pushing(tmp_path, trained, hub):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
@@ -411,6 +415,7 @@ def test_pushing(tmp_path, trained, hub):
     assert (tmp_path / "shapes" / "a.png").read_bytes() == mine
 
 
+@pytest.mark.processes
 def test_pushing_that_cannot_work(tmp_path, trained, hub):
     cwd, folder = trained
     home = tmp_path / "home"
