@@ -1,24 +1,20 @@
 """An exported ONNX file under onnxruntime against PyTorch, from the image to its class map."""
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from deeplab.aspp import ASPP
 from deeplab.backbones import Backbone, MobileNetV2, Xception
-from deeplab.decoder import Decoder
+from deeplab.benchmarks.sides import CLASSES, network, print_sides
 from deeplab.export.formats import check_packages, open_file, trace, write
 from deeplab.export.network import LEAST, ImageToClasses
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
-from deeplab.model import DeepLabV3Plus
 
-CLASSES, SIDE, OUTPUT_STRIDE = 21, 513, 16
+SIDE, OUTPUT_STRIDE = 513, 16
 NETWORKS: dict[str, Callable[[], Backbone]] = {
     "MobileNetV2": MobileNetV2,
     "Xception-65": partial(Xception, 65),
@@ -35,33 +31,16 @@ def compare_exports(*, repeats: int) -> None:
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
     for name, backbone in NETWORKS.items():
-        predictor = Predictor(_network(backbone()), [Strategy(OUTPUT_STRIDE)])
+        predictor = Predictor(network(backbone()), [Strategy(OUTPUT_STRIDE)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "network.onnx")
             write(trace(_graph(predictor)), "onnx", path, {})
             run = open_file("onnx", path)
-        kinds: dict[str, Callable[[], object]] = {
+        sides: dict[str, Callable[[], object]] = {
             "PyTorch": partial(predictor.label_maps, image.permute(0, 3, 1, 2), [(SIDE, SIDE)]),
             "onnxruntime": partial(run, image.numpy()),
         }
-        seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-        for repeat in range(repeats + 1):
-            for kind, work in kinds.items():
-                start = time.perf_counter()
-                work()
-                if repeat:  # the first one warms up
-                    seconds[kind].append(time.perf_counter() - start)
-        torch_s, onnx_s = (statistics.median(values) for values in seconds.values())
-        print(
-            f"  {name:<12} PyTorch {torch_s:6.3f} s   onnxruntime {onnx_s:6.3f} s   "
-            f"{torch_s / onnx_s:.2f} times as fast"
-        )
-
-
-def _network(backbone: Backbone) -> DeepLabV3Plus:
-    aspp = ASPP(backbone.out_channels)
-    decoder = Decoder(aspp.out_channels, backbone.low_level)
-    return DeepLabV3Plus(backbone, aspp, decoder, num_classes=CLASSES)
+        print_sides(name, sides, repeats=repeats)
 
 
 def _graph(predictor: Predictor) -> ImageToClasses:

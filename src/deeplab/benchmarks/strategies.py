@@ -1,8 +1,6 @@
 """Single scale, multi-scale and multi-scale with flip of one network, against the obvious loop: one
 strategy after the other, an image at a time, logits of all classes at full size, torchmetrics."""
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -12,16 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from deeplab.aspp import ASPP
 from deeplab.backbones import Backbone, MobileNetV2, ResNet, Xception
-from deeplab.decoder import Decoder
+from deeplab.benchmarks.sides import CLASSES, network, print_sides
 from deeplab.evaluation.scoring import Tally, score_image
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import MULTI_SCALE, Strategy
 from deeplab.loss import IGNORE
 from deeplab.model import DeepLabV3Plus
 
-CLASSES, SIZE, PADDED = 21, (375, 500), (513, 513)
+SIZE, PADDED = (375, 500), (513, 513)
 STRATEGIES = (Strategy(16), Strategy(16, MULTI_SCALE), Strategy(16, MULTI_SCALE, flip=True))
 NETWORKS: dict[str, Callable[[], Backbone]] = {
     "MobileNetV2": MobileNetV2,
@@ -44,29 +41,13 @@ def compare_strategies(*, repeats: int) -> None:
     truth = torch.full((1, *PADDED), IGNORE, dtype=torch.uint8, device=device)
     truth[:, 5 : SIZE[0], 5 : SIZE[1]] = torch.randint(0, CLASSES, ())
     for name, backbone in NETWORKS.items():
-        model = _network(backbone()).to(device).eval()
+        model = network(backbone()).to(device).eval()
         predictor = Predictor(model, STRATEGIES)
-        kinds: dict[str, Callable[[], None]] = {
-            "loop": lambda model=model: _obvious_loop(model, image, truth),  # type: ignore[misc]
-            "ours": lambda predictor=predictor: _ours(predictor, image, truth),  # type: ignore[misc]
+        sides = {
+            "loop": partial(_obvious_loop, model, image, truth),
+            "ours": partial(_ours, predictor, image, truth),
         }
-        seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-        for repeat in range(repeats + 1):
-            for kind, work in kinds.items():
-                taken = _time(work, device)
-                if repeat:  # the first one warms up
-                    seconds[kind].append(taken)
-        medians = {kind: statistics.median(values) for kind, values in seconds.items()}
-        print(
-            f"  {name:<12} loop {medians['loop']:6.2f} s   ours {medians['ours']:6.2f} s   "
-            f"{medians['loop'] / medians['ours']:.2f} times as fast"
-        )
-
-
-def _network(backbone: Backbone) -> DeepLabV3Plus:
-    aspp = ASPP(backbone.out_channels)
-    decoder = Decoder(aspp.out_channels, backbone.low_level)
-    return DeepLabV3Plus(backbone, aspp, decoder, num_classes=CLASSES)
+        print_sides(name, sides, repeats=repeats, device=device)
 
 
 @torch.inference_mode()
@@ -95,13 +76,3 @@ def _ours(predictor: Predictor, image: Tensor, truth: Tensor) -> None:
         tally = Tally(classes=CLASSES, widths=range(1, 11))
         tally.add("image", score)
         assert tally.scores
-
-
-def _time(work: Callable[[], None], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
