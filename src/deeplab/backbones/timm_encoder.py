@@ -17,13 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab.backbones.base import Backbone, check_output_stride
-from deeplab.backbones.timm_networks import (
-    build,
-    changes,
-    examine,
-    intermediates,
-    own_normalisation,
-)
+from deeplab.backbones.timm_networks import build, intermediates, own_normalisation
+from deeplab.backbones.timm_strides import changes, examine
 from deeplab.layers import set_batch_norm
 
 
