@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from deeplab.config.types import (
     AboveZero,
     Byte,
+    Drawn,
     Float,
     Part,
     Positive,
@@ -145,22 +146,11 @@ class FolderConfig(_Data):
     split_seed: Seed
 
 
-class ShapesConfig(_Data):
+class ShapesConfig(Drawn, _Data):
     """Scenes that are drawn; ``deeplab.data.shapes.ShapesSpec``."""
 
     name: Literal["shapes"]
-    train: Positive
-    val: Positive
-    size_min: Side
-    size_max: Side
     objects_max: Positive
-    scene_seed: Seed
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.size_max < self.size_min:
-            raise ValueError(f"size_max ({self.size_max}) is below size_min ({self.size_min})")
-        return self
 
 
 DataConfig = Annotated[

@@ -1,16 +1,16 @@
 """The keys of data sets of whole pictures, which classifiers are trained on."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deeplab.config.data import Augmentation
 from deeplab.config.types import (
+    Drawn,
     Float,
     Part,
     Positive,
     Schema,
-    Seed,
     Side,
     Text,
 )
@@ -43,22 +43,11 @@ class ImageNetConfig(_Pictures):
     labels: Literal["folders", "one", "several"]
 
 
-class ShapeClassesConfig(_Pictures):
+class ShapeClassesConfig(Drawn, _Pictures):
     """Pictures of one shape each, which are drawn; ``deeplab.data.shape_classes``."""
 
     name: Literal["shape_classes"]
     classes: Annotated[tuple[Text, ...], Field(min_length=2)]
-    train: Positive
-    val: Positive
-    size_min: Side
-    size_max: Side
-    scene_seed: Seed
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.size_max < self.size_min:
-            raise ValueError(f"size_max ({self.size_max}) is below size_min ({self.size_min})")
-        return self
 
 
 PicturesConfig = Annotated[

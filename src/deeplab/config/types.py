@@ -1,8 +1,8 @@
 """The numbers and words that config keys hold."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict
+from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict, model_validator
 
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), AllowInfNan(False)]
@@ -30,3 +30,19 @@ class Schema(BaseModel):
     """A group of keys: no other key is allowed, and none changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Drawn(Schema):
+    """How many pictures are drawn from a seed, and their sides in pixels."""
+
+    train: Positive
+    val: Positive
+    size_min: Side
+    size_max: Side
+    scene_seed: Seed
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.size_max < self.size_min:
+            raise ValueError(f"size_max ({self.size_max}) is below size_min ({self.size_min})")
+        return self
