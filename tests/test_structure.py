@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "deeplab"
 
 LAYERS = [
     {"errors", "files", "cores", "meanwhile", "normalisation"},
-    {"lock", "layers", "config", "cli"},
+    {"lock", "layers", "config", "cli", "provenance"},
     {"backbones"},
     {"aspp", "decoder"},
     {"model", "classifier"},

@@ -15,15 +15,10 @@ lock                  held by the process that trains, whose name is in it
 
 import hashlib
 import json
-import platform
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +33,6 @@ from deeplab.lock import OWNER
 from deeplab.lock import locked as hold
 
 TRAIN_AGAIN = "restart=true puts the run aside and trains it again"
-
-RECORDED_PACKAGES = (
-    "torch",
-    "lightning",
-    "hydra-core",
-    "omegaconf",
-    "torchmetrics",
-    "albumentations",
-    "opencv-python-headless",
-    "numpy",
-    "wandb",
-)
-
 
 ASIDE = ".old-"
 """In the names of runs that ``restart=true`` has put aside."""
@@ -264,39 +246,3 @@ def locked(folder: RunFolder) -> Iterator[None]:
                 f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
             ) from None
         yield
-
-
-def provenance() -> dict[str, Any]:
-    """Where a result comes from: command, commit, versions, time."""
-    return {
-        "command": " ".join(["python", *sys.argv]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": code_version(),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in RECORDED_PACKAGES},
-    }
-
-
-def code_version() -> str | None:
-    """The commit of this code, None where it is no checkout."""
-    return _git("rev-parse", "HEAD")
-
-
-def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

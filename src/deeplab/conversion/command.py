@@ -14,7 +14,8 @@ from deeplab.conversion.sources import Source, read_source
 from deeplab.errors import UserError, writing
 from deeplab.files import write_json
 from deeplab.model import DeepLabV3Plus
-from deeplab.records import RunFolder, file_hash, provenance, read_config, settings, write_config
+from deeplab.provenance import provenance
+from deeplab.records import RunFolder, file_hash, read_config, settings, write_config
 from deeplab.weights import save_weights
 
 RECORD = "conversion.json"

@@ -18,9 +18,10 @@ from deeplab.cost.counting import measure_cost
 from deeplab.data.classification import Batch, ClassificationData
 from deeplab.data.dataset import spread
 from deeplab.downloads import hub_id
-from deeplab.errors import UserError, writing
+from deeplab.errors import UserError
 from deeplab.evaluation.folder import (
     EvaluationFolder,
+    evaluating,
     evaluation_name,
     read_evaluation,
     write_ranks,
@@ -30,11 +31,11 @@ from deeplab.evaluation.recording import Task
 from deeplab.files import replacing, write_json
 from deeplab.hardware import Execution
 from deeplab.inference.strategy import Strategy
-from deeplab.lock import locked
 from deeplab.pictures import label_sheet
 from deeplab.protocol import crop_protocol
+from deeplab.provenance import provenance
 from deeplab.ranking import TopErrors, ranks
-from deeplab.records import RunFolder, file_hash, provenance, read_json, read_run
+from deeplab.records import RunFolder, file_hash, read_json, read_run
 from deeplab.results import error_report, percent, print_skipped
 from deeplab.trained import inference_execution
 from deeplab.ways import ONE_CROP
@@ -93,14 +94,10 @@ def evaluate_classifier(found: Evaluated, config: EvaluateConfig) -> list[dict[s
     task = _task(found, data, execution)
     print(f"Weights: {found.weights}")
     print(f"Machine: {execution}")
-    evaluations = found.folder.evaluations
-    with writing(f"run={config.run}"):
-        evaluations.mkdir(exist_ok=True)
-        waiting = f"{evaluations}: waiting for the end of another evaluation ..."
-        with locked(evaluations / ".lock", waiting, wait=True):
-            there = task.done and not config.again
-            if not there:
-                _measure(task, found, data, execution, show=config.trainer.progress)
+    with evaluating(found.folder.evaluations, f"run={config.run}"):
+        there = task.done and not config.again
+        if not there:
+            _measure(task, found, data, execution, show=config.trainer.progress)
     record = read_json(task.folder.result)
     errors = [percent(record[f"top{k}_error"]) for k in (1, 5)]
     print(f"\ntop-1 error {errors[0]} %, top-5 error {errors[1]} %\n")

@@ -14,15 +14,14 @@ from deeplab.data.datamodule import SegmentationData
 from deeplab.data.dataset import check_ids
 from deeplab.data.layout import split_items
 from deeplab.datasets import check_same_classes, data_layout
-from deeplab.errors import UserError, writing
+from deeplab.errors import UserError
 from deeplab.evaluation.classification import evaluate_classifier, find_classifier
-from deeplab.evaluation.folder import EvaluationFolder, evaluation_name, read_evaluation
+from deeplab.evaluation.folder import EvaluationFolder, evaluating, evaluation_name, read_evaluation
 from deeplab.evaluation.measuring import measure
 from deeplab.evaluation.publish import publish_evaluations
 from deeplab.evaluation.recording import Task
 from deeplab.evaluation.submission import Kind, check_submission, write_submission
 from deeplab.hardware import Execution
-from deeplab.lock import locked
 from deeplab.protocol import protocol
 from deeplab.records import file_hash, read_json
 from deeplab.results import print_comparison, print_skipped, quiet
@@ -49,14 +48,10 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
     tasks = _tasks(trained, config, data, execution)
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
-    evaluations = trained.folder.evaluations
-    with writing(f"run={config.run}"):
-        evaluations.mkdir(exist_ok=True)
-        waiting = f"{evaluations}: waiting for the end of another evaluation ..."
-        with locked(evaluations / ".lock", waiting, wait=True):
-            todo = tasks if config.again else [task for task in tasks if not task.done]
-            if todo:
-                measure(todo, trained, config, data, execution)
+    with evaluating(trained.folder.evaluations, f"run={config.run}"):
+        todo = tasks if config.again else [task for task in tasks if not task.done]
+        if todo:
+            measure(todo, trained, config, data, execution)
     records = [read_json(task.folder.result) for task in tasks]
     print_comparison(records)
     print_skipped(data.skipped)

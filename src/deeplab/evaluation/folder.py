@@ -11,6 +11,8 @@ Neither torch nor the network is needed to read them.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.errors import UserError
+from deeplab.errors import UserError, writing
 from deeplab.files import replacing
+from deeplab.lock import locked
 
 
 def evaluation_name(split: str, weights: Path, strategy: str) -> str:
@@ -146,3 +149,17 @@ def write_ranks(folder: EvaluationFolder, ids: list[str], ranks: NDArray[np.inte
     """Keep the places ``(N,)`` of the images' labels."""
     with replacing(folder.images) as draft, draft.open("wb") as file:
         np.savez_compressed(file, ids=np.array(ids), rank=ranks.astype(np.int32))
+
+
+@contextmanager
+def evaluating(evaluations: Path, asked: str) -> Iterator[None]:
+    """Keep the evaluations of a run to this process, once others have come to their end.
+
+    Raises:
+        UserError: nothing can be written there; ``asked`` has named the run.
+    """
+    with writing(asked):
+        evaluations.mkdir(exist_ok=True)
+        waiting = f"{evaluations}: waiting for the end of another evaluation ..."
+        with locked(evaluations / ".lock", waiting, wait=True):
+            yield

@@ -23,7 +23,7 @@ from deeplab.hardware import Execution
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.meanwhile import meanwhile
-from deeplab.records import code_version
+from deeplab.provenance import code_version
 from deeplab.trained import Trained
 
 EXAMPLES = 6

@@ -23,7 +23,8 @@ from deeplab.files import replacing, write_json
 from deeplab.hardware import Execution
 from deeplab.inference.strategy import Strategy
 from deeplab.pictures import Example, example_sheet
-from deeplab.records import provenance, read_json
+from deeplab.provenance import provenance
+from deeplab.records import read_json
 from deeplab.results import score_report
 
 Pixels = NDArray[np.uint8]

@@ -18,7 +18,8 @@ from deeplab.files import replacing, write_json
 from deeplab.hardware import choose_execution
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
-from deeplab.records import file_hash, provenance, read_json
+from deeplab.provenance import provenance
+from deeplab.records import file_hash, read_json
 from deeplab.results import quiet
 from deeplab.trained import Trained, find_trained
 
