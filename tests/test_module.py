@@ -1,7 +1,8 @@
 import torch
 from torch import nn
 
-from deeplab.training.module import Recipe, SegmentationModule
+from deeplab.training.module import Recipe
+from deeplab.training.segmentation import SegmentationModule
 from networks import tiny_model
 
 NAMES = ("background", "a", "b", "c", "d")

@@ -17,7 +17,8 @@ from deeplab.cli import ROOT
 from deeplab.errors import UserError
 from deeplab.training.average import averaged, decay_at, update_average
 from deeplab.training.callbacks import StopWhenLost
-from deeplab.training.module import Recipe, SegmentationModule
+from deeplab.training.module import Recipe
+from deeplab.training.segmentation import SegmentationModule
 from networks import tiny_model
 from scripts import SMALL, environment, run, run_folders
 from test_module import NAMES, batch

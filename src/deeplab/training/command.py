@@ -1,7 +1,7 @@
 """One training run from a checked config to its result, as a list of steps."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -18,12 +18,12 @@ from deeplab.dashboard import labelled
 from deeplab.errors import UserError
 from deeplab.files import write_json, write_text
 from deeplab.hardware import Execution
+from deeplab.provenance import provenance
 from deeplab.records import (
     TRAIN_AGAIN,
     RunFolder,
     file_hash,
     locked,
-    provenance,
     read_json,
     read_record,
     run_hash,
@@ -47,7 +47,8 @@ def run_experiment(config: RunConfig) -> RunFolder:
     _check_devices(config, execution)
     task = _task(config, execution)
     fingerprint = task.fingerprint()
-    identity = run_hash(config, fingerprint, start_record(config)["start_weights"])
+    begun = start_record(config)
+    identity = run_hash(config, fingerprint, begun["start_weights"])
     folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -58,7 +59,7 @@ def run_experiment(config: RunConfig) -> RunFolder:
     if main_process and config.restart:
         _set_aside(folder)
     with locked(folder) if main_process else nullcontext(), _failure_kept(folder):
-        _start(config, execution, task, folder, fingerprint)
+        _start(config, execution, task, folder, {"data": fingerprint, **begun})
     return folder
 
 
@@ -93,12 +94,12 @@ def _start(
     execution: Execution,
     task: Task,
     folder: RunFolder,
-    fingerprint: str,
+    begun: Mapping[str, Any],
 ) -> None:
-    """Write down what starts here, then train."""
+    """Write down what starts here, with what the run was begun from, then train."""
     first_step, logger = _first_step(folder), config.logger
     record = labelled(read_record(folder), logger.group, logger.tags)
-    record |= {"data": fingerprint, **start_record(config)}
+    record |= begun
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
@@ -139,7 +140,7 @@ def _train(
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
     if not first_step:
-        _load_start(module, config)
+        _load_start(module, config, record["start_weights"])
     loggers = build_loggers(
         config.logger,
         folder,
@@ -182,7 +183,7 @@ def _if_lost(config: RunConfig, execution: Execution) -> str:
     return f"Try {', or '.join(tries)}."
 
 
-def _load_start(module: TrainingModule, config: RunConfig) -> None:
+def _load_start(module: TrainingModule, config: RunConfig, sha256: str | None) -> None:
     """Give the new network its first weights, and say where they are from."""
     start, network = find_start(config), cast(Any, module.model)
     if start is None:
@@ -194,7 +195,7 @@ def _load_start(module: TrainingModule, config: RunConfig) -> None:
             fit = load_backbone(network.backbone, start.path)
         what = "loaded" if start.key == "init_from" else "the backbone"
         about = f", {start.about}" if start.about else ""
-        said = [start.source, f"SHA-256 {file_hash(start.path)}{about}", f"{what}: {fit}"]
+        said = [start.source, f"SHA-256 {sha256}{about}", f"{what}: {fit}"]
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         print("Start:      " + "\n            ".join(said))
 

@@ -10,11 +10,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deeplab.inference.predictor import predict_labels
 from deeplab.layers import batch_norms, set_batch_norm
-from deeplab.loss import SegmentationLoss
-from deeplab.metrics import ConfusionMatrix, Scores, scores
-from deeplab.model import DeepLabV3Plus
 from deeplab.training.average import averaged, decay_at, update_average
 from deeplab.training.optim import (
     Policy,
@@ -206,64 +202,3 @@ class TrainingModule(LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-class SegmentationModule(TrainingModule):
-    """Trains and validates a DeepLabv3+.
-
-    Args:
-        model: the network.
-        recipe: how it is trained.
-        class_names: one per class.
-        palette: the classes' colours, which checkpoints keep for those who read them.
-        more: see ``TrainingModule``.
-    """
-
-    model: DeepLabV3Plus
-
-    def __init__(
-        self,
-        model: DeepLabV3Plus,
-        recipe: Recipe,
-        class_names: Sequence[str],
-        *,
-        palette: Sequence[Sequence[int]] = (),
-        **more: Any,
-    ) -> None:
-        super().__init__(model, recipe, class_names, **more)
-        self.palette = [list(colour) for colour in palette]
-        self.loss = SegmentationLoss(
-            class_weights=recipe.class_weights,
-            top_k=recipe.top_k,
-            top_k_steps=recipe.top_k_steps,
-        )
-        self.confusion = ConfusionMatrix(model.num_classes)
-        self.scores: Scores | None = None
-        """Of the last validation."""
-        self.train()  # Lightning keeps the modes that it finds
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["classes"] = {"names": list(self.class_names), "palette": self.palette}
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images = batch["image"].contiguous(memory_format=self.memory_format)
-        logits = self._runner[0](images)  # (N, K, H/4, W/4)
-        loss: Tensor = self.loss(logits, batch["label"], step=self.global_step)
-        self.log_step(loss)
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Predict whole images; returns the class maps ``(N, H, W)`` for the callbacks."""
-        images = batch["image"].contiguous(memory_format=self.memory_format)
-        prediction = predict_labels(self.result, images)
-        self.confusion.update(prediction, batch["label"])
-        return prediction
-
-    def on_validation_epoch_end(self) -> None:
-        self.scores, self.scored_step = scores(self.confusion.compute()), self.global_step
-        self.confusion.reset()
-        self.log("step", float(self.global_step - 1))  # Lightning logs this value's row there
-        self.log("val/mIoU", self.scores.miou, prog_bar=True)
-        self.log("val/pixel_accuracy", self.scores.pixel_accuracy)
-        for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
-            self.log(f"val/IoU/{name}", iou)

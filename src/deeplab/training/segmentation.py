@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from deeplab.assemble import build_data, padded_to
 from deeplab.builder import build_model
@@ -17,15 +18,80 @@ from deeplab.data.dataset import check_split, spread
 from deeplab.data.problems import in_two_splits
 from deeplab.datasets import data_fingerprint, data_layout
 from deeplab.hardware import Execution
+from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
+from deeplab.loss import SegmentationLoss
+from deeplab.metrics import ConfusionMatrix, Scores, scores
+from deeplab.model import DeepLabV3Plus
 from deeplab.preparation.cache import use_cache
 from deeplab.protocol import protocol
 from deeplab.records import RunFolder
 from deeplab.results import print_scores, score_report
 from deeplab.training.callbacks import ExamplePictures
 from deeplab.training.loggers import publish_examples
-from deeplab.training.module import SegmentationModule
+from deeplab.training.module import Batch, Recipe, TrainingModule
 from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
+
+
+class SegmentationModule(TrainingModule):
+    """Trains and validates a DeepLabv3+.
+
+    Args:
+        model: the network.
+        recipe: how it is trained.
+        class_names: one per class.
+        palette: the classes' colours, which checkpoints keep for those who read them.
+        more: see ``TrainingModule``.
+    """
+
+    model: DeepLabV3Plus
+
+    def __init__(
+        self,
+        model: DeepLabV3Plus,
+        recipe: Recipe,
+        class_names: Sequence[str],
+        *,
+        palette: Sequence[Sequence[int]] = (),
+        **more: Any,
+    ) -> None:
+        super().__init__(model, recipe, class_names, **more)
+        self.palette = [list(colour) for colour in palette]
+        self.loss = SegmentationLoss(
+            class_weights=recipe.class_weights,
+            top_k=recipe.top_k,
+            top_k_steps=recipe.top_k_steps,
+        )
+        self.confusion = ConfusionMatrix(model.num_classes)
+        self.scores: Scores | None = None
+        """Of the last validation."""
+        self.train()  # Lightning keeps the modes that it finds
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["classes"] = {"names": list(self.class_names), "palette": self.palette}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images = batch["image"].contiguous(memory_format=self.memory_format)
+        logits = self._runner[0](images)  # (N, K, H/4, W/4)
+        loss: Tensor = self.loss(logits, batch["label"], step=self.global_step)
+        self.log_step(loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Predict whole images; returns the class maps ``(N, H, W)`` for the callbacks."""
+        images = batch["image"].contiguous(memory_format=self.memory_format)
+        prediction = predict_labels(self.result, images)
+        self.confusion.update(prediction, batch["label"])
+        return prediction
+
+    def on_validation_epoch_end(self) -> None:
+        self.scores, self.scored_step = scores(self.confusion.compute()), self.global_step
+        self.confusion.reset()
+        self.log("step", float(self.global_step - 1))  # Lightning logs this value's row there
+        self.log("val/mIoU", self.scores.miou, prog_bar=True)
+        self.log("val/pixel_accuracy", self.scores.pixel_accuracy)
+        for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
+            self.log(f"val/IoU/{name}", iou)
 
 
 class SegmentationTask(Task):
