@@ -98,6 +98,7 @@ def open_file(format: Format, path: Path) -> Run:
 def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they tell every node they touch
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
     outputs = OUTPUTS[: len(program.graph_signature.user_outputs)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on its own deprecations
