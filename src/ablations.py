@@ -2,7 +2,7 @@
 
 import sys
 
-from deeplab.ablations.script import run_ablations
+from deeplab.ablations.cli import run_ablations
 
 if __name__ == "__main__":
     run_ablations(sys.argv[1:])

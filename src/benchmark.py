@@ -11,19 +11,19 @@ def main() -> None:
     arguments = parser.parse_args()
     repeats = arguments.repeats or (3 if arguments.part == "strategies" else 7)
     if arguments.part == "loss":
-        from deeplab.benchmarks.loss import compare_losses
+        from deeplab.tools.benchmarks.loss import compare_losses
 
         compare_losses(repeats=repeats)
     elif arguments.part == "strategies":
-        from deeplab.benchmarks.strategies import compare_strategies
+        from deeplab.tools.benchmarks.strategies import compare_strategies
 
         compare_strategies(repeats=repeats)
     elif arguments.part == "export":
-        from deeplab.benchmarks.export import compare_exports
+        from deeplab.tools.benchmarks.export import compare_exports
 
         compare_exports(repeats=repeats)
     else:
-        from deeplab.benchmarks.pipeline import compare_pipelines
+        from deeplab.tools.benchmarks.pipeline import compare_pipelines
 
         compare_pipelines(repeats=repeats)
 

@@ -2,12 +2,13 @@
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then compare."""
-    from deeplab.config import CompareConfig
+    from deeplab.config.schema.scripts import CompareConfig
 
     checked = parse(CompareConfig, config)
     from deeplab.evaluation.comparison import run_comparison

@@ -4,16 +4,17 @@ import sys
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
-from deeplab.conversion.arguments import typed
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
+from deeplab.tools.convert.arguments import typed
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then convert."""
-    from deeplab.config import ConvertConfig
+    from deeplab.config.schema.scripts import ConvertConfig
 
     checked = parse(ConvertConfig, config)
-    from deeplab.conversion.command import run_conversion
+    from deeplab.tools.convert.convert import run_conversion
 
     run_conversion(checked)
 

@@ -2,15 +2,16 @@
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then count."""
-    from deeplab.config import CostConfig
+    from deeplab.config.schema.scripts import CostConfig
 
     checked = parse(CostConfig, config)
-    from deeplab.cost.command import run_cost
+    from deeplab.tools.cost.cost import run_cost
 
     run_cost(checked)
 

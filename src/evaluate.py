@@ -2,15 +2,16 @@
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then evaluate."""
-    from deeplab.config import EvaluateConfig
+    from deeplab.config.schema.scripts import EvaluateConfig
 
     checked = parse(EvaluateConfig, config)
-    from deeplab.evaluation.command import run_evaluation
+    from deeplab.evaluation.evaluate import run_evaluation
 
     run_evaluation(checked)
 

@@ -2,15 +2,16 @@
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then export."""
-    from deeplab.config import ExportConfig
+    from deeplab.config.schema.scripts import ExportConfig
 
     checked = parse(ExportConfig, config)
-    from deeplab.export.command import run_export
+    from deeplab.tools.export.export import run_export
 
     run_export(checked)
 

@@ -2,15 +2,16 @@
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then make the page."""
-    from deeplab.config import GalleryConfig
+    from deeplab.config.schema.scripts import GalleryConfig
 
     checked = parse(GalleryConfig, config)
-    from deeplab.gallery.command import run_gallery
+    from deeplab.tools.gallery.gallery import run_gallery
 
     run_gallery(checked)
 

@@ -4,15 +4,16 @@ import sys
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then predict; status 1 if some files could not be read."""
-    from deeplab.config import PredictConfig
+    from deeplab.config.schema.scripts import PredictConfig
 
     checked = parse(PredictConfig, config)
-    from deeplab.prediction.command import run_prediction
+    from deeplab.tools.predict.predict import run_prediction
 
     if run_prediction(checked):
         sys.exit(1)

@@ -2,27 +2,28 @@
 
 from omegaconf import DictConfig
 
-from deeplab.cli import parse, run_script
+from deeplab.config.hydra_app import run_script
+from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then prepare or examine."""
-    from deeplab.config import PrepareConfig, PreparePicturesConfig
-    from deeplab.config.pictures import PICTURES
+    from deeplab.config.schema.classification_data import PICTURES
+    from deeplab.config.schema.scripts import PrepareConfig, PreparePicturesConfig
 
     if config.data.name in PICTURES:
         of_pictures = parse(PreparePicturesConfig, config)
-        from deeplab.examination import prepare_pictures
+        from deeplab.preparation.run_doctor import prepare_pictures
 
         prepare_pictures(of_pictures)
         return
     checked = parse(PrepareConfig, config)
     if checked.check:
-        from deeplab.examination import run_check
+        from deeplab.preparation.run_doctor import run_check
 
         run_check(checked)
     else:
-        from deeplab.prepare import run_preparation
+        from deeplab.preparation.prepare import run_preparation
 
         run_preparation(checked)
 

@@ -2,20 +2,20 @@
 
 from omegaconf import DictConfig
 
-from deeplab.cli import run_script
+from deeplab.config.hydra_app import run_script
 
 
 def main(config: DictConfig) -> None:
     """Check the config, then run the experiment and the evaluations that were asked for."""
-    from deeplab.check import check_train
+    from deeplab.training.validate_config import check_train
 
     checked = check_train(config)
-    from deeplab.training.alone import ran_alone
+    from deeplab.training.launch import ran_alone
 
     if ran_alone(checked.trainer):
         return
-    from deeplab.evaluation.after import check_evaluations, evaluate_trained
-    from deeplab.training.command import run_experiment
+    from deeplab.evaluation.after_training import check_evaluations, evaluate_trained
+    from deeplab.training.train import run_experiment
 
     check_evaluations(checked)
     folder = run_experiment(checked)

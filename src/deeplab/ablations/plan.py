@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.ablations.runs import Find, Run
+from deeplab.ablations.jobs import Asked, Training, Use
+from deeplab.ablations.run_index import Find, Run
 from deeplab.ablations.sweep import done, wanted
-from deeplab.ablations.trainings import Asked, Training, Use
-from deeplab.config.data import ShapesConfig
-from deeplab.config.pictures import ShapeClassesConfig
-from deeplab.downloads import NotFetched
-from deeplab.preparation.disk import readable
-from deeplab.starting import find_start
+from deeplab.checkpoints.hub import NotFetched
+from deeplab.checkpoints.initialization import find_start
+from deeplab.config.schema.classification_data import ShapeClassesConfig
+from deeplab.config.schema.data import ShapesConfig
+from deeplab.utils.disk_space import readable
 
 
 def print_plan(
@@ -140,7 +140,7 @@ def _print_data(found: Sequence[Training]) -> None:
 
 
 def _print_budget(todo: Sequence[Training], find: Find, names: Mapping[str, str]) -> None:
-    from deeplab.ablations.budget import budget, measured_rates
+    from deeplab.ablations.estimate import budget, measured_rates
 
     backbones = {_backbone(t): t.config for t in todo}
     print("\nMeasuring training steps here ...", flush=True)

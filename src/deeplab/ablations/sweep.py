@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.runs import Find, Run, data_now, finder, known_runs
-from deeplab.ablations.trainings import Training, Use
-from deeplab.cli import quoted
-from deeplab.errors import UserError
+from deeplab.ablations.jobs import Training, Use
+from deeplab.ablations.run_index import Find, Run, data_now, finder, known_runs
+from deeplab.config.hydra_app import quoted
+from deeplab.utils.errors import UserError
 
 LAST_LINES = 5
 """Of what a failed training has said."""

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import Field, model_validator
 
-from deeplab.cli import CONF, validate
-from deeplab.config.types import Bool, Float, Natural, Positive, Schema, Text
-from deeplab.errors import UserError
+from deeplab.config.parsing import validate
+from deeplab.config.paths import CONF
+from deeplab.config.schema.types import Bool, Float, Natural, Positive, Schema, Text
 from deeplab.inference.strategy import parse_strategy
+from deeplab.utils.errors import UserError
 
 S = TypeVar("S", bound=Schema)
 

@@ -6,15 +6,23 @@
 All loading processes share the pages that the system keeps in memory.
 """
 
-from functools import cached_property
+import hashlib
+import os
+import shutil
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data.dataset import Reader
-from deeplab.data.labels import Pixels
-from deeplab.data.layout import Item
+from deeplab.data.bad_files import BadFileError
+from deeplab.data.class_set import Pixels
+from deeplab.data.dataset import Reader, SegmentationDataset
+from deeplab.data.image_io import image_size
+from deeplab.data.layouts.base import Item
+from deeplab.utils.errors import UserError
+from deeplab.utils.file_lock import locked
+from deeplab.utils.parallel import each
 
 Index = NDArray[np.int64]
 BYTES = 4
@@ -59,3 +67,88 @@ def plan(sizes: list[tuple[int, int]]) -> Index:
     index[:, 1:] = sizes
     index[1:, 0] = np.cumsum(index[:-1, 1] * index[:-1, 2] * BYTES)
     return index
+
+
+SPARE = 1e9
+"""Bytes that a cache leaves free."""
+
+
+def use_cache(
+    dataset: SegmentationDataset, place: str | Path, *, workers: int, progress: bool = True
+) -> None:
+    """Let a data set read from a cache below ``place``, which is built if it is not there.
+
+    It lies in a folder named by what it depends on. Where the disk has no room it is left out, with
+    a word about it.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    place = Path(place).expanduser()
+    key = hashlib.sha256(f"{dataset.fingerprint()} {dataset.classes}".encode()).hexdigest()[:12]
+    folder = place / key
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        busy = f"data.cache={place}: another process is building the same; waiting for it."
+        with locked(place / f".{key}.lock", busy, wait=True):
+            if not folder.is_dir() and not _build(dataset, folder, workers, progress):
+                return
+    except OSError as error:
+        raise UserError(f"data.cache={place}: this cannot be written ({error.strerror}).") from None
+    dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
+
+
+def _build(dataset: SegmentationDataset, folder: Path, workers: int, progress: bool) -> bool:
+    """Decode everything into a draft of the folder; False if there is no room."""
+    index = plan([_size(item) for item in dataset.items])
+    total = int((index[:, 1] * index[:, 2]).sum()) * BYTES
+    free = shutil.disk_usage(folder.parent).free
+    if total + SPARE > free:
+        print(
+            f"data.cache={folder.parent}: the {dataset.split} images take {total / 1e9:.1f} GB "
+            f"decoded and {free / 1e9:.1f} GB are free, so they are decoded each time."
+        )
+        return False
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    pixels = draft / "pixels.bin"
+    with pixels.open("wb") as file:
+        file.truncate(total)
+    store = partial(_store, dataset=dataset, path=pixels)
+    jobs = list(zip(dataset.items, index.tolist(), strict=True))
+    desc = f"Decoding {dataset.split} into {folder.parent}"
+    stored = list(each(store, jobs, workers=workers, desc=desc, progress=progress))
+    index[~np.array(stored, bool), 1:] = 0
+    np.save(draft / "index.npy", index)
+    os.rename(draft, folder)
+    return True
+
+
+def _size(item: Item) -> tuple[int, int]:
+    try:
+        return image_size(item.image)
+    except BadFileError:
+        return (0, 0)
+
+
+def _store(
+    job: tuple[Item, tuple[int, int, int]], dataset: SegmentationDataset, path: Path
+) -> bool:
+    """Write one item at its place; False if it cannot be decoded."""
+    item, (offset, height, width) = job
+    try:
+        image, label = dataset.read(item)
+    except BadFileError:
+        return False
+    if label.shape != (height, width):
+        return False
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(_bytes(image))
+        file.write(_bytes(label))
+    return True
+
+
+def _bytes(pixels: Pixels) -> bytes:
+    return np.ascontiguousarray(pixels).tobytes()

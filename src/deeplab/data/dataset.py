@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from deeplab.data.labels import IGNORE, ClassSet, Pixels
-from deeplab.data.layout import Item, fingerprint
-from deeplab.data.problems import BadFileError, OnError, first_good
-from deeplab.data.reading import image_size, read_image, read_mask, size_problem
+from deeplab.data.bad_files import BadFileError, OnError, first_good
+from deeplab.data.class_set import ClassSet, Pixels
+from deeplab.data.image_io import image_size, read_image, read_mask, size_problem
+from deeplab.data.layouts.base import Item, fingerprint
 from deeplab.data.transforms import Transform
-from deeplab.errors import UserError
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError
 
 T = TypeVar("T")
 
@@ -143,7 +144,7 @@ class SegmentationDataset(Dataset[Sample]):
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """``deeplab.data.layout.fingerprint`` of its items."""
+        """``deeplab.data.layouts.base.fingerprint`` of its items."""
         return fingerprint(self.items)
 
 

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data.labels import IGNORE, Pixels
-from deeplab.errors import UserError
+from deeplab.data.class_set import Pixels
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError
 
 cv2.setNumThreads(0)  # images are decoded in parallel, each by one thread
 

@@ -10,36 +10,36 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from deeplab.builder import build_classifier
-from deeplab.classification import build_classification_data, labelled
-from deeplab.classifier import OUTPUT_STRIDE, Classifier
-from deeplab.config import ClassifierConfig, EvaluateConfig
-from deeplab.cost.counting import measure_cost
-from deeplab.data.classification import Batch, ClassificationData
+from deeplab.checkpoints.hub import hub_id
+from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.trained_run import inference_execution
+from deeplab.config.build_classification_data import build_classification_data, labelled
+from deeplab.config.build_model import build_classifier
+from deeplab.config.schema.run import ClassifierConfig
+from deeplab.config.schema.scripts import EvaluateConfig
+from deeplab.data.classification.dataset import Batch, ClassificationData
 from deeplab.data.dataset import spread
-from deeplab.downloads import hub_id
-from deeplab.errors import UserError
-from deeplab.evaluation.folder import (
+from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
     evaluating,
     evaluation_name,
     read_evaluation,
     write_ranks,
 )
-from deeplab.evaluation.publish import publish_evaluations
-from deeplab.evaluation.recording import Task
-from deeplab.files import replacing, write_json
-from deeplab.hardware import Execution
+from deeplab.evaluation.result_files import Task
+from deeplab.evaluation.wandb_logging import publish_evaluations
 from deeplab.inference.strategy import Strategy
-from deeplab.pictures import label_sheet
-from deeplab.protocol import crop_protocol
-from deeplab.provenance import provenance
-from deeplab.ranking import TopErrors, ranks
-from deeplab.records import RunFolder, file_hash, read_json, read_run
-from deeplab.results import error_report, percent, print_skipped
-from deeplab.trained import inference_execution
-from deeplab.ways import ONE_CROP
-from deeplab.weights import load_weights
+from deeplab.metrics.topk import TopErrors, ranks
+from deeplab.models.classifier import OUTPUT_STRIDE, Classifier
+from deeplab.models.flops import measure_cost
+from deeplab.tracking.console import error_report, percent, print_skipped
+from deeplab.tracking.protocol import ONE_CROP, crop_protocol
+from deeplab.tracking.provenance import provenance
+from deeplab.tracking.run_folder import RunFolder, read_json, read_run
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import file_hash, replacing, write_json
+from deeplab.utils.hardware import Execution
+from deeplab.utils.visualization import label_sheet
 
 EXAMPLES = 24
 """Pictures that are painted."""

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeplab.config import CompareConfig
-from deeplab.errors import UserError, writing
-from deeplab.evaluation.curves import plot_boundary, plot_cost
-from deeplab.evaluation.folder import Evaluation, read_evaluation
-from deeplab.files import write_text
-from deeplab.protocol import differences
+from deeplab.config.schema.scripts import CompareConfig
+from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
+from deeplab.evaluation.plots import plot_boundary, plot_cost
+from deeplab.tracking.protocol import differences
+from deeplab.utils.errors import UserError, writing
+from deeplab.utils.files import write_text
 
 SCORES = ("mIoU", "pixel accuracy", "boundary IoU", "boundary F")
 FILES = ("table.csv", "boundary.png", "cost.png")

@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deeplab.cli import file_values
-from deeplab.data.labels import ClassSet
-from deeplab.data.layout import Item
-from deeplab.data.reading import image_size
-from deeplab.errors import UserError
-from deeplab.evaluation.folder import EvaluationFolder
-from deeplab.files import replacing
+from deeplab.config.parsing import file_values
+from deeplab.data.class_set import ClassSet
+from deeplab.data.image_io import image_size
+from deeplab.data.layouts.base import Item
+from deeplab.evaluation.evaluation_folder import EvaluationFolder
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import replacing
 
 Kind = Literal["voc", "cityscapes"]
 

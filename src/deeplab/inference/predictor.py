@@ -18,8 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deeplab.inference.strategy import Strategy, View
 from deeplab.inference.windows import blended
-from deeplab.layers import Conv, resize
-from deeplab.model import DeepLabV3Plus
+from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.models.layers import Conv, resize
 
 Size = tuple[int, int]
 """Height and width."""

@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from deeplab.data.labels import IGNORE, Pixels, write_mask
-from deeplab.errors import UserError
-from deeplab.preparation.parallel import each
+from deeplab.data.class_set import Pixels, write_mask
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import each
 
 Mask = NDArray[np.bool_]
 

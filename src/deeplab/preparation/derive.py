@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.files import write_json, write_text
 from deeplab.preparation.coco import rasterise
-from deeplab.preparation.published import SBD, voc_folder
+from deeplab.preparation.file_selection import SBD, voc_folder
 from deeplab.preparation.sbd import convert_masks, trainaug
+from deeplab.utils.files import write_json, write_text
 
 
 def derive_voc(root: Path, *, again: bool, workers: int, progress: bool = True) -> None:

@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from deeplab.data.labels import IGNORE, ClassSet, Pixels
-from deeplab.data.layout import Item
-from deeplab.data.problems import BadFileError, Severity, in_two_splits
-from deeplab.data.reading import read_image, read_mask, size_problem
-from deeplab.preparation.parallel import each
+from deeplab.data.bad_files import BadFileError, Severity, in_two_splits
+from deeplab.data.class_set import ClassSet, Pixels
+from deeplab.data.image_io import read_image, read_mask, size_problem
+from deeplab.data.layouts.base import Item
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.parallel import each
 
 ORIENTATION = 0x0112  # EXIF's tag
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from deeplab.data.labels import IGNORE, Pixels, write_mask
-from deeplab.errors import UserError
-from deeplab.preparation.parallel import each
+from deeplab.data.class_set import Pixels, write_mask
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import each
 
 LABELS = (*range(21), IGNORE)
 """Background, VOC's 20 classes, ignored."""

@@ -16,9 +16,9 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
-from deeplab.errors import UserError
-from deeplab.files import replacing
-from deeplab.pictures import Example, Pixels, example_sheet
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import replacing
+from deeplab.utils.visualization import Example, Pixels, example_sheet
 
 STATES_IN_FILE = 20
 """Of the progress bar of a run."""

@@ -10,27 +10,28 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from deeplab.builder import build_classifier
-from deeplab.classification import (
+from deeplab.config.build_classification_data import (
     build_classification_data,
     is_multi_label,
     labelled,
     pictures_fingerprint,
 )
-from deeplab.classifier import Classifier
-from deeplab.config import ClassifierConfig
-from deeplab.data.classification import ClassificationData
+from deeplab.config.build_model import build_classifier
+from deeplab.config.schema.run import ClassifierConfig
+from deeplab.data.classification.dataset import ClassificationData
 from deeplab.data.dataset import spread
-from deeplab.files import replacing
-from deeplab.hardware import Execution
-from deeplab.pictures import Labelled, label_sheet
-from deeplab.protocol import crop_protocol
-from deeplab.ranking import Errors, LabelLoss, TopErrors, ranks
-from deeplab.records import RunFolder
-from deeplab.results import error_report, print_errors
+from deeplab.metrics.topk import Errors, TopErrors, ranks
+from deeplab.models.classifier import Classifier
+from deeplab.tracking.console import error_report, print_errors
+from deeplab.tracking.protocol import crop_protocol
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.loggers import publish_sheet
+from deeplab.training.losses import LabelLoss
 from deeplab.training.module import Batch, Recipe, TrainingModule
 from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
+from deeplab.utils.files import replacing
+from deeplab.utils.hardware import Execution
+from deeplab.utils.visualization import Labelled, label_sheet
 
 
 class ClassificationModule(TrainingModule):

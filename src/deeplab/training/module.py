@@ -10,9 +10,9 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deeplab.layers import batch_norms, set_batch_norm
-from deeplab.training.average import averaged, decay_at, update_average
-from deeplab.training.optim import (
+from deeplab.models.layers import batch_norms, set_batch_norm
+from deeplab.training.ema import averaged, decay_at, update_average
+from deeplab.training.optimizers import (
     Policy,
     build_optimiser,
     cosine,

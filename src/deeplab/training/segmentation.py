@@ -9,28 +9,27 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from deeplab.assemble import build_data, padded_to
-from deeplab.builder import build_model
-from deeplab.config import TrainConfig
-from deeplab.cores import cores
-from deeplab.data.datamodule import SegmentationData
+from deeplab.config.build_data import build_data, data_fingerprint, data_layout, padded_to
+from deeplab.config.build_model import build_model
+from deeplab.config.schema.run import TrainConfig
+from deeplab.data.bad_files import in_two_splits
+from deeplab.data.cache import use_cache
+from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import check_split, spread
-from deeplab.data.problems import in_two_splits
-from deeplab.datasets import data_fingerprint, data_layout
-from deeplab.hardware import Execution
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
-from deeplab.loss import SegmentationLoss
-from deeplab.metrics import ConfusionMatrix, Scores, scores
-from deeplab.model import DeepLabV3Plus
-from deeplab.preparation.cache import use_cache
-from deeplab.protocol import protocol
-from deeplab.records import RunFolder
-from deeplab.results import print_scores, score_report
+from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
+from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.tracking.console import print_scores, score_report
+from deeplab.tracking.protocol import protocol
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks import ExamplePictures
 from deeplab.training.loggers import publish_examples
+from deeplab.training.losses import SegmentationLoss
 from deeplab.training.module import Batch, Recipe, TrainingModule
 from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
+from deeplab.utils.hardware import Execution
+from deeplab.utils.parallel import cores
 
 
 class SegmentationModule(TrainingModule):

@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
-from deeplab.config import RunConfig, StageConfig
-from deeplab.data.datamodule import StreamData
-from deeplab.hardware import Execution
-from deeplab.records import RunFolder
+from deeplab.config.schema.run import RunConfig
+from deeplab.config.schema.stage import StageConfig
+from deeplab.data.datamodules import StreamData
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.module import Recipe, TrainingModule
+from deeplab.utils.hardware import Execution
 
 EXAMPLES = 6
 """Rows of the picture of validation images."""

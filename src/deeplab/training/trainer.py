@@ -8,11 +8,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchSyncBatchNorm
 from torch.nn import Module
 
-from deeplab.config import RunConfig
-from deeplab.hardware import Execution
-from deeplab.records import RunFolder
+from deeplab.config.schema.run import RunConfig
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks import RunProgress
 from deeplab.training.task import Monitor
+from deeplab.utils.hardware import Execution
 
 
 class CommonStatistics(TorchSyncBatchNorm):

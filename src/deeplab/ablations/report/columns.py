@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from itertools import chain
 from statistics import mean, stdev
 
-from deeplab.ablations.report.against import Comparison
 from deeplab.ablations.report.costs import Part, costs, number_cell
 from deeplab.ablations.report.results import (
     Look,
@@ -14,6 +13,7 @@ from deeplab.ablations.report.results import (
     score,
 )
 from deeplab.ablations.report.sheet import Cell, Column
+from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.tables import ERRORS, TITLES, Score
 
 TICK = "✓"

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from deeplab.ablations.report.against import Comparison
 from deeplab.ablations.report.columns import Comparisons, band_gain, best_row
 from deeplab.ablations.report.costs import UNLIKE, speeds, unlike_paper
 from deeplab.ablations.report.results import TableResult
+from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import DRAWS, LEVEL
 from deeplab.ablations.tables import ERRORS
-from deeplab.protocol import differences
+from deeplab.tracking.protocol import differences
 
 AGAINST = (
     "Against a row: the difference in points, and the interval that holds "

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from deeplab.ablations.jobs import ANOTHER, RANDOM, Training
 from deeplab.ablations.report.notes import distinct
 from deeplab.ablations.report.results import TableResult
-from deeplab.ablations.trainings import ANOTHER, RANDOM, Training
 
 PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 """Versions that a reader is told; all are in ``result.json``."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from deeplab.ablations.runs import Run
+from deeplab.ablations.run_index import Run
 from deeplab.ablations.tables import ERRORS, Paper, Score
 from deeplab.evaluation.comparison import comparable
-from deeplab.evaluation.folder import Evaluation
+from deeplab.evaluation.evaluation_folder import Evaluation
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

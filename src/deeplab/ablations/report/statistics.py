@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from deeplab.ablations.report.results import scores_of
 from deeplab.ablations.tables import Score
-from deeplab.errors import UserError
-from deeplab.evaluation.folder import Evaluation
+from deeplab.evaluation.evaluation_folder import Evaluation
+from deeplab.utils.errors import UserError
 
 DRAWS = 1000
 

@@ -1,1 +1,0 @@
-"""Measurements against the obvious alternative, both in one run."""

@@ -1,0 +1,1 @@
+"""Weights: reading files, naming published ones, downloading, initializing a network."""

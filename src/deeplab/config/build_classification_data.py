@@ -1,0 +1,102 @@
+"""From the checked config of a classifier to its pictures, as ``datasets`` and ``assemble`` do for
+segmentation."""
+
+from collections.abc import Sequence
+
+from deeplab.config.schema.classification_data import PicturesConfig, ShapeClassesConfig
+from deeplab.config.schema.run import ClassifierConfig
+from deeplab.data.classification.dataset import NO_LABEL, Batch, ClassificationData
+from deeplab.data.classification.image_folder import ImageFolder
+from deeplab.data.classification.transforms import CentralCrop, RandomCrop
+from deeplab.data.synthetic.single_objects import (
+    ShapeClassesSpec,
+    check_shapes,
+    ensure_shape_classes,
+)
+from deeplab.utils.errors import UserError
+from deeplab.utils.visualization import Labelled
+
+
+def image_folder(data: PicturesConfig) -> ImageFolder:
+    """Where the pictures that the config names are; drawn ones are drawn if they are not there yet.
+
+    Raises:
+        UserError: they are not where ``data.root`` says.
+    """
+    if isinstance(data, ShapeClassesConfig):
+        root = ensure_shape_classes(data.root, _spec(data))
+        return ImageFolder(root, labels="folders", train_split="train")
+    return ImageFolder(data.root, labels=data.labels, train_split=data.train_split)
+
+
+def _spec(data: ShapeClassesConfig) -> ShapeClassesSpec:
+    return ShapeClassesSpec(
+        classes=data.classes,
+        train=data.train,
+        val=data.val,
+        size_min=data.size_min,
+        size_max=data.size_max,
+        seed=data.scene_seed,
+    )
+
+
+def build_classification_data(config: ClassifierConfig, *, workers: int) -> ClassificationData:
+    """The DataModule that the config describes."""
+    data = config.data
+    return ClassificationData(
+        image_folder(data),
+        train_split=data.train_split,
+        val_split=data.val_split,
+        train_crop=RandomCrop(
+            size=data.crop_size,
+            area_min=data.area_min,
+            ratio_max=data.ratio_max,
+            flip=data.flip,
+            augmentations=data.augmentations,
+        ),
+        eval_crop=CentralCrop(size=data.crop_size, part=data.eval_part),
+        steps=config.stage.steps,
+        batch_size=config.stage.batch_size,
+        eval_batch_size=data.eval_batch_size,
+        seed=config.seed,
+        workers=workers,
+        on_error=data.on_error,
+    )
+
+
+def labelled(batch: Batch, index: int, taken_for: int, classes: Sequence[str]) -> Labelled:
+    """A picture of a batch, with the names of its labels and of what it was taken for."""
+    known = [classes[k] for k in batch["label"][index].tolist() if k != NO_LABEL]
+    image = batch["image"][index].permute(1, 2, 0).cpu().numpy()
+    return Labelled(image, known, classes[taken_for])
+
+
+def pictures_fingerprint(folder: ImageFolder, data: PicturesConfig) -> str:
+    """Of the pictures that a classifier is trained and validated on."""
+    splits = (data.train_split, data.val_split)
+    return "-".join(folder.pictures(split).fingerprint() for split in splits)
+
+
+def is_multi_label(data: PicturesConfig) -> bool:
+    """Whether a picture may have several labels, each of which is a question of its own then."""
+    return not isinstance(data, ShapeClassesConfig) and data.labels == "several"
+
+
+def check_pictures(data: PicturesConfig) -> None:
+    """Look whether the pictures are there, without listing all of them.
+
+    Raises:
+        UserError: the data set or one of the splits is not there.
+    """
+    if not isinstance(data, ShapeClassesConfig):
+        image_folder(data).check(data.val_split)
+        return
+    try:
+        check_shapes(data.classes)
+    except ValueError as error:
+        raise UserError(f"data.classes: {error}.") from None
+    for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
+        if split not in ("train", "val"):
+            raise UserError(
+                f"data.{key}={split}: the splits of data=shape_classes are train and val."
+            )

@@ -1,0 +1,171 @@
+"""The keys of data sets."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from deeplab.config.schema.types import (
+    AboveZero,
+    Byte,
+    Drawn,
+    Float,
+    Part,
+    Positive,
+    Rate,
+    Schema,
+    Seed,
+    Side,
+    Text,
+)
+
+RGB = tuple[Byte, Byte, Byte]
+Augmentation = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
+Values = tuple[Byte, ...] | tuple[RGB, ...]
+
+
+class ScalesConfig(Schema):
+    """Range of the random scale in training."""
+
+    min: Annotated[Float, Field(ge=0.01, le=16)]
+    max: Annotated[Float, Field(ge=0.01, le=16)]
+    step: Rate
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is below min ({self.min})")
+        steps = (self.max - self.min) / self.step if self.step else 0
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"step ({self.step}) does not divide max - min ({self.max - self.min})"
+            )
+        return self
+
+
+class _Data(Schema):
+    """What all data sets have; ``deeplab.data.class_set.ClassSet`` explains the first five."""
+
+    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=254)]
+    palette: tuple[RGB, ...] | None = None
+    values: Values | None = None
+    ignored: Values = ()
+    unlisted: Literal["error", "ignore"] = "error"
+    root: Text
+    train_split: Text
+    val_split: Text
+    crop_size: Side
+    eval_size: Side | tuple[Side, Side]
+    eval_batch_size: Positive
+    scales: ScalesConfig
+    flip: Part
+    augmentations: tuple[Augmentation, ...]
+    on_error: Literal["stop", "skip"]
+    cache: Text | None
+
+    @model_validator(mode="after")
+    def _one_for_each_class(self) -> Self:
+        for key in ("palette", "values"):
+            given = getattr(self, key)
+            if given is not None and self.classes and len(given) != len(self.classes):
+                raise ValueError(
+                    f"{key} has {len(given)} entries, classes names {len(self.classes)}"
+                )
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes names one of them twice")
+        return self
+
+
+class ArchiveConfig(Schema):
+    """A file that a data set is published as; ``deeplab.utils.download.Archive``."""
+
+    url: Text | None
+    checksum: Annotated[Text, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")] | None
+    size: Annotated[int, Field(ge=1)] | None
+
+
+class PublishedConfig(_Data):
+    """A data set that ``prepare.py`` makes of archives."""
+
+    parts: Annotated[tuple[Text, ...], Field(min_length=1)]
+    archives: dict[Text, ArchiveConfig]
+    unpacked: AboveZero
+    expected: dict[Text, Positive]
+
+    @model_validator(mode="after")
+    def _known_parts(self) -> Self:
+        if unknown := set(self.parts) - set(self.archives):
+            raise ValueError(
+                f"parts names {', '.join(sorted(unknown))}; there are {', '.join(self.archives)}"
+            )
+        return self
+
+
+class VOCConfig(PublishedConfig):
+    """PASCAL VOC with SBD, or any folder in VOC's layout."""
+
+    name: Literal["voc"]
+
+
+class COCOConfig(PublishedConfig):
+    """COCO's instances as label maps of VOC's classes."""
+
+    name: Literal["coco"]
+    annotations: dict[Text, Text | None]
+    category_ids: tuple[Annotated[int, Field(ge=0)], ...]
+    min_pixels: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _one_category_for_each_class(self) -> Self:
+        if len(self.category_ids) != len(self.classes):
+            raise ValueError(
+                f"category_ids has {len(self.category_ids)} entries, "
+                f"classes names {len(self.classes)}"
+            )
+        return self
+
+
+class CityscapesConfig(PublishedConfig):
+    """Cityscapes in its official layout."""
+
+    name: Literal["cityscapes"]
+
+
+class FolderConfig(_Data):
+    """Images and masks of one's own; ``deeplab.data.layouts.folder.FolderLayout``."""
+
+    name: Literal["folder"]
+    classes: Annotated[
+        tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())
+    ]
+    classes_file: Text | None
+    images: Text | None
+    masks: Text | None
+    image_suffix: Annotated[str, Field(max_length=100)]
+    mask_suffix: Annotated[str, Field(max_length=100)] | None
+    val_part: Annotated[Float, Field(gt=0, lt=1)]
+    split_seed: Seed
+
+
+class ShapesConfig(Drawn, _Data):
+    """Scenes that are drawn; ``deeplab.data.synthetic.scenes.ShapesSpec``."""
+
+    name: Literal["shapes"]
+    objects_max: Positive
+
+
+DataConfig = Annotated[
+    VOCConfig | ShapesConfig | COCOConfig | CityscapesConfig | FolderConfig,
+    Field(discriminator="name"),
+]
+
+PLACES = (
+    "root",
+    "eval_batch_size",
+    "on_error",
+    "cache",
+    "parts",
+    "archives",
+    "unpacked",
+    "expected",
+)
+"""Keys that say where data are and how they come there, not what they are."""

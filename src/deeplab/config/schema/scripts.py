@@ -1,0 +1,220 @@
+"""The configuration's types and limits, checked before anything starts.
+
+Hydra composes the YAML files of ``conf/``; these classes say what may stand in them. The keys of a
+group are the keyword names of the class that it configures.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from deeplab.config.schema.classification_data import PICTURES, PicturesConfig
+from deeplab.config.schema.data import DataConfig
+from deeplab.config.schema.model import (
+    ModelConfig,
+)
+from deeplab.config.schema.stage import ClassifierStageConfig, StageConfig
+from deeplab.config.schema.trainer import TrainerConfig
+from deeplab.config.schema.types import (
+    AboveZero,
+    Bool,
+    Float,
+    Natural,
+    OneOrMore,
+    Positive,
+    Schema,
+    Side,
+    Text,
+)
+
+
+class CostConfig(ModelConfig):
+    """``conf/cost.yaml``."""
+
+    data: DataConfig
+    stage: StageConfig
+    input_size: Side | tuple[Side, Side]
+    scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)]
+    flip: Bool
+    strategies: OneOrMore | None
+    measure: Bool
+    trainer: TrainerConfig
+    format: Literal["table", "json"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_segmentation(cls, values: Any) -> Any:
+        if values["data"].get("name") in PICTURES:
+            raise ValueError(
+                "data: it counts segmentation networks; what a classifier costs is in the result "
+                "that evaluate.py leaves"
+            )
+        return values
+
+
+class _PrepareConfig(ModelConfig):
+    """``conf/prepare.yaml``."""
+
+    choice: Text
+    source: Text | None
+    downloads: Text
+    check: Bool
+    splits: Annotated[tuple[Text, ...], Field(min_length=1)] | None
+    report: Text
+    workers: Positive | Literal["auto"]
+    again: Bool
+    progress: Bool
+
+
+class PrepareConfig(_PrepareConfig):
+    """Of images with masks."""
+
+    data: DataConfig
+    stage: StageConfig
+
+
+class PreparePicturesConfig(_PrepareConfig):
+    """Of whole pictures."""
+
+    data: PicturesConfig
+    stage: ClassifierStageConfig
+
+
+class PlaceConfig(Schema):
+    """Where the images of a recorded run are now."""
+
+    root: Text | None
+
+
+class EvaluationDataConfig(PlaceConfig):
+    """And what is done with bad files."""
+
+    on_error: Literal["stop", "skip"] | None
+
+
+class EvaluateConfig(Schema):
+    """``conf/evaluate.yaml``."""
+
+    run: Text
+    strategies: OneOrMore
+    output_stride: Literal[8, 16, 32] | None
+    window: Side | None
+    overlap: Annotated[Float, Field(ge=0, le=0.9)]
+    split: Text | None
+    bands: Annotated[
+        tuple[AboveZero, ...],
+        BeforeValidator(lambda value: [value] if isinstance(value, int | float) else value),
+    ]
+    predictions: Bool
+    measure: Bool
+    export: Literal["voc", "cityscapes"] | None
+    publish: Bool
+    again: Bool
+    data: EvaluationDataConfig
+    trainer: TrainerConfig
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Self:
+        if self.trainer.devices not in (1, "auto"):
+            raise ValueError("trainer.devices: an evaluation runs on one device")
+        return self
+
+    @model_validator(mode="after")
+    def _predictions_to_export(self) -> Self:
+        if self.export and not self.predictions:
+            raise ValueError("export packs the predictions, so predictions is to be true")
+        return self
+
+    @field_validator("bands")
+    @classmethod
+    def _rising(cls, bands: tuple[float, ...]) -> tuple[float, ...]:
+        if list(bands) != sorted(set(bands)):
+            raise ValueError("bands are widths in pixels, from narrow to wide")
+        return bands
+
+
+class CompareConfig(Schema):
+    """``conf/compare.yaml``."""
+
+    runs: OneOrMore
+    output: Text
+
+
+class PredictConfig(Schema):
+    """``conf/predict.yaml``."""
+
+    run: Text
+    input: OneOrMore
+    output: Text
+    strategy: Text
+    window: Side | None
+    overlap: Annotated[Float, Field(ge=0, le=0.9)]
+    overlay: Bool
+    probabilities: Bool
+    frames: Bool
+    trainer: TrainerConfig
+
+
+class ConvertConfig(Schema):
+    """``conf/convert.yaml``."""
+
+    input: Text
+    out: Text | None
+    train: tuple[Text, ...]
+    progress: Bool
+
+
+HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
+
+
+class ExportConfig(Schema):
+    """``conf/export.yaml``."""
+
+    run: Text
+    format: Literal["onnx", "torch_export", "safetensors"]
+    output: Text | None
+    output_stride: Literal[8, 16, 32] | None
+    padding: Bool
+    probabilities: Bool
+    check: Annotated[Natural, Field(le=1000)]
+    push: HubId | None
+    private: Bool
+    license: Annotated[Text, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None
+    data: PlaceConfig
+
+    @model_validator(mode="after")
+    def _of_graphs(self) -> Self:
+        if self.format == "safetensors" and (
+            self.output_stride or self.probabilities or not self.padding
+        ):
+            raise ValueError(
+                "output_stride, padding and probabilities are about format=onnx and torch_export; "
+                "weights alone serve every output stride"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_hub(self) -> Self:
+        if self.private and not self.push:
+            raise ValueError("private is about what push uploads; name a repository with push")
+        if self.license and not (self.push or self.format == "safetensors"):
+            raise ValueError(
+                "license goes into the model card, which push or format=safetensors makes"
+            )
+        return self
+
+
+class GalleryConfig(Schema):
+    """``conf/gallery.yaml``."""
+
+    run: Text
+    against: Text | None
+    strategy: Text | None
+    output: Text | None
+    images: Positive
+    per_class: Positive
+    pairs: Positive
+    thumbnail: Side
+    large: Side
+    progress: Bool
+    data: PlaceConfig

@@ -1,0 +1,99 @@
+"""Keys of ``conf/stage``: the recipe of a training."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from deeplab.config.schema.types import (
+    AboveZero,
+    Beta,
+    Bool,
+    Float,
+    Momentum,
+    Natural,
+    Positive,
+    Rate,
+    Schema,
+)
+
+BELONGS = {
+    "momentum": ("optimiser", "sgd", "0.9"),
+    "betas": ("optimiser", "adamw", "[0.9,0.999]"),
+    "power": ("schedule", "poly", "0.9"),
+    "decay_factor": ("schedule", "exponential", "0.94"),
+    "decay_epochs": ("schedule", "exponential", "2.0"),
+}
+"""Keys of ``StageConfig`` that only one choice of another key looks at, and a usual value."""
+
+
+Task = Literal["segmentation", "classification"]
+
+
+class StageConfig(Schema):
+    """``deeplab.training.module.Recipe``, the batch size, and what it is the recipe of.
+
+    Keys with a default here came later than runs that are recorded without them; the default is
+    what those did, and does not count in a run's hash.
+    """
+
+    task: Task = "segmentation"
+    steps: Positive
+    batch_size: Positive
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    lr: AboveZero
+    schedule: Literal["poly", "cosine", "exponential"] = "poly"
+    power: Rate | None
+    decay_factor: Annotated[Float, Field(gt=0, le=1)] | None = None
+    decay_epochs: AboveZero | None = None
+    momentum: Beta | None
+    nesterov: Bool = False
+    betas: tuple[Beta, Beta] | None = None
+    weight_decay: Rate
+    gradient_clip: AboveZero | None = None
+    slow_start: Literal["constant", "linear"] = "constant"
+    slow_start_steps: Natural
+    slow_start_lr: AboveZero
+    ema_decay: Annotated[Float, Field(gt=0, lt=1)] | None = None
+    backbone_lr: Rate
+    head_lr: Rate
+    bias_lr: Rate
+    batch_norm: Literal["finetune", "frozen"]
+    bn_momentum: Momentum | None
+    class_weights: tuple[Rate, ...] | None
+    top_k: Annotated[Float, Field(gt=0, le=1)]
+    top_k_steps: Natural
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        wrong = []
+        for key, (choice, owner, usual) in BELONGS.items():
+            value, chosen = getattr(self, key), getattr(self, choice)
+            if chosen == owner and value is None:
+                wrong.append(f"{choice}={owner} wants {key}, such as stage.{key}={usual}")
+            if chosen != owner and value is not None:
+                wrong.append(f"{key} does nothing with {choice}={chosen}, set stage.{key}=null")
+        if self.nesterov and self.optimiser != "sgd":
+            wrong.append(f"nesterov does nothing with optimiser={self.optimiser}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def _slow_start_ends(self) -> Self:
+        if self.slow_start_steps >= self.steps:
+            raise ValueError(
+                f"slow_start_steps ({self.slow_start_steps}) must be below steps ({self.steps})"
+            )
+        return self
+
+
+class ClassifierStageConfig(StageConfig):
+    """The recipe of a classifier, and the part of its features that dropout sets to 0."""
+
+    dropout: Annotated[Float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _nothing_about_pixels(self) -> Self:
+        if self.class_weights is not None or self.top_k < 1:
+            raise ValueError("class_weights and top_k are about pixels, which a classifier has not")
+        return self

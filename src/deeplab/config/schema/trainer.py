@@ -1,0 +1,20 @@
+"""Keys of ``conf/trainer``."""
+
+from typing import Literal
+
+from deeplab.config.schema.types import Bool, Natural, Positive, Schema
+
+
+class TrainerConfig(Schema):
+    """How and how often, nothing that the result depends on; ``deeplab.utils.hardware`` fills in auto."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: Positive | Literal["auto"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    memory_format: Literal["auto", "contiguous", "channels_last"]
+    compile: Bool | Literal["auto"]
+    num_workers: Natural | Literal["auto"]
+    validations: Natural
+    checkpoints: Positive
+    log_every: Positive
+    progress: Bool

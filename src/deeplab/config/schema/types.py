@@ -1,0 +1,69 @@
+"""The numbers and words that config keys hold."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AllowInfNan,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
+
+Int = Annotated[int, Strict()]
+Float = Annotated[float, Strict(), AllowInfNan(False)]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Positive = Annotated[Int, Field(ge=1, le=10**9)]
+Channels = Annotated[Int, Field(ge=1, le=2**16)]
+Side = Annotated[Int, Field(ge=33, le=2**14)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+Natural = Annotated[Int, Field(ge=0)]
+Rate = Annotated[Float, Field(ge=0)]
+AboveZero = Annotated[Float, Field(gt=0)]
+Byte = Annotated[Int, Field(ge=0, le=255)]
+Beta = Annotated[Float, Field(ge=0, lt=1)]
+Part = Annotated[Float, Field(ge=0, le=1)]
+Momentum = Annotated[Float, Field(gt=0, le=1)]
+Pixel = Annotated[Float, Field(ge=0, le=255)]
+Colour = tuple[Pixel, Pixel, Pixel]
+Deviation = tuple[AboveZero, AboveZero, AboveZero]
+Grid = tuple[Positive, Positive, Positive]
+WeightInit = AboveZero | Literal["variance_scaling", "xavier", "head"]
+
+
+class Schema(BaseModel):
+    """A group of keys: no other key is allowed, and none changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Drawn(Schema):
+    """How many pictures are drawn from a seed, and their sides in pixels."""
+
+    train: Positive
+    val: Positive
+    size_min: Side
+    size_max: Side
+    scene_seed: Seed
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.size_max < self.size_min:
+            raise ValueError(f"size_max ({self.size_max}) is below size_min ({self.size_min})")
+        return self
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A schema object as a dictionary of lists, numbers and strings."""
+    dumped: dict[str, Any] = value.model_dump(mode="json")
+    return dumped
+
+
+OneOrMore = Annotated[
+    tuple[Text, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]

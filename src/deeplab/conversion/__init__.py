@@ -1,1 +1,0 @@
-"""The authors' TensorFlow checkpoints as weights of this network."""

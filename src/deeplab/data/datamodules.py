@@ -1,0 +1,179 @@
+"""The LightningDataModule over any layout."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from deeplab.data.class_set import ClassSet
+from deeplab.data.dataset import Batch, SegmentationDataset
+from deeplab.data.layouts.base import Layout, split_items
+from deeplab.data.samplers import EvalShare, TrainStream
+from deeplab.data.transforms import EvalTransform, TrainTransform
+
+
+class StreamData(LightningDataModule):
+    """Serves the batches of a training as one stream of steps, and its validation images.
+
+    A subclass has the data sets ``train_set`` and ``val_set``, which make whole batches.
+
+    Args:
+        steps, batch_size: length and width of the training stream, over all processes.
+        eval_batch_size: images a validation step.
+        seed: of order and augmentation.
+        workers: loading processes.
+    """
+
+    train_set: Any
+    val_set: Any
+
+    def __init__(
+        self, *, steps: int, batch_size: int, eval_batch_size: int, seed: int, workers: int
+    ) -> None:
+        super().__init__()
+        self.seed, self.workers = seed, workers
+        self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
+        self.skipped: Counter[str] = Counter()
+        """How often each bad file was skipped, in this process."""
+
+    @property
+    def epoch_steps(self) -> float:
+        """Training steps in one pass over the training images."""
+        return len(self.train_set) / self.batch_size
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches from the trainer's present step to the last one."""
+        trainer = self.trainer
+        stream = TrainStream(
+            len(self.train_set),
+            steps=self.steps,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            first_step=trainer.global_step if trainer else 0,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return self._loader(self.train_set, batch_sampler=stream)
+
+    def val_dataloader(self, first: int = 0) -> DataLoader[Any]:
+        """This process's share of the validation images, from the ``first`` on."""
+        trainer = self.trainer
+        share = EvalShare(
+            len(self.val_set),
+            first=first,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return self._loader(self.val_set, sampler=share, batch_size=self.eval_batch_size)
+
+    def _loader(self, dataset: Dataset[Any], **keywords: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # so that loaders leave the global generator alone
+            **keywords,
+        )
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Count what a loading process has skipped."""
+        for files in batch["skipped"]:
+            self.skipped.update(files)
+        return batch
+
+
+class SegmentationData(StreamData):
+    """Serves uint8 images and label maps: crops for training, whole images for validation.
+
+    Args:
+        layout: where the images are.
+        classes: what the masks say.
+        train_split, val_split: names of splits; several are joined by ``+``.
+        crop_size, scale_min, scale_max, scale_step, flip, augmentations: see
+            ``deeplab.data.transforms``.
+        eval_size: whole images are padded to at least this height and width.
+        fill: RGB colour of padding.
+        steps, batch_size, seed, workers: see ``StreamData``.
+        eval_batch_size: images a validation step; 1 where some are larger than ``eval_size``.
+        on_error: what becomes of a bad file: ``stop``, or ``skip``, which takes the next good image
+            in its place in training, leaves it out of validation, and counts it in ``skipped``.
+        val_labelled: whether the validation images have masks; those of a test set have none.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        classes: ClassSet,
+        train_split: str,
+        val_split: str,
+        crop_size: int,
+        scale_min: float,
+        scale_max: float,
+        scale_step: float,
+        flip: float,
+        augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
+        eval_size: tuple[int, int],
+        fill: tuple[int, int, int],
+        steps: int,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        workers: int,
+        on_error: Literal["stop", "skip"] = "stop",
+        val_labelled: bool = True,
+    ) -> None:
+        super().__init__(
+            steps=steps,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            seed=seed,
+            workers=workers,
+        )
+        self.layout, self.classes = layout, classes
+        self.train_split, self.val_split = train_split, val_split
+        self.train_transform = TrainTransform(
+            crop_size=crop_size,
+            scale_min=scale_min,
+            scale_max=scale_max,
+            scale_step=scale_step,
+            flip=flip,
+            augmentations=augmentations,
+            fill=fill,
+        )
+        self.eval_transform = EvalTransform(size=eval_size, fill=fill)
+        self.on_error, self.val_labelled = on_error, val_labelled
+
+    @cached_property
+    def train_set(self) -> SegmentationDataset:
+        """The training images; looked up when they are needed, since evaluation needs none."""
+        return SegmentationDataset(
+            self.train_split,
+            split_items(self.layout, self.train_split),
+            classes=self.classes,
+            transform=self.train_transform,
+            seed=self.seed,
+            on_error="stop" if self.on_error == "stop" else "next",
+        )
+
+    @cached_property
+    def val_set(self) -> SegmentationDataset:
+        """The validation images."""
+        return SegmentationDataset(
+            self.val_split,
+            split_items(self.layout, self.val_split),
+            classes=self.classes,
+            transform=self.eval_transform,
+            on_error="stop" if self.on_error == "stop" else "blank",
+            labelled=self.val_labelled,
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch  # the data set makes whole batches

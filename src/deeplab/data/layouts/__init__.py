@@ -1,0 +1,1 @@
+"""Where images and masks lie in VOC, COCO, Cityscapes and in folders of your own."""

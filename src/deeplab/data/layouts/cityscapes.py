@@ -1,0 +1,66 @@
+"""Cityscapes in its official layout.
+
+    leftImg8bit/SPLIT/CITY/ID_leftImg8bit.png
+    gtFine/SPLIT/CITY/ID_gtFine_labelIds.png          train, val, test
+    gtCoarse/SPLIT/CITY/ID_gtCoarse_labelIds.png      train_extra; also train, val
+
+The 19 train ids are looked up when a mask is read (``values`` in ``conf/data/cityscapes.yaml``);
+no file is rewritten.
+"""
+
+from pathlib import Path
+
+from deeplab.data.layouts.base import Item
+from deeplab.utils.errors import UserError
+
+SPLITS = {
+    "train": ("train", "gtFine"),
+    "val": ("val", "gtFine"),
+    "test": ("test", "gtFine"),
+    "train_extra": ("train_extra", "gtCoarse"),
+    "train_coarse": ("train", "gtCoarse"),
+    "val_coarse": ("val", "gtCoarse"),
+}
+"""Folder and annotation of each split. Fine and coarse together: ``train+train_extra``."""
+
+
+class CityscapesLayout:
+    """The splits of a Cityscapes folder.
+
+    Raises:
+        UserError: ``root`` is missing or holds no ``leftImg8bit``.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+        if not (self.root / "leftImg8bit").is_dir():
+            state = "has no leftImg8bit" if self.root.is_dir() else "does not exist"
+            raise UserError(
+                f"data.root={root}: this folder {state}. It is to hold Cityscapes' leftImg8bit and "
+                "gtFine; python src/prepare.py data=cityscapes source=FOLDER unpacks your archives."
+            )
+
+    def splits(self) -> list[str]:
+        return sorted(
+            name
+            for name, (folder, kind) in SPLITS.items()
+            if (self.root / "leftImg8bit" / folder).is_dir()
+            and (self.root / kind / folder).is_dir()
+        )
+
+    def items(self, split: str) -> list[Item]:
+        if split not in self.splits():
+            raise UserError(
+                f"split {split!r}: its images or annotations are not here. Splits here: "
+                f"{', '.join(self.splits())}."
+            )
+        folder, kind = SPLITS[split]
+        images = sorted((self.root / "leftImg8bit" / folder).glob("*/*_leftImg8bit.png"))
+        if not images:
+            raise UserError(f"split {split!r}: no image below {self.root}/leftImg8bit/{folder}.")
+        return [self._item(image, folder, kind) for image in images]
+
+    def _item(self, image: Path, folder: str, kind: str) -> Item:
+        name = image.name.removesuffix("_leftImg8bit.png")
+        mask = self.root / kind / folder / image.parent.name / f"{name}_{kind}_labelIds.png"
+        return Item(name, image, mask)

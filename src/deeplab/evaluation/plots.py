@@ -1,0 +1,103 @@
+"""Curves of results as CSV and as pictures."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+from deeplab.evaluation.evaluation_folder import EvaluationFolder
+from deeplab.utils.files import replacing, write_text
+
+
+def write_boundary_curve(folder: EvaluationFolder, result: Mapping[str, Any]) -> None:
+    """``boundary.csv`` and ``boundary.png`` of one result; none without borders labelled 255."""
+    bands = result["boundary"]["bands"]
+    if not bands:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(bands[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(bands)
+    write_text(folder.boundary_csv, text.getvalue())
+    plot_boundary(folder.boundary_png, {f"{result['run']}, {_strategy(result)}": bands})
+
+
+def _strategy(result: Mapping[str, Any]) -> str:
+    return str(result["protocol"]["strategy"]["label"])
+
+
+def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """MIoU over the width of the band around object borders (Figure 5), a curve for each entry.
+
+    Args:
+        path: of the PNG.
+        curves: by title, the ``width`` in pixels and ``mIoU`` of each band.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_size(curves), layout="constrained")
+    axes = figure.add_subplot()
+    run, names = without_common(list(curves))
+    for name, bands in zip(names, curves.values(), strict=True):
+        known = [band for band in bands if band["mIoU"] is not None]
+        widths, values = [b["width"] for b in known], [100 * b["mIoU"] for b in known]
+        axes.plot(widths, values, marker="o", markersize=4, label=name)
+    axes.set_title(run, fontsize="small")
+    axes.set_xlabel("width of the band around object borders, in pixels")
+    axes.set_ylabel("mIoU in the band, %")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower left", fontsize="small")
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=130)
+
+
+def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
+    """Accuracy (mIoU) over multiply-adds; a line joins those that nothing cheaper beats.
+
+    Args:
+        path: of the PNG.
+        points: title, billions of multiply-adds, and mIoU in percent.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    figure = Figure(figsize=_size(points), layout="constrained")
+    axes = figure.add_subplot()
+    best = pareto([(cost, score) for _, cost, score in points])
+    axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=1)
+    run, names = without_common([title for title, *_ in points])
+    for name, (_, cost, score) in zip(names, points, strict=True):
+        axes.scatter(cost, score, zorder=2, label=name)
+    axes.set_title(run, fontsize="small")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("multiply-adds by the paper's rule, billions")
+    axes.set_ylabel("mIoU, %")
+    axes.grid(alpha=0.3, which="both")
+    figure.legend(loc="outside lower left", fontsize="small")
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=130)
+
+
+def _size(entries: Sized) -> tuple[float, float]:
+    """Of a figure, in inches: its legend has a line for each entry."""
+    return 7, 4 + 0.19 * len(entries)
+
+
+def without_common(titles: Sequence[str]) -> tuple[str, list[str]]:
+    """The run that all titles begin with, if it is one and the same, and the rest of each."""
+    common = os.path.commonpath(titles) if len(titles) > 1 else ""
+    return common, [title.removeprefix(f"{common}/") for title in titles]
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, score) pairs for which no other costs no more and scores as much, by cost."""
+    best: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or score > best[-1][1]:
+            best.append((cost, score))
+    return best

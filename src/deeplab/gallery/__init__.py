@@ -1,1 +1,0 @@
-"""Evaluations as pages to look at: pictures and one HTML file, made without torch."""

@@ -1,0 +1,195 @@
+"""ResNet v1 with bottleneck units, as the authors' "beta" variant or as torchvision lays it out.
+
+``layout="beta"`` (TF-slim's ``resnet_v1_*_beta``, which the paper's multiply-adds imply):
+
+1. the 7x7 stem is three 3x3 convolutions of 64, 64 and 128 channels, the first strided (Inception
+   style); ``stem="7x7"`` gives slim's plain ``resnet_v1_*``, whose input is the image minus its
+   mean (``mean=(123.15, 115.9, 103.06), std=(1, 1, 1)``);
+2. the stride of blocks 1 to 3 sits in the 3x3 convolution of their last unit, and a strided unit
+   without projection subsamples its shortcut;
+3. multi-grid (DeepLabv3): the units of block 4 multiply the rate by 1, 2 and 4;
+4. the low-level feature is the last batch norm of the residual branch of the unit in front of the
+   strided one, before the addition and before the ReLU.
+
+``layout="torchvision"`` (He et al. with the stride in the 3x3, ResNet "v1.5"):
+
+1. the 7x7 stem;
+2. the stride of blocks 2 to 4 sits in the 3x3 convolution of their first unit, whose projection
+   has it too;
+3. no multi-grid by default;
+4. the low-level feature is a block's output, after its ReLU, as in the ports that use these
+   weights. This departs from the paper's code.
+
+Multi-grid stays on at every output stride: the published multiply-adds of the rows trained at
+output stride 32 hold only with it.
+"""
+
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
+from deeplab.models.layers import Add, ConvNorm, Subsample, WeightInit, initialise, set_batch_norm
+from deeplab.models.normalization import IMAGENET, INCEPTION
+
+EXPANSION = 4
+"""A bottleneck's output is this many times its width."""
+
+UNITS: dict[int, tuple[int, int, int, int]] = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Units of the four blocks, by depth."""
+
+
+class BottleneckUnit(Unit):
+    """1x1, 3x3 and 1x1 convolutions around a shortcut."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int,
+        grid: int,
+        tap: Literal["branch", "output"],
+    ) -> None:
+        super().__init__()
+        out_channels = EXPANSION * width
+        self.stride, self.grid, self.tap = stride, grid, tap
+        self.conv1 = ConvNorm(in_channels, width)
+        self.conv2 = ConvNorm(width, width, 3)
+        self.conv3 = ConvNorm(width, out_channels, activation=None)
+        self.shortcut: ConvNorm | Subsample = (
+            Subsample()
+            if in_channels == out_channels
+            else ConvNorm(in_channels, out_channels, activation=None)
+        )
+        self.add = Add()
+
+    def set_atrous(self, *, stride: int, rate: int) -> None:
+        """The stride on the 3x3 convolution and on the shortcut, the rate times the unit's
+        multi-grid factor on the 3x3 convolution."""
+        self.conv2.set_atrous(stride=stride, rate=rate * self.grid)
+        if isinstance(self.shortcut, Subsample):
+            self.shortcut.stride = stride
+        else:
+            self.shortcut.set_atrous(stride=stride, rate=1)
+
+    def forward(self, x: Tensor) -> UnitOutput:
+        branch = self.conv3(self.conv2(self.conv1(x)))
+        output = F.relu(self.add(branch, self.shortcut(x)), inplace=True)
+        return UnitOutput(output, branch if self.tap == "branch" else output)
+
+
+class _Layout(NamedTuple):
+    stem: Literal["3x3x3", "7x7"]
+    multi_grid: tuple[int, int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+LAYOUTS: dict[str, _Layout] = {
+    "beta": _Layout("3x3x3", (1, 2, 4), *INCEPTION),
+    "torchvision": _Layout("7x7", (1, 1, 1), *IMAGENET),
+}
+"""What a layout stands for unless it is said otherwise."""
+
+
+class ResNet(UnitBackbone):
+    """The ResNet of Tables 1 to 3: 2048 channels out, ``conv2`` (256 channels, stride 4),
+    ``conv3`` (512, stride 8) and ``conv4`` (1024, stride 16) to tap.
+
+    Args:
+        depth: 50 or 101; or the number of units of each block.
+        layout: where strides and taps are, see the head of this file.
+        width: bottleneck width of the first block; 64 in the paper.
+        stem, multi_grid, mean, std: the layout's unless given.
+        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
+    """
+
+    def __init__(
+        self,
+        depth: int | tuple[int, int, int, int] = 101,
+        *,
+        layout: Literal["beta", "torchvision"] = "beta",
+        width: int = 64,
+        stem: Literal["3x3x3", "7x7"] | None = None,
+        multi_grid: tuple[int, int, int] | None = None,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        weight_init: WeightInit = "variance_scaling",
+        bn_eps: float = 1e-5,
+        bn_momentum: float = 3e-4,
+    ) -> None:
+        counts = UNITS.get(depth, ()) if isinstance(depth, int) else depth
+        if len(counts) != 4:
+            raise ValueError(f"ResNet depth {depth}: it is one of {tuple(UNITS)} or four counts")
+        if layout == "beta" and 1 in counts[:3]:
+            raise ValueError(
+                f"ResNet depth {depth}: the beta layout needs two units in each of the first three "
+                "blocks, the second to last is the one that the decoder taps"
+            )
+        preset = LAYOUTS[layout]
+        stem = stem or preset.stem
+        units, taps = _build_units(
+            counts,
+            in_channels=2 * width if stem == "3x3x3" else width,
+            width=width,
+            layout=layout,
+            multi_grid=multi_grid or preset.multi_grid,
+        )
+        super().__init__(
+            stem=_build_stem(stem, width),
+            stem_stride=4,
+            units=units,
+            out_channels=8 * width * EXPANSION,
+            taps=taps,
+            mean=mean or preset.mean,
+            std=std or preset.std,
+        )
+        self.layout, self.counts = layout, tuple(counts)
+        initialise(self, weight_init)
+        set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
+
+
+def _build_stem(stem: Literal["3x3x3", "7x7"], width: int) -> nn.Sequential:
+    if stem == "7x7":
+        convs = [ConvNorm(3, width, 7, stride=2)]
+    else:
+        convs = [
+            ConvNorm(3, width, 3, stride=2),
+            ConvNorm(width, width, 3),
+            ConvNorm(width, 2 * width, 3),
+        ]
+    return nn.Sequential(*convs, nn.MaxPool2d(3, stride=2, padding=1))
+
+
+def _build_units(
+    counts: tuple[int, ...],
+    *,
+    in_channels: int,
+    width: int,
+    layout: Literal["beta", "torchvision"],
+    multi_grid: tuple[int, int, int],
+) -> tuple[list[BottleneckUnit], dict[str, tuple[int, Feature]]]:
+    units: list[BottleneckUnit] = []
+    taps: dict[str, tuple[int, Feature]] = {}
+    beta = layout == "beta"
+    for block, count in enumerate(counts):
+        block_width = width * 2**block
+        strided = count - 1 if beta else 0
+        has_stride = block < 3 if beta else block > 0
+        for i in range(count):
+            units.append(
+                BottleneckUnit(
+                    in_channels,
+                    block_width,
+                    stride=2 if has_stride and i == strided else 1,
+                    grid=multi_grid[i % len(multi_grid)] if block == 3 else 1,
+                    tap="branch" if beta else "output",
+                )
+            )
+            in_channels = EXPANSION * block_width
+        if block < 3:
+            index = len(units) - (2 if beta else 1)  # beta: the unit in front of the strided one
+            taps[f"conv{block + 2}"] = (index, Feature(in_channels, 4 * 2**block))
+    return units, taps

@@ -1,0 +1,187 @@
+"""Modified aligned Xception 41, 65 and 71 (paper, section 3.2 and Figure 4; the authors' code).
+
+What differs from Chollet's Xception (arXiv 1610.02357), as the paper lists it:
+
+1. a deeper entry, middle and exit flow (the aligned Xception of Dai et al., deeper still);
+2. every max-pooling is a strided separable convolution, so that it can become atrous;
+3. batch norm after every 3x3 depthwise convolution.
+
+Where the released code and checkpoints differ from the paper's text, this file follows them:
+
+4. the paper puts a ReLU after every depthwise batch norm as well. The code does so only in the
+   last block; all others put one ReLU in front of each separable convolution and none inside;
+5. the stride sits on the third separable convolution of a block, and nothing is activated after
+   the shortcut's addition;
+6. the low-level feature is the second separable convolution of the block that strides to the
+   next resolution, after its batch norm and before any ReLU: 256 channels at stride 4.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, cast
+
+from torch import Tensor, nn
+
+from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
+from deeplab.models.layers import (
+    Add,
+    ConvNorm,
+    SeparableConv,
+    WeightInit,
+    initialise,
+    set_batch_norm,
+)
+from deeplab.models.normalization import INCEPTION
+
+
+class Row(NamedTuple):
+    """A block of Figure 4: its units are alike, the last one carries the stride."""
+
+    channels: tuple[int, int, int]
+    skip: Literal["conv", "sum", "none"]
+    stride: int = 1
+    units: int = 1
+    tap: str = ""
+
+
+def _exit_flow() -> tuple[Row, Row]:
+    return (
+        Row((728, 1024, 1024), "conv", stride=2, tap="conv4"),
+        Row((1536, 1536, 2048), "none"),
+    )
+
+
+def _same(channels: int) -> tuple[int, int, int]:
+    return (channels, channels, channels)
+
+
+_ENTRY_41_65 = (
+    Row(_same(128), "conv", stride=2),
+    Row(_same(256), "conv", stride=2, tap="conv2"),
+    Row(_same(728), "conv", stride=2, tap="conv3"),
+)
+_ENTRY_71 = (
+    Row(_same(128), "conv", stride=2),
+    Row(_same(256), "conv"),
+    Row(_same(256), "conv", stride=2, tap="conv2"),
+    Row(_same(728), "conv"),
+    Row(_same(728), "conv", stride=2, tap="conv3"),
+)
+ROWS: dict[int, tuple[Row, ...]] = {
+    41: (*_ENTRY_41_65, Row(_same(728), "sum", units=8), *_exit_flow()),
+    65: (*_ENTRY_41_65, Row(_same(728), "sum", units=16), *_exit_flow()),
+    71: (*_ENTRY_71, Row(_same(728), "sum", units=16), *_exit_flow()),
+}
+
+
+class XceptionUnit(Unit):
+    """Three separable convolutions and a shortcut; taps the second one's output."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: tuple[int, int, int],
+        *,
+        skip: Literal["conv", "sum", "none"],
+        stride: int,
+        multi_grid: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.stride, self.multi_grid = stride, multi_grid
+        activation: Literal["before", "after"] = "after" if skip == "none" else "before"
+        widths = (in_channels, *channels)
+        self.separable = nn.ModuleList(
+            SeparableConv(widths[i], widths[i + 1], activation=activation) for i in range(3)
+        )
+        if skip == "conv":
+            self.skip = ConvNorm(in_channels, channels[-1], activation=None)
+        self.add = None if skip == "none" else Add()
+
+    def set_atrous(self, *, stride: int, rate: int) -> None:
+        """The stride on the third convolution and on the shortcut, the rate on all three."""
+        convs = cast(Sequence[SeparableConv], self.separable)
+        for i, (conv, grid) in enumerate(zip(convs, self.multi_grid, strict=True)):
+            conv.set_atrous(stride=stride if i == 2 else 1, rate=rate * grid)
+        if hasattr(self, "skip"):
+            self.skip.set_atrous(stride=stride, rate=1)
+
+    def forward(self, x: Tensor) -> UnitOutput:
+        first, second, third = self.separable
+        tap = second(first(x))
+        output = third(tap)
+        if self.add is not None:
+            output = self.add(output, self.skip(x) if hasattr(self, "skip") else x)
+        return UnitOutput(output, tap)
+
+
+class Xception(UnitBackbone):
+    """The feature extractor of Table 5: 2048 channels out, ``conv2`` (256 channels, stride 4),
+    ``conv3`` (stride 8) and ``conv4`` (stride 16) to tap.
+
+    Args:
+        depth: 41, 65 or 71.
+        width: multiplier of all channel counts; the paper's is 1.
+        multi_grid: factors of the rates of the last block's three convolutions (the paper uses
+            none for Xception).
+        mean, std: ``[-1, 1]`` by default, as the authors' checkpoints expect.
+        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``; the authors' values.
+    """
+
+    def __init__(
+        self,
+        depth: int = 65,
+        *,
+        width: float = 1.0,
+        multi_grid: tuple[int, int, int] = (1, 1, 1),
+        mean: tuple[float, float, float] = INCEPTION.mean,
+        std: tuple[float, float, float] = INCEPTION.std,
+        weight_init: WeightInit = 0.09,
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 3e-4,
+    ) -> None:
+        if depth not in ROWS:
+            raise ValueError(f"Xception depth {depth}: it is one of {tuple(ROWS)}")
+        rows = [_widened(row, width) for row in ROWS[depth]]
+        first, second = int(32 * width), int(64 * width)
+        units, taps = _build_units(rows, in_channels=second, multi_grid=multi_grid)
+        super().__init__(
+            stem=nn.Sequential(ConvNorm(3, first, 3, stride=2), ConvNorm(first, second, 3)),
+            stem_stride=2,
+            units=units,
+            out_channels=rows[-1].channels[-1],
+            taps=taps,
+            mean=mean,
+            std=std,
+        )
+        self.depth = depth
+        initialise(self, weight_init)
+        set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
+
+
+def _widened(row: Row, width: float) -> Row:
+    first, second, third = (int(channels * width) for channels in row.channels)
+    return row._replace(channels=(first, second, third))
+
+
+def _build_units(
+    rows: Sequence[Row], *, in_channels: int, multi_grid: tuple[int, int, int]
+) -> tuple[list[XceptionUnit], dict[str, tuple[int, Feature]]]:
+    units: list[XceptionUnit] = []
+    taps: dict[str, tuple[int, Feature]] = {}
+    stride = 2  # after the stem
+    for row in rows:
+        for i in range(row.units):
+            last = i == row.units - 1
+            units.append(
+                XceptionUnit(
+                    in_channels,
+                    row.channels,
+                    skip=row.skip,
+                    stride=row.stride if last else 1,
+                    multi_grid=multi_grid if row is rows[-1] else (1, 1, 1),
+                )
+            )
+            in_channels = row.channels[-1]
+        if row.tap:
+            taps[row.tap] = (len(units) - 1, Feature(row.channels[1], stride))
+        stride *= row.stride
+    return units, taps

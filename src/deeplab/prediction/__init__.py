@@ -1,1 +1,0 @@
-"""A trained network on pictures, folders and videos of one's own."""

@@ -1,0 +1,168 @@
+"""The input pipeline against what one would write first: decoding by Pillow and a chain of stock
+albumentations that ends in normalised float tensors."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+from albumentations.pytorch import ToTensorV2
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from deeplab.data.cache import use_cache
+from deeplab.data.class_set import ClassSet, write_mask
+from deeplab.data.dataset import SegmentationDataset
+from deeplab.data.image_io import read_image, read_mask
+from deeplab.data.layouts.base import Item
+from deeplab.data.transforms import TrainTransform
+from deeplab.utils.constants import IGNORE
+
+CROP, BATCH, IMAGES = 513, 16, 64
+MEAN = (127, 127, 127)
+SIZES = ((375, 500), (500, 375), (333, 500), (500, 333))
+"""Heights and widths that are common in VOC."""
+
+
+def compare_pipelines(*, repeats: int) -> None:
+    """Print images a second of whole batches in one process, the ratios, and where ours spends its
+    time. The images are drawn noise and shapes at VOC's sizes and bytes a pixel."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        items = draw_images(Path(folder))
+        ours, cached = our_dataset(items), our_dataset(items)
+        use_cache(cached, Path(folder) / "cache", workers=1, progress=False)
+        kinds: dict[str, Callable[[], Iterator[Any]]] = {
+            "Pillow, stock albumentations, Normalize": lambda: iter(
+                DataLoader(StockPipeline(items), batch_size=BATCH)
+            ),
+            "OpenCV, stock albumentations, uint8": lambda: iter(
+                DataLoader(StockPipeline(items, fast=True), batch_size=BATCH)
+            ),
+            "ours, from the files": lambda: our_batches(ours),
+            "ours, from the decoded cache": lambda: our_batches(cached),
+        }
+        print(f"{IMAGES} images of VOC's sizes, crop {CROP}, batches of {BATCH}, one process, "
+              f"one thread, median of {repeats}")  # fmt: skip
+        speeds: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for repeat in range(repeats + 1):
+            for kind, batches in kinds.items():
+                seconds = _time(batches)
+                if repeat:  # the first one warms up
+                    speeds[kind].append(IMAGES / seconds)
+        medians = {kind: statistics.median(values) for kind, values in speeds.items()}
+        for kind, speed in medians.items():
+            spread = f"{min(speeds[kind]):.0f} to {max(speeds[kind]):.0f}"
+            ratio = speed / medians[next(iter(kinds))]
+            print(f"  {kind:<42} {speed:7.0f} images/s  ({spread})   {ratio:.2f} x the first")
+        print_stages(items, ours)
+
+
+def draw_images(folder: Path) -> list[Item]:
+    """JPEGs with about VOC's 0.6 bytes a pixel, and their masks."""
+    rng = np.random.default_rng(0)
+    items = []
+    for number in range(IMAGES):
+        height, width = SIZES[number % len(SIZES)]
+        coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+        image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        image += rng.integers(-18, 19, image.shape, dtype=np.int16)
+        label = np.zeros((height, width), np.uint8)
+        for _ in range(4):
+            centre = (int(rng.integers(width)), int(rng.integers(height)))
+            cv2.circle(label, centre, int(rng.integers(20, 90)), int(rng.integers(1, 21)), -1)
+        edges = cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((5, 5)))
+        label[np.asarray(edges) > 0] = IGNORE
+        item = Item(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(item.image, quality=90)
+        write_mask(item.mask, label)
+        items.append(item)
+    return items
+
+
+class StockPipeline(Dataset[tuple[Any, Any]]):
+    """The obvious alternative; ``fast`` decodes with OpenCV and leaves out the normalisation."""
+
+    def __init__(self, items: list[Item], *, fast: bool = False) -> None:
+        self.items, self.fast = items, fast
+        steps = [
+            A.RandomScale((-0.5, 1.0), p=1),
+            A.PadIfNeeded(
+                CROP, CROP, position="top_left", border_mode=cv2.BORDER_CONSTANT, fill=MEAN,
+                fill_mask=IGNORE,
+            ),
+            A.RandomCrop(CROP, CROP),
+            A.HorizontalFlip(p=0.5),
+        ]  # fmt: skip
+        normalise = [] if fast else [A.Normalize((0.5,) * 3, (0.5,) * 3)]
+        self.compose = A.Compose([*steps, *normalise, ToTensorV2()])
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        item = self.items[index]
+        if self.fast:
+            image = cv2.imread(str(item.image), cv2.IMREAD_COLOR_RGB)
+        else:
+            image = np.array(Image.open(item.image).convert("RGB"))
+        result = self.compose(image=image, mask=np.array(Image.open(item.mask)))
+        return result["image"], result["mask"]
+
+
+def our_dataset(items: list[Item]) -> SegmentationDataset:
+    """The project's own."""
+    transform = TrainTransform(
+        crop_size=CROP, scale_min=0.5, scale_max=2.0, scale_step=0.25, flip=0.5, fill=MEAN
+    )
+    names = tuple(f"class {i}" for i in range(21))
+    return SegmentationDataset("train", items, classes=ClassSet(names), transform=transform)
+
+
+def our_batches(dataset: SegmentationDataset) -> Iterator[Any]:
+    """An epoch of it."""
+    draws = [[(i, i) for i in range(s, s + BATCH)] for s in range(0, len(dataset), BATCH)]
+    return iter(DataLoader(dataset, batch_sampler=draws, collate_fn=lambda batch: batch))
+
+
+def print_stages(items: list[Item], dataset: SegmentationDataset) -> None:
+    """Milliseconds an image in each stage of ours."""
+    masks = [read_mask(item.mask) for item in items]
+    pairs = [dataset.read(item) for item in items]
+    out = np.empty((CROP, CROP, 3), np.uint8), np.empty((CROP, CROP), np.uint8)
+    generators = [np.random.default_rng(i) for i in range(len(items))]
+    stages: dict[str, tuple[Callable[[], Any], int]] = {
+        "decode the JPEG": (lambda: [read_image(i.image) for i in items], len(items)),
+        "decode the mask": (lambda: [read_mask(i.mask) for i in items], len(items)),
+        "values to labels": (
+            lambda: [dataset.classes.decode(m, Path()) for m in masks], len(items),
+        ),
+        "scale, pad, crop, flip": (
+            lambda: [
+                dataset.transform(*p, g, out) for p, g in zip(pairs, generators, strict=True)
+            ], len(items),
+        ),
+    }  # fmt: skip
+    print("ours by stage, ms an image:")
+    for name, (work, count) in stages.items():
+        seconds = min(_time_call(work) for _ in range(5))
+        print(f"  {name:<24} {1e3 * seconds / count:6.2f}")
+
+
+def _time(batches: Callable[[], Iterator[Any]]) -> float:
+    start = time.perf_counter()
+    for _ in batches():
+        pass
+    return time.perf_counter() - start
+
+
+def _time_call(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

@@ -1,0 +1,78 @@
+"""Single scale, multi-scale and multi-scale with flip of one network, against the obvious loop: one
+strategy after the other, an image at a time, logits of all classes at full size, torchmetrics."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from deeplab.evaluation.accumulator import Tally, score_image
+from deeplab.inference.predictor import Predictor
+from deeplab.inference.strategy import MULTI_SCALE, Strategy
+from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
+from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.tools.benchmarks.timing import CLASSES, network, print_sides
+from deeplab.utils.constants import IGNORE
+
+SIZE, PADDED = (375, 500), (513, 513)
+STRATEGIES = (Strategy(16), Strategy(16, MULTI_SCALE), Strategy(16, MULTI_SCALE, flip=True))
+NETWORKS: dict[str, Callable[[], Backbone]] = {
+    "MobileNetV2": MobileNetV2,
+    "ResNet-50": partial(ResNet, 50),
+    "Xception-65": partial(Xception, 65),
+}
+
+
+def compare_strategies(*, repeats: int) -> None:
+    """Print seconds an image of both for several networks, and their ratio. Ours also scores
+    around borders, which the loop does not."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    names = "; ".join(strategy.label for strategy in STRATEGIES)
+    print(
+        f"{SIZE[0]} x {SIZE[1]} image padded to {PADDED[0]}, {CLASSES} classes, decoder, float32, "
+        f"{device}, {torch.get_num_threads()} threads, median of {repeats}\n{names}"
+    )
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (1, 3, *PADDED), dtype=torch.uint8, device=device)
+    truth = torch.full((1, *PADDED), IGNORE, dtype=torch.uint8, device=device)
+    truth[:, 5 : SIZE[0], 5 : SIZE[1]] = torch.randint(0, CLASSES, ())
+    for name, backbone in NETWORKS.items():
+        model = network(backbone()).to(device).eval()
+        predictor = Predictor(model, STRATEGIES)
+        sides = {
+            "loop": partial(_obvious_loop, model, image, truth),
+            "ours": partial(_ours, predictor, image, truth),
+        }
+        print_sides(name, sides, repeats=repeats, device=device)
+
+
+@torch.inference_mode()
+def _obvious_loop(model: DeepLabV3Plus, image: Tensor, truth: Tensor) -> None:
+    for strategy in STRATEGIES:
+        metric = MulticlassJaccardIndex(CLASSES, ignore_index=IGNORE).to(image.device)
+        total: Tensor | float = 0.0
+        for scale in strategy.scales:
+            sides = [int((side - 1) * scale + 1) for side in PADDED]
+            scaled = F.interpolate(image.float(), size=sides, mode="bilinear", align_corners=True)
+            for mirrored in (False, True)[: 1 + strategy.flip]:
+                logits = model(scaled.flip(3) if mirrored else scaled)
+                logits = F.interpolate(logits, size=PADDED, mode="bilinear", align_corners=True)
+                probabilities = logits.softmax(dim=1)
+                total = total + (probabilities.flip(3) if mirrored else probabilities)
+        assert isinstance(total, Tensor)
+        metric.update(total.argmax(dim=1), truth)
+        metric.compute()
+
+
+def _ours(predictor: Predictor, image: Tensor, truth: Tensor) -> None:
+    (labels,) = predictor.label_maps(image, [SIZE])
+    label = truth[0, : SIZE[0], : SIZE[1]].cpu().numpy()
+    predictions = [found.cpu().numpy() for found in labels]
+    for score in score_image(label, predictions, classes=CLASSES, widths=np.arange(1, 11).tolist()):
+        tally = Tally(classes=CLASSES, widths=range(1, 11))
+        tally.add("image", score)
+        assert tally.scores

@@ -1,0 +1,1 @@
+"""Convert the authors' TensorFlow checkpoints."""

@@ -1,0 +1,1 @@
+"""Count what a network costs, and measure it."""

@@ -1,0 +1,145 @@
+"""What a configured network costs under inference strategies: counted, and measured if asked."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from deeplab.config.build_model import build_model
+from deeplab.config.schema.scripts import CostConfig
+from deeplab.evaluation.cost import strategy_cost
+from deeplab.inference.predictor import Predictor
+from deeplab.inference.speed import Speed, measure_speed
+from deeplab.inference.strategy import Strategy, parse_strategy
+from deeplab.utils.errors import UserError
+
+
+def run_cost(config: CostConfig) -> None:
+    """Print parameters, multiply-adds and, with ``measure``, speed and memory."""
+    height, width = size = _size(config)
+    strategies = _strategies(config)
+    rows = [_row(config, strategy, size) for strategy in strategies]
+    parameters = [row.pop("parameters") for row in rows]
+    classes = len(config.data.classes)
+    if config.format == "table":  # now, since a large input may end the process in measuring
+        print(table(parameters[0], rows))
+        print(f"\n({height} x {width}, {classes} classes)", flush=True)
+    if config.measure:
+        measured = list(_measured(config, strategies, size))
+        rows = [{**row, "measured": found} for row, found in zip(rows, measured, strict=True)]
+    if config.format == "json":
+        report = {
+            "parameters": parameters[0],
+            **({"strategies": rows} if config.strategies else rows[0]),
+            "input_size": [height, width],
+            "num_classes": classes,
+        }
+        print(json.dumps(report))
+
+
+def _size(config: CostConfig) -> tuple[int, int]:
+    size = config.input_size
+    return (size, size) if isinstance(size, int) else size
+
+
+def _strategies(config: CostConfig) -> list[Strategy]:
+    scales = config.scales
+    if not config.strategies:
+        if len(set(scales)) < len(scales) or not all(0.1 <= scale <= 8 for scale in scales):
+            raise UserError(f"scales={_typed(scales)}: different numbers from 0.1 to 8 are wanted.")
+        return [Strategy(config.output_stride, scales, config.flip)]
+    if scales != (1.0,) or config.flip:
+        raise UserError(
+            "strategies: these say themselves at which scales and whether mirrored, so leave out "
+            "scales and flip. Parts of a strategy: os8-ms-flip, os16-x0.75+1+1.25."
+        )
+    try:
+        return [parse_strategy(s, output_stride=config.output_stride) for s in config.strategies]
+    except ValueError as error:
+        raise UserError(f"strategies: {error}.") from None
+
+
+def _typed(numbers: Sequence[float]) -> str:
+    return f"[{','.join(f'{number:g}' for number in numbers)}]"
+
+
+def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
+    cost = strategy_cost(config, strategy, classes=len(config.data.classes), size=size)
+    return {
+        "parameters": {
+            "trainable": cost.trainable,
+            "with_bn_statistics": cost.with_bn_statistics,
+        },
+        "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
+        **{key: strategy.record()[key] for key in ("name", "output_stride", "scales", "flip")},
+    }
+
+
+def _measured(
+    config: CostConfig, strategies: Sequence[Strategy], size: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
+    """Speed and memory of each strategy, said as soon as it is known."""
+    from deeplab.config.build_data import build_execution  # imports Lightning
+
+    execution = build_execution(config.trainer)
+    device = execution.accelerator
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    threads, precision = torch.get_num_threads(), execution.precision
+    shown = config.format == "table"
+    if shown:
+        print(f"\n{'strategy':<14}{'ms/image':>12}{'images/s':>11}{'memory, MB':>13}", flush=True)
+    for strategy in strategies:
+        with _memory_for(size):
+            model = build_model(config, num_classes=len(config.data.classes)).to(device)
+            speed = measure_speed(
+                Predictor(model, [strategy]),
+                input_size=size,
+                device=device,
+                dtype=execution.autocast_dtype,
+            )
+        if shown:
+            print(_speed_line(strategy, speed), flush=True)
+        yield {**speed.record(), "device": name, "threads": threads, "precision": precision}
+    if shown:
+        print(
+            f"\n(measured on {name}, {threads} threads, {precision}, random weights; memory is the "
+            "peak at one image)"
+        )
+
+
+@contextmanager
+def _memory_for(size: tuple[int, int]) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError for both devices
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise UserError(
+            f"input_size=[{size[0]},{size[1]}]: these take more memory than there is. Measure a "
+            "smaller input, or count only (measure=false)."
+        ) from None
+
+
+def _speed_line(strategy: Strategy, speed: Speed) -> str:
+    memory = f"{speed.peak_memory / 1e6:>13,.0f}" if speed.peak_memory else f"{'-':>13}"
+    return (
+        f"{strategy.name:<14}{1e3 * speed.latency:>12,.1f}{speed.images_per_second:>11,.2f}{memory}"
+    )
+
+
+def table(parameters: Mapping[str, int], rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was counted, for a person: the network, then a line for each strategy."""
+    lines = [
+        f"parameters           {parameters['trainable']:>14,}",
+        f"  with BN statistics {parameters['with_bn_statistics']:>14,}",
+        "",
+        f"{'':<19}multiply-adds, B",
+        f"{'strategy':<14}{'conv, matrix':>13}{'paper rule':>13}",
+    ]
+    for row in rows:
+        counted = row["multiply_adds"]
+        conv, paper = counted["conv"] / 1e9, counted["paper"] / 1e9
+        lines.append(f"{row['name']:<14}{conv:>13,.3f}{paper:>13,.3f}")
+    return "\n".join(lines)

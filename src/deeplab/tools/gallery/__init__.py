@@ -1,0 +1,1 @@
+"""Show an evaluation as an HTML page, made without torch."""

@@ -1,0 +1,1 @@
+"""Apply a trained network to images, folders and videos."""

@@ -1,0 +1,1 @@
+"""Records of runs: folders, provenance, protocols, Weights & Biases, console output."""

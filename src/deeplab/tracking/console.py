@@ -1,0 +1,104 @@
+"""What a run says: its scores, recorded and printed, and as little else as can be."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deeplab.metrics.confusion_matrix import Scores
+from deeplab.metrics.topk import Errors
+
+
+def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores by name; a class that occurs nowhere has none."""
+    return {
+        "mIoU": final.miou,
+        "pixel_accuracy": final.pixel_accuracy,
+        "class_IoU": dict(zip(class_names, final.class_iou, strict=True)),
+    }
+
+
+def print_scores(final: Scores, class_names: Sequence[str]) -> None:
+    """The IoU of each class and their mean, in percent."""
+    width = max(len(name) for name in class_names)
+    print(f"\n{'class':<{width}}    IoU")
+    for name, iou in zip(class_names, final.class_iou, strict=True):
+        print(f"{name:<{width}} {percent(iou):>6}")
+    print(f"{'mIoU':<{width}} {percent(final.miou):>6}\n")
+
+
+def error_report(errors: Errors) -> dict[str, Any]:
+    """Errors by name."""
+    return {"top1_error": errors.top1, "top5_error": errors.top5}
+
+
+def print_errors(errors: Errors) -> None:
+    """In percent."""
+    print(f"\ntop-1 error {percent(errors.top1):>6} %\ntop-5 error {percent(errors.top5):>6} %\n")
+
+
+def short(result: Mapping[str, Any]) -> str:
+    """The main score of a ``metrics.json``."""
+    if "top1_error" in result:
+        return f"top-1 error {percent(result['top1_error'])}"
+    return f"mIoU {percent(result.get('mIoU'))}"
+
+
+def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
+    """A column for each result: IoU of each class, then the other scores, in percent."""
+    scored = [record for record in records if record["scored"]]
+    if not scored:
+        print("\nThese images have no masks: predictions only, no scores.\n")
+        return
+    names = list(scored[0]["class_IoU"])
+    rows = [("", [record["protocol"]["strategy"]["name"] for record in scored])]
+    rows += [(name, [percent(r["class_IoU"][name]) for r in scored]) for name in names]
+    rows.append(("mIoU", [percent(r["mIoU"]) for r in scored]))
+    rows.append(("pixel accuracy", [percent(r["pixel_accuracy"]) for r in scored]))
+    rows.append(("boundary IoU", [percent(r["boundary"]["boundary_IoU"]) for r in scored]))
+    rows.append(("boundary F", [percent(r["boundary"]["F"]) for r in scored]))
+    for i, band in enumerate(scored[0]["boundary"]["bands"]):
+        title = f"mIoU within {band['width']:g} px of borders"
+        rows.append((title, [percent(r["boundary"]["bands"][i]["mIoU"]) for r in scored]))
+    first = max(len(title) for title, _ in rows)
+    widths = [max(len(row[i]) for _, row in rows) for i in range(len(scored))]
+    print()
+    for title, row in rows:
+        cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        print(f"{title:<{first}}  {'  '.join(cells)}")
+    bordered, images = scored[0]["boundary"]["images_with_borders"], scored[0]["protocol"]["images"]
+    if not bordered:
+        print("No mask has borders labelled 255, so there are no bands around them to score.")
+    elif bordered < images:
+        print(f"{bordered} of {images} masks have borders labelled 255; the bands are theirs.")
+    print()
+
+
+def print_skipped(skipped: Mapping[str, int]) -> None:
+    """The bad files that ``data.on_error=skip`` passed over."""
+    if skipped:
+        print(f"Skipped {len(skipped)} bad files {sum(skipped.values())} times:")
+        for path, times in sorted(skipped.items())[:10]:
+            print(f"  {path} ({times})")
+        if len(skipped) > 10:
+            print(f"  and {len(skipped) - 10} more; python src/prepare.py check=true names all")
+
+
+def percent(value: float | None) -> str:
+    """A part of 1 in percent; a dash where there is none."""
+    return "-" if value is None or value != value else f"{100 * value:.2f}"
+
+
+def quiet() -> None:
+    """Leave out what libraries say that a reader of the run's output has no use for."""
+    for name in ("lightning.pytorch", "lightning.fabric", "httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists.*",
+        ".*dataloader is not resumable.*",  # ours is: see deeplab.data.samplers
+        ".*treespec.*",
+        ".*in eval mode at the start.*",  # frozen batch norms, the average of the network
+        ".*sync_dist=True.*",  # the scores are of one matrix, summed over the devices
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,1 @@
+"""Errors, files, locks, downloads, processes and hardware: nothing that knows the network."""

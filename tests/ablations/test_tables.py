@@ -1,0 +1,410 @@
+"""Tables of the paper as data: what their rows are, and which trainings they stand for."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from safetensors.torch import save_file
+
+from deeplab.ablations.estimate import budget
+from deeplab.ablations.jobs import RANDOM, Asked, Use, trainings
+from deeplab.ablations.request import read_asked
+from deeplab.ablations.sweep import overrides, table_tag, wanted
+from deeplab.ablations.tables import choices, read_profile, read_table
+from deeplab.config.build_model import check_classifier, check_model
+from deeplab.config.hydra_app import as_swept
+from deeplab.config.paths import CONF
+from deeplab.config.schema.run import ClassifierConfig
+from deeplab.evaluation.cost import strategy_cost
+from deeplab.inference.strategy import parse_strategy
+from deeplab.models.normalization import IMAGENET
+from deeplab.training.compose import compose_train
+from deeplab.utils.errors import UserError
+from support import paper
+
+ROWS = {
+    "figure5": 4,
+    "table1": 5,
+    "table2": 6,
+    "table3": 14,
+    "table4": 2,
+    "table5": 24,
+    "table6": 13,
+    "table7": 9,
+}
+
+
+def asked(*names, profile="paper", **more):
+    tables = {name: read_table(name) for name in names}
+    return Asked(tables, profile, read_profile(profile), **more)
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """The authors' ResNet-101, as far as composing looks at it."""
+    path = tmp_path_factory.mktemp("converted") / "it's.safetensors"
+    save_file({"backbone.stem.0.conv.weight": torch.zeros(1)}, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def of_the_paper(converted):
+    return trainings(asked(*ROWS, supplies={"resnet101": converted}), compose_train)
+
+
+def check_network(config):
+    """Whether it can be built."""
+    if isinstance(config, ClassifierConfig):
+        check_classifier(config, num_classes=1000)
+    else:
+        check_model(config, num_classes=len(config.data.classes))
+
+
+def test_all_tables_are_there():
+    assert {name: len(read_table(name).rows) for name in choices("ablation")} == ROWS
+
+
+def test_the_paper_s_scores_rise_with_what_is_added():
+    """Slips in copying show here: in Table 5 each addition gains, and so does a finer stride."""
+    rows = {tuple(row.cells): row.paper.mIoU for row in read_table("table5").rows}
+    for cells, miou in rows.items():
+        for i in (2, 3, 5, 6):  # multi-scale, flip, COCO, JFT
+            without = (*cells[:i], False, *cells[i + 1 :])
+            if cells[i] and without in rows:
+                assert rows[without] < miou
+        if cells[0] == 16:
+            assert miou < rows[(8, *cells[1:])]
+
+
+def test_49_rows_are_18_trainings(converted):
+    tables = ("table1", "table2", "table3", "table5")
+    found = trainings(asked(*tables, supplies={"resnet101": converted}), compose_train)
+    assert sum(len(training.uses) for training in found) == 49
+    runnable = [training for training in found if not training.missing]
+    assert len(runnable) == 18
+    (coco,) = (t for t in runnable if t.config.data.name == "coco")
+    assert not coco.uses
+    assert [t.start for t in runnable if t.start] == [coco]
+    assert sum(len(training.uses) for training in runnable) == 49 - 4  # JFT-300M
+
+
+def test_what_the_paper_s_trainings_start_from(of_the_paper, converted):
+    """ImageNet weights, once in a chain."""
+    for training in of_the_paper:
+        backbone = training.config.backbone
+        named = [o for o in training.overrides if o.startswith("backbone.pretrained")]
+        if isinstance(training.config, ClassifierConfig):  # Table 4 makes such weights
+            assert training.origin == RANDOM
+        elif training.start or training.missing:
+            assert not named
+        elif backbone.family == "xception":
+            assert named == ["backbone.pretrained=imagenet"]
+            assert training.origin == (
+                f"ImageNet weights (hf://timm/xception{backbone.depth}.tf_in1k/model.safetensors)"
+            )
+        else:
+            assert (backbone.pretrained, training.origin) == (converted, converted)
+    lacking = [t for t in trainings(asked("table3", "table5"), compose_train) if t.missing]
+    assert {t.missing.partition(":")[0] for t in lacking} == {"resnet101", "jft"}
+    assert {use.table for t in lacking if "resnet" in t.missing for use in t.uses} == {"table3"}
+    (line,) = wanted(t for t in lacking if "resnet" in t.missing)
+    assert line.startswith("4 want supplies.resnet101=FILE: ")
+    null = trainings(asked("table3", overrides=["backbone.pretrained=null"]), compose_train)
+    assert {(t.missing, t.origin) for t in null} == {(None, RANDOM)}
+
+
+def test_rows_may_differ_in_what_they_start_from(tmp_path):
+    path, rows = tmp_path / "mine.yaml", []
+    for start in ("null", "imagenet", "supplies.mine", "supplies.nobodys"):
+        rows.append({"cells": [start], "train": [f"backbone.pretrained={start}"]})
+    table = {"title": "M", "setting": "s", "columns": ["a"], "supplies": {"mine": "a file"}}
+    table |= {"train": ["backbone=xception41"], "rows": rows[:3]}
+    path.write_text(yaml.safe_dump(table))
+    found = trainings(asked(str(path), profile="quick"), compose_train)
+    assert len({t.key for t in found}) == 3
+    assert [t.missing for t in found] == [None, None, "mine: a file"]
+    path.write_text(yaml.safe_dump(table | {"rows": rows}))
+    with pytest.raises(UserError, match=r"row 4: neither table nor profile .* supplies.nobodys"):
+        trainings(asked(str(path), profile="quick"), compose_train)
+
+
+def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
+    """The input normalisation of public weights, which the run that follows will have too."""
+    path = tmp_path / "mine.yaml"
+    table = {
+        "title": "M", "setting": "s", "columns": ["a"], "rows": [{"cells": [1], "start": "a"}],
+        "train": ["backbone=mobilenetv2", "backbone.pretrained=imagenet"],
+        "starts": {"a": {"train": ["seed=1"]}},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(table))
+    first, second = trainings(asked(str(path), profile="quick"), compose_train)
+    assert first.config.backbone.mean == IMAGENET.mean
+    assert second.config.backbone.mean == IMAGENET.mean
+    assert second.config.backbone.bn_eps == 1e-5
+
+
+def test_rows_that_are_trained_alike_share_a_training(of_the_paper):
+    uses = [{(use.table, use.row) for use in training.uses} for training in of_the_paper]
+    full = {("table2", 2), ("figure5", 2), *(("table3", row) for row in range(5, 11))}
+    assert full in uses
+    assert {("table1", 4), ("table2", 1)} in uses
+
+
+def test_what_others_start_from_comes_first(of_the_paper):
+    for place, training in enumerate(of_the_paper):
+        assert training.start is None or training.start in of_the_paper[:place]
+    (test,) = (t for t in of_the_paper if t.depth == 2 and not t.missing)  # Table 6
+    assert test.config.output_stride == 8
+    assert test.config.stage.batch_norm == "frozen"
+    assert test.config.data.train_split == "trainval"
+    voc = test.start
+    assert (voc.config.output_stride, voc.config.data.train_split) == (16, "trainaug")
+    assert {use.table for use in voc.uses} == {"table5"}  # it is Table 5's
+
+
+def test_every_row_can_be_built(of_the_paper):
+    for training in of_the_paper:
+        check_network(training.config)
+
+
+@pytest.mark.parametrize(("name", "copied"), [("table3", paper.TABLE_3), ("table5", paper.TABLE_5)])
+def test_rows_have_the_paper_s_multiply_adds(name, copied, of_the_paper):
+    rows, counted = read_table(name).rows, {}
+    assert [row.paper.multiply_adds for row in rows] == copied
+    for training in of_the_paper:
+        for use in training.uses:
+            if use.table == name:
+                strategy = parse_strategy(use.strategy, output_stride=16)
+                key = (repr(training.config.decoder), repr(training.config.aspp), strategy)
+                if key not in counted:
+                    cost = strategy_cost(training.config, strategy, classes=21, size=(513, 513))
+                    counted[key] = cost.paper / 1e9
+                expected = rows[use.row - 1].paper.multiply_adds
+                if expected == paper.PRINTED_BUT_INCONSISTENT:
+                    expected = 102.78
+                assert counted[key] == pytest.approx(expected, rel=2e-4)
+
+
+def test_the_quick_profile_has_the_same_rows(of_the_paper):
+    quick = trainings(asked(*ROWS, profile="quick"), compose_train)
+    assert {t.config.data.name for t in quick} == {"shapes", "shape_classes"}
+    assert {u for t in quick for u in t.uses} == {
+        use._replace(split=None, export=None) for t in of_the_paper for use in t.uses
+    }
+    assert len({t.key for t in quick}) == len({t.key for t in of_the_paper})  # none falls together
+    for training in quick:
+        check_network(training.config)
+
+
+def test_weights_that_the_user_supplies(tmp_path):
+    weights = tmp_path / "it's, jft.safetensors"
+    weights.touch()
+    found = trainings(asked("table5", supplies={"jft": str(weights)}), compose_train)
+    assert not any(training.missing for training in found)
+    (coco,) = (t for t in found if t.config.init_from)
+    assert coco.named == str(weights)
+    assert [t.start for t in found if t.start] != [coco, coco]
+    with pytest.raises(UserError, match="they ask for jft, resnet101"):
+        trainings(asked("table5", supplies={"jtf": "x"}), compose_train)
+
+
+def test_a_command_line():
+    found = read_asked(
+        ["ablation=table1,table2", "profile=paper", "seeds=3", "stage.steps=10", "data.root=/x"]
+    )
+    assert list(found.tables) == ["table1", "table2"]
+    assert found.profile_name == "paper"
+    assert found.seeds == [0, 1, 2]
+    assert found.overrides == ["stage.steps=10", "data.root=/x"]
+    assert read_asked(["ablation=table1", "seed=4,7"]).seeds == [4, 7]
+    assert read_asked(["ablation=table1", "seed=range(2)"]).seeds == [0, 1]
+    assert list(read_asked(["ablation=all"]).tables) == sorted(ROWS)
+
+
+def test_files_and_folders_that_are_named(tmp_path):
+    folder, weights = tmp_path / "it's mine", tmp_path / "b.safetensors"
+    folder.mkdir()
+    save_file({"backbone.x": torch.zeros(1)}, weights)
+    named = [f"supplies.jft={weights}", f'+roots.voc="{folder}"', f"roots.coco={tmp_path}"]
+    found = read_asked(["ablation=table5", "profile=paper", *named])
+    assert found.supplies == {"jft": str(weights)}
+    assert found.roots == {"voc": str(folder), "coco": str(tmp_path)}
+    of = {t.config.data.name: t.config.data.root for t in trainings(found, compose_train)}
+    assert of == found.roots
+    for wrong in (f"supplies.jft={tmp_path}/c", f"roots.voc={tmp_path}/c", f"roots.vox={tmp_path}"):
+        with pytest.raises(UserError, match=f"^{wrong.partition('=')[0]}.*there is no such"):
+            read_asked(["ablation=table5", wrong])
+    both = ["ablation=table5", "profile=paper", "data.root=/x"]
+    with pytest.raises(UserError, match=re.escape("roots.voc=... roots.coco=...")):
+        trainings(read_asked(both), compose_train)
+
+
+def own_table(path, **keys):
+    """A table of one's own, as a file."""
+    values = {"title": "Mine", "setting": "here", "columns": ["a"], **keys}
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return str(path)
+
+
+def test_rows_that_differ_in_their_first_weights_only(tmp_path):
+    """They have the same settings, and are different trainings."""
+    (tmp_path / "a.safetensors").touch()
+    (tmp_path / "b.safetensors").touch()
+    added = ([], *([f"init_from={tmp_path}/{name}.safetensors"] for name in "ab"))
+    rows = [{"cells": [number], "train": train} for number, train in enumerate(added)]
+    name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows)
+    found = trainings(asked(name), compose_train)
+    assert [len(training.uses) for training in found] == [1, 1, 1]
+    assert [training.named for training in found] == [
+        None, *(str(tmp_path / f"{name}.safetensors") for name in "ab")
+    ]  # fmt: skip
+
+
+def test_what_follows_a_training_is_normalised_as_that(tmp_path):
+    """Weights go with the normalisation that they were trained with, in later stages too."""
+    rows = [{"cells": [1], "train": ["stage.lr=0.01"], "start": "before"}]
+    starts = {"before": {"train": ["backbone.mean=[1,2,3]"]}}
+    name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, starts=starts)
+    before, after = trainings(asked(name), compose_train)
+    assert after.start is before
+    assert after.config.backbone.mean == before.config.backbone.mean == (1, 2, 3)
+
+
+@pytest.mark.parametrize("file", ["räten & more.yaml", "a,b (1).yaml", "it's [a] = b.yml"])
+def test_files_with_any_name(tmp_path, file):
+    path = own_table(tmp_path / file, rows=[{"cells": [1]}])
+    for typed in (f"ablation={path}", f'ablation="{path}"'):
+        if "," in path and '"' not in typed:
+            continue  # two names
+        found = read_asked([as_swept(typed)])
+        assert list(found.tables) == [path.rsplit("/", 1)[1].rpartition(".")[0]]
+    profile = tmp_path / f"p {file}"
+    profile.write_text("title: p", encoding="utf-8")
+    typed = as_swept(f'profile="{profile}"')
+    assert read_asked(["ablation=table1", typed]).profile.title == "p"
+
+
+def test_labels_of_tables_with_any_name():
+    """As they are typed, Hydra reads them back; W&B takes 64 characters."""
+    table = "räten, [1] & it's " + 60 * "x"
+    made = trainings(asked("table1"), compose_train)[0]
+    made.uses = [Use(table, 12, "ss", None, None)]
+    typed = overrides(made, None, "ablation-it's mine")
+    read = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(typed)}
+    assert read["logger.group"] == "ablation-it's mine"
+    tags = read["logger.tags"]
+    assert [str(tag) for tag in tags] == [table_tag(table), f"{table_tag(table)}-row12"]
+    assert table.startswith(tags[0])
+    assert max(map(len, tags)) <= 64
+
+
+def test_what_is_left_to_do_of_a_training():
+    """Strategies share their passes, and what is done costs nothing."""
+
+    class Done:
+        folder = SimpleNamespace(finished=True)
+        step = 1
+
+        def __init__(self, *strategies):
+            self.strategies = strategies
+
+        def evaluation(self, use):
+            return use.strategy in self.strategies
+
+    found = trainings(asked("table3"), compose_train)
+    (training,) = (t for t in found if len(t.uses) == 6)
+    ways = [use.strategy for use in training.uses]
+    whole = budget(training, None)
+    evaluations = budget(training, Done()).multiply_adds
+    counted = [16, 8]
+    both = sum(
+        1449 * strategy_cost(
+            training.config, parse_strategy(f"os{s}-ms-flip", output_stride=16), classes=21,
+            size=(513, 513),
+        ).conv
+        for s in counted
+    )  # fmt: skip
+    assert evaluations == pytest.approx(both, rel=0.02)  # sizes are rounded
+    assert budget(training, Done(*ways)).multiply_adds == 0
+    assert budget(training, Done(*ways)).disk == whole.disk
+    assert budget(training, Done("os8", "os8-ms", "os8-ms-flip")).multiply_adds == pytest.approx(
+        evaluations / (1 + 297.92 / 102.78), rel=0.03
+    )
+    step = strategy_cost(
+        training.config, parse_strategy("os16", output_stride=16), classes=21, size=(513, 513)
+    )
+    assert whole.multiply_adds - evaluations == pytest.approx(3 * step.conv * 16 * 30_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ablation=table9"], "Choices: figure5, table1"),
+        (["ablation=table1", "profile=fast"], "Choices: paper, quick"),
+        (["ablation=table1", "seeds=0"], "whole numbers"),
+        (["ablation=table1", "seeds=three"], "whole numbers"),
+        (["ablation=table1", "seeds=2", "seed=1"], "say one of them"),
+        (["ablation=table1", "seeds=2,3"], "one value"),
+        (["ablation=table1", "seeds=00"], "whole numbers"),
+        (["ablation=table1", "seeds="], "whole numbers"),
+        (["ablation=table1", "profile=quick,paper"], "one value"),
+        (["ablation=glob(table*)"], "to be listed"),
+        (["ablation=table1", "stage.lr=0.1,0.2"], "only seed may have several values"),
+        (["ablation=table1", "stage.lr=[0.1"], "cannot be read as key=value"),
+    ],
+)
+def test_a_wrong_command_line(arguments, said):
+    with pytest.raises(UserError, match=said):
+        read_asked(arguments)
+
+
+FROM_A = {"cells": [1], "start": "a"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": []}, "rows"),
+        ({"colums": ["a"]}, "colums: there is no such key"),
+        ({"reference": 9}, "there is no row 9"),
+        ({"rows": [{"cells": [1, 2]}]}, "row 1 has 2 cells for 1 columns"),
+        ({"rows": [{"cells": [1], "strategy": "os9"}]}, "os9"),
+        ({"rows": [{"cells": [1], "start": "coco"}]}, "starts does not say what coco is"),
+        ({"starts": {"a": {"train": [], "start": "a"}}, "rows": [FROM_A]}, "itself"),
+        ({"starts": {"a": {"train": [], "supply": "b"}}}, "supplies does not say what b is"),
+        ({"train": ["decoder full"]}, "train"),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_is_named(tmp_path, change, said):
+    table = {
+        "title": "Mine", "setting": "here", "columns": ["a"], "rows": [{"cells": [1]}], **change
+    }  # fmt: skip
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(table))
+    with pytest.raises(UserError, match=said) as raised:
+        read_table(str(path))
+    assert str(path) in str(raised.value)
+
+
+def test_a_row_that_cannot_be_composed_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    rows = [{"cells": [1], "train": ["decoder=ful"]}]
+    path.write_text(yaml.safe_dump({"title": "M", "setting": "s", "columns": ["a"], "rows": rows}))
+    with pytest.raises(UserError, match=r"row 1: decoder=ful: .* Did you mean full"):
+        trainings(asked(str(path)), compose_train)
+
+
+def test_tables_hold_no_key_twice():
+    """YAML takes the last one without a word."""
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            assert len(set(keys)) == len(keys), keys
+            return super().construct_mapping(node, deep)
+
+    for path in (*CONF.glob("ablation/*.yaml"), *CONF.glob("profile/*.yaml")):
+        yaml.load(path.read_text(), Strict)

@@ -1,0 +1,352 @@
+"""Weights by name and runs of the hub, from servers on this machine."""
+
+import hashlib
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file, save
+
+from deeplab.checkpoints import hub as hub_module
+from deeplab.checkpoints.hub import HubId, NotFetched, hub_id, published_weights
+from deeplab.checkpoints.key_mapping import public_names
+from deeplab.checkpoints.pretrained import CATALOGUE, TORCHVISION, Published
+from deeplab.config.paths import ROOT
+from deeplab.models.backbones import MobileNetV2, ResNet, Xception
+from deeplab.utils import download as download_module
+from deeplab.utils.errors import UserError
+from support.hubs import COMMIT, hub
+from support.scripts import SMALL, environment, run, run_folders
+from support.servers import Answer, serving
+
+BODY = random.Random(0).randbytes(300_000)
+TIMM = "timm/xception41.tf_in1k/model.safetensors"
+STILL = ("stage.batch_norm=frozen", "stage.lr=1e-9")
+"""Nothing moves, so the start can be seen at the end."""
+
+
+def as_published(backbone):
+    """A backbone's weights by the names of who publishes such, with a classifier."""
+    names = public_names(backbone)
+    state = {}
+    for name, tensor in backbone.state_dict().items():
+        part, _, kind = name.rpartition(".")
+        state[f"{names.parts[part]}.{kind}"] = tensor
+    return state | {f"{names.unused[-1]}.weight": torch.zeros(10, 4)}
+
+
+# the table
+
+
+@pytest.mark.extras
+def test_the_table_is_what_the_publishers_say():
+    models, timm = pytest.importorskip("torchvision.models"), pytest.importorskip("timm")
+    theirs = {
+        f"resnet{depth}_torchvision": models.get_model_weights(f"resnet{depth}").IMAGENET1K_V1
+        for depth in (50, 101)
+    } | {"mobilenetv2": models.MobileNet_V2_Weights.IMAGENET1K_V1}
+    for known in CATALOGUE:
+        if known.family == "xception":
+            name = f"xception{known.settings['depth']}.tf_in1k"
+            assert timm.get_pretrained_cfg(name).hf_hub_id == f"timm/{name}"
+            assert known.address == f"hf://timm/{name}/model.safetensors"
+        else:
+            weights = theirs[known.choice]
+            assert known.address == weights.url
+            assert weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] == pytest.approx(
+                known.top1, abs=0.005
+            )
+            digits = known.checksum.removeprefix("sha256:")
+            assert known.address.endswith(f"-{digits}.pth")
+
+
+# PyTorch's server
+
+
+@pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    monkeypatch.setattr(download_module, "PAUSE", 0.001)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv(hub_module.MIRROR, "http://127.0.0.1:9")  # nobody is there
+    return tmp_path / "hub" / "checkpoints"
+
+
+def weights_of(body: bytes) -> Published:
+    digits = hashlib.sha256(body).hexdigest()[:8]
+    return Published("x", "x", {}, f"{TORCHVISION}/file", f"sha256:{digits}", 0.0)
+
+
+def get(what, *, download=True):
+    return published_weights(what, asked="x=y", download=download, progress=False)
+
+
+def test_a_file_of_torch_hub_is_used(torch_home):
+    torch_home.mkdir(parents=True)
+    (torch_home / "file").write_bytes(BODY)
+    found = get(weights_of(BODY))
+    assert found == (torch_home / "file", f"{TORCHVISION}/file")
+
+
+def test_a_download_goes_on_and_is_checked(torch_home, monkeypatch):
+    with serving(BODY, Answer(cut=100_000), Answer()) as site:
+        monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
+        with pytest.raises(NotFetched, match="to be downloaded"):
+            get(weights_of(BODY), download=False)
+        assert site.asked == []
+        assert get(weights_of(BODY)).path.read_bytes() == BODY
+        assert site.asked == [None, "bytes=100000-"]
+        assert get(weights_of(BODY)).path.read_bytes() == BODY
+        assert len(site.asked) == 2
+    assert [path.name for path in torch_home.iterdir()] == ["file"]
+
+
+def test_a_damaged_file_is_fetched_anew(torch_home, monkeypatch):
+    torch_home.mkdir(parents=True)
+    (torch_home / "file").write_bytes(BODY[:-1])
+    with serving(BODY) as site:
+        monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
+        assert get(weights_of(BODY)).path.read_bytes() == BODY
+
+
+def test_another_file_than_was_promised_is_refused(torch_home, monkeypatch):
+    with serving(b"a login page") as site:
+        monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
+        with pytest.raises(UserError, match=r"x=y: .*its checksum is sha256:.*login page"):
+            get(weights_of(BODY))
+    assert list(torch_home.iterdir()) == []
+
+
+def test_without_a_network_it_says_where_the_file_goes(torch_home):
+    with pytest.raises(UserError, match=f"x=y: .*put file into {torch_home} by other means"):
+        get(weights_of(BODY))
+
+
+def test_two_processes_at_once(torch_home):
+    """The file comes once, whole."""
+    code = (
+        "import sys\n"
+        "from deeplab.checkpoints.pretrained import Published\n"
+        "from deeplab.checkpoints.hub import published_weights\n"
+        "what = Published('x', 'x', {}, sys.argv[1], sys.argv[2], 0.0)\n"
+        "print(published_weights(what, asked='x', download=True, progress=False).path)\n"
+    )
+    what = weights_of(BODY)
+    with serving(BODY, Answer(pause=0.02, piece=1 << 14)) as site:
+        variables = environment() | {
+            "PYTHONPATH": str(ROOT / "src"), hub_module.MIRROR: site.url.removesuffix("/file"),
+        }  # fmt: skip
+        command = [sys.executable, "-c", code, what.address, what.checksum]
+        both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) for _ in "ab"]
+        said = [process.communicate()[0].decode() for process in both]
+        assert [process.returncode for process in both] == [0, 0]
+        assert all(text.endswith(f"{torch_home / 'file'}\n") for text in said)
+        assert site.asked == [None]
+    assert (torch_home / "file").read_bytes() == BODY
+
+
+# weights by name, through the script
+
+
+@pytest.fixture(scope="module")
+def xception():
+    """Weights of Xception-41 that nobody has trained, as timm publishes them."""
+    torch.manual_seed(3)
+    backbone = Xception(41, weight_init="variance_scaling")
+    return backbone.state_dict(), save(as_published(backbone))
+
+
+@pytest.mark.processes
+def test_training_starts_from_weights_by_name(xception, tmp_path):
+    state, content = xception
+    backbone = ("backbone=xception41", "backbone.pretrained=imagenet", "backbone.bn_eps=0.01")
+    arguments = [*SMALL, *STILL, *backbone, "aspp=tiny", "decoder=tiny", "stage.steps=1"]
+    with hub({TIMM: content}) as site:
+        variables = site.variables(tmp_path)
+        run("train", *arguments, "--cfg", "job", cwd=tmp_path, variables=variables)
+        assert site.asked == []
+        site.cut = 1_000_000  # the connection breaks once
+        done = run("train", *arguments, cwd=tmp_path, variables=variables)
+        fetched = len(site.asked)
+    sha, source = hashlib.sha256(content).hexdigest(), f"hf://{TIMM}".replace("/m", f"@{COMMIT}/m")
+    assert f"Start:      {source}\n            SHA-256 {sha}, ImageNet top-1 78.5 %" in done.stdout
+    assert "by timm's names; left out: head (1)" in done.stdout
+    (folder,) = run_folders(tmp_path)
+    after = load_file(folder / "weights.safetensors")
+    for name, tensor in state.items():
+        assert torch.allclose(after[f"backbone.{name}"].float(), tensor.float(), atol=1e-4), name
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["backbone"]["pretrained"] == "imagenet"
+    assert config["backbone"]["bn_eps"] == 0.001  # the weights' own
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["start_weights"], record["start_source"]) == (sha, source)
+    variables["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    again = run("train", *arguments, cwd=tmp_path, variables=variables)
+    assert "This run is finished" in again.stdout
+    file = next((tmp_path / "hf").rglob("model.safetensors"))
+    named = [a.replace("=imagenet", f"={file}") for a in arguments]
+    assert "This run is finished" in run("train", *named, cwd=tmp_path).stdout  # the same content
+    assert fetched > 1
+    file.resolve().write_bytes(content[:-1])
+    damaged = run("train", *arguments, cwd=tmp_path, variables=variables, ok=False)
+    assert "is damaged" in damaged.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "offline", "words"),
+    [
+        (["backbone=xception41"], True, ["hf download timm/xception41.tf_in1k model.safetensors"]),
+        (["backbone=xception71"], False, ["no such repository", "/timm/xception71.tf_in1k"]),
+        (
+            ["backbone=resnet50_torchvision"],
+            True,
+            ["resnet50-0676ba61.pth", "torch/hub/checkpoints by other means"],
+        ),
+    ],
+)
+def test_weights_that_cannot_be_had(arguments, offline, words, tmp_path):
+    """One message, and nothing is written where runs are."""
+    (tmp_path / "work").mkdir()
+    with hub({}) as site:
+        variables = site.variables(tmp_path) | {hub_module.MIRROR: "http://127.0.0.1:9"}
+        if offline:
+            variables["HF_HUB_OFFLINE"] = "1"
+        asked = [*SMALL, *arguments, "backbone.pretrained=imagenet"]
+        done = run("train", *asked, cwd=tmp_path / "work", variables=variables, ok=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: backbone.pretrained=imagenet: "), done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "backbone"),
+    [
+        ("resnet50_torchvision", lambda: ResNet(50, layout="torchvision", bn_eps=1e-5)),
+        ("mobilenetv2", lambda: MobileNetV2(bn_eps=1e-5)),
+    ],
+)
+def test_a_file_by_torchvision_s_names(choice, backbone, tmp_path):
+    torch.save(as_published(backbone()), tmp_path / "w.pth")
+    asked = [*SMALL, f"backbone={choice}", "aspp=tiny", "decoder=tiny", "stage.steps=1"]
+    done = run("train", *asked, "backbone.pretrained=w.pth", cwd=tmp_path)
+    assert "by torchvision's names; left out: " in done.stdout
+
+
+# runs of the hub
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("hf://user/name", HubId("user/name")),
+        ("user/name", HubId("user/name")),
+        ("user/name-1.0@v2", HubId("user/name-1.0", "v2")),
+        ("runs/name", None),  # a folder of this name is here
+        ("hf://runs/name", HubId("runs/name")),
+        ("user/weights.pth", None),
+        ("a/b/c", None),
+        ("name", None),
+        ("/user/name", None),
+        ("~/name", None),
+        ("../name", None),
+    ],
+)
+def test_what_is_an_id_of_the_hub(named, found, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert hub_id(named) == found
+
+
+@pytest.fixture(scope="module")
+def uploaded(tmp_path_factory):
+    """What a repository of a run holds."""
+    cwd = tmp_path_factory.mktemp("uploaded")
+    run("train", *SMALL, "backbone.mean=[1.0,2.0,3.0]", cwd=cwd)
+    (folder,) = run_folders(cwd)
+    names = ("weights.safetensors", "config.yaml")
+    return {f"somebody/scenes/{name}": (folder / name).read_bytes() for name in names}
+
+
+def test_a_run_of_the_hub(uploaded, tmp_path):
+    with hub(uploaded) as site:
+        variables = site.variables(tmp_path / "caches")
+        options = {"cwd": tmp_path, "variables": variables}
+        named = "init_from=somebody/scenes"
+        done = run("train", *SMALL, *STILL, named, "seed=1", **options)
+        assert f"Start:      hf://somebody/scenes@{COMMIT}/weights.safetensors" in done.stdout
+        (folder,) = run_folders(tmp_path)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        assert config["init_from"] == "somebody/scenes"
+        assert config["backbone"]["mean"] == [1.0, 2.0, 3.0]  # as the weights want it
+        trainer = [s for s in SMALL if s.startswith("trainer.a")]
+        run("evaluate", f"run=somebody/scenes@{COMMIT}", *trainer, **options)
+        Image.new("RGB", (50, 40), "red").save(tmp_path / "a.png")
+        run("predict", "run=hf://somebody/scenes", "input=a.png", *trainer, **options)
+        assert (tmp_path / "predictions" / "a.png").is_file()
+    evaluated = tmp_path / "runs" / f"somebody--scenes-{COMMIT[:8]}"
+    assert (evaluated / "evaluations/val-weights-os16/result.json").is_file()
+    variables["HF_HUB_OFFLINE"] = "1"
+    assert "finished" in run("train", *SMALL, *STILL, named, "seed=1", **options).stdout
+
+
+def test_runs_that_the_hub_has_not(uploaded, tmp_path):
+    weights = {name: body for name, body in uploaded.items() if name.endswith("safetensors")}
+    with hub(weights) as site:
+        options = {"cwd": tmp_path, "variables": site.variables(tmp_path / "c"), "ok": False}
+        for named, words in (
+            ("somebody/scenes", "has no config.yaml"),
+            ("somebody/scenes@v7", "has no revision v7"),
+            ("somebody/other", "no such file or folder here, and no such repository"),
+        ):
+            done = run("evaluate", f"run={named}", **options)
+            assert done.returncode == 2
+            assert done.stderr.startswith(f"Error: run={named}: "), done.stderr
+            assert words in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_other_bytes_than_the_hub_announced(uploaded, tmp_path):
+    with hub(uploaded) as site:
+        site.spoil = True
+        options = {"cwd": tmp_path, "variables": site.variables(tmp_path / "c"), "ok": False}
+        done = run("evaluate", "run=somebody/scenes", **options)
+    assert done.returncode == 2
+    assert "Error: run=somebody/scenes: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# sweeps
+
+
+def test_a_plan_downloads_nothing(tmp_path):
+    with hub({}) as site:
+        variables = site.variables(tmp_path)
+        asked = ("plan", "probe=false", "ablation=table3,table5", "profile=paper")
+        said = run("ablations", *asked, cwd=tmp_path, variables=variables).stdout
+        assert site.asked == []
+        random_weights = run(
+            "ablations", *asked, "backbone.pretrained=null", cwd=tmp_path, variables=variables
+        ).stdout
+        refused = run(
+            "train", "-m", "ablation=table3", "profile=paper", cwd=tmp_path, variables=variables,
+            ok=False,
+        )  # fmt: skip
+    assert "nothing of this can be run" in refused.stderr
+    assert "4 want supplies.resnet101=FILE: the authors' ResNet-101" in refused.stderr
+    assert not list(tmp_path.glob("runs/voc*"))
+    xception = "starts from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)"
+    assert said.count(f"{xception}, to be downloaded") == 4
+    assert said.count("starts from another training") == 2
+    assert said.count("starts from supplies.resnet101") == 4
+    assert "resnet_v1_101_2018_05_04.tar.gz" in said
+    assert "starts from random weights" not in said
+    assert random_weights.count("starts from random weights") == 8
+    assert "ImageNet weights" not in random_weights

@@ -1,0 +1,201 @@
+"""Runs that start from another run's weights, and runs over data with bad files."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from deeplab.data.class_set import voc_palette
+from deeplab.models.backbones import ResNet
+from support.scripts import SMALL, run, run_folders
+from support.trees import voc_tree
+
+VOC = (
+    "data=voc", "data.train_split=train", "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny",
+    "stage=shapes", *(s for s in SMALL if not s.startswith("data.")), "data.crop_size=33",
+    "data.eval_size=65",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which a run has come to its end."""
+    cwd = tmp_path_factory.mktemp("finished")
+    run("train", *SMALL, cwd=cwd)
+    return cwd
+
+
+@pytest.fixture
+def first(finished, tmp_path):
+    """That run, in a folder for this test alone."""
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    shutil.copytree(finished / "data", tmp_path / "data")
+    (folder,) = run_folders(tmp_path)
+    return folder
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def test_a_stage_starts_from_another(first, tmp_path):
+    """COCO's stage is any stage: here shapes, of seven classes, and then VOC's 21."""
+    root = voc_tree(tmp_path / "voc", {"train": 4, "val": 2})
+    arguments = [*VOC, f"data.root={root}", f"init_from={first}", "stage.lr=1e-9"]
+    arguments += ["stage.batch_norm=frozen"]  # nothing moves, so the start can be seen at the end
+    done = run("train", *arguments, cwd=tmp_path)
+    assert f"Start:      {first}/weights.safetensors\n            SHA-256 " in done.stdout
+    assert "by this project's names; left out: logits (2); new: logits (2)" in done.stdout
+    (second,) = [p for p in run_folders(tmp_path) if p != first]
+    before, after = (load_file(p / "weights.safetensors") for p in (first, second))
+    for name, tensor in after.items():
+        same = tensor.shape == before[name].shape and torch.allclose(
+            tensor, before[name], atol=1e-4
+        )
+        assert same != name.startswith("logits."), name
+    record = json.loads((second / "run.json").read_text())
+    assert len(record["start_weights"]) == 64
+    assert "finished" in run("train", *arguments, cwd=tmp_path).stdout
+    run("train", *arguments[:-2], f"init_from={second}", "stage.lr=1e-9", cwd=tmp_path)
+    assert len(run_folders(tmp_path)) == 3  # other weights, another run
+
+
+def test_weights_of_another_network_leave_nothing_behind(first, tmp_path):
+    done = run("train", *SMALL, f"init_from={first}", "decoder=naive", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "weights of another network" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run_folders(tmp_path) == [first]
+
+
+def test_a_backbone_starts_from_a_file(first, tmp_path):
+    """Of another decoder's run, which had an input range of its own; wherever the file lies."""
+    file = first / "weights.safetensors"
+    config = yaml.safe_load((first / "config.yaml").read_text())
+    config["backbone"]["mean"] = [1.0, 2.0, 3.0]
+    (first / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = [*SMALL, "decoder=naive", "stage.batch_norm=frozen", "stage.lr=1e-9"]
+    done = run("train", *arguments, f"backbone.pretrained={file}", cwd=tmp_path)
+    assert "the backbone: 186 tensors by this project's names; left out: aspp (" in done.stdout
+    (second,) = [p for p in run_folders(tmp_path) if p != first]
+    before, after = (load_file(p / "weights.safetensors") for p in (first, second))
+    same = {n for n, t in after.items() if n in before and torch.allclose(t, before[n], atol=1e-4)}
+    assert {n for n in after if n.startswith("backbone.")} <= same
+    assert "aspp.conv.conv.weight" not in same
+    config = yaml.safe_load((second / "config.yaml").read_text())
+    assert config["backbone"]["mean"] == [1.0, 2.0, 3.0]
+    first.rename(first.with_name("moved"))
+    again = f"backbone.pretrained={first.with_name('moved') / file.name}"
+    assert "finished" in run("train", *arguments, again, cwd=tmp_path).stdout
+
+
+def test_what_fits_is_taken_if_asked_for(first, tmp_path):
+    arguments = [*SMALL, "decoder=naive", f"init_from={first}", "init_strict=false"]
+    done = run("train", *arguments, cwd=tmp_path)
+    assert re.search(r"loaded: \d+ tensors .* left out: decoder \(\d+\)", done.stdout)
+    assert "; new: " not in done.stdout  # a naive decoder has logits of its own width
+
+
+def test_stages_chain(tmp_path):
+    """ImageNet, COCO, VOC's trainaug, VOC's trainval: each stage has what the one before left."""
+    root = voc_tree(tmp_path / "voc", {"train": 4, "trainval": 4, "val": 2})
+    torch.manual_seed(1)
+    tiny = {"bn_eps": 1e-5, "multi_grid": (1, 2, 4), "weight_init": "variance_scaling"}
+    backbone = ResNet((2, 2, 2, 2), width=16, **tiny).state_dict()
+    classifier = {"classifier.weight": torch.ones(1000, 512), "classifier.bias": torch.ones(1000)}
+    state = {f"backbone.{name}": tensor for name, tensor in backbone.items()}
+    save_file(state | classifier, tmp_path / "classifier.safetensors")
+    still = ("stage.lr=1e-9", "stage.batch_norm=frozen")
+    voc = (*VOC, f"data.root={root}", *still)
+    stages = [
+        ([*SMALL, *still], "left out: classifier (2); new: aspp ("),
+        ([*voc], "left out: logits (2); new: logits (2)"),
+        ([*voc, "stage=voc_trainval", "data.train_split=trainval", "output_stride=8",
+          "stage.steps=2", "stage.batch_size=2", "stage.lr=1e-9"], "names\n"),
+    ]  # fmt: skip
+    start, before, folders = tmp_path / "classifier.safetensors", state | classifier, set()
+    for arguments, said in stages:
+        done = run("train", *arguments, f"init_from={start}", cwd=tmp_path)
+        assert f"Start:      {start}" in done.stdout
+        assert said in done.stdout
+        (folder,) = set(run_folders(tmp_path)) - folders
+        after = load_file(folder / "weights.safetensors")
+        fitting = {n for n, t in before.items() if n in after and t.shape == after[n].shape}
+        assert {n for n in after if n.startswith("backbone.")} <= fitting
+        for name in fitting:
+            assert torch.allclose(after[name].float(), before[name].float(), atol=1e-4), name
+        record = json.loads((folder / "run.json").read_text())
+        assert record["start_source"].startswith(str(start))
+        folders.add(folder)
+        start, before = folder, after
+    assert json.loads((folder / "metrics.json").read_text())["protocol"]["classes"]
+
+
+class Harm:
+    """What a pickle can do."""
+
+    def __reduce__(self):
+        return (print, ("harm",))
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (None, "weights.pth", "there is no such file"),
+        ({"conv1.weight": Harm()}, "weights.pth", "wants print, which is code"),
+        ({"epoch": 3}, "weights.pth", "epoch is no tensor"),
+        ({"conv1.weight": torch.zeros(1)}, "weights.txt", "files that end in"),
+        ({"conv1.weight": torch.zeros(1)}, "weights.pth", "backbone=resnet101_torchvision"),
+        ({"units.0.x": torch.zeros(1)}, "weights.pth", "155 of its 186 tensors are missing"),
+    ],
+)
+def test_files_that_no_backbone_starts_from(content, name, words, tmp_path):
+    if content is not None:
+        torch.save(content, tmp_path / name)
+    done = run("train", *SMALL, f"backbone.pretrained={name}", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "harm" not in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
+    root = voc_tree(tmp_path / "voc", {"train": 120, "val": 3})
+    bad = [root / "JPEGImages" / f"{name}.jpg" for name in ("train_1", "val_1")]
+    for path in bad:
+        truncate(path)
+    arguments = [*VOC, f"data.root={root}", "stage.steps=60", "trainer.validations=1"]
+    for workers in (0, 1):
+        stopped = [*arguments, f"trainer.num_workers={workers}"]
+        done = run("train", *stopped, cwd=tmp_path, ok=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"Error: {bad[0]}: this JPEG is truncated"), done.stderr
+        assert "Traceback" not in done.stderr
+    done = run("train", *arguments, "data.on_error=skip", "trainer.num_workers=1", cwd=tmp_path)
+    assert "Skipped 2 bad files 2 times" in done.stdout
+    (folder,) = run_folders(tmp_path)
+    result = json.loads((folder / "metrics.json").read_text())
+    assert result["skipped_files"] == {str(path): 1 for path in bad}
+
+
+def test_classes_and_colours_travel(first):
+    checkpoint = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
+    with safe_open(first / "weights.safetensors", "pt") as file:
+        classes = json.loads(file.metadata()["classes"])
+    assert checkpoint["classes"] == classes
+    assert classes["names"][:2] == ["background", "disc"]
+    assert classes["palette"] == voc_palette()[:7].tolist()
+
+
+def test_a_cached_run_is_the_same_run(first, tmp_path):
+    plain = load_file(first / "weights.safetensors")
+    run("train", *SMALL, "data.cache=cache", "restart=true", cwd=tmp_path)
+    assert list((tmp_path / "cache").iterdir())
+    cached = load_file(first / "weights.safetensors")
+    assert all(torch.equal(plain[name], cached[name]) for name in plain)

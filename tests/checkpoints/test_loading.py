@@ -1,0 +1,124 @@
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deeplab.checkpoints.loading import load_weights, save_weights, start_from
+from deeplab.utils.errors import UserError
+from support.networks import tiny_model
+
+
+def test_safetensors_and_checkpoints_give_the_same_network(tmp_path):
+    model, other = tiny_model(), tiny_model()
+    save_weights(model, tmp_path / "weights.safetensors")
+    load_weights(other, tmp_path / "weights.safetensors")
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    state = {f"model.{name}": t for name, t in model.state_dict().items()}
+    torch.save({"state_dict": state | {"loss.class_weights": torch.ones(1)}}, tmp_path / "a.ckpt")
+    third = tiny_model()
+    load_weights(third, tmp_path / "a.ckpt")
+    assert torch.equal(third.logits.weight, model.logits.weight)
+    average = {f"average.{name}": t + 1 for name, t in model.state_dict().items()}
+    torch.save({"state_dict": state | average}, tmp_path / "b.ckpt")
+    load_weights(third, tmp_path / "b.ckpt")
+    assert torch.equal(third.logits.weight, model.logits.weight + 1)
+
+
+def test_wrong_files_are_named(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(UserError, match=r"weights\.safetensors: the weights cannot be read"):
+        load_weights(tiny_model(), path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_weights(tiny_model(), path)
+    save_weights(tiny_model(num_classes=3), path)
+    with pytest.raises(UserError, match="weights of another network"):
+        load_weights(tiny_model(num_classes=5), path)
+
+
+def test_start_from_another_number_of_classes(tmp_path):
+    path = tmp_path / "w.safetensors"
+    source, target = tiny_model(num_classes=3), tiny_model(num_classes=5)
+    save_weights(source, path)
+    own = target.logits.weight.clone()
+    fit = start_from(target, path)
+    assert fit.left_out == fit.new == {"logits": 2}
+    assert str(fit).endswith("by this project's names; left out: logits (2); new: logits (2)")
+    assert torch.equal(target.logits.weight, own)
+    expected = source.state_dict()
+    for name, tensor in target.state_dict().items():
+        if not name.startswith("logits."):
+            assert torch.equal(tensor, expected[name]), name
+
+
+def test_start_from_takes_all_of_the_same_network(tmp_path):
+    path = tmp_path / "w.safetensors"
+    source, target = tiny_model(num_classes=3), tiny_model(num_classes=3)
+    save_weights(source, path)
+    fit = start_from(target, path)
+    assert set(fit.state) == set(target.state_dict())
+    assert not fit.left_out
+    assert not fit.new
+    assert torch.equal(source.logits.weight, target.logits.weight)
+
+
+def test_start_from_another_network_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(tiny_model(num_classes=3), path)
+    with pytest.raises(UserError, match="weights of another network"):
+        start_from(tiny_model(num_classes=3, low_level_channels=7), path)
+
+
+def test_of_another_network_what_fits_is_taken_if_asked_for(tmp_path):
+    path = tmp_path / "w.safetensors"
+    source, target = tiny_model(num_classes=3), tiny_model(num_classes=5, low_level_channels=7)
+    save_weights(source, path)
+    before, given = {n: t.clone() for n, t in target.state_dict().items()}, source.state_dict()
+    fit = start_from(target, path, strict=False)
+    taken = {n for n, t in given.items() if n in before and t.shape == before[n].shape}
+    assert set(fit.state) == taken
+    for name, tensor in target.state_dict().items():
+        assert torch.equal(tensor, given[name] if name in taken else before[name]), name
+    missing = [n for n in before if n not in taken and not n.endswith("num_batches_tracked")]
+    assert fit.new.total() == len(missing)
+    assert set(fit.new) == {"decoder", "logits"}
+    other = tiny_model(num_classes=3)
+    save_weights(other.logits, path)
+    with pytest.raises(UserError, match="Nothing in it fits"):
+        start_from(target, path, strict=False)
+
+
+@pytest.mark.parametrize("classifier", [True, False])
+def test_start_from_a_backbone(tmp_path, classifier):
+    path = tmp_path / "w.safetensors"
+    source, target = tiny_model(), tiny_model()
+    state = {n: t for n, t in source.state_dict().items() if n.startswith("backbone.")}
+    if classifier:
+        state |= {"classifier.weight": torch.ones(10, 64), "classifier.bias": torch.ones(10)}
+    save_file(state, path)
+    own = {n: t.clone() for n, t in target.state_dict().items()}
+    fit = start_from(target, path)
+    assert fit.left_out == ({"classifier": 2} if classifier else {})
+    assert set(fit.new) == {"aspp", "decoder", "logits"}
+    for name, tensor in target.state_dict().items():
+        assert torch.equal(tensor, state.get(name, own[name])), name
+    del state["backbone.stem.0.conv.weight"]
+    save_file(state, path)
+    with pytest.raises(UserError, match=r"1 of its \d+ tensors are missing"):
+        start_from(target, path)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    path = tmp_path / "w.ckpt"
+    torch.save({"state_dict": {"model.x": Evil()}}, path)
+    with pytest.raises(UserError, match=r"this pickle is refused.*mkdir"):
+        start_from(tiny_model(num_classes=3), path)
+    assert not (tmp_path / "ran").exists()

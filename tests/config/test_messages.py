@@ -1,0 +1,211 @@
+"""Mistakes of a user: a message of a few lines that names key, value and what is allowed, status 1
+or 2, no traceback, and nothing left on disk."""
+
+import pytest
+from PIL import Image
+
+from support.messages import check
+from support.scripts import run
+from support.trees import voc_tree
+
+TRAIN = [
+    # typos in keys
+    (["stage.lrr=0.1"], ["stage.lrr", "stage.lr"]),
+    (["stgae.lr=0.1"], ["stgae.lr", "stage.lr"]),
+    (["backbones=xception"], ["backbones", "backbone"]),
+    (["decoder.low_level_channel=48"], ["decoder.low_level_channel", "decoder.low_level_channels"]),
+    (["data.crop=97"], ["data.crop"]),
+    (["outputstride=8"], ["outputstride", "output_stride"]),
+    (["trainer.device=2"], ["trainer.device", "trainer.devices"]),
+    (["+stage.dampening=0.1"], ["stage.dampening", "no such key"]),
+    (["backbone=xception", "backbone.stem=7x7"], ["backbone.stem"]),
+    (["ablation=table2"], ["ablation", "add -m"]),
+    (["seeds=3"], ["seeds", "add -m"]),
+    (["evaluate=[{strategies:[os9]}]"], ["evaluate", "os9"]),
+    (["evaluate=[{split:val}]"], ["evaluate.0.strategies", "missing"]),
+    # choices that there are not
+    (["backbone=xceptoin"], ["backbone=xceptoin", "xception", "resnet101"]),
+    (["backbone=vgg16"], ["backbone=vgg16", "mobilenetv2"]),
+    (["decoder=unet"], ["decoder=unet", "naive"]),
+    (["data=cityscape"], ["data=cityscape", "voc", "shapes"]),
+    (["logger=mlflow"], ["logger=mlflow", "wandb", "csv"]),
+    (["output_stride=12"], ["output_stride=12", "8, 16 or 32"]),
+    (["output_stride=4"], ["output_stride=4", "8, 16 or 32"]),
+    (["backbone.depth=34"], ["backbone.depth=34", "50", "101"]),
+    (["backbone.layout=caffe"], ["backbone.layout=caffe", "beta", "torchvision"]),
+    (["backbone.family=vgg"], ["backbone", "vgg", "resnet", "xception"]),
+    (["stage.optimiser=adam"], ["stage.optimiser=adam", "sgd", "adamw"]),
+    (["stage.schedule=step"], ["stage.schedule=step", "poly", "cosine"]),
+    (["stage.batch_norm=freeze"], ["stage.batch_norm=freeze", "finetune", "frozen"]),
+    (["trainer.precision=fp8"], ["trainer.precision=fp8", "bf16-mixed"]),
+    # wrong types
+    (["stage.lr=fast"], ["stage.lr=fast", "number"]),
+    (["stage.steps=10.5"], ["stage.steps=10.5", "integer"]),
+    (["seed=abc"], ["seed=abc", "integer"]),
+    (["aspp.image_pooling=maybe"], ["aspp.image_pooling=maybe", "boolean"]),
+    (["aspp.separable=1"], ["aspp.separable=1", "boolean"]),
+    (["aspp.rates=6"], ["aspp.rates=6", "list"]),
+    (["decoder.convs=[3,256]"], ["decoder.convs", "3", "list"]),
+    (["stage=null"], ["stage=null", "voc", "shapes"]),
+    # out of range
+    (["stage.lr=-0.1"], ["stage.lr=-0.1", "greater than 0"]),
+    (["stage.steps=0"], ["stage.steps=0", "greater than or equal to 1"]),
+    (["stage.ema_decay=1.5"], ["stage.ema_decay=1.5", "less than 1"]),
+    (["stage.gradient_clip=0"], ["stage.gradient_clip=0", "greater than 0"]),
+    (["stage=modern_shapes", "stage.betas=[0.9,1]"], ["stage.betas.1=1", "less than 1"]),
+    (["stage.top_k=1.5"], ["stage.top_k=1.5", "less than or equal to 1"]),
+    (["aspp.dropout=1.0"], ["aspp.dropout=1.0", "less than 1"]),
+    (["data.flip=2"], ["data.flip=2", "less than or equal to 1"]),
+    (["data.augmentations=[{Blurr: {}}]"], ["data.augmentations: Blurr", "no such transform"]),
+    (["data.augmentations=[{Blur: {size: 3}}]"], ["data.augmentations: Blur", "size"]),
+    (["data.crop_size=16"], ["data.crop_size=16", "greater than or equal to 33"]),
+    (["aspp.rates=[6,-12]"], ["aspp.rates", "-12", "greater than or equal to 1"]),
+    (["decoder.convs=[[2,64]]"], ["decoder.convs", "a kernel is odd"]),
+    # combinations that cannot work
+    (["decoder.low_level=[conv5]"], ["decoder", "conv5", "conv2, conv3, conv4"]),
+    (["decoder.low_level=[conv2,conv2]"], ["decoder", "conv2", "more than once"]),
+    (["decoder.low_level=[]"], ["decoder", "without a low-level stage"]),
+    (["output_stride=32", "aspp.rates=[5]"], ["output_stride", "rate 5", "even"]),
+    (["data.scales.min=2.0", "data.scales.max=0.5"], ["data.scales", "(0.5) is below min (2.0)"]),
+    (["data.scales.step=0.4"], ["data.scales", "step (0.4) does not divide"]),
+    (["backbone.mean=[300,0,0]"], ["backbone.mean.0=300", "less than or equal to 255"]),
+    (["stage.lr=inf"], ["stage.lr=inf", "finite"]),
+    (["seed=4294967296"], ["seed=4294967296", "less than 4294967296"]),
+    (["data.eval_size=1000000000"], ["data.eval_size=1000000000", "less than or equal to"]),
+    (["stage.class_weights=[0,0,0,0,0,0,0]"], ["stage.class_weights are all 0"]),
+    (["name=.."], ["name=..", "pattern"]),
+    (["~stage.lr"], ["stage.lr: this key is missing"]),
+    (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
+    (["stage.slow_start_steps=5000"], ["slow_start_steps (5000)", "below steps"]),
+    (["stage=modern_shapes", "stage.momentum=0.9"], ["momentum does nothing", "momentum=null"]),
+    (["stage.optimiser=adamw"], ["momentum does nothing", "wants betas", "betas=[0.9,0.999]"]),
+    (["stage.schedule=cosine"], ["power does nothing with schedule=cosine", "stage.power=null"]),
+    (["stage.power=null"], ["schedule=poly wants power"]),
+    (["stage=modern", "stage.steps=1500"], ["slow_start_steps (1500)", "below steps (1500)"]),
+    (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
+    (["data.classes=[background,circle]"], ["data.classes", "circle", "disc"]),
+    (["data.val_split=test"], ["data.val_split=test", "train and val"]),
+    (["stage.batch_size=3", "trainer.accelerator=cpu", "trainer.devices=2"],
+     ["stage.batch_size=3", "multiple of trainer.devices"]),
+    # weights that there are not
+    (["backbone=resnet101", "backbone.pretrained=imagenet"],
+     ["backbone.pretrained=imagenet", "convert.py resnet_v1_101_2018_05_04.tar.gz"]),
+    (["backbone=mobilenetv2", "backbone.width=0.5", "backbone.pretrained=imagenet"],
+     ["mobilenetv2: width=0.5, divisor=8", "resnet101_torchvision"]),
+    (["backbone=resnet101_torchvision", "backbone.stem=3x3x3", "backbone.pretrained=imagenet"],
+     ["stem=3x3x3"]),
+    (["backbone.pretrained=imagenet"], ["depth=(2, 2, 2, 2)", "xception41"]),
+    (["init_from=nothing"], ["init_from=nothing", "does not exist"]),
+    (["init_strict=maybe"], ["init_strict=maybe", "boolean"]),
+    # data and runs that are not there
+    (["data=voc", "data.root=/no/such/place"], ["data.root=/no/such/place", "does not exist"]),
+    (["data=voc", "data.root=."], ["data.root=.", "ImageSets/Segmentation"]),
+    (["resume=runs/nothing"], ["resume=runs/nothing", "does not exist"]),
+    (["resume=."], ["resume=.", "no run folder"]),
+    (["resume=5"], ["resume=5", "does not exist"]),
+    # not an override at all
+    (["stage.lr"], ["stage.lr"]),
+    (["stage.lr=[1,2"], ["stage.lr"]),
+    (["name=a/b"], ["name=a/b", "pattern"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "words"), TRAIN, ids=lambda x: " ".join(x))
+def test_train(arguments, words, tmp_path):
+    check(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "words"),
+    [
+        ("train", ["-m", "stage.steps=2", "stage.lr=0.1,-1"], ["stage.lr=-1", "greater than 0"]),
+        ("train", ["-m", "backbone=xception,vgg"], ["backbone=vgg", "resnet101"]),
+        ("train", ["-m", "decoder.low_level=[conv2],[conv9]"], ["conv9"]),
+        ("cost", ["input_size=20"], ["input_size=20", "greater than or equal to 33"]),
+        ("cost", ["format=xml"], ["format=xml", "json"]),
+        ("cost", ["scales=[]"], ["scales"]),
+        ("cost", ["strategies=os12"], ["strategies", "'os12'", "os8, os16, os32"]),
+        ("cost", ["stage.lr=0.1x"], ["stage.lr"]),
+        ("evaluate", [], ["run", "run=..."]),
+        ("evaluate", ["run=nothing"], ["run=nothing", "does not exist"]),
+        ("evaluate", ["run=nothing", "output_stride=12"], ["output_stride=12", "8, 16 or 32"]),
+        ("evaluate", ["run=nothing", "strategies=[]"], ["strategies=[]: at least one is wanted"]),
+        ("evaluate", ["run=nothing", "strategies=ss,ms"], ["brackets: strategies=[ss,ms]"]),
+        ("evaluate", ["run=2024"], ["run=2024", "a text is wanted"]),
+        ("evaluate", ["run=nothing", "trainer.devices=2"], ["trainer.devices", "one device"]),
+        ("evaluate", ["run/nothing"], ["run/nothing", "key=value"]),
+        ("cost", ["data=folder"], ["data.root=..."]),
+        ("evaluate", ["run=nothing", "bands=[5,3]"], ["bands", "narrow to wide"]),
+        ("evaluate", ["run=nothing", "window=20"], ["window=20", "33"]),
+        ("evaluate", ["run=nothing", "overlap=1"], ["overlap=1"]),
+        ("evaluate", ["run=nothing", "backbone=xception"], ["backbone"]),
+        ("export", [], ["run", "run=..."]),
+        ("export", ["run=nothing", "format=torch_export"], ["run=nothing", "does not exist"]),
+        ("export", ["run=nothing", "format=tflite"], ["format=tflite", "onnx", "torch_export"]),
+        ("export", ["run=nothing", "output_stride=4"], ["output_stride=4", "8, 16 or 32"]),
+        ("export", ["run=nothing", "format=safetensors", "output_stride=8"], ["output_stride"]),
+        ("export", ["run=nothing", "private=true"], ["private", "push"]),
+        ("export", ["run=nothing", "license=mit"], ["license", "format=safetensors"]),
+        ("export", ["run=nothing", "push=name"], ["push=name", "pattern"]),
+        ("export", ["run=nothing", "check=-1"], ["check=-1", "greater than or equal to 0"]),
+    ],
+    ids=str,
+)
+def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
+    check(run(script, *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "arguments", "words"),
+    [
+        (lambda r: None, ["data.classes=[background,thing]"], ["label", "2 classes"]),
+        (lambda r: None, ["data.train_split=trainaug"], ["data.train_split", "train, val"]),
+        (lambda r: (r / "ImageSets/Segmentation/val.txt").write_text(""), [], ["no image"]),
+        (lambda r: (r / "JPEGImages/val_0.jpg").unlink(), [], ["val_0.jpg", "does not exist"]),
+        (lambda r: (r / "JPEGImages/val_0.jpg").write_bytes(b""), [], ["val_0.jpg", "empty"]),
+        (
+            lambda r: Image.new("L", (10, 50)).save(r / "SegmentationClass/val_1.png"),
+            [],
+            ["val_1.png", "its image is 50 x 60"],
+        ),
+        (
+            lambda r: [
+                Image.new("L", (60, 50), 255).save(r / f"SegmentationClass/val_{i}.png")
+                for i in range(2)
+            ],
+            [],
+            ["'val'", "nothing but 255"],
+        ),
+        (
+            lambda r: (r / "ImageSets/Segmentation/val.txt").write_bytes(b"\xff\xfe"),
+            [],
+            ["data.val_split=val", "cannot be read"],
+        ),
+        (
+            lambda r: Image.new("RGB", (60, 50), "red").save(r / "SegmentationClass/train_1.png"),
+            [],
+            ["train_1.png", "colour mask"],
+        ),
+    ],
+)  # fmt: skip
+def test_data_that_does_not_fit(damage, arguments, words, tmp_path):
+    tree = voc_tree(tmp_path / "voc", {"train": 3, "val": 2})
+    damage(tree)
+    work = tmp_path / "work"
+    work.mkdir()
+    done = run(
+        "train", "data=voc", f"data.root={tree}", "data.train_split=train", "stage.steps=2",
+        "logger=csv", *arguments, cwd=work, ok=False,
+    )  # fmt: skip
+    check(done, words, work)
+
+
+def test_a_resumed_run_keeps_its_settings(tmp_path):
+    from support.scripts import SMALL, run_folders
+
+    run("train", *SMALL, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    done = run("train", f"resume={folder}", "stage.lr=0.5", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "stage.lr=0.5: a resumed run keeps its own settings" in done.stderr
+    assert "finished" in run("train", f"resume={folder}", "stage.steps=2", cwd=tmp_path).stdout

@@ -1,0 +1,121 @@
+"""The YAML files agree with each other and with the constructors' own values."""
+
+import inspect
+
+import pytest
+
+from deeplab.config.build_model import build_backbone, check_classifier, check_model
+from deeplab.config.parsing import parse
+from deeplab.config.paths import CONF, TABLES
+from deeplab.config.schema.run import TrainConfig
+from deeplab.config.schema.scripts import CostConfig
+from deeplab.models.aspp import ASPP
+from deeplab.models.backbones import MobileNetV2, ResNet, Xception
+from deeplab.models.decoder import Decoder
+from deeplab.training.module import Recipe
+from deeplab.training.validate_config import check_train
+from support.configs import composed, train_config
+
+NEEDED = {
+    "data=folder": ["data.root=somewhere"],
+    "backbone=timm": ["backbone.model=resnet18"],
+    "stage=imagenet": ["data=imagenet"],
+    "stage=shape_classes": ["data=shape_classes"],
+}
+"""What some choices have no value for."""
+
+
+def choices():
+    for group in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in TABLES):
+        for path in sorted(group.glob("*.yaml")):
+            yield f"{group.name}={path.stem}"
+
+
+@pytest.mark.parametrize("choice", choices())
+def test_every_choice_composes_and_builds(choice):
+    if choice == "backbone=timm":
+        pytest.importorskip("timm")
+    config = train_config(choice, *NEEDED.get(choice, ()))
+    if isinstance(config, TrainConfig):
+        check_model(config, num_classes=len(config.data.classes) or 2)
+    else:
+        check_classifier(config, num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("choice", "constructor"),
+    [
+        ("backbone=xception", Xception),
+        ("backbone=resnet101", ResNet),
+        ("backbone=mobilenetv2", MobileNetV2),
+        ("aspp=full", ASPP),
+        ("decoder=full", Decoder),
+        ("stage=voc", Recipe),
+    ],
+)
+def test_the_papers_choice_is_the_constructors_own(choice, constructor):
+    others = () if choice.startswith("backbone") else ("backbone=xception",)  # weight decay
+    group = getattr(train_config(choice, *others), choice.split("=")[0])
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    for name, default in defaults.items():
+        if default is not None or constructor is Recipe:
+            assert getattr(group, name) == default, name
+
+
+def test_the_layouts_presets_are_those_of_the_files():
+    for choice in ("resnet101", "resnet101_torchvision"):
+        config = train_config(f"backbone={choice}").backbone
+        preset = ResNet((2, 2, 2, 2), width=4, layout=config.layout)
+        assert preset.mean == config.mean
+        assert preset.std == config.std
+        assert preset.units[-1].grid == config.multi_grid[1]
+        assert len(preset.stem) == (4 if config.stem == "3x3x3" else 2)
+
+
+def test_backbones_are_what_their_names_say():
+    counts = {
+        "xception": 65, "xception41": 41, "xception71": 71,
+        "resnet50": 50, "resnet101": 101, "resnet101_torchvision": 101,
+    }  # fmt: skip
+    for choice, depth in counts.items():
+        config = train_config(f"backbone={choice}")
+        assert config.backbone.depth == depth
+    assert isinstance(build_backbone(train_config("backbone=mobilenetv2")), MobileNetV2)
+
+
+def test_a_data_set_picks_its_network_and_recipe():
+    default = train_config()
+    assert default.backbone.width == 16
+    assert default.stage.lr == 0.1
+    voc = train_config("data=voc")
+    assert (voc.backbone.family, voc.backbone.depth) == ("xception", 65)
+    assert voc.stage.lr == 0.007
+    assert voc.stage.steps == 30_000
+    assert voc.data.train_split == "trainaug"
+    assert len(voc.data.classes) == 21
+    named = train_config("data=voc", "backbone=resnet50", "stage=shapes")
+    assert (named.backbone.family, named.stage.lr) == ("resnet", 0.1)
+
+
+def test_weight_decay_is_the_backbones():
+    assert train_config("backbone=xception").stage.weight_decay == 4e-5
+    assert train_config("backbone=resnet101").stage.weight_decay == 1e-4
+    assert train_config("backbone=resnet101", "stage.weight_decay=0.5").stage.weight_decay == 0.5
+
+
+def test_cost_takes_the_same_groups():
+    from omegaconf import OmegaConf
+
+    config = parse(CostConfig, OmegaConf.create(composed("cost", "data=shapes")))
+    assert len(config.data.classes) == 7
+    assert config.backbone.width == 16
+
+
+def test_check_accepts_the_default():
+    from omegaconf import OmegaConf
+
+    assert check_train(OmegaConf.create(composed("train"))).name.startswith("shapes-resnet_tiny")

@@ -1,0 +1,249 @@
+import pytest
+import torch
+from torch import nn
+
+from deeplab.models.backbones import (
+    BACKBONES,
+    OUTPUT_STRIDES,
+    MobileNetV2,
+    ResNet,
+    TimmEncoder,
+    Xception,
+)
+from deeplab.models.backbones.mobilenetv2 import scaled_channels
+from support.networks import SMALL_BACKBONES, on_meta, randomise_norms, tiny_resnet
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda: Xception(41), 24_920_560),
+        (lambda: Xception(65), 37_867_312),
+        (lambda: Xception(71), 40_289_736),
+        (lambda: ResNet(101), 42_623_936),
+        (lambda: ResNet(101, layout="torchvision"), 42_500_160),
+        (lambda: ResNet(101, stem="7x7"), 42_500_160),
+        # torchvision's resnet50 has 25,557,032 parameters, 2,049,000 of them in its classifier
+        (lambda: ResNet(50, layout="torchvision"), 23_508_032),
+        # torchvision's mobilenet_v2 has 3,504,872: without classifier and 1280-channel convolution
+        (lambda: MobileNetV2(), 3_504_872 - 1_281_000 - (320 * 1280 + 2 * 1280)),
+    ],
+)
+def test_parameters_to_the_unit(make, count):
+    assert parameters(on_meta(make)) == count
+
+
+@pytest.mark.parametrize("make", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
+@pytest.mark.parametrize("output_stride", OUTPUT_STRIDES)
+@pytest.mark.parametrize("size", [(65, 65), (33, 50), (64, 97)])
+def test_features_are_as_stated(make, output_stride, size):
+    backbone = on_meta(make)
+    backbone.set_output_stride(output_stride)
+    outputs = backbone(torch.empty(1, 3, *size, device="meta"))
+    assert outputs.keys() == backbone.features.keys() == {"conv2", "conv3", "conv4", "output"}
+    for name, feature in backbone.features.items():
+        sides = tuple((side - 1) // feature.stride + 1 for side in size)
+        assert outputs[name].shape == (1, feature.channels, *sides), name
+    strides = {name: f.stride for name, f in backbone.features.items()}
+    assert strides == {
+        "conv2": 4,
+        "conv3": 8,
+        "conv4": min(16, output_stride),
+        "output": output_stride,
+    }
+
+
+def test_stated_channels():
+    channels = lambda b: [f.channels for f in b.features.values()]  # noqa: E731
+    assert channels(on_meta(Xception, 65)) == [256, 728, 1024, 2048]
+    assert channels(on_meta(Xception, 71)) == [256, 728, 1024, 2048]
+    assert channels(on_meta(ResNet, 101)) == [256, 512, 1024, 2048]
+    assert channels(on_meta(MobileNetV2)) == [144, 192, 576, 320]
+
+
+def atrous(unit: nn.Module) -> list[tuple[int, int]]:
+    """Stride and rate of the unit's 3x3 convolutions."""
+    convs = [m for m in unit.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    for conv in convs:
+        assert conv.padding == conv.dilation
+    return [(conv.stride[0], conv.dilation[0]) for conv in convs]
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "entry_3", "middle", "exit_1", "exit_2"),
+    [(32, (2, 1), 1, (2, 1), 1), (16, (2, 1), 1, (1, 1), 2), (8, (1, 1), 2, (1, 2), 4)],
+)
+def test_xception_strides_and_rates(output_stride, entry_3, middle, exit_1, exit_2):
+    backbone = on_meta(Xception, 65)
+    backbone.set_output_stride(output_stride)
+    units = [atrous(unit) for unit in backbone.units]
+    assert len(units) == 3 + 16 + 2
+    assert units[0] == units[1] == [(1, 1), (1, 1), (2, 1)]
+    assert units[2] == [(1, entry_3[1])] * 2 + [entry_3]
+    assert units[3:19] == [[(1, middle)] * 3] * 16
+    assert units[19] == [(1, exit_1[1])] * 2 + [exit_1]
+    assert units[20] == [(1, exit_2)] * 3
+
+
+@pytest.mark.parametrize("output_stride", OUTPUT_STRIDES)
+def test_xception_71_has_a_deeper_entry_flow(output_stride):
+    backbone = on_meta(Xception, 71)
+    backbone.set_output_stride(output_stride)
+    assert [unit.stride for unit in backbone.units] == [2, 1, 2, 1, 2] + [1] * 16 + [2, 1]
+    rates = {32: (1, 1), 16: (1, 2), 8: (2, 4)}[output_stride]
+    assert atrous(backbone.units[5])[0] == (1, rates[0])
+    assert atrous(backbone.units[-1])[0] == (1, rates[1])
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "block_2_last", "block_3", "block_3_last", "block_4"),
+    [
+        (32, (2, 1), (1, 1), (2, 1), (1, 2, 4)),
+        (16, (2, 1), (1, 1), (1, 1), (2, 4, 8)),
+        (8, (1, 1), (1, 2), (1, 2), (4, 8, 16)),
+    ],
+)
+def test_resnet_beta_strides_and_rates(output_stride, block_2_last, block_3, block_3_last, block_4):
+    backbone = on_meta(ResNet, 101)
+    backbone.set_output_stride(output_stride)
+    units = [atrous(unit)[0] for unit in backbone.units]
+    assert len(units) == 3 + 4 + 23 + 3
+    assert units[:3] == [(1, 1), (1, 1), (2, 1)]
+    assert units[3:7] == [(1, 1)] * 3 + [block_2_last]
+    assert units[7:29] == [block_3] * 22
+    assert units[29] == block_3_last
+    assert units[30:] == [(1, rate) for rate in block_4]
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "layer_3", "layer_4"),
+    [
+        (32, [(2, 1)] + [(1, 1)] * 5, [(2, 1), (1, 1), (1, 1)]),
+        (16, [(2, 1)] + [(1, 1)] * 5, [(1, 1), (1, 2), (1, 2)]),
+        (8, [(1, 1)] + [(1, 2)] * 5, [(1, 2), (1, 4), (1, 4)]),
+    ],
+)
+def test_torchvision_layout_strides_and_rates(output_stride, layer_3, layer_4):
+    """As ``replace_stride_with_dilation`` does it there."""
+    backbone = on_meta(ResNet, 50, layout="torchvision")
+    backbone.set_output_stride(output_stride)
+    units = [atrous(unit)[0] for unit in backbone.units]
+    assert units[:7] == [(1, 1)] * 3 + [(2, 1)] + [(1, 1)] * 3
+    assert units[7:13] == layer_3
+    assert units[13:] == layer_4
+    projections = [u.shortcut.conv.stride[0] for u in backbone.units if hasattr(u.shortcut, "conv")]
+    assert projections == [1, 2, units[7][0], units[13][0]]
+
+
+@pytest.mark.parametrize("make", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
+def test_atrous_consistency(make):
+    """The same weights at output stride 8 and 16 give, at the pixels that output stride 32 has,
+    the same features: nothing but resolution is gained."""
+    torch.manual_seed(0)
+    backbone = make().double().eval()
+    randomise_norms(backbone)
+    image = torch.randn(1, 3, 97, 129, dtype=torch.float64)
+    with torch.no_grad():
+        backbone.set_output_stride(32)
+        coarse = backbone(image)["output"]
+        for output_stride in (16, 8):
+            backbone.set_output_stride(output_stride)
+            step = 32 // output_stride
+            fine = backbone(image)["output"][..., ::step, ::step]
+            torch.testing.assert_close(fine, coarse, rtol=1e-9, atol=1e-9)
+    assert coarse.std() > 1e-3
+
+
+@pytest.mark.parametrize("make", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
+def test_output_stride_leaves_the_state_dict(make):
+    backbone = make()
+    before = {name: t.clone() for name, t in backbone.state_dict().items()}
+    backbone.set_output_stride(8)
+    after = backbone.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_low_level_taps():
+    """Before any ReLU (Xception), before the addition (ResNet beta), a block's output
+    (torchvision), a depthwise output behind ReLU6 (MobileNetV2)."""
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 65, 65)
+    minimum = {}
+    for name, make in SMALL_BACKBONES.items():
+        backbone = make().eval()
+        minimum[name] = backbone(image)["conv2"].min()
+    assert minimum["xception41"] < 0
+    assert minimum["resnet_beta"] < 0
+    assert minimum["resnet_torchvision"] >= 0
+    assert minimum["mobilenetv2"] == 0
+
+
+def test_resnet_beta_taps_the_branch_of_the_unit_before_the_stride():
+    backbone = ResNet(50, width=4).eval()
+    image = torch.randn(1, 3, 65, 65)
+    unit = backbone.units[1]
+    x = backbone.units[0](backbone.stem(image)).output
+    expected = unit.conv3(unit.conv2(unit.conv1(x)))
+    assert torch.equal(backbone(image)["conv2"], expected)
+
+
+def test_xception_shortcut_sees_the_input_before_the_relu():
+    unit = Xception(41).eval().units[3]  # the first of the middle flow: identity shortcut
+    x = torch.randn(1, 728, 5, 5)
+    branch = unit.separable[2](unit.separable[1](unit.separable[0](x)))
+    torch.testing.assert_close(unit(x).output, branch + x)
+    assert (unit(x).output < 0).any()  # and nothing is activated after the addition
+
+
+def test_last_xception_block_activates_inside():
+    backbone = Xception(41).eval()
+    relus = [sum(isinstance(m, nn.ReLU) for m in unit.modules()) for unit in backbone.units]
+    assert relus == [0] * 12 + [6]
+    assert backbone(torch.randn(1, 3, 33, 33))["output"].min() == 0
+
+
+def test_published_settings():
+    norms = lambda b: {(m.eps, m.momentum) for m in b.modules() if isinstance(m, nn.BatchNorm2d)}  # noqa: E731
+    assert norms(on_meta(Xception)) == {(1e-3, 3e-4)}
+    assert norms(on_meta(ResNet)) == {(1e-5, 3e-4)}
+    assert norms(on_meta(MobileNetV2)) == {(1e-3, 3e-3)}
+    assert norms(on_meta(MobileNetV2, bn_eps=1e-5, bn_momentum=0.1)) == {(1e-5, 0.1)}
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "divisor", "expected"),
+    [(32, 0.5, 8, 16), (24, 0.5, 8, 16), (24, 0.5, 1, 12), (16, 0.35, 8, 8), (320, 1.4, 8, 448)],
+)
+def test_mobilenet_channels(channels, width, divisor, expected):
+    assert scaled_channels(channels, width, divisor) == expected
+
+
+def test_multi_grid():
+    exit_flow = on_meta(Xception, 41, multi_grid=(1, 2, 4)).units[-1]
+    assert [rate for _, rate in atrous(exit_flow)] == [2, 4, 8]
+    block = on_meta(tiny_resnet, multi_grid=(1, 2, 1)).units
+    assert [atrous(unit)[0][1] for unit in block[-2:]] == [2, 4]
+
+
+def test_every_family_is_registered():
+    assert set(BACKBONES.values()) == {Xception, ResNet, MobileNetV2, TimmEncoder}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Xception(39), "Xception depth 39: it is one of"),
+        (lambda: ResNet(34), "ResNet depth 34: it is one of"),
+        (lambda: ResNet((1, 2, 2, 2)), "two units in each"),
+        (lambda: ResNet((2, 2, 2)), "four counts"),
+        (lambda: on_meta(Xception).set_output_stride(12), "output stride 12: it is one of"),
+    ],
+)
+def test_impossible_values(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

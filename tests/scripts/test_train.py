@@ -1,0 +1,457 @@
+"""The real entry points, in subprocesses."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from deeplab.config.paths import ROOT
+from deeplab.evaluation.evaluation_folder import read_evaluation
+from deeplab.metrics.confusion_matrix import scores
+from support import wandb_files
+from support.processes import start, wait_for_step
+from support.scripts import SMALL, environment, run, run_folders
+from support.trees import voc_tree
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished small run, and the folder that it was started in."""
+    cwd = tmp_path_factory.mktemp("trained")
+    run("train", *SMALL, cwd=cwd)
+    (folder,) = run_folders(cwd)
+    return cwd, folder
+
+
+def test_a_run_folder_has_all_that_a_person_needs(trained):
+    _, folder = trained
+    assert folder.name.startswith("shapes-resnet_tiny-tiny-os16-")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["stage"]["steps"] == 2
+    assert config["resume"] is None
+    assert config["stage"]["weight_decay"] == config["backbone"]["weight_decay"]  # resolved
+    record = json.loads((folder / "run.json").read_text())
+    assert "src/train.py" in record["starts"][0]["command"]
+    (start,) = record["starts"]
+    assert start["versions"]["torch"] == version("torch")
+    assert start["machine"]["precision"] == "32-true"
+    assert start["from_step"] == 0
+    result = json.loads((folder / "metrics.json").read_text())
+    assert 0 <= result["mIoU"] <= 1
+    assert list(result["class_IoU"]) == config["data"]["classes"]
+    assert result["protocol"]["split"] == "val"
+    assert result["protocol"]["images"] == 3
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["val/mIoU"]) == pytest.approx(result["mIoU"], abs=1e-6)
+    assert rows[-1]["step"] == "2"
+    assert Image.open(folder / "validation.png").width > 500
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    last = torch.load(folder / "checkpoints/last.ckpt", weights_only=False)["state_dict"]
+    weights = load_file(folder / "weights.safetensors")
+    assert all(torch.equal(weights[name], last[f"model.{name}"]) for name in weights)
+    assert not list(folder.rglob(".*"))  # nothing half-written
+
+
+def test_the_same_command_finds_the_run_finished(trained):
+    cwd, folder = trained
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    printed = run("train", *SMALL, cwd=cwd).stdout
+    assert "finished" in printed
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+    assert run_folders(cwd) == [folder]
+
+
+def test_execution_settings_do_not_make_another_run(trained):
+    cwd, folder = trained
+    changed = [s for s in SMALL if not s.startswith("logger")]
+    printed = run(
+        "train", *changed, "logger=csv", "trainer.num_workers=1", "data.eval_batch_size=1", cwd=cwd
+    ).stdout
+    assert "finished" in printed
+    assert run_folders(cwd) == [folder]
+
+
+EVALUATE = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+
+
+def results_of(folder):
+    return {
+        p.parent.name: json.loads(p.read_text()) for p in folder.glob("evaluations/*/result.json")
+    }
+
+
+def test_evaluate_under_several_strategies(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    trained_to = json.loads((folder / "metrics.json").read_text())
+    strategies = "strategies=[ss,os8,os16-ms-flip]"
+    printed = run("evaluate", f"run={folder}", strategies, *EVALUATE, cwd=cwd).stdout
+    assert "os16-ms-flip" in printed
+    assert "boundary IoU" in printed
+    found = results_of(folder)
+    assert set(found) == {f"val-weights-{s}" for s in ("os16", "os8", "os16-ms-flip")}
+    same = found["val-weights-os16"]
+    assert same["mIoU"] == pytest.approx(trained_to["mIoU"], abs=1e-3)  # batch norms are folded
+    assert same["protocol"] == trained_to["protocol"]
+    assert same["weights_sha256"] == trained_to["weights_sha256"]
+    assert found["val-weights-os8"]["protocol"]["strategy"]["output_stride"] == 8
+    assert same["commit"]
+    assert same["versions"]["torch"] == version("torch")
+    assert same["machine"]["precision"] == "32-true"
+    for name, result in found.items():
+        stored = read_evaluation(folder / "evaluations" / name)
+        assert scores(stored.confusion.sum(0)).miou == pytest.approx(result["mIoU"])
+        for image_id in stored.ids:
+            label = Image.open(stored.folder.prediction(image_id))
+            assert label.mode == "P"
+            assert label.size == Image.open(next((cwd / "data").rglob(f"{image_id}.*"))).size
+        assert stored.folder.boundary_png.is_file()
+        bands = list(csv.DictReader(stored.folder.boundary_csv.open()))
+        assert [float(b["width"]) for b in bands] == result["band_widths"]
+
+
+def test_what_was_evaluated_is_not_done_again(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    run("evaluate", f"run={folder}", "strategies=ss", *EVALUATE, cwd=cwd)
+    (path,) = folder.glob("evaluations/*/result.json")
+    before = path.stat().st_mtime_ns
+    more = run("evaluate", f"run={folder}", "strategies=[ss,os8]", *EVALUATE, cwd=cwd).stdout
+    assert "1 of these were there already" in more
+    assert path.stat().st_mtime_ns == before
+    run("evaluate", f"run={folder}", "strategies=ss", "bands=[3]", *EVALUATE, cwd=cwd)
+    assert json.loads(path.read_text())["band_widths"] == [3]
+    run("evaluate", f"run={folder}", "strategies=ss", "bands=[3]", "again=true", *EVALUATE, cwd=cwd)
+    assert path.stat().st_mtime_ns > before
+
+
+def test_a_killed_evaluation_goes_on(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    ask = [f"run={folder}", "strategies=[ss,x1+0.5-flip]", *EVALUATE]
+    run("evaluate", *ask, cwd=cwd)
+    kept = sorted((folder / "evaluations").glob("*"))
+    whole = [read_evaluation(path) for path in kept]
+    expected = [(e.result["mIoU"], e.result["boundary"], e.confusion) for e in whole]
+    script = (
+        "import os, runpy, signal, sys\n"
+        f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
+        f"sys.argv = ['evaluate.py', *{[*ask, 'again=true']!r}]\n"
+        "from deeplab.evaluation import resume\n"
+        "resume.SECONDS, add = 0.0, resume.Progress.add\n"
+        "def die(self, *image):\n"
+        "    add(self, *image)\n"
+        "    if self.images == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "resume.Progress.add = die\n"
+        f"runpy.run_path({str(ROOT / 'src/evaluate.py')!r}, run_name='__main__')\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    for path, (miou, _, _) in zip(kept, expected, strict=True):
+        assert read_evaluation(path).result["mIoU"] == miou  # what was there is not touched
+    done = run("evaluate", *ask, "again=true", cwd=cwd)
+    assert "of 3 images were done before" in done.stdout
+    for path, (miou, boundary, confusion) in zip(kept, expected, strict=True):
+        again = read_evaluation(path)
+        assert again.result["mIoU"] == miou
+        assert again.result["boundary"] == boundary
+        assert (again.confusion == confusion).all()
+        assert (path / "examples.png").is_file()
+    assert sorted((folder / "evaluations").iterdir()) == kept  # nothing unfinished is left
+
+
+def test_a_failed_evaluation_leaves_the_earlier_one(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    scenes = shutil.copytree(next((cwd / "data/shapes").iterdir()), tmp_path / "scenes")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    voc = yaml.safe_load((ROOT / "conf/data/voc.yaml").read_text())
+    keys = ("parts", "archives", "unpacked", "expected")
+    shapes_only = ("train", "val", "size_min", "size_max", "objects_max", "scene_seed")
+    data = {k: v for k, v in config["data"].items() if k not in shapes_only}
+    data |= {"name": "voc", "root": str(scenes), **{key: voc[key] for key in keys}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"data": data}))
+    run("evaluate", f"run={folder}", *EVALUATE, cwd=tmp_path)
+    (path,) = folder.glob("evaluations/*/result.json")
+    before = path.read_bytes()
+    picture = sorted(scenes.rglob("*.jpg"))[-1]
+    damaged = shutil.copytree(scenes, tmp_path / "damaged") / picture.relative_to(scenes)
+    damaged.write_bytes(picture.read_bytes()[:500])
+    failed = run("evaluate", f"run={folder}", f"data.root={tmp_path / 'damaged'}", *EVALUATE,
+                 cwd=tmp_path, ok=False)  # fmt: skip
+    assert damaged.name in failed.stderr
+    assert path.read_bytes() == before
+    skipping = [f"data.root={tmp_path / 'damaged'}", "data.on_error=skip"]
+    done = run("evaluate", f"run={folder}", *skipping, *EVALUATE, cwd=tmp_path)
+    assert "Skipped 1 bad files 1 times" in done.stdout
+    (aside,) = (p for p in folder.glob("evaluations/*/result.json") if p != path)
+    assert aside.read_bytes() == before  # measured under other conditions: it has other images
+    assert str(aside.parent) in done.stdout
+
+
+def test_a_checkpoint_by_its_relative_path(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "data").symlink_to(cwd / "data")
+    for i, named in enumerate((f"{folder.name}/checkpoints/best.ckpt", "link/weights.safetensors")):
+        run("evaluate", f"run={named}", *EVALUATE, cwd=tmp_path)
+        assert len(list(folder.glob("evaluations/*/result.json"))) == i + 1
+    other = run("evaluate", f"run={folder}/metrics.csv", *EVALUATE, cwd=tmp_path, ok=False)
+    assert "this holds no weights" in other.stderr
+
+
+def test_an_image_that_is_listed_twice_does_not_count_twice(tmp_path, trained):
+    cwd, folder = trained
+    twice = run("evaluate", f"run={folder}", "split=val+val", *EVALUATE, cwd=cwd, ok=False)
+    assert "listed more than once" in twice.stderr
+
+
+def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / original.name)
+    last = f"run={folder}/checkpoints/last.ckpt"
+    options = ("split=train", "output_stride=8", "window=49", "predictions=false", "measure=true")
+    run("evaluate", last, *options, *EVALUATE, cwd=cwd)
+    ((name, result),) = results_of(folder).items()
+    assert result["cost"]["measured"]["latency"] > 0
+    assert name == "train-last-os8-w49"
+    assert result["protocol"]["images"] == 8
+    assert not result["protocol"]["whole_images"]
+    assert not (folder / "evaluations" / name / "predictions").exists()
+
+
+def test_restart_puts_the_old_run_aside(tmp_path, trained):
+    _, folder = trained
+    arguments = (*SMALL, f"data.root={folder.parent.parent}/data/shapes")
+    run("train", *arguments, cwd=tmp_path)
+    run("train", *arguments, "restart=true", cwd=tmp_path)
+    folders = run_folders(tmp_path)
+    assert len(folders) == 2
+    new, old = (load_file(f / "weights.safetensors") for f in folders)
+    assert all(torch.equal(new[name], old[name]) for name in new)  # bit for bit the same run
+
+
+FORTY = (*(s for s in SMALL if "steps" not in s), "stage.steps=40", "trainer.log_every=1")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A run of forty steps, and where its images are."""
+    cwd = tmp_path_factory.mktemp("uninterrupted")
+    run("train", *FORTY, f"data.root={cwd}/shapes", cwd=cwd)
+    (folder,) = run_folders(cwd)
+    return folder, f"data.root={cwd}/shapes"
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        (signal.SIGKILL, "same command"),
+        pytest.param(signal.SIGINT, "resume=", marks=pytest.mark.processes),
+        pytest.param(signal.SIGTERM, "same command", marks=pytest.mark.processes),
+    ],
+)
+def test_an_interrupted_run_continues_to_the_same_end(tmp_path, uninterrupted, end, how):
+    reference, data = uninterrupted
+    process = start(*FORTY, data, cwd=tmp_path)
+    wait_for_step(tmp_path, 7, process)
+    process.send_signal(end)
+    process.wait(60)
+    (folder,) = run_folders(tmp_path)
+    assert not (folder / "metrics.json").exists()
+    again = [f"resume={folder}", "trainer.progress=false", "logger=csv"]
+    printed = run("train", *(again if how == "resume=" else [*FORTY, data]), cwd=tmp_path).stdout
+    assert "from step" in printed
+    assert reference.name == folder.name
+    ours, theirs = (load_file(f / "weights.safetensors") for f in (folder, reference))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    rows, expected = (
+        [tuple(r.values()) for r in csv.DictReader((f / "metrics.csv").open())]
+        for f in (folder, reference)
+    )
+    missing = [row for row in expected if row not in rows]
+    assert len(rows) == len(expected) - len(missing)
+    assert len({row[0] for row in missing}) <= 1  # of the step at which it was stopped
+    results = [json.loads((f / "metrics.json").read_text()) for f in (folder, reference)]
+    assert results[0]["mIoU"] == results[1]["mIoU"]
+
+
+def test_the_result_is_of_the_last_step(tmp_path, trained):
+    """Also when validations and checkpoints do not fall on it."""
+    cwd, _ = trained
+    small = [s for s in SMALL if "steps" not in s]
+    steps = ("stage.steps=7", "trainer.validations=2", "trainer.checkpoints=2")
+    run("train", *small, *steps, f"data.root={cwd}/data/shapes", cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    result = json.loads((folder / "metrics.json").read_text())
+    with (folder / "metrics.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["val/mIoU"]]
+    assert [r["step"] for r in rows] == ["3", "6", "7"]
+    last = torch.load(folder / "checkpoints/last.ckpt", weights_only=False)
+    assert last["global_step"] == 7
+    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    run("evaluate", f"run={folder}", *options, cwd=tmp_path)
+    again = json.loads((folder / "evaluations/val-weights-os16/result.json").read_text())
+    assert again["mIoU"] == result["mIoU"]
+
+
+def test_multirun_of_two_by_two(tmp_path, trained):
+    cwd, _ = trained
+    run(
+        "train",
+        "-m",
+        *SMALL,
+        f"data.root={cwd}/data/shapes",
+        "decoder=tiny,naive",
+        "output_stride=16,32",
+        cwd=tmp_path,
+    )
+    folders = run_folders(tmp_path)
+    assert [f.name.rpartition("-")[0] for f in folders] == [
+        f"shapes-resnet_tiny-{decoder}-os{s}" for decoder in ("naive", "tiny") for s in (16, 32)
+    ]
+    assert all((f / "metrics.json").exists() for f in folders)
+
+
+def test_full_size_networks_train_as_typed(tmp_path, trained):
+    cwd, _ = trained
+    run(
+        "train", *SMALL, f"data.root={cwd}/data/shapes", "backbone=xception", "decoder=full", "-m",
+        cwd=tmp_path,
+    )  # fmt: skip
+    (folder,) = run_folders(tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["backbone"]["depth"] == 65
+    assert config["decoder"]["convs"] == [[3, 256], [3, 256]]
+
+
+def test_wandb_is_a_run_of_its_own_for_each_job(tmp_path, trained):
+    cwd, _ = trained
+    small = [s for s in SMALL if not s.startswith("logger")]  # wandb is the default
+    run("train", "-m", *small, f"data.root={cwd}/data/shapes", "seed=0,1", cwd=tmp_path)
+    folders = run_folders(tmp_path)
+    assert len(folders) == 2
+    ids = set()
+    for folder in folders:
+        (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+        ids.add(file.stem)
+        assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
+        assert (folder / "metrics.csv").exists()
+        assert list(folder.glob("wandb/offline-run-*/files/media/images/examples/*.png"))
+    assert len(ids) == 2
+    folder = folders[0]
+    trained_file = {path.parent for path in folder.glob("wandb/*/run-*.wandb")}
+    printed = run("evaluate", f"run={folder}", "strategies=[ss,flip]", *EVALUATE, cwd=tmp_path)
+    assert "wandb sync" in printed.stdout
+    (file,) = (f for f in folder.glob("wandb/*/run-*.wandb") if f.parent not in trained_file)
+    assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
+    values = wandb_files.summary(file)
+    for name, result in results_of(folder).items():
+        assert float(values[f"evaluation/{name}/mIoU"]) == pytest.approx(result["mIoU"])
+        for key in ("classes", "bands", "examples", "boundary_curve"):
+            path = json.loads(values[f"evaluation/{name}/{key}/path"])
+            assert (file.parent / "files" / path).is_file()
+    assert values["evaluations/nrows"] == "2"
+
+
+def test_two_processes_are_one_run(tmp_path, trained):
+    """Each image of the validation counts once, and a training batch is shared."""
+    cwd, folder = trained
+    arguments = (*SMALL, f"data.root={cwd}/data/shapes", "trainer.devices=2")
+    printed = run("train", *arguments, cwd=tmp_path).stdout
+    (both,) = run_folders(tmp_path)
+    assert both.name == folder.name
+    result = json.loads((both / "metrics.json").read_text())
+    assert result["protocol"]["images"] == 3
+    assert printed.count("Run folder:") == 1
+    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    run("evaluate", f"run={both}", *options, cwd=tmp_path)
+    alone = json.loads((both / "evaluations/val-weights-os16/result.json").read_text())
+    assert alone["class_IoU"] == result["class_IoU"]
+    again = run("train", *arguments, cwd=tmp_path)
+    assert again.stdout.count("finished") == 1
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, trained):
+    cwd, folder = trained
+    damaged = tmp_path / "runs" / folder.name
+    shutil.copytree(folder, damaged)
+    (damaged / "metrics.json").unlink()
+    (damaged / "checkpoints/last.ckpt").write_bytes(b"")
+    arguments = (*SMALL, f"data.root={cwd}/data/shapes")
+    done = run("train", *arguments, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "last.ckpt: this cannot be read" in done.stderr
+    assert "restart=true" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_renamed_run_is_not_resumed_as_another(tmp_path, trained):
+    cwd, folder = trained
+    renamed = tmp_path / "renamed-run"
+    shutil.copytree(folder, renamed)
+    done = run("train", f"resume={renamed}", f"data.root={cwd}/data/shapes", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "Has the folder been renamed" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["renamed-run"]
+
+
+def test_a_bad_file_in_a_loading_worker_is_named(tmp_path):
+    tree = voc_tree(tmp_path / "voc", {"train": 4, "val": 2})
+    (tree / "JPEGImages/train_2.jpg").write_bytes(b"no image")
+    settings = [s for s in SMALL if not s.startswith(("data.", "trainer.num_workers"))]
+    done = run(
+        "train", "data=voc", f"data.root={tree}", "data.train_split=train", "data.crop_size=65",
+        "data.eval_size=65", "backbone=mobilenetv2", *settings, "trainer.num_workers=1",
+        "stage.steps=4", cwd=tmp_path, ok=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "train_2.jpg: this is no image that can be decoded" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tensorboard(tmp_path, trained):
+    pytest.importorskip("tensorboard")
+    cwd, _ = trained
+    run("train", *SMALL, f"data.root={cwd}/data/shapes", "logger=tensorboard", cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    assert list(folder.glob("tensorboard/events*"))
+
+
+def test_voc_layout(tmp_path):
+    voc_tree(tmp_path / "VOCdevkit/VOC2012", {"trainaug": 4, "val": 2})
+    stage = [s for s in SMALL if not s.startswith("data.")]
+    run(
+        "train", "data=voc", f"data.root={tmp_path}/VOCdevkit", "backbone=mobilenetv2",
+        "data.crop_size=65", "data.eval_size=65", "stage.batch_size=2", "stage.bn_momentum=0.1",
+        *stage, cwd=tmp_path,
+    )  # fmt: skip
+    (folder,) = run_folders(tmp_path)
+    assert folder.name.startswith("voc-mobilenetv2-full-os16-")
+    result = json.loads((folder / "metrics.json").read_text())
+    assert len(result["class_IoU"]) == 21
+
+
+def test_frozen_batch_norm_leaves_the_statistics_of_a_run(tmp_path, trained):
+    cwd, _ = trained
+    arguments = (*SMALL, f"data.root={cwd}/data/shapes", "stage.batch_norm=frozen")
+    run("train", *arguments, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    weights = load_file(folder / "weights.safetensors")
+    for name, tensor in weights.items():
+        if name.endswith("running_mean"):
+            assert not tensor.any()
+        if name.endswith("running_var"):
+            assert (tensor == 1).all()

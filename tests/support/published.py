@@ -1,0 +1,236 @@
+"""Tiny archives in the true layout of the published data sets, and a server for them."""
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import time
+import zipfile
+import zlib
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from deeplab.data.class_set import write_mask
+
+SIZE = (40, 56)
+
+
+def pixels(seed: int, size=SIZE) -> np.ndarray:
+    """Blocks of random colours: each seed another image."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return np.array(Image.fromarray(blocks).resize(size[::-1]))
+
+
+def labels(seed: int, size=SIZE) -> np.ndarray:
+    """A square of one of VOC's classes on background."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros(size, np.uint8)
+    top, left = rng.integers(0, 10, 2)
+    label[top : top + 25, left : left + 25] = rng.integers(1, 21)
+    return label
+
+
+def number_of(name: str) -> int:
+    """The same for a name in every process."""
+    return zlib.crc32(name.encode()) % 1000
+
+
+def _jpeg(path: Path, seed: int, size=SIZE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(seed, size)).save(path, quality=90)
+
+
+def _lines(path: Path, ids):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{i}\n" for i in ids))
+
+
+VOC = {"train": ["2007_1", "2007_2", "2007_3"], "val": ["2008_1", "2008_2"], "test": ["2009_1"]}
+SBD = {"train": ["2007_2", "2010_1", "2010_2"], "val": ["2008_2", "2010_3"]}
+TRAINAUG = ["2007_1", "2007_2", "2007_3", "2010_1", "2010_2", "2010_3"]
+
+
+def voc_archives(folder: Path) -> dict[str, Path]:
+    """VOC's trainval and test archives, and SBD's, with what is in the real ones besides."""
+    work = folder / "work"
+    voc = work / "trainval" / "VOCdevkit" / "VOC2012"
+    lists = voc / "ImageSets" / "Segmentation"
+    for split in ("train", "val"):
+        _lines(lists / f"{split}.txt", VOC[split])
+    _lines(lists / "trainval.txt", sorted(VOC["train"] + VOC["val"]))
+    _lines(voc / "ImageSets" / "Main" / "train.txt", ["2010_9"])
+    for seed, name in enumerate(sorted({*VOC["train"], *VOC["val"], *SBD["train"], *SBD["val"]})):
+        _jpeg(voc / "JPEGImages" / f"{name}.jpg", seed)
+        (voc / "Annotations").mkdir(exist_ok=True)
+        (voc / "Annotations" / f"{name}.xml").write_text("<annotation/>")
+        if name in VOC["train"] + VOC["val"]:
+            label = labels(seed)
+            label[:3] = 255
+            write_mask(voc / "SegmentationClass" / f"{name}.png", label)
+            write_mask(voc / "SegmentationObject" / f"{name}.png", label)
+    test = work / "test" / "VOCdevkit" / "VOC2012"
+    _lines(test / "ImageSets" / "Segmentation" / "test.txt", VOC["test"])
+    _jpeg(test / "JPEGImages" / "2009_1.jpg", 99)
+    sbd = work / "sbd" / "benchmark_RELEASE" / "dataset"
+    for seed, (split, ids) in enumerate(SBD.items()):
+        _lines(sbd / f"{split}.txt", ids)
+        for name in ids:
+            _jpeg(sbd / "img" / f"{name}.jpg", seed)
+            for kind in ("cls", "inst"):
+                (sbd / kind).mkdir(exist_ok=True)
+                fields = {"Boundaries": 0, "Segmentation": labels(number_of(name)),
+                          "CategoriesPresent": 0}  # fmt: skip
+                savemat(sbd / kind / f"{name}.mat", {"GTcls": fields}, do_compression=True)
+    archives = {
+        "trainval": ("VOCtrainval_11-May-2012.tar", "w"),
+        "test": ("VOC2012test.tar", "w"),
+        "sbd": ("benchmark.tgz", "w:gz"),
+    }
+    for part, (name, mode) in archives.items():
+        with tarfile.open(folder / name, mode) as tar:
+            for path in sorted((work / part).iterdir()):
+                tar.add(path, path.name)
+    return {part: folder / name for part, (name, _) in archives.items()}
+
+
+def coco_content(images: dict[int, tuple[str, list]]) -> dict:
+    """An instances file: image id to its file name and its annotations."""
+    height, width = SIZE
+    annotations = []
+    for image, (_, shapes) in images.items():
+        for category, segmentation, crowd in shapes:
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": image, "category_id": category,
+                "segmentation": segmentation, "iscrowd": crowd, "area": 1, "bbox": [0, 0, 1, 1],
+            })  # fmt: skip
+    return {
+        "images": [
+            {"id": i, "file_name": name, "height": height, "width": width}
+            for i, (name, _) in images.items()
+        ],
+        "annotations": annotations,
+        "categories": [{"id": c, "name": str(c)} for c in (1, 3, 18, 47, 62)],
+    }
+
+
+def coco_archives(folder: Path, year: int = 2017, count: int = 3) -> dict[str, Path]:
+    """The images of train and val and their instances, as zips. In each split the first image has
+    too few pixels of VOC's classes, the second none, the others enough."""
+    box = [[2, 2, 52, 2, 52, 38, 2, 38]]
+    small = [[2, 2, 12, 2, 12, 12, 2, 12]]
+    height, width = SIZE
+    crowd = {"size": [height, width], "counts": [0, 3 * height, height * (width - 3)]}
+    folder.mkdir(parents=True, exist_ok=True)
+    archives = {}
+    instances = {}
+    for start, split in ((1, f"train{year}"), (100, f"val{year}")):
+        images = {}
+        with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
+            for i in range(start, start + count + 2):
+                name = f"COCO_{split}_{i:012}.jpg" if year == 2014 else f"{i:012}.jpg"
+                shapes = {0: [(1, small, 0)], 1: [(47, box, 0)]}.get(
+                    i - start, [(18, box, 0), (1, crowd, 1)]
+                )
+                images[i] = (name, shapes)
+                data = io.BytesIO()
+                Image.fromarray(pixels(i)).save(data, "JPEG")
+                archive.writestr(f"{split}/{name}", data.getvalue())
+        instances[split] = coco_content(images)
+        archives[split] = folder / f"{split}.zip"
+    path = folder / f"annotations_trainval{year}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for split, content in instances.items():
+            archive.writestr(f"annotations/instances_{split}.json", json.dumps(content))
+            archive.writestr(f"annotations/captions_{split}.json", "{}")
+    archives[f"annotations{year}"] = path
+    return archives
+
+
+CITYSCAPES = {"train": "aachen", "val": "bochum", "test": "berlin", "train_extra": "nuernberg"}
+
+
+def cityscapes_archives(folder: Path, size=(64, 128)) -> dict[str, Path]:
+    """Fine and coarse archives; masks hold label ids 0 to 33."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = np.arange(size[0] * size[1], dtype=np.int64).reshape(size) // 97 % 34
+    parts = {
+        "leftImg8bit_trainvaltest": ("leftImg8bit", ("train", "val", "test")),
+        "gtFine_trainvaltest": ("gtFine", ("train", "val", "test")),
+        "leftImg8bit_trainextra": ("leftImg8bit", ("train_extra",)),
+        "gtCoarse": ("gtCoarse", ("train", "val", "train_extra")),
+    }
+    archives = {}
+    for part, (kind, splits) in parts.items():
+        archives[part] = folder / f"{part}.zip"
+        with zipfile.ZipFile(archives[part], "w") as archive:
+            archive.writestr("README", "read me")
+            for split in splits:
+                for number in range(2):
+                    stem = f"{CITYSCAPES[split]}_{number:06}_000019"
+                    data = io.BytesIO()
+                    if kind == "leftImg8bit":
+                        Image.fromarray(pixels(number_of(f"{split}{number}"), size)).save(
+                            data, "PNG"
+                        )
+                        name = f"{stem}_leftImg8bit.png"
+                    else:
+                        Image.fromarray(ids.astype(np.uint8)).save(data, "PNG")
+                        name = f"{stem}_{kind}_labelIds.png"
+                        colour = name.replace("labelIds", "color")
+                        archive.writestr(f"{kind}/{split}/{CITYSCAPES[split]}/{colour}", b"x")
+                    archive.writestr(f"{kind}/{split}/{CITYSCAPES[split]}/{name}", data.getvalue())
+    return archives
+
+
+def md5(path: Path) -> str:
+    """As the configs write it."""
+    return f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"
+
+
+class Folder(SimpleHTTPRequestHandler):
+    """Serves a folder, slowly if asked to, and remembers what was asked for."""
+
+    asked: list[str]
+    pause = 0.0
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def copyfile(self, source, outputfile):
+        try:
+            while block := source.read(4096):
+                outputfile.write(block)
+                time.sleep(self.pause)
+        except OSError:  # the other side went away
+            pass
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serving_folder(folder: Path, *, pause: float = 0.0):
+    """Yields the address of a server and the list of paths that it is asked for."""
+    asked: list[str] = []
+    handler = type("Handler", (Folder,), {"asked": asked, "pause": pause})
+
+    def make(*arguments):
+        return handler(*arguments, directory=str(folder))
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), make)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,77 @@
+"""Running the scripts as a user does."""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from deeplab.config.paths import ROOT
+
+SMALL = (
+    "data.train=8",
+    "data.val=3",
+    "data.size_min=48",
+    "data.size_max=56",
+    "data.crop_size=33",
+    "data.eval_size=65",
+    "stage.steps=2",
+    "stage.batch_size=2",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.num_workers=0",
+    "trainer.progress=false",
+    "logger=csv",
+)
+"""Two steps of the default experiment in seconds."""
+
+
+def environment() -> dict[str, str]:
+    """One thread a process, since tests run side by side."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "COLUMNS": "100"}
+
+
+def run(
+    script: str, *arguments: str, cwd: Path, ok: bool = True, variables: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess:
+    """Run ``src/<script>.py`` with more ``variables`` in the environment; with ``ok`` it must
+    succeed, without it must end with a message."""
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        request = {
+            "command": [str(ROOT / "src" / f"{script}.py"), *map(str, arguments)],
+            "cwd": str(cwd),
+            "environment": {**environment(), **variables},
+            "out": str(out),
+            "err": str(err),
+            "timeout": 240,
+        }
+        server = warm_server()
+        print(json.dumps(request), file=server.stdin, flush=True)
+        status = int(server.stdout.readline())
+        done = subprocess.CompletedProcess(arguments, status, out.read_text(), err.read_text())
+    assert not ok or status == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@cache
+def warm_server() -> subprocess.Popen:
+    """A process that has the libraries loaded; see ``warm``."""
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("warm.py")],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(server.communicate)
+    return server
+
+
+def run_folders(cwd: Path) -> list[Path]:
+    """The run folders below ``runs/``, by name."""
+    return sorted(p for p in (cwd / "runs").glob("*") if not p.name.startswith("."))

@@ -1,0 +1,154 @@
+import hashlib
+import json
+
+import pytest
+import yaml
+
+from deeplab.config.schema.stage import StageConfig
+from deeplab.tracking.run_folder import (
+    RunFolder,
+    locked,
+    read_config,
+    read_record,
+    run_hash,
+    settings,
+    write_config,
+)
+from deeplab.training.loggers import MetricsCSV
+from deeplab.training.train import _set_aside
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import write_json
+from support.configs import train_config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "backbone.width=8",
+        "backbone.bn_momentum=0.5",
+        "aspp.rates=[6,12]",
+        "decoder=naive",
+        "output_stride=8",
+        "stage.lr=0.05",
+        "stage.ema_decay=0.9",
+        "seed=1",
+        "data.flip=0.0",
+        "data.scene_seed=1",
+    ],
+)
+def test_hash_changes_with_what_determines_the_result(change):
+    assert run_hash(train_config(change), "x") != run_hash(train_config(), "x")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "trainer.num_workers=3",
+        "trainer.devices=2",
+        "trainer.validations=3",
+        "logger=csv",
+        "data.root=/elsewhere",
+        "data.eval_batch_size=1",
+        "runs=/elsewhere",
+        "name=other",
+        "restart=true",
+    ],
+)
+def test_hash_stays_with_all_else(change):
+    assert run_hash(train_config(change), "x") == run_hash(train_config(), "x")
+
+
+def test_hash_changes_with_the_images():
+    assert run_hash(train_config(), "x") != run_hash(train_config(), "y")
+
+
+def test_a_run_of_before_a_key_of_the_stage_keeps_its_name(tmp_path):
+    """``optimiser`` and those beside it came later than runs that are recorded without them."""
+    folder = RunFolder(tmp_path / "run")
+    write_config(folder.config, train_config())
+    written = yaml.safe_load(folder.config.read_text())
+    later = {name for name, field in StageConfig.model_fields.items() if not field.is_required()}
+    assert {"optimiser", "ema_decay", "task", "nesterov"} <= later
+    for key in later:
+        del written["stage"][key]
+    folder.config.write_text(yaml.safe_dump(written))
+    assert read_config(folder) == train_config()
+    determining = settings(train_config()) | {"data_fingerprint": "x", "stage": written["stage"]}
+    text = json.dumps(determining, sort_keys=True)
+    assert run_hash(train_config(), "x") == hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def test_config_is_read_back(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    config = train_config("data=voc", "backbone=mobilenetv2", "stage.top_k=0.5")
+    write_config(folder.config, config)
+    assert read_config(folder) == config
+
+
+def test_a_run_is_found_by_its_folder_or_a_file_in_it(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    write_config(folder.config, train_config())
+    folder.checkpoints.mkdir()
+    folder.last.touch()
+    for named in (folder.path, folder.config, folder.last, folder.checkpoints):
+        assert RunFolder.find(named, key="run").path == folder.path
+    with pytest.raises(UserError, match=r"run=.*nothing: this does not exist"):
+        RunFolder.find(folder.path / "nothing", key="run")
+
+
+def test_a_run_folder_has_one_process(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with locked(folder), pytest.raises(UserError, match="in progress"), locked(folder):
+        pass
+    with locked(folder):  # and is free again
+        pass
+
+
+def test_a_run_folder_that_cannot_be_made_is_named():
+    message = "runs=/proc/x: a run folder cannot be made"
+    with pytest.raises(UserError, match=message), locked(RunFolder("/proc/x/run")):
+        pass
+
+
+def test_a_run_in_progress_is_not_put_aside(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with locked(folder), pytest.raises(UserError, match="in progress"):
+        _set_aside(folder)
+    assert folder.path.exists()
+    _set_aside(folder)
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00"])
+def test_damaged_records_are_named(tmp_path, damage):
+    folder = RunFolder(tmp_path)
+    folder.record.write_bytes(damage)
+    with pytest.raises(UserError, match=r"run\.json"):
+        read_record(folder)
+    folder.config.write_bytes(damage)
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        read_config(folder)
+
+
+def test_json_is_whole_and_has_no_nan(tmp_path):
+    path = tmp_path / "deep" / "result.json"
+    write_json(path, {"a": float("nan"), "b": [1.5, float("nan")]})
+    assert json.loads(path.read_text()) == {"a": None, "b": [1.5, None]}
+    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+
+
+def test_csv_continues_without_rows_that_will_come_again(tmp_path):
+    path = tmp_path / "metrics.csv"
+    first = MetricsCSV(path, ["train/loss", "val/mIoU"])
+    for step in range(5):
+        first.log_metrics({"train/loss": float(step), "epoch": 0}, step=step)
+    first.log_metrics({"epoch": 0}, step=5)  # nothing of ours: no row
+    second = MetricsCSV(path, ["train/loss", "val/mIoU"], first_step=3)
+    second.log_metrics({"train/loss": 33.0}, step=3)
+    assert path.read_text().splitlines() == [
+        "step,train/loss,val/mIoU",
+        "1,0.0,",
+        "2,1.0,",
+        "3,2.0,",
+        "4,33.0,",
+    ]

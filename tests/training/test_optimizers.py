@@ -1,0 +1,158 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from deeplab.models.backbones import MobileNetV2
+from deeplab.training.module import Recipe, learning_rate
+from deeplab.training.optimizers import (
+    build_optimiser,
+    cosine,
+    exponential,
+    parameter_groups,
+    poly,
+    slow_start,
+)
+from support.networks import build, tiny_model
+
+
+def test_every_parameter_is_in_one_group():
+    model = build(MobileNetV2(0.25), separable=True, channels=8)
+    groups = parameter_groups(model, lr=0.1, weight_decay=4e-5)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+
+
+def test_weight_decay_falls_on_dense_and_pointwise_weights():
+    model = build(MobileNetV2(0.25), separable=True, channels=8)
+    decayed = {
+        id(p)
+        for group in parameter_groups(model, lr=0.1, weight_decay=4e-5)
+        if group["weight_decay"] > 0
+        for p in group["params"]
+    }
+    expected = {
+        id(m.weight)
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d)
+        and m.weight.shape[1] * m.groups == m.in_channels
+        and m.groups == 1
+    }
+    assert decayed == expected
+    assert id(model.logits.bias) not in decayed
+
+
+def test_multipliers():
+    model = tiny_model()
+    groups = {
+        group["name"]: group["lr"]
+        for group in parameter_groups(
+            model, lr=0.1, weight_decay=0.0, backbone_multiplier=0.5, head_multiplier=10
+        )
+    }
+    assert groups == {
+        "backbone.weight": pytest.approx(0.05),
+        "backbone.norm": pytest.approx(0.05),
+        "head.weight": pytest.approx(1.0),
+        "head.norm": pytest.approx(1.0),
+        "head.bias": pytest.approx(2.0),
+    }
+
+
+def test_poly_is_the_papers_per_step():
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.007)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, poly(steps=30_000))
+    for step in range(1000):
+        assert schedule.get_last_lr()[0] == pytest.approx(0.007 * (1 - step / 30_000) ** 0.9)
+        optimiser.step()
+        schedule.step()
+
+
+def test_cosine_is_half_a_wave():
+    factor = cosine(steps=80)
+    assert [factor(step) for step in (0, 40, 80, 81)] == pytest.approx([1, 0.5, 0, 0])
+    assert factor(20) == pytest.approx(0.5 + 0.5 * math.sqrt(0.5))
+
+
+def test_slow_start():
+    factor = slow_start(poly(steps=100), steps=10, factor=0.01)
+    assert factor(0) == factor(9) == 0.01
+    assert factor(10) == 1
+    assert factor(60) == pytest.approx(0.5**0.9)
+    assert factor(110) == 0
+
+
+@pytest.mark.parametrize("policy", [poly(steps=100, power=1.0), cosine(steps=100)])
+def test_warm_up_rises_in_a_line_to_where_the_policy_begins(policy):
+    factor = slow_start(policy, steps=10, factor=0.01, linear=True)
+    assert [factor(s) for s in range(11)] == pytest.approx([0.01 + 0.099 * s for s in range(11)])
+    assert factor(60) == pytest.approx(0.5)
+    assert factor(110) == pytest.approx(0)
+
+
+def test_adamw_decays_the_weights_alone_at_the_rate_of_their_group():
+    """One step against its closed form: the moments' ratio is the gradient's sign."""
+    model = tiny_model()
+    groups = parameter_groups(model, lr=0.01, weight_decay=0.5, head_multiplier=10)
+    before = {id(p): p.detach().clone() for p in model.parameters()}
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    build_optimiser(groups, "adamw", betas=(0.9, 0.99)).step()
+    for name, lr, decay in [
+        ("backbone.weight", 0.01, 0.5),
+        ("backbone.norm", 0.01, 0),
+        ("head.weight", 0.1, 0.5),
+        ("head.norm", 0.1, 0),
+        ("head.bias", 0.2, 0),
+    ]:
+        (group,) = (g for g in groups if g["name"] == name)
+        for parameter in group["params"]:
+            expected = before[id(parameter)] * (1 - lr * decay) - lr * parameter.grad.sign()
+            torch.testing.assert_close(parameter.detach(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_betas_reach_the_optimiser():
+    """Three steps against torch's on one tensor."""
+    ours, theirs = (torch.ones(3, requires_grad=True) for _ in range(2))
+    groups = [{"params": [ours], "lr": 0.1, "weight_decay": 0.2}]
+    pair = (
+        build_optimiser(groups, "adamw", betas=(0.5, 0.7)),
+        torch.optim.AdamW([theirs], lr=0.1, betas=(0.5, 0.7), weight_decay=0.2),
+    )
+    for step in range(3):
+        for tensor, optimiser in zip((ours, theirs), pair, strict=True):
+            tensor.grad = torch.tensor([1.0, -2.0, 0.1]) * (step + 1)
+            optimiser.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_exponential_falls_at_once_every_two_epochs():
+    factor = exponential(factor=0.94, steps=25)
+    assert [factor(step) for step in (0, 24, 25, 49, 50)] == pytest.approx(
+        [1, 1, 0.94, 0.94, 0.94**2]
+    )
+
+
+def test_epochs_are_passes_over_the_images():
+    """Of 1,281,167 images at 256 a step two passes are 10,009.1 steps."""
+    recipe = Recipe(lr=0.05, schedule="exponential", decay_factor=0.94, decay_epochs=2.0)
+    policy = learning_rate(recipe, 1_281_167 / 256)
+    assert policy(10_009) == 1
+    assert policy(10_010) == pytest.approx(0.94)
+    assert 0.05 * policy(500_000 - 1) == pytest.approx(0.05 * 0.94**49)
+
+
+def test_nesterov_is_torch_s():
+    weights = [torch.ones(3, requires_grad=True) for _ in range(2)]
+    ours = build_optimiser(
+        [{"params": [weights[0]], "lr": 0.1}], "sgd", momentum=0.9, nesterov=True
+    )
+    theirs = torch.optim.SGD([weights[1]], lr=0.1, momentum=0.9, nesterov=True)
+    for _ in range(3):
+        for weight, optimiser in zip(weights, (ours, theirs), strict=True):
+            optimiser.zero_grad()
+            (weight**2).sum().backward()
+            optimiser.step()
+    assert torch.equal(*weights)

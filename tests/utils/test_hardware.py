@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from deeplab.utils import hardware
+from deeplab.utils.errors import UserError
+from deeplab.utils.hardware import choose_execution
+
+
+def test_a_cpu_is_never_compiled_for_and_keeps_few_workers():
+    execution = choose_execution(accelerator="cpu")
+    assert (execution.accelerator, execution.devices) == ("cpu", 1)
+    assert not execution.compiled
+    assert execution.workers in (0, 2)
+    assert execution.channels_last == (execution.precision == "bf16-mixed")
+
+
+def test_a_gpu_gets_all_that_is_fast(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr(hardware, "find_spec", lambda _: object())
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    execution = choose_execution(devices="auto")
+    assert (execution.accelerator, execution.devices) == ("cuda", 2)
+    assert execution.precision == "bf16-mixed"
+    assert execution.channels_last
+    assert execution.compiled
+    assert execution.fused_optimiser
+    assert execution.workers == 4  # eight cores for two GPUs
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    assert not choose_execution().compiled
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    assert choose_execution().precision == "32-true"
+    with pytest.raises(UserError, match=r"trainer\.devices=3: this machine has 2 GPUs"):
+        choose_execution(devices=3)
+
+
+def test_what_is_said_counts_more_than_auto():
+    execution = choose_execution(
+        accelerator="cpu",
+        precision="32-true",
+        memory_format="channels_last",
+        compile=True,
+        num_workers=3,
+    )
+    assert execution.precision == "32-true"
+    assert execution.channels_last
+    assert execution.compiled
+    assert execution.workers == 3
+
+
+def test_more_processes_than_cores():
+    with pytest.raises(UserError, match=r"trainer\.devices=5000: this machine has \d+ cores"):
+        choose_execution(accelerator="cpu", devices=5000)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there():
+    with pytest.raises(UserError, match=r"trainer\.accelerator=cuda: not on this machine"):
+        choose_execution(accelerator="gpu")
