@@ -301,7 +301,7 @@ def marks(report, text):
     )
 
 
-def test_what_is_within_noise_is_grey_and_not_ranked(tmp_path):
+def test_what_is_within_noise_is_gray_and_not_ranked(tmp_path):
     report = Report(tmp_path, own())
     for row in (1, 2, 3):
         report.run(row, counts(row))  # of the same quality
@@ -648,17 +648,17 @@ def test_results_of_several_commits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "grey"),
+    ("override", "gray"),
     [("stage.steps=100", True), ("data.root=elsewhere", False), ("trainer.devices=1", False)],
 )
-def test_rows_that_are_not_run_as_the_paper_s(tmp_path, override, grey):
+def test_rows_that_are_not_run_as_the_paper_s(tmp_path, override, gray):
     report = Report(tmp_path, own(train=("data=voc",), rows=ROWS[:1]), overrides=(override,))
     report.run(1, counts(1))
     report.write()
     assert f"All rows with {override}." in report.page
     to_paper = f"{percent(counts(1)) - 70:+.2f}".replace("-", "−")
-    assert [("faint" in kinds) for kinds in marks(report, to_paper)] == [grey]
-    assert ("it does not say how well" in report.page) == grey
+    assert [("faint" in kinds) for kinds in marks(report, to_paper)] == [gray]
+    assert ("it does not say how well" in report.page) == gray
 
 
 def test_weights_that_were_named_are_not_random(tmp_path):

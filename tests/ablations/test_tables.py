@@ -132,7 +132,7 @@ def test_rows_may_differ_in_what_they_start_from(tmp_path):
 
 
 def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
-    """The input normalisation of public weights, which the run that follows will have too."""
+    """The input normalization of public weights, which the run that follows will have too."""
     path = tmp_path / "mine.yaml"
     table = {
         "title": "M", "setting": "s", "columns": ["a"], "rows": [{"cells": [1], "start": "a"}],
@@ -263,8 +263,8 @@ def test_rows_that_differ_in_their_first_weights_only(tmp_path):
     ]  # fmt: skip
 
 
-def test_what_follows_a_training_is_normalised_as_that(tmp_path):
-    """Weights go with the normalisation that they were trained with, in later stages too."""
+def test_what_follows_a_training_is_normalized_as_that(tmp_path):
+    """Weights go with the normalization that they were trained with, in later stages too."""
     rows = [{"cells": [1], "train": ["stage.lr=0.01"], "start": "before"}]
     starts = {"before": {"train": ["backbone.mean=[1,2,3]"]}}
     name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, starts=starts)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from deeplab.checkpoints import hub as hub_module
 from deeplab.checkpoints.hub import HubId, NotFetched, hub_id, published_weights
 from deeplab.checkpoints.key_mapping import public_names
-from deeplab.checkpoints.pretrained import CATALOGUE, TORCHVISION, Published
+from deeplab.checkpoints.pretrained import CATALOG, TORCHVISION, Published
 from deeplab.config.paths import ROOT
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.utils import download as download_module
@@ -50,7 +50,7 @@ def test_the_table_is_what_the_publishers_say():
         f"resnet{depth}_torchvision": models.get_model_weights(f"resnet{depth}").IMAGENET1K_V1
         for depth in (50, 101)
     } | {"mobilenetv2": models.MobileNet_V2_Weights.IMAGENET1K_V1}
-    for known in CATALOGUE:
+    for known in CATALOG:
         if known.family == "xception":
             name = f"xception{known.settings['depth']}.tf_in1k"
             assert timm.get_pretrained_cfg(name).hf_hub_id == f"timm/{name}"

@@ -184,7 +184,7 @@ def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
     assert result["skipped_files"] == {str(path): 1 for path in bad}
 
 
-def test_classes_and_colours_travel(first):
+def test_classes_and_colors_travel(first):
     checkpoint = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
     with safe_open(first / "weights.safetensors", "pt") as file:
         classes = json.loads(file.metadata()["classes"])

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.extras
 SIDE = 129
 
 
-def randomised(network):
+def randomized(network):
     """Weights, statistics and affine parameters of batch norm that all matter."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
@@ -57,7 +57,7 @@ def test_resnet_and_torchvision(tmp_path, images, depth, output_stride):
     models = pytest.importorskip("torchvision.models")
     dilated = [False, output_stride < 16, output_stride < 32]
     peer = getattr(models, f"resnet{depth}")(replace_stride_with_dilation=dilated)
-    peer = randomised(peer)
+    peer = randomized(peer)
     ours = moved(peer, ResNet(depth, layout="torchvision"), tmp_path)
     ours.set_output_stride(output_stride)
     features = ours(images)
@@ -70,7 +70,7 @@ def test_resnet_and_torchvision(tmp_path, images, depth, output_stride):
 @torch.no_grad()
 def test_mobilenetv2_and_torchvision(tmp_path, images):
     models = pytest.importorskip("torchvision.models")
-    peer = randomised(models.mobilenet_v2())
+    peer = randomized(models.mobilenet_v2())
     ours = moved(peer, MobileNetV2(bn_eps=1e-5), tmp_path)
     ours.set_output_stride(32)
     assert differ(ours(images)["output"], peer.features[:18](images)) < 1e-4
@@ -89,7 +89,7 @@ def test_mobilenetv2_and_torchvision(tmp_path, images):
 @torch.no_grad()
 def test_xception_and_timm(tmp_path, images, depth, output_stride):
     timm = pytest.importorskip("timm")
-    peer = randomised(timm.create_model(f"xception{depth}", output_stride=output_stride))
+    peer = randomized(timm.create_model(f"xception{depth}", output_stride=output_stride))
     ours = moved(peer, Xception(depth), tmp_path)
     ours.set_output_stride(output_stride)
     assert differ(ours(images)["output"], peer.forward_features(images)) < 1e-4

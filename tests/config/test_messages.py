@@ -34,7 +34,7 @@ TRAIN = [
     (["backbone.depth=34"], ["backbone.depth=34", "50", "101"]),
     (["backbone.layout=caffe"], ["backbone.layout=caffe", "beta", "torchvision"]),
     (["backbone.family=vgg"], ["backbone", "vgg", "resnet", "xception"]),
-    (["stage.optimiser=adam"], ["stage.optimiser=adam", "sgd", "adamw"]),
+    (["stage.optimizer=adam"], ["stage.optimizer=adam", "sgd", "adamw"]),
     (["stage.schedule=step"], ["stage.schedule=step", "poly", "cosine"]),
     (["stage.batch_norm=freeze"], ["stage.batch_norm=freeze", "finetune", "frozen"]),
     (["trainer.precision=fp8"], ["trainer.precision=fp8", "bf16-mixed"]),
@@ -78,7 +78,7 @@ TRAIN = [
     (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
     (["stage.slow_start_steps=5000"], ["slow_start_steps (5000)", "below steps"]),
     (["stage=modern_shapes", "stage.momentum=0.9"], ["momentum does nothing", "momentum=null"]),
-    (["stage.optimiser=adamw"], ["momentum does nothing", "wants betas", "betas=[0.9,0.999]"]),
+    (["stage.optimizer=adamw"], ["momentum does nothing", "wants betas", "betas=[0.9,0.999]"]),
     (["stage.schedule=cosine"], ["power does nothing with schedule=cosine", "stage.power=null"]),
     (["stage.power=null"], ["schedule=poly wants power"]),
     (["stage=modern", "stage.steps=1500"], ["slow_start_steps (1500)", "below steps (1500)"]),
@@ -184,7 +184,7 @@ def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
         (
             lambda r: Image.new("RGB", (60, 50), "red").save(r / "SegmentationClass/train_1.png"),
             [],
-            ["train_1.png", "colour mask"],
+            ["train_1.png", "color mask"],
         ),
     ],
 )  # fmt: skip

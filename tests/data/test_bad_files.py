@@ -81,8 +81,8 @@ def label(root, value, **where):
     write_mask(mask(root, **where), array)
 
 
-def mask_of_mode(root, mode, colour):
-    Image.new(mode, SIZE[::-1], colour).save(mask(root), format="PNG")
+def mask_of_mode(root, mode, color):
+    Image.new(mode, SIZE[::-1], color).save(mask(root), format="PNG")
 
 
 def wide_mask(root):
@@ -132,9 +132,9 @@ DAMAGE = {
         lambda r: (image(r).unlink(), image(r).symlink_to("nowhere")),
         READ, "missing image", "does not exist",
     ),
-    "grey image": (
+    "gray image": (
         lambda r: Image.fromarray(noise()).convert("L").save(image(r)),
-        DOCTOR, "grey image", "three channels",
+        DOCTOR, "gray image", "three channels",
     ),
     "CMYK image": (
         lambda r: Image.fromarray(noise()).convert("CMYK").save(image(r)),
@@ -160,11 +160,11 @@ DAMAGE = {
         lambda r: Image.new("L", (50, 60)).save(mask(r)),
         READ, "sizes differ", "mask 60 x 50, but its image is 50 x 60",
     ),
-    "colour mask": (
-        lambda r: mask_of_mode(r, "RGB", "red"), READ, "colour mask", "class indices",
+    "color mask": (
+        lambda r: mask_of_mode(r, "RGB", "red"), READ, "color mask", "class indices",
     ),
-    "colour mask with alpha": (
-        lambda r: mask_of_mode(r, "RGBA", "red"), READ, "colour mask", "class indices",
+    "color mask with alpha": (
+        lambda r: mask_of_mode(r, "RGBA", "red"), READ, "color mask", "class indices",
     ),
     "16-bit mask": (wide_mask, READ, "16-bit mask", "up to 700"),
     "label beyond the classes": (

@@ -21,7 +21,7 @@ def averaging(source, size):
 
 
 def interpolating(source, size):
-    """Bilinear weights between pixels' centres, ``(size, source)``."""
+    """Bilinear weights between pixels' centers, ``(size, source)``."""
     matrix = np.zeros((size, source))
     for i in range(size):
         place = min(max((i + 0.5) * source / size - 0.5, 0), source - 1)

@@ -36,7 +36,7 @@ def test_palette_png_is_read_as_indices(tmp_path):
     write_sample(tmp_path, "a", np.zeros((8, 8, 3), np.uint8), label, "SegmentationClass")
     path = tmp_path / "SegmentationClass" / "a.png"
     assert np.array_equal(read_mask(path), label)
-    assert Image.open(path).convert("RGB").getpixel((1, 0)) == (128, 0, 0)  # it does have colours
+    assert Image.open(path).convert("RGB").getpixel((1, 0)) == (128, 0, 0)  # it does have colors
     Image.fromarray(label, mode="L").save(path)
     assert np.array_equal(read_mask(path), label)
 
@@ -89,7 +89,7 @@ def dataset(root, split="train", classes=21):
         ),
         (
             lambda r: Image.new("RGB", (60, 50), "red").save(r / "SegmentationClass/train_0.png"),
-            "a colour mask",
+            "a color mask",
         ),
         (
             lambda r: Image.new("L", (10, 50)).save(r / "SegmentationClass/train_0.png"),

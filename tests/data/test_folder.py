@@ -16,7 +16,7 @@ from deeplab.utils.errors import UserError
 from support.pairs import SIZE, image, mask, pairs, values
 from support.scripts import SMALL, run, run_folders
 
-COLOURS = [(128, 64, 128), (0, 0, 192), (64, 0, 64)]
+COLORS = [(128, 64, 128), (0, 0, 192), (64, 0, 64)]
 
 
 def split_ids(root, **keywords):
@@ -202,14 +202,14 @@ def test_classes_by_index(name, text, tmp_path):
         ("class_dict.csv", "name,r,g,b\nroad,128,64,128\ncar,0,0,192\nsky,64,0,64\nVoid,0,0,0\n"),
     ],
 )
-def test_classes_by_colour(name, text, tmp_path):
+def test_classes_by_color(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     classes = read_classes(tmp_path / name)
     assert classes.names == ("road", "car", "sky")
-    assert list(classes.values) == COLOURS
+    assert list(classes.values) == COLORS
     assert classes.ignored == ((0, 0, 0),)
-    assert classes.palette[:3].tolist() == [list(c) for c in COLOURS]
-    table = np.array([*COLOURS, (0, 0, 0)], np.uint8)
+    assert classes.palette[:3].tolist() == [list(c) for c in COLORS]
+    table = np.array([*COLORS, (0, 0, 0)], np.uint8)
     expected = np.random.default_rng(0).integers(0, 4, (20, 30))
     label = classes.decode(table[expected], tmp_path)
     assert np.array_equal(label, np.where(expected == 3, 255, expected))
@@ -228,8 +228,8 @@ def test_classes_by_colour(name, text, tmp_path):
             "some classes have an index",
         ),
         ("classes.yaml", "road: 0\ncar: 300\n", "0 to 255"),
-        ("classes.yaml", "road: 0\ncar: blue\n", "neither an index nor a colour"),
-        ("classes.yaml", "road: 0\ncar: [1, 2]\n", "colours three of them"),
+        ("classes.yaml", "road: 0\ncar: blue\n", "neither an index nor a color"),
+        ("classes.yaml", "road: 0\ncar: [1, 2]\n", "colors three of them"),
         ("classes.yaml", "classes: {a: 0, b: 1}\nignore: [3]\n", "there is no such key"),
         ("classes.yaml", "[road, road]", "named more than once"),
         ("classes.csv", "road,0,1\ncar,1,2\n", "neither name,r,g,b nor name,value"),
@@ -250,8 +250,8 @@ def found(root, arrays, **keywords):
     return find_classes(sorted((root / "masks").iterdir()), **keywords)[0]
 
 
-def coloured(seed):
-    return np.array(COLOURS, np.uint8)[values(seed)]
+def colored(seed):
+    return np.array(COLORS, np.uint8)[values(seed)]
 
 
 @pytest.mark.parametrize(
@@ -264,18 +264,18 @@ def coloured(seed):
         ([values(0) == 2], (0, 1)),
         ([np.repeat(values(0)[..., None], 3, axis=2)], (0, 1, 2)),
         ([values(0).astype(np.uint16)], (0, 1, 2)),
-        ([coloured(0), coloured(1)], tuple(sorted(COLOURS))),
-        ([np.dstack([coloured(0), np.full(SIZE, 255, np.uint8)])], tuple(sorted(COLOURS))),
+        ([colored(0), colored(1)], tuple(sorted(COLORS))),
+        ([np.dstack([colored(0), np.full(SIZE, 255, np.uint8)])], tuple(sorted(COLORS))),
     ],
     ids=[
-        "grey",
+        "gray",
         "gaps",
         "ignored",
         "binary",
         "bits",
-        "grey as colour",
+        "gray as color",
         "16 bits",
-        "colour",
+        "color",
         "alpha",
     ],
 )
@@ -283,7 +283,7 @@ def test_classes_are_found(arrays, expected, tmp_path):
     classes = found(tmp_path, arrays)
     assert classes.values == expected
     for path in (tmp_path / "masks").iterdir():
-        label = classes.decode(read_mask(path, coloured=classes.coloured), path)
+        label = classes.decode(read_mask(path, colored=classes.colored), path)
         assert set(np.unique(label)) - {255} <= set(range(len(expected)))
 
 
@@ -302,7 +302,7 @@ def test_found_classes_are_written_and_read_back(tmp_path):
     image(tmp_path / "images" / "a.jpg")
     items = FolderLayout(tmp_path).items("all")
     one = named_or_found(tmp_path, items, named=None, ignored=())
-    assert one.colours == ((9, 8, 7), (60, 50, 40), (200, 100, 0))
+    assert one.colors == ((9, 8, 7), (60, 50, 40), (200, 100, 0))
     again = named_or_found(tmp_path, items, named=None, ignored=())
     assert again == one
     path = tmp_path / "classes.yaml"
@@ -316,7 +316,7 @@ def test_found_classes_are_written_and_read_back(tmp_path):
     [
         ([np.zeros(SIZE, np.uint8)], "hold 1 class"),
         ([np.full(SIZE, 255, np.uint8)], "hold 0 classes"),
-        ([values(0), coloured(0)], "some masks hold indices"),
+        ([values(0), colored(0)], "some masks hold indices"),
         ([np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)], "blended values"),
     ],
 )
@@ -335,7 +335,7 @@ TINY = (
 
 
 def test_camvid_in_one_line(tmp_path):
-    """SegNet's copy: grey masks 0 to 11, of which 11 is void, and lists of another machine."""
+    """SegNet's copy: gray masks 0 to 11, of which 11 is void, and lists of another machine."""
     root = tmp_path / "CamVid"
     for split, names in (("train", ABC), ("val", DE)):
         pairs(root, f"{split}/{{}}.png", f"{split}annot/{{}}.png", names, lambda s: values(s, 12))
@@ -357,22 +357,22 @@ def test_camvid_in_one_line(tmp_path):
     assert "0 errors" in checked.stdout or "nothing wrong" in checked.stdout
 
 
-def test_colour_masks_named_by_a_csv(tmp_path):
+def test_color_masks_named_by_a_csv(tmp_path):
     root = tmp_path / "mine"
-    pairs(root, "images/{}.jpg", "masks/{}.png", [*ABC, *DE], coloured)
+    pairs(root, "images/{}.jpg", "masks/{}.png", [*ABC, *DE], colored)
     names = ("road", "car", "sky")
-    rows = [",".join([n, *map(str, c)]) for n, c in zip(names, COLOURS, strict=True)]
+    rows = [",".join([n, *map(str, c)]) for n, c in zip(names, COLORS, strict=True)]
     (root / "class_dict.csv").write_text("name,r,g,b\n" + "\n".join(rows) + "\n")
     run("train", "data=folder", "data.root=mine", *TINY, cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
     assert list(json.loads((folder / "metrics.json").read_text())["class_IoU"]) == list(names)
     picture = Image.open(folder / "validation.png").convert("RGB")
-    drawn = {colour for _, colour in picture.getcolors(1 << 20)}
-    assert set(COLOURS) <= drawn  # the legend's
+    drawn = {color for _, color in picture.getcolors(1 << 20)}
+    assert set(COLORS) <= drawn  # the legend's
     mask(root / "masks" / "a.png", np.full((*SIZE, 3), 5, np.uint8) + np.uint8([0, 1, 2]))
     done = run("train", "data=folder", "data.root=mine", "seed=1", *TINY, cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "colour (5, 6, 7), which no class has" in done.stderr
+    assert "color (5, 6, 7), which no class has" in done.stderr
 
 
 def test_the_number_of_classes_follows(tmp_path):

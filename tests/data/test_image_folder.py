@@ -134,16 +134,16 @@ def test_a_damaged_picture_is_named_or_passed_over(tmp_path):
 
 
 def test_pictures_are_read_as_segmentation_reads_them(tmp_path):
-    """Grey, CMYK, alpha, and an EXIF rotation that is not applied."""
+    """Gray, CMYK, alpha, and an EXIF rotation that is not applied."""
     root = folder_tree(tmp_path / "t", {"val": 1, "train": 1})
     rng = np.random.default_rng(0)
-    grey = Image.fromarray(rng.integers(0, 255, (40, 60), np.uint8))
-    turned = grey.convert("RGB").getexif()
+    gray = Image.fromarray(rng.integers(0, 255, (40, 60), np.uint8))
+    turned = gray.convert("RGB").getexif()
     turned[0x0112] = 6
-    grey.save(root / "val/ant/grey.jpg")
-    grey.convert("RGB").convert("CMYK").save(root / "val/ant/cmyk.jpg")
-    grey.convert("RGBA").save(root / "val/ant/alpha.png")
-    grey.convert("RGB").save(root / "val/ant/exif.jpg", exif=turned)
+    gray.save(root / "val/ant/gray.jpg")
+    gray.convert("RGB").convert("CMYK").save(root / "val/ant/cmyk.jpg")
+    gray.convert("RGBA").save(root / "val/ant/alpha.png")
+    gray.convert("RGB").save(root / "val/ant/exif.jpg", exif=turned)
     found = dataset(root)
     for index, name in enumerate(found.ids):
         out = np.zeros((33, 33, 3), np.uint8)

@@ -66,7 +66,7 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
     assert [row["evaluation"].split("/")[0] for row in rows] == ["here", "there"]
 
 
-def test_an_evaluation_without_a_labelled_pixel(tmp_path):
+def test_an_evaluation_without_a_labeled_pixel(tmp_path):
     evaluation(tmp_path, "A", Strategy(16))
     evaluation(tmp_path, "B", Strategy(16), miou=None, bands=False)
     printed = run("compare", "runs=[A,B]", cwd=tmp_path).stdout

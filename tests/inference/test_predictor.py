@@ -9,13 +9,13 @@ from deeplab.inference.strategy import MULTI_SCALE, Strategy, Window
 from deeplab.inference.windows import blended, starts
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import batch_norms
-from support.networks import SMALL_BACKBONES, build, randomise_norms, tiny_model
+from support.networks import SMALL_BACKBONES, build, randomize_norms, tiny_model
 
 
 def lively(model: DeepLabV3Plus) -> DeepLabV3Plus:
     """With batch norms as after training, and logits that differ."""
     torch.manual_seed(0)
-    randomise_norms(model)
+    randomize_norms(model)
     model.logits.weight.data.normal_(0, 0.3)
     return model.eval()
 

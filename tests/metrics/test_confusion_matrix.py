@@ -66,7 +66,7 @@ def test_one_matrix_not_a_mean_over_batches():
     assert torch.equal(apart.compute(), together.compute())
 
 
-def test_nothing_labelled():
+def test_nothing_labeled():
     metric = ConfusionMatrix(3)
     metric.update(torch.zeros(4, dtype=torch.uint8), torch.full((4,), 255))
     assert math.isnan(scores(metric.compute()).miou)

@@ -11,7 +11,7 @@ from deeplab.models.backbones import (
     Xception,
 )
 from deeplab.models.backbones.mobilenetv2 import scaled_channels
-from support.networks import SMALL_BACKBONES, on_meta, randomise_norms, tiny_resnet
+from support.networks import SMALL_BACKBONES, on_meta, randomize_norms, tiny_resnet
 
 
 def parameters(module: nn.Module) -> int:
@@ -145,7 +145,7 @@ def test_atrous_consistency(make):
     the same features: nothing but resolution is gained."""
     torch.manual_seed(0)
     backbone = make().double().eval()
-    randomise_norms(backbone)
+    randomize_norms(backbone)
     image = torch.randn(1, 3, 97, 129, dtype=torch.float64)
     with torch.no_grad():
         backbone.set_output_stride(32)

@@ -12,7 +12,7 @@ from deeplab.training.classification import ClassificationModule
 from deeplab.training.losses import LabelLoss
 from deeplab.training.module import Recipe
 from deeplab.training.optimizers import parameter_groups
-from support.networks import SMALL_BACKBONES, build, on_meta, randomise_norms, tiny_resnet
+from support.networks import SMALL_BACKBONES, build, on_meta, randomize_norms, tiny_resnet
 
 
 def test_names_are_the_backbone_s_and_the_classifier_s():
@@ -28,7 +28,7 @@ def test_forward_against_a_literal_one(name):
     torch.manual_seed(0)
     backbone = SMALL_BACKBONES[name]()
     model = Classifier(backbone, num_classes=7, dropout=0.5)
-    randomise_norms(model)
+    randomize_norms(model)
     torch.nn.init.normal_(model.classifier.bias)
     model.eval()
     images = torch.randint(0, 256, (2, 3, 65, 97), dtype=torch.uint8)
@@ -69,7 +69,7 @@ def test_what_it_costs(make):
 def test_weights_start_a_segmentation_network(tmp_path):
     torch.manual_seed(0)
     model = Classifier(MobileNetV2(0.25), num_classes=7)
-    randomise_norms(model)
+    randomize_norms(model)
     path = tmp_path / "weights.safetensors"
     save_weights(model, path)
     network = build(MobileNetV2(0.25), channels=8)
@@ -96,12 +96,12 @@ def test_overfits_one_batch(kind):
     )  # fmt: skip
     images = torch.randint(0, 256, (6, 3, 33, 33), dtype=torch.uint8)
     labels = torch.tensor([[0], [1], [2], [0], [1], [2]])
-    optimiser = module.configure_optimizers()["optimizer"]
+    optimizer = module.configure_optimizers()["optimizer"]
     losses = []
     for _ in range(40):
         loss = module.loss(module.model(images), labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]

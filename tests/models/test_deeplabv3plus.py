@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from deeplab.models.backbones import OUTPUT_STRIDES, MobileNetV2, ResNet, Xception
-from support.networks import build, on_meta, randomise_norms, tiny_model, tiny_resnet
+from support.networks import build, on_meta, randomize_norms, tiny_model, tiny_resnet
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_head_is_atrous_consistent_too():
     """Without image pooling (it averages over another number of pixels) the whole encoder."""
     torch.manual_seed(0)
     model = build(tiny_resnet(), naive=True, channels=8, image_pooling=False).double().eval()
-    randomise_norms(model)
+    randomize_norms(model)
     image = torch.randint(0, 256, (1, 3, 97, 65), dtype=torch.uint8)
     with torch.no_grad():
         model.set_output_stride(32)
@@ -72,7 +72,7 @@ def test_switching_equals_building():
     assert torch.equal(trained(image), at_16)
 
 
-def test_input_is_normalised_inside():
+def test_input_is_normalized_inside():
     model = build(tiny_resnet(layout="torchvision"), channels=8).eval()
     seen = []
     model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

@@ -5,10 +5,10 @@ from torch import nn
 
 from deeplab.models.layers import (
     Conv,
-    Normalise,
+    Normalize,
     PooledBatchNorm,
     SeparableConv,
-    initialise,
+    initialize,
     resize,
     set_batch_norm,
 )
@@ -72,8 +72,8 @@ def test_pooled_batch_norm_trains_with_one_image():
     assert not torch.equal(norm.running_mean, mean)
 
 
-def test_normalise_takes_uint8():
-    layer = Normalise((127.5,) * 3, (127.5,) * 3)
+def test_normalize_takes_uint8():
+    layer = Normalize((127.5,) * 3, (127.5,) * 3)
     pixels = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2)
     assert layer(pixels).unique().tolist() == [-1.0, 1.0]
     assert not layer.state_dict()
@@ -82,18 +82,18 @@ def test_normalise_takes_uint8():
 @pytest.mark.parametrize("std", [0.09, 0.33])
 def test_truncated_normal(std):
     conv = Conv(64, 256, 3)
-    initialise(conv, std)
+    initialize(conv, std)
     assert conv.weight.abs().max() <= 2 * std
     assert conv.weight.detach().std() == pytest.approx(
         0.88 * std, rel=0.02
     )  # of a normal cut at 2 sigma
 
 
-def test_named_initialisations():
+def test_named_initializations():
     model = nn.Sequential(Conv(64, 256, 3), SeparableConv(256, 256))
-    initialise(model, "variance_scaling")
+    initialize(model, "variance_scaling")
     assert model[0].weight.detach().std() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
-    initialise(model, "head")
+    initialize(model, "head")
     assert model[0].weight.abs().max() <= (6 / ((64 + 256) * 9)) ** 0.5
     assert model[1].depthwise.conv.weight.detach().std() == pytest.approx(0.88 * 0.33, rel=0.05)
     assert model[1].pointwise.conv.weight.detach().std() == pytest.approx(0.88 * 0.06, rel=0.02)

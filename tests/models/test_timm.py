@@ -27,7 +27,7 @@ from deeplab.training.trainer import CommonStatistics
 from deeplab.utils.errors import UserError
 from support.configs import train_config
 from support.hubs import COMMIT, hub
-from support.networks import build, on_meta, randomise_norms
+from support.networks import build, on_meta, randomize_norms
 from support.scripts import SMALL, run, run_folders
 
 HERE = importlib.util.find_spec("timm") is not None
@@ -61,7 +61,7 @@ def timm():
 def lively(backbone, seed=0):
     """Weights and statistics that all matter, in double precision."""
     torch.manual_seed(seed)
-    randomise_norms(backbone)
+    randomize_norms(backbone)
     return backbone.double().eval()
 
 
@@ -468,7 +468,7 @@ def test_weights_by_name(timm, tmp_path):
         variables = site.variables(tmp_path)
         printed = run("train", *TIMM, *still, cwd=tmp_path, variables=variables).stdout
     assert f"hf://timm/resnet10t.c3_in1k@{COMMIT}/model.safetensors" in printed
-    assert "licence apache-2.0" in printed
+    assert "license apache-2.0" in printed
     assert "tensors by timm's names; left out: fc (2)" in printed
     (folder,) = run_folders(tmp_path)
     weights = load_file(folder / "weights.safetensors")

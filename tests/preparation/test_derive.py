@@ -17,7 +17,7 @@ from scipy.io import savemat
 
 from deeplab.config.paths import ROOT
 from deeplab.data.class_set import voc_palette
-from deeplab.preparation.coco import rasterise
+from deeplab.preparation.coco import rasterize
 from deeplab.preparation.sbd import convert_masks, trainaug
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import each
@@ -73,7 +73,7 @@ def write(root, content):
 
 
 def drawn(root, *, min_pixels=0, workers=1, masks="masks"):
-    return rasterise(
+    return rasterize(
         root / "instances.json",
         root / "images",
         root / masks,
@@ -293,7 +293,7 @@ def real(request, tmp_path_factory):
     source = COCO / "annotations" / f"instances_{request.param}.json"
     masks = tmp_path_factory.mktemp(request.param)
     images = COCO / request.param
-    kept = rasterise(source, images, masks, CATEGORY_OF, min_pixels=1000, workers=1, progress=False)
+    kept = rasterize(source, images, masks, CATEGORY_OF, min_pixels=1000, workers=1, progress=False)
     assert kept
     outlines = {stem: [] for stem in kept}
     for entry in json.loads(source.read_text())["annotations"]:

@@ -11,7 +11,7 @@ from deeplab.config.paths import ROOT
 PACKAGE = ROOT / "src" / "deeplab"
 
 LAYERS = [
-    {"errors", "files", "cores", "meanwhile", "normalisation"},
+    {"errors", "files", "cores", "meanwhile", "normalization"},
     {"lock", "layers", "config", "cli", "provenance"},
     {"backbones"},
     {"aspp", "decoder"},
@@ -25,7 +25,7 @@ LAYERS = [
         "records",
         "pictures",
         "hardware",
-        "catalogue",
+        "catalog",
     },
     {"metrics", "protocol", "builder", "ways", "preparation", "dashboard"},
     {"results", "datasets", "downloads", "classification"},

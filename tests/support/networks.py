@@ -54,7 +54,7 @@ def on_meta(make, *args, **keywords):
         return make(*args, **keywords)
 
 
-def randomise_norms(model: torch.nn.Module) -> None:
+def randomize_norms(model: torch.nn.Module) -> None:
     """Give batch norms statistics and weights unlike their initial ones."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def picture(number: int, size=(40, 50)) -> np.ndarray:
-    """Noise around a colour that tells the class."""
+    """Noise around a color that tells the class."""
     rng = np.random.default_rng(number)
     image = rng.normal(0, 12, (*size, 3)) + np.eye(3)[number % 3] * 160 + 40
     return image.clip(0, 255).astype(np.uint8)

@@ -22,7 +22,7 @@ SIZE = (40, 56)
 
 
 def pixels(seed: int, size=SIZE) -> np.ndarray:
-    """Blocks of random colours: each seed another image."""
+    """Blocks of random colors: each seed another image."""
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return np.array(Image.fromarray(blocks).resize(size[::-1]))
 
@@ -182,8 +182,8 @@ def cityscapes_archives(folder: Path, size=(64, 128)) -> dict[str, Path]:
                     else:
                         Image.fromarray(ids.astype(np.uint8)).save(data, "PNG")
                         name = f"{stem}_{kind}_labelIds.png"
-                        colour = name.replace("labelIds", "color")
-                        archive.writestr(f"{kind}/{split}/{CITYSCAPES[split]}/{colour}", b"x")
+                        color = name.replace("labelIds", "color")
+                        archive.writestr(f"{kind}/{split}/{CITYSCAPES[split]}/{color}", b"x")
                     archive.writestr(f"{kind}/{split}/{CITYSCAPES[split]}/{name}", data.getvalue())
     return archives
 

@@ -28,7 +28,7 @@ def write_sample(root: Path, image_id: str, image: np.ndarray, label: np.ndarray
 
 
 def voc_tree(root: Path, splits: dict[str, int], *, classes: int = 21, size=(50, 60)) -> Path:
-    """A tree with splits of so many images each; label k is a flat area of grey 10 k."""
+    """A tree with splits of so many images each; label k is a flat area of gray 10 k."""
     rng = np.random.default_rng(0)
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)

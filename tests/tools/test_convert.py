@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deeplab.config.build_model import check_model
-from deeplab.tools.convert.architecture import recognise
+from deeplab.tools.convert.architecture import recognize
 from deeplab.tools.convert.arguments import typed
 from deeplab.tools.convert.key_mapping import convert
 from deeplab.training.compose import compose_train
@@ -51,7 +51,7 @@ def numbered(shapes):
 
 
 def network(variables):
-    what = recognise(variables)
+    what = recognize(variables)
     config = compose_train([*what.overrides, "logger=csv"])
     return check_model(config, num_classes=what.classes), what, config
 
@@ -108,7 +108,7 @@ def test_where_a_variable_goes(there, here):
 def test_of_a_classifier_the_backbone_is_taken(shapes, classifier, choice):
     shapes = dict(shapes)
     variables = numbered((shapes | classifier).items())
-    what = recognise(variables)
+    what = recognize(variables)
     assert what.left_out == list(classifier)
     assert what.classes is None
     assert f"backbone={choice}" in what.overrides
@@ -120,7 +120,7 @@ def test_of_a_classifier_the_backbone_is_taken(shapes, classifier, choice):
     assert sorted(numbers) == list(range(1, len(shapes) + 1))
 
 
-def test_what_is_recognised():
+def test_what_is_recognized():
     _, _, config = network(numbered(NETWORKS["mobilenet_v2 dm05"][0]))
     assert (config.data.name, config.backbone.width, config.backbone.divisor) == ("voc", 0.5, 1)
     assert config.backbone.mean == (127.5,) * 3
@@ -197,7 +197,7 @@ def test_what_is_missing_or_has_no_place_is_said():
 )
 def test_networks_that_are_not_known(variables, words):
     with pytest.raises(UserError, match=re.escape(words)):
-        recognise(numbered(variables.items()))
+        recognize(numbered(variables.items()))
 
 
 @pytest.mark.parametrize(

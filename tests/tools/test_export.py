@@ -27,7 +27,7 @@ from deeplab.tools.export.parity_check import Agreement, compare, expected
 from deeplab.tracking.console import percent
 from deeplab.utils.errors import UserError
 from support.hub_server import hub_server
-from support.networks import build, randomise_norms, see_all_classes, tiny_model, tiny_resnet
+from support.networks import build, randomize_norms, see_all_classes, tiny_model, tiny_resnet
 from support.real_data import real
 from support.scripts import SMALL, run, run_folders
 
@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
 
 
 def noise(*shape, seed=0):
-    """Blobs of colour ``(..., H, W, 3)``."""
+    """Blobs of color ``(..., H, W, 3)``."""
     height, width = shape[-2:]
     small = (*shape[:-2], -(-height // 5), -(-width // 5), 3)
     blobs = np.random.default_rng(seed).integers(0, 256, small, np.uint8)
@@ -70,7 +70,7 @@ def network(name: str, output_stride: int) -> Predictor:
     """One with batch norms that do something, and logits that differ."""
     torch.manual_seed(0)
     model = NETWORKS[name]()
-    randomise_norms(model)
+    randomize_norms(model)
     torch.nn.init.normal_(model.logits.weight, std=0.3)
     return Predictor(model.eval(), [Strategy(output_stride)])
 

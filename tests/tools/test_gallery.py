@@ -14,7 +14,7 @@ from PIL import Image
 from deeplab.config.paths import ROOT
 from deeplab.tools.gallery.confusion_matrix import matrix_svg
 from deeplab.tools.gallery.evaluations import aligned, find_arm
-from deeplab.tools.gallery.images import ERROR_COLOUR, error_map, kinds, picture
+from deeplab.tools.gallery.images import ERROR_COLOR, error_map, kinds, picture
 from deeplab.tools.gallery.selection import (
     compare,
     confused_pairs,
@@ -26,7 +26,7 @@ from deeplab.tools.gallery.selection import (
 )
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
-from deeplab.utils.visualization import IGNORE_COLOUR
+from deeplab.utils.visualization import IGNORE_COLOR
 from support.galleries import IDS, NAMES, evaluated
 from support.scripts import run
 
@@ -114,13 +114,13 @@ def test_nothing_wrong_leaves_no_pairs():
     assert selection.shown == [0]
 
 
-def test_errors_are_the_only_pixels_in_their_colour():
+def test_errors_are_the_only_pixels_in_their_color():
     image = np.full((2, 2, 3), 255, np.uint8)
     truth = np.array([[0, 1], [255, 1]], np.uint8)
     errors = error_map(image, truth, np.array([[0, 0], [0, 1]], np.uint8))
-    assert tuple(errors[0, 1]) == ERROR_COLOUR
-    assert tuple(errors[1, 0]) == IGNORE_COLOUR
-    assert len(set(errors[0, 0])) == len(set(errors[1, 1])) == 1  # grey
+    assert tuple(errors[0, 1]) == ERROR_COLOR
+    assert tuple(errors[1, 0]) == IGNORE_COLOR
+    assert len(set(errors[0, 0])) == len(set(errors[1, 1])) == 1  # gray
 
 
 @pytest.mark.parametrize("classes", [2, 21, 81])
@@ -209,8 +209,8 @@ def test_pictures_are_small_and_say_what_the_masks_say(folder):
     tall = IDS.index("tall")
     assert Image.open(pictures / picture(tall, image, small=True)).size == (16, 49)
     labels = Image.open(pictures / picture(tall, truth, small=False)).convert("RGB")
-    colours = {colour for _, colour in labels.getcolors()}
-    assert colours == {(0, 0, 0), (128, 0, 0), (0, 128, 0), IGNORE_COLOUR}
+    colors = {color for _, color in labels.getcolors()}
+    assert colors == {(0, 0, 0), (128, 0, 0), (0, 128, 0), IGNORE_COLOR}
 
 
 def test_a_second_page_leaves_no_pictures_of_the_first(folder):

@@ -255,7 +255,7 @@ def test_light_and_dark(page):
     grounds = {}
     for scheme in ("light", "dark"):
         browser = page(scheme=scheme)
-        colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        grounds[scheme] = sum(int(part) for part in colour[4:-1].split(","))
+        color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        grounds[scheme] = sum(int(part) for part in color[4:-1].split(","))
     assert grounds["light"] > 600
     assert grounds["dark"] < 150

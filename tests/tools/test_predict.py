@@ -47,7 +47,7 @@ def label_map(path: Path):
 
 
 def noise(height, width, seed=0):
-    """Blobs of colour."""
+    """Blobs of color."""
     small = np.random.default_rng(seed).integers(0, 256, (-(-height // 9), -(-width // 9), 3))
     return np.kron(small, np.ones((9, 9, 1)))[:height, :width].astype(np.uint8)
 
@@ -77,20 +77,20 @@ def photos(tmp_path):
     root = tmp_path / "photos"
     (root / "deep/er").mkdir(parents=True)
     (root / ".hidden").mkdir()
-    colour = Image.fromarray(noise(50, 60))
-    colour.save(root / "a.jpg")
+    color = Image.fromarray(noise(50, 60))
+    color.save(root / "a.jpg")
     Image.fromarray(noise(30, 40)).save(root / "a.png")
-    colour.convert("CMYK").save(root / "cmyk.JPG")
-    colour.convert("L").save(root / "deep/a.tif")
-    colour.convert("RGBA").save(root / "deep/er/alpha.webp", lossless=True)
+    color.convert("CMYK").save(root / "cmyk.JPG")
+    color.convert("L").save(root / "deep/a.tif")
+    color.convert("RGBA").save(root / "deep/er/alpha.webp", lossless=True)
     Image.fromarray(noise(50, 60)[..., 0].astype(np.uint16) * 257).save(root / "deep/er/wide.png")
     Image.fromarray(noise(150, 90)).save(root / "portrait.bmp")
     Image.fromarray(noise(1, 200)).save(root / "flat.png")
     Image.fromarray(noise(1, 1)).save(root / "dot.png")
     turned = Image.Exif()
     turned[0x112] = 6
-    colour.save(root / "turned.png", exif=turned)
-    colour.transpose(Image.Transpose.ROTATE_270).save(root / "upright.png")
+    color.save(root / "turned.png", exif=turned)
+    color.transpose(Image.Transpose.ROTATE_270).save(root / "upright.png")
     (root / "broken.jpg").write_bytes((root / "a.jpg").read_bytes()[:-400])
     (root / "deep/no.png").write_text("no picture")
     (root / "notes.txt").write_text("not looked at")

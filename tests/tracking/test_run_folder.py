@@ -63,12 +63,12 @@ def test_hash_changes_with_the_images():
 
 
 def test_a_run_of_before_a_key_of_the_stage_keeps_its_name(tmp_path):
-    """``optimiser`` and those beside it came later than runs that are recorded without them."""
+    """``optimizer`` and those beside it came later than runs that are recorded without them."""
     folder = RunFolder(tmp_path / "run")
     write_config(folder.config, train_config())
     written = yaml.safe_load(folder.config.read_text())
     later = {name for name, field in StageConfig.model_fields.items() if not field.is_required()}
-    assert {"optimiser", "ema_decay", "task", "nesterov"} <= later
+    assert {"optimizer", "ema_decay", "task", "nesterov"} <= later
     for key in later:
         del written["stage"][key]
     folder.config.write_text(yaml.safe_dump(written))

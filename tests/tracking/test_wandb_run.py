@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deeplab.ablations.tables import read_profile
-from deeplab.tracking.wandb_run import labelled
+from deeplab.tracking.wandb_run import labeled
 from support.scripts import SMALL, environment, run, run_folders
 from support.wandb_server import wandb_server
 
@@ -21,10 +21,10 @@ STEP = re.compile("_|examples/|sheet|epoch|trainer/")
 
 
 def test_labels_of_a_run():
-    record = labelled({"wandb_id": "x"}, "hand", ["a"])
+    record = labeled({"wandb_id": "x"}, "hand", ["a"])
     assert record == {"wandb_id": "x", "group": "hand", "tags": ["a"]}
-    assert labelled(record, None, ["a"]) == record
-    assert labelled(record, "swept", ["b", "a"]) == record | {"group": "swept", "tags": ["a", "b"]}
+    assert labeled(record, None, ["a"]) == record
+    assert labeled(record, "swept", ["b", "a"]) == record | {"group": "swept", "tags": ["a", "b"]}
 
 
 @pytest.fixture(scope="module")

@@ -257,7 +257,7 @@ def test_stage_imagenet_is_the_paper_s_recipe_and_picks_its_data(tmp_path):
     asked = {
         "lr": 0.05, "momentum": 0.9, "nesterov": True, "schedule": "exponential",
         "decay_factor": 0.94, "decay_epochs": 2.0, "weight_decay": 4e-5, "dropout": 0.5,
-        "optimiser": "sgd",
+        "optimizer": "sgd",
     }  # fmt: skip
     assert {key: stage[key] for key in asked} == asked
 
@@ -292,7 +292,7 @@ def test_several_labels_and_many_classes(tmp_path):
         (["data=shape_classes", "stage.decay_factor=2.0"], ["stage.decay_factor=2.0", "less than"]),
         (["data=shape_classes", "stage.dropout=1.0"], ["stage.dropout=1.0", "less than 1"]),
         (["data=shape_classes", "stage.schedule=poly"], ["schedule=poly wants power"]),
-        (["stage.nesterov=true", "stage.optimiser=adamw"], ["nesterov does nothing"]),
+        (["stage.nesterov=true", "stage.optimizer=adamw"], ["nesterov does nothing"]),
         (["data=shape_classes", "data.classes=[disc,blob]"], ["data.classes", "blob"]),
         (["data=shape_classes", "data.val_split=test"], ["data.val_split=test", "train and val"]),
         (["data=shape_classes", "data.eval_part=0.0"], ["data.eval_part=0.0", "greater than 0"]),

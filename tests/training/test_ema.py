@@ -35,7 +35,7 @@ MODERN = (
 )
 
 ADAMW = {
-    "optimiser": "adamw",
+    "optimizer": "adamw",
     "momentum": None,
     "betas": (0.9, 0.999),
     "lr": 0.01,
@@ -61,7 +61,7 @@ class EachStep(Callback):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"channels_last": True, "fused_optimiser": True}],
+    [{}, {"channels_last": True, "fused_optimizer": True}],
     ids=["plain", "channels_last, fused"],
 )
 @pytest.mark.parametrize("recipe", [{"lr": 0.05}, ADAMW], ids=["sgd", "adamw"])
@@ -118,7 +118,7 @@ def test_a_limit_on_the_gradient_does_without_the_fused_update():
     """Lightning refuses both in mixed precision."""
     for clip, fused in ((None, True), (1.0, None)):
         module = SegmentationModule(
-            tiny_model(), Recipe(gradient_clip=clip), NAMES, fused_optimiser=True
+            tiny_model(), Recipe(gradient_clip=clip), NAMES, fused_optimizer=True
         )
         assert module.configure_optimizers()["optimizer"].defaults["fused"] is fused
 

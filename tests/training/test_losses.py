@@ -47,7 +47,7 @@ def test_gradient_against_finite_differences():
     assert torch.autograd.gradcheck(lambda x: SegmentationLoss()(x, labels), logits)
 
 
-def test_divisor_is_the_number_of_labelled_pixels():
+def test_divisor_is_the_number_of_labeled_pixels():
     """Of the whole batch, not of each image, and not weighted by class."""
     logits = torch.zeros(2, 4, 3, 3, dtype=torch.float64)
     labels = torch.full((2, 9, 9), 255, dtype=torch.uint8)
@@ -60,7 +60,7 @@ def test_divisor_is_the_number_of_labelled_pixels():
 
 
 @pytest.mark.parametrize("top_k", [1.0, 0.5])
-def test_no_labelled_pixel(top_k):
+def test_no_labeled_pixel(top_k):
     logits, labels = example()
     value = SegmentationLoss(top_k=top_k)(logits, torch.full_like(labels, 255))
     value.backward()

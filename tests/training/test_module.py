@@ -8,15 +8,15 @@ from support.networks import tiny_model
 
 
 def train(module, steps, data):
-    optimiser = module.configure_optimizers()["optimizer"]
+    optimizer = module.configure_optimizers()["optimizer"]
     module.train()
     losses = []
     for step in range(steps):
         torch.manual_seed(step)
         loss = module.loss(module.model(data["image"]), data["label"])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     return losses
 

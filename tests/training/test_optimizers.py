@@ -7,7 +7,7 @@ from torch import nn
 from deeplab.models.backbones import MobileNetV2
 from deeplab.training.module import Recipe, learning_rate
 from deeplab.training.optimizers import (
-    build_optimiser,
+    build_optimizer,
     cosine,
     exponential,
     parameter_groups,
@@ -61,11 +61,11 @@ def test_multipliers():
 
 
 def test_poly_is_the_papers_per_step():
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.007)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, poly(steps=30_000))
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.007)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, poly(steps=30_000))
     for step in range(1000):
         assert schedule.get_last_lr()[0] == pytest.approx(0.007 * (1 - step / 30_000) ** 0.9)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
 
 
@@ -99,7 +99,7 @@ def test_adamw_decays_the_weights_alone_at_the_rate_of_their_group():
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
-    build_optimiser(groups, "adamw", betas=(0.9, 0.99)).step()
+    build_optimizer(groups, "adamw", betas=(0.9, 0.99)).step()
     for name, lr, decay in [
         ("backbone.weight", 0.01, 0.5),
         ("backbone.norm", 0.01, 0),
@@ -113,18 +113,18 @@ def test_adamw_decays_the_weights_alone_at_the_rate_of_their_group():
             torch.testing.assert_close(parameter.detach(), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_betas_reach_the_optimiser():
+def test_betas_reach_the_optimizer():
     """Three steps against torch's on one tensor."""
     ours, theirs = (torch.ones(3, requires_grad=True) for _ in range(2))
     groups = [{"params": [ours], "lr": 0.1, "weight_decay": 0.2}]
     pair = (
-        build_optimiser(groups, "adamw", betas=(0.5, 0.7)),
+        build_optimizer(groups, "adamw", betas=(0.5, 0.7)),
         torch.optim.AdamW([theirs], lr=0.1, betas=(0.5, 0.7), weight_decay=0.2),
     )
     for step in range(3):
-        for tensor, optimiser in zip((ours, theirs), pair, strict=True):
+        for tensor, optimizer in zip((ours, theirs), pair, strict=True):
             tensor.grad = torch.tensor([1.0, -2.0, 0.1]) * (step + 1)
-            optimiser.step()
+            optimizer.step()
     assert torch.equal(ours, theirs)
 
 
@@ -146,13 +146,13 @@ def test_epochs_are_passes_over_the_images():
 
 def test_nesterov_is_torch_s():
     weights = [torch.ones(3, requires_grad=True) for _ in range(2)]
-    ours = build_optimiser(
+    ours = build_optimizer(
         [{"params": [weights[0]], "lr": 0.1}], "sgd", momentum=0.9, nesterov=True
     )
     theirs = torch.optim.SGD([weights[1]], lr=0.1, momentum=0.9, nesterov=True)
     for _ in range(3):
-        for weight, optimiser in zip(weights, (ours, theirs), strict=True):
-            optimiser.zero_grad()
+        for weight, optimizer in zip(weights, (ours, theirs), strict=True):
+            optimizer.zero_grad()
             (weight**2).sum().backward()
-            optimiser.step()
+            optimizer.step()
     assert torch.equal(*weights)

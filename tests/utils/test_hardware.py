@@ -26,7 +26,7 @@ def test_a_gpu_gets_all_that_is_fast(monkeypatch):
     assert execution.precision == "bf16-mixed"
     assert execution.channels_last
     assert execution.compiled
-    assert execution.fused_optimiser
+    assert execution.fused_optimizer
     assert execution.workers == 4  # eight cores for two GPUs
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
     assert not choose_execution().compiled

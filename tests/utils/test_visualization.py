@@ -2,7 +2,7 @@ import numpy as np
 
 from deeplab.data.class_set import voc_palette
 from deeplab.utils.visualization import (
-    IGNORE_COLOUR,
+    IGNORE_COLOR,
     Example,
     example_sheet,
     overlay,
@@ -17,9 +17,9 @@ def test_overlay_paints_all_but_the_background():
     label[:, 2:4] = 1
     label[:, 4:] = 255
     painted = overlay(image, label, ["background", "thing"], voc_palette(), opacity=1.0)
-    assert len({int(c) for c in painted[0, 0]}) == 1  # grey
+    assert len({int(c) for c in painted[0, 0]}) == 1  # gray
     assert tuple(painted[0, 2]) == (128, 0, 0)
-    assert tuple(painted[0, 5]) == IGNORE_COLOUR
+    assert tuple(painted[0, 5]) == IGNORE_COLOR
     road = overlay(image, label, ["road", "thing"], voc_palette() + np.uint8(1), opacity=1.0)
     assert tuple(road[0, 0]) == (1, 1, 1)  # the first class is not always background
     assert voc_palette()[255].tolist() == [224, 224, 192]  # and the palette is as it was
@@ -32,9 +32,9 @@ def test_sheet_has_a_row_for_each_example_and_a_legend():
     sheet = example_sheet(examples, ["background", "thing"], voc_palette(), tile=120)
     one = example_sheet(examples[:1], ["background", "thing"], voc_palette(), tile=120)
     assert sheet.height - one.height == 2 * (60 + 8)
-    colours = {c for _, c in sheet.getcolors(1 << 16)}
-    assert (128, 0, 0) in colours  # the swatch of class 1
-    assert IGNORE_COLOUR in colours
+    colors = {c for _, c in sheet.getcolors(1 << 16)}
+    assert (128, 0, 0) in colors  # the swatch of class 1
+    assert IGNORE_COLOR in colors
 
 
 def test_tinted_keeps_the_background_and_tells_classes_apart():

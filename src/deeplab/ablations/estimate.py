@@ -36,7 +36,7 @@ PASSES = 3
 
 CHECKPOINTS = 5
 """Copies of the weights that a run keeps: ``weights.safetensors``, and two checkpoints with the
-optimiser's momentum."""
+optimizer's momentum."""
 
 PREDICTION = 8_000
 """Bytes of a label map of VOC's size as PNG."""
@@ -162,7 +162,7 @@ def _network(config: RunConfig) -> tuple[nn.Module, nn.Module]:
 
 
 class _Step:
-    """A training step on random images, but for the optimiser's part."""
+    """A training step on random images, but for the optimizer's part."""
 
     def __init__(self, config: RunConfig, execution: Execution, batch: int) -> None:
         self.device, self.dtype = execution.accelerator, execution.autocast_dtype

@@ -64,7 +64,7 @@ def hub_id(named: str) -> HubId | None:
 
 
 def published_weights(what: Published, *, asked: str, download: bool, progress: bool) -> Fetched:
-    """A file of the catalogue.
+    """A file of the catalog.
 
     Args:
         what: which one.

@@ -5,7 +5,7 @@ from it, or the backbone where it is one of classification. ``backbone.pretraine
 ImageNet weights, or ``imagenet`` for those that others have published: the backbone starts from
 them, unless there is ``init_from``.
 
-Weights go with the input normalisation and the batch norms' epsilon that they were trained with,
+Weights go with the input normalization and the batch norms' epsilon that they were trained with,
 so these are not the config's any more but theirs.
 """
 
@@ -165,9 +165,9 @@ def _public(backbone: BackboneConfig) -> dict[str, Any]:
 
 def _timm_values(model: str) -> dict[str, Any]:
     """The same of a network of timm, whose batch norms know their epsilon themselves."""
-    from deeplab.models.backbones.timm_models import own_normalisation  # imports torch
+    from deeplab.models.backbones.timm_models import own_normalization  # imports torch
 
-    return own_normalisation(model)._asdict() | {"bn_eps": None}
+    return own_normalization(model)._asdict() | {"bn_eps": None}
 
 
 def _trained_with(config: R, values: dict[str, Any]) -> R:

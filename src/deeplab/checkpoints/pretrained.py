@@ -40,14 +40,14 @@ class Published(NamedTuple):
     top1: float | None
     """Percent right on ImageNet's validation images, one crop, as its publisher states; None where
     it is not known here."""
-    licence: str | None = None
+    license: str | None = None
     """As stated; torchvision states none for its weights."""
 
     @property
     def about(self) -> str:
         """For a person."""
         known = [f"ImageNet top-1 {self.top1:.1f} %"] if self.top1 is not None else []
-        return ", ".join([*known, f"licence {self.licence}"] if self.licence else known)
+        return ", ".join([*known, f"license {self.license}"] if self.license else known)
 
 
 def _xception(choice: str, depth: int, top1: float) -> Published:
@@ -63,7 +63,7 @@ def _resnet(depth: int, digits: str, top1: float) -> Published:
     return Published(choice, "resnet", fitting, address, f"sha256:{digits}", top1)
 
 
-CATALOGUE = (
+CATALOG = (
     _xception("xception41", 41, 78.50),
     _xception("xception", 65, 79.56),
     _xception("xception71", 71, 79.87),
@@ -91,7 +91,7 @@ def published(backbone: BackboneConfig) -> Published:
     """
     if backbone.family == "timm":
         return _of_timm(backbone.model)
-    of_family = [known for known in CATALOGUE if known.family == backbone.family]
+    of_family = [known for known in CATALOG if known.family == backbone.family]
     for known in of_family:
         if all(getattr(backbone, key) == value for key, value in known.settings.items()):
             return known
@@ -100,7 +100,7 @@ def published(backbone: BackboneConfig) -> Published:
     raise UserError(
         f"backbone.pretrained={IMAGENET}: nobody has published weights of this backbone "
         f"({backbone.family}: {these}) that can be read here{_beta(backbone)}. There are some for "
-        f"backbone={', '.join(known.choice for known in CATALOGUE)}, with their files' values."
+        f"backbone={', '.join(known.choice for known in CATALOG)}, with their files' values."
     )
 
 

@@ -14,7 +14,7 @@ from deeplab.data.synthetic.single_objects import (
     ensure_shape_classes,
 )
 from deeplab.utils.errors import UserError
-from deeplab.utils.visualization import Labelled
+from deeplab.utils.visualization import Labeled
 
 
 def image_folder(data: PicturesConfig) -> ImageFolder:
@@ -64,11 +64,11 @@ def build_classification_data(config: ClassifierConfig, *, workers: int) -> Clas
     )
 
 
-def labelled(batch: Batch, index: int, taken_for: int, classes: Sequence[str]) -> Labelled:
+def labeled(batch: Batch, index: int, taken_for: int, classes: Sequence[str]) -> Labeled:
     """A picture of a batch, with the names of its labels and of what it was taken for."""
     known = [classes[k] for k in batch["label"][index].tolist() if k != NO_LABEL]
     image = batch["image"][index].permute(1, 2, 0).cpu().numpy()
-    return Labelled(image, known, classes[taken_for])
+    return Labeled(image, known, classes[taken_for])
 
 
 def pictures_fingerprint(folder: ImageFolder, data: PicturesConfig) -> str:

@@ -69,7 +69,7 @@ def class_set(data: DataConfig) -> ClassSet:
     """The classes that the config names."""
     return ClassSet(
         names=data.classes,
-        colours=data.palette,
+        colors=data.palette,
         values=data.values,
         ignored=data.ignored,
         unlisted=data.unlisted,
@@ -152,14 +152,14 @@ def _with_classes(data: FolderConfig, items: list[Item]) -> FolderConfig:
     return data.model_copy(
         update={
             "classes": found.names,
-            "palette": found.colours,
+            "palette": found.colors,
             "values": found.values,
             "ignored": found.ignored,
         }
     )
 
 
-def padding_colour(config: TrainConfig) -> tuple[int, int, int]:
+def padding_color(config: TrainConfig) -> tuple[int, int, int]:
     """The backbone's mean pixel in uint8: what images are padded with."""
     assert config.backbone.mean is not None  # ``starting.adapted`` has filled it in
     red, green, blue = (round(value) for value in config.backbone.mean)
@@ -173,7 +173,7 @@ def padded_to(data: DataConfig) -> tuple[int, int]:
 
 
 def build_data(
-    config: TrainConfig, layout: Layout, *, workers: int, val_labelled: bool = True
+    config: TrainConfig, layout: Layout, *, workers: int, val_labeled: bool = True
 ) -> SegmentationData:
     """The DataModule that the config describes."""
     data = config.data
@@ -189,14 +189,14 @@ def build_data(
         flip=data.flip,
         augmentations=data.augmentations,
         eval_size=padded_to(data),
-        fill=padding_colour(config),
+        fill=padding_color(config),
         steps=config.stage.steps,
         batch_size=config.stage.batch_size,
         eval_batch_size=data.eval_batch_size,
         seed=config.seed,
         workers=workers,
         on_error=data.on_error,
-        val_labelled=val_labelled,
+        val_labeled=val_labeled,
     )
 
 

@@ -1,4 +1,4 @@
-"""The classes of a data set: their names, their colours, and how mask files write them."""
+"""The classes of a data set: their names, their colors, and how mask files write them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from deeplab.utils.constants import IGNORE
 from deeplab.utils.files import replacing
 
 Pixels = NDArray[np.uint8]
-Colour = tuple[int, int, int]
-Value = int | Colour
-"""What stands for a class in a mask: an index or grey value, or a colour."""
+Color = tuple[int, int, int]
+Value = int | Color
+"""What stands for a class in a mask: an index or gray value, or a color."""
 
 
 MOST_CLASSES = 254
@@ -26,19 +26,19 @@ _UNKNOWN = 254  # in decoding tables only: neither a class nor ignored
 
 
 def voc_palette() -> Pixels:
-    """The VOC colour map ``(256, 3)``: the bits of an index, dealt out to the high bits of red,
+    """The VOC color map ``(256, 3)``: the bits of an index, dealt out to the high bits of red,
     green and blue in turn."""
     index = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):
-        for colour in range(3):
-            palette[:, colour] |= (((index >> colour) & 1) << (7 - bit)).astype(np.uint8)
+        for color in range(3):
+            palette[:, color] |= (((index >> color) & 1) << (7 - bit)).astype(np.uint8)
         index >>= 3
     return palette
 
 
 def write_mask(path: Path, label: Pixels, palette: Pixels | None = None) -> None:
-    """Write labels ``(H, W)`` as a palette PNG, in VOC's colours or those given, ``(256, 3)``."""
+    """Write labels ``(H, W)`` as a palette PNG, in VOC's colors or those given, ``(256, 3)``."""
     mask = Image.fromarray(label, mode="P")
     mask.putpalette((voc_palette() if palette is None else palette).tobytes())
     with replacing(path) as draft:
@@ -51,15 +51,15 @@ class ClassSet:
 
     Args:
         names: one per class.
-        colours: one per class, for pictures; None: VOC's colour map.
-        values: what masks hold for each class: all of them indices or all of them colours. None:
+        colors: one per class, for pictures; None: VOC's color map.
+        values: what masks hold for each class: all of them indices or all of them colors. None:
             class k is k.
         ignored: further values that become 255. (255 itself always does, unless it is a class.)
         unlisted: whether any other value is an error or ignored too.
     """
 
     names: tuple[str, ...]
-    colours: tuple[Colour, ...] | None = None
+    colors: tuple[Color, ...] | None = None
     values: tuple[Value, ...] | None = None
     ignored: tuple[Value, ...] = ()
     unlisted: Literal["error", "ignore"] = "error"
@@ -69,25 +69,25 @@ class ClassSet:
 
     @property
     def palette(self) -> Pixels:
-        """Colours ``(256, 3)``; VOC's behind the last class."""
+        """Colors ``(256, 3)``; VOC's behind the last class."""
         palette = voc_palette()
-        if self.colours:
-            palette[: len(self.colours)] = self.colours
+        if self.colors:
+            palette[: len(self.colors)] = self.colors
         return palette
 
     @property
-    def coloured(self) -> bool:
-        """Whether masks are colour pictures."""
+    def colored(self) -> bool:
+        """Whether masks are color pictures."""
         return bool(self.values) and isinstance(self.values[0], Sequence)  # type: ignore[index]
 
     def decode(self, mask: Pixels, path: Path) -> Pixels:
-        """The labels ``(H, W)`` of a mask: indices ``(H, W)`` or colours ``(H, W, 3)``.
+        """The labels ``(H, W)`` of a mask: indices ``(H, W)`` or colors ``(H, W, 3)``.
 
         Raises:
             BadFileError: a value that stands for nothing.
         """
-        if self.coloured:
-            label = self._table[_colour_codes(mask)]
+        if self.colored:
+            label = self._table[_color_codes(mask)]
         else:
             label = np.asarray(cv2.LUT(mask, self._table), np.uint8)
         if self.unlisted == "error" and (label == _UNKNOWN).any():
@@ -96,16 +96,16 @@ class ClassSet:
 
     def _unknown(self, mask: Pixels, where: NDArray[np.bool_], path: Path) -> BadFileError:
         found = mask[where]
-        if self.coloured:
-            colours = np.unique(found.reshape(-1, 3), axis=0)
-            named = ", ".join(str(tuple(int(c) for c in colour)) for colour in colours[:3])
-            more = f" and {len(colours) - 3} more" if len(colours) > 3 else ""
+        if self.colored:
+            colors = np.unique(found.reshape(-1, 3), axis=0)
+            named = ", ".join(str(tuple(int(c) for c in color)) for color in colors[:3])
+            more = f" and {len(colors) - 3} more" if len(colors) > 3 else ""
             return BadFileError(
-                "colour not in the palette",
+                "color not in the palette",
                 path,
-                f"colour {named}{more}, which no class has ({int(where.sum())} pixels)",
+                f"color {named}{more}, which no class has ({int(where.sum())} pixels)",
                 "Name it in classes.yaml, as a class or as ignored, or mend the mask; blended "
-                "colours come from JPEG compression or from resizing with interpolation.",
+                "colors come from JPEG compression or from resizing with interpolation.",
             )
         allowed = (
             f"0 to {len(self) - 1}"
@@ -122,11 +122,11 @@ class ClassSet:
 
     @cached_property
     def _table(self) -> Pixels:
-        """The label of each value: 256 of them, or one for each colour code (16 MB)."""
-        table = np.full(1 << 24 if self.coloured else 256, _UNKNOWN, np.uint8)
+        """The label of each value: 256 of them, or one for each color code (16 MB)."""
+        table = np.full(1 << 24 if self.colored else 256, _UNKNOWN, np.uint8)
         if self.unlisted == "ignore":
             table[:] = IGNORE
-        if not self.coloured:
+        if not self.colored:
             table[IGNORE] = IGNORE
         for value in self.ignored:
             table[_code(value)] = IGNORE
@@ -143,6 +143,6 @@ def _code(value: Value) -> int:
     return red << 16 | green << 8 | blue
 
 
-def _colour_codes(mask: Pixels) -> NDArray[np.int32]:
+def _color_codes(mask: Pixels) -> NDArray[np.int32]:
     wide = mask.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]

@@ -98,12 +98,12 @@ class SegmentationData(StreamData):
         crop_size, scale_min, scale_max, scale_step, flip, augmentations: see
             ``deeplab.data.transforms``.
         eval_size: whole images are padded to at least this height and width.
-        fill: RGB colour of padding.
+        fill: RGB color of padding.
         steps, batch_size, seed, workers: see ``StreamData``.
         eval_batch_size: images a validation step; 1 where some are larger than ``eval_size``.
         on_error: what becomes of a bad file: ``stop``, or ``skip``, which takes the next good image
             in its place in training, leaves it out of validation, and counts it in ``skipped``.
-        val_labelled: whether the validation images have masks; those of a test set have none.
+        val_labeled: whether the validation images have masks; those of a test set have none.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class SegmentationData(StreamData):
         seed: int,
         workers: int,
         on_error: Literal["stop", "skip"] = "stop",
-        val_labelled: bool = True,
+        val_labeled: bool = True,
     ) -> None:
         super().__init__(
             steps=steps,
@@ -148,7 +148,7 @@ class SegmentationData(StreamData):
             fill=fill,
         )
         self.eval_transform = EvalTransform(size=eval_size, fill=fill)
-        self.on_error, self.val_labelled = on_error, val_labelled
+        self.on_error, self.val_labeled = on_error, val_labeled
 
     @cached_property
     def train_set(self) -> SegmentationDataset:
@@ -171,7 +171,7 @@ class SegmentationData(StreamData):
             classes=self.classes,
             transform=self.eval_transform,
             on_error="stop" if self.on_error == "stop" else "blank",
-            labelled=self.val_labelled,
+            labeled=self.val_labeled,
         )
 
 

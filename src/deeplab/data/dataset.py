@@ -49,7 +49,7 @@ class SegmentationDataset(Dataset[Sample]):
         transform: applied to each sample with the generator of its draw.
         seed: of these generators.
         on_error: what becomes of a bad file; an empty place is an image of ignored pixels.
-        labelled: whether there are masks; without them (a test set) all is labelled 255.
+        labeled: whether there are masks; without them (a test set) all is labeled 255.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class SegmentationDataset(Dataset[Sample]):
         transform: Transform,
         seed: int = 0,
         on_error: OnError = "stop",
-        labelled: bool = True,
+        labeled: bool = True,
     ) -> None:
         self.split, self.items, self.classes = split, list(items), classes
-        self.labelled = labelled
+        self.labeled = labeled
         self.transform, self.seed, self.on_error = transform, seed, on_error
         self.reader: Reader = self.read
 
@@ -129,9 +129,9 @@ class SegmentationDataset(Dataset[Sample]):
             BadFileError: a file is missing or damaged, sizes differ, or a value is no class.
         """
         image = read_image(item.image)
-        if not self.labelled:
+        if not self.labeled:
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
-        mask = read_mask(item.mask, coloured=self.classes.coloured)
+        mask = read_mask(item.mask, colored=self.classes.colored)
         if image.shape[:2] != mask.shape[:2]:
             raise size_problem(item.mask, mask.shape, image.shape)
         return image, self.classes.decode(mask, item.mask)
@@ -187,20 +187,20 @@ def check_split(dataset: SegmentationDataset, most: int = 100) -> None:
         UserError: as ``read`` does, or none of the masks has a label.
     """
     check_ids(dataset.split, dataset.ids)
-    labelled = False
+    labeled = False
     for index in spread(range(len(dataset)), most):
         item = dataset.items[index]
         try:
             size = image_size(item.image)
-            mask = read_mask(item.mask, coloured=dataset.classes.coloured)
+            mask = read_mask(item.mask, colored=dataset.classes.colored)
             label = dataset.classes.decode(mask, item.mask)
-            labelled = labelled or bool((label != IGNORE).any())
+            labeled = labeled or bool((label != IGNORE).any())
             if size != label.shape:
                 raise size_problem(item.mask, label.shape, size)
         except BadFileError:
             if dataset.on_error == "stop":
                 raise
-    if not labelled:
+    if not labeled:
         raise UserError(f"split {dataset.split!r}: its masks hold nothing but {IGNORE} (ignore).")
 
 

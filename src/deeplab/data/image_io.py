@@ -19,7 +19,7 @@ FETCH_AGAIN = "Fetch it again or take it out of the split"
 def read_image(path: Path) -> Pixels:
     """An RGB image ``(H, W, 3)``, without regard to an EXIF rotation (masks know none).
 
-    Grey becomes three equal channels, alpha is dropped, 16 bits become 8.
+    Gray becomes three equal channels, alpha is dropped, 16 bits become 8.
 
     Raises:
         BadFileError: it is missing, no image, truncated or corrupt.
@@ -40,11 +40,11 @@ def read_image(path: Path) -> Pixels:
     return np.asarray(image, dtype=np.uint8)
 
 
-def read_mask(path: Path, *, coloured: bool = False) -> Pixels:
-    """The values of a mask: ``(H, W)``, or ``(H, W, 3)`` with ``coloured``.
+def read_mask(path: Path, *, colored: bool = False) -> Pixels:
+    """The values of a mask: ``(H, W)``, or ``(H, W, 3)`` with ``colored``.
 
-    Values are the indices of a palette PNG, or grey values; a colour picture whose channels are
-    equal counts as grey.
+    Values are the indices of a palette PNG, or gray values; a color picture whose channels are
+    equal counts as gray.
 
     Raises:
         BadFileError: it is missing, no image, damaged, or of another kind.
@@ -53,7 +53,7 @@ def read_mask(path: Path, *, coloured: bool = False) -> Pixels:
     _check_png(data, path, "mask")
     try:
         with Image.open(path) as mask:
-            if coloured:
+            if colored:
                 return np.array(mask.convert("RGB"), dtype=np.uint8)
             if mask.mode == "P":
                 return np.array(mask, dtype=np.uint8)
@@ -66,11 +66,11 @@ def read_mask(path: Path, *, coloured: bool = False) -> Pixels:
         values = values[..., 0]
     if values.ndim == 3:
         raise BadFileError(
-            "colour mask",
+            "color mask",
             path,
-            f"a colour mask (mode {mask.mode}) where class indices are expected",
-            "Convert it to a palette or 8-bit grey PNG of class indices; data=folder also reads "
-            "colours.",
+            f"a color mask (mode {mask.mode}) where class indices are expected",
+            "Convert it to a palette or 8-bit gray PNG of class indices; data=folder also reads "
+            "colors.",
         )
     if values.dtype != np.bool_ and values.size and (values.max() > 255 or values.min() < 0):
         raise BadFileError(

@@ -5,7 +5,7 @@ at the right with the mean pixel and crops at a random place, in the order scale
 Here that is one step, so that only the pixels of the crop are computed, and into the batch at once.
 
 Departure: the mean pixel is rounded to uint8, so that padding is 0.004 instead of 0 behind the
-normalisation to [-1, 1].
+normalization to [-1, 1].
 """
 
 import os
@@ -211,7 +211,7 @@ class EvalTransform:
 
 def _span(source: int, scaled: int, start: int, length: int) -> tuple[float, float, slice]:
     """Where ``length`` scaled pixels from ``start`` lie in the source: the first one's place
-    within the slice, their distance, and the slice that holds them and their neighbours."""
+    within the slice, their distance, and the slice that holds them and their neighbors."""
     step = _step(source, scaled)
     first, last = start * step, (start + length - 1) * step
     begin = int(first)
@@ -257,5 +257,5 @@ def check_augmented(image: NDArray[Any], crop: Pixels) -> None:
     if image.dtype != np.uint8 or image.shape != crop.shape:
         raise UserError(
             f"data.augmentations: they make {image.dtype} of shape {image.shape} of a crop; it is "
-            f"to stay uint8 of shape {crop.shape} (the network normalises by itself)."
+            f"to stay uint8 of shape {crop.shape} (the network normalizes by itself)."
         )

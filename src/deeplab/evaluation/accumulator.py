@@ -20,7 +20,7 @@ class ImageScore(NamedTuple):
     confusion: Counts
     """Pixels by truth (row) and prediction (column): ``(K, K)``."""
     bands: Counts | None
-    """The same within each band: ``(bands, K, K)``; None without a pixel labelled 255."""
+    """The same within each band: ``(bands, K, K)``; None without a pixel labeled 255."""
     boundary: dict[int, BoundaryScore]
     """By class, of those in truth or prediction."""
 
@@ -41,9 +41,9 @@ def score_image(
     found = []
     for prediction in predictions:
         by_band = _counts(truth, prediction, band, classes, len(widths))
-        labelled = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
-        present = _present(labelled)
-        ours = outlines(labelled, sorted({*known, *present}))
+        labeled = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
+        present = _present(labeled)
+        ours = outlines(labeled, sorted({*known, *present}))
         missing = outlines(truth, [k for k in present if k not in known])
         theirs = known | missing
         found.append(
@@ -63,11 +63,11 @@ def _present(label: Pixels) -> list[int]:
 def _counts(
     truth: Pixels, prediction: Pixels, band: NDArray[np.intp] | None, classes: int, bands: int
 ) -> Counts:
-    """Labelled pixels by band (the last one: outside all), truth and prediction."""
-    labelled = truth != IGNORE
-    index = truth[labelled].astype(np.int64) * classes + prediction[labelled]
+    """Labeled pixels by band (the last one: outside all), truth and prediction."""
+    labeled = truth != IGNORE
+    index = truth[labeled].astype(np.int64) * classes + prediction[labeled]
     if band is not None:
-        index += band[labelled] * classes**2
+        index += band[labeled] * classes**2
     counted = np.bincount(index, minlength=(bands + 1) * classes**2)
     return counted.reshape(bands + 1, classes, classes)
 
@@ -88,7 +88,7 @@ class Tally:
         self.confusions: list[Counts] = []
         self.bands = np.zeros((len(self.widths), classes, classes), np.int64)
         self.with_void = np.zeros((), np.int64)
-        """Images that have pixels labelled 255."""
+        """Images that have pixels labeled 255."""
         self.f_sum, self.f_count = np.zeros(classes), np.zeros(classes, np.int64)
         self.intersection, self.union = (np.zeros(classes, np.int64) for _ in range(2))
 
@@ -124,7 +124,7 @@ class Tally:
 
     @property
     def band_scores(self) -> list[tuple[float, Scores]]:
-        """Of each band; none where no image has a border labelled 255."""
+        """Of each band; none where no image has a border labeled 255."""
         if not self.with_void:
             return []
         return [(w, scores(counts)) for w, counts in zip(self.widths, self.bands, strict=True)]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from deeplab.checkpoints.hub import hub_id
 from deeplab.checkpoints.loading import load_weights
 from deeplab.checkpoints.trained_run import inference_execution
-from deeplab.config.build_classification_data import build_classification_data, labelled
+from deeplab.config.build_classification_data import build_classification_data, labeled
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
@@ -145,7 +145,7 @@ def _measure(
         tally.update(places[-1])
         ids += batch["image_id"]
         for i in (i for i, name in enumerate(batch["image_id"]) if name in shown):
-            examples.append(labelled(batch, i, int(logits[i].argmax()), data.classes))
+            examples.append(labeled(batch, i, int(logits[i].argmax()), data.classes))
     made = found.folder.evaluations / f".unfinished-{task.folder.path.name}"
     shutil.rmtree(made, ignore_errors=True)
     working = task.made_in(made)

@@ -90,8 +90,8 @@ def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
     layout = data_layout(run.data)
     items = split_items(layout, run.data.val_split)
     check_ids(run.data.val_split, [item.id for item in items])
-    labelled = any(item.mask.is_file() for item in items)
-    return build_data(run, layout, workers=execution.workers, val_labelled=labelled)
+    labeled = any(item.mask.is_file() for item in items)
+    return build_data(run, layout, workers=execution.workers, val_labeled=labeled)
 
 
 def _tasks(

@@ -12,7 +12,7 @@ from deeplab.utils.files import replacing, write_text
 
 
 def write_boundary_curve(folder: EvaluationFolder, result: Mapping[str, Any]) -> None:
-    """``boundary.csv`` and ``boundary.png`` of one result; none without borders labelled 255."""
+    """``boundary.csv`` and ``boundary.png`` of one result; none without borders labeled 255."""
     bands = result["boundary"]["bands"]
     if not bands:
         return

@@ -95,14 +95,14 @@ def write_result(
     """The files of one result; ``result.json`` last, so that it stands for the others."""
     classes, size = len(run.data.classes), padded_to(run.data)
     cost = strategy_cost(run, task.strategy, classes=classes, size=size)
-    record: dict[str, Any] = {**task.stamp, "scored": data.val_labelled}
+    record: dict[str, Any] = {**task.stamp, "scored": data.val_labeled}
     record["cost"] = {
         "parameters": cost.trainable,
         "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
         "input_size": list(size),
         "measured": speed and speed.record(),
     }
-    if data.val_labelled:
+    if data.val_labeled:
         write_images(task.folder, tally.ids, np.stack(tally.confusions))
         record |= score_report(tally.scores, run.data.classes)
         record["boundary"] = tally.boundary_report(run.data.classes)

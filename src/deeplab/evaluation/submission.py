@@ -2,7 +2,7 @@
 
 voc         results/VOC2012/Segmentation/comp6_SPLIT_cls/ID.png in a .tgz: palette PNGs of class
             indices. comp6 is the competition of methods that were trained on more than VOC.
-cityscapes  ID.png in a .zip: grey PNGs of label ids, not of train ids.
+cityscapes  ID.png in a .zip: gray PNGs of label ids, not of train ids.
 """
 
 import io
@@ -84,7 +84,7 @@ def _values(kind: Kind, classes: ClassSet) -> list[int]:
     """What stands for each class in the server's files."""
     if kind == "voc":
         return list(range(len(classes)))
-    if classes.values is None or classes.coloured:
+    if classes.values is None or classes.colored:
         raise UserError("export=cityscapes: this data set has no label ids (data.values).")
     return [value for value in classes.values if isinstance(value, int)]
 

@@ -12,7 +12,7 @@ from deeplab.tracking.run_folder import RunFolder, read_json, read_record
 from deeplab.tracking.wandb_run import (
     evaluation_key,
     if_it_answers,
-    labelled,
+    labeled,
     open_run,
     table,
     training_scores,
@@ -71,7 +71,7 @@ def label(config: LoggerConfig, folder: RunFolder, group: str, tags: Iterable[st
         Where the offline files are; None if there was nothing to do, or it was sent.
     """
     before = read_record(folder)
-    record = labelled(before, group, tags)
+    record = labeled(before, group, tags)
     if record == before:
         return None
     write_json(folder.record, record)

@@ -29,7 +29,7 @@ class Window(NamedTuple):
     size: int
     """Side in pixels."""
     overlap: float
-    """The part of the side that neighbours share at least."""
+    """The part of the side that neighbors share at least."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """How right a label map is near object borders.
 
-* Bands (the paper's trimap, section 4.4 and Figure 5): the labelled pixels within a distance of
-  those labelled 255, which VOC draws around every object. The paper says neither the widths nor the
+* Bands (the paper's trimap, section 4.4 and Figure 5): the labeled pixels within a distance of
+  those labeled 255, which VOC draws around every object. The paper says neither the widths nor the
   structuring element; here the distance is Euclidean, to the nearest pixel of value 255.
 * Boundary F-score (Csurka et al. 2013; as Perazzi et al. 2016 compute it): contour pixels of a
   class that have one of the other map within 0.75 % of the image's diagonal.
 * Boundary IoU (Cheng et al. 2021): IoU of the pixels of a class that lie within 2 % of the diagonal
   of its own contour, by chessboard distance; the image's edges are contours.
 
-For the latter two, pixels labelled 255 belong to no class in either map, as is the field's use.
+For the latter two, pixels labeled 255 belong to no class in either map, as is the field's use.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,16 @@ CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 def band_of(truth: Pixels, widths: Sequence[float]) -> NDArray[np.intp] | None:
     """For each pixel ``(H, W)`` the index of the narrowest band that it is in, ``len(widths)``
-    outside all; None without a pixel labelled 255.
+    outside all; None without a pixel labeled 255.
 
     Args:
         truth: labels.
         widths: of the bands, in pixels, rising.
     """
-    labelled = (truth != IGNORE).astype(np.uint8)
-    if labelled.all():
+    labeled = (truth != IGNORE).astype(np.uint8)
+    if labeled.all():
         return None
-    distance = cv2.distanceTransform(labelled, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = cv2.distanceTransform(labeled, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.searchsorted(np.asarray(widths, np.float32), distance)
 
 

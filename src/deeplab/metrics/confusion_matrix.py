@@ -1,6 +1,6 @@
 """Intersection over union from one confusion matrix over a whole split.
 
-The VOC protocol: pixels labelled 255 count for nothing, and a class that occurs neither in the
+The VOC protocol: pixels labeled 255 count for nothing, and a class that occurs neither in the
 truth nor in the prediction is left out of the mean. (torchmetrics' ``JaccardIndex`` counts such a
 class as 0 and its ``segmentation.MeanIoU`` has no ignored label; the matrix, its place on the
 device and its sum over processes are torchmetrics' all the same.)
@@ -23,7 +23,7 @@ class Scores(NamedTuple):
     miou: float
     """Mean of ``class_iou`` over the classes that occur; nan if none does."""
     pixel_accuracy: float
-    """Correct part of the labelled pixels; nan if there is none."""
+    """Correct part of the labeled pixels; nan if there is none."""
     class_iou: list[float]
     """IoU of each class, nan where it occurs neither in truth nor in prediction."""
 
@@ -46,8 +46,8 @@ class ConfusionMatrix(Metric):
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add class maps of one shape, integers below ``num_classes``; the truth may hold 255."""
-        labelled = truth != IGNORE
-        pairs = truth[labelled].long() * self.num_classes + prediction[labelled].long()
+        labeled = truth != IGNORE
+        pairs = truth[labeled].long() * self.num_classes + prediction[labeled].long()
         counts = torch.bincount(pairs, minlength=self.num_classes**2)
         self.matrix += counts.view(self.num_classes, self.num_classes)
 

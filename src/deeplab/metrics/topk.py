@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-UNLABELLED = -1
+UNLABELED = -1
 """In place of a label, and the rank of a picture that has none."""
 
 TOP = (1, 5)
 
 
 class Errors(NamedTuple):
-    """Parts of 1 of the labelled pictures; nan if there is none."""
+    """Parts of 1 of the labeled pictures; nan if there is none."""
 
     top1: float
     top5: float
@@ -42,8 +42,8 @@ def ranks(logits: Tensor, labels: Tensor) -> Tensor:
         own = logits.gather(1, label.clamp(min=0)[:, None])  # (N, 1)
         behind = (logits < own) | ((logits == own) & (classes > label[:, None]))
         found = logits.shape[1] - 1 - behind.sum(1)
-        place = torch.where(label == UNLABELLED, place, torch.minimum(place, found))
-    return torch.where((labels == UNLABELLED).all(1), UNLABELLED, place)
+        place = torch.where(label == UNLABELED, place, torch.minimum(place, found))
+    return torch.where((labels == UNLABELED).all(1), UNLABELED, place)
 
 
 class TopErrors(Metric):
@@ -60,7 +60,7 @@ class TopErrors(Metric):
 
     def update(self, place: Tensor) -> None:
         """Add the ``ranks`` of some pictures."""
-        self.pictures += (place != UNLABELLED).sum()
+        self.pictures += (place != UNLABELED).sum()
         self.wrong += torch.stack([(place >= k).sum() for k in TOP])
 
     def compute(self) -> Errors:

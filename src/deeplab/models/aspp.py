@@ -18,7 +18,7 @@ from deeplab.models.layers import (
     PooledBatchNorm,
     SeparableConv,
     WeightInit,
-    initialise,
+    initialize,
     set_batch_norm,
 )
 
@@ -79,7 +79,7 @@ class ASPP(nn.Module):
         self.project = ConvNorm(branches * channels, channels)
         self.dropout = nn.Dropout(dropout)
         self.set_output_stride(REFERENCE_STRIDE)
-        initialise(self, weight_init)
+        initialize(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
     def set_output_stride(self, output_stride: int) -> None:

@@ -20,7 +20,7 @@ from deeplab.models.layers import (
     ConvNorm,
     SeparableConv,
     WeightInit,
-    initialise,
+    initialize,
     resize,
     set_batch_norm,
 )
@@ -109,7 +109,7 @@ class Decoder(nn.Module):
             self.stages.append(stage)
             channels = stage.out_channels
         self.out_channels = channels
-        initialise(self, weight_init)
+        initialize(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
     def forward(self, x: Tensor, features: Mapping[str, Tensor]) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.decoder import Decoder
-from deeplab.models.layers import Conv, Normalise, initialise
+from deeplab.models.layers import Conv, Normalize, initialize
 
 
 class DeepLabV3Plus(nn.Module):
@@ -15,7 +15,7 @@ class DeepLabV3Plus(nn.Module):
     (``deeplab.config.build_model`` does this from a config).
 
     Args:
-        backbone: the feature extractor; it also states how its input is normalised.
+        backbone: the feature extractor; it also states how its input is normalized.
         aspp: the encoder's head.
         decoder: refines the encoder's map.
         num_classes: classes, the background included.
@@ -25,12 +25,12 @@ class DeepLabV3Plus(nn.Module):
         self, backbone: Backbone, aspp: ASPP, decoder: Decoder, *, num_classes: int
     ) -> None:
         super().__init__()
-        self.normalise = Normalise(backbone.mean, backbone.std)
+        self.normalize = Normalize(backbone.mean, backbone.std)
         self.backbone = backbone
         self.aspp = aspp
         self.decoder = decoder
         self.logits = Conv(decoder.out_channels, num_classes, bias=True)
-        initialise(self.logits, 0.01)  # the authors' standard deviation; bias 0
+        initialize(self.logits, 0.01)  # the authors' standard deviation; bias 0
 
     @property
     def num_classes(self) -> int:
@@ -63,6 +63,6 @@ class DeepLabV3Plus(nn.Module):
         the output stride instead of 4 for the naive one. Loss and inference resize them to the
         image, one image at a time (``deeplab.training.losses``, ``deeplab.inference.predictor``).
         """
-        features = self.backbone(self.normalise(images))
+        features = self.backbone(self.normalize(images))
         encoded = self.aspp(features["output"])  # (N, 256, H/output_stride, W/output_stride)
         return self.logits(self.decoder(encoded, features))  # (N, num_classes, H/4, W/4)

@@ -6,7 +6,7 @@ Two rules:
   has others of all matrix products (linear layers, attention): what every counting tool reports;
 * ``paper``: the paper's. Half of what TensorFlow's profiler counts in the evaluation graph, where
   an atrous convolution runs on a map that space-to-batch has padded, and where small operations
-  and the graph's own regulariser and initialiser operations count too. No source states this rule;
+  and the graph's own regularizer and initializer operations count too. No source states this rule;
   it was inferred from the published numbers and gives 36 of the 38 of Tables 3 and 5 to 0.02 %.
   (The other two rows print 101.28, where this rule and the paper's own multi-scale rows of the
   same network say 102.78.) A matrix product, of which the paper has none, counts as it does for
@@ -26,7 +26,7 @@ from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import (
     Add,
     GlobalPool,
-    Normalise,
+    Normalize,
     Subsample,
     batch_norms,
     is_depthwise,
@@ -96,7 +96,7 @@ def measure_cost(
 
 def _once_per_graph(model: DeepLabV3Plus | Classifier, input_size: tuple[int, int]) -> int:
     """Operations of the arg-max, which a classifier has once and not for each pixel, and of
-    regulariser and initialiser: 3 for each weight under weight decay and 2 for each weight of a
+    regularizer and initializer: 3 for each weight under weight decay and 2 for each weight of a
     convolution."""
     outputs = 1 if isinstance(model, Classifier) else input_size[0] * input_size[1]
     operations = model.num_classes * outputs
@@ -174,7 +174,7 @@ def _count_global_pool(counts: _Counts, module: GlobalPool, x: Tensor, output: T
     counts.operations += x.numel()
 
 
-def _count_normalise(counts: _Counts, module: Normalise, x: Tensor, output: Tensor) -> None:
+def _count_normalize(counts: _Counts, module: Normalize, x: Tensor, output: Tensor) -> None:
     counts.operations += 2 * output.numel()
 
 
@@ -184,6 +184,6 @@ RULES: dict[type[nn.Module], Rule] = {
     Subsample: _count_subsample,
     nn.MaxPool2d: _count_max_pool,
     GlobalPool: _count_global_pool,
-    Normalise: _count_normalise,
+    Normalize: _count_normalize,
 }
 """What counts; batch norm, ReLU, resizes, concatenations and softmax do not."""

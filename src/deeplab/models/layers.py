@@ -1,4 +1,4 @@
-"""The leaf blocks that several boxes of the network share, and how they are initialised.
+"""The leaf blocks that several boxes of the network share, and how they are initialized.
 
 Two conventions of the authors' code hold everywhere (it pads a strided convolution explicitly
 and resizes with aligned corners):
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 WeightInit = float | Literal["variance_scaling", "xavier", "head"]
 """How convolution weights start: a number is the standard deviation of a truncated normal,
-the names are explained at ``initialise``."""
+the names are explained at ``initialize``."""
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -152,7 +152,7 @@ class PooledBatchNorm(nn.BatchNorm2d):
     """Batch norm for 1x1 maps that also trains with one image.
 
     One image gives one value per channel: its variance is 0 and PyTorch refuses it. Such a batch
-    is normalised with the running statistics instead and leaves them as they are. (TensorFlow
+    is normalized with the running statistics instead and leaves them as they are. (TensorFlow
     would output beta and learn nothing.)
     """
 
@@ -165,8 +165,8 @@ class PooledBatchNorm(nn.BatchNorm2d):
         return super().forward(input)
 
 
-class Normalise(nn.Module):
-    """``(pixel - mean) / std`` per colour, for RGB pixels from 0 to 255 of any dtype.
+class Normalize(nn.Module):
+    """``(pixel - mean) / std`` per color, for RGB pixels from 0 to 255 of any dtype.
 
     The constants are the backbone's (``[-1, 1]`` or ImageNet's); they are no part of the state
     dict.
@@ -214,8 +214,8 @@ def set_batch_norm(
             norm.momentum = momentum
 
 
-def initialise(module: nn.Module, weight_init: WeightInit) -> None:
-    """Initialise every convolution inside ``module``; batch norms keep weight 1 and bias 0.
+def initialize(module: nn.Module, weight_init: WeightInit) -> None:
+    """Initialize every convolution inside ``module``; batch norms keep weight 1 and bias 0.
 
     * a number: normal of that standard deviation, truncated at two of them;
     * ``variance_scaling``: normal of variance 2 / fan-in (ResNets);
@@ -225,15 +225,15 @@ def initialise(module: nn.Module, weight_init: WeightInit) -> None:
     """
     for m in module.modules():
         if isinstance(m, nn.Conv2d):
-            _initialise_conv(m, weight_init)
+            _initialize_conv(m, weight_init)
     if weight_init == "head":
         for m in module.modules():
             if isinstance(m, SeparableConv):
-                _initialise_conv(m.depthwise.conv, 0.33)
-                _initialise_conv(m.pointwise.conv, 0.06)
+                _initialize_conv(m.depthwise.conv, 0.33)
+                _initialize_conv(m.pointwise.conv, 0.06)
 
 
-def _initialise_conv(conv: nn.Conv2d, weight_init: WeightInit) -> None:
+def _initialize_conv(conv: nn.Conv2d, weight_init: WeightInit) -> None:
     if conv.weight.is_meta:
         return  # nothing to draw, and drawing there makes torch import its compiler (1.2 s)
     if isinstance(weight_init, float | int):

@@ -2,18 +2,18 @@
 
 from typing import NamedTuple
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
-class Normalisation(NamedTuple):
+class Normalization(NamedTuple):
     """Of RGB values from 0 to 255: ``(value - mean) / std``."""
 
-    mean: Colour
-    std: Colour
+    mean: Color
+    std: Color
 
 
-INCEPTION = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+INCEPTION = Normalization((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 """To [-1, 1], as the authors' checkpoints expect."""
 
-IMAGENET = Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 """ImageNet's mean and deviation, as torchvision's weights expect."""

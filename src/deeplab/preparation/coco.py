@@ -57,7 +57,7 @@ class Scene(NamedTuple):
         return Path(self.image).stem
 
 
-def rasterise(
+def rasterize(
     annotations: Path,
     images: Path,
     masks: Path,

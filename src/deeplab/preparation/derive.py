@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.preparation.coco import rasterise
+from deeplab.preparation.coco import rasterize
 from deeplab.preparation.file_selection import SBD, voc_folder
 from deeplab.preparation.sbd import convert_masks, trainaug
 from deeplab.utils.files import write_json, write_text
@@ -54,7 +54,7 @@ def derive_coco(
             for image in images.glob("*.jpg") if masks.is_dir() else ():
                 (masks / f"{image.stem}.png").unlink(missing_ok=True)
             write_json(_rules_file(root, split), rules)
-        kept = rasterise(
+        kept = rasterize(
             file,
             images,
             masks,

@@ -30,13 +30,13 @@ IMAGE_KINDS = {
         "Masks know nothing of it. If the mask was drawn on the rotated picture, save the image "
         "rotated and without the header.",
     ),
-    "grey image": (
-        "a grey image; its three channels are made equal",
-        "Nothing to do if it is meant to be grey.",
+    "gray image": (
+        "a gray image; its three channels are made equal",
+        "Nothing to do if it is meant to be gray.",
     ),
     "CMYK image": (
-        "a CMYK image, converted without its colour profile",
-        "Save it as RGB if its colours matter.",
+        "a CMYK image, converted without its color profile",
+        "Save it as RGB if its colors matter.",
     ),
     "16-bit image": (
         "more than 8 bits a channel, cut down to 8",
@@ -135,7 +135,7 @@ def examine(item: Item, *, classes: ClassSet) -> Examined:
     except BadFileError as error:
         findings.append(_error(error))
     try:
-        mask = read_mask(item.mask, coloured=classes.coloured)
+        mask = read_mask(item.mask, colored=classes.colored)
         if image is not None and image.shape[:2] != mask.shape[:2]:
             raise size_problem(item.mask, mask.shape, image.shape)
         label = classes.decode(mask, item.mask)
@@ -174,7 +174,7 @@ def _kind_of_image(path: Path) -> list[Finding]:
     sixteen = mode.startswith(("I", "F")) or (header.startswith(b"\x89PNG") and header[24] == 16)
     kinds = {
         "EXIF orientation": orientation != 1,
-        "grey image": mode in ("L", "LA", "1"),
+        "gray image": mode in ("L", "LA", "1"),
         "CMYK image": mode in ("CMYK", "YCCK"),
         "16-bit image": sixteen,
         "alpha channel": transparent,

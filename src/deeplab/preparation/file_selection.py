@@ -51,7 +51,7 @@ OTHER_YEAR = re.compile(r"(?:^|/)VOC20(?!12/)\d\d/")
 
 VOC_SPLITS = ("train", "val", "trainval", "trainaug", "test")
 
-UNLABELLED = ("test",)
+UNLABELED = ("test",)
 """Splits whose masks their makers keep."""
 
 SBD = ".sbd"
@@ -110,7 +110,7 @@ def verify(layout: Layout, splits: Iterable[str]) -> dict[str, int]:
     for split in splits:
         items = layout.items(split)
         paths = [item.image for item in items]
-        if split not in UNLABELLED:
+        if split not in UNLABELED:
             paths += [item.mask for item in items]
         lost = [path for path in paths if not path.is_file()]
         if lost:

@@ -68,9 +68,9 @@ def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
         print(f"{title:<{first}}  {'  '.join(cells)}")
     bordered, images = scored[0]["boundary"]["images_with_borders"], scored[0]["protocol"]["images"]
     if not bordered:
-        print("No mask has borders labelled 255, so there are no bands around them to score.")
+        print("No mask has borders labeled 255, so there are no bands around them to score.")
     elif bordered < images:
-        print(f"{bordered} of {images} masks have borders labelled 255; the bands are theirs.")
+        print(f"{bordered} of {images} masks have borders labeled 255; the bands are theirs.")
     print()
 
 

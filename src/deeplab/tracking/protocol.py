@@ -6,7 +6,7 @@ from typing import Any
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.inference.strategy import Strategy, parse_strategy
 
-VOID_RULE = "pixels labelled 255 count for nothing; classes absent from both are left out"
+VOID_RULE = "pixels labeled 255 count for nothing; classes absent from both are left out"
 
 TITLES = {
     "split": "split",

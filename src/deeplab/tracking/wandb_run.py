@@ -42,7 +42,7 @@ def _in_netrc() -> bool:
         return False
 
 
-def labelled(record: Mapping[str, Any], group: str | None, tags: Iterable[str]) -> dict[str, Any]:
+def labeled(record: Mapping[str, Any], group: str | None, tags: Iterable[str]) -> dict[str, Any]:
     """The record of a run with a group, which replaces the one that it had, and with more tags."""
     known = dict.fromkeys([*record.get("tags", []), *tags])
     return {**record, "group": group or record.get("group"), "tags": list(known)}

@@ -144,7 +144,7 @@ class ExamplePictures(Callback):
 
     Args:
         image_ids: which images.
-        class_names, palette: for the colours.
+        class_names, palette: for the colors.
         path: the picture's file.
         publish: called with the examples, the picture's file and the step, such as for W&B.
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 from deeplab.config.build_classification_data import (
     build_classification_data,
     is_multi_label,
-    labelled,
+    labeled,
     pictures_fingerprint,
 )
 from deeplab.config.build_model import build_classifier
@@ -31,7 +31,7 @@ from deeplab.training.module import Batch, Recipe, TrainingModule
 from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
 from deeplab.utils.files import replacing
 from deeplab.utils.hardware import Execution
-from deeplab.utils.visualization import Labelled, label_sheet
+from deeplab.utils.visualization import Labeled, label_sheet
 
 
 class ClassificationModule(TrainingModule):
@@ -105,14 +105,14 @@ class LabelPictures(Callback):
     ) -> None:
         self.image_ids, self.class_names = list(image_ids), class_names
         self.path, self.publish = path, publish
-        self._found: dict[str, Labelled] = {}
+        self._found: dict[str, Labeled] = {}
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         for i, name in enumerate(batch["image_id"]):
             if name in self.image_ids:
-                self._found[name] = labelled(batch, i, int(outputs[i]), self.class_names)
+                self._found[name] = labeled(batch, i, int(outputs[i]), self.class_names)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = [self._found[name] for name in self.image_ids if name in self._found]

@@ -95,7 +95,7 @@ _outer: list[str | None] = []
 def use_own_gpu(job: int) -> None:
     """Let this process see one GPU, which no other process of a sweep has, until it ends.
 
-    To be called before CUDA is initialised, which stays with what it saw then: the later jobs of a
+    To be called before CUDA is initialized, which stays with what it saw then: the later jobs of a
     process have the GPU of the first one.
 
     Args:

@@ -62,7 +62,7 @@ def publish_examples(
     step: int,
 ) -> None:
     """Validation pictures to W&B: with truth and prediction as masks to switch on and off, in
-    colours of its own, and the painted sheet in those of the data set."""
+    colors of its own, and the painted sheet in those of the data set."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from deeplab.metrics.topk import UNLABELLED
+from deeplab.metrics.topk import UNLABELED
 from deeplab.models.layers import resize
 from deeplab.utils.constants import IGNORE
 
 
 class SegmentationLoss(nn.Module):
-    """Softmax cross-entropy over the labelled pixels of a batch (facts: the authors' loss).
+    """Softmax cross-entropy over the labeled pixels of a batch (facts: the authors' loss).
 
     The sum over all pixels that are not 255, divided by their number; with ``top_k`` below 1, only
     the hardest pixels count.
@@ -51,7 +51,7 @@ class SegmentationLoss(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor, step: int = 0) -> Tensor:
         """Logits ``(N, K, h, w)`` and labels ``(N, H, W)``, uint8 or int64 in 0..K-1 and 255, to a
-        scalar; 0 where no pixel is labelled. ``step`` is the training step, for ``top_k_steps``."""
+        scalar; 0 where no pixel is labeled. ``step`` is the training step, for ``top_k_steps``."""
         keep = self.kept_part(step)
         with torch.autocast(logits.device.type, enabled=False):  # all of it in float32
             loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -124,10 +124,10 @@ def _index(labels: Tensor) -> Tensor:
 
 def _pixel_weights(labels: Tensor, class_weights: Tensor | None, dtype: torch.dtype) -> Tensor:
     """The weight of each pixel ``(H, W)``: its class's, 0 where it is ignored."""
-    labelled = (labels != IGNORE).to(dtype)
+    labeled = (labels != IGNORE).to(dtype)
     if class_weights is None:
-        return labelled
-    return labelled * class_weights.to(dtype)[_index(labels)[0]]
+        return labeled
+    return labeled * class_weights.to(dtype)[_index(labels)[0]]
 
 
 def _pixel_losses(log_p: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
@@ -186,8 +186,8 @@ class LabelLoss(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.kind == "softmax":
-            return F.cross_entropy(logits, labels[:, 0], ignore_index=UNLABELLED)
-        there = labels != UNLABELLED
+            return F.cross_entropy(logits, labels[:, 0], ignore_index=UNLABELED)
+        there = labels != UNLABELED
         own = logits.gather(1, labels.clamp(min=0)) * there  # (N, M)
         # -log sigmoid(x) of the labels and -log(1 - sigmoid(x)) = softplus(x) of the others
         return (F.softplus(logits).sum(1) - own.sum(1)).mean()

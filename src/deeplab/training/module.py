@@ -1,4 +1,4 @@
-"""The LightningModules: network, loss, metric and optimiser as one training step and one
+"""The LightningModules: network, loss, metric and optimizer as one training step and one
 validation step."""
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.ema import averaged, decay_at, update_average
 from deeplab.training.optimizers import (
     Policy,
-    build_optimiser,
+    build_optimizer,
     cosine,
     exponential,
     parameter_groups,
@@ -28,11 +28,11 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The optimisation recipe (the keys of a ``stage`` config; the values here are the paper's).
+    """The optimization recipe (the keys of a ``stage`` config; the values here are the paper's).
 
     Args:
         steps: training steps.
-        optimiser, momentum, nesterov, betas: ``sgd`` with ``momentum``, Nesterov's or not; or
+        optimizer, momentum, nesterov, betas: ``sgd`` with ``momentum``, Nesterov's or not; or
             ``adamw`` with ``betas``. What belongs to the other is None.
         lr, weight_decay: at the beginning; see ``parameter_groups``.
         schedule, power, decay_factor, decay_epochs: lr by step: ``poly`` with ``power``;
@@ -52,7 +52,7 @@ class Recipe:
     """
 
     steps: int = 30_000
-    optimiser: str = "sgd"
+    optimizer: str = "sgd"
     lr: float = 0.007
     schedule: str = "poly"
     power: float | None = 0.9
@@ -98,7 +98,7 @@ def learning_rate(recipe: Recipe, epoch_steps: float) -> Policy:
 
 
 class TrainingModule(LightningModule):
-    """What the training of any network here has: optimiser, schedule, batch norm, randomness.
+    """What the training of any network here has: optimizer, schedule, batch norm, randomness.
 
     Args:
         model: the network; its backbone's parameters have names that begin with ``backbone``.
@@ -109,7 +109,7 @@ class TrainingModule(LightningModule):
             uninterrupted one.
         channels_last: memory format of weights and images.
         compiled: train the compiled network (validation's sizes vary, it runs uncompiled).
-        fused_optimiser: let the optimiser update all parameters in one kernel.
+        fused_optimizer: let the optimizer update all parameters in one kernel.
     """
 
     def __init__(
@@ -122,13 +122,13 @@ class TrainingModule(LightningModule):
         seed: int = 0,
         channels_last: bool = False,
         compiled: bool = False,
-        fused_optimiser: bool = False,
+        fused_optimizer: bool = False,
     ) -> None:
         super().__init__()
         self.recipe, self.class_names, self.seed = recipe, tuple(class_names), seed
         self.epoch_steps = epoch_steps
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.fused_optimiser = fused_optimiser
+        self.fused_optimizer = fused_optimizer
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         set_batch_norm(self.model, momentum=recipe.bn_momentum)
         self.average = averaged(self.model) if recipe.ema_decay else None
@@ -186,19 +186,19 @@ class TrainingModule(LightningModule):
             head_multiplier=recipe.head_lr,
             bias_multiplier=recipe.bias_lr,
         )
-        optimiser = build_optimiser(
+        optimizer = build_optimizer(
             groups,
-            recipe.optimiser,
+            recipe.optimizer,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             betas=recipe.betas,
             # Mixed precision divides the gradients by its scale within a fused update, too late
             # for a limit on their norm, so that Lightning refuses both together.
-            fused=self.fused_optimiser and recipe.gradient_clip is None,
+            fused=self.fused_optimizer and recipe.gradient_clip is None,
         )
         policy = learning_rate(recipe, self.epoch_steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, policy)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, policy)
         return {
-            "optimizer": optimiser,
+            "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }

@@ -1,4 +1,4 @@
-"""Parameter groups, optimisers and learning-rate policies."""
+"""Parameter groups, optimizers and learning-rate policies."""
 
 import math
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def _kind(
     return "weight", weight_decay, 1.0
 
 
-def build_optimiser(
+def build_optimizer(
     groups: list[dict[str, Any]],
     name: str,
     *,

@@ -39,7 +39,7 @@ class SegmentationModule(TrainingModule):
         model: the network.
         recipe: how it is trained.
         class_names: one per class.
-        palette: the classes' colours, which checkpoints keep for those who read them.
+        palette: the classes' colors, which checkpoints keep for those who read them.
         more: see ``TrainingModule``.
     """
 
@@ -55,7 +55,7 @@ class SegmentationModule(TrainingModule):
         **more: Any,
     ) -> None:
         super().__init__(model, recipe, class_names, **more)
-        self.palette = [list(colour) for colour in palette]
+        self.palette = [list(color) for color in palette]
         self.loss = SegmentationLoss(
             class_weights=recipe.class_weights,
             top_k=recipe.top_k,

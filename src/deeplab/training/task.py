@@ -81,5 +81,5 @@ def ways(execution: Execution) -> dict[str, bool]:
     return {
         "channels_last": execution.channels_last,
         "compiled": execution.compiled,
-        "fused_optimiser": execution.fused_optimiser,
+        "fused_optimizer": execution.fused_optimizer,
     }

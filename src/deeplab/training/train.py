@@ -28,7 +28,7 @@ from deeplab.tracking.run_folder import (
     run_hash,
     write_config,
 )
-from deeplab.tracking.wandb_run import labelled
+from deeplab.tracking.wandb_run import labeled
 from deeplab.training.callbacks import StopBetweenSteps, StopWhenLost
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish, publish_result
@@ -98,7 +98,7 @@ def _start(
 ) -> None:
     """Write down what starts here, with what the run was begun from, then train."""
     first_step, logger = _first_step(folder), config.logger
-    record = labelled(read_record(folder), logger.group, logger.tags)
+    record = labeled(read_record(folder), logger.group, logger.tags)
     record |= begun
     record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ class Execution:
     """Lightning's name: ``32-true``, ``bf16-mixed`` or ``16-mixed``."""
     channels_last: bool
     compiled: bool
-    fused_optimiser: bool
+    fused_optimizer: bool
     workers: int
     """Processes that load data, for each device."""
 
@@ -52,7 +52,7 @@ def choose_execution(
 ) -> Execution:
     """Fill in every ``auto``.
 
-    On a GPU: bfloat16 where it is native, channels_last, a compiled network, a fused optimiser. On
+    On a GPU: bfloat16 where it is native, channels_last, a compiled network, a fused optimizer. On
     a CPU: bfloat16 and channels_last where its matrix units know bfloat16 (AMX: measured 1.5 to 2.6
     times as fast as contiguous float32 for ResNets and Xception-65 at 161 pixels), else float32 and
     contiguous; never compiled, which alone took most of a minute for a tiny network; and no loading
@@ -80,7 +80,7 @@ def choose_execution(
         if memory_format == "auto"
         else memory_format == "channels_last",
         compiled=gpu and _can_compile() if compile == "auto" else bool(compile),
-        fused_optimiser=gpu,
+        fused_optimizer=gpu,
         workers=_workers(gpu, count) if num_workers == "auto" else int(num_workers),
     )
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Pixels = NDArray[np.uint8]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-IGNORE_COLOUR = (224, 224, 192)
-"""What 255 is painted in: VOC's colour for it."""
+IGNORE_COLOR = (224, 224, 192)
+"""What 255 is painted in: VOC's color for it."""
 
 
 class Example(NamedTuple):
@@ -24,7 +24,7 @@ class Example(NamedTuple):
     prediction: Pixels  # (H, W)
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """One picture with its labels and what it was taken for."""
 
     image: Pixels  # (H, W, 3)
@@ -35,35 +35,35 @@ class Labelled(NamedTuple):
 def overlay(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.65
 ) -> Pixels:
-    """The image in grey with every class painted over it, but not one named background; 255 in its
-    own colour. (On the image's own colours the classes' could not be told.)"""
-    colours = palette[label]
-    colours[label == 255] = IGNORE_COLOUR
-    grey = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    """The image in gray with every class painted over it, but not one named background; 255 in its
+    own color. (On the image's own colors the classes' could not be told.)"""
+    colors = palette[label]
+    colors[label == 255] = IGNORE_COLOR
+    gray = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     painted = np.full(256, opacity)
     painted[_background(class_names)] = 0
     weight = painted[label][..., None]
-    return (grey * (1 - weight) + colours * weight).round().astype(np.uint8)
+    return (gray * (1 - weight) + colors * weight).round().astype(np.uint8)
 
 
 def tinted(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.55
 ) -> Pixels:
-    """The image in its own colours, tinted by class, with a light line inside each region's border
+    """The image in its own colors, tinted by class, with a light line inside each region's border
     that shows on dark pictures too; a class named background is left as it is."""
-    colours, reach = palette[label], 2 * max(1, round(min(label.shape) / 500)) + 1
+    colors, reach = palette[label], 2 * max(1, round(min(label.shape) / 500)) + 1
     around = np.ones((reach, reach), np.uint8)
     border = cv2.dilate(label, around) != cv2.erode(label, around)
-    colours[border] = colours[border] // 2 + 127
+    colors[border] = colors[border] // 2 + 127
     weight = np.where(border, np.float32(1), np.float32(opacity))
     weight[np.isin(label, _background(class_names))] = 0
-    return np.asarray(cv2.blendLinear(image, colours, 1 - weight, weight), np.uint8)
+    return np.asarray(cv2.blendLinear(image, colors, 1 - weight, weight), np.uint8)
 
 
 def with_legend(
     picture: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels
 ) -> Pixels:
-    """A tinted picture, and below it name and colour of the classes that it shows, if any."""
+    """A tinted picture, and below it name and color of the classes that it shows, if any."""
     shown = np.setdiff1d(label, _background(class_names)).tolist()
     if not shown:
         return picture
@@ -83,12 +83,12 @@ def _background(class_names: Sequence[str]) -> list[int]:
 def example_sheet(
     examples: Sequence[Example], class_names: Sequence[str], palette: Pixels, tile: int = 240
 ) -> Image.Image:
-    """A sheet with a row per example: image, truth, prediction; the classes' colours below.
+    """A sheet with a row per example: image, truth, prediction; the classes' colors below.
 
     Args:
         examples: the rows.
         class_names: the legend.
-        palette: ``(256, 3)`` colours.
+        palette: ``(256, 3)`` colors.
         tile: width of a picture, in pixels.
     """
     margin, header, width = 8, 22, 3 * (tile + 8) + 8
@@ -102,7 +102,7 @@ def example_sheet(
         height = max(1, round(tile * example.truth.shape[0] / example.truth.shape[1]))
         rows.append([Image.fromarray(panel).resize((tile, height)) for panel in panels])
     entries = [(name, rgb(palette[i])) for i, name in enumerate(class_names)]
-    strip = legend([*entries, ("ignored", IGNORE_COLOUR)], width - 2 * margin)
+    strip = legend([*entries, ("ignored", IGNORE_COLOR)], width - 2 * margin)
     total = header + sum(row[0].height + margin for row in rows) + strip.height + margin
     sheet = Image.new("RGB", (width, total), "white")
     draw = ImageDraw.Draw(sheet)
@@ -117,7 +117,7 @@ def example_sheet(
     return sheet
 
 
-def label_sheet(examples: Sequence[Labelled], tile: int = 160, columns: int = 6) -> Image.Image:
+def label_sheet(examples: Sequence[Labeled], tile: int = 160, columns: int = 6) -> Image.Image:
     """A sheet of pictures; below each its labels, and what it was taken for in green or red.
 
     Args:
@@ -148,34 +148,34 @@ def _cut(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
     return text
 
 
-def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int = 10) -> Image.Image:
+def legend(entries: Sequence[tuple[str, Color]], width: int, size: int = 10) -> Image.Image:
     """A swatch and a name for each entry, in as many lines as it takes.
 
     Args:
-        entries: names and colours.
+        entries: names and colors.
         width: of the result in pixels; an entry that is longer makes it wider.
         size: of the letters.
     """
     line, gap, swatch = 2 * size, round(1.4 * size), round(1.2 * size)
     font = ImageFont.load_default(size)
     places, x, y, widest = [], 0, 0, width
-    for name, colour in entries:
+    for name, color in entries:
         length = round(1.8 * size) + int(font.getlength(name)) + gap
         if x + length > width and x > 0:
             x, y = 0, y + line
-        places.append((x, y, name, colour))
+        places.append((x, y, name, color))
         x += length
         widest = max(widest, x)
     strip = Image.new("RGB", (widest, y + line), "white")
     draw = ImageDraw.Draw(strip)
-    for x, y, name, colour in places:
+    for x, y, name, color in places:
         top = y + (line - swatch) // 2
-        draw.rectangle((x, top, x + swatch, top + swatch), fill=colour, outline="grey")
+        draw.rectangle((x, top, x + swatch, top + swatch), fill=color, outline="gray")
         draw.text((x + round(1.8 * size), y + line // 2), name, "black", font, anchor="lm")
     return strip
 
 
-def rgb(colour: Pixels) -> Colour:
-    """A palette's row as Pillow takes a colour."""
-    red, green, blue = (int(value) for value in colour)
+def rgb(color: Pixels) -> Color:
+    """A palette's row as Pillow takes a color."""
+    red, green, blue = (int(value) for value in color)
     return red, green, blue

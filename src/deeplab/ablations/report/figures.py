@@ -29,12 +29,12 @@ WIDTH, HEIGHT, LINE = 7.0, 3.7, 0.19
 """Inches: of a picture, and of a line of its legend."""
 
 BESIDE = ((8, 4), (-8, 4), (8, -11), (-8, -11))
-"""Points from a row's mark to its number, one after the other, so that neighbours can be read."""
+"""Points from a row's mark to its number, one after the other, so that neighbors can be read."""
 
 NUMBER: dict[str, Any] = {"textcoords": "offset points", "fontsize": "small", "ha": "center"}
 
 STYLES = ("-", "--", ":", "-.")
-"""Of lines, one after the other when the ten colours are used up."""
+"""Of lines, one after the other when the ten colors are used up."""
 
 
 def draw(table: TableResult, folder: Path) -> list[Picture]:

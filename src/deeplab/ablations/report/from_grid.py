@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from deeplab.ablations.report.from_tables import state
 from deeplab.ablations.report.results import (
-    NOTHING_LABELLED,
+    NOTHING_LABELED,
     Look,
     RowResult,
     TableResult,
@@ -189,5 +189,5 @@ def _look(run: Run, way: str, name: str) -> Look:
         return Look(name, seed, run, problem="trained, but not evaluated in this way")
     else:
         evaluation = found
-    problem = "" if is_scored(evaluation.result) else NOTHING_LABELLED
+    problem = "" if is_scored(evaluation.result) else NOTHING_LABELED
     return Look(name, seed, run, evaluation, problem=problem)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from deeplab.ablations.jobs import Asked, Training, Use
 from deeplab.ablations.report.results import (
-    NOTHING_LABELLED,
+    NOTHING_LABELED,
     Look,
     RowResult,
     TableResult,
@@ -106,7 +106,7 @@ def _look(one: Known, use: Use, known: Mapping[str, Known]) -> Look:
             else "these images have no masks to score with"
         )
         return Look(one.name, seed, run, evaluation, there, problem)
-    problem = "" if is_scored(evaluation.result) else NOTHING_LABELLED
+    problem = "" if is_scored(evaluation.result) else NOTHING_LABELED
     return Look(one.name, seed, run, evaluation, problem=problem)
 
 

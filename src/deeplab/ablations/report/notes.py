@@ -50,7 +50,7 @@ def legend(table: TableResult, compared: Comparisons) -> list[str]:
             len(found) > 1 for found in looks
         ),
         "To paper: here minus paper, in points.": printed and table.as_paper,
-        "To paper: here minus paper, in points; in grey, since the rows here are not trained as "
+        "To paper: here minus paper, in points; in gray, since the rows here are not trained as "
         "the paper's (network, data or recipe): it does not say how well that was reproduced.": (
             printed and not table.as_paper
         ),

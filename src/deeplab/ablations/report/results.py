@@ -16,7 +16,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 NOTHING_PRINTED = Paper()
 
-NOTHING_LABELLED = "no labelled pixel"
+NOTHING_LABELED = "no labeled pixel"
 """Why a network that was evaluated may have no score."""
 
 
@@ -141,7 +141,7 @@ def score(look: Look, name: Score = "mIoU") -> float:
 
 
 def is_scored(result: Mapping[str, Any]) -> bool:
-    """Whether a result has the score of its kind: nothing labelled leaves none."""
+    """Whether a result has the score of its kind: nothing labeled leaves none."""
     return any(result.get(name) is not None for name in scores_of(result))
 
 

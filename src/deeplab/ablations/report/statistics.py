@@ -103,16 +103,16 @@ def pictures_of(evaluation: Evaluation, score: Score) -> Images:
     if len(ids) != len(ranks):
         raise _damaged(evaluation, f"{len(ids)} images and {len(ranks)} ranks")
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    labelled = ranks[order] >= 0
-    right = labelled & (ranks[order] < FIRST[score])
+    labeled = ranks[order] >= 0
+    right = labeled & (ranks[order] < FIRST[score])
     return Images(
-        tuple(ids[i] for i in order), right.astype(np.float64), labelled.astype(np.float64)
+        tuple(ids[i] for i in order), right.astype(np.float64), labeled.astype(np.float64)
     )
 
 
-def error(right: Numbers, labelled: Numbers) -> Numbers:
-    """The part that is wrong; nan where nothing is labelled."""
-    return np.where(labelled > 0, 1 - right / np.maximum(labelled, 1), np.nan)
+def error(right: Numbers, labeled: Numbers) -> Numbers:
+    """The part that is wrong; nan where nothing is labeled."""
+    return np.where(labeled > 0, 1 - right / np.maximum(labeled, 1), np.nan)
 
 
 @lru_cache(maxsize=4)

@@ -8,7 +8,7 @@ from deeplab.config.schema.types import (
     AboveZero,
     Bool,
     Channels,
-    Colour,
+    Color,
     Deviation,
     Float,
     Grid,
@@ -27,7 +27,7 @@ class _Backbone(Schema):
 
 
 class _Own(_Backbone):
-    mean: Colour
+    mean: Color
     std: Deviation
     weight_init: WeightInit
     bn_eps: AboveZero
@@ -67,7 +67,7 @@ class TimmConfig(_Backbone):
 
     family: Literal["timm"]
     model: Text
-    mean: Colour | None
+    mean: Color | None
     std: Deviation | None
     bn_eps: AboveZero | None
     bn_momentum: Momentum | None

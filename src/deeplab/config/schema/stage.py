@@ -17,8 +17,8 @@ from deeplab.config.schema.types import (
 )
 
 BELONGS = {
-    "momentum": ("optimiser", "sgd", "0.9"),
-    "betas": ("optimiser", "adamw", "[0.9,0.999]"),
+    "momentum": ("optimizer", "sgd", "0.9"),
+    "betas": ("optimizer", "adamw", "[0.9,0.999]"),
     "power": ("schedule", "poly", "0.9"),
     "decay_factor": ("schedule", "exponential", "0.94"),
     "decay_epochs": ("schedule", "exponential", "2.0"),
@@ -39,7 +39,7 @@ class StageConfig(Schema):
     task: Task = "segmentation"
     steps: Positive
     batch_size: Positive
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: AboveZero
     schedule: Literal["poly", "cosine", "exponential"] = "poly"
     power: Rate | None
@@ -72,8 +72,8 @@ class StageConfig(Schema):
                 wrong.append(f"{choice}={owner} wants {key}, such as stage.{key}={usual}")
             if chosen != owner and value is not None:
                 wrong.append(f"{key} does nothing with {choice}={chosen}, set stage.{key}=null")
-        if self.nesterov and self.optimiser != "sgd":
-            wrong.append(f"nesterov does nothing with optimiser={self.optimiser}")
+        if self.nesterov and self.optimizer != "sgd":
+            wrong.append(f"nesterov does nothing with optimizer={self.optimizer}")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

@@ -6,7 +6,7 @@ central square of 87.5 % of the shorter side, one crop.
 
 Departures from the usual: the aspect ratio is drawn evenly in its logarithm, so that wide and tall
 parts are as common; where both sides shrink, pixels are averaged over the area that they stand for,
-where the Inception networks drew one of four ways to resize; colours stay as they are.
+where the Inception networks drew one of four ways to resize; colors stay as they are.
 """
 
 from collections.abc import Mapping, Sequence

@@ -111,12 +111,12 @@ def voc_layout(root: str | Path) -> ListedLayout:
     """The PASCAL VOC segmentation layout.
 
         JPEGImages/ID.jpg
-        SegmentationClass/ID.png       palette or grey PNG of class indices, 255 = ignore
+        SegmentationClass/ID.png       palette or gray PNG of class indices, 255 = ignore
         SegmentationClassAug/ID.png    masks of images that SegmentationClass lacks (SBD)
         ImageSets/Segmentation/SPLIT.txt
 
     Departures from the authors' preparation: none of VOC's masks is rewritten (theirs strips the
-    colour map first; here the indices are read straight from the palette PNG), and where both
+    color map first; here the indices are read straight from the palette PNG), and where both
     folders have a mask the official one is taken.
     """
     return ListedLayout(

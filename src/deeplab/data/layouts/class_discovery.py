@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.class_set import MOST_CLASSES, ClassSet, Colour, Pixels, Value
+from deeplab.data.class_set import MOST_CLASSES, ClassSet, Color, Pixels, Value
 from deeplab.data.image_io import read_mask
 from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.classes_file import classes_file, read_classes, write_classes
@@ -23,7 +23,7 @@ class Content(NamedTuple):
 
     path: str
     values: dict[Value, int]  # pixels of each
-    palette: tuple[Colour, ...] | None
+    palette: tuple[Color, ...] | None
 
 
 def named_or_found(
@@ -65,7 +65,7 @@ def find_classes(
     """
     workers = min(cores(), 1 + len(masks) // 200)  # to start one takes a second
     pixels: Counter[Value] = Counter()
-    palettes: Counter[tuple[Colour, ...]] = Counter()
+    palettes: Counter[tuple[Color, ...]] = Counter()
     for content in each(_content, list(masks), workers=workers, desc="Looking for classes"):
         pixels.update(content.values)
         if content.palette:
@@ -81,11 +81,11 @@ def find_classes(
         )
     total = sum(pixels[v] for v in values)
     names = ("background", "object") if binary else tuple(f"class_{i}" for i in range(len(values)))
-    colours = _colours(values, palettes)
+    colors = _colors(values, palettes)
     return (
         ClassSet(
             names,
-            colours,
+            colors,
             values=tuple(values),
             ignored=tuple(v for v in pixels if v in off),
         ),
@@ -99,7 +99,7 @@ def _without(classes: ClassSet, ignored: tuple[Value, ...]) -> ClassSet:
     kept = [i for i, value in enumerate(classes.values) if value not in ignored]
     return ClassSet(
         names=tuple(classes.names[i] for i in kept),
-        colours=tuple(classes.colours[i] for i in kept) if classes.colours else None,
+        colors=tuple(classes.colors[i] for i in kept) if classes.colors else None,
         values=tuple(classes.values[i] for i in kept),
         ignored=tuple(dict.fromkeys((*classes.ignored, *ignored))),
     )
@@ -111,9 +111,9 @@ def _content(path: Path) -> Content:
         try:
             values = read_mask(path)
         except BadFileError as error:
-            if error.kind != "colour mask":
+            if error.kind != "color mask":
                 raise
-            return Content(str(path), _count_colours(read_mask(path, coloured=True)), None)
+            return Content(str(path), _count_colors(read_mask(path, colored=True)), None)
         with Image.open(path) as mask:
             entries = mask.getpalette("RGB") if mask.mode == "P" else None
         if entries:
@@ -124,11 +124,11 @@ def _content(path: Path) -> Content:
     return Content(str(path), {int(v): int(counts[v]) for v in np.flatnonzero(counts)}, palette)
 
 
-def _count_colours(mask: Pixels) -> dict[Value, int]:
-    colours, counts = np.unique(mask.reshape(-1, 3), axis=0, return_counts=True)
+def _count_colors(mask: Pixels) -> dict[Value, int]:
+    colors, counts = np.unique(mask.reshape(-1, 3), axis=0, return_counts=True)
     return {
         (int(r), int(g), int(b)): int(n)
-        for (r, g, b), n in zip(colours.tolist(), counts.tolist(), strict=True)
+        for (r, g, b), n in zip(colors.tolist(), counts.tolist(), strict=True)
     }
 
 
@@ -136,7 +136,7 @@ def _refuse_too_many(pixels: Counter[Value], path: str) -> None:
     kinds = {isinstance(value, int) for value in pixels}
     if len(kinds) > 1:
         raise UserError(
-            f"{path}: some masks hold indices or grey values and some colours. Convert them to one "
+            f"{path}: some masks hold indices or gray values and some colors. Convert them to one "
             "kind."
         )
     if len(pixels) > MOST_CLASSES + 1:
@@ -148,10 +148,8 @@ def _refuse_too_many(pixels: Counter[Value], path: str) -> None:
         )
 
 
-def _colours(
-    values: list[Value], palettes: Counter[tuple[Colour, ...]]
-) -> tuple[Colour, ...] | None:
-    """The colours of the masks themselves: their values, or the palette that most of them have."""
+def _colors(values: list[Value], palettes: Counter[tuple[Color, ...]]) -> tuple[Color, ...] | None:
+    """The colors of the masks themselves: their values, or the palette that most of them have."""
     if not isinstance(values[0], int):
         return tuple(v for v in values if not isinstance(v, int))
     if not palettes:

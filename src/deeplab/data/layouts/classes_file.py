@@ -2,13 +2,13 @@
 
     classes.yaml   classes: {background: 0, road: 1, car: [255, 0, 0]}
                    ignored: [11]
-                   colours: {road: [128, 64, 128]}      optional, for pictures
+                   colors: {road: [128, 64, 128]}      optional, for pictures
              or    [background, road, car]              by index
              or    {background: 0, road: 1}
     classes.csv    name,r,g,b   or   name,value         the header may be missing
     classes.txt    a name a line, by index
 
-A class called void, ignore, ignored, unlabeled or unlabelled is ignored.
+A class called void, ignore, ignored, unlabeled or unlabeled is ignored.
 """
 
 import csv
@@ -21,7 +21,7 @@ from deeplab.data.class_set import MOST_CLASSES, ClassSet, Value
 from deeplab.utils.errors import UserError
 
 NAMES = ("classes.yaml", "classes.yml", "classes.csv", "class_dict.csv", "classes.txt")
-VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
+VOID = ("void", "ignore", "ignored", "unlabeled", "unlabeled")
 
 
 def classes_file(root: Path, named: str | None) -> Path | None:
@@ -46,7 +46,7 @@ def read_classes(path: Path) -> ClassSet:
     """
     try:
         text = path.read_text()
-        entries, ignored, colours = _parse(path, text)
+        entries, ignored, colors = _parse(path, text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, csv.Error) as error:
         raise UserError(f"{path}: this cannot be read ({str(error).splitlines()[0]}).") from None
     values = {name: _value(path, name, value) for name, value in entries.items()}
@@ -54,11 +54,11 @@ def read_classes(path: Path) -> ClassSet:
     ignored_values = [_value(path, "ignored", value) for value in ignored]
     ignored_values += [values.pop(name) for name in void]
     _check(path, values)
-    painted = {name: _value(path, name, value) for name, value in colours.items()}
+    painted = {name: _value(path, name, value) for name, value in colors.items()}
     own = [painted.get(name, value) for name, value in values.items()]
     return ClassSet(
         names=tuple(values),
-        colours=tuple(c for c in own if not isinstance(c, int))
+        colors=tuple(c for c in own if not isinstance(c, int))
         if all(not isinstance(c, int) for c in own)
         else None,
         values=tuple(values.values()),
@@ -78,10 +78,10 @@ def write_classes(classes: ClassSet, shares: list[float], found_in: str) -> str:
     for name, value, share in zip(classes.names, classes.values, shares, strict=True):
         lines.append(f"  {name}: {_typed(value)}  # {100 * share:.2f} %")
     lines.append(f"ignored: [{', '.join(_typed(value) for value in classes.ignored)}]")
-    if classes.colours and not classes.coloured:
-        lines.append("colours:")
-        for name, colour in zip(classes.names, classes.colours, strict=True):
-            lines.append(f"  {name}: {_typed(colour)}")
+    if classes.colors and not classes.colored:
+        lines.append("colors:")
+        for name, color in zip(classes.names, classes.colors, strict=True):
+            lines.append(f"  {name}: {_typed(color)}")
     return "\n".join(lines) + "\n"
 
 
@@ -90,7 +90,7 @@ def _typed(value: Value) -> str:
 
 
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
-    """Names with their values, the ignored values, and colours to paint with."""
+    """Names with their values, the ignored values, and colors to paint with."""
     if path.suffix == ".csv":
         return _parse_csv(path, text), [], {}
     if path.suffix == ".txt":
@@ -98,24 +98,24 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], list[Any], dict[str, 
         return _unique(path, [(name, index) for index, name in enumerate(names)]), [], {}
     content = yaml.safe_load(text)
     ignored: list[Any] = []
-    colours: dict[str, Any] = {}
+    colors: dict[str, Any] = {}
     if isinstance(content, dict) and "classes" in content:
-        unknown = set(content) - {"classes", "ignored", "colours"}
+        unknown = set(content) - {"classes", "ignored", "colors"}
         if unknown:
             raise UserError(
                 f"{path}: {', '.join(sorted(map(str, unknown)))}: there is no such key. "
-                "Keys: classes, ignored, colours."
+                "Keys: classes, ignored, colors."
             )
-        ignored, colours = content.get("ignored") or [], content.get("colours") or {}
+        ignored, colors = content.get("ignored") or [], content.get("colors") or {}
         content = content["classes"]
     if isinstance(content, list):
-        return _unique(path, [(str(n), i) for i, n in enumerate(content)]), ignored, colours
+        return _unique(path, [(str(n), i) for i, n in enumerate(content)]), ignored, colors
     if not isinstance(content, dict) or not isinstance(ignored, list | tuple):
         raise UserError(
             f"{path}: this names no classes. It is to hold a list of names, or name: value with "
-            "an index or a colour such as [128, 64, 128]."
+            "an index or a color such as [128, 64, 128]."
         )
-    return {str(name): value for name, value in content.items()}, ignored, colours
+    return {str(name): value for name, value in content.items()}, ignored, colors
 
 
 def _parse_csv(path: Path, text: str) -> dict[str, Any]:
@@ -145,13 +145,13 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _value(path: Path, name: str, value: Any) -> Value:
     if isinstance(value, bool) or not isinstance(value, int | list | tuple):
         raise UserError(
-            f"{path}: {name}: {value!r} is neither an index nor a colour such as [128, 64, 128]."
+            f"{path}: {name}: {value!r} is neither an index nor a color such as [128, 64, 128]."
         )
     numbers = [value] if isinstance(value, int) else list(value)
     if len(numbers) not in (1, 3) or not all(
         isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 255 for n in numbers
     ):
-        raise UserError(f"{path}: {name}: {value!r}: values are 0 to 255, colours three of them.")
+        raise UserError(f"{path}: {name}: {value!r}: values are 0 to 255, colors three of them.")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
 
 
@@ -159,7 +159,7 @@ def _check(path: Path, values: dict[str, Value]) -> None:
     if not 2 <= len(values) <= MOST_CLASSES:
         raise UserError(f"{path}: {len(values)} classes; it takes 2 to {MOST_CLASSES}.")
     if len({isinstance(value, int) for value in values.values()}) > 1:
-        raise UserError(f"{path}: some classes have an index and some a colour; use one of them.")
+        raise UserError(f"{path}: some classes have an index and some a color; use one of them.")
     seen: dict[Value, str] = {}
     for name, value in values.items():
         if value in seen:

@@ -1,8 +1,8 @@
 """Scenes of textured shapes, drawn from a seed into a VOC layout: data that needs no download.
 
 They are made so that what the paper is about can show in minutes on a CPU: several classes that
-colour alone does not tell apart, occlusion, thin parts (sticks, shafts, rings) and small objects,
-whose boundaries a better decoder gets right. As in VOC, object borders are labelled 255.
+color alone does not tell apart, occlusion, thin parts (sticks, shafts, rings) and small objects,
+whose boundaries a better decoder gets right. As in VOC, object borders are labeled 255.
 """
 
 import hashlib
@@ -117,7 +117,7 @@ def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Pixels, Pixe
     border = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, spec.objects_max + 1))):
         index = int(rng.integers(1, len(spec.classes)))
-        mask = rasterise(SHAPES[spec.classes[index]](), height, width, rng)
+        mask = rasterize(SHAPES[spec.classes[index]](), height, width, rng)
         hue = (index - 1) / (len(spec.classes) - 1) + rng.normal(0, 0.05)
         surface = texture(height, width, hue=hue, contrast=0.25, rng=rng)
         image[mask > 0] = surface[mask > 0]
@@ -138,7 +138,7 @@ def developed(image: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
 def texture(
     height: int, width: int, *, hue: float, contrast: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Colours ``(H, W, 3)`` from 0 to 1 around a hue: clouds, and stripes in half of the cases."""
+    """Colors ``(H, W, 3)`` from 0 to 1 around a hue: clouds, and stripes in half of the cases."""
     clouds = np.zeros((height, width), np.float32)
     for cells, weight in ((3, 0.5), (8, 0.3), (24, 0.2)):
         noise = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
@@ -156,7 +156,7 @@ def texture(
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.float32)
 
 
-def rasterise(
+def rasterize(
     shape: Shape,
     height: int,
     width: int,
@@ -173,15 +173,15 @@ def rasterise(
         width: of the mask, in pixels.
         rng: draws.
         radius: range, as parts of the shorter side.
-        within: range of the centre, as parts of the sides.
+        within: range of the center, as parts of the sides.
     """
     reach = min(height, width) * np.exp(rng.uniform(*np.log(radius)))
     angle = rng.uniform(0, 2 * np.pi)
-    centre = rng.uniform(*within, 2) * (width, height)
+    center = rng.uniform(*within, 2) * (width, height)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     mask = np.zeros((height, width), np.uint8)
     for part in shape:
-        points = [np.round((c @ turn * reach + centre) * 16).astype(np.int32) for c in part]
+        points = [np.round((c @ turn * reach + center) * 16).astype(np.int32) for c in part]
         cv2.fillPoly(mask, points, 1, shift=4)  # the points count sixteenths of a pixel
     return mask
 

@@ -1,7 +1,7 @@
 """Pictures of one textured shape each, drawn from a seed into folders of their class: what a
 classifier can learn in minutes on a CPU, without a download.
 
-Colour tells something of the class, but neighbours in hue overlap; the shape tells the rest.
+Color tells something of the class, but neighbors in hue overlap; the shape tells the rest.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels
-from deeplab.data.synthetic.scenes import SHAPES, developed, ensure_drawn, rasterise, texture
+from deeplab.data.synthetic.scenes import SHAPES, developed, ensure_drawn, rasterize, texture
 
 FORMAT = 1
 """Raise it when the drawing changes: pictures drawn before are then drawn anew."""
@@ -70,7 +70,7 @@ def draw_picture(spec: ShapeClassesSpec, index: int, rng: np.random.Generator) -
     height, width = (int(n) for n in rng.integers(spec.size_min, spec.size_max + 1, 2))
     image = texture(height, width, hue=rng.uniform(), contrast=0.35, rng=rng)
     shape = SHAPES[spec.classes[index]]()
-    mask = rasterise(shape, height, width, rng, radius=(0.26, 0.42), within=(0.4, 0.6))
+    mask = rasterize(shape, height, width, rng, radius=(0.26, 0.42), within=(0.4, 0.6))
     hue = index / len(spec.classes) + rng.normal(0, 0.06)
     image[mask > 0] = texture(height, width, hue=hue, contrast=0.25, rng=rng)[mask > 0]
     return developed(image, rng)

@@ -51,7 +51,7 @@ class Backbone(nn.Module):
     """Channels of the last feature map."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """The input normalisation that the family's public weights expect, per colour in RGB order, on
+    """The input normalization that the family's public weights expect, per color in RGB order, on
     the scale 0 to 255."""
     output_stride: int
     """At present."""
@@ -75,7 +75,7 @@ class Backbone(nn.Module):
         return features | {"output": Feature(self.out_channels, self.output_stride)}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Normalised images ``(N, 3, H, W)`` to features ``(N, channels, H/stride, W/stride)``,
+        """Normalized images ``(N, 3, H, W)`` to features ``(N, channels, H/stride, W/stride)``,
         each side floor((n - 1) / stride) + 1: the low-level ones by name, and ``"output"``."""
         raise NotImplementedError
 
@@ -84,12 +84,12 @@ class UnitBackbone(Backbone):
     """A backbone that is a stem, then units in order, whose strides can become rates.
 
     Args:
-        stem: maps the normalised image ``(N, 3, H, W)`` to the first unit's input.
+        stem: maps the normalized image ``(N, 3, H, W)`` to the first unit's input.
         stem_stride: the stem's stride.
         units: the units in order.
         out_channels: channels of the last unit's output.
         taps: for each low-level feature, the index of the unit whose tap it is, and the feature.
-        mean, std: the input normalisation.
+        mean, std: the input normalization.
     """
 
     def __init__(

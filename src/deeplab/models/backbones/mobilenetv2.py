@@ -18,7 +18,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
-from deeplab.models.layers import Add, ConvNorm, WeightInit, initialise, set_batch_norm
+from deeplab.models.layers import Add, ConvNorm, WeightInit, initialize, set_batch_norm
 from deeplab.models.normalization import INCEPTION
 
 
@@ -129,5 +129,5 @@ class MobileNetV2(UnitBackbone):
             mean=mean,
             std=std,
         )
-        initialise(self, weight_init)
+        initialize(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)

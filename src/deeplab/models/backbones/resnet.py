@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
-from deeplab.models.layers import Add, ConvNorm, Subsample, WeightInit, initialise, set_batch_norm
+from deeplab.models.layers import Add, ConvNorm, Subsample, WeightInit, initialize, set_batch_norm
 from deeplab.models.normalization import IMAGENET, INCEPTION
 
 EXPANSION = 4
@@ -147,7 +147,7 @@ class ResNet(UnitBackbone):
             std=std or preset.std,
         )
         self.layout, self.counts = layout, tuple(counts)
-        initialise(self, weight_init)
+        initialize(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab.models.backbones.base import Backbone, check_output_stride
-from deeplab.models.backbones.timm_models import build, intermediates, own_normalisation
+from deeplab.models.backbones.timm_models import build, intermediates, own_normalization
 from deeplab.models.backbones.timm_output_stride import changes, examine
 from deeplab.models.layers import set_batch_norm
 
@@ -29,7 +29,7 @@ class TimmEncoder(Backbone):
     Args:
         model: its name, ``timm.list_models()`` has them all; what follows a dot names published
             weights.
-        mean, std: the input normalisation; by default that of the published weights.
+        mean, std: the input normalization; by default that of the published weights.
         bn_eps, bn_momentum: of all batch norms; by default timm's.
         drop_path_rate: probability of leaving out a residual branch in training, of the last one;
             by default the network's own.
@@ -50,9 +50,9 @@ class TimmEncoder(Backbone):
         drop_path_rate: float | None = None,
     ) -> None:
         super().__init__()
-        own, normalisation = examine(model), own_normalisation(model)
+        own, normalization = examine(model), own_normalization(model)
         self.model = model
-        self.mean, self.std = mean or normalisation.mean, std or normalisation.std
+        self.mean, self.std = mean or normalization.mean, std or normalization.std
         self.low_level = {name: f for name, f in own.features.items() if name != "output"}
         self.out_channels = own.features["output"].channels
         self.output_stride = own.stride

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab.models.backbones.base import OUTPUT_STRIDES, Feature
-from deeplab.models.normalization import IMAGENET, Normalisation
+from deeplab.models.normalization import IMAGENET, Normalization
 from deeplab.utils.errors import UserError
 
 LOW_LEVEL = {"conv2": 4, "conv3": 8, "conv4": 16}
@@ -60,13 +60,13 @@ def published(model: str) -> Any:
     return timm.get_pretrained_cfg(model)
 
 
-def own_normalisation(model: str) -> Normalisation:
+def own_normalization(model: str) -> Normalization:
     """The input range that the published weights expect; raises UserError as ``published`` does."""
     record = published(model)
     if record is None:
         return IMAGENET
     mean, std = ([round(255 * value, 6) for value in v] for v in (record.mean, record.std))
-    return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 @lru_cache(maxsize=8)

@@ -27,7 +27,7 @@ from deeplab.models.layers import (
     ConvNorm,
     SeparableConv,
     WeightInit,
-    initialise,
+    initialize,
     set_batch_norm,
 )
 from deeplab.models.normalization import INCEPTION
@@ -153,7 +153,7 @@ class Xception(UnitBackbone):
             std=std,
         )
         self.depth = depth
-        initialise(self, weight_init)
+        initialize(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
 

@@ -1,5 +1,5 @@
 """The input pipeline against what one would write first: decoding by Pillow and a chain of stock
-albumentations that ends in normalised float tensors."""
+albumentations that ends in normalized float tensors."""
 
 import statistics
 import tempfile
@@ -75,8 +75,8 @@ def draw_images(folder: Path) -> list[Item]:
         image += rng.integers(-18, 19, image.shape, dtype=np.int16)
         label = np.zeros((height, width), np.uint8)
         for _ in range(4):
-            centre = (int(rng.integers(width)), int(rng.integers(height)))
-            cv2.circle(label, centre, int(rng.integers(20, 90)), int(rng.integers(1, 21)), -1)
+            center = (int(rng.integers(width)), int(rng.integers(height)))
+            cv2.circle(label, center, int(rng.integers(20, 90)), int(rng.integers(1, 21)), -1)
         edges = cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((5, 5)))
         label[np.asarray(edges) > 0] = IGNORE
         item = Item(str(number), folder / f"{number}.jpg", folder / f"{number}.png")
@@ -87,7 +87,7 @@ def draw_images(folder: Path) -> list[Item]:
 
 
 class StockPipeline(Dataset[tuple[Any, Any]]):
-    """The obvious alternative; ``fast`` decodes with OpenCV and leaves out the normalisation."""
+    """The obvious alternative; ``fast`` decodes with OpenCV and leaves out the normalization."""
 
     def __init__(self, items: list[Item], *, fast: bool = False) -> None:
         self.items, self.fast = items, fast
@@ -100,8 +100,8 @@ class StockPipeline(Dataset[tuple[Any, Any]]):
             A.RandomCrop(CROP, CROP),
             A.HorizontalFlip(p=0.5),
         ]  # fmt: skip
-        normalise = [] if fast else [A.Normalize((0.5,) * 3, (0.5,) * 3)]
-        self.compose = A.Compose([*steps, *normalise, ToTensorV2()])
+        normalize = [] if fast else [A.Normalize((0.5,) * 3, (0.5,) * 3)]
+        self.compose = A.Compose([*steps, *normalize, ToTensorV2()])
 
     def __len__(self) -> int:
         return len(self.items)

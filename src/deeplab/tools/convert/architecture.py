@@ -13,10 +13,10 @@ RATES = {0: [], 3: [6, 12, 18]}
 """Rates at output stride 16 by the number of atrous branches. They are no variables."""
 
 CAFFE_MEAN = "[123.15,115.9,103.06]"
-"""The mean colour that slim's ``resnet_v1_*`` with the 7x7 stem subtract."""
+"""The mean color that slim's ``resnet_v1_*`` with the 7x7 stem subtract."""
 
 
-class Recognised(NamedTuple):
+class Recognized(NamedTuple):
     """A network in words of ``train.py``."""
 
     scope: str
@@ -28,7 +28,7 @@ class Recognised(NamedTuple):
     """The variables of that classifier."""
 
 
-def recognise(variables: Variables) -> Recognised:
+def recognize(variables: Variables) -> Recognized:
     """The network whose variables these are.
 
     Raises:
@@ -44,12 +44,12 @@ def recognise(variables: Variables) -> Recognised:
     backbone = _backbone(scope, variables)
     if all(name.startswith(f"{scope}/") for name in variables):
         classifier = [n for n in variables if re.match(rf"{scope}/({CLASSIFIER})/", n)]
-        return Recognised(scope, ["data=voc", *backbone], None, classifier)
+        return Recognized(scope, ["data=voc", *backbone], None, classifier)
     if f"{LOGITS}/weights" not in variables:
         raise UserError(f"there are {scope} and more, but no {LOGITS}: no network is complete.")
     classes = variables[f"{LOGITS}/weights"].shape[-1]
     overrides = [*_data(classes), *backbone, *_aspp(variables), *_decoder(variables)]
-    return Recognised(scope, overrides, classes, [])
+    return Recognized(scope, overrides, classes, [])
 
 
 CLASSIFIER = "logits|Logits|Conv_1"

@@ -10,7 +10,7 @@ from deeplab.config.build_model import check_model
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ConvertConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.tools.convert.architecture import Recognised, recognise
+from deeplab.tools.convert.architecture import Recognized, recognize
 from deeplab.tools.convert.key_mapping import convert
 from deeplab.tools.convert.readers import Source, read_source
 from deeplab.tracking.provenance import provenance
@@ -33,7 +33,7 @@ def run_conversion(config: ConvertConfig) -> Path:
     """
     source = read_source(config.input, progress=config.progress)
     try:
-        what = recognise(source.variables)
+        what = recognize(source.variables)
         source = source.without(what.left_out)
         train = _composed(config, source, what)
         model = check_model(train, num_classes=what.classes or len(train.data.classes))
@@ -52,7 +52,7 @@ def run_conversion(config: ConvertConfig) -> Path:
     return out
 
 
-def _composed(config: ConvertConfig, source: Source, what: Recognised) -> TrainConfig:
+def _composed(config: ConvertConfig, source: Source, what: Recognized) -> TrainConfig:
     """What ``train.py`` would build this network with; what was typed counts more."""
     stride = [f"output_stride={source.output_stride}"] if source.output_stride else []
     train = compose_segmentation([*what.overrides, *stride, "logger=csv", *config.train])

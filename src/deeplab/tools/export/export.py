@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.checkpoints.trained_run import Trained, find_trained
-from deeplab.config.build_data import padded_to, padding_colour
+from deeplab.config.build_data import padded_to, padding_color
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
@@ -100,7 +100,7 @@ def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder:
     execution = choose_execution(accelerator="cpu", precision="32-true")
     predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
     size = padded_to(run.data) if config.padding else LEAST
-    padding = EvalTransform(size=size, fill=padding_colour(run))
+    padding = EvalTransform(size=size, fill=padding_color(run))
     asked: dict[str, Any] = {"padded_to": size, "probabilities": config.probabilities}
     graph = ImageToClasses(predictor.model, fill=padding.fill, **asked)
     said = about(trained, output_stride=stride, **asked)

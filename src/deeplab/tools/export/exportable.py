@@ -25,7 +25,7 @@ class ImageToClasses(nn.Module):
     Args:
         model: the network at the output stride that is wanted, its batch norms folded.
         padded_to: height and width that images have at least; ``LEAST`` or more.
-        fill: RGB colour of padding, 0 to 255.
+        fill: RGB color of padding, 0 to 255.
         probabilities: whether those of all classes are a second output.
     """
 
@@ -59,7 +59,7 @@ class ImageToClasses(nn.Module):
 
     def _padded(self, image: Tensor) -> Tensor:
         """At the bottom and at the right, with ``fill``. Zeros are what can be padded with, so the
-        colour is taken away and added again; whole numbers, so nothing is rounded."""
+        color is taken away and added again; whole numbers, so nothing is rounded."""
         height, width = image.shape[2], image.shape[3]
         below = torch.sym_max(self.padded_to[0], height) - height  # type: ignore[no-untyped-call]
         right = torch.sym_max(self.padded_to[1], width) - width  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ from deeplab.config.build_data import class_set
 from deeplab.tracking.run_folder import read_record
 from deeplab.utils.files import file_hash
 
-LICENCE = (
+LICENSE = (
     "The code that made this file is under Apache-2.0. The weights are under the terms of the "
     "images that they were trained on and of the weights that training started from."
 )
@@ -41,5 +41,5 @@ def about(
         "run": trained.folder.path.resolve().name,
         "weights_sha256": file_hash(trained.weights),
         "commit": str(starts[-1].get("commit")) if starts else "unknown",
-        "licence": LICENCE,
+        "license": LICENSE,
     }

@@ -150,7 +150,7 @@ def _use(hub_id: str, graph: Path | None) -> str:
     return text + (
         f"\n\n`{graph.name}` runs without this project. Input `image`: uint8 (batch, height, "
         "width, 3), RGB; output `classes`: uint8 (batch, height, width); any size. Its metadata "
-        "has names and colours of the classes."
+        "has names and colors of the classes."
     )
 
 

@@ -16,7 +16,7 @@ from deeplab.utils.errors import UserError
 Pixels = NDArray[np.uint8]
 
 BLOB = 9
-"""Side of an area of one colour in a random image."""
+"""Side of an area of one color in a random image."""
 
 
 def sample_images(
@@ -48,7 +48,7 @@ def sample_images(
 
 
 def _random_images(size: tuple[int, int], count: int) -> list[Pixels]:
-    """Blobs of colour in images smaller and larger than ``size``, none of them square."""
+    """Blobs of color in images smaller and larger than ``size``, none of them square."""
     generator = np.random.default_rng(0)
     images = []
     for i in range(count):

@@ -8,9 +8,9 @@ import numpy as np
 
 from deeplab.data.class_set import ClassSet
 from deeplab.tools.gallery.evaluations import Arm
-from deeplab.tools.gallery.images import ERROR_COLOUR, kinds, picture
+from deeplab.tools.gallery.images import ERROR_COLOR, kinds, picture
 from deeplab.tools.gallery.selection import class_iou, image_iou
-from deeplab.utils.visualization import IGNORE_COLOUR
+from deeplab.utils.visualization import IGNORE_COLOR
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -23,18 +23,18 @@ def points(value: float) -> str:
     return "–" if value != value else f"{100 * value:+.1f}".replace("-", "−")
 
 
-def swatch(colour: Sequence[int]) -> str:
-    """A small square of a colour."""
-    return f'<i class="swatch" style="background:rgb({",".join(str(int(c)) for c in colour)})"></i>'
+def swatch(color: Sequence[int]) -> str:
+    """A small square of a color."""
+    return f'<i class="swatch" style="background:rgb({",".join(str(int(c)) for c in color)})"></i>'
 
 
 def legend(classes: ClassSet) -> str:
-    """Names and colours of the classes, and of what is no class."""
+    """Names and colors of the classes, and of what is no class."""
     entries = [*zip(classes.names, classes.palette, strict=False)]
-    items = [f"<li>{swatch(colour)}{escape(name)}</li>" for name, colour in entries]
-    items.append(f"<li>{swatch(IGNORE_COLOUR)}<em>ignored</em></li>")
-    items.append(f"<li>{swatch(ERROR_COLOUR)}<em>wrong</em></li>")
-    return f'<ul class="legend" aria-label="Colours">{"".join(items)}</ul>'
+    items = [f"<li>{swatch(color)}{escape(name)}</li>" for name, color in entries]
+    items.append(f"<li>{swatch(IGNORE_COLOR)}<em>ignored</em></li>")
+    items.append(f"<li>{swatch(ERROR_COLOR)}<em>wrong</em></li>")
+    return f'<ul class="legend" aria-label="Colors">{"".join(items)}</ul>'
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Cards:
 
     Args:
         arms: the evaluations, one or two.
-        classes: names and colours.
+        classes: names and colors.
         sizes: width and height of the thumbnails, by the images' numbers.
     """
 
@@ -87,6 +87,6 @@ class Cards:
         for k in np.flatnonzero(~np.isnan(ious).all(0)):
             values = " · ".join(percent(float(iou), 0).removesuffix(" %") for iou in ious[:, k])
             absent = "" if in_truth[k] else ' class="absent" title="predicted, not in the truth"'
-            name, colour = escape(self.classes.names[k]), swatch(self.classes.palette[k])
-            chips.append(f"<li{absent}>{colour}{name} <b>{values}</b></li>")
+            name, color = escape(self.classes.names[k]), swatch(self.classes.palette[k])
+            chips.append(f"<li{absent}>{color}{name} <b>{values}</b></li>")
         return f'<ul class="chips" aria-label="IoU of its classes in percent">{"".join(chips)}</ul>'

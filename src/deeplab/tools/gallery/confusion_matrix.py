@@ -14,7 +14,7 @@ CHARACTER = 0.6
 def matrix_svg(confusion: Counts, names: Sequence[str]) -> str:
     """A cell for each pair of classes that was confused.
 
-    Right ones and wrong ones have a colour each, which is as strong as the square root of the part:
+    Right ones and wrong ones have a color each, which is as strong as the square root of the part:
     the many small parts could not be seen otherwise.
 
     Args:

@@ -20,15 +20,15 @@ from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import replacing
 from deeplab.utils.parallel import cores
-from deeplab.utils.visualization import IGNORE_COLOUR
+from deeplab.utils.visualization import IGNORE_COLOR
 
 Pixels = NDArray[np.uint8]
 
 FOLDER = "pictures"
 """Beside the page."""
 
-ERROR_COLOUR = (255, 0, 85)
-"""Of wrong pixels: no class of VOC, COCO or Cityscapes has it, and grey does not hide it."""
+ERROR_COLOR = (255, 0, 85)
+"""Of wrong pixels: no class of VOC, COCO or Cityscapes has it, and gray does not hide it."""
 
 
 class Kind(NamedTuple):
@@ -72,7 +72,7 @@ class Painter:
 
     Args:
         folder: of the page.
-        classes: how masks are read and in which colours they are shown.
+        classes: how masks are read and in which colors they are shown.
         thumbnail: width of small pictures in pixels; they are half as high again at most.
         large: longer side of large pictures. None is larger than the image.
     """
@@ -112,7 +112,7 @@ class Painter:
         """RGB ``(H, W, 3)`` or labels ``(H, W)``, in the order of ``kinds``."""
         item = scene.item
         image = read_image(item.image)
-        truth = read_mask(item.mask, coloured=self.classes.coloured)
+        truth = read_mask(item.mask, colored=self.classes.colored)
         if truth.shape[:2] != image.shape[:2]:
             raise size_problem(item.mask, truth.shape, image.shape)
         truth = self.classes.decode(truth, item.mask)
@@ -128,18 +128,18 @@ class Painter:
         with replacing(path) as draft:
             if pixels.ndim == 3:
                 resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-                # without subsampling, which would wash out the colour of single wrong pixels
+                # without subsampling, which would wash out the color of single wrong pixels
                 Image.fromarray(resized).save(draft, "JPEG", quality=85, subsampling=0)
             else:
                 resized = cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT)
                 self._indexed(np.asarray(resized, np.uint8)).save(draft, "PNG")
 
     def _indexed(self, label: Pixels) -> Image.Image:
-        """A palette picture with no more colours than there are classes: fewer bits a pixel."""
+        """A palette picture with no more colors than there are classes: fewer bits a pixel."""
         number = len(self.classes)
         indexed = Image.fromarray(np.minimum(label, number).astype(np.uint8), mode="P")
-        colours = [*self.classes.palette[:number].tolist(), IGNORE_COLOUR]
-        indexed.putpalette([channel for colour in colours for channel in colour])
+        colors = [*self.classes.palette[:number].tolist(), IGNORE_COLOR]
+        indexed.putpalette([channel for color in colors for channel in color])
         return indexed
 
 
@@ -158,8 +158,8 @@ def _check_counted(
     files: tuple[Path, Path], truth: Pixels, prediction: Pixels, counted: NDArray[np.int64]
 ) -> None:
     """Raise UserError unless the scores are those of these masks and predictions."""
-    labelled, classes = truth != IGNORE, len(counted)
-    pairs = truth[labelled].astype(np.int64) * classes + prediction[labelled]
+    labeled, classes = truth != IGNORE, len(counted)
+    pairs = truth[labeled].astype(np.int64) * classes + prediction[labeled]
     if not np.array_equal(np.bincount(pairs, minlength=classes**2), counted.ravel()):
         raise UserError(
             f"{files[0]}: this mask, or the prediction for it ({files[1]}), has changed since it "
@@ -169,11 +169,11 @@ def _check_counted(
 
 
 def error_map(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
-    """The image ``(H, W, 3)`` in dim grey; wrong pixels and ignored ones in their own colours."""
+    """The image ``(H, W, 3)`` in dim gray; wrong pixels and ignored ones in their own colors."""
     dim = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 2 + 24
     errors = np.repeat(dim[..., None], 3, axis=2).astype(np.uint8)
-    errors[truth != prediction] = ERROR_COLOUR
-    errors[truth == IGNORE] = IGNORE_COLOUR
+    errors[truth != prediction] = ERROR_COLOR
+    errors[truth == IGNORE] = IGNORE_COLOR
     return errors
 
 

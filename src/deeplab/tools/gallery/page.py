@@ -35,7 +35,7 @@ def page(
 
     Args:
         arms: the evaluations, one or two.
-        classes: names and colours.
+        classes: names and colors.
         selection: the images of each section.
         sizes: width and height of the thumbnails, by the images' numbers.
     """
@@ -122,10 +122,10 @@ def _classes(selection: Selection, cards: Cards) -> Section:
     for k, numbers in enumerate(selection.by_class):
         if not numbers:
             continue
-        name, colour = escape(cards.classes.names[k]), swatch(cards.classes.palette[k])
+        name, color = escape(cards.classes.names[k]), swatch(cards.classes.palette[k])
         notes = [f"{name} {percent(class_iou(confusion[number])[k])}" for number in numbers]
         iou = percent(class_iou(confusion.sum(0))[k])
-        summary = f'{colour}{name} <span class="side">{iou}</span>'
+        summary = f'{color}{name} <span class="side">{iou}</span>'
         parts.append(_details(f"class-{k}", summary, cards.row(numbers, notes)))
     return Section(
         "classes",
@@ -153,7 +153,7 @@ def _confusions(selection: Selection, cards: Cards) -> Section:
     return Section(
         "confusions",
         "Confused classes",
-        f"What the pixels of each class were taken for{_of_first(cards)}, in percent. Colours show "
+        f"What the pixels of each class were taken for{_of_first(cards)}, in percent. Colors show "
         "square roots, so that small parts can be seen.",
         f"{matrix}<h3>Pairs with most wrong pixels</h3>"
         f'<p class="intro">Each with the images that have most of them.</p>{"".join(pairs)}',

@@ -33,7 +33,7 @@ class Comparison:
     """The first evaluation against the second, image by image."""
 
     difference: Scores
-    """Image IoU of the first less that of the second; nan for images without labelled pixels."""
+    """Image IoU of the first less that of the second; nan for images without labeled pixels."""
     gained: list[int]
     """Where the first is better, by how much."""
     lost: list[int]

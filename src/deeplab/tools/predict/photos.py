@@ -22,7 +22,7 @@ MIRRORED = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}
 def read_photo(path: Path) -> Pixels:
     """An RGB image ``(H, W, 3)``, turned upright as its EXIF orientation says.
 
-    Else as ``read_image`` has it: grey and CMYK become RGB, alpha is dropped, 16 bits become 8.
+    Else as ``read_image`` has it: gray and CMYK become RGB, alpha is dropped, 16 bits become 8.
 
     Raises:
         BadFileError: it is no image, truncated, corrupt or larger than OpenCV takes.

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.checkpoints.trained_run import find_trained, inference_execution
-from deeplab.config.build_data import class_set, padded_to, padding_colour
+from deeplab.config.build_data import class_set, padded_to, padding_color
 from deeplab.config.parsing import file_values
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
@@ -63,7 +63,7 @@ def run_prediction(config: PredictConfig) -> int:
     written = {key: getattr(config, key) for key in ("overlay", "probabilities", "frames")}
     claim(output, {path: source.path for source in sources for path in source.results(**written)})
     run = trained.config
-    padding = EvalTransform(size=padded_to(run.data), fill=padding_colour(run))
+    padding = EvalTransform(size=padded_to(run.data), fill=padding_color(run))
     segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
@@ -109,7 +109,7 @@ class Prediction:
     Args:
         config: what is written.
         segmenter: the network.
-        classes: their names and colours.
+        classes: their names and colors.
     """
 
     def __init__(self, config: PredictConfig, segmenter: Segmenter, classes: ClassSet) -> None:
@@ -217,7 +217,7 @@ class Prediction:
             entries = [(name, rgb(self.palette[i])) for i, name in enumerate(self.names)]
             _write_jpeg(source.result("_legend.jpg"), legend(entries, width=640, size=14))
         bar = tqdm(
-            self._labelled(video),
+            self._labeled(video),
             total=video.expected or None,
             desc=source.path.name,
             unit="frame",
@@ -232,7 +232,7 @@ class Prediction:
                     folder = source.result("_frames")
                     write_mask(folder / f"{i:06d}.png", label, self.palette)
 
-    def _labelled(self, video: Video) -> Iterator[tuple[Pixels, Pixels]]:
+    def _labeled(self, video: Video) -> Iterator[tuple[Pixels, Pixels]]:
         for frame in video.frames():
             yield frame, self.segmenter.labels(frame)
 
