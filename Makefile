@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 DATA ?= shapes
 TABLE ?= 1,2,3,5
-PROFILE ?= quick
+PRESET ?= quick
 SEEDS ?= 1
 
 .DEFAULT_GOAL := help
@@ -28,8 +28,8 @@ train: setup ## train the default experiment; ARGS="backbone=xception ..." chang
 data: setup ## make a data set ready: DATA=voc, coco, cityscapes ...; ARGS="source=/my/files"
 	$(BIN)/python src/prepare.py data=$(DATA) $(ARGS)
 
-ablations: setup ## run tables of the paper and report: TABLE=2 PROFILE=paper SEEDS=3; quick: drawn scenes
-	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" "profile=$(PROFILE)" seeds=$(SEEDS) $(ARGS)
+ablations: setup ## run tables of the paper and report: TABLE=2 PRESET=paper SEEDS=3; quick: drawn scenes
+	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" "preset=$(PRESET)" num_seeds=$(SEEDS) $(ARGS)
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)

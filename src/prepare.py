@@ -8,14 +8,14 @@ from deeplab.config.parsing import parse
 
 def main(config: DictConfig) -> None:
     """Check the config, then prepare or examine."""
-    from deeplab.config.schema.classification_data import PICTURES
-    from deeplab.config.schema.scripts import PrepareConfig, PreparePicturesConfig
+    from deeplab.config.schema.classification_data import CLASSIFICATION_DATA
+    from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
 
-    if config.data.name in PICTURES:
-        of_pictures = parse(PreparePicturesConfig, config)
-        from deeplab.preparation.run_doctor import prepare_pictures
+    if config.data.name in CLASSIFICATION_DATA:
+        of_pictures = parse(PrepareClassificationConfig, config)
+        from deeplab.preparation.run_doctor import prepare_classification_data
 
-        prepare_pictures(of_pictures)
+        prepare_classification_data(of_pictures)
         return
     checked = parse(PrepareConfig, config)
     if checked.check:

@@ -18,7 +18,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import InProgress
 
 if TYPE_CHECKING:
-    from deeplab.ablations.sweep import Problem
+    from deeplab.ablations.sweep import JobError
 
 
 @dataclass
@@ -75,13 +75,13 @@ class AblationSweeper(BasicSweeper):
         config.hydra.job.id = "check"
         check_train(without_hydra(config))
 
-    def _launch(self, jobs: Sequence[Sequence[str]]) -> list["Problem | None"]:
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
         """Run jobs, ``max_batch_size`` at a time; for each what went wrong with it."""
         size = self.max_batch_size or max(1, len(jobs))
         batches = [jobs[i : i + size] for i in range(0, len(jobs), size)]
         return [problem for batch in batches for problem in self._launch_batch(batch)]
 
-    def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list["Problem | None"]:
+    def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
         assert self.launcher is not None
         first, self._launched = self._launched, self._launched + len(jobs)
         try:
@@ -98,13 +98,13 @@ def _be_found_by_workers() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
 
 
-def _problem(result: JobReturn) -> "Problem | None":
+def _problem(result: JobReturn) -> "JobError | None":
     return None if result.status == JobStatus.COMPLETED else _problem_of(result._return_value)
 
 
-def _problem_of(error: Exception) -> "Problem":
-    from deeplab.ablations.sweep import Problem
+def _problem_of(error: Exception) -> "JobError":
+    from deeplab.ablations.sweep import JobError
 
     said = isinstance(error, UserError | JobFailed)
     text = str(error) if said else f"{type(error).__name__}: {error}"
-    return Problem(text, elsewhere=isinstance(error, InProgress))
+    return JobError(text, elsewhere=isinstance(error, InProgress))

@@ -18,14 +18,14 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from deeplab.ablations.jobs import Asked, trainings
+from deeplab.ablations.jobs import SweepRequest, trainings
 from deeplab.ablations.report.latex import escaped
 from deeplab.ablations.report.provenance import starts
 from deeplab.ablations.report.statistics import Arm, difference, image_draws, mean_iou, seed_draws
 from deeplab.ablations.report.write_report import write_grid_report, write_report
 from deeplab.ablations.run_index import finder, known_runs
-from deeplab.ablations.sweep import Problem, run_trainings
-from deeplab.ablations.tables import Paper, Profile, Row, Table, choices, read_profile, read_table
+from deeplab.ablations.sweep import JobError, run_trainings
+from deeplab.ablations.tables import Paper, Preset, Row, Table, choices, read_preset, read_table
 from deeplab.config.paths import ROOT
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
@@ -115,7 +115,7 @@ def made_run(root, config, name, *, finished=True, start=None, seconds=4500.0, *
     return folder
 
 
-SMALL = ("data=shapes", "stage.steps=400", "logger=csv")
+SMALL = ("data=shapes", "stage.max_steps=400", "logger=csv")
 ROWS = (
     Row(cells=("8 & 16_%", True), paper=Paper(mIoU=70.0, multiply_adds=3.0)),
     Row(
@@ -138,13 +138,13 @@ def own(rows=ROWS, **keys):
 class Report:
     """The report on tables, in a folder beside the runs."""
 
-    def __init__(self, root, tables, *, seeds=(0,), profile=None, supplies=None, overrides=()):
+    def __init__(self, root, tables, *, seeds=(0,), preset=None, supplies=None, overrides=()):
         self.root, self.folder = root, root / "out"
-        self.asked = Asked(
+        self.request = SweepRequest(
             tables if isinstance(tables, dict) else {STEM: tables}, "x",
-            profile or Profile(title="ours"), overrides, seeds=seeds, supplies=supplies or {},
+            preset or Preset(title="ours"), overrides, seeds=seeds, supplies=supplies or {},
         )  # fmt: skip
-        self.trainings = trainings(self.asked, compose_train)
+        self.trainings = trainings(self.request, compose_train)
 
     def of(self, row, seed=0, table=STEM):
         """The training of a row."""
@@ -164,7 +164,7 @@ class Report:
 
     def write(self):
         find = finder(known_runs(self.root / "runs"))
-        page = write_report(self.asked, self.trainings, find, self.folder)
+        page = write_report(self.request, self.trainings, find, self.folder)
         self.page = page.read_text()
         self.said = unescape(self.page)
         self.markdown = (self.folder / "report.md").read_text()
@@ -248,7 +248,7 @@ def test_figures_of_a_row(tmp_path):
         assert float(row["mIoU here"]) == pytest.approx(mean(seeds))
         assert float(row["mIoU here, deviation"]) == pytest.approx(stdev(seeds))
         assert float(row["mIoU to paper"]) == pytest.approx(mean(seeds) - printed)
-        assert (row["seeds"], row["one image, ms"]) == ("3", "125.0")
+        assert (row["num_seeds"], row["one image, ms"]) == ("3", "125.0")
         assert f"{mean(seeds):.2f} ± {stdev(seeds):.2f}" in report.page
     assert float(rows[0]["training time, s"]) == 4500
     assert "1 h 15 min" in report.page
@@ -276,7 +276,7 @@ def test_a_formula_in_a_cell_is_a_text(tmp_path):
 
 
 def test_gain_of_the_decoder_in_the_narrowest_band(tmp_path):
-    report = Report(tmp_path, {"figure5": read_table("figure5")}, profile=read_profile("quick"))
+    report = Report(tmp_path, {"figure5": read_table("figure5")}, preset=read_preset("quick"))
     without, within = counts(5), counts(5, wrong=0.2)
     for row, confusion in enumerate((without, within, without, within), 1):
         report.run(row, confusion, table="figure5", multiply_adds=row * 1e9)
@@ -406,7 +406,7 @@ def test_seeds_under_other_conditions_are_not_averaged(tmp_path):
 
 def test_rows_that_nobody_runs_here(tmp_path):
     names = ("table4", "table5", "table6")
-    report = Report(tmp_path, {n: read_table(n) for n in names}, profile=read_profile("paper"))
+    report = Report(tmp_path, {n: read_table(n) for n in names}, preset=read_preset("paper"))
     report.write()
     four, five, six = (report.rows(name) for name in names)
     assert [row["top-1 error paper"] for row in four] == ["22.4", "20.19"]
@@ -414,7 +414,7 @@ def test_rows_that_nobody_runs_here(tmp_path):
     assert {row["remark"] for row in four} == {"missing"}
     assert {row["remark"] for row in five[:20]} == {"missing"}
     assert all("pretrained on JFT-300M" in row["remark"] for row in five[20:])
-    assert all(row["remark"].endswith(": supplies.jft=FILE") for row in five[20:])
+    assert all(row["remark"].endswith(": external_weights.jft=FILE") for row in five[20:])
     assert [row["remark"] for row in six[:11]] == ["cited"] * 11
     assert five[0]["multiply-adds, 10⁹ paper"] == "68.0"
     assert "Nothing of it has been run yet" in report.page
@@ -437,7 +437,7 @@ def classified(folder, ranks):
 def test_errors_of_classifiers(tmp_path):
     """Less is better; intervals of a literal bootstrap over pictures and seeds."""
     report = Report(
-        tmp_path, {"table4": read_table("table4")}, seeds=(0, 1), profile=read_profile("quick")
+        tmp_path, {"table4": read_table("table4")}, seeds=(0, 1), preset=read_preset("quick")
     )
     rng = np.random.default_rng(0)
     made = {
@@ -509,7 +509,7 @@ def test_a_run_that_another_sweep_is_evaluating(tmp_path, capsys, elsewhere):
         runs=str(tmp_path / "runs"),
         group="",
         check=lambda overrides: None,
-        launch=lambda jobs: [Problem("busy", elsewhere)],
+        launch=lambda jobs: [JobError("busy", elsewhere)],
     )
     assert fine == elsewhere
     assert ("left to" if elsewhere else "busy") in capsys.readouterr().out
@@ -541,32 +541,32 @@ def test_what_another_sweep_has_trained_is_evaluated(tmp_path):
     report = Report(tmp_path, own(ROWS[:1]))
     report.run(1)
     sweep = Sweep(tmp_path, report.trainings)
-    sweep(Problem("busy", elsewhere=True))
+    sweep(JobError("busy", elsewhere=True))
     assert len(sweep.launched) == 2
 
 
 def test_what_a_training_starts_from_is_in_progress_elsewhere(tmp_path, capsys):
-    report = Report(tmp_path, {"table5": read_table("table5")}, profile=read_profile("quick"))
+    report = Report(tmp_path, {"table5": read_table("table5")}, preset=read_preset("quick"))
     after = report.of(17, table="table5")
     folder = made_run(tmp_path, after.start.config, "coco", finished=False)
     sweep = Sweep(tmp_path, [after.start, after])
     with locked(folder):
-        assert sweep(Problem("busy", elsewhere=True))
+        assert sweep(JobError("busy", elsewhere=True))
     assert len(sweep.launched) == 1
     assert "what it starts from is in progress in another process" in capsys.readouterr().out
-    assert not sweep(Problem("it has failed"))
+    assert not sweep(JobError("it has failed"))
     assert "what it starts from has not ended" in capsys.readouterr().out
 
 
 def test_all_is_trained_again_where_that_was_asked_for(tmp_path, capsys):
-    report = Report(tmp_path, own(), overrides=("restart=true",))
+    report = Report(tmp_path, own(), overrides=("overwrite=true",))
     for row in (1, 2, 3):
         report.run(row, counts(row))
     sweep = Sweep(tmp_path, report.trainings)
     assert sweep()
     assert "3 of them to run" in capsys.readouterr().out
     assert len(sweep.launched) == 3
-    assert all("restart=true" in job for job in sweep.launched)
+    assert all("overwrite=true" in job for job in sweep.launched)
 
 
 def test_a_row_of_supplied_weights_is_found(tmp_path):
@@ -588,16 +588,18 @@ def test_a_row_of_supplied_weights_is_found(tmp_path):
 
 def test_what_a_training_starts_from_has_failed(tmp_path):
     """And what was to be supplied is."""
-    report = Report(tmp_path, {"table5": read_table("table5")}, profile=read_profile("quick"))
+    report = Report(tmp_path, {"table5": read_table("table5")}, preset=read_preset("quick"))
     before = report.of(17, table="table5").start
     folder = made_run(tmp_path, before.config, "coco", finished=False)
     write_text(folder.failure, "OSError: disk full")
     rows = report.write().rows("table5")
-    failed = f"failed at step 30 of {before.config.stage.steps}: OSError: disk full"
+    failed = f"failed at step 30 of {before.config.stage.max_steps}: OSError: disk full"
     assert rows[16]["remark"] == f"missing; the training that it starts from: {failed}"
     write_text(tmp_path / "jft.safetensors", "weights")
     supplies = {"jft": str(tmp_path / "jft.safetensors")}
-    report = Report(tmp_path, report.asked.tables, profile=report.asked.profile, supplies=supplies)
+    report = Report(
+        tmp_path, report.request.tables, preset=report.request.preset, supplies=supplies
+    )
     assert report.write().rows("table5")[20]["remark"] == "missing"
 
 
@@ -609,7 +611,7 @@ def test_some_of_the_seeds_are_there(tmp_path):
     said = "1 of 3 seeds; seed 1: trained, but not evaluated in this way; seed 2: missing"
     assert rows[0]["remark"] == said
     assert f"Row 1: {said}." in report.page
-    assert rows[0]["seeds"] == "1"
+    assert rows[0]["num_seeds"] == "1"
 
 
 def test_a_test_server_s_rows_leave_the_archive(tmp_path):
@@ -627,7 +629,7 @@ def test_a_test_server_s_rows_leave_the_archive(tmp_path):
 def test_one_result_in_two_tables_is_said_to_be_one(tmp_path):
     names = ("table1", "table2")
     tables = {name: read_table(name) for name in names}
-    report = Report(tmp_path, tables, profile=read_profile("quick"))
+    report = Report(tmp_path, tables, preset=read_preset("quick"))
     report.run(4, counts(1), table="table1")
     report.write()
     assert "row 4 = table2, row 1." in report.page
@@ -649,7 +651,7 @@ def test_results_of_several_commits(tmp_path):
 
 @pytest.mark.parametrize(
     ("override", "gray"),
-    [("stage.steps=100", True), ("data.root=elsewhere", False), ("trainer.devices=1", False)],
+    [("stage.max_steps=100", True), ("data.root=elsewhere", False), ("trainer.devices=1", False)],
 )
 def test_rows_that_are_not_run_as_the_paper_s(tmp_path, override, gray):
     report = Report(tmp_path, own(train=("data=voc",), rows=ROWS[:1]), overrides=(override,))
@@ -682,8 +684,8 @@ def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("a report & more")
     rows = (*ROWS, Row(cells=("ä, αλΔ ≤ $_^ €", False), cited=True))
     tables = {STEM: own(rows), "figure5": read_table("figure5")}
-    profile = Profile(title="ours <&>", note="Not <VOC>'s & nobody's.")
-    report = Report(root, tables, seeds=(0, 1), profile=profile)
+    preset = Preset(title="ours <&>", note="Not <VOC>'s & nobody's.")
+    report = Report(root, tables, seeds=(0, 1), preset=preset)
     for row, seed in ((1, 0), (1, 1), (2, 0), (2, 1), (3, 0)):
         folder = report.run(row, counts(10 * row + seed, 0.1 * row), seed, multiply_adds=row * 2e9)
     for path in folder.evaluations.iterdir():
@@ -840,12 +842,12 @@ def test_the_page_in_a_browser(written, tmp_path):
         assert grounds[1] < 150
         assert browser.get_log("browser") == []
         events = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
-        asked = [
+        request = [
             e["params"]["request"]["url"]
             for e in events
             if e["method"] == "Network.requestWillBeSent"
         ]
-        assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+        assert {url.partition(":")[0] for url in request} <= {"file", "data"}
 
 
 def test_the_same_report_every_time(written, tmp_path):
@@ -886,7 +888,7 @@ def test_a_report_without_a_table_is_on_all_or_on_the_latest(tmp_path):
     assert sorted(p.stem for p in tmp_path.glob("there/ablations/quick/*.csv")) == ["table2"]
     assert report("ablation=table1") == ["table1"]
     assert report() == ["table1"]
-    assert report("seeds=2") == choices("ablation")
+    assert report("num_seeds=2") == choices("ablation")
     said = run("ablations", "report", "output=x", cwd=tmp_path, ok=False)
     assert said.returncode == 2
     assert "rows=" in said.stderr
@@ -948,7 +950,7 @@ def test_a_grid_that_was_not_evaluated(tmp_path):
 
 
 def test_a_group_of_keys(tmp_path):
-    for overrides in ((), ("aspp.rates=[3,6,9]", "aspp.separable=true")):
+    for overrides in ((), ("aspp.atrous_rates=[3,6,9]", "aspp.separable=true")):
         grid_run(tmp_path, *overrides)
     (rows,) = grid_rows(tmp_path, "aspp").values()
     assert {row["aspp"] for row in rows} == {
@@ -963,7 +965,7 @@ def test_two_runs_of_one_row_and_seed(tmp_path):
     (name,) = (path.name for path in runs.iterdir())
     shutil.copytree(runs / name, runs / f"{name}.old-20260102-030405")
     (rows,) = grid_rows(tmp_path, KEY).values()
-    assert [row["seeds"] for row in rows] == ["1"]
+    assert [row["num_seeds"] for row in rows] == ["1"]
     shutil.copytree(runs / name, runs / "copy")
     with pytest.raises(UserError, match="have the same settings and seed"):
         grid_rows(tmp_path, KEY)

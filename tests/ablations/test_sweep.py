@@ -11,17 +11,17 @@ import time
 import pytest
 import yaml
 
-from deeplab.ablations.tables import read_profile
+from deeplab.ablations.tables import read_preset
 from deeplab.config.paths import ROOT
 from support.pairs import pairs
 from support.scripts import SMALL, environment, run, run_folders
 
 pytestmark = pytest.mark.processes
 
-STEPS = ("stage.steps=20", "trainer.checkpoints=20", "trainer.validations=1")
+STEPS = ("stage.max_steps=20", "trainer.num_checkpoints=20", "trainer.num_validations=1")
 """A checkpoint a step, so that a run can be cut anywhere."""
 
-TABLE_1 = ("-m", "ablation=table1", "profile=quick", *SMALL, *STEPS)
+TABLE_1 = ("-m", "ablation=table1", "preset=quick", *SMALL, *STEPS)
 EVALUATED = "evaluations/val-weights-os16/result.json"
 
 
@@ -69,7 +69,7 @@ def test_a_run_that_was_launched_by_hand_fills_its_row(tmp_path, swept):
     (lost,) = (f for f in of_table(cwd) if channels(f) == 16)
     shutil.rmtree(lost)
     by_hand = ["data=shapes", "decoder.convs=[[3,64]]", "decoder.low_level_channels=16"]
-    run("train", *by_hand, *read_profile("quick").train, *SMALL, *STEPS, cwd=cwd)
+    run("train", *by_hand, *read_preset("quick").train, *SMALL, *STEPS, cwd=cwd)
     assert lost.is_dir()
     before = stamps([lost])
     plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)
@@ -156,7 +156,7 @@ def test_two_sweeps_at_once_train_each_row_once(tmp_path, swept):
 
 
 def test_rows_that_start_from_another_training(tmp_path):
-    done = run("train", "-m", "ablation=table5", "profile=quick", *SMALL, cwd=tmp_path)
+    done = run("train", "-m", "ablation=table5", "preset=quick", *SMALL, cwd=tmp_path)
     assert "7 distinct trainings, 5 of them to run" in done.stdout  # JFT-300M: nobody has it
     folders = {f: json.loads((f / "run.json").read_text()) for f in of_table(tmp_path)}
     assert len(folders) == 5
@@ -183,21 +183,21 @@ def test_images_of_ones_own_that_change(tmp_path):
     pairs(tmp_path / "mine", "train/{}.jpg", "train_labels/{}.png", ["a", "b", "c"])
     pairs(tmp_path / "mine", "val/{}.jpg", "val_labels/{}.png", ["d", "e"])
     small = [s for s in SMALL if not s.startswith("data.")]
-    asked = (
+    request = (
         f'ablation="{table}"',
-        "profile=paper",
+        "preset=paper",
         "data.crop_size=33",
         "data.eval_size=65",
         *small,
     )
-    assert "1 of them to run" in run("train", "-m", *asked, cwd=tmp_path).stdout
-    again = run("train", "-m", *asked, cwd=tmp_path).stdout
+    assert "1 of them to run" in run("train", "-m", *request, cwd=tmp_path).stdout
+    again = run("train", "-m", *request, cwd=tmp_path).stdout
     assert "1 distinct trainings, 0 of them to run" in again
     (first,) = (p.parent for p in tmp_path.glob("runs/*/run.json"))
     image = tmp_path / "mine/train/a.jpg"
     image.write_bytes(image.read_bytes() + b"\0")
-    planned = run("ablations", "plan", "probe=false", *asked, cwd=tmp_path).stdout
+    planned = run("ablations", "plan", "probe=false", *request, cwd=tmp_path).stdout
     assert f"stale, the images have changed since: runs/{first.name}" in planned
-    assert "1 of them to run" in run("train", "-m", *asked, cwd=tmp_path).stdout
+    assert "1 of them to run" in run("train", "-m", *request, cwd=tmp_path).stdout
     assert len(list(tmp_path.glob("runs/*/metrics.json"))) == 2
-    assert "0 of them to run" in run("train", "-m", *asked, cwd=tmp_path).stdout
+    assert "0 of them to run" in run("train", "-m", *request, cwd=tmp_path).stdout

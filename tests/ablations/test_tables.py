@@ -10,10 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import save_file
 
 from deeplab.ablations.estimate import budget
-from deeplab.ablations.jobs import RANDOM, Asked, Use, trainings
-from deeplab.ablations.request import read_asked
+from deeplab.ablations.jobs import RANDOM, SweepRequest, Use, trainings
+from deeplab.ablations.request import parse_request
 from deeplab.ablations.sweep import overrides, table_tag, wanted
-from deeplab.ablations.tables import choices, read_profile, read_table
+from deeplab.ablations.tables import choices, read_preset, read_table
 from deeplab.config.build_model import check_classifier, check_model
 from deeplab.config.hydra_app import as_swept
 from deeplab.config.paths import CONF
@@ -37,9 +37,9 @@ ROWS = {
 }
 
 
-def asked(*names, profile="paper", **more):
+def request(*names, preset="paper", **more):
     tables = {name: read_table(name) for name in names}
-    return Asked(tables, profile, read_profile(profile), **more)
+    return SweepRequest(tables, preset, read_preset(preset), **more)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def converted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def of_the_paper(converted):
-    return trainings(asked(*ROWS, supplies={"resnet101": converted}), compose_train)
+    return trainings(request(*ROWS, supplies={"resnet101": converted}), compose_train)
 
 
 def check_network(config):
@@ -81,7 +81,7 @@ def test_the_paper_s_scores_rise_with_what_is_added():
 
 def test_49_rows_are_18_trainings(converted):
     tables = ("table1", "table2", "table3", "table5")
-    found = trainings(asked(*tables, supplies={"resnet101": converted}), compose_train)
+    found = trainings(request(*tables, supplies={"resnet101": converted}), compose_train)
     assert sum(len(training.uses) for training in found) == 49
     runnable = [training for training in found if not training.missing]
     assert len(runnable) == 18
@@ -107,28 +107,30 @@ def test_what_the_paper_s_trainings_start_from(of_the_paper, converted):
             )
         else:
             assert (backbone.pretrained, training.origin) == (converted, converted)
-    lacking = [t for t in trainings(asked("table3", "table5"), compose_train) if t.missing]
+    lacking = [t for t in trainings(request("table3", "table5"), compose_train) if t.missing]
     assert {t.missing.partition(":")[0] for t in lacking} == {"resnet101", "jft"}
     assert {use.table for t in lacking if "resnet" in t.missing for use in t.uses} == {"table3"}
     (line,) = wanted(t for t in lacking if "resnet" in t.missing)
-    assert line.startswith("4 want supplies.resnet101=FILE: ")
-    null = trainings(asked("table3", overrides=["backbone.pretrained=null"]), compose_train)
+    assert line.startswith("4 want external_weights.resnet101=FILE: ")
+    null = trainings(request("table3", overrides=["backbone.pretrained=null"]), compose_train)
     assert {(t.missing, t.origin) for t in null} == {(None, RANDOM)}
 
 
 def test_rows_may_differ_in_what_they_start_from(tmp_path):
     path, rows = tmp_path / "mine.yaml", []
-    for start in ("null", "imagenet", "supplies.mine", "supplies.nobodys"):
+    for start in ("null", "imagenet", "external_weights.mine", "external_weights.nobodys"):
         rows.append({"cells": [start], "train": [f"backbone.pretrained={start}"]})
     table = {"title": "M", "setting": "s", "columns": ["a"], "supplies": {"mine": "a file"}}
     table |= {"train": ["backbone=xception41"], "rows": rows[:3]}
     path.write_text(yaml.safe_dump(table))
-    found = trainings(asked(str(path), profile="quick"), compose_train)
+    found = trainings(request(str(path), preset="quick"), compose_train)
     assert len({t.key for t in found}) == 3
     assert [t.missing for t in found] == [None, None, "mine: a file"]
     path.write_text(yaml.safe_dump(table | {"rows": rows}))
-    with pytest.raises(UserError, match=r"row 4: neither table nor profile .* supplies.nobodys"):
-        trainings(asked(str(path), profile="quick"), compose_train)
+    with pytest.raises(
+        UserError, match=r"row 4: neither table nor preset .* external_weights.nobodys"
+    ):
+        trainings(request(str(path), preset="quick"), compose_train)
 
 
 def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
@@ -140,7 +142,7 @@ def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
         "starts": {"a": {"train": ["seed=1"]}},
     }  # fmt: skip
     path.write_text(yaml.safe_dump(table))
-    first, second = trainings(asked(str(path), profile="quick"), compose_train)
+    first, second = trainings(request(str(path), preset="quick"), compose_train)
     assert first.config.backbone.mean == IMAGENET.mean
     assert second.config.backbone.mean == IMAGENET.mean
     assert second.config.backbone.bn_eps == 1e-5
@@ -189,7 +191,7 @@ def test_rows_have_the_paper_s_multiply_adds(name, copied, of_the_paper):
 
 
 def test_the_quick_profile_has_the_same_rows(of_the_paper):
-    quick = trainings(asked(*ROWS, profile="quick"), compose_train)
+    quick = trainings(request(*ROWS, preset="quick"), compose_train)
     assert {t.config.data.name for t in quick} == {"shapes", "shape_classes"}
     assert {u for t in quick for u in t.uses} == {
         use._replace(split=None, export=None) for t in of_the_paper for use in t.uses
@@ -202,44 +204,58 @@ def test_the_quick_profile_has_the_same_rows(of_the_paper):
 def test_weights_that_the_user_supplies(tmp_path):
     weights = tmp_path / "it's, jft.safetensors"
     weights.touch()
-    found = trainings(asked("table5", supplies={"jft": str(weights)}), compose_train)
+    found = trainings(request("table5", supplies={"jft": str(weights)}), compose_train)
     assert not any(training.missing for training in found)
     (coco,) = (t for t in found if t.config.init_from)
     assert coco.named == str(weights)
     assert [t.start for t in found if t.start] != [coco, coco]
     with pytest.raises(UserError, match="they ask for jft, resnet101"):
-        trainings(asked("table5", supplies={"jtf": "x"}), compose_train)
+        trainings(request("table5", supplies={"jtf": "x"}), compose_train)
 
 
 def test_a_command_line():
-    found = read_asked(
-        ["ablation=table1,table2", "profile=paper", "seeds=3", "stage.steps=10", "data.root=/x"]
+    found = parse_request(
+        [
+            "ablation=table1,table2",
+            "preset=paper",
+            "num_seeds=3",
+            "stage.max_steps=10",
+            "data.root=/x",
+        ]
     )
     assert list(found.tables) == ["table1", "table2"]
-    assert found.profile_name == "paper"
+    assert found.preset_name == "paper"
     assert found.seeds == [0, 1, 2]
-    assert found.overrides == ["stage.steps=10", "data.root=/x"]
-    assert read_asked(["ablation=table1", "seed=4,7"]).seeds == [4, 7]
-    assert read_asked(["ablation=table1", "seed=range(2)"]).seeds == [0, 1]
-    assert list(read_asked(["ablation=all"]).tables) == sorted(ROWS)
+    assert found.overrides == ["stage.max_steps=10", "data.root=/x"]
+    assert parse_request(["ablation=table1", "seed=4,7"]).seeds == [4, 7]
+    assert parse_request(["ablation=table1", "seed=range(2)"]).seeds == [0, 1]
+    assert list(parse_request(["ablation=all"]).tables) == sorted(ROWS)
 
 
 def test_files_and_folders_that_are_named(tmp_path):
     folder, weights = tmp_path / "it's mine", tmp_path / "b.safetensors"
     folder.mkdir()
     save_file({"backbone.x": torch.zeros(1)}, weights)
-    named = [f"supplies.jft={weights}", f'+roots.voc="{folder}"', f"roots.coco={tmp_path}"]
-    found = read_asked(["ablation=table5", "profile=paper", *named])
+    named = [
+        f"external_weights.jft={weights}",
+        f'+data_roots.voc="{folder}"',
+        f"data_roots.coco={tmp_path}",
+    ]
+    found = parse_request(["ablation=table5", "preset=paper", *named])
     assert found.supplies == {"jft": str(weights)}
     assert found.roots == {"voc": str(folder), "coco": str(tmp_path)}
     of = {t.config.data.name: t.config.data.root for t in trainings(found, compose_train)}
     assert of == found.roots
-    for wrong in (f"supplies.jft={tmp_path}/c", f"roots.voc={tmp_path}/c", f"roots.vox={tmp_path}"):
+    for wrong in (
+        f"external_weights.jft={tmp_path}/c",
+        f"data_roots.voc={tmp_path}/c",
+        f"data_roots.vox={tmp_path}",
+    ):
         with pytest.raises(UserError, match=f"^{wrong.partition('=')[0]}.*there is no such"):
-            read_asked(["ablation=table5", wrong])
-    both = ["ablation=table5", "profile=paper", "data.root=/x"]
-    with pytest.raises(UserError, match=re.escape("roots.voc=... roots.coco=...")):
-        trainings(read_asked(both), compose_train)
+            parse_request(["ablation=table5", wrong])
+    both = ["ablation=table5", "preset=paper", "data.root=/x"]
+    with pytest.raises(UserError, match=re.escape("data_roots.voc=... data_roots.coco=...")):
+        trainings(parse_request(both), compose_train)
 
 
 def own_table(path, **keys):
@@ -256,7 +272,7 @@ def test_rows_that_differ_in_their_first_weights_only(tmp_path):
     added = ([], *([f"init_from={tmp_path}/{name}.safetensors"] for name in "ab"))
     rows = [{"cells": [number], "train": train} for number, train in enumerate(added)]
     name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows)
-    found = trainings(asked(name), compose_train)
+    found = trainings(request(name), compose_train)
     assert [len(training.uses) for training in found] == [1, 1, 1]
     assert [training.named for training in found] == [
         None, *(str(tmp_path / f"{name}.safetensors") for name in "ab")
@@ -268,7 +284,7 @@ def test_what_follows_a_training_is_normalized_as_that(tmp_path):
     rows = [{"cells": [1], "train": ["stage.lr=0.01"], "start": "before"}]
     starts = {"before": {"train": ["backbone.mean=[1,2,3]"]}}
     name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, starts=starts)
-    before, after = trainings(asked(name), compose_train)
+    before, after = trainings(request(name), compose_train)
     assert after.start is before
     assert after.config.backbone.mean == before.config.backbone.mean == (1, 2, 3)
 
@@ -279,18 +295,18 @@ def test_files_with_any_name(tmp_path, file):
     for typed in (f"ablation={path}", f'ablation="{path}"'):
         if "," in path and '"' not in typed:
             continue  # two names
-        found = read_asked([as_swept(typed)])
+        found = parse_request([as_swept(typed)])
         assert list(found.tables) == [path.rsplit("/", 1)[1].rpartition(".")[0]]
-    profile = tmp_path / f"p {file}"
-    profile.write_text("title: p", encoding="utf-8")
-    typed = as_swept(f'profile="{profile}"')
-    assert read_asked(["ablation=table1", typed]).profile.title == "p"
+    preset = tmp_path / f"p {file}"
+    preset.write_text("title: p", encoding="utf-8")
+    typed = as_swept(f'preset="{preset}"')
+    assert parse_request(["ablation=table1", typed]).preset.title == "p"
 
 
 def test_labels_of_tables_with_any_name():
     """As they are typed, Hydra reads them back; W&B takes 64 characters."""
     table = "räten, [1] & it's " + 60 * "x"
-    made = trainings(asked("table1"), compose_train)[0]
+    made = trainings(request("table1"), compose_train)[0]
     made.uses = [Use(table, 12, "ss", None, None)]
     typed = overrides(made, None, "ablation-it's mine")
     read = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(typed)}
@@ -314,7 +330,7 @@ def test_what_is_left_to_do_of_a_training():
         def evaluation(self, use):
             return use.strategy in self.strategies
 
-    found = trainings(asked("table3"), compose_train)
+    found = trainings(request("table3"), compose_train)
     (training,) = (t for t in found if len(t.uses) == 6)
     ways = [use.strategy for use in training.uses]
     whole = budget(training, None)
@@ -343,14 +359,14 @@ def test_what_is_left_to_do_of_a_training():
     ("arguments", "said"),
     [
         (["ablation=table9"], "Choices: figure5, table1"),
-        (["ablation=table1", "profile=fast"], "Choices: paper, quick"),
-        (["ablation=table1", "seeds=0"], "whole numbers"),
+        (["ablation=table1", "preset=fast"], "Choices: paper, quick"),
+        (["ablation=table1", "num_seeds=0"], "whole numbers"),
         (["ablation=table1", "seeds=three"], "whole numbers"),
-        (["ablation=table1", "seeds=2", "seed=1"], "say one of them"),
-        (["ablation=table1", "seeds=2,3"], "one value"),
-        (["ablation=table1", "seeds=00"], "whole numbers"),
+        (["ablation=table1", "num_seeds=2", "seed=1"], "say one of them"),
+        (["ablation=table1", "num_seeds=2,3"], "one value"),
+        (["ablation=table1", "num_seeds=00"], "whole numbers"),
         (["ablation=table1", "seeds="], "whole numbers"),
-        (["ablation=table1", "profile=quick,paper"], "one value"),
+        (["ablation=table1", "preset=quick,paper"], "one value"),
         (["ablation=glob(table*)"], "to be listed"),
         (["ablation=table1", "stage.lr=0.1,0.2"], "only seed may have several values"),
         (["ablation=table1", "stage.lr=[0.1"], "cannot be read as key=value"),
@@ -358,7 +374,7 @@ def test_what_is_left_to_do_of_a_training():
 )
 def test_a_wrong_command_line(arguments, said):
     with pytest.raises(UserError, match=said):
-        read_asked(arguments)
+        parse_request(arguments)
 
 
 FROM_A = {"cells": [1], "start": "a"}
@@ -394,7 +410,7 @@ def test_a_row_that_cannot_be_composed_is_named(tmp_path):
     rows = [{"cells": [1], "train": ["decoder=ful"]}]
     path.write_text(yaml.safe_dump({"title": "M", "setting": "s", "columns": ["a"], "rows": rows}))
     with pytest.raises(UserError, match=r"row 1: decoder=ful: .* Did you mean full"):
-        trainings(asked(str(path)), compose_train)
+        trainings(request(str(path)), compose_train)
 
 
 def test_tables_hold_no_key_twice():
@@ -406,5 +422,5 @@ def test_tables_hold_no_key_twice():
             assert len(set(keys)) == len(keys), keys
             return super().construct_mapping(node, deep)
 
-    for path in (*CONF.glob("ablation/*.yaml"), *CONF.glob("profile/*.yaml")):
+    for path in (*CONF.glob("ablation/*.yaml"), *CONF.glob("preset/*.yaml")):
         yaml.load(path.read_text(), Strict)

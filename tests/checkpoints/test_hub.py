@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save
 
 from deeplab.checkpoints import hub as hub_module
-from deeplab.checkpoints.hub import HubId, NotFetched, hub_id, published_weights
+from deeplab.checkpoints.hub import HubId, NotDownloadedError, hub_id, published_weights
 from deeplab.checkpoints.key_mapping import public_names
 from deeplab.checkpoints.pretrained import CATALOG, TORCHVISION, Published
 from deeplab.config.paths import ROOT
@@ -96,7 +96,7 @@ def test_a_file_of_torch_hub_is_used(torch_home):
 def test_a_download_goes_on_and_is_checked(torch_home, monkeypatch):
     with serving(BODY, Answer(cut=100_000), Answer()) as site:
         monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
-        with pytest.raises(NotFetched, match="to be downloaded"):
+        with pytest.raises(NotDownloadedError, match="to be downloaded"):
             get(weights_of(BODY), download=False)
         assert site.asked == []
         assert get(weights_of(BODY)).path.read_bytes() == BODY
@@ -165,7 +165,7 @@ def xception():
 def test_training_starts_from_weights_by_name(xception, tmp_path):
     state, content = xception
     backbone = ("backbone=xception41", "backbone.pretrained=imagenet", "backbone.bn_eps=0.01")
-    arguments = [*SMALL, *STILL, *backbone, "aspp=tiny", "decoder=tiny", "stage.steps=1"]
+    arguments = [*SMALL, *STILL, *backbone, "aspp=tiny", "decoder=tiny", "stage.max_steps=1"]
     with hub({TIMM: content}) as site:
         variables = site.variables(tmp_path)
         run("train", *arguments, "--cfg", "job", cwd=tmp_path, variables=variables)
@@ -235,7 +235,7 @@ def test_weights_that_cannot_be_had(arguments, offline, words, tmp_path):
 )
 def test_a_file_by_torchvision_s_names(choice, backbone, tmp_path):
     torch.save(as_published(backbone()), tmp_path / "w.pth")
-    asked = [*SMALL, f"backbone={choice}", "aspp=tiny", "decoder=tiny", "stage.steps=1"]
+    asked = [*SMALL, f"backbone={choice}", "aspp=tiny", "decoder=tiny", "stage.max_steps=1"]
     done = run("train", *asked, "backbone.pretrained=w.pth", cwd=tmp_path)
     assert "by torchvision's names; left out: " in done.stdout
 
@@ -329,23 +329,23 @@ def test_other_bytes_than_the_hub_announced(uploaded, tmp_path):
 def test_a_plan_downloads_nothing(tmp_path):
     with hub({}) as site:
         variables = site.variables(tmp_path)
-        asked = ("plan", "probe=false", "ablation=table3,table5", "profile=paper")
+        asked = ("plan", "probe=false", "ablation=table3,table5", "preset=paper")
         said = run("ablations", *asked, cwd=tmp_path, variables=variables).stdout
         assert site.asked == []
         random_weights = run(
             "ablations", *asked, "backbone.pretrained=null", cwd=tmp_path, variables=variables
         ).stdout
         refused = run(
-            "train", "-m", "ablation=table3", "profile=paper", cwd=tmp_path, variables=variables,
+            "train", "-m", "ablation=table3", "preset=paper", cwd=tmp_path, variables=variables,
             ok=False,
         )  # fmt: skip
     assert "nothing of this can be run" in refused.stderr
-    assert "4 want supplies.resnet101=FILE: the authors' ResNet-101" in refused.stderr
+    assert "4 want external_weights.resnet101=FILE: the authors' ResNet-101" in refused.stderr
     assert not list(tmp_path.glob("runs/voc*"))
     xception = "starts from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)"
     assert said.count(f"{xception}, to be downloaded") == 4
     assert said.count("starts from another training") == 2
-    assert said.count("starts from supplies.resnet101") == 4
+    assert said.count("starts from external_weights.resnet101") == 4
     assert "resnet_v1_101_2018_05_04.tar.gz" in said
     assert "starts from random weights" not in said
     assert random_weights.count("starts from random weights") == 8

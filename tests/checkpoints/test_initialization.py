@@ -116,7 +116,7 @@ def test_stages_chain(tmp_path):
         ([*SMALL, *still], "left out: classifier (2); new: aspp ("),
         ([*voc], "left out: logits (2); new: logits (2)"),
         ([*voc, "stage=voc_trainval", "data.train_split=trainval", "output_stride=8",
-          "stage.steps=2", "stage.batch_size=2", "stage.lr=1e-9"], "names\n"),
+          "stage.max_steps=2", "stage.batch_size=2", "stage.lr=1e-9"], "names\n"),
     ]  # fmt: skip
     start, before, folders = tmp_path / "classifier.safetensors", state | classifier, set()
     for arguments, said in stages:
@@ -170,7 +170,7 @@ def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
     bad = [root / "JPEGImages" / f"{name}.jpg" for name in ("train_1", "val_1")]
     for path in bad:
         truncate(path)
-    arguments = [*VOC, f"data.root={root}", "stage.steps=60", "trainer.validations=1"]
+    arguments = [*VOC, f"data.root={root}", "stage.max_steps=60", "trainer.num_validations=1"]
     for workers in (0, 1):
         stopped = [*arguments, f"trainer.num_workers={workers}"]
         done = run("train", *stopped, cwd=tmp_path, ok=False)
@@ -195,7 +195,7 @@ def test_classes_and_colors_travel(first):
 
 def test_a_cached_run_is_the_same_run(first, tmp_path):
     plain = load_file(first / "weights.safetensors")
-    run("train", *SMALL, "data.cache=cache", "restart=true", cwd=tmp_path)
+    run("train", *SMALL, "data.cache_dir=cache", "overwrite=true", cwd=tmp_path)
     assert list((tmp_path / "cache").iterdir())
     cached = load_file(first / "weights.safetensors")
     assert all(torch.equal(plain[name], cached[name]) for name in plain)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deeplab.checkpoints.loading import load_weights, save_weights, start_from
+from deeplab.checkpoints.loading import initialize_from, load_weights, save_weights
 from deeplab.utils.errors import UserError
 from support.networks import tiny_model
 
@@ -45,7 +45,7 @@ def test_start_from_another_number_of_classes(tmp_path):
     source, target = tiny_model(num_classes=3), tiny_model(num_classes=5)
     save_weights(source, path)
     own = target.logits.weight.clone()
-    fit = start_from(target, path)
+    fit = initialize_from(target, path)
     assert fit.left_out == fit.new == {"logits": 2}
     assert str(fit).endswith("by this project's names; left out: logits (2); new: logits (2)")
     assert torch.equal(target.logits.weight, own)
@@ -59,7 +59,7 @@ def test_start_from_takes_all_of_the_same_network(tmp_path):
     path = tmp_path / "w.safetensors"
     source, target = tiny_model(num_classes=3), tiny_model(num_classes=3)
     save_weights(source, path)
-    fit = start_from(target, path)
+    fit = initialize_from(target, path)
     assert set(fit.state) == set(target.state_dict())
     assert not fit.left_out
     assert not fit.new
@@ -70,7 +70,7 @@ def test_start_from_another_network_is_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(tiny_model(num_classes=3), path)
     with pytest.raises(UserError, match="weights of another network"):
-        start_from(tiny_model(num_classes=3, low_level_channels=7), path)
+        initialize_from(tiny_model(num_classes=3, low_level_channels=7), path)
 
 
 def test_of_another_network_what_fits_is_taken_if_asked_for(tmp_path):
@@ -78,7 +78,7 @@ def test_of_another_network_what_fits_is_taken_if_asked_for(tmp_path):
     source, target = tiny_model(num_classes=3), tiny_model(num_classes=5, low_level_channels=7)
     save_weights(source, path)
     before, given = {n: t.clone() for n, t in target.state_dict().items()}, source.state_dict()
-    fit = start_from(target, path, strict=False)
+    fit = initialize_from(target, path, strict=False)
     taken = {n for n, t in given.items() if n in before and t.shape == before[n].shape}
     assert set(fit.state) == taken
     for name, tensor in target.state_dict().items():
@@ -89,7 +89,7 @@ def test_of_another_network_what_fits_is_taken_if_asked_for(tmp_path):
     other = tiny_model(num_classes=3)
     save_weights(other.logits, path)
     with pytest.raises(UserError, match="Nothing in it fits"):
-        start_from(target, path, strict=False)
+        initialize_from(target, path, strict=False)
 
 
 @pytest.mark.parametrize("classifier", [True, False])
@@ -101,7 +101,7 @@ def test_start_from_a_backbone(tmp_path, classifier):
         state |= {"classifier.weight": torch.ones(10, 64), "classifier.bias": torch.ones(10)}
     save_file(state, path)
     own = {n: t.clone() for n, t in target.state_dict().items()}
-    fit = start_from(target, path)
+    fit = initialize_from(target, path)
     assert fit.left_out == ({"classifier": 2} if classifier else {})
     assert set(fit.new) == {"aspp", "decoder", "logits"}
     for name, tensor in target.state_dict().items():
@@ -109,7 +109,7 @@ def test_start_from_a_backbone(tmp_path, classifier):
     del state["backbone.stem.0.conv.weight"]
     save_file(state, path)
     with pytest.raises(UserError, match=r"1 of its \d+ tensors are missing"):
-        start_from(target, path)
+        initialize_from(target, path)
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):
@@ -120,5 +120,5 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
     path = tmp_path / "w.ckpt"
     torch.save({"state_dict": {"model.x": Evil()}}, path)
     with pytest.raises(UserError, match=r"this pickle is refused.*mkdir"):
-        start_from(tiny_model(num_classes=3), path)
+        initialize_from(tiny_model(num_classes=3), path)
     assert not (tmp_path / "ran").exists()

@@ -20,9 +20,9 @@ TRAIN = [
     (["+stage.dampening=0.1"], ["stage.dampening", "no such key"]),
     (["backbone=xception", "backbone.stem=7x7"], ["backbone.stem"]),
     (["ablation=table2"], ["ablation", "add -m"]),
-    (["seeds=3"], ["seeds", "add -m"]),
-    (["evaluate=[{strategies:[os9]}]"], ["evaluate", "os9"]),
-    (["evaluate=[{split:val}]"], ["evaluate.0.strategies", "missing"]),
+    (["num_seeds=3"], ["num_seeds", "add -m"]),
+    (["eval_after_training=[{strategies:[os9]}]"], ["evaluate", "os9"]),
+    (["eval_after_training=[{split:val}]"], ["evaluate.0.strategies", "missing"]),
     # choices that there are not
     (["backbone=xceptoin"], ["backbone=xceptoin", "xception", "resnet101"]),
     (["backbone=vgg16"], ["backbone=vgg16", "mobilenetv2"]),
@@ -40,32 +40,32 @@ TRAIN = [
     (["trainer.precision=fp8"], ["trainer.precision=fp8", "bf16-mixed"]),
     # wrong types
     (["stage.lr=fast"], ["stage.lr=fast", "number"]),
-    (["stage.steps=10.5"], ["stage.steps=10.5", "integer"]),
+    (["stage.max_steps=10.5"], ["stage.max_steps=10.5", "integer"]),
     (["seed=abc"], ["seed=abc", "integer"]),
     (["aspp.image_pooling=maybe"], ["aspp.image_pooling=maybe", "boolean"]),
     (["aspp.separable=1"], ["aspp.separable=1", "boolean"]),
-    (["aspp.rates=6"], ["aspp.rates=6", "list"]),
+    (["aspp.atrous_rates=6"], ["aspp.atrous_rates=6", "list"]),
     (["decoder.convs=[3,256]"], ["decoder.convs", "3", "list"]),
     (["stage=null"], ["stage=null", "voc", "shapes"]),
     # out of range
     (["stage.lr=-0.1"], ["stage.lr=-0.1", "greater than 0"]),
-    (["stage.steps=0"], ["stage.steps=0", "greater than or equal to 1"]),
+    (["stage.max_steps=0"], ["stage.max_steps=0", "greater than or equal to 1"]),
     (["stage.ema_decay=1.5"], ["stage.ema_decay=1.5", "less than 1"]),
-    (["stage.gradient_clip=0"], ["stage.gradient_clip=0", "greater than 0"]),
+    (["stage.gradient_clip_val=0"], ["stage.gradient_clip_val=0", "greater than 0"]),
     (["stage=modern_shapes", "stage.betas=[0.9,1]"], ["stage.betas.1=1", "less than 1"]),
-    (["stage.top_k=1.5"], ["stage.top_k=1.5", "less than or equal to 1"]),
+    (["stage.hard_pixel_fraction=1.5"], ["stage.hard_pixel_fraction=1.5", "less than or equal to 1"]),
     (["aspp.dropout=1.0"], ["aspp.dropout=1.0", "less than 1"]),
-    (["data.flip=2"], ["data.flip=2", "less than or equal to 1"]),
+    (["data.hflip_prob=2"], ["data.hflip_prob=2", "less than or equal to 1"]),
     (["data.augmentations=[{Blurr: {}}]"], ["data.augmentations: Blurr", "no such transform"]),
     (["data.augmentations=[{Blur: {size: 3}}]"], ["data.augmentations: Blur", "size"]),
     (["data.crop_size=16"], ["data.crop_size=16", "greater than or equal to 33"]),
-    (["aspp.rates=[6,-12]"], ["aspp.rates", "-12", "greater than or equal to 1"]),
+    (["aspp.atrous_rates=[6,-12]"], ["aspp.atrous_rates", "-12", "greater than or equal to 1"]),
     (["decoder.convs=[[2,64]]"], ["decoder.convs", "a kernel is odd"]),
     # combinations that cannot work
     (["decoder.low_level=[conv5]"], ["decoder", "conv5", "conv2, conv3, conv4"]),
     (["decoder.low_level=[conv2,conv2]"], ["decoder", "conv2", "more than once"]),
     (["decoder.low_level=[]"], ["decoder", "without a low-level stage"]),
-    (["output_stride=32", "aspp.rates=[5]"], ["output_stride", "rate 5", "even"]),
+    (["output_stride=32", "aspp.atrous_rates=[5]"], ["output_stride", "rate 5", "even"]),
     (["data.scales.min=2.0", "data.scales.max=0.5"], ["data.scales", "(0.5) is below min (2.0)"]),
     (["data.scales.step=0.4"], ["data.scales", "step (0.4) does not divide"]),
     (["backbone.mean=[300,0,0]"], ["backbone.mean.0=300", "less than or equal to 255"]),
@@ -76,12 +76,12 @@ TRAIN = [
     (["name=.."], ["name=..", "pattern"]),
     (["~stage.lr"], ["stage.lr: this key is missing"]),
     (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
-    (["stage.slow_start_steps=5000"], ["slow_start_steps (5000)", "below steps"]),
+    (["stage.warmup_steps=5000"], ["warmup_steps (5000)", "below steps"]),
     (["stage=modern_shapes", "stage.momentum=0.9"], ["momentum does nothing", "momentum=null"]),
     (["stage.optimizer=adamw"], ["momentum does nothing", "wants betas", "betas=[0.9,0.999]"]),
     (["stage.schedule=cosine"], ["power does nothing with schedule=cosine", "stage.power=null"]),
     (["stage.power=null"], ["schedule=poly wants power"]),
-    (["stage=modern", "stage.steps=1500"], ["slow_start_steps (1500)", "below steps (1500)"]),
+    (["stage=modern", "stage.max_steps=1500"], ["warmup_steps (1500)", "below steps (1500)"]),
     (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
     (["data.classes=[background,circle]"], ["data.classes", "circle", "disc"]),
     (["data.val_split=test"], ["data.val_split=test", "train and val"]),
@@ -118,7 +118,11 @@ def test_train(arguments, words, tmp_path):
 @pytest.mark.parametrize(
     ("script", "arguments", "words"),
     [
-        ("train", ["-m", "stage.steps=2", "stage.lr=0.1,-1"], ["stage.lr=-1", "greater than 0"]),
+        (
+            "train",
+            ["-m", "stage.max_steps=2", "stage.lr=0.1,-1"],
+            ["stage.lr=-1", "greater than 0"],
+        ),
         ("train", ["-m", "backbone=xception,vgg"], ["backbone=vgg", "resnet101"]),
         ("train", ["-m", "decoder.low_level=[conv2],[conv9]"], ["conv9"]),
         ("cost", ["input_size=20"], ["input_size=20", "greater than or equal to 33"]),
@@ -135,8 +139,8 @@ def test_train(arguments, words, tmp_path):
         ("evaluate", ["run=nothing", "trainer.devices=2"], ["trainer.devices", "one device"]),
         ("evaluate", ["run/nothing"], ["run/nothing", "key=value"]),
         ("cost", ["data=folder"], ["data.root=..."]),
-        ("evaluate", ["run=nothing", "bands=[5,3]"], ["bands", "narrow to wide"]),
-        ("evaluate", ["run=nothing", "window=20"], ["window=20", "33"]),
+        ("evaluate", ["run=nothing", "trimap_widths=[5,3]"], ["bands", "narrow to wide"]),
+        ("evaluate", ["run=nothing", "window_size=20"], ["window_size=20", "33"]),
         ("evaluate", ["run=nothing", "overlap=1"], ["overlap=1"]),
         ("evaluate", ["run=nothing", "backbone=xception"], ["backbone"]),
         ("export", [], ["run", "run=..."]),
@@ -194,7 +198,7 @@ def test_data_that_does_not_fit(damage, arguments, words, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     done = run(
-        "train", "data=voc", f"data.root={tree}", "data.train_split=train", "stage.steps=2",
+        "train", "data=voc", f"data.root={tree}", "data.train_split=train", "stage.max_steps=2",
         "logger=csv", *arguments, cwd=work, ok=False,
     )  # fmt: skip
     check(done, words, work)
@@ -208,4 +212,4 @@ def test_a_resumed_run_keeps_its_settings(tmp_path):
     done = run("train", f"resume={folder}", "stage.lr=0.5", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "stage.lr=0.5: a resumed run keeps its own settings" in done.stderr
-    assert "finished" in run("train", f"resume={folder}", "stage.steps=2", cwd=tmp_path).stdout
+    assert "finished" in run("train", f"resume={folder}", "stage.max_steps=2", cwd=tmp_path).stdout

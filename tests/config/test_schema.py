@@ -94,7 +94,7 @@ def test_a_data_set_picks_its_network_and_recipe():
     voc = train_config("data=voc")
     assert (voc.backbone.family, voc.backbone.depth) == ("xception", 65)
     assert voc.stage.lr == 0.007
-    assert voc.stage.steps == 30_000
+    assert voc.stage.max_steps == 30_000
     assert voc.data.train_split == "trainaug"
     assert len(voc.data.classes) == 21
     named = train_config("data=voc", "backbone=resnet50", "stage=shapes")

@@ -318,7 +318,7 @@ def test_the_scripts_say_it_too(root, tmp_path):
     }  # fmt: skip
     text = (tmp_path / "data/reports/voc-train-val.md").read_text()
     assert "train_1.jpg" in text
-    stopped = run("train", *arguments, "stage.steps=2", "logger=csv", cwd=tmp_path, ok=False)
+    stopped = run("train", *arguments, "stage.max_steps=2", "logger=csv", cwd=tmp_path, ok=False)
     assert stopped.returncode == 2
     assert "label 33, but data.classes names 21 classes" in stopped.stderr
     assert not (tmp_path / "runs").exists()

@@ -354,9 +354,9 @@ def spec(**changes):
         "classes": ("background", *SHAPES),
         "train": 6,
         "val": 2,
-        "size_min": 48,
-        "size_max": 64,
-        "objects_max": 4,
+        "min_size": 48,
+        "max_size": 64,
+        "max_objects": 4,
         "seed": 0,
     }
     return ShapesSpec(**(settings | changes))
@@ -381,7 +381,7 @@ def test_scenes_are_a_voc_tree_from_a_seed(tmp_path):
 
 def test_a_second_start_reuses_and_a_changed_setting_does_not(tmp_path, monkeypatch):
     first = ensure_shapes(tmp_path, spec())
-    assert ensure_shapes(tmp_path, spec(objects_max=3)) != first
+    assert ensure_shapes(tmp_path, spec(max_objects=3)) != first
     assert ensure_shapes(tmp_path, spec(seed=1)) != first
     monkeypatch.setattr(shapes, "draw_scene", None)  # drawing would fail now
     assert ensure_shapes(tmp_path, spec()) == first
@@ -413,7 +413,7 @@ def test_two_processes_draw_the_same_at_once(tmp_path):
 
 def test_every_class_has_a_border_and_an_inside():
     for index, name in enumerate(SHAPES, start=1):
-        settings = spec(classes=("background", name), objects_max=1, size_min=96, size_max=96)
+        settings = spec(classes=("background", name), max_objects=1, min_size=96, max_size=96)
         labels = [draw_scene(settings, np.random.default_rng((index, i)))[1] for i in range(5)]
         assert any((label == 1).any() for label in labels), name
         assert all((label == 255).any() for label in labels), name

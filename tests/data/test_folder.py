@@ -73,7 +73,7 @@ def test_a_random_split(arrangement, tmp_path):
     assert sorted(i[-3:] for i in found["train"] + found["val"]) == names
     assert split_ids(tmp_path) == found
     assert split_ids(tmp_path, split_seed=1) != found
-    assert len(split_ids(tmp_path, val_part=0.5)["val"]) == 10
+    assert len(split_ids(tmp_path, val_fraction=0.5)["val"]) == 10
     image(tmp_path / TOGETHER[arrangement][0].format("n99"))
     mask(tmp_path / TOGETHER[arrangement][1].format("n99"))
     after = split_ids(tmp_path)  # one image more moves one other at most
@@ -343,7 +343,9 @@ def test_camvid_in_one_line(tmp_path):
             f"/SegNet/CamVid/{split}/{n}.png /SegNet/CamVid/{split}annot/{n}.png" for n in names
         )
         (root / f"{split}.txt").write_text("\n".join(lines))
-    done = run("train", "data=folder", "data.root=CamVid", "data.ignored=[11]", *TINY, cwd=tmp_path)
+    done = run(
+        "train", "data=folder", "data.root=CamVid", "data.ignored_values=[11]", *TINY, cwd=tmp_path
+    )
     assert "11 found in 5 masks; name them in CamVid/classes.yaml" in done.stdout
     (folder,) = run_folders(tmp_path)
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -352,7 +354,7 @@ def test_camvid_in_one_line(tmp_path):
     run("evaluate", f"run={folder}", cwd=tmp_path)
     listed = run("prepare", "data=folder", "data.root=CamVid", cwd=tmp_path).stdout
     assert "train              3 images" in listed
-    checked = run("prepare", "data=folder", "data.root=CamVid", "data.ignored=[11]", "check=true",
+    checked = run("prepare", "data=folder", "data.root=CamVid", "data.ignored_values=[11]", "check=true",
                   "data.crop_size=33", cwd=tmp_path)  # fmt: skip
     assert "0 errors" in checked.stdout or "nothing wrong" in checked.stdout
 

@@ -189,7 +189,7 @@ def test_batches_depend_on_the_draw_alone(tmp_path):
 
 
 def test_drawn_pictures(tmp_path):
-    spec = ShapeClassesSpec(("disc", "star"), train=5, val=2, size_min=40, size_max=50, seed=0)
+    spec = ShapeClassesSpec(("disc", "star"), train=5, val=2, min_size=40, max_size=50, seed=0)
     root = ensure_shape_classes(tmp_path, spec)
     found = folders(root)
     assert found.classes == ("disc", "star")

@@ -17,7 +17,7 @@ from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run, run_folders
 from support.trees import voc_tree
 
-THREE = ClassSet(("road", "car", "sky"), values=(7, 26, 23), unlisted="ignore")
+THREE = ClassSet(("road", "car", "sky"), values=(7, 26, 23), unlisted_values="ignore")
 
 
 @pytest.fixture
@@ -87,8 +87,12 @@ def test_a_test_set_without_masks(tmp_path):
         *(s for s in SMALL if not s.startswith("data.")), cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
-    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
-    done = run("evaluate", f"run={folder}", "split=test", "export=voc", *options, cwd=tmp_path)
+    options = (
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "trainer.enable_progress_bar=false",
+    )
+    done = run("evaluate", f"run={folder}", "split=test", "submission=voc", *options, cwd=tmp_path)
     assert "no masks" in done.stdout
     (archive,) = folder.glob("evaluations/test-weights-os16/voc_test.tgz")
     assert str(archive) in done.stdout
@@ -99,7 +103,12 @@ def test_a_test_set_without_masks(tmp_path):
     listed = subprocess.run(["tar", "tzf", archive], capture_output=True, text=True, check=True)
     assert len(listed.stdout.split()) == 3
     refused = run(
-        "evaluate", f"run={folder}", "export=voc", "predictions=false", cwd=tmp_path, ok=False
+        "evaluate",
+        f"run={folder}",
+        "submission=voc",
+        "save_predictions=false",
+        cwd=tmp_path,
+        ok=False,
     )
     assert refused.returncode == 2
     assert "predictions" in refused.stderr

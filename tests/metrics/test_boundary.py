@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from deeplab.evaluation.accumulator import Tally, score_image
+from deeplab.evaluation.accumulator import ScoreAccumulator, score_image
 from deeplab.metrics.boundary import F_TOLERANCE, IOU_WIDTH, band_of, compare, outlines
 
 WIDTHS = (1, 1.5, 2, 4, 9)
@@ -113,7 +113,7 @@ def test_f_score_and_boundary_iou_against_their_definitions(seed, size):
 
 
 def tally(pairs, classes=4):
-    total = Tally(classes=classes, widths=WIDTHS)
+    total = ScoreAccumulator(classes=classes, widths=WIDTHS)
     for i, (truth, prediction) in enumerate(pairs):
         (score,) = score_image(truth, [prediction], classes=classes, widths=WIDTHS)
         total.add(str(i), score)

@@ -23,7 +23,7 @@ from deeplab.inference.strategy import parse_strategy
 from deeplab.models.backbones import TimmEncoder
 from deeplab.models.flops import measure_cost
 from deeplab.training.optimizers import parameter_groups
-from deeplab.training.trainer import CommonStatistics
+from deeplab.training.trainer import SyncBatchNormPlugin
 from deeplab.utils.errors import UserError
 from support.configs import train_config
 from support.hubs import COMMIT, hub
@@ -356,7 +356,7 @@ def test_common_statistics_keep_activations(timm, name):
     """Its batch norms hold an activation, which PyTorch's way to common statistics drops."""
     backbone = lively(TimmEncoder(name))
     expected = backbone(images(64, 64))["output"]
-    plugin = CommonStatistics()
+    plugin = SyncBatchNormPlugin()
     replaced = plugin.revert(plugin.apply(backbone))
     kinds = {type(m) for m in replaced.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
     assert all(issubclass(kind, nn.SyncBatchNorm) for kind in kinds)
@@ -386,7 +386,7 @@ TIMM = ("backbone=timm", "backbone.model=resnet10t", *SMALL)
 
 @extras
 def test_training_evaluating_and_predicting(timm, tmp_path):
-    printed = run("train", *TIMM, "stage.steps=3", cwd=tmp_path).stdout
+    printed = run("train", *TIMM, "stage.max_steps=3", cwd=tmp_path).stdout
     (folder,) = run_folders(tmp_path)
     assert folder.name.startswith("shapes-resnet10t-tiny-os16-")
     config = yaml.safe_load((folder / "config.yaml").read_text())["backbone"]
@@ -400,7 +400,7 @@ def test_training_evaluating_and_predicting(timm, tmp_path):
     seen = f"run={folder}", f"input={image}", "output=seen", "trainer.accelerator=cpu"
     run("predict", *seen, cwd=tmp_path)
     assert list((tmp_path / "seen").glob("*.png"))
-    again = [*TIMM, "stage.steps=2", f"backbone.pretrained={folder}/weights.safetensors"]
+    again = [*TIMM, "stage.max_steps=2", f"backbone.pretrained={folder}/weights.safetensors"]
     assert "tensors by this project's names" in run("train", *again, cwd=tmp_path).stdout
     other = run("train", *TIMM, "backbone.model=resnet18", cwd=tmp_path).stdout
     assert "shapes-resnet18-tiny-os16-" in other
@@ -420,7 +420,7 @@ def test_a_table_has_rows_of_networks(timm, tmp_path):
         ],
     }
     (tmp_path / "networks.yaml").write_text(yaml.safe_dump(table))
-    sweep = ("-m", "ablation=networks.yaml", "profile=paper", "trainer.accelerator=cpu")
+    sweep = ("-m", "ablation=networks.yaml", "preset=paper", "trainer.accelerator=cpu")
     run("train", *sweep, cwd=tmp_path)
     assert [p.name.rsplit("-", 1)[0] for p in run_folders(tmp_path) if p.name != "ablations"] == [
         "shapes-convnext_atto-tiny-os16", "shapes-resnet10t-tiny-os16",

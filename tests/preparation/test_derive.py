@@ -72,7 +72,7 @@ def write(root, content):
     (root / "instances.json").write_text(json.dumps(content))
 
 
-def drawn(root, *, min_pixels=0, workers=1, masks="masks"):
+def drawn(root, *, min_pixels=0, num_workers=1, masks="masks"):
     return rasterize(
         root / "instances.json",
         root / "images",
@@ -201,7 +201,7 @@ def contents(folder):
 def test_processes_draw_the_same_and_nothing_is_drawn_twice(tmp_path):
     write(tmp_path, content_of(many(120)))
     one = drawn(tmp_path, min_pixels=200, masks="one")
-    two = drawn(tmp_path, min_pixels=200, masks="two", workers=2)
+    two = drawn(tmp_path, min_pixels=200, masks="two", num_workers=2)
     assert one == two
     assert 10 < len(one) < 50
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
@@ -293,7 +293,9 @@ def real(request, tmp_path_factory):
     source = COCO / "annotations" / f"instances_{request.param}.json"
     masks = tmp_path_factory.mktemp(request.param)
     images = COCO / request.param
-    kept = rasterize(source, images, masks, CATEGORY_OF, min_pixels=1000, workers=1, progress=False)
+    kept = rasterize(
+        source, images, masks, CATEGORY_OF, min_pixels=1000, num_workers=1, progress=False
+    )
     assert kept
     outlines = {stem: [] for stem in kept}
     for entry in json.loads(source.read_text())["annotations"]:
@@ -360,7 +362,7 @@ def segmentation(seed=0, size=(30, 45)):
     return label
 
 
-def converted(root, workers=1, masks="masks"):
+def converted(root, num_workers=1, masks="masks"):
     return convert_masks(root / "cls", root / masks, workers=workers, progress=False)
 
 
@@ -377,7 +379,7 @@ def test_sbd_masks_become_palette_pngs(tmp_path):
         assert mask.getpalette() == voc_palette().ravel().tolist()
         assert np.array_equal(np.array(mask), label)
 
-    assert converted(tmp_path, workers=2, masks="two") == sorted(labels)
+    assert converted(tmp_path, num_workers=2, masks="two") == sorted(labels)
     assert contents(tmp_path / "masks") == contents(tmp_path / "two")
 
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "masks").iterdir()}
@@ -443,7 +445,7 @@ def test_results_come_in_order():
         assert list(each(math.sqrt, items, workers=workers, desc="", progress=False)) == [
             math.sqrt(i) for i in items
         ]
-    assert list(each(math.sqrt, [], workers=2, desc="", progress=False)) == []
+    assert list(each(math.sqrt, [], num_workers=2, desc="", progress=False)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -454,7 +456,7 @@ def test_exception_comes_out_as_itself(workers):
 
 def test_killed_worker_is_reported():
     with pytest.raises(UserError, match="fewer workers"):
-        list(each(signal.raise_signal, [signal.SIGKILL], workers=2, desc="", progress=False))
+        list(each(signal.raise_signal, [signal.SIGKILL], num_workers=2, desc="", progress=False))
 
 
 def begun(root, moment):
@@ -467,7 +469,7 @@ def begun(root, moment):
         "    print('begun', flush=True)\n"
         "    time.sleep(0.5)\n"
         "if __name__ == '__main__':\n"
-        "    for _ in each(time.sleep, [0.01] * 10000, workers=2, desc='', progress=False):\n"
+        "    for _ in each(time.sleep, [0.01] * 10000, num_workers=2, desc='', progress=False):\n"
         "        print('begun', flush=True)\n"
     )
     process = subprocess.Popen(

@@ -17,7 +17,7 @@ def splits(root):
     return {split: layout.items(split) for split in ("train", "val")}
 
 
-def examined(root, *, workers=1, crop_size=33, largest_scale=2.0):
+def examined(root, *, num_workers=1, crop_size=33, largest_scale=2.0):
     return diagnose(
         splits(root), CLASSES, crop_size=crop_size, largest_scale=largest_scale, workers=workers,
         progress=False,
@@ -37,14 +37,14 @@ def test_histogram_and_sizes(tmp_path):
         for index, name in [*enumerate(CLASSES.names), (255, "ignored")]:
             assert told["pixels"][name] == sum(int((m == index).sum()) for m in masks)
             assert told["images_with"][name] == sum(bool((m == index).any()) for m in masks)
-    assert report["splits"]["val"]["size_min"] == [33, 44]
-    assert report["splits"]["val"]["size_max"] == [50, 60]
+    assert report["splits"]["val"]["min_size"] == [33, 44]
+    assert report["splits"]["val"]["max_size"] == [50, 60]
 
 
 def test_several_processes_find_the_same(tmp_path):
     root = voc_tree(tmp_path, {"train": 30, "val": 9})
     (root / "JPEGImages" / "train_3.jpg").write_bytes(b"no")
-    assert as_json(examined(root, workers=2)) == as_json(examined(root))
+    assert as_json(examined(root, num_workers=2)) == as_json(examined(root))
 
 
 def test_a_crop_that_no_image_fills(tmp_path):

@@ -37,12 +37,12 @@ from support.scripts import environment, run, run_folders
 from support.servers import Answer, serving
 
 TINY = (
-    "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage.steps=2", "stage.batch_size=2",
+    "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage.max_steps=2", "stage.batch_size=2",
     "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.num_workers=0",
-    "trainer.progress=false", "logger=csv",
+    "trainer.enable_progress_bar=false", "logger=csv",
 )  # fmt: skip
 SIZES = ("data.crop_size=33", "data.eval_size=65")
-FEW = ("data.unpacked=0.001", "progress=false", "workers=1")
+FEW = ("data.unpacked=0.001", "progress=false", "num_workers=1")
 COUNTS = ("data.expected.train=3", "data.expected.val=2", "data.expected.trainval=5",
           "data.expected.trainaug=6")  # fmt: skip
 TAR, TEST_TAR, TGZ = "VOCtrainval_11-May-2012.tar", "VOC2012test.tar", "benchmark.tgz"
@@ -187,7 +187,7 @@ def test_a_second_time_nothing_is_done(served, voc_tree, tmp_path):
     arguments, asked = served
     prepare(*arguments, cwd=tmp_path)
     again = prepare(*arguments, cwd=tmp_path)
-    assert again.stdout == "data/VOCdevkit is ready; nothing to do (again=true does it anew).\n"
+    assert again.stdout == "data/VOCdevkit is ready; nothing to do (overwrite=true does it anew).\n"
     root = tmp_path / "data" / "VOCdevkit"
     assert contents(root) == contents(voc_tree)
 
@@ -229,7 +229,7 @@ def test_lost_files_are_made_again_and_damaged_ones_on_demand(archives, voc_tree
     for path in damaged:
         path.write_bytes(bytes(path.stat().st_size))
     assert "nothing to do" in prepare(*arguments, cwd=tmp_path).stdout
-    prepare(*arguments, "again=true", cwd=tmp_path)
+    prepare(*arguments, "overwrite=true", cwd=tmp_path)
     assert contents(root) == contents(voc_tree)
 
 
@@ -611,7 +611,7 @@ def test_coco_in_parts_and_from_an_unpacked_tree(tmp_path):
 def test_coco_killed_while_drawing(tmp_path):
     coco_archives(tmp_path / "mine", count=40)
     masks = tmp_path / "data" / "coco" / "masks" / "train2017"
-    process = start("data=coco", "source=mine", "workers=2", cwd=tmp_path, pause=0.01)
+    process = start("data=coco", "source=mine", "num_workers=2", cwd=tmp_path, pause=0.01)
     wait_for(lambda: masks.is_dir() and any(masks.iterdir()), process)
     kill(process)
     assert refuses_to_train("coco", tmp_path)
@@ -681,7 +681,7 @@ def test_cityscapes_label_ids_become_the_19_train_ids():
     """Against the table of the data set's makers, by name."""
     data = OmegaConf.load(ROOT / "conf" / "data" / "cityscapes.yaml")
     names, ids_of_them = tuple(data["classes"]), tuple(data["values"])
-    classes = ClassSet(names, values=ids_of_them, unlisted=data["unlisted"])
+    classes = ClassSet(names, values=ids_of_them, unlisted_values=data["unlisted_values"])
     ids = np.arange(34, dtype=np.uint8).reshape(2, 17)
     train_ids = classes.decode(ids, ROOT).ravel().tolist()
     named = {7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole",
@@ -696,8 +696,11 @@ def test_cityscapes_label_ids_become_the_19_train_ids():
 
 
 def test_the_command_to_go_on_with_names_the_data(tmp_path):
-    done = run("prepare", "data.train=2", "data.val=1", "data.root=my scenes", cwd=tmp_path)
-    assert "  python src/train.py data.train=2 data.val=1 'data.root=my scenes'\n" in done.stdout
+    done = run("prepare", "data.num_train=2", "data.num_val=1", "data.root=my scenes", cwd=tmp_path)
+    assert (
+        "  python src/train.py data.num_train=2 data.num_val=1 'data.root=my scenes'\n"
+        in done.stdout
+    )
 
 
 def test_prepare_does_not_wait_for_torch(tmp_path, archives):

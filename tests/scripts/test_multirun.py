@@ -84,7 +84,7 @@ def test_what_is_no_mistake_of_a_person_keeps_its_traceback(tmp_path, shapes):
     assert sum((f / "failure.txt").exists() for f in folders) == 2
 
 
-TWO = ("trainer.devices=2", "stage.steps=4", "trainer.log_every=1")
+TWO = ("trainer.devices=2", "stage.max_steps=4", "trainer.log_every_n_steps=1")
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def steps(cwd):
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill", "scancel"])
 def test_a_sweep_on_several_devices_stops_behind_a_step(tmp_path, shapes, how):
     """A Ctrl-C goes to a group of processes, the shell's kill to one, a queue's to all at once."""
-    long = (*SMALL, *TWO, "stage.steps=2000", "trainer.checkpoints=1", shapes)
+    long = (*SMALL, *TWO, "stage.max_steps=2000", "trainer.num_checkpoints=1", shapes)
     sweep = subprocess.Popen(
         [sys.executable, str(ROOT / "src/train.py"), "-m", "seed=0,1", *long],
         cwd=tmp_path,

@@ -81,7 +81,11 @@ def test_execution_settings_do_not_make_another_run(trained):
     assert run_folders(cwd) == [folder]
 
 
-EVALUATE = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+EVALUATE = (
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+)
 
 
 def results_of(folder):
@@ -129,9 +133,17 @@ def test_what_was_evaluated_is_not_done_again(tmp_path, trained):
     more = run("evaluate", f"run={folder}", "strategies=[ss,os8]", *EVALUATE, cwd=cwd).stdout
     assert "1 of these were there already" in more
     assert path.stat().st_mtime_ns == before
-    run("evaluate", f"run={folder}", "strategies=ss", "bands=[3]", *EVALUATE, cwd=cwd)
+    run("evaluate", f"run={folder}", "strategies=ss", "trimap_widths=[3]", *EVALUATE, cwd=cwd)
     assert json.loads(path.read_text())["band_widths"] == [3]
-    run("evaluate", f"run={folder}", "strategies=ss", "bands=[3]", "again=true", *EVALUATE, cwd=cwd)
+    run(
+        "evaluate",
+        f"run={folder}",
+        "strategies=ss",
+        "trimap_widths=[3]",
+        "overwrite=true",
+        *EVALUATE,
+        cwd=cwd,
+    )
     assert path.stat().st_mtime_ns > before
 
 
@@ -146,7 +158,7 @@ def test_a_killed_evaluation_goes_on(tmp_path, trained):
     script = (
         "import os, runpy, signal, sys\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
-        f"sys.argv = ['evaluate.py', *{[*ask, 'again=true']!r}]\n"
+        f"sys.argv = ['evaluate.py', *{[*ask, 'overwrite=true']!r}]\n"
         "from deeplab.evaluation import resume\n"
         "resume.SECONDS, add = 0.0, resume.Progress.add\n"
         "def die(self, *image):\n"
@@ -160,7 +172,7 @@ def test_a_killed_evaluation_goes_on(tmp_path, trained):
     assert killed.returncode == -signal.SIGKILL
     for path, (miou, _, _) in zip(kept, expected, strict=True):
         assert read_evaluation(path).result["mIoU"] == miou  # what was there is not touched
-    done = run("evaluate", *ask, "again=true", cwd=cwd)
+    done = run("evaluate", *ask, "overwrite=true", cwd=cwd)
     assert "of 3 images were done before" in done.stdout
     for path, (miou, boundary, confusion) in zip(kept, expected, strict=True):
         again = read_evaluation(path)
@@ -178,7 +190,7 @@ def test_a_failed_evaluation_leaves_the_earlier_one(tmp_path, trained):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     voc = yaml.safe_load((ROOT / "conf/data/voc.yaml").read_text())
     keys = ("parts", "archives", "unpacked", "expected")
-    shapes_only = ("train", "val", "size_min", "size_max", "objects_max", "scene_seed")
+    shapes_only = ("train", "val", "min_size", "max_size", "max_objects", "scene_seed")
     data = {k: v for k, v in config["data"].items() if k not in shapes_only}
     data |= {"name": "voc", "root": str(scenes), **{key: voc[key] for key in keys}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"data": data}))
@@ -222,7 +234,13 @@ def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     last = f"run={folder}/checkpoints/last.ckpt"
-    options = ("split=train", "output_stride=8", "window=49", "predictions=false", "measure=true")
+    options = (
+        "split=train",
+        "output_stride=8",
+        "window_size=49",
+        "save_predictions=false",
+        "measure_speed=true",
+    )
     run("evaluate", last, *options, *EVALUATE, cwd=cwd)
     ((name, result),) = results_of(folder).items()
     assert result["cost"]["measured"]["latency"] > 0
@@ -236,14 +254,18 @@ def test_restart_puts_the_old_run_aside(tmp_path, trained):
     _, folder = trained
     arguments = (*SMALL, f"data.root={folder.parent.parent}/data/shapes")
     run("train", *arguments, cwd=tmp_path)
-    run("train", *arguments, "restart=true", cwd=tmp_path)
+    run("train", *arguments, "overwrite=true", cwd=tmp_path)
     folders = run_folders(tmp_path)
     assert len(folders) == 2
     new, old = (load_file(f / "weights.safetensors") for f in folders)
     assert all(torch.equal(new[name], old[name]) for name in new)  # bit for bit the same run
 
 
-FORTY = (*(s for s in SMALL if "steps" not in s), "stage.steps=40", "trainer.log_every=1")
+FORTY = (
+    *(s for s in SMALL if "steps" not in s),
+    "stage.max_steps=40",
+    "trainer.log_every_n_steps=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +293,7 @@ def test_an_interrupted_run_continues_to_the_same_end(tmp_path, uninterrupted, e
     process.wait(60)
     (folder,) = run_folders(tmp_path)
     assert not (folder / "metrics.json").exists()
-    again = [f"resume={folder}", "trainer.progress=false", "logger=csv"]
+    again = [f"resume={folder}", "trainer.enable_progress_bar=false", "logger=csv"]
     printed = run("train", *(again if how == "resume=" else [*FORTY, data]), cwd=tmp_path).stdout
     assert "from step" in printed
     assert reference.name == folder.name
@@ -292,7 +314,7 @@ def test_the_result_is_of_the_last_step(tmp_path, trained):
     """Also when validations and checkpoints do not fall on it."""
     cwd, _ = trained
     small = [s for s in SMALL if "steps" not in s]
-    steps = ("stage.steps=7", "trainer.validations=2", "trainer.checkpoints=2")
+    steps = ("stage.max_steps=7", "trainer.num_validations=2", "trainer.num_checkpoints=2")
     run("train", *small, *steps, f"data.root={cwd}/data/shapes", cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
     result = json.loads((folder / "metrics.json").read_text())
@@ -301,7 +323,11 @@ def test_the_result_is_of_the_last_step(tmp_path, trained):
     assert [r["step"] for r in rows] == ["3", "6", "7"]
     last = torch.load(folder / "checkpoints/last.ckpt", weights_only=False)
     assert last["global_step"] == 7
-    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    options = (
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "trainer.enable_progress_bar=false",
+    )
     run("evaluate", f"run={folder}", *options, cwd=tmp_path)
     again = json.loads((folder / "evaluations/val-weights-os16/result.json").read_text())
     assert again["mIoU"] == result["mIoU"]
@@ -376,7 +402,11 @@ def test_two_processes_are_one_run(tmp_path, trained):
     result = json.loads((both / "metrics.json").read_text())
     assert result["protocol"]["images"] == 3
     assert printed.count("Run folder:") == 1
-    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    options = (
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "trainer.enable_progress_bar=false",
+    )
     run("evaluate", f"run={both}", *options, cwd=tmp_path)
     alone = json.loads((both / "evaluations/val-weights-os16/result.json").read_text())
     assert alone["class_IoU"] == result["class_IoU"]
@@ -394,7 +424,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, trained):
     done = run("train", *arguments, cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "last.ckpt: this cannot be read" in done.stderr
-    assert "restart=true" in done.stderr
+    assert "overwrite=true" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -415,7 +445,7 @@ def test_a_bad_file_in_a_loading_worker_is_named(tmp_path):
     done = run(
         "train", "data=voc", f"data.root={tree}", "data.train_split=train", "data.crop_size=65",
         "data.eval_size=65", "backbone=mobilenetv2", *settings, "trainer.num_workers=1",
-        "stage.steps=4", cwd=tmp_path, ok=False,
+        "stage.max_steps=4", cwd=tmp_path, ok=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert "train_2.jpg: this is no image that can be decoded" in done.stderr

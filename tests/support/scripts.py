@@ -13,18 +13,18 @@ from tempfile import TemporaryDirectory
 from deeplab.config.paths import ROOT
 
 SMALL = (
-    "data.train=8",
-    "data.val=3",
-    "data.size_min=48",
-    "data.size_max=56",
+    "data.num_train=8",
+    "data.num_val=3",
+    "data.min_size=48",
+    "data.max_size=56",
     "data.crop_size=33",
     "data.eval_size=65",
-    "stage.steps=2",
+    "stage.max_steps=2",
     "stage.batch_size=2",
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
     "trainer.num_workers=0",
-    "trainer.progress=false",
+    "trainer.enable_progress_bar=false",
     "logger=csv",
 )
 """Two steps of the default experiment in seconds."""

@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 from deeplab.checkpoints.loading import load_backbone, load_weights
-from deeplab.checkpoints.trained_run import find_trained
+from deeplab.checkpoints.trained_run import find_trained_run
 from deeplab.config.build_model import build_backbone, build_model
 from deeplab.models.layers import resize
 from deeplab.tracking.run_folder import RunFolder, read_config
@@ -40,7 +40,7 @@ def voc_pictures(count, side):
 
 def network(weights):
     """What a script makes of the file and the config beside it."""
-    trained = find_trained(str(weights))
+    trained = find_trained_run(str(weights))
     model = build_model(trained.config, num_classes=len(trained.config.data.classes))
     load_weights(model, trained.weights)
     return model.eval()

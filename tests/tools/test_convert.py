@@ -207,8 +207,8 @@ def test_networks_that_are_not_known(variables, words):
         (["it's.pb", "out=x"], ["input='it\\'s.pb'", "out=x"]),
         (["--cfg", "job", "a.pb"], ["--cfg", "job", "input='a.pb'"]),
         (
-            ["a.pb", "aspp.rates=[6,12]", "data.root='x y'"],
-            ["input='a.pb'", "train=['aspp.rates=[6,12]','data.root=\\'x y\\'']"],
+            ["a.pb", "aspp.atrous_rates=[6,12]", "data.root='x y'"],
+            ["input='a.pb'", "train=['aspp.atrous_rates=[6,12]','data.root=\\'x y\\'']"],
         ),
     ],
 )

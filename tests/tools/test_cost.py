@@ -7,10 +7,10 @@ from torch import nn
 
 from deeplab.config.parsing import parse
 from deeplab.config.schema.scripts import CostConfig
-from deeplab.tools.cost import cost as cost_module
 from deeplab.inference.strategy import parse_strategy
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.flops import measure_cost, space_to_batch_side
+from deeplab.tools.cost import cost as cost_module
 from deeplab.utils.errors import UserError
 from support.configs import composed
 from support.networks import build, on_meta, tiny_model
@@ -114,7 +114,7 @@ def test_script_strategy_and_table(tmp_path):
 
 def test_several_strategies_measured(tmp_path):
     printed = run(
-        "cost", "data=shapes", "strategies=[ss,os8-flip]", "measure=true", "input_size=65",
+        "cost", "data=shapes", "strategies=[ss,os8-flip]", "measure_speed=true", "input_size=65",
         "trainer.accelerator=cpu", "trainer.precision=32-true", "format=json", cwd=tmp_path,
     ).stdout  # fmt: skip
     report = json.loads(printed)
@@ -136,7 +136,7 @@ def test_counts_are_printed_before_measuring(monkeypatch, capsys):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(cost_module, "measure_speed", refused)
-    keys = ("data=shapes", "measure=true", "input_size=[65,97]", "trainer.accelerator=cpu")
+    keys = ("data=shapes", "measure_speed=true", "input_size=[65,97]", "trainer.accelerator=cpu")
     config = parse(CostConfig, OmegaConf.create(composed("cost", *keys)))
     with pytest.raises(UserError, match=r"input_size=\[65,97\].* more memory than there is"):
         cost_module.run_cost(config)
@@ -161,7 +161,7 @@ def test_scales_that_strategies_do_not_have(typed, tmp_path):
 
 def test_measured_table(tmp_path):
     printed = run(
-        "cost", "data=shapes", "measure=true", "input_size=65",
+        "cost", "data=shapes", "measure_speed=true", "input_size=65",
         "trainer.accelerator=cpu", "trainer.precision=32-true", cwd=tmp_path,
     ).stdout  # fmt: skip
     counted, _, measured = printed.partition("(65 x 65, 7 classes)")

@@ -31,7 +31,11 @@ from support.networks import build, randomize_norms, see_all_classes, tiny_model
 from support.real_data import real
 from support.scripts import SMALL, run, run_folders
 
-MACHINE = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+MACHINE = (
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+)
 CLASSES = 7
 
 
@@ -430,10 +434,10 @@ def test_pushing_that_cannot_work(tmp_path, trained, hub):
         ("another/shapes", hub.environment(home), "You have no right to create a model"),
     ):
         out = tmp_path / "out"
-        asked = (f"run={folder}", "format=safetensors", f"output={out}", f"push={name}")
+        asked = (f"run={folder}", "format=safetensors", f"output={out}", f"push_to_hub={name}")
         done = run("export", *asked, cwd=cwd, variables=variables, ok=False)
         assert done.returncode == 2, done.stderr
-        assert f"push={name}: " in done.stderr
+        assert f"push_to_hub={name}: " in done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr
         assert out.exists() == (name == "another/shapes")  # it is made when somebody is known

@@ -108,7 +108,7 @@ def test_spread_reaches_from_end_to_end():
 
 def test_nothing_wrong_leaves_no_pairs():
     counts = np.eye(3, dtype=np.int64)[None]
-    selection = select([counts, counts], images=2, per_class=2, pairs=3)
+    selection = select([counts, counts], images=2, num_per_class=2, num_confused_pairs=3)
     assert selection.pairs == []
     assert selection.comparison.gained == selection.comparison.lost == []
     assert selection.shown == [0]
@@ -201,7 +201,7 @@ def test_page_is_well_formed_and_whole(folder):
 
 
 def test_pictures_are_small_and_say_what_the_masks_say(folder):
-    gallery(folder, "run=runs/first", "thumbnail=33", "large=45")
+    gallery(folder, "run=runs/first", "thumbnail_width=33", "max_image_size=45")
     pictures = evaluation(folder) / "gallery"
     image, truth = kinds(1)[:2]
     assert Image.open(pictures / picture(0, image, small=True)).size == (33, 26)
@@ -216,7 +216,14 @@ def test_pictures_are_small_and_say_what_the_masks_say(folder):
 def test_a_second_page_leaves_no_pictures_of_the_first(folder):
     gallery(folder, "run=runs/first", "output=here")
     (folder / "here" / "pictures" / "mine.jpg").touch()
-    gallery(folder, "run=runs/first", "output=here", "images=1", "per_class=1", "pairs=1")
+    gallery(
+        folder,
+        "run=runs/first",
+        "output=here",
+        "images=1",
+        "num_per_class=1",
+        "num_confused_pairs=1",
+    )
     page = parsed(folder / "here" / "index.html")
     there = {path.name for path in (folder / "here" / "pictures").iterdir()}
     used = {address.rpartition("/")[2] for address in page.addresses if "pictures/" in address}
@@ -225,7 +232,7 @@ def test_a_second_page_leaves_no_pictures_of_the_first(folder):
 
 def test_two_runs_side_by_side(folder):
     evaluated(folder, "second", seed=1, ids=IDS[::-1])
-    gallery(folder, "run=runs/first", "against=runs/second")
+    gallery(folder, "run=runs/first", "compare_with=runs/second")
     page = parsed(evaluation(folder) / "gallery-against-second-os16" / "index.html")
     for words in ("A against B", "Gained most", "prediction B", "errors B"):
         assert words in page.text
@@ -294,7 +301,7 @@ def test_a_prediction_that_was_not_kept(folder):
     words = shlex.split(message.partition("first: ")[2])
     assert words == [
         "python", "src/evaluate.py", f"run={folder / 'runs/first'}", "split=val",
-        "strategies=os16", "predictions=true", "again=true",
+        "strategies=os16", "save_predictions=true", "overwrite=true",
     ]  # fmt: skip
 
 
@@ -307,7 +314,7 @@ def test_what_would_make_an_evaluation_anew(folder):
     arm = find_arm(str(made.path), "run", None)
     words = shlex.split(arm.command("new place"))
     assert words[2:-2] == [
-        f"run={folder / 'runs/first/checkpoints/best.ckpt'}", "split=val", "window=513",
+        f"run={folder / 'runs/first/checkpoints/best.ckpt'}", "split=val", "window_size=513",
         "overlap=0.33", "strategies=os8-flip", "data.root=new place",
     ]  # fmt: skip
 
@@ -315,7 +322,7 @@ def test_what_would_make_an_evaluation_anew(folder):
 def test_one_run_under_two_strategies(folder):
     evaluated(folder, "first", strategy="os8", seed=1)
     other = folder / "runs/first/evaluations/val-weights-os8"
-    done = gallery(folder, "run=runs/first", "strategy=os16", f"against={other}", "output=two")
+    done = gallery(folder, "run=runs/first", "strategy=os16", f"compare_with={other}", "output=two")
     page = parsed(folder / "two/index.html")
     assert page.text.count("first: val-weights-os16 against val-weights-os8") == 2
     os.utime(other / "result.json", (2e9, 2e9))
@@ -387,14 +394,14 @@ def test_damaged_confusion_matrices(folder):
 )
 def test_two_evaluations_that_cannot_be_compared(folder, other, said):
     evaluated(folder, "second", **other)
-    message = refused(folder, "run=runs/first", "against=runs/second")
+    message = refused(folder, "run=runs/first", "compare_with=runs/second")
     assert "cannot be compared" in message
     assert said in message
     assert not list(folder.rglob("index.html"))
 
 
 def test_an_evaluation_against_itself(folder):
-    assert "both first/" in refused(folder, "run=runs/first", "against=runs/first")
+    assert "both first/" in refused(folder, "run=runs/first", "compare_with=runs/first")
 
 
 def test_keys_are_checked(folder):

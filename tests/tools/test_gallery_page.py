@@ -21,7 +21,7 @@ def browser(tmp_path_factory):
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('preset')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -36,7 +36,7 @@ def addresses(tmp_path_factory):
     evaluated(folder, "first")
     evaluated(folder, "second", seed=1)
     run("gallery", "run=runs/first", "output=one", "progress=false", cwd=folder)
-    two = ("against=runs/second", "output=two")
+    two = ("compare_with=runs/second", "output=two")
     run("gallery", "run=runs/first", *two, "progress=false", cwd=folder)
     return {name: (folder / name / "index.html").as_uri() for name in ("one", "two")}
 

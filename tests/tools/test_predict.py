@@ -208,7 +208,7 @@ def test_videos_and_a_list(tmp_path, trained):
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (tmp_path / "none.mov").write_text("no video")
     inputs = f"input=[{whole},{pictures[0]},{cut},{tmp_path}/none.mov]"
-    done = predict(folder, inputs, "output=out", "frames=true", cwd=tmp_path, ok=False)
+    done = predict(folder, inputs, "output=out", "save_frames=true", cwd=tmp_path, ok=False)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "1 picture and 2 videos of" in done.stdout
@@ -252,9 +252,9 @@ def test_a_video_of_odd_sides_keeps_its_last_row_and_column(tmp_path):
 
 def test_windows_and_label_maps_alone(tmp_path, trained):
     Image.fromarray(noise(90, 150)).save(tmp_path / "large[1].png")
-    arguments = (f'input="{tmp_path}/large[1].png"', "overlay=false")
+    arguments = (f'input="{tmp_path}/large[1].png"', "save_overlay=false")
     predict(trained[0], *arguments, "output=whole", "strategy=os8-flip", cwd=tmp_path)
-    predict(trained[0], *arguments, "output=cut", "window=49", cwd=tmp_path)
+    predict(trained[0], *arguments, "output=cut", "window_size=49", cwd=tmp_path)
     whole, cut = (label_map(tmp_path / name / "large[1].png") for name in ("whole", "cut"))
     assert whole.shape == cut.shape == (90, 150)
     assert len(list((tmp_path / "cut").glob("[!.]*"))) == 1

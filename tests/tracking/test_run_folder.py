@@ -26,13 +26,13 @@ from support.configs import train_config
     [
         "backbone.width=8",
         "backbone.bn_momentum=0.5",
-        "aspp.rates=[6,12]",
+        "aspp.atrous_rates=[6,12]",
         "decoder=naive",
         "output_stride=8",
         "stage.lr=0.05",
         "stage.ema_decay=0.9",
         "seed=1",
-        "data.flip=0.0",
+        "data.hflip_prob=0.0",
         "data.scene_seed=1",
     ],
 )
@@ -45,13 +45,13 @@ def test_hash_changes_with_what_determines_the_result(change):
     [
         "trainer.num_workers=3",
         "trainer.devices=2",
-        "trainer.validations=3",
+        "trainer.num_validations=3",
         "logger=csv",
         "data.root=/elsewhere",
         "data.eval_batch_size=1",
         "runs=/elsewhere",
         "name=other",
-        "restart=true",
+        "overwrite=true",
     ],
 )
 def test_hash_stays_with_all_else(change):
@@ -80,7 +80,7 @@ def test_a_run_of_before_a_key_of_the_stage_keeps_its_name(tmp_path):
 
 def test_config_is_read_back(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    config = train_config("data=voc", "backbone=mobilenetv2", "stage.top_k=0.5")
+    config = train_config("data=voc", "backbone=mobilenetv2", "stage.hard_pixel_fraction=0.5")
     write_config(folder.config, config)
     assert read_config(folder) == config
 

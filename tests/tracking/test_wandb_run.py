@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deeplab.ablations.tables import read_profile
+from deeplab.ablations.tables import read_preset
 from deeplab.tracking.wandb_run import labeled
 from support.scripts import SMALL, environment, run, run_folders
 from support.wandb_server import wandb_server
 
 WANDB = [s for s in SMALL if not s.startswith("logger")]  # it is the default
-GRID = ("-m", "profile=quick", *WANDB)
+GRID = ("-m", "preset=quick", *WANDB)
 STEP = re.compile("_|examples/|sheet|epoch|trainer/")
 """What is said of a step of training stays in the history."""
 
@@ -48,7 +48,7 @@ def table(tmp_path_factory):
 
 def sweep(cwd, table, root, **variables):
     """Sweep over the table as a user with these variables in the environment."""
-    arguments = (f"ablation={table}", f"data.root={root}", "trainer.log_every=1")
+    arguments = (f"ablation={table}", f"data.root={root}", "trainer.log_every_n_steps=1")
     return run("train", *GRID, *arguments, cwd=cwd, variables=variables)
 
 
@@ -138,13 +138,13 @@ def test_what_is_sent_later_is_the_same(tmp_path, table, sent):
 def test_a_run_that_was_there_gets_its_labels(tmp_path, table, sent):
     """Launched by hand, and evaluated in one of the ways that rows want."""
     _, root, _ = sent
-    hand = ["decoder.low_level_channels=8", "trainer.log_every=1", f"data.root={root}"]
+    hand = ["decoder.low_level_channels=8", "trainer.log_every_n_steps=1", f"data.root={root}"]
     run(
         "train",
-        *read_profile("quick").train,
+        *read_preset("quick").train,
         *WANDB,
         *hand,
-        "evaluate=[{strategies:[ss]}]",
+        "eval_after_training=[{strategies:[ss]}]",
         cwd=tmp_path,
     )
     (folder,) = run_folders(tmp_path)

@@ -23,14 +23,14 @@ EXECUTION = (
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
     "trainer.num_workers=0",
-    "trainer.progress=false",
+    "trainer.enable_progress_bar=false",
 )
 TINY = (
     "data=shape_classes",
-    "data.train=12",
-    "data.val=7",
-    "data.size_min=40",
-    "data.size_max=48",
+    "data.num_train=12",
+    "data.num_val=7",
+    "data.min_size=40",
+    "data.max_size=48",
     "data.crop_size=33",
     "data.eval_batch_size=2",
     "backbone.width=4",
@@ -51,7 +51,7 @@ def result_of(folder):
 def trained(tmp_path_factory):
     """A finished classifier, and the folder that it was started in."""
     cwd = tmp_path_factory.mktemp("classifier")
-    run("train", *TINY, "stage.steps=4", "stage.dropout=0.5", cwd=cwd)
+    run("train", *TINY, "stage.max_steps=4", "stage.dropout=0.5", cwd=cwd)
     (folder,) = run_folders(cwd)
     return cwd, folder
 
@@ -80,7 +80,7 @@ def test_a_run_folder_has_all_that_a_person_needs(trained):
 
 def test_the_same_command_finds_it_finished(trained):
     cwd, folder = trained
-    done = run("train", *TINY, "stage.steps=4", "stage.dropout=0.5", cwd=cwd)
+    done = run("train", *TINY, "stage.max_steps=4", "stage.dropout=0.5", cwd=cwd)
     assert "finished: top-1 error" in done.stdout
     assert run_folders(cwd) == [folder]
 
@@ -88,7 +88,7 @@ def test_the_same_command_finds_it_finished(trained):
 def test_evaluation_says_the_same_and_keeps_each_picture_s_rank(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
-    run("evaluate", f"run={folder}", *EXECUTION[:2], "trainer.progress=false", cwd=cwd)
+    run("evaluate", f"run={folder}", *EXECUTION[:2], "trainer.enable_progress_bar=false", cwd=cwd)
     found = read_evaluation(folder / "evaluations/val-weights-ss")
     result = result_of(folder)
     assert found.result["protocol"] == result["protocol"]
@@ -169,9 +169,9 @@ def test_a_segmentation_network_starts_from_it(tmp_path, trained):
     _, folder = trained
     weights = folder / "weights.safetensors"
     done = run(
-        "train", "data=shapes", "data.train=4", "data.val=2", "data.size_min=48",
-        "data.size_max=56", "data.crop_size=33", "data.eval_size=65", "backbone.width=4",
-        "stage.steps=1", "stage.batch_size=2", "stage.lr=1e-12", "logger=csv", *EXECUTION,
+        "train", "data=shapes", "data.num_train=4", "data.num_val=2", "data.min_size=48",
+        "data.max_size=56", "data.crop_size=33", "data.eval_size=65", "backbone.width=4",
+        "stage.max_steps=1", "stage.batch_size=2", "stage.lr=1e-12", "logger=csv", *EXECUTION,
         f"backbone.pretrained={weights}", cwd=tmp_path,
     )  # fmt: skip
     assert "classifier" in done.stdout  # is left out
@@ -186,9 +186,9 @@ def test_it_learns(tmp_path):
     """Three shapes of three hues: far below the chance of two thirds, in 80 steps."""
     run(
         "train", *TINY[5:], "data=shape_classes", "data.classes=[disc,cross,ring]",
-        "data.train=240", "data.val=60", "data.size_min=40", "data.size_max=48",
-        "data.crop_size=33", "backbone.width=8", "stage.batch_size=16", "stage.steps=80",
-        "trainer.validations=1", "stage.bn_momentum=0.1", cwd=tmp_path,
+        "data.num_train=240", "data.num_val=60", "data.min_size=40", "data.max_size=48",
+        "data.crop_size=33", "backbone.width=8", "stage.batch_size=16", "stage.max_steps=80",
+        "trainer.num_validations=1", "stage.bn_momentum=0.1", cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
     assert result_of(folder)["top1_error"] < 0.35
@@ -196,7 +196,7 @@ def test_it_learns(tmp_path):
 
 def test_an_interrupted_run_continues_to_the_same_end(tmp_path, trained):
     cwd, _ = trained
-    forty = (*TINY, "stage.steps=40", "stage.dropout=0.5", "trainer.log_every=1")
+    forty = (*TINY, "stage.max_steps=40", "stage.dropout=0.5", "trainer.log_every_n_steps=1")
     forty = (*forty, f"data.root={cwd}/data/shape_classes")
     (tmp_path / "whole").mkdir()
     run("train", *forty, cwd=tmp_path / "whole")
@@ -220,7 +220,7 @@ def test_two_processes_count_each_picture_once(tmp_path, trained):
     """Seven pictures over two processes: four and three."""
     cwd, folder = trained
     root = f"data.root={cwd}/data/shape_classes"
-    run("train", *TINY, "stage.steps=4", "stage.dropout=0.5", root, "trainer.devices=2",
+    run("train", *TINY, "stage.max_steps=4", "stage.dropout=0.5", root, "trainer.devices=2",
         cwd=tmp_path)  # fmt: skip
     (both,) = run_folders(tmp_path)
     assert both.name == folder.name
@@ -234,7 +234,7 @@ def test_folders_of_one_s_own_with_a_bad_file(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 3, "val": 2})
     damaged = root / "train/bee/1.jpg"
     damaged.write_bytes(damaged.read_bytes()[:-200])
-    command = (*TREE, f"data.root={root}", "stage.steps=6")
+    command = (*TREE, f"data.root={root}", "stage.max_steps=6")
     done = run("train", *command, cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "train/bee/1.jpg: this JPEG is" in done.stderr
@@ -248,7 +248,7 @@ def test_stage_imagenet_is_the_paper_s_recipe_and_picks_its_data(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 2, "val": 1})
     run(
         "train", "stage=imagenet", f"data.root={root}", "backbone=resnet_tiny", "backbone.width=4",
-        "data.crop_size=65", "stage.steps=2", "stage.batch_size=3", "logger=csv", *EXECUTION,
+        "data.crop_size=65", "stage.max_steps=2", "stage.batch_size=3", "logger=csv", *EXECUTION,
         cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
@@ -256,7 +256,7 @@ def test_stage_imagenet_is_the_paper_s_recipe_and_picks_its_data(tmp_path):
     stage = yaml.safe_load((folder / "config.yaml").read_text())["stage"]
     asked = {
         "lr": 0.05, "momentum": 0.9, "nesterov": True, "schedule": "exponential",
-        "decay_factor": 0.94, "decay_epochs": 2.0, "weight_decay": 4e-5, "dropout": 0.5,
+        "decay_rate": 0.94, "decay_epochs": 2.0, "weight_decay": 4e-5, "dropout": 0.5,
         "optimizer": "sgd",
     }  # fmt: skip
     assert {key: stage[key] for key in asked} == asked
@@ -267,8 +267,8 @@ def test_several_labels_and_many_classes(tmp_path):
     classes = ("ant", "bee", "cat", *(f"c{i}" for i in range(20_000)))
     labels = {"train": ["ant", "bee cat", "ant bee cat", "cat"], "val": ["ant cat", "bee"]}
     root = listed_tree(tmp_path / "mine", labels, classes)
-    run("train", *TREE, f"data.root={root}", "data.labels=several", "stage.steps=3",
-        "stage.lr=0.001", "trainer.log_every=1", cwd=tmp_path)  # fmt: skip
+    run("train", *TREE, f"data.root={root}", "data.labels=multi_label", "stage.max_steps=3",
+        "stage.lr=0.001", "trainer.log_every_n_steps=1", cwd=tmp_path)  # fmt: skip
     (folder,) = run_folders(tmp_path)
     weights = load_file(folder / "weights.safetensors")
     assert len(weights["classifier.bias"]) == 20_003
@@ -288,15 +288,18 @@ def test_several_labels_and_many_classes(tmp_path):
         (["data=shape_classes", "decoder=full"], ["decoder=full", "has none"]),
         (["data=shape_classes", "output_stride=8"], ["output_stride=8", "has none"]),
         (["data=shape_classes", "init_from=runs/x"], ["init_from", "backbone.pretrained"]),
-        (["data=shape_classes", "stage.top_k=0.5"], ["class_weights and top_k are about pixels"]),
-        (["data=shape_classes", "stage.decay_factor=2.0"], ["stage.decay_factor=2.0", "less than"]),
+        (
+            ["data=shape_classes", "stage.hard_pixel_fraction=0.5"],
+            ["class_weights and hard_pixel_fraction are about pixels"],
+        ),
+        (["data=shape_classes", "stage.decay_rate=2.0"], ["stage.decay_rate=2.0", "less than"]),
         (["data=shape_classes", "stage.dropout=1.0"], ["stage.dropout=1.0", "less than 1"]),
         (["data=shape_classes", "stage.schedule=poly"], ["schedule=poly wants power"]),
         (["stage.nesterov=true", "stage.optimizer=adamw"], ["nesterov does nothing"]),
         (["data=shape_classes", "data.classes=[disc,blob]"], ["data.classes", "blob"]),
         (["data=shape_classes", "data.val_split=test"], ["data.val_split=test", "train and val"]),
-        (["data=shape_classes", "data.eval_part=0.0"], ["data.eval_part=0.0", "greater than 0"]),
-        (["data=shape_classes", "evaluate=[{strategies:[ms]}]"], ["'ms'", "one crop"]),
+        (["data=shape_classes", "data.crop_pct=0.0"], ["data.crop_pct=0.0", "greater than 0"]),
+        (["data=shape_classes", "eval_after_training=[{strategies:[ms]}]"], ["'ms'", "one crop"]),
         (["data=imagenet", "data.labels=some"], ["data.labels=some", "folders"]),
         (["data=shape_classes", "data.augmentations=[{Blurr: {}}]"], ["no such transform"]),
     ],
@@ -332,7 +335,7 @@ def test_counting_is_of_segmentation_networks(tmp_path):
 def test_table_4_in_the_quick_profile(tmp_path):
     """Both rows are trained, evaluated and reported with their errors."""
     few = [s for s in TINY[1:] if not s.startswith("backbone")]
-    sweep = ("-m", "ablation=table4", *few, "stage.steps=4")
+    sweep = ("-m", "ablation=table4", *few, "stage.max_steps=4")
     done = run("train", *sweep, cwd=tmp_path)
     assert "2 distinct trainings, 2 of them to run" in done.stdout
     folders = [f for f in run_folders(tmp_path) if f.name.startswith("shape_classes-")]

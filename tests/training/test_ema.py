@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from deeplab.config.paths import ROOT
-from deeplab.training.callbacks import StopWhenLost
+from deeplab.training.callbacks import TerminateOnNonFinite
 from deeplab.training.ema import averaged, decay_at, update_average
 from deeplab.training.module import Recipe
 from deeplab.training.segmentation import SegmentationModule
@@ -28,10 +28,10 @@ MODERN = (
     "stage=modern_shapes",
     "stage.schedule=cosine",
     "stage.power=null",
-    "stage.steps=24",
-    "stage.slow_start_steps=4",
-    "trainer.log_every=1",
-    "trainer.checkpoints=8",
+    "stage.max_steps=24",
+    "stage.warmup_steps=4",
+    "trainer.log_every_n_steps=1",
+    "trainer.num_checkpoints=8",
 )
 
 ADAMW = {
@@ -39,7 +39,7 @@ ADAMW = {
     "momentum": None,
     "betas": (0.9, 0.999),
     "lr": 0.01,
-    "gradient_clip": 1.0,
+    "gradient_clip_val": 1.0,
 }
 
 
@@ -73,7 +73,7 @@ def test_the_average_is_that_of_a_literal_loop(tmp_path, recipe, options):
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=1,
-        gradient_clip_val=recipe.gradient_clip,
+        gradient_clip_val=recipe.gradient_clip_val,
         callbacks=[each],
         logger=False,
         enable_checkpointing=False,
@@ -118,7 +118,7 @@ def test_a_limit_on_the_gradient_does_without_the_fused_update():
     """Lightning refuses both in mixed precision."""
     for clip, fused in ((None, True), (1.0, None)):
         module = SegmentationModule(
-            tiny_model(), Recipe(gradient_clip=clip), NAMES, fused_optimizer=True
+            tiny_model(), Recipe(gradient_clip_val=clip), NAMES, fused_optimizer=True
         )
         assert module.configure_optimizers()["optimizer"].defaults["fused"] is fused
 
@@ -164,7 +164,11 @@ def test_checkpoints_are_evaluated_by_their_average(uninterrupted, tmp_path):
     folder, _ = uninterrupted
     with (folder / "metrics.csv").open() as file:
         scores = [float(row["val/mIoU"]) for row in csv.DictReader(file) if row["val/mIoU"]]
-    options = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false")
+    options = (
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "trainer.enable_progress_bar=false",
+    )
     for name, expected in (("best", max(scores)), ("last", scores[-1])):
         checkpoint = folder / f"checkpoints/{name}.ckpt"
         run("evaluate", f"run={checkpoint}", "predictions=false", *options, cwd=tmp_path)
@@ -207,7 +211,11 @@ def test_several_devices_have_one_average(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
-    steps = (*(s for s in SMALL if "steps" not in s), "stage.steps=30", "trainer.checkpoints=30")
+    steps = (
+        *(s for s in SMALL if "steps" not in s),
+        "stage.max_steps=30",
+        "trainer.num_checkpoints=30",
+    )
     done = run("train", *steps, "stage.lr=1e30", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "The loss of step 2 is not finite" in done.stderr
@@ -227,7 +235,7 @@ class At:
 
 
 def test_the_first_lost_step_is_named_and_looked_for_at_intervals():
-    lost = StopWhenLost(5, "Try this.")
+    lost = TerminateOnNonFinite(5, "Try this.")
     for done, loss in enumerate((1.0, math.nan, 1.0, math.inf), start=1):
         lost.on_train_batch_end(At(done), None, {"loss": torch.tensor(loss)})
     for look in (

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deeplab.training.losses import SegmentationLoss
 
 
-def plain(logits, labels, class_weights=None, top_k=1.0):
+def plain(logits, labels, class_weights=None, hard_pixel_fraction=1.0):
     """The textbook version: whole batch at full size, autograd does the rest."""
     size = labels.shape[1:]
     upsampled = F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
@@ -14,9 +14,9 @@ def plain(logits, labels, class_weights=None, top_k=1.0):
     losses = F.cross_entropy(
         upsampled, labels.long(), weights, ignore_index=255, reduction="none"
     ).flatten()
-    if top_k == 1.0:
+    if hard_pixel_fraction == 1.0:
         return losses.sum() / (labels != 255).sum()
-    kept = losses.sort(descending=True).values[: int(top_k * losses.numel())]
+    kept = losses.sort(descending=True).values[: int(hard_pixel_fraction * losses.numel())]
     return kept.sum() / (kept > 0).sum()
 
 
@@ -29,14 +29,16 @@ def example(dtype=torch.float64, n=3, k=5, small=(9, 7), large=(33, 26), ignored
 
 
 @pytest.mark.parametrize("class_weights", [None, (0.1, 1.0, 2.0, 3.0, 0.5)])
-@pytest.mark.parametrize("top_k", [1.0, 0.5, 0.07])
+@pytest.mark.parametrize("hard_pixel_fraction", [1.0, 0.5, 0.07])
 @pytest.mark.parametrize("sizes", [((9, 7), (33, 26)), ((9, 9), (9, 9)), ((5, 1), (17, 3))])
-def test_value_and_gradient_in_float64(class_weights, top_k, sizes):
+def test_value_and_gradient_in_float64(class_weights, hard_pixel_fraction, sizes):
     logits, labels = example(small=sizes[0], large=sizes[1])
-    loss = SegmentationLoss(class_weights=class_weights, top_k=top_k).double()
+    loss = SegmentationLoss(
+        class_weights=class_weights, hard_pixel_fraction=hard_pixel_fraction
+    ).double()
     value = loss(logits, labels)
     (gradient,) = torch.autograd.grad(3 * value, logits)
-    reference = plain(logits, labels, class_weights, top_k)
+    reference = plain(logits, labels, class_weights, hard_pixel_fraction)
     (expected,) = torch.autograd.grad(3 * reference, logits)
     torch.testing.assert_close(value, reference, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
@@ -59,10 +61,12 @@ def test_divisor_is_the_number_of_labeled_pixels():
     assert weighted.item() == pytest.approx(expected.item())
 
 
-@pytest.mark.parametrize("top_k", [1.0, 0.5])
-def test_no_labeled_pixel(top_k):
+@pytest.mark.parametrize("hard_pixel_fraction", [1.0, 0.5])
+def test_no_labeled_pixel(hard_pixel_fraction):
     logits, labels = example()
-    value = SegmentationLoss(top_k=top_k)(logits, torch.full_like(labels, 255))
+    value = SegmentationLoss(hard_pixel_fraction=hard_pixel_fraction)(
+        logits, torch.full_like(labels, 255)
+    )
     value.backward()
     assert value.item() == 0
     assert not logits.grad.any()
@@ -102,7 +106,7 @@ def test_scaled_float16_gradients_do_not_vanish():
 
 
 def test_top_k_anneals_in_a_line():
-    loss = SegmentationLoss(top_k=0.2, top_k_steps=100)
+    loss = SegmentationLoss(hard_pixel_fraction=0.2, hard_pixel_steps=100)
     assert [loss.kept_part(s) for s in (0, 50, 100, 500)] == [1.0, pytest.approx(0.6), 0.2, 0.2]
 
 
@@ -126,15 +130,15 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("top_k", [1.0, 0.5])
-def test_full_size_logits_of_one_image_at_most(top_k):
+@pytest.mark.parametrize("hard_pixel_fraction", [1.0, 0.5])
+def test_full_size_logits_of_one_image_at_most(hard_pixel_fraction):
     logits, labels = example(n=4)
     with LargestTensor() as largest:
-        SegmentationLoss(top_k=top_k)(logits, labels).backward()
+        SegmentationLoss(hard_pixel_fraction=hard_pixel_fraction)(logits, labels).backward()
     assert largest.elements == 5 * 33 * 26
 
 
-@pytest.mark.parametrize("top_k", [0.0, 1.5])
-def test_impossible_top_k(top_k):
-    with pytest.raises(ValueError, match="top_k"):
-        SegmentationLoss(top_k=top_k)
+@pytest.mark.parametrize("hard_pixel_fraction", [0.0, 1.5])
+def test_impossible_top_k(hard_pixel_fraction):
+    with pytest.raises(ValueError, match="hard_pixel_fraction"):
+        SegmentationLoss(hard_pixel_fraction=hard_pixel_fraction)

@@ -12,7 +12,7 @@ from deeplab.training.optimizers import (
     exponential,
     parameter_groups,
     poly,
-    slow_start,
+    warmup,
 )
 from support.networks import build, tiny_model
 
@@ -76,7 +76,7 @@ def test_cosine_is_half_a_wave():
 
 
 def test_slow_start():
-    factor = slow_start(poly(steps=100), steps=10, factor=0.01)
+    factor = warmup(poly(steps=100), steps=10, factor=0.01)
     assert factor(0) == factor(9) == 0.01
     assert factor(10) == 1
     assert factor(60) == pytest.approx(0.5**0.9)
@@ -85,7 +85,7 @@ def test_slow_start():
 
 @pytest.mark.parametrize("policy", [poly(steps=100, power=1.0), cosine(steps=100)])
 def test_warm_up_rises_in_a_line_to_where_the_policy_begins(policy):
-    factor = slow_start(policy, steps=10, factor=0.01, linear=True)
+    factor = warmup(policy, steps=10, factor=0.01, linear=True)
     assert [factor(s) for s in range(11)] == pytest.approx([0.01 + 0.099 * s for s in range(11)])
     assert factor(60) == pytest.approx(0.5)
     assert factor(110) == pytest.approx(0)
@@ -137,7 +137,7 @@ def test_exponential_falls_at_once_every_two_epochs():
 
 def test_epochs_are_passes_over_the_images():
     """Of 1,281,167 images at 256 a step two passes are 10,009.1 steps."""
-    recipe = Recipe(lr=0.05, schedule="exponential", decay_factor=0.94, decay_epochs=2.0)
+    recipe = Recipe(lr=0.05, schedule="exponential", decay_rate=0.94, decay_epochs=2.0)
     policy = learning_rate(recipe, 1_281_167 / 256)
     assert policy(10_009) == 1
     assert policy(10_010) == pytest.approx(0.94)

@@ -14,9 +14,9 @@ from contextlib import suppress
 import pytest
 
 from deeplab.config.paths import ROOT
-from deeplab.utils import download as download_module
 from deeplab.preparation.manifest import remove_drafts
 from deeplab.utils import disk_space
+from deeplab.utils import download as download_module
 from deeplab.utils.archives import unpack
 from deeplab.utils.download import Archive
 from deeplab.utils.errors import UserError

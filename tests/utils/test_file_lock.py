@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deeplab.utils import file_lock
 from deeplab.config.paths import ROOT
+from deeplab.utils import file_lock
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import InProgress, Owner, held, locked
 

@@ -10,27 +10,27 @@ from deeplab.utils.errors import UserError
 
 HELP = """Tables of the paper as sweeps: what is to be done for them, and what came out.
 
-python src/ablations.py plan                                    all tables, profile=quick
-python src/ablations.py plan ablation=table2 profile=paper      one table on VOC
+python src/ablations.py plan                                    all tables, preset=quick
+python src/ablations.py plan ablation=table2 preset=paper      one table on VOC
 python src/ablations.py report                                  the latest sweep's report anew
-python src/ablations.py report ablation=table1,table2 seeds=3   of these tables
+python src/ablations.py report ablation=table1,table2 num_seeds=3   of these tables
 python src/ablations.py report runs='runs/*' rows=decoder.low_level_channels
                                                                 of a grid of one's own
 python src/ablations.py views ablation=table2                   a saved view on W&B of each table
 
-Running them: python src/train.py -m ablation=table1,table2 profile=quick seeds=3
+Running them: python src/train.py -m ablation=table1,table2 preset=quick num_seeds=3
 
 ablation=NAME,...   files of conf/ablation, or paths of your own; all
-profile=NAME        files of conf/profile: quick (drawn scenes, minutes), paper (VOC)
-seeds=N, seed=0,1   how often each row is trained
-roots.NAME=FOLDER   where data sets are, where tables are of several: roots.voc=... roots.coco=...
-supplies.NAME=FILE  weights that a table asks for
+preset=NAME        files of conf/preset: quick (drawn scenes, minutes), paper (VOC)
+num_seeds=N, seed=0,1   how often each row is trained
+data_roots.NAME=FOLDER   where data sets are, where tables are of several: data_roots.voc=... data_roots.coco=...
+external_weights.NAME=FILE  weights that a table asks for
 probe=false         plan: without measuring how fast this machine is
 rows=KEY,...        report: the keys by which runs are told apart
 runs=PATTERN        report with rows: the run folders; else the folder of all runs
 output=FOLDER       report with rows: where it goes
-backbone.pretrained=null  from random weights, where profile=paper starts from ImageNet's
-Anything else is an override of train.py for all rows, such as stage.steps=100 or data.root=...
+backbone.pretrained=null  from random weights, where preset=paper starts from ImageNet's
+Anything else is an override of train.py for all rows, such as stage.max_steps=100 or data.root=...
 """
 
 
@@ -61,7 +61,7 @@ def run_ablations(arguments: Sequence[str]) -> None:
 def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.jobs import trainings
     from deeplab.ablations.plan import print_plan
-    from deeplab.ablations.request import read_asked
+    from deeplab.ablations.request import parse_request
     from deeplab.ablations.run_index import data_now, finder, known_runs
     from deeplab.ablations.run_tables import runs_root
     from deeplab.training.compose import compose_train
@@ -69,11 +69,11 @@ def _plan(arguments: Sequence[str]) -> None:
     own, rest = _split(arguments, ("probe",))
     if own.get("probe", "true") not in ("true", "false"):
         raise UserError(f"probe={own['probe']}: it is true or false.")
-    asked = read_asked(_with_tables(rest))
-    found = trainings(asked, partial(compose_train, download=False))
-    runs = known_runs(runs_root(asked, found))
+    request = parse_request(_with_tables(rest))
+    found = trainings(request, partial(compose_train, download=False))
+    runs = known_runs(runs_root(request, found))
     find, stale = finder(runs, data_now()), finder(runs)
-    print_plan(asked, found, find, stale, probe=own.get("probe") != "false")
+    print_plan(request, found, find, stale, probe=own.get("probe") != "false")
 
 
 def _report(arguments: Sequence[str]) -> None:
@@ -85,9 +85,9 @@ def _report(arguments: Sequence[str]) -> None:
         return
     if "output" in own:
         raise UserError("output: it goes with rows=...; a report on tables is beside the runs.")
-    from deeplab.ablations.run_tables import last_asked, report
+    from deeplab.ablations.run_tables import last_request, report
 
-    latest = [] if rest else last_asked(own.get("runs", "runs"))
+    latest = [] if rest else last_request(own.get("runs", "runs"))
     report(latest or _with_tables(arguments))
 
 

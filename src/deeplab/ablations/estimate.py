@@ -17,8 +17,8 @@ from deeplab.config.build_classification_data import image_folder
 from deeplab.config.build_data import build_execution, data_layout, padded_to
 from deeplab.config.build_model import build_classifier, build_model, check_classifier
 from deeplab.config.schema.classification_data import (
+    ClassificationDataConfig,
     ImageNetConfig,
-    PicturesConfig,
     ShapeClassesConfig,
 )
 from deeplab.config.schema.data import DataConfig, PublishedConfig, ShapesConfig
@@ -62,7 +62,9 @@ def budget(training: Training, run: Run | None) -> Budget:
     strategies have in common is looked at once."""
     config = training.config
     stage, step = config.stage, _of_a_crop(config)
-    left = stage.steps - (0 if run is None else stage.steps if run.folder.finished else run.step)
+    left = stage.max_steps - (
+        0 if run is None else stage.max_steps if run.folder.finished else run.step
+    )
     counted = float(PASSES * step.conv * stage.batch_size * left)
     disk = 4 * CHECKPOINTS * step.with_bn_statistics
     if not isinstance(config, TrainConfig):
@@ -108,7 +110,7 @@ def _of_a_crop(config: RunConfig) -> Cost:
     return measure_cost(model, input_size=size)
 
 
-def _classes(data: PicturesConfig) -> int:
+def _classes(data: ClassificationDataConfig) -> int:
     """Without looking: these are few of a network's weights."""
     return len(data.classes) if isinstance(data, ShapeClassesConfig) else IMAGENET_CLASSES
 
@@ -119,10 +121,10 @@ def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cos
     )
 
 
-def split_size(data: DataConfig | PicturesConfig, split: str) -> int:
+def split_size(data: DataConfig | ClassificationDataConfig, split: str) -> int:
     """The images of a split: of the files, or as published where these are not here yet."""
     if isinstance(data, ShapesConfig | ShapeClassesConfig):
-        return data.train if split == data.train_split else data.val
+        return data.num_train if split == data.train_split else data.num_val
     try:
         if isinstance(data, ImageNetConfig):
             return len(image_folder(data).pictures(split))
@@ -130,7 +132,7 @@ def split_size(data: DataConfig | PicturesConfig, split: str) -> int:
     except UserError:
         if isinstance(data, ImageNetConfig):
             return IMAGENET.get(split, 0)
-        return data.expected.get(split, 0) if isinstance(data, PublishedConfig) else 0
+        return data.expected_images.get(split, 0) if isinstance(data, PublishedConfig) else 0
 
 
 def measured_rates(trainings: Mapping[str, RunConfig]) -> dict[str, float]:

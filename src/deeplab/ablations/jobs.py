@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from deeplab.ablations.tables import Profile, Row, Table
+from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.checkpoints.initialization import following
 from deeplab.checkpoints.pretrained import IMAGENET, published
 from deeplab.config.hydra_app import quoted
@@ -22,7 +22,7 @@ RANDOM, ANOTHER = "random weights", "another training"
 
 PRETRAINED = "backbone.pretrained="
 
-SUPPLIED = f"{PRETRAINED}supplies."
+SUPPLIED = f"{PRETRAINED}external_weights."
 """An override for weights that the user has to name."""
 
 Compose = Callable[[Sequence[str]], RunConfig]
@@ -84,44 +84,44 @@ class Training:
         return 1 + self.start.depth if self.start else 0
 
 
-class Asked(NamedTuple):
+class SweepRequest(NamedTuple):
     """What is to be run."""
 
     tables: Mapping[str, Table]
-    profile_name: str
-    profile: Profile
+    preset_name: str
+    preset: Preset
     overrides: Sequence[str] = ()
     """On top of all, from the command line."""
     seeds: Sequence[int] = (0,)
-    roots: Mapping[str, str] = {}
+    data_roots: Mapping[str, str] = {}
     """Where data sets are, by their choice."""
-    supplies: Mapping[str, str] = {}
+    external_weights: Mapping[str, str] = {}
     """Files of weights by the name that tables give them."""
 
 
-def trainings(asked: Asked, compose: Compose) -> list[Training]:
+def trainings(request: SweepRequest, compose: Compose) -> list[Training]:
     """The distinct trainings of all rows, those that others start from first.
 
     Raises:
         UserError: a row cannot be composed; it is named.
     """
-    _check_supplies(asked)
-    collected = _Collected(asked, compose)
-    for name, table in asked.tables.items():
+    _check_supplies(request)
+    collected = _Collected(request, compose)
+    for name, table in request.tables.items():
         for number, row in enumerate(table.rows, 1):
-            for seed in asked.seeds if row.runnable else ():
+            for seed in request.seeds if row.runnable else ():
                 made = collected.training(table, row, seed, f"ablation/{name}, row {number}")
-                made.uses.append(_use(asked.profile, name, number, table, row))
+                made.uses.append(_use(request.preset, name, number, table, row))
     found = collected.found.values()
-    _check_roots(asked, [training.config.data.name for training in found])
+    _check_roots(request, [training.config.data.name for training in found])
     return sorted(found, key=lambda training: training.depth)
 
 
 class _Collected:
     """Trainings, each of which is there once."""
 
-    def __init__(self, asked: Asked, compose: Compose) -> None:
-        self.asked, self.compose = asked, compose
+    def __init__(self, request: SweepRequest, compose: Compose) -> None:
+        self.request, self.compose = request, compose
         self.found: dict[str, Training] = {}
         self._composed: dict[tuple[str, ...], RunConfig] = {}
 
@@ -129,12 +129,12 @@ class _Collected:
         """That of a row; what it starts from is there too then."""
         made: Training | None = None
         for train, supply in reversed(list(_chain(table, row))):
-            given = self.asked.supplies.get(supply) if supply else None
-            overrides = merged(self.asked, [*table.train, *train], seed, start=given)
+            given = self.request.external_weights.get(supply) if supply else None
+            overrides = merged(self.request, [*table.train, *train], seed, start=given)
             whole = made is not None or supply is not None
-            overrides, wanted = _backbone_start(self.asked, overrides, whole=whole)
+            overrides, wanted = _backbone_start(self.request, overrides, whole=whole)
             lacking = supply if supply and not given else wanted
-            lacks = f"{lacking}: {_what(self.asked, table, lacking, where)}" if lacking else None
+            lacks = f"{lacking}: {_what(self.request, table, lacking, where)}" if lacking else None
             config = self._config(overrides, where)
             config = following(config, made.config) if made else config
             training = Training(overrides, config, made, lacks)
@@ -151,29 +151,29 @@ class _Collected:
         return self._composed[overrides]
 
 
-def _check_supplies(asked: Asked) -> None:
-    known = {name for table in asked.tables.values() for name in _supplies(asked, table)}
-    if unknown := set(asked.supplies) - known:
+def _check_supplies(request: SweepRequest) -> None:
+    known = {name for table in request.tables.values() for name in _supplies(request, table)}
+    if unknown := set(request.external_weights) - known:
         raise UserError(
-            f"supplies.{min(unknown)}: no table here asks for it; they ask for "
+            f"external_weights.{min(unknown)}: no table here asks for it; they ask for "
             f"{', '.join(sorted(known)) or 'none'}."
         )
 
 
-def _supplies(asked: Asked, table: Table) -> dict[str, str]:
-    return {**asked.profile.supplies, **table.supplies}
+def _supplies(request: SweepRequest, table: Table) -> dict[str, str]:
+    return {**request.preset.external_weights, **table.external_weights}
 
 
-def _what(asked: Asked, table: Table, name: str, where: str) -> str:
+def _what(request: SweepRequest, table: Table, name: str, where: str) -> str:
     """What the weights of this name are."""
-    known = _supplies(asked, table)
+    known = _supplies(request, table)
     if name not in known:
-        raise UserError(f"{where}: neither table nor profile says what supplies.{name} is.")
+        raise UserError(f"{where}: neither table nor preset says what external_weights.{name} is.")
     return known[name]
 
 
 def _backbone_start(
-    asked: Asked, overrides: tuple[str, ...], *, whole: bool
+    request: SweepRequest, overrides: tuple[str, ...], *, whole: bool
 ) -> tuple[tuple[str, ...], str | None]:
     """Overrides with what the backbone starts from, and the name of weights that are lacking.
 
@@ -188,33 +188,33 @@ def _backbone_start(
     if not named.startswith(SUPPLIED):
         return overrides, None
     name = named.removeprefix(SUPPLIED)
-    if name not in asked.supplies:
+    if name not in request.external_weights:
         return others, name
-    return (*others, f"{PRETRAINED}{quoted(asked.supplies[name])}"), None
+    return (*others, f"{PRETRAINED}{quoted(request.external_weights[name])}"), None
 
 
-def _check_roots(asked: Asked, data: Sequence[str]) -> None:
+def _check_roots(request: SweepRequest, data: Sequence[str]) -> None:
     """One ``data.root`` cannot be that of several data sets."""
     names = list(dict.fromkeys(data))
-    root = next((text for text in asked.overrides if text.startswith("data.root=")), None)
+    root = next((text for text in request.overrides if text.startswith("data.root=")), None)
     if root and len(names) > 1:
-        each = " ".join(f"roots.{name}=..." for name in names)
+        each = " ".join(f"data_roots.{name}=..." for name in names)
         raise UserError(f"{root}: these tables are of {' and '.join(names)}; name each: {each}")
 
 
 def merged(
-    asked: Asked, overrides: Sequence[str], seed: int, start: str | None = None
+    request: SweepRequest, overrides: Sequence[str], seed: int, start: str | None = None
 ) -> tuple[str, ...]:
-    """A row's overrides as the profile has them, and what comes on top; of each key the last one
+    """A row's overrides as the preset has them, and what comes on top; of each key the last one
     counts. ``start`` is the file of weights that was supplied for it."""
     replaced = [
-        new for old in overrides for new in asked.profile.replace.get(old.replace(" ", ""), (old,))
+        new for old in overrides for new in request.preset.replace.get(old.replace(" ", ""), (old,))
     ]
-    everything = [*asked.profile.train, *replaced, *asked.overrides, f"seed={seed}"]
+    everything = [*request.preset.train, *replaced, *request.overrides, f"seed={seed}"]
     last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
     if start:
         last["init_from"] = f"init_from={quoted(start)}"
-    if root := asked.roots.get(_data(last)):
+    if root := request.data_roots.get(_data(last)):
         last["data.root"] = f"data.root={quoted(root)}"
     return tuple(last.values())
 
@@ -228,13 +228,13 @@ def _chain(table: Table, row: Row) -> Iterator[tuple[Sequence[str], str | None]]
     """The row's training, what it starts from, what that starts from and so on: what each adds to
     the table's overrides, and the weights that it wants supplied."""
     yield row.train, None
-    name = row.start
+    name = row.init_from
     while name:
-        start = table.starts[name]
-        yield start.train, start.supply
-        name = start.start
+        start = table.pretraining[name]
+        yield start.train, start.external_weights
+        name = start.init_from
 
 
-def _use(profile: Profile, name: str, number: int, table: Table, row: Row) -> Use:
-    split, export = (None, None) if profile.own_split else (table.split, table.export)
+def _use(preset: Preset, name: str, number: int, table: Table, row: Row) -> Use:
+    split, export = (None, None) if preset.use_val_split else (table.split, table.submission)
     return Use(name, number, row.strategy or table.strategy, split, export)

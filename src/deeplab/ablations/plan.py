@@ -3,36 +3,36 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.ablations.jobs import Asked, Training, Use
+from deeplab.ablations.jobs import SweepRequest, Training, Use
 from deeplab.ablations.run_index import Find, Run
 from deeplab.ablations.sweep import done, wanted
-from deeplab.checkpoints.hub import NotFetched
-from deeplab.checkpoints.initialization import find_start
+from deeplab.checkpoints.hub import NotDownloadedError
+from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.schema.classification_data import ShapeClassesConfig
 from deeplab.config.schema.data import ShapesConfig
 from deeplab.utils.disk_space import readable
 
 
 def print_plan(
-    asked: Asked, found: Sequence[Training], find: Find, stale: Find, *, probe: bool
+    request: SweepRequest, found: Sequence[Training], find: Find, stale: Find, *, probe: bool
 ) -> None:
     """Print the rows and which training each stands for, the trainings and how far they are, and
     what is left takes.
 
     Args:
-        asked: the tables.
+        request: the tables.
         found: their distinct trainings.
         find: which run a training is.
         stale: the same, but also those on images that have changed since.
         probe: whether to measure how fast this machine is.
     """
-    print(f"Profile {asked.profile_name}: {asked.profile.title}")
+    print(f"Preset {request.preset_name}: {request.preset.title}")
     names = {training.key: f"R{number}" for number, training in enumerate(found, 1)}
-    for table in asked.tables:
-        _print_table(asked, table, found, names)
+    for table in request.tables:
+        _print_table(request, table, found, names)
     _print_trainings(found, find, stale, names)
     _print_data(found)
-    waiting = [t for t in found if t.missing and _supply(t) in asked.profile.supplies]
+    waiting = [t for t in found if t.missing and _supply(t) in request.preset.external_weights]
     never = [t for t in found if t.missing and t not in waiting]
     todo = [t for t in found if t not in never and not done(t, find(t))]
     there = len(found) - len(todo) - len(never)
@@ -48,9 +48,9 @@ def print_plan(
 
 
 def _print_table(
-    asked: Asked, name: str, found: Sequence[Training], names: Mapping[str, str]
+    request: SweepRequest, name: str, found: Sequence[Training], names: Mapping[str, str]
 ) -> None:
-    table = asked.tables[name]
+    table = request.tables[name]
     print(f"\n{table.title} ({table.setting})")
     texts = [[_cell(cell) for cell in row.cells] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(table.columns, *texts, strict=True)]
@@ -59,7 +59,7 @@ def _print_table(
         mine = [(t, use) for t in found for use in t.uses if (use.table, use.row) == (name, number)]
         strategy = mine[0][1].strategy if mine else ""
         run = " ".join(names[training.key] for training, _ in mine)
-        run = run or ("cited" if row.cited else f"not run: {row.missing}")
+        run = run or ("cited" if row.cited else f"not run: {row.unavailable}")
         print(f"  {number:>3}  {_line(cells, widths)}  {strategy:<12}  {run}")
 
 
@@ -79,10 +79,10 @@ def _print_trainings(
 def _origin(training: Training) -> str:
     """What it starts from, and whether that is here."""
     if training.missing and not training.start:
-        return f"supplies.{_supply(training)}"
+        return f"external_weights.{_supply(training)}"
     try:
-        find_start(training.config, download=False)
-    except NotFetched:
+        find_init_source(training.config, download=False)
+    except NotDownloadedError:
         return f"{training.origin}, to be downloaded"
     return training.origin
 
@@ -94,7 +94,7 @@ def _supply(training: Training) -> str:
 
 def _state(training: Training, run: Run | None, stale: Run | None) -> str:
     if training.missing:
-        return f"wants supplies.{_supply(training)}"
+        return f"wants external_weights.{_supply(training)}"
     if run is None and stale:
         return f"stale, the images have changed since: {stale.folder.path}"
     if run is None:
@@ -103,7 +103,7 @@ def _state(training: Training, run: Run | None, stale: Run | None) -> str:
         return f"done: {run.folder.path}"
     if run.folder.finished:
         return f"trained, not evaluated in all ways: {run.folder.path}"
-    steps = f"at step {run.step} of {training.config.stage.steps}"
+    steps = f"at step {run.step} of {training.config.stage.max_steps}"
     if run.state == "failed":
         return f"failed {steps} ({run.failure.strip().splitlines()[-1]}): {run.folder.path}"
     return (
@@ -135,7 +135,7 @@ def _print_data(found: Sequence[Training]) -> None:
         if not Path(root).expanduser().is_dir():
             how = f"python src/prepare.py data={name}"
             if name == "imagenet":
-                how = "its makers want a login; roots.imagenet=FOLDER says where yours is"
+                how = "its makers want a login; data_roots.imagenet=FOLDER says where yours is"
             print(f"\ndata={name} is not at {root}: {how}")
 
 

@@ -1,4 +1,4 @@
-"""What a command line asks for: ``ablation=table1,table2 profile=quick seeds=3`` and overrides of
+"""What a command line asks for: ``ablation=table1,table2 preset=quick num_seeds=3`` and overrides of
 ``train.py`` for all rows."""
 
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from deeplab.ablations.jobs import Asked
-from deeplab.ablations.tables import Table, choices, is_file, read_profile, read_table
+from deeplab.ablations.jobs import SweepRequest
+from deeplab.ablations.tables import Table, choices, is_file, read_preset, read_table
 from deeplab.config.messages import explain
 from deeplab.utils.errors import UserError
 
-DEFAULT_PROFILE = "quick"
+DEFAULT_PRESET = "quick"
 
 ALL = "all"
 
-NAMED = ("roots.", "supplies.")
+NAMED = ("data_roots.", "external_weights.")
 """What keys of files and folders begin with."""
 
 
@@ -26,11 +26,11 @@ def names_tables(arguments: Sequence[str]) -> bool:
     return any(argument.startswith("ablation=") for argument in arguments)
 
 
-def read_asked(arguments: Sequence[str]) -> Asked:
+def parse_request(arguments: Sequence[str]) -> SweepRequest:
     """What the arguments ask for.
 
     Raises:
-        UserError: a table, a profile or a number that cannot be.
+        UserError: a table, a preset or a number that cannot be.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(arguments))
@@ -45,15 +45,15 @@ def read_asked(arguments: Sequence[str]) -> Asked:
                 "run the others one after the other, or write a table of your own."
             )
     names = [n for value in _values(own.get("ablation")) for n in _expanded(value)]
-    profile = _one_value(own, "profile") or DEFAULT_PROFILE
-    return Asked(
+    preset = _one_value(own, "preset") or DEFAULT_PRESET
+    return SweepRequest(
         tables=_tables(names),
-        profile_name=profile,
-        profile=read_profile(profile),
+        preset_name=preset,
+        preset=read_preset(preset),
         overrides=[str(override.input_line) for override in rest],
         seeds=_seeds(own),
-        roots=_roots(own),
-        supplies=_named(own, "supplies"),
+        data_roots=_roots(own),
+        external_weights=_named(own, "external_weights"),
     )
 
 
@@ -69,7 +69,7 @@ def _tables(names: Sequence[str]) -> dict[str, Table]:
 
 def _is_own(override: Override) -> bool:
     key = override.key_or_group
-    return key in ("ablation", "profile", "seeds", "seed") or key.startswith(NAMED)
+    return key in ("ablation", "preset", "num_seeds", "seed") or key.startswith(NAMED)
 
 
 def _named(own: dict[str, Override], kind: str) -> dict[str, str]:
@@ -90,11 +90,11 @@ def _named(own: dict[str, Override], kind: str) -> dict[str, str]:
 
 
 def _roots(own: dict[str, Override]) -> dict[str, str]:
-    found, known = _named(own, "roots"), choices("data")
+    found, known = _named(own, "data_roots"), choices("data")
     for name in found:
         if name not in known:
             raise UserError(
-                f"roots.{name}: there is no such data set; there are {', '.join(known)}."
+                f"data_roots.{name}: there is no such data set; there are {', '.join(known)}."
             )
     return found
 
@@ -128,10 +128,12 @@ def _one_value(own: dict[str, Override], key: str) -> str | None:
 
 
 def _seeds(own: dict[str, Override]) -> list[int]:
-    count, named = _one_value(own, "seeds"), _values(own.get("seed"))
+    count, named = _one_value(own, "num_seeds"), _values(own.get("seed"))
     if count is not None and named:
-        raise UserError("seeds=N stands for seed=0,...,N-1; say one of them.")
+        raise UserError("num_seeds=N stands for seed=0,...,N-1; say one of them.")
     texts = named if count is None else [count]
     if not all(text.isdecimal() for text in texts) or (count and not int(count)):
-        raise UserError("seed and seeds: whole numbers are wanted, as in seeds=3 or seed=0,1,2.")
+        raise UserError(
+            "seed and seeds: whole numbers are wanted, as in num_seeds=3 or seed=0,1,2."
+        )
     return [int(seed) for seed in named] or list(range(int(count or 1)))

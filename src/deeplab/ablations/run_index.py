@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeplab.ablations.jobs import Training, Use
-from deeplab.checkpoints.hub import NotFetched
-from deeplab.checkpoints.initialization import start_hash
+from deeplab.checkpoints.hub import NotDownloadedError
+from deeplab.checkpoints.initialization import init_source_hash
 from deeplab.config.schema.classification_data import (
+    ClassificationDataConfig,
     ImageNetConfig,
-    PicturesConfig,
     ShapeClassesConfig,
 )
 from deeplab.config.schema.data import DataConfig, FolderConfig, ShapesConfig
@@ -39,7 +39,7 @@ from deeplab.tracking.run_folder import (
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import held
 
-DataNow = Callable[[DataConfig | PicturesConfig], str | None]
+DataNow = Callable[[DataConfig | ClassificationDataConfig], str | None]
 """The fingerprint of the images that are there; None where that is not known."""
 
 State = Literal["finished", "running", "failed", "interrupted"]
@@ -138,20 +138,20 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Find:
         named = (config.init_from, config.backbone.model_dump_json())
         if named not in hashes:
             try:
-                hashes[named] = start_hash(config, download=False)
-            except NotFetched:
+                hashes[named] = init_source_hash(config, download=False)
+            except NotDownloadedError:
                 hashes[named] = ""
         return hashes[named]
 
     def find(training: Training) -> Run | None:
         if training.missing:
             return None
-        asked, begun = settings_hash(training.config), start(training)
+        request, begun = settings_hash(training.config), start(training)
         now = data(training.config.data) if data else None
         fitting = [
             run
             for run in runs
-            if (run.settings == asked or _found_its_classes(run, training.config))
+            if (run.settings == request or _found_its_classes(run, training.config))
             and run.record.get("start_weights") == begun
             and now in (None, run.record.get("data"))
         ]
@@ -163,19 +163,19 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Find:
 def data_now() -> DataNow:
     """What the images of a config are now, looked up once each; None where they are not there, and
     for those that are drawn, which are what their settings say."""
-    from deeplab.config.build_classification_data import image_folder, pictures_fingerprint
+    from deeplab.config.build_classification_data import classification_fingerprint, image_folder
     from deeplab.config.build_data import data_fingerprint, data_layout  # a report is made without
 
     known: dict[str, str | None] = {}
 
-    def now(data: DataConfig | PicturesConfig) -> str | None:
+    def now(data: DataConfig | ClassificationDataConfig) -> str | None:
         if isinstance(data, ShapesConfig | ShapeClassesConfig):
             return None
         key = data.model_dump_json()
         if key not in known:
             try:
                 known[key] = (
-                    pictures_fingerprint(image_folder(data), data)
+                    classification_fingerprint(image_folder(data), data)
                     if isinstance(data, ImageNetConfig)
                     else data_fingerprint(data, data_layout(data))
                 )
@@ -186,16 +186,16 @@ def data_now() -> DataNow:
     return now
 
 
-def _found_its_classes(run: Run, asked: RunConfig) -> bool:
+def _found_its_classes(run: Run, request: RunConfig) -> bool:
     """Whether a run has the settings that were asked for, and the classes that it has found in the
     masks of its folder, where none were named."""
-    data, found = asked.data, run.config.data
+    data, found = request.data, run.config.data
     if not (isinstance(data, FolderConfig) and isinstance(found, FolderConfig)) or data.classes:
         return False
     keys = ("classes", "palette", "values", "ignored")
     whole = data.model_copy(update={key: getattr(found, key) for key in keys})
-    named = set(data.ignored) <= set(found.ignored)
-    return named and run.settings == settings_hash(asked.model_copy(update={"data": whole}))
+    named = set(data.ignored_values) <= set(found.ignored_values)
+    return named and run.settings == settings_hash(request.model_copy(update={"data": whole}))
 
 
 def _changed(path: Path) -> float:

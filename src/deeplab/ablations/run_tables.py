@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deeplab.ablations.jobs import Asked, Training, trainings
+from deeplab.ablations.jobs import SweepRequest, Training, trainings
 from deeplab.ablations.report.write_report import write_report
-from deeplab.ablations.request import read_asked
+from deeplab.ablations.request import parse_request
 from deeplab.ablations.run_index import finder, known_runs
 from deeplab.ablations.sweep import Check, Launch, run_trainings, tags
 from deeplab.ablations.wandb_views import save_views
@@ -19,15 +19,15 @@ from deeplab.utils.files import write_json
 composed = partial(compose_train, download=False)
 """What is looked at, and not run, downloads nothing."""
 
-ASKED = "asked.json"
+REQUEST_FILE = "request.json"
 """In the report's folder: the arguments that it was made with."""
 
 
 def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     """Run what ``arguments`` ask for, then report; ends with status 1 if a training has failed."""
-    asked = read_asked(arguments)
-    found = trainings(asked, compose_train)
-    root, group = runs_root(asked, found), _group(asked)
+    request = parse_request(arguments)
+    found = trainings(request, compose_train)
+    root, group = runs_root(request, found), _group(request)
     whole = run_trainings(found, runs=root, group=group, check=check, launch=launch)
     _label(found, root, group)
     report(arguments)
@@ -35,10 +35,10 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
         sys.exit(1)
 
 
-def _group(asked: Asked) -> str:
+def _group(request: SweepRequest) -> str:
     """What the runs have in common on a dashboard. A run may be in several tables, but in one group
     only: tables are told apart by tags."""
-    return f"ablation-{Path(asked.profile_name).stem}"
+    return f"ablation-{Path(request.preset_name).stem}"
 
 
 def _label(found: Sequence[Training], root: str, group: str) -> None:
@@ -52,12 +52,12 @@ def _label(found: Sequence[Training], root: str, group: str) -> None:
 
 def report(arguments: Sequence[str]) -> Path:
     """Write the report on what is there of what ``arguments`` ask for, and say where it is."""
-    asked = read_asked(arguments)
-    found = trainings(asked, composed)
-    root = runs_root(asked, found)
-    folder = report_folder(asked, root)
-    page = write_report(asked, found, finder(known_runs(root)), folder)
-    write_json(folder / ASKED, {"arguments": list(arguments)})
+    request = parse_request(arguments)
+    found = trainings(request, composed)
+    root = runs_root(request, found)
+    folder = report_folder(request, root)
+    page = write_report(request, found, finder(known_runs(root)), folder)
+    write_json(folder / REQUEST_FILE, {"arguments": list(arguments)})
     say_where(page)
     return page
 
@@ -69,25 +69,25 @@ def say_where(page: Path) -> None:
 
 def views(arguments: Sequence[str]) -> None:
     """Save a view of each table on the dashboard, and say where they are."""
-    asked = read_asked(arguments)
-    found = trainings(asked, composed)
-    folder = report_folder(asked, runs_root(asked, found))
-    for name, address in save_views(asked, found, _group(asked), folder).items():
+    request = parse_request(arguments)
+    found = trainings(request, composed)
+    folder = report_folder(request, runs_root(request, found))
+    for name, address in save_views(request, found, _group(request), folder).items():
         print(f"{name}  {address}")
 
 
-def runs_root(asked: Asked, found: Sequence[Training]) -> str:
+def runs_root(request: SweepRequest, found: Sequence[Training]) -> str:
     """The folder of the run folders."""
-    return found[0].config.runs if found else composed(asked.overrides).runs
+    return found[0].config.runs_dir if found else composed(request.overrides).runs_dir
 
 
-def report_folder(asked: Asked, root: str) -> Path:
-    """Where the report on a profile's tables is."""
-    return Path(root).expanduser() / "ablations" / Path(asked.profile_name).stem
+def report_folder(request: SweepRequest, root: str) -> Path:
+    """Where the report on a preset's tables is."""
+    return Path(root).expanduser() / "ablations" / Path(request.preset_name).stem
 
 
-def last_asked(root: str) -> list[str]:
+def last_request(root: str) -> list[str]:
     """The arguments of the latest report, none if there is none."""
-    files = Path(root).expanduser().glob(f"ablations/*/{ASKED}")
+    files = Path(root).expanduser().glob(f"ablations/*/{REQUEST_FILE}")
     latest = max(files, key=lambda path: path.stat().st_mtime, default=None)
     return list(json.loads(latest.read_text())["arguments"]) if latest else []

@@ -19,7 +19,7 @@ Check = Callable[[Sequence[str]], None]
 """Looks whether a job with these overrides can run; raises UserError."""
 
 
-class Problem(NamedTuple):
+class JobError(NamedTuple):
     """What went wrong with a job."""
 
     said: str
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
     """Nothing: another process was at the same run."""
 
 
-Launch = Callable[[Sequence[Sequence[str]]], Sequence[Problem | None]]
+Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobError | None]]
 """Runs jobs, given by their overrides; for each what went wrong, None where nothing did."""
 
 
@@ -51,7 +51,7 @@ def run_trainings(
     """
     now = data_now()
     find = finder(known_runs(runs), now)
-    todo = [t for t in trainings if not t.missing and (t.config.restart or not done(t, find(t)))]
+    todo = [t for t in trainings if not t.missing and (t.config.overwrite or not done(t, find(t)))]
     print(f"{len(trainings)} distinct trainings, {len(todo)} of them to run", flush=True)
     lacking = wanted(trainings)
     if trainings and all(training.missing for training in trainings):
@@ -60,7 +60,7 @@ def run_trainings(
         print(f"  {line}", flush=True)
     for training in todo:
         check(training.overrides)
-    problems: dict[str, Problem | None] = {}
+    problems: dict[str, JobError | None] = {}
     waiting = {training.key: training for training in todo}
     while ready := _ready(waiting, find):
         found = launch([overrides(training, before, group) for training, before in ready])
@@ -70,7 +70,7 @@ def run_trainings(
             problems[training.key] = problem
             if not (again and _lacks_evaluations(training, find(training))):
                 del waiting[training.key]
-    problems |= dict.fromkeys(waiting, Problem("what it starts from has not ended"))
+    problems |= dict.fromkeys(waiting, JobError("what it starts from has not ended"))
     return _say(trainings, find, problems)
 
 
@@ -78,7 +78,7 @@ def wanted(trainings: Iterable[Training]) -> list[str]:
     """What trainings wait for that the user would have to supply."""
     counts = Counter(training.missing for training in trainings if training.missing)
     return [
-        f"{count} want{'s' if count == 1 else ''} supplies.{name}=FILE: {what}"
+        f"{count} want{'s' if count == 1 else ''} external_weights.{name}=FILE: {what}"
         for (name, _, what), count in ((text.partition(": "), n) for text, n in counts.items())
     ]
 
@@ -115,7 +115,7 @@ def overrides(training: Training, before: Run | None, group: str) -> list[str]:
     return [
         *training.overrides,
         *([f"init_from={quoted(before.folder.path)}"] if before else []),
-        f"evaluate=[{','.join(evaluate)}]",
+        f"eval_after_training=[{','.join(evaluate)}]",
         f"++logger.group={quoted(group)}",
         f"++logger.tags=[{','.join(map(quoted, tags(training)))}]",
     ]
@@ -146,7 +146,9 @@ def _lacks_archive(run: Run, use: Use) -> bool:
     return not evaluation.folder.archive(use.export, split).is_file()
 
 
-def _say(trainings: Sequence[Training], find: Find, problems: Mapping[str, Problem | None]) -> bool:
+def _say(
+    trainings: Sequence[Training], find: Find, problems: Mapping[str, JobError | None]
+) -> bool:
     """Print what is not done, and why; whether nothing of it has failed."""
     failed = False
     for training in trainings:
@@ -164,7 +166,7 @@ def _say(trainings: Sequence[Training], find: Find, problems: Mapping[str, Probl
     return not failed
 
 
-def _left(training: Training, run: Run | None, find: Find, problem: Problem | None) -> str:
+def _left(training: Training, run: Run | None, find: Find, problem: JobError | None) -> str:
     """What another process is at; empty if there is none."""
     elsewhere = problem is not None and problem.elsewhere
     if run and (run.state == "running" or (elsewhere and run.folder.finished)):  # it is evaluated
@@ -175,7 +177,7 @@ def _left(training: Training, run: Run | None, find: Find, problem: Problem | No
     return ""
 
 
-def _failure(run: Run | None, problem: Problem | None) -> str:
+def _failure(run: Run | None, problem: JobError | None) -> str:
     """What the run has written down, or what was said of the job."""
     failure, said = run.failure if run else "", problem.said if problem else ""
     return (failure if said in failure else said) or "not done"

@@ -1,7 +1,7 @@
-"""Ablation tables and profiles as they stand in ``conf/ablation`` and ``conf/profile``.
+"""Ablation tables and presets as they stand in ``conf/ablation`` and ``conf/preset``.
 
 A table has rows; a row says how a network is trained and how it is looked at, and what the paper
-measured. A profile changes what all rows of all tables are run with, such as for minutes on a CPU.
+measured. A preset changes what all rows of all tables are run with, such as for minutes on a CPU.
 """
 
 from pathlib import Path
@@ -43,13 +43,13 @@ class Paper(Schema):
     """mIoU above that of the row's reference in the narrowest band around object borders."""
 
 
-class Start(Schema):
+class Pretraining(Schema):
     """A training that rows, or other such trainings, start from."""
 
     train: Overrides
     """On top of the table's, as a row's."""
-    start: Text | None = None
-    supply: Text | None = None
+    init_from: Text | None = None
+    external_weights: Text | None = None
     """The weights of this name, which the user has, are where it starts."""
 
 
@@ -60,7 +60,7 @@ class Row(Schema):
     """What stands in the table's columns."""
     train: Overrides = ()
     """On top of the table's."""
-    start: Text | None = None
+    init_from: Text | None = None
     """The name of the training it starts from."""
     strategy: Text | None = None
     """Of inference; none: the table's."""
@@ -69,13 +69,13 @@ class Row(Schema):
     paper: Paper = Paper()
     cited: Bool = False
     """Somebody else's method, which is not run here."""
-    missing: Text | None = None
+    unavailable: Text | None = None
     """Why it cannot be run."""
 
     @property
     def runnable(self) -> bool:
         """Whether it stands for a training here."""
-        return not self.cited and self.missing is None
+        return not self.cited and self.unavailable is None
 
 
 class Table(Schema):
@@ -90,14 +90,14 @@ class Table(Schema):
     strategy: Text = "ss"
     split: Text | None = None
     """To evaluate on; none: the run's validation split."""
-    export: Literal["voc", "cityscapes"] | None = None
+    submission: Literal["voc", "cityscapes"] | None = None
     """The archive to make for a test server."""
     reference: Positive | None = None
-    boundary: Bool = False
+    boundary_plot: Bool = False
     """Whether its picture is the curve around object borders."""
-    supplies: dict[Text, Text] = Field(default_factory=dict)
+    external_weights: dict[Text, Text] = Field(default_factory=dict)
     """Weights that the user would have to have: what they are, by name."""
-    starts: dict[Text, Start] = Field(default_factory=dict)
+    pretraining: dict[Text, Pretraining] = Field(default_factory=dict)
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -113,23 +113,25 @@ class Table(Schema):
                 parse_strategy(row.strategy or self.strategy, output_stride=16)
             except ValueError as error:
                 raise ValueError(f"row {number}: {error}") from None
-            self._check_start(f"row {number}", row.start, ())
-        for name, start in self.starts.items():
-            if start.supply and start.supply not in self.supplies:
-                raise ValueError(f"starts.{name}: supplies does not say what {start.supply} is")
+            self._check_start(f"row {number}", row.init_from, ())
+        for name, start in self.pretraining.items():
+            if start.external_weights and start.external_weights not in self.external_weights:
+                raise ValueError(
+                    f"starts.{name}: supplies does not say what {start.external_weights} is"
+                )
         return self
 
     def _check_start(self, where: str, name: str | None, before: tuple[str, ...]) -> None:
         if name is None:
             return
-        if name not in self.starts:
+        if name not in self.pretraining:
             raise ValueError(f"{where}: starts does not say what {name} is")
         if name in before:
             raise ValueError(f"{where}: {name} starts from itself")
-        self._check_start(where, self.starts[name].start, (*before, name))
+        self._check_start(where, self.pretraining[name].init_from, (*before, name))
 
 
-class Profile(Schema):
+class Preset(Schema):
     """What the rows of all tables are run with."""
 
     title: Text
@@ -139,10 +141,10 @@ class Profile(Schema):
     """Overrides of rows, and what stands in their place."""
     train: Overrides = ()
     """Of every row; what a row itself says counts more."""
-    supplies: dict[Text, Text] = Field(default_factory=dict)
+    external_weights: dict[Text, Text] = Field(default_factory=dict)
     """Weights that the user would have to have for what stands in the place of others: what they
-    are, by name, as in ``backbone.pretrained=supplies.NAME``."""
-    own_split: Bool = False
+    are, by name, as in ``backbone.pretrained=external_weights.NAME``."""
+    use_val_split: Bool = False
     """Whether rows that are scored by a test server are scored on the validation split instead."""
 
 
@@ -152,7 +154,7 @@ def choices(group: str) -> list[str]:
 
 
 def is_file(name: str) -> bool:
-    """Whether a table or a profile is named by its path."""
+    """Whether a table or a preset is named by its path."""
     return name.endswith((".yaml", ".yml"))
 
 
@@ -165,9 +167,9 @@ def read_table(name: str) -> Table:
     return _read(Table, "ablation", name)
 
 
-def read_profile(name: str) -> Profile:
-    """A profile of ``conf/profile``, or of a file; raises as ``read_table`` does."""
-    return _read(Profile, "profile", name)
+def read_preset(name: str) -> Preset:
+    """A preset of ``conf/preset``, or of a file; raises as ``read_table`` does."""
+    return _read(Preset, "preset", name)
 
 
 def _read(schema: type[S], group: str, name: str) -> S:

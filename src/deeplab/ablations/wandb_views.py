@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeplab.ablations.jobs import Asked, Training
+from deeplab.ablations.jobs import SweepRequest, Training
 from deeplab.ablations.sweep import table_tag
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerConfig
@@ -20,11 +20,13 @@ SAVED = "views.json"
 """In the report's folder: where the view of each table is, which is saved again there."""
 
 
-def save_views(asked: Asked, found: Sequence[Training], group: str, folder: Path) -> dict[str, str]:
+def save_views(
+    request: SweepRequest, found: Sequence[Training], group: str, folder: Path
+) -> dict[str, str]:
     """Save a view for each table; the addresses by table.
 
     Args:
-        asked: the tables.
+        request: the tables.
         found: their distinct trainings.
         group: what their runs have in common on the dashboard.
         folder: of the report.
@@ -42,7 +44,7 @@ def save_views(asked: Asked, found: Sequence[Training], group: str, folder: Path
     known: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
     try:
         entity = logger.entity or wandb.Api().default_entity
-        for name, table in asked.tables.items():
+        for name, table in request.tables.items():
             mine = [t for t in found if any(use.table == name for use in t.uses)]
             if not mine:
                 continue  # none of its rows can be run
@@ -59,7 +61,7 @@ def save_views(asked: Asked, found: Sequence[Training], group: str, folder: Path
             write_json(file, known)
     except (wandb.Error, ValueError) as error:
         raise UserError(f"W&B: {error}") from None
-    return {name: known[name] for name in asked.tables if name in known}
+    return {name: known[name] for name in request.tables if name in known}
 
 
 def _logger(found: Sequence[Training]) -> LoggerConfig:

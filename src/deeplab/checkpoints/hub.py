@@ -33,11 +33,11 @@ RUN_FILES = ("weights.safetensors", "config.yaml")
 """What a run's repository on the hub has at its top."""
 
 
-class NotFetched(UserError):  # noqa: N818 - a state of affairs
+class NotDownloadedError(UserError):  # noqa: N818 - a state of affairs
     """The file is not here, and nothing was to be downloaded."""
 
 
-class Fetched(NamedTuple):
+class Downloaded(NamedTuple):
     """A published file that is here."""
 
     path: Path
@@ -63,7 +63,7 @@ def hub_id(named: str) -> HubId | None:
     return HubId(found[2], found[3])
 
 
-def published_weights(what: Published, *, asked: str, download: bool, progress: bool) -> Fetched:
+def published_weights(what: Published, *, asked: str, download: bool, progress: bool) -> Downloaded:
     """A file of the catalog.
 
     Args:
@@ -73,7 +73,7 @@ def published_weights(what: Published, *, asked: str, download: bool, progress: 
         progress: whether there is a bar.
 
     Raises:
-        NotFetched: it is not here and not to be downloaded.
+        NotDownloadedError: it is not here and not to be downloaded.
         UserError: it cannot be downloaded, or is damaged.
     """
     if not what.address.startswith(HUB):
@@ -85,7 +85,7 @@ def published_weights(what: Published, *, asked: str, download: bool, progress: 
     return _checked(where, path, asked)
 
 
-def run_weights(where: HubId, *, asked: str, download: bool, progress: bool) -> Fetched:
+def run_weights(where: HubId, *, asked: str, download: bool, progress: bool) -> Downloaded:
     """The weights of a run on the hub, with its ``config.yaml`` beside them; what is here may be
     older than what is there only if nothing is to be downloaded or the hub cannot be reached.
 
@@ -105,7 +105,7 @@ def _of_hub(where: HubId, name: str, *, asked: str, download: bool, progress: bo
     if not download:
         if here := _cached(where, name):
             return here
-        raise NotFetched(f"{asked}: {HUB}{where.repository}/{name} is to be downloaded.")
+        raise NotDownloadedError(f"{asked}: {HUB}{where.repository}/{name} is to be downloaded.")
     if not progress:
         disable_progress_bars()
     return _downloaded(where, name, asked)
@@ -158,7 +158,7 @@ def _cached(where: HubId, name: str) -> Path | None:
     return Path(here) if isinstance(here, str) else None
 
 
-def _checked(where: HubId, path: Path, asked: str) -> Fetched:
+def _checked(where: HubId, path: Path, asked: str) -> Downloaded:
     """The hub's checksum is the name of the file that a path in the cache is a link to."""
     file = path.resolve()
     if re.fullmatch("[0-9a-f]{64}", file.name) and _hash(file) != file.name:
@@ -166,7 +166,7 @@ def _checked(where: HubId, path: Path, asked: str) -> Fetched:
             f"{asked}: {file} is damaged: its SHA-256 is not the one on the hub, by which it is "
             "named. Delete it, then run this again."
         )
-    return Fetched(path, f"{HUB}{where.repository}@{path.parent.name}/{path.name}")
+    return Downloaded(path, f"{HUB}{where.repository}@{path.parent.name}/{path.name}")
 
 
 @cache
@@ -181,15 +181,15 @@ def torch_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _of_pytorch(what: Published, *, asked: str, download: bool, progress: bool) -> Fetched:
+def _of_pytorch(what: Published, *, asked: str, download: bool, progress: bool) -> Downloaded:
     folder, name = torch_folder(), what.address.rpartition("/")[2]
     mirror = os.environ.get(MIRROR, TORCHVISION).rstrip("/")
     assert what.checksum is not None
     archive, found = Archive(name, f"{mirror}/{name}", what.checksum), folder / name
     if found.is_file() and archive.fits(f"sha256:{_hash(found)}"):
-        return Fetched(found, what.address)
+        return Downloaded(found, what.address)
     if not download:
-        raise NotFetched(f"{asked}: {what.address} is to be downloaded.")
+        raise NotDownloadedError(f"{asked}: {what.address} is to be downloaded.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         waiting = f"Another process downloads {name}; waiting for its end."
@@ -200,4 +200,4 @@ def _of_pytorch(what: Published, *, asked: str, download: bool, progress: bool) 
     except UserError as error:
         raise UserError(f"{asked}: {error}") from None
     _hash.cache_clear()  # a damaged one may have been replaced
-    return Fetched(found, what.address)
+    return Downloaded(found, what.address)

@@ -17,8 +17,8 @@ import yaml
 
 from deeplab.checkpoints.hub import (
     FILES,
-    Fetched,
-    NotFetched,
+    Downloaded,
+    NotDownloadedError,
     hub_id,
     published_weights,
     run_weights,
@@ -49,7 +49,7 @@ PUBLIC: dict[str, dict[str, Any]] = {
 Key = Literal["init_from", "backbone.pretrained"]
 
 
-class Start(NamedTuple):
+class InitSource(NamedTuple):
     """A file that a network starts from."""
 
     key: Key
@@ -61,7 +61,7 @@ class Start(NamedTuple):
     """What is known of it."""
 
 
-def find_start(config: RunConfig, *, download: bool = True) -> Start | None:
+def find_init_source(config: RunConfig, *, download: bool = True) -> InitSource | None:
     """What the whole network starts from, or the backbone only; None for random weights.
 
     Args:
@@ -70,7 +70,7 @@ def find_start(config: RunConfig, *, download: bool = True) -> Start | None:
 
     Raises:
         UserError: it is not there.
-        NotFetched: it would have to be downloaded.
+        NotDownloadedError: it would have to be downloaded.
     """
     if config.init_from is not None:
         return _find("init_from", config.init_from, config, download)
@@ -82,22 +82,22 @@ def find_start(config: RunConfig, *, download: bool = True) -> Start | None:
         what,
         asked=f"backbone.pretrained={named}",
         download=download,
-        progress=config.trainer.progress,
+        progress=config.trainer.enable_progress_bar,
     )
-    return Start("backbone.pretrained", *found, about=what.about)
+    return InitSource("backbone.pretrained", *found, about=what.about)
 
 
-def _find(key: Key, named: str, config: RunConfig, download: bool) -> Start:
+def _find(key: Key, named: str, config: RunConfig, download: bool) -> InitSource:
     """The file of weights that a key names by its path, by that of a run, or on the hub."""
     asked, path = f"{key}={named}", Path(named).expanduser()
     public = key == "backbone.pretrained"
     suffixes = FILES if public else WEIGHTS
     if where := hub_id(named):
-        progress = config.trainer.progress
+        progress = config.trainer.enable_progress_bar
         found = run_weights(where, asked=asked, download=download, progress=progress)
-        return Start(key, *found)
+        return InitSource(key, *found)
     if path.is_file() and path.suffix in suffixes:
-        return Start(key, *Fetched(path, str(path)))
+        return InitSource(key, *Downloaded(path, str(path)))
     if public and not path.is_dir():
         if not path.exists():
             raise UserError(f"{asked}: there is no such file.")
@@ -105,21 +105,21 @@ def _find(key: Key, named: str, config: RunConfig, download: bool) -> Start:
     weights = RunFolder.find(named, key=key).weights_file(path)
     if weights is None:
         raise UserError(f"{asked}: this run has no weights yet.")
-    return Start(key, weights, str(weights))
+    return InitSource(key, weights, str(weights))
 
 
-def start_hash(config: RunConfig, *, download: bool = True) -> str | None:
-    """The hash of that file; raises as ``find_start`` does."""
-    start = find_start(config, download=download)
+def init_source_hash(config: RunConfig, *, download: bool = True) -> str | None:
+    """The hash of that file; raises as ``find_init_source`` does."""
+    start = find_init_source(config, download=download)
     return file_hash(start.path) if start else None
 
 
-def start_record(config: RunConfig) -> dict[str, Any]:
+def init_record(config: RunConfig) -> dict[str, Any]:
     """What ``run.json`` keeps of it: its hash and where it is from; a resumed run knows them."""
     if config.resume:
         record = read_record(RunFolder(config.resume))
         return {key: record.get(key) for key in ("start_weights", "start_source")}
-    start = find_start(config)
+    start = find_init_source(config)
     sha = file_hash(start.path) if start else None
     return {"start_weights": sha, "start_source": start.source if start else None}
 
@@ -139,8 +139,8 @@ def adapted(config: R, *, download: bool = True) -> R:
         published(config.backbone)
         return _trained_with(config, _public(config.backbone))
     try:
-        start = find_start(config, download=download)
-    except NotFetched:
+        start = find_init_source(config, download=download)
+    except NotDownloadedError:
         return config
     if start is None:
         return config

@@ -63,7 +63,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         ) from None
 
 
-class Fit(NamedTuple):
+class LoadReport(NamedTuple):
     """What a file holds for a network or for its backbone, and what not."""
 
     state: dict[str, Tensor]
@@ -83,7 +83,7 @@ class Fit(NamedTuple):
         return said
 
 
-def start_from(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> Fit:
+def initialize_from(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> LoadReport:
     """Load the weights of a network that may have other classes, or of its backbone.
 
     Raises:
@@ -94,8 +94,8 @@ def start_from(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> Fit:
     return fit
 
 
-def fitting(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> Fit:
-    """What ``start_from`` would load. The network may be without memory.
+def fitting(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> LoadReport:
+    """What ``initialize_from`` would load. The network may be without memory.
 
     Args:
         model: the network that starts.
@@ -128,21 +128,21 @@ def fitting(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> Fit:
             f"{len(own)} tensors differ or are missing, {len(left_out)} have no place (such as "
             f"{(differing or left_out or new)[0]}). {advice}"
         )
-    return Fit(found, THIS_PROJECT, _parts(left_out), _parts(new))
+    return LoadReport(found, THIS_PROJECT, _parts(left_out), _parts(new))
 
 
-def load_backbone(backbone: Backbone, path: Path) -> Fit:
+def load_backbone(backbone: Backbone, path: Path) -> LoadReport:
     """Start a backbone from the weights of a classification or segmentation network.
 
     Raises:
         UserError: the file cannot be read, or holds no weights of such a backbone.
     """
-    fit = fitting_backbone(backbone, path)
+    fit = match_backbone(backbone, path)
     backbone.load_state_dict({**backbone.state_dict(), **fit.state})
     return fit
 
 
-def fitting_backbone(backbone: Backbone, path: Path) -> Fit:
+def match_backbone(backbone: Backbone, path: Path) -> LoadReport:
     """What ``load_backbone`` would load; raises as it does.
 
     The network may be without memory.
@@ -150,7 +150,7 @@ def fitting_backbone(backbone: Backbone, path: Path) -> Fit:
     return _backbone_fit(backbone, _read(path), f"backbone.pretrained={path}")
 
 
-def _backbone_fit(backbone: Backbone, state: dict[str, Tensor], asked: str) -> Fit:
+def _backbone_fit(backbone: Backbone, state: dict[str, Tensor], asked: str) -> LoadReport:
     """What fits a backbone, by its own names, whoever has named the tensors."""
     if any(name.startswith(BACKBONE) for name in state):
         state = {name.removeprefix(BACKBONE): tensor for name, tensor in state.items()}
@@ -187,7 +187,7 @@ def _backbone_fit(backbone: Backbone, state: dict[str, Tensor], asked: str) -> F
             f"another shape, {len(unknown)} have no place (such as {(differing + unknown)[0]})."
         )
     left_out = Counter(part for part in unused for name in rest if name.startswith(f"{part}."))
-    return Fit(found, whose, left_out, Counter())
+    return LoadReport(found, whose, left_out, Counter())
 
 
 def _parts(names: Iterable[str]) -> Counter[str]:

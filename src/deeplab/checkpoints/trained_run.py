@@ -24,7 +24,7 @@ RUNS = "runs"
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A run that has weights."""
 
     folder: RunFolder
@@ -63,7 +63,7 @@ class Trained:
         return list(dict.fromkeys(found))
 
 
-def find_trained(named: str, *, progress: bool = True) -> Trained:
+def find_trained_run(named: str, *, progress: bool = True) -> TrainedRun:
     """The run that ``run=`` names by its folder, by a checkpoint in it, or on the Hugging Face hub;
     one of the hub gets a folder of its own below ``runs``.
 
@@ -76,10 +76,10 @@ def find_trained(named: str, *, progress: bool = True) -> Trained:
     weights = folder.weights_file(Path(named).expanduser())
     if weights is None:
         raise UserError(f"run={named}: this run has neither weights nor a checkpoint yet.")
-    return Trained(folder, read_config(folder), weights)
+    return TrainedRun(folder, read_config(folder), weights)
 
 
-def _of_hub(where: HubId, named: str, progress: bool) -> Trained:
+def _of_hub(where: HubId, named: str, progress: bool) -> TrainedRun:
     """A run of the hub, copied to where what is made of it is kept too; it is of one commit, so
     a folder of its name is it. Its logger is not this user's."""
     asked = f"run={named}"
@@ -94,7 +94,7 @@ def _of_hub(where: HubId, named: str, progress: bool) -> Trained:
                     shutil.copyfile(cached / file, draft)
     print(f"Fetched: {found.source}, now {folder.path}")
     config = read_config(folder).model_copy(update={"logger": LoggerConfig(name="csv")})
-    return Trained(folder, config, folder.weights)
+    return TrainedRun(folder, config, folder.weights)
 
 
 def inference_execution(trainer: TrainerConfig) -> Execution:

@@ -3,7 +3,7 @@ segmentation."""
 
 from collections.abc import Sequence
 
-from deeplab.config.schema.classification_data import PicturesConfig, ShapeClassesConfig
+from deeplab.config.schema.classification_data import ClassificationDataConfig, ShapeClassesConfig
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.data.classification.dataset import NO_LABEL, Batch, ClassificationData
 from deeplab.data.classification.image_folder import ImageFolder
@@ -14,10 +14,10 @@ from deeplab.data.synthetic.single_objects import (
     ensure_shape_classes,
 )
 from deeplab.utils.errors import UserError
-from deeplab.utils.visualization import Labeled
+from deeplab.utils.visualization import ClassifiedImage
 
 
-def image_folder(data: PicturesConfig) -> ImageFolder:
+def image_folder(data: ClassificationDataConfig) -> ImageFolder:
     """Where the pictures that the config names are; drawn ones are drawn if they are not there yet.
 
     Raises:
@@ -32,10 +32,10 @@ def image_folder(data: PicturesConfig) -> ImageFolder:
 def _spec(data: ShapeClassesConfig) -> ShapeClassesSpec:
     return ShapeClassesSpec(
         classes=data.classes,
-        train=data.train,
-        val=data.val,
-        size_min=data.size_min,
-        size_max=data.size_max,
+        train=data.num_train,
+        val=data.num_val,
+        min_size=data.min_size,
+        max_size=data.max_size,
         seed=data.scene_seed,
     )
 
@@ -51,11 +51,11 @@ def build_classification_data(config: ClassifierConfig, *, workers: int) -> Clas
             size=data.crop_size,
             area_min=data.area_min,
             ratio_max=data.ratio_max,
-            flip=data.flip,
+            flip=data.hflip_prob,
             augmentations=data.augmentations,
         ),
-        eval_crop=CentralCrop(size=data.crop_size, part=data.eval_part),
-        steps=config.stage.steps,
+        eval_crop=CentralCrop(size=data.crop_size, part=data.crop_pct),
+        steps=config.stage.max_steps,
         batch_size=config.stage.batch_size,
         eval_batch_size=data.eval_batch_size,
         seed=config.seed,
@@ -64,26 +64,26 @@ def build_classification_data(config: ClassifierConfig, *, workers: int) -> Clas
     )
 
 
-def labeled(batch: Batch, index: int, taken_for: int, classes: Sequence[str]) -> Labeled:
+def labeled(batch: Batch, index: int, taken_for: int, classes: Sequence[str]) -> ClassifiedImage:
     """A picture of a batch, with the names of its labels and of what it was taken for."""
     known = [classes[k] for k in batch["label"][index].tolist() if k != NO_LABEL]
     image = batch["image"][index].permute(1, 2, 0).cpu().numpy()
-    return Labeled(image, known, classes[taken_for])
+    return ClassifiedImage(image, known, classes[taken_for])
 
 
-def pictures_fingerprint(folder: ImageFolder, data: PicturesConfig) -> str:
+def classification_fingerprint(folder: ImageFolder, data: ClassificationDataConfig) -> str:
     """Of the pictures that a classifier is trained and validated on."""
     splits = (data.train_split, data.val_split)
     return "-".join(folder.pictures(split).fingerprint() for split in splits)
 
 
-def is_multi_label(data: PicturesConfig) -> bool:
+def is_multi_label(data: ClassificationDataConfig) -> bool:
     """Whether a picture may have several labels, each of which is a question of its own then."""
-    return not isinstance(data, ShapeClassesConfig) and data.labels == "several"
+    return not isinstance(data, ShapeClassesConfig) and data.labels == "multi_label"
 
 
-def check_pictures(data: PicturesConfig) -> None:
-    """Look whether the pictures are there, without listing all of them.
+def check_classification_data(data: ClassificationDataConfig) -> None:
+    """SeedResult whether the pictures are there, without listing all of them.
 
     Raises:
         UserError: the data set or one of the splits is not there.

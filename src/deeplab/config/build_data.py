@@ -56,11 +56,11 @@ def folder_layout(data: FolderConfig) -> FolderLayout:
     """A folder of one's own, as its keys say."""
     return FolderLayout(
         data.root,
-        images=data.images,
-        masks=data.masks,
+        images=data.image_dir,
+        masks=data.mask_dir,
         image_suffix=data.image_suffix,
         mask_suffix=data.mask_suffix,
-        val_part=data.val_part,
+        val_fraction=data.val_fraction,
         split_seed=data.split_seed,
     )
 
@@ -70,9 +70,9 @@ def class_set(data: DataConfig) -> ClassSet:
     return ClassSet(
         names=data.classes,
         colors=data.palette,
-        values=data.values,
-        ignored=data.ignored,
-        unlisted=data.unlisted,
+        values=data.mask_values,
+        ignored=data.ignored_values,
+        unlisted_values=data.unlisted_values,
     )
 
 
@@ -80,11 +80,11 @@ def shapes_spec(data: ShapesConfig) -> ShapesSpec:
     """The part of the config that scenes depend on."""
     return ShapesSpec(
         classes=data.classes,
-        train=data.train,
-        val=data.val,
-        size_min=data.size_min,
-        size_max=data.size_max,
-        objects_max=data.objects_max,
+        train=data.num_train,
+        val=data.num_val,
+        min_size=data.min_size,
+        max_size=data.max_size,
+        max_objects=data.max_objects,
         seed=data.scene_seed,
     )
 
@@ -148,7 +148,7 @@ def _with_classes(data: FolderConfig, items: list[Item]) -> FolderConfig:
     if data.classes:
         return data
     root = Path(data.root).expanduser()
-    found = named_or_found(root, items, named=data.classes_file, ignored=data.ignored)
+    found = named_or_found(root, items, named=data.classes_file, ignored=data.ignored_values)
     return data.model_copy(
         update={
             "classes": found.names,
@@ -186,11 +186,11 @@ def build_data(
         scale_min=data.scales.min,
         scale_max=data.scales.max,
         scale_step=data.scales.step,
-        flip=data.flip,
+        flip=data.hflip_prob,
         augmentations=data.augmentations,
         eval_size=padded_to(data),
         fill=padding_color(config),
-        steps=config.stage.steps,
+        steps=config.stage.max_steps,
         batch_size=config.stage.batch_size,
         eval_batch_size=data.eval_batch_size,
         seed=config.seed,

@@ -72,14 +72,14 @@ def _implied(arguments: list[str]) -> list[str]:
 
 
 def as_swept(argument: str) -> str:
-    """Keys of sweeps as Hydra takes them: a table or a profile that is named by its path is a sweep
-    over one value, or Hydra would look for a choice of this name; ``roots.NAME`` and
-    ``supplies.NAME`` are new keys."""
+    """Keys of sweeps as Hydra takes them: a table or a preset that is named by its path is a sweep
+    over one value, or Hydra would look for a choice of this name; ``data_roots.NAME`` and
+    ``external_weights.NAME`` are new keys."""
     key, _, value = argument.partition("=")
     path = value.strip("\"'")
     if key in TABLES and path.endswith((".yaml", ".yml")) and (path != value or "," not in value):
         return f"{key}=choice({quoted(path)})"
-    return f"+{argument}" if key.startswith(("roots.", "supplies.")) else argument
+    return f"+{argument}" if key.startswith(("data_roots.", "external_weights.")) else argument
 
 
 def quoted(text: object) -> str:

@@ -9,5 +9,5 @@ ROOT = Path(__file__).resolve().parents[3]
 CONF = ROOT / "conf"
 
 
-TABLES = ("ablation", "profile")
+TABLES = ("ablation", "preset")
 """Groups of files that say what a sweep runs, and hold no keys of a run."""

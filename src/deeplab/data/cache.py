@@ -89,12 +89,14 @@ def use_cache(
     folder = place / key
     try:
         place.mkdir(parents=True, exist_ok=True)
-        busy = f"data.cache={place}: another process is building the same; waiting for it."
+        busy = f"data.cache_dir={place}: another process is building the same; waiting for it."
         with locked(place / f".{key}.lock", busy, wait=True):
             if not folder.is_dir() and not _build(dataset, folder, workers, progress):
                 return
     except OSError as error:
-        raise UserError(f"data.cache={place}: this cannot be written ({error.strerror}).") from None
+        raise UserError(
+            f"data.cache_dir={place}: this cannot be written ({error.strerror})."
+        ) from None
     dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
 
 
@@ -105,7 +107,7 @@ def _build(dataset: SegmentationDataset, folder: Path, workers: int, progress: b
     free = shutil.disk_usage(folder.parent).free
     if total + SPARE > free:
         print(
-            f"data.cache={folder.parent}: the {dataset.split} images take {total / 1e9:.1f} GB "
+            f"data.cache_dir={folder.parent}: the {dataset.split} images take {total / 1e9:.1f} GB "
             f"decoded and {free / 1e9:.1f} GB are free, so they are decoded each time."
         )
         return False

@@ -55,14 +55,14 @@ class ClassSet:
         values: what masks hold for each class: all of them indices or all of them colors. None:
             class k is k.
         ignored: further values that become 255. (255 itself always does, unless it is a class.)
-        unlisted: whether any other value is an error or ignored too.
+        unlisted_values: whether any other value is an error or ignored too.
     """
 
     names: tuple[str, ...]
     colors: tuple[Color, ...] | None = None
     values: tuple[Value, ...] | None = None
     ignored: tuple[Value, ...] = ()
-    unlisted: Literal["error", "ignore"] = "error"
+    unlisted_values: Literal["error", "ignore"] = "error"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -90,7 +90,7 @@ class ClassSet:
             label = self._table[_color_codes(mask)]
         else:
             label = np.asarray(cv2.LUT(mask, self._table), np.uint8)
-        if self.unlisted == "error" and (label == _UNKNOWN).any():
+        if self.unlisted_values == "error" and (label == _UNKNOWN).any():
             raise self._unknown(mask, label == _UNKNOWN, path)
         return label
 
@@ -117,14 +117,14 @@ class ClassSet:
             path,
             f"label {int(found.max())}, but data.classes names {len(self)} classes "
             f"({allowed}; {IGNORE} = ignore)",
-            "Name all classes, set data.ignored, or mend the mask.",
+            "Name all classes, set data.ignored_values, or mend the mask.",
         )
 
     @cached_property
     def _table(self) -> Pixels:
         """The label of each value: 256 of them, or one for each color code (16 MB)."""
         table = np.full(1 << 24 if self.colored else 256, _UNKNOWN, np.uint8)
-        if self.unlisted == "ignore":
+        if self.unlisted_values == "ignore":
             table[:] = IGNORE
         if not self.colored:
             table[IGNORE] = IGNORE

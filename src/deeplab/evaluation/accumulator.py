@@ -72,7 +72,7 @@ def _counts(
     return counted.reshape(bands + 1, classes, classes)
 
 
-class Tally:
+class ScoreAccumulator:
     """The sum over images.
 
     Args:

@@ -14,12 +14,12 @@ from deeplab.tracking.run_folder import RunFolder
 
 
 def check_evaluations(config: RunConfig) -> None:
-    """Look up the splits before the training starts.
+    """SeedResult up the splits before the training starts.
 
     Raises:
         UserError: there is no such split.
     """
-    for split in {asked.split for asked in config.evaluate if asked.split}:
+    for split in {asked.split for asked in config.eval_after_training if asked.split}:
         if isinstance(config, ClassifierConfig):
             image_folder(config.data).check(split)
         elif isinstance(config, TrainConfig):
@@ -29,7 +29,7 @@ def check_evaluations(config: RunConfig) -> None:
 def evaluate_trained(config: RunConfig, folder: RunFolder) -> None:
     """Do them, as ``evaluate.py`` does; what is there already is not done again."""
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        for asked in config.evaluate:
+        for asked in config.eval_after_training:
             run_evaluation(_as_typed(asked, config, folder))
 
 

@@ -58,7 +58,7 @@ def find_classifier(config: EvaluateConfig) -> Evaluated | None:
     """The run that ``run=`` names, if it is a classifier's.
 
     Raises:
-        UserError: as ``find_trained`` does, or a key is set that is about segmentation.
+        UserError: as ``find_trained_run`` does, or a key is set that is about segmentation.
     """
     if hub_id(config.run):  # where there are segmentation networks only
         return None
@@ -95,17 +95,17 @@ def evaluate_classifier(found: Evaluated, config: EvaluateConfig) -> list[dict[s
     print(f"Weights: {found.weights}")
     print(f"Machine: {execution}")
     with evaluating(found.folder.evaluations, f"run={config.run}"):
-        there = task.done and not config.again
+        there = task.done and not config.overwrite
         if not there:
-            _measure(task, found, data, execution, show=config.trainer.progress)
+            _measure(task, found, data, execution, show=config.trainer.enable_progress_bar)
     record = read_json(task.folder.result)
     errors = [percent(record[f"top{k}_error"]) for k in (1, 5)]
     print(f"\ntop-1 error {errors[0]} %, top-5 error {errors[1]} %\n")
     print_skipped(data.skipped)
     if there:
-        print("  it was there already; again=true does it anew")
+        print("  it was there already; overwrite=true does it anew")
     print(f"  {task.folder.path}")
-    if config.publish and not there and found.config.logger.name == "wandb":
+    if config.log_to_wandb and not there and found.config.logger.name == "wandb":
         made = [read_evaluation(task.folder.path)]
         if files := publish_evaluations(found.config.logger, found.folder, made):
             print(f"  W&B  offline; upload it behind the training with: wandb sync {files}")
@@ -124,7 +124,7 @@ def _task(found: Evaluated, data: ClassificationData, execution: Execution) -> T
             content=data.val_set.content(),
             classes=data.classes,
             crop_size=run.data.crop_size,
-            part=run.data.eval_part,
+            part=run.data.crop_pct,
             precision=execution.precision,
         ),
     }

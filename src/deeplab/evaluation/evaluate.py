@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.checkpoints.trained_run import Trained, find_trained, inference_execution
+from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run, inference_execution
 from deeplab.config.build_data import build_data, check_same_classes, data_layout, padded_to
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import EvaluateConfig
@@ -45,30 +45,32 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
     quiet()
     if classifier := find_classifier(config):
         return evaluate_classifier(classifier, config)
-    trained = find_trained(config.run, progress=config.trainer.progress)
+    trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
     trained = replace(trained, config=_as_asked(trained.config, config))
     execution = inference_execution(config.trainer)
     data = _build_data(trained.config, execution)
-    if config.export:
-        check_submission(config.export, data.classes)
+    if config.submission:
+        check_submission(config.submission, data.classes)
     tasks = _tasks(trained, config, data, execution)
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
     with evaluating(trained.folder.evaluations, f"run={config.run}"):
-        todo = tasks if config.again else [task for task in tasks if not task.done]
+        todo = tasks if config.overwrite else [task for task in tasks if not task.done]
         if todo:
             measure(todo, trained, config, data, execution)
     records = [read_json(task.folder.result) for task in tasks]
     print_comparison(records)
     print_skipped(data.skipped)
     if len(todo) < len(tasks):
-        print(f"  {len(tasks) - len(todo)} of these were there already; again=true does them anew")
+        print(
+            f"  {len(tasks) - len(todo)} of these were there already; overwrite=true does them anew"
+        )
     width = max(len(task.strategy.name) for task in tasks)
     for task in tasks:
         print(f"  {task.strategy.name:<{width}}  {task.folder.path}")
-        if config.export:
-            _export(config.export, task, data, progress=config.trainer.progress)
-    if config.publish and todo:
+        if config.submission:
+            _export(config.submission, task, data, progress=config.trainer.enable_progress_bar)
+    if config.log_to_wandb and todo:
         _publish(trained, todo)
     return records
 
@@ -95,11 +97,11 @@ def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
 
 
 def _tasks(
-    trained: Trained, config: EvaluateConfig, data: SegmentationData, execution: Execution
+    trained: TrainedRun, config: EvaluateConfig, data: SegmentationData, execution: Execution
 ) -> list[Task]:
     folder, run, weights = trained.folder, trained.config, trained.weights
     strategies = trained.strategies(
-        config.strategies, window=config.window, overlap=config.overlap, key="strategies"
+        config.strategies, window=config.window_size, overlap=config.overlap, key="strategies"
     )
     content, sha = data.val_set.content(), file_hash(weights)
     tasks = []
@@ -117,9 +119,9 @@ def _tasks(
                 strategy=strategy,
                 precision=execution.precision,
             ),
-            "band_widths": list(config.bands),
-            **({"predictions": True} if config.predictions else {}),
-            **({"measured": True} if config.measure else {}),
+            "band_widths": list(config.trimap_widths),
+            **({"predictions": True} if config.save_predictions else {}),
+            **({"measured": True} if config.measure_speed else {}),
         }
         name = evaluation_name(data.val_split, weights, strategy.name)
         target = EvaluationFolder(folder.evaluations / name)
@@ -127,7 +129,7 @@ def _tasks(
     return tasks
 
 
-def _publish(trained: Trained, tasks: Sequence[Task]) -> None:
+def _publish(trained: TrainedRun, tasks: Sequence[Task]) -> None:
     """To the W&B run of the training, if there is one."""
     if trained.config.logger.name != "wandb":
         return

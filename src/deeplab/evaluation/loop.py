@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from deeplab.checkpoints.trained_run import Trained
+from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.build_data import padded_to
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.class_set import write_mask
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import spread
-from deeplab.evaluation.accumulator import ImageScore, Tally, score_image
+from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator, score_image
 from deeplab.evaluation.result_files import Task, paint_examples, write_result
 from deeplab.evaluation.resume import Predicted, Progress
 from deeplab.inference.predictor import Predictor
@@ -23,7 +23,7 @@ from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy
 from deeplab.tracking.provenance import code_version
 from deeplab.utils.hardware import Execution
-from deeplab.utils.parallel import cores, meanwhile
+from deeplab.utils.parallel import cpu_count, prefetch
 
 EXAMPLES = 6
 """Images that are painted."""
@@ -31,7 +31,7 @@ EXAMPLES = 6
 
 def measure(
     tasks: list[Task],
-    trained: Trained,
+    trained: TrainedRun,
     config: EvaluateConfig,
     data: SegmentationData,
     execution: Execution,
@@ -44,7 +44,7 @@ def measure(
     working = [task.made_in(made) for task in tasks]
     progress = Progress(
         made,
-        [Tally(classes=classes, widths=config.bands) for _ in tasks],
+        [ScoreAccumulator(classes=classes, widths=config.trimap_widths) for _ in tasks],
         painted=spread(data.val_set.ids, EXAMPLES),
         skipped=data.skipped,
     )
@@ -54,29 +54,29 @@ def measure(
     def score(image: Predicted) -> list[ImageScore]:
         if image.skipped:
             return []
-        if config.predictions:
+        if config.save_predictions:
             for task, label in zip(working, image.maps, strict=True):
                 write_mask(task.folder.prediction(image.id), label, data.classes.palette)
-        return score_image(image.truth, image.maps, classes=classes, widths=config.bands)
+        return score_image(image.truth, image.maps, classes=classes, widths=config.trimap_widths)
 
     images = _predicted(
-        predictor, data, execution, first=progress.images, show=config.trainer.progress
+        predictor, data, execution, first=progress.images, show=config.trainer.enable_progress_bar
     )
-    for (image,), scored in meanwhile(
-        score, ((image,) for image in images), threads=cores(), waiting=4 * cores()
+    for (image,), scored in prefetch(
+        score, ((image,) for image in images), threads=cpu_count(), waiting=4 * cpu_count()
     ):
         progress.add(image, scored)
     for i, (task, tally) in enumerate(zip(working, progress.tallies, strict=True)):
         examples = {k: labels[i] for k, labels in progress.painted.items() if labels}
         paint_examples(task, data, examples)
-        speed = _speed(task.strategy, trained, execution) if config.measure else None
+        speed = _speed(task.strategy, trained, execution) if config.measure_speed else None
         write_result(task, tally, trained.config, data, execution, speed)
     for task, whole in zip(tasks, working, strict=True):
         task.take(whole)
     shutil.rmtree(made)
 
 
-def _workplace(trained: Trained, tasks: Sequence[Task]) -> Path:
+def _workplace(trained: TrainedRun, tasks: Sequence[Task]) -> Path:
     """The folder in which results are made until they are whole: the same for the same tasks of
     the same version of the code, so that what was interrupted goes on."""
     asked = json.dumps([code_version(), *(task.stamp for task in tasks)], sort_keys=True)
@@ -86,7 +86,7 @@ def _workplace(trained: Trained, tasks: Sequence[Task]) -> Path:
     return folder
 
 
-def _speed(strategy: Strategy, trained: Trained, execution: Execution) -> Speed:
+def _speed(strategy: Strategy, trained: TrainedRun, execution: Execution) -> Speed:
     """On this machine, at the size that images are padded to."""
     return measure_speed(
         trained.predictor([strategy], execution, key="strategies"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deeplab.config.build_data import padded_to
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
-from deeplab.evaluation.accumulator import Tally
+from deeplab.evaluation.accumulator import ScoreAccumulator
 from deeplab.evaluation.cost import strategy_cost
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, write_images
 from deeplab.evaluation.plots import write_boundary_curve
@@ -86,7 +86,7 @@ def paint_examples(task: Task, data: SegmentationData, predictions: Mapping[str,
 
 def write_result(
     task: Task,
-    tally: Tally,
+    tally: ScoreAccumulator,
     run: TrainConfig,
     data: SegmentationData,
     execution: Execution,

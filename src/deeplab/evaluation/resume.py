@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.evaluation.accumulator import ImageScore, Tally
+from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator
 from deeplab.utils.files import replacing
 
 Pixels = NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Progress:
     def __init__(
         self,
         folder: Path,
-        tallies: Sequence[Tally],
+        tallies: Sequence[ScoreAccumulator],
         painted: Sequence[str],
         skipped: Counter[str],
     ) -> None:

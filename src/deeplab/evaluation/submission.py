@@ -85,7 +85,7 @@ def _values(kind: Kind, classes: ClassSet) -> list[int]:
     if kind == "voc":
         return list(range(len(classes)))
     if classes.values is None or classes.colored:
-        raise UserError("export=cityscapes: this data set has no label ids (data.values).")
+        raise UserError("export=cityscapes: this data set has no label ids (data.mask_values).")
     return [value for value in classes.values if isinstance(value, int)]
 
 
@@ -102,7 +102,7 @@ def _files(
     for item in items:
         path = folder.prediction(item.id)
         if not path.is_file():
-            raise UserError(f"{path}: this prediction is missing; again=true makes all anew.")
+            raise UserError(f"{path}: this prediction is missing; overwrite=true makes all anew.")
         content = path.read_bytes()
         if kind == "cityscapes":
             with Image.open(path) as label, io.BytesIO() as written:
@@ -151,7 +151,7 @@ def _check(kind: Kind, path: Path, wanted: dict[str, Item], *, allowed: Sequence
         if not right or size != image_size(item.image):
             raise UserError(
                 f"export={kind}: {name} is no {mode} PNG of the image's size with values of "
-                f"{len(allowed)} classes; again=true makes all predictions anew."
+                f"{len(allowed)} classes; overwrite=true makes all predictions anew."
             )
     if missing:
         raise UserError(f"export={kind}: {next(iter(missing))} is missing in the archive.")

@@ -69,7 +69,7 @@ def rasterize(
 ) -> list[str]:
     """Draw ``masks/STEM.png`` for the images of an instances file that have enough of VOC in them.
 
-    A mask that is there already is taken for drawn; of the others all are drawn (again) to count.
+    A mask that is there already is taken for drawn; of the others all are drawn (overwrite) to count.
 
     Args:
         annotations: the instances file.

@@ -12,7 +12,7 @@ from deeplab.preparation.sbd import convert_masks, trainaug
 from deeplab.utils.files import write_json, write_text
 
 
-def derive_voc(root: Path, *, again: bool, workers: int, progress: bool = True) -> None:
+def derive_voc(root: Path, *, overwrite: bool, workers: int, progress: bool = True) -> None:
     """SBD's masks as palette PNGs, and the list ``trainaug`` by its rule if VOC's lists are here.
 
     With ``again`` masks that are there are not trusted.
@@ -20,7 +20,7 @@ def derive_voc(root: Path, *, again: bool, workers: int, progress: bool = True) 
     voc = voc_folder(root)
     mats, augmented = root / SBD / "cls", voc / "SegmentationClassAug"
     if mats.is_dir():
-        convert_masks(mats, augmented, again=again, workers=workers, progress=progress)
+        convert_masks(mats, augmented, overwrite=overwrite, workers=workers, progress=progress)
     lists = voc / "ImageSets" / "Segmentation"
     train, val = lists / "train.txt", lists / "val.txt"
     if augmented.is_dir() and train.is_file() and val.is_file():
@@ -36,7 +36,7 @@ def derive_coco(
     annotations: Mapping[str, str],
     category_ids: Sequence[int],
     min_pixels: int,
-    again: bool,
+    overwrite: bool,
     workers: int,
     progress: bool = True,
 ) -> None:
@@ -50,7 +50,7 @@ def derive_coco(
             print(f"{split} is left out: {file if images.is_dir() else images} is not here.")
             continue
         rules = {**_rules(category_ids, min_pixels), "annotations": _checksum(file)}
-        if again or _read(_rules_file(root, split)) != rules:
+        if overwrite or _read(_rules_file(root, split)) != rules:
             for image in images.glob("*.jpg") if masks.is_dir() else ():
                 (masks / f"{image.stem}.png").unlink(missing_ok=True)
             write_json(_rules_file(root, split), rules)

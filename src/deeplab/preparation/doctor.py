@@ -35,7 +35,7 @@ IMAGE_KINDS = {
         "Nothing to do if it is meant to be gray.",
     ),
     "CMYK image": (
-        "a CMYK image, converted without its color profile",
+        "a CMYK image, converted without its color preset",
         "Save it as RGB if its colors matter.",
     ),
     "16-bit image": (
@@ -195,7 +195,11 @@ def _empty(path: Path, pixels: tuple[int, ...], classes: ClassSet) -> list[Findi
         return []
     return [
         Finding(
-            "warning", kind, str(path), problem, "Look whether its objects have been forgotten."
+            "warning",
+            kind,
+            str(path),
+            problem,
+            "SeedResult whether its objects have been forgotten.",
         )
     ]
 

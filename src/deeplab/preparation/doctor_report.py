@@ -19,8 +19,8 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "splits": {
             split: {
                 "images": report.images,
-                "size_min": list(min(report.sizes)) if report.sizes else None,
-                "size_max": list(max(report.sizes)) if report.sizes else None,
+                "min_size": list(min(report.sizes)) if report.sizes else None,
+                "max_size": list(max(report.sizes)) if report.sizes else None,
                 "pixels": dict(zip(names, report.pixels, strict=True)),
                 "images_with": dict(zip(names, report.images_with, strict=True)),
             }

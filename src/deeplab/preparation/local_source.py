@@ -28,7 +28,7 @@ NOTHING = Source({}, {}, frozenset())
 def find_source(
     source: Path, root: Path, kind: str, names: Mapping[str, str], parts: tuple[str, ...]
 ) -> Source:
-    """Look for archives by their names, and for loose files of the parts that have none.
+    """SeedResult for archives by their names, and for loose files of the parts that have none.
 
     Args:
         source: a folder, or one archive.
@@ -101,7 +101,9 @@ def _files_below(folder: Path, start: str, above: frozenset[tuple[int, int]]) ->
             yield start + entry.name
 
 
-def place(source: Source, root: Path, kind: str, *, again: bool, progress: bool = True) -> set[str]:
+def place(
+    source: Source, root: Path, kind: str, *, overwrite: bool, progress: bool = True
+) -> set[str]:
     """Unpack the archives and take over the loose files; returns the parts that are there then.
 
     Raises:
@@ -111,7 +113,7 @@ def place(source: Source, root: Path, kind: str, *, again: bool, progress: bool 
     for part, archive in source.archives.items():
         named = part != archive.name
         select = selection(kind, [part] if named else FILES[kind], root)
-        paths = unpack(archive, root, select=select, again=again, progress=progress)
+        paths = unpack(archive, root, select=select, overwrite=overwrite, progress=progress)
         found = parts_of(kind, paths)
         if named and part not in FILES[kind] and paths:
             found = {part}
@@ -121,16 +123,16 @@ def place(source: Source, root: Path, kind: str, *, again: bool, progress: bool 
                 "is the right one."
             )
         made |= found
-    adopt(source.files, again=again, progress=progress)
+    adopt(source.files, overwrite=overwrite, progress=progress)
     return made
 
 
-def adopt(files: Mapping[Path, Path], *, again: bool = False, progress: bool = True) -> None:
+def adopt(files: Mapping[Path, Path], *, overwrite: bool = False, progress: bool = True) -> None:
     """Put files to their places: as hard links, which take no room, or as copies where the file
     systems differ. What is there with the same size is left as it is, unless ``again``."""
     shown = progress and bool(files)
     for old, new in tqdm(files.items(), "Taking over", unit=" files", disable=not shown):
-        if new.is_file() and (new.samefile(old) or (not again and _size(new) == _size(old))):
+        if new.is_file() and (new.samefile(old) or (not overwrite and _size(new) == _size(old))):
             continue
         with replacing(new) as draft:
             try:

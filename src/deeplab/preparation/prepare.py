@@ -20,7 +20,7 @@ from deeplab.utils import disk_space
 from deeplab.utils.disk_space import Need
 from deeplab.utils.download import Archive, fetch_all
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import cores
+from deeplab.utils.parallel import cpu_count
 
 Published = VOCConfig | COCOConfig | CityscapesConfig
 
@@ -44,7 +44,7 @@ class _Job:
 
     @property
     def downloads(self) -> Path:
-        return Path(self.config.downloads).expanduser()
+        return Path(self.config.download_dir).expanduser()
 
     @property
     def todo(self) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def run_preparation(config: PrepareConfig) -> None:
     """Fetch, unpack, derive and verify what is not there yet; say what there is."""
     if isinstance(config.data, Published):
         known = manifest.read_manifest(Path(config.data.root).expanduser())
-        redo = config.again or not _is_as_made(config, config.data, known)
+        redo = config.overwrite or not _is_as_made(config, config.data, known)
         _prepare(_Job(config, config.data, known, redo))
     else:
         data = check_data(config.data)
@@ -76,7 +76,9 @@ def run_preparation(config: PrepareConfig) -> None:
 def _is_as_made(config: PrepareConfig, data: Published, known: Manifest) -> bool:
     """Whether the files of the manifest are there and, if one's own source may have been completed
     since, as many as were published."""
-    numbers = {split: data.expected.get(split, number) for split, number in known.splits.items()}
+    numbers = {
+        split: data.expected_images.get(split, number) for split, number in known.splits.items()
+    }
     if config.source and numbers != known.splits:
         return False
     try:
@@ -89,19 +91,21 @@ def _is_as_made(config: PrepareConfig, data: Published, known: Manifest) -> bool
 def _prepare(job: _Job) -> None:
     config, data, root = job.config, job.data, job.root
     if _is_done(job):
-        print(f"{data.root} is ready; nothing to do (again=true does it anew).")
+        print(f"{data.root} is ready; nothing to do (overwrite=true does it anew).")
         return
     archives = [] if job.source else _archives(job)
     source = _find(job, job.source) if job.source else NOTHING
     gets = [*source.archives, *source.parts] if job.source else job.todo
-    print(f"Preparing {config.choice} ({', '.join(gets) or 'masks and lists'})")
+    print(f"Preparing {config.data_choice} ({', '.join(gets) or 'masks and lists'})")
     disk_space.announce(_needs(job, source))
     with manifest.preparing(root):
         if archives:
-            paths = fetch_all(archives, job.downloads, progress=config.progress)
+            paths = fetch_all(archives, job.downloads, progress=config.enable_progress_bar)
             source = NOTHING._replace(archives=dict(zip(job.todo, paths, strict=True)))
         manifest.mark(root)
-        made = place(source, root, data.name, again=config.again, progress=config.progress)
+        made = place(
+            source, root, data.name, overwrite=config.overwrite, progress=config.enable_progress_bar
+        )
         parts = job.known.parts | made
         _derive(job, parts)
         counts = _count(job)
@@ -142,7 +146,7 @@ def _archives(job: _Job) -> list[Archive]:
     described = {part: job.data.archives[part] for part in job.todo}
     if without := [job.names[part] for part, archive in described.items() if archive.url is None]:
         raise UserError(
-            f"data={job.config.choice}: its makers want a login. Download {' and '.join(without)} "
+            f"data={job.config.data_choice}: its makers want a login. Download {' and '.join(without)} "
             "from cityscapes-dataset.com/downloads into a folder and set source=FOLDER."
         )
     archives = []
@@ -183,7 +187,7 @@ def _needs(job: _Job, source: Source) -> list[Need]:
         needs += [disk_space.to_download(job.downloads, sizes)] if sizes else []
         unpacked = sum(size or 0 for size in sizes.values())
         if not job.known.parts:
-            unpacked = int(job.data.unpacked * 1e9)
+            unpacked = int(job.data.unpacked_gb * 1e9)
     if unpacked:
         adds = job.known.parts and not job.known.parts >= {*source.archives, *job.todo}
         there = 0 if adds else disk_space.size_below(job.root)
@@ -195,19 +199,24 @@ def _needs(job: _Job, source: Source) -> list[Need]:
 
 def _derive(job: _Job, parts: frozenset[str]) -> None:
     data, config = job.data, job.config
-    workers = cores() if config.workers == "auto" else config.workers
+    workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     if isinstance(data, COCOConfig):
         derive_coco(
             job.root,
             annotations={split: file for split, file in data.annotations.items() if file},
             category_ids=data.category_ids,
             min_pixels=data.min_pixels,
-            again=config.again,
+            overwrite=config.overwrite,
             workers=workers,
-            progress=config.progress,
+            progress=config.enable_progress_bar,
         )
     elif "sbd" in parts:
-        derive_voc(job.root, again=config.again, workers=workers, progress=config.progress)
+        derive_voc(
+            job.root,
+            overwrite=config.overwrite,
+            workers=workers,
+            progress=config.enable_progress_bar,
+        )
 
 
 def _count(job: _Job) -> dict[str, int]:
@@ -220,15 +229,17 @@ def _count(job: _Job) -> dict[str, int]:
     configured = f"{data.train_split}+{data.val_split}".split("+")
     ours = {
         *file_selection.VOC_SPLITS,
-        *data.expected,
+        *data.expected_images,
         *configured,
     }  # VOC's folder may have more lists
     splits = [split for split in layout.splits() if data.name != "voc" or split in ours]
     counts = file_selection.verify(layout, splits)
-    wrong = {s: n for s, n in counts.items() if n != data.expected.get(s, n)}
-    told = [f"{s} has {n} images, {data.expected[s]} were published" for s, n in wrong.items()]
+    wrong = {s: n for s, n in counts.items() if n != data.expected_images.get(s, n)}
+    told = [
+        f"{s} has {n} images, {data.expected_images[s]} were published" for s, n in wrong.items()
+    ]
     if wrong and job.source is None:
-        accepting = " ".join(f"data.expected.{split}={n}" for split, n in wrong.items())
+        accepting = " ".join(f"data.expected_images.{split}={n}" for split, n in wrong.items())
         raise UserError(f"{data.root}: {'; '.join(told)}. To accept it: {accepting}")
     for note in told:
         print(f"Note: {note}.")
@@ -239,7 +250,7 @@ def _say_ready(
     config: PrepareConfig, data: DataConfig, counts: dict[str, int], notes: Sequence[str] = ()
 ) -> None:
     say_ready(
-        config.choice,
+        config.data_choice,
         data_layout(data).root,
         counts,
         data.classes,

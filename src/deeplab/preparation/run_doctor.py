@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from deeplab.config.build_classification_data import check_pictures, image_folder
+from deeplab.config.build_classification_data import check_classification_data, image_folder
 from deeplab.config.build_data import check_data, class_set, data_layout
-from deeplab.config.schema.scripts import PrepareConfig, PreparePicturesConfig
+from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_io import read_image
 from deeplab.data.layouts.base import split_items
@@ -13,7 +13,7 @@ from deeplab.preparation.doctor import diagnose
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
-from deeplab.utils.parallel import cores, each
+from deeplab.utils.parallel import cpu_count, each
 
 SHOWN = 20
 """Bad files that the terminal shows."""
@@ -29,11 +29,11 @@ def run_check(config: PrepareConfig) -> None:
         class_set(data),
         crop_size=data.crop_size,
         largest_scale=data.scales.max,
-        workers=cores() if config.workers == "auto" else config.workers,
-        progress=config.progress,
+        workers=cpu_count() if config.num_workers == "auto" else config.num_workers,
+        progress=config.enable_progress_bar,
     )
     name = "-".join([data.name, *splits]).replace("/", "_")
-    target = Path(config.report) / f"{name}.md"
+    target = Path(config.report_dir) / f"{name}.md"
     write_text(target, as_markdown(diagnosis, f"{data.name}: {layout.root}"))
     write_json(target.with_suffix(".json"), as_json(diagnosis))
     print(as_text(diagnosis))
@@ -42,27 +42,31 @@ def run_check(config: PrepareConfig) -> None:
         sys.exit(1)
 
 
-def prepare_pictures(config: PreparePicturesConfig) -> None:
+def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     """Say what there is for a classifier; with ``check`` decode every file, name those that cannot
     be, in the report too, and end with status 1 if there are any."""
     if config.source:
-        raise UserError(f"source={config.source}: of data={config.choice} nothing is unpacked.")
+        raise UserError(
+            f"source={config.source}: of data={config.data_choice} nothing is unpacked."
+        )
     data = config.data
-    check_pictures(data)
+    check_classification_data(data)
     folder = image_folder(data)
     splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
-    print(f"\n{config.choice} in {folder.root}: {len(folder.classes)} classes")
+    print(f"\n{config.data_choice} in {folder.root}: {len(folder.classes)} classes")
     found = {split: folder.pictures(split) for split in splits}
     for split, pictures in found.items():
         print(f"  {split:<12} {len(pictures):>9,} images")
     if not config.check:
         return
-    workers = cores() if config.workers == "auto" else config.workers
+    workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     paths = list(dict.fromkeys(p.path for pictures in found.values() for p in pictures))
     desc = "Decoding every file"
-    problems = each(_problem, paths, workers=workers, desc=desc, progress=config.progress)
+    problems = each(
+        _problem, paths, workers=workers, desc=desc, progress=config.enable_progress_bar
+    )
     bad = [problem for problem in problems if problem]
-    target = Path(config.report) / f"{'-'.join([data.name, *splits]).replace('/', '_')}.md"
+    target = Path(config.report_dir) / f"{'-'.join([data.name, *splits]).replace('/', '_')}.md"
     lines = [f"# {data.name}: {folder.root}", "", _verdict(len(paths), bad), ""]
     write_text(target, "\n".join([*lines, *(f"- {problem}" for problem in bad), ""]))
     print("\n".join(["", *bad[:SHOWN], *[f"and {len(bad) - SHOWN} more"] * (len(bad) > SHOWN)]))

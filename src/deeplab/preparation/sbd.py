@@ -33,7 +33,7 @@ def trainaug(voc_train: Sequence[str], voc_val: Sequence[str], sbd: Sequence[str
 
 
 def convert_masks(
-    mats: Path, masks: Path, *, again: bool = False, workers: int, progress: bool = True
+    mats: Path, masks: Path, *, overwrite: bool = False, workers: int, progress: bool = True
 ) -> list[str]:
     """Write ``masks/ID.png`` for every ``mats/ID.mat``, except (unless ``again``) those that are
     there already.
@@ -50,7 +50,7 @@ def convert_masks(
             f"{mats}: no .mat files here. It is to be SBD's folder of class masks "
             "(benchmark_RELEASE/dataset/cls). Unpack benchmark.tgz."
         )
-    todo = [path for path in paths if again or not _png(path, masks).exists()]
+    todo = [path for path in paths if overwrite or not _png(path, masks).exists()]
     convert = partial(_convert, masks=masks)
     for _ in each(convert, todo, workers=workers, desc="Converting SBD", progress=progress):
         pass

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-NOT_FOR_TRAINING = ("data.parts", "data.archives", "data.unpacked", "data.expected")
+NOT_FOR_TRAINING = ("data.parts", "data.archives", "data.unpacked_gb", "data.expected_images")
 
 
 def options(typed: Iterable[str]) -> str:

@@ -33,10 +33,10 @@ from deeplab.utils.file_lock import OWNER
 from deeplab.utils.file_lock import locked as hold
 from deeplab.utils.files import write_text
 
-TRAIN_AGAIN = "restart=true puts the run aside and trains it again"
+OVERWRITE_HINT = "overwrite=true puts the run aside and trains it again"
 
 ASIDE = ".old-"
-"""In the names of runs that ``restart=true`` has put aside."""
+"""In the names of runs that ``overwrite=true`` has put aside."""
 
 WEIGHTS = (".ckpt", ".safetensors")
 """The suffixes of files that hold weights."""
@@ -157,7 +157,7 @@ def _digest(values: dict[str, Any]) -> str:
 
 def write_config(path: Path, config: RunConfig) -> None:
     """The resolved config as YAML."""
-    of_the_command: dict[str, Any] = {"resume": None, "restart": False, "evaluate": []}
+    of_the_command: dict[str, Any] = {"resume": None, "overwrite": False, "evaluate": []}
     values = plain(config) | of_the_command
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
@@ -207,7 +207,7 @@ def read_record(folder: RunFolder) -> dict[str, Any]:
         return {"wandb_id": secrets.token_hex(4), "starts": []}
     record = read_json(folder.record)
     if not isinstance(record.get("starts"), list) or "wandb_id" not in record:
-        raise UserError(f"{folder.record}: this is no record of a run; {TRAIN_AGAIN}.")
+        raise UserError(f"{folder.record}: this is no record of a run; {OVERWRITE_HINT}.")
     return record
 
 
@@ -220,7 +220,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: this cannot be read ({error}); {TRAIN_AGAIN}.") from None
+        raise UserError(f"{path}: this cannot be read ({error}); {OVERWRITE_HINT}.") from None
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class StopBetweenSteps(Callback):
             raise KeyboardInterrupt
 
 
-class StopWhenLost(Callback):
+class TerminateOnNonFinite(Callback):
     """Ends a run whose loss is not finite: nothing is saved of it from there on.
 
     Is to stand before what saves. The first such step is kept on the device and looked at where a

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from deeplab.config.build_classification_data import (
     build_classification_data,
+    classification_fingerprint,
     is_multi_label,
     labeled,
-    pictures_fingerprint,
 )
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
@@ -31,7 +31,7 @@ from deeplab.training.module import Batch, Recipe, TrainingModule
 from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
 from deeplab.utils.files import replacing
 from deeplab.utils.hardware import Execution
-from deeplab.utils.visualization import Labeled, label_sheet
+from deeplab.utils.visualization import ClassifiedImage, label_sheet
 
 
 class ClassificationModule(TrainingModule):
@@ -105,7 +105,7 @@ class LabelPictures(Callback):
     ) -> None:
         self.image_ids, self.class_names = list(image_ids), class_names
         self.path, self.publish = path, publish
-        self._found: dict[str, Labeled] = {}
+        self._found: dict[str, ClassifiedImage] = {}
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
@@ -138,7 +138,7 @@ class ClassificationTask(Task):
         return ["train/loss", "train/lr", "val/top1_error", "val/top5_error"]
 
     def fingerprint(self) -> str:
-        return pictures_fingerprint(self.data.folder, self.config.data)
+        return classification_fingerprint(self.data.folder, self.config.data)
 
     def use_cache(self) -> None:
         """There is none: decoded, ImageNet takes more than a terabyte."""
@@ -173,7 +173,7 @@ class ClassificationTask(Task):
                 content=self.data.val_set.content(),
                 classes=self.data.classes,
                 crop_size=self.config.data.crop_size,
-                part=self.config.data.eval_part,
+                part=self.config.data.crop_pct,
                 precision=str(module.trainer.precision),
             ),
         }

@@ -24,34 +24,36 @@ from deeplab.utils.constants import IGNORE
 class SegmentationLoss(nn.Module):
     """Softmax cross-entropy over the labeled pixels of a batch (facts: the authors' loss).
 
-    The sum over all pixels that are not 255, divided by their number; with ``top_k`` below 1, only
+    The sum over all pixels that are not 255, divided by their number; with ``hard_pixel_fraction`` below 1, only
     the hardest pixels count.
 
     Args:
         class_weights: a weight per class; the divisor stays the number of pixels.
-        top_k: the part of all pixels, ignored ones included, that is kept: those with the
+        hard_pixel_fraction: the part of all pixels, ignored ones included, that is kept: those with the
             largest losses. The divisor is then the number of kept pixels with a loss above 0.
-        top_k_steps: the part falls linearly from 1 to ``top_k`` over this many steps.
+        hard_pixel_steps: the part falls linearly from 1 to ``hard_pixel_fraction`` over this many steps.
     """
 
     def __init__(
         self,
         *,
         class_weights: Sequence[float] | None = None,
-        top_k: float = 1.0,
-        top_k_steps: int = 0,
+        hard_pixel_fraction: float = 1.0,
+        hard_pixel_steps: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 < top_k <= 1:
-            raise ValueError(f"top_k {top_k}: a part of all pixels, above 0 and at most 1")
-        self.top_k, self.top_k_steps = top_k, top_k_steps
+        if not 0 < hard_pixel_fraction <= 1:
+            raise ValueError(
+                f"hard_pixel_fraction {hard_pixel_fraction}: a part of all pixels, above 0 and at most 1"
+            )
+        self.hard_pixel_fraction, self.hard_pixel_steps = hard_pixel_fraction, hard_pixel_steps
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.class_weights: Tensor | None
 
     def forward(self, logits: Tensor, labels: Tensor, step: int = 0) -> Tensor:
         """Logits ``(N, K, h, w)`` and labels ``(N, H, W)``, uint8 or int64 in 0..K-1 and 255, to a
-        scalar; 0 where no pixel is labeled. ``step`` is the training step, for ``top_k_steps``."""
+        scalar; 0 where no pixel is labeled. ``step`` is the training step, for ``hard_pixel_steps``."""
         keep = self.kept_part(step)
         with torch.autocast(logits.device.type, enabled=False):  # all of it in float32
             loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -61,9 +63,9 @@ class SegmentationLoss(nn.Module):
 
     def kept_part(self, step: int) -> float:
         """The part of the pixels that counts at this training step."""
-        if step >= self.top_k_steps:
-            return self.top_k
-        return 1 - (1 - self.top_k) * step / self.top_k_steps
+        if step >= self.hard_pixel_steps:
+            return self.hard_pixel_fraction
+        return 1 - (1 - self.hard_pixel_fraction) * step / self.hard_pixel_steps
 
 
 class _FusedCrossEntropy(torch.autograd.Function):

@@ -19,7 +19,7 @@ from deeplab.training.optimizers import (
     exponential,
     parameter_groups,
     poly,
-    slow_start,
+    warmup,
 )
 
 Batch = dict[str, Any]
@@ -35,20 +35,20 @@ class Recipe:
         optimizer, momentum, nesterov, betas: ``sgd`` with ``momentum``, Nesterov's or not; or
             ``adamw`` with ``betas``. What belongs to the other is None.
         lr, weight_decay: at the beginning; see ``parameter_groups``.
-        schedule, power, decay_factor, decay_epochs: lr by step: ``poly`` with ``power``;
-            ``cosine``; or ``exponential`` with ``decay_factor`` every ``decay_epochs`` passes over
+        schedule, power, decay_rate, decay_epochs: lr by step: ``poly`` with ``power``;
+            ``cosine``; or ``exponential`` with ``decay_rate`` every ``decay_epochs`` passes over
             the training images. What belongs to others is None.
-        slow_start_steps, slow_start_lr, slow_start: lr at the beginning, ``constant`` or
+        warmup_steps, warmup_lr, warmup_mode: lr at the beginning, ``constant`` or
             ``linear``, which ends at ``lr``.
-        gradient_clip: the largest norm of the gradient of all parameters; None: any.
+        gradient_clip_val: the largest norm of the gradient of all parameters; None: any.
         ema_decay: validate and keep a moving average of the network with this decay (see
             ``decay_at``); None: the network itself.
-        backbone_lr, head_lr, bias_lr: multipliers of lr.
-        batch_norm: ``finetune`` trains with batch statistics; ``frozen`` uses the running ones and
+        backbone_lr_mult, head_lr_mult, bias_lr_mult: multipliers of lr.
+        batch_norm: ``train`` trains with batch statistics; ``frozen`` uses the running ones and
             leaves them as they are (weight and bias train on, as in the authors' code).
         bn_momentum: PyTorch momentum for every batch norm; None keeps each part's own. The
             authors' 0.0003 never leaves the initial statistics in a short run.
-        class_weights, top_k, top_k_steps: see ``SegmentationLoss``.
+        class_weights, hard_pixel_fraction, hard_pixel_steps: see ``SegmentationLoss``.
     """
 
     steps: int = 30_000
@@ -56,44 +56,44 @@ class Recipe:
     lr: float = 0.007
     schedule: str = "poly"
     power: float | None = 0.9
-    decay_factor: float | None = None
+    decay_rate: float | None = None
     decay_epochs: float | None = None
     momentum: float | None = 0.9
     nesterov: bool = False
     betas: tuple[float, float] | None = None
     weight_decay: float = 4e-5
-    gradient_clip: float | None = None
-    slow_start: str = "constant"
-    slow_start_steps: int = 0
-    slow_start_lr: float = 1e-4
+    gradient_clip_val: float | None = None
+    warmup_mode: str = "constant"
+    warmup_steps: int = 0
+    warmup_lr: float = 1e-4
     ema_decay: float | None = None
-    backbone_lr: float = 1.0
-    head_lr: float = 1.0
-    bias_lr: float = 2.0
-    batch_norm: str = "finetune"
+    backbone_lr_mult: float = 1.0
+    head_lr_mult: float = 1.0
+    bias_lr_mult: float = 2.0
+    batch_norm: str = "train"
     bn_momentum: float | None = None
     class_weights: Sequence[float] | None = None
-    top_k: float = 1.0
-    top_k_steps: int = 0
+    hard_pixel_fraction: float = 1.0
+    hard_pixel_steps: int = 0
 
 
 def learning_rate(recipe: Recipe, epoch_steps: float) -> Policy:
     """The policy of a recipe, where a pass over the images takes ``epoch_steps``."""
-    steps = recipe.steps - recipe.slow_start_steps
+    steps = recipe.steps - recipe.warmup_steps
     if recipe.schedule == "cosine":
         policy = cosine(steps=steps)
     elif recipe.schedule == "exponential":
-        assert recipe.decay_factor is not None
+        assert recipe.decay_rate is not None
         assert recipe.decay_epochs is not None
-        policy = exponential(factor=recipe.decay_factor, steps=recipe.decay_epochs * epoch_steps)
+        policy = exponential(factor=recipe.decay_rate, steps=recipe.decay_epochs * epoch_steps)
     else:
         assert recipe.power is not None
         policy = poly(steps=steps, power=recipe.power)
-    return slow_start(
+    return warmup(
         policy,
-        steps=recipe.slow_start_steps,
-        factor=recipe.slow_start_lr / recipe.lr,
-        linear=recipe.slow_start == "linear",
+        steps=recipe.warmup_steps,
+        factor=recipe.warmup_lr / recipe.lr,
+        linear=recipe.warmup_mode == "linear",
     )
 
 
@@ -182,9 +182,9 @@ class TrainingModule(LightningModule):
             self.model,
             lr=recipe.lr,
             weight_decay=recipe.weight_decay,
-            backbone_multiplier=recipe.backbone_lr,
-            head_multiplier=recipe.head_lr,
-            bias_multiplier=recipe.bias_lr,
+            backbone_multiplier=recipe.backbone_lr_mult,
+            head_multiplier=recipe.head_lr_mult,
+            bias_multiplier=recipe.bias_lr_mult,
         )
         optimizer = build_optimizer(
             groups,
@@ -194,7 +194,7 @@ class TrainingModule(LightningModule):
             betas=recipe.betas,
             # Mixed precision divides the gradients by its scale within a fused update, too late
             # for a limit on their norm, so that Lightning refuses both together.
-            fused=self.fused_optimizer and recipe.gradient_clip is None,
+            fused=self.fused_optimizer and recipe.gradient_clip_val is None,
         )
         policy = learning_rate(recipe, self.epoch_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, policy)

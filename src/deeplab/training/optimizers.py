@@ -101,7 +101,7 @@ def exponential(*, factor: float, steps: float) -> Policy:
     return lambda step: float(factor ** (step // steps))
 
 
-def slow_start(policy: Policy, *, steps: int, factor: float, linear: bool = False) -> Policy:
+def warmup(policy: Policy, *, steps: int, factor: float, linear: bool = False) -> Policy:
     """``policy`` behind a slow start, whose end is its step 0.
 
     Before ``steps`` the factor is the constant ``factor``, as in the authors' code; or, with

@@ -29,7 +29,7 @@ from deeplab.training.losses import SegmentationLoss
 from deeplab.training.module import Batch, Recipe, TrainingModule
 from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
 from deeplab.utils.hardware import Execution
-from deeplab.utils.parallel import cores
+from deeplab.utils.parallel import cpu_count
 
 
 class SegmentationModule(TrainingModule):
@@ -58,8 +58,8 @@ class SegmentationModule(TrainingModule):
         self.palette = [list(color) for color in palette]
         self.loss = SegmentationLoss(
             class_weights=recipe.class_weights,
-            top_k=recipe.top_k,
-            top_k_steps=recipe.top_k_steps,
+            hard_pixel_fraction=recipe.hard_pixel_fraction,
+            hard_pixel_steps=recipe.hard_pixel_steps,
         )
         self.confusion = ConfusionMatrix(model.num_classes)
         self.scores: Scores | None = None
@@ -116,10 +116,10 @@ class SegmentationTask(Task):
         return data_fingerprint(self.config.data, self._layout)
 
     def use_cache(self) -> None:
-        place, progress = self.config.data.cache, self.config.trainer.progress
+        place, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar
         for dataset in (self.data.train_set, self.data.val_set) if place else ():
             assert place
-            use_cache(dataset, place, workers=cores(), progress=progress)
+            use_cache(dataset, place, workers=cpu_count(), progress=progress)
 
     def build_module(self) -> SegmentationModule:
         classes = self.config.data.classes

@@ -11,8 +11,8 @@ from lightning import seed_everything
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeplab.checkpoints.initialization import find_start, start_record
-from deeplab.checkpoints.loading import load_backbone, save_weights, start_from
+from deeplab.checkpoints.initialization import find_init_source, init_record
+from deeplab.checkpoints.loading import initialize_from, load_backbone, save_weights
 from deeplab.checkpoints.pretrained import IMAGENET, published
 from deeplab.config.build_data import build_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
@@ -20,7 +20,7 @@ from deeplab.config.schema.types import plain
 from deeplab.tracking.console import print_skipped, quiet, short
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import (
-    TRAIN_AGAIN,
+    OVERWRITE_HINT,
     RunFolder,
     locked,
     read_json,
@@ -29,7 +29,7 @@ from deeplab.tracking.run_folder import (
     write_config,
 )
 from deeplab.tracking.wandb_run import labeled
-from deeplab.training.callbacks import StopBetweenSteps, StopWhenLost
+from deeplab.training.callbacks import StopBetweenSteps, TerminateOnNonFinite
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish, publish_result
 from deeplab.training.module import TrainingModule
@@ -47,16 +47,16 @@ def run_experiment(config: RunConfig) -> RunFolder:
     _check_devices(config, execution)
     task = _task(config, execution)
     fingerprint = task.fingerprint()
-    begun = start_record(config)
+    begun = init_record(config)
     identity = run_hash(config, fingerprint, begun["start_weights"])
-    folder = RunFolder(Path(config.runs) / f"{config.name}-{identity}")
+    folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-    if folder.finished and not config.restart:
+    if folder.finished and not config.overwrite:
         if main_process:
             _say_finished(folder)
         return folder
-    if main_process and config.restart:
+    if main_process and config.overwrite:
         _set_aside(folder)
     with locked(folder) if main_process else nullcontext(), _failure_kept(folder):
         _start(config, execution, task, folder, {"data": fingerprint, **begun})
@@ -152,14 +152,14 @@ def _train(
     if execution.accelerator == "cuda":
         torch.cuda.reset_peak_memory_stats()  # a job of a sweep has one before it
     timer, stop = Timer(), StopBetweenSteps(folder.last)
-    lost = StopWhenLost(config.trainer.log_every, _if_lost(config, execution))
+    lost = TerminateOnNonFinite(config.trainer.log_every_n_steps, _if_lost(config, execution))
     callbacks = [timer, lost, task.pictures(folder, loggers), stop]
     trainer = build_trainer(config, execution, folder, loggers, callbacks, task.monitor)
     try:
         with stop.listening():
             trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
         trainer.save_checkpoint(folder.last)
-        if module.scored_step != config.stage.steps:  # the result is that of the last step
+        if module.scored_step != config.stage.max_steps:  # the result is that of the last step
             trainer.validate(module, task.data, verbose=False)
         if trainer.is_global_zero:
             _write_result(config, task, folder, module, timer.time_elapsed("train"))
@@ -174,23 +174,23 @@ def _train(
 def _if_lost(config: RunConfig, execution: Execution) -> str:
     """What to try when the loss is not finite."""
     tries = [f"a smaller stage.lr (now {config.stage.lr:g})"]
-    if config.stage.slow_start == "constant":
-        tries.append("a warm-up (stage.slow_start=linear stage.slow_start_steps=...)")
-    if config.stage.gradient_clip is None:
-        tries.append("stage.gradient_clip=1.0")
+    if config.stage.warmup_mode == "constant":
+        tries.append("a warm-up (stage.warmup_mode=linear stage.warmup_steps=...)")
+    if config.stage.gradient_clip_val is None:
+        tries.append("stage.gradient_clip_val=1.0")
     if execution.precision != "32-true":
-        tries.append(f"trainer.precision=32-true (now {execution.precision}; with restart=true)")
+        tries.append(f"trainer.precision=32-true (now {execution.precision}; with overwrite=true)")
     return f"Try {', or '.join(tries)}."
 
 
 def _load_start(module: TrainingModule, config: RunConfig, sha256: str | None) -> None:
     """Give the new network its first weights, and say where they are from."""
-    start, network = find_start(config), cast(Any, module.model)
+    start, network = find_init_source(config), cast(Any, module.model)
     if start is None:
         said = [f"random weights{_better(config)}"]
     else:
         if isinstance(config, TrainConfig) and start.key == "init_from":
-            fit = start_from(network, start.path, strict=config.init_strict)
+            fit = initialize_from(network, start.path, strict=config.init_strict)
         else:
             fit = load_backbone(network.backbone, start.path)
         what = "loaded" if start.key == "init_from" else "the backbone"
@@ -223,7 +223,7 @@ def _write_result(
             "weights": "moving average" if config.stage.ema_decay else "last step",
             "weights_sha256": file_hash(folder.weights),
             "skipped_files": dict(task.data.skipped),
-            "steps": config.stage.steps,
+            "steps": config.stage.max_steps,
             "seconds": round(seconds, 1),  # validations included, over all starts
             "peak_memory": _peak_memory(module),
         },
@@ -242,7 +242,9 @@ def _first_step(folder: RunFolder) -> int:
     try:
         return int(torch.load(folder.last, mmap=True, weights_only=True)["global_step"])
     except Exception as error:  # a damaged file can raise anything
-        raise UserError(f"{folder.last}: this cannot be read ({error}); {TRAIN_AGAIN}.") from None
+        raise UserError(
+            f"{folder.last}: this cannot be read ({error}); {OVERWRITE_HINT}."
+        ) from None
 
 
 def _set_aside(folder: RunFolder) -> None:
@@ -254,7 +256,7 @@ def _set_aside(folder: RunFolder) -> None:
 def _say_finished(folder: RunFolder) -> None:
     print(f"This run is finished: {short(read_json(folder.result))}. Nothing to do.")
     _say_where(folder)
-    print("  restart=true trains it again; another seed=... makes another run.")
+    print("  overwrite=true trains it again; another seed=... makes another run.")
 
 
 def _say_where(folder: RunFolder) -> None:

@@ -15,7 +15,7 @@ from deeplab.training.task import Monitor
 from deeplab.utils.hardware import Execution
 
 
-class CommonStatistics(TorchSyncBatchNorm):
+class SyncBatchNormPlugin(TorchSyncBatchNorm):
     """Batch norms whose statistics are those of all devices; PyTorch has them for GPUs only.
 
     Departure: the authors' code has no statistics in common. With 16 images over several devices
@@ -45,8 +45,8 @@ def build_trainer(
     callbacks: list[Callback],
     monitor: Monitor,
 ) -> Trainer:
-    """A Lightning trainer for one stream of ``stage.steps`` batches."""
-    steps = config.stage.steps
+    """A Lightning trainer for one stream of ``stage.max_steps`` batches."""
+    steps = config.stage.max_steps
     best = ModelCheckpoint(
         folder.checkpoints,
         filename="best",
@@ -58,27 +58,27 @@ def build_trainer(
     last = ModelCheckpoint(
         folder.checkpoints,
         filename="last",
-        every_n_train_steps=max(1, steps // config.trainer.checkpoints),
+        every_n_train_steps=max(1, steps // config.trainer.num_checkpoints),
         enable_version_counter=False,
     )
     gpu = execution.accelerator == "cuda"
-    progress = [RunProgress(steps)] if config.trainer.progress else []
+    progress = [RunProgress(steps)] if config.trainer.enable_progress_bar else []
     return Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
         strategy="ddp" if execution.devices > 1 else "auto",
         precision=execution.precision,  # type: ignore[arg-type]
-        plugins=[CommonStatistics()] if execution.devices > 1 and gpu else None,
-        gradient_clip_val=config.stage.gradient_clip,
+        plugins=[SyncBatchNormPlugin()] if execution.devices > 1 and gpu else None,
+        gradient_clip_val=config.stage.gradient_clip_val,
         max_epochs=1,
         max_steps=steps,
-        val_check_interval=max(1, steps // max(1, config.trainer.validations)),
+        val_check_interval=max(1, steps // max(1, config.trainer.num_validations)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=loggers,
-        log_every_n_steps=min(steps, config.trainer.log_every),
+        log_every_n_steps=min(steps, config.trainer.log_every_n_steps),
         callbacks=[*callbacks, best, last, *progress],
-        enable_progress_bar=config.trainer.progress,
+        enable_progress_bar=config.trainer.enable_progress_bar,
         enable_model_summary=False,
         default_root_dir=str(folder.path),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from deeplab.checkpoints.initialization import adapted, find_start
+from deeplab.checkpoints.initialization import adapted, find_init_source
 from deeplab.config.parsing import file_values, parse, validate
 from deeplab.config.schema.data import PLACES
 from deeplab.config.schema.logger import LoggerConfig
@@ -26,7 +26,7 @@ CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key
 OF_SEGMENTATION = ("aspp", "decoder", "output_stride")
 """What a classifier has not."""
 
-OF_SWEEPS = ("ablation", "profile", "seeds", "roots", "supplies")
+OF_SWEEPS = ("ablation", "preset", "num_seeds", "data_roots", "external_weights")
 """Keys of ``conf/train.yaml`` that a sweep turns into runs."""
 
 
@@ -48,13 +48,13 @@ def check_train(config: DictConfig) -> RunConfig:
     from deeplab.config.build_model import check_model
 
     model = check_model(checked, num_classes=len(checked.data.classes))
-    if start := find_start(checked):
-        from deeplab.checkpoints.loading import fitting, fitting_backbone
+    if start := find_init_source(checked):
+        from deeplab.checkpoints.loading import fitting, match_backbone
 
         if start.key == "init_from":
             fitting(model, start.path, strict=checked.init_strict)
         else:
-            fitting_backbone(model.backbone, start.path)
+            match_backbone(model.backbone, start.path)
     return checked
 
 
@@ -86,16 +86,16 @@ def parse_run(config: DictConfig) -> RunConfig:
 
 def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
     """Raises UserError as ``check_train`` does."""
-    from deeplab.config.build_classification_data import check_pictures
+    from deeplab.config.build_classification_data import check_classification_data
     from deeplab.config.build_model import check_classifier
 
     _check_augmentations(config.data.augmentations)
-    check_pictures(config.data)
+    check_classification_data(config.data)
     model = check_classifier(config, num_classes=2)
-    if start := find_start(config):
-        from deeplab.checkpoints.loading import fitting_backbone
+    if start := find_init_source(config):
+        from deeplab.checkpoints.loading import match_backbone
 
-        fitting_backbone(model.backbone, start.path)
+        match_backbone(model.backbone, start.path)
     return config
 
 
@@ -111,13 +111,13 @@ def one_run(config: DictConfig) -> DictConfig:
             if single.pop(key, None):
                 raise UserError(
                     f"{key}: this stands for several runs; add -m, as in "
-                    "python src/train.py -m ablation=table2 seeds=3"
+                    "python src/train.py -m ablation=table2 num_seeds=3"
                 )
     return single
 
 
 def _check_strategies(config: RunConfig) -> None:
-    for name in (name for asked in config.evaluate for name in asked.strategies):
+    for name in (name for asked in config.eval_after_training for name in asked.strategies):
         try:
             strategy_name(config, name)
         except ValueError as error:

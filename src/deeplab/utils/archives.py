@@ -51,7 +51,7 @@ def unpack(
     target: Path,
     *,
     select: Callable[[str], str | None] = lambda name: name,
-    again: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> list[str]:
     """Unpack a tar, also a compressed one, or a zip; returns the paths of the files below target.
@@ -65,7 +65,7 @@ def unpack(
             something other than files; or the target cannot be written or is full.
     """
     paths: dict[str, None] = {}
-    tree = _Tree(target, trusted=not again)
+    tree = _Tree(target, trusted=not overwrite)
     try:
         size = archive.stat().st_size
         file = archive.open("rb")

@@ -131,7 +131,7 @@ def held(path: Path) -> bool:
     try:
         with _guard(path) as now:  # so that one who starts now does not find it locked by this look
             return _looked_at(path, now)
-    except FileNotFoundError:  # it was deleted meanwhile
+    except FileNotFoundError:  # it was deleted prefetch
         return False
     except OSError:  # nothing can be written there
         return _looked_at(path, time.time())
@@ -181,7 +181,7 @@ def _take(path: Path) -> tuple[int, Owner] | str:
                 raise
             os.close(file)
             if holder:
-                return holder  # else the one who held it has deleted it meanwhile
+                return holder  # else the one who held it has deleted it prefetch
 
 
 def _release(path: Path, file: int, owner: Owner) -> None:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import torch
 
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import cores
+from deeplab.utils.parallel import cpu_count
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,5 @@ def _has_fast_bf16(accelerator: str) -> bool:
 
 
 def _workers(gpu: bool, devices: int) -> int:
-    share = cores() // devices
+    share = cpu_count() // devices
     return min(16, share) if gpu else 0 if share <= 4 else 2

@@ -141,7 +141,7 @@ def in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
     return [results[number] for number in range(len(calls))]
 
 
-def meanwhile(
+def prefetch(
     work: Callable[..., T], arguments: Iterable[tuple[Any, ...]], *, threads: int, waiting: int
 ) -> Iterator[tuple[tuple[Any, ...], T]]:
     """The arguments with what ``work`` makes of them, in order; it runs in threads while the next
@@ -164,7 +164,7 @@ def meanwhile(
             yield done, future.result()
 
 
-def cores() -> int:
+def cpu_count() -> int:
     """The cores that this process may use."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return found or 1

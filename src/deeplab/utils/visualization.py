@@ -24,7 +24,7 @@ class Example(NamedTuple):
     prediction: Pixels  # (H, W)
 
 
-class Labeled(NamedTuple):
+class ClassifiedImage(NamedTuple):
     """One picture with its labels and what it was taken for."""
 
     image: Pixels  # (H, W, 3)
@@ -117,7 +117,9 @@ def example_sheet(
     return sheet
 
 
-def label_sheet(examples: Sequence[Labeled], tile: int = 160, columns: int = 6) -> Image.Image:
+def label_sheet(
+    examples: Sequence[ClassifiedImage], tile: int = 160, columns: int = 6
+) -> Image.Image:
     """A sheet of pictures; below each its labels, and what it was taken for in green or red.
 
     Args:

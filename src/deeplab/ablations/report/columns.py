@@ -6,8 +6,8 @@ from statistics import mean, stdev
 
 from deeplab.ablations.report.costs import Part, costs, number_cell
 from deeplab.ablations.report.results import (
-    Look,
     RowResult,
+    SeedResult,
     TableResult,
     narrowest_band,
     score,
@@ -77,10 +77,13 @@ class _Measured:
             (Column("here", group, number=scored, name=f"{name} here"), self.here),
             (Column("to paper", group, number=True, name=f"{name} to paper"), self.to_paper),
             (Column(against, group, name=f"{name} {against}"), self.against),
-            *([(Column("seeds", group, number=True, name=f"seeds{under}"), self.seeds)] * first),
+            *(
+                [(Column("num_seeds", group, number=True, name=f"seeds{under}"), self.seeds)]
+                * first
+            ),
         ]
 
-    def _looks(self, row: RowResult) -> list[Look]:
+    def _looks(self, row: RowResult) -> list[SeedResult]:
         return self.table.under(row, self.condition)
 
     def _values(self, row: RowResult) -> list[float]:

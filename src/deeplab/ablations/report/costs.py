@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 
-from deeplab.ablations.report.results import Look, RowResult
+from deeplab.ablations.report.results import RowResult, SeedResult
 from deeplab.ablations.report.sheet import Cell, Column, Link
 
 UNLIKE = "≠"
@@ -88,7 +88,7 @@ def _memory(row: RowResult) -> Cell:
     return Cell(f"{mean(found) / 1e6:.0f}", data={"": mean(found) / 1e6}) if found else Cell()
 
 
-def speeds(looks: Sequence[Look], what: str) -> list[float]:
+def speeds(looks: Sequence[SeedResult], what: str) -> list[float]:
     """What was measured of one image: ``latency`` in seconds, ``peak_memory`` in bytes."""
     costs = [look.evaluation.result.get("cost") or {} for look in looks if look.evaluation]
     found = [(cost.get("measured") or {}).get(what) for cost in costs]
@@ -101,7 +101,7 @@ def _runs(row: RowResult) -> Cell:
 
 def _files(row: RowResult) -> Cell:
     """What can be opened, by its kind: "examples R1", "R2", "archive R1", "R2"."""
-    kinds: dict[str, list[tuple[Look, Path]]] = {}
+    kinds: dict[str, list[tuple[SeedResult, Path]]] = {}
     for look in row.looks:
         seen = [(kind, path) for kind, path in _pictures(look) if path.is_file()][:1]
         for kind, path in [*seen, *([("archive", look.archive)] if look.archive else [])]:
@@ -114,7 +114,7 @@ def _files(row: RowResult) -> Cell:
     return Cell(links=tuple(links))
 
 
-def _pictures(look: Look) -> list[tuple[str, Path]]:
+def _pictures(look: SeedResult) -> list[tuple[str, Path]]:
     """Where its predictions can be seen, the best place first."""
     if not look.evaluation:
         return []

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab.ablations.report.columns import TICK
 from deeplab.ablations.report.costs import multiply_adds
-from deeplab.ablations.report.results import LETTERS, Look, RowResult, TableResult, bands_of, score
+from deeplab.ablations.report.results import (
+    LETTERS,
+    RowResult,
+    SeedResult,
+    TableResult,
+    bands_of,
+    score,
+)
 from deeplab.ablations.report.sheet import Picture
 from deeplab.ablations.tables import TITLES, Score
 from deeplab.utils.files import replacing
@@ -61,7 +68,7 @@ def _remove_others(name: str, folder: Path, drawn: set[str]) -> None:
 
 
 def _cost(
-    table: TableResult, looks: Mapping[RowResult, Sequence[Look]], path: Path, under: str
+    table: TableResult, looks: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
 ) -> Picture | None:
     """Accuracy over multiply-adds; where rows cost all the same, there is nothing to see."""
     points = {row: found[0] for row in looks if len(found := multiply_adds(row)) == 1}
@@ -113,7 +120,7 @@ def _logarithmic(axes: "Axes", costs: Sequence[float]) -> None:
 
 
 def _boundary(
-    table: TableResult, looks: Mapping[RowResult, Sequence[Look]], path: Path, under: str
+    table: TableResult, looks: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
 ) -> Picture | None:
     """MIoU over the width of the band around object borders, a curve for each row."""
     curves = {row: curve for row, found in looks.items() if (curve := mean_bands(found))}
@@ -132,7 +139,7 @@ def _boundary(
     return _save(figure, path, says)
 
 
-def mean_bands(looks: Sequence[Look]) -> dict[float, float]:
+def mean_bands(looks: Sequence[SeedResult]) -> dict[float, float]:
     """MIoU in percent by the band's width, averaged over a row's trainings; the widths that all of
     them have."""
     each = [

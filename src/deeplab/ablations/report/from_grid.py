@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from deeplab.ablations.report.from_tables import state
 from deeplab.ablations.report.results import (
     NOTHING_LABELED,
-    Look,
     RowResult,
+    SeedResult,
     TableResult,
     is_scored,
     scores_of,
@@ -179,15 +179,15 @@ def _table(
     return TableResult(way, title, setting, tuple(keys), tuple(results), scores)
 
 
-def _look(run: Run, way: str, name: str) -> Look:
+def _look(run: Run, way: str, name: str) -> SeedResult:
     seed = run.config.seed
     if not run.folder.finished:
-        return Look(name, seed, run, problem=state(run))
+        return SeedResult(name, seed, run, problem=state(run))
     if way == TRAINING:
         evaluation = Evaluation(EvaluationFolder(run.folder.path / way), run.result)
     elif not (found := _evaluations(run).get(way)):
-        return Look(name, seed, run, problem="trained, but not evaluated in this way")
+        return SeedResult(name, seed, run, problem="trained, but not evaluated in this way")
     else:
         evaluation = found
     problem = "" if is_scored(evaluation.result) else NOTHING_LABELED
-    return Look(name, seed, run, evaluation, problem=problem)
+    return SeedResult(name, seed, run, evaluation, problem=problem)

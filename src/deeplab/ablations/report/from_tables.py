@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.jobs import Asked, Training, Use
+from deeplab.ablations.jobs import SweepRequest, Training, Use
 from deeplab.ablations.report.results import (
     NOTHING_LABELED,
-    Look,
     RowResult,
+    SeedResult,
     TableResult,
     is_scored,
 )
 from deeplab.ablations.run_index import Find, Run
-from deeplab.ablations.tables import Profile, Row, Table
+from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.config.schema.data import PLACES
 
 DETERMINING = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
@@ -30,7 +30,9 @@ class Known(NamedTuple):
     run: Run | None
 
 
-def table_results(asked: Asked, found: Sequence[Training], find: Find) -> list[TableResult]:
+def table_results(
+    request: SweepRequest, found: Sequence[Training], find: Find
+) -> list[TableResult]:
     """The tables that were asked for, each with its rows in their order."""
     known = {t.key: Known(f"R{i}", t, find(t)) for i, t in enumerate(found, 1)}
     uses: dict[tuple[str, int], list[tuple[Known, Use]]] = {}
@@ -41,32 +43,34 @@ def table_results(asked: Asked, found: Sequence[Training], find: Find) -> list[T
         TableResult(
             name,
             table.title,
-            _setting(asked.profile, table),
+            _setting(request.preset, table),
             table.columns,
             tuple(
                 _row(number, row, table.reference, uses.get((name, number), []), known)
                 for number, row in enumerate(table.rows, 1)
             ),
             table.scores,
-            table.boundary,
-            as_paper=_as_paper(asked),
+            table.boundary_plot,
+            as_paper=_as_paper(request),
         )
-        for name, table in asked.tables.items()
+        for name, table in request.tables.items()
     ]
 
 
-def _as_paper(asked: Asked) -> bool:
+def _as_paper(request: SweepRequest) -> bool:
     """Whether rows are run as their files say: nothing that a result depends on is set on top."""
-    keys = [text.split("=", 1)[0].lstrip("+~") for text in (*asked.profile.train, *asked.overrides)]
+    keys = [
+        text.split("=", 1)[0].lstrip("+~") for text in (*request.preset.train, *request.overrides)
+    ]
     places = {f"data.{place}" for place in PLACES}
     changed = [key for key in keys if key.split(".")[0] in DETERMINING and key not in places]
-    return not asked.profile.replace and not changed
+    return not request.preset.replace and not changed
 
 
-def _setting(profile: Profile, table: Table) -> str:
+def _setting(preset: Preset, table: Table) -> str:
     """What holds for all rows; of the paper's where rows are not run so here."""
-    elsewhere = profile.own_split and table.split
-    return f"In the paper: {table.setting}" if profile.replace or elsewhere else table.setting
+    elsewhere = preset.use_val_split and table.split
+    return f"In the paper: {table.setting}" if preset.replace or elsewhere else table.setting
 
 
 def _row(
@@ -81,20 +85,20 @@ def _row(
         number,
         row.cells,
         tuple(_look(one, use, known) for one, use in uses),
-        "cited" if row.cited else row.missing or "",
+        "cited" if row.cited else row.unavailable or "",
         row.paper,
         against if against != number else None,
     )
 
 
-def _look(one: Known, use: Use, known: Mapping[str, Known]) -> Look:
+def _look(one: Known, use: Use, known: Mapping[str, Known]) -> SeedResult:
     training, run = one.training, one.run
     seed = training.config.seed
     if run is None or not run.folder.finished:
-        return Look(one.name, seed, run, problem=_unfinished(one, known))
+        return SeedResult(one.name, seed, run, problem=_unfinished(one, known))
     evaluation = run.evaluation(use)
     if evaluation is None:
-        return Look(one.name, seed, run, problem="trained, but not evaluated in this way")
+        return SeedResult(one.name, seed, run, problem="trained, but not evaluated in this way")
     if not evaluation.result.get("scored", True):
         archive = use.export and evaluation.folder.archive(
             use.export, str(evaluation.protocol["split"])
@@ -105,16 +109,16 @@ def _look(one: Known, use: Use, known: Mapping[str, Known]) -> Look:
             if there
             else "these images have no masks to score with"
         )
-        return Look(one.name, seed, run, evaluation, there, problem)
+        return SeedResult(one.name, seed, run, evaluation, there, problem)
     problem = "" if is_scored(evaluation.result) else NOTHING_LABELED
-    return Look(one.name, seed, run, evaluation, problem=problem)
+    return SeedResult(one.name, seed, run, evaluation, problem=problem)
 
 
 def _unfinished(one: Known, known: Mapping[str, Known]) -> str:
     """Why a training has no result."""
     if missing := one.training.missing:
         name, _, what = missing.partition(": ")
-        return f"supply {what}: supplies.{name}=FILE"
+        return f"supply {what}: external_weights.{name}=FILE"
     if one.run is not None:
         return state(one.run)
     start = one.training.start
@@ -126,7 +130,7 @@ def _unfinished(one: Known, known: Mapping[str, Known]) -> str:
 
 def state(run: Run) -> str:
     """How far a run is that has not ended well."""
-    said = f"{run.state} at step {run.step} of {run.config.stage.steps}"
+    said = f"{run.state} at step {run.step} of {run.config.stage.max_steps}"
     last = run.failure.strip().splitlines()[-1:] if run.state == "failed" else []
     return f"{said}: {shortened(last[0].strip())}" if last else said
 

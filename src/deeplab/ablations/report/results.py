@@ -21,7 +21,7 @@ NOTHING_LABELED = "no labeled pixel"
 
 
 @dataclass(frozen=True)
-class Look:
+class SeedResult:
     """One training of a row, as the row looks at it."""
 
     name: str
@@ -47,7 +47,7 @@ class RowResult:
     number: int
     """From 1."""
     cells: tuple[bool | int | str, ...]
-    looks: tuple[Look, ...] = ()
+    looks: tuple[SeedResult, ...] = ()
     """One for each seed."""
     remark: str = ""
     """Why it was not to be run; empty if it was."""
@@ -56,7 +56,7 @@ class RowResult:
     """The number of the row that it is tested against; none for the reference itself."""
 
     @property
-    def scored(self) -> list[Look]:
+    def scored(self) -> list[SeedResult]:
         """The trainings that have a score."""
         return [look for look in self.looks if look.scored]
 
@@ -115,7 +115,7 @@ class TableResult:
     def _condition_of(self) -> dict[Path, int]:
         return {e.folder.path: i for i, group in enumerate(self.conditions) for e in group}
 
-    def under(self, row: RowResult, condition: int) -> list[Look]:
+    def under(self, row: RowResult, condition: int) -> list[SeedResult]:
         """A row's trainings with a score under one of the conditions."""
         return [
             look
@@ -134,7 +134,7 @@ class TableResult:
         return found.pop() if len(found) == 1 else None
 
 
-def score(look: Look, name: Score = "mIoU") -> float:
+def score(look: SeedResult, name: Score = "mIoU") -> float:
     """One of its scores, in percent."""
     assert look.evaluation
     return 100 * float(look.evaluation.result[name])
@@ -150,7 +150,7 @@ def scores_of(result: Mapping[str, Any]) -> tuple[Score, ...]:
     return ERRORS if ERRORS[0] in result else ("mIoU",)
 
 
-def narrowest_band(looks: Sequence[Look]) -> float | None:
+def narrowest_band(looks: Sequence[SeedResult]) -> float | None:
     """MIoU in percent in the narrowest band around object borders, over the trainings."""
     bands = [b for look in looks if look.evaluation and (b := bands_of(look.evaluation))]
     if not bands or len({found[0]["width"] for found in bands}) > 1:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.report.results import Look, RowResult, TableResult
+from deeplab.ablations.report.results import RowResult, SeedResult, TableResult
 from deeplab.ablations.report.statistics import Difference, Sampler, difference
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
@@ -50,17 +50,19 @@ def compare(
     return Comparison(row.reference, found, paired=paired, seeds=(len(ours), len(theirs)))
 
 
-def _evaluations(looks: Sequence[Look]) -> list[Evaluation]:
+def _evaluations(looks: Sequence[SeedResult]) -> list[Evaluation]:
     return [look.evaluation for look in looks if look.evaluation]
 
 
-def _aligned(ours: Sequence[Look], theirs: Sequence[Look]) -> tuple[list[Look], list[Look], bool]:
+def _aligned(
+    ours: Sequence[SeedResult], theirs: Sequence[SeedResult]
+) -> tuple[list[SeedResult], list[SeedResult], bool]:
     """Both in the order of their runs, and whether these are the same ones."""
     first, second = (sorted(looks, key=_run) for looks in (ours, theirs))
     return first, second, [_run(look) for look in first] == [_run(look) for look in second]
 
 
-def _run(look: Look) -> str:
+def _run(look: SeedResult) -> str:
     return str(look.run.folder.path.resolve()) if look.run else ""
 
 

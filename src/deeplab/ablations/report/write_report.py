@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from deeplab.ablations.jobs import Asked, Training
+from deeplab.ablations.jobs import SweepRequest, Training
 from deeplab.ablations.report.columns import columns
 from deeplab.ablations.report.figures import draw
 from deeplab.ablations.report.from_grid import grid_results
@@ -22,11 +22,13 @@ from deeplab.utils.errors import writing
 from deeplab.utils.files import write_text
 
 
-def write_report(asked: Asked, found: Sequence[Training], find: Find, folder: Path) -> Path:
+def write_report(
+    request: SweepRequest, found: Sequence[Training], find: Find, folder: Path
+) -> Path:
     """The report on tables; returns its page.
 
     Args:
-        asked: the tables and the profile.
+        request: the tables and the preset.
         found: their distinct trainings.
         find: which run a training is.
         folder: where the files go.
@@ -34,11 +36,11 @@ def write_report(asked: Asked, found: Sequence[Training], find: Find, folder: Pa
     Raises:
         UserError: what a run has left is damaged, or the files cannot be written.
     """
-    tables = table_results(asked, found, find)
-    profile = asked.profile
-    on_top = [f"All rows with {' '.join(asked.overrides)}."] if asked.overrides else []
+    tables = table_results(request, found, find)
+    preset = request.preset
+    on_top = [f"All rows with {' '.join(request.overrides)}."] if request.overrides else []
     lines = [*on_top, *starts(found), *provenance(tables)]
-    return _write(tables, Head(f"Ablations: {profile.title}", profile.note, lines), folder)
+    return _write(tables, Head(f"Ablations: {preset.title}", preset.note, lines), folder)
 
 
 def write_grid_report(runs: Sequence[Run], keys: Sequence[str], folder: Path) -> Path:

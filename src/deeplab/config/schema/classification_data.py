@@ -7,7 +7,7 @@ from pydantic import Field
 from deeplab.config.schema.data import Augmentation
 from deeplab.config.schema.types import Drawn, Float, Part, Positive, Schema, Side, Text
 
-PICTURES = ("imagenet", "shape_classes")
+CLASSIFICATION_DATA = ("imagenet", "shape_classes")
 """The names of these data sets."""
 
 
@@ -20,9 +20,9 @@ class _Pictures(Schema):
     crop_size: Side
     area_min: Annotated[Float, Field(gt=0, le=1)]
     ratio_max: Annotated[Float, Field(ge=1, le=10)]
-    flip: Part
+    hflip_prob: Part
     augmentations: tuple[Augmentation, ...]
-    eval_part: Annotated[Float, Field(gt=0, le=1)]
+    crop_pct: Annotated[Float, Field(gt=0, le=1)]
     eval_batch_size: Positive
     on_error: Literal["stop", "skip"]
 
@@ -32,7 +32,7 @@ class ImageNetConfig(_Pictures):
     ``deeplab.data.classification.image_folder``."""
 
     name: Literal["imagenet"]
-    labels: Literal["folders", "one", "several"]
+    labels: Literal["folders", "single_label", "multi_label"]
 
 
 class ShapeClassesConfig(Drawn, _Pictures):
@@ -42,7 +42,7 @@ class ShapeClassesConfig(Drawn, _Pictures):
     classes: Annotated[tuple[Text, ...], Field(min_length=2)]
 
 
-PicturesConfig = Annotated[
+ClassificationDataConfig = Annotated[
     ImageNetConfig | ShapeClassesConfig,
     Field(discriminator="name"),
 ]

@@ -47,9 +47,9 @@ class _Data(Schema):
 
     classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=254)]
     palette: tuple[RGB, ...] | None = None
-    values: Values | None = None
-    ignored: Values = ()
-    unlisted: Literal["error", "ignore"] = "error"
+    mask_values: Values | None = None
+    ignored_values: Values = ()
+    unlisted_values: Literal["error", "ignore"] = "error"
     root: Text
     train_split: Text
     val_split: Text
@@ -57,14 +57,14 @@ class _Data(Schema):
     eval_size: Side | tuple[Side, Side]
     eval_batch_size: Positive
     scales: ScalesConfig
-    flip: Part
+    hflip_prob: Part
     augmentations: tuple[Augmentation, ...]
     on_error: Literal["stop", "skip"]
-    cache: Text | None
+    cache_dir: Text | None
 
     @model_validator(mode="after")
     def _one_for_each_class(self) -> Self:
-        for key in ("palette", "values"):
+        for key in ("palette", "mask_values"):
             given = getattr(self, key)
             if given is not None and self.classes and len(given) != len(self.classes):
                 raise ValueError(
@@ -88,8 +88,8 @@ class PublishedConfig(_Data):
 
     parts: Annotated[tuple[Text, ...], Field(min_length=1)]
     archives: dict[Text, ArchiveConfig]
-    unpacked: AboveZero
-    expected: dict[Text, Positive]
+    unpacked_gb: AboveZero
+    expected_images: dict[Text, Positive]
 
     @model_validator(mode="after")
     def _known_parts(self) -> Self:
@@ -138,11 +138,11 @@ class FolderConfig(_Data):
         tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())
     ]
     classes_file: Text | None
-    images: Text | None
-    masks: Text | None
+    image_dir: Text | None
+    mask_dir: Text | None
     image_suffix: Annotated[str, Field(max_length=100)]
     mask_suffix: Annotated[str, Field(max_length=100)] | None
-    val_part: Annotated[Float, Field(gt=0, lt=1)]
+    val_fraction: Annotated[Float, Field(gt=0, lt=1)]
     split_seed: Seed
 
 
@@ -150,7 +150,7 @@ class ShapesConfig(Drawn, _Data):
     """Scenes that are drawn; ``deeplab.data.synthetic.scenes.ShapesSpec``."""
 
     name: Literal["shapes"]
-    objects_max: Positive
+    max_objects: Positive
 
 
 DataConfig = Annotated[
@@ -162,10 +162,10 @@ PLACES = (
     "root",
     "eval_batch_size",
     "on_error",
-    "cache",
+    "cache_dir",
     "parts",
     "archives",
-    "unpacked",
-    "expected",
+    "unpacked_gb",
+    "expected_images",
 )
 """Keys that say where data are and how they come there, not what they are."""

@@ -83,7 +83,7 @@ class AsppConfig(Schema):
     """``deeplab.models.aspp.ASPP``."""
 
     channels: Channels
-    rates: tuple[Positive, ...]
+    atrous_rates: tuple[Positive, ...]
     image_pooling: Bool
     separable: Bool
     dropout: Annotated[Float, Field(ge=0, lt=1)]

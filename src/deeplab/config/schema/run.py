@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from deeplab.config.schema.classification_data import PICTURES, PicturesConfig
+from deeplab.config.schema.classification_data import CLASSIFICATION_DATA, ClassificationDataConfig
 from deeplab.config.schema.data import DataConfig
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.config.schema.model import (
@@ -35,14 +35,14 @@ class RunConfig(NetworkConfig):
 
     name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
     seed: Seed
-    runs: Text
+    runs_dir: Text
     init_from: Text | None
     init_strict: Bool = True
     resume: Text | None
-    restart: Bool
-    data: DataConfig | PicturesConfig
+    overwrite: Bool
+    data: DataConfig | ClassificationDataConfig
     stage: StageConfig
-    evaluate: tuple[EvaluationConfig, ...] = ()
+    eval_after_training: tuple[EvaluationConfig, ...] = ()
     trainer: TrainerConfig
     logger: LoggerConfig
 
@@ -53,15 +53,15 @@ class RunConfig(NetworkConfig):
         data, stage = values.get("data", {}), values.get("stage", {})
         task = getattr(stage, "task", None) or dict(stage).get("task", "segmentation")
         name = getattr(data, "name", None) or dict(data).get("name")
-        if task == "segmentation" and name in PICTURES:
+        if task == "segmentation" and name in CLASSIFICATION_DATA:
             raise ValueError(
                 f"stage: it trains a segmentation network, and data={name} has labels of whole "
                 "pictures but no masks. For a classifier of them: stage=imagenet"
             )
-        if task == "classification" and name not in PICTURES:
+        if task == "classification" and name not in CLASSIFICATION_DATA:
             raise ValueError(
                 f"stage: it trains a classifier of whole pictures, and data={name} has masks. Such "
-                f"pictures are in data={' or data='.join(PICTURES)}"
+                f"pictures are in data={' or data='.join(CLASSIFICATION_DATA)}"
             )
         return values
 
@@ -87,7 +87,7 @@ class TrainConfig(ModelConfig, RunConfig):
 class ClassifierConfig(RunConfig):
     """A run of a backbone as a classifier: no ASPP, no decoder, output stride 32."""
 
-    data: PicturesConfig
+    data: ClassificationDataConfig
     stage: ClassifierStageConfig
 
     @model_validator(mode="after")
@@ -99,4 +99,4 @@ class ClassifierConfig(RunConfig):
 
 def run_schema(data: Any) -> type[RunConfig]:
     """The schema of runs on a data set, given by its keys."""
-    return ClassifierConfig if data.get("name") in PICTURES else TrainConfig
+    return ClassifierConfig if data.get("name") in CLASSIFICATION_DATA else TrainConfig

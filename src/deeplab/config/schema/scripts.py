@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from deeplab.config.schema.classification_data import PICTURES, PicturesConfig
+from deeplab.config.schema.classification_data import CLASSIFICATION_DATA, ClassificationDataConfig
 from deeplab.config.schema.data import DataConfig
 from deeplab.config.schema.model import (
     ModelConfig,
@@ -37,14 +37,14 @@ class CostConfig(ModelConfig):
     scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)]
     flip: Bool
     strategies: OneOrMore | None
-    measure: Bool
+    measure_speed: Bool
     trainer: TrainerConfig
     format: Literal["table", "json"]
 
     @model_validator(mode="before")
     @classmethod
     def _of_segmentation(cls, values: Any) -> Any:
-        if values["data"].get("name") in PICTURES:
+        if values["data"].get("name") in CLASSIFICATION_DATA:
             raise ValueError(
                 "data: it counts segmentation networks; what a classifier costs is in the result "
                 "that evaluate.py leaves"
@@ -55,15 +55,15 @@ class CostConfig(ModelConfig):
 class _PrepareConfig(ModelConfig):
     """``conf/prepare.yaml``."""
 
-    choice: Text
+    data_choice: Text
     source: Text | None
-    downloads: Text
+    download_dir: Text
     check: Bool
     splits: Annotated[tuple[Text, ...], Field(min_length=1)] | None
-    report: Text
-    workers: Positive | Literal["auto"]
-    again: Bool
-    progress: Bool
+    report_dir: Text
+    num_workers: Positive | Literal["auto"]
+    overwrite: Bool
+    enable_progress_bar: Bool
 
 
 class PrepareConfig(_PrepareConfig):
@@ -73,10 +73,10 @@ class PrepareConfig(_PrepareConfig):
     stage: StageConfig
 
 
-class PreparePicturesConfig(_PrepareConfig):
+class PrepareClassificationConfig(_PrepareConfig):
     """Of whole pictures."""
 
-    data: PicturesConfig
+    data: ClassificationDataConfig
     stage: ClassifierStageConfig
 
 
@@ -98,18 +98,18 @@ class EvaluateConfig(Schema):
     run: Text
     strategies: OneOrMore
     output_stride: Literal[8, 16, 32] | None
-    window: Side | None
+    window_size: Side | None
     overlap: Annotated[Float, Field(ge=0, le=0.9)]
     split: Text | None
-    bands: Annotated[
+    trimap_widths: Annotated[
         tuple[AboveZero, ...],
         BeforeValidator(lambda value: [value] if isinstance(value, int | float) else value),
     ]
-    predictions: Bool
-    measure: Bool
-    export: Literal["voc", "cityscapes"] | None
-    publish: Bool
-    again: Bool
+    save_predictions: Bool
+    measure_speed: Bool
+    submission: Literal["voc", "cityscapes"] | None
+    log_to_wandb: Bool
+    overwrite: Bool
     data: EvaluationDataConfig
     trainer: TrainerConfig
 
@@ -121,7 +121,7 @@ class EvaluateConfig(Schema):
 
     @model_validator(mode="after")
     def _predictions_to_export(self) -> Self:
-        if self.export and not self.predictions:
+        if self.submission and not self.save_predictions:
             raise ValueError("export packs the predictions, so predictions is to be true")
         return self
 
@@ -147,11 +147,11 @@ class PredictConfig(Schema):
     input: OneOrMore
     output: Text
     strategy: Text
-    window: Side | None
+    window_size: Side | None
     overlap: Annotated[Float, Field(ge=0, le=0.9)]
-    overlay: Bool
-    probabilities: Bool
-    frames: Bool
+    save_overlay: Bool
+    save_probabilities: Bool
+    save_frames: Bool
     trainer: TrainerConfig
 
 
@@ -159,9 +159,9 @@ class ConvertConfig(Schema):
     """``conf/convert.yaml``."""
 
     input: Text
-    out: Text | None
-    train: tuple[Text, ...]
-    progress: Bool
+    output: Text | None
+    overrides: tuple[Text, ...]
+    enable_progress_bar: Bool
 
 
 HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
@@ -176,8 +176,8 @@ class ExportConfig(Schema):
     output_stride: Literal[8, 16, 32] | None
     padding: Bool
     probabilities: Bool
-    check: Annotated[Natural, Field(le=1000)]
-    push: HubId | None
+    num_check_images: Annotated[Natural, Field(le=1000)]
+    push_to_hub: HubId | None
     private: Bool
     license: Annotated[Text, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None
     data: PlaceConfig
@@ -195,9 +195,9 @@ class ExportConfig(Schema):
 
     @model_validator(mode="after")
     def _of_the_hub(self) -> Self:
-        if self.private and not self.push:
+        if self.private and not self.push_to_hub:
             raise ValueError("private is about what push uploads; name a repository with push")
-        if self.license and not (self.push or self.format == "safetensors"):
+        if self.license and not (self.push_to_hub or self.format == "safetensors"):
             raise ValueError(
                 "license goes into the model card, which push or format=safetensors makes"
             )
@@ -208,13 +208,13 @@ class GalleryConfig(Schema):
     """``conf/gallery.yaml``."""
 
     run: Text
-    against: Text | None
+    compare_with: Text | None
     strategy: Text | None
     output: Text | None
-    images: Positive
-    per_class: Positive
-    pairs: Positive
-    thumbnail: Side
-    large: Side
-    progress: Bool
+    num_images: Positive
+    num_per_class: Positive
+    num_confused_pairs: Positive
+    thumbnail_width: Side
+    max_image_size: Side
+    enable_progress_bar: Bool
     data: PlaceConfig

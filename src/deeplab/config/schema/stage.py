@@ -20,7 +20,7 @@ BELONGS = {
     "momentum": ("optimizer", "sgd", "0.9"),
     "betas": ("optimizer", "adamw", "[0.9,0.999]"),
     "power": ("schedule", "poly", "0.9"),
-    "decay_factor": ("schedule", "exponential", "0.94"),
+    "decay_rate": ("schedule", "exponential", "0.94"),
     "decay_epochs": ("schedule", "exponential", "2.0"),
 }
 """Keys of ``StageConfig`` that only one choice of another key looks at, and a usual value."""
@@ -37,31 +37,31 @@ class StageConfig(Schema):
     """
 
     task: Task = "segmentation"
-    steps: Positive
+    max_steps: Positive
     batch_size: Positive
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: AboveZero
     schedule: Literal["poly", "cosine", "exponential"] = "poly"
     power: Rate | None
-    decay_factor: Annotated[Float, Field(gt=0, le=1)] | None = None
+    decay_rate: Annotated[Float, Field(gt=0, le=1)] | None = None
     decay_epochs: AboveZero | None = None
     momentum: Beta | None
     nesterov: Bool = False
     betas: tuple[Beta, Beta] | None = None
     weight_decay: Rate
-    gradient_clip: AboveZero | None = None
-    slow_start: Literal["constant", "linear"] = "constant"
-    slow_start_steps: Natural
-    slow_start_lr: AboveZero
+    gradient_clip_val: AboveZero | None = None
+    warmup_mode: Literal["constant", "linear"] = "constant"
+    warmup_steps: Natural
+    warmup_lr: AboveZero
     ema_decay: Annotated[Float, Field(gt=0, lt=1)] | None = None
-    backbone_lr: Rate
-    head_lr: Rate
-    bias_lr: Rate
-    batch_norm: Literal["finetune", "frozen"]
+    backbone_lr_mult: Rate
+    head_lr_mult: Rate
+    bias_lr_mult: Rate
+    batch_norm: Literal["train", "frozen"]
     bn_momentum: Momentum | None
     class_weights: tuple[Rate, ...] | None
-    top_k: Annotated[Float, Field(gt=0, le=1)]
-    top_k_steps: Natural
+    hard_pixel_fraction: Annotated[Float, Field(gt=0, le=1)]
+    hard_pixel_steps: Natural
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Self:
@@ -79,10 +79,10 @@ class StageConfig(Schema):
         return self
 
     @model_validator(mode="after")
-    def _slow_start_ends(self) -> Self:
-        if self.slow_start_steps >= self.steps:
+    def _warmup_ends(self) -> Self:
+        if self.warmup_steps >= self.max_steps:
             raise ValueError(
-                f"slow_start_steps ({self.slow_start_steps}) must be below steps ({self.steps})"
+                f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})"
             )
         return self
 
@@ -94,6 +94,8 @@ class ClassifierStageConfig(StageConfig):
 
     @model_validator(mode="after")
     def _nothing_about_pixels(self) -> Self:
-        if self.class_weights is not None or self.top_k < 1:
-            raise ValueError("class_weights and top_k are about pixels, which a classifier has not")
+        if self.class_weights is not None or self.hard_pixel_fraction < 1:
+            raise ValueError(
+                "class_weights and hard_pixel_fraction are about pixels, which a classifier has not"
+            )
         return self

@@ -14,7 +14,7 @@ class TrainerConfig(Schema):
     memory_format: Literal["auto", "contiguous", "channels_last"]
     compile: Bool | Literal["auto"]
     num_workers: Natural | Literal["auto"]
-    validations: Natural
-    checkpoints: Positive
-    log_every: Positive
-    progress: Bool
+    num_validations: Natural
+    num_checkpoints: Positive
+    log_every_n_steps: Positive
+    enable_progress_bar: Bool

@@ -43,16 +43,16 @@ class Schema(BaseModel):
 class Drawn(Schema):
     """How many pictures are drawn from a seed, and their sides in pixels."""
 
-    train: Positive
-    val: Positive
-    size_min: Side
-    size_max: Side
+    num_train: Positive
+    num_val: Positive
+    min_size: Side
+    max_size: Side
     scene_seed: Seed
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.size_max < self.size_min:
-            raise ValueError(f"size_max ({self.size_max}) is below size_min ({self.size_min})")
+        if self.max_size < self.min_size:
+            raise ValueError(f"max_size ({self.max_size}) is below min_size ({self.min_size})")
         return self
 
 

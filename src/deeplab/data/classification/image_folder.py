@@ -93,7 +93,11 @@ class ImageFolder:
     """
 
     def __init__(
-        self, root: str | Path, *, labels: Literal["folders", "one", "several"], train_split: str
+        self,
+        root: str | Path,
+        *,
+        labels: Literal["folders", "single_label", "multi_label"],
+        train_split: str,
     ) -> None:
         self.root, self.arrangement = Path(root).expanduser(), labels
         if not self.root.is_dir():
@@ -109,7 +113,7 @@ class ImageFolder:
         self._found: dict[str, Pictures] = {}
 
     def check(self, split: str) -> None:
-        """Look whether a split is there, without listing its pictures; raises as ``pictures``."""
+        """SeedResult whether a split is there, without listing its pictures; raises as ``pictures``."""
         for name in split.split("+"):
             if self.arrangement == "folders":
                 self._class_folders(name)
@@ -145,7 +149,7 @@ class ImageFolder:
             here = ", ".join(sorted(p.name for p in self.root.iterdir() if p.is_dir())) or "none"
             raise UserError(
                 f"data.{key}={split}: {folder} does not exist. Folders there: {here}. It is to "
-                "hold a folder of pictures for each class; lists have data.labels=one or several."
+                "hold a folder of pictures for each class; lists have data.labels=single_label or several."
             )
         found = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
         if not found:
@@ -200,10 +204,10 @@ class ImageFolder:
                 f"{file}: the line {','.join(row)!r} is not a path, a comma and labels."
             )
         names = list(dict.fromkeys(row[1].split()))
-        if self.arrangement == "one" and len(names) > 1:
+        if self.arrangement == "single_label" and len(names) > 1:
             raise UserError(
                 f"{file}: {row[0]} has {len(names)} labels; pictures with several want "
-                "data.labels=several."
+                "data.labels=multi_label."
             )
         if unknown := [name for name in names if name not in self._index]:
             raise UserError(f"{file}: {row[0]}: {unknown[0]} is not among {CLASSES}.")

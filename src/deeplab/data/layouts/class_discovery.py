@@ -15,7 +15,7 @@ from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.classes_file import classes_file, read_classes, write_classes
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
-from deeplab.utils.parallel import cores, each
+from deeplab.utils.parallel import cpu_count, each
 
 
 class Content(NamedTuple):
@@ -63,7 +63,7 @@ def find_classes(
 
     255 is no class, unless nothing but 0 and 255 occurs: then it is an object on a background.
     """
-    workers = min(cores(), 1 + len(masks) // 200)  # to start one takes a second
+    workers = min(cpu_count(), 1 + len(masks) // 200)  # to start one takes a second
     pixels: Counter[Value] = Counter()
     palettes: Counter[tuple[Color, ...]] = Counter()
     for content in each(_content, list(masks), workers=workers, desc="Looking for classes"):
@@ -144,7 +144,7 @@ def _refuse_too_many(pixels: Counter[Value], path: str) -> None:
             f"{path}: more than {MOST_CLASSES} different values up to this mask, which cannot all "
             "be classes. Masks saved as JPEG or resized with interpolation have blended values: "
             "export them anew as PNG, or name the true ones in classes.yaml and set "
-            "data.unlisted=ignore."
+            "data.unlisted_values=ignore."
         )
 
 

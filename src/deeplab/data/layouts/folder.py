@@ -48,7 +48,7 @@ class FolderLayout:
             means that suffixes tell images from masks.
         image_suffix, mask_suffix: what a file's name has behind the part that an image and its mask
             share, such as ``_mask``; None: the usual ones are tried for masks.
-        val_part: where there are neither lists nor folders for splits, this part of the images,
+        val_fraction: where there are neither lists nor folders for splits, this part of the images,
             drawn from ``split_seed``, is ``val`` and the rest ``train``.
         split_seed: another seed, another split.
 
@@ -64,20 +64,20 @@ class FolderLayout:
         masks: str | None = None,
         image_suffix: str = "",
         mask_suffix: str | None = None,
-        val_part: float = 0.2,
+        val_fraction: float = 0.2,
         split_seed: int = 0,
     ) -> None:
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise UserError(f"data.root={root}: this folder does not exist.")
         self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
-        self.val_part, self.split_seed = val_part, split_seed
+        self.val_fraction, self.split_seed = val_fraction, split_seed
         self.folders = self._named(images, masks) if images or masks else self._found()
         if not self.folders:
             raise UserError(
                 f"data.root={root}: no images and masks are found here. It is to hold two folders "
                 "such as images and masks, or images with masks beside them such as a.jpg and "
-                "a_mask.png. data.images=FOLDER data.masks=FOLDER name others."
+                "a_mask.png. data.image_dir=FOLDER data.mask_dir=FOLDER name others."
             )
 
     def splits(self) -> list[str]:
@@ -160,7 +160,7 @@ class FolderLayout:
         """The validation images of a random split: an image that is added moves few others."""
         seed = self.split_seed
         ranked = sorted(ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
-        return set(ranked[: max(1, round(self.val_part * len(ids)))])
+        return set(ranked[: max(1, round(self.val_fraction * len(ids)))])
 
     def _lists(self) -> dict[str, Path]:
         """The split lists, by split."""
@@ -230,7 +230,7 @@ def _by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str
             if stem in found:
                 raise UserError(
                     f"{found[stem]} and {path.name}: which of them counts? Take one out, or set "
-                    "data.images and data.masks."
+                    "data.image_dir and data.mask_dir."
                 )
             found[stem] = path
     return found

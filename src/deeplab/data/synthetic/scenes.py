@@ -39,17 +39,17 @@ class ShapesSpec:
     Args:
         classes: ``background`` and then names of ``SHAPES``.
         train, val: scenes of each split.
-        size_min, size_max: range of a scene's sides, in pixels.
-        objects_max: the most objects in a scene.
+        min_size, max_size: range of a scene's sides, in pixels.
+        max_objects: the most objects in a scene.
         seed: another seed, other scenes.
     """
 
     classes: tuple[str, ...]
     train: int
     val: int
-    size_min: int
-    size_max: int
-    objects_max: int
+    min_size: int
+    max_size: int
+    max_objects: int
     seed: int
 
     def fingerprint(self) -> str:
@@ -111,11 +111,11 @@ def _draw_tree(root: Path, spec: ShapesSpec) -> None:
 
 def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
     """One scene: image ``(H, W, 3)`` and label ``(H, W)``."""
-    height, width = (int(n) for n in rng.integers(spec.size_min, spec.size_max + 1, 2))
+    height, width = (int(n) for n in rng.integers(spec.min_size, spec.max_size + 1, 2))
     image = texture(height, width, hue=rng.uniform(), contrast=0.35, rng=rng)
     label = np.zeros((height, width), np.uint8)
     border = np.zeros((height, width), np.uint8)
-    for _ in range(int(rng.integers(1, spec.objects_max + 1))):
+    for _ in range(int(rng.integers(1, spec.max_objects + 1))):
         index = int(rng.integers(1, len(spec.classes)))
         mask = rasterize(SHAPES[spec.classes[index]](), height, width, rng)
         hue = (index - 1) / (len(spec.classes) - 1) + rng.normal(0, 0.05)

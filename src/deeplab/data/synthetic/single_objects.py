@@ -28,15 +28,15 @@ class ShapeClassesSpec:
     Args:
         classes: names of ``SHAPES``.
         train, val: pictures of each split, as many of each class as goes.
-        size_min, size_max: range of a picture's sides, in pixels.
+        min_size, max_size: range of a picture's sides, in pixels.
         seed: another seed, other pictures.
     """
 
     classes: tuple[str, ...]
     train: int
     val: int
-    size_min: int
-    size_max: int
+    min_size: int
+    max_size: int
     seed: int
 
     def fingerprint(self) -> str:
@@ -67,7 +67,7 @@ def _draw_tree(root: Path, spec: ShapeClassesSpec) -> None:
 
 def draw_picture(spec: ShapeClassesSpec, index: int, rng: np.random.Generator) -> Pixels:
     """One picture ``(H, W, 3)`` of a class."""
-    height, width = (int(n) for n in rng.integers(spec.size_min, spec.size_max + 1, 2))
+    height, width = (int(n) for n in rng.integers(spec.min_size, spec.max_size + 1, 2))
     image = texture(height, width, hue=rng.uniform(), contrast=0.35, rng=rng)
     shape = SHAPES[spec.classes[index]]()
     mask = rasterize(shape, height, width, rng, radius=(0.26, 0.42), within=(0.4, 0.6))

@@ -47,7 +47,7 @@ class Change(NamedTuple):
 
 @lru_cache(maxsize=8)
 def examine(model: str) -> Found:
-    """Look at a network.
+    """SeedResult at a network.
 
     Raises:
         UserError: there is no such network.

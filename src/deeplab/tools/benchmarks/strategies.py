@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from deeplab.evaluation.accumulator import Tally, score_image
+from deeplab.evaluation.accumulator import ScoreAccumulator, score_image
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import MULTI_SCALE, Strategy
 from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
@@ -73,6 +73,6 @@ def _ours(predictor: Predictor, image: Tensor, truth: Tensor) -> None:
     label = truth[0, : SIZE[0], : SIZE[1]].cpu().numpy()
     predictions = [found.cpu().numpy() for found in labels]
     for score in score_image(label, predictions, classes=CLASSES, widths=np.arange(1, 11).tolist()):
-        tally = Tally(classes=CLASSES, widths=range(1, 11))
+        tally = ScoreAccumulator(classes=CLASSES, widths=range(1, 11))
         tally.add("image", score)
         assert tally.scores

@@ -93,7 +93,7 @@ def _aspp(variables: Variables) -> list[str]:
     pooling = "image_pooling/weights" in variables
     return [
         f"aspp={'separable' if separable else 'full'}",
-        f"aspp.rates={RATES[branches]}".replace(" ", ""),
+        f"aspp.atrous_rates={RATES[branches]}".replace(" ", ""),
         f"aspp.image_pooling={str(pooling).lower()}",
     ]
 

@@ -31,7 +31,7 @@ def run_conversion(config: ConvertConfig) -> Path:
     Returns:
         The file of the weights; beside it are ``config.yaml`` and ``conversion.json``.
     """
-    source = read_source(config.input, progress=config.progress)
+    source = read_source(config.input, progress=config.enable_progress_bar)
     try:
         what = recognize(source.variables)
         source = source.without(what.left_out)
@@ -44,7 +44,7 @@ def run_conversion(config: ConvertConfig) -> Path:
     network.load_state_dict(state, assign=True)
     out = _out(config, whole=network is model)
     _check_place(out, train)
-    with writing(f"out={config.out}"):
+    with writing(f"out={config.output}"):
         save_weights(network, out)
         write_config(out.with_name("config.yaml"), train)
         write_json(out.with_name(RECORD), _record(source, out, network))
@@ -55,7 +55,7 @@ def run_conversion(config: ConvertConfig) -> Path:
 def _composed(config: ConvertConfig, source: Source, what: Recognized) -> TrainConfig:
     """What ``train.py`` would build this network with; what was typed counts more."""
     stride = [f"output_stride={source.output_stride}"] if source.output_stride else []
-    train = compose_segmentation([*what.overrides, *stride, "logger=csv", *config.train])
+    train = compose_segmentation([*what.overrides, *stride, "logger=csv", *config.overrides])
     if what.classes and len(train.data.classes) != what.classes:
         raise UserError(
             f"this network has {what.classes} classes, data={train.data.name} has "
@@ -66,12 +66,12 @@ def _composed(config: ConvertConfig, source: Source, what: Recognized) -> TrainC
 
 def _out(config: ConvertConfig, *, whole: bool) -> Path:
     """The file to write: only a whole network makes the folder a run that can be evaluated."""
-    if config.out is None:
+    if config.output is None:
         name = "weights.safetensors" if whole else "backbone.safetensors"
         return Path("runs") / _name(Path(config.input).expanduser()) / name
-    out = Path(config.out).expanduser()
+    out = Path(config.output).expanduser()
     if out.suffix != ".safetensors":
-        raise UserError(f"out={config.out}: the weights' file ends in .safetensors.")
+        raise UserError(f"out={config.output}: the weights' file ends in .safetensors.")
     return out
 
 
@@ -129,8 +129,10 @@ def _say(source: Source, out: Path, train: TrainConfig, network: nn.Module) -> N
 def _rates(train: TrainConfig) -> str:
     """What variables do not tell, and was taken to be as in the released checkpoints."""
     said = [f"output stride {train.output_stride}"]
-    if train.aspp.rates:
-        said.append(f"ASPP rates {', '.join(map(str, train.aspp.rates))} at output stride 16")
+    if train.aspp.atrous_rates:
+        said.append(
+            f"ASPP rates {', '.join(map(str, train.aspp.atrous_rates))} at output stride 16"
+        )
     if grid := getattr(train.backbone, "multi_grid", None):
         said.append(f"multi-grid {', '.join(map(str, grid))}")
     return "; ".join(said) + " (unless typed otherwise)"

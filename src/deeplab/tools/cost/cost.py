@@ -26,7 +26,7 @@ def run_cost(config: CostConfig) -> None:
     if config.format == "table":  # now, since a large input may end the process in measuring
         print(table(parameters[0], rows))
         print(f"\n({height} x {width}, {classes} classes)", flush=True)
-    if config.measure:
+    if config.measure_speed:
         measured = list(_measured(config, strategies, size))
         rows = [{**row, "measured": found} for row, found in zip(rows, measured, strict=True)]
     if config.format == "json":

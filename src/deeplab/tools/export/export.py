@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from deeplab.checkpoints.trained_run import Trained, find_trained
+from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
 from deeplab.config.build_data import padded_to, padding_color
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.transforms import EvalTransform
@@ -60,9 +60,9 @@ def run_export(config: ExportConfig) -> list[Path]:
     quiet()
     if config.format != "safetensors":
         check_packages(config.format)
-    trained = find_trained(config.run)
-    if config.push:
-        check_account(config.push)
+    trained = find_trained_run(config.run)
+    if config.push_to_hub:
+        check_account(config.push_to_hub)
     folder = Path(config.output).expanduser() if config.output else trained.folder.path / "export"
     _check_folder(folder)
     print(f"Weights:    {trained.weights}")
@@ -70,16 +70,16 @@ def run_export(config: ExportConfig) -> list[Path]:
     with writing(f"output={folder}"):
         if config.format != "safetensors":
             files.append(_write_graph(config, config.format, trained, folder))
-        if config.push or config.format == "safetensors":
+        if config.push_to_hub or config.format == "safetensors":
             files += write_repository(trained, folder, files, config)
             _record(folder, folder / "weights.safetensors", {"run": _run_name(trained)})
     for path in files[config.format != "safetensors" :]:
         print(f"Written:    {path}")
     print(f"How to use it:\n{USE[config.format].format(path=files[0])}")
-    if config.push:
-        print(f"Uploading to {config.push} ...", flush=True)
+    if config.push_to_hub:
+        print(f"Uploading to {config.push_to_hub} ...", flush=True)
         message = f"Weights of {_run_name(trained)}"
-        address = upload(config.push, files, message=message, private=config.private)
+        address = upload(config.push_to_hub, files, message=message, private=config.private)
         print(f"Uploaded:   {address}")
     return files
 
@@ -93,7 +93,7 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder: Path) -> Path:
+def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, folder: Path) -> Path:
     """Trace, write, compare; the file has its name only if the comparison ends well."""
     run = trained.config
     stride = config.output_stride or run.output_stride
@@ -104,8 +104,8 @@ def _write_graph(config: ExportConfig, format: Format, trained: Trained, folder:
     asked: dict[str, Any] = {"padded_to": size, "probabilities": config.probabilities}
     graph = ImageToClasses(predictor.model, fill=padding.fill, **asked)
     said = about(trained, output_stride=stride, **asked)
-    samples = config.check and sample_images(
-        run.data, padded_to(run.data), config.check, config.data.root
+    samples = config.num_check_images and sample_images(
+        run.data, padded_to(run.data), config.num_check_images, config.data.root
     )
     print(f"Tracing the network at output stride {stride} ...", flush=True)
     program = trace(graph)
@@ -128,11 +128,11 @@ def _compared(
     return agreement.record()
 
 
-def _run_name(trained: Trained) -> str:
+def _run_name(trained: TrainedRun) -> str:
     return trained.folder.path.resolve().name
 
 
-def _name(trained: Trained, output_stride: int) -> str:
+def _name(trained: TrainedRun, output_stride: int) -> str:
     """The run's, with what is not as training left it."""
     name = _run_name(trained)
     if trained.weights.stem != trained.folder.weights.stem:

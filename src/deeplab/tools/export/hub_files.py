@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from deeplab.checkpoints.loading import load_weights, save_weights
-from deeplab.checkpoints.trained_run import Trained
+from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.build_data import class_set
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.run import TrainConfig
@@ -21,7 +21,7 @@ NOBODY = "USER/NAME"
 
 
 def write_repository(
-    trained: Trained, folder: Path, graphs: Sequence[Path], config: ExportConfig
+    trained: TrainedRun, folder: Path, graphs: Sequence[Path], config: ExportConfig
 ) -> list[Path]:
     """Write weights, config and card; ``graphs`` are files that lie in the repository too."""
     place = RunFolder(folder)
@@ -40,7 +40,7 @@ def write_repository(
     text = model_card(
         trained,
         parameters=sum(tensor.numel() for tensor in model.parameters()),
-        hub_id=config.push or NOBODY,
+        hub_id=config.push_to_hub or NOBODY,
         graph=graphs[0] if graphs else None,
         license=config.license,
     )

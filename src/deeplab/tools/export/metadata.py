@@ -3,7 +3,7 @@
 import json
 
 from deeplab import __version__
-from deeplab.checkpoints.trained_run import Trained
+from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.build_data import class_set
 from deeplab.tracking.run_folder import read_record
 from deeplab.utils.files import file_hash
@@ -15,7 +15,7 @@ LICENSE = (
 
 
 def about(
-    trained: Trained, *, output_stride: int, padded_to: tuple[int, int], probabilities: bool
+    trained: TrainedRun, *, output_stride: int, padded_to: tuple[int, int], probabilities: bool
 ) -> dict[str, str]:
     """Words by key; lists are JSON.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from deeplab.checkpoints.trained_run import Trained
+from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.build_data import data_layout
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.layouts.base import fingerprint, split_items
@@ -24,7 +24,7 @@ Result = Mapping[str, Any]
 
 
 def model_card(
-    trained: Trained, *, parameters: int, hub_id: str, graph: Path | None, license: str | None
+    trained: TrainedRun, *, parameters: int, hub_id: str, graph: Path | None, license: str | None
 ) -> str:
     """The Markdown of a repository's README.md.
 
@@ -48,7 +48,7 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def results(trained: Trained) -> Sequence[Result]:
+def results(trained: TrainedRun) -> Sequence[Result]:
     """What was measured with these weights: evaluations, and the end of the training unless one of
     them is the same."""
     weights = file_hash(trained.weights)
@@ -65,7 +65,7 @@ def results(trained: Trained) -> Sequence[Result]:
 
 
 def _front_matter(
-    trained: Trained, found: Sequence[Result], name: str, license: str | None
+    trained: TrainedRun, found: Sequence[Result], name: str, license: str | None
 ) -> dict[str, Any]:
     """What the hub indexes."""
     data = trained.config.data
@@ -116,7 +116,7 @@ NOT_SAID = {
 def _network(run: TrainConfig, parameters: int) -> str:
     backbone = ", ".join(f"{key} {value}" for key, value in run.backbone if key not in NOT_SAID)
     aspp, decoder = run.aspp, run.decoder
-    rates = ", ".join(map(str, aspp.rates)) or "no"
+    rates = ", ".join(map(str, aspp.atrous_rates)) or "no"
     convs = ", ".join(f"{kernel}x{kernel} {channels}" for kernel, channels in decoder.convs)
     refined = (
         f"{', '.join(decoder.low_level)} cut to {decoder.low_level_channels} channels, then "
@@ -177,7 +177,7 @@ def _scores(found: Sequence[Result]) -> str:
     return "\n\n".join(("## Results", "\n".join(rows), rules, "\n".join(classes)))
 
 
-def _training(trained: Trained) -> str:
+def _training(trained: TrainedRun) -> str:
     """Data, recipe, start and versions, as far as the run's record has them."""
     run = trained.config
     record = read_record(trained.folder)
@@ -185,7 +185,7 @@ def _training(trained: Trained) -> str:
     started = run.init_from or run.backbone.pretrained
     lines = [
         f"- data: {data.name}, split {data.train_split}{_counted(run, record)}",
-        f"- {stage.steps:,} steps of {stage.batch_size} crops of {data.crop_size} x "
+        f"- {stage.max_steps:,} steps of {stage.batch_size} crops of {data.crop_size} x "
         f"{data.crop_size} pixels, seed {run.seed}",
         f"- recipe: {', '.join(f'{key} {value}' for key, value in stage if value is not None)}",
         f"- started from {Path(started).name if started else 'random weights'}"

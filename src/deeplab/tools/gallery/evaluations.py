@@ -66,7 +66,9 @@ class Arm:
             strategy = strategy.removesuffix(f"-w{window['size']}")
         words.append(f"strategies={strategy}")
         words += [f"data.root={root}"] if root else []
-        return shlex.join(["python", "src/evaluate.py", *words, "predictions=true", "again=true"])
+        return shlex.join(
+            ["python", "src/evaluate.py", *words, "predictions=true", "overwrite=true"]
+        )
 
 
 def find_arm(named: str, key: str, strategy: str | None, like: Arm | None = None) -> Arm:

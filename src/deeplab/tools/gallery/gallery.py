@@ -7,7 +7,7 @@ from deeplab.config.schema.data import DataConfig
 from deeplab.config.schema.scripts import GalleryConfig
 from deeplab.data.layouts.base import Item, split_items
 from deeplab.tools.gallery.evaluations import Arm, aligned, find_arm
-from deeplab.tools.gallery.images import FOLDER as PICTURES
+from deeplab.tools.gallery.images import FOLDER as CLASSIFICATION_DATA
 from deeplab.tools.gallery.images import Painter, Scene, remove_others
 from deeplab.tools.gallery.page import page
 from deeplab.tools.gallery.selection import select
@@ -33,21 +33,23 @@ def run_gallery(config: GalleryConfig) -> Path:
         )
     selection = select(
         [arm.confusion for arm in arms],
-        images=config.images,
-        per_class=config.per_class,
-        pairs=config.pairs,
+        images=config.num_images,
+        per_class=config.num_per_class,
+        pairs=config.num_confused_pairs,
     )
     scenes = _scenes(arms, selection.shown, data, config.data.root)
     folder = _output(arms, config.output)
-    painter = Painter(folder, classes, thumbnail=config.thumbnail, large=config.large)
+    painter = Painter(
+        folder, classes, thumbnail=config.thumbnail_width, large=config.max_image_size
+    )
     target = folder / "index.html"
-    if target.exists() and not (folder / PICTURES).is_dir():
+    if target.exists() and not (folder / CLASSIFICATION_DATA).is_dir():
         raise UserError(
             f"output={folder}: {target} is there, and gallery.py has not made it. Name another "
             "folder."
         )
     with writing(f"output={folder}"):
-        sizes = painter.paint_all(scenes, config.progress)
+        sizes = painter.paint_all(scenes, config.enable_progress_bar)
         with replacing(target) as draft:
             draft.write_text(page(arms, classes, selection, sizes), encoding="utf-8")
         remove_others(folder, scenes)  # only now, since an earlier page has shown them until here
@@ -57,9 +59,9 @@ def run_gallery(config: GalleryConfig) -> Path:
 
 def _arms(config: GalleryConfig) -> tuple[Arm, ...]:
     ours = find_arm(config.run, "run", config.strategy)
-    if config.against is None:
+    if config.compare_with is None:
         return (ours,)
-    return ours, aligned(ours, find_arm(config.against, "against", config.strategy, like=ours))
+    return ours, aligned(ours, find_arm(config.compare_with, "against", config.strategy, like=ours))
 
 
 def _scenes(

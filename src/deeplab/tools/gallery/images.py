@@ -19,7 +19,7 @@ from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import replacing
-from deeplab.utils.parallel import cores
+from deeplab.utils.parallel import cpu_count
 from deeplab.utils.visualization import IGNORE_COLOR
 
 Pixels = NDArray[np.uint8]
@@ -88,7 +88,7 @@ class Painter:
         Raises:
             UserError: a file is missing or damaged, or sizes differ.
         """
-        pool = ThreadPoolExecutor(cores())
+        pool = ThreadPoolExecutor(cpu_count())
         try:
             sizes = pool.map(self.paint, scenes)
             bar = tqdm(sizes, "Painting", total=len(scenes), unit="img", disable=not progress)
@@ -163,7 +163,7 @@ def _check_counted(
     if not np.array_equal(np.bincount(pairs, minlength=classes**2), counted.ravel()):
         raise UserError(
             f"{files[0]}: this mask, or the prediction for it ({files[1]}), has changed since it "
-            "was scored. Evaluate again: evaluate.py with again=true. (Is data.root the folder "
+            "was scored. Evaluate again: evaluate.py with overwrite=true. (Is data.root the folder "
             "that was evaluated?)"
         )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from deeplab.checkpoints.trained_run import find_trained, inference_execution
+from deeplab.checkpoints.trained_run import find_trained_run, inference_execution
 from deeplab.config.build_data import class_set, padded_to, padding_color
 from deeplab.config.parsing import file_values
 from deeplab.config.schema.scripts import PredictConfig
@@ -29,7 +29,7 @@ from deeplab.tools.predict.video import Video, video_at
 from deeplab.tracking.console import quiet
 from deeplab.utils.errors import UserError, writing
 from deeplab.utils.files import replacing
-from deeplab.utils.parallel import cores, meanwhile
+from deeplab.utils.parallel import cpu_count, prefetch
 from deeplab.utils.visualization import legend, rgb, tinted, with_legend
 
 Pixels = NDArray[np.uint8]
@@ -49,13 +49,13 @@ def run_prediction(config: PredictConfig) -> int:
     """
     quiet()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    trained = find_trained(config.run, progress=config.trainer.progress)
+    trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
     output = Path(config.output).expanduser()
     found = find_sources(config.input, output)
     sources = found.sources
     _check_settings(config, sources)
     strategies = trained.strategies(
-        [config.strategy], window=config.window, overlap=config.overlap, key="strategy"
+        [config.strategy], window=config.window_size, overlap=config.overlap, key="strategy"
     )
     _check_output(output)
     execution = inference_execution(config.trainer)
@@ -78,13 +78,13 @@ def run_prediction(config: PredictConfig) -> int:
 def _check_settings(config: PredictConfig, sources: Sequence[Source]) -> None:
     """Refuse settings that leave nothing to do; say which ones are about nothing here."""
     videos = sum(source.is_video for source in sources)
-    if videos and not (config.overlay or config.frames):
+    if videos and not (config.save_overlay or config.save_frames):
         raise UserError("overlay=false leaves nothing to write of a video; set frames=true.")
-    if config.window is None and config.overlap != file_values("predict")["overlap"]:
+    if config.window_size is None and config.overlap != file_values("predict")["overlap"]:
         raise UserError(f"overlap={config.overlap}: windows overlap; set window=1025, say, too.")
-    if config.frames and not videos:
+    if config.save_frames and not videos:
         print("frames=true is about videos, and there is none among the inputs.")
-    if config.probabilities and videos == len(sources):
+    if config.save_probabilities and videos == len(sources):
         print("probabilities=true is about pictures, and there is none among the inputs.")
 
 
@@ -148,11 +148,11 @@ class Prediction:
             total=len(sources),
             desc="Predicting",
             unit="img",
-            disable=not (self.config.trainer.progress and sources),
+            disable=not (self.config.trainer.enable_progress_bar and sources),
         )
         with bar:
             predicted = self._predicted(sources, bar)
-            written = meanwhile(self._write, predicted, threads=min(4, cores()), waiting=4)
+            written = prefetch(self._write, predicted, threads=min(4, cpu_count()), waiting=4)
             for (source, *_), problem in written:
                 if problem:
                     self.problems[source.path] = problem
@@ -164,7 +164,7 @@ class Prediction:
     ) -> Iterator[tuple[Source, Pixels, Pixels]]:
         """Each picture that can be read, and its label map."""
         named = ((source,) for source in sources)
-        for (source,), image in meanwhile(_read, named, threads=min(2, cores()), waiting=2):
+        for (source,), image in prefetch(_read, named, threads=min(2, cpu_count()), waiting=2):
             try:
                 if isinstance(image, BadFileError):
                     self.problems[source.path] = image.problem
@@ -175,7 +175,7 @@ class Prediction:
             bar.update()
 
     def _labels(self, source: Source, image: Pixels) -> Pixels:
-        if not self.config.probabilities:
+        if not self.config.save_probabilities:
             return self.segmenter.labels(image)
         label, found = self.segmenter.probabilities(image)
         # Here and not in a thread, so that those of one picture at most are in memory.
@@ -187,7 +187,7 @@ class Prediction:
         """Returns what is wrong with the file's name, if its results cannot have theirs."""
         try:
             write_mask(source.result(".png"), label, self.palette)
-            if self.config.overlay:
+            if self.config.save_overlay:
                 picture = tinted(image, label, self.names, self.palette)
                 sheet = with_legend(picture, label, self.names, self.palette)
                 _write_jpeg(source.result("_overlay.jpg"), Image.fromarray(sheet))
@@ -212,7 +212,7 @@ class Prediction:
                 self.problems[source.path] = video.problem
 
     def _write_video(self, source: Source, video: Video) -> None:
-        target, overlay = source.result("_overlay.mp4"), self.config.overlay
+        target, overlay = source.result("_overlay.mp4"), self.config.save_overlay
         if overlay:
             entries = [(name, rgb(self.palette[i])) for i, name in enumerate(self.names)]
             _write_jpeg(source.result("_legend.jpg"), legend(entries, width=640, size=14))
@@ -221,14 +221,14 @@ class Prediction:
             total=video.expected or None,
             desc=source.path.name,
             unit="frame",
-            disable=not self.config.trainer.progress,
+            disable=not self.config.trainer.enable_progress_bar,
         )
         with video_at(target, video.rate) if overlay else nullcontext() as writer:
-            painted = meanwhile(self._paint, bar, threads=min(2, cores()), waiting=2)
+            painted = prefetch(self._paint, bar, threads=min(2, cpu_count()), waiting=2)
             for i, ((_, label), picture) in enumerate(painted):
                 if writer:
                     writer.add(picture)
-                if self.config.frames:
+                if self.config.save_frames:
                     folder = source.result("_frames")
                     write_mask(folder / f"{i:06d}.png", label, self.palette)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.utils.files import replacing
-from deeplab.utils.parallel import meanwhile
+from deeplab.utils.parallel import prefetch
 
 Pixels = NDArray[np.uint8]
 
@@ -58,7 +58,7 @@ class Video:
 
     def frames(self) -> Iterator[Pixels]:
         """The frames ``(H, W, 3)``, RGB, upright; the next ones are decoded meanwhile."""
-        others = (frame for _, frame in meanwhile(self._read, repeat(()), threads=1, waiting=2))
+        others = (frame for _, frame in prefetch(self._read, repeat(()), threads=1, waiting=2))
         for frame in chain([self._first], others):
             if frame is None:
                 return
