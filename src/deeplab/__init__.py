@@ -4,4 +4,4 @@ Import the part that is needed (``from deeplab.models.deeplabv3plus import DeepL
 imports nothing, so that a script's ``--help`` does not wait for torch.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

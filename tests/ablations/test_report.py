@@ -36,6 +36,7 @@ from deeplab.evaluation.evaluation_folder import (
 from deeplab.inference.strategy import parse_strategy
 from deeplab.tracking.protocol import crop_protocol, protocol
 from deeplab.tracking.run_folder import RunFolder, locked, write_config
+from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose import compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
@@ -89,11 +90,11 @@ def evaluated(folder, config, strategy, confusion, *, ids=None, sha="abc", split
     bands = [{"width": w, "mIoU": score * part} for w, part in ((5.0, 0.9), (1.0, 0.5))]
     adds = changes.pop("multiply_adds", 3e9)
     result = {
-        "run": folder.path.name, "weights_sha256": sha, "protocol": stamp, "scored": True,
+        **VERSION_STAMP, "run": folder.path.name, "weights_sha256": sha, "protocol": stamp, "scored": True,
         "mIoU": score, "boundary": {"bands": bands},
         "cost": {
             "parameters": 41_055_413, "multiply_adds": {"paper": adds}, "input_size": [513, 513],
-            "measured": {"latency": 0.125, "peak_memory": 250_000_000},
+            "measured": {"latency": 0.125, "peak_memory_bytes": 250_000_000},
         },
         "machine": {"accelerator": "cpu", "precision": "32-true"},
         "started": "2026-01-02T03:04:05+00:00", "commit": "0123456789abcdef", "python": "3.11.7",
@@ -107,7 +108,10 @@ def made_run(root, config, name, *, finished=True, start=None, seconds=4500.0, *
     """The folder of a run, finished or not."""
     folder = RunFolder(root / "runs" / name)
     write_config(folder.config, config)
-    write_json(folder.record, {"wandb_id": "x", "starts": [{}], "start_weights": start})
+    write_json(
+        folder.record,
+        {**VERSION_STAMP, "wandb_id": "x", "sessions": [{}], "init_weights_sha256": start},
+    )
     if finished:
         write_json(folder.result, {"weights_sha256": "abc", "seconds": seconds} | result)
     else:
@@ -424,7 +428,9 @@ def test_rows_that_nobody_runs_here(tmp_path):
 
 def classified(folder, ranks):
     """The evaluation of a classifier, by the places of its pictures' labels."""
-    found = EvaluationFolder(folder.evaluations / evaluation_name("val", folder.weights, "ss"))
+    found = EvaluationFolder(
+        folder.evaluations / evaluation_name("val", folder.weights, "single-scale")
+    )
     write_ranks(found, [f"i{i:03}" for i in range(len(ranks))], ranks)
     stamp = crop_protocol(
         split="val", images=len(ranks), content="c0ffee", classes=tuple("abcdefgh"), crop_size=65,
@@ -954,8 +960,8 @@ def test_a_group_of_keys(tmp_path):
         grid_run(tmp_path, *overrides)
     (rows,) = grid_rows(tmp_path, "aspp").values()
     assert {row["aspp"] for row in rows} == {
-        "rates=[3, 6, 9], separable=true",
-        "rates=[6, 12, 18], separable=false",
+        "atrous_rates=[3, 6, 9], separable=true",
+        "atrous_rates=[6, 12, 18], separable=false",
     }
 
 

@@ -53,7 +53,7 @@ def test_every_row_is_trained_and_evaluated(swept):
     assert sorted(map(channels, folders)) == [8, 16, 32, 48, 64]
     for folder in folders:
         assert json.loads((folder / EVALUATED).read_text())["weights"] == "weights.safetensors"
-        assert len(json.loads((folder / "run.json").read_text())["starts"]) == 1
+        assert len(json.loads((folder / "run.json").read_text())["sessions"]) == 1
     assert (swept / "runs/ablations/quick/index.html").is_file()
 
 
@@ -113,7 +113,7 @@ def test_a_killed_sweep_goes_on(tmp_path, swept):
     assert "3 done, 2 to run" in planned
     run("train", *TABLE_1, cwd=cwd)
     assert {path: before.get(path) for path in stamps(of_table(cwd)) if path in before} == before
-    starts = json.loads((cut / "run.json").read_text())["starts"]
+    starts = json.loads((cut / "run.json").read_text())["sessions"]
     assert [start["from_step"] > 0 for start in starts] == [False, True]
     for folder in lost:
         whole = swept / folder.relative_to(cwd)
@@ -151,7 +151,7 @@ def test_two_sweeps_at_once_train_each_row_once(tmp_path, swept):
     said = [sweep.communicate()[0].decode() for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], said
     for folder in lost:
-        assert len(json.loads((folder / "run.json").read_text())["starts"]) == 1
+        assert len(json.loads((folder / "run.json").read_text())["sessions"]) == 1
         assert (folder / EVALUATED).is_file()
 
 
@@ -160,12 +160,12 @@ def test_rows_that_start_from_another_training(tmp_path):
     assert "7 distinct trainings, 5 of them to run" in done.stdout  # JFT-300M: nobody has it
     folders = {f: json.loads((f / "run.json").read_text()) for f in of_table(tmp_path)}
     assert len(folders) == 5
-    ((after, record),) = ((f, r) for f, r in folders.items() if r["start_weights"])
+    ((after, record),) = ((f, r) for f, r in folders.items() if r["init_weights_sha256"])
     start = yaml.safe_load((after / "config.yaml").read_text())["init_from"]
     (before,) = (f for f in folders if f.name == start.rsplit("/", 1)[1])
     assert (
         json.loads((before / "metrics.json").read_text())["weights_sha256"]
-        == (record["start_weights"])
+        == (record["init_weights_sha256"])
     )
     assert not (before / "evaluations").exists()  # no row is scored on it
     evaluated = {p.parent.name for p in after.glob("evaluations/*/result.json")}

@@ -52,7 +52,7 @@ def converted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def of_the_paper(converted):
-    return trainings(request(*ROWS, supplies={"resnet101": converted}), compose_train)
+    return trainings(request(*ROWS, external_weights={"resnet101": converted}), compose_train)
 
 
 def check_network(config):
@@ -81,7 +81,7 @@ def test_the_paper_s_scores_rise_with_what_is_added():
 
 def test_49_rows_are_18_trainings(converted):
     tables = ("table1", "table2", "table3", "table5")
-    found = trainings(request(*tables, supplies={"resnet101": converted}), compose_train)
+    found = trainings(request(*tables, external_weights={"resnet101": converted}), compose_train)
     assert sum(len(training.uses) for training in found) == 49
     runnable = [training for training in found if not training.missing]
     assert len(runnable) == 18
@@ -120,7 +120,7 @@ def test_rows_may_differ_in_what_they_start_from(tmp_path):
     path, rows = tmp_path / "mine.yaml", []
     for start in ("null", "imagenet", "external_weights.mine", "external_weights.nobodys"):
         rows.append({"cells": [start], "train": [f"backbone.pretrained={start}"]})
-    table = {"title": "M", "setting": "s", "columns": ["a"], "supplies": {"mine": "a file"}}
+    table = {"title": "M", "setting": "s", "columns": ["a"], "external_weights": {"mine": "a file"}}
     table |= {"train": ["backbone=xception41"], "rows": rows[:3]}
     path.write_text(yaml.safe_dump(table))
     found = trainings(request(str(path), preset="quick"), compose_train)
@@ -137,9 +137,9 @@ def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
     """The input normalization of public weights, which the run that follows will have too."""
     path = tmp_path / "mine.yaml"
     table = {
-        "title": "M", "setting": "s", "columns": ["a"], "rows": [{"cells": [1], "start": "a"}],
+        "title": "M", "setting": "s", "columns": ["a"], "rows": [{"cells": [1], "init_from": "a"}],
         "train": ["backbone=mobilenetv2", "backbone.pretrained=imagenet"],
-        "starts": {"a": {"train": ["seed=1"]}},
+        "pretraining": {"a": {"train": ["seed=1"]}},
     }  # fmt: skip
     path.write_text(yaml.safe_dump(table))
     first, second = trainings(request(str(path), preset="quick"), compose_train)
@@ -204,13 +204,13 @@ def test_the_quick_profile_has_the_same_rows(of_the_paper):
 def test_weights_that_the_user_supplies(tmp_path):
     weights = tmp_path / "it's, jft.safetensors"
     weights.touch()
-    found = trainings(request("table5", supplies={"jft": str(weights)}), compose_train)
+    found = trainings(request("table5", external_weights={"jft": str(weights)}), compose_train)
     assert not any(training.missing for training in found)
     (coco,) = (t for t in found if t.config.init_from)
     assert coco.named == str(weights)
     assert [t.start for t in found if t.start] != [coco, coco]
     with pytest.raises(UserError, match="they ask for jft, resnet101"):
-        trainings(request("table5", supplies={"jtf": "x"}), compose_train)
+        trainings(request("table5", external_weights={"jtf": "x"}), compose_train)
 
 
 def test_a_command_line():
@@ -242,7 +242,7 @@ def test_files_and_folders_that_are_named(tmp_path):
         f"data_roots.coco={tmp_path}",
     ]
     found = parse_request(["ablation=table5", "preset=paper", *named])
-    assert found.supplies == {"jft": str(weights)}
+    assert found.external_weights == {"jft": str(weights)}
     assert found.roots == {"voc": str(folder), "coco": str(tmp_path)}
     of = {t.config.data.name: t.config.data.root for t in trainings(found, compose_train)}
     assert of == found.roots
@@ -281,9 +281,9 @@ def test_rows_that_differ_in_their_first_weights_only(tmp_path):
 
 def test_what_follows_a_training_is_normalized_as_that(tmp_path):
     """Weights go with the normalization that they were trained with, in later stages too."""
-    rows = [{"cells": [1], "train": ["stage.lr=0.01"], "start": "before"}]
+    rows = [{"cells": [1], "train": ["stage.lr=0.01"], "init_from": "before"}]
     starts = {"before": {"train": ["backbone.mean=[1,2,3]"]}}
-    name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, starts=starts)
+    name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, pretraining=starts)
     before, after = trainings(request(name), compose_train)
     assert after.start is before
     assert after.config.backbone.mean == before.config.backbone.mean == (1, 2, 3)
@@ -307,7 +307,7 @@ def test_labels_of_tables_with_any_name():
     """As they are typed, Hydra reads them back; W&B takes 64 characters."""
     table = "räten, [1] & it's " + 60 * "x"
     made = trainings(request("table1"), compose_train)[0]
-    made.uses = [Use(table, 12, "ss", None, None)]
+    made.uses = [Use(table, 12, "single-scale", None, None)]
     typed = overrides(made, None, "ablation-it's mine")
     read = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(typed)}
     assert read["logger.group"] == "ablation-it's mine"
@@ -377,7 +377,7 @@ def test_a_wrong_command_line(arguments, said):
         parse_request(arguments)
 
 
-FROM_A = {"cells": [1], "start": "a"}
+FROM_A = {"cells": [1], "init_from": "a"}
 
 
 @pytest.mark.parametrize(
@@ -388,9 +388,9 @@ FROM_A = {"cells": [1], "start": "a"}
         ({"reference": 9}, "there is no row 9"),
         ({"rows": [{"cells": [1, 2]}]}, "row 1 has 2 cells for 1 columns"),
         ({"rows": [{"cells": [1], "strategy": "os9"}]}, "os9"),
-        ({"rows": [{"cells": [1], "start": "coco"}]}, "starts does not say what coco is"),
-        ({"starts": {"a": {"train": [], "start": "a"}}, "rows": [FROM_A]}, "itself"),
-        ({"starts": {"a": {"train": [], "supply": "b"}}}, "supplies does not say what b is"),
+        ({"rows": [{"cells": [1], "init_from": "coco"}]}, "pretraining does not say what coco is"),
+        ({"pretraining": {"a": {"train": [], "init_from": "a"}}, "rows": [FROM_A]}, "itself"),
+        ({"pretraining": {"a": {"train": [], "external_weights": "b"}}}, "external_weights does not say what b is"),
         ({"train": ["decoder full"]}, "train"),
     ],
 )  # fmt: skip

@@ -184,7 +184,7 @@ def test_training_starts_from_weights_by_name(xception, tmp_path):
     assert config["backbone"]["pretrained"] == "imagenet"
     assert config["backbone"]["bn_eps"] == 0.001  # the weights' own
     record = json.loads((folder / "run.json").read_text())
-    assert (record["start_weights"], record["start_source"]) == (sha, source)
+    assert (record["init_weights_sha256"], record["init_source"]) == (sha, source)
     variables["HF_ENDPOINT"] = "http://127.0.0.1:9"
     again = run("train", *arguments, cwd=tmp_path, variables=variables)
     assert "This run is finished" in again.stdout

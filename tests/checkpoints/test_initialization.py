@@ -59,7 +59,7 @@ def test_a_stage_starts_from_another(first, tmp_path):
         )
         assert same != name.startswith("logits."), name
     record = json.loads((second / "run.json").read_text())
-    assert len(record["start_weights"]) == 64
+    assert len(record["init_weights_sha256"]) == 64
     assert "finished" in run("train", *arguments, cwd=tmp_path).stdout
     run("train", *arguments[:-2], f"init_from={second}", "stage.lr=1e-9", cwd=tmp_path)
     assert len(run_folders(tmp_path)) == 3  # other weights, another run
@@ -106,7 +106,7 @@ def test_stages_chain(tmp_path):
     root = voc_tree(tmp_path / "voc", {"train": 4, "trainval": 4, "val": 2})
     torch.manual_seed(1)
     tiny = {"bn_eps": 1e-5, "multi_grid": (1, 2, 4), "weight_init": "variance_scaling"}
-    backbone = ResNet((2, 2, 2, 2), width=16, **tiny).state_dict()
+    backbone = ResNet((2, 2, 2, 2), base_width=16, **tiny).state_dict()
     classifier = {"classifier.weight": torch.ones(1000, 512), "classifier.bias": torch.ones(1000)}
     state = {f"backbone.{name}": tensor for name, tensor in backbone.items()}
     save_file(state | classifier, tmp_path / "classifier.safetensors")
@@ -130,7 +130,7 @@ def test_stages_chain(tmp_path):
         for name in fitting:
             assert torch.allclose(after[name].float(), before[name].float(), atol=1e-4), name
         record = json.loads((folder / "run.json").read_text())
-        assert record["start_source"].startswith(str(start))
+        assert record["init_source"].startswith(str(start))
         folders.add(folder)
         start, before = folder, after
     assert json.loads((folder / "metrics.json").read_text())["protocol"]["classes"]

@@ -69,7 +69,7 @@ def test_the_papers_choice_is_the_constructors_own(choice, constructor):
 def test_the_layouts_presets_are_those_of_the_files():
     for choice in ("resnet101", "resnet101_torchvision"):
         config = train_config(f"backbone={choice}").backbone
-        preset = ResNet((2, 2, 2, 2), width=4, layout=config.layout)
+        preset = ResNet((2, 2, 2, 2), base_width=4, layout=config.layout)
         assert preset.mean == config.mean
         assert preset.std == config.std
         assert preset.units[-1].grid == config.multi_grid[1]
@@ -89,7 +89,7 @@ def test_backbones_are_what_their_names_say():
 
 def test_a_data_set_picks_its_network_and_recipe():
     default = train_config()
-    assert default.backbone.width == 16
+    assert default.backbone.base_width == 16
     assert default.stage.lr == 0.1
     voc = train_config("data=voc")
     assert (voc.backbone.family, voc.backbone.depth) == ("xception", 65)
@@ -112,7 +112,7 @@ def test_cost_takes_the_same_groups():
 
     config = parse(CostConfig, OmegaConf.create(composed("cost", "data=shapes")))
     assert len(config.data.classes) == 7
-    assert config.backbone.width == 16
+    assert config.backbone.base_width == 16
 
 
 def test_check_accepts_the_default():

@@ -333,5 +333,5 @@ def test_training_on_validation_images_is_said(root, tmp_path):
 
 def test_a_clean_tree_ends_well(root, tmp_path):
     arguments = ["data=voc", f"data.root={root}", "data.train_split=train", "check=true"]
-    done = run("prepare", *arguments, "progress=false", cwd=tmp_path)
+    done = run("prepare", *arguments, "enable_progress_bar=false", cwd=tmp_path)
     assert "0 errors" in done.stdout

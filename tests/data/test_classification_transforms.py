@@ -51,7 +51,7 @@ def test_the_central_crop_against_a_literal_one(height, width):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_random_crop_is_the_part_that_is_drawn(seed):
     image = noise(80, 120)
-    crop = RandomCrop(size=33, area_min=0.08, ratio_max=4 / 3, flip=0.5)
+    crop = RandomCrop(size=33, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.5)
     out = np.zeros((33, 33, 3), np.uint8)
     crop(image, np.random.default_rng(seed), out)
     generator = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def test_the_random_crop_is_the_part_that_is_drawn(seed):
 
 @pytest.mark.parametrize(("height", "width"), [(75, 100), (500, 333), (40, 400)])
 def test_parts_are_inside_and_spread(height, width):
-    crop = RandomCrop(size=33, area_min=0.25, ratio_max=4 / 3, flip=0.0)
+    crop = RandomCrop(size=33, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.0)
     generator = np.random.default_rng(0)
     parts = [crop.draw(height, width, generator) for _ in range(2000)]
     assert all(0 <= p.top <= height - p.height and 0 <= p.left <= width - p.width for p in parts)
@@ -89,7 +89,7 @@ def test_flips_happen_as_often_as_asked():
     image[:, 20:] = 255
     left = 0
     for seed in range(300):
-        crop = RandomCrop(size=33, area_min=1.0, ratio_max=1.0, flip=0.25)
+        crop = RandomCrop(size=33, scale=(1.0, 1.0), ratio=(1.0, 1.0), hflip_prob=0.25)
         out = np.zeros_like(image)
         crop(image, np.random.default_rng(seed), out)
         left += bool(out[:, :5].all())
@@ -103,7 +103,9 @@ def test_a_part_as_large_as_the_crop_is_copied():
 
 def test_further_augmentations_depend_on_the_generator():
     wanted = [{"ColorJitter": {"p": 1.0}}]
-    crop = RandomCrop(size=33, area_min=0.5, ratio_max=1.2, flip=0.5, augmentations=wanted)
+    crop = RandomCrop(
+        size=33, scale=(0.5, 1.0), ratio=(1 / 1.2, 1.2), hflip_prob=0.5, augmentations=wanted
+    )
     made = []
     for seed in (0, 0, 1):
         out = np.zeros((33, 33, 3), np.uint8)

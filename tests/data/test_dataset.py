@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from deeplab.data import shapes
 from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset, check_split, spread
 from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.layouts.base import voc_layout
 from deeplab.data.samplers import EvalShare, TrainStream
+from deeplab.data.synthetic import scenes
 from deeplab.data.synthetic.scenes import SHAPES, ShapesSpec, draw_scene, ensure_shapes
 from deeplab.data.transforms import Draw, EvalTransform, TrainTransform
 from deeplab.utils.errors import UserError
@@ -149,7 +149,13 @@ def reference_crop(image, scaled, corner, size):
 
 
 def transform(size, **changes):
-    settings = {"scale_min": 0.5, "scale_max": 2.0, "scale_step": 0.25, "flip": 0.5, "fill": FILL}
+    settings = {
+        "scale_min": 0.5,
+        "scale_max": 2.0,
+        "scale_step": 0.25,
+        "hflip_prob": 0.5,
+        "fill": FILL,
+    }
     return TrainTransform(crop_size=size, **(settings | changes))
 
 
@@ -209,7 +215,7 @@ def test_drawn_factors_corners_and_flips():
     assert corners == set(range(8))  # both ends are drawn
     assert {d.corner for d in drawn if d.scaled[0] < 33} == {(0, 0)}
     assert 120 < sum(d.flip for d in drawn) < 180
-    assert not any(transform(33, flip=0.0).draw((40, 40), rng).flip for _ in range(50))
+    assert not any(transform(33, hflip_prob=0.0).draw((40, 40), rng).flip for _ in range(50))
 
 
 def test_a_result_does_not_depend_on_the_one_before():
@@ -297,7 +303,7 @@ def data_module(root, workers):
         scale_min=0.5,
         scale_max=2.0,
         scale_step=0.25,
-        flip=0.5,
+        hflip_prob=0.5,
         eval_size=(65, 65),
         fill=FILL,
         steps=4,
@@ -383,7 +389,7 @@ def test_a_second_start_reuses_and_a_changed_setting_does_not(tmp_path, monkeypa
     first = ensure_shapes(tmp_path, spec())
     assert ensure_shapes(tmp_path, spec(max_objects=3)) != first
     assert ensure_shapes(tmp_path, spec(seed=1)) != first
-    monkeypatch.setattr(shapes, "draw_scene", None)  # drawing would fail now
+    monkeypatch.setattr(scenes, "draw_scene", None)  # drawing would fail now
     assert ensure_shapes(tmp_path, spec()) == first
 
 
@@ -396,7 +402,7 @@ def test_an_interruption_leaves_nothing_half_done(tmp_path, monkeypatch):
         drawn.append(1)
         return draw_scene(*arguments)
 
-    monkeypatch.setattr(shapes, "draw_scene", interrupted)
+    monkeypatch.setattr(scenes, "draw_scene", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ensure_shapes(tmp_path, spec())
     assert list(tmp_path.iterdir()) == []

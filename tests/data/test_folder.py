@@ -92,14 +92,14 @@ def test_what_systems_leave_behind_is_no_image(tmp_path):
 
 def test_folders_and_suffixes_that_are_named(tmp_path):
     pairs(tmp_path, "rgb/{}-left.png", "truth/{}-classes.png", ABC + DE)
-    with pytest.raises(UserError, match=r"data\.images=FOLDER data\.masks=FOLDER"):
+    with pytest.raises(UserError, match=r"data\.image_dir=FOLDER data\.mask_dir=FOLDER"):
         FolderLayout(tmp_path)
     found = FolderLayout(
-        tmp_path, images="rgb", masks="truth", image_suffix="-left", mask_suffix="-classes"
+        tmp_path, image_dir="rgb", mask_dir="truth", image_suffix="-left", mask_suffix="-classes"
     )
     assert [item.id for item in found.items("all")] == ABC + DE
-    with pytest.raises(UserError, match=r"data\.masks: the folder .*nothing"):
-        FolderLayout(tmp_path, images="rgb", masks="nothing")
+    with pytest.raises(UserError, match=r"data\.mask_dir: the folder .*nothing"):
+        FolderLayout(tmp_path, image_dir="rgb", mask_dir="nothing")
 
 
 def test_two_images_of_one_name(tmp_path):
@@ -350,7 +350,7 @@ def test_camvid_in_one_line(tmp_path):
     (folder,) = run_folders(tmp_path)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert len(config["data"]["classes"]) == 11
-    assert 11 in config["data"]["ignored"]
+    assert 11 in config["data"]["ignored_values"]
     run("evaluate", f"run={folder}", cwd=tmp_path)
     listed = run("prepare", "data=folder", "data.root=CamVid", cwd=tmp_path).stdout
     assert "train              3 images" in listed

@@ -161,7 +161,7 @@ def test_labels_are_padded_to_the_picture_with_the_most(tmp_path):
 
 
 def random_crop():
-    return RandomCrop(size=33, area_min=0.3, ratio_max=4 / 3, flip=0.5)
+    return RandomCrop(size=33, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.5)
 
 
 def data_module(root, **keys):

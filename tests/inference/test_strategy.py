@@ -6,7 +6,7 @@ from deeplab.inference.strategy import MULTI_SCALE, Strategy, Window, parse_stra
 @pytest.mark.parametrize(
     ("name", "strategy"),
     [
-        ("ss", Strategy(16)),
+        ("single-scale", Strategy(16)),
         ("os8", Strategy(8)),
         ("os16-ms", Strategy(16, MULTI_SCALE)),
         ("ms-flip-os8", Strategy(8, MULTI_SCALE, flip=True)),
@@ -27,7 +27,7 @@ def test_names(name, strategy):
         ("", "''"),
         ("ms-ms", "twice"),
         ("os8-os16", "twice"),
-        ("ss-ms", "twice"),
+        ("single-scale-ms", "twice"),
         ("x1+1", "different"),
         ("x0", "0.1 to 8"),
         ("x1,2", "parts are"),

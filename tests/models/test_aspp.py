@@ -19,13 +19,13 @@ def test_rates_follow_the_output_stride(output_stride, rates, separable):
 
 def test_rates_that_do_not_scale_are_refused():
     with pytest.raises(ValueError, match="ASPP rate 5"):
-        ASPP(16, rates=(5,)).set_output_stride(32)
+        ASPP(16, atrous_rates=(5,)).set_output_stride(32)
 
 
 @pytest.mark.parametrize("rates", [(), (6,), (6, 12, 18, 24)])
 @pytest.mark.parametrize("image_pooling", [False, True])
 def test_any_number_of_branches(rates, image_pooling):
-    aspp = ASPP(16, channels=8, rates=rates, image_pooling=image_pooling)
+    aspp = ASPP(16, channels=8, atrous_rates=rates, image_pooling=image_pooling)
     assert aspp.project.conv.in_channels == 8 * (len(rates) + 1 + image_pooling)
     assert aspp(torch.randn(2, 16, 5, 5)).shape == (2, 8, 5, 5)
 

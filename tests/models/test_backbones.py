@@ -184,7 +184,7 @@ def test_low_level_taps():
 
 
 def test_resnet_beta_taps_the_branch_of_the_unit_before_the_stride():
-    backbone = ResNet(50, width=4).eval()
+    backbone = ResNet(50, base_width=4).eval()
     image = torch.randn(1, 3, 65, 65)
     unit = backbone.units[1]
     x = backbone.units[0](backbone.stem(image)).output

@@ -236,7 +236,7 @@ def test_every_parameter_is_trained_in_one_group(timm, name):
 def test_multiply_adds_against_a_run_with_numbers(timm, name):
     """Linear layers and attention among them."""
     backbone = TimmEncoder(name)
-    model = build(backbone, channels=8, rates=()).eval()
+    model = build(backbone, channels=8, atrous_rates=()).eval()
     model.set_output_stride(backbone.output_stride)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, 97, 65, dtype=torch.uint8))
@@ -252,7 +252,9 @@ def test_multiply_adds_against_a_run_with_numbers(timm, name):
 def test_multiply_adds_against_published_ones(timm, name, published):
     """Of 224 x 224 pixels, in 10^9, timm's table; there with the classifier."""
     backbone = on_meta(TimmEncoder, name)
-    naive = on_meta(lambda: build(backbone, channels=1, rates=(), naive=True, image_pooling=False))
+    naive = on_meta(
+        lambda: build(backbone, channels=1, atrous_rates=(), naive=True, image_pooling=False)
+    )
     naive.set_output_stride(backbone.output_stride)
     counted = measure_cost(naive, input_size=(224, 224)).conv / 1e9
     assert counted == pytest.approx(published, rel=0.03)

@@ -42,7 +42,7 @@ TINY = (
     "trainer.enable_progress_bar=false", "logger=csv",
 )  # fmt: skip
 SIZES = ("data.crop_size=33", "data.eval_size=65")
-FEW = ("data.unpacked=0.001", "progress=false", "num_workers=1")
+FEW = ("data.unpacked=0.001", "enable_progress_bar=false", "num_workers=1")
 COUNTS = ("data.expected.train=3", "data.expected.val=2", "data.expected.trainval=5",
           "data.expected.trainaug=6")  # fmt: skip
 TAR, TEST_TAR, TGZ = "VOCtrainval_11-May-2012.tar", "VOC2012test.tar", "benchmark.tgz"
@@ -179,7 +179,9 @@ def test_voc_from_its_archives(served, archives, tmp_path):
     run("train", "data=voc", *TINY, *SIZES, cwd=tmp_path)
     metrics = json.loads((run_folders(tmp_path)[0] / "metrics.json").read_text())
     assert metrics["protocol"]["images"] == 2
-    checked = run("prepare", "data=voc", "check=true", "progress=false", cwd=tmp_path, ok=False)
+    checked = run(
+        "prepare", "data=voc", "check=true", "enable_progress_bar=false", cwd=tmp_path, ok=False
+    )
     assert "0 errors" in checked.stdout or "nothing wrong" in checked.stdout
 
 
@@ -706,7 +708,7 @@ def test_the_command_to_go_on_with_names_the_data(tmp_path):
 def test_prepare_does_not_wait_for_torch(tmp_path, archives):
     code = (
         "import runpy, sys\n"
-        f"sys.argv = ['prepare.py', 'data=voc', 'source={archives}', 'progress=false']\n"
+        f"sys.argv = ['prepare.py', 'data=voc', 'source={archives}', 'enable_progress_bar=false']\n"
         f"sys.path.insert(0, '{ROOT}/src')\n"
         f"runpy.run_path('{SCRIPT}', run_name='__main__')\n"
         "heavy = {'torch', 'lightning', 'albumentations', 'wandb'} & set(sys.modules)\n"

@@ -106,7 +106,7 @@ def test_jobs_on_several_devices_are_what_they_are_singly(tmp_path, shapes, sing
     folders = run_folders(tmp_path)
     assert [f.name for f in folders] == [f.name for f in singly]
     for ours, theirs in zip(folders, singly, strict=True):
-        (start,) = json.loads((ours / "run.json").read_text())["starts"]
+        (start,) = json.loads((ours / "run.json").read_text())["sessions"]
         assert start["machine"]["devices"] == 2
         assert "-m" not in start["command"].split()
         rows = list(csv.DictReader((ours / "metrics.csv").open()))

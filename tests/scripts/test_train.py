@@ -40,8 +40,8 @@ def test_a_run_folder_has_all_that_a_person_needs(trained):
     assert config["resume"] is None
     assert config["stage"]["weight_decay"] == config["backbone"]["weight_decay"]  # resolved
     record = json.loads((folder / "run.json").read_text())
-    assert "src/train.py" in record["starts"][0]["command"]
-    (start,) = record["starts"]
+    assert "src/train.py" in record["sessions"][0]["command"]
+    (start,) = record["sessions"]
     assert start["versions"]["torch"] == version("torch")
     assert start["machine"]["precision"] == "32-true"
     assert start["from_step"] == 0
@@ -98,7 +98,7 @@ def test_evaluate_under_several_strategies(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     trained_to = json.loads((folder / "metrics.json").read_text())
-    strategies = "strategies=[ss,os8,os16-ms-flip]"
+    strategies = "strategies=[single-scale,os8,os16-ms-flip]"
     printed = run("evaluate", f"run={folder}", strategies, *EVALUATE, cwd=cwd).stdout
     assert "os16-ms-flip" in printed
     assert "boundary IoU" in printed
@@ -127,18 +127,27 @@ def test_evaluate_under_several_strategies(tmp_path, trained):
 def test_what_was_evaluated_is_not_done_again(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
-    run("evaluate", f"run={folder}", "strategies=ss", *EVALUATE, cwd=cwd)
+    run("evaluate", f"run={folder}", "strategies=single-scale", *EVALUATE, cwd=cwd)
     (path,) = folder.glob("evaluations/*/result.json")
     before = path.stat().st_mtime_ns
-    more = run("evaluate", f"run={folder}", "strategies=[ss,os8]", *EVALUATE, cwd=cwd).stdout
+    more = run(
+        "evaluate", f"run={folder}", "strategies=[single-scale,os8]", *EVALUATE, cwd=cwd
+    ).stdout
     assert "1 of these were there already" in more
     assert path.stat().st_mtime_ns == before
-    run("evaluate", f"run={folder}", "strategies=ss", "trimap_widths=[3]", *EVALUATE, cwd=cwd)
+    run(
+        "evaluate",
+        f"run={folder}",
+        "strategies=single-scale",
+        "trimap_widths=[3]",
+        *EVALUATE,
+        cwd=cwd,
+    )
     assert json.loads(path.read_text())["band_widths"] == [3]
     run(
         "evaluate",
         f"run={folder}",
-        "strategies=ss",
+        "strategies=single-scale",
         "trimap_widths=[3]",
         "overwrite=true",
         *EVALUATE,
@@ -150,7 +159,7 @@ def test_what_was_evaluated_is_not_done_again(tmp_path, trained):
 def test_a_killed_evaluation_goes_on(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
-    ask = [f"run={folder}", "strategies=[ss,x1+0.5-flip]", *EVALUATE]
+    ask = [f"run={folder}", "strategies=[single-scale,x1+0.5-flip]", *EVALUATE]
     run("evaluate", *ask, cwd=cwd)
     kept = sorted((folder / "evaluations").glob("*"))
     whole = [read_evaluation(path) for path in kept]
@@ -379,7 +388,9 @@ def test_wandb_is_a_run_of_its_own_for_each_job(tmp_path, trained):
     assert len(ids) == 2
     folder = folders[0]
     trained_file = {path.parent for path in folder.glob("wandb/*/run-*.wandb")}
-    printed = run("evaluate", f"run={folder}", "strategies=[ss,flip]", *EVALUATE, cwd=tmp_path)
+    printed = run(
+        "evaluate", f"run={folder}", "strategies=[single-scale,flip]", *EVALUATE, cwd=tmp_path
+    )
     assert "wandb sync" in printed.stdout
     (file,) = (f for f in folder.glob("wandb/*/run-*.wandb") if f.parent not in trained_file)
     assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]

@@ -23,7 +23,11 @@ def build(
     aspp = ASPP(
         backbone.out_channels,
         separable=separable,
-        **{k: v for k, v in head.items() if k in ("channels", "rates", "image_pooling", "dropout")},
+        **{
+            k: v
+            for k, v in head.items()
+            if k in ("channels", "atrous_rates", "image_pooling", "dropout")
+        },
     )
     convs = () if naive else head.get("convs", ((3, 256), (3, 256)))
     decoder = Decoder(
@@ -39,7 +43,7 @@ def build(
 
 def tiny_resnet(**keywords: object) -> ResNet:
     """A ResNet of a few thousand weights."""
-    return ResNet((2, 2, 2, 2), width=4, **keywords)
+    return ResNet((2, 2, 2, 2), base_width=4, **keywords)
 
 
 def tiny_model(num_classes: int = 5, **head: object) -> DeepLabV3Plus:

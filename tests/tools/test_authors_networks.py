@@ -99,7 +99,7 @@ def test_what_stands_beside_the_weights(lite):
     config = yaml.safe_load(lite.with_name("config.yaml").read_text())
     assert config["output_stride"] == 8
     assert config["aspp"]["rates"] == []
-    assert (config["backbone"]["width"], config["backbone"]["divisor"]) == (0.5, 1)
+    assert (config["backbone"]["width_mult"], config["backbone"]["divisor"]) == (0.5, 1)
     record = json.loads(lite.with_name("conversion.json").read_text())
     assert record["variables"] == 110
     assert record["left_out"] == []
@@ -182,7 +182,7 @@ def test_a_checkpoint_of_the_whole_network(tmp_path):
     write_checkpoint(tmp_path / folder / "model.ckpt", variables | momentum | counter)
     with tarfile.open(tmp_path / f"{folder}_2018_01_04.tar.gz", "w:gz", compresslevel=1) as archive:
         archive.add(tmp_path / folder, folder)
-    done = run("convert", f"{folder}_2018_01_04.tar.gz", "progress=false", cwd=tmp_path)
+    done = run("convert", f"{folder}_2018_01_04.tar.gz", "enable_progress_bar=false", cwd=tmp_path)
     assert f"{len(variables)} variables, all used" in done.stdout
     assert "41,055,413 parameters" in done.stdout
     weights = tmp_path / "runs" / f"{folder}_2018_01_04" / "weights.safetensors"

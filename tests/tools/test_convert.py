@@ -122,7 +122,11 @@ def test_of_a_classifier_the_backbone_is_taken(shapes, classifier, choice):
 
 def test_what_is_recognized():
     _, _, config = network(numbered(NETWORKS["mobilenet_v2 dm05"][0]))
-    assert (config.data.name, config.backbone.width, config.backbone.divisor) == ("voc", 0.5, 1)
+    assert (config.data.name, config.backbone.width_mult, config.backbone.divisor) == (
+        "voc",
+        0.5,
+        1,
+    )
     assert config.backbone.mean == (127.5,) * 3
     _, _, config = network(numbered(NETWORKS["resnet_v1_50"][0]))
     assert config.backbone.mean == (123.15, 115.9, 103.06)
@@ -236,7 +240,7 @@ def test_files_that_cannot_be_converted(arguments, words, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "damaged.tar.gz").write_bytes(b"x" * 100)
     (tmp_path / "empty").mkdir()
-    done = run("convert", *arguments, "progress=false", cwd=tmp_path, ok=False)
+    done = run("convert", *arguments, "enable_progress_bar=false", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr

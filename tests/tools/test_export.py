@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
     run("train", *SMALL, cwd=cwd)
     (folder,) = run_folders(cwd)
     see_all_classes(folder)
-    run("evaluate", f"run={folder}", "strategies=[ss,os8-flip]", *MACHINE, cwd=cwd)
+    run("evaluate", f"run={folder}", "strategies=[single-scale,os8-flip]", *MACHINE, cwd=cwd)
     return cwd, folder
 
 
@@ -63,7 +63,7 @@ NETWORKS = {
     "naive": lambda: build(tiny_resnet(), num_classes=5, naive=True, channels=8),
     "conv2_conv3": lambda: tiny_model(low_level=("conv2", "conv3"), convs=((3, 8),)),
     "torchvision": lambda: build(tiny_resnet(layout="torchvision"), num_classes=5, channels=8),
-    "xception": lambda: build(Xception(41, width=0.125), separable=True, channels=16),
+    "xception": lambda: build(Xception(41, width_mult=0.125), separable=True, channels=16),
     "mobilenetv2": lambda: build(MobileNetV2(0.25), separable=True, channels=16),
 }
 SIZES = ((1, 97, 64), (3, 33, 50), (2, 66, 129), (1, 31, 20), (1, 1, 90), (1, 1, 1))
@@ -254,7 +254,7 @@ def test_a_program_gives_what_predict_gives(tmp_path, trained):
     assert json.loads(about["palette"])[1] == [128, 0, 0]
     assert about["output_stride"] == "16"
     assert about["run"] == folder.name
-    commit = json.loads((folder / "run.json").read_text())["starts"][0]["commit"]
+    commit = json.loads((folder / "run.json").read_text())["sessions"][0]["commit"]
     assert about["commit"] == commit
     record = json.loads((folder / "export/export.json").read_text())[path.name]
     assert record["compared"]["source"] == "3 images of split val"
@@ -391,8 +391,8 @@ def test_pushing(tmp_path, trained, hub):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     there = hub.environment(tmp_path / "home")
-    asked = (f"run={folder}", "format=torch_export", "check=0", "output=out")
-    asked = (*asked, "push=somebody/shapes", "private=true")
+    asked = (f"run={folder}", "format=torch_export", "num_check_images=0", "output=out")
+    asked = (*asked, "push_to_hub=somebody/shapes", "private=true")
     done = run("export", *asked, cwd=cwd, variables=there)
     assert f"{hub.url}/somebody/shapes" in done.stdout
     (repository,) = hub.repositories.values()
@@ -407,7 +407,7 @@ def test_pushing(tmp_path, trained, hub):
     card = repository.files["README.md"].decode()
     assert "run=somebody/shapes" in card
     assert f"`{folder.name}.pt2` runs without this project" in card
-    run("export", f"run={folder}", "format=safetensors", "push=somebody/shapes", cwd=cwd,
+    run("export", f"run={folder}", "format=safetensors", "push_to_hub=somebody/shapes", cwd=cwd,
         variables=there)  # fmt: skip
     assert len(repository.messages) == 2  # into the repository that is there
     Image.new("RGB", (50, 40), "red").save(tmp_path / "a.png")

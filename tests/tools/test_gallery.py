@@ -186,7 +186,7 @@ def evaluation(folder, name="first"):
 
 
 def gallery(folder, *arguments, ok=True):
-    return run("gallery", *arguments, "progress=false", cwd=folder, ok=ok)
+    return run("gallery", *arguments, "enable_progress_bar=false", cwd=folder, ok=ok)
 
 
 def test_page_is_well_formed_and_whole(folder):
@@ -266,7 +266,7 @@ def test_which_evaluation_of_a_run(folder):
 def test_neither_torch_nor_lightning(folder):
     code = (
         "import runpy, sys\n"
-        "sys.argv = ['gallery.py', 'run=runs/first', 'progress=false']\n"
+        "sys.argv = ['gallery.py', 'run=runs/first', 'enable_progress_bar=false']\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
         f"runpy.run_path({str(ROOT / 'src' / 'gallery.py')!r}, run_name='__main__')\n"
         "heavy = {'torch', 'lightning', 'torchmetrics', 'albumentations', 'wandb'}\n"
@@ -357,7 +357,7 @@ def test_a_place_that_cannot_be_written(folder):
 
 
 def test_a_strategy_by_another_of_its_names(folder):
-    gallery(folder, "run=runs/first", "strategy=ss")
+    gallery(folder, "run=runs/first", "strategy=single-scale")
     assert (evaluation(folder) / "gallery/index.html").is_file()
 
 

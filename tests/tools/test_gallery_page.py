@@ -35,9 +35,9 @@ def addresses(tmp_path_factory):
     folder = tmp_path_factory.mktemp("galleries")
     evaluated(folder, "first")
     evaluated(folder, "second", seed=1)
-    run("gallery", "run=runs/first", "output=one", "progress=false", cwd=folder)
+    run("gallery", "run=runs/first", "output=one", "enable_progress_bar=false", cwd=folder)
     two = ("compare_with=runs/second", "output=two")
-    run("gallery", "run=runs/first", *two, "progress=false", cwd=folder)
+    run("gallery", "run=runs/first", *two, "enable_progress_bar=false", cwd=folder)
     return {name: (folder / name / "index.html").as_uri() for name in ("one", "two")}
 
 

@@ -24,7 +24,7 @@ from support.configs import train_config
 @pytest.mark.parametrize(
     "change",
     [
-        "backbone.width=8",
+        "backbone.base_width=8",
         "backbone.bn_momentum=0.5",
         "aspp.atrous_rates=[6,12]",
         "decoder=naive",

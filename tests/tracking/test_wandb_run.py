@@ -36,7 +36,7 @@ def table(tmp_path_factory):
         "setting: drawn scenes\n"
         "columns: [channels]\n"
         "train: [data=shapes]\n"
-        "strategy: ss\n"
+        "strategy: single-scale\n"
         "reference: 1\n"
         "rows:\n"
         "- {cells: [8], train: [decoder.low_level_channels=8]}\n"
@@ -144,7 +144,7 @@ def test_a_run_that_was_there_gets_its_labels(tmp_path, table, sent):
         *read_preset("quick").train,
         *WANDB,
         *hand,
-        "eval_after_training=[{strategies:[ss]}]",
+        "eval_after_training=[{strategies:[single-scale]}]",
         cwd=tmp_path,
     )
     (folder,) = run_folders(tmp_path)

@@ -33,7 +33,7 @@ TINY = (
     "data.max_size=48",
     "data.crop_size=33",
     "data.eval_batch_size=2",
-    "backbone.width=4",
+    "backbone.base_width=4",
     "stage.batch_size=2",
     "logger=csv",
     *EXECUTION,
@@ -89,7 +89,7 @@ def test_evaluation_says_the_same_and_keeps_each_picture_s_rank(tmp_path, traine
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     run("evaluate", f"run={folder}", *EXECUTION[:2], "trainer.enable_progress_bar=false", cwd=cwd)
-    found = read_evaluation(folder / "evaluations/val-weights-ss")
+    found = read_evaluation(folder / "evaluations/val-weights-single-scale")
     result = result_of(folder)
     assert found.result["protocol"] == result["protocol"]
     assert found.result["weights_sha256"] == result["weights_sha256"]
@@ -106,7 +106,7 @@ def test_evaluation_says_the_same_and_keeps_each_picture_s_rank(tmp_path, traine
     other = run(
         "evaluate", f"run={folder}/checkpoints/best.ckpt", "split=train", *EXECUTION[:2], cwd=cwd
     )
-    assert "train-best-ss" in other.stdout
+    assert "train-best-single-scale" in other.stdout
 
 
 def test_ranks_against_the_network_itself(tmp_path, trained):
@@ -119,8 +119,8 @@ def test_ranks_against_the_network_itself(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
-    found = read_evaluation(folder / "evaluations/val-weights-ss")
-    network = Classifier(ResNet((2, 2, 2, 2), width=4), num_classes=8).eval()
+    found = read_evaluation(folder / "evaluations/val-weights-single-scale")
+    network = Classifier(ResNet((2, 2, 2, 2), base_width=4), num_classes=8).eval()
     load_weights(network, folder / "weights.safetensors")
     (root,) = (cwd / "data/shape_classes").iterdir()
     classes = sorted(p.name for p in (root / "train").iterdir())
@@ -138,7 +138,7 @@ def test_ranks_against_the_network_itself(tmp_path, trained):
     [
         ("predict", ["input=."], "is a classifier of whole pictures"),
         ("gallery", [], "is a classifier of whole pictures"),
-        ("evaluate", ["strategies=[ms]"], "looks at one crop: strategies=[ss]"),
+        ("evaluate", ["strategies=[ms]"], "looks at one crop: strategies=[single-scale]"),
         ("evaluate", ["output_stride=8"], "output_stride: this run is a classifier"),
         ("evaluate", ["window=65"], "window: this run is a classifier"),
     ],
@@ -158,8 +158,8 @@ def test_compare_leaves_classifiers_to_the_reports(tmp_path, trained):
     done = run("compare", f"runs=[{folder}]", cwd=tmp_path, ok=False)
     assert "is a classifier's" in done.stderr
     grid = ("report", f"runs={tmp_path}/*", "rows=seed", f"output={tmp_path}/out")
-    run("ablations", *grid[:2], "rows=backbone.width", grid[3], cwd=tmp_path)
-    with (tmp_path / "out/val-weights-ss.csv").open() as file:
+    run("ablations", *grid[:2], "rows=backbone.base_width", grid[3], cwd=tmp_path)
+    with (tmp_path / "out/val-weights-single-scale.csv").open() as file:
         (row,) = csv.DictReader(file)
     expected = 100 * result_of(folder)["top1_error"]
     assert float(row["top-1 error here"]) == pytest.approx(expected)
@@ -170,7 +170,7 @@ def test_a_segmentation_network_starts_from_it(tmp_path, trained):
     weights = folder / "weights.safetensors"
     done = run(
         "train", "data=shapes", "data.num_train=4", "data.num_val=2", "data.min_size=48",
-        "data.max_size=56", "data.crop_size=33", "data.eval_size=65", "backbone.width=4",
+        "data.max_size=56", "data.crop_size=33", "data.eval_size=65", "backbone.base_width=4",
         "stage.max_steps=1", "stage.batch_size=2", "stage.lr=1e-12", "logger=csv", *EXECUTION,
         f"backbone.pretrained={weights}", cwd=tmp_path,
     )  # fmt: skip
@@ -187,7 +187,7 @@ def test_it_learns(tmp_path):
     run(
         "train", *TINY[5:], "data=shape_classes", "data.classes=[disc,cross,ring]",
         "data.num_train=240", "data.num_val=60", "data.min_size=40", "data.max_size=48",
-        "data.crop_size=33", "backbone.width=8", "stage.batch_size=16", "stage.max_steps=80",
+        "data.crop_size=33", "backbone.base_width=8", "stage.batch_size=16", "stage.max_steps=80",
         "trainer.num_validations=1", "stage.bn_momentum=0.1", cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
@@ -225,7 +225,7 @@ def test_two_processes_count_each_picture_once(tmp_path, trained):
     (both,) = run_folders(tmp_path)
     assert both.name == folder.name
     run("evaluate", f"run={both}", *EXECUTION[:2], cwd=tmp_path)
-    alone = read_evaluation(both / "evaluations/val-weights-ss").result
+    alone = read_evaluation(both / "evaluations/val-weights-single-scale").result
     for key in ("top1_error", "top5_error"):
         assert result_of(both)[key] == pytest.approx(alone[key])
 
@@ -247,7 +247,7 @@ def test_folders_of_one_s_own_with_a_bad_file(tmp_path):
 def test_stage_imagenet_is_the_paper_s_recipe_and_picks_its_data(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 2, "val": 1})
     run(
-        "train", "stage=imagenet", f"data.root={root}", "backbone=resnet_tiny", "backbone.width=4",
+        "train", "stage=imagenet", f"data.root={root}", "backbone=resnet_tiny", "backbone.base_width=4",
         "data.crop_size=65", "stage.max_steps=2", "stage.batch_size=3", "logger=csv", *EXECUTION,
         cwd=tmp_path,
     )  # fmt: skip
@@ -311,7 +311,7 @@ def test_mistakes(arguments, words, tmp_path):
 
 def test_the_doctor_decodes_every_picture(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 3, "val": 2})
-    asked = ("data=imagenet", f"data.root={root}", "workers=1", "progress=false")
+    asked = ("data=imagenet", f"data.root={root}", "workers=1", "enable_progress_bar=false")
     done = run("prepare", *asked, "check=true", cwd=tmp_path)
     assert "15 images: nothing wrong" in done.stdout
     for name in ("train/bee/1.jpg", "val/cat/0.jpg"):
@@ -344,12 +344,14 @@ def test_table_4_in_the_quick_profile(tmp_path):
     assert [row["model"] for row in rows] == ["ResNet-101", "Modified Xception"]
     for row, name in zip(rows, ("resnet_tiny", "xception_tiny"), strict=True):
         (folder,) = (f for f in folders if f"-{name}-" in f.name)
-        found = read_evaluation(folder / "evaluations/val-weights-ss")
+        found = read_evaluation(folder / "evaluations/val-weights-single-scale")
         for k in (1, 5):
             expected = 100 * np.mean(found.ranks >= k)
             assert float(row[f"top-{k} error here"]) == pytest.approx(expected)
     ours, theirs = (
-        read_evaluation(next(f for f in folders if n in f.name) / "evaluations/val-weights-ss")
+        read_evaluation(
+            next(f for f in folders if n in f.name) / "evaluations/val-weights-single-scale"
+        )
         for n in ("xception_tiny", "resnet_tiny")
     )
     difference = 100 * (np.mean(ours.ranks >= 1) - np.mean(theirs.ranks >= 1))

@@ -67,7 +67,7 @@ class EachStep(Callback):
 @pytest.mark.parametrize("recipe", [{"lr": 0.05}, ADAMW], ids=["sgd", "adamw"])
 def test_the_average_is_that_of_a_literal_loop(tmp_path, recipe, options):
     torch.manual_seed(0)
-    recipe = Recipe(steps=12, ema_decay=0.4, bn_momentum=0.1, **recipe)
+    recipe = Recipe(max_steps=12, ema_decay=0.4, bn_momentum=0.1, **recipe)
     module = SegmentationModule(tiny_model(), recipe, NAMES, **options)
     each, steps = EachStep(), DataLoader([batch()] * 12, batch_size=None)
     trainer = Trainer(

@@ -14,8 +14,10 @@ from torch import nn
 from deeplab.ablations.jobs import Training, Use
 from deeplab.ablations.run_index import Run
 from deeplab.config.build_classification_data import image_folder
-from deeplab.config.build_data import build_execution, data_layout, padded_to
+from deeplab.config.build_data import data_layout
+from deeplab.config.build_datamodule import padded_to
 from deeplab.config.build_model import build_classifier, build_model, check_classifier
+from deeplab.config.execution import build_execution
 from deeplab.config.schema.classification_data import (
     ClassificationDataConfig,
     ImageNetConfig,

@@ -152,8 +152,8 @@ def finder(runs: Sequence[Run], data: DataNow | None = None) -> Find:
             run
             for run in runs
             if (run.settings == request or _found_its_classes(run, training.config))
-            and run.record.get("start_weights") == begun
-            and now in (None, run.record.get("data"))
+            and run.record.get("init_weights_sha256") == begun
+            and now in (None, run.record.get("data_fingerprint"))
         ]
         return next((run for run in fitting if run.folder.finished), next(iter(fitting), None))
 
@@ -192,7 +192,7 @@ def _found_its_classes(run: Run, request: RunConfig) -> bool:
     data, found = request.data, run.config.data
     if not (isinstance(data, FolderConfig) and isinstance(found, FolderConfig)) or data.classes:
         return False
-    keys = ("classes", "palette", "values", "ignored")
+    keys = ("classes", "palette", "mask_values", "ignored_values")
     whole = data.model_copy(update={key: getattr(found, key) for key in keys})
     named = set(data.ignored_values) <= set(found.ignored_values)
     return named and run.settings == settings_hash(request.model_copy(update={"data": whole}))

@@ -87,7 +87,7 @@ class Table(Schema):
     columns: Annotated[tuple[Text, ...], Field(min_length=1)]
     scores: Annotated[tuple[Score, ...], Field(min_length=1)] = ("mIoU",)
     train: Overrides = ()
-    strategy: Text = "ss"
+    strategy: Text = "single-scale"
     split: Text | None = None
     """To evaluate on; none: the run's validation split."""
     submission: Literal["voc", "cityscapes"] | None = None
@@ -117,7 +117,7 @@ class Table(Schema):
         for name, start in self.pretraining.items():
             if start.external_weights and start.external_weights not in self.external_weights:
                 raise ValueError(
-                    f"starts.{name}: supplies does not say what {start.external_weights} is"
+                    f"pretraining.{name}: external_weights does not say what {start.external_weights} is"
                 )
         return self
 
@@ -125,7 +125,7 @@ class Table(Schema):
         if name is None:
             return
         if name not in self.pretraining:
-            raise ValueError(f"{where}: starts does not say what {name} is")
+            raise ValueError(f"{where}: pretraining does not say what {name} is")
         if name in before:
             raise ValueError(f"{where}: {name} starts from itself")
         self._check_start(where, self.pretraining[name].init_from, (*before, name))

@@ -30,6 +30,7 @@ from deeplab.config.schema.model import BackboneConfig
 from deeplab.config.schema.run import RunConfig
 from deeplab.models.normalization import IMAGENET, INCEPTION
 from deeplab.tracking.run_folder import WEIGHTS, RunFolder, read_record
+from deeplab.tracking.schema_version import check_schema_version
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 
@@ -118,10 +119,10 @@ def init_record(config: RunConfig) -> dict[str, Any]:
     """What ``run.json`` keeps of it: its hash and where it is from; a resumed run knows them."""
     if config.resume:
         record = read_record(RunFolder(config.resume))
-        return {key: record.get(key) for key in ("start_weights", "start_source")}
+        return {key: record.get(key) for key in ("init_weights_sha256", "init_source")}
     start = find_init_source(config)
     sha = file_hash(start.path) if start else None
-    return {"start_weights": sha, "start_source": start.source if start else None}
+    return {"init_weights_sha256": sha, "init_source": start.source if start else None}
 
 
 def adapted(config: R, *, download: bool = True) -> R:
@@ -180,7 +181,9 @@ def _beside(weights: Path) -> dict[str, Any] | None:
     any training, a segmentation's or not."""
     for folder in (*weights.absolute().parents[:2], *weights.resolve().parents[:2]):
         try:
-            backbone = yaml.safe_load((folder / "config.yaml").read_text())["backbone"]
+            values = dict(yaml.safe_load((folder / "config.yaml").read_text()))
+            backbone = values["backbone"]
+            check_schema_version(values, folder / "config.yaml")
             return {key: backbone[key] for key in TRAINED_WITH}
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
             continue

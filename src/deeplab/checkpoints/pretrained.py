@@ -52,12 +52,12 @@ class Published(NamedTuple):
 
 def _xception(choice: str, depth: int, top1: float) -> Published:
     address = f"{HUB}timm/xception{depth}.tf_in1k/model.safetensors"
-    fitting = {"depth": depth, "width": 1.0}
+    fitting = {"depth": depth, "width_mult": 1.0}
     return Published(choice, "xception", fitting, address, None, top1, "Apache-2.0")
 
 
 def _resnet(depth: int, digits: str, top1: float) -> Published:
-    fitting = {"depth": depth, "layout": "torchvision", "width": 64, "stem": "7x7"}
+    fitting = {"depth": depth, "layout": "torchvision", "base_width": 64, "stem": "7x7"}
     address = f"{TORCHVISION}/resnet{depth}-{digits}.pth"
     choice = f"resnet{depth}_torchvision"
     return Published(choice, "resnet", fitting, address, f"sha256:{digits}", top1)
@@ -72,7 +72,7 @@ CATALOG = (
     Published(
         "mobilenetv2",
         "mobilenetv2",
-        {"width": 1.0, "divisor": 8},
+        {"width_mult": 1.0, "divisor": 8},
         f"{TORCHVISION}/mobilenet_v2-b0353104.pth",
         "sha256:b0353104",
         71.88,
@@ -119,7 +119,7 @@ def _of_timm(model: str) -> Published:
 
 def _beta(backbone: BackboneConfig) -> str:
     """Where the weights of the paper's ResNets are."""
-    keys = {"layout": "beta", "width": 64, "stem": "3x3x3"}
+    keys = {"layout": "beta", "base_width": 64, "stem": "3x3x3"}
     depth = getattr(backbone, "depth", None)
     if depth not in BETA or any(getattr(backbone, k, None) != v for k, v in keys.items()):
         return ""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from deeplab.checkpoints.hub import RUN_FILES, HubId, hub_id, run_weights
 from deeplab.checkpoints.loading import load_weights
-from deeplab.config.build_data import build_execution
 from deeplab.config.build_model import build_model
+from deeplab.config.execution import build_execution
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.trainer import TrainerConfig

@@ -49,9 +49,9 @@ def build_classification_data(config: ClassifierConfig, *, workers: int) -> Clas
         val_split=data.val_split,
         train_crop=RandomCrop(
             size=data.crop_size,
-            area_min=data.area_min,
-            ratio_max=data.ratio_max,
-            flip=data.hflip_prob,
+            scale=data.scale,
+            ratio=data.ratio,
+            hflip_prob=data.hflip_prob,
             augmentations=data.augmentations,
         ),
         eval_crop=CentralCrop(size=data.crop_size, part=data.crop_pct),

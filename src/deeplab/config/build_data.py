@@ -9,10 +9,7 @@ from deeplab.config.schema.data import (
     FolderConfig,
     ShapesConfig,
 )
-from deeplab.config.schema.run import TrainConfig
-from deeplab.config.schema.trainer import TrainerConfig
 from deeplab.data.class_set import ClassSet
-from deeplab.data.datamodules import SegmentationData
 from deeplab.data.layouts.base import (
     Item,
     Layout,
@@ -28,7 +25,6 @@ from deeplab.data.layouts.classes_file import classes_file, read_classes
 from deeplab.data.layouts.folder import FolderLayout
 from deeplab.data.synthetic.scenes import ShapesSpec, check_classes, ensure_shapes
 from deeplab.utils.errors import UserError
-from deeplab.utils.hardware import Execution, choose_execution
 
 
 def data_layout(data: DataConfig, *, whole: bool = True) -> Layout:
@@ -56,8 +52,8 @@ def folder_layout(data: FolderConfig) -> FolderLayout:
     """A folder of one's own, as its keys say."""
     return FolderLayout(
         data.root,
-        images=data.image_dir,
-        masks=data.mask_dir,
+        image_dir=data.image_dir,
+        mask_dir=data.mask_dir,
         image_suffix=data.image_suffix,
         mask_suffix=data.mask_suffix,
         val_fraction=data.val_fraction,
@@ -153,60 +149,7 @@ def _with_classes(data: FolderConfig, items: list[Item]) -> FolderConfig:
         update={
             "classes": found.names,
             "palette": found.colors,
-            "values": found.values,
-            "ignored": found.ignored,
+            "mask_values": found.values,
+            "ignored_values": found.ignored,
         }
-    )
-
-
-def padding_color(config: TrainConfig) -> tuple[int, int, int]:
-    """The backbone's mean pixel in uint8: what images are padded with."""
-    assert config.backbone.mean is not None  # ``starting.adapted`` has filled it in
-    red, green, blue = (round(value) for value in config.backbone.mean)
-    return red, green, blue
-
-
-def padded_to(data: DataConfig) -> tuple[int, int]:
-    """Height and width that whole images have at least."""
-    size = data.eval_size
-    return (size, size) if isinstance(size, int) else size
-
-
-def build_data(
-    config: TrainConfig, layout: Layout, *, workers: int, val_labeled: bool = True
-) -> SegmentationData:
-    """The DataModule that the config describes."""
-    data = config.data
-    return SegmentationData(
-        layout,
-        classes=class_set(data),
-        train_split=data.train_split,
-        val_split=data.val_split,
-        crop_size=data.crop_size,
-        scale_min=data.scales.min,
-        scale_max=data.scales.max,
-        scale_step=data.scales.step,
-        flip=data.hflip_prob,
-        augmentations=data.augmentations,
-        eval_size=padded_to(data),
-        fill=padding_color(config),
-        steps=config.stage.max_steps,
-        batch_size=config.stage.batch_size,
-        eval_batch_size=data.eval_batch_size,
-        seed=config.seed,
-        workers=workers,
-        on_error=data.on_error,
-        val_labeled=val_labeled,
-    )
-
-
-def build_execution(trainer: TrainerConfig) -> Execution:
-    """What the trainer's ``auto`` stands for here."""
-    return choose_execution(
-        accelerator=trainer.accelerator,
-        devices=trainer.devices,
-        precision=trainer.precision,
-        memory_format=trainer.memory_format,
-        compile=trainer.compile,
-        num_workers=trainer.num_workers,
     )

@@ -95,7 +95,7 @@ class SegmentationData(StreamData):
         layout: where the images are.
         classes: what the masks say.
         train_split, val_split: names of splits; several are joined by ``+``.
-        crop_size, scale_min, scale_max, scale_step, flip, augmentations: see
+        crop_size, scale_min, scale_max, scale_step, hflip_prob, augmentations: see
             ``deeplab.data.transforms``.
         eval_size: whole images are padded to at least this height and width.
         fill: RGB color of padding.
@@ -117,7 +117,7 @@ class SegmentationData(StreamData):
         scale_min: float,
         scale_max: float,
         scale_step: float,
-        flip: float,
+        hflip_prob: float,
         augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
         eval_size: tuple[int, int],
         fill: tuple[int, int, int],
@@ -143,7 +143,7 @@ class SegmentationData(StreamData):
             scale_min=scale_min,
             scale_max=scale_max,
             scale_step=scale_step,
-            flip=flip,
+            hflip_prob=hflip_prob,
             augmentations=augmentations,
             fill=fill,
         )

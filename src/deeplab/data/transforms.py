@@ -58,7 +58,7 @@ class TrainTransform:
         crop_size: side of the square crop, in pixels.
         scale_min, scale_max: range of the random factor.
         scale_step: distance of the factors that are drawn; 0 draws from the whole range.
-        flip: probability of a left-right flip.
+        hflip_prob: probability of a left-right flip.
         fill: the RGB value of padding; labels are padded with 255.
         augmentations: further transforms of albumentations, which the crop goes through: for each
             its name with its arguments.
@@ -74,13 +74,13 @@ class TrainTransform:
         scale_min: float,
         scale_max: float,
         scale_step: float,
-        flip: float,
+        hflip_prob: float,
         fill: tuple[int, int, int],
         augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
     ) -> None:
         self.shape = (crop_size, crop_size)
         self.scale_min, self.scale_max, self.scale_step = scale_min, scale_max, scale_step
-        self.flip = flip
+        self.hflip_prob = hflip_prob
         self.fill = np.full((crop_size, crop_size, 3), fill, np.uint8)
         self.augmentations = compose(augmentations) if augmentations else None
         self._kept = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
@@ -115,7 +115,7 @@ class TrainTransform:
             int(generator.integers(max(side - crop, 0) + 1))
             for side, crop in zip((height, width), self.shape, strict=True)
         )
-        return Draw((height, width), (top, left), bool(generator.random() < self.flip))
+        return Draw((height, width), (top, left), bool(generator.random() < self.hflip_prob))
 
     def crop_image(self, image: Pixels, draw: Draw, crop: Pixels) -> None:
         """Put the image's crop into ``crop``, bilinear with corners aligned."""

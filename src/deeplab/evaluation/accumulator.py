@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from deeplab.metrics.boundary import BoundaryScore, band_of, compare, outlines
 from deeplab.metrics.confusion_matrix import Scores, scores
+from deeplab.metrics.percent import to_percent
 from deeplab.utils.constants import IGNORE
 
 Pixels = NDArray[np.uint8]
@@ -136,13 +137,19 @@ class ScoreAccumulator:
         return {
             "images_with_borders": int(self.with_void),
             "bands": [
-                {"width": width, "mIoU": found.miou, "pixel_accuracy": found.pixel_accuracy}
+                {
+                    "width": width,
+                    "mIoU": to_percent(found.miou),
+                    "pixel_accuracy": to_percent(found.pixel_accuracy),
+                }
                 for width, found in self.band_scores
             ],
-            "F": _mean(f),
-            "class_F": dict(zip(class_names, f.tolist(), strict=True)),
-            "boundary_IoU": _mean(iou),
-            "class_boundary_IoU": dict(zip(class_names, iou.tolist(), strict=True)),
+            "boundary_F": to_percent(_mean(f)),
+            "class_boundary_F": dict(zip(class_names, map(to_percent, f.tolist()), strict=True)),
+            "boundary_IoU": to_percent(_mean(iou)),
+            "class_boundary_IoU": dict(
+                zip(class_names, map(to_percent, iou.tolist()), strict=True)
+            ),
         }
 
 

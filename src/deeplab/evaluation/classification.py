@@ -36,6 +36,7 @@ from deeplab.tracking.console import error_report, percent, print_skipped
 from deeplab.tracking.protocol import ONE_CROP, crop_protocol
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_json, read_run
+from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash, replacing, write_json
 from deeplab.utils.hardware import Execution
@@ -69,7 +70,7 @@ def find_classifier(config: EvaluateConfig) -> Evaluated | None:
     weights = folder.weights_file(Path(config.run).expanduser())
     if weights is None:
         raise UserError(f"run={config.run}: this run has neither weights nor a checkpoint yet.")
-    for key in ("output_stride", "window", "export"):
+    for key in ("output_stride", "window_size", "submission"):
         if getattr(config, key):
             raise UserError(f"{key}: this run is a classifier of whole pictures, which has none.")
     if config.strategies != (ONE_CROP,):
@@ -153,6 +154,7 @@ def _measure(
     with replacing(working.folder.examples) as draft:
         label_sheet(examples).save(draft, format="PNG")
     record = {
+        **VERSION_STAMP,
         **task.stamp,
         "scored": True,
         **error_report(tally.compute()),

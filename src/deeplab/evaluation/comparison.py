@@ -130,11 +130,11 @@ def _row(evaluation: Evaluation) -> dict[str, Any]:
         "mIoU": result["mIoU"],
         "pixel accuracy": result["pixel_accuracy"],
         "boundary IoU": result["boundary"]["boundary_IoU"],
-        "boundary F": result["boundary"]["F"],
+        "boundary F": result["boundary"]["boundary_F"],
         "parameters": result["cost"]["parameters"],
         "multiply-adds": result["cost"]["multiply_adds"]["paper"],
         "seconds": measured.get("latency"),
-        "peak memory": measured.get("peak_memory"),
+        "peak memory": measured.get("peak_memory_bytes"),
     }
 
 
@@ -152,7 +152,7 @@ def _write(folder: Path, group: Sequence[Evaluation]) -> None:
     if known := {name: bands for name, bands in curves.items() if bands}:
         plot_boundary(folder / boundary, known)
     points = [
-        (name, row["multiply-adds"] / 1e9, 100 * row["mIoU"])
+        (name, row["multiply-adds"] / 1e9, row["mIoU"])
         for name, row in rows.items()
         if row["mIoU"] is not None
     ]
@@ -192,7 +192,7 @@ def _cell(column: str, value: float | None) -> str:
     if value is None:
         return "-"
     if column in SCORES:
-        return f"{100 * value:.2f}"
+        return f"{value:.2f} %"
     return {
         "parameters": f"{value / 1e6:.2f} M",
         "multiply-adds": f"{value / 1e9:.2f} B",

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run, inference_execution
-from deeplab.config.build_data import build_data, check_same_classes, data_layout, padded_to
+from deeplab.config.build_data import check_same_classes, data_layout
+from deeplab.config.build_datamodule import build_datamodule, padded_to
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import SegmentationData
@@ -93,7 +94,7 @@ def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
     items = split_items(layout, run.data.val_split)
     check_ids(run.data.val_split, [item.id for item in items])
     labeled = any(item.mask.is_file() for item in items)
-    return build_data(run, layout, workers=execution.workers, val_labeled=labeled)
+    return build_datamodule(run, layout, workers=execution.workers, val_labeled=labeled)
 
 
 def _tasks(
@@ -120,7 +121,7 @@ def _tasks(
                 precision=execution.precision,
             ),
             "band_widths": list(config.trimap_widths),
-            **({"predictions": True} if config.save_predictions else {}),
+            **({"save_predictions": True} if config.save_predictions else {}),
             **({"measured": True} if config.measure_speed else {}),
         }
         name = evaluation_name(data.val_split, weights, strategy.name)

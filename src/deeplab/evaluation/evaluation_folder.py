@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.tracking.schema_version import check_schema_version
 from deeplab.utils.errors import UserError, writing
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import replacing
@@ -132,6 +133,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
         raise UserError(f"{path}: no evaluation (no result.json); evaluate.py makes one.")
     try:
         result = dict(json.loads(folder.result.read_text()))
+        check_schema_version(result, folder.result)
         return Evaluation(folder, {**result, "protocol": dict(result["protocol"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{folder.result}: this cannot be read ({error}).") from None

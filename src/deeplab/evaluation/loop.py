@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from deeplab.checkpoints.trained_run import TrainedRun
-from deeplab.config.build_data import padded_to
+from deeplab.config.build_datamodule import padded_to
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.class_set import write_mask
 from deeplab.data.datamodules import SegmentationData

@@ -42,7 +42,7 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]
     run, names = without_common(list(curves))
     for name, bands in zip(names, curves.values(), strict=True):
         known = [band for band in bands if band["mIoU"] is not None]
-        widths, values = [b["width"] for b in known], [100 * b["mIoU"] for b in known]
+        widths, values = [b["width"] for b in known], [b["mIoU"] for b in known]
         axes.plot(widths, values, marker="o", markersize=4, label=name)
     axes.set_title(run, fontsize="small")
     axes.set_xlabel("width of the band around object borders, in pixels")

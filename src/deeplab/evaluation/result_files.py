@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.config.build_data import padded_to
+from deeplab.config.build_datamodule import padded_to
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.evaluation.accumulator import ScoreAccumulator
@@ -22,6 +22,7 @@ from deeplab.inference.strategy import Strategy
 from deeplab.tracking.console import score_report
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import read_json
+from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import replacing, write_json
 from deeplab.utils.hardware import Execution
@@ -95,7 +96,7 @@ def write_result(
     """The files of one result; ``result.json`` last, so that it stands for the others."""
     classes, size = len(run.data.classes), padded_to(run.data)
     cost = strategy_cost(run, task.strategy, classes=classes, size=size)
-    record: dict[str, Any] = {**task.stamp, "scored": data.val_labeled}
+    record: dict[str, Any] = {**VERSION_STAMP, **task.stamp, "scored": data.val_labeled}
     record["cost"] = {
         "parameters": cost.trainable,
         "multiply_adds": {"conv": cost.conv, "paper": cost.paper},

@@ -103,7 +103,7 @@ def _row(evaluation: Evaluation) -> dict[str, Any]:
         "mIoU": result["mIoU"],
         "pixel_accuracy": result["pixel_accuracy"],
         "boundary_IoU": result["boundary"]["boundary_IoU"],
-        "boundary_F": result["boundary"]["F"],
+        "boundary_F": result["boundary"]["boundary_F"],
         "multiply_adds": result["cost"]["multiply_adds"]["paper"],
     }
 
@@ -132,7 +132,7 @@ def _class_table(result: Mapping[str, Any]) -> Any:
                 "class": name,
                 "IoU": iou,
                 "boundary_IoU": boundary["class_boundary_IoU"][name],
-                "boundary_F": boundary["class_F"][name],
+                "boundary_F": boundary["class_boundary_F"][name],
             }
             for name, iou in result["class_IoU"].items()
         ]

@@ -89,8 +89,7 @@ def parse_strategy(name: str, *, output_stride: int, window: Window | None = Non
 
     Args:
         name: parts joined by dashes, each at most once: ``os8``, ``os16`` or ``os32``; ``ms`` for
-            the paper's six scales or ``x0.75+1+1.25`` for others; ``flip``. ``ss`` says that
-            nothing more is meant than one scale.
+            the paper's six scales, ``x0.75+1+1.25`` for others or ``single-scale``; ``flip``.
         output_stride: where the name says none.
         window: for images that are too large for memory.
 
@@ -98,7 +97,7 @@ def parse_strategy(name: str, *, output_stride: int, window: Window | None = Non
         ValueError: a part that is none of these, or stands twice.
     """
     found: dict[str, Any] = {}
-    for part in name.split("-"):
+    for part in re.split(r"(?<!single)-", name):
         key, value = _part(part, name)
         if key in found:
             raise ValueError(f"strategy {name!r} says twice which {key} it has")
@@ -109,7 +108,7 @@ def parse_strategy(name: str, *, output_stride: int, window: Window | None = Non
 def _part(part: str, name: str) -> tuple[str, Any]:
     if part == "flip":
         return "flip", True
-    if part in ("ss", "ms"):
+    if part in ("single-scale", "ms"):
         return "scales", MULTI_SCALE if part == "ms" else (1.0,)
     if part in {f"os{stride}" for stride in OUTPUT_STRIDES}:
         return "output_stride", int(part[2:])
@@ -119,6 +118,6 @@ def _part(part: str, name: str) -> tuple[str, Any]:
             return "scales", scales
         raise ValueError(f"strategy {name!r}: scales are different numbers from 0.1 to 8")
     raise ValueError(
-        f"strategy {name!r} has the part {part!r}; parts are os8, os16, os32, ss, ms (the paper's "
-        "scales), x0.75+1+1.25 (others) and flip, joined by dashes"
+        f"strategy {name!r} has the part {part!r}; parts are os8, os16, os32, single-scale, ms "
+        "(the paper's scales), x0.75+1+1.25 (others) and flip, joined by dashes"
     )

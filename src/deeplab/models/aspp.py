@@ -48,7 +48,7 @@ class ASPP(nn.Module):
     Args:
         in_channels: channels of the backbone's output.
         channels: of every branch and of the result.
-        rates: at output stride 16; ``set_output_stride`` scales them. Empty: no atrous branch.
+        atrous_rates: at output stride 16; ``set_output_stride`` scales them. Empty: no atrous branch.
         image_pooling: whether there is the image-level branch (not in Table 7's best rows).
         separable: depthwise separable 3x3 convolutions ("SC" of Table 5).
         dropout: probability, behind the projection.
@@ -60,7 +60,7 @@ class ASPP(nn.Module):
         in_channels: int,
         *,
         channels: int = 256,
-        rates: Sequence[int] = (6, 12, 18),
+        atrous_rates: Sequence[int] = (6, 12, 18),
         image_pooling: bool = True,
         separable: bool = False,
         dropout: float = 0.1,
@@ -70,12 +70,12 @@ class ASPP(nn.Module):
     ) -> None:
         super().__init__()
         atrous = SeparableConv if separable else ConvNorm
-        self.rates = tuple(rates)
+        self.atrous_rates = tuple(atrous_rates)
         self.out_channels = channels
         self.image_pooling = ImagePooling(in_channels, channels) if image_pooling else None
         self.conv = ConvNorm(in_channels, channels)
-        self.atrous = nn.ModuleList(atrous(in_channels, channels, 3) for _ in rates)
-        branches = bool(image_pooling) + 1 + len(self.rates)
+        self.atrous = nn.ModuleList(atrous(in_channels, channels, 3) for _ in atrous_rates)
+        branches = bool(image_pooling) + 1 + len(self.atrous_rates)
         self.project = ConvNorm(branches * channels, channels)
         self.dropout = nn.Dropout(dropout)
         self.set_output_stride(REFERENCE_STRIDE)
@@ -88,7 +88,7 @@ class ASPP(nn.Module):
         Raises ValueError where a rate would not be a whole number.
         """
         branches = cast(Sequence[ConvNorm | SeparableConv], self.atrous)
-        for branch, rate in zip(branches, self.rates, strict=True):
+        for branch, rate in zip(branches, self.atrous_rates, strict=True):
             branch.set_atrous(stride=1, rate=scaled_rate(rate, output_stride))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplab.metrics.confusion_matrix import Scores
+from deeplab.metrics.percent import UNIT, to_percent
 from deeplab.metrics.topk import Errors
 
 
 def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Scores by name; a class that occurs nowhere has none."""
+    ious = map(to_percent, final.class_iou)
     return {
-        "mIoU": final.miou,
-        "pixel_accuracy": final.pixel_accuracy,
-        "class_IoU": dict(zip(class_names, final.class_iou, strict=True)),
+        "unit": UNIT,
+        "mIoU": to_percent(final.miou),
+        "pixel_accuracy": to_percent(final.pixel_accuracy),
+        "class_IoU": dict(zip(class_names, ious, strict=True)),
     }
 
 
@@ -23,25 +26,31 @@ def print_scores(final: Scores, class_names: Sequence[str]) -> None:
     width = max(len(name) for name in class_names)
     print(f"\n{'class':<{width}}    IoU")
     for name, iou in zip(class_names, final.class_iou, strict=True):
-        print(f"{name:<{width}} {percent(iou):>6}")
-    print(f"{'mIoU':<{width}} {percent(final.miou):>6}\n")
+        print(f"{name:<{width}} {percent(to_percent(iou)):>6}")
+    print(f"{'mIoU':<{width}} {percent(to_percent(final.miou)):>6}\n")
 
 
 def error_report(errors: Errors) -> dict[str, Any]:
     """Errors by name."""
-    return {"top1_error": errors.top1, "top5_error": errors.top5}
+    return {
+        "unit": UNIT,
+        "top1_error": to_percent(errors.top1),
+        "top5_error": to_percent(errors.top5),
+    }
 
 
 def print_errors(errors: Errors) -> None:
     """In percent."""
-    print(f"\ntop-1 error {percent(errors.top1):>6} %\ntop-5 error {percent(errors.top5):>6} %\n")
+    for name, error in (("top-1", errors.top1), ("top-5", errors.top5)):
+        print(f"{name} error {percent(to_percent(error)):>6} %")
+    print()
 
 
 def short(result: Mapping[str, Any]) -> str:
     """The main score of a ``metrics.json``."""
     if "top1_error" in result:
-        return f"top-1 error {percent(result['top1_error'])}"
-    return f"mIoU {percent(result.get('mIoU'))}"
+        return f"top-1 error {percent(result['top1_error'])} %"
+    return f"mIoU {percent(result.get('mIoU'))} %"
 
 
 def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
@@ -56,7 +65,7 @@ def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
     rows.append(("mIoU", [percent(r["mIoU"]) for r in scored]))
     rows.append(("pixel accuracy", [percent(r["pixel_accuracy"]) for r in scored]))
     rows.append(("boundary IoU", [percent(r["boundary"]["boundary_IoU"]) for r in scored]))
-    rows.append(("boundary F", [percent(r["boundary"]["F"]) for r in scored]))
+    rows.append(("boundary F", [percent(r["boundary"]["boundary_F"]) for r in scored]))
     for i, band in enumerate(scored[0]["boundary"]["bands"]):
         title = f"mIoU within {band['width']:g} px of borders"
         rows.append((title, [percent(r["boundary"]["bands"][i]["mIoU"]) for r in scored]))
@@ -85,8 +94,8 @@ def print_skipped(skipped: Mapping[str, int]) -> None:
 
 
 def percent(value: float | None) -> str:
-    """A part of 1 in percent; a dash where there is none."""
-    return "-" if value is None or value != value else f"{100 * value:.2f}"
+    """Return a score in percent as text; a dash where there is none."""
+    return "-" if value is None or value != value else f"{value:.2f}"
 
 
 def quiet() -> None:

@@ -83,7 +83,7 @@ def crop_protocol(
         "content": content,
         "classes": list(classes),
         "crop": crop,
-        "strategy": {"name": "ss", "label": f"one crop, {crop}"},
+        "strategy": {"name": "single-scale", "label": f"one crop, {crop}"},
         "precision": precision,
     }
 
@@ -113,7 +113,7 @@ def _said(value: Any) -> str:
     return str(value)
 
 
-ONE_CROP = "ss"
+ONE_CROP = "single-scale"
 """The one way of a classifier: the central crop, once."""
 
 

@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from deeplab.config.schema.data import PLACES
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
 from deeplab.config.schema.types import plain
+from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER
 from deeplab.utils.file_lock import locked as hold
@@ -157,8 +158,8 @@ def _digest(values: dict[str, Any]) -> str:
 
 def write_config(path: Path, config: RunConfig) -> None:
     """The resolved config as YAML."""
-    of_the_command: dict[str, Any] = {"resume": None, "overwrite": False, "evaluate": []}
-    values = plain(config) | of_the_command
+    of_the_command: dict[str, Any] = {"resume": None, "overwrite": False, "eval_after_training": []}
+    values = VERSION_STAMP | plain(config) | of_the_command
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
@@ -185,8 +186,10 @@ def read_run(folder: RunFolder) -> RunConfig:
         UserError: it is damaged, or of a version with other keys.
     """
     try:
-        values = yaml.safe_load(folder.config.read_text())
-        return run_schema(values.get("data") or {})(**values)
+        values = dict(yaml.safe_load(folder.config.read_text()))
+        check_schema_version(values, folder.config)
+        kept = {key: value for key, value in values.items() if key not in VERSION_STAMP}
+        return run_schema(kept.get("data") or {})(**kept)
     except (
         OSError,
         AttributeError,
@@ -204,9 +207,10 @@ def read_run(folder: RunFolder) -> RunConfig:
 def read_record(folder: RunFolder) -> dict[str, Any]:
     """What ``run.json`` holds, or the beginning of it: W&B's id and every start of the run."""
     if not folder.record.is_file():
-        return {"wandb_id": secrets.token_hex(4), "starts": []}
+        return {**VERSION_STAMP, "wandb_id": secrets.token_hex(4), "sessions": []}
     record = read_json(folder.record)
-    if not isinstance(record.get("starts"), list) or "wandb_id" not in record:
+    check_schema_version(record, folder.record)
+    if not isinstance(record.get("sessions"), list) or "wandb_id" not in record:
         raise UserError(f"{folder.record}: this is no record of a run; {OVERWRITE_HINT}.")
     return record
 

@@ -20,6 +20,7 @@ from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.data.classification.dataset import ClassificationData
 from deeplab.data.dataset import spread
+from deeplab.metrics.percent import to_percent
 from deeplab.metrics.topk import Errors, TopErrors, ranks
 from deeplab.models.classifier import Classifier
 from deeplab.tracking.console import error_report, print_errors
@@ -82,8 +83,8 @@ class ClassificationModule(TrainingModule):
         self.errors, self.scored_step = self.tally.compute(), self.global_step
         self.tally.reset()
         self.log("step", float(self.global_step - 1))  # Lightning logs this value's row there
-        self.log("val/top1_error", self.errors.top1, prog_bar=True)
-        self.log("val/top5_error", self.errors.top5)
+        self.log("val/top1_error", to_percent(self.errors.top1), prog_bar=True)
+        self.log("val/top5_error", to_percent(self.errors.top5))
 
 
 class LabelPictures(Callback):

@@ -31,7 +31,7 @@ class Recipe:
     """The optimization recipe (the keys of a ``stage`` config; the values here are the paper's).
 
     Args:
-        steps: training steps.
+        max_steps: training steps.
         optimizer, momentum, nesterov, betas: ``sgd`` with ``momentum``, Nesterov's or not; or
             ``adamw`` with ``betas``. What belongs to the other is None.
         lr, weight_decay: at the beginning; see ``parameter_groups``.
@@ -51,7 +51,7 @@ class Recipe:
         class_weights, hard_pixel_fraction, hard_pixel_steps: see ``SegmentationLoss``.
     """
 
-    steps: int = 30_000
+    max_steps: int = 30_000
     optimizer: str = "sgd"
     lr: float = 0.007
     schedule: str = "poly"
@@ -79,7 +79,7 @@ class Recipe:
 
 def learning_rate(recipe: Recipe, epoch_steps: float) -> Policy:
     """The policy of a recipe, where a pass over the images takes ``epoch_steps``."""
-    steps = recipe.steps - recipe.warmup_steps
+    steps = recipe.max_steps - recipe.warmup_steps
     if recipe.schedule == "cosine":
         policy = cosine(steps=steps)
     elif recipe.schedule == "exponential":

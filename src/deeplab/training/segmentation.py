@@ -9,7 +9,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from deeplab.config.build_data import build_data, data_fingerprint, data_layout, padded_to
+from deeplab.config.build_data import data_fingerprint, data_layout
+from deeplab.config.build_datamodule import build_datamodule, padded_to
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.bad_files import in_two_splits
@@ -19,6 +20,7 @@ from deeplab.data.dataset import check_split, spread
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
+from deeplab.metrics.percent import to_percent
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores, score_report
 from deeplab.tracking.protocol import protocol
@@ -87,10 +89,10 @@ class SegmentationModule(TrainingModule):
         self.scores, self.scored_step = scores(self.confusion.compute()), self.global_step
         self.confusion.reset()
         self.log("step", float(self.global_step - 1))  # Lightning logs this value's row there
-        self.log("val/mIoU", self.scores.miou, prog_bar=True)
-        self.log("val/pixel_accuracy", self.scores.pixel_accuracy)
+        self.log("val/mIoU", to_percent(self.scores.miou), prog_bar=True)
+        self.log("val/pixel_accuracy", to_percent(self.scores.pixel_accuracy))
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
-            self.log(f"val/IoU/{name}", iou)
+            self.log(f"val/IoU/{name}", to_percent(iou))
 
 
 class SegmentationTask(Task):
@@ -102,7 +104,9 @@ class SegmentationTask(Task):
         self.config: TrainConfig = config
         self.execution = execution
         self._layout = data_layout(config.data)
-        self.data: SegmentationData = build_data(config, self._layout, workers=execution.workers)
+        self.data: SegmentationData = build_datamodule(
+            config, self._layout, workers=execution.workers
+        )
         for dataset in (self.data.train_set, self.data.val_set):
             check_split(dataset)
         _warn_of_overlap(self.data)

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from deeplab.checkpoints.initialization import find_init_source, init_record
 from deeplab.checkpoints.loading import initialize_from, load_backbone, save_weights
 from deeplab.checkpoints.pretrained import IMAGENET, published
-from deeplab.config.build_data import build_execution
+from deeplab.config.execution import build_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.config.schema.types import plain
 from deeplab.tracking.console import print_skipped, quiet, short
@@ -28,6 +28,7 @@ from deeplab.tracking.run_folder import (
     run_hash,
     write_config,
 )
+from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.tracking.wandb_run import labeled
 from deeplab.training.callbacks import StopBetweenSteps, TerminateOnNonFinite
 from deeplab.training.classification import ClassificationTask
@@ -48,7 +49,7 @@ def run_experiment(config: RunConfig) -> RunFolder:
     task = _task(config, execution)
     fingerprint = task.fingerprint()
     begun = init_record(config)
-    identity = run_hash(config, fingerprint, begun["start_weights"])
+    identity = run_hash(config, fingerprint, begun["init_weights_sha256"])
     folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
     _check_resumed(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -59,7 +60,7 @@ def run_experiment(config: RunConfig) -> RunFolder:
     if main_process and config.overwrite:
         _set_aside(folder)
     with locked(folder) if main_process else nullcontext(), _failure_kept(folder):
-        _start(config, execution, task, folder, {"data": fingerprint, **begun})
+        _start(config, execution, task, folder, {"data_fingerprint": fingerprint, **begun})
     return folder
 
 
@@ -100,7 +101,7 @@ def _start(
     first_step, logger = _first_step(folder), config.logger
     record = labeled(read_record(folder), logger.group, logger.tags)
     record |= begun
-    record["starts"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
+    record["sessions"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
         write_json(folder.record, record)
@@ -140,7 +141,7 @@ def _train(
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
     if not first_step:
-        _load_start(module, config, record["start_weights"])
+        _load_start(module, config, record["init_weights_sha256"])
     loggers = build_loggers(
         config.logger,
         folder,
@@ -218,6 +219,7 @@ def _write_result(
     write_json(
         folder.result,
         {
+            **VERSION_STAMP,
             "run": folder.path.name,
             **task.result(module),
             "weights": "moving average" if config.stage.ema_decay else "last step",
@@ -225,7 +227,7 @@ def _write_result(
             "skipped_files": dict(task.data.skipped),
             "steps": config.stage.max_steps,
             "seconds": round(seconds, 1),  # validations included, over all starts
-            "peak_memory": _peak_memory(module),
+            "peak_memory_bytes": _peak_memory(module),
         },
     )
 

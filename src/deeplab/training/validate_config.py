@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeplab.checkpoints.initialization import adapted, find_init_source
-from deeplab.config.parsing import file_values, parse, validate
+from deeplab.config.parsing import parse, validate
 from deeplab.config.schema.data import PLACES
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
@@ -20,7 +20,13 @@ from deeplab.tracking.protocol import strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
 
-CHANGEABLE = ("resume", "evaluate", "trainer", "logger", *(f"data.{key}" for key in PLACES))
+CHANGEABLE = (
+    "resume",
+    "eval_after_training",
+    "trainer",
+    "logger",
+    *(f"data.{key}" for key in PLACES),
+)
 """What may be typed beside ``resume``: nothing that the result depends on."""
 
 OF_SEGMENTATION = ("aspp", "decoder", "output_stride")
@@ -61,27 +67,41 @@ def check_train(config: DictConfig) -> RunConfig:
 def parse_run(config: DictConfig) -> RunConfig:
     """What was composed, by the schema of what is trained on its data set.
 
-    A classifier has neither ASPP nor decoder nor output stride: these are left out, also of the
-    name of its folder, unless they were typed.
+    A classifier has neither ASPP nor decoder nor output stride: these are left out unless they
+    were typed.
 
     Raises:
         UserError: what is wrong, by key.
     """
     config = one_run(config)
     schema = run_schema(config.data)
+    if config.name is None:
+        with open_dict(config):
+            config.name = default_name(config, segmentation=schema is TrainConfig)
     if schema is TrainConfig:
         return parse(schema, config)
     for typed in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
         key = typed.lstrip("+~").partition("=")[0]
         if key.split(".")[0] in OF_SEGMENTATION:
             raise UserError(f"{typed}: a classifier of whole pictures has none; leave it out.")
-    name = file_values("train")["name"]
     with open_dict(config):
-        if OmegaConf.to_container(config, resolve=False)["name"] == name:  # type: ignore[index, call-overload]
-            config.name = name.partition("-${hydra:runtime.choices.decoder}")[0]
         for key in OF_SEGMENTATION:
             config.pop(key, None)
     return parse(schema, config)
+
+
+def default_name(config: DictConfig, *, segmentation: bool) -> str:
+    """Return the name of a run's folder up to its hash: what was chosen, and the seed.
+
+    The stage is part of it where it is another than the data set's own.
+    """
+    chosen = HydraConfig.get().runtime.choices
+    parts = list(dict.fromkeys([chosen["data"], chosen["stage"]]))
+    parts.append(config.backbone.get("model") or chosen["backbone"])
+    if segmentation:
+        parts += [f"aspp_{chosen['aspp']}", f"decoder_{chosen['decoder']}"]
+        parts.append(f"os{config.output_stride}")
+    return "-".join([*parts, f"seed{config.seed}"])
 
 
 def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
@@ -121,7 +141,7 @@ def _check_strategies(config: RunConfig) -> None:
         try:
             strategy_name(config, name)
         except ValueError as error:
-            raise UserError(f"evaluate: {error}.") from None
+            raise UserError(f"eval_after_training: {error}.") from None
 
 
 def _check_logger(config: LoggerConfig) -> None:
@@ -168,7 +188,7 @@ def _resumed(config: DictConfig) -> RunConfig:
                 f"{key}={text}: a resumed run keeps its own settings, and this one has another "
                 f"{key}. Leave it out, or start a new run without resume."
             )
-    known.resume, known.runs = str(folder.path), str(folder.path.parent)
+    known.resume, known.runs_dir = str(folder.path), str(folder.path.parent)
     checked = parse(run_schema(known.data), known)
     _check_logger(checked.logger)
     _check_strategies(checked)

@@ -74,7 +74,7 @@ def _training(row: RowResult) -> Cell:
 
 def _taken(row: RowResult) -> Cell:
     """Peak memory of a device in training, which is measured on GPUs."""
-    peaks = [float(p) for run in row.runs if (p := run.result.get("peak_memory")) is not None]
+    peaks = [float(p) for run in row.runs if (p := run.result.get("peak_memory_bytes")) is not None]
     return Cell(f"{max(peaks) / 1e6:.0f}", data={"": max(peaks) / 1e6}) if peaks else Cell()
 
 
@@ -84,7 +84,7 @@ def _latency(row: RowResult) -> Cell:
 
 
 def _memory(row: RowResult) -> Cell:
-    found = speeds(row.looks, "peak_memory")
+    found = speeds(row.looks, "peak_memory_bytes")
     return Cell(f"{mean(found) / 1e6:.0f}", data={"": mean(found) / 1e6}) if found else Cell()
 
 

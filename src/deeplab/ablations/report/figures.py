@@ -143,7 +143,7 @@ def mean_bands(looks: Sequence[SeedResult]) -> dict[float, float]:
     """MIoU in percent by the band's width, averaged over a row's trainings; the widths that all of
     them have."""
     each = [
-        {float(b["width"]): 100 * b["mIoU"] for b in bands_of(e) if b["mIoU"] is not None}
+        {float(b["width"]): b["mIoU"] for b in bands_of(e) if b["mIoU"] is not None}
         for look in looks
         if (e := look.evaluation)
     ]

@@ -55,7 +55,7 @@ def grid_results(runs: Sequence[Run], keys: Sequence[str]) -> list[TableResult]:
 
 def flattened(run: Run) -> Values:
     """All that a run's result depends on, by dotted keys."""
-    start = run.record.get("start_weights")
+    start = run.record.get("init_weights_sha256")
     return {START: json.dumps(start and start[:8]), **flat_settings(run.config)}
 
 

@@ -137,7 +137,7 @@ class TableResult:
 def score(look: SeedResult, name: Score = "mIoU") -> float:
     """One of its scores, in percent."""
     assert look.evaluation
-    return 100 * float(look.evaluation.result[name])
+    return float(look.evaluation.result[name])
 
 
 def is_scored(result: Mapping[str, Any]) -> bool:
@@ -156,7 +156,7 @@ def narrowest_band(looks: Sequence[SeedResult]) -> float | None:
     if not bands or len({found[0]["width"] for found in bands}) > 1:
         return None
     found = [b[0]["mIoU"] for b in bands]
-    return None if None in found else 100 * mean(found)
+    return None if None in found else mean(found)
 
 
 def bands_of(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -2,10 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from deeplab.config.schema.data import Augmentation
-from deeplab.config.schema.types import Drawn, Float, Part, Positive, Schema, Side, Text
+from deeplab.config.schema.types import Drawn, Float, Part, Positive, Schema, Side, Text, ascending
+
+AreaShare = Annotated[Float, Field(gt=0, le=1)]
+AspectRatio = Annotated[Float, Field(ge=0.1, le=10)]
 
 CLASSIFICATION_DATA = ("imagenet", "shape_classes")
 """The names of these data sets."""
@@ -18,8 +21,8 @@ class _Pictures(Schema):
     train_split: Text
     val_split: Text
     crop_size: Side
-    area_min: Annotated[Float, Field(gt=0, le=1)]
-    ratio_max: Annotated[Float, Field(ge=1, le=10)]
+    scale: Annotated[tuple[AreaShare, AreaShare], AfterValidator(ascending)]
+    ratio: Annotated[tuple[AspectRatio, AspectRatio], AfterValidator(ascending)]
     hflip_prob: Part
     augmentations: tuple[Augmentation, ...]
     crop_pct: Annotated[Float, Field(gt=0, le=1)]

@@ -39,7 +39,7 @@ class XceptionConfig(_Own):
 
     family: Literal["xception"]
     depth: Literal[41, 65, 71]
-    width: Annotated[Float, Field(ge=0.0625, le=4)] = 1.0
+    width_mult: Annotated[Float, Field(ge=0.0625, le=4)] = 1.0
     multi_grid: Grid
 
 
@@ -49,7 +49,7 @@ class ResNetConfig(_Own):
     family: Literal["resnet"]
     depth: Literal[50, 101] | tuple[Positive, Positive, Positive, Positive]
     layout: Literal["beta", "torchvision"]
-    width: Positive
+    base_width: Positive
     stem: Literal["3x3x3", "7x7"]
     multi_grid: Grid
 
@@ -58,7 +58,7 @@ class MobileNetV2Config(_Own):
     """``deeplab.models.backbones.MobileNetV2``."""
 
     family: Literal["mobilenetv2"]
-    width: AboveZero
+    width_mult: AboveZero
     divisor: Positive
 
 

@@ -122,14 +122,14 @@ class EvaluateConfig(Schema):
     @model_validator(mode="after")
     def _predictions_to_export(self) -> Self:
         if self.submission and not self.save_predictions:
-            raise ValueError("export packs the predictions, so predictions is to be true")
+            raise ValueError("submission packs the predictions and needs save_predictions=true")
         return self
 
-    @field_validator("bands")
+    @field_validator("trimap_widths")
     @classmethod
     def _rising(cls, bands: tuple[float, ...]) -> tuple[float, ...]:
         if list(bands) != sorted(set(bands)):
-            raise ValueError("bands are widths in pixels, from narrow to wide")
+            raise ValueError("trimap_widths must rise from narrow to wide, in pixels")
         return bands
 
 
@@ -196,10 +196,10 @@ class ExportConfig(Schema):
     @model_validator(mode="after")
     def _of_the_hub(self) -> Self:
         if self.private and not self.push_to_hub:
-            raise ValueError("private is about what push uploads; name a repository with push")
+            raise ValueError("private=true needs push_to_hub=USER/NAME, the repository to make")
         if self.license and not (self.push_to_hub or self.format == "safetensors"):
             raise ValueError(
-                "license goes into the model card, which push or format=safetensors makes"
+                "license goes into the model card, which push_to_hub or format=safetensors writes"
             )
         return self
 

@@ -67,3 +67,10 @@ OneOrMore = Annotated[
     Field(min_length=1),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
 ]
+
+
+def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return a lower and an upper bound; raise ValueError if they are the other way round."""
+    if bounds[0] > bounds[1]:
+        raise ValueError("the first bound must not be above the second")
+    return bounds

@@ -36,9 +36,9 @@ class RandomCrop:
 
     Args:
         size: side of the square, in pixels.
-        area_min: of the picture's area, the least that the part has; drawn evenly from there to 1.
-        ratio_max: the most that width and height are of each other.
-        flip: probability of a left-right flip.
+        scale: lower and upper bound of the crop's share of the image's area, drawn evenly.
+        ratio: lower and upper bound of its width over its height, drawn evenly in the logarithm.
+        hflip_prob: probability of a left-right flip.
         augmentations: further transforms of albumentations, which the crop goes through.
     """
 
@@ -46,19 +46,19 @@ class RandomCrop:
         self,
         *,
         size: int,
-        area_min: float,
-        ratio_max: float,
-        flip: float,
+        scale: tuple[float, float],
+        ratio: tuple[float, float],
+        hflip_prob: float,
         augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
     ) -> None:
-        self.size, self.area_min, self.ratio_max, self.flip = size, area_min, ratio_max, flip
+        self.size, self.scale, self.ratio, self.hflip_prob = size, scale, ratio, hflip_prob
         self.augmentations = compose(augmentations) if augmentations else None
 
     def __call__(self, image: Pixels, generator: np.random.Generator, out: Pixels) -> None:
         """Put the crop of ``(H, W, 3)`` into ``out``, ``(size, size, 3)``."""
         part = self.draw(image.shape[0], image.shape[1], generator)
         crop = resized(image, part, self.size)
-        np.copyto(out, crop[:, ::-1] if generator.random() < self.flip else crop)
+        np.copyto(out, crop[:, ::-1] if generator.random() < self.hflip_prob else crop)
         if self.augmentations:
             self.augmentations.set_random_seed(int(generator.integers(2**31)))
             changed = self.augmentations(image=out)["image"]
@@ -67,10 +67,10 @@ class RandomCrop:
 
     def draw(self, height: int, width: int, generator: np.random.Generator) -> Part:
         """A part of a picture of this height and width."""
-        reach = np.log(self.ratio_max)
+        narrowest, widest = np.log(self.ratio)
         for _ in range(TRIES):
-            area = height * width * generator.uniform(self.area_min, 1)
-            ratio = float(np.exp(generator.uniform(-reach, reach)))  # width over height
+            area = height * width * generator.uniform(*self.scale)
+            ratio = float(np.exp(generator.uniform(narrowest, widest)))  # width over height
             tall, wide = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
             if 0 < tall <= height and 0 < wide <= width:
                 top = int(generator.integers(height - tall + 1))

@@ -21,7 +21,7 @@ from deeplab.data.class_set import MOST_CLASSES, ClassSet, Value
 from deeplab.utils.errors import UserError
 
 NAMES = ("classes.yaml", "classes.yml", "classes.csv", "class_dict.csv", "classes.txt")
-VOID = ("void", "ignore", "ignored", "unlabeled", "unlabeled")
+VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
 
 
 def classes_file(root: Path, named: str | None) -> Path | None:

@@ -8,7 +8,7 @@
     ID.jpg               ID.png                  ... or by their kind
     train.txt                                    lists: an id a line, or an image and its mask
 
-The folders' usual names are found; ``images`` and ``masks`` name others.
+The folders' usual names are found; ``image_dir`` and ``mask_dir`` name others.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class FolderLayout:
 
     Args:
         root: the folder.
-        images, masks: folders below it; None: found by their usual names. The same folder twice
+        image_dir, mask_dir: folders below it; None: found by their usual names. The same folder twice
             means that suffixes tell images from masks.
         image_suffix, mask_suffix: what a file's name has behind the part that an image and its mask
             share, such as ``_mask``; None: the usual ones are tried for masks.
@@ -60,8 +60,8 @@ class FolderLayout:
         self,
         root: str | Path,
         *,
-        images: str | None = None,
-        masks: str | None = None,
+        image_dir: str | None = None,
+        mask_dir: str | None = None,
         image_suffix: str = "",
         mask_suffix: str | None = None,
         val_fraction: float = 0.2,
@@ -72,7 +72,7 @@ class FolderLayout:
             raise UserError(f"data.root={root}: this folder does not exist.")
         self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
         self.val_fraction, self.split_seed = val_fraction, split_seed
-        self.folders = self._named(images, masks) if images or masks else self._found()
+        self.folders = self._named(image_dir, mask_dir) if image_dir or mask_dir else self._found()
         if not self.folders:
             raise UserError(
                 f"data.root={root}: no images and masks are found here. It is to hold two folders "
@@ -101,9 +101,9 @@ class FolderLayout:
         chosen = self._chosen([item.id for item in everything])
         return [item for item in everything if (item.id in chosen) == (split == "val")]
 
-    def _named(self, images: str | None, masks: str | None) -> dict[str, Pair]:
-        pair = (self.root / (images or "."), self.root / (masks or "."))
-        for key, folder in zip(("images", "masks"), pair, strict=True):
+    def _named(self, image_dir: str | None, mask_dir: str | None) -> dict[str, Pair]:
+        pair = (self.root / (image_dir or "."), self.root / (mask_dir or "."))
+        for key, folder in zip(("image_dir", "mask_dir"), pair, strict=True):
             if not folder.is_dir():
                 raise UserError(f"data.{key}: the folder {folder} does not exist.")
         return _with_splits(*pair)

@@ -43,9 +43,9 @@ ROWS = (
 )
 
 
-def scaled_channels(channels: int, width: float, divisor: int = 8) -> int:
-    """``channels * width`` rounded to a multiple of ``divisor``, never below 0.9 of it."""
-    exact = channels * width
+def scaled_channels(channels: int, width_mult: float, divisor: int = 8) -> int:
+    """``channels * width_mult`` rounded to a multiple of ``divisor``, never below 0.9 of it."""
+    exact = channels * width_mult
     rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * exact else rounded
 
@@ -78,11 +78,11 @@ class InvertedResidual(Unit):
 
 
 class MobileNetV2(UnitBackbone):
-    """320 x ``width`` channels out; ``conv2`` (stride 4), ``conv3`` (8) and ``conv4`` (16) to tap,
+    """320 x ``width_mult`` channels out; ``conv2`` (stride 4), ``conv3`` (8) and ``conv4`` (16) to tap,
     144, 192 and 576 channels at width 1.
 
     Args:
-        width: channel multiplier.
+        width_mult: channel multiplier.
         divisor: what channel counts are rounded to.
         mean, std: ``[-1, 1]`` by default, as the authors' checkpoints expect.
         weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
@@ -90,7 +90,7 @@ class MobileNetV2(UnitBackbone):
 
     def __init__(
         self,
-        width: float = 1.0,
+        width_mult: float = 1.0,
         *,
         divisor: int = 8,
         mean: tuple[float, float, float] = INCEPTION.mean,
@@ -99,13 +99,13 @@ class MobileNetV2(UnitBackbone):
         bn_eps: float = 1e-3,
         bn_momentum: float = 3e-3,
     ) -> None:
-        in_channels = scaled_channels(32, width, divisor)
+        in_channels = scaled_channels(32, width_mult, divisor)
         stem = ConvNorm(3, in_channels, 3, stride=2, activation=nn.ReLU6)
         units: list[InvertedResidual] = []
         taps: dict[str, tuple[int, Feature]] = {}
         stride = 2  # after the stem
         for row in ROWS:
-            out_channels = scaled_channels(row.channels, width, divisor)
+            out_channels = scaled_channels(row.channels, width_mult, divisor)
             stride *= row.stride
             for i in range(row.units):
                 hidden = row.expansion * in_channels

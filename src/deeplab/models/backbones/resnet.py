@@ -101,7 +101,7 @@ class ResNet(UnitBackbone):
     Args:
         depth: 50 or 101; or the number of units of each block.
         layout: where strides and taps are, see the head of this file.
-        width: bottleneck width of the first block; 64 in the paper.
+        base_width: bottleneck width of the first block; 64 in the paper.
         stem, multi_grid, mean, std: the layout's unless given.
         weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
     """
@@ -111,7 +111,7 @@ class ResNet(UnitBackbone):
         depth: int | tuple[int, int, int, int] = 101,
         *,
         layout: Literal["beta", "torchvision"] = "beta",
-        width: int = 64,
+        base_width: int = 64,
         stem: Literal["3x3x3", "7x7"] | None = None,
         multi_grid: tuple[int, int, int] | None = None,
         mean: tuple[float, float, float] | None = None,
@@ -132,16 +132,16 @@ class ResNet(UnitBackbone):
         stem = stem or preset.stem
         units, taps = _build_units(
             counts,
-            in_channels=2 * width if stem == "3x3x3" else width,
-            width=width,
+            in_channels=2 * base_width if stem == "3x3x3" else base_width,
+            width=base_width,
             layout=layout,
             multi_grid=multi_grid or preset.multi_grid,
         )
         super().__init__(
-            stem=_build_stem(stem, width),
+            stem=_build_stem(stem, base_width),
             stem_stride=4,
             units=units,
-            out_channels=8 * width * EXPANSION,
+            out_channels=8 * base_width * EXPANSION,
             taps=taps,
             mean=mean or preset.mean,
             std=std or preset.std,

@@ -119,7 +119,7 @@ class Xception(UnitBackbone):
 
     Args:
         depth: 41, 65 or 71.
-        width: multiplier of all channel counts; the paper's is 1.
+        width_mult: multiplier of all channel counts; the paper's is 1.
         multi_grid: factors of the rates of the last block's three convolutions (the paper uses
             none for Xception).
         mean, std: ``[-1, 1]`` by default, as the authors' checkpoints expect.
@@ -130,7 +130,7 @@ class Xception(UnitBackbone):
         self,
         depth: int = 65,
         *,
-        width: float = 1.0,
+        width_mult: float = 1.0,
         multi_grid: tuple[int, int, int] = (1, 1, 1),
         mean: tuple[float, float, float] = INCEPTION.mean,
         std: tuple[float, float, float] = INCEPTION.std,
@@ -140,8 +140,8 @@ class Xception(UnitBackbone):
     ) -> None:
         if depth not in ROWS:
             raise ValueError(f"Xception depth {depth}: it is one of {tuple(ROWS)}")
-        rows = [_widened(row, width) for row in ROWS[depth]]
-        first, second = int(32 * width), int(64 * width)
+        rows = [_widened(row, width_mult) for row in ROWS[depth]]
+        first, second = int(32 * width_mult), int(64 * width_mult)
         units, taps = _build_units(rows, in_channels=second, multi_grid=multi_grid)
         super().__init__(
             stem=nn.Sequential(ConvNorm(3, first, 3, stride=2), ConvNorm(first, second, 3)),
@@ -157,8 +157,8 @@ class Xception(UnitBackbone):
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
 
-def _widened(row: Row, width: float) -> Row:
-    first, second, third = (int(channels * width) for channels in row.channels)
+def _widened(row: Row, width_mult: float) -> Row:
+    first, second, third = (int(channels * width_mult) for channels in row.channels)
     return row._replace(channels=(first, second, third))
 
 

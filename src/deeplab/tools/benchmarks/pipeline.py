@@ -119,7 +119,7 @@ class StockPipeline(Dataset[tuple[Any, Any]]):
 def our_dataset(items: list[Item]) -> SegmentationDataset:
     """The project's own."""
     transform = TrainTransform(
-        crop_size=CROP, scale_min=0.5, scale_max=2.0, scale_step=0.25, flip=0.5, fill=MEAN
+        crop_size=CROP, scale_min=0.5, scale_max=2.0, scale_step=0.25, hflip_prob=0.5, fill=MEAN
     )
     names = tuple(f"class {i}" for i in range(21))
     return SegmentationDataset("train", items, classes=ClassSet(names), transform=transform)

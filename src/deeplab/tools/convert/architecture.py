@@ -75,7 +75,11 @@ def _backbone(scope: str, variables: Variables) -> list[str]:
     if scope == "MobilenetV2":
         width = variables[f"{scope}/expanded_conv_16/project/weights"].shape[-1] / 320
         divisor = 1 if width < 1 else 8  # as the authors' code chooses
-        return ["backbone=mobilenetv2", f"backbone.width={width:g}", f"backbone.divisor={divisor}"]
+        return [
+            "backbone=mobilenetv2",
+            f"backbone.width_mult={width:g}",
+            f"backbone.divisor={divisor}",
+        ]
     depth = re.sub(r"\D", "", scope.removeprefix("resnet_v1"))
     if scope.startswith("xception"):
         return [f"backbone=xception{depth if depth != '65' else ''}"]

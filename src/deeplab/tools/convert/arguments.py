@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deeplab.config.hydra_app import quoted
 
-OWN = ("input", "out", "progress")
+OWN = ("input", "output", "enable_progress_bar")
 """The keys of ``conf/convert.yaml`` that are typed; all others are those of ``train.py``."""
 
 
@@ -23,7 +23,7 @@ def typed(arguments: Sequence[str]) -> list[str]:
             own.append(f"input={quoted(argument)}")
         else:
             (own if key.startswith("hydra") else train).append(argument)
-    return [*own, f"train=[{','.join(map(quoted, train))}]"] if train else own
+    return [*own, f"overrides=[{','.join(map(quoted, train))}]"] if train else own
 
 
 def _is_file(name: str) -> bool:

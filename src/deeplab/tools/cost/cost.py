@@ -81,7 +81,7 @@ def _measured(
     config: CostConfig, strategies: Sequence[Strategy], size: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
     """Speed and memory of each strategy, said as soon as it is known."""
-    from deeplab.config.build_data import build_execution  # imports Lightning
+    from deeplab.config.execution import build_execution  # imports Lightning
 
     execution = build_execution(config.trainer)
     device = execution.accelerator

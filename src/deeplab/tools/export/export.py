@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
-from deeplab.config.build_data import padded_to, padding_color
+from deeplab.config.build_datamodule import padded_to, padding_color
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor

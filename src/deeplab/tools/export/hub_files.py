@@ -51,9 +51,9 @@ def write_repository(
 def without_places(run: TrainConfig) -> TrainConfig:
     """The config without what only its writer's disk and accounts have: of absolute paths the last
     part is left."""
-    data = run.data.model_copy(update={"root": _short(run.data.root), "cache": None})
+    data = run.data.model_copy(update={"root": _short(run.data.root), "cache_dir": None})
     backbone = run.backbone.model_copy(update={"pretrained": _short(run.backbone.pretrained)})
-    update: dict[str, Any] = {"data": data, "backbone": backbone, "runs": "runs"}
+    update: dict[str, Any] = {"data": data, "backbone": backbone, "runs_dir": "runs"}
     update |= {"init_from": _short(run.init_from)}
     update |= {"logger": run.logger.model_copy(update={"entity": None})}
     return run.model_copy(update=update)

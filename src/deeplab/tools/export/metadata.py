@@ -26,7 +26,7 @@ def about(
         probabilities: whether it has them as an output.
     """
     classes = class_set(trained.config.data)
-    starts = read_record(trained.folder)["starts"]
+    starts = read_record(trained.folder)["sessions"]
     outputs = ["classes: uint8 (batch, height, width), indices of the classes below"]
     if probabilities:
         outputs.append("probabilities: float32 (batch, classes, height, width)")

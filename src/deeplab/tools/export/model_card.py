@@ -93,7 +93,7 @@ def _indexed(result: Result, data: str) -> dict[str, Any]:
         "metrics": [
             {
                 "type": "mean_iou",
-                "value": round(result["mIoU"], 6),
+                "value": round(result["mIoU"], 4),
                 "name": f"mIoU ({protocol['strategy']['label']})",
             }
         ],
@@ -189,10 +189,10 @@ def _training(trained: TrainedRun) -> str:
         f"{data.crop_size} pixels, seed {run.seed}",
         f"- recipe: {', '.join(f'{key} {value}' for key, value in stage if value is not None)}",
         f"- started from {Path(started).name if started else 'random weights'}"
-        + (f", SHA-256 {record['start_weights']}" if record.get("start_weights") else ""),
+        + (f", SHA-256 {record['start_weights']}" if record.get("init_weights_sha256") else ""),
     ]
-    if record["starts"]:
-        last = record["starts"][-1]
+    if record["sessions"]:
+        last = record["sessions"][-1]
         versions = (f"{k} {v}" for k, v in last.get("versions", {}).items() if v)
         changed = " with uncommitted changes" if last.get("uncommitted_changes") else ""
         lines.append(f"- commit {last.get('commit')}{changed}; {', '.join(versions)}")
@@ -202,9 +202,9 @@ def _training(trained: TrainedRun) -> str:
 
 def _counted(run: TrainConfig, record: Mapping[str, Any]) -> str:
     """The number of training images, where they still are those of the record, and their hash."""
-    if not record.get("data"):
+    if not record.get("data_fingerprint"):
         return ""
-    known = record["data"].partition("-")[0]
+    known = record["data_fingerprint"].partition("-")[0]
     said = f", fingerprint {known}"
     if not Path(run.data.root).expanduser().is_dir():
         return said

@@ -36,7 +36,7 @@ def _split(arm: Arm) -> str:
 
 
 def _score(arm: Arm, key: str) -> str:
-    return f'<b class="score">{percent(arm.evaluation.result[key], 2)}</b>'
+    return f'<b class="score">{arm.evaluation.result[key]:.2f} %</b>'
 
 
 def class_table(arms: tuple[Arm, ...], classes: ClassSet) -> str:
@@ -79,7 +79,7 @@ def _iou_cells(ious: list[float]) -> str:
 def _class_iou(arm: Arm, name: str) -> float:
     """Nan where the class does not occur, which JSON writes as null."""
     value = arm.evaluation.result["class_IoU"][name]
-    return float("nan") if value is None else float(value)
+    return float("nan") if value is None else float(value) / 100
 
 
 def _bar(iou: float) -> str:

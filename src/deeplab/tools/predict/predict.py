@@ -15,7 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.checkpoints.trained_run import find_trained_run, inference_execution
-from deeplab.config.build_data import class_set, padded_to, padding_color
+from deeplab.config.build_data import class_set
+from deeplab.config.build_datamodule import padded_to, padding_color
 from deeplab.config.parsing import file_values
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
