@@ -171,8 +171,8 @@ def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
     for path in bad:
         truncate(path)
     arguments = [*VOC, f"data.root={root}", "stage.max_steps=60", "trainer.num_validations=1"]
-    for workers in (0, 1):
-        stopped = [*arguments, f"trainer.num_workers={workers}"]
+    for num_workers in (0, 1):
+        stopped = [*arguments, f"trainer.num_workers={num_workers}"]
         done = run("train", *stopped, cwd=tmp_path, ok=False)
         assert done.returncode == 2
         assert done.stderr.startswith(f"Error: {bad[0]}: this JPEG is truncated"), done.stderr

@@ -222,7 +222,7 @@ def diagnosis(root):
     layout = voc_layout(root)
     splits = {split: layout.items(split) for split in ("train", "val")}
     return diagnose(
-        splits, CLASSES, crop_size=33, largest_scale=2.0, workers=1, progress=False
+        splits, CLASSES, crop_size=33, largest_scale=2.0, num_workers=1, progress=False
     )  # fmt: skip
 
 

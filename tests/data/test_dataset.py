@@ -293,7 +293,7 @@ def test_validation_sees_every_image_once():
     assert sorted(i for share in shares for i in share) == list(range(10))
 
 
-def data_module(root, workers):
+def data_module(root, num_workers):
     return SegmentationData(
         voc_layout(root),
         classes=CLASSES,
@@ -310,7 +310,7 @@ def data_module(root, workers):
         batch_size=3,
         eval_batch_size=2,
         seed=3,
-        workers=workers,
+        num_workers=num_workers,
     )
 
 

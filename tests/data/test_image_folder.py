@@ -171,13 +171,13 @@ def data_module(root, **keys):
         val_split="val",
         train_crop=random_crop(),
         eval_crop=CentralCrop(size=33, part=0.875),
-        **{"steps": 4, "batch_size": 3, "eval_batch_size": 2, "seed": 0, "workers": 0} | keys,
+        **{"steps": 4, "batch_size": 3, "eval_batch_size": 2, "seed": 0, "num_workers": 0} | keys,
     )
 
 
 def test_batches_depend_on_the_draw_alone(tmp_path):
     root = folder_tree(tmp_path / "t", {"train": 4, "val": 1})
-    one, other = (list(data_module(root, workers=w).train_dataloader()) for w in (0, 2))
+    one, other = (list(data_module(root, num_workers=w).train_dataloader()) for w in (0, 2))
     assert len(one) == 4
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a["image"], b["image"])

@@ -79,7 +79,7 @@ def drawn(root, *, min_pixels=0, num_workers=1, masks="masks"):
         root / masks,
         CATEGORY_OF,
         min_pixels=min_pixels,
-        workers=workers,
+        num_workers=num_workers,
         progress=False,
     )
 
@@ -363,7 +363,7 @@ def segmentation(seed=0, size=(30, 45)):
 
 
 def converted(root, num_workers=1, masks="masks"):
-    return convert_masks(root / "cls", root / masks, workers=workers, progress=False)
+    return convert_masks(root / "cls", root / masks, num_workers=num_workers, progress=False)
 
 
 def test_sbd_masks_become_palette_pngs(tmp_path):
@@ -442,16 +442,16 @@ def test_trainaug_of_the_official_lists():
 def test_results_come_in_order():
     items = [float(i) for i in range(200)]
     for workers in (0, 1, 3):
-        assert list(each(math.sqrt, items, workers=workers, desc="", progress=False)) == [
+        assert list(each(math.sqrt, items, num_workers=num_workers, desc="", progress=False)) == [
             math.sqrt(i) for i in items
         ]
     assert list(each(math.sqrt, [], num_workers=2, desc="", progress=False)) == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_exception_comes_out_as_itself(workers):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_exception_comes_out_as_itself(num_workers):
     with pytest.raises(ValueError, match="math domain error"):
-        list(each(math.sqrt, [1.0] * 90 + [-1.0], workers=workers, desc="", progress=False))
+        list(each(math.sqrt, [1.0] * 90 + [-1.0], num_workers=num_workers, desc="", progress=False))
 
 
 def test_killed_worker_is_reported():

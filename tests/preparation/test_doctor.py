@@ -19,7 +19,7 @@ def splits(root):
 
 def examined(root, *, num_workers=1, crop_size=33, largest_scale=2.0):
     return diagnose(
-        splits(root), CLASSES, crop_size=crop_size, largest_scale=largest_scale, workers=workers,
+        splits(root), CLASSES, crop_size=crop_size, largest_scale=largest_scale, num_workers=num_workers,
         progress=False,
     )  # fmt: skip
 

@@ -311,7 +311,7 @@ def test_mistakes(arguments, words, tmp_path):
 
 def test_the_doctor_decodes_every_picture(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 3, "val": 2})
-    asked = ("data=imagenet", f"data.root={root}", "workers=1", "enable_progress_bar=false")
+    asked = ("data=imagenet", f"data.root={root}", "num_workers=1", "enable_progress_bar=false")
     done = run("prepare", *asked, "check=true", cwd=tmp_path)
     assert "15 images: nothing wrong" in done.stdout
     for name in ("train/bee/1.jpg", "val/cat/0.jpg"):

@@ -10,7 +10,7 @@ def test_a_cpu_is_never_compiled_for_and_keeps_few_workers():
     execution = choose_execution(accelerator="cpu")
     assert (execution.accelerator, execution.devices) == ("cpu", 1)
     assert not execution.compiled
-    assert execution.workers in (0, 2)
+    assert execution.num_workers in (0, 2)
     assert execution.channels_last == (execution.precision == "bf16-mixed")
 
 
@@ -27,7 +27,7 @@ def test_a_gpu_gets_all_that_is_fast(monkeypatch):
     assert execution.channels_last
     assert execution.compiled
     assert execution.fused_optimizer
-    assert execution.workers == 4  # eight cores for two GPUs
+    assert execution.num_workers == 4  # eight cores for two GPUs
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
     assert not choose_execution().compiled
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
@@ -47,7 +47,7 @@ def test_what_is_said_counts_more_than_auto():
     assert execution.precision == "32-true"
     assert execution.channels_last
     assert execution.compiled
-    assert execution.workers == 3
+    assert execution.num_workers == 3
 
 
 def test_more_processes_than_cores():

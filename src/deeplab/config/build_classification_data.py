@@ -40,7 +40,7 @@ def _spec(data: ShapeClassesConfig) -> ShapeClassesSpec:
     )
 
 
-def build_classification_data(config: ClassifierConfig, *, workers: int) -> ClassificationData:
+def build_classification_data(config: ClassifierConfig, *, num_workers: int) -> ClassificationData:
     """The DataModule that the config describes."""
     data = config.data
     return ClassificationData(
@@ -59,7 +59,7 @@ def build_classification_data(config: ClassifierConfig, *, workers: int) -> Clas
         batch_size=config.stage.batch_size,
         eval_batch_size=data.eval_batch_size,
         seed=config.seed,
-        workers=workers,
+        num_workers=num_workers,
         on_error=data.on_error,
     )
 

@@ -25,7 +25,7 @@ def padded_to(data: DataConfig) -> tuple[int, int]:
 
 
 def build_datamodule(
-    config: TrainConfig, layout: Layout, *, workers: int, val_labeled: bool = True
+    config: TrainConfig, layout: Layout, *, num_workers: int, val_labeled: bool = True
 ) -> SegmentationData:
     """The DataModule that the config describes."""
     data = config.data
@@ -46,7 +46,7 @@ def build_datamodule(
         batch_size=config.stage.batch_size,
         eval_batch_size=data.eval_batch_size,
         seed=config.seed,
-        workers=workers,
+        num_workers=num_workers,
         on_error=data.on_error,
         val_labeled=val_labeled,
     )

@@ -74,7 +74,7 @@ SPARE = 1e9
 
 
 def use_cache(
-    dataset: SegmentationDataset, place: str | Path, *, workers: int, progress: bool = True
+    dataset: SegmentationDataset, place: str | Path, *, num_workers: int, progress: bool = True
 ) -> None:
     """Let a data set read from a cache below ``place``, which is built if it is not there.
 
@@ -91,7 +91,7 @@ def use_cache(
         place.mkdir(parents=True, exist_ok=True)
         busy = f"data.cache_dir={place}: another process is building the same; waiting for it."
         with locked(place / f".{key}.lock", busy, wait=True):
-            if not folder.is_dir() and not _build(dataset, folder, workers, progress):
+            if not folder.is_dir() and not _build(dataset, folder, num_workers, progress):
                 return
     except OSError as error:
         raise UserError(
@@ -100,7 +100,7 @@ def use_cache(
     dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
 
 
-def _build(dataset: SegmentationDataset, folder: Path, workers: int, progress: bool) -> bool:
+def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progress: bool) -> bool:
     """Decode everything into a draft of the folder; False if there is no room."""
     index = plan([_size(item) for item in dataset.items])
     total = int((index[:, 1] * index[:, 2]).sum()) * BYTES
@@ -120,7 +120,7 @@ def _build(dataset: SegmentationDataset, folder: Path, workers: int, progress: b
     store = partial(_store, dataset=dataset, path=pixels)
     jobs = list(zip(dataset.items, index.tolist(), strict=True))
     desc = f"Decoding {dataset.split} into {folder.parent}"
-    stored = list(each(store, jobs, workers=workers, desc=desc, progress=progress))
+    stored = list(each(store, jobs, num_workers=num_workers, desc=desc, progress=progress))
     index[~np.array(stored, bool), 1:] = 0
     np.save(draft / "index.npy", index)
     os.rename(draft, folder)

@@ -25,17 +25,17 @@ class StreamData(LightningDataModule):
         steps, batch_size: length and width of the training stream, over all processes.
         eval_batch_size: images a validation step.
         seed: of order and augmentation.
-        workers: loading processes.
+        num_workers: loading processes.
     """
 
     train_set: Any
     val_set: Any
 
     def __init__(
-        self, *, steps: int, batch_size: int, eval_batch_size: int, seed: int, workers: int
+        self, *, steps: int, batch_size: int, eval_batch_size: int, seed: int, num_workers: int
     ) -> None:
         super().__init__()
-        self.seed, self.workers = seed, workers
+        self.seed, self.num_workers = seed, num_workers
         self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
         self.skipped: Counter[str] = Counter()
         """How often each bad file was skipped, in this process."""
@@ -73,8 +73,8 @@ class StreamData(LightningDataModule):
     def _loader(self, dataset: Dataset[Any], **keywords: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=_as_it_is,
             generator=torch.Generator(),  # so that loaders leave the global generator alone
@@ -125,7 +125,7 @@ class SegmentationData(StreamData):
         batch_size: int,
         eval_batch_size: int,
         seed: int,
-        workers: int,
+        num_workers: int,
         on_error: Literal["stop", "skip"] = "stop",
         val_labeled: bool = True,
     ) -> None:
@@ -134,7 +134,7 @@ class SegmentationData(StreamData):
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
             seed=seed,
-            workers=workers,
+            num_workers=num_workers,
         )
         self.layout, self.classes = layout, classes
         self.train_split, self.val_split = train_split, val_split

@@ -91,7 +91,7 @@ def find_classifier(config: EvaluateConfig) -> Evaluated | None:
 def evaluate_classifier(found: Evaluated, config: EvaluateConfig) -> list[dict[str, Any]]:
     """Evaluate, print the errors and keep them in the run's folder; returns the record."""
     execution = inference_execution(config.trainer)
-    data = build_classification_data(found.config, workers=execution.workers)
+    data = build_classification_data(found.config, num_workers=execution.num_workers)
     task = _task(found, data, execution)
     print(f"Weights: {found.weights}")
     print(f"Machine: {execution}")

@@ -94,7 +94,7 @@ def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
     items = split_items(layout, run.data.val_split)
     check_ids(run.data.val_split, [item.id for item in items])
     labeled = any(item.mask.is_file() for item in items)
-    return build_datamodule(run, layout, workers=execution.workers, val_labeled=labeled)
+    return build_datamodule(run, layout, num_workers=execution.num_workers, val_labeled=labeled)
 
 
 def _tasks(

@@ -64,7 +64,7 @@ def rasterize(
     category_of: Sequence[int],
     *,
     min_pixels: int,
-    workers: int,
+    num_workers: int,
     progress: bool = True,
 ) -> list[str]:
     """Draw ``masks/STEM.png`` for the images of an instances file that have enough of VOC in them.
@@ -77,7 +77,7 @@ def rasterize(
         masks: the folder for the masks.
         category_of: COCO's category of each class; of background any that COCO does not have.
         min_pixels: an image is kept if more pixels than these have a class other than background.
-        workers: processes.
+        num_workers: processes.
         progress: whether there is a bar.
 
     Returns:
@@ -92,7 +92,7 @@ def rasterize(
     todo = [scene for scene in scenes if scene.stem not in kept]
     keep = partial(_draw_if_enough, source=annotations, masks=masks, min_pixels=min_pixels)
     enough = each(
-        keep, todo, workers=workers, desc=f"Drawing {annotations.stem}", progress=progress
+        keep, todo, num_workers=num_workers, desc=f"Drawing {annotations.stem}", progress=progress
     )
     kept.update(scene.stem for scene, yes in zip(todo, enough, strict=True) if yes)
     return [scene.stem for scene in scenes if scene.stem in kept]

@@ -12,7 +12,7 @@ from deeplab.preparation.sbd import convert_masks, trainaug
 from deeplab.utils.files import write_json, write_text
 
 
-def derive_voc(root: Path, *, overwrite: bool, workers: int, progress: bool = True) -> None:
+def derive_voc(root: Path, *, overwrite: bool, num_workers: int, progress: bool = True) -> None:
     """SBD's masks as palette PNGs, and the list ``trainaug`` by its rule if VOC's lists are here.
 
     With ``again`` masks that are there are not trusted.
@@ -20,7 +20,9 @@ def derive_voc(root: Path, *, overwrite: bool, workers: int, progress: bool = Tr
     voc = voc_folder(root)
     mats, augmented = root / SBD / "cls", voc / "SegmentationClassAug"
     if mats.is_dir():
-        convert_masks(mats, augmented, overwrite=overwrite, workers=workers, progress=progress)
+        convert_masks(
+            mats, augmented, overwrite=overwrite, num_workers=num_workers, progress=progress
+        )
     lists = voc / "ImageSets" / "Segmentation"
     train, val = lists / "train.txt", lists / "val.txt"
     if augmented.is_dir() and train.is_file() and val.is_file():
@@ -37,7 +39,7 @@ def derive_coco(
     category_ids: Sequence[int],
     min_pixels: int,
     overwrite: bool,
-    workers: int,
+    num_workers: int,
     progress: bool = True,
 ) -> None:
     """Label maps of VOC's classes and a list of the kept images for each split that is here.
@@ -60,7 +62,7 @@ def derive_coco(
             masks,
             category_ids,
             min_pixels=min_pixels,
-            workers=workers,
+            num_workers=num_workers,
             progress=progress,
         )
         text = "".join(f"{split}/{image_id}\n" for image_id in kept)

@@ -98,7 +98,7 @@ def diagnose(
     *,
     crop_size: int,
     largest_scale: float,
-    workers: int,
+    num_workers: int,
     progress: bool = True,
 ) -> Diagnosis:
     """Examine all files of the splits, each once, and compare them.
@@ -108,12 +108,14 @@ def diagnose(
         classes: what the masks say.
         crop_size: of training, to compare the image sizes with.
         largest_scale: the same.
-        workers: processes.
+        num_workers: processes.
         progress: whether there is a bar.
     """
     items = list(dict.fromkeys(item for listed in splits.values() for item in listed))
     examine_ = partial(examine, classes=classes)
-    results = each(examine_, items, workers=workers, desc="Decoding every file", progress=progress)
+    results = each(
+        examine_, items, num_workers=num_workers, desc="Decoding every file", progress=progress
+    )
     examined = dict(zip(items, results, strict=True))
     findings = [finding for one in examined.values() for finding in one.findings]
     reports = {split: _sum_up(listed, examined, classes) for split, listed in splits.items()}

@@ -199,7 +199,7 @@ def _needs(job: _Job, source: Source) -> list[Need]:
 
 def _derive(job: _Job, parts: frozenset[str]) -> None:
     data, config = job.data, job.config
-    workers = cpu_count() if config.num_workers == "auto" else config.num_workers
+    num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     if isinstance(data, COCOConfig):
         derive_coco(
             job.root,
@@ -207,14 +207,14 @@ def _derive(job: _Job, parts: frozenset[str]) -> None:
             category_ids=data.category_ids,
             min_pixels=data.min_pixels,
             overwrite=config.overwrite,
-            workers=workers,
+            num_workers=num_workers,
             progress=config.enable_progress_bar,
         )
     elif "sbd" in parts:
         derive_voc(
             job.root,
             overwrite=config.overwrite,
-            workers=workers,
+            num_workers=num_workers,
             progress=config.enable_progress_bar,
         )
 

@@ -29,7 +29,7 @@ def run_check(config: PrepareConfig) -> None:
         class_set(data),
         crop_size=data.crop_size,
         largest_scale=data.scales.max,
-        workers=cpu_count() if config.num_workers == "auto" else config.num_workers,
+        num_workers=cpu_count() if config.num_workers == "auto" else config.num_workers,
         progress=config.enable_progress_bar,
     )
     name = "-".join([data.name, *splits]).replace("/", "_")
@@ -59,11 +59,11 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
         print(f"  {split:<12} {len(pictures):>9,} images")
     if not config.check:
         return
-    workers = cpu_count() if config.num_workers == "auto" else config.num_workers
+    num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     paths = list(dict.fromkeys(p.path for pictures in found.values() for p in pictures))
     desc = "Decoding every file"
     problems = each(
-        _problem, paths, workers=workers, desc=desc, progress=config.enable_progress_bar
+        _problem, paths, num_workers=num_workers, desc=desc, progress=config.enable_progress_bar
     )
     bad = [problem for problem in problems if problem]
     target = Path(config.report_dir) / f"{'-'.join([data.name, *splits]).replace('/', '_')}.md"

@@ -33,7 +33,7 @@ def trainaug(voc_train: Sequence[str], voc_val: Sequence[str], sbd: Sequence[str
 
 
 def convert_masks(
-    mats: Path, masks: Path, *, overwrite: bool = False, workers: int, progress: bool = True
+    mats: Path, masks: Path, *, overwrite: bool = False, num_workers: int, progress: bool = True
 ) -> list[str]:
     """Write ``masks/ID.png`` for every ``mats/ID.mat``, except (unless ``again``) those that are
     there already.
@@ -52,7 +52,7 @@ def convert_masks(
         )
     todo = [path for path in paths if overwrite or not _png(path, masks).exists()]
     convert = partial(_convert, masks=masks)
-    for _ in each(convert, todo, workers=workers, desc="Converting SBD", progress=progress):
+    for _ in each(convert, todo, num_workers=num_workers, desc="Converting SBD", progress=progress):
         pass
     return [path.stem for path in paths]
 

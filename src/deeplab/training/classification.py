@@ -132,7 +132,9 @@ class ClassificationTask(Task):
     def __init__(self, config: ClassifierConfig, execution: Execution) -> None:
         self.config: ClassifierConfig = config
         self.execution = execution
-        self.data: ClassificationData = build_classification_data(config, workers=execution.workers)
+        self.data: ClassificationData = build_classification_data(
+            config, num_workers=execution.num_workers
+        )
 
     @property
     def metrics(self) -> list[str]:

@@ -105,7 +105,7 @@ class SegmentationTask(Task):
         self.execution = execution
         self._layout = data_layout(config.data)
         self.data: SegmentationData = build_datamodule(
-            config, self._layout, workers=execution.workers
+            config, self._layout, num_workers=execution.num_workers
         )
         for dataset in (self.data.train_set, self.data.val_set):
             check_split(dataset)
@@ -123,7 +123,7 @@ class SegmentationTask(Task):
         place, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar
         for dataset in (self.data.train_set, self.data.val_set) if place else ():
             assert place
-            use_cache(dataset, place, workers=cpu_count(), progress=progress)
+            use_cache(dataset, place, num_workers=cpu_count(), progress=progress)
 
     def build_module(self) -> SegmentationModule:
         classes = self.config.data.classes

@@ -22,7 +22,7 @@ class Execution:
     channels_last: bool
     compiled: bool
     fused_optimizer: bool
-    workers: int
+    num_workers: int
     """Processes that load data, for each device."""
 
     @property
@@ -37,7 +37,7 @@ class Execution:
         compiled = "compiled" if self.compiled else "not compiled"
         return (
             f"{self.devices} x {name}, {self.precision}, {layout}, {compiled}, "
-            f"{self.workers} loading workers"
+            f"{self.num_workers} loading workers"
         )
 
 
@@ -81,7 +81,7 @@ def choose_execution(
         else memory_format == "channels_last",
         compiled=gpu and _can_compile() if compile == "auto" else bool(compile),
         fused_optimizer=gpu,
-        workers=_workers(gpu, count) if num_workers == "auto" else int(num_workers),
+        num_workers=_workers(gpu, count) if num_workers == "auto" else int(num_workers),
     )
 
 

@@ -34,7 +34,7 @@ def each(
     work: Callable[[T], R],
     items: Sequence[T],
     *,
-    workers: int,
+    num_workers: int,
     desc: str,
     progress: bool = True,
 ) -> Iterator[R]:
@@ -45,33 +45,33 @@ def each(
     Args:
         work: a function that other processes can import, or a ``functools.partial`` of one.
         items: they and the results travel between the processes, those ahead of the caller only.
-        workers: processes; with fewer than two the work is done in this one.
+        num_workers: processes; with fewer than two the work is done in this one.
         desc: what the progress bar says.
         progress: whether there is a bar.
 
     Raises:
         UserError: a process was killed.
     """
-    results = map(work, items) if workers < 2 else _pooled(work, items, workers)
+    results = map(work, items) if num_workers < 2 else _pooled(work, items, num_workers)
     yield from tqdm(results, desc, total=len(items), disable=not progress)
 
 
-def _pooled(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+def _pooled(work: Callable[[T], R], items: Sequence[T], num_workers: int) -> Iterator[R]:
     # spawn, since a fork would inherit the locks of threads (OpenCV's, torch's) but not the threads
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent)
     pending: deque[Future[list[R]]] = deque()
     try:
         for start in range(0, len(items), CHUNK):
             with _ctrl_c_later():
                 pending.append(pool.submit(_work_on, work, items[start : start + CHUNK]))
-            if len(pending) >= AHEAD * workers:
+            if len(pending) >= AHEAD * num_workers:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool:
         raise UserError(
-            f"One of the {workers} worker processes was killed, probably because memory ran out. "
+            f"One of the {num_workers} worker processes was killed, probably because memory ran out. "
             "Run it again with fewer workers."
         ) from None
     finally:

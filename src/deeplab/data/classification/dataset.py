@@ -163,7 +163,7 @@ class ClassificationData(StreamData):
         batch_size: int,
         eval_batch_size: int,
         seed: int,
-        workers: int,
+        num_workers: int,
         on_error: Literal["stop", "skip"] = "stop",
     ) -> None:
         super().__init__(
@@ -171,7 +171,7 @@ class ClassificationData(StreamData):
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
             seed=seed,
-            workers=workers,
+            num_workers=num_workers,
         )
         self.folder, self.classes = folder, folder.classes
         self.train_split, self.val_split = train_split, val_split

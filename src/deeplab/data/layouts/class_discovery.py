@@ -63,10 +63,10 @@ def find_classes(
 
     255 is no class, unless nothing but 0 and 255 occurs: then it is an object on a background.
     """
-    workers = min(cpu_count(), 1 + len(masks) // 200)  # to start one takes a second
+    num_workers = min(cpu_count(), 1 + len(masks) // 200)  # to start one takes a second
     pixels: Counter[Value] = Counter()
     palettes: Counter[tuple[Color, ...]] = Counter()
-    for content in each(_content, list(masks), workers=workers, desc="Looking for classes"):
+    for content in each(_content, list(masks), num_workers=num_workers, desc="Looking for classes"):
         pixels.update(content.values)
         if content.palette:
             palettes[content.palette] += 1

@@ -37,7 +37,7 @@ def compare_pipelines(*, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         items = draw_images(Path(folder))
         ours, cached = our_dataset(items), our_dataset(items)
-        use_cache(cached, Path(folder) / "cache", workers=1, progress=False)
+        use_cache(cached, Path(folder) / "cache", num_workers=1, progress=False)
         kinds: dict[str, Callable[[], Iterator[Any]]] = {
             "Pillow, stock albumentations, Normalize": lambda: iter(
                 DataLoader(StockPipeline(items), batch_size=BATCH)
