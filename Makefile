@@ -42,9 +42,10 @@ $(VENV)-extras/.complete: pyproject.toml
 	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[convert,export,peers]' pytest pytest-xdist
 	@touch $@
 
-check: setup ## lint, format and types
+check: setup ## lint, format, import order and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PYTHONPATH=src $(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 format: setup ## let ruff rewrite what check complains about
@@ -57,4 +58,4 @@ bench: setup ## measure the loss, the input pipeline and evaluation against the 
 	$(BIN)/python src/benchmark.py strategies
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) $(VENV)-extras .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-extras .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
