@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from deeplab.config.hydra_app import run_script
 from deeplab.config.parsing import parse
-from deeplab.tools.convert.arguments import typed
+from deeplab.tools.convert.arguments import add_keys
 
 
 def main(config: DictConfig) -> None:
@@ -20,5 +20,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = typed(sys.argv[1:])
+    sys.argv[1:] = add_keys(sys.argv[1:])
     run_script(main, "convert")

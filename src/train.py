@@ -6,20 +6,20 @@ from deeplab.config.hydra_app import run_script
 
 
 def main(config: DictConfig) -> None:
-    """Check the config, then run the experiment and the evaluations that were asked for."""
+    """Check the config, then run the experiment and its evaluations."""
     from deeplab.training.validate_config import check_train
 
     checked = check_train(config)
-    from deeplab.training.launch import ran_alone
+    from deeplab.training.launch import run_in_subprocess_if_needed
 
-    if ran_alone(checked.trainer):
+    if run_in_subprocess_if_needed(checked.trainer):
         return
-    from deeplab.evaluation.after_training import check_evaluations, evaluate_trained
+    from deeplab.evaluation.after_training import check_evaluations, evaluate_after_training
     from deeplab.training.train import run_experiment
 
     check_evaluations(checked)
     folder = run_experiment(checked)
-    evaluate_trained(checked, folder)
+    evaluate_after_training(checked, folder)
 
 
 if __name__ == "__main__":

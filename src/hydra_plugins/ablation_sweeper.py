@@ -12,10 +12,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from deeplab.config.hydra_app import JobFailed
+from deeplab.config.hydra_app import JobFailedError
 from deeplab.config.paths import ROOT
 from deeplab.utils.errors import UserError
-from deeplab.utils.file_lock import InProgress
+from deeplab.utils.file_lock import LockedError
 
 if TYPE_CHECKING:
     from deeplab.ablations.sweep import JobError
@@ -105,6 +105,6 @@ def _problem(result: JobReturn) -> "JobError | None":
 def _problem_of(error: Exception) -> "JobError":
     from deeplab.ablations.sweep import JobError
 
-    said = isinstance(error, UserError | JobFailed)
+    said = isinstance(error, UserError | JobFailedError)
     text = str(error) if said else f"{type(error).__name__}: {error}"
-    return JobError(text, elsewhere=isinstance(error, InProgress))
+    return JobError(text, elsewhere=isinstance(error, LockedError))

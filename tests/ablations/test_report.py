@@ -35,7 +35,7 @@ from deeplab.evaluation.evaluation_folder import (
 )
 from deeplab.inference.strategy import parse_strategy
 from deeplab.tracking.protocol import crop_protocol, protocol
-from deeplab.tracking.run_folder import RunFolder, locked, write_config
+from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose import compose_train
 from deeplab.utils.errors import UserError
@@ -479,7 +479,7 @@ def test_how_far_runs_are_that_have_not_ended(tmp_path):
     states = ((1, "failed"), (2, "interrupted"), (3, "running"))
     folders = {s: made_run(tmp_path, report.of(r).config, s, finished=False) for r, s in states}
     write_text(folders["failed"].failure, "Traceback ...\n  File\nRuntimeError: <no> memory\n\n")
-    with locked(folders["running"]):
+    with lock_run_folder(folders["running"]):
         rows = report.write().rows()
     assert [row["remark"] for row in rows] == [
         "failed at step 30 of 400: RuntimeError: <no> memory",
@@ -556,7 +556,7 @@ def test_what_a_training_starts_from_is_in_progress_elsewhere(tmp_path, capsys):
     after = report.of(17, table="table5")
     folder = made_run(tmp_path, after.start.config, "coco", finished=False)
     sweep = Sweep(tmp_path, [after.start, after])
-    with locked(folder):
+    with lock_run_folder(folder):
         assert sweep(JobError("busy", elsewhere=True))
     assert len(sweep.launched) == 1
     assert "what it starts from is in progress in another process" in capsys.readouterr().out

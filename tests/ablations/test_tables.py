@@ -15,7 +15,7 @@ from deeplab.ablations.request import parse_request
 from deeplab.ablations.sweep import overrides, table_tag, wanted
 from deeplab.ablations.tables import choices, read_preset, read_table
 from deeplab.config.build_model import check_classifier, check_model
-from deeplab.config.hydra_app import as_swept
+from deeplab.config.hydra_app import to_sweep_override
 from deeplab.config.paths import CONF
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.evaluation.cost import strategy_cost
@@ -295,11 +295,11 @@ def test_files_with_any_name(tmp_path, file):
     for typed in (f"ablation={path}", f'ablation="{path}"'):
         if "," in path and '"' not in typed:
             continue  # two names
-        found = parse_request([as_swept(typed)])
+        found = parse_request([to_sweep_override(typed)])
         assert list(found.tables) == [path.rsplit("/", 1)[1].rpartition(".")[0]]
     preset = tmp_path / f"p {file}"
     preset.write_text("title: p", encoding="utf-8")
-    typed = as_swept(f'preset="{preset}"')
+    typed = to_sweep_override(f'preset="{preset}"')
     assert parse_request(["ablation=table1", typed]).preset.title == "p"
 
 
@@ -384,7 +384,7 @@ FROM_A = {"cells": [1], "init_from": "a"}
     ("change", "said"),
     [
         ({"rows": []}, "rows"),
-        ({"colums": ["a"]}, "colums: there is no such key"),
+        ({"colums": ["a"]}, "colums: no such key"),
         ({"reference": 9}, "there is no row 9"),
         ({"rows": [{"cells": [1, 2]}]}, "row 1 has 2 cells for 1 columns"),
         ({"rows": [{"cells": [1], "strategy": "os9"}]}, "os9"),

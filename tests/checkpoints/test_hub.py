@@ -13,16 +13,16 @@ from PIL import Image
 from safetensors.torch import load_file, save
 
 from deeplab.checkpoints import hub as hub_module
-from deeplab.checkpoints.hub import HubId, NotDownloadedError, hub_id, published_weights
-from deeplab.checkpoints.key_mapping import public_names
-from deeplab.checkpoints.pretrained import CATALOG, TORCHVISION, Published
+from deeplab.checkpoints.hub import HubId, NotDownloadedError, hub_id, fetch_published_weights
+from deeplab.checkpoints.key_mapping import find_key_mapping
+from deeplab.checkpoints.pretrained import PUBLISHED_WEIGHTS, TORCHVISION, PublishedWeights
 from deeplab.config.paths import ROOT
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.utils import download as download_module
 from deeplab.utils.errors import UserError
 from support.hubs import COMMIT, hub
 from support.scripts import SMALL, environment, run, run_folders
-from support.servers import Answer, serving
+from support.servers import Response, serving
 
 BODY = random.Random(0).randbytes(300_000)
 TIMM = "timm/xception41.tf_in1k/model.safetensors"
@@ -32,7 +32,7 @@ STILL = ("stage.batch_norm=frozen", "stage.lr=1e-9")
 
 def as_published(backbone):
     """A backbone's weights by the names of who publishes such, with a classifier."""
-    names = public_names(backbone)
+    names = find_key_mapping(backbone)
     state = {}
     for name, tensor in backbone.state_dict().items():
         part, _, kind = name.rpartition(".")
@@ -50,7 +50,7 @@ def test_the_table_is_what_the_publishers_say():
         f"resnet{depth}_torchvision": models.get_model_weights(f"resnet{depth}").IMAGENET1K_V1
         for depth in (50, 101)
     } | {"mobilenetv2": models.MobileNet_V2_Weights.IMAGENET1K_V1}
-    for known in CATALOG:
+    for known in PUBLISHED_WEIGHTS:
         if known.family == "xception":
             name = f"xception{known.settings['depth']}.tf_in1k"
             assert timm.get_pretrained_cfg(name).hf_hub_id == f"timm/{name}"
@@ -70,20 +70,20 @@ def test_the_table_is_what_the_publishers_say():
 
 @pytest.fixture
 def torch_home(tmp_path, monkeypatch):
-    monkeypatch.setattr(download_module, "PAUSE", 0.001)
+    monkeypatch.setattr(download_module, "RETRY_DELAY", 0.001)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv(hub_module.MIRROR, "http://127.0.0.1:9")  # nobody is there
     return tmp_path / "hub" / "checkpoints"
 
 
-def weights_of(body: bytes) -> Published:
+def weights_of(body: bytes) -> PublishedWeights:
     digits = hashlib.sha256(body).hexdigest()[:8]
-    return Published("x", "x", {}, f"{TORCHVISION}/file", f"sha256:{digits}", 0.0)
+    return PublishedWeights("x", "x", {}, f"{TORCHVISION}/file", f"sha256:{digits}", 0.0)
 
 
 def get(what, *, download=True):
-    return published_weights(what, asked="x=y", download=download, progress=False)
+    return fetch_published_weights(what, asked="x=y", download=download, progress=False)
 
 
 def test_a_file_of_torch_hub_is_used(torch_home):
@@ -94,15 +94,15 @@ def test_a_file_of_torch_hub_is_used(torch_home):
 
 
 def test_a_download_goes_on_and_is_checked(torch_home, monkeypatch):
-    with serving(BODY, Answer(cut=100_000), Answer()) as site:
+    with serving(BODY, Response(cut=100_000), Response()) as site:
         monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
         with pytest.raises(NotDownloadedError, match="to be downloaded"):
             get(weights_of(BODY), download=False)
-        assert site.asked == []
+        assert site.requested_ranges == []
         assert get(weights_of(BODY)).path.read_bytes() == BODY
-        assert site.asked == [None, "bytes=100000-"]
+        assert site.requested_ranges == [None, "bytes=100000-"]
         assert get(weights_of(BODY)).path.read_bytes() == BODY
-        assert len(site.asked) == 2
+        assert len(site.requested_ranges) == 2
     assert [path.name for path in torch_home.iterdir()] == ["file"]
 
 
@@ -131,13 +131,13 @@ def test_two_processes_at_once(torch_home):
     """The file comes once, whole."""
     code = (
         "import sys\n"
-        "from deeplab.checkpoints.pretrained import Published\n"
-        "from deeplab.checkpoints.hub import published_weights\n"
-        "what = Published('x', 'x', {}, sys.argv[1], sys.argv[2], 0.0)\n"
-        "print(published_weights(what, asked='x', download=True, progress=False).path)\n"
+        "from deeplab.checkpoints.pretrained import PublishedWeights\n"
+        "from deeplab.checkpoints.hub import fetch_published_weights\n"
+        "what = PublishedWeights('x', 'x', {}, sys.argv[1], sys.argv[2], 0.0)\n"
+        "print(fetch_published_weights(what, asked='x', download=True, progress=False).path)\n"
     )
     what = weights_of(BODY)
-    with serving(BODY, Answer(pause=0.02, piece=1 << 14)) as site:
+    with serving(BODY, Response(pause=0.02, piece=1 << 14)) as site:
         variables = environment() | {
             "PYTHONPATH": str(ROOT / "src"), hub_module.MIRROR: site.url.removesuffix("/file"),
         }  # fmt: skip
@@ -146,7 +146,7 @@ def test_two_processes_at_once(torch_home):
         said = [process.communicate()[0].decode() for process in both]
         assert [process.returncode for process in both] == [0, 0]
         assert all(text.endswith(f"{torch_home / 'file'}\n") for text in said)
-        assert site.asked == [None]
+        assert site.requested_ranges == [None]
     assert (torch_home / "file").read_bytes() == BODY
 
 
@@ -169,10 +169,10 @@ def test_training_starts_from_weights_by_name(xception, tmp_path):
     with hub({TIMM: content}) as site:
         variables = site.variables(tmp_path)
         run("train", *arguments, "--cfg", "job", cwd=tmp_path, variables=variables)
-        assert site.asked == []
+        assert site.requested_ranges == []
         site.cut = 1_000_000  # the connection breaks once
         done = run("train", *arguments, cwd=tmp_path, variables=variables)
-        fetched = len(site.asked)
+        fetched = len(site.requested_ranges)
     sha, source = hashlib.sha256(content).hexdigest(), f"hf://{TIMM}".replace("/m", f"@{COMMIT}/m")
     assert f"Start:      {source}\n            SHA-256 {sha}, ImageNet top-1 78.5 %" in done.stdout
     assert "by timm's names; left out: head (1)" in done.stdout
@@ -331,7 +331,7 @@ def test_a_plan_downloads_nothing(tmp_path):
         variables = site.variables(tmp_path)
         asked = ("plan", "probe=false", "ablation=table3,table5", "preset=paper")
         said = run("ablations", *asked, cwd=tmp_path, variables=variables).stdout
-        assert site.asked == []
+        assert site.requested_ranges == []
         random_weights = run(
             "ablations", *asked, "backbone.pretrained=null", cwd=tmp_path, variables=variables
         ).stdout

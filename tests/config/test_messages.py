@@ -219,5 +219,5 @@ def test_a_resumed_run_keeps_its_settings(tmp_path):
     (folder,) = run_folders(tmp_path)
     done = run("train", f"resume={folder}", "stage.lr=0.5", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "stage.lr=0.5: a resumed run keeps its own settings" in done.stderr
+    assert "stage.lr=0.5: a resumed run keeps its settings" in done.stderr
     assert "finished" in run("train", f"resume={folder}", "stage.max_steps=2", cwd=tmp_path).stdout

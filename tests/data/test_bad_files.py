@@ -12,7 +12,7 @@ from PIL import Image
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.layouts.base import voc_layout
-from deeplab.preparation.doctor import diagnose
+from deeplab.preparation.doctor import examine_dataset
 from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run
 from support.trees import AsItIs, voc_tree
@@ -221,7 +221,7 @@ def root(tmp_path):
 def diagnosis(root):
     layout = voc_layout(root)
     splits = {split: layout.items(split) for split in ("train", "val")}
-    return diagnose(
+    return examine_dataset(
         splits, CLASSES, crop_size=33, largest_scale=2.0, num_workers=1, progress=False
     )  # fmt: skip
 

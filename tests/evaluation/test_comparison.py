@@ -6,9 +6,9 @@ import json
 import pytest
 from PIL import Image
 
-from deeplab.evaluation.comparison import comparable
+from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import read_evaluation
-from deeplab.evaluation.plots import pareto, without_common
+from deeplab.evaluation.plots import pareto_front, split_common_prefix
 from deeplab.inference.strategy import Strategy
 from deeplab.tracking.protocol import protocol
 from support.scripts import run
@@ -105,7 +105,7 @@ def test_nobody_else_s_file_is_removed(tmp_path):
     ],
 )
 def test_legends_name_a_common_run_once(titles, common, rest):
-    assert without_common(titles) == (common, rest)
+    assert split_common_prefix(titles) == (common, rest)
 
 
 def test_mistakes(tmp_path):
@@ -131,7 +131,7 @@ def test_groups_hold_what_compares(tmp_path):
         evaluation(tmp_path, name, Strategy(16), content=content)
         for name, content in (("A", "x"), ("B", "y"), ("C", "x"))
     ]
-    groups = comparable([read_evaluation(folder) for folder in folders])
+    groups = group_comparable([read_evaluation(folder) for folder in folders])
     assert [[e.result["run"] for e in group] for group in groups] == [["A", "C"], ["B"]]
 
 
@@ -144,4 +144,4 @@ def test_groups_hold_what_compares(tmp_path):
     ],
 )
 def test_pareto(points, best):
-    assert pareto(points) == best
+    assert pareto_front(points) == best

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from deeplab.metrics.topk import TopErrors, ranks
-from deeplab.training.losses import LabelLoss
+from deeplab.training.losses import ClassificationLoss
 
 
 def literal_rank(logits, labels):
@@ -76,7 +76,7 @@ def test_no_picture_has_no_error():
 def test_softmax_is_torch_s():
     logits, label = torch.randn(6, 9), torch.randint(0, 9, (6, 1))
     expected = F.cross_entropy(logits, label[:, 0])
-    assert LabelLoss("softmax")(logits, label) == pytest.approx(float(expected))
+    assert ClassificationLoss("softmax")(logits, label) == pytest.approx(float(expected))
 
 
 def test_sigmoid_against_dense_targets_and_their_gradient():
@@ -86,7 +86,7 @@ def test_sigmoid_against_dense_targets_and_their_gradient():
         row[known[known >= 0]] = 1
     ours = torch.from_numpy(logits).requires_grad_()
     theirs = torch.from_numpy(logits).requires_grad_()
-    loss = LabelLoss("sigmoid")(ours, torch.from_numpy(labels))
+    loss = ClassificationLoss("sigmoid")(ours, torch.from_numpy(labels))
     every = F.binary_cross_entropy_with_logits(theirs, torch.from_numpy(dense), reduction="none")
     expected = every.sum(1).mean()
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)

@@ -9,7 +9,7 @@ from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.classifier import Classifier
 from deeplab.models.flops import measure_cost
 from deeplab.training.classification import ClassificationModule
-from deeplab.training.losses import LabelLoss
+from deeplab.training.losses import ClassificationLoss
 from deeplab.training.module import Recipe
 from deeplab.training.optimizers import parameter_groups
 from support.networks import SMALL_BACKBONES, build, on_meta, randomize_norms, tiny_resnet
@@ -92,7 +92,7 @@ def test_overfits_one_batch(kind):
     torch.manual_seed(0)
     module = ClassificationModule(
         Classifier(tiny_resnet(), num_classes=3), Recipe(lr=0.05, bn_momentum=0.1), "abc",
-        loss=LabelLoss(kind),
+        loss=ClassificationLoss(kind),
     )  # fmt: skip
     images = torch.randint(0, 256, (6, 3, 33, 33), dtype=torch.uint8)
     labels = torch.tensor([[0], [1], [2], [0], [1], [2]])

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab.checkpoints.loading import load_backbone
-from deeplab.checkpoints.pretrained import published
+from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import parse_strategy
 from deeplab.models.backbones import TimmEncoder
@@ -493,7 +493,7 @@ def test_weights_by_name(timm, tmp_path):
 @extras
 def test_addresses_of_weights(timm):
     def address(model):
-        return published(train_config("backbone=timm", f"backbone.model={model}").backbone).address
+        return find_published_weights(train_config("backbone=timm", f"backbone.model={model}").backbone).address
 
     assert address("resnet18") == "hf://timm/resnet18.a1_in1k/model.safetensors"
     assert address("resnet18.tv_in1k") == "hf://timm/resnet18.tv_in1k/model.safetensors"

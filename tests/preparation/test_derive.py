@@ -20,7 +20,7 @@ from deeplab.data.class_set import voc_palette
 from deeplab.preparation.coco import rasterize
 from deeplab.preparation.sbd import convert_masks, trainaug
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import each
+from deeplab.utils.parallel import parallel_map
 from support.real_data import REAL
 
 COCO, LISTS = REAL / "coco", REAL / "voc2012" / "official_lists"
@@ -442,21 +442,21 @@ def test_trainaug_of_the_official_lists():
 def test_results_come_in_order():
     items = [float(i) for i in range(200)]
     for workers in (0, 1, 3):
-        assert list(each(math.sqrt, items, num_workers=num_workers, desc="", progress=False)) == [
+        assert list(parallel_map(math.sqrt, items, num_workers=num_workers, desc="", progress=False)) == [
             math.sqrt(i) for i in items
         ]
-    assert list(each(math.sqrt, [], num_workers=2, desc="", progress=False)) == []
+    assert list(parallel_map(math.sqrt, [], num_workers=2, desc="", progress=False)) == []
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_exception_comes_out_as_itself(num_workers):
     with pytest.raises(ValueError, match="math domain error"):
-        list(each(math.sqrt, [1.0] * 90 + [-1.0], num_workers=num_workers, desc="", progress=False))
+        list(parallel_map(math.sqrt, [1.0] * 90 + [-1.0], num_workers=num_workers, desc="", progress=False))
 
 
 def test_killed_worker_is_reported():
     with pytest.raises(UserError, match="fewer workers"):
-        list(each(signal.raise_signal, [signal.SIGKILL], num_workers=2, desc="", progress=False))
+        list(parallel_map(signal.raise_signal, [signal.SIGKILL], num_workers=2, desc="", progress=False))
 
 
 def begun(root, moment):
@@ -464,12 +464,12 @@ def begun(root, moment):
     script = root / "script.py"
     script.write_text(
         "import time\n"
-        "from deeplab.utils.parallel import each\n"
+        "from deeplab.utils.parallel import parallel_map\n"
         f"if __name__ == '__mp_main__' and {moment == 'starting'}:\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(0.5)\n"
         "if __name__ == '__main__':\n"
-        "    for _ in each(time.sleep, [0.01] * 10000, num_workers=2, desc='', progress=False):\n"
+        "    for _ in parallel_map(time.sleep, [0.01] * 10000, num_workers=2, desc='', progress=False):\n"
         "        print('begun', flush=True)\n"
     )
     process = subprocess.Popen(

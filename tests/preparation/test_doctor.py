@@ -5,7 +5,7 @@ from PIL import Image
 
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.layouts.base import voc_layout
-from deeplab.preparation.doctor import diagnose
+from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from support.trees import voc_tree, write_sample
 
@@ -18,7 +18,7 @@ def splits(root):
 
 
 def examined(root, *, num_workers=1, crop_size=33, largest_scale=2.0):
-    return diagnose(
+    return examine_dataset(
         splits(root), CLASSES, crop_size=crop_size, largest_scale=largest_scale, num_workers=num_workers,
         progress=False,
     )  # fmt: skip

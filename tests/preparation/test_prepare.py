@@ -34,7 +34,7 @@ from support.published import (
     voc_archives,
 )
 from support.scripts import environment, run, run_folders
-from support.servers import Answer, serving
+from support.servers import Response, serving
 
 TINY = (
     "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage.max_steps=2", "stage.batch_size=2",
@@ -271,8 +271,8 @@ def test_a_cut_connection_is_resumed_and_a_silent_server_named(voc, voc_tree, tm
     with ExitStack() as stack:
         arguments, sites = ["data=voc", *COUNTS], {}
         for part, plan in {
-            "trainval": [Answer(cut=50_000), Answer()],
-            "sbd": [Answer(status=503)],
+            "trainval": [Response(cut=50_000), Response()],
+            "sbd": [Response(status=503)],
         }.items():
             site = sites[part] = stack.enter_context(serving(voc[part].read_bytes(), *plan))
             there = addresses({part: voc[part]}, site.url.removesuffix("/file"))
@@ -283,7 +283,7 @@ def test_a_cut_connection_is_resumed_and_a_silent_server_named(voc, voc_tree, tm
         assert "503 Service Unavailable, also when tried again" in told
         assert "Traceback" not in told
         assert not (tmp_path / "data" / "downloads" / ".lock").exists()
-        sites["sbd"].plan = [Answer()]
+        sites["sbd"].plan = [Response()]
         prepare(*arguments, cwd=tmp_path)
         assert sites["trainval"].asked == [None, "bytes=50000-"]
     assert contents(tmp_path / "data" / "VOCdevkit") == contents(voc_tree)

@@ -201,7 +201,7 @@ def test_a_sweep_on_several_devices_stops_behind_a_step(tmp_path, shapes, how):
             for process in family(sweep.pid):
                 os.kill(process, signal.SIGKILL)
     assert sweep.returncode == 130, said
-    assert "Stopping behind this step" in said
+    assert "Stopping after this step" in said
     (folder,) = run_folders(tmp_path)  # the second job has not begun
     assert (folder / "checkpoints/last.ckpt").exists(), said
     assert not (folder / "metrics.json").exists()

@@ -133,7 +133,7 @@ def test_what_was_evaluated_is_not_done_again(tmp_path, trained):
     more = run(
         "evaluate", f"run={folder}", "strategies=[single-scale,os8]", *EVALUATE, cwd=cwd
     ).stdout
-    assert "1 of these were there already" in more
+    assert "1 of 2 existed already" in more
     assert path.stat().st_mtime_ns == before
     run(
         "evaluate",
@@ -169,7 +169,7 @@ def test_a_killed_evaluation_goes_on(tmp_path, trained):
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
         f"sys.argv = ['evaluate.py', *{[*ask, 'overwrite=true']!r}]\n"
         "from deeplab.evaluation import resume\n"
-        "resume.SECONDS, add = 0.0, resume.Progress.add\n"
+        "resume.SAVE_INTERVAL, add = 0.0, resume.Progress.add\n"
         "def die(self, *image):\n"
         "    add(self, *image)\n"
         "    if self.images == 2:\n"
@@ -182,7 +182,7 @@ def test_a_killed_evaluation_goes_on(tmp_path, trained):
     for path, (miou, _, _) in zip(kept, expected, strict=True):
         assert read_evaluation(path).result["mIoU"] == miou  # what was there is not touched
     done = run("evaluate", *ask, "overwrite=true", cwd=cwd)
-    assert "of 3 images were done before" in done.stdout
+    assert "of 3 images are already evaluated" in done.stdout
     for path, (miou, boundary, confusion) in zip(kept, expected, strict=True):
         again = read_evaluation(path)
         assert again.result["mIoU"] == miou
@@ -434,7 +434,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, trained):
     arguments = (*SMALL, f"data.root={cwd}/data/shapes")
     done = run("train", *arguments, cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "last.ckpt: this cannot be read" in done.stderr
+    assert "last.ckpt: cannot be read" in done.stderr
     assert "overwrite=true" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -445,7 +445,7 @@ def test_a_renamed_run_is_not_resumed_as_another(tmp_path, trained):
     shutil.copytree(folder, renamed)
     done = run("train", f"resume={renamed}", f"data.root={cwd}/data/shapes", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "Has the folder been renamed" in done.stderr
+    assert "whether the folder was renamed" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["renamed-run"]
 
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """How one request is answered; as it is, like a good server does."""
 
     status: int | None = None  # an error, and nothing else
@@ -28,20 +28,20 @@ class Site:
     """A file, how it is served, and what has been asked."""
 
     body: bytes
-    plan: list[Answer]
+    plan: list[Response]
     url: str = ""
     asked: list[str | None] = field(default_factory=list)
     """The Range of each request so far."""
 
-    def next_answer(self) -> Answer:
+    def next_answer(self) -> Response:
         """The last answer of the plan stays."""
         return self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
 
 
 @contextmanager
-def serving(body: bytes, *plan: Answer) -> Iterator[Site]:
+def serving(body: bytes, *plan: Response) -> Iterator[Site]:
     """Serve ``body``; the requests are answered by ``plan`` one after the other."""
-    site = Site(body, list(plan) or [Answer()])
+    site = Site(body, list(plan) or [Response()])
 
     class Handler(_Handler):
         served = site
@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._send(body[start:][: answer.cut], answer)
 
-    def _send(self, body: bytes, answer: Answer):
+    def _send(self, body: bytes, answer: Response):
         try:
             for i in range(0, len(body), answer.piece):
                 self.wfile.write(body[i : i + answer.piece])

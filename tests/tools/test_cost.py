@@ -9,7 +9,7 @@ from deeplab.config.parsing import parse
 from deeplab.config.schema.scripts import CostConfig
 from deeplab.inference.strategy import parse_strategy
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
-from deeplab.models.flops import measure_cost, space_to_batch_side
+from deeplab.models.flops import measure_cost, space_to_batch_size
 from deeplab.tools.cost import cost as cost_module
 from deeplab.utils.errors import UserError
 from support.configs import composed
@@ -53,7 +53,7 @@ def test_multiply_adds_of_the_released_cityscapes_model():
     ("side", "rate", "expected"), [(33, 2, 34), (33, 8, 40), (65, 36, 72), (17, 3, 18), (33, 1, 33)]
 )
 def test_space_to_batch_sides(side, rate, expected):
-    assert space_to_batch_side(side, 3, rate) == expected
+    assert space_to_batch_size(side, 3, rate) == expected
 
 
 def test_convolutions_against_an_independent_count():

@@ -24,7 +24,7 @@ from deeplab.models.backbones import MobileNetV2, Xception
 from deeplab.tools.export.exportable import LEAST, ImageToClasses
 from deeplab.tools.export.formats import SUFFIXES, open_file, trace, write
 from deeplab.tools.export.parity_check import Agreement, compare, expected
-from deeplab.tracking.console import percent
+from deeplab.tracking.console import format_percent
 from deeplab.utils.errors import UserError
 from support.hub_server import hub_server
 from support.networks import build, randomize_norms, see_all_classes, tiny_model, tiny_resnet
@@ -345,7 +345,7 @@ def test_weights_config_and_card(tmp_path, trained):
     assert values == [pytest.approx(r["mIoU"], abs=1e-6) for r in (theirs, flipped)]
     assert f"| val, output stride 16 | 3 | {100 * theirs['mIoU']:.2f} |" in card
     for name, iou in theirs["class_IoU"].items():
-        assert f"| {name} | {percent(iou)} |" in card
+        assert f"| {name} | {format_percent(iou)} |" in card
     assert "split train, 8 images, fingerprint" in card
     assert theirs["protocol"]["content"] in card
     assert theirs["weights_sha256"] in card

@@ -7,11 +7,11 @@ import yaml
 from deeplab.config.schema.stage import StageConfig
 from deeplab.tracking.run_folder import (
     RunFolder,
-    locked,
+    lock_run_folder,
     read_config,
     read_record,
     run_hash,
-    settings,
+    result_settings,
     write_config,
 )
 from deeplab.training.loggers import MetricsCSV
@@ -73,7 +73,7 @@ def test_a_run_of_before_a_key_of_the_stage_keeps_its_name(tmp_path):
         del written["stage"][key]
     folder.config.write_text(yaml.safe_dump(written))
     assert read_config(folder) == train_config()
-    determining = settings(train_config()) | {"data_fingerprint": "x", "stage": written["stage"]}
+    determining = result_settings(train_config()) | {"data_fingerprint": "x", "stage": written["stage"]}
     text = json.dumps(determining, sort_keys=True)
     assert run_hash(train_config(), "x") == hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -98,21 +98,21 @@ def test_a_run_is_found_by_its_folder_or_a_file_in_it(tmp_path):
 
 def test_a_run_folder_has_one_process(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    with locked(folder), pytest.raises(UserError, match="in progress"), locked(folder):
+    with lock_run_folder(folder), pytest.raises(UserError, match="in progress"), lock_run_folder(folder):
         pass
-    with locked(folder):  # and is free again
+    with lock_run_folder(folder):  # and is free again
         pass
 
 
 def test_a_run_folder_that_cannot_be_made_is_named():
     message = "runs=/proc/x: a run folder cannot be made"
-    with pytest.raises(UserError, match=message), locked(RunFolder("/proc/x/run")):
+    with pytest.raises(UserError, match=message), lock_run_folder(RunFolder("/proc/x/run")):
         pass
 
 
 def test_a_run_in_progress_is_not_put_aside(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    with locked(folder), pytest.raises(UserError, match="in progress"):
+    with lock_run_folder(folder), pytest.raises(UserError, match="in progress"):
         _set_aside(folder)
     assert folder.path.exists()
     _set_aside(folder)

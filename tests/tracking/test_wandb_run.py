@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deeplab.ablations.tables import read_preset
-from deeplab.tracking.wandb_run import labeled
+from deeplab.tracking.wandb_run import add_group_and_tags
 from support.scripts import SMALL, environment, run, run_folders
 from support.wandb_server import wandb_server
 
@@ -21,10 +21,10 @@ STEP = re.compile("_|examples/|sheet|epoch|trainer/")
 
 
 def test_labels_of_a_run():
-    record = labeled({"wandb_id": "x"}, "hand", ["a"])
+    record = add_group_and_tags({"wandb_id": "x"}, "hand", ["a"])
     assert record == {"wandb_id": "x", "group": "hand", "tags": ["a"]}
-    assert labeled(record, None, ["a"]) == record
-    assert labeled(record, "swept", ["b", "a"]) == record | {"group": "swept", "tags": ["a", "b"]}
+    assert add_group_and_tags(record, None, ["a"]) == record
+    assert add_group_and_tags(record, "swept", ["b", "a"]) == record | {"group": "swept", "tags": ["a", "b"]}
 
 
 @pytest.fixture(scope="module")

@@ -136,8 +136,8 @@ def test_ranks_against_the_network_itself(tmp_path, trained):
 @pytest.mark.parametrize(
     ("script", "arguments", "said"),
     [
-        ("predict", ["input=."], "is a classifier of whole pictures"),
-        ("gallery", [], "is a classifier of whole pictures"),
+        ("predict", ["input=."], "this run is an image classifier"),
+        ("gallery", [], "this run is an image classifier"),
         ("evaluate", ["strategies=[ms]"], "looks at one crop: strategies=[single-scale]"),
         ("evaluate", ["output_stride=8"], "output_stride: this run is a classifier"),
         ("evaluate", ["window=65"], "window: this run is a classifier"),
@@ -282,7 +282,7 @@ def test_several_labels_and_many_classes(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["stage=imagenet", "data=voc"], ["stage: it trains a classifier", "data=voc has masks"]),
+        (["stage=imagenet", "data=voc"], ["stage: this stage trains an image classifier", "data=voc has masks"]),
         (["stage=voc", "data=imagenet"], ["a segmentation network", "stage=imagenet"]),
         (["stage=imagenet"], ["data.root=data/imagenet", "does not exist"]),
         (["data=shape_classes", "decoder=full"], ["decoder=full", "has none"]),
@@ -290,12 +290,12 @@ def test_several_labels_and_many_classes(tmp_path):
         (["data=shape_classes", "init_from=runs/x"], ["init_from", "backbone.pretrained"]),
         (
             ["data=shape_classes", "stage.hard_pixel_fraction=0.5"],
-            ["class_weights and hard_pixel_fraction are about pixels"],
+            ["class_weights and hard_pixel_fraction apply to pixels"],
         ),
         (["data=shape_classes", "stage.decay_rate=2.0"], ["stage.decay_rate=2.0", "less than"]),
         (["data=shape_classes", "stage.dropout=1.0"], ["stage.dropout=1.0", "less than 1"]),
-        (["data=shape_classes", "stage.schedule=poly"], ["schedule=poly wants power"]),
-        (["stage.nesterov=true", "stage.optimizer=adamw"], ["nesterov does nothing"]),
+        (["data=shape_classes", "stage.schedule=poly"], ["schedule=poly needs power"]),
+        (["stage.nesterov=true", "stage.optimizer=adamw"], ["nesterov has no effect"]),
         (["data=shape_classes", "data.classes=[disc,blob]"], ["data.classes", "blob"]),
         (["data=shape_classes", "data.val_split=test"], ["data.val_split=test", "train and val"]),
         (["data=shape_classes", "data.crop_pct=0.0"], ["data.crop_pct=0.0", "greater than 0"]),
@@ -328,7 +328,7 @@ def test_the_doctor_decodes_every_picture(tmp_path):
 def test_counting_is_of_segmentation_networks(tmp_path):
     done = run("cost", "data=imagenet", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: data: it counts segmentation networks")
+    assert done.stderr.startswith("Error: data: cost.py counts segmentation networks")
 
 
 @pytest.mark.processes

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from deeplab.config.paths import ROOT
 from deeplab.training.callbacks import TerminateOnNonFinite
-from deeplab.training.ema import averaged, decay_at, update_average
+from deeplab.training.ema import ema_copy, decay_at, update_ema
 from deeplab.training.module import Recipe
 from deeplab.training.segmentation import SegmentationModule
 from deeplab.utils.errors import UserError
@@ -101,9 +101,9 @@ def test_the_average_is_that_of_a_literal_loop(tmp_path, recipe, options):
 
 def test_what_stands_still_stays_bit_for_bit():
     model = tiny_model()
-    average = averaged(model)
+    average = ema_copy(model)
     for decay in (0, 0.1, 0.9, 0.999):
-        update_average(average, model, decay)
+        update_ema(average, model, decay)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, average.state_dict()[name])
 

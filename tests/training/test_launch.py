@@ -18,10 +18,10 @@ def count():
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return there if named is None else min(there, len([n for n in named.split(",") if n]))
 launch.torch.cuda.device_count = count
-launch.use_own_gpu(int(sys.argv[2]))
+launch.select_gpu(int(sys.argv[2]))
 print("has", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.readline()
-launch.use_own_gpu(int(sys.argv[2]) + 1)
+launch.select_gpu(int(sys.argv[2]) + 1)
 print("has", os.environ.get("CUDA_VISIBLE_DEVICES"))
 print("outer", launch.environment().get("CUDA_VISIBLE_DEVICES"))
 """
@@ -113,7 +113,7 @@ def test_a_job_chooses_before_cuda_is_looked_at(tmp_path):
         "def reached(job):\n"
         "    print('job', job)\n"
         "    sys.exit(0)\n"
-        "launch.use_own_gpu = reached\n"
+        "launch.select_gpu = reached\n"
         f"sys.argv = ['train.py', *sys.argv[1:]]\n"
         f"runpy.run_path({str(ROOT / 'src/train.py')!r}, run_name='__main__')\n"
     )

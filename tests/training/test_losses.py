@@ -107,7 +107,7 @@ def test_scaled_float16_gradients_do_not_vanish():
 
 def test_top_k_anneals_in_a_line():
     loss = SegmentationLoss(hard_pixel_fraction=0.2, hard_pixel_steps=100)
-    assert [loss.kept_part(s) for s in (0, 50, 100, 500)] == [1.0, pytest.approx(0.6), 0.2, 0.2]
+    assert [loss.kept_fraction(s) for s in (0, 50, 100, 500)] == [1.0, pytest.approx(0.6), 0.2, 0.2]
 
 
 def test_without_gradient():

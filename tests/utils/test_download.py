@@ -21,7 +21,7 @@ from deeplab.utils.archives import unpack
 from deeplab.utils.download import Archive
 from deeplab.utils.errors import UserError
 from support.scripts import environment
-from support.servers import Answer, serving
+from support.servers import Response, serving
 
 BODY = random.Random(0).randbytes(1_000_000)
 OTHER = random.Random(1).randbytes(1_000_000)
@@ -29,7 +29,7 @@ OTHER = random.Random(1).randbytes(1_000_000)
 
 @pytest.fixture(autouse=True)
 def _without_pauses(monkeypatch):
-    monkeypatch.setattr(download_module, "PAUSE", 0.001)
+    monkeypatch.setattr(download_module, "RETRY_DELAY", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -89,7 +89,7 @@ def test_a_download(tmp_path, algorithm, size):
         assert path.read_bytes() == BODY
         assert names(path.parent) == ["a.bin"]
         assert download_module.fetch(wanted, path.parent, progress=False) == path
-        assert site.asked == [None]
+        assert site.requested_ranges == [None]
 
 
 def test_a_file_that_is_there_needs_no_server(tmp_path):
@@ -104,7 +104,7 @@ def test_a_file_with_a_wrong_checksum_is_not_used(tmp_path):
 
 
 def test_several_at_once(tmp_path):
-    with serving(BODY, Answer(pause=0.002)) as site, ThreadPoolExecutor(4) as pool:
+    with serving(BODY, Response(pause=0.002)) as site, ThreadPoolExecutor(4) as pool:
         folders = [tmp_path / str(i) for i in range(4)]
         paths = list(pool.map(lambda folder: download(site, folder), folders))
     assert all(path.read_bytes() == BODY for path in paths)
@@ -121,14 +121,14 @@ def test_an_empty_file(tmp_path):
 @pytest.mark.parametrize("announce", [True, False])
 def test_a_compressed_file_is_not_decompressed_on_the_way(tmp_path, announce):
     body = tar({"a": b"a"}, "gz")
-    with serving(body, Answer(encoding="gzip", announce=announce)) as site:
+    with serving(body, Response(encoding="gzip", announce=announce)) as site:
         path = download_module.fetch(archive(site.url, body), tmp_path, progress=False)
     assert path.read_bytes() == body
 
 
 def test_the_bar_counts_what_is_there(tmp_path, capsys):
     (tmp_path / "a.bin.part").write_bytes(BODY[:500_000])
-    with serving(BODY, Answer(status=500), Answer()) as site:
+    with serving(BODY, Response(status=500), Response()) as site:
         download_module.fetch(archive(site.url), tmp_path)
     shown = capsys.readouterr().err
     assert "a.bin:" in shown
@@ -142,51 +142,51 @@ def test_the_bar_counts_what_is_there(tmp_path, capsys):
 
 
 def test_a_cut_connection_is_continued(tmp_path):
-    with serving(BODY, Answer(cut=300_000), Answer(cut=200_000), Answer()) as site:
+    with serving(BODY, Response(cut=300_000), Response(cut=200_000), Response()) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked == [None, "bytes=300000-", "bytes=500000-"]
+        assert site.requested_ranges == [None, "bytes=300000-", "bytes=500000-"]
 
 
 def test_only_attempts_that_bring_nothing_are_counted(tmp_path):
-    with serving(BODY, Answer(cut=70_000)) as site:
+    with serving(BODY, Response(cut=70_000)) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-        assert len(site.asked) == 15
+        assert len(site.requested_ranges) == 15
 
 
 def test_no_end_of_trying_is_an_error_and_keeps_the_part(tmp_path):
-    with serving(BODY, Answer(cut=300_000), Answer(cut=0)) as site:
+    with serving(BODY, Response(cut=300_000), Response(cut=0)) as site:
         with pytest.raises(UserError, match=r"connection was cut.*a\.bin\.part holds 300kB"):
             download(site, tmp_path)
-        assert len(site.asked) == 4
-        site.plan = [Answer()]
+        assert len(site.requested_ranges) == 4
+        site.plan = [Response()]
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked[-1] == "bytes=300000-"
+        assert site.requested_ranges[-1] == "bytes=300000-"
 
 
 def test_a_server_without_ranges_starts_anew(tmp_path):
-    with serving(BODY, Answer(cut=300_000), Answer(ranges=False)) as site:
+    with serving(BODY, Response(cut=300_000), Response(ranges=False)) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked == [None, "bytes=300000-"]
+        assert site.requested_ranges == [None, "bytes=300000-"]
 
 
 def test_a_server_without_ranges_that_always_cuts_comes_to_an_end(tmp_path):
-    with serving(BODY, *[Answer(ranges=False, cut=n) for n in (500, 300, 400)]) as site:
+    with serving(BODY, *[Response(ranges=False, cut=n) for n in (500, 300, 400)]) as site:
         with pytest.raises(UserError, match="connection was cut"):
             download(site, tmp_path)
-        assert len(site.asked) == 4
+        assert len(site.requested_ranges) == 4
 
 
 def test_a_range_that_was_not_asked_for_is_not_joined(tmp_path):
-    with serving(BODY, Answer(cut=300_000), Answer(shift=-5), Answer()) as site:
+    with serving(BODY, Response(cut=300_000), Response(shift=-5), Response()) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked == [None, "bytes=300000-", None]
+        assert site.requested_ranges == [None, "bytes=300000-", None]
 
 
 def test_a_whole_part_is_only_checked(tmp_path):
     (tmp_path / "a.bin.part").write_bytes(BODY)
     with serving(BODY) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked == ["bytes=1000000-"]
+        assert site.requested_ranges == ["bytes=1000000-"]
 
 
 @pytest.mark.parametrize("size", [400_000, 1_000_000, 1_200_000])
@@ -194,13 +194,13 @@ def test_a_part_of_another_version_is_dropped(tmp_path, size):
     (tmp_path / "a.bin.part").write_bytes((OTHER * 2)[:size])
     with serving(BODY) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked == [f"bytes={size}-", None]
+        assert site.requested_ranges == [f"bytes={size}-", None]
     assert names(tmp_path) == ["a.bin"]
 
 
 def test_a_killed_download_is_continued(tmp_path):
     part = tmp_path / "a.bin.part"
-    with serving(BODY, Answer(pause=0.02), Answer()) as site:
+    with serving(BODY, Response(pause=0.02), Response()) as site:
         process = child(FETCH, site.url, archive(site.url).checksum, tmp_path)
         wait_for(lambda: part.exists() and part.stat().st_size > 100_000)
         kill(process)
@@ -209,7 +209,7 @@ def test_a_killed_download_is_continued(tmp_path):
         assert size < len(BODY)
         assert not (tmp_path / "a.bin").exists()
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked == [None, f"bytes={size}-"]
+        assert site.requested_ranges == [None, f"bytes={size}-"]
     assert names(tmp_path) == ["a.bin"]
 
 
@@ -230,7 +230,7 @@ def test_a_wrong_checksum(tmp_path):
     with serving(OTHER) as site:
         with pytest.raises(UserError) as caught:
             download(site, tmp_path)
-        assert site.asked == [None]
+        assert site.requested_ranges == [None]
     message = str(caught.value)
     for word in ("a.bin", archive("", BODY).checksum, archive("", OTHER).checksum, "login page"):
         assert word in message
@@ -239,20 +239,20 @@ def test_a_wrong_checksum(tmp_path):
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_refusal_is_not_asked_again(tmp_path, status):
-    with serving(BODY, Answer(status=status)) as site:
+    with serving(BODY, Response(status=status)) as site:
         with pytest.raises(UserError, match=rf"answers {status} .*by other means"):
             download(site, tmp_path)
-        assert len(site.asked) == 1
+        assert len(site.requested_ranges) == 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_a_server_in_trouble_is_asked_again(tmp_path, status):
-    with serving(BODY, Answer(status=status), Answer()) as site:
+    with serving(BODY, Response(status=status), Response()) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-    with serving(BODY, Answer(status=status)) as site:
+    with serving(BODY, Response(status=status)) as site:
         with pytest.raises(UserError, match=rf"answers {status} .*run this again"):
             download(site, tmp_path / "other")
-        assert len(site.asked) == 3
+        assert len(site.requested_ranges) == 3
 
 
 def test_no_server(tmp_path):
@@ -264,10 +264,10 @@ def test_no_server(tmp_path):
 
 def test_a_server_that_goes_silent(tmp_path, monkeypatch):
     monkeypatch.setattr(download_module, "TIMEOUT", 0.2)
-    with serving(BODY, Answer(pause=1.0, piece=200_000), Answer()) as site:
+    with serving(BODY, Response(pause=1.0, piece=200_000), Response()) as site:
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked[1] is not None
-    silent = serving(BODY, Answer(pause=1.0, piece=1))
+        assert site.requested_ranges[1] is not None
+    silent = serving(BODY, Response(pause=1.0, piece=1))
     with silent as site, pytest.raises(UserError, match=r"no answer for 0\.2 seconds"):
         download_module.fetch(archive(site.url), tmp_path / "other", progress=False, retries=0)
 
@@ -285,7 +285,7 @@ def test_too_little_space_is_seen_before(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage)
     message = r"1\.00MB more are needed.*100kB are free"
     for size, announce in ((None, True), (len(BODY), False)):
-        served = serving(BODY, Answer(announce=announce))
+        served = serving(BODY, Response(announce=announce))
         with served as site, pytest.raises(UserError, match=message):
             download_module.fetch(archive(site.url, size=size), tmp_path, progress=False)
     (tmp_path / "a.bin.part").write_bytes(BODY[:-90_000])
@@ -303,7 +303,7 @@ def test_a_full_disk_keeps_the_part(tmp_path):
         assert "are free" in message
         assert BODY.startswith((tmp_path / "a.bin.part").read_bytes())
         assert download(site, tmp_path).read_bytes() == BODY
-        assert site.asked[-1] != site.asked[0]
+        assert site.requested_ranges[-1] != site.requested_ranges[0]
 
 
 def test_a_folder_that_cannot_be(tmp_path):
@@ -313,7 +313,7 @@ def test_a_folder_that_cannot_be(tmp_path):
             download(site, tmp_path / "file")
         with pytest.raises(UserError, match=r"file.*cannot be written"):
             download(site, tmp_path / "file" / "below")
-        assert not site.asked
+        assert not site.requested_ranges
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -16,7 +16,7 @@ import pytest
 from deeplab.config.paths import ROOT
 from deeplab.utils import file_lock
 from deeplab.utils.errors import UserError
-from deeplab.utils.file_lock import InProgress, Owner, held, locked
+from deeplab.utils.file_lock import LockedError, Owner, held, locked
 
 BUSY = f"in progress in {file_lock.OWNER}."
 
@@ -46,7 +46,7 @@ try:
     with file_lock.locked(path, "busy", wait=False):
         print("won", flush=True)
         sys.stdin.read()
-except file_lock.InProgress:
+except file_lock.LockedError:
     print("lost", flush=True)
 """
 
@@ -88,7 +88,7 @@ def test_a_lock_names_its_owner_and_is_gone_afterwards(tmp_path):
     assert not held(path)
     with locked(path, BUSY, wait=False):
         assert held(path)
-        with pytest.raises(InProgress) as caught, locked(path, BUSY, wait=False):
+        with pytest.raises(LockedError) as caught, locked(path, BUSY, wait=False):
             pass
         named = rf"in progress in process {os.getpid()} on host \S+ since \d\d:\d\d\."
         assert re.fullmatch(named, str(caught.value))
@@ -99,7 +99,7 @@ def test_a_lock_names_its_owner_and_is_gone_afterwards(tmp_path):
 
 def test_the_day_is_named_if_it_is_another(tmp_path):
     owned(tmp_path / "lock", beat=0)
-    with pytest.raises(InProgress, match="since 2026-01-02 "):
+    with pytest.raises(LockedError, match="since 2026-01-02 "):
         take(tmp_path / "lock")
 
 
@@ -111,7 +111,7 @@ def test_a_killed_process_holds_nobody_up(tmp_path, code, request):
     holder = process(code, path)
     assert holder.stdout.readline() == "held\n"
     assert held(path)
-    with pytest.raises(InProgress, match=f"process {holder.pid} on host"):
+    with pytest.raises(LockedError, match=f"process {holder.pid} on host"):
         take(path)
     holder.kill()
     holder.wait()
@@ -167,7 +167,7 @@ def test_the_heart_of_another_machine(tmp_path, flock, request):
     path = owned(tmp_path / "lock", beat=file_lock.BEAT * (file_lock.MISSED - 1))
     before = path.read_bytes(), path.stat().st_mtime_ns
     assert held(path)
-    with pytest.raises(InProgress, match="process 1 on host elsewhere"):
+    with pytest.raises(LockedError, match="process 1 on host elsewhere"):
         take(path)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     owned(path, beat=file_lock.BEAT * (file_lock.MISSED + 1))
@@ -181,7 +181,7 @@ def test_ages_are_by_the_clock_of_the_file_system(tmp_path, monkeypatch):
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 86400)  # this machine's clock is wrong
     assert held(path)
-    with pytest.raises(InProgress):
+    with pytest.raises(LockedError):
         take(path)
 
 
@@ -206,7 +206,7 @@ def test_a_lock_file_that_names_nobody(tmp_path, content):
     with path.open() as file:
         file_lock.fcntl.flock(file, file_lock.fcntl.LOCK_EX)
         assert held(path)
-        with pytest.raises(InProgress, match=file_lock.UNKNOWN):
+        with pytest.raises(LockedError, match=file_lock.UNKNOWN):
             take(path)
     take(path)
 

@@ -4,10 +4,10 @@ from deeplab.data.class_set import voc_palette
 from deeplab.utils.visualization import (
     IGNORE_COLOR,
     Example,
-    example_sheet,
+    segmentation_figure,
     overlay,
-    tinted,
-    with_legend,
+    overlay_with_outlines,
+    add_legend,
 )
 
 
@@ -29,8 +29,8 @@ def test_sheet_has_a_row_for_each_example_and_a_legend():
     image = np.zeros((30, 60, 3), np.uint8)
     label = np.ones((30, 60), np.uint8)
     examples = [Example(str(i), image, label, label) for i in range(3)]
-    sheet = example_sheet(examples, ["background", "thing"], voc_palette(), tile=120)
-    one = example_sheet(examples[:1], ["background", "thing"], voc_palette(), tile=120)
+    sheet = segmentation_figure(examples, ["background", "thing"], voc_palette(), tile=120)
+    one = segmentation_figure(examples[:1], ["background", "thing"], voc_palette(), tile=120)
     assert sheet.height - one.height == 2 * (60 + 8)
     colors = {c for _, c in sheet.getcolors(1 << 16)}
     assert (128, 0, 0) in colors  # the swatch of class 1
@@ -42,14 +42,14 @@ def test_tinted_keeps_the_background_and_tells_classes_apart():
     label = np.zeros((40, 60), np.uint8)
     label[10:30, 20:50] = 1
     names = ["background", "thing"]
-    painted = tinted(image, label, names, voc_palette())
+    painted = overlay_with_outlines(image, label, names, voc_palette())
     assert (painted[label == 0] == image[0, 0]).all()
     inside = painted[20, 35].astype(int)
     assert np.abs(inside - (0.45 * image[0, 0] + 0.55 * np.array([128, 0, 0]))).max() <= 1
     assert painted[10, 35].min() > 120  # the border's light line
-    assert np.array_equal(with_legend(image, np.zeros_like(label), names, voc_palette()), image)
-    sheet = with_legend(painted, label, names, voc_palette())
+    assert np.array_equal(add_legend(image, np.zeros_like(label), names, voc_palette()), image)
+    sheet = add_legend(painted, label, names, voc_palette())
     assert np.array_equal(sheet[:40, :60], painted)
     assert (sheet[40:] == (128, 0, 0)).all(-1).any()
-    narrow = with_legend(painted[:, 20:22], label[:, 20:22], names, voc_palette())
+    narrow = add_legend(painted[:, 20:22], label[:, 20:22], names, voc_palette())
     assert narrow.shape[1] > 40  # as wide as the name

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deeplab.config.hydra_app import as_swept
+from deeplab.config.hydra_app import to_sweep_override
 from deeplab.utils.errors import UserError
 
 HELP = """Tables of the paper as sweeps: what is to be done for them, and what came out.
@@ -37,7 +37,7 @@ Anything else is an override of train.py for all rows, such as stage.max_steps=1
 def run_ablations(arguments: Sequence[str]) -> None:
     """The script: a user's mistake ends it with a message and status 2."""
     try:
-        match [as_swept(argument) for argument in arguments]:
+        match [to_sweep_override(argument) for argument in arguments]:
             case ["plan", *rest]:
                 _plan(rest)
             case ["report", *rest]:

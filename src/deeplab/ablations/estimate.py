@@ -29,7 +29,7 @@ from deeplab.data.layouts.base import split_items
 from deeplab.evaluation.cost import strategy_cost
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
-from deeplab.training.losses import LabelLoss, SegmentationLoss
+from deeplab.training.losses import ClassificationLoss, SegmentationLoss
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 
@@ -162,7 +162,7 @@ def _network(config: RunConfig) -> tuple[nn.Module, nn.Module]:
         return build_model(config, num_classes=classes), SegmentationLoss()
     assert isinstance(config, ClassifierConfig)
     network = build_classifier(config, num_classes=_classes(config.data))
-    return network, LabelLoss("softmax")
+    return network, ClassificationLoss("softmax")
 
 
 class _Step:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from deeplab.ablations.tables import Preset, Row, Table
-from deeplab.checkpoints.initialization import following
-from deeplab.checkpoints.pretrained import IMAGENET, published
-from deeplab.config.hydra_app import quoted
+from deeplab.checkpoints.initialization import adapt_to_previous_run
+from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
+from deeplab.config.hydra_app import quote_value
 from deeplab.config.schema.run import RunConfig
 from deeplab.tracking.run_folder import settings_hash
 from deeplab.utils.errors import UserError
@@ -70,7 +70,7 @@ class Training:
         if self.start:
             return ANOTHER
         if self.named == IMAGENET and self.config.init_from is None:
-            return f"ImageNet weights ({published(self.config.backbone).address})"
+            return f"ImageNet weights ({find_published_weights(self.config.backbone).address})"
         return self.named or RANDOM
 
     @property
@@ -136,7 +136,7 @@ class _Collected:
             lacking = supply if supply and not given else wanted
             lacks = f"{lacking}: {_what(self.request, table, lacking, where)}" if lacking else None
             config = self._config(overrides, where)
-            config = following(config, made.config) if made else config
+            config = adapt_to_previous_run(config, made.config) if made else config
             training = Training(overrides, config, made, lacks)
             made = self.found.setdefault(training.key, training)
         assert made is not None
@@ -190,7 +190,7 @@ def _backbone_start(
     name = named.removeprefix(SUPPLIED)
     if name not in request.external_weights:
         return others, name
-    return (*others, f"{PRETRAINED}{quoted(request.external_weights[name])}"), None
+    return (*others, f"{PRETRAINED}{quote_value(request.external_weights[name])}"), None
 
 
 def _check_roots(request: SweepRequest, data: Sequence[str]) -> None:
@@ -213,9 +213,9 @@ def merged(
     everything = [*request.preset.train, *replaced, *request.overrides, f"seed={seed}"]
     last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
     if start:
-        last["init_from"] = f"init_from={quoted(start)}"
+        last["init_from"] = f"init_from={quote_value(start)}"
     if root := request.data_roots.get(_data(last)):
-        last["data.root"] = f"data.root={quoted(root)}"
+        last["data.root"] = f"data.root={quote_value(root)}"
     return tuple(last.values())
 
 

@@ -10,7 +10,7 @@ from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.schema.classification_data import ShapeClassesConfig
 from deeplab.config.schema.data import ShapesConfig
-from deeplab.utils.disk_space import readable
+from deeplab.utils.disk_space import format_size
 
 
 def print_plan(
@@ -149,10 +149,10 @@ def _print_budget(todo: Sequence[Training], find: Find, names: Mapping[str, str]
     for training in todo:
         needed = budget(training, find(training))
         mine = needed.multiply_adds / rates[_backbone(training)] / 3600
-        print(f"  {names[training.key]:<4} {_hours(mine):>10}  {readable(needed.disk):>7}")
+        print(f"  {names[training.key]:<4} {_hours(mine):>10}  {format_size(needed.disk):>7}")
         hours, disk = hours + mine, disk + needed.disk
     speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())
-    print(f"Together {_hours(hours)} on one device like this one, {readable(disk)} of disk")
+    print(f"Together {_hours(hours)} on one device like this one, {format_size(disk)} of disk")
     print(
         f"  (counted multiply-adds at the measured {speed} G a second; reading images is not in it)"
     )

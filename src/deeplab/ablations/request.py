@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 
 from deeplab.ablations.jobs import SweepRequest
 from deeplab.ablations.tables import Table, choices, is_file, read_preset, read_table
-from deeplab.config.messages import explain
+from deeplab.config.messages import format_hydra_error
 from deeplab.utils.errors import UserError
 
 DEFAULT_PRESET = "quick"
@@ -35,7 +35,7 @@ def parse_request(arguments: Sequence[str]) -> SweepRequest:
     try:
         parsed = OverridesParser.create().parse_overrides(list(arguments))
     except HydraException as error:
-        raise UserError(explain(error)) from None
+        raise UserError(format_hydra_error(error)) from None
     own = {o.key_or_group: o for o in parsed if _is_own(o)}
     rest = [o for o in parsed if not _is_own(o)]
     for override in rest:

@@ -27,9 +27,9 @@ from deeplab.evaluation.evaluation_folder import (
     evaluation_name,
     read_evaluation,
 )
-from deeplab.tracking.protocol import strategy_name
+from deeplab.tracking.protocol import full_strategy_name
 from deeplab.tracking.run_folder import (
-    ASIDE,
+    SET_ASIDE_MARKER,
     RunFolder,
     read_json,
     read_record,
@@ -37,7 +37,7 @@ from deeplab.tracking.run_folder import (
     settings_hash,
 )
 from deeplab.utils.errors import UserError
-from deeplab.utils.file_lock import held
+from deeplab.utils.file_lock import is_locked
 
 DataNow = Callable[[DataConfig | ClassificationDataConfig], str | None]
 """The fingerprint of the images that are there; None where that is not known."""
@@ -70,7 +70,7 @@ class Run:
     def state(self) -> State:
         if self.folder.finished:
             return "finished"
-        if held(self.folder.lock):
+        if is_locked(self.folder.lock):
             return "running"
         return "failed" if self.folder.failure.is_file() else "interrupted"
 
@@ -91,7 +91,7 @@ class Run:
     def evaluation(self, use: Use) -> Evaluation | None:
         """What a row wants of it, if it is there and of the run's present weights."""
         split = use.split or self.config.data.val_split
-        way = strategy_name(self.config, use.strategy)
+        way = full_strategy_name(self.config, use.strategy)
         name = evaluation_name(split, self.folder.weights, way)
         folder = EvaluationFolder(self.folder.evaluations / name)
         if not folder.result.is_file():
@@ -111,7 +111,7 @@ def known_runs(root: str | Path) -> list[Run]:
     found = []
     for path in sorted(Path(root).expanduser().glob("*/config.yaml"), key=_changed, reverse=True):
         folder = RunFolder(path.parent)
-        if ASIDE in folder.path.name:
+        if SET_ASIDE_MARKER in folder.path.name:
             continue
         try:
             found.append(Run(folder, read_run(folder)))

@@ -12,7 +12,7 @@ from deeplab.ablations.request import parse_request
 from deeplab.ablations.run_index import finder, known_runs
 from deeplab.ablations.sweep import Check, Launch, run_trainings, tags
 from deeplab.ablations.wandb_views import save_views
-from deeplab.evaluation.wandb_logging import label
+from deeplab.evaluation.wandb_logging import label_run
 from deeplab.training.compose import compose_train
 from deeplab.utils.files import write_json
 
@@ -47,7 +47,7 @@ def _label(found: Sequence[Training], root: str, group: str) -> None:
     for training in found:
         run = find(training)
         if run and run.folder.finished and run.config.logger.name == "wandb":
-            label(run.config.logger, run.folder, group, tags(training))
+            label_run(run.config.logger, run.folder, group, tags(training))
 
 
 def report(arguments: Sequence[str]) -> Path:

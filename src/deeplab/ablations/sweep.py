@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from deeplab.ablations.jobs import Training, Use
 from deeplab.ablations.run_index import Find, Run, data_now, finder, known_runs
-from deeplab.config.hydra_app import quoted
+from deeplab.config.hydra_app import quote_value
 from deeplab.utils.errors import UserError
 
 LAST_LINES = 5
@@ -114,10 +114,10 @@ def overrides(training: Training, before: Run | None, group: str) -> list[str]:
     evaluate = [_evaluation(training, split, export) for split, export in ways]
     return [
         *training.overrides,
-        *([f"init_from={quoted(before.folder.path)}"] if before else []),
+        *([f"init_from={quote_value(before.folder.path)}"] if before else []),
         f"eval_after_training=[{','.join(evaluate)}]",
-        f"++logger.group={quoted(group)}",
-        f"++logger.tags=[{','.join(map(quoted, tags(training)))}]",
+        f"++logger.group={quote_value(group)}",
+        f"++logger.tags=[{','.join(map(quote_value, tags(training)))}]",
     ]
 
 
@@ -135,7 +135,7 @@ def table_tag(table: str) -> str:
 def _evaluation(training: Training, split: str | None, export: str | None) -> str:
     wanted = [use.strategy for use in training.uses if (use.split, use.export) == (split, export)]
     strategies = ",".join(dict.fromkeys(wanted))
-    return f"{{strategies:[{strategies}],split:{split or 'null'},export:{export or 'null'}}}"
+    return f"{{strategies:[{strategies}],split:{split or 'null'},submission:{export or 'null'}}}"
 
 
 def _lacks_archive(run: Run, use: Use) -> bool:

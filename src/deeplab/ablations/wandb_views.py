@@ -10,8 +10,8 @@ from deeplab.ablations.sweep import table_tag
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.evaluation.evaluation_folder import evaluation_name
-from deeplab.tracking.protocol import strategy_name
-from deeplab.tracking.run_folder import flat_settings
+from deeplab.tracking.protocol import full_strategy_name
+from deeplab.tracking.run_folder import flat_result_settings
 from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
@@ -132,7 +132,7 @@ def _evaluations(mine: Sequence[Training], name: str) -> list[str]:
         config = training.config
         for use in training.uses:
             if use.table == name:
-                way = strategy_name(config, use.strategy)
+                way = full_strategy_name(config, use.strategy)
                 split = use.split or config.data.val_split
                 made = evaluation_name(split, Path("weights.safetensors"), way)
                 found.append(evaluation_key(made))
@@ -141,7 +141,7 @@ def _evaluations(mine: Sequence[Training], name: str) -> list[str]:
 
 def _differing(mine: Sequence[Training]) -> list[str]:
     """The keys by which the table's runs are told apart."""
-    flat: list[Mapping[str, Any]] = [flat_settings(training.config) for training in mine]
+    flat: list[Mapping[str, Any]] = [flat_result_settings(training.config) for training in mine]
     keys = dict.fromkeys(key for values in flat for key in values)
     return [k for k in keys if any(values.get(k) != flat[0].get(k) for values in flat)]
 

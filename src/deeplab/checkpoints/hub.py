@@ -14,19 +14,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeplab.checkpoints.pretrained import HUB, TORCHVISION, Published
+from deeplab.checkpoints.pretrained import HUB_SCHEME, TORCHVISION, PublishedWeights
 from deeplab.utils import disk_space
 from deeplab.utils.download import Archive, fetch
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import file_hash
 
-MIRROR = "DEEPLAB_TORCH_MIRROR"
+MIRROR_VARIABLE = "DEEPLAB_TORCH_MIRROR"
 
 RETRIES = 2
 """Further attempts in a row that bring nothing new."""
 
-FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 """The suffixes of weights."""
 
 RUN_FILES = ("weights.safetensors", "config.yaml")
@@ -37,7 +37,7 @@ class NotDownloadedError(UserError):  # noqa: N818 - a state of affairs
     """The file is not here, and nothing was to be downloaded."""
 
 
-class Downloaded(NamedTuple):
+class LocalWeights(NamedTuple):
     """A published file that is here."""
 
     path: Path
@@ -57,13 +57,13 @@ class HubId(NamedTuple):
 def hub_id(named: str) -> HubId | None:
     """The repository that ``hf://user/name`` or ``user/name`` names, both with or without
     ``@revision``; None where the second begins with a folder that is here, or is a file's name."""
-    found = re.fullmatch(rf"({HUB})?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", named)
-    if not found or (not found[1] and (Path(named).parent.exists() or named.endswith(FILES))):
+    found = re.fullmatch(rf"({HUB_SCHEME})?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", named)
+    if not found or (not found[1] and (Path(named).parent.exists() or named.endswith(WEIGHT_SUFFIXES))):
         return None
     return HubId(found[2], found[3])
 
 
-def published_weights(what: Published, *, asked: str, download: bool, progress: bool) -> Downloaded:
+def fetch_published_weights(what: PublishedWeights, *, asked: str, download: bool, progress: bool) -> LocalWeights:
     """A file of the catalog.
 
     Args:
@@ -76,49 +76,49 @@ def published_weights(what: Published, *, asked: str, download: bool, progress: 
         NotDownloadedError: it is not here and not to be downloaded.
         UserError: it cannot be downloaded, or is damaged.
     """
-    if not what.address.startswith(HUB):
-        return _of_pytorch(what, asked=asked, download=download, progress=progress)
-    repository, _, name = what.address.removeprefix(HUB).rpartition("/")
+    if not what.address.startswith(HUB_SCHEME):
+        return _torch_file(what, asked=asked, download=download, progress=progress)
+    repository, _, name = what.address.removeprefix(HUB_SCHEME).rpartition("/")
     where = HubId(repository)
-    here = _cached(where, name)
-    path = here or _of_hub(where, name, asked=asked, download=download, progress=progress)
-    return _checked(where, path, asked)
+    here = _cached_file(where, name)
+    path = here or _hub_file(where, name, asked=asked, download=download, progress=progress)
+    return _verify(where, path, asked)
 
 
-def run_weights(where: HubId, *, asked: str, download: bool, progress: bool) -> Downloaded:
+def fetch_run_weights(where: HubId, *, asked: str, download: bool, progress: bool) -> LocalWeights:
     """The weights of a run on the hub, with its ``config.yaml`` beside them; what is here may be
     older than what is there only if nothing is to be downloaded or the hub cannot be reached.
 
-    Raises as ``published_weights`` does.
+    Raises as ``fetch_published_weights`` does.
     """
     weights, config = RUN_FILES
-    path = _of_hub(where, weights, asked=asked, download=download, progress=progress)
+    path = _hub_file(where, weights, asked=asked, download=download, progress=progress)
     same = where._replace(revision=path.parent.name)
-    _of_hub(same, config, asked=asked, download=download, progress=progress)
-    return _checked(where, path, asked)
+    _hub_file(same, config, asked=asked, download=download, progress=progress)
+    return _verify(where, path, asked)
 
 
-def _of_hub(where: HubId, name: str, *, asked: str, download: bool, progress: bool) -> Path:
+def _hub_file(where: HubId, name: str, *, asked: str, download: bool, progress: bool) -> Path:
     """A file in the cache of the hub's client, below a folder that is named by its commit."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not download:
-        if here := _cached(where, name):
+        if here := _cached_file(where, name):
             return here
-        raise NotDownloadedError(f"{asked}: {HUB}{where.repository}/{name} is to be downloaded.")
+        raise NotDownloadedError(f"{asked}: {HUB_SCHEME}{where.repository}/{name} is to be downloaded.")
     if not progress:
         disable_progress_bars()
-    return _downloaded(where, name, asked)
+    return _download(where, name, asked)
 
 
 @cache
-def _downloaded(where: HubId, name: str, asked: str) -> Path:
+def _download(where: HubId, name: str, asked: str) -> Path:
     from huggingface_hub import constants, errors, hf_hub_download
 
     site = f"{constants.ENDPOINT}/{where.repository}"
     at = f" at {where.revision}" if where.revision else ""
     if constants.HF_HUB_OFFLINE:
-        if here := _cached(where, name):
+        if here := _cached_file(where, name):
             return here
         raise UserError(_unreachable(where, name, asked))
     try:
@@ -151,14 +151,14 @@ def _unreachable(where: HubId, name: str, asked: str) -> str:
     )
 
 
-def _cached(where: HubId, name: str) -> Path | None:
+def _cached_file(where: HubId, name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     here: Any = try_to_load_from_cache(where.repository, name, revision=where.revision)
     return Path(here) if isinstance(here, str) else None
 
 
-def _checked(where: HubId, path: Path, asked: str) -> Downloaded:
+def _verify(where: HubId, path: Path, asked: str) -> LocalWeights:
     """The hub's checksum is the name of the file that a path in the cache is a link to."""
     file = path.resolve()
     if re.fullmatch("[0-9a-f]{64}", file.name) and _hash(file) != file.name:
@@ -166,7 +166,7 @@ def _checked(where: HubId, path: Path, asked: str) -> Downloaded:
             f"{asked}: {file} is damaged: its SHA-256 is not the one on the hub, by which it is "
             "named. Delete it, then run this again."
         )
-    return Downloaded(path, f"{HUB}{where.repository}@{path.parent.name}/{path.name}")
+    return LocalWeights(path, f"{HUB_SCHEME}{where.repository}@{path.parent.name}/{path.name}")
 
 
 @cache
@@ -174,20 +174,20 @@ def _hash(file: Path) -> str:
     return file_hash(file)
 
 
-def torch_folder() -> Path:
+def torch_hub_folder() -> Path:
     """Where torch.hub keeps weights; asked without torch, which takes a second to import."""
     caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(caches, "torch"))  # noqa: PTH118
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _of_pytorch(what: Published, *, asked: str, download: bool, progress: bool) -> Downloaded:
-    folder, name = torch_folder(), what.address.rpartition("/")[2]
-    mirror = os.environ.get(MIRROR, TORCHVISION).rstrip("/")
+def _torch_file(what: PublishedWeights, *, asked: str, download: bool, progress: bool) -> LocalWeights:
+    folder, name = torch_hub_folder(), what.address.rpartition("/")[2]
+    mirror = os.environ.get(MIRROR_VARIABLE, TORCHVISION).rstrip("/")
     assert what.checksum is not None
     archive, found = Archive(name, f"{mirror}/{name}", what.checksum), folder / name
     if found.is_file() and archive.fits(f"sha256:{_hash(found)}"):
-        return Downloaded(found, what.address)
+        return LocalWeights(found, what.address)
     if not download:
         raise NotDownloadedError(f"{asked}: {what.address} is to be downloaded.")
     try:
@@ -196,8 +196,8 @@ def _of_pytorch(what: Published, *, asked: str, download: bool, progress: bool) 
         with locked(folder / f".{name}.lock", waiting, wait=True):
             fetch(archive, folder, progress=progress, retries=RETRIES)
     except OSError as error:
-        raise disk_space.refusal(error, folder) from None
+        raise disk_space.write_error(error, folder) from None
     except UserError as error:
         raise UserError(f"{asked}: {error}") from None
     _hash.cache_clear()  # a damaged one may have been replaced
-    return Downloaded(found, what.address)
+    return LocalWeights(found, what.address)

@@ -16,15 +16,15 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import yaml
 
 from deeplab.checkpoints.hub import (
-    FILES,
-    Downloaded,
+    WEIGHT_SUFFIXES,
+    LocalWeights,
     NotDownloadedError,
     hub_id,
-    published_weights,
-    run_weights,
+    fetch_published_weights,
+    fetch_run_weights,
 )
 from deeplab.checkpoints.pretrained import IMAGENET as BY_NAME
-from deeplab.checkpoints.pretrained import published
+from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.config.parsing import validate
 from deeplab.config.schema.model import BackboneConfig
 from deeplab.config.schema.run import RunConfig
@@ -36,10 +36,10 @@ from deeplab.utils.files import file_hash
 
 R = TypeVar("R", bound=RunConfig)
 
-TRAINED_WITH = ("mean", "std", "bn_eps")
+NORMALIZATION_KEYS = ("mean", "std", "bn_eps")
 """Keys of ``backbone`` that weights have been trained with."""
 
-PUBLIC: dict[str, dict[str, Any]] = {
+PUBLIC_NORMALIZATION: dict[str, dict[str, Any]] = {
     "resnet": IMAGENET._asdict() | {"bn_eps": 1e-5},
     "mobilenetv2": IMAGENET._asdict() | {"bn_eps": 1e-5},
     "xception": INCEPTION._asdict() | {"bn_eps": 1e-3},
@@ -78,8 +78,8 @@ def find_init_source(config: RunConfig, *, download: bool = True) -> InitSource 
     named = config.backbone.pretrained
     if named != BY_NAME:
         return _find("backbone.pretrained", named, config, download) if named else None
-    what = published(config.backbone)
-    found = published_weights(
+    what = find_published_weights(config.backbone)
+    found = fetch_published_weights(
         what,
         asked=f"backbone.pretrained={named}",
         download=download,
@@ -92,13 +92,13 @@ def _find(key: Key, named: str, config: RunConfig, download: bool) -> InitSource
     """The file of weights that a key names by its path, by that of a run, or on the hub."""
     asked, path = f"{key}={named}", Path(named).expanduser()
     public = key == "backbone.pretrained"
-    suffixes = FILES if public else WEIGHTS
+    suffixes = WEIGHT_SUFFIXES if public else WEIGHTS
     if where := hub_id(named):
         progress = config.trainer.enable_progress_bar
-        found = run_weights(where, asked=asked, download=download, progress=progress)
+        found = fetch_run_weights(where, asked=asked, download=download, progress=progress)
         return InitSource(key, *found)
     if path.is_file() and path.suffix in suffixes:
-        return InitSource(key, *Downloaded(path, str(path)))
+        return InitSource(key, *LocalWeights(path, str(path)))
     if public and not path.is_dir():
         if not path.exists():
             raise UserError(f"{asked}: there is no such file.")
@@ -125,7 +125,7 @@ def init_record(config: RunConfig) -> dict[str, Any]:
     return {"init_weights_sha256": sha, "init_source": start.source if start else None}
 
 
-def adapted(config: R, *, download: bool = True) -> R:
+def adapt_to_weights(config: R, *, download: bool = True) -> R:
     """The config with what the weights that it starts from have been trained with. Where these are
     a run's that would have to be downloaded but is not to be, it stays as it is.
 
@@ -133,50 +133,50 @@ def adapted(config: R, *, download: bool = True) -> R:
         UserError: the weights are not there.
     """
     if config.backbone.family == "timm":
-        own = _timm_values(config.backbone.model)
+        own = _timm_normalization(config.backbone.model)
         unset = [key for key in own if getattr(config.backbone, key) is None]
-        config = _trained_with(config, {key: own[key] for key in unset})
+        config = _with_normalization(config, {key: own[key] for key in unset})
     if config.init_from is None and config.backbone.pretrained == BY_NAME:
-        published(config.backbone)
-        return _trained_with(config, _public(config.backbone))
+        find_published_weights(config.backbone)
+        return _with_normalization(config, _public_normalization(config.backbone))
     try:
         start = find_init_source(config, download=download)
     except NotDownloadedError:
         return config
     if start is None:
         return config
-    if values := _beside(start.path):
-        return _trained_with(config, values)
-    if start.key == "backbone.pretrained" and not _of_this_project(start.path):
-        return _trained_with(config, _public(config.backbone))
+    if values := _recorded_normalization(start.path):
+        return _with_normalization(config, values)
+    if start.key == "backbone.pretrained" and not _has_project_names(start.path):
+        return _with_normalization(config, _public_normalization(config.backbone))
     return config
 
 
-def following(config: R, before: RunConfig) -> R:
+def adapt_to_previous_run(config: R, before: RunConfig) -> R:
     """The config of a training that starts from the weights that another one ends with."""
-    return _trained_with(config, {key: getattr(before.backbone, key) for key in TRAINED_WITH})
+    return _with_normalization(config, {key: getattr(before.backbone, key) for key in NORMALIZATION_KEYS})
 
 
-def _public(backbone: BackboneConfig) -> dict[str, Any]:
+def _public_normalization(backbone: BackboneConfig) -> dict[str, Any]:
     """What the public weights of a backbone have been trained with."""
     if backbone.family == "timm":
-        return _timm_values(backbone.model)
-    return PUBLIC[backbone.family]
+        return _timm_normalization(backbone.model)
+    return PUBLIC_NORMALIZATION[backbone.family]
 
 
-def _timm_values(model: str) -> dict[str, Any]:
+def _timm_normalization(model: str) -> dict[str, Any]:
     """The same of a network of timm, whose batch norms know their epsilon themselves."""
-    from deeplab.models.backbones.timm_models import own_normalization  # imports torch
+    from deeplab.models.backbones.timm_models import pretrained_normalization  # imports torch
 
-    return own_normalization(model)._asdict() | {"bn_eps": None}
+    return pretrained_normalization(model)._asdict() | {"bn_eps": None}
 
 
-def _trained_with(config: R, values: dict[str, Any]) -> R:
+def _with_normalization(config: R, values: dict[str, Any]) -> R:
     backbone = validate(type(config.backbone), config.backbone.model_dump() | values)
     return config.model_copy(update={"backbone": backbone})
 
 
-def _beside(weights: Path) -> dict[str, Any] | None:
+def _recorded_normalization(weights: Path) -> dict[str, Any] | None:
     """What the config of the run says that a file of weights lies in, if it lies in one: that of
     any training, a segmentation's or not."""
     for folder in (*weights.absolute().parents[:2], *weights.resolve().parents[:2]):
@@ -184,13 +184,13 @@ def _beside(weights: Path) -> dict[str, Any] | None:
             values = dict(yaml.safe_load((folder / "config.yaml").read_text()))
             backbone = values["backbone"]
             check_schema_version(values, folder / "config.yaml")
-            return {key: backbone[key] for key in TRAINED_WITH}
+            return {key: backbone[key] for key in NORMALIZATION_KEYS}
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
             continue
     return None
 
 
-def _of_this_project(path: Path) -> bool:
+def _has_project_names(path: Path) -> bool:
     """Whether the names in the file are this project's: then the config has their values already.
 
     Reads a few kilobytes and needs no torch.

@@ -16,14 +16,14 @@ from deeplab.models.backbones.base import Backbone
 from deeplab.models.backbones.mobilenetv2 import InvertedResidual, MobileNetV2
 from deeplab.models.backbones.resnet import ResNet
 from deeplab.models.backbones.timm_encoder import TimmEncoder
-from deeplab.models.backbones.timm_models import renamed, whole
+from deeplab.models.backbones.timm_models import full_network, update_keys
 from deeplab.models.backbones.xception import Xception
 
 Pairs = Iterator[tuple[str, str]]
 """A part's name here (``stem.conv``) and there; the tensors in it have the same names."""
 
 
-class PublicNames(NamedTuple):
+class KeyMapping(NamedTuple):
     """How somebody who publishes weights names a network's parts."""
 
     whose: str
@@ -35,7 +35,7 @@ class PublicNames(NamedTuple):
     """Gives weights with other names these names, where it knows them."""
 
 
-def public_names(backbone: Backbone) -> PublicNames | None:
+def find_key_mapping(backbone: Backbone) -> KeyMapping | None:
     """Those of weights that fit this kind of backbone; None where nobody publishes any.
 
     Of ResNet's beta layout there are TensorFlow checkpoints only: in torchvision's the shapes could
@@ -43,15 +43,15 @@ def public_names(backbone: Backbone) -> PublicNames | None:
     """
     match backbone:
         case ResNet(layout="torchvision"):
-            return PublicNames("torchvision", dict(_resnet(backbone)), ("fc",))
+            return KeyMapping("torchvision", dict(_resnet(backbone)), ("fc",))
         case MobileNetV2():
             unused = ("features.18", "classifier")
-            return PublicNames("torchvision", dict(_mobilenetv2(backbone)), unused)
+            return KeyMapping("torchvision", dict(_mobilenetv2(backbone)), unused)
         case Xception():
-            return PublicNames("timm", dict(_xception(backbone)), ("head",))
+            return KeyMapping("timm", dict(_xception(backbone)), ("head",))
         case TimmEncoder():
-            rename = partial(renamed, backbone.model)
-            return PublicNames("timm", dict(_timm(backbone)), _classifier(backbone), rename)
+            rename = partial(update_keys, backbone.model)
+            return KeyMapping("timm", dict(_timm(backbone)), _classifier(backbone), rename)
         case _:
             return None
 
@@ -60,7 +60,7 @@ def _resnet(backbone: ResNet) -> Pairs:
     yield "stem.0.conv", "conv1"
     yield "stem.0.norm", "bn1"
     place = 0
-    for block, count in enumerate(backbone.counts, 1):
+    for block, count in enumerate(backbone.units_per_block, 1):
         for unit in range(count):
             ours, theirs = f"units.{place}", f"layer{block}.{unit}"
             for i in (1, 2, 3):
@@ -108,7 +108,7 @@ def _timm(backbone: TimmEncoder) -> Pairs:
 
 def _classifier(backbone: TimmEncoder) -> tuple[str, ...]:
     """The parts that the whole network has and the backbone has not, said as short as it goes."""
-    parts = {name.rpartition(".")[0] for name in whole(backbone.model).state_dict()}
+    parts = {name.rpartition(".")[0] for name in full_network(backbone.model).state_dict()}
     own = {name.rpartition(".")[0] for name in backbone.timm.state_dict()}
     used = {name.partition(".")[0] for name in own}
     first = ((part, part.partition(".")[0]) for part in sorted(parts - own))

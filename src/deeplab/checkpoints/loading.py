@@ -13,28 +13,28 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deeplab.checkpoints.key_mapping import PublicNames, public_names
+from deeplab.checkpoints.key_mapping import KeyMapping, find_key_mapping
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 
-PREFIX = "model."
+MODEL_PREFIX = "model."
 """What stands before the network's names in a checkpoint of the LightningModule."""
 
-AVERAGE = "average."
+AVERAGE_PREFIX = "average."
 """The same for the moving average of the network, which a checkpoint may hold beside it."""
 
-BACKBONE = "backbone."
+BACKBONE_PREFIX = "backbone."
 """What stands before the backbone's names in the network's."""
 
-OWN = ("units.", "timm.")
+PROJECT_PREFIXES = ("units.", "timm.")
 """What some of a backbone's names begin with, and nobody else's."""
 
-HEAD = "logits."
+HEAD_PREFIX = "logits."
 """The names of the layer whose size is the number of classes."""
 
-CLASSIFIER = "classifier."
+CLASSIFIER_PREFIX = "classifier."
 """The names of a classification network's last layer, whose others are its backbone's."""
 
 THIS_PROJECT = "this project"
@@ -43,7 +43,7 @@ THIS_PROJECT = "this project"
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write the state dict, whole or not at all, with words about it."""
     state = {name: t.contiguous().cpu() for name, t in model.state_dict().items()}
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         save_file(state, draft, metadata=metadata)
 
 
@@ -89,12 +89,12 @@ def initialize_from(model: DeepLabV3Plus, path: Path, *, strict: bool = True) ->
     Raises:
         UserError: as ``fitting`` does.
     """
-    fit = fitting(model, path, strict=strict)
+    fit = match_weights(model, path, strict=strict)
     model.load_state_dict({**model.state_dict(), **fit.state})
     return fit
 
 
-def fitting(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> LoadReport:
+def match_weights(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> LoadReport:
     """What ``initialize_from`` would load. The network may be without memory.
 
     Args:
@@ -108,14 +108,14 @@ def fitting(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> LoadRep
         UserError: the file cannot be read, is of another network, or nothing in it fits.
     """
     state, own = _read(path), model.state_dict()
-    if strict and all(name.startswith((BACKBONE, CLASSIFIER)) for name in state):
-        fit = _backbone_fit(model.backbone, state, f"init_from={path}")
-        others = _parts(name for name in own if not name.startswith(BACKBONE))
-        return fit._replace(state={BACKBONE + n: t for n, t in fit.state.items()}, new=others)
+    if strict and all(name.startswith((BACKBONE_PREFIX, CLASSIFIER_PREFIX)) for name in state):
+        fit = _match_backbone_state(model.backbone, state, f"init_from={path}")
+        others = _parts(name for name in own if not name.startswith(BACKBONE_PREFIX))
+        return fit._replace(state={BACKBONE_PREFIX + n: t for n, t in fit.state.items()}, new=others)
     found = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
     left_out = [name for name in state if name not in found]
     new = [name for name in own if name not in found]
-    classes = {name for name in own if name.startswith(HEAD) and name in state}
+    classes = {name for name in own if name.startswith(HEAD_PREFIX) and name in state}
     differing = [name for name in (*new, *left_out) if name not in classes]
     if (differing and strict) or not found:
         advice = (
@@ -147,18 +147,18 @@ def match_backbone(backbone: Backbone, path: Path) -> LoadReport:
 
     The network may be without memory.
     """
-    return _backbone_fit(backbone, _read(path), f"backbone.pretrained={path}")
+    return _match_backbone_state(backbone, _read(path), f"backbone.pretrained={path}")
 
 
-def _backbone_fit(backbone: Backbone, state: dict[str, Tensor], asked: str) -> LoadReport:
+def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], asked: str) -> LoadReport:
     """What fits a backbone, by its own names, whoever has named the tensors."""
-    if any(name.startswith(BACKBONE) for name in state):
-        state = {name.removeprefix(BACKBONE): tensor for name, tensor in state.items()}
+    if any(name.startswith(BACKBONE_PREFIX) for name in state):
+        state = {name.removeprefix(BACKBONE_PREFIX): tensor for name, tensor in state.items()}
     own = backbone.state_dict()
-    names = public_names(backbone)
-    if any(name.startswith(OWN) for name in state):
+    names = find_key_mapping(backbone)
+    if any(name.startswith(PROJECT_PREFIXES) for name in state):
         same = {part: part for part, _, _ in (name.rpartition(".") for name in own)}
-        names = PublicNames(THIS_PROJECT, same, ("aspp", "decoder", "logits", "classifier"))
+        names = KeyMapping(THIS_PROJECT, same, ("aspp", "decoder", "logits", "classifier"))
     if names is None:
         raise UserError(
             f"{asked}: these are not weights of this project, and of this backbone's layout nobody "
@@ -217,7 +217,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file can raise anything
         raise UserError(f"{path}: the weights cannot be read ({error}).") from None
     if path.suffix == ".ckpt":
-        of = AVERAGE if any(name.startswith(AVERAGE) for name in state) else PREFIX
+        of = AVERAGE_PREFIX if any(name.startswith(AVERAGE_PREFIX) for name in state) else MODEL_PREFIX
         state = {k.removeprefix(of): t for k, t in state.items() if k.startswith(of)}
     if others := [name for name, tensor in state.items() if not isinstance(tensor, Tensor)]:
         raise UserError(f"{path}: this is no state dict, {others[0]} is no tensor.")

@@ -20,13 +20,13 @@ from deeplab.utils.errors import UserError
 IMAGENET = "imagenet"
 """The value of ``backbone.pretrained`` that names these weights."""
 
-HUB = "hf://"
+HUB_SCHEME = "hf://"
 """What stands before ``user/name/file`` on the Hugging Face hub."""
 
 TORCHVISION = "https://download.pytorch.org/models"
 
 
-class Published(NamedTuple):
+class PublishedWeights(NamedTuple):
     """A file of weights."""
 
     choice: str
@@ -50,26 +50,26 @@ class Published(NamedTuple):
         return ", ".join([*known, f"license {self.license}"] if self.license else known)
 
 
-def _xception(choice: str, depth: int, top1: float) -> Published:
-    address = f"{HUB}timm/xception{depth}.tf_in1k/model.safetensors"
+def _xception(choice: str, depth: int, top1: float) -> PublishedWeights:
+    address = f"{HUB_SCHEME}timm/xception{depth}.tf_in1k/model.safetensors"
     fitting = {"depth": depth, "width_mult": 1.0}
-    return Published(choice, "xception", fitting, address, None, top1, "Apache-2.0")
+    return PublishedWeights(choice, "xception", fitting, address, None, top1, "Apache-2.0")
 
 
-def _resnet(depth: int, digits: str, top1: float) -> Published:
+def _resnet(depth: int, digits: str, top1: float) -> PublishedWeights:
     fitting = {"depth": depth, "layout": "torchvision", "base_width": 64, "stem": "7x7"}
     address = f"{TORCHVISION}/resnet{depth}-{digits}.pth"
     choice = f"resnet{depth}_torchvision"
-    return Published(choice, "resnet", fitting, address, f"sha256:{digits}", top1)
+    return PublishedWeights(choice, "resnet", fitting, address, f"sha256:{digits}", top1)
 
 
-CATALOG = (
+PUBLISHED_WEIGHTS = (
     _xception("xception41", 41, 78.50),
     _xception("xception", 65, 79.56),
     _xception("xception71", 71, 79.87),
     _resnet(50, "0676ba61", 76.13),
     _resnet(101, "63fe2227", 77.37),
-    Published(
+    PublishedWeights(
         "mobilenetv2",
         "mobilenetv2",
         {"width_mult": 1.0, "divisor": 8},
@@ -79,19 +79,19 @@ CATALOG = (
     ),
 )
 
-BETA = {50: "resnet_v1_50_2018_05_04.tar.gz", 101: "resnet_v1_101_2018_05_04.tar.gz"}
+BETA_CHECKPOINTS = {50: "resnet_v1_50_2018_05_04.tar.gz", 101: "resnet_v1_101_2018_05_04.tar.gz"}
 """The authors' checkpoints of ResNet's beta layout, by depth."""
 
 
-def published(backbone: BackboneConfig) -> Published:
+def find_published_weights(backbone: BackboneConfig) -> PublishedWeights:
     """The weights that fit a backbone.
 
     Raises:
         UserError: nobody has published any; it says what there is.
     """
     if backbone.family == "timm":
-        return _of_timm(backbone.model)
-    of_family = [known for known in CATALOG if known.family == backbone.family]
+        return _timm_weights(backbone.model)
+    of_family = [known for known in PUBLISHED_WEIGHTS if known.family == backbone.family]
     for known in of_family:
         if all(getattr(backbone, key) == value for key, value in known.settings.items()):
             return known
@@ -99,31 +99,31 @@ def published(backbone: BackboneConfig) -> Published:
     these = ", ".join(f"{key}={getattr(backbone, key)}" for key in keys)
     raise UserError(
         f"backbone.pretrained={IMAGENET}: nobody has published weights of this backbone "
-        f"({backbone.family}: {these}) that can be read here{_beta(backbone)}. There are some for "
-        f"backbone={', '.join(known.choice for known in CATALOG)}, with their files' values."
+        f"({backbone.family}: {these}) that can be read here{_beta_hint(backbone)}. There are some for "
+        f"backbone={', '.join(known.choice for known in PUBLISHED_WEIGHTS)}, with their files' values."
     )
 
 
-def _of_timm(model: str) -> Published:
-    from deeplab.models.backbones.timm_models import published as record_of  # imports torch
+def _timm_weights(model: str) -> PublishedWeights:
+    from deeplab.models.backbones.timm_models import pretrained_cfg  # imports torch
 
-    record = record_of(model)
+    record = pretrained_cfg(model)
     if record is None or not record.hf_hub_id:
         raise UserError(
             f"backbone.pretrained={IMAGENET}: timm knows of no weights of {model} on the Hugging "
             "Face hub that can be read here. backbone.pretrained=FILE names some."
         )
-    address = f"{HUB}{record.hf_hub_id}/{record.hf_hub_filename or 'model.safetensors'}"
-    return Published("timm", "timm", {"model": model}, address, None, None, record.license)
+    address = f"{HUB_SCHEME}{record.hf_hub_id}/{record.hf_hub_filename or 'model.safetensors'}"
+    return PublishedWeights("timm", "timm", {"model": model}, address, None, None, record.license)
 
 
-def _beta(backbone: BackboneConfig) -> str:
+def _beta_hint(backbone: BackboneConfig) -> str:
     """Where the weights of the paper's ResNets are."""
     keys = {"layout": "beta", "base_width": 64, "stem": "3x3x3"}
     depth = getattr(backbone, "depth", None)
-    if depth not in BETA or any(getattr(backbone, k, None) != v for k, v in keys.items()):
+    if depth not in BETA_CHECKPOINTS or any(getattr(backbone, k, None) != v for k, v in keys.items()):
         return ""
     return (
-        f"; the authors' are a TensorFlow checkpoint: python src/convert.py {BETA[depth]} makes a "
+        f"; the authors' are a TensorFlow checkpoint: python src/convert.py {BETA_CHECKPOINTS[depth]} makes a "
         "file of it for backbone.pretrained=FILE"
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplab.checkpoints.hub import RUN_FILES, HubId, hub_id, run_weights
+from deeplab.checkpoints.hub import RUN_FILES, HubId, hub_id, fetch_run_weights
 from deeplab.checkpoints.loading import load_weights
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import build_execution
@@ -15,11 +15,11 @@ from deeplab.config.schema.trainer import TrainerConfig
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy, Window, parse_strategy
 from deeplab.tracking.run_folder import RunFolder, read_config
-from deeplab.utils.errors import UserError, writing
-from deeplab.utils.files import replacing
+from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
 
-RUNS = "runs"
+DEFAULT_RUNS_DIR = "runs"
 """The folder of run folders, as ``train.py`` has it unless told otherwise."""
 
 
@@ -71,7 +71,7 @@ def find_trained_run(named: str, *, progress: bool = True) -> TrainedRun:
         UserError: there is no such run, or it has no weights yet.
     """
     if where := hub_id(named):
-        return _of_hub(where, named, progress)
+        return _hub_run(where, named, progress)
     folder = RunFolder.find(named, key="run")
     weights = folder.weights_file(Path(named).expanduser())
     if weights is None:
@@ -79,18 +79,18 @@ def find_trained_run(named: str, *, progress: bool = True) -> TrainedRun:
     return TrainedRun(folder, read_config(folder), weights)
 
 
-def _of_hub(where: HubId, named: str, progress: bool) -> TrainedRun:
+def _hub_run(where: HubId, named: str, progress: bool) -> TrainedRun:
     """A run of the hub, copied to where what is made of it is kept too; it is of one commit, so
     a folder of its name is it. Its logger is not this user's."""
     asked = f"run={named}"
-    found = run_weights(where, asked=asked, download=True, progress=progress)
+    found = fetch_run_weights(where, asked=asked, download=True, progress=progress)
     cached = found.path.parent
     name = f"{where.repository.replace('/', '--')}-{cached.name[:8]}"
-    folder = RunFolder(Path(RUNS, name).resolve())
-    with writing(asked):
+    folder = RunFolder(Path(DEFAULT_RUNS_DIR, name).resolve())
+    with report_write_errors(asked):
         for file in RUN_FILES:
             if not (folder.path / file).is_file():
-                with replacing(folder.path / file) as draft:
+                with atomic_write(folder.path / file) as draft:
                     shutil.copyfile(cached / file, draft)
     print(f"Fetched: {found.source}, now {folder.path}")
     config = read_config(folder).model_copy(update={"logger": LoggerConfig(name="csv")})

@@ -1,1 +1,1 @@
-"""From YAML files and the command line to checked settings, models and data."""
+"""YAML files and the command line turned into checked settings, models and data."""

@@ -1,5 +1,7 @@
-"""From the checked config of a classifier to its pictures, as ``datasets`` and ``assemble`` do for
-segmentation."""
+"""Builders of a classifier's data from its checked config.
+
+``build_data`` and ``build_datamodule`` do the same for segmentation.
+"""
 
 from collections.abc import Sequence
 
@@ -14,14 +16,14 @@ from deeplab.data.synthetic.single_objects import (
     ensure_shape_classes,
 )
 from deeplab.utils.errors import UserError
-from deeplab.utils.visualization import ClassifiedImage
+from deeplab.utils.visualization import ClassificationExample
 
 
 def image_folder(data: ClassificationDataConfig) -> ImageFolder:
-    """Where the pictures that the config names are; drawn ones are drawn if they are not there yet.
+    """Return the image folder that the config names; synthetic images are drawn if missing.
 
     Raises:
-        UserError: they are not where ``data.root`` says.
+        UserError: the images are not at ``data.root``.
     """
     if isinstance(data, ShapeClassesConfig):
         root = ensure_shape_classes(data.root, _spec(data))
@@ -41,7 +43,7 @@ def _spec(data: ShapeClassesConfig) -> ShapeClassesSpec:
 
 
 def build_classification_data(config: ClassifierConfig, *, num_workers: int) -> ClassificationData:
-    """The DataModule that the config describes."""
+    """Return the DataModule that the config describes."""
     data = config.data
     return ClassificationData(
         image_folder(data),
@@ -64,29 +66,31 @@ def build_classification_data(config: ClassifierConfig, *, num_workers: int) -> 
     )
 
 
-def labeled(batch: Batch, index: int, taken_for: int, classes: Sequence[str]) -> ClassifiedImage:
-    """A picture of a batch, with the names of its labels and of what it was taken for."""
+def classification_example(
+    batch: Batch, index: int, predicted: int, classes: Sequence[str]
+) -> ClassificationExample:
+    """Return an image of a batch with the names of its labels and of the predicted class."""
     known = [classes[k] for k in batch["label"][index].tolist() if k != NO_LABEL]
     image = batch["image"][index].permute(1, 2, 0).cpu().numpy()
-    return ClassifiedImage(image, known, classes[taken_for])
+    return ClassificationExample(image, known, classes[predicted])
 
 
 def classification_fingerprint(folder: ImageFolder, data: ClassificationDataConfig) -> str:
-    """Of the pictures that a classifier is trained and validated on."""
+    """Return the fingerprint of a classifier's training and validation images."""
     splits = (data.train_split, data.val_split)
     return "-".join(folder.pictures(split).fingerprint() for split in splits)
 
 
 def is_multi_label(data: ClassificationDataConfig) -> bool:
-    """Whether a picture may have several labels, each of which is a question of its own then."""
+    """Return True if an image may have several labels, each a yes-or-no question."""
     return not isinstance(data, ShapeClassesConfig) and data.labels == "multi_label"
 
 
 def check_classification_data(data: ClassificationDataConfig) -> None:
-    """SeedResult whether the pictures are there, without listing all of them.
+    """Check that the images exist, without listing all of them.
 
     Raises:
-        UserError: the data set or one of the splits is not there.
+        UserError: the data set or one of its splits does not exist.
     """
     if not isinstance(data, ShapeClassesConfig):
         image_folder(data).check(data.val_split)
@@ -98,5 +102,6 @@ def check_classification_data(data: ClassificationDataConfig) -> None:
     for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
         if split not in ("train", "val"):
             raise UserError(
-                f"data.{key}={split}: the splits of data=shape_classes are train and val."
+                f"data.{key}={split}: no such split. The splits of data=shape_classes are train "
+                "and val."
             )

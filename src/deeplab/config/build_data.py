@@ -1,4 +1,4 @@
-"""From the checked config of a data set to where its images are and what its masks say."""
+"""Builders of data set layouts and class sets from the checked config."""
 
 from pathlib import Path
 
@@ -28,10 +28,10 @@ from deeplab.utils.errors import UserError
 
 
 def data_layout(data: DataConfig, *, whole: bool = True) -> Layout:
-    """Where the images that the config names are; scenes are drawn if they are not there yet.
+    """Return the layout of the data set that the config names; scenes are drawn if missing.
 
     Raises:
-        UserError: they are not where ``data.root`` says, or (with ``whole``) not all of them yet.
+        UserError: the data set is not at ``data.root``, or (with ``whole``) not all of it is there.
     """
     if whole:
         check_whole(Path(data.root).expanduser())
@@ -49,7 +49,7 @@ def data_layout(data: DataConfig, *, whole: bool = True) -> Layout:
 
 
 def folder_layout(data: FolderConfig) -> FolderLayout:
-    """A folder of one's own, as its keys say."""
+    """Return the layout of a user's own folder of images and masks."""
     return FolderLayout(
         data.root,
         image_dir=data.image_dir,
@@ -62,7 +62,7 @@ def folder_layout(data: FolderConfig) -> FolderLayout:
 
 
 def class_set(data: DataConfig) -> ClassSet:
-    """The classes that the config names."""
+    """Return the classes that the config names."""
     return ClassSet(
         names=data.classes,
         colors=data.palette,
@@ -73,7 +73,7 @@ def class_set(data: DataConfig) -> ClassSet:
 
 
 def shapes_spec(data: ShapesConfig) -> ShapesSpec:
-    """The part of the config that scenes depend on."""
+    """Return the part of the config that determines the synthetic scenes."""
     return ShapesSpec(
         classes=data.classes,
         train=data.num_train,
@@ -86,16 +86,18 @@ def shapes_spec(data: ShapesConfig) -> ShapesSpec:
 
 
 def data_fingerprint(data: DataConfig, layout: Layout) -> str:
-    """Of the images that a run is trained and validated on."""
+    """Return the fingerprint of the images that a run is trained and validated on."""
     splits = (data.train_split, data.val_split)
     return "-".join(fingerprint(split_items(layout, split)) for split in splits)
 
 
 def check_data(data: DataConfig) -> DataConfig:
-    """The config with its classes, which a folder has in a file or in its masks.
+    """Check that the data exist and return the config with its classes.
+
+    The classes of ``data=folder`` come from a file or from the masks, unless the config has them.
 
     Raises:
-        UserError: the data set or one of the splits is not there.
+        UserError: the data set or one of its splits does not exist.
     """
     if isinstance(data, ShapesConfig):
         _check_shapes(data)
@@ -111,22 +113,24 @@ def check_data(data: DataConfig) -> DataConfig:
 
 
 def check_same_classes(data: DataConfig, root: str) -> None:
-    """For images at another place than those of training: where that place names its classes, they
-    are to be the run's.
+    """Check the classes of another folder of images than the one that a run was trained on.
+
+    If that folder has a file of its classes, they must be the run's.
 
     Raises:
-        UserError: they are others, or others values stand for them.
+        UserError: the classes, or their values in the masks, differ.
     """
     if not isinstance(data, FolderConfig):
         return
     path = classes_file(Path(root).expanduser(), data.classes_file)
     if path is None:
         return
-    there, ours = read_classes(path), class_set(data)
-    if (there.names, there.values) != (ours.names, ours.values):
+    folder_classes, run_classes = read_classes(path), class_set(data)
+    if (folder_classes.names, folder_classes.values) != (run_classes.names, run_classes.values):
         raise UserError(
-            f"{path}: its classes or their values are not those that the run was trained with "
-            f"({', '.join(data.classes)}). Bring the masks to the run's, or remove the file."
+            f"{path}: its classes or their values differ from those that the run was trained with "
+            f"({', '.join(data.classes)}). Convert the masks to the run's values, or remove the "
+            "file."
         )
 
 
@@ -137,7 +141,9 @@ def _check_shapes(data: ShapesConfig) -> None:
         raise UserError(f"data.classes: {error}.") from None
     for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
         if split not in ("train", "val"):
-            raise UserError(f"data.{key}={split}: the splits of data=shapes are train and val.")
+            raise UserError(
+                f"data.{key}={split}: no such split. The splits of data=shapes are train and val."
+            )
 
 
 def _with_classes(data: FolderConfig, items: list[Item]) -> FolderConfig:

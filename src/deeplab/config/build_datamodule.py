@@ -1,4 +1,4 @@
-"""From the checked config to the LightningDataModule of a segmentation network."""
+"""Builder of a segmentation network's LightningDataModule from the checked config."""
 
 from deeplab.config.build_data import class_set
 from deeplab.config.schema.data import (
@@ -12,14 +12,14 @@ from deeplab.data.layouts.base import (
 
 
 def padding_color(config: TrainConfig) -> tuple[int, int, int]:
-    """The backbone's mean pixel in uint8: what images are padded with."""
-    assert config.backbone.mean is not None  # ``starting.adapted`` has filled it in
+    """Return the color that images are padded with: the backbone's mean pixel in uint8."""
+    assert config.backbone.mean is not None  # ``adapt_to_weights`` has filled it in
     red, green, blue = (round(value) for value in config.backbone.mean)
     return red, green, blue
 
 
 def padded_to(data: DataConfig) -> tuple[int, int]:
-    """Height and width that whole images have at least."""
+    """Return the height and width that whole images are padded to, at least."""
     size = data.eval_size
     return (size, size) if isinstance(size, int) else size
 
@@ -27,7 +27,7 @@ def padded_to(data: DataConfig) -> tuple[int, int]:
 def build_datamodule(
     config: TrainConfig, layout: Layout, *, num_workers: int, val_labeled: bool = True
 ) -> SegmentationData:
-    """The DataModule that the config describes."""
+    """Return the DataModule that the config describes."""
     data = config.data
     return SegmentationData(
         layout,

@@ -1,5 +1,7 @@
-"""From the checked configuration to a network. Together with ``assemble``, which does the rest,
-the only place that knows both."""
+"""Builders of networks from the checked config.
+
+The builders in this package are the only code that knows both the config and the networks.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,15 +20,15 @@ from deeplab.utils.errors import UserError
 
 
 def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
-    """The network that the config describes, at its output stride.
+    """Return the network that the config describes, at its output stride.
 
     Raises:
-        UserError: parts that do not fit, naming the group.
+        UserError: parts do not fit each other; the message names the config group.
     """
     backbone = build_backbone(config)
-    aspp = _build("aspp", ASPP, backbone.out_channels, **keywords(config.aspp))
+    aspp = _build("aspp", ASPP, backbone.out_channels, **group_kwargs(config.aspp))
     decoder = _build(
-        "decoder", Decoder, aspp.out_channels, backbone.low_level, **keywords(config.decoder)
+        "decoder", Decoder, aspp.out_channels, backbone.low_level, **group_kwargs(config.decoder)
     )
     model = DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes)
     _build("output_stride", model.set_output_stride, config.output_stride)
@@ -34,36 +36,45 @@ def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
 
 
 def build_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifier:
-    """The backbone that the config describes, as a classifier; raises as ``build_model`` does."""
+    """Return the backbone that the config describes as a classifier.
+
+    Raises as ``build_model`` does.
+    """
     return Classifier(build_backbone(config), num_classes=num_classes, dropout=config.stage.dropout)
 
 
 def check_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifier:
-    """The classifier without memory or work; raises UserError as ``build_model`` does."""
+    """Build the classifier on the meta device, which takes no memory or time.
+
+    Raises UserError as ``build_model`` does.
+    """
     with torch.device("meta"):
         return build_classifier(config, num_classes=num_classes)
 
 
 def build_backbone(config: NetworkConfig) -> Backbone:
-    """The backbone that the config describes."""
-    named = keywords(config.backbone, without=("family", "weight_decay", "pretrained"))
-    backbone: Backbone = _build("backbone", BACKBONES[config.backbone.family], **named)
+    """Return the backbone that the config describes."""
+    kwargs = group_kwargs(config.backbone, exclude=("family", "weight_decay", "pretrained"))
+    backbone: Backbone = _build("backbone", BACKBONES[config.backbone.family], **kwargs)
     return backbone
 
 
 def check_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
-    """The network without memory or work; raises UserError as ``build_model`` does."""
+    """Build the network on the meta device, which takes no memory or time.
+
+    Raises UserError as ``build_model`` does.
+    """
     with torch.device("meta"):
         return build_model(config, num_classes=num_classes)
 
 
-def keywords(schema: Schema, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The keys of a group as keyword arguments."""
-    return {name: value for name, value in schema if name not in without}
+def group_kwargs(schema: Schema, exclude: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the keys of a config group as keyword arguments."""
+    return {name: value for name, value in schema if name not in exclude}
 
 
-def _build(key: str, make: Callable[..., Any], *args: Any, **named: Any) -> Any:
+def _build(key: str, constructor: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
-        return make(*args, **named)
+        return constructor(*args, **kwargs)
     except ValueError as error:
         raise UserError(f"{key}: {error}.") from None

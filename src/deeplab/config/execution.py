@@ -1,11 +1,11 @@
-"""From the keys of ``conf/trainer`` to how the work is run on this machine."""
+"""Execution settings of this machine from the keys of ``conf/trainer``."""
 
 from deeplab.config.schema.trainer import TrainerConfig
 from deeplab.utils.hardware import Execution, choose_execution
 
 
 def build_execution(trainer: TrainerConfig) -> Execution:
-    """What the trainer's ``auto`` stands for here."""
+    """Return the execution settings with every ``auto`` resolved for this machine."""
     return choose_execution(
         accelerator=trainer.accelerator,
         devices=trainer.devices,

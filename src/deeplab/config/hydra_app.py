@@ -1,4 +1,4 @@
-"""What all scripts share: Hydra with the project's ``conf/``, and errors for a person.
+"""Hydra entry point of all scripts: the project's ``conf/`` and readable errors.
 
 Nothing heavy is imported here, so that ``--help`` answers at once.
 """
@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from deeplab.config.messages import explain
+from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF, TABLES
 from deeplab.utils.errors import UserError
 
@@ -23,15 +23,15 @@ from deeplab.utils.errors import UserError
 def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose ``conf/<config_name>.yaml`` from the command line and run ``task`` with it.
 
-    A user's mistake ends the script with a message and status 2, without a traceback; anything
-    else that fails keeps its traceback. In a sweep a job that fails says so at once, and the others
-    go on.
+    A user's mistake ends the script with a message and status 2, without a traceback; any other
+    error keeps its traceback. In a sweep a job that fails prints its error at once, and the other
+    jobs continue.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
-    sys.argv += _implied(sys.argv[1:])
-    sys.argv[1:] = map(as_swept, sys.argv[1:])
+    sys.argv += _implied_overrides(sys.argv[1:])
+    sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
     started = False
@@ -43,64 +43,74 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
             task(config)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise _said(error) from None
+                raise _report_job_error(error) from None
             if isinstance(error, UserError):
-                _exit(str(error))  # here, for Hydra would add its own
+                _exit(str(error))  # exit here, because Hydra would add its own message
             raise
 
     try:
         main(job)()
     except UserError as error:
         _exit(str(error))
-    except JobFailed as error:
+    except JobFailedError as error:
         _exit(str(error), status=1)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if started:
             raise
-        _exit(explain(error))  # composing failed
+        _exit(format_hydra_error(error))  # composing failed
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _implied(arguments: list[str]) -> list[str]:
-    """A stage that is named like a data set picks it. (A data set picks its stage in its own file;
-    Hydra allows one direction.)"""
-    typed = dict(a.split("=", 1) for a in arguments if "=" in a)
-    stage = typed.get("stage", "")
-    known = stage != "" and (CONF / "data" / f"{stage}.yaml").is_file()
-    return [f"data={stage}"] if known and "data" not in typed else []
+def _implied_overrides(arguments: list[str]) -> list[str]:
+    """Return ``data=NAME`` if ``stage=NAME`` names a data set and no data set is chosen.
+
+    The other direction is in each data set's file, which picks its stage; Hydra allows only one.
+    """
+    overrides = dict(a.split("=", 1) for a in arguments if "=" in a)
+    stage = overrides.get("stage", "")
+    is_data_set = stage != "" and (CONF / "data" / f"{stage}.yaml").is_file()
+    return [f"data={stage}"] if is_data_set and "data" not in overrides else []
 
 
-def as_swept(argument: str) -> str:
-    """Keys of sweeps as Hydra takes them: a table or a preset that is named by its path is a sweep
-    over one value, or Hydra would look for a choice of this name; ``data_roots.NAME`` and
-    ``external_weights.NAME`` are new keys."""
+def to_sweep_override(argument: str) -> str:
+    """Return a sweep's argument in the form that Hydra accepts.
+
+    A table or a preset that is given by its path becomes a sweep over one value, because Hydra
+    would look for a choice of that name. ``data_roots.NAME`` and ``external_weights.NAME`` are new
+    keys and get a ``+``.
+    """
     key, _, value = argument.partition("=")
     path = value.strip("\"'")
     if key in TABLES and path.endswith((".yaml", ".yml")) and (path != value or "," not in value):
-        return f"{key}=choice({quoted(path)})"
+        return f"{key}=choice({quote_value(path)})"
     return f"+{argument}" if key.startswith(("data_roots.", "external_weights.")) else argument
 
 
-def quoted(text: object) -> str:
-    """A path or another text as the value of an override, whatever signs are in it."""
+def quote_value(text: object) -> str:
+    """Return a path or another string quoted as the value of an override."""
     return "'" + str(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-class JobFailed(Exception):  # noqa: N818
-    """A job of a sweep has ended with an error that is no user's mistake, and has said so."""
+class JobFailedError(Exception):
+    """An error in a job of a sweep that is not the user's mistake and is already printed."""
 
 
-def _said(error: Exception) -> Exception:
-    """Print how a job of a sweep has failed; returns what stands for it where jobs are collected,
-    which may be another process: not every exception arrives there."""
+def _report_job_error(error: Exception) -> Exception:
+    """Print the error of a sweep's job and return the exception to raise for it.
+
+    Jobs may be collected in another process, and not every exception can be sent there; hence
+    only UserError and JobFailedError are raised.
+    """
     job = HydraConfig.get()
-    what = _without_traceback(str(error))
+    text = _without_traceback(str(error))
     if not isinstance(error, UserError):
-        what = "\n" + "".join(traceback.format_exception(error)).rstrip()
-    typed = " ".join(job.overrides.task)
-    print(f"Error in job {job.job.num} ({typed}): {what}", file=sys.stderr, flush=True)
-    return error if isinstance(error, UserError) else JobFailed(f"{type(error).__name__}: {error}")
+        text = "\n" + "".join(traceback.format_exception(error)).rstrip()
+    overrides = " ".join(job.overrides.task)
+    print(f"Error in job {job.job.num} ({overrides}): {text}", file=sys.stderr, flush=True)
+    if isinstance(error, UserError):
+        return error
+    return JobFailedError(f"{type(error).__name__}: {error}")
 
 
 def _exit(message: str, status: int = 2) -> None:
@@ -109,6 +119,6 @@ def _exit(message: str, status: int = 2) -> None:
 
 
 def _without_traceback(message: str) -> str:
-    if "Original Traceback" in message:  # a loading worker's, which has it in the message
+    if "Original Traceback" in message:  # PyTorch adds a loading worker's to the message
         return message.rpartition("UserError: ")[2].strip()
     return message

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-"""The project's folder."""
+"""Root folder of the project."""
 
 
 CONF = ROOT / "conf"
 
 
 TABLES = ("ablation", "preset")
-"""Groups of files that say what a sweep runs, and hold no keys of a run."""
+"""Folders of ``conf/`` whose files describe sweeps and hold no keys of a run."""

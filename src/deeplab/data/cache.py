@@ -22,7 +22,7 @@ from deeplab.data.image_io import image_size
 from deeplab.data.layouts.base import Item
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
-from deeplab.utils.parallel import each
+from deeplab.utils.parallel import parallel_map
 
 Index = NDArray[np.int64]
 BYTES = 4
@@ -120,7 +120,7 @@ def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progres
     store = partial(_store, dataset=dataset, path=pixels)
     jobs = list(zip(dataset.items, index.tolist(), strict=True))
     desc = f"Decoding {dataset.split} into {folder.parent}"
-    stored = list(each(store, jobs, num_workers=num_workers, desc=desc, progress=progress))
+    stored = list(parallel_map(store, jobs, num_workers=num_workers, desc=desc, progress=progress))
     index[~np.array(stored, bool), 1:] = 0
     np.save(draft / "index.npy", index)
     os.rename(draft, folder)

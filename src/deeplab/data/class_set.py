@@ -13,7 +13,7 @@ from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.utils.constants import IGNORE
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 
 Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -41,7 +41,7 @@ def write_mask(path: Path, label: Pixels, palette: Pixels | None = None) -> None
     """Write labels ``(H, W)`` as a palette PNG, in VOC's colors or those given, ``(256, 3)``."""
     mask = Image.fromarray(label, mode="P")
     mask.putpalette((voc_palette() if palette is None else palette).tobytes())
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         mask.save(draft, format="PNG")
 
 

@@ -1,1 +1,1 @@
-"""Evaluation: scores of label maps, what is kept of them, and putting them side by side."""
+"""Evaluation: scores of label maps, their result files, and comparisons of them."""

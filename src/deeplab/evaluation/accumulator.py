@@ -1,4 +1,4 @@
-"""Scores of label maps, image by image, and what they add up to over a split."""
+"""Scores of label maps, image by image, and their accumulation over a split."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,90 +16,95 @@ Counts = NDArray[np.int64]
 
 
 class ImageScore(NamedTuple):
-    """What one image adds."""
+    """Scores of one image."""
 
     confusion: Counts
-    """Pixels by truth (row) and prediction (column): ``(K, K)``."""
+    """Number of pixels by truth (row) and prediction (column): ``(K, K)``."""
     bands: Counts | None
-    """The same within each band: ``(bands, K, K)``; None without a pixel labeled 255."""
+    """Confusion matrix of each band: ``(bands, K, K)``; None if no pixel is labeled 255."""
     boundary: dict[int, BoundaryScore]
-    """By class, of those in truth or prediction."""
+    """Boundary scores by class, for the classes in truth or prediction."""
 
 
 def score_image(
     truth: Pixels, predictions: Sequence[Pixels], *, classes: int, widths: Sequence[float]
 ) -> list[ImageScore]:
-    """Score several predictions ``(H, W)`` of one image; what depends on the truth is done once.
+    """Score several predictions ``(H, W)`` of one image.
+
+    Computations that depend on the truth only are done once.
 
     Args:
-        truth: labels, 255 where a pixel counts for nothing.
+        truth: labels; pixels labeled 255 are ignored.
         predictions: labels below ``classes``.
-        classes: how many there are.
-        widths: of the bands, in pixels, rising.
+        classes: number of classes.
+        widths: widths of the bands in pixels, ascending.
     """
     band = band_of(truth, widths)
-    known = outlines(truth, _present(truth))
-    found = []
+    truth_outlines = outlines(truth, _present_classes(truth))
+    image_scores = []
     for prediction in predictions:
         by_band = _counts(truth, prediction, band, classes, len(widths))
-        labeled = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
-        present = _present(labeled)
-        ours = outlines(labeled, sorted({*known, *present}))
-        missing = outlines(truth, [k for k in present if k not in known])
-        theirs = known | missing
-        found.append(
+        masked = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
+        present = _present_classes(masked)
+        predicted_outlines = outlines(masked, sorted({*truth_outlines, *present}))
+        missing = outlines(truth, [k for k in present if k not in truth_outlines])
+        expected_outlines = truth_outlines | missing
+        image_scores.append(
             ImageScore(
                 by_band.sum(axis=0),
                 None if band is None else by_band.cumsum(axis=0)[: len(widths)],
-                {k: compare(theirs[k], ours[k]) for k in ours},
+                {
+                    k: compare(expected_outlines[k], predicted_outlines[k])
+                    for k in predicted_outlines
+                },
             )
         )
-    return found
+    return image_scores
 
 
-def _present(label: Pixels) -> list[int]:
+def _present_classes(label: Pixels) -> list[int]:
     return [int(k) for k in np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE)[:IGNORE])]
 
 
 def _counts(
     truth: Pixels, prediction: Pixels, band: NDArray[np.intp] | None, classes: int, bands: int
 ) -> Counts:
-    """Labeled pixels by band (the last one: outside all), truth and prediction."""
+    """Count labeled pixels by band (the last one is outside all), truth and prediction."""
     labeled = truth != IGNORE
     index = truth[labeled].astype(np.int64) * classes + prediction[labeled]
     if band is not None:
         index += band[labeled] * classes**2
-    counted = np.bincount(index, minlength=(bands + 1) * classes**2)
-    return counted.reshape(bands + 1, classes, classes)
+    counts = np.bincount(index, minlength=(bands + 1) * classes**2)
+    return counts.reshape(bands + 1, classes, classes)
 
 
 class ScoreAccumulator:
-    """The sum over images.
+    """Sums of image scores over a split.
 
     Args:
-        classes: how many there are.
-        widths: of the bands, in pixels.
+        classes: number of classes.
+        widths: widths of the bands in pixels.
     """
 
-    _SUMS = ("bands", "with_void", "f_sum", "f_count", "intersection", "union")
+    _SUMS = ("bands", "num_with_ignored", "f_sum", "f_count", "intersection", "union")
 
     def __init__(self, *, classes: int, widths: Sequence[float]) -> None:
         self.widths = tuple(widths)
         self.ids: list[str] = []
         self.confusions: list[Counts] = []
         self.bands = np.zeros((len(self.widths), classes, classes), np.int64)
-        self.with_void = np.zeros((), np.int64)
-        """Images that have pixels labeled 255."""
+        self.num_with_ignored = np.zeros((), np.int64)
+        """Number of images that have pixels labeled 255."""
         self.f_sum, self.f_count = np.zeros(classes), np.zeros(classes, np.int64)
         self.intersection, self.union = (np.zeros(classes, np.int64) for _ in range(2))
 
     def add(self, image_id: str, score: ImageScore) -> None:
-        """Count one more image."""
+        """Add the scores of one image."""
         self.ids.append(image_id)
         self.confusions.append(score.confusion)
         if score.bands is not None:
             self.bands += score.bands
-            self.with_void += 1
+            self.num_with_ignored += 1
         for k, boundary in score.boundary.items():
             self.intersection[k] += boundary.intersection
             self.union[k] += boundary.union
@@ -108,41 +113,44 @@ class ScoreAccumulator:
                 self.f_count[k] += 1
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that is counted, for ``restore``."""
+        """Return all sums, for ``restore``."""
         sums = {name: getattr(self, name) for name in self._SUMS}
         return {"ids": np.array(self.ids), "confusions": np.array(self.confusions), **sums}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what ``state`` gave."""
+        """Continue from the sums that ``state`` returned."""
         self.ids, self.confusions = state["ids"].tolist(), list(state["confusions"])
         for name in self._SUMS:
             setattr(self, name, state[name])
 
     @property
     def scores(self) -> Scores:
-        """Of all images together."""
+        """Scores of all images together."""
         return scores(np.sum(self.confusions, axis=0))
 
     @property
     def band_scores(self) -> list[tuple[float, Scores]]:
-        """Of each band; none where no image has a border labeled 255."""
-        if not self.with_void:
+        """Width and scores of each band; empty if no image has a border labeled 255."""
+        if not self.num_with_ignored:
             return []
         return [(w, scores(counts)) for w, counts in zip(self.widths, self.bands, strict=True)]
 
     def boundary_report(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Bands, boundary F-score and boundary IoU; a class that occurs nowhere has none."""
+        """Return scores of the bands, boundary F-score and boundary IoU.
+
+        Scores of classes that occur nowhere are None.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
             f, iou = self.f_sum / self.f_count, self.intersection / self.union
         return {
-            "images_with_borders": int(self.with_void),
+            "images_with_borders": int(self.num_with_ignored),
             "bands": [
                 {
                     "width": width,
-                    "mIoU": to_percent(found.miou),
-                    "pixel_accuracy": to_percent(found.pixel_accuracy),
+                    "mIoU": to_percent(band.miou),
+                    "pixel_accuracy": to_percent(band.pixel_accuracy),
                 }
-                for width, found in self.band_scores
+                for width, band in self.band_scores
             ],
             "boundary_F": to_percent(_mean(f)),
             "class_boundary_F": dict(zip(class_names, map(to_percent, f.tolist()), strict=True)),
@@ -154,5 +162,5 @@ class ScoreAccumulator:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    valid = values[~np.isnan(values)]
+    return float(valid.mean()) if len(valid) else float("nan")

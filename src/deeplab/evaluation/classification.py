@@ -1,4 +1,4 @@
-"""Errors of a trained classifier on a split, and the rank of each picture's label."""
+"""Errors of a trained classifier on a split, and the rank of each image's label."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,10 @@ from tqdm import tqdm
 from deeplab.checkpoints.hub import hub_id
 from deeplab.checkpoints.loading import load_weights
 from deeplab.checkpoints.trained_run import inference_execution
-from deeplab.config.build_classification_data import build_classification_data, labeled
+from deeplab.config.build_classification_data import (
+    build_classification_data,
+    classification_example,
+)
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
@@ -21,47 +24,47 @@ from deeplab.data.classification.dataset import Batch, ClassificationData
 from deeplab.data.dataset import spread
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
-    evaluating,
     evaluation_name,
+    lock_evaluations,
     read_evaluation,
     write_ranks,
 )
-from deeplab.evaluation.result_files import Task
-from deeplab.evaluation.wandb_logging import publish_evaluations
+from deeplab.evaluation.result_files import EvaluationJob
+from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.topk import TopErrors, ranks
 from deeplab.models.classifier import OUTPUT_STRIDE, Classifier
 from deeplab.models.flops import measure_cost
-from deeplab.tracking.console import error_report, percent, print_skipped
-from deeplab.tracking.protocol import ONE_CROP, crop_protocol
+from deeplab.tracking.console import error_report, format_percent, print_skipped
+from deeplab.tracking.protocol import CLASSIFIER_STRATEGY, crop_protocol
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_json, read_run
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import file_hash, replacing, write_json
+from deeplab.utils.files import atomic_write, file_hash, write_json
 from deeplab.utils.hardware import Execution
-from deeplab.utils.visualization import label_sheet
+from deeplab.utils.visualization import classification_figure
 
-EXAMPLES = 24
-"""Pictures that are painted."""
+NUM_EXAMPLES = 24
+"""Number of images in the example figure."""
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """A classifier's run, as it is to be evaluated."""
+class ClassifierRun:
+    """Run of a classifier, with the config and the weights to evaluate."""
 
     folder: RunFolder
     config: ClassifierConfig
     weights: Path
 
 
-def find_classifier(config: EvaluateConfig) -> Evaluated | None:
-    """The run that ``run=`` names, if it is a classifier's.
+def find_classifier(config: EvaluateConfig) -> ClassifierRun | None:
+    """Return the run that ``run=`` names if it is a classifier, else None.
 
     Raises:
-        UserError: as ``find_trained_run`` does, or a key is set that is about segmentation.
+        UserError: as in ``find_trained_run``, or a key for segmentation is set.
     """
-    if hub_id(config.run):  # where there are segmentation networks only
+    if hub_id(config.run):  # the hub has segmentation networks only
         return None
     folder = RunFolder.find(config.run, key="run")
     run = read_run(folder)
@@ -69,53 +72,61 @@ def find_classifier(config: EvaluateConfig) -> Evaluated | None:
         return None
     weights = folder.weights_file(Path(config.run).expanduser())
     if weights is None:
-        raise UserError(f"run={config.run}: this run has neither weights nor a checkpoint yet.")
+        raise UserError(
+            f"run={config.run}: this run has no weights and no checkpoint yet. Train it first."
+        )
     for key in ("output_stride", "window_size", "submission"):
         if getattr(config, key):
-            raise UserError(f"{key}: this run is a classifier of whole pictures, which has none.")
-    if config.strategies != (ONE_CROP,):
+            raise UserError(
+                f"{key}: this run is an image classifier, which has no {key}. Leave it out."
+            )
+    if config.strategies != (CLASSIFIER_STRATEGY,):
         raise UserError(
-            f"strategies=[{','.join(config.strategies)}]: this run is a classifier, which looks at "
-            f"one crop: strategies=[{ONE_CROP}]"
+            f"strategies=[{','.join(config.strategies)}]: this run is an image classifier, which "
+            f"predicts on one crop. Set strategies=[{CLASSIFIER_STRATEGY}]."
         )
     changes = {
         "val_split": config.split or run.data.val_split,
         "root": config.data.root or run.data.root,
         "on_error": config.data.on_error or run.data.on_error,
     }
-    return Evaluated(
+    return ClassifierRun(
         folder, run.model_copy(update={"data": run.data.model_copy(update=changes)}), weights
     )
 
 
-def evaluate_classifier(found: Evaluated, config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Evaluate, print the errors and keep them in the run's folder; returns the record."""
+def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[dict[str, Any]]:
+    """Evaluate a classifier, print its errors and save them in the run folder.
+
+    Returns:
+        A list with the record of the evaluation.
+    """
     execution = inference_execution(config.trainer)
-    data = build_classification_data(found.config, num_workers=execution.num_workers)
-    task = _task(found, data, execution)
-    print(f"Weights: {found.weights}")
+    data = build_classification_data(run.config, num_workers=execution.num_workers)
+    job = _build_job(run, data, execution)
+    print(f"Weights: {run.weights}")
     print(f"Machine: {execution}")
-    with evaluating(found.folder.evaluations, f"run={config.run}"):
-        there = task.done and not config.overwrite
-        if not there:
-            _measure(task, found, data, execution, show=config.trainer.enable_progress_bar)
-    record = read_json(task.folder.result)
-    errors = [percent(record[f"top{k}_error"]) for k in (1, 5)]
+    with lock_evaluations(run.folder.evaluations, f"run={config.run}"):
+        reused = job.done and not config.overwrite
+        if not reused:
+            _evaluate(job, run, data, execution, show=config.trainer.enable_progress_bar)
+    record = read_json(job.folder.result)
+    errors = [format_percent(record[f"top{k}_error"]) for k in (1, 5)]
     print(f"\ntop-1 error {errors[0]} %, top-5 error {errors[1]} %\n")
     print_skipped(data.skipped)
-    if there:
-        print("  it was there already; overwrite=true does it anew")
-    print(f"  {task.folder.path}")
-    if config.log_to_wandb and not there and found.config.logger.name == "wandb":
-        made = [read_evaluation(task.folder.path)]
-        if files := publish_evaluations(found.config.logger, found.folder, made):
-            print(f"  W&B  offline; upload it behind the training with: wandb sync {files}")
+    if reused:
+        print("  existing evaluation; overwrite=true runs it again")
+    print(f"  {job.folder.path}")
+    if config.log_to_wandb and not reused and run.config.logger.name == "wandb":
+        evaluations = [read_evaluation(job.folder.path)]
+        if files := log_evaluations(run.config.logger, run.folder, evaluations):
+            print(f"  W&B  offline; upload it after the training run with: wandb sync {files}")
     return [record]
 
 
-def _task(found: Evaluated, data: ClassificationData, execution: Execution) -> Task:
-    folder, run, weights = found.folder, found.config, found.weights
-    stamp = {
+def _build_job(run: ClassifierRun, data: ClassificationData, execution: Execution) -> EvaluationJob:
+    folder, config, weights = run.folder, run.config, run.weights
+    identity = {
         "run": folder.path.name,
         "weights": str(weights.relative_to(folder.path.resolve())),
         "weights_sha256": file_hash(weights),
@@ -124,54 +135,61 @@ def _task(found: Evaluated, data: ClassificationData, execution: Execution) -> T
             images=len(data.val_set),
             content=data.val_set.content(),
             classes=data.classes,
-            crop_size=run.data.crop_size,
-            part=run.data.crop_pct,
+            crop_size=config.data.crop_size,
+            part=config.data.crop_pct,
             precision=execution.precision,
         ),
     }
-    name = evaluation_name(data.val_split, weights, ONE_CROP)
-    return Task(Strategy(OUTPUT_STRIDE), EvaluationFolder(folder.evaluations / name), stamp)
+    name = evaluation_name(data.val_split, weights, CLASSIFIER_STRATEGY)
+    return EvaluationJob(
+        Strategy(OUTPUT_STRIDE), EvaluationFolder(folder.evaluations / name), identity
+    )
 
 
-def _measure(
-    task: Task, found: Evaluated, data: ClassificationData, execution: Execution, *, show: bool
+def _evaluate(
+    job: EvaluationJob,
+    run: ClassifierRun,
+    data: ClassificationData,
+    execution: Execution,
+    *,
+    show: bool,
 ) -> None:
-    """One pass over the pictures, and the files of the result; ``result.json`` last."""
-    model = build_classifier(found.config, num_classes=len(data.classes))
-    load_weights(model, found.weights)
-    tally, ids, places = TopErrors(), [], []
-    shown, examples = set(spread(data.val_set.ids, EXAMPLES)), []
-    for batch, logits in _looked_at(model, data, execution, show=show):
-        places.append(ranks(logits, batch["label"]))
-        tally.update(places[-1])
+    """Evaluate all images in one pass and write the result files; ``result.json`` last."""
+    model = build_classifier(run.config, num_classes=len(data.classes))
+    load_weights(model, run.weights)
+    top_errors, ids, batch_ranks = TopErrors(), [], []
+    example_ids, examples = set(spread(data.val_set.ids, NUM_EXAMPLES)), []
+    for batch, logits in _predict(model, data, execution, show=show):
+        batch_ranks.append(ranks(logits, batch["label"]))
+        top_errors.update(batch_ranks[-1])
         ids += batch["image_id"]
-        for i in (i for i, name in enumerate(batch["image_id"]) if name in shown):
-            examples.append(labeled(batch, i, int(logits[i].argmax()), data.classes))
-    made = found.folder.evaluations / f".unfinished-{task.folder.path.name}"
-    shutil.rmtree(made, ignore_errors=True)
-    working = task.made_in(made)
-    write_ranks(working.folder, ids, torch.cat(places).numpy())
-    with replacing(working.folder.examples) as draft:
-        label_sheet(examples).save(draft, format="PNG")
+        for i in (i for i, name in enumerate(batch["image_id"]) if name in example_ids):
+            examples.append(classification_example(batch, i, int(logits[i].argmax()), data.classes))
+    temporary = run.folder.evaluations / f".unfinished-{job.folder.path.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    draft_job = job.in_folder(temporary)
+    write_ranks(draft_job.folder, ids, torch.cat(batch_ranks).numpy())
+    with atomic_write(draft_job.folder.examples) as draft:
+        classification_figure(examples).save(draft, format="PNG")
     record = {
         **VERSION_STAMP,
-        **task.stamp,
+        **job.identity,
         "scored": True,
-        **error_report(tally.compute()),
-        "cost": _cost(model, found.config.data.crop_size),
+        **error_report(top_errors.compute()),
+        "cost": _cost(model, run.config.data.crop_size),
         "skipped_files": dict(data.skipped),
         "machine": vars(execution),
         **provenance(),
     }
-    write_json(working.folder.result, record)
-    task.take(working)
-    made.rmdir()
+    write_json(draft_job.folder.result, record)
+    job.install(draft_job)
+    temporary.rmdir()
 
 
-def _looked_at(
+def _predict(
     model: Classifier, data: ClassificationData, execution: Execution, *, show: bool
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Each batch and the logits of its pictures, on the CPU."""
+    """Yield each batch and the logits of its images, on the CPU."""
     device, dtype = execution.accelerator, execution.autocast_dtype
     model.eval().to(device)
     with tqdm(total=len(data.val_set), desc="Evaluating", unit="img", disable=not show) as bar:

@@ -1,7 +1,7 @@
-"""Evaluations side by side: a table, their curves around object borders, accuracy over cost.
+"""Comparison of evaluations: a table, boundary curves and a figure of accuracy over cost.
 
-Only what was measured under the same conditions comes into one table; the inference strategy is
-part of a row's name and may differ.
+A table holds only evaluations under the same conditions; the inference strategy is part of a
+row's name and may differ.
 """
 
 import csv
@@ -16,36 +16,40 @@ from deeplab.config.schema.scripts import CompareConfig
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.evaluation.plots import plot_boundary, plot_cost
 from deeplab.tracking.protocol import differences
-from deeplab.utils.errors import UserError, writing
+from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import write_text
 
 SCORES = ("mIoU", "pixel accuracy", "boundary IoU", "boundary F")
 FILES = ("table.csv", "boundary.png", "cost.png")
-"""What is written for each group."""
+"""Files that are written for each group."""
 
 COLUMNS = (*SCORES, "parameters", "multiply-adds", "seconds", "peak memory")
-"""Multiply-adds are by the paper's rule, seconds and bytes for one image."""
+"""Columns of a table: multiply-adds by the paper's rule, seconds and bytes for one image."""
 
 
 def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
     """Print a table for each group of comparable evaluations and write its files.
 
     Raises:
-        UserError: a path holds no evaluation, or none that was scored.
+        UserError: a path holds no evaluation, or no evaluation with scores.
     """
-    found = _once(e for path in config.runs for e in _evaluations(path))
-    if other := next((e for e in found if "top1_error" in e.result), None):
+    evaluations = _unique(e for path in config.runs for e in _find_evaluations(path))
+    if classifier := next((e for e in evaluations if "top1_error" in e.result), None):
         raise UserError(
-            f"runs: {other.name} is a classifier's. compare.py is about segmentation networks; "
-            "python src/ablations.py report runs=... rows=backbone has classifiers side by side."
+            f"runs: {classifier.name} is the evaluation of a classifier. compare.py compares "
+            "segmentation networks. Run python src/ablations.py report runs=... rows=backbone to "
+            "compare classifiers."
         )
-    scored = [e for e in found if e.result["scored"]]
+    scored = [e for e in evaluations if e.result["scored"]]
     if not scored:
-        raise UserError("runs: none of these evaluations has scores; their images have no masks.")
-    groups = comparable(scored)
+        raise UserError(
+            "runs: none of these evaluations has scores, because their images have no masks. Name "
+            "evaluations on a split with masks."
+        )
+    groups = group_comparable(scored)
     output = Path(config.output).expanduser()
-    with writing(f"output={config.output}"):
-        _remove_earlier(output)
+    with report_write_errors(f"output={config.output}"):
+        _remove_previous(output)
         _write_groups(output, groups)
     return groups
 
@@ -54,33 +58,33 @@ def _write_groups(output: Path, groups: Sequence[Sequence[Evaluation]]) -> None:
     for number, group in enumerate(groups):
         if number:
             reasons = differences(groups[0][0].protocol, group[0].protocol, without=["strategy"])
-            print("Not in one table with the above: " + "; ".join(reasons) + ".")
+            print("Not comparable with the table above: " + "; ".join(reasons) + ".")
         _write(output / (f"group{number + 1}" if len(groups) > 1 else ""), group)
 
 
-def _remove_earlier(output: Path) -> None:
-    """The files of an earlier comparison, and nothing else.
+def _remove_previous(output: Path) -> None:
+    """Remove the files of a previous comparison, and nothing else.
 
     Raises:
-        UserError: files of these names are there that no comparison has written.
+        UserError: files with these names exist that no comparison has written.
     """
     folders = (output, *output.glob("group[0-9]*"))
-    there = {f: [f / name for name in FILES if (f / name).exists()] for f in folders}
-    for folder, files in there.items():
-        if files and not _is_ours(folder):
+    existing = {f: [f / name for name in FILES if (f / name).exists()] for f in folders}
+    for folder, files in existing.items():
+        if files and not _is_comparison(folder):
             raise UserError(
-                f"output={output}: {files[0]} is there, and compare.py has not made it. Name "
+                f"output={output}: {files[0]} exists and was not written by compare.py. Choose "
                 "another folder."
             )
-    for folder, files in there.items():
+    for folder, files in existing.items():
         for file in files:
             file.unlink()
         if folder != output and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether its table is one of comparisons, by its first columns."""
+def _is_comparison(folder: Path) -> bool:
+    """Return whether the table in a folder is a comparison's, by its first columns."""
     try:
         with (folder / FILES[0]).open(encoding="utf-8") as table:
             return table.readline().startswith("evaluation,mIoU,")
@@ -88,8 +92,8 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def comparable(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
-    """Groups that were measured under the same conditions but for the strategy, in order."""
+def group_comparable(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
+    """Group evaluations under the same conditions (except for the strategy), in order."""
     groups: list[list[Evaluation]] = []
     for evaluation in evaluations:
         for group in groups:
@@ -101,25 +105,28 @@ def comparable(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     return groups
 
 
-def _evaluations(named: str) -> list[Evaluation]:
-    """That of a folder, or all of a run's; of all folders that a pattern stands for."""
-    folder = Path(named).expanduser()
-    matches = sorted(glob.glob(str(folder)))  # noqa: PTH207  pathlib's takes no / in front
+def _find_evaluations(path: str) -> list[Evaluation]:
+    """Read the evaluation in a folder, or all of a run; ``path`` may be a glob pattern."""
+    folder = Path(path).expanduser()
+    matches = sorted(glob.glob(str(folder)))  # noqa: PTH207  Path.glob rejects absolute patterns
     folders = [folder] if folder.exists() else [Path(match) for match in matches]
     if not folders:
-        raise UserError(f"runs={named}: this does not exist, and is no pattern of what does.")
-    found = [
-        result.parent
-        for place in folders
+        raise UserError(
+            f"runs={path}: no such folder, and no folder matches it as a pattern. Name run folders "
+            "or evaluation folders."
+        )
+    results = [
+        result
+        for folder in folders
         for pattern in ("result.json", "*/result.json", "evaluations/*/result.json")
-        for result in sorted(place.glob(pattern))
+        for result in sorted(folder.glob(pattern))
     ]
-    if not found:
-        raise UserError(f"runs={named}: no evaluation there (result.json); evaluate.py makes one.")
-    return [read_evaluation(path) for path in found]
+    if not results:
+        raise UserError(f"runs={path}: no evaluation (result.json) in it. Run evaluate.py first.")
+    return [read_evaluation(result.parent) for result in results]
 
 
-def _once(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
+def _unique(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
     return list({e.folder.path.resolve(): e for e in evaluations}.values())
 
 
@@ -149,8 +156,8 @@ def _write(folder: Path, group: Sequence[Evaluation]) -> None:
     table, boundary, accuracy = FILES
     write_text(folder / table, text.getvalue())
     curves = {n: e.result["boundary"]["bands"] for n, e in zip(names, group, strict=True)}
-    if known := {name: bands for name, bands in curves.items() if bands}:
-        plot_boundary(folder / boundary, known)
+    if with_bands := {name: bands for name, bands in curves.items() if bands}:
+        plot_boundary(folder / boundary, with_bands)
     points = [
         (name, row["multiply-adds"] / 1e9, row["mIoU"])
         for name, row in rows.items()
@@ -158,32 +165,32 @@ def _write(folder: Path, group: Sequence[Evaluation]) -> None:
     ]
     if points:
         plot_cost(folder / accuracy, points)
-    made = [name for name, there in ((boundary, known), (accuracy, points)) if there]
-    print(f"  in {folder}: {', '.join([table, *made])}")
+    figures = [name for name, content in ((boundary, with_bands), (accuracy, points)) if content]
+    print(f"  in {folder}: {', '.join([table, *figures])}")
 
 
 def _names(group: Sequence[Evaluation]) -> list[str]:
-    """The evaluations' names; where two have the same, with as much of their paths as it takes."""
+    """Return the names of the evaluations, extended by parts of their paths until unique."""
     paths = [evaluation.folder.path.resolve() for evaluation in group]
     names = [evaluation.name for evaluation in group]
     parts = 3  # runs/NAME/evaluations/EVALUATION is named NAME/EVALUATION
     while len(set(names)) < len(set(paths)):
         parts += 1
-        same = Counter(names)
+        counts = Counter(names)
         names = [
-            "/".join(path.parts[-parts:]) if same[name] > 1 else name
+            "/".join(path.parts[-parts:]) if counts[name] > 1 else name
             for name, path in zip(names, paths, strict=True)
         ]
     return names
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> str:
-    """For a reader; what was measured on no row is left out."""
+    """Format the rows as a text table, without columns that have no values."""
     first = max(len(name) for name in rows)
-    shown = [c for c in COLUMNS if any(row[c] is not None for row in rows.values())]
-    lines = [f"{'':<{first}}" + "".join(f"{column:>16}" for column in shown)]
+    columns = [c for c in COLUMNS if any(row[c] is not None for row in rows.values())]
+    lines = [f"{'':<{first}}" + "".join(f"{column:>16}" for column in columns)]
     for name, row in rows.items():
-        cells = (_cell(column, row[column]) for column in shown)
+        cells = (_cell(column, row[column]) for column in columns)
         lines.append(f"{name:<{first}}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
 

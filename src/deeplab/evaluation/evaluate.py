@@ -1,4 +1,4 @@
-"""Scores of a trained network on whole images, under any inference strategies in one pass."""
+"""Evaluation of a trained network on a split, under several inference strategies in one pass."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,15 +19,15 @@ from deeplab.data.layouts.base import split_items
 from deeplab.evaluation.classification import evaluate_classifier, find_classifier
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
-    evaluating,
     evaluation_name,
+    lock_evaluations,
     read_evaluation,
 )
-from deeplab.evaluation.loop import measure
-from deeplab.evaluation.result_files import Task
+from deeplab.evaluation.loop import evaluate_strategies
+from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.evaluation.submission import Kind, check_submission, write_submission
-from deeplab.evaluation.wandb_logging import publish_evaluations
-from deeplab.tracking.console import print_comparison, print_skipped, quiet
+from deeplab.evaluation.wandb_logging import log_evaluations
+from deeplab.tracking.console import print_comparison, print_skipped, silence_library_messages
 from deeplab.tracking.protocol import protocol
 from deeplab.tracking.run_folder import read_json
 from deeplab.utils.errors import UserError
@@ -38,55 +38,57 @@ Pixels = NDArray[np.uint8]
 
 
 def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Evaluate a run, print the scores and keep them in the run's folder.
+    """Evaluate a run, print the scores and save them in the run folder.
 
     Returns:
-        The record of each strategy, in the order asked for.
+        The record of each strategy, in the order of ``config.strategies``.
     """
-    quiet()
+    silence_library_messages()
     if classifier := find_classifier(config):
         return evaluate_classifier(classifier, config)
     trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
-    trained = replace(trained, config=_as_asked(trained.config, config))
+    trained = replace(trained, config=_override_config(trained.config, config))
     execution = inference_execution(config.trainer)
     data = _build_data(trained.config, execution)
     if config.submission:
         check_submission(config.submission, data.classes)
-    tasks = _tasks(trained, config, data, execution)
+    jobs = _build_jobs(trained, config, data, execution)
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
-    with evaluating(trained.folder.evaluations, f"run={config.run}"):
-        todo = tasks if config.overwrite else [task for task in tasks if not task.done]
+    with lock_evaluations(trained.folder.evaluations, f"run={config.run}"):
+        todo = jobs if config.overwrite else [job for job in jobs if not job.done]
         if todo:
-            measure(todo, trained, config, data, execution)
-    records = [read_json(task.folder.result) for task in tasks]
+            evaluate_strategies(todo, trained, config, data, execution)
+    records = [read_json(job.folder.result) for job in jobs]
     print_comparison(records)
     print_skipped(data.skipped)
-    if len(todo) < len(tasks):
-        print(
-            f"  {len(tasks) - len(todo)} of these were there already; overwrite=true does them anew"
-        )
-    width = max(len(task.strategy.name) for task in tasks)
-    for task in tasks:
-        print(f"  {task.strategy.name:<{width}}  {task.folder.path}")
+    if len(todo) < len(jobs):
+        existing = len(jobs) - len(todo)
+        print(f"  {existing} of {len(jobs)} existed already; overwrite=true runs them again")
+    width = max(len(job.strategy.name) for job in jobs)
+    for job in jobs:
+        print(f"  {job.strategy.name:<{width}}  {job.folder.path}")
         if config.submission:
-            _export(config.submission, task, data, progress=config.trainer.enable_progress_bar)
+            _pack(config.submission, job, data, progress=config.trainer.enable_progress_bar)
     if config.log_to_wandb and todo:
-        _publish(trained, todo)
+        _log_to_wandb(trained, todo)
     return records
 
 
-def _export(kind: Kind, task: Task, data: SegmentationData, *, progress: bool) -> None:
-    """For a test server; bad files that were passed over have no prediction and are an error."""
+def _pack(kind: Kind, job: EvaluationJob, data: SegmentationData, *, progress: bool) -> None:
+    """Write the archive for a test server.
+
+    Skipped bad files have no prediction, which is an error here.
+    """
     archive = write_submission(
         kind,
-        task.folder,
+        job.folder,
         data.val_set.items,
         data.classes,
         split=data.val_split,
         progress=progress,
     )
-    print(f"  for the server  {archive} ({len(data.val_set)} images, checked)")
+    print(f"  submission  {archive} ({len(data.val_set)} images, checked)")
 
 
 def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
@@ -97,20 +99,20 @@ def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
     return build_datamodule(run, layout, num_workers=execution.num_workers, val_labeled=labeled)
 
 
-def _tasks(
+def _build_jobs(
     trained: TrainedRun, config: EvaluateConfig, data: SegmentationData, execution: Execution
-) -> list[Task]:
+) -> list[EvaluationJob]:
     folder, run, weights = trained.folder, trained.config, trained.weights
     strategies = trained.strategies(
         config.strategies, window=config.window_size, overlap=config.overlap, key="strategies"
     )
-    content, sha = data.val_set.content(), file_hash(weights)
-    tasks = []
+    content, weights_hash = data.val_set.content(), file_hash(weights)
+    jobs = []
     for strategy in strategies:
-        stamp = {
+        identity = {
             "run": folder.path.name,
             "weights": str(weights.relative_to(folder.path)),
-            "weights_sha256": sha,
+            "weights_sha256": weights_hash,
             "protocol": protocol(
                 split=data.val_split,
                 images=len(data.val_set),
@@ -125,25 +127,27 @@ def _tasks(
             **({"measured": True} if config.measure_speed else {}),
         }
         name = evaluation_name(data.val_split, weights, strategy.name)
-        target = EvaluationFolder(folder.evaluations / name)
-        tasks.append(Task(strategy, target, stamp))
-    return tasks
+        jobs.append(EvaluationJob(strategy, EvaluationFolder(folder.evaluations / name), identity))
+    return jobs
 
 
-def _publish(trained: TrainedRun, tasks: Sequence[Task]) -> None:
-    """To the W&B run of the training, if there is one."""
+def _log_to_wandb(trained: TrainedRun, jobs: Sequence[EvaluationJob]) -> None:
+    """Add the evaluations to the W&B run of the training run, if it has one."""
     if trained.config.logger.name != "wandb":
         return
-    evaluations = [read_evaluation(task.folder.path) for task in tasks]
-    files = publish_evaluations(trained.config.logger, trained.folder, evaluations)
+    evaluations = [read_evaluation(job.folder.path) for job in jobs]
+    files = log_evaluations(trained.config.logger, trained.folder, evaluations)
     if files:
-        print(f"  W&B           offline; upload it behind the training with: wandb sync {files}")
+        print(f"  W&B         offline; upload it after the training run with: wandb sync {files}")
 
 
-def _as_asked(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
-    """The run's config with the output stride, split and place of the images that were named."""
+def _override_config(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
+    """Return the run's config with the output stride, split and data of the evaluation."""
     if config.data.root and not Path(config.data.root).expanduser().is_dir():
-        raise UserError(f"data.root={config.data.root}: this folder does not exist.")
+        raise UserError(
+            f"data.root={config.data.root}: no such folder. Set data.root to the folder that holds "
+            "the data set."
+        )
     data = run.data.model_copy(
         update={
             "val_split": config.split or run.data.val_split,

@@ -1,4 +1,4 @@
-"""One pass over the images of a split for several strategies, and the files of their results."""
+"""Evaluation loop: one pass over the images of a split for several strategies."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ from deeplab.data.class_set import write_mask
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import spread
 from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator, score_image
-from deeplab.evaluation.result_files import Task, paint_examples, write_result
-from deeplab.evaluation.resume import Predicted, Progress
+from deeplab.evaluation.result_files import EvaluationJob, write_example_figure, write_result
+from deeplab.evaluation.resume import PredictedImage, Progress
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy
@@ -25,69 +25,72 @@ from deeplab.tracking.provenance import code_version
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count, prefetch
 
-EXAMPLES = 6
-"""Images that are painted."""
+NUM_EXAMPLES = 6
+"""Number of images in the example figure."""
 
 
-def measure(
-    tasks: list[Task],
+def evaluate_strategies(
+    jobs: list[EvaluationJob],
     trained: TrainedRun,
     config: EvaluateConfig,
     data: SegmentationData,
     execution: Execution,
 ) -> None:
-    """One pass over the images for all tasks, and their files."""
+    """Run several evaluation jobs in one pass over the images and write their files."""
     classes = len(trained.config.data.classes)
-    strategies = [task.strategy for task in tasks]
+    strategies = [job.strategy for job in jobs]
     predictor = trained.predictor(strategies, execution, key="strategies")
-    made = _workplace(trained, tasks)
-    working = [task.made_in(made) for task in tasks]
+    temporary = _working_folder(trained, jobs)
+    draft_jobs = [job.in_folder(temporary) for job in jobs]
     progress = Progress(
-        made,
-        [ScoreAccumulator(classes=classes, widths=config.trimap_widths) for _ in tasks],
-        painted=spread(data.val_set.ids, EXAMPLES),
+        temporary,
+        [ScoreAccumulator(classes=classes, widths=config.trimap_widths) for _ in jobs],
+        examples=spread(data.val_set.ids, NUM_EXAMPLES),
         skipped=data.skipped,
     )
     if progress.images:
-        print(f"Goes on: {progress.images} of {len(data.val_set)} images were done before")
+        print(f"Resuming: {progress.images} of {len(data.val_set)} images are already evaluated")
 
-    def score(image: Predicted) -> list[ImageScore]:
+    def score(image: PredictedImage) -> list[ImageScore]:
         if image.skipped:
             return []
         if config.save_predictions:
-            for task, label in zip(working, image.maps, strict=True):
-                write_mask(task.folder.prediction(image.id), label, data.classes.palette)
+            for job, label in zip(draft_jobs, image.maps, strict=True):
+                write_mask(job.folder.prediction(image.id), label, data.classes.palette)
         return score_image(image.truth, image.maps, classes=classes, widths=config.trimap_widths)
 
-    images = _predicted(
+    images = _predict_images(
         predictor, data, execution, first=progress.images, show=config.trainer.enable_progress_bar
     )
-    for (image,), scored in prefetch(
-        score, ((image,) for image in images), threads=cpu_count(), waiting=4 * cpu_count()
+    for (image,), image_scores in prefetch(
+        score, ((image,) for image in images), num_threads=cpu_count(), max_pending=4 * cpu_count()
     ):
-        progress.add(image, scored)
-    for i, (task, tally) in enumerate(zip(working, progress.tallies, strict=True)):
-        examples = {k: labels[i] for k, labels in progress.painted.items() if labels}
-        paint_examples(task, data, examples)
-        speed = _speed(task.strategy, trained, execution) if config.measure_speed else None
-        write_result(task, tally, trained.config, data, execution, speed)
-    for task, whole in zip(tasks, working, strict=True):
-        task.take(whole)
-    shutil.rmtree(made)
+        progress.add(image, image_scores)
+    for i, (job, accumulator) in enumerate(zip(draft_jobs, progress.accumulators, strict=True)):
+        examples = {k: labels[i] for k, labels in progress.examples.items() if labels}
+        write_example_figure(job, data, examples)
+        speed = _speed(job.strategy, trained, execution) if config.measure_speed else None
+        write_result(job, accumulator, trained.config, data, execution, speed)
+    for job, draft_job in zip(jobs, draft_jobs, strict=True):
+        job.install(draft_job)
+    shutil.rmtree(temporary)
 
 
-def _workplace(trained: TrainedRun, tasks: Sequence[Task]) -> Path:
-    """The folder in which results are made until they are whole: the same for the same tasks of
-    the same version of the code, so that what was interrupted goes on."""
-    asked = json.dumps([code_version(), *(task.stamp for task in tasks)], sort_keys=True)
-    digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
+def _working_folder(trained: TrainedRun, jobs: Sequence[EvaluationJob]) -> Path:
+    """Create the folder that holds the results until they are complete.
+
+    The same jobs and the same version of the code get the same folder, so that an interrupted
+    evaluation resumes.
+    """
+    text = json.dumps([code_version(), *(job.identity for job in jobs)], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = trained.folder.evaluations / f".unfinished-{digest}"
     folder.mkdir(exist_ok=True)
     return folder
 
 
 def _speed(strategy: Strategy, trained: TrainedRun, execution: Execution) -> Speed:
-    """On this machine, at the size that images are padded to."""
+    """Measure the speed on this machine at the size that images are padded to."""
     return measure_speed(
         trained.predictor([strategy], execution, key="strategies"),
         input_size=padded_to(trained.config.data),
@@ -96,10 +99,10 @@ def _speed(strategy: Strategy, trained: TrainedRun, execution: Execution) -> Spe
     )
 
 
-def _predicted(
+def _predict_images(
     predictor: Predictor, data: SegmentationData, execution: Execution, *, first: int, show: bool
-) -> Iterator[Predicted]:
-    """The images from the ``first`` on, without padding."""
+) -> Iterator[PredictedImage]:
+    """Yield predictions without padding, beginning with image number ``first``."""
     dtype, count = execution.autocast_dtype, len(data.val_set)
     loader = data.val_dataloader(first)
     with tqdm(total=count, initial=first, desc="Evaluating", unit="img", disable=not show) as bar:
@@ -110,6 +113,6 @@ def _predicted(
             for i, labels in enumerate(maps):
                 height, width = batch["size"][i]
                 truth = batch["label"][i, :height, :width].numpy()
-                found = [label.cpu().numpy() for label in labels]
-                yield Predicted(batch["image_id"][i], batch["skipped"][i], truth, found)
+                predictions = [label.cpu().numpy() for label in labels]
+                yield PredictedImage(batch["image_id"][i], batch["skipped"][i], truth, predictions)
             bar.update(len(maps))

@@ -1,4 +1,4 @@
-"""Curves of results as CSV and as pictures."""
+"""Plots of results, and the boundary curve as CSV."""
 
 import csv
 import io
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
-from deeplab.utils.files import replacing, write_text
+from deeplab.utils.files import atomic_write, write_text
 
 
 def write_boundary_curve(folder: EvaluationFolder, result: Mapping[str, Any]) -> None:
-    """``boundary.csv`` and ``boundary.png`` of one result; none without borders labeled 255."""
+    """Write ``boundary.csv`` and ``boundary.png``, unless no borders are labeled 255."""
     bands = result["boundary"]["bands"]
     if not bands:
         return
@@ -29,35 +29,35 @@ def _strategy(result: Mapping[str, Any]) -> str:
 
 
 def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """MIoU over the width of the band around object borders (Figure 5), a curve for each entry.
+    """Plot mIoU over the width of the band around object borders (Figure 5).
 
     Args:
-        path: of the PNG.
+        path: path of the PNG.
         curves: by title, the ``width`` in pixels and ``mIoU`` of each band.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_size(curves), layout="constrained")
     axes = figure.add_subplot()
-    run, names = without_common(list(curves))
+    run, names = split_common_prefix(list(curves))
     for name, bands in zip(names, curves.values(), strict=True):
-        known = [band for band in bands if band["mIoU"] is not None]
-        widths, values = [b["width"] for b in known], [b["mIoU"] for b in known]
+        scored = [band for band in bands if band["mIoU"] is not None]
+        widths, values = [b["width"] for b in scored], [b["mIoU"] for b in scored]
         axes.plot(widths, values, marker="o", markersize=4, label=name)
     axes.set_title(run, fontsize="small")
     axes.set_xlabel("width of the band around object borders, in pixels")
     axes.set_ylabel("mIoU in the band, %")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower left", fontsize="small")
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
 
 
 def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
-    """Accuracy (mIoU) over multiply-adds; a line joins those that nothing cheaper beats.
+    """Plot accuracy (mIoU) over multiply-adds, with a line through the Pareto front.
 
     Args:
-        path: of the PNG.
+        path: path of the PNG.
         points: title, billions of multiply-adds, and mIoU in percent.
     """
     from matplotlib.figure import Figure
@@ -65,9 +65,9 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
 
     figure = Figure(figsize=_size(points), layout="constrained")
     axes = figure.add_subplot()
-    best = pareto([(cost, score) for _, cost, score in points])
+    best = pareto_front([(cost, score) for _, cost, score in points])
     axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=1)
-    run, names = without_common([title for title, *_ in points])
+    run, names = split_common_prefix([title for title, *_ in points])
     for name, (_, cost, score) in zip(names, points, strict=True):
         axes.scatter(cost, score, zorder=2, label=name)
     axes.set_title(run, fontsize="small")
@@ -79,23 +79,26 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
     axes.set_ylabel("mIoU, %")
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside lower left", fontsize="small")
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
 
 
 def _size(entries: Sized) -> tuple[float, float]:
-    """Of a figure, in inches: its legend has a line for each entry."""
+    """Return the figure size in inches; the legend has a line for each entry."""
     return 7, 4 + 0.19 * len(entries)
 
 
-def without_common(titles: Sequence[str]) -> tuple[str, list[str]]:
-    """The run that all titles begin with, if it is one and the same, and the rest of each."""
+def split_common_prefix(titles: Sequence[str]) -> tuple[str, list[str]]:
+    """Split titles into the run that all of them share, or "", and the rest of each title."""
     common = os.path.commonpath(titles) if len(titles) > 1 else ""
     return common, [title.removeprefix(f"{common}/") for title in titles]
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, score) pairs for which no other costs no more and scores as much, by cost."""
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the Pareto front of (cost, score) pairs, sorted by cost.
+
+    A pair is on the front if no other pair costs at most as much and scores at least as much.
+    """
     best: list[tuple[float, float]] = []
     for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
         if not best or score > best[-1][1]:

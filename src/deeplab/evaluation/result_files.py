@@ -1,4 +1,4 @@
-"""The files of one evaluation, and what they are known by."""
+"""Evaluation jobs and the files of their results."""
 
 import shutil
 import time
@@ -24,79 +24,84 @@ from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import read_json
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import replacing, write_json
+from deeplab.utils.files import atomic_write, write_json
 from deeplab.utils.hardware import Execution
-from deeplab.utils.visualization import Example, example_sheet
+from deeplab.utils.visualization import Example, segmentation_figure
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Task:
-    """One strategy's part of an evaluation."""
+class EvaluationJob:
+    """Evaluation of one run under one strategy."""
 
     strategy: Strategy
     folder: EvaluationFolder
-    stamp: dict[str, Any]
-    """What the result is known by: run, weights, protocol and what was asked of it."""
+    identity: dict[str, Any]
+    """Fields that identify the result: run, weights, protocol and options of the evaluation."""
 
     @property
     def done(self) -> bool:
-        """Whether its result is there, measured under the same conditions."""
-        before = self._before()
-        return all(before.get(key) == value for key, value in self.stamp.items())
+        """True if a result under the same conditions exists."""
+        result = self._existing_result()
+        return all(result.get(key) == value for key, value in self.identity.items())
 
-    def made_in(self, folder: Path) -> "Task":
-        """The same task in another folder, where its files are made."""
+    def in_folder(self, folder: Path) -> "EvaluationJob":
+        """Return this job with a temporary folder, for files that are not complete yet."""
         return replace(self, folder=EvaluationFolder(folder / self.folder.path.name))
 
-    def take(self, made: "Task") -> None:
-        """Put files that are whole in this task's place. A result under other conditions that lies
-        there is renamed; one under the same conditions is replaced."""
-        place = self.folder.path
-        if place.exists():
-            before = self._before()
-            aside = place.with_name(f"{place.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-            place.rename(aside)
-            if before and before.get("protocol") != self.stamp["protocol"]:
-                print(f"The result under other conditions that was there is now {aside}")
-            else:
-                shutil.rmtree(aside)
-        made.folder.path.rename(place)
+    def install(self, finished: "EvaluationJob") -> None:
+        """Move the complete files of ``finished`` to this job's folder.
 
-    def _before(self) -> dict[str, Any]:
-        """The result that is there; empty if there is none, or none that can be read."""
+        An existing result under other conditions is renamed; one under the same conditions is
+        replaced.
+        """
+        path = self.folder.path
+        if path.exists():
+            existing = self._existing_result()
+            backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+            path.rename(backup)
+            if existing and existing.get("protocol") != self.identity["protocol"]:
+                print(f"Moved the existing result, which has other conditions, to {backup}")
+            else:
+                shutil.rmtree(backup)
+        finished.folder.path.rename(path)
+
+    def _existing_result(self) -> dict[str, Any]:
+        """Return the existing result; empty if there is none or it cannot be read."""
         try:
             return read_json(self.folder.result) if self.folder.result.is_file() else {}
         except UserError:
             return {}
 
 
-def paint_examples(task: Task, data: SegmentationData, predictions: Mapping[str, Pixels]) -> None:
-    """A sheet with some images, their truth and prediction."""
+def write_example_figure(
+    job: EvaluationJob, data: SegmentationData, predictions: Mapping[str, Pixels]
+) -> None:
+    """Write the figure of some images with truth and prediction."""
     items = {item.id: item for item in data.val_set.items}
     examples = [
         Example(image_id, *data.val_set.read(items[image_id]), label)
         for image_id, label in predictions.items()
     ]
     if examples:
-        sheet = example_sheet(examples, data.classes.names, data.classes.palette)
-        with replacing(task.folder.examples) as draft:
+        sheet = segmentation_figure(examples, data.classes.names, data.classes.palette)
+        with atomic_write(job.folder.examples) as draft:
             sheet.save(draft, format="PNG")
 
 
 def write_result(
-    task: Task,
-    tally: ScoreAccumulator,
+    job: EvaluationJob,
+    accumulator: ScoreAccumulator,
     run: TrainConfig,
     data: SegmentationData,
     execution: Execution,
     speed: Speed | None,
 ) -> None:
-    """The files of one result; ``result.json`` last, so that it stands for the others."""
+    """Write the files of one result; ``result.json`` last, so that it implies the others."""
     classes, size = len(run.data.classes), padded_to(run.data)
-    cost = strategy_cost(run, task.strategy, classes=classes, size=size)
-    record: dict[str, Any] = {**VERSION_STAMP, **task.stamp, "scored": data.val_labeled}
+    cost = strategy_cost(run, job.strategy, classes=classes, size=size)
+    record: dict[str, Any] = {**VERSION_STAMP, **job.identity, "scored": data.val_labeled}
     record["cost"] = {
         "parameters": cost.trainable,
         "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
@@ -104,13 +109,13 @@ def write_result(
         "measured": speed and speed.record(),
     }
     if data.val_labeled:
-        write_images(task.folder, tally.ids, np.stack(tally.confusions))
-        record |= score_report(tally.scores, run.data.classes)
-        record["boundary"] = tally.boundary_report(run.data.classes)
-        write_boundary_curve(task.folder, record)
+        write_images(job.folder, accumulator.ids, np.stack(accumulator.confusions))
+        record |= score_report(accumulator.scores, run.data.classes)
+        record["boundary"] = accumulator.boundary_report(run.data.classes)
+        write_boundary_curve(job.folder, record)
     record |= {
         "skipped_files": dict(data.skipped),
         "machine": vars(execution),
         **provenance(),
     }
-    write_json(task.folder.result, record)
+    write_json(job.folder.result, record)

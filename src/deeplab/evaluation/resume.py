@@ -1,4 +1,4 @@
-"""What an evaluation has counted so far, kept on disk so that an interrupted one can go on."""
+"""Progress of an evaluation, saved on disk so that an interrupted evaluation can resume."""
 
 import json
 import time
@@ -11,93 +11,94 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 
 Pixels = NDArray[np.uint8]
 
-SECONDS = 30.0
-"""Between two savings; longer where saving takes more than a twentieth of that."""
+SAVE_INTERVAL = 30.0
+"""Seconds between two saves; longer if saving takes more than a twentieth of that."""
 
 
-class Predicted(NamedTuple):
-    """An image of the split as it comes out of the network."""
+class PredictedImage(NamedTuple):
+    """Prediction of the network for an image of the split."""
 
     id: str
     skipped: tuple[str, ...]
-    """Files that could not be read; there is nothing else then."""
+    """Files that could not be read; if there are any, the image has no truth and label maps."""
     truth: Pixels
     maps: list[Pixels]
-    """The label map of each strategy."""
+    """Label map of each strategy."""
 
 
 class Progress:
-    """The tallies of strategies that are evaluated in one pass, image after image in order.
+    """Accumulators of strategies that are evaluated in one pass, image by image in order.
 
     Args:
-        folder: where the evaluation is made; it is of this evaluation alone.
-        tallies: empty ones, a strategy each.
-        painted: ids of the images whose label maps are kept.
-        skipped: how often each bad file was passed over; those of the interrupted part are added.
+        folder: temporary folder of this evaluation only.
+        accumulators: empty accumulators, one per strategy.
+        examples: ids of the images whose label maps are saved.
+        skipped: how often each bad file was skipped; counts of the interrupted part are added.
     """
 
     def __init__(
         self,
         folder: Path,
-        tallies: Sequence[ScoreAccumulator],
-        painted: Sequence[str],
+        accumulators: Sequence[ScoreAccumulator],
+        examples: Sequence[str],
         skipped: Counter[str],
     ) -> None:
         self.path = folder / "progress.npz"
-        self.tallies, self.skipped = tallies, skipped
-        self.painted: dict[str, list[Pixels] | None] = dict.fromkeys(painted)
+        self.accumulators, self.skipped = accumulators, skipped
+        self.examples: dict[str, list[Pixels] | None] = dict.fromkeys(examples)
         self.images = 0
-        """How many are behind it, those included that were passed over."""
-        self._wait, self._saved = SECONDS, time.monotonic()
+        """Number of processed images, including skipped ones."""
+        self._interval, self._saved_at = SAVE_INTERVAL, time.monotonic()
         if self.path.is_file():
             self._restore()
 
-    def add(self, image: Predicted, scores: list[ImageScore]) -> None:
-        """Count the next image; now and then keep all so far."""
+    def add(self, image: PredictedImage, scores: list[ImageScore]) -> None:
+        """Add the scores of the next image, and save the progress from time to time."""
         self.images += 1
         self.skipped.update(image.skipped)
         if not image.skipped:
-            for tally, score in zip(self.tallies, scores, strict=True):
-                tally.add(image.id, score)
-            if image.id in self.painted:
-                self.painted[image.id] = image.maps
-        if time.monotonic() - self._saved > self._wait:
+            for accumulator, score in zip(self.accumulators, scores, strict=True):
+                accumulator.add(image.id, score)
+            if image.id in self.examples:
+                self.examples[image.id] = image.maps
+        if time.monotonic() - self._saved_at > self._interval:
             self.save()
 
     def save(self) -> None:
-        """Keep what is counted."""
-        begun = time.monotonic()
+        """Save the progress."""
+        started_at = time.monotonic()
         arrays: dict[str, Any] = {
-            f"tally{i}/{key}": value
-            for i, tally in enumerate(self.tallies)
-            for key, value in tally.state().items()
+            f"accumulator{i}/{key}": value
+            for i, accumulator in enumerate(self.accumulators)
+            for key, value in accumulator.state().items()
         }
-        for image_id, maps in self.painted.items():
-            arrays |= {f"painted/{image_id}/{i}": labels for i, labels in enumerate(maps or [])}
-        said = json.dumps({"images": self.images, "skipped": self.skipped})
-        with replacing(self.path) as draft, draft.open("wb") as file:
-            np.savez(file, said=np.array(said), **arrays)
-        self._saved = time.monotonic()
-        self._wait = max(SECONDS, 20 * (self._saved - begun))
+        for image_id, maps in self.examples.items():
+            arrays |= {f"examples/{image_id}/{i}": labels for i, labels in enumerate(maps or [])}
+        counts = json.dumps({"images": self.images, "skipped": self.skipped})
+        with atomic_write(self.path) as draft, draft.open("wb") as file:
+            np.savez(file, counts=np.array(counts), **arrays)
+        self._saved_at = time.monotonic()
+        self._interval = max(SAVE_INTERVAL, 20 * (self._saved_at - started_at))
 
     def _restore(self) -> None:
-        """From the file; one that is damaged is as good as none."""
+        """Restore the progress from the file; ignore a damaged file."""
         try:
             with np.load(self.path) as stored:
                 arrays = dict(stored)
-            said = json.loads(str(arrays["said"]))
+            counts = json.loads(str(arrays["counts"]))
         except (OSError, ValueError, KeyError):
             return
-        for i, tally in enumerate(self.tallies):
-            of_it = f"tally{i}/"
-            tally.restore({k.removeprefix(of_it): arrays[k] for k in arrays if k.startswith(of_it)})
-        for image_id in self.painted:
-            maps = [f"painted/{image_id}/{i}" for i in range(len(self.tallies))]
+        for i, accumulator in enumerate(self.accumulators):
+            prefix = f"accumulator{i}/"
+            keys = [key for key in arrays if key.startswith(prefix)]
+            accumulator.restore({key.removeprefix(prefix): arrays[key] for key in keys})
+        for image_id in self.examples:
+            maps = [f"examples/{image_id}/{i}" for i in range(len(self.accumulators))]
             if all(key in arrays for key in maps):
-                self.painted[image_id] = [arrays[key] for key in maps]
-        self.skipped.update(said["skipped"])
-        self.images = int(said["images"])
+                self.examples[image_id] = [arrays[key] for key in maps]
+        self.skipped.update(counts["skipped"])
+        self.images = int(counts["images"])

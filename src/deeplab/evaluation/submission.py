@@ -1,7 +1,7 @@
-"""Archives of predictions as the test servers take them.
+"""Archives of predictions for the test servers.
 
 voc         results/VOC2012/Segmentation/comp6_SPLIT_cls/ID.png in a .tgz: palette PNGs of class
-            indices. comp6 is the competition of methods that were trained on more than VOC.
+            indices. comp6 is the competition for methods trained on more data than VOC.
 cityscapes  ID.png in a .zip: gray PNGs of label ids, not of train ids.
 """
 
@@ -22,24 +22,25 @@ from deeplab.data.image_io import image_size
 from deeplab.data.layouts.base import Item
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 
 Kind = Literal["voc", "cityscapes"]
 
 
 def check_submission(kind: Kind, classes: ClassSet) -> None:
-    """Whether a data set's classes are those of the server.
+    """Check that a data set has the classes of the server.
 
     Raises:
-        UserError: they are not.
+        UserError: it has other classes.
     """
-    known = tuple(file_values(f"data/{kind}")["classes"])
-    if classes.names != known:
+    expected = tuple(file_values(f"data/{kind}")["classes"])
+    if classes.names != expected:
         raise UserError(
-            f"export={kind}: the server scores {known[0]}, ... {known[-1]} ({len(known)}); "
-            f"this run has {len(classes)}: {', '.join(classes.names[:3])} ..."
+            f"submission={kind}: this run has {len(classes)} classes "
+            f"({', '.join(classes.names[:3])} ...), but the server scores {len(expected)} "
+            f"({expected[0]}, ... {expected[-1]}). Evaluate a run on data={kind}."
         )
-    _values(kind, classes)
+    _server_values(kind, classes)
 
 
 def write_submission(
@@ -51,26 +52,26 @@ def write_submission(
     split: str,
     progress: bool = True,
 ) -> Path:
-    """Pack the predictions of an evaluation, read the archive back, and return its path.
+    """Pack the predictions of an evaluation, check the archive, and return its path.
 
     Args:
-        kind: which server.
-        folder: of the evaluation.
+        kind: the test server.
+        folder: the evaluation folder.
         items: the images of the split; each must have a prediction of its size.
-        classes: what cityscapes' label ids are looked up in.
-        split: part of VOC's path.
-        progress: whether there is a bar.
+        classes: classes of the predictions, with the label ids for cityscapes.
+        split: name of the split, which is part of VOC's path.
+        progress: show a progress bar.
 
     Raises:
-        UserError: a prediction is missing, or is not what the server takes.
+        UserError: a prediction is missing, or the server would not accept it.
     """
     target = folder.archive(kind, split)
     files = _files(kind, folder, items, classes, split)
-    shown = tqdm(files, f"Packing {target.name}", total=len(items), disable=not progress)
-    with replacing(target) as draft:
-        (_write_tar if kind == "voc" else _write_zip)(draft, shown)
+    bar = tqdm(files, f"Packing {target.name}", total=len(items), disable=not progress)
+    with atomic_write(target) as draft:
+        (_write_tar if kind == "voc" else _write_zip)(draft, bar)
         names = {_name(kind, split, item.id): item for item in items}
-        _check(kind, draft, names, allowed=_values(kind, classes))
+        _check(kind, draft, names, allowed=_server_values(kind, classes))
     return target
 
 
@@ -80,12 +81,14 @@ def _name(kind: Kind, split: str, image_id: str) -> str:
     return f"results/VOC2012/Segmentation/comp6_{split}_cls/{image_id}.png"
 
 
-def _values(kind: Kind, classes: ClassSet) -> list[int]:
-    """What stands for each class in the server's files."""
+def _server_values(kind: Kind, classes: ClassSet) -> list[int]:
+    """Return the pixel value of each class in the server's files."""
     if kind == "voc":
         return list(range(len(classes)))
     if classes.values is None or classes.colored:
-        raise UserError("export=cityscapes: this data set has no label ids (data.mask_values).")
+        raise UserError(
+            "submission=cityscapes: this data set has no label ids. Set data.mask_values to them."
+        )
     return [value for value in classes.values if isinstance(value, int)]
 
 
@@ -96,18 +99,20 @@ def _files(
     classes: ClassSet,
     split: str,
 ) -> Iterator[tuple[str, bytes]]:
-    """Path inside the archive and content of each prediction."""
+    """Yield the path inside the archive and the content of each prediction."""
     values = np.zeros(256, np.uint8)
-    values[: len(classes)] = _values(kind, classes)
+    values[: len(classes)] = _server_values(kind, classes)
     for item in items:
         path = folder.prediction(item.id)
         if not path.is_file():
-            raise UserError(f"{path}: this prediction is missing; overwrite=true makes all anew.")
+            raise UserError(
+                f"{path}: this prediction is missing. Set overwrite=true to predict all again."
+            )
         content = path.read_bytes()
         if kind == "cityscapes":
-            with Image.open(path) as label, io.BytesIO() as written:
-                Image.fromarray(values[np.array(label)]).save(written, format="PNG")
-                content = written.getvalue()
+            with Image.open(path) as label, io.BytesIO() as buffer:
+                Image.fromarray(values[np.array(label)]).save(buffer, format="PNG")
+                content = buffer.getvalue()
         yield _name(kind, split, item.id), content
 
 
@@ -137,21 +142,26 @@ def _read(kind: Kind, path: Path) -> Iterator[tuple[str, bytes]]:
                 yield name, zipped.read(name)
 
 
-def _check(kind: Kind, path: Path, wanted: dict[str, Item], *, allowed: Sequence[int]) -> None:
-    """Every image once, in its size, with values that the server knows."""
-    mode, missing = ("P" if kind == "voc" else "L"), dict(wanted)
+def _check(kind: Kind, path: Path, expected: dict[str, Item], *, allowed: Sequence[int]) -> None:
+    """Check that every image is in the archive once, in its size, with values of the server."""
+    mode, missing = ("P" if kind == "voc" else "L"), dict(expected)
     for name, content in _read(kind, path):
         item = missing.pop(name, None)
         if item is None:
-            raise UserError(f"export={kind}: {name} is in the archive twice or should not be.")
-        with Image.open(io.BytesIO(content)) as label:
-            found = np.unique(np.array(label))
-            size = (label.height, label.width)
-            right = label.mode == mode and np.isin(found, allowed).all()
-        if not right or size != image_size(item.image):
             raise UserError(
-                f"export={kind}: {name} is no {mode} PNG of the image's size with values of "
-                f"{len(allowed)} classes; overwrite=true makes all predictions anew."
+                f"submission={kind}: {name} is in the archive twice or does not belong there."
+            )
+        with Image.open(io.BytesIO(content)) as label:
+            values = np.unique(np.array(label))
+            size = (label.height, label.width)
+            valid = label.mode == mode and np.isin(values, allowed).all()
+        if not valid or size != image_size(item.image):
+            raise UserError(
+                f"submission={kind}: {name} is not a PNG of mode {mode} with the image's size and "
+                f"values of {len(allowed)} classes. Set overwrite=true to predict all again."
             )
     if missing:
-        raise UserError(f"export={kind}: {next(iter(missing))} is missing in the archive.")
+        raise UserError(
+            f"submission={kind}: {next(iter(missing))} is missing in the archive. Set "
+            "overwrite=true to predict all again."
+        )

@@ -1,4 +1,4 @@
-"""Evaluations in the W&B run of their training: the same tables, curves and pictures."""
+"""Logging of evaluations to the W&B run of their training run: tables, curves and figures."""
 
 import csv
 import time
@@ -10,12 +10,12 @@ from deeplab.config.schema.logger import LoggerConfig
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.tracking.run_folder import RunFolder, read_json, read_record
 from deeplab.tracking.wandb_run import (
+    add_group_and_tags,
     evaluation_key,
-    if_it_answers,
-    labeled,
     open_run,
-    table,
+    tolerate_wandb_errors,
     training_scores,
+    wandb_table,
 )
 from deeplab.utils.files import write_json
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     import wandb
 
 
-def publish_evaluations(
+def log_evaluations(
     config: LoggerConfig, folder: RunFolder, new: Sequence[Evaluation]
 ) -> Path | None:
-    """Add evaluations to the run's own W&B run; says so where this fails.
+    """Add evaluations to the W&B run of a training run; print a message if this fails.
 
     Args:
         config: the logger that the run was trained with.
-        folder: of the run.
-        new: those that were made now; of the others there are the scores.
+        folder: the run folder.
+        new: new evaluations, logged completely; of earlier ones the scores are logged.
 
     Returns:
-        Where the offline files are; None if they were sent.
+        The folder of the offline files; None if they were uploaded.
     """
-    with if_it_answers():
+    with tolerate_wandb_errors():
         run = open_run(config, folder, read_record(folder))
         try:
             _log(run, folder, new)
@@ -47,44 +47,46 @@ def publish_evaluations(
 
 
 def _log(run: "wandb.Run", folder: RunFolder, new: Sequence[Evaluation]) -> None:
-    step = int(time.time())  # W&B drops what is not behind the training and earlier evaluations
+    step = int(time.time())  # W&B drops steps that are not after training and earlier evaluations
     for evaluation in new:
         if evaluation.result["scored"]:
-            run.log(_named(evaluation, _shown(evaluation)), step)
+            run.log(_add_prefix(evaluation, _tables_and_figures(evaluation)), step)
     results = sorted(folder.evaluations.glob("*/result.json"))
-    known = [read_evaluation(path.parent) for path in results]
-    scored = [evaluation for evaluation in known if evaluation.result["scored"]]
+    evaluations = [read_evaluation(path.parent) for path in results]
+    scored = [evaluation for evaluation in evaluations if evaluation.result["scored"]]
     if scored:
         rows = [{"evaluation": e.folder.path.name, **_row(e)} for e in scored]
-        run.log({"evaluations": table(rows)}, step)
+        run.log({"evaluations": wandb_table(rows)}, step)
     if folder.finished:
         run.log(training_scores(read_json(folder.result)), step)
     run.summary.update(_last_logged(folder))
     for evaluation in scored:
-        run.summary.update(_named(evaluation, _row(evaluation)))
+        run.summary.update(_add_prefix(evaluation, _row(evaluation)))
 
 
-def label(config: LoggerConfig, folder: RunFolder, group: str, tags: Iterable[str]) -> Path | None:
-    """Put a finished run under a group and add tags, if it has them not yet.
+def label_run(
+    config: LoggerConfig, folder: RunFolder, group: str, tags: Iterable[str]
+) -> Path | None:
+    """Assign a finished run to a group and add tags, unless it has them already.
 
     Returns:
-        Where the offline files are; None if there was nothing to do, or it was sent.
+        The folder of the offline files; None if nothing changed or it was uploaded.
     """
-    before = read_record(folder)
-    record = labeled(before, group, tags)
-    if record == before:
+    previous = read_record(folder)
+    record = add_group_and_tags(previous, group, tags)
+    if record == previous:
         return None
     write_json(folder.record, record)
-    return publish_evaluations(config, folder, [])
+    return log_evaluations(config, folder, [])
 
 
-def _named(evaluation: Evaluation, values: Mapping[str, Any]) -> dict[str, Any]:
+def _add_prefix(evaluation: Evaluation, values: Mapping[str, Any]) -> dict[str, Any]:
     prefix = evaluation_key(evaluation.folder.path.name)
     return {f"{prefix}/{key}": value for key, value in values.items()}
 
 
 def _last_logged(folder: RunFolder) -> dict[str, float]:
-    """The last value of each column of ``metrics.csv``."""
+    """Return the last value of each column of ``metrics.csv``."""
     if not folder.metrics_csv.is_file():
         return {}
     with folder.metrics_csv.open(newline="") as file:
@@ -108,25 +110,25 @@ def _row(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _shown(evaluation: Evaluation) -> dict[str, Any]:
-    """Tables by class and by band, and the pictures that there are."""
+def _tables_and_figures(evaluation: Evaluation) -> dict[str, Any]:
+    """Return tables by class and by band, and the existing figures."""
     import wandb
 
     folder = evaluation.folder
-    pictures = {"examples": folder.examples, "boundary_curve": folder.boundary_png}
+    figures = {"examples": folder.examples, "boundary_curve": folder.boundary_png}
     tables = {}
     if "class_IoU" in evaluation.result:
         tables["classes"] = _class_table(evaluation.result)
-        tables["bands"] = table(evaluation.result["boundary"]["bands"])
+        tables["bands"] = wandb_table(evaluation.result["boundary"]["bands"])
     return {
         **tables,
-        **{key: wandb.Image(str(path)) for key, path in pictures.items() if path.is_file()},
+        **{key: wandb.Image(str(path)) for key, path in figures.items() if path.is_file()},
     }
 
 
 def _class_table(result: Mapping[str, Any]) -> Any:
     boundary = result["boundary"]
-    return table(
+    return wandb_table(
         [
             {
                 "class": name,

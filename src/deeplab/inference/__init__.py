@@ -1,1 +1,1 @@
-"""How an image is looked at, and doing it."""
+"""Inference strategies and the predictor that runs them."""

@@ -1,12 +1,13 @@
-"""Class maps of whole images under one or several inference strategies.
+"""Label maps and probabilities of whole images under one or several inference strategies.
 
-As in the authors' evaluation: an image is resized, never cut; the logits of each scale go to the
-decoder's grid of the image (of the scaled image, where that is larger) and from there to the image;
-softmax; the mean over scales and mirror images; the most likely class.
+As in the authors' evaluation, an image is resized and never cropped. The logits of each scale are
+resized to the decoder's grid of the image (or of the scaled image, if that is larger) and from
+there to the image. Then follow softmax, the mean over scales and mirrored images, and the most
+likely class.
 
 Strategies share forward passes: single scale is one of the passes of multi-scale, and these are
-half of multi-scale with flip. The small logits of all passes are kept; only a band of rows of one
-image is upsampled at a time.
+half of the passes of multi-scale with flip. The low-resolution logits of all passes are kept; only
+a chunk of rows of one image is upsampled at a time.
 """
 
 import copy
@@ -16,177 +17,208 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from deeplab.inference.strategy import Strategy, View
-from deeplab.inference.windows import blended
+from deeplab.inference.strategy import ForwardPass, Strategy
+from deeplab.inference.windows import blend_windows
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import Conv, resize
 
 Size = tuple[int, int]
 """Height and width."""
 
-BAND = {"cpu": 1 << 18}
-"""Upsampled logits that are alive at a time, by device: on a CPU few enough for its cache."""
+MAX_CHUNK_ELEMENTS = {"cpu": 1 << 18}
+"""Number of upsampled logits in memory at a time, by device; on a CPU they fit its cache."""
 
-BAND_ELSEWHERE = 1 << 26
+DEFAULT_MAX_CHUNK_ELEMENTS = 1 << 26
+"""Number of upsampled logits in memory at a time on all other devices."""
 
 
 @torch.inference_mode()
 def predict_labels(model: nn.Module, images: Tensor) -> Tensor:
-    """The most likely class of each pixel, from one pass: what training validates with.
+    """Return the most likely class of each pixel from one forward pass, as in validation.
 
     Args:
-        model: maps images to logits on a grid of its own.
+        model: maps images to logits, which may have a lower resolution.
         images: RGB ``(N, 3, H, W)``, 0 to 255.
 
     Returns:
-        ``(N, H, W)`` uint8. The logits are upsampled and reduced image by image: those of all
-        classes at full size are never alive for the whole batch.
+        ``(N, H, W)`` uint8. The logits are upsampled and reduced image by image, so those of the
+        whole batch are never in memory at full size.
     """
     size = (images.shape[2], images.shape[3])
     logits = model(images)  # (N, K, h, w)
-    return torch.stack([_most_likely(resize(small[None].float(), size)[0]) for small in logits])
+    return torch.stack([_argmax(resize(small[None].float(), size)[0]) for small in logits])
 
 
 class Predictor:
-    """A trained network under inference strategies.
+    """Runs a trained network with one or several inference strategies.
 
     Args:
         model: the network. It is copied; the copy's batch norms are folded into the convolutions
-            before them, where these are known, and its weights are channels_last.
-        strategies: what is asked for; all with the same window, or none.
+            before them where these are known, and its weights are channels_last.
+        strategies: the strategies to run; all with the same window or all without one.
 
     Raises:
-        ValueError: the network cannot run at an output stride.
+        ValueError: the network cannot run at a strategy's output stride.
     """
 
     def __init__(self, model: DeepLabV3Plus, strategies: Sequence[Strategy]) -> None:
         self.model = fold_batch_norms(model)
         self.strategies = tuple(strategies)
         self.window = self.strategies[0].window
-        views = dict.fromkeys(view for strategy in strategies for view in strategy.views)
-        self.views = sorted(views, key=lambda view: view.output_stride)
-        self.weights = [[_weight(view, strategy) for strategy in strategies] for view in self.views]
-        for view in self.views:
-            self.model.set_output_stride(view.output_stride)
+        passes = dict.fromkeys(p for strategy in strategies for p in strategy.passes)
+        self.passes = sorted(passes, key=lambda p: p.output_stride)
+        self.weights = [[_pass_weight(p, strategy) for strategy in strategies] for p in self.passes]
+        for forward_pass in self.passes:
+            self.model.set_output_stride(forward_pass.output_stride)
 
     @torch.inference_mode()
     def label_maps(self, images: Tensor, sizes: Sequence[Size]) -> list[list[Tensor]]:
-        """The class maps of a batch.
+        """Return the label maps of a batch.
 
         Args:
             images: RGB ``(N, 3, H, W)``, 0 to 255.
             sizes: height and width of each image without its padding.
 
         Returns:
-            For each image and each strategy ``(h, w)``, uint8, where the images are.
+            For each image and each strategy a label map ``(h, w)``, uint8, on the images' device.
         """
         maps = []
-        for bands, size in zip(self._images(images), sizes, strict=True):
+        for chunks, size in zip(self._probability_chunks(images), sizes, strict=True):
             labels = [images.new_empty(size, dtype=torch.uint8) for _ in self.strategies]
-            for top, band in _without_padding(bands, size):
-                for label, probabilities in zip(labels, band, strict=True):
-                    label[top : top + band.shape[2]] = _most_likely(probabilities)
+            for top, chunk in _crop_padding(chunks, size):
+                for label, probabilities in zip(labels, chunk, strict=True):
+                    label[top : top + chunk.shape[2]] = _argmax(probabilities)
             maps.append(labels)
         return maps
 
     @torch.inference_mode()
     def probabilities(self, image: Tensor, size: Size) -> Iterator[tuple[int, Tensor]]:
-        """The probabilities of an image ``(1, 3, H, W)`` from top to bottom: the first row of each
-        band, and the band ``(strategies, classes, rows, w)``."""
-        for bands in self._images(image):
-            yield from _without_padding(bands, size)
+        """Yield the probabilities of an image in chunks of rows, from top to bottom.
 
-    def _images(self, images: Tensor) -> Iterator[Iterator[tuple[int, Tensor]]]:
-        """For each image its bands ``(strategies, classes, rows, W)`` with their first rows."""
-        full = (images.shape[2], images.shape[3])
-        if self.window and max(full) > self.window.size:
+        Args:
+            image: RGB ``(1, 3, H, W)``, 0 to 255.
+            size: height and width of the image without its padding.
+
+        Yields:
+            The first row of each chunk, and the chunk ``(strategies, classes, rows, w)``.
+        """
+        for chunks in self._probability_chunks(image):
+            yield from _crop_padding(chunks, size)
+
+    def _probability_chunks(self, images: Tensor) -> Iterator[Iterator[tuple[int, Tensor]]]:
+        """Yield for each image its chunks ``(strategies, classes, rows, W)`` with their top row."""
+        full_size = (images.shape[2], images.shape[3])
+        if self.window and max(full_size) > self.window.size:
             for image in images:
-                yield blended(image[None], self.window, self._mixed)
+                yield blend_windows(image[None], self.window, self._predict_window)
         else:
-            logits = self._logits(images)
+            logits = self._pass_logits(images)
             for i in range(len(images)):
-                yield self._bands([small[i] for small in logits], full)
+                yield self._average_passes([small[i] for small in logits], full_size)
 
-    def _mixed(self, image: Tensor) -> Tensor:
-        """One image ``(1, 3, h, w)`` to probabilities ``(strategies, classes, h, w)``."""
-        logits = [small[0] for small in self._logits(image)]
-        full = (image.shape[2], image.shape[3])
-        return torch.cat([band for _, band in self._bands(logits, full)], dim=2)
+    def _predict_window(self, image: Tensor) -> Tensor:
+        """Return the probabilities ``(strategies, classes, h, w)`` of one image ``(1, 3, h, w)``."""
+        logits = [small[0] for small in self._pass_logits(image)]
+        full_size = (image.shape[2], image.shape[3])
+        return torch.cat([chunk for _, chunk in self._average_passes(logits, full_size)], dim=2)
 
-    def _logits(self, images: Tensor) -> list[Tensor]:
-        """For each view the logits ``(N, K, h, w)``, mirrored back, on the grid that is upsampled
-        to the images at once."""
-        full = (images.shape[2], images.shape[3])
-        found = []
-        for view in self.views:
-            self.model.set_output_stride(view.output_stride)
-            logits = self.model(_seen(images, view)).float()  # (N, K, h, w)
-            step = self.model.logits_stride / max(1.0, view.scale)
-            grid = (int((full[0] - 1) / step) + 1, int((full[1] - 1) / step) + 1)
+    def _pass_logits(self, images: Tensor) -> list[Tensor]:
+        """Return the logits ``(N, K, h, w)`` of each forward pass, with flips undone.
+
+        They are on the decoder's grid, from which they are upsampled to the image in one step.
+        """
+        full_size = (images.shape[2], images.shape[3])
+        outputs = []
+        for forward_pass in self.passes:
+            self.model.set_output_stride(forward_pass.output_stride)
+            logits = self.model(_scale_and_flip(images, forward_pass)).float()  # (N, K, h, w)
+            step = self.model.logits_stride / max(1.0, forward_pass.scale)
+            grid = (int((full_size[0] - 1) / step) + 1, int((full_size[1] - 1) / step) + 1)
             logits = resize(logits, grid)
-            found.append((logits.flip(-1) if view.mirrored else logits).contiguous())
-        return found
+            outputs.append((logits.flip(-1) if forward_pass.flip else logits).contiguous())
+        return outputs
 
-    def _bands(self, logits: Sequence[Tensor], full: Size) -> Iterator[tuple[int, Tensor]]:
-        """The probabilities of one image, given its logits ``(K, h, w)`` of each view: the first
-        row of each band, and the band ``(strategies, K, rows, W)``."""
+    def _average_passes(
+        self, logits: Sequence[Tensor], full_size: Size
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the probabilities of one image in chunks of rows.
+
+        Args:
+            logits: ``(K, h, w)`` of each forward pass.
+            full_size: height and width of the image.
+
+        Yields:
+            The first row of each chunk, and the chunk ``(strategies, K, rows, W)``.
+        """
         classes, device = logits[0].shape[0], logits[0].device
-        most = BAND.get(device.type, BAND_ELSEWHERE)
-        rows = max(1, most // (classes * full[1]))
-        for top in range(0, full[0], rows):
-            shape = (classes, min(rows, full[0] - top), full[1])
-            band = torch.zeros(len(self.strategies), *shape, device=device)
+        max_elements = MAX_CHUNK_ELEMENTS.get(device.type, DEFAULT_MAX_CHUNK_ELEMENTS)
+        rows = max(1, max_elements // (classes * full_size[1]))
+        for top in range(0, full_size[0], rows):
+            shape = (classes, min(rows, full_size[0] - top), full_size[1])
+            chunk = torch.zeros(len(self.strategies), *shape, device=device)
             for small, weights in zip(logits, self.weights, strict=True):
-                seen = _upsampled_rows(small, full, top, shape[1]).softmax(dim=0)
-                for total, weight in zip(band, weights, strict=True):
+                probabilities = _upsample_rows(small, full_size, top, shape[1]).softmax(dim=0)
+                for total, weight in zip(chunk, weights, strict=True):
                     if weight:
-                        total.add_(seen, alpha=weight)
-            yield top, band
+                        total.add_(probabilities, alpha=weight)
+            yield top, chunk
 
 
-def _weight(view: View, strategy: Strategy) -> float:
-    """The part that a view has in a strategy's mean."""
-    return 1 / len(strategy.views) if view in strategy.views else 0.0
+def _pass_weight(forward_pass: ForwardPass, strategy: Strategy) -> float:
+    """Return the weight of a forward pass in a strategy's mean; 0 if it is not part of it."""
+    return 1 / len(strategy.passes) if forward_pass in strategy.passes else 0.0
 
 
-def _without_padding(
-    bands: Iterator[tuple[int, Tensor]], size: Size
+def _crop_padding(
+    chunks: Iterator[tuple[int, Tensor]], size: Size
 ) -> Iterator[tuple[int, Tensor]]:
-    for top, band in bands:
+    for top, chunk in chunks:
         if top >= size[0]:
             return
-        yield top, band[..., : size[0] - top, : size[1]]
+        yield top, chunk[..., : size[0] - top, : size[1]]
 
 
-def _seen(images: Tensor, view: View) -> Tensor:
-    """The images as a view has them: a side n becomes int((n - 1) * scale + 1)."""
-    height, width = (int((n - 1) * view.scale + 1) for n in images.shape[2:])
-    scaled = resize(images if view.scale == 1 else images.float(), (height, width))
-    scaled = scaled.flip(-1) if view.mirrored else scaled
+def _scale_and_flip(images: Tensor, forward_pass: ForwardPass) -> Tensor:
+    """Return the input of a forward pass: a side n becomes int((n - 1) * scale + 1)."""
+    height, width = (int((n - 1) * forward_pass.scale + 1) for n in images.shape[2:])
+    scaled = resize(images if forward_pass.scale == 1 else images.float(), (height, width))
+    scaled = scaled.flip(-1) if forward_pass.flip else scaled
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def _upsampled_rows(small: Tensor, full: Size, top: int, rows: int) -> Tensor:
-    """Rows ``top`` and following of ``small`` ``(C, h, w)`` resized to ``full``, corners aligned:
-    ``(C, rows, W)``."""
-    h, distance = small.shape[1], (small.shape[1] - 1) / max(1, full[0] - 1)
-    places = torch.arange(top, top + rows, dtype=torch.float64, device="cpu") * distance
-    above = places.long().clamp(max=h - 1)
-    part = (places - above).to(small)[None, :, None]
+def _upsample_rows(small: Tensor, full_size: Size, top: int, rows: int) -> Tensor:
+    """Return some rows of ``small`` resized to ``full_size``, with aligned corners.
+
+    Args:
+        small: ``(C, h, w)``.
+        full_size: height and width of the resized map.
+        top: the first row to return.
+        rows: number of rows.
+
+    Returns:
+        ``(C, rows, W)``.
+    """
+    h, step = small.shape[1], (small.shape[1] - 1) / max(1, full_size[0] - 1)
+    positions = torch.arange(top, top + rows, dtype=torch.float64, device="cpu") * step
+    above = positions.long().clamp(max=h - 1)
+    fraction = (positions - above).to(small)[None, :, None]
     above = above.to(small.device)
     below = (above + 1).clamp(max=h - 1)
-    mixed = torch.lerp(small[:, above], small[:, below], part)  # (C, rows, w)
-    return resize(mixed[None], (rows, full[1]))[0]
+    interpolated = torch.lerp(small[:, above], small[:, below], fraction)  # (C, rows, w)
+    return resize(interpolated[None], (rows, full_size[1]))[0]
 
 
-def _most_likely(scores: Tensor) -> Tensor:
-    """``(K, h, w)`` to the index of the largest, uint8. (``argmax`` takes four times as long.)"""
+def _argmax(scores: Tensor) -> Tensor:
+    """Return the index of the largest of ``(K, h, w)``, uint8; 4 times faster than ``argmax``."""
     return scores.max(dim=0).indices.to(torch.uint8)
 
 
 def fold_batch_norms(model: DeepLabV3Plus) -> DeepLabV3Plus:
-    """A copy for inference: every batch norm is part of the convolution before it, but for those in
-    networks of others, where no block says which belong together."""
+    """Return a copy for inference whose batch norms are folded into the convolutions before them.
+
+    Batch norms inside networks of other libraries are not folded: there no block tells which
+    convolution and batch norm belong together.
+    """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for block in folded.modules():
         conv, norm = getattr(block, "conv", None), getattr(block, "norm", None)

@@ -1,4 +1,4 @@
-"""A trained network under one strategy, for one image at a time."""
+"""Prediction of single images with one inference strategy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,63 +17,68 @@ Half = NDArray[np.float16]
 
 
 class Segmenter:
-    """Label maps and probabilities of images of any size.
+    """Returns label maps and probabilities of images of any size.
 
     Args:
-        predictor: the network, under one strategy.
-        execution: where and how precisely it runs.
-        padding: brings small images to the size that the network is evaluated at.
-        classes: their number.
+        predictor: the network with a single strategy.
+        execution: accelerator and precision.
+        padding: pads small images to the size at which the network is evaluated.
+        num_classes: number of classes.
     """
 
     def __init__(
-        self, predictor: Predictor, execution: Execution, padding: EvalTransform, classes: int
+        self, predictor: Predictor, execution: Execution, padding: EvalTransform, num_classes: int
     ) -> None:
         self.predictor, self.execution = predictor, execution
-        self.padding, self.classes = padding, classes
+        self.padding, self.num_classes = padding, num_classes
 
     def labels(self, image: Pixels) -> Pixels:
-        """The most likely class of each pixel ``(H, W)`` of an RGB image ``(H, W, 3)``.
+        """Return the most likely class of each pixel ``(H, W)`` of an RGB image ``(H, W, 3)``.
 
         Raises:
             MemoryError: the image is too large for the device.
         """
-        with self._running(image):
-            ((label,),) = self.predictor.label_maps(self._tensor(image), [_size(image)])
+        with self._autocast(image):
+            ((label,),) = self.predictor.label_maps(self._to_tensor(image), [_size(image)])
             return np.asarray(label.cpu().numpy(), np.uint8)
 
     def probabilities(self, image: Pixels) -> tuple[Pixels, Half]:
-        """The most likely class of each pixel ``(H, W)``, and the probabilities of all classes
-        ``(K, H, W)``, of which no other copy than a band is ever alive.
+        """Return the label map and the class probabilities of an RGB image ``(H, W, 3)``.
+
+        Returns:
+            The most likely class of each pixel ``(H, W)``, and the probabilities of all classes
+            ``(K, H, W)``, which are computed in chunks of rows to save memory.
 
         Raises:
-            MemoryError: as ``labels`` does.
+            MemoryError: the image is too large for the device.
         """
-        with self._running(image):
+        with self._autocast(image):
             size = _size(image)
-            label, found = np.empty(size, np.uint8), np.empty((self.classes, *size), np.float16)
-            for top, (band,) in self.predictor.probabilities(self._tensor(image), size):
-                rows = slice(top, top + band.shape[1])
-                label[rows] = band.max(dim=0).indices.cpu().numpy()
-                found[:, rows] = band.half().cpu().numpy()
-            return label, found
+            label = np.empty(size, np.uint8)
+            probabilities = np.empty((self.num_classes, *size), np.float16)
+            for top, (chunk,) in self.predictor.probabilities(self._to_tensor(image), size):
+                rows = slice(top, top + chunk.shape[1])
+                label[rows] = chunk.max(dim=0).indices.cpu().numpy()
+                probabilities[:, rows] = chunk.half().cpu().numpy()
+            return label, probabilities
 
-    def _tensor(self, image: Pixels) -> Tensor:
+    def _to_tensor(self, image: Pixels) -> Tensor:
         padded = torch.from_numpy(self.padding.pad(image))
         return padded.permute(2, 0, 1)[None].to(self.execution.accelerator)  # (1, 3, H, W)
 
     @contextmanager
-    def _running(self, image: Pixels) -> Iterator[None]:
+    def _autocast(self, image: Pixels) -> Iterator[None]:
         dtype = self.execution.autocast_dtype
         try:
             with torch.autocast(self.execution.accelerator, dtype, enabled=dtype is not None):
                 yield
-        except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError for both devices
+        except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError on CPU and GPU
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
             height, width = _size(image)
             raise MemoryError(
-                f"{width} x {height} pixels take more memory than there is; window=1025 cuts them"
+                f"{width} x {height} pixels need more memory than is available. "
+                "Set window_size=1025 to predict in windows"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""How fast a network is under a strategy on the machine found, and how much memory it takes."""
+"""Speed and memory of a network under an inference strategy, measured on this machine."""
 
 import statistics
 import time
@@ -9,26 +9,28 @@ import torch
 
 from deeplab.inference.predictor import Predictor
 
-ENOUGH = 2.0
-"""Seconds to measure for; slow strategies are measured three times all the same."""
+MIN_SECONDS = 2.0
+"""Minimum duration of a measurement; it also has at least three repetitions."""
 
 GPU_BATCH = 8
+"""Batch size of the throughput measurement on a GPU."""
 
 
 class Speed(NamedTuple):
-    """Measured with random images; making class maps is included, reading images is not."""
+    """Speed on random images, including the computation of label maps but not reading images."""
 
     latency: float
-    """Seconds for one image: the median."""
+    """Median of the seconds per image at batch size 1."""
     images_per_second: float
-    """In batches of ``batch``."""
+    """Throughput at batch size ``batch``."""
     batch: int
+    """Batch size of the throughput measurement."""
     peak_memory: int | None
-    """Bytes at the latency's batch of one: on a GPU what PyTorch has allocated, else what the
-    process has resident; None where the system does not say."""
+    """Peak memory in bytes at batch size 1: on a GPU the memory that PyTorch has allocated, on a
+    CPU the resident memory of the process; None if the system does not report it."""
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields as a dictionary for JSON."""
         return self._asdict()
 
 
@@ -39,52 +41,52 @@ def measure_speed(
     device: str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> Speed:
-    """Time a network under the strategies of a predictor.
+    """Measure the speed of a network under the strategies of a predictor.
 
     Args:
         predictor: the network, on its device.
         input_size: height and width of the image.
         device: ``cpu``, ``cuda`` or ``mps``.
-        dtype: of mixed precision; None computes in float32.
+        dtype: data type of mixed precision; None for float32.
     """
 
     def seconds(batch: int) -> float:
         images = torch.randint(0, 256, (batch, 3, *input_size), dtype=torch.uint8, device=device)
-        _wait(device)
+        _synchronize(device)
         start = time.perf_counter()
         with torch.autocast(device, dtype, enabled=dtype is not None):
             predictor.label_maps(images, [input_size] * batch)
-        _wait(device)
+        _synchronize(device)
         return time.perf_counter() - start
 
     def median(batch: int) -> float:
-        seconds(batch)  # warms up
-        taken: list[float] = []
-        while len(taken) < 3 or sum(taken) < ENOUGH:
-            taken.append(seconds(batch))
-        return statistics.median(taken)
+        seconds(batch)  # warm-up
+        times: list[float] = []
+        while len(times) < 3 or sum(times) < MIN_SECONDS:
+            times.append(seconds(batch))
+        return statistics.median(times)
 
-    _forget_peak(device)
+    _reset_peak_memory(device)
     latency = median(1)
-    peak = _peak(device)
+    peak = _peak_memory(device)
     batch = GPU_BATCH if device == "cuda" else 1
-    rate = batch / (median(batch) if batch > 1 else latency)
-    return Speed(latency, rate, batch, peak)
+    images_per_second = batch / (median(batch) if batch > 1 else latency)
+    return Speed(latency, images_per_second, batch, peak)
 
 
-def _wait(device: str) -> None:
+def _synchronize(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
 
 
-def _forget_peak(device: str) -> None:
+def _reset_peak_memory(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    elif (references := Path("/proc/self/clear_refs")).exists():
-        references.write_text("5")  # Linux: the peak starts anew
+    elif (clear_refs := Path("/proc/self/clear_refs")).exists():
+        clear_refs.write_text("5")  # Linux: resets the peak resident memory
 
 
-def _peak(device: str) -> int | None:
+def _peak_memory(device: str) -> int | None:
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")

@@ -1,7 +1,6 @@
-"""Inference strategies: at which output stride, at which scales and whether mirrored too an image
-is looked at (section 4, Tables 3 and 5).
+"""Inference strategies: output stride, scales and flip (section 4, Tables 3 and 5).
 
-A strategy has a name to type and to read: its parts joined by dashes, such as ``os8-ms-flip``.
+A strategy's name is its parts joined by dashes, such as ``os8-ms-flip``.
 """
 
 import re
@@ -10,57 +9,61 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-"""The paper's scales."""
+"""Scales of the paper's multi-scale inference."""
 
 OUTPUT_STRIDES = (8, 16, 32)
+"""Output strides that a strategy can have."""
 
 
-class View(NamedTuple):
+class ForwardPass(NamedTuple):
     """One forward pass over an image."""
 
     output_stride: int
     scale: float
-    mirrored: bool
+    flip: bool
+    """Mirrors the image horizontally."""
 
 
 class Window(NamedTuple):
-    """Cut images that are larger than ``size`` into overlapping squares."""
+    """Overlapping square windows for images that are larger than ``size``."""
 
     size: int
     """Side in pixels."""
     overlap: float
-    """The part of the side that neighbors share at least."""
+    """Minimum overlap of neighboring windows, as a fraction of the side."""
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """How an image is looked at: the probabilities of all scales and mirror images are averaged."""
+    """An inference strategy: probabilities are averaged over all scales and mirrored images."""
 
     output_stride: int
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    """Also predicts the mirrored image."""
     window: Window | None = None
 
     @property
-    def views(self) -> tuple[View, ...]:
-        """Its forward passes, in a fixed order."""
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """The forward passes, in a fixed order."""
         return tuple(
-            View(self.output_stride, scale, mirrored)
-            for mirrored in (False, True)[: 1 + self.flip]
+            ForwardPass(self.output_stride, scale, flip)
+            for flip in (False, True)[: 1 + self.flip]
             for scale in self.scales
         )
 
     @property
     def name(self) -> str:
-        """What ``parse_strategy`` reads, and the window's side."""
+        """The name for ``parse_strategy``, followed by the window's side."""
         return "-".join(short for short, _ in self._parts())
 
     @property
     def label(self) -> str:
-        """For a reader."""
+        """The description for tables and figures."""
         return ", ".join(words for _, words in self._parts())
 
     def _parts(self) -> Iterator[tuple[str, str]]:
+        """Yield the short name and the description of each part."""
         yield f"os{self.output_stride}", f"output stride {self.output_stride}"
         if self.scales == MULTI_SCALE:
             yield "ms", "multi-scale"
@@ -73,7 +76,7 @@ class Strategy:
             yield f"w{self.window.size}", f"windows of {self.window.size}"
 
     def record(self) -> dict[str, Any]:
-        """For a result's JSON."""
+        """Return the strategy as a dictionary for JSON."""
         return {
             "name": self.name,
             "label": self.label,
@@ -85,27 +88,28 @@ class Strategy:
 
 
 def parse_strategy(name: str, *, output_stride: int, window: Window | None = None) -> Strategy:
-    """The strategy that a name stands for.
+    """Parse the name of a strategy.
 
     Args:
         name: parts joined by dashes, each at most once: ``os8``, ``os16`` or ``os32``; ``ms`` for
             the paper's six scales, ``x0.75+1+1.25`` for others or ``single-scale``; ``flip``.
-        output_stride: where the name says none.
-        window: for images that are too large for memory.
+        output_stride: the output stride if the name has none.
+        window: the window for images that are too large for memory.
 
     Raises:
-        ValueError: a part that is none of these, or stands twice.
+        ValueError: an unknown part, or a setting that is given twice.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for part in re.split(r"(?<!single)-", name):
-        key, value = _part(part, name)
-        if key in found:
-            raise ValueError(f"strategy {name!r} says twice which {key} it has")
-        found[key] = value
-    return Strategy(**{"output_stride": output_stride, "window": window, **found})
+        key, value = _parse_part(part, name)
+        if key in settings:
+            raise ValueError(f"strategy {name!r}: {key} is given twice. Remove one of the parts")
+        settings[key] = value
+    return Strategy(**{"output_stride": output_stride, "window": window, **settings})
 
 
-def _part(part: str, name: str) -> tuple[str, Any]:
+def _parse_part(part: str, name: str) -> tuple[str, Any]:
+    """Return the setting and its value of one part of a strategy's name."""
     if part == "flip":
         return "flip", True
     if part in ("single-scale", "ms"):
@@ -116,8 +120,8 @@ def _part(part: str, name: str) -> tuple[str, Any]:
         scales = tuple(sorted(float(scale) for scale in part[1:].split("+")))
         if len(set(scales)) == len(scales) and all(0.1 <= scale <= 8 for scale in scales):
             return "scales", scales
-        raise ValueError(f"strategy {name!r}: scales are different numbers from 0.1 to 8")
+        raise ValueError(f"strategy {name!r}: scales must be different numbers from 0.1 to 8")
     raise ValueError(
-        f"strategy {name!r} has the part {part!r}; parts are os8, os16, os32, single-scale, ms "
-        "(the paper's scales), x0.75+1+1.25 (others) and flip, joined by dashes"
+        f"strategy {name!r}: unknown part {part!r}. The parts are os8, os16, os32, single-scale, "
+        "ms (the paper's scales), x0.75+1+1.25 (other scales) and flip, joined by dashes"
     )

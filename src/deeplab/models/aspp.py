@@ -1,8 +1,9 @@
 """Atrous spatial pyramid pooling: the encoder's head (paper, section 3.1; DeepLabv3).
 
-Departures from the paper: none known. Where text and code could be read differently: image
-pooling averages over the whole map, whatever its size (the authors' code derives the extent from
-the crop, so that training and evaluation crops of different sizes pool over different extents).
+Departures from the paper: none known. Text and code can be read differently in one place: here
+image pooling averages over the whole map, whatever its size (the authors' code derives the extent
+from the crop, so that training and evaluation crops of different sizes pool over different
+extents).
 """
 
 from collections.abc import Sequence
@@ -23,11 +24,11 @@ from deeplab.models.layers import (
 )
 
 REFERENCE_STRIDE = 16
-"""The output stride at which the paper states its rates (6, 12, 18)."""
+"""Output stride at which the paper states its atrous rates (6, 12, 18)."""
 
 
 class ImagePooling(nn.Module):
-    """The image-level feature: global mean, 1x1 convolution, spread over the map again."""
+    """Image-level feature: global mean and 1x1 convolution, expanded to the size of the map."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -38,20 +39,22 @@ class ImagePooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.relu(self.norm(self.conv(self.pool(x))))  # (N, channels, 1, 1)
-        return pooled.expand(-1, -1, *x.shape[-2:])  # bilinear from one pixel is a copy
+        return pooled.expand(-1, -1, *x.shape[-2:])  # equals bilinear resizing from one pixel
 
 
 class ASPP(nn.Module):
-    """Image pooling, a 1x1 convolution and one 3x3 atrous convolution a rate, side by side; then
-    a 1x1 convolution over their concatenation, and dropout.
+    """Parallel branches, a 1x1 convolution over their concatenation, and dropout.
+
+    The branches are image pooling, a 1x1 convolution and one 3x3 atrous convolution per rate.
 
     Args:
         in_channels: channels of the backbone's output.
-        channels: of every branch and of the result.
-        atrous_rates: at output stride 16; ``set_output_stride`` scales them. Empty: no atrous branch.
-        image_pooling: whether there is the image-level branch (not in Table 7's best rows).
-        separable: depthwise separable 3x3 convolutions ("SC" of Table 5).
-        dropout: probability, behind the projection.
+        channels: channels of every branch and of the result.
+        atrous_rates: atrous rates at output stride 16; ``set_output_stride`` scales them. Empty
+            for no atrous branch.
+        image_pooling: adds the image-level branch (not in Table 7's best rows).
+        separable: uses depthwise separable 3x3 convolutions ("SC" of Table 5).
+        dropout: dropout probability after the projection.
         weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
     """
 
@@ -83,28 +86,29 @@ class ASPP(nn.Module):
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Scale the rates so that they cover the same part of the image.
+        """Scale the atrous rates so that they cover the same part of the image.
 
-        Raises ValueError where a rate would not be a whole number.
+        Raises:
+            ValueError: a rate would not be a whole number.
         """
         branches = cast(Sequence[ConvNorm | SeparableConv], self.atrous)
         for branch, rate in zip(branches, self.atrous_rates, strict=True):
-            branch.set_atrous(stride=1, rate=scaled_rate(rate, output_stride))
+            branch.set_atrous(stride=1, dilation=scale_atrous_rate(rate, output_stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, in_channels, h, w)`` to ``(N, channels, h, w)``."""
+        """Map ``(N, in_channels, h, w)`` to ``(N, channels, h, w)``."""
         branches = [] if self.image_pooling is None else [self.image_pooling(x)]
         branches.append(self.conv(x))
         branches.extend(branch(x) for branch in self.atrous)
         return self.dropout(self.project(torch.cat(branches, dim=1)))
 
 
-def scaled_rate(rate: int, output_stride: int) -> int:
-    """The rate at ``output_stride`` that corresponds to ``rate`` at output stride 16."""
-    scaled, rest = divmod(rate * REFERENCE_STRIDE, output_stride)
-    if rest or scaled < 1:
+def scale_atrous_rate(rate: int, output_stride: int) -> int:
+    """Return the rate at ``output_stride`` that corresponds to ``rate`` at output stride 16."""
+    scaled, remainder = divmod(rate * REFERENCE_STRIDE, output_stride)
+    if remainder or scaled < 1:
         raise ValueError(
-            f"ASPP rate {rate} (at output stride {REFERENCE_STRIDE}) is no whole number at output "
-            f"stride {output_stride}; use even rates there"
+            f"ASPP rate {rate} (at output stride {REFERENCE_STRIDE}) is not a whole number at "
+            f"output stride {output_stride}. Use even rates at this output stride"
         )
     return scaled

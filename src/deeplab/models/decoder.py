@@ -1,12 +1,13 @@
 """The decoder (paper, sections 3.1 and 4.1; Tables 1 and 2).
 
-A list of low-level stages and a list of convolutions: the encoder's map is resized to a stage's
-size, concatenated with that stage's map behind a 1x1 convolution, refined by the convolutions, and
-the same again for the next stage. Without stages it is the naive decoder: nothing but the logits.
+A decoder is a list of low-level features and a list of convolutions. For each low-level feature, a
+stage resizes the encoder's map to the feature's size, concatenates it with the feature after a 1x1
+convolution, and refines the result by the convolutions. Without stages it is the naive decoder,
+which passes the encoder's map on to the logits.
 
-How Table 2's last row (Conv2 and Conv3) is read: each stage has a 1x1 convolution of its own and
-the convolutions of its own. The paper does not say the first; its caption ("fixing [1x1, 48]") and
-the authors' code imply it.
+Interpretation of Table 2's last row (Conv2 and Conv3): each stage has a separate 1x1 convolution
+and separate refining convolutions. The paper does not state the former; its caption ("fixing
+[1x1, 48]") and the authors' code imply it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ class ConvSpec(NamedTuple):
 
 
 class DecoderStage(nn.Module):
-    """Resize to the low-level map, concatenate, refine."""
+    """One decoder step: resize to the low-level map, concatenate, refine."""
 
     def __init__(
         self,
@@ -61,21 +62,22 @@ class DecoderStage(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Refines the encoder's map with low-level maps of the backbone.
+    """Decoder that refines the encoder's map with low-level features of the backbone.
 
     Args:
         in_channels: channels of the encoder's map.
         features: the backbone's low-level features by name.
-        low_level: which of them to use, in any order; coarse ones come first. The paper's choice
-            is ``conv2``; none is the naive decoder.
-        low_level_channels: of the 1x1 convolution on each (Table 1).
-        convs: kernel and channels of each convolution behind a concatenation (Table 2).
-        separable: depthwise separable convolutions ("SC" of Table 5); 1x1 stay as they are.
+        low_level: names of the features to use, in any order; the coarsest is used first. The
+            paper's choice is ``conv2``; empty for the naive decoder.
+        low_level_channels: output channels of the 1x1 convolution on each feature (Table 1).
+        convs: kernel and channels of each convolution after a concatenation (Table 2).
+        separable: uses depthwise separable convolutions ("SC" of Table 5); 1x1 convolutions are
+            not affected.
         weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
 
     Raises:
-        ValueError: a stage that the backbone lacks or that is named twice, or convolutions
-            without a stage to work in.
+        ValueError: the backbone has no such feature, a feature is listed twice, or there are
+            convolutions without a low-level feature.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Decoder(nn.Module):
         check_stages(low_level, convs, features)
         self.low_level = sorted(low_level, key=lambda name: -features[name].stride)
         self.stride = features[self.low_level[-1]].stride if low_level else None
-        """Of the result; that of the encoder's map where there is no stage."""
+        """Stride of the result; None without stages (then it is the encoder's output stride)."""
         self.stages = nn.ModuleList()
         channels = in_channels
         for name in self.low_level:
@@ -113,8 +115,15 @@ class Decoder(nn.Module):
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
     def forward(self, x: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """The encoder's map ``(N, in_channels, h, w)`` and the backbone's features to
-        ``(N, out_channels, H/s, W/s)``, s being the finest stage's stride."""
+        """Refine the encoder's map with the backbone's features.
+
+        Args:
+            x: the encoder's map ``(N, in_channels, h, w)``.
+            features: the backbone's features by name.
+
+        Returns:
+            ``(N, out_channels, H/s, W/s)``, where s is the stride of the finest stage.
+        """
         for name, stage in zip(self.low_level, self.stages, strict=True):
             x = stage(x, features[name])
         return x
@@ -123,15 +132,21 @@ class Decoder(nn.Module):
 def check_stages(
     low_level: Sequence[str], convs: Sequence[tuple[int, int]], available: Mapping[str, Feature]
 ) -> None:
-    """Raise ValueError where the decoder's lists cannot work with the backbone's features."""
+    """Raise ValueError if the decoder's lists do not fit the backbone's low-level features."""
     for name in low_level:
+        if not available:
+            raise ValueError(
+                f"low_level={name}: the backbone has no low-level features. Use decoder=naive"
+            )
         if name not in available:
-            have = ", ".join(available) or "none, and goes with decoder=naive only"
-            raise ValueError(f"low-level stage {name!r}: the backbone has {have}")
+            raise ValueError(
+                f"low_level={name}: the backbone has no such feature. "
+                f"Choose from {', '.join(available)}"
+            )
         if list(low_level).count(name) > 1:
-            raise ValueError(f"low-level stage {name!r} is named more than once")
+            raise ValueError(f"low_level={name}: listed more than once. List each feature once")
     if convs and not low_level:
         raise ValueError(
-            f"{len(convs)} convolutions without a low-level stage to work in: name a stage, or "
+            f"{len(convs)} convolutions without a low-level stage. Name a stage in low_level, or "
             "leave both lists empty for the naive decoder"
         )

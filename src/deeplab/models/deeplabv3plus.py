@@ -1,4 +1,4 @@
-"""The network of the paper's Figure 2: backbone, ASPP, decoder, logits."""
+"""The complete network of the paper's Figure 2: backbone, ASPP, decoder, logits."""
 
 from torch import Tensor, nn
 
@@ -11,14 +11,14 @@ from deeplab.models.layers import Conv, Normalize, initialize
 class DeepLabV3Plus(nn.Module):
     """Encoder-decoder with atrous separable convolution; with a naive decoder it is DeepLabv3.
 
-    The parts are finished modules; ``in_channels`` of one must be what the part before states
-    (``deeplab.config.build_model`` does this from a config).
+    The parts are finished modules; ``in_channels`` of each must equal ``out_channels`` of the part
+    before it (``deeplab.config.build_model`` builds them from a config).
 
     Args:
-        backbone: the feature extractor; it also states how its input is normalized.
+        backbone: the feature extractor; it also defines the input normalization.
         aspp: the encoder's head.
         decoder: refines the encoder's map.
-        num_classes: classes, the background included.
+        num_classes: number of classes, including the background.
     """
 
     def __init__(
@@ -34,34 +34,38 @@ class DeepLabV3Plus(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """Classes, the background included."""
+        """Number of classes, including the background."""
         return self.logits.out_channels
 
     @property
     def output_stride(self) -> int:
-        """The encoder's output stride at present."""
+        """The encoder's current output stride."""
         return self.backbone.output_stride
 
     @property
     def logits_stride(self) -> int:
-        """Pixels of the image for one of the logits' grid."""
+        """Stride of the logits' grid in pixels of the image."""
         return min(self.decoder.stride or self.output_stride, self.output_stride)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Run the same weights at another output stride, 8, 16 or 32.
+        """Set the output stride: 8, 16 or 32.
 
-        Strides, rates and paddings of the backbone and of the ASPP follow; the state dict does
-        not change.
+        This changes strides, atrous rates and paddings of the backbone and the ASPP, but not the
+        state dict.
         """
         self.backbone.set_output_stride(output_stride)
         self.aspp.set_output_stride(output_stride)
 
     def forward(self, images: Tensor) -> Tensor:
-        """RGB images ``(N, 3, H, W)``, 0 to 255 of any dtype, to logits ``(N, num_classes, h, w)``.
+        """Return the logits ``(N, num_classes, h, w)`` of RGB images.
 
         The logits lie on the decoder's grid: h = floor((H - 1) / 4) + 1 for the paper's decoder,
-        the output stride instead of 4 for the naive one. Loss and inference resize them to the
-        image, one image at a time (``deeplab.training.losses``, ``deeplab.inference.predictor``).
+        with the output stride instead of 4 for the naive one. Loss and inference resize them to
+        the image, one image at a time (``deeplab.training.losses``,
+        ``deeplab.inference.predictor``).
+
+        Args:
+            images: ``(N, 3, H, W)``, 0 to 255, of any dtype.
         """
         features = self.backbone(self.normalize(images))
         encoded = self.aspp(features["output"])  # (N, 256, H/output_stride, W/output_stride)

@@ -1,16 +1,16 @@
 """Parameters and multiply-adds of a network, counted without computing or allocating it.
 
-Two rules:
+Two counting rules:
 
-* ``conv``: the multiply-adds of all convolutions at their true output sizes, and where a network
-  has others of all matrix products (linear layers, attention): what every counting tool reports;
-* ``paper``: the paper's. Half of what TensorFlow's profiler counts in the evaluation graph, where
-  an atrous convolution runs on a map that space-to-batch has padded, and where small operations
-  and the graph's own regularizer and initializer operations count too. No source states this rule;
-  it was inferred from the published numbers and gives 36 of the 38 of Tables 3 and 5 to 0.02 %.
-  (The other two rows print 101.28, where this rule and the paper's own multi-scale rows of the
-  same network say 102.78.) A matrix product, of which the paper has none, counts as it does for
-  ``conv``.
+* ``conv``: the multiply-adds of all convolutions at their true output sizes and of all other
+  matrix products (linear layers, attention), as counting tools usually report them;
+* ``paper``: the paper's rule. Half of what TensorFlow's profiler counts in the evaluation graph,
+  where an atrous convolution runs on a map that space-to-batch has padded, and where small
+  operations and the graph's own regularizer and initializer operations count too. No source states
+  this rule; it was inferred from the published numbers and reproduces 36 of the 38 numbers of
+  Tables 3 and 5 to 0.02 %. (The other two rows print 101.28, where this rule and the paper's own
+  multi-scale rows of the same network give 102.78.) Matrix products, which the paper's networks do
+  not have, count as in ``conv``.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,28 +29,29 @@ from deeplab.models.layers import (
     Normalize,
     Subsample,
     batch_norms,
+    is_conv_or_linear,
     is_depthwise,
-    is_product,
 )
 
 
 @dataclass
 class _Counts:
-    """Sums over the passes: multiply-adds of convolutions that are modules, and profiler
-    operations."""
+    """Running sums over the forward passes."""
 
     conv: int = 0
+    """Multiply-adds of convolution modules."""
     operations: int = 0
+    """Operations as TensorFlow's profiler counts them."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs under an inference strategy."""
+    """Parameters and multiply-adds of a network under an inference strategy."""
 
     trainable: int
-    """Weights, batch norm weights and biases, and the bias of the logits."""
+    """Number of weights, batch norm weights and biases, and biases of the logits."""
     with_bn_statistics: int
-    """The same and the running means and variances."""
+    """``trainable`` plus the number of running means and variances."""
     conv: int
     """Multiply-adds of convolutions and matrix products."""
     paper: int
@@ -64,26 +65,26 @@ def measure_cost(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
 ) -> Cost:
-    """Count one image under a strategy, at the model's output stride.
+    """Return the cost of one image under a strategy, at the model's output stride.
 
     Args:
         model: the network; on the meta device nothing is computed.
         input_size: height and width in pixels.
-        scales: the input is run once at each; a side n becomes int((n - 1) * scale + 1).
-        flip: every pass once more, mirrored.
+        scales: one forward pass runs at each scale; a side n becomes int((n - 1) * scale + 1).
+        flip: also runs every pass on the mirrored image.
     """
-    counts, products = _Counts(), FlopCounterMode(display=False)
+    counts, flop_counter = _Counts(), FlopCounterMode(display=False)
     device = next(model.parameters()).device
     was_training = model.training
-    with _Hooks(model, counts), products, torch.no_grad():
+    with _Hooks(model, counts), flop_counter, torch.no_grad():
         model.eval()
         for scale in scales:
             height, width = (int((side - 1) * scale + 1) for side in input_size)
             model(torch.empty(1, 3, height, width, dtype=torch.uint8, device=device))
     model.train(was_training)
-    passes, flops = 2 if flip else 1, products.get_total_flops()
-    counts.operations += flops - 2 * counts.conv  # what is no convolution's
-    operations = passes * counts.operations + _once_per_graph(model, input_size)
+    passes, flops = 2 if flip else 1, flop_counter.get_total_flops()
+    counts.operations += flops - 2 * counts.conv  # matrix products that are not convolutions
+    operations = passes * counts.operations + _operations_per_graph(model, input_size)
     trainable = sum(p.numel() for p in model.parameters())
     statistics = sum(2 * norm.num_features for norm in batch_norms(model))
     return Cost(
@@ -94,14 +95,16 @@ def measure_cost(
     )
 
 
-def _once_per_graph(model: DeepLabV3Plus | Classifier, input_size: tuple[int, int]) -> int:
-    """Operations of the arg-max, which a classifier has once and not for each pixel, and of
-    regularizer and initializer: 3 for each weight under weight decay and 2 for each weight of a
-    convolution."""
+def _operations_per_graph(model: DeepLabV3Plus | Classifier, input_size: tuple[int, int]) -> int:
+    """Return the operations that TensorFlow's graph contains once, however many passes it runs.
+
+    These are the arg-max (per pixel, for a classifier per image), the regularizer (3 for each
+    weight under weight decay) and the initializer (2 for each weight of a convolution).
+    """
     outputs = 1 if isinstance(model, Classifier) else input_size[0] * input_size[1]
     operations = model.num_classes * outputs
     for module in model.modules():
-        if is_product(module):
+        if is_conv_or_linear(module):
             assert isinstance(module.weight, Tensor)
             operations += (2 if is_depthwise(module) else 5) * module.weight.numel()
     return operations
@@ -109,7 +112,7 @@ def _once_per_graph(model: DeepLabV3Plus | Classifier, input_size: tuple[int, in
 
 @dataclass
 class _Hooks:
-    """Counts while it is entered."""
+    """Context manager that adds the operations of every forward pass to ``counts``."""
 
     model: nn.Module
     counts: _Counts
@@ -137,25 +140,27 @@ Rule = Callable[[_Counts, Any, Tensor, Tensor], None]
 
 
 def _count_conv(counts: _Counts, conv: nn.Conv2d, x: Tensor, output: Tensor) -> None:
-    """Two operations a multiply-add, and one a logit for its bias."""
-    each = conv.weight[0].numel() * conv.out_channels  # multiply-adds of one output pixel
-    counts.conv += each * output.shape[2] * output.shape[3]
+    """Count two operations per multiply-add, and one per logit for its bias."""
+    per_pixel = conv.weight[0].numel() * conv.out_channels  # multiply-adds of one output pixel
+    counts.conv += per_pixel * output.shape[2] * output.shape[3]
     height, width = (
-        space_to_batch_side(output.shape[2 + i], conv.kernel_size[i], conv.dilation[i])
+        space_to_batch_size(output.shape[2 + i], conv.kernel_size[i], conv.dilation[i])
         for i in range(2)
     )
-    counts.operations += 2 * each * height * width
+    counts.operations += 2 * per_pixel * height * width
     if conv.bias is not None:
         counts.operations += output.numel()
 
 
-def space_to_batch_side(side: int, kernel: int, rate: int) -> int:
-    """The side that an atrous convolution is charged for: space-to-batch pads the map until it
-    divides by the rate."""
-    if rate == 1 or kernel == 1:
-        return side
-    padded = -(-(side + (kernel - 1) * rate) // rate)
-    return (padded - (kernel - 1)) * rate
+def space_to_batch_size(size: int, kernel: int, dilation: int) -> int:
+    """Return the size (height or width) at which an atrous convolution is counted.
+
+    Space-to-batch pads the map to a multiple of the dilation.
+    """
+    if dilation == 1 or kernel == 1:
+        return size
+    padded = -(-(size + (kernel - 1) * dilation) // dilation)
+    return (padded - (kernel - 1)) * dilation
 
 
 def _count_output(counts: _Counts, module: nn.Module, x: Tensor, output: Tensor) -> None:
@@ -186,4 +191,7 @@ RULES: dict[type[nn.Module], Rule] = {
     GlobalPool: _count_global_pool,
     Normalize: _count_normalize,
 }
-"""What counts; batch norm, ReLU, resizes, concatenations and softmax do not."""
+"""Counting rule of each module type.
+
+Batch norm, ReLU, resizes, concatenations and softmax count nothing.
+"""

@@ -1,11 +1,11 @@
-"""The leaf blocks that several boxes of the network share, and how they are initialized.
+"""Building blocks that several parts of the network share, and their initialization.
 
 Two conventions of the authors' code hold everywhere (it pads a strided convolution explicitly
 and resizes with aligned corners):
 
-* a convolution of kernel k and rate r pads r * (k // 2) on both sides, strided or not, so a side
-  of n pixels becomes floor((n - 1) / stride) + 1;
-* every bilinear resize maps corner to corner (``align_corners=True``) and goes to a stated size,
+* a convolution of kernel k and atrous rate r pads r * (k // 2) on both sides, with and without a
+  stride, so a side of n pixels becomes floor((n - 1) / stride) + 1;
+* every bilinear resize maps corner to corner (``align_corners=True``) and goes to a given size,
   never by a factor.
 """
 
@@ -17,22 +17,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WeightInit = float | Literal["variance_scaling", "xavier", "head"]
-"""How convolution weights start: a number is the standard deviation of a truncated normal,
-the names are explained at ``initialize``."""
+"""Initialization of convolution weights.
+
+A number is the standard deviation of a truncated normal; ``initialize`` explains the names.
+"""
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of ``(N, C, h, w)`` to ``(N, C, *size)``, corners aligned."""
+    """Resize ``(N, C, h, w)`` to ``(N, C, *size)``: bilinear, with aligned corners."""
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
 class Conv(nn.Conv2d):
-    """A convolution without bias whose stride and rate can be changed on the built model.
+    """A convolution without bias whose stride and dilation can be changed after construction.
 
-    Its state dict depends on neither: this is what lets weights trained at one output stride
-    run at another.
+    Its state dict depends on neither, so weights trained at one output stride run at another.
     """
 
     def __init__(
@@ -42,18 +43,21 @@ class Conv(nn.Conv2d):
         kernel: int = 1,
         *,
         stride: int = 1,
-        rate: int = 1,
+        dilation: int = 1,
         groups: int = 1,
         bias: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel, groups=groups, bias=bias)
-        self.set_atrous(stride=stride, rate=rate)
+        self.set_atrous(stride=stride, dilation=dilation)
 
-    def set_atrous(self, *, stride: int, rate: int) -> None:
-        """Set stride and rate, and the padding that follows from them."""
+    def set_atrous(self, *, stride: int, dilation: int) -> None:
+        """Set the stride, the dilation and the padding that follows from the dilation."""
         self.stride = (stride, stride)
-        self.dilation = (rate, rate)
-        self.padding = (rate * (self.kernel_size[0] // 2), rate * (self.kernel_size[1] // 2))
+        self.dilation = (dilation, dilation)
+        self.padding = (
+            dilation * (self.kernel_size[0] // 2),
+            dilation * (self.kernel_size[1] // 2),
+        )
 
 
 class ConvNorm(nn.Sequential):
@@ -66,27 +70,29 @@ class ConvNorm(nn.Sequential):
         kernel: int = 1,
         *,
         stride: int = 1,
-        rate: int = 1,
+        dilation: int = 1,
         groups: int = 1,
         activation: type[nn.Module] | None = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.conv = Conv(in_channels, out_channels, kernel, stride=stride, rate=rate, groups=groups)
+        self.conv = Conv(
+            in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups
+        )
         self.norm = nn.BatchNorm2d(out_channels)
         if activation is not None:
             self.activation = activation(inplace=True)
 
-    def set_atrous(self, *, stride: int, rate: int) -> None:
+    def set_atrous(self, *, stride: int, dilation: int) -> None:
         """See ``Conv.set_atrous``."""
-        self.conv.set_atrous(stride=stride, rate=rate)
+        self.conv.set_atrous(stride=stride, dilation=dilation)
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3, batch norm, pointwise 1x1, batch norm, in one of two ReLU placements.
+    """Depthwise 3x3, batch norm, pointwise 1x1, batch norm, with one of two ReLU placements.
 
     ``activation="after"``: a ReLU after each batch norm (the paper's text; the authors' ASPP,
-    decoder and last Xception block). ``activation="before"``: one ReLU, on the input, and none
-    after it (all other Xception blocks of the authors' code).
+    decoder and last Xception block). ``activation="before"``: a single ReLU, on the input (all
+    other Xception blocks of the authors' code).
     """
 
     def __init__(
@@ -96,7 +102,7 @@ class SeparableConv(nn.Module):
         kernel: int = 3,
         *,
         stride: int = 1,
-        rate: int = 1,
+        dilation: int = 1,
         activation: Literal["before", "after"] = "after",
     ) -> None:
         super().__init__()
@@ -107,15 +113,15 @@ class SeparableConv(nn.Module):
             in_channels,
             kernel,
             stride=stride,
-            rate=rate,
+            dilation=dilation,
             groups=in_channels,
             activation=inner,
         )
         self.pointwise = ConvNorm(in_channels, out_channels, activation=inner)
 
-    def set_atrous(self, *, stride: int, rate: int) -> None:
-        """See ``Conv.set_atrous``; both belong to the depthwise convolution."""
-        self.depthwise.set_atrous(stride=stride, rate=rate)
+    def set_atrous(self, *, stride: int, dilation: int) -> None:
+        """Set the stride and the dilation of the depthwise convolution."""
+        self.depthwise.set_atrous(stride=stride, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.relu_first:
@@ -124,14 +130,14 @@ class SeparableConv(nn.Module):
 
 
 class Add(nn.Module):
-    """The addition of a residual unit, a module so that ``cost`` can see it."""
+    """Addition of a residual unit; a module so that ``flops`` can count it."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x + y
 
 
 class Subsample(nn.Module):
-    """Every ``stride``-th pixel, the shortcut of a strided unit that has no projection."""
+    """Every ``stride``-th pixel: the shortcut of a strided unit without projection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,10 +155,10 @@ class GlobalPool(nn.Module):
 
 
 class PooledBatchNorm(nn.BatchNorm2d):
-    """Batch norm for 1x1 maps that also trains with one image.
+    """Batch norm for 1x1 maps that also trains with a batch of one image.
 
-    One image gives one value per channel: its variance is 0 and PyTorch refuses it. Such a batch
-    is normalized with the running statistics instead and leaves them as they are. (TensorFlow
+    One image gives one value per channel: its variance is 0, and PyTorch raises an error. Such a
+    batch is normalized with the running statistics instead and does not update them. (TensorFlow
     would output beta and learn nothing.)
     """
 
@@ -166,10 +172,9 @@ class PooledBatchNorm(nn.BatchNorm2d):
 
 
 class Normalize(nn.Module):
-    """``(pixel - mean) / std`` per color, for RGB pixels from 0 to 255 of any dtype.
+    """Input normalization ``(pixel - mean) / std`` per color, for RGB from 0 to 255 of any dtype.
 
-    The constants are the backbone's (``[-1, 1]`` or ImageNet's); they are no part of the state
-    dict.
+    The constants are the backbone's (``[-1, 1]`` or ImageNet's); they are not in the state dict.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -183,20 +188,20 @@ class Normalize(nn.Module):
         return (pixels.to(self.mean.dtype) - self.mean) / self.std
 
 
-def is_product(module: nn.Module) -> bool:
-    """Whether it multiplies by its ``weight``: a convolution of any kind or a linear layer."""
+def is_conv_or_linear(module: nn.Module) -> bool:
+    """Return True for a convolution of any kind and for a linear layer."""
     return isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """One filter per channel: the kind of convolution that weight decay leaves alone."""
+    """Return True for a convolution with one filter per channel, which has no weight decay."""
     if not isinstance(module, nn.modules.conv._ConvNd):
         return False
     return 1 < module.groups == module.in_channels
 
 
 def batch_norms(module: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
-    """Every batch norm inside ``module``, SyncBatchNorm included."""
+    """Yield every batch norm inside ``module``, SyncBatchNorm included."""
     for m in module.modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm):
             yield m
@@ -205,8 +210,10 @@ def batch_norms(module: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
 def set_batch_norm(
     module: nn.Module, *, eps: float | None = None, momentum: float | None = None
 ) -> None:
-    """Give every batch norm inside ``module`` this epsilon and PyTorch momentum (1 - decay);
-    None leaves the value as it is."""
+    """Set epsilon and PyTorch momentum (1 - decay) of every batch norm inside ``module``.
+
+    None leaves a value unchanged.
+    """
     for norm in batch_norms(module):
         if eps is not None:
             norm.eps = eps
@@ -217,10 +224,10 @@ def set_batch_norm(
 def initialize(module: nn.Module, weight_init: WeightInit) -> None:
     """Initialize every convolution inside ``module``; batch norms keep weight 1 and bias 0.
 
-    * a number: normal of that standard deviation, truncated at two of them;
-    * ``variance_scaling``: normal of variance 2 / fan-in (ResNets);
+    * a number: normal with that standard deviation, truncated at two standard deviations;
+    * ``variance_scaling``: normal with variance 2 / fan-in (ResNets);
     * ``xavier``: uniform Glorot, TF-slim's default;
-    * ``head``: Xavier, but separable convolutions 0.33 depthwise and 0.06 pointwise, as the
+    * ``head``: Xavier, but 0.33 for depthwise and 0.06 for pointwise convolutions, as in the
       authors' ASPP and decoder.
     """
     for m in module.modules():
@@ -235,7 +242,7 @@ def initialize(module: nn.Module, weight_init: WeightInit) -> None:
 
 def _initialize_conv(conv: nn.Conv2d, weight_init: WeightInit) -> None:
     if conv.weight.is_meta:
-        return  # nothing to draw, and drawing there makes torch import its compiler (1.2 s)
+        return  # it has no values, and drawing them makes torch import its compiler (1.2 s)
     if isinstance(weight_init, float | int):
         nn.init.trunc_normal_(conv.weight, std=weight_init, a=-2 * weight_init, b=2 * weight_init)
     elif weight_init == "variance_scaling":

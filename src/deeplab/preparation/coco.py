@@ -26,7 +26,7 @@ from pycocotools import mask as coco_mask
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import each
+from deeplab.utils.parallel import parallel_map
 
 Mask = NDArray[np.bool_]
 
@@ -91,7 +91,7 @@ def rasterize(
     kept = {scene.stem for scene in scenes if _png(scene, masks).exists()}
     todo = [scene for scene in scenes if scene.stem not in kept]
     keep = partial(_draw_if_enough, source=annotations, masks=masks, min_pixels=min_pixels)
-    enough = each(
+    enough = parallel_map(
         keep, todo, num_workers=num_workers, desc=f"Drawing {annotations.stem}", progress=progress
     )
     kept.update(scene.stem for scene, yes in zip(todo, enough, strict=True) if yes)

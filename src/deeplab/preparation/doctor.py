@@ -20,7 +20,7 @@ from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_io import read_image, read_mask, size_problem
 from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
-from deeplab.utils.parallel import each
+from deeplab.utils.parallel import parallel_map
 
 ORIENTATION = 0x0112  # EXIF's tag
 
@@ -92,7 +92,7 @@ class Diagnosis:
         return [finding for finding in self.findings if finding.severity == severity]
 
 
-def diagnose(
+def examine_dataset(
     splits: Mapping[str, Sequence[Item]],
     classes: ClassSet,
     *,
@@ -113,7 +113,7 @@ def diagnose(
     """
     items = list(dict.fromkeys(item for listed in splits.values() for item in listed))
     examine_ = partial(examine, classes=classes)
-    results = each(
+    results = parallel_map(
         examine_, items, num_workers=num_workers, desc="Decoding every file", progress=progress
     )
     examined = dict(zip(items, results, strict=True))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from deeplab.preparation.file_selection import FILES, SBD, parts_of, selection
 from deeplab.utils.archives import unpack
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 
 
 class Source(NamedTuple):
@@ -134,7 +134,7 @@ def adopt(files: Mapping[Path, Path], *, overwrite: bool = False, progress: bool
     for old, new in tqdm(files.items(), "Taking over", unit=" files", disable=not shown):
         if new.is_file() and (new.samefile(old) or (not overwrite and _size(new) == _size(old))):
             continue
-        with replacing(new) as draft:
+        with atomic_write(new) as draft:
             try:
                 os.link(old.resolve(), draft)
             except OSError:

@@ -21,7 +21,7 @@ LOCK = ".lock"
 MANIFEST = "manifest.json"
 
 DRAFT = re.compile(r"\..+\.(?:jpg|png|mat|txt|json)\.\d+")
-"""The names that ``deeplab.utils.files.replacing`` gives, of files that are prepared."""
+"""The names that ``deeplab.utils.files.atomic_write`` gives, of files that are prepared."""
 
 
 class Manifest(NamedTuple):

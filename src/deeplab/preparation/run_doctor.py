@@ -9,11 +9,11 @@ from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareCo
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_io import read_image
 from deeplab.data.layouts.base import split_items
-from deeplab.preparation.doctor import diagnose
+from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
-from deeplab.utils.parallel import cpu_count, each
+from deeplab.utils.parallel import cpu_count, parallel_map
 
 SHOWN = 20
 """Bad files that the terminal shows."""
@@ -24,7 +24,7 @@ def run_check(config: PrepareConfig) -> None:
     data = check_data(config.data)
     layout = data_layout(data)
     splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
-    diagnosis = diagnose(
+    diagnosis = examine_dataset(
         {split: split_items(layout, split) for split in splits},
         class_set(data),
         crop_size=data.crop_size,
@@ -62,7 +62,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     paths = list(dict.fromkeys(p.path for pictures in found.values() for p in pictures))
     desc = "Decoding every file"
-    problems = each(
+    problems = parallel_map(
         _problem, paths, num_workers=num_workers, desc=desc, progress=config.enable_progress_bar
     )
     bad = [problem for problem in problems if problem]

@@ -16,7 +16,7 @@ from scipy.io import loadmat
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import each
+from deeplab.utils.parallel import parallel_map
 
 LABELS = (*range(21), IGNORE)
 """Background, VOC's 20 classes, ignored."""
@@ -52,7 +52,7 @@ def convert_masks(
         )
     todo = [path for path in paths if overwrite or not _png(path, masks).exists()]
     convert = partial(_convert, masks=masks)
-    for _ in each(convert, todo, num_workers=num_workers, desc="Converting SBD", progress=progress):
+    for _ in parallel_map(convert, todo, num_workers=num_workers, desc="Converting SBD", progress=progress):
         pass
     return [path.stem for path in paths]
 

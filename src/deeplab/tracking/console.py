@@ -26,8 +26,8 @@ def print_scores(final: Scores, class_names: Sequence[str]) -> None:
     width = max(len(name) for name in class_names)
     print(f"\n{'class':<{width}}    IoU")
     for name, iou in zip(class_names, final.class_iou, strict=True):
-        print(f"{name:<{width}} {percent(to_percent(iou)):>6}")
-    print(f"{'mIoU':<{width}} {percent(to_percent(final.miou)):>6}\n")
+        print(f"{name:<{width}} {format_percent(to_percent(iou)):>6}")
+    print(f"{'mIoU':<{width}} {format_percent(to_percent(final.miou)):>6}\n")
 
 
 def error_report(errors: Errors) -> dict[str, Any]:
@@ -42,15 +42,15 @@ def error_report(errors: Errors) -> dict[str, Any]:
 def print_errors(errors: Errors) -> None:
     """In percent."""
     for name, error in (("top-1", errors.top1), ("top-5", errors.top5)):
-        print(f"{name} error {percent(to_percent(error)):>6} %")
+        print(f"{name} error {format_percent(to_percent(error)):>6} %")
     print()
 
 
-def short(result: Mapping[str, Any]) -> str:
+def format_main_score(result: Mapping[str, Any]) -> str:
     """The main score of a ``metrics.json``."""
     if "top1_error" in result:
-        return f"top-1 error {percent(result['top1_error'])} %"
-    return f"mIoU {percent(result.get('mIoU'))} %"
+        return f"top-1 error {format_percent(result['top1_error'])} %"
+    return f"mIoU {format_percent(result.get('mIoU'))} %"
 
 
 def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
@@ -61,14 +61,14 @@ def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
         return
     names = list(scored[0]["class_IoU"])
     rows = [("", [record["protocol"]["strategy"]["name"] for record in scored])]
-    rows += [(name, [percent(r["class_IoU"][name]) for r in scored]) for name in names]
-    rows.append(("mIoU", [percent(r["mIoU"]) for r in scored]))
-    rows.append(("pixel accuracy", [percent(r["pixel_accuracy"]) for r in scored]))
-    rows.append(("boundary IoU", [percent(r["boundary"]["boundary_IoU"]) for r in scored]))
-    rows.append(("boundary F", [percent(r["boundary"]["boundary_F"]) for r in scored]))
+    rows += [(name, [format_percent(r["class_IoU"][name]) for r in scored]) for name in names]
+    rows.append(("mIoU", [format_percent(r["mIoU"]) for r in scored]))
+    rows.append(("pixel accuracy", [format_percent(r["pixel_accuracy"]) for r in scored]))
+    rows.append(("boundary IoU", [format_percent(r["boundary"]["boundary_IoU"]) for r in scored]))
+    rows.append(("boundary F", [format_percent(r["boundary"]["boundary_F"]) for r in scored]))
     for i, band in enumerate(scored[0]["boundary"]["bands"]):
         title = f"mIoU within {band['width']:g} px of borders"
-        rows.append((title, [percent(r["boundary"]["bands"][i]["mIoU"]) for r in scored]))
+        rows.append((title, [format_percent(r["boundary"]["bands"][i]["mIoU"]) for r in scored]))
     first = max(len(title) for title, _ in rows)
     widths = [max(len(row[i]) for _, row in rows) for i in range(len(scored))]
     print()
@@ -93,12 +93,12 @@ def print_skipped(skipped: Mapping[str, int]) -> None:
             print(f"  and {len(skipped) - 10} more; python src/prepare.py check=true names all")
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     """Return a score in percent as text; a dash where there is none."""
     return "-" if value is None or value != value else f"{value:.2f}"
 
 
-def quiet() -> None:
+def silence_library_messages() -> None:
     """Leave out what libraries say that a reader of the run's output has no use for."""
     for name in ("lightning.pytorch", "lightning.fabric", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)

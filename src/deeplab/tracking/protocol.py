@@ -6,7 +6,7 @@ from typing import Any
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.inference.strategy import Strategy, parse_strategy
 
-VOID_RULE = "pixels labeled 255 count for nothing; classes absent from both are left out"
+IGNORED_LABEL_RULE = "pixels labeled 255 count for nothing; classes absent from both are left out"
 
 TITLES = {
     "split": "split",
@@ -47,7 +47,7 @@ def protocol(
         "images": images,
         "content": content,
         "classes": list(classes),
-        "void": VOID_RULE,
+        "void": IGNORED_LABEL_RULE,
         "padded_to": list(padded_to),
         "strategy": strategy.record(),
         "whole_images": strategy.window is None,
@@ -113,11 +113,11 @@ def _said(value: Any) -> str:
     return str(value)
 
 
-ONE_CROP = "single-scale"
+CLASSIFIER_STRATEGY = "single-scale"
 """The one way of a classifier: the central crop, once."""
 
 
-def strategy_name(config: RunConfig, asked: str) -> str:
+def full_strategy_name(config: RunConfig, asked: str) -> str:
     """The whole name of the inference strategy that was asked for.
 
     Raises:
@@ -125,6 +125,6 @@ def strategy_name(config: RunConfig, asked: str) -> str:
     """
     if isinstance(config, TrainConfig):
         return parse_strategy(asked, output_stride=config.output_stride).name
-    if asked != ONE_CROP:
-        raise ValueError(f"{asked!r}: a classifier looks at one crop ({ONE_CROP})")
-    return ONE_CROP
+    if asked != CLASSIFIER_STRATEGY:
+        raise ValueError(f"{asked!r}: a classifier looks at one crop ({CLASSIFIER_STRATEGY})")
+    return CLASSIFIER_STRATEGY

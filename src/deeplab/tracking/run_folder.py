@@ -25,18 +25,18 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from deeplab.config.schema.data import PLACES
+from deeplab.config.schema.data import LOCATION_KEYS
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
-from deeplab.config.schema.types import plain
+from deeplab.config.schema.types import to_dict
 from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
 from deeplab.utils.errors import UserError
-from deeplab.utils.file_lock import OWNER
+from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as hold
 from deeplab.utils.files import write_text
 
 OVERWRITE_HINT = "overwrite=true puts the run aside and trains it again"
 
-ASIDE = ".old-"
+SET_ASIDE_MARKER = ".old-"
 """In the names of runs that ``overwrite=true`` has put aside."""
 
 WEIGHTS = (".ckpt", ".safetensors")
@@ -98,29 +98,29 @@ class RunFolder:
     def set_aside(self) -> Path:
         """Rename the folder so that its name is free; returns the new path."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        target = self.path.with_name(f"{self.path.name}{ASIDE}{stamp}")
+        target = self.path.with_name(f"{self.path.name}{SET_ASIDE_MARKER}{stamp}")
         self.path.rename(target)
         return target
 
 
-def settings(config: RunConfig) -> dict[str, Any]:
+def result_settings(config: RunConfig) -> dict[str, Any]:
     """All keys that a result depends on: network, data, recipe and seed; not devices, workers,
     paths or loggers."""
-    values = plain(config)
+    values = to_dict(config)
     determining: dict[str, Any] = {
         key: values[key]
         for key in ("backbone", "aspp", "decoder", "output_stride", "data", "stage", "seed")
         if key in values  # a classifier has not all of them
     }
-    for key in PLACES:
+    for key in LOCATION_KEYS:
         determining["data"].pop(key, None)
     del determining["backbone"]["pretrained"]  # a path; what lies there counts
     return determining
 
 
-def flat_settings(config: RunConfig) -> dict[str, str]:
+def flat_result_settings(config: RunConfig) -> dict[str, str]:
     """``settings`` by dotted keys, the values as JSON."""
-    return _flat(settings(config), "")
+    return _flat(result_settings(config), "")
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
@@ -133,20 +133,20 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
 
 def settings_hash(config: RunConfig) -> str:
     """Changes with ``settings``."""
-    return _digest(_counting(config))
+    return _digest(_hashed_settings(config))
 
 
-def _counting(config: RunConfig) -> dict[str, Any]:
+def _hashed_settings(config: RunConfig) -> dict[str, Any]:
     """``settings`` without keys of the stage that came later and are at their defaults, so that
     runs without them keep their names."""
     stage = config.stage.model_dump(mode="json", exclude_defaults=True)
-    return settings(config) | {"stage": stage}
+    return result_settings(config) | {"stage": stage}
 
 
 def run_hash(config: RunConfig, data_fingerprint: str, start: str | None = None) -> str:
     """Eight digits that change with all that determines a result, and with nothing else: the
     settings, the data, and the content of the weights it starts from (``start``, their hash)."""
-    determining = _counting(config) | {"data_fingerprint": data_fingerprint}
+    determining = _hashed_settings(config) | {"data_fingerprint": data_fingerprint}
     if start:
         determining["start"] = start
     return _digest(determining)
@@ -159,7 +159,7 @@ def _digest(values: dict[str, Any]) -> str:
 def write_config(path: Path, config: RunConfig) -> None:
     """The resolved config as YAML."""
     of_the_command: dict[str, Any] = {"resume": None, "overwrite": False, "eval_after_training": []}
-    values = VERSION_STAMP | plain(config) | of_the_command
+    values = VERSION_STAMP | to_dict(config) | of_the_command
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
@@ -228,14 +228,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def locked(folder: RunFolder) -> Iterator[None]:
+def lock_run_folder(folder: RunFolder) -> Iterator[None]:
     """Keep a run folder to this process; the lock goes with the process, however it ends.
 
     Raises:
         UserError: the folder cannot be made.
-        InProgress: another process has it, here or on another machine.
+        LockedError: another process has it, here or on another machine.
     """
-    busy = f"{folder.path}: this run is in progress in {OWNER}."
+    busy = f"{folder.path}: this run is in progress in {OWNER_PLACEHOLDER}."
     with ExitStack() as stack:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)

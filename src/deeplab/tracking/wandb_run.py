@@ -42,7 +42,7 @@ def _in_netrc() -> bool:
         return False
 
 
-def labeled(record: Mapping[str, Any], group: str | None, tags: Iterable[str]) -> dict[str, Any]:
+def add_group_and_tags(record: Mapping[str, Any], group: str | None, tags: Iterable[str]) -> dict[str, Any]:
     """The record of a run with a group, which replaces the one that it had, and with more tags."""
     known = dict.fromkeys([*record.get("tags", []), *tags])
     return {**record, "group": group or record.get("group"), "tags": list(known)}
@@ -87,7 +87,7 @@ def open_run(
 
 
 @contextmanager
-def if_it_answers() -> Iterator[None]:
+def tolerate_wandb_errors() -> Iterator[None]:
     """What is sent beside a result that lies on the disk: if W&B fails, the result does not."""
     import wandb
 
@@ -110,11 +110,11 @@ def training_scores(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "mIoU": result["mIoU"],
         "pixel_accuracy": result["pixel_accuracy"],
-        "val/per_class": table(classes),
+        "val/per_class": wandb_table(classes),
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> Any:
+def wandb_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     """A ``wandb.Table`` with the keys of the first row as columns."""
     import wandb
 

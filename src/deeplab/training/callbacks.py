@@ -1,5 +1,4 @@
-"""What happens beside training: the progress bar, its early ends, the picture of validation
-images."""
+"""Callbacks: progress bar, early stops and the figure of validation images."""
 
 import math
 import signal
@@ -17,20 +16,23 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import replacing
-from deeplab.utils.visualization import Example, Pixels, example_sheet
+from deeplab.utils.files import atomic_write
+from deeplab.utils.visualization import Example, Pixels, segmentation_figure
 
-STATES_IN_FILE = 20
-"""Of the progress bar of a run."""
+UPDATES_IN_FILE = 20
+"""Number of progress bar updates when the output goes to a file."""
 
 
 class RunProgress(TQDMProgressBar):
-    """One bar for the whole run: training is a single stream of steps. A file, which keeps every
-    state of a bar, gets a few only."""
+    """One progress bar for the whole run.
+
+    Training is a single stream of steps. A file keeps every update of a bar, so it gets only a
+    few of them.
+    """
 
     def __init__(self, steps: int) -> None:
-        seen = sys.stdout.isatty()
-        super().__init__(refresh_rate=1 if seen else max(1, steps // STATES_IN_FILE))
+        is_terminal = sys.stdout.isatty()
+        super().__init__(refresh_rate=1 if is_terminal else max(1, steps // UPDATES_IN_FILE))
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer)
@@ -42,111 +44,116 @@ class RunProgress(TQDMProgressBar):
         return dict(metrics)
 
 
-AGAIN = 1.0
-"""Seconds after which a signal is a second one, and not the same that came on another way."""
+SECOND_SIGNAL_DELAY = 1.0
+"""Seconds within which another signal is a duplicate of the first one."""
 
 
-class StopBetweenSteps(Callback):
-    """Ctrl-C and SIGTERM end the run behind the present step, with a checkpoint of it.
+class GracefulStop(Callback):
+    """Stop after the current step, with a checkpoint, on Ctrl-C or SIGTERM.
 
-    (Lightning stops wherever it is, and a checkpoint of half a step does not continue exactly.)
-    A second Ctrl-C stops at once. What would have been logged or validated behind that step is
-    not; the continued run goes on with the next one. During a validation the run ends without a
-    checkpoint of its own. All processes of a run stop together, whichever gets the signal; they
-    agree every ten steps.
+    (Lightning stops in the middle of a step, and a run does not resume exactly from such a
+    checkpoint.) A second Ctrl-C stops immediately. Logging and validation that are due after the
+    last step are skipped; the resumed run continues with the next step. A run that is stopped
+    during validation ends without a new checkpoint. All processes of a run stop together,
+    whichever gets the signal; they agree every ten steps.
     """
 
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
-        self.asked = False
-        self._asked_at = 0.0
+        self.stop_requested = False
+        self._requested_at = 0.0
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Handle the signals while this is entered."""
-        before = self._listen()
+    def handling_signals(self) -> Iterator[None]:
+        """Handle the signals inside a ``with`` block, then restore the previous handlers."""
+        previous = self._install_handlers()
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _listen(self) -> dict[signal.Signals, Any]:
-        """Returns the handlers that were there."""
-        return {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    def _install_handlers(self) -> dict[signal.Signals, Any]:
+        """Install the signal handlers and return the previous ones."""
+        return {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def on_train_start(self, *_: Any) -> None:
-        # Lightning has put its own before ours, which on several devices talks to the others in the
-        # middle of a step: they hang, or stop before they have agreed
-        self._listen()
+        # Lightning has replaced these handlers with its own. On several devices those communicate
+        # with the other processes in the middle of a step, which then hang, or stop too early.
+        self._install_handlers()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            if time.monotonic() - self._asked_at < AGAIN:
-                return  # a queue tells all processes, and those tell those that they have started
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.stop_requested:
+            if time.monotonic() - self._requested_at < SECOND_SIGNAL_DELAY:
+                return  # a job scheduler signals all processes, and parents signal their children
             raise KeyboardInterrupt
-        self.asked, self._asked_at = True, time.monotonic()
+        self.stop_requested, self._requested_at = True, time.monotonic()
         print(
-            "\nStopping behind this step; the same command continues. Once more to stop at once.",
+            "\nStopping after this step. Run the same command to resume; press Ctrl-C again to "
+            "abort.",
             flush=True,
         )
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.world_size > 1 and trainer.global_step % 10:
-            return  # to agree waits for every device
-        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            return  # the common decision waits for every device
+        if trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False):
             trainer.save_checkpoint(self.checkpoint)
             raise KeyboardInterrupt
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if self.asked and trainer.world_size == 1:
+        if self.stop_requested and trainer.world_size == 1:
             raise KeyboardInterrupt
 
 
 class TerminateOnNonFinite(Callback):
-    """Ends a run whose loss is not finite: nothing is saved of it from there on.
+    """End a run whose loss is not finite, and save nothing from that step on.
 
-    Is to stand before what saves. The first such step is kept on the device and looked at where a
-    GPU is waited for anyway: when losses are logged, before a checkpoint is saved, at the end.
+    Must come before callbacks that save checkpoints. The first non-finite step is kept on the
+    device. It is checked where the program waits for the GPU anyway: when losses are logged,
+    before a checkpoint is saved, and at the end.
 
     Args:
-        every: steps from one look to the next.
-        advice: what the user may try.
+        every_n_steps: steps between two checks.
+        advice: settings that the user can try.
     """
 
-    def __init__(self, every: int, advice: str) -> None:
-        self.every, self.advice = every, advice
-        self._lost_at: Tensor | None = None
+    def __init__(self, every_n_steps: int, advice: str) -> None:
+        self.every_n_steps, self.advice = every_n_steps, advice
+        self._first_bad_step: Tensor | None = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
     ) -> None:
-        step = trainer.global_step  # behind the first it is 1, as in metrics.csv
-        lost_at = torch.where(outputs["loss"].isfinite(), math.inf, float(step))
-        self._lost_at = lost_at if self._lost_at is None else self._lost_at.minimum(lost_at)
-        if step % self.every == 0:
-            self._look()
+        step = trainer.global_step  # 1 after the first step, as in metrics.csv
+        bad_step = torch.where(outputs["loss"].isfinite(), math.inf, float(step))
+        first = self._first_bad_step
+        self._first_bad_step = bad_step if first is None else first.minimum(bad_step)
+        if step % self.every_n_steps == 0:
+            self._check()
 
     def on_save_checkpoint(self, *_: Any) -> None:
-        self._look()
+        self._check()
 
-    def _look(self) -> None:
-        lost_at = math.inf if self._lost_at is None else self._lost_at.item()
-        if lost_at < math.inf:
+    def _check(self) -> None:
+        step = math.inf if self._first_bad_step is None else self._first_bad_step.item()
+        if step < math.inf:
             raise UserError(
-                f"The loss of step {lost_at:.0f} is not finite (nan or infinite): the network is "
-                f"lost, and the run ends with its last checkpoint before. {self.advice}"
+                f"The loss of step {step:.0f} is not finite (nan or infinite): training has "
+                f"diverged. The run ends; its last checkpoint is from before that step. "
+                f"{self.advice}"
             )
 
 
-class ExamplePictures(Callback):
-    """Keeps the predictions for some validation images and paints them after each validation.
+class ExampleFigure(Callback):
+    """Draws the predictions for some validation images after each validation.
 
     Args:
-        image_ids: which images.
-        class_names, palette: for the colors.
-        path: the picture's file.
-        publish: called with the examples, the picture's file and the step, such as for W&B.
+        image_ids: ids of the images.
+        class_names: one per class, for the legend.
+        palette: colors of the classes.
+        path: file of the figure.
+        log_functions: called with the examples, the path and the step, such as for W&B.
     """
 
     def __init__(
@@ -155,11 +162,11 @@ class ExamplePictures(Callback):
         class_names: Sequence[str],
         palette: Pixels,
         path: Path,
-        publish: Sequence[Callable[[list[Example], Path, int], None]] = (),
+        log_functions: Sequence[Callable[[list[Example], Path, int], None]] = (),
     ) -> None:
         self.image_ids = list(image_ids)
         self.class_names, self.palette, self.path = class_names, palette, path
-        self.publish = publish
+        self.log_functions = log_functions
         self._examples: dict[str, Example] = {}
 
     def on_validation_batch_end(
@@ -183,8 +190,8 @@ class ExamplePictures(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
         if trainer.is_global_zero and examples:
-            sheet = example_sheet(examples, self.class_names, self.palette)
-            with replacing(self.path) as draft:
+            sheet = segmentation_figure(examples, self.class_names, self.palette)
+            with atomic_write(self.path) as draft:
                 sheet.save(draft, format="PNG")
-            for publish in self.publish:
-                publish(examples, self.path, trainer.global_step)
+            for log in self.log_functions:
+                log(examples, self.path, trainer.global_step)

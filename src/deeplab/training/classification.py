@@ -1,4 +1,4 @@
-"""Training a backbone as a classifier of whole pictures."""
+"""Training of a backbone as an image classifier."""
 
 import json
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from deeplab.config.build_classification_data import (
     build_classification_data,
+    classification_example,
     classification_fingerprint,
     is_multi_label,
-    labeled,
 )
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
@@ -26,24 +26,24 @@ from deeplab.models.classifier import Classifier
 from deeplab.tracking.console import error_report, print_errors
 from deeplab.tracking.protocol import crop_protocol
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.loggers import publish_sheet
-from deeplab.training.losses import LabelLoss
+from deeplab.training.loggers import log_figure
+from deeplab.training.losses import ClassificationLoss
 from deeplab.training.module import Batch, Recipe, TrainingModule
-from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
-from deeplab.utils.files import replacing
+from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, build_recipe, execution_options
+from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
-from deeplab.utils.visualization import ClassifiedImage, label_sheet
+from deeplab.utils.visualization import ClassificationExample, classification_figure
 
 
 class ClassificationModule(TrainingModule):
-    """Trains and validates a classifier.
+    """Training and validation of a classifier.
 
     Args:
         model: the network.
-        recipe: how it is trained.
+        recipe: optimization recipe.
         class_names: one per class.
-        loss: of logits and labels.
-        more: see ``TrainingModule``.
+        loss: loss of logits and labels.
+        options: see ``TrainingModule``.
     """
 
     model: Classifier
@@ -54,15 +54,15 @@ class ClassificationModule(TrainingModule):
         recipe: Recipe,
         class_names: Sequence[str],
         *,
-        loss: LabelLoss,
-        **more: Any,
+        loss: ClassificationLoss,
+        **options: Any,
     ) -> None:
-        super().__init__(model, recipe, class_names, **more)
+        super().__init__(model, recipe, class_names, **options)
         self.loss = loss
-        self.tally = TopErrors()
+        self.top_errors = TopErrors()
         self.errors: Errors | None = None
-        """Of the last validation."""
-        self.train()  # Lightning keeps the modes that it finds
+        """Errors of the last validation."""
+        self.train()  # Lightning does not change the training mode
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classes"] = {"names": list(self.class_names)}
@@ -74,27 +74,27 @@ class ClassificationModule(TrainingModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Returns the class with the highest logit, ``(N,)``, for the callbacks."""
-        logits = self.result(batch["image"].contiguous(memory_format=self.memory_format))
-        self.tally.update(ranks(logits, batch["label"]))
+        """Return the class with the highest logit, ``(N,)``, for the callbacks."""
+        logits = self.eval_model(batch["image"].contiguous(memory_format=self.memory_format))
+        self.top_errors.update(ranks(logits, batch["label"]))
         return logits.argmax(1)
 
     def on_validation_epoch_end(self) -> None:
-        self.errors, self.scored_step = self.tally.compute(), self.global_step
-        self.tally.reset()
-        self.log("step", float(self.global_step - 1))  # Lightning logs this value's row there
+        self.errors, self.scored_step = self.top_errors.compute(), self.global_step
+        self.top_errors.reset()
+        self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
         self.log("val/top1_error", to_percent(self.errors.top1), prog_bar=True)
         self.log("val/top5_error", to_percent(self.errors.top5))
 
 
-class LabelPictures(Callback):
-    """Paints some validation pictures with their labels and what they were taken for.
+class ClassificationFigure(Callback):
+    """Draws some validation images with their labels and predicted classes.
 
     Args:
-        image_ids: which pictures.
+        image_ids: ids of the images.
         class_names: one per class.
-        path: the file.
-        publish: called with the file and the step.
+        path: file of the figure.
+        log_functions: called with the path and the step, such as for W&B.
     """
 
     def __init__(
@@ -102,30 +102,32 @@ class LabelPictures(Callback):
         image_ids: Sequence[str],
         class_names: Sequence[str],
         path: Path,
-        publish: Sequence[Any] = (),
+        log_functions: Sequence[Any] = (),
     ) -> None:
         self.image_ids, self.class_names = list(image_ids), class_names
-        self.path, self.publish = path, publish
-        self._found: dict[str, ClassifiedImage] = {}
+        self.path, self.log_functions = path, log_functions
+        self._examples: dict[str, ClassificationExample] = {}
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         for i, name in enumerate(batch["image_id"]):
             if name in self.image_ids:
-                self._found[name] = labeled(batch, i, int(outputs[i]), self.class_names)
+                self._examples[name] = classification_example(
+                    batch, i, int(outputs[i]), self.class_names
+                )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        found = [self._found[name] for name in self.image_ids if name in self._found]
-        if trainer.is_global_zero and found:
-            with replacing(self.path) as draft:
-                label_sheet(found).save(draft, format="PNG")
-            for publish in self.publish:
-                publish(self.path, trainer.global_step)
+        examples = [self._examples[name] for name in self.image_ids if name in self._examples]
+        if trainer.is_global_zero and examples:
+            with atomic_write(self.path) as draft:
+                classification_figure(examples).save(draft, format="PNG")
+            for log in self.log_functions:
+                log(self.path, trainer.global_step)
 
 
 class ClassificationTask(Task):
-    """See ``Task``."""
+    """Classification task of one run; see ``Task``."""
 
     monitor = Monitor("val/top1_error", "min")
 
@@ -144,24 +146,24 @@ class ClassificationTask(Task):
         return classification_fingerprint(self.data.folder, self.config.data)
 
     def use_cache(self) -> None:
-        """There is none: decoded, ImageNet takes more than a terabyte."""
+        """Do nothing: decoded, ImageNet takes more than a terabyte."""
 
     def build_module(self) -> ClassificationModule:
         classes = self.data.classes
         return ClassificationModule(
             build_classifier(self.config, num_classes=len(classes)),
-            recipe(self.config.stage),
+            build_recipe(self.config.stage),
             classes,
-            loss=LabelLoss("sigmoid" if is_multi_label(self.config.data) else "softmax"),
+            loss=ClassificationLoss("sigmoid" if is_multi_label(self.config.data) else "softmax"),
             epoch_steps=self.data.epoch_steps,
             seed=self.config.seed,
-            **ways(self.execution),
+            **execution_options(self.execution),
         )
 
-    def pictures(self, folder: RunFolder, loggers: Sequence[Logger]) -> LabelPictures:
-        shown = spread(self.data.val_set.ids, 4 * EXAMPLES)
-        publish = [partial(publish_sheet, loggers)]
-        return LabelPictures(shown, self.data.classes, folder.picture, publish)
+    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> ClassificationFigure:
+        image_ids = spread(self.data.val_set.ids, 4 * NUM_EXAMPLES)
+        log_functions = [partial(log_figure, loggers)]
+        return ClassificationFigure(image_ids, self.data.classes, folder.picture, log_functions)
 
     def metadata(self, module: ClassificationModule) -> dict[str, str]:
         return {"classes": json.dumps({"names": list(module.class_names)})}
@@ -181,6 +183,6 @@ class ClassificationTask(Task):
             ),
         }
 
-    def say(self, module: ClassificationModule) -> None:
+    def report(self, module: ClassificationModule) -> None:
         assert module.errors is not None
         print_errors(module.errors)

@@ -1,4 +1,4 @@
-"""The config of ``train.py`` for a list of overrides, outside of a Hydra application."""
+"""Configs of ``train.py`` for a list of overrides, outside of a Hydra application."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from deeplab.checkpoints.initialization import adapted
-from deeplab.config.messages import explain
+from deeplab.checkpoints.initialization import adapt_to_weights
+from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.training.validate_config import parse_run
@@ -19,11 +19,16 @@ from deeplab.utils.errors import UserError
 
 
 def compose_train(overrides: Sequence[str], *, download: bool = True) -> RunConfig:
-    """What ``python src/train.py OVERRIDES`` would run with; beside the config only the
-    weights that it starts from are looked at, which are fetched with ``download``.
+    """Return the config that ``python src/train.py OVERRIDES`` would run with.
+
+    Of the files that the config names, only the initial weights are read.
+
+    Args:
+        overrides: Hydra overrides.
+        download: download initial weights that are not here yet.
 
     Raises:
-        UserError: Hydra or the schema refuses it.
+        UserError: Hydra or the schema rejects the overrides.
     """
     if GlobalHydra.instance().is_initialized():  # in a sweep
         return _compose(overrides, download)
@@ -32,14 +37,17 @@ def compose_train(overrides: Sequence[str], *, download: bool = True) -> RunConf
 
 
 def compose_segmentation(overrides: Sequence[str]) -> TrainConfig:
-    """The same, where it is to be a segmentation network that is trained.
+    """Return the config of ``compose_train`` for a segmentation network.
 
     Raises:
-        UserError: as ``compose_train`` does, or it is a classifier.
+        UserError: as in ``compose_train``, or the config trains a classifier.
     """
     config = compose_train(overrides)
     if not isinstance(config, TrainConfig):
-        raise UserError(f"data={config.data.name}: this makes a classifier of whole pictures.")
+        raise UserError(
+            f"data={config.data.name}: this data set trains an image classifier, not a "
+            "segmentation network. Choose a data set with masks."
+        )
     return config
 
 
@@ -47,14 +55,16 @@ def _compose(overrides: Sequence[str], download: bool) -> RunConfig:
     loader = GlobalHydra.instance().config_loader()
     try:
         config = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN)
-        return adapted(parse_run(without_hydra(config)), download=download)
+        return adapt_to_weights(parse_run(without_hydra(config)), download=download)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from None
+        raise UserError(format_hydra_error(error)) from None
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """What Hydra hands to a job: the config without its own part, which ``${hydra:...}`` still
-    finds."""
+    """Remove the ``hydra`` node from a config, as Hydra does before it runs a job.
+
+    ``${hydra:...}`` still resolves.
+    """
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]

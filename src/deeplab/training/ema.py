@@ -1,9 +1,10 @@
-"""A moving average of a network over the steps of its training, which is validated and kept in the
-place of the network itself.
+"""Exponential moving average (EMA) of a network's weights over the training steps.
 
-Lightning's ``WeightAveraging`` is not used: it exchanges and averages all buffers of its module,
-the confusion matrix of a validation among them, has no warm-up of the decay, and averages behind
-what other callbacks may save. A second network in the module is in its checkpoints by itself.
+The average is validated and saved instead of the network itself. Lightning's ``WeightAveraging``
+is not used: it swaps and averages all buffers of its module, including the confusion matrix of a
+validation, has no warm-up of the decay, and updates the average only after other callbacks may
+have saved it. Here the average is a second network in the module, so it is part of every
+checkpoint.
 """
 
 from copy import deepcopy
@@ -15,27 +16,34 @@ from torch import nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def averaged(model: M) -> M:
-    """A network to hold the average: a copy that is not trained."""
+def ema_copy(model: M) -> M:
+    """Return a copy of the network, without gradients, that holds the average."""
     return deepcopy(model).requires_grad_(False).eval()
 
 
-def decay_at(step: int, limit: float) -> float:
-    """The decay of the update behind a training step (the first is 0): ``limit`` at most, before
-    that ``step / (step + 9)``, so that the average is over the last tenth of a short run and the
-    first update is a copy. (The warm-up of TensorFlow's ``ExponentialMovingAverage``, which has
-    ``(1 + step) / (10 + step)``, one step later.)"""
-    return min(limit, step / (step + 9))
+def decay_at(step: int, max_decay: float) -> float:
+    """Return the decay of the update after a training step (the first step is 0).
+
+    It is ``step / (step + 9)`` until that reaches ``max_decay``, so that the first update is a
+    copy, and the average of a short run is over its last tenth. (This is the warm-up of
+    TensorFlow's ``ExponentialMovingAverage``, ``(1 + step) / (10 + step)``, one step later.)
+    """
+    return min(max_decay, step / (step + 9))
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """``average = decay * average + (1 - decay) * model``, in place: weights and the statistics of
-    batch norms alike, so that both are of the same networks. Counts of batches are copied."""
-    ours, theirs = average.state_dict(), model.state_dict()
-    floating = [name for name, tensor in ours.items() if tensor.is_floating_point()]
+def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Compute ``average = decay * average + (1 - decay) * model`` in place.
+
+    Weights and batch norm statistics are averaged alike, so that they belong to the same
+    networks. Batch counts are copied.
+    """
+    average_state, model_state = average.state_dict(), model.state_dict()
+    floating = [name for name, tensor in average_state.items() if tensor.is_floating_point()]
     torch._foreach_lerp_(
-        [ours[name] for name in floating], [theirs[name] for name in floating], 1 - decay
+        [average_state[name] for name in floating],
+        [model_state[name] for name in floating],
+        1 - decay,
     )
-    for name in ours.keys() - set(floating):
-        ours[name].copy_(theirs[name])
+    for name in average_state.keys() - set(floating):
+        average_state[name].copy_(model_state[name])

@@ -1,7 +1,8 @@
-"""The devices of a job of a sweep: one, or several in a process of its own.
+"""Launching the jobs of a sweep: a GPU for each job, or a subprocess for several devices.
 
-On several devices Lightning starts the other processes by running the command line of the first one
-again. That of a sweep is the whole sweep, and a launcher's worker has another.
+On several devices Lightning starts the other processes by running the command line of the first
+one again. In a sweep that command line is the whole sweep, and in a launcher's worker it is the
+worker's. A job on several devices therefore runs in a subprocess with a command line of its own.
 """
 
 import atexit
@@ -23,121 +24,125 @@ from hydra.types import RunMode
 from deeplab.config.paths import ROOT
 from deeplab.config.schema.trainer import TrainerConfig
 from deeplab.utils.errors import UserError
-from deeplab.utils.file_lock import InProgress, locked
+from deeplab.utils.file_lock import LockedError, locked
 
 
-def ran_alone(trainer: TrainerConfig) -> bool:
-    """Run the present job to its end in another process, if it is one of a sweep and on several
-    devices; one on a single GPU takes that.
+def run_in_subprocess_if_needed(trainer: TrainerConfig) -> bool:
+    """Run the current job in a subprocess if it belongs to a sweep and needs several devices.
+
+    A job of a sweep on one GPU stays in this process and gets a GPU of its own.
+
+    Returns:
+        True after the subprocess has run the job; False if the job must run in this process.
 
     Raises:
-        UserError: the process has failed, and has said how.
-        KeyboardInterrupt: this process was told to stop, and has passed it on.
+        UserError: the subprocess failed; its own output has the reason.
+        KeyboardInterrupt: this process got a signal to stop, which it has passed on.
     """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return False
     if trainer.devices == 1:
         if trainer.accelerator != "cpu":
-            use_own_gpu(HydraConfig.get().job.num)
+            select_gpu(HydraConfig.get().job.num)
         return False
-    _run_alone(HydraConfig.get())
+    _run_in_subprocess(HydraConfig.get())
     return True
 
 
-def _run_alone(job: HydraConf) -> None:
+def _run_in_subprocess(job: HydraConf) -> None:
     command = [sys.executable, str(ROOT / "src" / "train.py"), *job.overrides.task]
     sys.stdout.flush()
-    status = _Child(command, Path(job.runtime.cwd)).wait()
+    status = _ChildProcess(command, Path(job.runtime.cwd)).run()
     if status < 0:
         raise UserError(f"its process was ended by {signal.Signals(-status).name}.")
     if status:
-        raise UserError(f"its process ended with status {status}; what it said is above.")
+        raise UserError(f"its process ended with status {status}. See its output above.")
 
 
-class _Child:
-    """A process that gets the signals to stop that this one gets."""
+class _ChildProcess:
+    """Subprocess that receives the stop signals of this process."""
 
     def __init__(self, command: Sequence[str], cwd: Path) -> None:
         self.command, self.cwd = command, cwd
         self.process: subprocess.Popen[bytes] | None = None
-        self.asked: list[int] = []
+        self.signals: list[int] = []
 
-    def wait(self) -> int:
-        """Start it; returns its exit status."""
-        before = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, signal.SIGTERM)}
+    def run(self) -> int:
+        """Run the subprocess to its end and return its exit status."""
+        previous = {s: signal.signal(s, self._forward) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            # a group of its own, or it would get a Ctrl-C twice, which stops it at once
+            # In its own process group: it would otherwise get each Ctrl-C twice and abort.
             self.process = subprocess.Popen(
-                self.command, cwd=self.cwd, env=environment(), process_group=0
+                self.command, cwd=self.cwd, env=subprocess_environment(), process_group=0
             )
-            for number in self.asked:
+            for number in self.signals:
                 self.process.send_signal(number)
             status = self.process.wait()
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
-        if self.asked:
+        if self.signals:
             raise KeyboardInterrupt
         return status
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self.asked.append(number)
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.signals.append(number)
         if self.process:
             self.process.send_signal(number)
 
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
-_outer: list[str | None] = []
-"""What ``VISIBLE`` was, once this process has chosen."""
+_original_value: list[str | None] = []
+"""Value of ``VISIBLE_DEVICES`` before this process selected a GPU; empty until then."""
 
 
-def use_own_gpu(job: int) -> None:
-    """Let this process see one GPU, which no other process of a sweep has, until it ends.
+def select_gpu(job: int) -> None:
+    """Restrict this process to one GPU that no other process of a sweep has selected.
 
-    To be called before CUDA is initialized, which stays with what it saw then: the later jobs of a
-    process have the GPU of the first one.
+    Must be called before CUDA is initialized, because CUDA ignores later changes. Later jobs of
+    the same process therefore keep the GPU of the first one.
 
     Args:
-        job: its number, by which GPUs are shared where there are more processes than GPUs.
+        job: number of the job; jobs share GPUs by it if there are more processes than GPUs.
     """
-    if _outer or torch.cuda.device_count() < 2:
+    if _original_value or torch.cuda.device_count() < 2:
         return
-    gpus = _visible()
-    own = next((gpu for gpu in gpus if _take(gpu)), None)
+    gpus = _visible_gpus()
+    free = next((gpu for gpu in gpus if _lock_gpu(gpu)), None)
     shared = gpus[job % len(gpus)]
-    _outer.append(os.environ.get(VISIBLE))
-    os.environ[VISIBLE] = own or shared
-    if own is None:
-        print(f"GPU:        {shared}, shared, since other jobs have all {len(gpus)}", flush=True)
+    _original_value.append(os.environ.get(VISIBLE_DEVICES))
+    os.environ[VISIBLE_DEVICES] = free or shared
+    if free is None:
+        print(f"GPU:        {shared} (shared: other jobs use all {len(gpus)} GPUs)", flush=True)
     else:
-        print(f"GPU:        {own} (of {', '.join(gpus)})", flush=True)
+        print(f"GPU:        {free} (of {', '.join(gpus)})", flush=True)
 
 
-def environment() -> dict[str, str]:
-    """The environment of a process that is to see all GPUs that this one saw at first."""
+def subprocess_environment() -> dict[str, str]:
+    """Return an environment in which all GPUs are visible that this process saw at first."""
     variables = dict(os.environ)
-    if _outer:
-        del variables[VISIBLE]
-        if _outer[0] is not None:
-            variables[VISIBLE] = _outer[0]
+    if _original_value:
+        del variables[VISIBLE_DEVICES]
+        if _original_value[0] is not None:
+            variables[VISIBLE_DEVICES] = _original_value[0]
     return variables
 
 
-def _visible() -> list[str]:
+def _visible_gpus() -> list[str]:
     count = torch.cuda.device_count()
-    named = os.environ.get(VISIBLE)
-    return [n.strip() for n in named.split(",")][:count] if named else [*map(str, range(count))]
+    value = os.environ.get(VISIBLE_DEVICES)
+    return [n.strip() for n in value.split(",")][:count] if value else [*map(str, range(count))]
 
 
-def _take(gpu: str) -> bool:
-    """Lock a GPU for the life of this process, or find that another one has it."""
+def _lock_gpu(gpu: str) -> bool:
+    """Lock a GPU until this process ends; return False if another process has it."""
     folder = Path(tempfile.gettempdir()) / f"deeplab-gpus-{os.getuid()}"
     lock = ExitStack()
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         lock.enter_context(locked(folder / gpu.replace("/", "-"), "", wait=False))
-    except (InProgress, OSError):
+    except (LockedError, OSError):
         return False
     atexit.register(lock.close)
     return True

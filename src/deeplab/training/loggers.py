@@ -1,4 +1,4 @@
-"""The loggers of a run: ``metrics.csv`` always, and W&B or TensorBoard beside it."""
+"""Loggers of a run: ``metrics.csv`` always, plus W&B or TensorBoard if selected."""
 
 import csv
 from argparse import Namespace
@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.tracking.wandb_run import if_it_answers, open_run, training_scores
+from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.visualization import Example
 
 
@@ -24,14 +24,14 @@ def build_loggers(
     record: Mapping[str, Any],
     first_step: int,
 ) -> list[Logger]:
-    """The CSV logger, then the chosen one.
+    """Return the CSV logger and the selected logger, if it is another one.
 
     Args:
-        config: the choice.
-        folder: where files go.
-        columns: of ``metrics.csv``.
-        resolved: the whole config, for the dashboard.
-        record: the run's ``run.json``.
+        config: settings of the selected logger.
+        folder: the run folder, which receives the files.
+        columns: metrics in ``metrics.csv``.
+        resolved: the whole config, for the W&B dashboard.
+        record: content of the run's ``run.json``.
         first_step: the step that the run continues from, or 0.
     """
     loggers: list[Logger] = [MetricsCSV(folder.metrics_csv, columns, first_step=first_step)]
@@ -45,7 +45,7 @@ def build_loggers(
 def _wandb_logger(
     config: LoggerConfig, folder: RunFolder, resolved: dict[str, Any], record: Mapping[str, Any]
 ) -> WandbLogger:
-    """One that logs by the training's steps; it has a run in the main process only."""
+    """Return a logger that logs by training step; only the main process has a W&B run."""
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=str(folder.path))
     run = open_run(config, folder, record, config=resolved)
@@ -54,15 +54,18 @@ def _wandb_logger(
     return WandbLogger(save_dir=str(folder.path), experiment=run)
 
 
-def publish_examples(
+def log_examples(
     loggers: Sequence[Logger],
     class_names: Sequence[str],
     examples: Sequence[Example],
-    sheet: Path,
+    path: Path,
     step: int,
 ) -> None:
-    """Validation pictures to W&B: with truth and prediction as masks to switch on and off, in
-    colors of its own, and the painted sheet in those of the data set."""
+    """Log the validation images and the figure of them to W&B.
+
+    Truth and prediction are masks that can be switched on and off, in W&B's colors; the figure has
+    the data set's colors.
+    """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb
@@ -78,30 +81,30 @@ def publish_examples(
                 )
                 for e in examples
             }
-            painted = {"sheet": wandb.Image(str(sheet))}
-            logger.experiment.log({**images, **painted, "trainer/global_step": step})
+            figure = {"sheet": wandb.Image(str(path))}
+            logger.experiment.log({**images, **figure, "trainer/global_step": step})
 
 
-def publish_sheet(loggers: Sequence[Logger], sheet: Path, step: int) -> None:
-    """The painted validation pictures to W&B."""
+def log_figure(loggers: Sequence[Logger], path: Path, step: int) -> None:
+    """Log the figure of validation images to W&B."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb
 
-            picture = wandb.Image(str(sheet))
-            logger.experiment.log({"sheet": picture, "trainer/global_step": step})
+            figure = wandb.Image(str(path))
+            logger.experiment.log({"sheet": figure, "trainer/global_step": step})
 
 
-def publish_result(loggers: Sequence[Logger], result: Mapping[str, Any]) -> None:
-    """The final scores, as ``metrics.json`` has them, to W&B."""
+def log_result(loggers: Sequence[Logger], result: Mapping[str, Any]) -> None:
+    """Log the final scores of ``metrics.json`` to W&B."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            with if_it_answers():
+            with tolerate_wandb_errors():
                 logger.experiment.log(training_scores(result))
 
 
-def finish(loggers: Sequence[Logger]) -> None:
-    """Close the W&B run, so that the next job of a sweep has one of its own."""
+def finish_wandb(loggers: Sequence[Logger]) -> None:
+    """Close the W&B run, so that the next job of a sweep starts a new one."""
     if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
 
@@ -109,19 +112,20 @@ def finish(loggers: Sequence[Logger]) -> None:
 
 
 class MetricsCSV(Logger):
-    """Writes ``path`` with the columns ``step`` and ``columns``; other metrics are left out.
+    """Writes the metrics ``columns`` by ``step`` to a CSV file; other metrics are left out.
 
     Args:
-        path: the file; rows that it has already stay, up to the step that a run continues from.
+        path: the file; existing rows are kept up to ``first_step``.
         columns: names of the metrics.
-        first_step: rows from this step on are dropped: the run will write them again.
+        first_step: the step that the run continues from; later rows are dropped, because the run
+            writes them again.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], *, first_step: int = 0) -> None:
         super().__init__()
         self.path, self.columns = path, ["step", *columns]
         self.first_step = first_step
-        self._open = False
+        self._started = False
 
     @property
     def name(self) -> str:
@@ -132,11 +136,11 @@ class MetricsCSV(Logger):
         return ""
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
-        """Nothing: the run folder has the config."""
+        """Do nothing: the run folder has the config."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        if not self._open:
+        if not self._started:
             self._start()
         row = {name: metrics[name] for name in self.columns if name in metrics}
         if row:
@@ -144,7 +148,7 @@ class MetricsCSV(Logger):
                 csv.DictWriter(file, self.columns).writerow({"step": (step or 0) + 1, **row})
 
     def _start(self) -> None:
-        """Write the header and the rows that stay."""
+        """Write the header and the rows to keep."""
         rows = []
         if self.first_step and self.path.exists():
             with self.path.open(newline="", errors="replace") as file:
@@ -154,4 +158,4 @@ class MetricsCSV(Logger):
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-        self._open = True
+        self._started = True

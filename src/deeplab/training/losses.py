@@ -1,10 +1,10 @@
-"""Cross-entropy on logits upsampled to the labels, one image at a time.
+"""Losses: cross-entropy of label maps, one image at a time, and of image labels.
 
-The paper upsamples the logits to the label map instead of shrinking the labels, which is worth 1.2
-points of mIOU (DeepLabv3, section 4.1). Done plainly, autograd then keeps several
-``(N, K, 513, 513)`` tensors alive. Here each image is upsampled, its loss and the gradient of its
-small logits are computed at once, and the large tensors are dropped before the next image: peak
-memory is that of one image, and the time about half of the plain version's
+The paper upsamples the logits to the label map instead of shrinking the labels, which gains 1.2
+points of mIOU (DeepLabv3, section 4.1). In a plain implementation autograd keeps several
+``(N, K, 513, 513)`` tensors alive. ``SegmentationLoss`` upsamples one image, computes its loss and
+the gradient of its small logits together, and frees the large tensors before the next image: peak
+memory is that of one image, and it takes about half the time of the plain version
 (``python src/benchmark.py loss``).
 """
 
@@ -22,16 +22,18 @@ from deeplab.utils.constants import IGNORE
 
 
 class SegmentationLoss(nn.Module):
-    """Softmax cross-entropy over the labeled pixels of a batch (facts: the authors' loss).
+    """Softmax cross-entropy over the labeled pixels of a batch, as in the authors' code.
 
-    The sum over all pixels that are not 255, divided by their number; with ``hard_pixel_fraction`` below 1, only
-    the hardest pixels count.
+    It is the sum over all pixels that are not labeled 255, divided by their number. With
+    ``hard_pixel_fraction`` below 1, only the hardest pixels count (online hard example mining).
 
     Args:
         class_weights: a weight per class; the divisor stays the number of pixels.
-        hard_pixel_fraction: the part of all pixels, ignored ones included, that is kept: those with the
-            largest losses. The divisor is then the number of kept pixels with a loss above 0.
-        hard_pixel_steps: the part falls linearly from 1 to ``hard_pixel_fraction`` over this many steps.
+        hard_pixel_fraction: fraction of all pixels, including ignored ones, that is kept: those
+            with the largest losses. The divisor is then the number of kept pixels with a loss
+            above 0.
+        hard_pixel_steps: the fraction falls linearly from 1 to ``hard_pixel_fraction`` over this
+            many steps.
     """
 
     def __init__(
@@ -44,7 +46,8 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         if not 0 < hard_pixel_fraction <= 1:
             raise ValueError(
-                f"hard_pixel_fraction {hard_pixel_fraction}: a part of all pixels, above 0 and at most 1"
+                f"hard_pixel_fraction={hard_pixel_fraction}: not a fraction of all pixels. It must "
+                "be above 0 and at most 1."
             )
         self.hard_pixel_fraction, self.hard_pixel_steps = hard_pixel_fraction, hard_pixel_steps
         weights = None if class_weights is None else torch.tensor(class_weights)
@@ -52,41 +55,46 @@ class SegmentationLoss(nn.Module):
         self.class_weights: Tensor | None
 
     def forward(self, logits: Tensor, labels: Tensor, step: int = 0) -> Tensor:
-        """Logits ``(N, K, h, w)`` and labels ``(N, H, W)``, uint8 or int64 in 0..K-1 and 255, to a
-        scalar; 0 where no pixel is labeled. ``step`` is the training step, for ``hard_pixel_steps``."""
-        keep = self.kept_part(step)
-        with torch.autocast(logits.device.type, enabled=False):  # all of it in float32
+        """Return the loss as a scalar; it is 0 if no pixel is labeled.
+
+        Args:
+            logits: ``(N, K, h, w)``.
+            labels: ``(N, H, W)``, uint8 or int64, with values 0..K-1 and 255.
+            step: training step, for ``hard_pixel_steps``.
+        """
+        fraction = self.kept_fraction(step)
+        with torch.autocast(logits.device.type, enabled=False):  # compute everything in float32
             loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-                logits, labels, self.class_weights, keep
+                logits, labels, self.class_weights, fraction
             )
         return loss
 
-    def kept_part(self, step: int) -> float:
-        """The part of the pixels that counts at this training step."""
+    def kept_fraction(self, step: int) -> float:
+        """Return the fraction of the pixels that counts at a training step."""
         if step >= self.hard_pixel_steps:
             return self.hard_pixel_fraction
         return 1 - (1 - self.hard_pixel_fraction) * step / self.hard_pixel_steps
 
 
 class _FusedCrossEntropy(torch.autograd.Function):
-    """Computes loss and gradient of the small logits together; see the head of the file."""
+    """Loss and gradient of the small logits, computed together; see the module docstring."""
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, labels: Tensor, class_weights: Tensor | None, keep: float
+        ctx: Any, logits: Tensor, labels: Tensor, class_weights: Tensor | None, fraction: float
     ) -> Tensor:
-        if keep < 1:
+        if fraction < 1:
             losses = [
                 _pixel_losses(_log_probabilities(small, label), label, class_weights)
                 for small, label in zip(logits, labels, strict=True)
             ]
-            kept, total = _hardest(torch.stack(losses), keep)
+            kept, total = _hardest_pixels(torch.stack(losses), fraction)
         else:
             kept = labels != IGNORE
             total = kept.sum()
-        scale = 1 / total.clamp(min=1).to(_wide(logits.dtype))
-        loss = torch.zeros((), dtype=_wide(logits.dtype), device=logits.device)
-        # In float32 also for float16 logits, where it would vanish before the loss is scaled.
+        scale = 1 / total.clamp(min=1).to(_at_least_float32(logits.dtype))
+        loss = torch.zeros((), dtype=_at_least_float32(logits.dtype), device=logits.device)
+        # float32 also for float16 logits: the gradient would underflow before the loss is scaled.
         grad = torch.empty_like(logits, dtype=loss.dtype) if ctx.needs_input_grad[0] else None
         for i, (small, label) in enumerate(zip(logits, labels, strict=True)):
             log_p = _log_probabilities(small, label)
@@ -106,26 +114,28 @@ class _FusedCrossEntropy(torch.autograd.Function):
         return (grad * grad_outputs[0]).to(ctx.dtype), None, None, None
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    """float32, or the dtype itself where it is wider: losses are never summed in bfloat16."""
+def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return float32, or the dtype itself if it is wider: losses are never summed in bfloat16."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def _log_probabilities(small: Tensor, labels: Tensor) -> Tensor:
-    """One image's logits ``(K, h, w)`` upsampled to its labels ``(H, W)``: ``(K, H, W)``."""
+    """Return log-probabilities ``(K, H, W)`` of logits ``(K, h, w)`` upsampled to the labels."""
     size = (labels.shape[0], labels.shape[1])
-    wide = small[None].to(_wide(small.dtype), copy=True, memory_format=torch.contiguous_format)
-    upsampled = resize(wide, size)[0]
-    return torch.log_softmax(upsampled, dim=0, out=upsampled)  # fresh memory is slow to touch
+    logits = small[None].to(
+        _at_least_float32(small.dtype), copy=True, memory_format=torch.contiguous_format
+    )
+    upsampled = resize(logits, size)[0]
+    return torch.log_softmax(upsampled, dim=0, out=upsampled)  # in place: new memory is slow
 
 
 def _index(labels: Tensor) -> Tensor:
-    """Labels as an index ``(1, H, W)`` into the classes; ignored pixels point at class 0."""
+    """Return labels as class indices ``(1, H, W)``; ignored pixels get index 0."""
     return labels.long().masked_fill(labels == IGNORE, 0)[None]
 
 
 def _pixel_weights(labels: Tensor, class_weights: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The weight of each pixel ``(H, W)``: its class's, 0 where it is ignored."""
+    """Return the weight of each pixel ``(H, W)``: that of its class, or 0 if it is ignored."""
     labeled = (labels != IGNORE).to(dtype)
     if class_weights is None:
         return labeled
@@ -133,18 +143,18 @@ def _pixel_weights(labels: Tensor, class_weights: Tensor | None, dtype: torch.dt
 
 
 def _pixel_losses(log_p: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Weighted cross-entropy of each pixel ``(H, W)``, 0 where it is ignored."""
+    """Return the weighted cross-entropy of each pixel ``(H, W)``, 0 for ignored pixels."""
     weights = _pixel_weights(labels, class_weights, log_p.dtype)
     return -log_p.gather(0, _index(labels))[0] * weights
 
 
 def _gradient(log_p: Tensor, labels: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:
-    """Gradient of the weighted losses for the small logits ``(K, *size)``; overwrites ``log_p``.
+    """Return the gradient of the weighted losses for the small logits ``(K, *size)``.
 
-    For the upsampled logits it is (softmax - one-hot) * weight. The resize is linear and
-    separable, so two matrix products with its transpose lead back to the small grid: half the time
-    of the resize's own backward on a CPU, and without its atomic additions on a GPU, which add up
-    in another order each time.
+    Overwrites ``log_p``. For the upsampled logits the gradient is (softmax - one-hot) * weight.
+    The resize is linear and separable, so two matrix products with its transpose lead back to the
+    small grid. They take half the time of the backward pass of the resize on a CPU, and avoid its
+    atomic additions on a GPU, whose order changes each time.
     """
     grad = log_p.exp_()
     index = _index(labels)
@@ -156,7 +166,7 @@ def _gradient(log_p: Tensor, labels: Tensor, weights: Tensor, size: tuple[int, i
 
 
 def _resize_matrix(small: int, large: int, like: Tensor) -> Tensor:
-    """The aligned-corners resize of a row of ``small`` pixels as a matrix ``(large, small)``."""
+    """Return the aligned-corners resize of ``small`` pixels as a matrix ``(large, small)``."""
     identity = torch.eye(small, dtype=like.dtype, device=like.device)[None]
     resized = F.interpolate(
         identity[..., None], size=(large, 1), mode="bilinear", align_corners=True
@@ -164,22 +174,25 @@ def _resize_matrix(small: int, large: int, like: Tensor) -> Tensor:
     return resized[0, :, :, 0].T
 
 
-def _hardest(losses: Tensor, keep: float) -> tuple[Tensor, Tensor]:
-    """Mask of the ``keep`` part of all pixels with the largest losses, and how many of these have
-    a loss above 0."""
-    count = max(1, int(keep * losses.numel()))
+def _hardest_pixels(losses: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Select the fraction of all pixels with the largest losses.
+
+    Returns:
+        Mask of these pixels, and the number of them with a loss above 0.
+    """
+    count = max(1, int(fraction * losses.numel()))
     values, indices = losses.flatten().topk(count, sorted=False)
     mask = torch.zeros(losses.numel(), dtype=torch.bool, device=losses.device)
     mask[indices] = True
     return mask.view_as(losses), (values > 0).sum()
 
 
-class LabelLoss(nn.Module):
-    """Cross-entropy of logits ``(N, K)`` with labels ``(N, M)``, averaged over pictures.
+class ClassificationLoss(nn.Module):
+    """Cross-entropy of logits ``(N, K)`` with labels ``(N, M)``, averaged over images.
 
     Args:
-        kind: ``softmax`` for one label each; ``sigmoid`` for several, summed over the classes,
-            each of which is a question of its own.
+        kind: ``softmax`` for one label per image; ``sigmoid`` for several, with a binary
+            cross-entropy per class, summed over the classes.
     """
 
     def __init__(self, kind: Literal["softmax", "sigmoid"]) -> None:
@@ -189,7 +202,7 @@ class LabelLoss(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.kind == "softmax":
             return F.cross_entropy(logits, labels[:, 0], ignore_index=UNLABELED)
-        there = labels != UNLABELED
-        own = logits.gather(1, labels.clamp(min=0)) * there  # (N, M)
-        # -log sigmoid(x) of the labels and -log(1 - sigmoid(x)) = softplus(x) of the others
-        return (F.softplus(logits).sum(1) - own.sum(1)).mean()
+        is_label = labels != UNLABELED
+        label_logits = logits.gather(1, labels.clamp(min=0)) * is_label  # (N, M)
+        # -log sigmoid(x) for the labels, -log(1 - sigmoid(x)) = softplus(x) for all other classes
+        return (F.softplus(logits).sum(1) - label_logits.sum(1)).mean()

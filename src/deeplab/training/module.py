@@ -1,5 +1,4 @@
-"""The LightningModules: network, loss, metric and optimizer as one training step and one
-validation step."""
+"""Base class of the LightningModules: recipe, optimizer, learning rate and batch norms."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deeplab.models.layers import batch_norms, set_batch_norm
-from deeplab.training.ema import averaged, decay_at, update_average
+from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.optimizers import (
-    Policy,
+    Schedule,
     build_optimizer,
     cosine,
     exponential,
@@ -28,26 +27,26 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The optimization recipe (the keys of a ``stage`` config; the values here are the paper's).
+    """Optimization recipe: the keys of a ``stage`` config, with the paper's values as defaults.
 
     Args:
-        max_steps: training steps.
-        optimizer, momentum, nesterov, betas: ``sgd`` with ``momentum``, Nesterov's or not; or
-            ``adamw`` with ``betas``. What belongs to the other is None.
-        lr, weight_decay: at the beginning; see ``parameter_groups``.
-        schedule, power, decay_rate, decay_epochs: lr by step: ``poly`` with ``power``;
+        max_steps: number of training steps.
+        optimizer, momentum, nesterov, betas: ``sgd`` with ``momentum``, optionally Nesterov's; or
+            ``adamw`` with ``betas``. Settings of the other optimizer are None.
+        lr, weight_decay: initial values; see ``parameter_groups``.
+        schedule, power, decay_rate, decay_epochs: learning rate by step: ``poly`` with ``power``;
             ``cosine``; or ``exponential`` with ``decay_rate`` every ``decay_epochs`` passes over
-            the training images. What belongs to others is None.
-        warmup_steps, warmup_lr, warmup_mode: lr at the beginning, ``constant`` or
+            the training images. Settings of the other schedules are None.
+        warmup_steps, warmup_lr, warmup_mode: learning rate of the first steps: ``constant``, or
             ``linear``, which ends at ``lr``.
-        gradient_clip_val: the largest norm of the gradient of all parameters; None: any.
-        ema_decay: validate and keep a moving average of the network with this decay (see
+        gradient_clip_val: largest norm of the gradient of all parameters; None: no clipping.
+        ema_decay: validate and save a moving average of the network with this decay (see
             ``decay_at``); None: the network itself.
         backbone_lr_mult, head_lr_mult, bias_lr_mult: multipliers of lr.
-        batch_norm: ``train`` trains with batch statistics; ``frozen`` uses the running ones and
-            leaves them as they are (weight and bias train on, as in the authors' code).
-        bn_momentum: PyTorch momentum for every batch norm; None keeps each part's own. The
-            authors' 0.0003 never leaves the initial statistics in a short run.
+        batch_norm: ``train`` trains with batch statistics; ``frozen`` uses the running statistics
+            and leaves them unchanged (weight and bias are still trained, as in the authors' code).
+        bn_momentum: PyTorch momentum of every batch norm; None keeps the value of each part. With
+            the authors' 0.0003 a short run never leaves the initial statistics.
         class_weights, hard_pixel_fraction, hard_pixel_steps: see ``SegmentationLoss``.
     """
 
@@ -77,20 +76,25 @@ class Recipe:
     hard_pixel_steps: int = 0
 
 
-def learning_rate(recipe: Recipe, epoch_steps: float) -> Policy:
-    """The policy of a recipe, where a pass over the images takes ``epoch_steps``."""
+def build_schedule(recipe: Recipe, epoch_steps: float) -> Schedule:
+    """Return the learning rate schedule of a recipe.
+
+    Args:
+        recipe: the recipe.
+        epoch_steps: training steps in one pass over the images.
+    """
     steps = recipe.max_steps - recipe.warmup_steps
     if recipe.schedule == "cosine":
-        policy = cosine(steps=steps)
+        schedule = cosine(steps=steps)
     elif recipe.schedule == "exponential":
         assert recipe.decay_rate is not None
         assert recipe.decay_epochs is not None
-        policy = exponential(factor=recipe.decay_rate, steps=recipe.decay_epochs * epoch_steps)
+        schedule = exponential(factor=recipe.decay_rate, steps=recipe.decay_epochs * epoch_steps)
     else:
         assert recipe.power is not None
-        policy = poly(steps=steps, power=recipe.power)
+        schedule = poly(steps=steps, power=recipe.power)
     return warmup(
-        policy,
+        schedule,
         steps=recipe.warmup_steps,
         factor=recipe.warmup_lr / recipe.lr,
         linear=recipe.warmup_mode == "linear",
@@ -98,17 +102,17 @@ def learning_rate(recipe: Recipe, epoch_steps: float) -> Policy:
 
 
 class TrainingModule(LightningModule):
-    """What the training of any network here has: optimizer, schedule, batch norm, randomness.
+    """Base class of all training modules: optimizer, schedule, batch norm, EMA and seeding.
 
     Args:
-        model: the network; its backbone's parameters have names that begin with ``backbone``.
-        recipe: how it is trained.
+        model: the network; the names of its backbone's parameters begin with ``backbone``.
+        recipe: optimization recipe.
         class_names: one per class.
-        epoch_steps: training steps in one pass over the images, where the schedule asks for it.
-        seed: of dropout, which is drawn from (seed, step), so that a continued run equals an
+        epoch_steps: training steps in one pass over the images, for the exponential schedule.
+        seed: seed of dropout, which is drawn from (seed, step), so that a resumed run equals an
             uninterrupted one.
-        channels_last: memory format of weights and images.
-        compiled: train the compiled network (validation's sizes vary, it runs uncompiled).
+        channels_last: use the channels-last memory format for weights and images.
+        compiled: train the compiled network (validation runs uncompiled, since image sizes vary).
         fused_optimizer: let the optimizer update all parameters in one kernel.
     """
 
@@ -131,21 +135,21 @@ class TrainingModule(LightningModule):
         self.fused_optimizer = fused_optimizer
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         set_batch_norm(self.model, momentum=recipe.bn_momentum)
-        self.average = averaged(self.model) if recipe.ema_decay else None
-        # Held in a tuple so that it is no submodule: the state dict knows the parameters once.
+        self.average = ema_copy(self.model) if recipe.ema_decay else None
+        # In a tuple, so that it is no submodule: the state dict holds each parameter only once.
         self._runner: tuple[Callable[[Tensor], Tensor]] = (
             torch.compile(model) if compiled else model,
         )
         self.scored_step = -1
-        """The training step that the last validation was behind."""
+        """Training step of the last validation."""
 
     @property
-    def result(self) -> Any:
-        """What is validated and kept: the average, where there is one."""
+    def eval_model(self) -> Any:
+        """Network that is validated and saved: the moving average if there is one."""
         return self.average or self.model
 
     def train(self, mode: bool = True) -> Self:
-        """As for any module, but frozen batch norms and the average stay in evaluation mode."""
+        """Set the training mode, but keep frozen batch norms and the average in eval mode."""
         super().train(mode)
         if self.average:
             self.average.eval()
@@ -158,7 +162,7 @@ class TrainingModule(LightningModule):
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)))
 
     def log_step(self, loss: Tensor) -> None:
-        """Log what every training step has."""
+        """Log the loss and the learning rate of a training step."""
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
@@ -169,12 +173,12 @@ class TrainingModule(LightningModule):
         optimizer: Optimizer | Any,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Train and average; here, since what saves and validates comes behind it."""
+        """Update the weights, then the average, before callbacks save or validate it."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.average:
             assert self.recipe.ema_decay is not None
             decay = decay_at(self.global_step, self.recipe.ema_decay)
-            update_average(self.average, self.model, decay)
+            update_ema(self.average, self.model, decay)
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
@@ -192,13 +196,13 @@ class TrainingModule(LightningModule):
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             betas=recipe.betas,
-            # Mixed precision divides the gradients by its scale within a fused update, too late
-            # for a limit on their norm, so that Lightning refuses both together.
+            # In mixed precision a fused update unscales the gradients itself, which is too late
+            # for clipping their norm. Lightning therefore rejects the combination.
             fused=self.fused_optimizer and recipe.gradient_clip_val is None,
         )
-        policy = learning_rate(recipe, self.epoch_steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, policy)
+        schedule = build_schedule(recipe, self.epoch_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }

@@ -1,4 +1,4 @@
-"""Training a segmentation network."""
+"""Training of segmentation networks."""
 
 import json
 from collections.abc import Sequence
@@ -25,24 +25,24 @@ from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores, score_report
 from deeplab.tracking.protocol import protocol
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.callbacks import ExamplePictures
-from deeplab.training.loggers import publish_examples
+from deeplab.training.callbacks import ExampleFigure
+from deeplab.training.loggers import log_examples
 from deeplab.training.losses import SegmentationLoss
 from deeplab.training.module import Batch, Recipe, TrainingModule
-from deeplab.training.task import EXAMPLES, Monitor, Task, recipe, ways
+from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, build_recipe, execution_options
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count
 
 
 class SegmentationModule(TrainingModule):
-    """Trains and validates a DeepLabv3+.
+    """Training and validation of a DeepLabv3+.
 
     Args:
         model: the network.
-        recipe: how it is trained.
+        recipe: optimization recipe.
         class_names: one per class.
-        palette: the classes' colors, which checkpoints keep for those who read them.
-        more: see ``TrainingModule``.
+        palette: colors of the classes, which are saved in checkpoints.
+        options: see ``TrainingModule``.
     """
 
     model: DeepLabV3Plus
@@ -54,9 +54,9 @@ class SegmentationModule(TrainingModule):
         class_names: Sequence[str],
         *,
         palette: Sequence[Sequence[int]] = (),
-        **more: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(model, recipe, class_names, **more)
+        super().__init__(model, recipe, class_names, **options)
         self.palette = [list(color) for color in palette]
         self.loss = SegmentationLoss(
             class_weights=recipe.class_weights,
@@ -65,8 +65,8 @@ class SegmentationModule(TrainingModule):
         )
         self.confusion = ConfusionMatrix(model.num_classes)
         self.scores: Scores | None = None
-        """Of the last validation."""
-        self.train()  # Lightning keeps the modes that it finds
+        """Scores of the last validation."""
+        self.train()  # Lightning does not change the training mode
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classes"] = {"names": list(self.class_names), "palette": self.palette}
@@ -79,16 +79,16 @@ class SegmentationModule(TrainingModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Predict whole images; returns the class maps ``(N, H, W)`` for the callbacks."""
+        """Predict whole images and return the label maps ``(N, H, W)`` for the callbacks."""
         images = batch["image"].contiguous(memory_format=self.memory_format)
-        prediction = predict_labels(self.result, images)
+        prediction = predict_labels(self.eval_model, images)
         self.confusion.update(prediction, batch["label"])
         return prediction
 
     def on_validation_epoch_end(self) -> None:
         self.scores, self.scored_step = scores(self.confusion.compute()), self.global_step
         self.confusion.reset()
-        self.log("step", float(self.global_step - 1))  # Lightning logs this value's row there
+        self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
         self.log("val/mIoU", to_percent(self.scores.miou), prog_bar=True)
         self.log("val/pixel_accuracy", to_percent(self.scores.pixel_accuracy))
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
@@ -96,7 +96,7 @@ class SegmentationModule(TrainingModule):
 
 
 class SegmentationTask(Task):
-    """See ``Task``."""
+    """Segmentation task of one run; see ``Task``."""
 
     monitor = Monitor("val/mIoU", "max")
 
@@ -109,7 +109,7 @@ class SegmentationTask(Task):
         )
         for dataset in (self.data.train_set, self.data.val_set):
             check_split(dataset)
-        _warn_of_overlap(self.data)
+        _warn_about_overlap(self.data)
 
     @property
     def metrics(self) -> list[str]:
@@ -120,31 +120,31 @@ class SegmentationTask(Task):
         return data_fingerprint(self.config.data, self._layout)
 
     def use_cache(self) -> None:
-        place, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar
-        for dataset in (self.data.train_set, self.data.val_set) if place else ():
-            assert place
-            use_cache(dataset, place, num_workers=cpu_count(), progress=progress)
+        folder, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar
+        for dataset in (self.data.train_set, self.data.val_set) if folder else ():
+            assert folder
+            use_cache(dataset, folder, num_workers=cpu_count(), progress=progress)
 
     def build_module(self) -> SegmentationModule:
         classes = self.config.data.classes
         return SegmentationModule(
             build_model(self.config, num_classes=len(classes)),
-            recipe(self.config.stage),
+            build_recipe(self.config.stage),
             classes,
             palette=self.data.classes.palette[: len(classes)].tolist(),
             epoch_steps=self.data.epoch_steps,
             seed=self.config.seed,
-            **ways(self.execution),
+            **execution_options(self.execution),
         )
 
-    def pictures(self, folder: RunFolder, loggers: Sequence[Logger]) -> ExamplePictures:
+    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> ExampleFigure:
         classes = self.data.classes
-        return ExamplePictures(
-            spread(self.data.val_set.ids, EXAMPLES),
+        return ExampleFigure(
+            spread(self.data.val_set.ids, NUM_EXAMPLES),
             classes.names,
             classes.palette,
             folder.picture,
-            publish=[partial(publish_examples, loggers, classes.names)],
+            log_functions=[partial(log_examples, loggers, classes.names)],
         )
 
     def metadata(self, module: SegmentationModule) -> dict[str, str]:
@@ -166,13 +166,16 @@ class SegmentationTask(Task):
             ),
         }
 
-    def say(self, module: SegmentationModule) -> None:
+    def report(self, module: SegmentationModule) -> None:
         assert module.scores is not None
         print_scores(module.scores, self.config.data.classes)
 
 
-def _warn_of_overlap(data: SegmentationData) -> None:
-    """The doctor calls it an error; here a person may want it, as in training on trainval."""
+def _warn_about_overlap(data: SegmentationData) -> None:
+    """Print a warning if images are in both splits.
+
+    The doctor reports this as an error. Here it may be intended, as in training on trainval.
+    """
     shared = sorted(set(data.train_set.ids) & set(data.val_set.ids))
     if shared and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         problem, _ = in_two_splits(data.train_split, data.val_split)

@@ -1,4 +1,4 @@
-"""What a run asks of the kind of network that it trains."""
+"""Interface between a training run and the task that it trains a network for."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.module import Recipe, TrainingModule
 from deeplab.utils.hardware import Execution
 
-EXAMPLES = 6
-"""Rows of the picture of validation images."""
+NUM_EXAMPLES = 6
+"""Number of rows in the figure of validation images."""
 
 
 class Monitor(NamedTuple):
-    """The score by which ``best.ckpt`` is chosen."""
+    """Score by which ``best.ckpt`` is chosen."""
 
     name: str
     mode: Literal["min", "max"]
 
 
 class Task(ABC):
-    """Segmentation or classification, as one run is configured.
+    """Segmentation or classification, as configured for one run.
 
     Args:
-        config: of the run.
-        execution: how it is run.
+        config: config of the run.
+        execution: devices, precision and related settings.
     """
 
     config: RunConfig
@@ -40,44 +40,44 @@ class Task(ABC):
     @property
     @abstractmethod
     def metrics(self) -> list[str]:
-        """The columns of ``metrics.csv``."""
+        """Columns of ``metrics.csv``."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Of the images that the run is trained and validated on."""
+        """Return the fingerprint of the training and validation images."""
 
     @abstractmethod
     def use_cache(self) -> None:
-        """Read images from a decoded cache, if one is asked for."""
+        """Read images from a cache of decoded images, if the config has one."""
 
     @abstractmethod
     def build_module(self) -> TrainingModule:
-        """The network with what trains it."""
+        """Build the network and wrap it in its training module."""
 
     @abstractmethod
-    def pictures(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
-        """Paints some validation images after each validation."""
+    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
+        """Return a callback that draws some validation images after each validation."""
 
     @abstractmethod
     def metadata(self, module: Any) -> dict[str, str]:
-        """What is written into the file of the weights."""
+        """Return the metadata to save in the weights file."""
 
     @abstractmethod
     def result(self, module: Any) -> dict[str, Any]:
-        """The scores of the last validation, and their protocol."""
+        """Return the scores of the last validation and their protocol."""
 
     @abstractmethod
-    def say(self, module: Any) -> None:
+    def report(self, module: Any) -> None:
         """Print the scores of the last validation."""
 
 
-def recipe(stage: StageConfig) -> Recipe:
-    """The part of a stage that the module is trained by."""
+def build_recipe(stage: StageConfig) -> Recipe:
+    """Return the recipe of a stage."""
     return Recipe(**{key: getattr(stage, key) for key in Recipe.__dataclass_fields__})
 
 
-def ways(execution: Execution) -> dict[str, bool]:
-    """The part of an execution that the module is told."""
+def execution_options(execution: Execution) -> dict[str, bool]:
+    """Return the options of a training module that the execution settings determine."""
     return {
         "channels_last": execution.channels_last,
         "compiled": execution.compiled,

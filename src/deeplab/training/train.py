@@ -1,4 +1,4 @@
-"""One training run from a checked config to its result, as a list of steps."""
+"""One training run, step by step, from a checked config to its result."""
 
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,26 +13,26 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.checkpoints.initialization import find_init_source, init_record
 from deeplab.checkpoints.loading import initialize_from, load_backbone, save_weights
-from deeplab.checkpoints.pretrained import IMAGENET, published
+from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.execution import build_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
-from deeplab.config.schema.types import plain
-from deeplab.tracking.console import print_skipped, quiet, short
+from deeplab.config.schema.types import to_dict
+from deeplab.tracking.console import format_main_score, print_skipped, silence_library_messages
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import (
     OVERWRITE_HINT,
     RunFolder,
-    locked,
+    lock_run_folder,
     read_json,
     read_record,
     run_hash,
     write_config,
 )
 from deeplab.tracking.schema_version import VERSION_STAMP
-from deeplab.tracking.wandb_run import labeled
-from deeplab.training.callbacks import StopBetweenSteps, TerminateOnNonFinite
+from deeplab.tracking.wandb_run import add_group_and_tags
+from deeplab.training.callbacks import GracefulStop, TerminateOnNonFinite
 from deeplab.training.classification import ClassificationTask
-from deeplab.training.loggers import build_loggers, finish, publish_result
+from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
 from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.task import Task
@@ -43,28 +43,29 @@ from deeplab.utils.hardware import Execution
 
 
 def run_experiment(config: RunConfig) -> RunFolder:
-    """Train, or continue, or find it done; returns the run's folder."""
+    """Train a run, resume it, or report that it is finished; return the run folder."""
     execution = build_execution(config.trainer)
     _check_devices(config, execution)
-    task = _task(config, execution)
+    task = _build_task(config, execution)
     fingerprint = task.fingerprint()
-    begun = init_record(config)
-    identity = run_hash(config, fingerprint, begun["init_weights_sha256"])
+    init = init_record(config)
+    identity = run_hash(config, fingerprint, init["init_weights_sha256"])
     folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
-    _check_resumed(config, folder)
+    _check_resume(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if folder.finished and not config.overwrite:
         if main_process:
-            _say_finished(folder)
+            _print_finished(folder)
         return folder
     if main_process and config.overwrite:
         _set_aside(folder)
-    with locked(folder) if main_process else nullcontext(), _failure_kept(folder):
-        _start(config, execution, task, folder, {"data_fingerprint": fingerprint, **begun})
+    with lock_run_folder(folder) if main_process else nullcontext(), _record_failure(folder):
+        origin = {"data_fingerprint": fingerprint, **init}
+        _start_session(config, execution, task, folder, origin)
     return folder
 
 
-def _task(config: RunConfig, execution: Execution) -> Task:
+def _build_task(config: RunConfig, execution: Execution) -> Task:
     if isinstance(config, ClassifierConfig):
         return ClassificationTask(config, execution)
     assert isinstance(config, TrainConfig)
@@ -72,11 +73,11 @@ def _task(config: RunConfig, execution: Execution) -> Task:
 
 
 @contextmanager
-def _failure_kept(folder: RunFolder) -> Iterator[None]:
-    """Write down the error that ends a run, until the run is started again.
+def _record_failure(folder: RunFolder) -> Iterator[None]:
+    """Write the error that ends a run to a file, which the next session of the run removes.
 
-    Any of its processes may be the one that fails, and then ends the others with it. What it says
-    when the main process has failed is a consequence.
+    Any process of a run may fail and end the others. Errors of other processes are only recorded
+    if the main process has not recorded one, since they may be consequences of it.
     """
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if main_process:
@@ -85,22 +86,22 @@ def _failure_kept(folder: RunFolder) -> Iterator[None]:
         yield
     except Exception:
         if main_process or not folder.failure.exists():
-            with suppress(OSError):  # a full disk is one of the errors; it is not to be hidden
+            with suppress(OSError):  # do not hide the original error, such as a full disk
                 write_text(folder.failure, traceback.format_exc())
         raise
 
 
-def _start(
+def _start_session(
     config: RunConfig,
     execution: Execution,
     task: Task,
     folder: RunFolder,
-    begun: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> None:
-    """Write down what starts here, with what the run was begun from, then train."""
+    """Record this session of the run, with its data and initial weights, then train."""
     first_step, logger = _first_step(folder), config.logger
-    record = labeled(read_record(folder), logger.group, logger.tags)
-    record |= begun
+    record = add_group_and_tags(read_record(folder), logger.group, logger.tags)
+    record |= origin
     record["sessions"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
@@ -114,17 +115,18 @@ def _start(
 def _check_devices(config: RunConfig, execution: Execution) -> None:
     if config.stage.batch_size % execution.devices:
         raise UserError(
-            f"stage.batch_size={config.stage.batch_size}: it counts the images of all devices and "
-            f"is to be a multiple of trainer.devices ({execution.devices})."
+            f"stage.batch_size={config.stage.batch_size}: not a multiple of trainer.devices "
+            f"({execution.devices}). It is the number of images on all devices together; choose a "
+            "multiple."
         )
 
 
-def _check_resumed(config: RunConfig, folder: RunFolder) -> None:
-    """A run that was named is continued, or nothing is."""
+def _check_resume(config: RunConfig, folder: RunFolder) -> None:
+    """Check that the run to train is the one that ``resume`` names."""
     if config.resume and folder.path.resolve() != Path(config.resume).resolve():
         raise UserError(
-            f"resume={config.resume}: with its settings and these images the run would be "
-            f"{folder.path}. Has the folder been renamed, or have the split lists changed?"
+            f"resume={config.resume}: its settings and the present images belong to the run "
+            f"{folder.path}. Check whether the folder was renamed or the split lists have changed."
         )
 
 
@@ -137,85 +139,87 @@ def _train(
     record: dict[str, Any],
     first_step: int,
 ) -> None:
-    quiet()
+    silence_library_messages()
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
     if not first_step:
-        _load_start(module, config, record["init_weights_sha256"])
+        _initialize_weights(module, config, record["init_weights_sha256"])
     loggers = build_loggers(
         config.logger,
         folder,
         columns=task.metrics,
-        resolved=plain(config),
+        resolved=to_dict(config),
         record=record,
         first_step=first_step,
     )
     if execution.accelerator == "cuda":
-        torch.cuda.reset_peak_memory_stats()  # a job of a sweep has one before it
-    timer, stop = Timer(), StopBetweenSteps(folder.last)
-    lost = TerminateOnNonFinite(config.trainer.log_every_n_steps, _if_lost(config, execution))
-    callbacks = [timer, lost, task.pictures(folder, loggers), stop]
+        torch.cuda.reset_peak_memory_stats()  # of earlier jobs of a sweep in this process
+    timer, stop = Timer(), GracefulStop(folder.last)
+    terminate = TerminateOnNonFinite(
+        config.trainer.log_every_n_steps, _non_finite_advice(config, execution)
+    )
+    callbacks = [timer, terminate, task.figure_callback(folder, loggers), stop]
     trainer = build_trainer(config, execution, folder, loggers, callbacks, task.monitor)
     try:
-        with stop.listening():
+        with stop.handling_signals():
             trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
         trainer.save_checkpoint(folder.last)
-        if module.scored_step != config.stage.max_steps:  # the result is that of the last step
+        if module.scored_step != config.stage.max_steps:  # the result must be of the last step
             trainer.validate(module, task.data, verbose=False)
         if trainer.is_global_zero:
             _write_result(config, task, folder, module, timer.time_elapsed("train"))
-            publish_result(loggers, read_json(folder.result))
-            task.say(module)
+            log_result(loggers, read_json(folder.result))
+            task.report(module)
             print_skipped(task.data.skipped)
-            _say_where(folder)
+            _print_paths(folder)
     finally:
-        finish(loggers)
+        finish_wandb(loggers)
 
 
-def _if_lost(config: RunConfig, execution: Execution) -> str:
-    """What to try when the loss is not finite."""
-    tries = [f"a smaller stage.lr (now {config.stage.lr:g})"]
+def _non_finite_advice(config: RunConfig, execution: Execution) -> str:
+    """Return settings to try when the loss is not finite."""
+    advice = [f"a smaller stage.lr (now {config.stage.lr:g})"]
     if config.stage.warmup_mode == "constant":
-        tries.append("a warm-up (stage.warmup_mode=linear stage.warmup_steps=...)")
+        advice.append("a warm-up (stage.warmup_mode=linear stage.warmup_steps=...)")
     if config.stage.gradient_clip_val is None:
-        tries.append("stage.gradient_clip_val=1.0")
+        advice.append("stage.gradient_clip_val=1.0")
     if execution.precision != "32-true":
-        tries.append(f"trainer.precision=32-true (now {execution.precision}; with overwrite=true)")
-    return f"Try {', or '.join(tries)}."
+        advice.append(f"trainer.precision=32-true (now {execution.precision}; with overwrite=true)")
+    return f"Try {', or '.join(advice)}."
 
 
-def _load_start(module: TrainingModule, config: RunConfig, sha256: str | None) -> None:
-    """Give the new network its first weights, and say where they are from."""
-    start, network = find_init_source(config), cast(Any, module.model)
-    if start is None:
-        said = [f"random weights{_better(config)}"]
+def _initialize_weights(module: TrainingModule, config: RunConfig, sha256: str | None) -> None:
+    """Load the initial weights of a new network and print their source."""
+    init, network = find_init_source(config), cast(Any, module.model)
+    if init is None:
+        lines = [f"random weights{_pretraining_hint(config)}"]
     else:
-        if isinstance(config, TrainConfig) and start.key == "init_from":
-            fit = initialize_from(network, start.path, strict=config.init_strict)
+        if isinstance(config, TrainConfig) and init.key == "init_from":
+            load_report = initialize_from(network, init.path, strict=config.init_strict)
         else:
-            fit = load_backbone(network.backbone, start.path)
-        what = "loaded" if start.key == "init_from" else "the backbone"
-        about = f", {start.about}" if start.about else ""
-        said = [start.source, f"SHA-256 {sha256}{about}", f"{what}: {fit}"]
+            load_report = load_backbone(network.backbone, init.path)
+        part = "loaded" if init.key == "init_from" else "the backbone"
+        about = f", {init.about}" if init.about else ""
+        lines = [init.source, f"SHA-256 {sha256}{about}", f"{part}: {load_report}"]
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        print("Start:      " + "\n            ".join(said))
+        print("Start:      " + "\n            ".join(lines))
 
 
-def _better(config: RunConfig) -> str:
-    """What the paper's trainings start from, where it can be had for this backbone."""
+def _pretraining_hint(config: RunConfig) -> str:
+    """Return a hint to the paper's ImageNet weights if they exist for this backbone."""
     if isinstance(config, ClassifierConfig):
         return ""
     with suppress(UserError):
-        published(config.backbone)
-        return f" (the paper's start from ImageNet's: backbone.pretrained={IMAGENET})"
+        find_published_weights(config.backbone)
+        return f" (the paper starts from ImageNet weights: backbone.pretrained={IMAGENET})"
     return ""
 
 
 def _write_result(
     config: RunConfig, task: Task, folder: RunFolder, module: TrainingModule, seconds: float
 ) -> None:
-    """Weights first, then ``metrics.json``: a run with a result has all its files."""
-    save_weights(module.result, folder.weights, task.metadata(module))
+    """Write the weights, then ``metrics.json``, so that a run with a result has all its files."""
+    save_weights(module.eval_model, folder.weights, task.metadata(module))
     write_json(
         folder.result,
         {
@@ -226,43 +230,41 @@ def _write_result(
             "weights_sha256": file_hash(folder.weights),
             "skipped_files": dict(task.data.skipped),
             "steps": config.stage.max_steps,
-            "seconds": round(seconds, 1),  # validations included, over all starts
+            "seconds": round(seconds, 1),  # with validations, over all sessions
             "peak_memory_bytes": _peak_memory(module),
         },
     )
 
 
 def _peak_memory(module: TrainingModule) -> int | None:
-    """Bytes that PyTorch has allocated on the main process's GPU, at most, since the last start."""
+    """Return the peak bytes allocated by PyTorch on the main process's GPU in this session."""
     return torch.cuda.max_memory_allocated() if module.device.type == "cuda" else None
 
 
 def _first_step(folder: RunFolder) -> int:
-    """The step of the last checkpoint; 0 without one."""
+    """Return the step of the last checkpoint; 0 without one."""
     if not folder.last.is_file():
         return 0
     try:
         return int(torch.load(folder.last, mmap=True, weights_only=True)["global_step"])
     except Exception as error:  # a damaged file can raise anything
-        raise UserError(
-            f"{folder.last}: this cannot be read ({error}); {OVERWRITE_HINT}."
-        ) from None
+        raise UserError(f"{folder.last}: cannot be read ({error}). {OVERWRITE_HINT}.") from None
 
 
 def _set_aside(folder: RunFolder) -> None:
     if folder.path.exists():
-        with locked(folder):  # not under a process that trains in it
-            print(f"The run there was is now {folder.set_aside()}")
+        with lock_run_folder(folder):  # fails while another process trains in the folder
+            print(f"Moved the existing run to {folder.set_aside()}")
 
 
-def _say_finished(folder: RunFolder) -> None:
-    print(f"This run is finished: {short(read_json(folder.result))}. Nothing to do.")
-    _say_where(folder)
-    print("  overwrite=true trains it again; another seed=... makes another run.")
+def _print_finished(folder: RunFolder) -> None:
+    print(f"This run is finished: {format_main_score(read_json(folder.result))}. Nothing to do.")
+    _print_paths(folder)
+    print("  overwrite=true trains it again; a different seed=... makes another run.")
 
 
-def _say_where(folder: RunFolder) -> None:
-    print(f"  picture     {folder.picture}")
+def _print_paths(folder: RunFolder) -> None:
+    print(f"  figure      {folder.picture}")
     print(f"  metrics     {folder.result}, {folder.metrics_csv.name}")
     print(f"  weights     {folder.weights}")
     print(f"  checkpoint  {folder.last}")

@@ -1,4 +1,4 @@
-"""The Lightning trainer of a run."""
+"""Lightning trainer of a run."""
 
 import sys
 from typing import Any
@@ -16,14 +16,14 @@ from deeplab.utils.hardware import Execution
 
 
 class SyncBatchNormPlugin(TorchSyncBatchNorm):
-    """Batch norms whose statistics are those of all devices; PyTorch has them for GPUs only.
+    """Batch norms with statistics over all devices; PyTorch has them for GPUs only.
 
-    Departure: the authors' code has no statistics in common. With 16 images over several devices
-    each would have too few.
+    Departure: the authors' code does not synchronize statistics. With 16 images on several
+    devices each device would have too few images.
     """
 
     def apply(self, model: Module) -> Module:
-        """Replace the batch norms; timm's, which hold an activation too, keep it."""
+        """Replace the batch norms; timm's, which include an activation, keep it."""
         if "timm" not in sys.modules:
             return super().apply(model)
         from timm.layers import convert_sync_batchnorm
@@ -32,8 +32,11 @@ class SyncBatchNormPlugin(TorchSyncBatchNorm):
         return replaced
 
     def revert(self, model: Module) -> Module:
-        """Leave them: in evaluation they are as any other, and Lightning's way back would lose the
-        activations."""
+        """Keep the replaced batch norms.
+
+        In evaluation they act like any other, and Lightning's conversion back would lose the
+        activations.
+        """
         return model
 
 
@@ -45,14 +48,14 @@ def build_trainer(
     callbacks: list[Callback],
     monitor: Monitor,
 ) -> Trainer:
-    """A Lightning trainer for one stream of ``stage.max_steps`` batches."""
+    """Return a Lightning trainer for one stream of ``stage.max_steps`` batches."""
     steps = config.stage.max_steps
     best = ModelCheckpoint(
         folder.checkpoints,
         filename="best",
         monitor=monitor.name,
         mode=monitor.mode,
-        save_on_train_epoch_end=False,  # behind every validation, however often there is one
+        save_on_train_epoch_end=False,  # after every validation instead
         enable_version_counter=False,
     )
     last = ModelCheckpoint(

@@ -1,6 +1,6 @@
-"""Everything about a training run that can be wrong before it starts.
+"""Checks of a training config before the run starts.
 
-Imports wait until they are needed: most mistakes are found without torch.
+Imports are delayed until they are needed, since most mistakes are found without torch.
 """
 
 import importlib.util
@@ -10,90 +10,90 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from deeplab.checkpoints.initialization import adapted, find_init_source
+from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
 from deeplab.config.parsing import parse, validate
-from deeplab.config.schema.data import PLACES
+from deeplab.config.schema.data import LOCATION_KEYS
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
-from deeplab.config.schema.types import plain
-from deeplab.tracking.protocol import strategy_name
+from deeplab.config.schema.types import to_dict
+from deeplab.tracking.protocol import full_strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
 
-CHANGEABLE = (
+CHANGEABLE_KEYS = (
     "resume",
     "eval_after_training",
     "trainer",
     "logger",
-    *(f"data.{key}" for key in PLACES),
+    *(f"data.{key}" for key in LOCATION_KEYS),
 )
-"""What may be typed beside ``resume``: nothing that the result depends on."""
+"""Keys that may be given with ``resume``: the result does not depend on them."""
 
-OF_SEGMENTATION = ("aspp", "decoder", "output_stride")
-"""What a classifier has not."""
+SEGMENTATION_KEYS = ("aspp", "decoder", "output_stride")
+"""Keys that only segmentation networks have."""
 
-OF_SWEEPS = ("ablation", "preset", "num_seeds", "data_roots", "external_weights")
-"""Keys of ``conf/train.yaml`` that a sweep turns into runs."""
+SWEEP_KEYS = ("ablation", "preset", "num_seeds", "data_roots", "external_weights")
+"""Keys of ``conf/train.yaml`` that define several runs."""
 
 
 def check_train(config: DictConfig) -> RunConfig:
-    """The config of the run that a command line asks for.
+    """Return the checked config of a run.
 
     Raises:
-        UserError: what is wrong, by key.
+        UserError: a key or file is wrong.
     """
     if config.get("resume"):
-        return _resumed(one_run(config))
+        return _resumed_config(single_run_config(config))
     checked = parse_run(config)
     _check_logger(checked.logger)
     _check_strategies(checked)
     if isinstance(checked, ClassifierConfig):
-        return _check_classifier(adapted(checked))
+        return _check_classifier(adapt_to_weights(checked))
     assert isinstance(checked, TrainConfig)
-    checked = _check_data(adapted(checked))
+    checked = _check_data(adapt_to_weights(checked))
     from deeplab.config.build_model import check_model
 
     model = check_model(checked, num_classes=len(checked.data.classes))
-    if start := find_init_source(checked):
-        from deeplab.checkpoints.loading import fitting, match_backbone
+    if init := find_init_source(checked):
+        from deeplab.checkpoints.loading import match_backbone, match_weights
 
-        if start.key == "init_from":
-            fitting(model, start.path, strict=checked.init_strict)
+        if init.key == "init_from":
+            match_weights(model, init.path, strict=checked.init_strict)
         else:
-            match_backbone(model.backbone, start.path)
+            match_backbone(model.backbone, init.path)
     return checked
 
 
 def parse_run(config: DictConfig) -> RunConfig:
-    """What was composed, by the schema of what is trained on its data set.
+    """Parse a composed config with the schema of its data set's task.
 
-    A classifier has neither ASPP nor decoder nor output stride: these are left out unless they
-    were typed.
+    A classifier has no ASPP, decoder and output stride. Their defaults are removed from the
+    config; giving them on the command line is an error.
 
     Raises:
-        UserError: what is wrong, by key.
+        UserError: a key is wrong.
     """
-    config = one_run(config)
+    config = single_run_config(config)
     schema = run_schema(config.data)
     if config.name is None:
         with open_dict(config):
             config.name = default_name(config, segmentation=schema is TrainConfig)
     if schema is TrainConfig:
         return parse(schema, config)
-    for typed in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
-        key = typed.lstrip("+~").partition("=")[0]
-        if key.split(".")[0] in OF_SEGMENTATION:
-            raise UserError(f"{typed}: a classifier of whole pictures has none; leave it out.")
+    for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.split(".")[0] in SEGMENTATION_KEYS:
+            raise UserError(f"{override}: an image classifier has no {key}. Leave it out.")
     with open_dict(config):
-        for key in OF_SEGMENTATION:
+        for key in SEGMENTATION_KEYS:
             config.pop(key, None)
     return parse(schema, config)
 
 
 def default_name(config: DictConfig, *, segmentation: bool) -> str:
-    """Return the name of a run's folder up to its hash: what was chosen, and the seed.
+    """Return the name of a run folder, without its hash: the selected configs and the seed.
 
-    The stage is part of it where it is another than the data set's own.
+    The stage is part of it if it is not the data set's default.
     """
     chosen = HydraConfig.get().runtime.choices
     parts = list(dict.fromkeys([chosen["data"], chosen["stage"]]))
@@ -105,41 +105,42 @@ def default_name(config: DictConfig, *, segmentation: bool) -> str:
 
 
 def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
-    """Raises UserError as ``check_train`` does."""
+    """Check the config of a classifier, with the errors of ``check_train``."""
     from deeplab.config.build_classification_data import check_classification_data
     from deeplab.config.build_model import check_classifier
 
     _check_augmentations(config.data.augmentations)
     check_classification_data(config.data)
     model = check_classifier(config, num_classes=2)
-    if start := find_init_source(config):
+    if init := find_init_source(config):
         from deeplab.checkpoints.loading import match_backbone
 
-        match_backbone(model.backbone, start.path)
+        match_backbone(model.backbone, init.path)
     return config
 
 
-def one_run(config: DictConfig) -> DictConfig:
-    """The config without the keys that stand for several runs.
+def single_run_config(config: DictConfig) -> DictConfig:
+    """Return the config without the keys that define several runs.
 
     Raises:
-        UserError: one of them is set.
+        UserError: one of these keys is set.
     """
     single = config.copy()
     with open_dict(single):
-        for key in OF_SWEEPS:
+        for key in SWEEP_KEYS:
             if single.pop(key, None):
                 raise UserError(
-                    f"{key}: this stands for several runs; add -m, as in "
+                    f"{key}: this key defines several runs. Add -m, as in "
                     "python src/train.py -m ablation=table2 num_seeds=3"
                 )
     return single
 
 
 def _check_strategies(config: RunConfig) -> None:
-    for name in (name for asked in config.eval_after_training for name in asked.strategies):
+    evaluations = config.eval_after_training
+    for name in (name for evaluation in evaluations for name in evaluation.strategies):
         try:
-            strategy_name(config, name)
+            full_strategy_name(config, name)
         except ValueError as error:
             raise UserError(f"eval_after_training: {error}.") from None
 
@@ -147,49 +148,49 @@ def _check_strategies(config: RunConfig) -> None:
 def _check_logger(config: LoggerConfig) -> None:
     if config.name != "csv" and importlib.util.find_spec(config.name) is None:
         raise UserError(
-            f"logger={config.name}: the package {config.name} is not installed; "
-            f"pip install {config.name}, or choose logger=csv."
+            f"logger={config.name}: the package {config.name} is not installed. "
+            f"Run pip install {config.name}, or choose logger=csv."
         )
 
 
 def _check_data(config: TrainConfig) -> TrainConfig:
-    """The config with the classes of its data set."""
+    """Check the data set and return the config with its classes."""
     from deeplab.config.build_data import check_data
 
     _check_augmentations(config.data.augmentations)
     data = check_data(config.data)
     if data == config.data:
         return config
-    return validate(TrainConfig, plain(config) | {"data": plain(data)})
+    return validate(TrainConfig, to_dict(config) | {"data": to_dict(data)})
 
 
-def _check_augmentations(wanted: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
+def _check_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
     from deeplab.data.transforms import compose
 
     try:
-        if wanted:
-            compose(wanted)
+        if augmentations:
+            compose(augmentations)
     except ValueError as error:
         raise UserError(f"data.augmentations: {error}.") from None
 
 
-def _resumed(config: DictConfig) -> RunConfig:
-    """The config of the run to continue, with what this command line may change."""
+def _resumed_config(config: DictConfig) -> RunConfig:
+    """Return the config of the run to resume, with the overrides that are allowed for it."""
     folder = RunFolder.find(str(config.resume), key="resume")
-    known = OmegaConf.create(plain(read_run(folder)))
-    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    for override in typed:
+    stored = OmegaConf.create(to_dict(read_run(folder)))
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
-        asked = _value(config, key)
-        if key in CHANGEABLE or key.split(".")[0] in CHANGEABLE:
-            OmegaConf.update(known, key, asked, merge=False)
-        elif asked != _value(known, key):
+        value = _value(config, key)
+        if key in CHANGEABLE_KEYS or key.split(".")[0] in CHANGEABLE_KEYS:
+            OmegaConf.update(stored, key, value, merge=False)
+        elif value != _value(stored, key):
             raise UserError(
-                f"{key}={text}: a resumed run keeps its own settings, and this one has another "
-                f"{key}. Leave it out, or start a new run without resume."
+                f"{key}={text}: a resumed run keeps its settings, and this run has another {key}. "
+                "Leave it out, or start a new run without resume."
             )
-    known.resume, known.runs_dir = str(folder.path), str(folder.path.parent)
-    checked = parse(run_schema(known.data), known)
+    stored.resume, stored.runs_dir = str(folder.path), str(folder.path.parent)
+    checked = parse(run_schema(stored.data), stored)
     _check_logger(checked.logger)
     _check_strategies(checked)
     if isinstance(checked, ClassifierConfig):
@@ -199,6 +200,6 @@ def _resumed(config: DictConfig) -> RunConfig:
 
 
 def _value(config: DictConfig, key: str) -> Any:
-    """The value of a dotted key, its interpolations resolved."""
+    """Return the value of a dotted key with interpolations resolved."""
     value = OmegaConf.select(config, key)
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

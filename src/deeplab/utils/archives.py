@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 
 BLOCK = 1 << 20
 
@@ -129,7 +129,7 @@ def _place(archive: Path, member: _Member, tree: _Tree, path: str, *, missing: i
 def _write(archive: Path, member: _Member, path: Path) -> None:
     with _reading(archive):
         stream = member.open()
-    with stream, replacing(path) as draft, draft.open("wb") as out:
+    with stream, atomic_write(path) as draft, draft.open("wb") as out:
         while block := _read(archive, stream):
             out.write(block)
 

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
-from deeplab.utils.parallel import in_threads
+from deeplab.utils.parallel import run_in_threads
 
 TIMEOUT = 30.0
 """Seconds to connect, and to wait for the next bytes."""
@@ -63,7 +63,7 @@ def fetch_all(archives: Sequence[Archive], folder: Path, *, progress: bool = Tru
         folder.mkdir(parents=True, exist_ok=True)
         waiting = f"Another process downloads into {folder}; waiting for its end."
         with locked(folder / ".lock", waiting, wait=True):
-            return in_threads([call(archive) for archive in archives])
+            return run_in_threads([call(archive) for archive in archives])
     except OSError as error:
         raise disk_space.refusal(error, folder) from None
 

@@ -37,7 +37,7 @@ _held: dict[str, int] = {}
 """Tokens and file descriptors of the locks that this process holds."""
 
 
-class InProgress(UserError):  # noqa: N818 - a state of affairs
+class LockedError(UserError):  # noqa: N818 - a state of affairs
     """Another process holds the lock: no mistake, and it may be different later."""
 
 
@@ -108,7 +108,7 @@ def locked(path: Path, busy: str, *, wait: bool) -> Iterator[None]:
         wait: whether to wait for its end then.
 
     Raises:
-        InProgress: another process holds it and ``wait`` is false.
+        LockedError: another process holds it and ``wait`` is false.
     """
     file, owner = _wait_for(path, busy) if wait else _ask_for(path, busy)
     stop = Event()
@@ -148,7 +148,7 @@ def _looked_at(path: Path, now: float) -> bool:
 def _ask_for(path: Path, busy: str) -> tuple[int, Owner]:
     taken = _take(path)
     if isinstance(taken, str):
-        raise InProgress(busy.replace(OWNER, taken))
+        raise LockedError(busy.replace(OWNER, taken))
     return taken
 
 
@@ -157,7 +157,7 @@ def _wait_for(path: Path, busy: str) -> tuple[int, Owner]:
     while True:
         try:
             return _ask_for(path, busy)
-        except InProgress as error:
+        except LockedError as error:
             if not said:
                 print(error, flush=True)
             said = True

@@ -13,7 +13,7 @@ LONG = 200
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A draft beside ``path`` to write to; it takes the name ``path`` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.name
@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text)
 
 

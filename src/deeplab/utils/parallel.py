@@ -105,7 +105,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
+def run_in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
     """The results of calls that mostly wait, made at the same time; the first exception is raised.
 
     Each is given an event, which is set when the others need not go on. They are waited for a

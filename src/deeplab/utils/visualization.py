@@ -24,7 +24,7 @@ class Example(NamedTuple):
     prediction: Pixels  # (H, W)
 
 
-class ClassifiedImage(NamedTuple):
+class ClassificationExample(NamedTuple):
     """One picture with its labels and what it was taken for."""
 
     image: Pixels  # (H, W, 3)
@@ -46,10 +46,10 @@ def overlay(
     return (gray * (1 - weight) + colors * weight).round().astype(np.uint8)
 
 
-def tinted(
+def overlay_with_outlines(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.55
 ) -> Pixels:
-    """The image in its own colors, tinted by class, with a light line inside each region's border
+    """The image in its own colors, overlay_with_outlines by class, with a light line inside each region's border
     that shows on dark pictures too; a class named background is left as it is."""
     colors, reach = palette[label], 2 * max(1, round(min(label.shape) / 500)) + 1
     around = np.ones((reach, reach), np.uint8)
@@ -60,10 +60,10 @@ def tinted(
     return np.asarray(cv2.blendLinear(image, colors, 1 - weight, weight), np.uint8)
 
 
-def with_legend(
+def add_legend(
     picture: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels
 ) -> Pixels:
-    """A tinted picture, and below it name and color of the classes that it shows, if any."""
+    """A overlay_with_outlines picture, and below it name and color of the classes that it shows, if any."""
     shown = np.setdiff1d(label, _background(class_names)).tolist()
     if not shown:
         return picture
@@ -80,7 +80,7 @@ def _background(class_names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(class_names) if name == "background"]
 
 
-def example_sheet(
+def segmentation_figure(
     examples: Sequence[Example], class_names: Sequence[str], palette: Pixels, tile: int = 240
 ) -> Image.Image:
     """A sheet with a row per example: image, truth, prediction; the classes' colors below.
@@ -117,8 +117,8 @@ def example_sheet(
     return sheet
 
 
-def label_sheet(
-    examples: Sequence[ClassifiedImage], tile: int = 160, columns: int = 6
+def classification_figure(
+    examples: Sequence[ClassificationExample], tile: int = 160, columns: int = 6
 ) -> Image.Image:
     """A sheet of pictures; below each its labels, and what it was taken for in green or red.
 

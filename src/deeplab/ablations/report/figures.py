@@ -21,7 +21,7 @@ from deeplab.ablations.report.results import (
 )
 from deeplab.ablations.report.sheet import Picture
 from deeplab.ablations.tables import TITLES, Score
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,7 +178,7 @@ def _legend_columns(entries: int) -> int:
 
 
 def _save(figure: "Figure", path: Path, says: str) -> Picture:
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, format="png", dpi=DPI, metadata={"Software": None})
     width, height = figure.get_size_inches()
     return Picture(path.name, says, (round(width * DPI), round(height * DPI)))

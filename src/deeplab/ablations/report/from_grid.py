@@ -16,7 +16,7 @@ from deeplab.ablations.report.results import (
 )
 from deeplab.ablations.run_index import Run
 from deeplab.evaluation.evaluation_folder import Evaluation, EvaluationFolder, read_evaluation
-from deeplab.tracking.run_folder import flat_settings
+from deeplab.tracking.run_folder import flat_result_settings
 from deeplab.utils.errors import UserError
 
 TRAINING = "training"
@@ -56,7 +56,7 @@ def grid_results(runs: Sequence[Run], keys: Sequence[str]) -> list[TableResult]:
 def flattened(run: Run) -> Values:
     """All that a run's result depends on, by dotted keys."""
     start = run.record.get("init_weights_sha256")
-    return {START: json.dumps(start and start[:8]), **flat_settings(run.config)}
+    return {START: json.dumps(start and start[:8]), **flat_result_settings(run.config)}
 
 
 def _within(name: str, keys: Sequence[str]) -> bool:

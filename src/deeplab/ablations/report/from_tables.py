@@ -13,7 +13,7 @@ from deeplab.ablations.report.results import (
 )
 from deeplab.ablations.run_index import Find, Run
 from deeplab.ablations.tables import Preset, Row, Table
-from deeplab.config.schema.data import PLACES
+from deeplab.config.schema.data import LOCATION_KEYS
 
 DETERMINING = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
 """Groups and keys that a result depends on, beside the seed."""
@@ -62,7 +62,7 @@ def _as_paper(request: SweepRequest) -> bool:
     keys = [
         text.split("=", 1)[0].lstrip("+~") for text in (*request.preset.train, *request.overrides)
     ]
-    places = {f"data.{place}" for place in PLACES}
+    places = {f"data.{place}" for place in LOCATION_KEYS}
     changed = [key for key in keys if key.split(".")[0] in DETERMINING and key not in places]
     return not request.preset.replace and not changed
 

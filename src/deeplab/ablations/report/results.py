@@ -9,7 +9,7 @@ from typing import Any
 
 from deeplab.ablations.run_index import Run
 from deeplab.ablations.tables import ERRORS, Paper, Score
-from deeplab.evaluation.comparison import comparable
+from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import Evaluation
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -109,7 +109,7 @@ class TableResult:
     def conditions(self) -> list[list[Evaluation]]:
         """Evaluations with a score by what they were measured under, but for the strategy."""
         looks = [look.evaluation for row in self.rows for look in row.scored]
-        return comparable([evaluation for evaluation in looks if evaluation])
+        return group_comparable([evaluation for evaluation in looks if evaluation])
 
     @cached_property
     def _condition_of(self) -> dict[Path, int]:

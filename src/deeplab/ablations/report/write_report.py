@@ -18,7 +18,7 @@ from deeplab.ablations.report.sheet import Sheet, filled_columns
 from deeplab.ablations.report.significance import compare
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.run_index import Find, Run
-from deeplab.utils.errors import writing
+from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import write_text
 
 
@@ -61,7 +61,7 @@ def write_grid_report(runs: Sequence[Run], keys: Sequence[str], folder: Path) ->
 def _write(tables: Sequence[TableResult], head: Head, folder: Path) -> Path:
     sampler = Sampler()
     target = folder / "index.html"
-    with writing(f"report in {folder}"):
+    with report_write_errors(f"report in {folder}"):
         sheets = [_sheet(table, tables, sampler, folder) for table in tables]
         for sheet in sheets:
             write_text(folder / f"{sheet.name}.csv", comma_separated(sheet, folder))

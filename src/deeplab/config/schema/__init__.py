@@ -1,1 +1,1 @@
-"""The keys of ``conf/``, one module a group: types, bounds and rules between keys."""
+"""Schemas of the keys in ``conf/``, one module a group: types, bounds and rules between keys."""

@@ -1,4 +1,4 @@
-"""The keys of data sets."""
+"""Schemas of segmentation data sets."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -7,14 +7,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from deeplab.config.schema.types import (
     AboveZero,
     Byte,
-    Drawn,
     Float,
-    Part,
+    Fraction,
+    NonNegative,
     Positive,
-    Rate,
     Schema,
     Seed,
     Side,
+    SyntheticData,
     Text,
 )
 
@@ -28,10 +28,10 @@ class ScalesConfig(Schema):
 
     min: Annotated[Float, Field(ge=0.01, le=16)]
     max: Annotated[Float, Field(ge=0.01, le=16)]
-    step: Rate
+    step: NonNegative
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_range(self) -> Self:
         if self.max < self.min:
             raise ValueError(f"max ({self.max}) is below min ({self.min})")
         steps = (self.max - self.min) / self.step if self.step else 0
@@ -43,7 +43,10 @@ class ScalesConfig(Schema):
 
 
 class _Data(Schema):
-    """What all data sets have; ``deeplab.data.class_set.ClassSet`` explains the first five."""
+    """Keys of every segmentation data set.
+
+    ``deeplab.data.class_set.ClassSet`` explains the first five.
+    """
 
     classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=254)]
     palette: tuple[RGB, ...] | None = None
@@ -57,26 +60,26 @@ class _Data(Schema):
     eval_size: Side | tuple[Side, Side]
     eval_batch_size: Positive
     scales: ScalesConfig
-    hflip_prob: Part
+    hflip_prob: Fraction
     augmentations: tuple[Augmentation, ...]
     on_error: Literal["stop", "skip"]
     cache_dir: Text | None
 
     @model_validator(mode="after")
-    def _one_for_each_class(self) -> Self:
+    def _check_class_counts(self) -> Self:
         for key in ("palette", "mask_values"):
-            given = getattr(self, key)
-            if given is not None and self.classes and len(given) != len(self.classes):
+            entries = getattr(self, key)
+            if entries is not None and self.classes and len(entries) != len(self.classes):
                 raise ValueError(
-                    f"{key} has {len(given)} entries, classes names {len(self.classes)}"
+                    f"{key} has {len(entries)} entries, but classes has {len(self.classes)}"
                 )
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes names one of them twice")
+            raise ValueError("classes contains the same name twice")
         return self
 
 
 class ArchiveConfig(Schema):
-    """A file that a data set is published as; ``deeplab.utils.download.Archive``."""
+    """Published archive of a data set; see ``deeplab.utils.download.Archive``."""
 
     url: Text | None
     checksum: Annotated[Text, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")] | None
@@ -84,7 +87,7 @@ class ArchiveConfig(Schema):
 
 
 class PublishedConfig(_Data):
-    """A data set that ``prepare.py`` makes of archives."""
+    """Data set that ``prepare.py`` makes from published archives."""
 
     parts: Annotated[tuple[Text, ...], Field(min_length=1)]
     archives: dict[Text, ArchiveConfig]
@@ -92,10 +95,11 @@ class PublishedConfig(_Data):
     expected_images: dict[Text, Positive]
 
     @model_validator(mode="after")
-    def _known_parts(self) -> Self:
+    def _check_parts(self) -> Self:
         if unknown := set(self.parts) - set(self.archives):
             raise ValueError(
-                f"parts names {', '.join(sorted(unknown))}; there are {', '.join(self.archives)}"
+                f"parts contains unknown names: {', '.join(sorted(unknown))}. The parts are "
+                f"{', '.join(self.archives)}"
             )
         return self
 
@@ -107,7 +111,7 @@ class VOCConfig(PublishedConfig):
 
 
 class COCOConfig(PublishedConfig):
-    """COCO's instances as label maps of VOC's classes."""
+    """COCO with its instances turned into label maps of VOC's classes."""
 
     name: Literal["coco"]
     annotations: dict[Text, Text | None]
@@ -115,11 +119,11 @@ class COCOConfig(PublishedConfig):
     min_pixels: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
-    def _one_category_for_each_class(self) -> Self:
+    def _check_category_count(self) -> Self:
         if len(self.category_ids) != len(self.classes):
             raise ValueError(
                 f"category_ids has {len(self.category_ids)} entries, "
-                f"classes names {len(self.classes)}"
+                f"but classes has {len(self.classes)}"
             )
         return self
 
@@ -131,7 +135,7 @@ class CityscapesConfig(PublishedConfig):
 
 
 class FolderConfig(_Data):
-    """Images and masks of one's own; ``deeplab.data.layouts.folder.FolderLayout``."""
+    """A user's own images and masks; see ``deeplab.data.layouts.folder.FolderLayout``."""
 
     name: Literal["folder"]
     classes: Annotated[
@@ -146,8 +150,8 @@ class FolderConfig(_Data):
     split_seed: Seed
 
 
-class ShapesConfig(Drawn, _Data):
-    """Scenes that are drawn; ``deeplab.data.synthetic.scenes.ShapesSpec``."""
+class ShapesConfig(SyntheticData, _Data):
+    """Synthetic scenes of shapes; see ``deeplab.data.synthetic.scenes.ShapesSpec``."""
 
     name: Literal["shapes"]
     max_objects: Positive
@@ -158,7 +162,7 @@ DataConfig = Annotated[
     Field(discriminator="name"),
 ]
 
-PLACES = (
+LOCATION_KEYS = (
     "root",
     "eval_batch_size",
     "on_error",
@@ -168,4 +172,4 @@ PLACES = (
     "unpacked_gb",
     "expected_images",
 )
-"""Keys that say where data are and how they come there, not what they are."""
+"""Keys about the location, download and reading of the data, not about their content."""

@@ -1,4 +1,4 @@
-"""Keys of ``conf/logger``."""
+"""Schema of ``conf/logger``."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from deeplab.config.schema.types import Schema, Text
 
 
 class LoggerConfig(Schema):
-    """Where metrics go besides ``metrics.csv``."""
+    """Logger of the metrics, in addition to ``metrics.csv``."""
 
     name: Literal["csv", "wandb", "tensorboard"]
     project: Text | None = None

@@ -1,4 +1,4 @@
-"""The keys of backbone, ASPP and decoder."""
+"""Schemas of backbone, ASPP and decoder."""
 
 from typing import Annotated, Literal
 
@@ -9,33 +9,37 @@ from deeplab.config.schema.types import (
     Bool,
     Channels,
     Color,
-    Deviation,
     Float,
     Grid,
     Momentum,
+    NonNegative,
     Positive,
-    Rate,
     Schema,
+    Std,
     Text,
     WeightInit,
 )
 
 
 class _Backbone(Schema):
+    """Keys of every backbone."""
+
     pretrained: Text | None = None
-    weight_decay: Rate
+    weight_decay: NonNegative
 
 
-class _Own(_Backbone):
+class _NativeBackbone(_Backbone):
+    """Keys of every backbone that this project implements."""
+
     mean: Color
-    std: Deviation
+    std: Std
     weight_init: WeightInit
     bn_eps: AboveZero
     bn_momentum: Momentum
 
 
-class XceptionConfig(_Own):
-    """``deeplab.models.backbones.Xception``."""
+class XceptionConfig(_NativeBackbone):
+    """Keys of ``deeplab.models.backbones.Xception``."""
 
     family: Literal["xception"]
     depth: Literal[41, 65, 71]
@@ -43,8 +47,8 @@ class XceptionConfig(_Own):
     multi_grid: Grid
 
 
-class ResNetConfig(_Own):
-    """``deeplab.models.backbones.ResNet``."""
+class ResNetConfig(_NativeBackbone):
+    """Keys of ``deeplab.models.backbones.ResNet``."""
 
     family: Literal["resnet"]
     depth: Literal[50, 101] | tuple[Positive, Positive, Positive, Positive]
@@ -54,8 +58,8 @@ class ResNetConfig(_Own):
     multi_grid: Grid
 
 
-class MobileNetV2Config(_Own):
-    """``deeplab.models.backbones.MobileNetV2``."""
+class MobileNetV2Config(_NativeBackbone):
+    """Keys of ``deeplab.models.backbones.MobileNetV2``."""
 
     family: Literal["mobilenetv2"]
     width_mult: AboveZero
@@ -63,12 +67,12 @@ class MobileNetV2Config(_Own):
 
 
 class TimmConfig(_Backbone):
-    """``deeplab.models.backbones.TimmEncoder``; null is what timm has."""
+    """Keys of ``deeplab.models.backbones.TimmEncoder``; null stands for timm's own value."""
 
     family: Literal["timm"]
     model: Text
     mean: Color | None
-    std: Deviation | None
+    std: Std | None
     bn_eps: AboveZero | None
     bn_momentum: Momentum | None
     drop_path_rate: Annotated[Float, Field(ge=0, lt=1)] | None
@@ -80,7 +84,7 @@ BackboneConfig = Annotated[
 
 
 class AsppConfig(Schema):
-    """``deeplab.models.aspp.ASPP``."""
+    """Keys of ``deeplab.models.aspp.ASPP``."""
 
     channels: Channels
     atrous_rates: tuple[Positive, ...]
@@ -92,18 +96,18 @@ class AsppConfig(Schema):
     bn_momentum: Momentum
 
 
-def _odd(kernel: int) -> int:
-    if isinstance(kernel, int) and kernel % 2 == 0:
-        raise ValueError("a kernel is odd")
-    return kernel
+def _check_odd(kernel_size: int) -> int:
+    if isinstance(kernel_size, int) and kernel_size % 2 == 0:
+        raise ValueError("the kernel size must be odd")
+    return kernel_size
 
 
 class DecoderConfig(Schema):
-    """``deeplab.models.decoder.Decoder``."""
+    """Keys of ``deeplab.models.decoder.Decoder``."""
 
     low_level: tuple[Text, ...]
     low_level_channels: Channels
-    convs: tuple[tuple[Annotated[Positive, BeforeValidator(_odd)], Channels], ...]
+    convs: tuple[tuple[Annotated[Positive, BeforeValidator(_check_odd)], Channels], ...]
     separable: Bool
     weight_init: WeightInit
     bn_eps: AboveZero
@@ -111,13 +115,13 @@ class DecoderConfig(Schema):
 
 
 class NetworkConfig(Schema):
-    """What all networks have."""
+    """Keys of every network."""
 
     backbone: BackboneConfig
 
 
 class ModelConfig(NetworkConfig):
-    """The segmentation network: what ``deeplab.config.build_model.build_model`` needs."""
+    """Keys of the segmentation network, for ``deeplab.config.build_model.build_model``."""
 
     aspp: AsppConfig
     decoder: DecoderConfig

@@ -1,4 +1,4 @@
-"""Keys of ``conf/train.yaml``: a training run."""
+"""Schemas of ``conf/train.yaml``: a training run."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -23,15 +23,15 @@ from deeplab.config.schema.types import (
 
 
 class EvaluationConfig(Schema):
-    """What is evaluated when a training has ended: keys of ``conf/evaluate.yaml``."""
+    """Evaluation at the end of a run: keys of ``conf/evaluate.yaml``."""
 
     strategies: OneOrMore
     split: Text | None = None
-    export: Literal["voc", "cityscapes"] | None = None
+    submission: Literal["voc", "cityscapes"] | None = None
 
 
 class RunConfig(NetworkConfig):
-    """What ``conf/train.yaml`` has for all kinds of runs."""
+    """Keys of ``conf/train.yaml`` for every kind of run."""
 
     name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
     seed: Seed
@@ -48,55 +48,57 @@ class RunConfig(NetworkConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _stage_fits_data(cls, values: Any) -> Any:
-        """Before the keys are looked at, which are others for each kind of stage."""
+    def _check_stage_fits_data(cls, values: Any) -> Any:
+        """Check this before the single keys, which differ between the kinds of stages."""
         data, stage = values.get("data", {}), values.get("stage", {})
         task = getattr(stage, "task", None) or dict(stage).get("task", "segmentation")
         name = getattr(data, "name", None) or dict(data).get("name")
         if task == "segmentation" and name in CLASSIFICATION_DATA:
             raise ValueError(
-                f"stage: it trains a segmentation network, and data={name} has labels of whole "
-                "pictures but no masks. For a classifier of them: stage=imagenet"
+                f"stage: this stage trains a segmentation network, but data={name} has image "
+                "labels and no masks. To train a classifier, set stage=imagenet"
             )
         if task == "classification" and name not in CLASSIFICATION_DATA:
             raise ValueError(
-                f"stage: it trains a classifier of whole pictures, and data={name} has masks. Such "
-                f"pictures are in data={' or data='.join(CLASSIFICATION_DATA)}"
+                f"stage: this stage trains an image classifier, but data={name} has masks. Data "
+                f"sets with image labels are data={' and data='.join(CLASSIFICATION_DATA)}"
             )
         return values
 
 
 class TrainConfig(ModelConfig, RunConfig):
-    """A run of a segmentation network."""
+    """Keys of a segmentation network's run."""
 
     data: DataConfig
 
     @model_validator(mode="after")
-    def _one_weight_per_class(self) -> Self:
+    def _check_class_weights(self) -> Self:
         weights, classes = self.stage.class_weights, self.data.classes
         if weights is not None and not any(weights):
-            raise ValueError("stage.class_weights are all 0")
+            raise ValueError("stage.class_weights: all weights are 0")
         if weights is not None and classes and len(weights) != len(classes):
             raise ValueError(
-                f"stage.class_weights has {len(weights)} weights, "
-                f"data.classes names {len(classes)} classes"
+                f"stage.class_weights: {len(weights)} weights, but data.classes has "
+                f"{len(classes)} classes"
             )
         return self
 
 
 class ClassifierConfig(RunConfig):
-    """A run of a backbone as a classifier: no ASPP, no decoder, output stride 32."""
+    """Keys of a classifier's run: a backbone at output stride 32, without ASPP and decoder."""
 
     data: ClassificationDataConfig
     stage: ClassifierStageConfig
 
     @model_validator(mode="after")
-    def _starts_from_a_backbone(self) -> Self:
+    def _check_init_from(self) -> Self:
         if self.init_from is not None:
-            raise ValueError("init_from: a classifier starts from backbone.pretrained=FILE")
+            raise ValueError(
+                "init_from: not available for a classifier. Set backbone.pretrained=FILE"
+            )
         return self
 
 
 def run_schema(data: Any) -> type[RunConfig]:
-    """The schema of runs on a data set, given by its keys."""
+    """Return the schema of runs on a data set, given its keys."""
     return ClassifierConfig if data.get("name") in CLASSIFICATION_DATA else TrainConfig

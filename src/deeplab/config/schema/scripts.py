@@ -1,7 +1,7 @@
-"""The configuration's types and limits, checked before anything starts.
+"""Schemas of the scripts' config files, checked before anything starts.
 
-Hydra composes the YAML files of ``conf/``; these classes say what may stand in them. The keys of a
-group are the keyword names of the class that it configures.
+Hydra composes the YAML files of ``conf/``; these classes define the allowed keys, types and limits.
+The keys of a group are the keyword names of the class that it configures.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -29,7 +29,7 @@ from deeplab.config.schema.types import (
 
 
 class CostConfig(ModelConfig):
-    """``conf/cost.yaml``."""
+    """Keys of ``conf/cost.yaml``."""
 
     data: DataConfig
     stage: StageConfig
@@ -43,17 +43,17 @@ class CostConfig(ModelConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_segmentation(cls, values: Any) -> Any:
+    def _check_segmentation(cls, values: Any) -> Any:
         if values["data"].get("name") in CLASSIFICATION_DATA:
             raise ValueError(
-                "data: it counts segmentation networks; what a classifier costs is in the result "
-                "that evaluate.py leaves"
+                "data: cost.py counts segmentation networks only. The cost of a classifier is in "
+                "the result that evaluate.py writes"
             )
         return values
 
 
 class _PrepareConfig(ModelConfig):
-    """``conf/prepare.yaml``."""
+    """Keys of ``conf/prepare.yaml`` for every data set."""
 
     data_choice: Text
     source: Text | None
@@ -67,33 +67,33 @@ class _PrepareConfig(ModelConfig):
 
 
 class PrepareConfig(_PrepareConfig):
-    """Of images with masks."""
+    """Keys of ``conf/prepare.yaml`` for images with masks."""
 
     data: DataConfig
     stage: StageConfig
 
 
 class PrepareClassificationConfig(_PrepareConfig):
-    """Of whole pictures."""
+    """Keys of ``conf/prepare.yaml`` for images with labels."""
 
     data: ClassificationDataConfig
     stage: ClassifierStageConfig
 
 
-class PlaceConfig(Schema):
-    """Where the images of a recorded run are now."""
+class DataRootConfig(Schema):
+    """Current location of a recorded run's images."""
 
     root: Text | None
 
 
-class EvaluationDataConfig(PlaceConfig):
-    """And what is done with bad files."""
+class EvaluationDataConfig(DataRootConfig):
+    """Current location of a recorded run's images, and the treatment of bad files."""
 
     on_error: Literal["stop", "skip"] | None
 
 
 class EvaluateConfig(Schema):
-    """``conf/evaluate.yaml``."""
+    """Keys of ``conf/evaluate.yaml``."""
 
     run: Text
     strategies: OneOrMore
@@ -114,34 +114,39 @@ class EvaluateConfig(Schema):
     trainer: TrainerConfig
 
     @model_validator(mode="after")
-    def _one_device(self) -> Self:
+    def _check_devices(self) -> Self:
         if self.trainer.devices not in (1, "auto"):
-            raise ValueError("trainer.devices: an evaluation runs on one device")
+            raise ValueError(
+                f"trainer.devices={self.trainer.devices}: an evaluation runs on one device. Set "
+                "trainer.devices=1"
+            )
         return self
 
     @model_validator(mode="after")
-    def _predictions_to_export(self) -> Self:
+    def _check_submission(self) -> Self:
         if self.submission and not self.save_predictions:
-            raise ValueError("submission packs the predictions and needs save_predictions=true")
+            raise ValueError(
+                f"submission={self.submission}: it packs the predictions. Set save_predictions=true"
+            )
         return self
 
     @field_validator("trimap_widths")
     @classmethod
-    def _rising(cls, bands: tuple[float, ...]) -> tuple[float, ...]:
-        if list(bands) != sorted(set(bands)):
-            raise ValueError("trimap_widths must rise from narrow to wide, in pixels")
-        return bands
+    def _check_ascending(cls, widths: tuple[float, ...]) -> tuple[float, ...]:
+        if list(widths) != sorted(set(widths)):
+            raise ValueError("the widths, in pixels, must rise from narrow to wide")
+        return widths
 
 
 class CompareConfig(Schema):
-    """``conf/compare.yaml``."""
+    """Keys of ``conf/compare.yaml``."""
 
     runs: OneOrMore
     output: Text
 
 
 class PredictConfig(Schema):
-    """``conf/predict.yaml``."""
+    """Keys of ``conf/predict.yaml``."""
 
     run: Text
     input: OneOrMore
@@ -156,7 +161,7 @@ class PredictConfig(Schema):
 
 
 class ConvertConfig(Schema):
-    """``conf/convert.yaml``."""
+    """Keys of ``conf/convert.yaml``."""
 
     input: Text
     output: Text | None
@@ -168,7 +173,7 @@ HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
 
 
 class ExportConfig(Schema):
-    """``conf/export.yaml``."""
+    """Keys of ``conf/export.yaml``."""
 
     run: Text
     format: Literal["onnx", "torch_export", "safetensors"]
@@ -180,32 +185,35 @@ class ExportConfig(Schema):
     push_to_hub: HubId | None
     private: Bool
     license: Annotated[Text, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None
-    data: PlaceConfig
+    data: DataRootConfig
 
     @model_validator(mode="after")
-    def _of_graphs(self) -> Self:
+    def _check_graph_keys(self) -> Self:
         if self.format == "safetensors" and (
             self.output_stride or self.probabilities or not self.padding
         ):
             raise ValueError(
-                "output_stride, padding and probabilities are about format=onnx and torch_export; "
-                "weights alone serve every output stride"
+                "format=safetensors: output_stride, padding and probabilities are for format=onnx "
+                "and format=torch_export. Weights alone serve every output stride"
             )
         return self
 
     @model_validator(mode="after")
-    def _of_the_hub(self) -> Self:
+    def _check_hub_keys(self) -> Self:
         if self.private and not self.push_to_hub:
-            raise ValueError("private=true needs push_to_hub=USER/NAME, the repository to make")
+            raise ValueError(
+                "private=true: there is no repository to create. Set push_to_hub=USER/NAME"
+            )
         if self.license and not (self.push_to_hub or self.format == "safetensors"):
             raise ValueError(
-                "license goes into the model card, which push_to_hub or format=safetensors writes"
+                f"license={self.license}: it goes into the model card, which only push_to_hub and "
+                "format=safetensors write. Set one of them"
             )
         return self
 
 
 class GalleryConfig(Schema):
-    """``conf/gallery.yaml``."""
+    """Keys of ``conf/gallery.yaml``."""
 
     run: Text
     compare_with: Text | None
@@ -217,4 +225,4 @@ class GalleryConfig(Schema):
     thumbnail_width: Side
     max_image_size: Side
     enable_progress_bar: Bool
-    data: PlaceConfig
+    data: DataRootConfig

@@ -1,4 +1,4 @@
-"""Keys of ``conf/stage``: the recipe of a training."""
+"""Schemas of ``conf/stage``: the training recipe."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,29 +11,32 @@ from deeplab.config.schema.types import (
     Float,
     Momentum,
     Natural,
+    NonNegative,
     Positive,
-    Rate,
     Schema,
 )
 
-BELONGS = {
+DEPENDENT_KEYS = {
     "momentum": ("optimizer", "sgd", "0.9"),
     "betas": ("optimizer", "adamw", "[0.9,0.999]"),
     "power": ("schedule", "poly", "0.9"),
     "decay_rate": ("schedule", "exponential", "0.94"),
     "decay_epochs": ("schedule", "exponential", "2.0"),
 }
-"""Keys of ``StageConfig`` that only one choice of another key looks at, and a usual value."""
+"""Keys of ``StageConfig`` that have an effect with one value of another key only.
+
+Each entry is the other key, that value, and a usual setting of the dependent key.
+"""
 
 
 Task = Literal["segmentation", "classification"]
 
 
 class StageConfig(Schema):
-    """``deeplab.training.module.Recipe``, the batch size, and what it is the recipe of.
+    """Keys of ``deeplab.training.module.Recipe``, the batch size and the task.
 
-    Keys with a default here came later than runs that are recorded without them; the default is
-    what those did, and does not count in a run's hash.
+    Keys with a default were added after the first runs, whose records lack them; the default is
+    the behavior of those runs, and does not count in a run's hash.
     """
 
     task: Task = "segmentation"
@@ -42,44 +45,44 @@ class StageConfig(Schema):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: AboveZero
     schedule: Literal["poly", "cosine", "exponential"] = "poly"
-    power: Rate | None
+    power: NonNegative | None
     decay_rate: Annotated[Float, Field(gt=0, le=1)] | None = None
     decay_epochs: AboveZero | None = None
     momentum: Beta | None
     nesterov: Bool = False
     betas: tuple[Beta, Beta] | None = None
-    weight_decay: Rate
+    weight_decay: NonNegative
     gradient_clip_val: AboveZero | None = None
     warmup_mode: Literal["constant", "linear"] = "constant"
     warmup_steps: Natural
     warmup_lr: AboveZero
     ema_decay: Annotated[Float, Field(gt=0, lt=1)] | None = None
-    backbone_lr_mult: Rate
-    head_lr_mult: Rate
-    bias_lr_mult: Rate
+    backbone_lr_mult: NonNegative
+    head_lr_mult: NonNegative
+    bias_lr_mult: NonNegative
     batch_norm: Literal["train", "frozen"]
     bn_momentum: Momentum | None
-    class_weights: tuple[Rate, ...] | None
+    class_weights: tuple[NonNegative, ...] | None
     hard_pixel_fraction: Annotated[Float, Field(gt=0, le=1)]
     hard_pixel_steps: Natural
 
     @model_validator(mode="after")
-    def _nothing_without_effect(self) -> Self:
-        wrong = []
-        for key, (choice, owner, usual) in BELONGS.items():
+    def _check_dependent_keys(self) -> Self:
+        errors = []
+        for key, (choice, required, usual) in DEPENDENT_KEYS.items():
             value, chosen = getattr(self, key), getattr(self, choice)
-            if chosen == owner and value is None:
-                wrong.append(f"{choice}={owner} wants {key}, such as stage.{key}={usual}")
-            if chosen != owner and value is not None:
-                wrong.append(f"{key} does nothing with {choice}={chosen}, set stage.{key}=null")
+            if chosen == required and value is None:
+                errors.append(f"{choice}={required} needs {key}, such as stage.{key}={usual}")
+            if chosen != required and value is not None:
+                errors.append(f"{key} has no effect with {choice}={chosen}, set stage.{key}=null")
         if self.nesterov and self.optimizer != "sgd":
-            wrong.append(f"nesterov does nothing with optimizer={self.optimizer}")
-        if wrong:
-            raise ValueError("; ".join(wrong))
+            errors.append(f"nesterov has no effect with optimizer={self.optimizer}")
+        if errors:
+            raise ValueError("; ".join(errors))
         return self
 
     @model_validator(mode="after")
-    def _warmup_ends(self) -> Self:
+    def _check_warmup_steps(self) -> Self:
         if self.warmup_steps >= self.max_steps:
             raise ValueError(
                 f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})"
@@ -88,14 +91,15 @@ class StageConfig(Schema):
 
 
 class ClassifierStageConfig(StageConfig):
-    """The recipe of a classifier, and the part of its features that dropout sets to 0."""
+    """Recipe of a classifier, with the dropout probability of its pooled features."""
 
     dropout: Annotated[Float, Field(ge=0, lt=1)]
 
     @model_validator(mode="after")
-    def _nothing_about_pixels(self) -> Self:
+    def _check_no_pixel_keys(self) -> Self:
         if self.class_weights is not None or self.hard_pixel_fraction < 1:
             raise ValueError(
-                "class_weights and hard_pixel_fraction are about pixels, which a classifier has not"
+                "class_weights and hard_pixel_fraction apply to pixels, and a classifier has "
+                "none. Set stage.class_weights=null and stage.hard_pixel_fraction=1.0"
             )
         return self

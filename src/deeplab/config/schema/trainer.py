@@ -1,4 +1,4 @@
-"""Keys of ``conf/trainer``."""
+"""Schema of ``conf/trainer``."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from deeplab.config.schema.types import Bool, Natural, Positive, Schema
 
 
 class TrainerConfig(Schema):
-    """How and how often, nothing that the result depends on; ``deeplab.utils.hardware`` fills in auto."""
+    """Execution keys, on which no result depends; ``deeplab.utils.hardware`` resolves auto."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: Positive | Literal["auto"]

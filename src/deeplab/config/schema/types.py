@@ -1,4 +1,4 @@
-"""The numbers and words that config keys hold."""
+"""Types of the values that config keys hold."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -21,27 +21,27 @@ Channels = Annotated[Int, Field(ge=1, le=2**16)]
 Side = Annotated[Int, Field(ge=33, le=2**14)]
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 Natural = Annotated[Int, Field(ge=0)]
-Rate = Annotated[Float, Field(ge=0)]
+NonNegative = Annotated[Float, Field(ge=0)]
 AboveZero = Annotated[Float, Field(gt=0)]
 Byte = Annotated[Int, Field(ge=0, le=255)]
 Beta = Annotated[Float, Field(ge=0, lt=1)]
-Part = Annotated[Float, Field(ge=0, le=1)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
 Momentum = Annotated[Float, Field(gt=0, le=1)]
 Pixel = Annotated[Float, Field(ge=0, le=255)]
 Color = tuple[Pixel, Pixel, Pixel]
-Deviation = tuple[AboveZero, AboveZero, AboveZero]
+Std = tuple[AboveZero, AboveZero, AboveZero]
 Grid = tuple[Positive, Positive, Positive]
 WeightInit = AboveZero | Literal["variance_scaling", "xavier", "head"]
 
 
 class Schema(BaseModel):
-    """A group of keys: no other key is allowed, and none changes later."""
+    """Base of all groups of keys: unknown keys are not allowed, values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Drawn(Schema):
-    """How many pictures are drawn from a seed, and their sides in pixels."""
+class SyntheticData(Schema):
+    """Number of images to draw, their side lengths in pixels, and the seed."""
 
     num_train: Positive
     num_val: Positive
@@ -50,14 +50,14 @@ class Drawn(Schema):
     scene_seed: Seed
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_sizes(self) -> Self:
         if self.max_size < self.min_size:
             raise ValueError(f"max_size ({self.max_size}) is below min_size ({self.min_size})")
         return self
 
 
-def plain(value: Any) -> dict[str, Any]:
-    """A schema object as a dictionary of lists, numbers and strings."""
+def to_dict(value: Any) -> dict[str, Any]:
+    """Return a schema object as a dictionary of lists, numbers and strings."""
     dumped: dict[str, Any] = value.model_dump(mode="json")
     return dumped
 
@@ -70,7 +70,7 @@ OneOrMore = Annotated[
 
 
 def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return a lower and an upper bound; raise ValueError if they are the other way round."""
+    """Return a lower and an upper bound; raise ValueError if they are in the wrong order."""
     if bounds[0] > bounds[1]:
         raise ValueError("the first bound must not be above the second")
     return bounds

@@ -15,7 +15,7 @@ from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.classes_file import classes_file, read_classes, write_classes
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
-from deeplab.utils.parallel import cpu_count, each
+from deeplab.utils.parallel import cpu_count, parallel_map
 
 
 class Content(NamedTuple):
@@ -66,7 +66,7 @@ def find_classes(
     num_workers = min(cpu_count(), 1 + len(masks) // 200)  # to start one takes a second
     pixels: Counter[Value] = Counter()
     palettes: Counter[tuple[Color, ...]] = Counter()
-    for content in each(_content, list(masks), num_workers=num_workers, desc="Looking for classes"):
+    for content in parallel_map(_content, list(masks), num_workers=num_workers, desc="Looking for classes"):
         pixels.update(content.values)
         if content.palette:
             palettes[content.palette] += 1

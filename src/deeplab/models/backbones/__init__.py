@@ -1,4 +1,4 @@
-"""The backbones by family name. A new one: a file here and a row below."""
+"""The backbones by family name. To add one, add a file here and an entry to ``BACKBONES``."""
 
 from deeplab.models.backbones.base import OUTPUT_STRIDES, Backbone, Feature
 from deeplab.models.backbones.mobilenetv2 import MobileNetV2

@@ -1,7 +1,7 @@
-"""What a backbone is to the rest of the network, and how those are built that this project defines:
-a stem, units in order, and the features that they state.
+"""Interface of all backbones, and the base class of those that this project defines.
 
-The rule that turns an output stride into strides and rates lives here, once for all of these.
+The latter have a stem and a sequence of units, and declare the features that they return.
+``UnitBackbone`` implements the rule that turns an output stride into strides and atrous rates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,64 +10,66 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 
 OUTPUT_STRIDES = (8, 16, 32)
-"""The output strides that the paper uses."""
+"""Output strides that the paper uses."""
 
 
 class Feature(NamedTuple):
-    """One feature map: its channels and its stride against the input."""
+    """Channels of a feature map and its stride relative to the input image."""
 
     channels: int
     stride: int
 
 
 class UnitOutput(NamedTuple):
-    """A unit's output and the inner map that the decoder may tap."""
+    """A unit's output and the feature map inside it that the decoder may use."""
 
     output: Tensor
-    tap: Tensor
+    low_level: Tensor
 
 
 class Unit(nn.Module):
-    """The smallest part of a backbone that can lose its stride: ``forward`` gives a UnitOutput."""
+    """The smallest part of a backbone whose stride can be replaced by dilation.
+
+    ``forward`` returns a ``UnitOutput``.
+    """
 
     stride: int
-    """The stride that it has when nothing is atrous."""
+    """Stride when no convolution is atrous."""
 
-    def set_atrous(self, *, stride: int, rate: int) -> None:
-        """Run at this stride and this rate."""
+    def set_atrous(self, *, stride: int, dilation: int) -> None:
+        """Set the unit's stride and dilation."""
         raise NotImplementedError
 
 
 class Backbone(nn.Module):
-    """What ASPP, decoder and recipe ask of a feature extractor.
+    """Interface of a feature extractor.
 
-    A subclass sets the attributes and gives ``set_output_stride`` and ``forward``.
+    A subclass sets the attributes and implements ``set_output_stride`` and ``forward``.
     """
 
     low_level: dict[str, Feature]
-    """What the decoder may tap, by name, each at the stride that it has when nothing is atrous:
-    ``conv2`` at 4, ``conv3`` at 8, ``conv4`` at 16."""
+    """Low-level features that the decoder may use, by name: ``conv2`` at stride 4, ``conv3`` at 8
+    and ``conv4`` at 16, which are the strides when no convolution is atrous."""
     out_channels: int
     """Channels of the last feature map."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """The input normalization that the family's public weights expect, per color in RGB order, on
-    the scale 0 to 255."""
+    """Input normalization that the family's public weights expect: per color in RGB order, on the
+    scale 0 to 255."""
     output_stride: int
-    """At present."""
+    """Current output stride."""
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Make the last feature map this many times smaller than the image; the state dict does
-        not change.
+        """Set the ratio of the image's size to the last feature map's; keeps the state dict.
 
         Raises:
-            ValueError: this network cannot.
+            ValueError: this network cannot run at this output stride.
         """
         raise NotImplementedError
 
     @property
     def features(self) -> dict[str, Feature]:
-        """Channels and stride of all that ``forward`` returns, at the present output stride."""
+        """Channels and stride of all maps from ``forward``, at the current output stride."""
         features = {
             name: Feature(f.channels, min(f.stride, self.output_stride))
             for name, f in self.low_level.items()
@@ -75,20 +77,28 @@ class Backbone(nn.Module):
         return features | {"output": Feature(self.out_channels, self.output_stride)}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Normalized images ``(N, 3, H, W)`` to features ``(N, channels, H/stride, W/stride)``,
-        each side floor((n - 1) / stride) + 1: the low-level ones by name, and ``"output"``."""
+        """Return the low-level features by name, and the last feature map as ``"output"``.
+
+        Args:
+            x: normalized images ``(N, 3, H, W)``.
+
+        Returns:
+            Feature maps ``(N, channels, H/stride, W/stride)``; a side n of the image becomes
+            floor((n - 1) / stride) + 1.
+        """
         raise NotImplementedError
 
 
 class UnitBackbone(Backbone):
-    """A backbone that is a stem, then units in order, whose strides can become rates.
+    """A backbone of a stem and a sequence of units whose strides dilation can replace.
 
     Args:
         stem: maps the normalized image ``(N, 3, H, W)`` to the first unit's input.
         stem_stride: the stem's stride.
         units: the units in order.
         out_channels: channels of the last unit's output.
-        taps: for each low-level feature, the index of the unit whose tap it is, and the feature.
+        low_level_units: for each low-level feature, the index of the unit that returns it, and its
+            channels and stride.
         mean, std: the input normalization.
     """
 
@@ -99,36 +109,37 @@ class UnitBackbone(Backbone):
         stem_stride: int,
         units: Sequence[Unit],
         out_channels: int,
-        taps: Mapping[str, tuple[int, Feature]],
+        low_level_units: Mapping[str, tuple[int, Feature]],
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
     ) -> None:
         super().__init__()
         self.stem = stem
         self.units = nn.ModuleList(units)
-        self.low_level = {name: feature for name, (_, feature) in taps.items()}
+        self.low_level = {name: feature for name, (_, feature) in low_level_units.items()}
         self.out_channels = out_channels
         self.mean, self.std = mean, std
         self._stem_stride = stem_stride
-        self._tapped = {index: name for name, (index, _) in taps.items()}
+        self._low_level_names = {index: name for name, (index, _) in low_level_units.items()}
         self.set_output_stride(16)
 
     def set_output_stride(self, output_stride: int) -> None:
         """See ``Backbone``.
 
-        Walk the units with the stride reached so far. While it is below ``output_stride`` a unit
-        keeps its stride; after that a unit with a stride loses it, runs at the rate so far, and
-        the units behind it run at that rate times the lost stride.
+        The rule goes through the units in order and multiplies their strides. While the product is
+        below ``output_stride``, a unit keeps its stride. After that, a strided unit runs with
+        stride 1 at the current dilation, and its stride multiplies the dilation of all units after
+        it.
         """
         check_output_stride(output_stride)
-        current, rate = self._stem_stride, 1
+        current_stride, dilation = self._stem_stride, 1
         for unit in cast(Sequence[Unit], self.units):
-            if current < output_stride:
-                unit.set_atrous(stride=unit.stride, rate=rate)
-                current *= unit.stride
+            if current_stride < output_stride:
+                unit.set_atrous(stride=unit.stride, dilation=dilation)
+                current_stride *= unit.stride
             else:
-                unit.set_atrous(stride=1, rate=rate)
-                rate *= unit.stride
+                unit.set_atrous(stride=1, dilation=dilation)
+                dilation *= unit.stride
         self.output_stride = output_stride
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -136,13 +147,14 @@ class UnitBackbone(Backbone):
         features = {}
         x = self.stem(x)
         for index, unit in enumerate(self.units):
-            x, tap = unit(x)
-            if index in self._tapped:
-                features[self._tapped[index]] = tap
+            x, low_level = unit(x)
+            if index in self._low_level_names:
+                features[self._low_level_names[index]] = low_level
         return features | {"output": x}
 
 
 def check_output_stride(output_stride: int) -> None:
-    """Raise ValueError unless it is one of the paper's output strides."""
+    """Raise ValueError unless the output stride is one of the paper's."""
     if output_stride not in OUTPUT_STRIDES:
-        raise ValueError(f"output stride {output_stride}: it is one of {OUTPUT_STRIDES}")
+        choices = ", ".join(map(str, OUTPUT_STRIDES))
+        raise ValueError(f"output stride {output_stride} is not allowed. Choose from {choices}")

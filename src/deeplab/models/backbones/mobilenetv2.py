@@ -1,16 +1,16 @@
-"""MobileNetV2 (Sandler et al., arXiv 1801.04381) as the authors' DeepLab code cuts it.
+"""MobileNetV2 (Sandler et al., arXiv 1801.04381), truncated as in the authors' DeepLab code.
 
-What differs from the classification network:
+Differences from the classification network:
 
-1. it ends with the last inverted residual (320 channels); the 1280-channel convolution is gone;
-2. the stride of a strided unit, which sits in its depthwise convolution, can become a rate;
+1. it ends with the last inverted residual (320 channels), without the 1280-channel convolution;
+2. the stride of a strided unit, which its depthwise convolution has, can be replaced by dilation;
 3. the low-level features are depthwise outputs, after batch norm and ReLU6: of the second unit at
-   stride 4, and of the last unit in front of the next stride at strides 8 and 16.
+   stride 4, and of the last unit before the next stride at strides 8 and 16.
 
-From torchvision's it differs in the cut and in batch norm (epsilon 1e-3 and decay 0.997 here, 1e-5
-and 0.9 there) and the input range (``[-1, 1]`` here); all are arguments. Channel counts are rounded
-to a multiple of ``divisor`` that is at least nine tenths of the exact count; the authors' model of
-width 0.5 uses a divisor of 1.
+Differences from torchvision's MobileNetV2: the truncation, batch norm (epsilon 1e-3 and decay
+0.997 here, 1e-5 and 0.9 there) and the input range (``[-1, 1]`` here); the latter two are
+arguments. Channel counts are rounded to a multiple of ``divisor`` that is at least nine tenths of
+the exact count; the authors' model of width 0.5 uses a divisor of 1.
 """
 
 from typing import NamedTuple
@@ -23,37 +23,39 @@ from deeplab.models.normalization import INCEPTION
 
 
 class Row(NamedTuple):
-    """Units of one resolution or width; the first one has the stride."""
+    """A sequence of units with the same number of output channels; the first one is strided."""
 
     expansion: int
     channels: int
     stride: int
     units: int
-    tap: str = ""  # the last unit's depthwise output
+    low_level: str = ""
+    """Name of the low-level feature that the last unit's depthwise convolution returns."""
 
 
 ROWS = (
     Row(1, 16, 1, 1),
-    Row(6, 24, 2, 2, tap="conv2"),
-    Row(6, 32, 2, 3, tap="conv3"),
+    Row(6, 24, 2, 2, low_level="conv2"),
+    Row(6, 32, 2, 3, low_level="conv3"),
     Row(6, 64, 2, 4),
-    Row(6, 96, 1, 3, tap="conv4"),
+    Row(6, 96, 1, 3, low_level="conv4"),
     Row(6, 160, 2, 3),
     Row(6, 320, 1, 1),
 )
 
 
-def scaled_channels(channels: int, width_mult: float, divisor: int = 8) -> int:
-    """``channels * width_mult`` rounded to a multiple of ``divisor``, never below 0.9 of it."""
+def scale_channels(channels: int, width_mult: float, divisor: int = 8) -> int:
+    """Round ``channels * width_mult`` to a multiple of ``divisor``, not below 0.9 times it."""
     exact = channels * width_mult
     rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * exact else rounded
 
 
 class InvertedResidual(Unit):
-    """Expand 1x1, depthwise 3x3, project 1x1; an identity shortcut where shapes allow it.
+    """Expand 1x1, depthwise 3x3, project 1x1; with an identity shortcut where shapes allow it.
 
-    The shortcut depends on the nominal stride: a unit whose stride became a rate stays without.
+    The shortcut depends on the nominal stride: a strided unit has none, even when dilation replaces
+    its stride.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, expansion: int, stride: int) -> None:
@@ -67,24 +69,26 @@ class InvertedResidual(Unit):
         self.project = ConvNorm(hidden, out_channels, activation=None)
         self.add = Add() if stride == 1 and in_channels == out_channels else None
 
-    def set_atrous(self, *, stride: int, rate: int) -> None:
-        """Both on the depthwise convolution."""
-        self.depthwise.set_atrous(stride=stride, rate=rate)
+    def set_atrous(self, *, stride: int, dilation: int) -> None:
+        """Set the stride and the dilation of the depthwise convolution."""
+        self.depthwise.set_atrous(stride=stride, dilation=dilation)
 
     def forward(self, x: Tensor) -> UnitOutput:
-        tap = self.depthwise(self.expand(x))
-        output = self.project(tap)
-        return UnitOutput(output if self.add is None else self.add(output, x), tap)
+        depthwise = self.depthwise(self.expand(x))
+        output = self.project(depthwise)
+        return UnitOutput(output if self.add is None else self.add(output, x), depthwise)
 
 
 class MobileNetV2(UnitBackbone):
-    """320 x ``width_mult`` channels out; ``conv2`` (stride 4), ``conv3`` (8) and ``conv4`` (16) to tap,
-    144, 192 and 576 channels at width 1.
+    """MobileNetV2 with 320 x ``width_mult`` output channels.
+
+    Low-level features, with their channels at width 1: ``conv2`` (144, stride 4), ``conv3`` (192,
+    stride 8) and ``conv4`` (576, stride 16).
 
     Args:
         width_mult: channel multiplier.
-        divisor: what channel counts are rounded to.
-        mean, std: ``[-1, 1]`` by default, as the authors' checkpoints expect.
+        divisor: channel counts are rounded to a multiple of it.
+        mean, std: by default ``[-1, 1]``, which the authors' checkpoints expect.
         weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
     """
 
@@ -99,13 +103,13 @@ class MobileNetV2(UnitBackbone):
         bn_eps: float = 1e-3,
         bn_momentum: float = 3e-3,
     ) -> None:
-        in_channels = scaled_channels(32, width_mult, divisor)
+        in_channels = scale_channels(32, width_mult, divisor)
         stem = ConvNorm(3, in_channels, 3, stride=2, activation=nn.ReLU6)
         units: list[InvertedResidual] = []
-        taps: dict[str, tuple[int, Feature]] = {}
+        low_level_units: dict[str, tuple[int, Feature]] = {}
         stride = 2  # after the stem
         for row in ROWS:
-            out_channels = scaled_channels(row.channels, width_mult, divisor)
+            out_channels = scale_channels(row.channels, width_mult, divisor)
             stride *= row.stride
             for i in range(row.units):
                 hidden = row.expansion * in_channels
@@ -118,14 +122,14 @@ class MobileNetV2(UnitBackbone):
                     )
                 )
                 in_channels = out_channels
-            if row.tap:
-                taps[row.tap] = (len(units) - 1, Feature(hidden, stride))
+            if row.low_level:
+                low_level_units[row.low_level] = (len(units) - 1, Feature(hidden, stride))
         super().__init__(
             stem=stem,
             stem_stride=2,
             units=units,
             out_channels=in_channels,
-            taps=taps,
+            low_level_units=low_level_units,
             mean=mean,
             std=std,
         )

@@ -1,27 +1,26 @@
-"""ResNet v1 with bottleneck units, as the authors' "beta" variant or as torchvision lays it out.
+"""ResNet v1 with bottleneck units, in the authors' "beta" layout or in torchvision's.
 
 ``layout="beta"`` (TF-slim's ``resnet_v1_*_beta``, which the paper's multiply-adds imply):
 
-1. the 7x7 stem is three 3x3 convolutions of 64, 64 and 128 channels, the first strided (Inception
-   style); ``stem="7x7"`` gives slim's plain ``resnet_v1_*``, whose input is the image minus its
-   mean (``mean=(123.15, 115.9, 103.06), std=(1, 1, 1)``);
-2. the stride of blocks 1 to 3 sits in the 3x3 convolution of their last unit, and a strided unit
+1. three 3x3 convolutions of 64, 64 and 128 channels, the first one strided, replace the 7x7 stem
+   (Inception style); ``stem="7x7"`` gives slim's plain ``resnet_v1_*``, whose input is the image
+   minus its mean (``mean=(123.15, 115.9, 103.06), std=(1, 1, 1)``);
+2. the stride of blocks 1 to 3 is in the 3x3 convolution of their last unit, and a strided unit
    without projection subsamples its shortcut;
-3. multi-grid (DeepLabv3): the units of block 4 multiply the rate by 1, 2 and 4;
-4. the low-level feature is the last batch norm of the residual branch of the unit in front of the
+3. multi-grid (DeepLabv3): the units of block 4 multiply the atrous rate by 1, 2 and 4;
+4. the low-level feature is the last batch norm of the residual branch of the unit before the
    strided one, before the addition and before the ReLU.
 
-``layout="torchvision"`` (He et al. with the stride in the 3x3, ResNet "v1.5"):
+``layout="torchvision"`` (He et al. with the stride in the 3x3 convolution, ResNet "v1.5"):
 
 1. the 7x7 stem;
-2. the stride of blocks 2 to 4 sits in the 3x3 convolution of their first unit, whose projection
-   has it too;
+2. the stride of blocks 2 to 4 is in the 3x3 convolution of their first unit and in its projection;
 3. no multi-grid by default;
 4. the low-level feature is a block's output, after its ReLU, as in the ports that use these
    weights. This departs from the paper's code.
 
 Multi-grid stays on at every output stride: the published multiply-adds of the rows trained at
-output stride 32 hold only with it.
+output stride 32 can only be reproduced with it.
 """
 
 from typing import Literal, NamedTuple
@@ -34,10 +33,10 @@ from deeplab.models.layers import Add, ConvNorm, Subsample, WeightInit, initiali
 from deeplab.models.normalization import IMAGENET, INCEPTION
 
 EXPANSION = 4
-"""A bottleneck's output is this many times its width."""
+"""Ratio of a bottleneck's output channels to its width."""
 
-UNITS: dict[int, tuple[int, int, int, int]] = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-"""Units of the four blocks, by depth."""
+UNITS_PER_BLOCK: dict[int, tuple[int, int, int, int]] = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Number of units in each of the four blocks, by depth."""
 
 
 class BottleneckUnit(Unit):
@@ -50,11 +49,11 @@ class BottleneckUnit(Unit):
         *,
         stride: int,
         grid: int,
-        tap: Literal["branch", "output"],
+        low_level: Literal["branch", "output"],
     ) -> None:
         super().__init__()
         out_channels = EXPANSION * width
-        self.stride, self.grid, self.tap = stride, grid, tap
+        self.stride, self.grid, self.low_level = stride, grid, low_level
         self.conv1 = ConvNorm(in_channels, width)
         self.conv2 = ConvNorm(width, width, 3)
         self.conv3 = ConvNorm(width, out_channels, activation=None)
@@ -65,19 +64,21 @@ class BottleneckUnit(Unit):
         )
         self.add = Add()
 
-    def set_atrous(self, *, stride: int, rate: int) -> None:
-        """The stride on the 3x3 convolution and on the shortcut, the rate times the unit's
-        multi-grid factor on the 3x3 convolution."""
-        self.conv2.set_atrous(stride=stride, rate=rate * self.grid)
+    def set_atrous(self, *, stride: int, dilation: int) -> None:
+        """Set the stride of the 3x3 convolution and the shortcut, and the former's dilation.
+
+        The dilation is multiplied by the unit's multi-grid factor.
+        """
+        self.conv2.set_atrous(stride=stride, dilation=dilation * self.grid)
         if isinstance(self.shortcut, Subsample):
             self.shortcut.stride = stride
         else:
-            self.shortcut.set_atrous(stride=stride, rate=1)
+            self.shortcut.set_atrous(stride=stride, dilation=1)
 
     def forward(self, x: Tensor) -> UnitOutput:
         branch = self.conv3(self.conv2(self.conv1(x)))
         output = F.relu(self.add(branch, self.shortcut(x)), inplace=True)
-        return UnitOutput(output, branch if self.tap == "branch" else output)
+        return UnitOutput(output, branch if self.low_level == "branch" else output)
 
 
 class _Layout(NamedTuple):
@@ -91,19 +92,24 @@ LAYOUTS: dict[str, _Layout] = {
     "beta": _Layout("3x3x3", (1, 2, 4), *INCEPTION),
     "torchvision": _Layout("7x7", (1, 1, 1), *IMAGENET),
 }
-"""What a layout stands for unless it is said otherwise."""
+"""Default arguments of each layout."""
 
 
 class ResNet(UnitBackbone):
-    """The ResNet of Tables 1 to 3: 2048 channels out, ``conv2`` (256 channels, stride 4),
-    ``conv3`` (512, stride 8) and ``conv4`` (1024, stride 16) to tap.
+    """The ResNet of Tables 1 to 3, with 2048 output channels.
+
+    Low-level features: ``conv2`` (256 channels, stride 4), ``conv3`` (512, stride 8) and ``conv4``
+    (1024, stride 16).
 
     Args:
-        depth: 50 or 101; or the number of units of each block.
-        layout: where strides and taps are, see the head of this file.
+        depth: 50 or 101; or the number of units in each of the four blocks.
+        layout: position of strides and low-level features; see the module's docstring.
         base_width: bottleneck width of the first block; 64 in the paper.
-        stem, multi_grid, mean, std: the layout's unless given.
+        stem, multi_grid, mean, std: by default the layout's values.
         weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
+
+    Raises:
+        ValueError: the depth is not known, or does not suit the layout.
     """
 
     def __init__(
@@ -120,33 +126,37 @@ class ResNet(UnitBackbone):
         bn_eps: float = 1e-5,
         bn_momentum: float = 3e-4,
     ) -> None:
-        counts = UNITS.get(depth, ()) if isinstance(depth, int) else depth
-        if len(counts) != 4:
-            raise ValueError(f"ResNet depth {depth}: it is one of {tuple(UNITS)} or four counts")
-        if layout == "beta" and 1 in counts[:3]:
+        units_per_block = UNITS_PER_BLOCK.get(depth, ()) if isinstance(depth, int) else depth
+        if len(units_per_block) != 4:
+            choices = ", ".join(map(str, UNITS_PER_BLOCK))
             raise ValueError(
-                f"ResNet depth {depth}: the beta layout needs two units in each of the first three "
-                "blocks, the second to last is the one that the decoder taps"
+                f"depth={depth}: not a known ResNet. Choose from {choices}, or give the number of "
+                "units of each of the four blocks"
             )
-        preset = LAYOUTS[layout]
-        stem = stem or preset.stem
-        units, taps = _build_units(
-            counts,
+        if layout == "beta" and 1 in units_per_block[:3]:
+            raise ValueError(
+                f"depth={depth}: ResNet's beta layout needs at least two units in each of the "
+                "first three blocks, because the second to last one returns the low-level feature"
+            )
+        defaults = LAYOUTS[layout]
+        stem = stem or defaults.stem
+        units, low_level_units = _build_units(
+            units_per_block,
             in_channels=2 * base_width if stem == "3x3x3" else base_width,
             width=base_width,
             layout=layout,
-            multi_grid=multi_grid or preset.multi_grid,
+            multi_grid=multi_grid or defaults.multi_grid,
         )
         super().__init__(
             stem=_build_stem(stem, base_width),
             stem_stride=4,
             units=units,
             out_channels=8 * base_width * EXPANSION,
-            taps=taps,
-            mean=mean or preset.mean,
-            std=std or preset.std,
+            low_level_units=low_level_units,
+            mean=mean or defaults.mean,
+            std=std or defaults.std,
         )
-        self.layout, self.counts = layout, tuple(counts)
+        self.layout, self.units_per_block = layout, tuple(units_per_block)
         initialize(self, weight_init)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
@@ -164,7 +174,7 @@ def _build_stem(stem: Literal["3x3x3", "7x7"], width: int) -> nn.Sequential:
 
 
 def _build_units(
-    counts: tuple[int, ...],
+    units_per_block: tuple[int, ...],
     *,
     in_channels: int,
     width: int,
@@ -172,24 +182,25 @@ def _build_units(
     multi_grid: tuple[int, int, int],
 ) -> tuple[list[BottleneckUnit], dict[str, tuple[int, Feature]]]:
     units: list[BottleneckUnit] = []
-    taps: dict[str, tuple[int, Feature]] = {}
+    low_level_units: dict[str, tuple[int, Feature]] = {}
     beta = layout == "beta"
-    for block, count in enumerate(counts):
+    for block, count in enumerate(units_per_block):
         block_width = width * 2**block
-        strided = count - 1 if beta else 0
+        strided_unit = count - 1 if beta else 0
         has_stride = block < 3 if beta else block > 0
         for i in range(count):
             units.append(
                 BottleneckUnit(
                     in_channels,
                     block_width,
-                    stride=2 if has_stride and i == strided else 1,
+                    stride=2 if has_stride and i == strided_unit else 1,
                     grid=multi_grid[i % len(multi_grid)] if block == 3 else 1,
-                    tap="branch" if beta else "output",
+                    low_level="branch" if beta else "output",
                 )
             )
             in_channels = EXPANSION * block_width
         if block < 3:
-            index = len(units) - (2 if beta else 1)  # beta: the unit in front of the strided one
-            taps[f"conv{block + 2}"] = (index, Feature(in_channels, 4 * 2**block))
-    return units, taps
+            index = len(units) - (2 if beta else 1)  # beta: the unit before the strided one
+            feature = Feature(in_channels, 4 * 2**block)
+            low_level_units[f"conv{block + 2}"] = (index, feature)
+    return units, low_level_units

@@ -1,42 +1,49 @@
 """Any network of timm (PyTorch Image Models): ``backbone=timm backbone.model=convnext_tiny``.
 
-None of these is in the paper. What is as timm has it and not as in the paper's networks:
+None of these is in the paper. They follow timm, and not the paper's networks, in these points:
 
-1. the low-level features are the last maps at strides 4, 8 and 16, whole block outputs;
-2. how convolutions pad, and what an output stride of 8 or 16 does: timm dilates from the first
-   block of a stage on, as DeepLabv3's ports do, without multi-grid;
-3. weights start as timm starts them, and epsilon and momentum of batch norms are timm's, unless
-   others are named.
+1. the low-level features are the last feature maps at strides 4, 8 and 16: complete block outputs;
+2. padding of convolutions, and the effect of an output stride of 8 or 16: timm dilates from the
+   first block of a stage on, as ports of DeepLabv3 do, without multi-grid;
+3. timm initializes the weights, and epsilon and momentum of batch norms are timm's unless you set
+   them.
 
-A network that wants sides of an image to be multiples of something (windows of a transformer, stems
-that cut off what is left) gets it padded at the right and at the bottom with 0, the mean pixel, and
-its features are cut: every side n becomes floor((n - 1) / stride) + 1, as everywhere here.
+Some networks need image sides that are multiples of a number (windows of transformers, stems that
+drop remaining pixels). For these the image is padded at the right and at the bottom with 0, the
+mean pixel, and the features are cropped: every side n becomes floor((n - 1) / stride) + 1, as in
+all backbones.
 """
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab.models.backbones.base import Backbone, check_output_stride
-from deeplab.models.backbones.timm_models import build, intermediates, own_normalization
-from deeplab.models.backbones.timm_output_stride import changes, examine
+from deeplab.models.backbones.timm_models import (
+    build,
+    intermediate_features,
+    pretrained_normalization,
+)
+from deeplab.models.backbones.timm_output_stride import encoder_info, module_changes
 from deeplab.models.layers import set_batch_norm
 
 
 class TimmEncoder(Backbone):
-    """A network of timm as a backbone; ``conv2``, ``conv3`` and ``conv4`` to tap, where it has maps
+    """A network of timm as a backbone.
+
+    The low-level features are ``conv2``, ``conv3`` and ``conv4``, if the network has feature maps
     of strides 4, 8 and 16.
 
     Args:
-        model: its name, ``timm.list_models()`` has them all; what follows a dot names published
-            weights.
-        mean, std: the input normalization; by default that of the published weights.
-        bn_eps, bn_momentum: of all batch norms; by default timm's.
-        drop_path_rate: probability of leaving out a residual branch in training, of the last one;
-            by default the network's own.
+        model: timm's name of the network (see ``timm.list_models()``), optionally with a dot and
+            the tag of pretrained weights.
+        mean, std: the input normalization; by default that of the pretrained weights.
+        bn_eps, bn_momentum: epsilon and momentum of all batch norms; by default timm's.
+        drop_path_rate: probability of dropping the last residual branch in training (stochastic
+            depth); by default the network's.
 
     Raises:
         UserError: timm is not installed, or has no such network.
-        ValueError: the network is of no use here; says why.
+        ValueError: the network cannot be used as a backbone; the message says why.
     """
 
     def __init__(
@@ -50,33 +57,39 @@ class TimmEncoder(Backbone):
         drop_path_rate: float | None = None,
     ) -> None:
         super().__init__()
-        own, normalization = examine(model), own_normalization(model)
+        info, normalization = encoder_info(model), pretrained_normalization(model)
         self.model = model
         self.mean, self.std = mean or normalization.mean, std or normalization.std
-        self.low_level = {name: f for name, f in own.features.items() if name != "output"}
-        self.out_channels = own.features["output"].channels
-        self.output_stride = own.stride
-        self._places, self._multiple = tuple(own.taps.values()), own.multiple
+        self.low_level = {name: f for name, f in info.features.items() if name != "output"}
+        self.out_channels = info.features["output"].channels
+        self.output_stride = info.stride
+        self._indices, self._size_divisor = tuple(info.indices.values()), info.size_divisor
         options = {} if drop_path_rate is None else {"drop_path_rate": drop_path_rate}
         self.timm = build(model, **options)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """See ``Backbone``; a few modules get other strides, rates and paddings, and some another
-        class. Parameters and buffers stay the objects that they are."""
+        """See ``Backbone``.
+
+        Some modules get other strides, dilations and paddings, and some another class. Parameters
+        and buffers remain the same objects.
+        """
         check_output_stride(output_stride)
-        for path, kind, values in changes(self.model, self.output_stride, output_stride):
+        for path, module_class, attributes in module_changes(
+            self.model, self.output_stride, output_stride
+        ):
             module = self.timm.get_submodule(path)
-            module.__class__ = kind
-            vars(module).update(values)
+            module.__class__ = module_class
+            vars(module).update(attributes)
         self.output_stride = output_stride
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See ``Backbone``."""
         height, width = x.shape[2:]
-        missing = (0, -width % self._multiple, 0, -height % self._multiple)
-        maps = intermediates(self.timm, self._places, F.pad(x, missing) if any(missing) else x)
+        padding = (0, -width % self._size_divisor, 0, -height % self._size_divisor)
+        padded = F.pad(x, padding) if any(padding) else x
+        maps = intermediate_features(self.timm, self._indices, padded)
         return {
-            name: given[:, :, : 1 + (height - 1) // stride, : 1 + (width - 1) // stride]
-            for (name, (_, stride)), given in zip(self.features.items(), maps, strict=True)
+            name: feature[:, :, : 1 + (height - 1) // stride, : 1 + (width - 1) // stride]
+            for (name, (_, stride)), feature in zip(self.features.items(), maps, strict=True)
         }

@@ -1,6 +1,6 @@
-"""The networks of timm: getting one, what weights of it are published, and what features it states.
+"""Networks of timm: construction, metadata of pretrained weights, and features.
 
-timm is imported where it is used.
+timm is imported only where it is used.
 """
 
 import difflib
@@ -18,15 +18,15 @@ from deeplab.models.backbones.base import OUTPUT_STRIDES, Feature
 from deeplab.models.normalization import IMAGENET, Normalization
 from deeplab.utils.errors import UserError
 
-LOW_LEVEL = {"conv2": 4, "conv3": 8, "conv4": 16}
-"""What the decoder may tap: the last map at these strides, as in torchvision's ResNets."""
+LOW_LEVEL_STRIDES = {"conv2": 4, "conv3": 8, "conv4": 16}
+"""Strides of the low-level features: the last map at each, as in torchvision's ResNets."""
 
-ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}
-"""How timm's transformers are told that images differ in size; other networks need no telling."""
+DYNAMIC_SIZE_OPTIONS = {"dynamic_img_size": True, "strict_img_size": False}
+"""Options that let timm's transformers accept images of any size; other networks have none."""
 
 
-def timm_package() -> ModuleType:
-    """The package itself, which is not among the locked packages.
+def import_timm() -> ModuleType:
+    """Import timm, which is an optional dependency.
 
     Raises:
         UserError: it is not installed.
@@ -35,122 +35,134 @@ def timm_package() -> ModuleType:
         import timm
     except ImportError:
         raise UserError(
-            'backbone=timm: the package timm is not installed; pip install ".[timm]"'
+            'backbone=timm: the package timm is not installed. Run pip install ".[timm]".'
         ) from None
     return timm
 
 
-def published(model: str) -> Any:
-    """What timm knows of a network's published weights; None where it has none.
+def pretrained_cfg(model: str) -> Any:
+    """Return timm's metadata of a network's pretrained weights; None if there are none.
 
     Raises:
-        UserError: there is no such network, or no such weights of it.
+        UserError: timm has no such network, or no such weights for it.
     """
-    timm = timm_package()
+    timm = import_timm()
     name, _, tag = model.partition(".")
-    asked = f"backbone.model={model}"
+    key = f"backbone.model={model}"
     if not timm.is_model(model):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"{asked}: timm {timm.__version__} has no such network.{hint}")
-    known = [other.partition(".")[2] for other in timm.list_pretrained(f"{name}.*")] if tag else []
-    if tag and tag not in known:
-        tags = f"its weights are {', '.join(known)}" if known else "there are no weights of it"
-        raise UserError(f"{asked}: timm {timm.__version__} has no weights {tag} of it; {tags}.")
+        matches = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f" Did you mean {' or '.join(matches)}?" if matches else ""
+        raise UserError(f"{key}: timm {timm.__version__} has no such network.{hint}")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")] if tag else []
+    if tag and tag not in tags:
+        hint = f"Choose from {', '.join(tags)}" if tags else "It has no pretrained weights"
+        raise UserError(
+            f"{key}: timm {timm.__version__} has no weights {tag} for this network. {hint}."
+        )
     return timm.get_pretrained_cfg(model)
 
 
-def own_normalization(model: str) -> Normalization:
-    """The input range that the published weights expect; raises UserError as ``published`` does."""
-    record = published(model)
-    if record is None:
+def pretrained_normalization(model: str) -> Normalization:
+    """Return the input normalization that the pretrained weights expect.
+
+    Raises:
+        UserError: as ``pretrained_cfg`` does.
+    """
+    cfg = pretrained_cfg(model)
+    if cfg is None:
         return IMAGENET
-    mean, std = ([round(255 * value, 6) for value in v] for v in (record.mean, record.std))
+    mean, std = ([round(255 * value, 6) for value in v] for v in (cfg.mean, cfg.std))
     return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 @lru_cache(maxsize=8)
-def whole(model: str) -> nn.Module:
-    """The network with its classifier, without memory.
+def full_network(model: str) -> nn.Module:
+    """Return the network with its classifier, on the meta device.
 
     Raises:
-        UserError: there is no such network.
-        ValueError: it gives no features.
+        UserError: timm has no such network.
+        ValueError: it cannot return intermediate features.
     """
-    published(model)
+    pretrained_cfg(model)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        network: nn.Module = timm_package().create_model(model)
+        network: nn.Module = import_timm().create_model(model)
     if not hasattr(network, "forward_intermediates"):
-        raise ValueError(f"timm's {model} does not give the features inside it")
+        raise ValueError(f"timm's {model} does not return intermediate features")
     return network
 
 
-def stated(model: str) -> list[Feature]:
-    """All features that timm says it has."""
-    rows: Sequence[Mapping[str, Any]] = whole(model).feature_info  # type: ignore[assignment]
+def all_features(model: str) -> list[Feature]:
+    """Return all features that timm declares for the network."""
+    rows: Sequence[Mapping[str, Any]] = full_network(model).feature_info  # type: ignore[assignment]
     return [Feature(row["num_chs"], row["reduction"]) for row in rows]
 
 
-def taps(model: str) -> dict[str, int]:
-    """The place of each feature that is used among timm's, by its name here, from fine to coarse.
+def feature_indices(model: str) -> dict[str, int]:
+    """Return the index of each used feature among timm's, by its name here, from fine to coarse.
 
-    Raises ValueError where the last feature's stride is none of the paper's.
+    Raises:
+        ValueError: the last feature's stride is not one of the paper's output strides.
     """
-    strides = [feature.stride for feature in stated(model)]
+    strides = [feature.stride for feature in all_features(model)]
     if strides[-1] not in OUTPUT_STRIDES:
         raise ValueError(
-            f"the last feature of timm's {model} has stride {strides[-1]}, and not one of "
+            f"the last feature of timm's {model} has stride {strides[-1]}, which is not one of "
             f"{', '.join(map(str, OUTPUT_STRIDES))}"
         )
-    places = {
-        name: max(place for place, s in enumerate(strides) if s == stride)
-        for name, stride in LOW_LEVEL.items()
+    indices = {
+        name: max(index for index, s in enumerate(strides) if s == stride)
+        for name, stride in LOW_LEVEL_STRIDES.items()
         if stride in strides and stride < strides[-1]
     }
-    return places | {"output": len(strides) - 1}
+    return indices | {"output": len(strides) - 1}
 
 
 def build(model: str, **options: Any) -> nn.Module:
-    """The network without its classifier and without layers behind the last feature.
+    """Build the network without its classifier and without layers after the last feature.
 
     Args:
-        model: timm's name.
+        model: timm's name of the network.
         options: keyword arguments of its class.
 
     Raises:
-        ValueError: an option that the class has not got.
+        ValueError: the class has no such option.
     """
-    timm, places = timm_package(), list(taps(model).values())
-    known = set(inspect.signature(type(whole(model))).parameters)
-    # This file's class takes no output stride, but its feature extractor with the same names does.
+    timm, indices = import_timm(), list(feature_indices(model).values())
+    allowed = set(inspect.signature(type(full_network(model))).parameters)
+    # The classes of timm's mobilenetv3.py take no output stride, but the feature extractor that
+    # timm makes of them, with the same names of weights, does.
     extractor = timm.models.is_model_in_modules(model, ["mobilenetv3"])
-    known |= {"output_stride"} if extractor else set()
-    if unknown := [name for name in options if name not in known]:
+    allowed |= {"output_stride"} if extractor else set()
+    if unknown := [name for name in options if name not in allowed]:
         raise ValueError(f"{unknown[0]}: timm's {model} has no such setting")
     if extractor:
-        options |= {"features_only": True, "out_indices": places}
-    told = {name: value for name, value in ANY_SIZE.items() if name in known}
-    network: nn.Module = timm.create_model(model, **told, **options)
+        options |= {"features_only": True, "out_indices": indices}
+    size_options = {k: value for k, value in DYNAMIC_SIZE_OPTIONS.items() if k in allowed}
+    network: nn.Module = timm.create_model(model, **size_options, **options)
     if not extractor:
         network.prune_intermediate_layers(  # type: ignore[operator]
-            places, prune_norm=True, prune_head=True
+            indices, prune_norm=True, prune_head=True
         )
     return network
 
 
-def intermediates(network: nn.Module, places: Sequence[int], images: Tensor) -> list[Tensor]:
-    """The features at these places, ``(N, C, H, W)`` each."""
+def intermediate_features(
+    network: nn.Module, indices: Sequence[int], images: Tensor
+) -> list[Tensor]:
+    """Return the features at these indices, ``(N, C, H, W)`` each."""
     if not hasattr(network, "forward_intermediates"):
-        return list(network(images))  # an extractor, which was told the places
+        return list(network(images))  # a feature extractor that was built with these indices
     maps: list[Tensor] = network.forward_intermediates(  # type: ignore[operator]
-        images, indices=list(places), output_fmt="NCHW", intermediates_only=True
+        images, indices=list(indices), output_fmt="NCHW", intermediates_only=True
     )
     return maps
 
 
-def renamed(model: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights by the names of an earlier release, or of the network's authors, by those of today:
-    what timm itself does with weights that it loads."""
-    module = sys.modules[timm_package().model_entrypoint(model).__module__]
-    rename = getattr(module, "checkpoint_filter_fn", None)
-    return dict(rename(state, whole(model))) if rename else state
+def update_keys(model: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename weights of an earlier timm release or of the network's authors to timm's names.
+
+    timm does the same with weights that it loads itself.
+    """
+    module = sys.modules[import_timm().model_entrypoint(model).__module__]
+    filter_fn = getattr(module, "checkpoint_filter_fn", None)
+    return dict(filter_fn(state, full_network(model))) if filter_fn else state

@@ -1,13 +1,13 @@
-"""The networks of timm at output strides: what they really give, and what differs between two.
+"""Output strides of timm's networks: which ones work, and which modules differ between them.
 
-timm takes an output stride where it builds a network; here it is set on the built one. So the
-network is built once more for each stride, without memory, and compared with itself: convolutions
-and poolings that have another stride, rate or padding, or the same of another class (timm pads
-some of them in ``forward``), or that are not there (ResNeSt's poolings). None of this has
-parameters, else the stride is refused.
+timm sets the output stride when it builds a network; here it changes on the built network. So the
+network is also built on the meta device for each output stride, and the module trees are compared.
+The differences are convolutions and poolings that have another stride, dilation or padding, that
+are of another class (timm pads some of them in ``forward``), or that do not exist (ResNeSt's
+poolings). If parameters differ, the output stride is not allowed.
 
-What a network really gives is looked at, since some take an output stride and do nothing with it:
-maps of images without memory must have the sides and channels that are stated.
+Some networks accept an output stride and ignore it. Therefore the sizes and channels of the feature
+maps are checked on images on the meta device.
 """
 
 import operator
@@ -18,125 +18,139 @@ import torch
 from torch import nn
 
 from deeplab.models.backbones.base import OUTPUT_STRIDES, Feature
-from deeplab.models.backbones.timm_models import build, intermediates, published, stated, taps
+from deeplab.models.backbones.timm_models import (
+    all_features,
+    build,
+    feature_indices,
+    intermediate_features,
+    pretrained_cfg,
+)
 
 
-class Found(NamedTuple):
-    """What was found out about a network."""
+class EncoderInfo(NamedTuple):
+    """Features and size requirement of a network."""
 
-    taps: dict[str, int]
-    """The place of each feature among timm's, by its name here, from fine to coarse."""
+    indices: dict[str, int]
+    """Index of each feature among timm's, by its name here, from fine to coarse."""
     features: dict[str, Feature]
-    """At the strides that they have when nothing is atrous."""
-    multiple: int
-    """What the sides of an image must be multiples of."""
+    """Features by name, with their strides when no convolution is atrous."""
+    size_divisor: int
+    """Number that the sides of an image must be multiples of."""
 
     @property
     def stride(self) -> int:
-        """The output stride when nothing is atrous."""
+        """The output stride when no convolution is atrous."""
         return self.features["output"].stride
 
 
-class Change(NamedTuple):
-    """What becomes of a module at another output stride."""
+class ModuleChange(NamedTuple):
+    """Class and changed attributes of a module at another output stride."""
 
     path: str
-    kind: type[nn.Module]
-    values: dict[str, Any]
+    module_class: type[nn.Module]
+    attributes: dict[str, Any]
 
 
 @lru_cache(maxsize=8)
-def examine(model: str) -> Found:
-    """SeedResult at a network.
+def encoder_info(model: str) -> EncoderInfo:
+    """Return the features of a network and the image sizes that it accepts.
 
     Raises:
-        UserError: there is no such network.
-        ValueError: it is of no use here; says why.
+        UserError: timm has no such network.
+        ValueError: the network cannot be used as a backbone; the message says why.
     """
-    network, record = _without_memory(model), published(model)
-    places, known = taps(model), stated(model)
-    features = {name: known[place] for name, place in places.items()}
-    side = record.input_size[-1] if record else 224
-    for multiple in (1, features["output"].stride, side):
-        here = Found(places, features, multiple)
-        if _gives(network, here, here.stride):
-            return here
+    network, cfg = _build_on_meta(model), pretrained_cfg(model)
+    indices, available = feature_indices(model), all_features(model)
+    features = {name: available[index] for name, index in indices.items()}
+    side = cfg.input_size[-1] if cfg else 224
+    for size_divisor in (1, features["output"].stride, side):
+        info = EncoderInfo(indices, features, size_divisor)
+        if _has_declared_features(network, info, info.stride):
+            return info
     raise ValueError(
-        f"timm's {model} does not go with images of any size: it wants {side} x {side} pixels, or "
-        "gives maps of other sizes than its strides say"
+        f"timm's {model} does not accept images of any size: it needs {side} x {side} pixels, or "
+        "its feature maps do not have the sizes that follow from its strides"
     )
 
 
 @lru_cache(maxsize=32)
-def changes(model: str, now: int, wanted: int) -> list[Change]:
-    """What is to be changed on a network that runs at one output stride so that it runs at another.
+def module_changes(model: str, current: int, target: int) -> list[ModuleChange]:
+    """Return the changes that switch a network from one output stride to another.
 
     Raises:
-        ValueError: it cannot run at that stride.
+        ValueError: the network cannot run at the target stride.
     """
-    before, after = _at(model, now), _at(model, wanted)
+    before, after = _network_at(model, current), _network_at(model, target)
     if before is None or after is None:
-        able = [str(stride) for stride in OUTPUT_STRIDES if _at(model, stride) is not None]
-        raise ValueError(f"timm's {model} cannot run at {wanted}; it can at {', '.join(able)}")
-    old, new, nothing = (
+        allowed = [str(s) for s in OUTPUT_STRIDES if _network_at(model, s) is not None]
+        raise ValueError(
+            f"timm's {model} cannot run at output stride {target}. Choose from {', '.join(allowed)}"
+        )
+    old_modules, new_modules, absent = (
         dict(before.named_modules()),
         dict(after.named_modules()),
         nn.Identity().eval(),
     )
-    pairs = {path: (old.get(path, nothing), new.get(path, nothing)) for path in {**old, **new}}
+    pairs = {
+        path: (old_modules.get(path, absent), new_modules.get(path, absent))
+        for path in {**old_modules, **new_modules}
+    }
     return [
-        Change(path, type(module), values)
-        for path, (former, module) in pairs.items()
-        if (values := _differing(former, module)) or type(module) is not type(former)
+        ModuleChange(path, type(new), attributes)
+        for path, (old, new) in pairs.items()
+        if (attributes := _changed_attributes(old, new)) or type(new) is not type(old)
     ]
 
 
 @lru_cache(maxsize=32)
-def _at(model: str, output_stride: int) -> nn.Module | None:
-    """The network at an output stride, without memory; None where it cannot run at it."""
-    own = examine(model)
-    plain = _without_memory(model)
-    if output_stride == own.stride:
-        return plain
+def _network_at(model: str, output_stride: int) -> nn.Module | None:
+    """Return the network at an output stride, on the meta device; None if it cannot run at it."""
+    info = encoder_info(model)
+    default = _build_on_meta(model)
+    if output_stride == info.stride:
+        return default
     try:
-        network = _without_memory(model, output_stride=output_stride)
-    except Exception:  # each network says in its own way that it cannot
+        network = _build_on_meta(model, output_stride=output_stride)
+    except Exception:  # timm's networks raise different exceptions for a stride they do not support
         return None
-    names = (dict(each.named_modules()).keys() for each in (network, plain))
-    same = operator.le(*names) and _shapes(network) == _shapes(plain)
-    return network if same and _gives(network, own, output_stride) else None
+    names = (dict(n.named_modules()).keys() for n in (network, default))
+    compatible = operator.le(*names) and _shapes(network) == _shapes(default)
+    return network if compatible and _has_declared_features(network, info, output_stride) else None
 
 
-def _without_memory(model: str, **options: Any) -> nn.Module:
+def _build_on_meta(model: str, **options: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         return build(model, **options).eval()
 
 
 @torch.no_grad()
-def _gives(network: nn.Module, own: Found, output_stride: int) -> bool:
-    """Whether it has features of the sides and channels that are stated."""
-    m = own.multiple
+def _has_declared_features(network: nn.Module, info: EncoderInfo, output_stride: int) -> bool:
+    """Return True if the feature maps have the declared sizes and channels."""
+    m = info.size_divisor
     height, width = (97, 130) if m == 1 else (3 * m, 5 * m) if m <= 32 else (m, 2 * m)
     images = torch.empty(1, 3, height, width, device="meta")
     try:
-        maps = intermediates(network, list(own.taps.values()), images)
-    except Exception:  # a size that it cannot take may end in any of them
+        maps = intermediate_features(network, list(info.indices.values()), images)
+    except Exception:  # an unsupported size may raise any exception
         return False
     expected = [
         (1, f.channels, *(1 + (n - 1) // min(f.stride, output_stride) for n in (height, width)))
-        for f in own.features.values()
+        for f in info.features.values()
     ]
-    return [tuple(given.shape) for given in maps] == expected
+    return [tuple(feature.shape) for feature in maps] == expected
 
 
 def _shapes(network: nn.Module) -> dict[str, torch.Size]:
-    """Of all parameters and buffers."""
+    """Return the shapes of all parameters and buffers."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     return {name: tensor.shape for name, tensor in tensors}
 
 
-def _differing(before: nn.Module, after: nn.Module) -> dict[str, Any]:
-    """Numbers and words that are others in ``after``, but no None in place of a module."""
+def _changed_attributes(before: nn.Module, after: nn.Module) -> dict[str, Any]:
+    """Return the plain attributes of ``after`` that differ from those of ``before``.
+
+    A None in place of a child module is left out.
+    """
     missing, children = object(), dict(before.named_children())
     return {
         name: value
@@ -146,6 +160,7 @@ def _differing(before: nn.Module, after: nn.Module) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
+    """Return True for None, numbers, strings, and lists and tuples of them."""
     if isinstance(value, tuple | list):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, bool | int | float | str)

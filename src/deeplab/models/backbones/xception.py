@@ -1,17 +1,17 @@
 """Modified aligned Xception 41, 65 and 71 (paper, section 3.2 and Figure 4; the authors' code).
 
-What differs from Chollet's Xception (arXiv 1610.02357), as the paper lists it:
+Differences from Chollet's Xception (arXiv 1610.02357), as the paper lists them:
 
-1. a deeper entry, middle and exit flow (the aligned Xception of Dai et al., deeper still);
-2. every max-pooling is a strided separable convolution, so that it can become atrous;
+1. a deeper entry, middle and exit flow (deeper than in the aligned Xception of Dai et al.);
+2. every max-pooling is a strided separable convolution, so that dilation can replace its stride;
 3. batch norm after every 3x3 depthwise convolution.
 
-Where the released code and checkpoints differ from the paper's text, this file follows them:
+Where the released code and checkpoints differ from the paper's text, this file follows the code:
 
-4. the paper puts a ReLU after every depthwise batch norm as well. The code does so only in the
-   last block; all others put one ReLU in front of each separable convolution and none inside;
-5. the stride sits on the third separable convolution of a block, and nothing is activated after
-   the shortcut's addition;
+4. the paper also puts a ReLU after every depthwise batch norm. The code does so only in the last
+   block; all others have one ReLU before each separable convolution and none inside;
+5. the third separable convolution of a block has the stride, and there is no activation after the
+   shortcut's addition;
 6. the low-level feature is the second separable convolution of the block that strides to the
    next resolution, after its batch norm and before any ReLU: 256 channels at stride 4.
 """
@@ -34,18 +34,19 @@ from deeplab.models.normalization import INCEPTION
 
 
 class Row(NamedTuple):
-    """A block of Figure 4: its units are alike, the last one carries the stride."""
+    """A block of Figure 4: identical units, of which only the last one is strided."""
 
     channels: tuple[int, int, int]
     skip: Literal["conv", "sum", "none"]
     stride: int = 1
     units: int = 1
-    tap: str = ""
+    low_level: str = ""
+    """Name of the low-level feature that the last unit returns."""
 
 
 def _exit_flow() -> tuple[Row, Row]:
     return (
-        Row((728, 1024, 1024), "conv", stride=2, tap="conv4"),
+        Row((728, 1024, 1024), "conv", stride=2, low_level="conv4"),
         Row((1536, 1536, 2048), "none"),
     )
 
@@ -56,15 +57,15 @@ def _same(channels: int) -> tuple[int, int, int]:
 
 _ENTRY_41_65 = (
     Row(_same(128), "conv", stride=2),
-    Row(_same(256), "conv", stride=2, tap="conv2"),
-    Row(_same(728), "conv", stride=2, tap="conv3"),
+    Row(_same(256), "conv", stride=2, low_level="conv2"),
+    Row(_same(728), "conv", stride=2, low_level="conv3"),
 )
 _ENTRY_71 = (
     Row(_same(128), "conv", stride=2),
     Row(_same(256), "conv"),
-    Row(_same(256), "conv", stride=2, tap="conv2"),
+    Row(_same(256), "conv", stride=2, low_level="conv2"),
     Row(_same(728), "conv"),
-    Row(_same(728), "conv", stride=2, tap="conv3"),
+    Row(_same(728), "conv", stride=2, low_level="conv3"),
 )
 ROWS: dict[int, tuple[Row, ...]] = {
     41: (*_ENTRY_41_65, Row(_same(728), "sum", units=8), *_exit_flow()),
@@ -74,7 +75,10 @@ ROWS: dict[int, tuple[Row, ...]] = {
 
 
 class XceptionUnit(Unit):
-    """Three separable convolutions and a shortcut; taps the second one's output."""
+    """Three separable convolutions and a shortcut.
+
+    The low-level feature is the second convolution's output.
+    """
 
     def __init__(
         self,
@@ -88,42 +92,51 @@ class XceptionUnit(Unit):
         super().__init__()
         self.stride, self.multi_grid = stride, multi_grid
         activation: Literal["before", "after"] = "after" if skip == "none" else "before"
-        widths = (in_channels, *channels)
+        sizes = (in_channels, *channels)
         self.separable = nn.ModuleList(
-            SeparableConv(widths[i], widths[i + 1], activation=activation) for i in range(3)
+            SeparableConv(sizes[i], sizes[i + 1], activation=activation) for i in range(3)
         )
         if skip == "conv":
             self.skip = ConvNorm(in_channels, channels[-1], activation=None)
         self.add = None if skip == "none" else Add()
 
-    def set_atrous(self, *, stride: int, rate: int) -> None:
-        """The stride on the third convolution and on the shortcut, the rate on all three."""
+    def set_atrous(self, *, stride: int, dilation: int) -> None:
+        """Set the stride of the third convolution and the shortcut, and the dilation of all three.
+
+        Each dilation is multiplied by the convolution's multi-grid factor.
+        """
         convs = cast(Sequence[SeparableConv], self.separable)
         for i, (conv, grid) in enumerate(zip(convs, self.multi_grid, strict=True)):
-            conv.set_atrous(stride=stride if i == 2 else 1, rate=rate * grid)
+            conv.set_atrous(stride=stride if i == 2 else 1, dilation=dilation * grid)
         if hasattr(self, "skip"):
-            self.skip.set_atrous(stride=stride, rate=1)
+            self.skip.set_atrous(stride=stride, dilation=1)
 
     def forward(self, x: Tensor) -> UnitOutput:
         first, second, third = self.separable
-        tap = second(first(x))
-        output = third(tap)
+        low_level = second(first(x))
+        output = third(low_level)
         if self.add is not None:
             output = self.add(output, self.skip(x) if hasattr(self, "skip") else x)
-        return UnitOutput(output, tap)
+        return UnitOutput(output, low_level)
 
 
 class Xception(UnitBackbone):
-    """The feature extractor of Table 5: 2048 channels out, ``conv2`` (256 channels, stride 4),
-    ``conv3`` (stride 8) and ``conv4`` (stride 16) to tap.
+    """The Xception of Table 5, with 2048 output channels.
+
+    Low-level features: ``conv2`` (256 channels, stride 4), ``conv3`` (stride 8) and ``conv4``
+    (stride 16).
 
     Args:
         depth: 41, 65 or 71.
-        width_mult: multiplier of all channel counts; the paper's is 1.
-        multi_grid: factors of the rates of the last block's three convolutions (the paper uses
-            none for Xception).
-        mean, std: ``[-1, 1]`` by default, as the authors' checkpoints expect.
-        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``; the authors' values.
+        width_mult: multiplier of all channel counts; 1 in the paper.
+        multi_grid: factors of the atrous rates of the last block's three convolutions (the paper
+            uses none for Xception).
+        mean, std: by default ``[-1, 1]``, which the authors' checkpoints expect.
+        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``; by default the authors'
+            values.
+
+    Raises:
+        ValueError: the depth is not known.
     """
 
     def __init__(
@@ -139,16 +152,17 @@ class Xception(UnitBackbone):
         bn_momentum: float = 3e-4,
     ) -> None:
         if depth not in ROWS:
-            raise ValueError(f"Xception depth {depth}: it is one of {tuple(ROWS)}")
-        rows = [_widened(row, width_mult) for row in ROWS[depth]]
+            choices = ", ".join(map(str, ROWS))
+            raise ValueError(f"depth={depth}: not a known Xception. Choose from {choices}")
+        rows = [_scale_channels(row, width_mult) for row in ROWS[depth]]
         first, second = int(32 * width_mult), int(64 * width_mult)
-        units, taps = _build_units(rows, in_channels=second, multi_grid=multi_grid)
+        units, low_level_units = _build_units(rows, in_channels=second, multi_grid=multi_grid)
         super().__init__(
             stem=nn.Sequential(ConvNorm(3, first, 3, stride=2), ConvNorm(first, second, 3)),
             stem_stride=2,
             units=units,
             out_channels=rows[-1].channels[-1],
-            taps=taps,
+            low_level_units=low_level_units,
             mean=mean,
             std=std,
         )
@@ -157,7 +171,7 @@ class Xception(UnitBackbone):
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
 
-def _widened(row: Row, width_mult: float) -> Row:
+def _scale_channels(row: Row, width_mult: float) -> Row:
     first, second, third = (int(channels * width_mult) for channels in row.channels)
     return row._replace(channels=(first, second, third))
 
@@ -166,7 +180,7 @@ def _build_units(
     rows: Sequence[Row], *, in_channels: int, multi_grid: tuple[int, int, int]
 ) -> tuple[list[XceptionUnit], dict[str, tuple[int, Feature]]]:
     units: list[XceptionUnit] = []
-    taps: dict[str, tuple[int, Feature]] = {}
+    low_level_units: dict[str, tuple[int, Feature]] = {}
     stride = 2  # after the stem
     for row in rows:
         for i in range(row.units):
@@ -181,7 +195,8 @@ def _build_units(
                 )
             )
             in_channels = row.channels[-1]
-        if row.tap:
-            taps[row.tap] = (len(units) - 1, Feature(row.channels[1], stride))
+        if row.low_level:
+            feature = Feature(row.channels[1], stride)
+            low_level_units[row.low_level] = (len(units) - 1, feature)
         stride *= row.stride
-    return units, taps
+    return units, low_level_units

@@ -1,1 +1,1 @@
-"""Convert the authors' TensorFlow checkpoints."""
+"""Conversion of the authors' TensorFlow checkpoints."""

@@ -1,33 +1,36 @@
 """What is typed behind ``convert.py``: a file's name without a key, and overrides of ``train.py``
-for what variables do not tell."""
+for what variables do not tell.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from deeplab.config.hydra_app import quoted
+from deeplab.config.hydra_app import quote_value
 
-OWN = ("input", "output", "enable_progress_bar")
-"""The keys of ``conf/convert.yaml`` that are typed; all others are those of ``train.py``."""
+CONVERT_KEYS = ("input", "output", "enable_progress_bar")
+"""Keys of ``conf/convert.yaml`` on the command line; all other keys belong to ``train.py``."""
 
 
-def typed(arguments: Sequence[str]) -> list[str]:
-    """The arguments with a key each: ``input`` for the file, ``train`` for the overrides."""
-    own: list[str] = []
+def add_keys(arguments: Sequence[str]) -> list[str]:
+    """Give each argument a key: ``input`` for the file, ``overrides`` for those of ``train.py``."""
+    convert: list[str] = []
     train: list[str] = []
     for before, argument in pairwise(["", *arguments]):
         key, has_key, _ = argument.partition("=")
-        if argument.startswith("-") or before.startswith("-") or key in OWN:
-            own.append(argument)
+        if argument.startswith("-") or before.startswith("-") or key in CONVERT_KEYS:
+            convert.append(argument)
         elif not has_key or _is_file(argument):
-            own.append(f"input={quoted(argument)}")
+            convert.append(f"input={quote_value(argument)}")
         else:
-            (own if key.startswith("hydra") else train).append(argument)
-    return [*own, f"overrides=[{','.join(map(quoted, train))}]"] if train else own
+            (convert if key.startswith("hydra") else train).append(argument)
+    if train:
+        convert.append(f"overrides=[{','.join(map(quote_value, train))}]")
+    return convert
 
 
 def _is_file(name: str) -> bool:
     try:
         return Path(name).exists()
-    except OSError:  # too long for a name
+    except OSError:  # too long for a file name
         return False

@@ -1,4 +1,4 @@
-"""TensorFlow variables in, weights and a config of this project out."""
+"""Conversion of TensorFlow variables to weights and a config of this project."""
 
 import re
 from pathlib import Path
@@ -10,90 +10,103 @@ from deeplab.config.build_model import check_model
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ConvertConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.tools.convert.architecture import Recognized, recognize
+from deeplab.tools.convert.architecture import Architecture, detect_architecture
 from deeplab.tools.convert.key_mapping import convert
 from deeplab.tools.convert.readers import Source, read_source
 from deeplab.tracking.provenance import provenance
-from deeplab.tracking.run_folder import RunFolder, read_config, settings, write_config
+from deeplab.tracking.run_folder import RunFolder, read_config, result_settings, write_config
 from deeplab.training.compose import compose_segmentation
-from deeplab.utils.errors import UserError, writing
+from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import file_hash, write_json
 
 RECORD = "conversion.json"
 
-PASSED_OVER = re.compile(r"model\.ckpt(-\d+)?|frozen_inference_graph")
-"""Names of files that say nothing: their folder's name does."""
+GENERIC_NAMES = re.compile(r"model\.ckpt(-\d+)?|frozen_inference_graph")
+"""File names that many networks share; the name of their folder is used instead."""
 
 
 def run_conversion(config: ConvertConfig) -> Path:
-    """Convert, say what was converted, and how it is used.
+    """Convert a network, and print what was converted and how to use it.
 
     Returns:
-        The file of the weights; beside it are ``config.yaml`` and ``conversion.json``.
+        The file of the weights; ``config.yaml`` and ``conversion.json`` are in the same folder.
     """
     source = read_source(config.input, progress=config.enable_progress_bar)
     try:
-        what = recognize(source.variables)
-        source = source.without(what.left_out)
-        train = _composed(config, source, what)
-        model = check_model(train, num_classes=what.classes or len(train.data.classes))
-        network = model if what.classes else model.backbone
-        state = convert(network, source.variables, what.scope)
+        architecture = detect_architecture(source.variables)
+        source = source.leave_out(architecture.classifier_variables)
+        train = _compose_config(config, source, architecture)
+        num_classes = architecture.num_classes
+        model = check_model(train, num_classes=num_classes or len(train.data.classes))
+        network = model if num_classes else model.backbone
+        state = convert(network, source.variables, architecture.scope)
     except UserError as error:
         raise UserError(f"{source.path}: {error}") from None
     network.load_state_dict(state, assign=True)
-    out = _out(config, whole=network is model)
-    _check_place(out, train)
-    with writing(f"out={config.output}"):
-        save_weights(network, out)
-        write_config(out.with_name("config.yaml"), train)
-        write_json(out.with_name(RECORD), _record(source, out, network))
-    _say(source, out, train, network)
-    return out
+    weights = _weights_path(config, complete=network is model)
+    _check_folder(weights, train)
+    with report_write_errors(f"output={config.output}"):
+        save_weights(network, weights)
+        write_config(weights.with_name("config.yaml"), train)
+        write_json(weights.with_name(RECORD), _record(source, weights, network))
+    _print_summary(source, weights, train, network)
+    return weights
 
 
-def _composed(config: ConvertConfig, source: Source, what: Recognized) -> TrainConfig:
-    """What ``train.py`` would build this network with; what was typed counts more."""
+def _compose_config(
+    config: ConvertConfig, source: Source, architecture: Architecture
+) -> TrainConfig:
+    """Return the config with which ``train.py`` builds the network.
+
+    The user's overrides come last and take precedence.
+    """
     stride = [f"output_stride={source.output_stride}"] if source.output_stride else []
-    train = compose_segmentation([*what.overrides, *stride, "logger=csv", *config.overrides])
-    if what.classes and len(train.data.classes) != what.classes:
+    overrides = [*architecture.overrides, *stride, "logger=csv", *config.overrides]
+    train = compose_segmentation(overrides)
+    num_classes = architecture.num_classes
+    if num_classes and len(train.data.classes) != num_classes:
         raise UserError(
-            f"this network has {what.classes} classes, data={train.data.name} has "
-            f"{len(train.data.classes)}; name them: data.classes=[...]."
+            f"this network has {num_classes} classes, but data={train.data.name} has "
+            f"{len(train.data.classes)}. Name its classes: data.classes=[...]."
         )
     return train
 
 
-def _out(config: ConvertConfig, *, whole: bool) -> Path:
-    """The file to write: only a whole network makes the folder a run that can be evaluated."""
+def _weights_path(config: ConvertConfig, *, complete: bool) -> Path:
+    """Return the file to write.
+
+    Only a complete network gets the name that makes its folder a run that can be evaluated.
+    """
     if config.output is None:
-        name = "weights.safetensors" if whole else "backbone.safetensors"
-        return Path("runs") / _name(Path(config.input).expanduser()) / name
-    out = Path(config.output).expanduser()
-    if out.suffix != ".safetensors":
-        raise UserError(f"out={config.output}: the weights' file ends in .safetensors.")
-    return out
+        name = "weights.safetensors" if complete else "backbone.safetensors"
+        return Path("runs") / _run_name(Path(config.input).expanduser()) / name
+    path = Path(config.output).expanduser()
+    if path.suffix != ".safetensors":
+        raise UserError(
+            f"output={config.output}: not a .safetensors file. Choose a name that ends in it."
+        )
+    return path
 
 
-def _name(named: Path) -> str:
-    """What the archive, folder or file is called, without suffixes."""
-    path = named.resolve()
+def _run_name(source: Path) -> str:
+    """Return the name of the archive, folder or file, without suffixes."""
+    path = source.resolve()
     stem = re.sub(r"(\.(tar|tgz|gz|zip|pb|tflite|index))+$|\.data-\S+$", "", path.name)
-    return path.parent.name if PASSED_OVER.fullmatch(stem) else stem
+    return path.parent.name if GENERIC_NAMES.fullmatch(stem) else stem
 
 
-def _check_place(out: Path, train: TrainConfig) -> None:
-    """The config goes beside the weights: not over that of something else."""
-    folder = RunFolder(out.parent)
+def _check_folder(weights: Path, train: TrainConfig) -> None:
+    """Raise UserError if the config would overwrite the config of another network."""
+    folder = RunFolder(weights.parent)
     if folder.config.exists() and (
-        folder.record.exists() or settings(read_config(folder)) != settings(train)
+        folder.record.exists() or result_settings(read_config(folder)) != result_settings(train)
     ):
         raise UserError(
-            f"out={out}: {folder.config} is that of another network. Name a folder of its own."
+            f"output={weights}: {folder.config} belongs to another network. Choose another folder."
         )
 
 
-def _record(source: Source, out: Path, network: nn.Module) -> dict[str, object]:
+def _record(source: Source, weights: Path, network: nn.Module) -> dict[str, object]:
     file = source.path if source.path.is_file() else None
     return {
         "source": str(source.path),
@@ -101,38 +114,41 @@ def _record(source: Source, out: Path, network: nn.Module) -> dict[str, object]:
         "variables": len(source.variables),
         "left_out": source.left_out,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "weights_sha256": file_hash(out),
+        "weights_sha256": file_hash(weights),
         **provenance(),
     }
 
 
-def _say(source: Source, out: Path, train: TrainConfig, network: nn.Module) -> None:
+def _print_summary(source: Source, weights: Path, train: TrainConfig, network: nn.Module) -> None:
     parameters = sum(p.numel() for p in network.parameters())
-    whole = isinstance(network, DeepLabV3Plus)
-    choice = train.name.split("-")[1]  # DATA-BACKBONE-DECODER-osSTRIDE
+    complete = isinstance(network, DeepLabV3Plus)
+    backbone = train.name.split("-")[1]  # DATA-BACKBONE-DECODER-osSTRIDE
     print(f"Source:   {source.path}, {len(source.variables)} variables, all used")
     if source.left_out:
         more = f" and {len(source.left_out) - 1} more" if len(source.left_out) > 1 else ""
-        print(f"          left out, no part of the network: {source.left_out[0]}{more}")
-    what = f"{train.name}, {len(train.data.classes)} classes" if whole else f"backbone={choice}"
-    print(f"Network:  {what}, {parameters:,} parameters")
-    if whole:
-        print(f"          {_rates(train)}")
-    print(f"Written:  {out}, {out.with_name('config.yaml')}")
-    if whole:
-        print(f"Next:     python src/evaluate.py run={out} data.root=...")
-        print(f"          python src/predict.py run={out} input=photo.jpg")
+        print(f"Left out: {source.left_out[0]}{more}, not part of the network")
+    name = (
+        f"{train.name}, {len(train.data.classes)} classes" if complete else f"backbone={backbone}"
+    )
+    print(f"Network:  {name}, {parameters:,} parameters")
+    if complete:
+        print(f"          {_assumptions(train)}")
+    print(f"Written:  {weights}, {weights.with_name('config.yaml')}")
+    if complete:
+        print(f"Next:     python src/evaluate.py run={weights} data.root=...")
+        print(f"          python src/predict.py run={weights} input=photo.jpg")
     else:
-        print(f"Next:     python src/train.py ... backbone={choice} backbone.pretrained={out}")
-
-
-def _rates(train: TrainConfig) -> str:
-    """What variables do not tell, and was taken to be as in the released checkpoints."""
-    said = [f"output stride {train.output_stride}"]
-    if train.aspp.atrous_rates:
-        said.append(
-            f"ASPP rates {', '.join(map(str, train.aspp.atrous_rates))} at output stride 16"
+        print(
+            f"Next:     python src/train.py ... backbone={backbone} backbone.pretrained={weights}"
         )
+
+
+def _assumptions(train: TrainConfig) -> str:
+    """Describe the settings that variables do not store, by default those of the released ones."""
+    parts = [f"output stride {train.output_stride}"]
+    if train.aspp.atrous_rates:
+        rates = ", ".join(map(str, train.aspp.atrous_rates))
+        parts.append(f"atrous rates {rates} at output stride 16")
     if grid := getattr(train.backbone, "multi_grid", None):
-        said.append(f"multi-grid {', '.join(map(str, grid))}")
-    return "; ".join(said) + " (unless typed otherwise)"
+        parts.append(f"multi-grid {', '.join(map(str, grid))}")
+    return "; ".join(parts) + " (not stored in variables; set them if yours differ)"

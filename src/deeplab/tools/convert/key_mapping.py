@@ -1,12 +1,12 @@
-"""The names and layouts of TensorFlow variables in the authors' checkpoints.
+"""Names and layouts of TensorFlow variables in the authors' checkpoints.
 
 A convolution and its batch norm share a scope, such as
 ``xception_65/entry_flow/block1/unit_1/xception_module/separable_conv1_depthwise``:
 
 * ``weights``, height x width x in x out, or ``depthwise_weights``, height x width x channels x 1;
 * ``BatchNorm/gamma``, ``beta``, ``moving_mean``, ``moving_variance``; or ``biases`` of the logits;
-* or ``folded``, what ``sources`` calls the bias of a convolution that its batch norm was folded
-  into.
+* or ``folded``, the name that ``readers`` gives to the bias of a convolution with a folded batch
+  norm.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ from deeplab.utils.errors import UserError
 
 Variables = Mapping[str, NDArray[np.float32]]
 Scopes = Iterator[tuple[str, str]]
-"""A part's name here, which has ``conv`` and ``norm``, and its scope there."""
+"""Pairs of the name of a module that has ``conv`` and ``norm``, and its TensorFlow scope."""
 
-STATISTICS = {
+NORM_VARIABLES = {
     "weight": "gamma",
     "bias": "beta",
     "running_mean": "moving_mean",
@@ -42,17 +42,17 @@ LOGITS = "logits/semantic"
 def convert(
     network: DeepLabV3Plus | Backbone, variables: Variables, scope: str
 ) -> dict[str, Tensor]:
-    """The network's state dict, made of variables.
+    """Convert variables to the state dict of a network.
 
     Args:
-        network: a whole one or a backbone alone; may be without memory.
-        variables: all of them are used.
-        scope: what the backbone's variables have in front.
+        network: a complete network or a backbone alone; it may be on the meta device.
+        variables: TensorFlow variables; all of them must be used.
+        scope: first part of the names of the backbone's variables.
 
     Raises:
-        UserError: a variable is missing, has another shape, or has no place.
+        UserError: a variable is missing, has another shape, or is not part of the network.
     """
-    own, state, used = network.state_dict(), dict[str, Tensor](), set[str]()
+    target, state, used = network.state_dict(), dict[str, Tensor](), set[str]()
     problems: list[str] = []
     norms = {name: module for name, module in network.named_modules() if hasattr(module, "eps")}
 
@@ -62,37 +62,38 @@ def convert(
             return
         used.add(variable)
         tensor = _tensor(variables[variable], variable)
-        if tensor.shape != own[name].shape:
-            problems.append(f"{variable} is {list(tensor.shape)}, not {list(own[name].shape)}")
+        if tensor.shape != target[name].shape:
+            problems.append(f"{variable} is {list(tensor.shape)}, not {list(target[name].shape)}")
         state[name] = tensor
 
-    for part, their in _scopes(network, scope):
-        depthwise = f"{their}/depthwise_weights" in variables
-        take(f"{part}.conv.weight", f"{their}/{'depthwise_weights' if depthwise else 'weights'}")
-        norm = f"{part}.norm"
-        if f"{their}/folded" in variables:
-            state |= _unfolded(norm, float(norms[norm].eps), own)
-            take(f"{norm}.bias", f"{their}/folded")
+    for module, tf_scope in _scopes(network, scope):
+        depthwise = f"{tf_scope}/depthwise_weights" in variables
+        kind = "depthwise_weights" if depthwise else "weights"
+        take(f"{module}.conv.weight", f"{tf_scope}/{kind}")
+        norm = f"{module}.norm"
+        if f"{tf_scope}/folded" in variables:
+            state |= _bias_only_norm(norm, float(norms[norm].eps), target)
+            take(f"{norm}.bias", f"{tf_scope}/folded")
         else:
-            for kind, variable in STATISTICS.items():
-                take(f"{norm}.{kind}", f"{their}/BatchNorm/{variable}")
+            for key, variable in NORM_VARIABLES.items():
+                take(f"{norm}.{key}", f"{tf_scope}/BatchNorm/{variable}")
             state[f"{norm}.num_batches_tracked"] = torch.tensor(0)
     if isinstance(network, DeepLabV3Plus):
         take("logits.weight", f"{LOGITS}/weights")
         take("logits.bias", f"{LOGITS}/biases")
-    problems += [f"{name} has no place" for name in variables if name not in used]
+    problems += [f"{name} is not part of it" for name in variables if name not in used]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
-            f"the variables are not those of this network: {'; '.join(problems[:3])}{more}. Say "
-            "what it is by overrides of train.py, such as decoder=naive."
+            f"the variables do not fit the network: {'; '.join(problems[:3])}{more}. Describe the "
+            "network with overrides of train.py, such as decoder=naive."
         )
-    assert state.keys() == own.keys()
+    assert state.keys() == target.keys()
     return state
 
 
 def _tensor(value: NDArray[np.float32], variable: str) -> Tensor:
-    """In PyTorch's layout."""
+    """Return a variable in PyTorch's layout."""
     if variable.endswith("/depthwise_weights"):
         value = value.transpose(2, 3, 0, 1)
     elif variable.endswith("/weights"):
@@ -100,9 +101,9 @@ def _tensor(value: NDArray[np.float32], variable: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
 
 
-def _unfolded(norm: str, eps: float, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A batch norm that only adds its bias."""
-    channels = own[f"{norm}.weight"].shape[0]
+def _bias_only_norm(norm: str, eps: float, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state of a batch norm that only adds its bias."""
+    channels = target[f"{norm}.weight"].shape[0]
     return {
         f"{norm}.weight": torch.full((channels,), (1 + eps) ** 0.5),
         f"{norm}.running_mean": torch.zeros(channels),
@@ -113,11 +114,11 @@ def _unfolded(norm: str, eps: float, own: Mapping[str, Tensor]) -> dict[str, Ten
 
 def _scopes(network: DeepLabV3Plus | Backbone, scope: str) -> Scopes:
     if isinstance(network, Backbone):
-        for part, inner in _backbone(network):
-            yield part, f"{scope}/{inner}"
+        for module, tf_scope in _backbone(network):
+            yield module, f"{scope}/{tf_scope}"
         return
-    for part, their in _scopes(network.backbone, scope):
-        yield f"backbone.{part}", their
+    for module, tf_scope in _scopes(network.backbone, scope):
+        yield f"backbone.{module}", tf_scope
     yield from _aspp(network.aspp)
     yield from _decoder(network.decoder)
 
@@ -130,14 +131,14 @@ def _backbone(backbone: Backbone) -> Scopes:
             return _resnet(backbone)
         case MobileNetV2():
             return _mobilenetv2(backbone)
-    raise UserError("of this backbone there are no checkpoints in TensorFlow.")
+    raise UserError("this backbone has no TensorFlow checkpoints.")
 
 
 def _xception(backbone: Xception) -> Scopes:
     yield "stem.0", "entry_flow/conv1_1"
     yield "stem.1", "entry_flow/conv1_2"
     rows = ROWS[backbone.depth]
-    place = 0
+    index = 0
     for i, row in enumerate(rows):
         entry = len(rows) - 3
         flow, block = next(
@@ -146,40 +147,40 @@ def _xception(backbone: Xception) -> Scopes:
             if i >= first
         )
         for unit in range(row.units):
-            ours = f"units.{place}"
-            theirs = f"{flow}_flow/block{block}/unit_{unit + 1}/xception_module"
+            module = f"units.{index}"
+            scope = f"{flow}_flow/block{block}/unit_{unit + 1}/xception_module"
             for k in range(3):
                 for part in ("depthwise", "pointwise"):
-                    yield f"{ours}.separable.{k}.{part}", f"{theirs}/separable_conv{k + 1}_{part}"
+                    yield f"{module}.separable.{k}.{part}", f"{scope}/separable_conv{k + 1}_{part}"
             if row.skip == "conv":
-                yield f"{ours}.skip", f"{theirs}/shortcut"
-            place += 1
+                yield f"{module}.skip", f"{scope}/shortcut"
+            index += 1
 
 
 def _resnet(backbone: ResNet) -> Scopes:
-    convs = len(cast(nn.Sequential, backbone.stem)) - 1  # and a pooling
+    convs = len(cast(nn.Sequential, backbone.stem)) - 1  # the last one is a pooling
     for i in range(convs):
         yield f"stem.{i}", f"conv1_{i + 1}" if convs > 1 else "conv1"
-    place = 0
-    for block, count in enumerate(backbone.counts, 1):
+    index = 0
+    for block, count in enumerate(backbone.units_per_block, 1):
         for unit in range(count):
-            theirs = f"block{block}/unit_{unit + 1}/bottleneck_v1"
+            scope = f"block{block}/unit_{unit + 1}/bottleneck_v1"
             for k in (1, 2, 3):
-                yield f"units.{place}.conv{k}", f"{theirs}/conv{k}"
+                yield f"units.{index}.conv{k}", f"{scope}/conv{k}"
             if unit == 0:
-                yield f"units.{place}.shortcut", f"{theirs}/shortcut"
-            place += 1
+                yield f"units.{index}.shortcut", f"{scope}/shortcut"
+            index += 1
 
 
 def _mobilenetv2(backbone: MobileNetV2) -> Scopes:
     yield "stem", "Conv"
-    for place, unit in enumerate(backbone.units):
+    for index, unit in enumerate(backbone.units):
         assert isinstance(unit, InvertedResidual)
-        theirs = f"expanded_conv_{place}" if place else "expanded_conv"
+        scope = f"expanded_conv_{index}" if index else "expanded_conv"
         for part in (
             ("expand", "depthwise", "project") if unit.expands else ("depthwise", "project")
         ):
-            yield f"units.{place}.{part}", f"{theirs}/{part}"
+            yield f"units.{index}.{part}", f"{scope}/{part}"
 
 
 def _aspp(aspp: ASPP) -> Scopes:
@@ -192,16 +193,16 @@ def _aspp(aspp: ASPP) -> Scopes:
 
 
 def _decoder(decoder: Decoder) -> Scopes:
-    for stage in cast(Sequence[DecoderStage], decoder.stages):  # one at most in checkpoints
-        ours = "decoder.stages.0"
-        yield f"{ours}.project", "decoder/feature_projection0"
+    for stage in cast(Sequence[DecoderStage], decoder.stages):  # checkpoints have one at most
+        name = "decoder.stages.0"
+        yield f"{name}.project", "decoder/feature_projection0"
         for i, conv in enumerate(stage.refine):
-            yield from _conv(conv, f"{ours}.refine.{i}", f"decoder/decoder_conv{i}")
+            yield from _conv(conv, f"{name}.refine.{i}", f"decoder/decoder_conv{i}")
 
 
-def _conv(module: nn.Module, ours: str, theirs: str) -> Scopes:
+def _conv(module: nn.Module, name: str, scope: str) -> Scopes:
     if isinstance(module, SeparableConv):
-        yield f"{ours}.depthwise", f"{theirs}_depthwise"
-        yield f"{ours}.pointwise", f"{theirs}_pointwise"
+        yield f"{name}.depthwise", f"{scope}_depthwise"
+        yield f"{name}.pointwise", f"{scope}_pointwise"
     else:
-        yield ours, theirs
+        yield name, scope

@@ -1,1 +1,1 @@
-"""Write a trained network as ONNX, as a torch.export program or to the Hugging Face hub."""
+"""Export of trained networks to ONNX, to torch.export programs and to the Hugging Face hub."""

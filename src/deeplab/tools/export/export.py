@@ -1,4 +1,4 @@
-"""A trained network as a file, compared with PyTorch before it takes its name."""
+"""Export of a trained network to a file, which is compared with PyTorch before it is kept."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
-from deeplab.tools.export.exportable import LEAST, ImageToClasses
+from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
 from deeplab.tools.export.formats import (
     SUFFIXES,
     Format,
-    Run,
+    Runner,
     check_packages,
     open_file,
     trace,
@@ -21,20 +21,20 @@ from deeplab.tools.export.formats import (
 )
 from deeplab.tools.export.hub import check_account, upload
 from deeplab.tools.export.hub_files import write_repository
-from deeplab.tools.export.metadata import about
+from deeplab.tools.export.metadata import build_metadata
 from deeplab.tools.export.parity_check import Pixels, compare
 from deeplab.tools.export.sample_images import sample_images
 from deeplab.tracking.console import quiet
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import read_json
-from deeplab.utils.errors import UserError, writing
-from deeplab.utils.files import file_hash, replacing, write_json
+from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.files import atomic_write, file_hash, write_json
 from deeplab.utils.hardware import choose_execution
 
 RECORD = "export.json"
-"""What is in a folder of exports; a folder with it may be written to again."""
+"""Name of the record in a folder of exports; a folder that holds it may be written to again."""
 
-USE = {
+USAGE = {
     "onnx": """\
   session = onnxruntime.InferenceSession("{path}")
   image = numpy.asarray(PIL.Image.open("photo.jpg").convert("RGB"))[None]
@@ -48,11 +48,11 @@ USE = {
   python src/predict.py run={path} input=photo.jpg
   python src/train.py init_from={path} ...""",
 }
-"""How a file is used, to be copied."""
+"""Code or commands to copy that use an exported file, by format."""
 
 
 def run_export(config: ExportConfig) -> list[Path]:
-    """Write what is asked for, say what and where, and upload it if asked.
+    """Write the requested files, print where they are, and upload them if requested.
 
     Returns:
         The files.
@@ -67,63 +67,63 @@ def run_export(config: ExportConfig) -> list[Path]:
     _check_folder(folder)
     print(f"Weights:    {trained.weights}")
     files = []
-    with writing(f"output={folder}"):
+    with report_write_errors(f"output={folder}"):
         if config.format != "safetensors":
             files.append(_write_graph(config, config.format, trained, folder))
         if config.push_to_hub or config.format == "safetensors":
             files += write_repository(trained, folder, files, config)
-            _record(folder, folder / "weights.safetensors", {"run": _run_name(trained)})
+            _add_to_record(folder, folder / "weights.safetensors", {"run": _run_name(trained)})
     for path in files[config.format != "safetensors" :]:
         print(f"Written:    {path}")
-    print(f"How to use it:\n{USE[config.format].format(path=files[0])}")
+    print(f"How to use it:\n{USAGE[config.format].format(path=files[0])}")
     if config.push_to_hub:
         print(f"Uploading to {config.push_to_hub} ...", flush=True)
         message = f"Weights of {_run_name(trained)}"
-        address = upload(config.push_to_hub, files, message=message, private=config.private)
-        print(f"Uploaded:   {address}")
+        url = upload(config.push_to_hub, files, message=message, private=config.private)
+        print(f"Uploaded:   {url}")
     return files
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise UserError if files there could be somebody's."""
+    """Raise UserError if the folder holds files that did not come from an export."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise UserError(
-            f"output={folder}: there are other files in this folder, and files of their names "
-            "would be replaced. Name a new one."
+            f"output={folder}: this folder holds other files, and those with the names of the "
+            "exported files would be overwritten. Choose a new folder."
         )
 
 
 def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, folder: Path) -> Path:
-    """Trace, write, compare; the file has its name only if the comparison ends well."""
+    """Trace the network, write it and compare it; keep the file only if the comparison passes."""
     run = trained.config
     stride = config.output_stride or run.output_stride
     execution = choose_execution(accelerator="cpu", precision="32-true")
     predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
-    size = padded_to(run.data) if config.padding else LEAST
+    size = padded_to(run.data) if config.padding else MIN_SIZE
     padding = EvalTransform(size=size, fill=padding_color(run))
-    asked: dict[str, Any] = {"padded_to": size, "probabilities": config.probabilities}
-    graph = ImageToClasses(predictor.model, fill=padding.fill, **asked)
-    said = about(trained, output_stride=stride, **asked)
+    options: dict[str, Any] = {"padded_to": size, "probabilities": config.probabilities}
+    network = ImageToClasses(predictor.model, fill=padding.fill, **options)
+    metadata = build_metadata(trained, output_stride=stride, **options)
     samples = config.num_check_images and sample_images(
         run.data, padded_to(run.data), config.num_check_images, config.data.root
     )
     print(f"Tracing the network at output stride {stride} ...", flush=True)
-    program = trace(graph)
-    path = folder / f"{_name(trained, stride)}{SUFFIXES[format]}"
-    with replacing(path) as draft:
-        write(program, format, draft, said)
-        compared = samples and _compared(open_file(format, draft), predictor, padding, *samples)
-    _record(folder, path, {**said, "compared": compared or None})
+    program = trace(network)
+    path = folder / f"{_file_stem(trained, stride)}{SUFFIXES[format]}"
+    with atomic_write(path) as draft:
+        write(program, format, draft, metadata)
+        compared = samples and _compare(open_file(format, draft), predictor, padding, *samples)
+    _add_to_record(folder, path, {**metadata, "compared": compared or None})
     print(f"Written:    {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return path
 
 
-def _compared(
-    run: Run, predictor: Predictor, padding: EvalTransform, images: list[Pixels], source: str
+def _compare(
+    runner: Runner, predictor: Predictor, padding: EvalTransform, images: list[Pixels], source: str
 ) -> dict[str, Any]:
-    """Compare, and say so."""
+    """Compare the file with PyTorch and print the result."""
     print(f"Comparing on {source} ...", flush=True)
-    agreement = compare(run, predictor, padding, images, source)
+    agreement = compare(runner, predictor, padding, images, source)
     print(f"Compared:   {agreement}")
     return agreement.record()
 
@@ -132,18 +132,18 @@ def _run_name(trained: TrainedRun) -> str:
     return trained.folder.path.resolve().name
 
 
-def _name(trained: TrainedRun, output_stride: int) -> str:
-    """The run's, with what is not as training left it."""
+def _file_stem(trained: TrainedRun, output_stride: int) -> str:
+    """Return the run's name, with the checkpoint and the output stride if not the run's final."""
     name = _run_name(trained)
     if trained.weights.stem != trained.folder.weights.stem:
         name += f"-{trained.weights.stem}"
     return name if output_stride == trained.config.output_stride else f"{name}-os{output_stride}"
 
 
-def _record(folder: Path, path: Path, said: dict[str, Any]) -> None:
-    """Add a file to the folder's record: what it is, what was compared, what made it."""
+def _add_to_record(folder: Path, path: Path, entry: dict[str, Any]) -> None:
+    """Add a file to the folder's record: its metadata, the comparison, its hash and provenance."""
     record = folder / RECORD
-    before = read_json(record) if record.is_file() else {}
+    entries = read_json(record) if record.is_file() else {}
     write_json(
-        record, {**before, path.name: {**said, "sha256": file_hash(path), "made": provenance()}}
+        record, {**entries, path.name: {**entry, "sha256": file_hash(path), "made": provenance()}}
     )

@@ -1,4 +1,4 @@
-"""One traced graph as an ONNX file or as a program of ``torch.export``, and running such files."""
+"""Writing and running exported files: ONNX models and ``torch.export`` programs."""
 
 import importlib.util
 import json
@@ -21,34 +21,37 @@ Format = Literal["onnx", "torch_export"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch_export": ".pt2"}
 
 AXES = ("batch", "height", "width")
-"""The names of the open ones."""
+"""Names of the dynamic axes."""
 
 OPSET = 18
-"""Of ONNX: what PyTorch's exporter writes, and onnxruntime reads since 1.14."""
+"""ONNX opset: the one that PyTorch's exporter writes and that onnxruntime reads since 1.14."""
 
 METADATA = "metadata.json"
-"""The name of what is said of a network inside of a program's file."""
+"""Name of the metadata file inside a ``torch.export`` program."""
 
 Outputs = list[NDArray[Any]]
-Run = Callable[[NDArray[np.uint8]], Outputs]
-"""Images ``(N, H, W, 3)`` to classes ``(N, H, W)`` and, where the file has them, probabilities."""
+Runner = Callable[[NDArray[np.uint8]], Outputs]
+"""Function from images ``(N, H, W, 3)`` to the outputs of an exported file.
+
+The outputs are the classes ``(N, H, W)`` and, if the file has them, the probabilities.
+"""
 
 
 def check_packages(format: Format) -> None:
-    """Raise UserError where what a format needs is not installed."""
+    """Raise UserError if a package that the format needs is not installed."""
     needed = ("onnx", "onnxscript", "onnxruntime") if format == "onnx" else ()
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise UserError(
             f"format={format}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not "
-            'installed; pip install ".[export]", or choose format=torch_export.'
+            'installed. Run pip install ".[export]", or choose format=torch_export.'
         )
 
 
 def trace(network: ImageToClasses) -> ExportedProgram:
-    """The graph of a network, with an open batch, height and width.
+    """Trace a network into a graph with dynamic batch, height and width.
 
     Raises:
-        UserError: PyTorch cannot trace it so.
+        UserError: PyTorch cannot trace the network with dynamic sizes.
     """
     side = 2 * max(network.padded_to) + 31
     image = torch.zeros(2, side, side + 10, 3, dtype=torch.uint8)
@@ -61,20 +64,20 @@ def trace(network: ImageToClasses) -> ExportedProgram:
                 dynamic_shapes=shapes,
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
-    except Exception as error:  # of many kinds
+    except Exception as error:  # tracing fails with many types of errors
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"format: PyTorch {torch.__version__} cannot trace this network with open sizes "
-            f"({type(error).__name__}: {first})."
+            f"format: PyTorch {torch.__version__} cannot trace this network with dynamic sizes "
+            f"({type(error).__name__}: {first}). format=safetensors does not trace."
         ) from error
-    return _without_assertions(program)
+    return _remove_assertions(program)
 
 
-def _without_assertions(program: ExportedProgram) -> ExportedProgram:
-    """Let go of what tracing has assumed of sizes, and would have checked at every run.
+def _remove_assertions(program: ExportedProgram) -> ExportedProgram:
+    """Remove the assumptions about sizes that tracing made, which every run would check.
 
-    Such as which of two maps has the longer rows in memory: it does not hold for small images, and
-    nothing depends on it. (PyTorch's own way to ONNX lets go of it too.)
+    One example is which of two maps has the longer rows in memory: it does not hold for small
+    images, and nothing depends on it. (PyTorch's own ONNX exporter removes these checks too.)
     """
     graph = program.graph
     for node in list(graph.nodes):
@@ -85,23 +88,25 @@ def _without_assertions(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def write(program: ExportedProgram, format: Format, path: Path, about: Mapping[str, str]) -> None:
-    """The file of a graph, with words about it inside."""
-    {"onnx": _write_onnx, "torch_export": _write_program}[format](program, path, about)
+def write(
+    program: ExportedProgram, format: Format, path: Path, metadata: Mapping[str, str]
+) -> None:
+    """Write a graph to a file, with metadata inside."""
+    {"onnx": _write_onnx, "torch_export": _write_program}[format](program, path, metadata)
 
 
-def open_file(format: Format, path: Path) -> Run:
-    """A file that ``write`` has written, ready to look at images."""
+def open_file(format: Format, path: Path) -> Runner:
+    """Load a file that ``write`` wrote, ready to run on images."""
     return {"onnx": _open_onnx, "torch_export": _open_program}[format](path)
 
 
-def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
+def _write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
     for name in ("onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell every node they touch
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
+        logging.getLogger(name).setLevel(logging.WARNING)  # they log every node
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
     outputs = OUTPUTS[: len(program.graph_signature.user_outputs)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on its own deprecations
+        warnings.simplefilter("ignore")  # about deprecated calls in the exporter itself
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -111,30 +116,32 @@ def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, str]) 
             verbose=False,
         )
     assert exported is not None
-    axes = zip(exported.model.graph.inputs[0].shape, AXES, strict=False)  # the last is a number
+    axes = zip(
+        exported.model.graph.inputs[0].shape, AXES, strict=False
+    )  # the last axis, of the colors, has a fixed size
     exported.rename_axes({str(traced): name for traced, name in axes})
-    exported.model.metadata_props.update(about)
+    exported.model.metadata_props.update(metadata)
     exported.save(path, external_data=False)
 
 
-def _open_onnx(path: Path) -> Run:
-    import onnxruntime  # here, since it is an extra
+def _open_onnx(path: Path) -> Runner:
+    import onnxruntime  # imported here because it is an optional dependency
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda images: list(session.run(None, {INPUT: images}))
 
 
-def _write_program(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
+def _write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
     with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={METADATA: json.dumps(dict(about))})
+        torch.export.save(program, file, extra_files={METADATA: json.dumps(dict(metadata))})
 
 
-def _open_program(path: Path) -> Run:
+def _open_program(path: Path) -> Runner:
     with path.open("rb") as file:
         network = torch.export.load(file).module()
 
     @torch.no_grad()
     def run(images: NDArray[np.uint8]) -> Outputs:
-        return [found.numpy() for found in network(torch.from_numpy(images))]
+        return [output.numpy() for output in network(torch.from_numpy(images))]
 
     return run

@@ -1,4 +1,4 @@
-"""Uploading to the Hugging Face hub, where nothing of a failure is left but one sentence."""
+"""Upload to the Hugging Face hub, with every failure reported as one sentence."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,50 +8,54 @@ from deeplab.utils.errors import UserError
 
 
 def check_account(hub_id: str) -> None:
-    """Raise UserError unless somebody is logged in and the hub answers."""
+    """Raise UserError unless the user is logged in and the hub answers."""
     from huggingface_hub import HfApi
 
-    with _said(hub_id):
+    with _hub_errors(hub_id):
         HfApi().whoami()
 
 
 def upload(hub_id: str, files: Sequence[Path], *, message: str, private: bool) -> str:
-    """Make the repository if it is not there, and put files at its top in one commit.
+    """Upload files in one commit, and create the repository if it does not exist.
 
     Args:
         hub_id: ``USER/NAME``.
-        files: these; others that lie in the repository stay.
-        message: of the commit.
-        private: whether a new repository is.
+        files: files to put at the top of the repository; its other files are kept.
+        message: commit message.
+        private: make a new repository private.
 
     Returns:
-        Its address.
+        The URL of the repository.
 
     Raises:
         UserError: the hub refuses, or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    with _said(hub_id):
+    with _hub_errors(hub_id):
         api = HfApi()
-        address = api.create_repo(hub_id, private=private, exist_ok=True)
+        url = api.create_repo(hub_id, private=private, exist_ok=True)
         added = [CommitOperationAdd(path_in_repo=f.name, path_or_fileobj=f) for f in files]
         api.create_commit(hub_id, added, commit_message=message)
-        return str(address)
+        return str(url)
 
 
 @contextmanager
-def _said(hub_id: str) -> Iterator[None]:
-    """The client's errors in a sentence. They come from HTTP libraries that change with its
-    version, some wrapped in others, so all are caught."""
+def _hub_errors(hub_id: str) -> Iterator[None]:
+    """Turn the client's errors into a UserError of one sentence.
+
+    They come from HTTP libraries that change with the client's version, and some wrap others, so
+    all exceptions are caught.
+    """
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
+    key = f"push_to_hub={hub_id}"
     try:
         yield
     except LocalTokenNotFoundError:
         raise UserError(
-            f"push={hub_id}: nobody is logged in. Type hf auth login, or set HF_TOKEN."
+            f"{key}: you are not logged in. Run hf auth login, or set HF_TOKEN."
         ) from None
     except Exception as error:
         causes = [error]
@@ -61,10 +65,10 @@ def _said(hub_id: str) -> Iterator[None]:
         refused = next((e for e in causes if isinstance(e, HfHubHTTPError)), None)
         if refused is not None and refused.response is not None:
             status = refused.response.status_code
-            why = refused.server_message or str(refused).strip().splitlines()[0]
-            hint = " Is the token one that may write there?" if status in (401, 403, 404) else ""
-            raise UserError(f"push={hub_id}: the hub refuses ({status}, {why}).{hint}") from None
+            reason = refused.server_message or str(refused).strip().splitlines()[0]
+            hint = " Check that your token may write there." if status in (401, 403, 404) else ""
+            raise UserError(f"{key}: the hub refused ({status}, {reason}).{hint}") from None
         raise UserError(
-            f"push={hub_id}: {constants.ENDPOINT} cannot be used "
+            f"{key}: the request to {constants.ENDPOINT} failed "
             f"({type(error).__name__}: {str(error).strip().splitlines()[0]})."
         ) from None

@@ -1,4 +1,4 @@
-"""What a repository of weights holds, here and on the hub: weights, config and model card."""
+"""Files of a repository of weights, here or on the hub: weights, config and model card."""
 
 import json
 import shutil
@@ -14,52 +14,64 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.tools.export.model_card import model_card
 from deeplab.tracking.run_folder import RunFolder, write_config
-from deeplab.utils.files import replacing, write_text
+from deeplab.utils.files import atomic_write, write_text
 
-NOBODY = "USER/NAME"
-"""Stands for a repository that nobody has named."""
+PLACEHOLDER_ID = "USER/NAME"
+"""Repository id in the model card if ``push_to_hub`` names none."""
 
 
 def write_repository(
     trained: TrainedRun, folder: Path, graphs: Sequence[Path], config: ExportConfig
 ) -> list[Path]:
-    """Write weights, config and card; ``graphs`` are files that lie in the repository too."""
-    place = RunFolder(folder)
+    """Write weights, config and model card.
+
+    Args:
+        trained: the run and its file of weights.
+        folder: the folder to write to.
+        graphs: exported files that belong to the repository too.
+        config: the settings of the export.
+
+    Returns:
+        The files.
+    """
+    target = RunFolder(folder)
     card = folder / "README.md"
     run = trained.config
     model = build_model(run, num_classes=len(run.data.classes))
     load_weights(model, trained.weights)
-    if trained.weights.suffix == ".safetensors":  # the same bytes, so that their hash is the same
-        with replacing(place.weights) as draft:
+    if trained.weights.suffix == ".safetensors":  # copy the bytes, so that the hash stays the same
+        with atomic_write(target.weights) as draft:
             shutil.copyfile(trained.weights, draft)
     else:
         classes = class_set(run.data)
-        said = {"names": classes.names, "palette": classes.palette[: len(classes)].tolist()}
-        save_weights(model, place.weights, {"classes": json.dumps(said)})
-    write_config(place.config, without_places(run))
+        names = {"names": classes.names, "palette": classes.palette[: len(classes)].tolist()}
+        save_weights(model, target.weights, {"classes": json.dumps(names)})
+    write_config(target.config, without_local_paths(run))
     text = model_card(
         trained,
         parameters=sum(tensor.numel() for tensor in model.parameters()),
-        hub_id=config.push_to_hub or NOBODY,
+        hub_id=config.push_to_hub or PLACEHOLDER_ID,
         graph=graphs[0] if graphs else None,
         license=config.license,
     )
     write_text(card, text)
-    return [place.weights, place.config, card]
+    return [target.weights, target.config, card]
 
 
-def without_places(run: TrainConfig) -> TrainConfig:
-    """The config without what only its writer's disk and accounts have: of absolute paths the last
-    part is left."""
-    data = run.data.model_copy(update={"root": _short(run.data.root), "cache_dir": None})
-    backbone = run.backbone.model_copy(update={"pretrained": _short(run.backbone.pretrained)})
+def without_local_paths(run: TrainConfig) -> TrainConfig:
+    """Return the config without the paths and accounts of the machine that wrote it.
+
+    Absolute paths are reduced to their last part.
+    """
+    data = run.data.model_copy(update={"root": _last_part(run.data.root), "cache_dir": None})
+    backbone = run.backbone.model_copy(update={"pretrained": _last_part(run.backbone.pretrained)})
     update: dict[str, Any] = {"data": data, "backbone": backbone, "runs_dir": "runs"}
-    update |= {"init_from": _short(run.init_from)}
+    update |= {"init_from": _last_part(run.init_from)}
     update |= {"logger": run.logger.model_copy(update={"entity": None})}
     return run.model_copy(update=update)
 
 
-def _short(path: str | None) -> Any:
-    """A relative path as it is."""
-    outside = path is not None and (PurePath(path).is_absolute() or path.startswith("~"))
-    return PurePath(path).name if path and outside else path
+def _last_part(path: str | None) -> Any:
+    """Return the last part of an absolute path; a relative path is returned unchanged."""
+    absolute = path is not None and (PurePath(path).is_absolute() or path.startswith("~"))
+    return PurePath(path).name if path and absolute else path

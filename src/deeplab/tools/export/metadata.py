@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""Metadata inside an exported file."""
 
 import json
 
@@ -9,24 +9,24 @@ from deeplab.tracking.run_folder import read_record
 from deeplab.utils.files import file_hash
 
 LICENSE = (
-    "The code that made this file is under Apache-2.0. The weights are under the terms of the "
-    "images that they were trained on and of the weights that training started from."
+    "The code that wrote this file is licensed under Apache-2.0. The weights are subject to the "
+    "terms of the images that they were trained on and of the weights that training started from."
 )
 
 
-def about(
+def build_metadata(
     trained: TrainedRun, *, output_stride: int, padded_to: tuple[int, int], probabilities: bool
 ) -> dict[str, str]:
-    """Words by key; lists are JSON.
+    """Build the metadata of an exported file; lists are encoded as JSON.
 
     Args:
-        trained: the run and the file of weights.
-        output_stride: that of the graph.
-        padded_to: height and width that it pads images to at least.
-        probabilities: whether it has them as an output.
+        trained: the run and its file of weights.
+        output_stride: output stride of the graph.
+        padded_to: minimum height and width that the graph pads images to.
+        probabilities: the graph has the probabilities as an output.
     """
     classes = class_set(trained.config.data)
-    starts = read_record(trained.folder)["sessions"]
+    sessions = read_record(trained.folder)["sessions"]
     outputs = ["classes: uint8 (batch, height, width), indices of the classes below"]
     if probabilities:
         outputs.append("probabilities: float32 (batch, classes, height, width)")
@@ -40,6 +40,6 @@ def about(
         "padded_to": json.dumps(padded_to),
         "run": trained.folder.path.resolve().name,
         "weights_sha256": file_hash(trained.weights),
-        "commit": str(starts[-1].get("commit")) if starts else "unknown",
+        "commit": str(sessions[-1].get("commit")) if sessions else "unknown",
         "license": LICENSE,
     }

@@ -1,4 +1,4 @@
-"""The images on which a file and the network are compared: those of the run, or random ones."""
+"""Images for the comparison of a file with the network: the run's, or random ones."""
 
 from pathlib import Path
 
@@ -15,28 +15,31 @@ from deeplab.utils.errors import UserError
 
 Pixels = NDArray[np.uint8]
 
-BLOB = 9
-"""Side of an area of one color in a random image."""
+BLOB_SIZE = 9
+"""Side in pixels of the single-color squares in a random image."""
 
 
 def sample_images(
     data: DataConfig, size: tuple[int, int], count: int, root: str | None
 ) -> tuple[list[Pixels], str]:
-    """RGB images ``(H, W, 3)``, and in words where they are from.
+    """Return RGB images ``(H, W, 3)`` and a description of their origin.
 
     Args:
         data: the run's data set.
-        size: height and width that random images have about.
-        count: at most so many, at even distances in the validation split.
-        root: the folder that a person has named, which then is to have the images.
+        size: approximate height and width of random images.
+        count: maximum number of images, taken at even distances from the validation split.
+        root: the folder that the user set with ``data.root``; it must hold the images.
 
     Raises:
-        UserError: it has not.
+        UserError: ``root`` does not hold the images.
     """
     data = data.model_copy(update={"root": root or data.root})
     try:
-        if not Path(data.root).expanduser().is_dir():  # drawn scenes would be drawn there
-            raise UserError(f"data.root={data.root}: this folder does not exist.")
+        # Checked first: the layout of drawn scenes would create the folder and draw them in it.
+        if not Path(data.root).expanduser().is_dir():
+            raise UserError(
+                f"data.root={data.root}: no such folder. Set it to the folder of the images."
+            )
         items = split_items(data_layout(data), data.val_split)
         images = [read_image(item.image) for item in spread(items, count)]
         return images, f"{len(images)} images of split {data.val_split}"
@@ -44,16 +47,18 @@ def sample_images(
         if root:
             raise
         images = _random_images(size, count)
-        return images, f"{count} random images, for those of the run are not here: {error}"
+        return images, f"{count} random images, since the run's images are not available: {error}"
 
 
 def _random_images(size: tuple[int, int], count: int) -> list[Pixels]:
-    """Blobs of color in images smaller and larger than ``size``, none of them square."""
+    """Return images of colored squares, smaller and larger than ``size``, none of them square."""
     generator = np.random.default_rng(0)
     images = []
     for i in range(count):
         height, width = (int(side * (0.7 + 0.5 * ((i + j) % 2))) for j, side in enumerate(size))
-        blobs = generator.integers(0, 256, (-(-height // BLOB), -(-width // BLOB), 3), np.uint8)
-        image = np.kron(blobs, np.ones((BLOB, BLOB, 1), np.uint8))
+        blobs = generator.integers(
+            0, 256, (-(-height // BLOB_SIZE), -(-width // BLOB_SIZE), 3), np.uint8
+        )
+        image = np.kron(blobs, np.ones((BLOB_SIZE, BLOB_SIZE, 1), np.uint8))
         images.append(image[: height + i, : width - i])
     return images

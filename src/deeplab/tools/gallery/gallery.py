@@ -12,8 +12,8 @@ from deeplab.tools.gallery.images import Painter, Scene, remove_others
 from deeplab.tools.gallery.page import page
 from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import read_config
-from deeplab.utils.errors import UserError, writing
-from deeplab.utils.files import replacing
+from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.files import atomic_write
 
 
 def run_gallery(config: GalleryConfig) -> Path:
@@ -48,9 +48,9 @@ def run_gallery(config: GalleryConfig) -> Path:
             f"output={folder}: {target} is there, and gallery.py has not made it. Name another "
             "folder."
         )
-    with writing(f"output={folder}"):
+    with report_write_errors(f"output={folder}"):
         sizes = painter.paint_all(scenes, config.enable_progress_bar)
-        with replacing(target) as draft:
+        with atomic_write(target) as draft:
             draft.write_text(page(arms, classes, selection, sizes), encoding="utf-8")
         remove_others(folder, scenes)  # only now, since an earlier page has shown them until here
     print(f"Gallery of {len(scenes)} images: {target}")

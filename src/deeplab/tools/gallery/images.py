@@ -18,7 +18,7 @@ from deeplab.data.image_io import read_image, read_mask, size_problem
 from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count
 from deeplab.utils.visualization import IGNORE_COLOR
 
@@ -125,7 +125,7 @@ class Painter:
         return [image, truth, *predictions, *errors]
 
     def _write(self, path: Path, pixels: Pixels, size: tuple[int, int]) -> None:
-        with replacing(path) as draft:
+        with atomic_write(path) as draft:
             if pixels.ndim == 3:
                 resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
                 # without subsampling, which would wash out the color of single wrong pixels

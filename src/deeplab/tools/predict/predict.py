@@ -27,11 +27,11 @@ from deeplab.tools.predict.files import Found, Source, find_sources
 from deeplab.tools.predict.outputs import claim
 from deeplab.tools.predict.photos import read_photo
 from deeplab.tools.predict.video import Video, video_at
-from deeplab.tracking.console import quiet
-from deeplab.utils.errors import UserError, writing
-from deeplab.utils.files import replacing
+from deeplab.tracking.console import silence_library_messages
+from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, prefetch
-from deeplab.utils.visualization import legend, rgb, tinted, with_legend
+from deeplab.utils.visualization import legend, rgb, overlay_with_outlines, add_legend
 
 Pixels = NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ def run_prediction(config: PredictConfig) -> int:
     Returns:
         The number of files that could not be read to their end.
     """
-    quiet()
+    silence_library_messages()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
     output = Path(config.output).expanduser()
@@ -70,7 +70,7 @@ def run_prediction(config: PredictConfig) -> int:
     print(f"Machine: {execution}")
     _say(found)
     prediction = Prediction(config, segmenter, class_set(run.data))
-    with writing(f"output={output}"):
+    with report_write_errors(f"output={output}"):
         prediction.run(sources)
     prediction.report(output)
     return len(prediction.problems)
@@ -153,7 +153,7 @@ class Prediction:
         )
         with bar:
             predicted = self._predicted(sources, bar)
-            written = prefetch(self._write, predicted, threads=min(4, cpu_count()), waiting=4)
+            written = prefetch(self._write, predicted, num_threads=min(4, cpu_count()), max_pending=4)
             for (source, *_), problem in written:
                 if problem:
                     self.problems[source.path] = problem
@@ -165,7 +165,7 @@ class Prediction:
     ) -> Iterator[tuple[Source, Pixels, Pixels]]:
         """Each picture that can be read, and its label map."""
         named = ((source,) for source in sources)
-        for (source,), image in prefetch(_read, named, threads=min(2, cpu_count()), waiting=2):
+        for (source,), image in prefetch(_read, named, num_threads=min(2, cpu_count()), max_pending=2):
             try:
                 if isinstance(image, BadFileError):
                     self.problems[source.path] = image.problem
@@ -180,7 +180,7 @@ class Prediction:
             return self.segmenter.labels(image)
         label, found = self.segmenter.probabilities(image)
         # Here and not in a thread, so that those of one picture at most are in memory.
-        with replacing(source.result(".npz")) as draft, draft.open("wb") as file:
+        with atomic_write(source.result(".npz")) as draft, draft.open("wb") as file:
             np.savez_compressed(file, probabilities=found, classes=np.array(self.names))
         return label
 
@@ -189,8 +189,8 @@ class Prediction:
         try:
             write_mask(source.result(".png"), label, self.palette)
             if self.config.save_overlay:
-                picture = tinted(image, label, self.names, self.palette)
-                sheet = with_legend(picture, label, self.names, self.palette)
+                picture = overlay_with_outlines(image, label, self.names, self.palette)
+                sheet = add_legend(picture, label, self.names, self.palette)
                 _write_jpeg(source.result("_overlay.jpg"), Image.fromarray(sheet))
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
@@ -225,7 +225,7 @@ class Prediction:
             disable=not self.config.trainer.enable_progress_bar,
         )
         with video_at(target, video.rate) if overlay else nullcontext() as writer:
-            painted = prefetch(self._paint, bar, threads=min(2, cpu_count()), waiting=2)
+            painted = prefetch(self._paint, bar, num_threads=min(2, cpu_count()), max_pending=2)
             for i, ((_, label), picture) in enumerate(painted):
                 if writer:
                     writer.add(picture)
@@ -238,7 +238,7 @@ class Prediction:
             yield frame, self.segmenter.labels(frame)
 
     def _paint(self, frame: Pixels, label: Pixels) -> Pixels:
-        return tinted(frame, label, self.names, self.palette)
+        return overlay_with_outlines(frame, label, self.names, self.palette)
 
 
 def _read(source: Source) -> Pixels | BadFileError:
@@ -249,12 +249,12 @@ def _read(source: Source) -> Pixels | BadFileError:
 
 
 def _write_jpeg(path: Path, picture: Image.Image) -> None:
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         picture.save(draft, format="JPEG", quality=QUALITY)
 
 
 def _check_output(output: Path) -> None:
-    with writing(f"output={output}"):
+    with report_write_errors(f"output={output}"):
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass

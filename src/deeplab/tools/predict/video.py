@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.utils.files import replacing
+from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import prefetch
 
 Pixels = NDArray[np.uint8]
@@ -58,7 +58,7 @@ class Video:
 
     def frames(self) -> Iterator[Pixels]:
         """The frames ``(H, W, 3)``, RGB, upright; the next ones are decoded meanwhile."""
-        others = (frame for _, frame in prefetch(self._read, repeat(()), threads=1, waiting=2))
+        others = (frame for _, frame in prefetch(self._read, repeat(()), num_threads=1, max_pending=2))
         for frame in chain([self._first], others):
             if frame is None:
                 return
@@ -116,7 +116,7 @@ class VideoWriter:
 @contextmanager
 def video_at(path: Path, rate: float) -> Iterator[VideoWriter]:
     """A video that takes the name ``path``, an .mp4, when the block ends well."""
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         named = draft.with_name(f"{draft.name}.mp4")  # the suffix says which container
         try:
             writer = VideoWriter(named, rate)
