@@ -13,7 +13,7 @@ import yaml
 
 from deeplab.ablations.tables import read_preset
 from deeplab.config.paths import ROOT
-from support.pairs import pairs
+from support.pairs import write_pairs
 from support.scripts import SMALL, environment, run, run_folders
 
 pytestmark = pytest.mark.processes
@@ -132,7 +132,7 @@ def test_a_row_that_fails_does_not_end_the_others(tmp_path, swept):
     assert failed.returncode == 1
     assert (late / EVALUATED).is_file()
     assert "Not done: table1 row 2" in failed.stdout
-    assert "a run folder cannot be made there" in failed.stdout
+    assert "cannot create a run folder there" in failed.stdout
     bad.unlink()
     run("train", *TABLE_1, cwd=cwd)
     assert (bad / EVALUATED).is_file()
@@ -180,8 +180,8 @@ def test_images_of_ones_own_that_change(tmp_path):
         "train: [data=folder, data.root=mine, backbone=resnet_tiny, aspp=tiny, stage=shapes]\n"
         "rows:\n- {cells: [tiny], train: [decoder=tiny]}\n"
     )
-    pairs(tmp_path / "mine", "train/{}.jpg", "train_labels/{}.png", ["a", "b", "c"])
-    pairs(tmp_path / "mine", "val/{}.jpg", "val_labels/{}.png", ["d", "e"])
+    write_pairs(tmp_path / "mine", "train/{}.jpg", "train_labels/{}.png", ["a", "b", "c"])
+    write_pairs(tmp_path / "mine", "val/{}.jpg", "val_labels/{}.png", ["d", "e"])
     small = [s for s in SMALL if not s.startswith("data.")]
     request = (
         f'ablation="{table}"',

@@ -1,4 +1,4 @@
-"""Weights by name and runs of the hub, from servers on this machine."""
+"""Published weights and runs of the hub, downloaded from local servers."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save
 
 from deeplab.checkpoints import hub as hub_module
-from deeplab.checkpoints.hub import HubId, NotDownloadedError, hub_id, fetch_published_weights
+from deeplab.checkpoints.hub import HubId, NotDownloadedError, fetch_published_weights, hub_id
 from deeplab.checkpoints.key_mapping import find_key_mapping
 from deeplab.checkpoints.pretrained import PUBLISHED_WEIGHTS, TORCHVISION, PublishedWeights
 from deeplab.config.paths import ROOT
@@ -27,26 +27,26 @@ from support.servers import Response, serving
 BODY = random.Random(0).randbytes(300_000)
 TIMM = "timm/xception41.tf_in1k/model.safetensors"
 STILL = ("stage.batch_norm=frozen", "stage.lr=1e-9")
-"""Nothing moves, so the start can be seen at the end."""
+"""Overrides under which no weight changes, so the final weights show the initial ones."""
 
 
-def as_published(backbone):
-    """A backbone's weights by the names of who publishes such, with a classifier."""
-    names = find_key_mapping(backbone)
+def published_state(backbone):
+    """Return a backbone's weights by the names of their publisher, with a classifier."""
+    mapping = find_key_mapping(backbone)
     state = {}
     for name, tensor in backbone.state_dict().items():
         part, _, kind = name.rpartition(".")
-        state[f"{names.parts[part]}.{kind}"] = tensor
-    return state | {f"{names.unused[-1]}.weight": torch.zeros(10, 4)}
+        state[f"{mapping.parts[part]}.{kind}"] = tensor
+    return state | {f"{mapping.unused[-1]}.weight": torch.zeros(10, 4)}
 
 
-# the table
+# the list of published weights
 
 
 @pytest.mark.extras
-def test_the_table_is_what_the_publishers_say():
+def test_the_list_of_published_weights_equals_the_publishers():
     models, timm = pytest.importorskip("torchvision.models"), pytest.importorskip("timm")
-    theirs = {
+    torchvision_weights = {
         f"resnet{depth}_torchvision": models.get_model_weights(f"resnet{depth}").IMAGENET1K_V1
         for depth in (50, 101)
     } | {"mobilenetv2": models.MobileNet_V2_Weights.IMAGENET1K_V1}
@@ -56,7 +56,7 @@ def test_the_table_is_what_the_publishers_say():
             assert timm.get_pretrained_cfg(name).hf_hub_id == f"timm/{name}"
             assert known.address == f"hf://timm/{name}/model.safetensors"
         else:
-            weights = theirs[known.choice]
+            weights = torchvision_weights[known.choice]
             assert known.address == weights.url
             assert weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] == pytest.approx(
                 known.top1, abs=0.005
@@ -82,97 +82,98 @@ def weights_of(body: bytes) -> PublishedWeights:
     return PublishedWeights("x", "x", {}, f"{TORCHVISION}/file", f"sha256:{digits}", 0.0)
 
 
-def get(what, *, download=True):
-    return fetch_published_weights(what, asked="x=y", download=download, progress=False)
+def fetch_weights(weights, *, download=True):
+    return fetch_published_weights(weights, setting="x=y", download=download, progress=False)
 
 
-def test_a_file_of_torch_hub_is_used(torch_home):
+def test_a_cached_file_of_torch_hub_is_used(torch_home):
     torch_home.mkdir(parents=True)
     (torch_home / "file").write_bytes(BODY)
-    found = get(weights_of(BODY))
-    assert found == (torch_home / "file", f"{TORCHVISION}/file")
+    local = fetch_weights(weights_of(BODY))
+    assert local == (torch_home / "file", f"{TORCHVISION}/file")
 
 
-def test_a_download_goes_on_and_is_checked(torch_home, monkeypatch):
+def test_a_download_resumes_and_is_verified(torch_home, monkeypatch):
     with serving(BODY, Response(cut=100_000), Response()) as site:
         monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
-        with pytest.raises(NotDownloadedError, match="to be downloaded"):
-            get(weights_of(BODY), download=False)
+        with pytest.raises(NotDownloadedError, match="must be downloaded"):
+            fetch_weights(weights_of(BODY), download=False)
         assert site.requested_ranges == []
-        assert get(weights_of(BODY)).path.read_bytes() == BODY
+        assert fetch_weights(weights_of(BODY)).path.read_bytes() == BODY
         assert site.requested_ranges == [None, "bytes=100000-"]
-        assert get(weights_of(BODY)).path.read_bytes() == BODY
+        assert fetch_weights(weights_of(BODY)).path.read_bytes() == BODY
         assert len(site.requested_ranges) == 2
     assert [path.name for path in torch_home.iterdir()] == ["file"]
 
 
-def test_a_damaged_file_is_fetched_anew(torch_home, monkeypatch):
+def test_a_damaged_file_is_downloaded_again(torch_home, monkeypatch):
     torch_home.mkdir(parents=True)
     (torch_home / "file").write_bytes(BODY[:-1])
     with serving(BODY) as site:
         monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
-        assert get(weights_of(BODY)).path.read_bytes() == BODY
+        assert fetch_weights(weights_of(BODY)).path.read_bytes() == BODY
 
 
-def test_another_file_than_was_promised_is_refused(torch_home, monkeypatch):
+def test_a_file_with_another_checksum_is_refused(torch_home, monkeypatch):
     with serving(b"a login page") as site:
         monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
         with pytest.raises(UserError, match=r"x=y: .*its checksum is sha256:.*login page"):
-            get(weights_of(BODY))
+            fetch_weights(weights_of(BODY))
     assert list(torch_home.iterdir()) == []
 
 
-def test_without_a_network_it_says_where_the_file_goes(torch_home):
+def test_without_a_network_the_error_names_the_folder_for_the_file(torch_home):
     with pytest.raises(UserError, match=f"x=y: .*put file into {torch_home} by other means"):
-        get(weights_of(BODY))
+        fetch_weights(weights_of(BODY))
 
 
 def test_two_processes_at_once(torch_home):
-    """The file comes once, whole."""
+    """The file is downloaded once, completely."""
     code = (
         "import sys\n"
         "from deeplab.checkpoints.pretrained import PublishedWeights\n"
         "from deeplab.checkpoints.hub import fetch_published_weights\n"
-        "what = PublishedWeights('x', 'x', {}, sys.argv[1], sys.argv[2], 0.0)\n"
-        "print(fetch_published_weights(what, asked='x', download=True, progress=False).path)\n"
+        "weights = PublishedWeights('x', 'x', {}, sys.argv[1], sys.argv[2], 0.0)\n"
+        "options = {'setting': 'x', 'download': True, 'progress': False}\n"
+        "print(fetch_published_weights(weights, **options).path)\n"
     )
-    what = weights_of(BODY)
+    weights = weights_of(BODY)
     with serving(BODY, Response(pause=0.02, piece=1 << 14)) as site:
         variables = environment() | {
             "PYTHONPATH": str(ROOT / "src"), hub_module.MIRROR: site.url.removesuffix("/file"),
         }  # fmt: skip
-        command = [sys.executable, "-c", code, what.address, what.checksum]
+        command = [sys.executable, "-c", code, weights.address, weights.checksum]
         both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) for _ in "ab"]
-        said = [process.communicate()[0].decode() for process in both]
+        outputs = [process.communicate()[0].decode() for process in both]
         assert [process.returncode for process in both] == [0, 0]
-        assert all(text.endswith(f"{torch_home / 'file'}\n") for text in said)
+        assert all(output.endswith(f"{torch_home / 'file'}\n") for output in outputs)
         assert site.requested_ranges == [None]
     assert (torch_home / "file").read_bytes() == BODY
 
 
-# weights by name, through the script
+# published weights in train.py
 
 
 @pytest.fixture(scope="module")
 def xception():
-    """Weights of Xception-41 that nobody has trained, as timm publishes them."""
+    """Return random weights of Xception-41: a state dict, and a file with timm's names."""
     torch.manual_seed(3)
     backbone = Xception(41, weight_init="variance_scaling")
-    return backbone.state_dict(), save(as_published(backbone))
+    return backbone.state_dict(), save(published_state(backbone))
 
 
 @pytest.mark.processes
-def test_training_starts_from_weights_by_name(xception, tmp_path):
+def test_training_starts_from_published_weights(xception, tmp_path):
     state, content = xception
     backbone = ("backbone=xception41", "backbone.pretrained=imagenet", "backbone.bn_eps=0.01")
     arguments = [*SMALL, *STILL, *backbone, "aspp=tiny", "decoder=tiny", "stage.max_steps=1"]
     with hub({TIMM: content}) as site:
         variables = site.variables(tmp_path)
         run("train", *arguments, "--cfg", "job", cwd=tmp_path, variables=variables)
-        assert site.requested_ranges == []
+        assert site.requests == []
         site.cut = 1_000_000  # the connection breaks once
         done = run("train", *arguments, cwd=tmp_path, variables=variables)
-        fetched = len(site.requested_ranges)
+        num_requests = len(site.requests)
     sha, source = hashlib.sha256(content).hexdigest(), f"hf://{TIMM}".replace("/m", f"@{COMMIT}/m")
     assert f"Start:      {source}\n            SHA-256 {sha}, ImageNet top-1 78.5 %" in done.stdout
     assert "by timm's names; left out: head (1)" in done.stdout
@@ -189,9 +190,9 @@ def test_training_starts_from_weights_by_name(xception, tmp_path):
     again = run("train", *arguments, cwd=tmp_path, variables=variables)
     assert "This run is finished" in again.stdout
     file = next((tmp_path / "hf").rglob("model.safetensors"))
-    named = [a.replace("=imagenet", f"={file}") for a in arguments]
-    assert "This run is finished" in run("train", *named, cwd=tmp_path).stdout  # the same content
-    assert fetched > 1
+    by_path = [a.replace("=imagenet", f"={file}") for a in arguments]
+    assert "This run is finished" in run("train", *by_path, cwd=tmp_path).stdout  # same content
+    assert num_requests > 1
     file.resolve().write_bytes(content[:-1])
     damaged = run("train", *arguments, cwd=tmp_path, variables=variables, ok=False)
     assert "is damaged" in damaged.stderr
@@ -209,15 +210,15 @@ def test_training_starts_from_weights_by_name(xception, tmp_path):
         ),
     ],
 )
-def test_weights_that_cannot_be_had(arguments, offline, words, tmp_path):
-    """One message, and nothing is written where runs are."""
+def test_weights_that_cannot_be_downloaded(arguments, offline, words, tmp_path):
+    """There is one message, and nothing is written to the working folder."""
     (tmp_path / "work").mkdir()
     with hub({}) as site:
         variables = site.variables(tmp_path) | {hub_module.MIRROR: "http://127.0.0.1:9"}
         if offline:
             variables["HF_HUB_OFFLINE"] = "1"
-        asked = [*SMALL, *arguments, "backbone.pretrained=imagenet"]
-        done = run("train", *asked, cwd=tmp_path / "work", variables=variables, ok=False)
+        overrides = [*SMALL, *arguments, "backbone.pretrained=imagenet"]
+        done = run("train", *overrides, cwd=tmp_path / "work", variables=variables, ok=False)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: backbone.pretrained=imagenet: "), done.stderr
     assert "Traceback" not in done.stderr
@@ -233,10 +234,10 @@ def test_weights_that_cannot_be_had(arguments, offline, words, tmp_path):
         ("mobilenetv2", lambda: MobileNetV2(bn_eps=1e-5)),
     ],
 )
-def test_a_file_by_torchvision_s_names(choice, backbone, tmp_path):
-    torch.save(as_published(backbone()), tmp_path / "w.pth")
-    asked = [*SMALL, f"backbone={choice}", "aspp=tiny", "decoder=tiny", "stage.max_steps=1"]
-    done = run("train", *asked, "backbone.pretrained=w.pth", cwd=tmp_path)
+def test_a_file_with_torchvision_s_names(choice, backbone, tmp_path):
+    torch.save(published_state(backbone()), tmp_path / "w.pth")
+    overrides = [*SMALL, f"backbone={choice}", "aspp=tiny", "decoder=tiny", "stage.max_steps=1"]
+    done = run("train", *overrides, "backbone.pretrained=w.pth", cwd=tmp_path)
     assert "by torchvision's names; left out: " in done.stdout
 
 
@@ -244,12 +245,12 @@ def test_a_file_by_torchvision_s_names(choice, backbone, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("named", "found"),
+    ("name", "expected"),
     [
         ("hf://user/name", HubId("user/name")),
         ("user/name", HubId("user/name")),
         ("user/name-1.0@v2", HubId("user/name-1.0", "v2")),
-        ("runs/name", None),  # a folder of this name is here
+        ("runs/name", None),  # the folder runs exists
         ("hf://runs/name", HubId("runs/name")),
         ("user/weights.pth", None),
         ("a/b/c", None),
@@ -259,15 +260,15 @@ def test_a_file_by_torchvision_s_names(choice, backbone, tmp_path):
         ("../name", None),
     ],
 )
-def test_what_is_an_id_of_the_hub(named, found, tmp_path, monkeypatch):
+def test_hub_ids(name, expected, tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert hub_id(named) == found
+    assert hub_id(name) == expected
 
 
 @pytest.fixture(scope="module")
 def uploaded(tmp_path_factory):
-    """What a repository of a run holds."""
+    """Train a run; return the files of its repository."""
     cwd = tmp_path_factory.mktemp("uploaded")
     run("train", *SMALL, "backbone.mean=[1.0,2.0,3.0]", cwd=cwd)
     (folder,) = run_folders(cwd)
@@ -279,13 +280,13 @@ def test_a_run_of_the_hub(uploaded, tmp_path):
     with hub(uploaded) as site:
         variables = site.variables(tmp_path / "caches")
         options = {"cwd": tmp_path, "variables": variables}
-        named = "init_from=somebody/scenes"
-        done = run("train", *SMALL, *STILL, named, "seed=1", **options)
+        init_from = "init_from=somebody/scenes"
+        done = run("train", *SMALL, *STILL, init_from, "seed=1", **options)
         assert f"Start:      hf://somebody/scenes@{COMMIT}/weights.safetensors" in done.stdout
         (folder,) = run_folders(tmp_path)
         config = yaml.safe_load((folder / "config.yaml").read_text())
         assert config["init_from"] == "somebody/scenes"
-        assert config["backbone"]["mean"] == [1.0, 2.0, 3.0]  # as the weights want it
+        assert config["backbone"]["mean"] == [1.0, 2.0, 3.0]  # the weights' normalization
         trainer = [s for s in SMALL if s.startswith("trainer.a")]
         run("evaluate", f"run=somebody/scenes@{COMMIT}", *trainer, **options)
         Image.new("RGB", (50, 40), "red").save(tmp_path / "a.png")
@@ -294,28 +295,28 @@ def test_a_run_of_the_hub(uploaded, tmp_path):
     evaluated = tmp_path / "runs" / f"somebody--scenes-{COMMIT[:8]}"
     assert (evaluated / "evaluations/val-weights-os16/result.json").is_file()
     variables["HF_HUB_OFFLINE"] = "1"
-    assert "finished" in run("train", *SMALL, *STILL, named, "seed=1", **options).stdout
+    assert "finished" in run("train", *SMALL, *STILL, init_from, "seed=1", **options).stdout
 
 
-def test_runs_that_the_hub_has_not(uploaded, tmp_path):
+def test_runs_that_are_not_on_the_hub(uploaded, tmp_path):
     weights = {name: body for name, body in uploaded.items() if name.endswith("safetensors")}
     with hub(weights) as site:
         options = {"cwd": tmp_path, "variables": site.variables(tmp_path / "c"), "ok": False}
-        for named, words in (
+        for name, words in (
             ("somebody/scenes", "has no config.yaml"),
             ("somebody/scenes@v7", "has no revision v7"),
-            ("somebody/other", "no such file or folder here, and no such repository"),
+            ("somebody/other", "no such file or folder on this machine, and no such repository"),
         ):
-            done = run("evaluate", f"run={named}", **options)
+            done = run("evaluate", f"run={name}", **options)
             assert done.returncode == 2
-            assert done.stderr.startswith(f"Error: run={named}: "), done.stderr
+            assert done.stderr.startswith(f"Error: run={name}: "), done.stderr
             assert words in done.stderr
             assert "Traceback" not in done.stderr
 
 
-def test_other_bytes_than_the_hub_announced(uploaded, tmp_path):
+def test_a_corrupt_download_from_the_hub(uploaded, tmp_path):
     with hub(uploaded) as site:
-        site.spoil = True
+        site.corrupt = True
         options = {"cwd": tmp_path, "variables": site.variables(tmp_path / "c"), "ok": False}
         done = run("evaluate", "run=somebody/scenes", **options)
     assert done.returncode == 2
@@ -329,11 +330,11 @@ def test_other_bytes_than_the_hub_announced(uploaded, tmp_path):
 def test_a_plan_downloads_nothing(tmp_path):
     with hub({}) as site:
         variables = site.variables(tmp_path)
-        asked = ("plan", "probe=false", "ablation=table3,table5", "preset=paper")
-        said = run("ablations", *asked, cwd=tmp_path, variables=variables).stdout
-        assert site.requested_ranges == []
+        arguments = ("plan", "probe=false", "ablation=table3,table5", "preset=paper")
+        output = run("ablations", *arguments, cwd=tmp_path, variables=variables).stdout
+        assert site.requests == []
         random_weights = run(
-            "ablations", *asked, "backbone.pretrained=null", cwd=tmp_path, variables=variables
+            "ablations", *arguments, "backbone.pretrained=null", cwd=tmp_path, variables=variables
         ).stdout
         refused = run(
             "train", "-m", "ablation=table3", "preset=paper", cwd=tmp_path, variables=variables,
@@ -343,10 +344,10 @@ def test_a_plan_downloads_nothing(tmp_path):
     assert "4 want external_weights.resnet101=FILE: the authors' ResNet-101" in refused.stderr
     assert not list(tmp_path.glob("runs/voc*"))
     xception = "starts from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)"
-    assert said.count(f"{xception}, to be downloaded") == 4
-    assert said.count("starts from another training") == 2
-    assert said.count("starts from external_weights.resnet101") == 4
-    assert "resnet_v1_101_2018_05_04.tar.gz" in said
-    assert "starts from random weights" not in said
+    assert output.count(f"{xception}, to be downloaded") == 4
+    assert output.count("starts from another training") == 2
+    assert output.count("starts from external_weights.resnet101") == 4
+    assert "resnet_v1_101_2018_05_04.tar.gz" in output
+    assert "starts from random weights" not in output
     assert random_weights.count("starts from random weights") == 8
     assert "ImageNet weights" not in random_weights

@@ -1,4 +1,4 @@
-"""Runs that start from another run's weights, and runs over data with bad files."""
+"""Runs that start from another run's weights, and runs on data with bad files."""
 
 import json
 import re
@@ -24,7 +24,7 @@ VOC = (
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder in which a run has come to its end."""
+    """Train a run to its end; return the working folder."""
     cwd = tmp_path_factory.mktemp("finished")
     run("train", *SMALL, cwd=cwd)
     return cwd
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def first(finished, tmp_path):
-    """That run, in a folder for this test alone."""
+    """Copy the finished run for one test; return its run folder."""
     shutil.copytree(finished / "runs", tmp_path / "runs")
     shutil.copytree(finished / "data", tmp_path / "data")
     (folder,) = run_folders(tmp_path)
@@ -44,10 +44,10 @@ def truncate(path):
 
 
 def test_a_stage_starts_from_another(first, tmp_path):
-    """COCO's stage is any stage: here shapes, of seven classes, and then VOC's 21."""
+    """The first stage has seven classes of shapes, the second VOC's 21 classes."""
     root = voc_tree(tmp_path / "voc", {"train": 4, "val": 2})
     arguments = [*VOC, f"data.root={root}", f"init_from={first}", "stage.lr=1e-9"]
-    arguments += ["stage.batch_norm=frozen"]  # nothing moves, so the start can be seen at the end
+    arguments += ["stage.batch_norm=frozen"]  # the final weights show the initial ones
     done = run("train", *arguments, cwd=tmp_path)
     assert f"Start:      {first}/weights.safetensors\n            SHA-256 " in done.stdout
     assert "by this project's names; left out: logits (2); new: logits (2)" in done.stdout
@@ -62,10 +62,10 @@ def test_a_stage_starts_from_another(first, tmp_path):
     assert len(record["init_weights_sha256"]) == 64
     assert "finished" in run("train", *arguments, cwd=tmp_path).stdout
     run("train", *arguments[:-2], f"init_from={second}", "stage.lr=1e-9", cwd=tmp_path)
-    assert len(run_folders(tmp_path)) == 3  # other weights, another run
+    assert len(run_folders(tmp_path)) == 3  # other initial weights make another run
 
 
-def test_weights_of_another_network_leave_nothing_behind(first, tmp_path):
+def test_weights_of_another_network_leave_no_files(first, tmp_path):
     done = run("train", *SMALL, f"init_from={first}", "decoder=naive", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "weights of another network" in done.stderr
@@ -74,7 +74,7 @@ def test_weights_of_another_network_leave_nothing_behind(first, tmp_path):
 
 
 def test_a_backbone_starts_from_a_file(first, tmp_path):
-    """Of another decoder's run, which had an input range of its own; wherever the file lies."""
+    """The file is of a run with another decoder and input normalization, and may be moved."""
     file = first / "weights.safetensors"
     config = yaml.safe_load((first / "config.yaml").read_text())
     config["backbone"]["mean"] = [1.0, 2.0, 3.0]
@@ -90,19 +90,19 @@ def test_a_backbone_starts_from_a_file(first, tmp_path):
     config = yaml.safe_load((second / "config.yaml").read_text())
     assert config["backbone"]["mean"] == [1.0, 2.0, 3.0]
     first.rename(first.with_name("moved"))
-    again = f"backbone.pretrained={first.with_name('moved') / file.name}"
-    assert "finished" in run("train", *arguments, again, cwd=tmp_path).stdout
+    moved = f"backbone.pretrained={first.with_name('moved') / file.name}"
+    assert "finished" in run("train", *arguments, moved, cwd=tmp_path).stdout
 
 
-def test_what_fits_is_taken_if_asked_for(first, tmp_path):
+def test_matching_weights_are_loaded_without_init_strict(first, tmp_path):
     arguments = [*SMALL, "decoder=naive", f"init_from={first}", "init_strict=false"]
     done = run("train", *arguments, cwd=tmp_path)
     assert re.search(r"loaded: \d+ tensors .* left out: decoder \(\d+\)", done.stdout)
-    assert "; new: " not in done.stdout  # a naive decoder has logits of its own width
+    assert "; new: " not in done.stdout  # every tensor of the naive decoder's network matches
 
 
 def test_stages_chain(tmp_path):
-    """ImageNet, COCO, VOC's trainaug, VOC's trainval: each stage has what the one before left."""
+    """Each stage starts from the weights of the previous one: ImageNet, COCO, trainaug, trainval."""
     root = voc_tree(tmp_path / "voc", {"train": 4, "trainval": 4, "val": 2})
     torch.manual_seed(1)
     tiny = {"bn_eps": 1e-5, "multi_grid": (1, 2, 4), "weight_init": "variance_scaling"}
@@ -118,26 +118,26 @@ def test_stages_chain(tmp_path):
         ([*voc, "stage=voc_trainval", "data.train_split=trainval", "output_stride=8",
           "stage.max_steps=2", "stage.batch_size=2", "stage.lr=1e-9"], "names\n"),
     ]  # fmt: skip
-    start, before, folders = tmp_path / "classifier.safetensors", state | classifier, set()
-    for arguments, said in stages:
-        done = run("train", *arguments, f"init_from={start}", cwd=tmp_path)
-        assert f"Start:      {start}" in done.stdout
-        assert said in done.stdout
+    init, before, folders = tmp_path / "classifier.safetensors", state | classifier, set()
+    for arguments, expected in stages:
+        done = run("train", *arguments, f"init_from={init}", cwd=tmp_path)
+        assert f"Start:      {init}" in done.stdout
+        assert expected in done.stdout
         (folder,) = set(run_folders(tmp_path)) - folders
         after = load_file(folder / "weights.safetensors")
-        fitting = {n for n, t in before.items() if n in after and t.shape == after[n].shape}
-        assert {n for n in after if n.startswith("backbone.")} <= fitting
-        for name in fitting:
+        matching = {n for n, t in before.items() if n in after and t.shape == after[n].shape}
+        assert {n for n in after if n.startswith("backbone.")} <= matching
+        for name in matching:
             assert torch.allclose(after[name].float(), before[name].float(), atol=1e-4), name
         record = json.loads((folder / "run.json").read_text())
-        assert record["init_source"].startswith(str(start))
+        assert record["init_source"].startswith(str(init))
         folders.add(folder)
-        start, before = folder, after
+        init, before = folder, after
     assert json.loads((folder / "metrics.json").read_text())["protocol"]["classes"]
 
 
 class Harm:
-    """What a pickle can do."""
+    """Object whose unpickling runs code."""
 
     def __reduce__(self):
         return (print, ("harm",))
@@ -146,15 +146,15 @@ class Harm:
 @pytest.mark.parametrize(
     ("content", "name", "words"),
     [
-        (None, "weights.pth", "there is no such file"),
-        ({"conv1.weight": Harm()}, "weights.pth", "wants print, which is code"),
-        ({"epoch": 3}, "weights.pth", "epoch is no tensor"),
-        ({"conv1.weight": torch.zeros(1)}, "weights.txt", "files that end in"),
+        (None, "weights.pth", "backbone.pretrained=weights.pth: no such file"),
+        ({"conv1.weight": Harm()}, "weights.pth", "needs print, which is code"),
+        ({"epoch": 3}, "weights.pth", "epoch is not a tensor"),
+        ({"conv1.weight": torch.zeros(1)}, "weights.txt", "files end in"),
         ({"conv1.weight": torch.zeros(1)}, "weights.pth", "backbone=resnet101_torchvision"),
         ({"units.0.x": torch.zeros(1)}, "weights.pth", "155 of its 186 tensors are missing"),
     ],
 )
-def test_files_that_no_backbone_starts_from(content, name, words, tmp_path):
+def test_files_that_are_not_backbone_weights(content, name, words, tmp_path):
     if content is not None:
         torch.save(content, tmp_path / name)
     done = run("train", *SMALL, f"backbone.pretrained={name}", cwd=tmp_path, ok=False)
@@ -165,7 +165,7 @@ def test_files_that_no_backbone_starts_from(content, name, words, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
+def test_a_bad_file_stops_the_run_or_is_skipped_and_counted(tmp_path):
     root = voc_tree(tmp_path / "voc", {"train": 120, "val": 3})
     bad = [root / "JPEGImages" / f"{name}.jpg" for name in ("train_1", "val_1")]
     for path in bad:
@@ -184,7 +184,7 @@ def test_a_bad_file_stops_with_its_name_or_is_skipped_and_counted(tmp_path):
     assert result["skipped_files"] == {str(path): 1 for path in bad}
 
 
-def test_classes_and_colors_travel(first):
+def test_weight_files_hold_classes_and_colors(first):
     checkpoint = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
     with safe_open(first / "weights.safetensors", "pt") as file:
         classes = json.loads(file.metadata()["classes"])
@@ -193,9 +193,9 @@ def test_classes_and_colors_travel(first):
     assert classes["palette"] == voc_palette()[:7].tolist()
 
 
-def test_a_cached_run_is_the_same_run(first, tmp_path):
-    plain = load_file(first / "weights.safetensors")
+def test_the_cache_does_not_change_a_run(first, tmp_path):
+    uncached = load_file(first / "weights.safetensors")
     run("train", *SMALL, "data.cache_dir=cache", "overwrite=true", cwd=tmp_path)
     assert list((tmp_path / "cache").iterdir())
     cached = load_file(first / "weights.safetensors")
-    assert all(torch.equal(plain[name], cached[name]) for name in plain)
+    assert all(torch.equal(uncached[name], cached[name]) for name in uncached)

@@ -1,6 +1,6 @@
-"""Backbones against their peers with the same weights, moved through the key map.
+"""Comparison of backbones with reference networks after copying weights through the key mapping.
 
-The peers (torchvision, timm) are not among the locked packages: ``make test-extras``.
+The references (torchvision, timm) are not among the locked packages: ``make test-extras``.
 """
 
 import pytest
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.extras
 SIDE = 129
 
 
-def randomized(network):
-    """Weights, statistics and affine parameters of batch norm that all matter."""
+def randomize_batch_norm(network):
+    """Randomize statistics and affine parameters of batch norm, so that all of them matter."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -30,19 +30,19 @@ def randomized(network):
     return network.eval()
 
 
-def moved(peer, backbone, tmp_path):
-    """The backbone with the peer's weights, read from a file as a user's are."""
-    save_file(peer.state_dict(), tmp_path / "peer.safetensors")
-    fit = load_backbone(backbone, tmp_path / "peer.safetensors")
-    assert set(fit.state) >= {name for name, _ in backbone.named_parameters()}
+def copy_weights(reference, backbone, tmp_path):
+    """Load the reference's weights into the backbone through a file, as a user does."""
+    save_file(reference.state_dict(), tmp_path / "reference.safetensors")
+    report = load_backbone(backbone, tmp_path / "reference.safetensors")
+    assert set(report.state) >= {name for name, _ in backbone.named_parameters()}
     return backbone.eval()
 
 
-def differ(ours, theirs):
-    """The largest difference, in units of the features' own size where that is above 1."""
-    assert ours.shape == theirs.shape
-    assert theirs.std() > 0.01  # nothing has died out
-    return float((ours - theirs).abs().max() / max(1.0, float(theirs.abs().max())))
+def max_difference(features, reference):
+    """Return the largest difference, relative to the largest feature where that is above 1."""
+    assert features.shape == reference.shape
+    assert reference.std() > 0.01  # the features have not vanished
+    return float((features - reference).abs().max() / max(1.0, float(reference.abs().max())))
 
 
 @pytest.fixture(scope="module")
@@ -56,29 +56,29 @@ def images():
 def test_resnet_and_torchvision(tmp_path, images, depth, output_stride):
     models = pytest.importorskip("torchvision.models")
     dilated = [False, output_stride < 16, output_stride < 32]
-    peer = getattr(models, f"resnet{depth}")(replace_stride_with_dilation=dilated)
-    peer = randomized(peer)
-    ours = moved(peer, ResNet(depth, layout="torchvision"), tmp_path)
-    ours.set_output_stride(output_stride)
-    features = ours(images)
-    x = peer.maxpool(peer.relu(peer.bn1(peer.conv1(images))))
+    reference = getattr(models, f"resnet{depth}")(replace_stride_with_dilation=dilated)
+    reference = randomize_batch_norm(reference)
+    backbone = copy_weights(reference, ResNet(depth, layout="torchvision"), tmp_path)
+    backbone.set_output_stride(output_stride)
+    features = backbone(images)
+    x = reference.maxpool(reference.relu(reference.bn1(reference.conv1(images))))
     for i, name in enumerate(("conv2", "conv3", "conv4", "output"), 1):
-        x = getattr(peer, f"layer{i}")(x)
-        assert differ(features[name], x) < 1e-4
+        x = getattr(reference, f"layer{i}")(x)
+        assert max_difference(features[name], x) < 1e-4
 
 
 @torch.no_grad()
 def test_mobilenetv2_and_torchvision(tmp_path, images):
     models = pytest.importorskip("torchvision.models")
-    peer = randomized(models.mobilenet_v2())
-    ours = moved(peer, MobileNetV2(bn_eps=1e-5), tmp_path)
-    ours.set_output_stride(32)
-    assert differ(ours(images)["output"], peer.features[:18](images)) < 1e-4
+    reference = randomize_batch_norm(models.mobilenet_v2())
+    backbone = copy_weights(reference, MobileNetV2(bn_eps=1e-5), tmp_path)
+    backbone.set_output_stride(32)
+    assert max_difference(backbone(images)["output"], reference.features[:18](images)) < 1e-4
 
 
 @pytest.mark.parametrize(
     ("depth", "output_stride"),
-    # timm's 71 has no projection in a unit that it builds without its stride: not at 8
+    # At output stride 8 timm builds a unit of its 71 without stride and then without projection.
     [
         (depth, stride)
         for depth in (41, 65, 71)
@@ -89,7 +89,8 @@ def test_mobilenetv2_and_torchvision(tmp_path, images):
 @torch.no_grad()
 def test_xception_and_timm(tmp_path, images, depth, output_stride):
     timm = pytest.importorskip("timm")
-    peer = randomized(timm.create_model(f"xception{depth}", output_stride=output_stride))
-    ours = moved(peer, Xception(depth), tmp_path)
-    ours.set_output_stride(output_stride)
-    assert differ(ours(images)["output"], peer.forward_features(images)) < 1e-4
+    model = timm.create_model(f"xception{depth}", output_stride=output_stride)
+    reference = randomize_batch_norm(model)
+    backbone = copy_weights(reference, Xception(depth), tmp_path)
+    backbone.set_output_stride(output_stride)
+    assert max_difference(backbone(images)["output"], reference.forward_features(images)) < 1e-4

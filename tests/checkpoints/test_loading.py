@@ -1,3 +1,5 @@
+"""Loading of weight files into networks."""
+
 import os
 
 import pytest
@@ -40,52 +42,52 @@ def test_wrong_files_are_named(tmp_path):
         load_weights(tiny_model(num_classes=5), path)
 
 
-def test_start_from_another_number_of_classes(tmp_path):
+def test_initialize_from_weights_with_another_number_of_classes(tmp_path):
     path = tmp_path / "w.safetensors"
     source, target = tiny_model(num_classes=3), tiny_model(num_classes=5)
     save_weights(source, path)
-    own = target.logits.weight.clone()
-    fit = initialize_from(target, path)
-    assert fit.left_out == fit.new == {"logits": 2}
-    assert str(fit).endswith("by this project's names; left out: logits (2); new: logits (2)")
-    assert torch.equal(target.logits.weight, own)
+    initial_logits = target.logits.weight.clone()
+    report = initialize_from(target, path)
+    assert report.left_out == report.new == {"logits": 2}
+    assert str(report).endswith("by this project's names; left out: logits (2); new: logits (2)")
+    assert torch.equal(target.logits.weight, initial_logits)
     expected = source.state_dict()
     for name, tensor in target.state_dict().items():
         if not name.startswith("logits."):
             assert torch.equal(tensor, expected[name]), name
 
 
-def test_start_from_takes_all_of_the_same_network(tmp_path):
+def test_initialize_from_the_same_network_loads_all_weights(tmp_path):
     path = tmp_path / "w.safetensors"
     source, target = tiny_model(num_classes=3), tiny_model(num_classes=3)
     save_weights(source, path)
-    fit = initialize_from(target, path)
-    assert set(fit.state) == set(target.state_dict())
-    assert not fit.left_out
-    assert not fit.new
+    report = initialize_from(target, path)
+    assert set(report.state) == set(target.state_dict())
+    assert not report.left_out
+    assert not report.new
     assert torch.equal(source.logits.weight, target.logits.weight)
 
 
-def test_start_from_another_network_is_refused(tmp_path):
+def test_initialize_from_another_network_is_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(tiny_model(num_classes=3), path)
     with pytest.raises(UserError, match="weights of another network"):
         initialize_from(tiny_model(num_classes=3, low_level_channels=7), path)
 
 
-def test_of_another_network_what_fits_is_taken_if_asked_for(tmp_path):
+def test_matching_weights_of_another_network_are_loaded_without_strict(tmp_path):
     path = tmp_path / "w.safetensors"
     source, target = tiny_model(num_classes=3), tiny_model(num_classes=5, low_level_channels=7)
     save_weights(source, path)
-    before, given = {n: t.clone() for n, t in target.state_dict().items()}, source.state_dict()
-    fit = initialize_from(target, path, strict=False)
-    taken = {n for n, t in given.items() if n in before and t.shape == before[n].shape}
-    assert set(fit.state) == taken
+    initial, saved = {n: t.clone() for n, t in target.state_dict().items()}, source.state_dict()
+    report = initialize_from(target, path, strict=False)
+    matching = {n for n, t in saved.items() if n in initial and t.shape == initial[n].shape}
+    assert set(report.state) == matching
     for name, tensor in target.state_dict().items():
-        assert torch.equal(tensor, given[name] if name in taken else before[name]), name
-    missing = [n for n in before if n not in taken and not n.endswith("num_batches_tracked")]
-    assert fit.new.total() == len(missing)
-    assert set(fit.new) == {"decoder", "logits"}
+        assert torch.equal(tensor, saved[name] if name in matching else initial[name]), name
+    missing = [n for n in initial if n not in matching and not n.endswith("num_batches_tracked")]
+    assert report.new.total() == len(missing)
+    assert set(report.new) == {"decoder", "logits"}
     other = tiny_model(num_classes=3)
     save_weights(other.logits, path)
     with pytest.raises(UserError, match="Nothing in it fits"):
@@ -93,19 +95,19 @@ def test_of_another_network_what_fits_is_taken_if_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("classifier", [True, False])
-def test_start_from_a_backbone(tmp_path, classifier):
+def test_initialize_from_a_backbone(tmp_path, classifier):
     path = tmp_path / "w.safetensors"
     source, target = tiny_model(), tiny_model()
     state = {n: t for n, t in source.state_dict().items() if n.startswith("backbone.")}
     if classifier:
         state |= {"classifier.weight": torch.ones(10, 64), "classifier.bias": torch.ones(10)}
     save_file(state, path)
-    own = {n: t.clone() for n, t in target.state_dict().items()}
-    fit = initialize_from(target, path)
-    assert fit.left_out == ({"classifier": 2} if classifier else {})
-    assert set(fit.new) == {"aspp", "decoder", "logits"}
+    initial = {n: t.clone() for n, t in target.state_dict().items()}
+    report = initialize_from(target, path)
+    assert report.left_out == ({"classifier": 2} if classifier else {})
+    assert set(report.new) == {"aspp", "decoder", "logits"}
     for name, tensor in target.state_dict().items():
-        assert torch.equal(tensor, state.get(name, own[name])), name
+        assert torch.equal(tensor, state.get(name, initial[name])), name
     del state["backbone.stem.0.conv.weight"]
     save_file(state, path)
     with pytest.raises(UserError, match=r"1 of its \d+ tensors are missing"):

@@ -1,10 +1,13 @@
-"""Mistakes of a user: a message of a few lines that names key, value and what is allowed, status 1
-or 2, no traceback, and nothing left on disk."""
+"""Error messages for a user's mistakes.
+
+A message of a few lines names the key, the value and what is allowed; the exit status is 1 or 2,
+there is no traceback, and nothing is left on disk.
+"""
 
 import pytest
 from PIL import Image
 
-from support.messages import check
+from support.messages import check_error_message
 from support.scripts import run
 from support.trees import voc_tree
 
@@ -19,11 +22,11 @@ TRAIN = [
     (["trainer.device=2"], ["trainer.device", "trainer.devices"]),
     (["+stage.dampening=0.1"], ["stage.dampening", "no such key"]),
     (["backbone=xception", "backbone.stem=7x7"], ["backbone.stem"]),
-    (["ablation=table2"], ["ablation", "add -m"]),
-    (["num_seeds=3"], ["num_seeds", "add -m"]),
+    (["ablation=table2"], ["ablation: ", "add -m"]),
+    (["num_seeds=3"], ["num_seeds: ", "add -m"]),
     (["eval_after_training=[{strategies:[os9]}]"], ["evaluate", "os9"]),
     (["eval_after_training=[{split:val}]"], ["eval_after_training.0.strategies", "missing"]),
-    # choices that there are not
+    # unknown choices
     (["backbone=xceptoin"], ["backbone=xceptoin", "xception", "resnet101"]),
     (["backbone=vgg16"], ["backbone=vgg16", "mobilenetv2"]),
     (["decoder=unet"], ["decoder=unet", "naive"]),
@@ -53,15 +56,16 @@ TRAIN = [
     (["stage.ema_decay=1.5"], ["stage.ema_decay=1.5", "less than 1"]),
     (["stage.gradient_clip_val=0"], ["stage.gradient_clip_val=0", "greater than 0"]),
     (["stage=modern_shapes", "stage.betas=[0.9,1]"], ["stage.betas.1=1", "less than 1"]),
-    (["stage.hard_pixel_fraction=1.5"], ["stage.hard_pixel_fraction=1.5", "less than or equal to 1"]),
+    (["stage.hard_pixel_fraction=1.5"],
+     ["stage.hard_pixel_fraction=1.5", "less than or equal to 1"]),
     (["aspp.dropout=1.0"], ["aspp.dropout=1.0", "less than 1"]),
     (["data.hflip_prob=2"], ["data.hflip_prob=2", "less than or equal to 1"]),
     (["data.augmentations=[{Blurr: {}}]"], ["data.augmentations: Blurr", "no such transform"]),
     (["data.augmentations=[{Blur: {size: 3}}]"], ["data.augmentations: Blur", "size"]),
     (["data.crop_size=16"], ["data.crop_size=16", "greater than or equal to 33"]),
     (["aspp.atrous_rates=[6,-12]"], ["aspp.atrous_rates", "-12", "greater than or equal to 1"]),
-    (["decoder.convs=[[2,64]]"], ["decoder.convs", "a kernel is odd"]),
-    # combinations that cannot work
+    (["decoder.convs=[[2,64]]"], ["decoder.convs", "the kernel size must be odd"]),
+    # invalid combinations
     (["decoder.low_level=[conv5]"], ["decoder", "conv5", "conv2, conv3, conv4"]),
     (["decoder.low_level=[conv2,conv2]"], ["decoder", "conv2", "more than once"]),
     (["decoder.low_level=[]"], ["decoder", "without a low-level stage"]),
@@ -72,22 +76,22 @@ TRAIN = [
     (["stage.lr=inf"], ["stage.lr=inf", "finite"]),
     (["seed=4294967296"], ["seed=4294967296", "less than 4294967296"]),
     (["data.eval_size=1000000000"], ["data.eval_size=1000000000", "less than or equal to"]),
-    (["stage.class_weights=[0,0,0,0,0,0,0]"], ["stage.class_weights are all 0"]),
+    (["stage.class_weights=[0,0,0,0,0,0,0]"], ["stage.class_weights: all weights are 0"]),
     (["name=.."], ["name=..", "pattern"]),
     (["~stage.lr"], ["stage.lr: this key is missing"]),
     (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
     (["stage.warmup_steps=5000"], ["warmup_steps (5000)", "below max_steps"]),
-    (["stage=modern_shapes", "stage.momentum=0.9"], ["momentum does nothing", "momentum=null"]),
-    (["stage.optimizer=adamw"], ["momentum does nothing", "wants betas", "betas=[0.9,0.999]"]),
-    (["stage.schedule=cosine"], ["power does nothing with schedule=cosine", "stage.power=null"]),
-    (["stage.power=null"], ["schedule=poly wants power"]),
+    (["stage=modern_shapes", "stage.momentum=0.9"], ["momentum has no effect", "momentum=null"]),
+    (["stage.optimizer=adamw"], ["momentum has no effect", "needs betas", "betas=[0.9,0.999]"]),
+    (["stage.schedule=cosine"], ["power has no effect with schedule=cosine", "stage.power=null"]),
+    (["stage.power=null"], ["schedule=poly needs power"]),
     (["stage=modern", "stage.max_steps=1500"], ["warmup_steps (1500)", "below max_steps (1500)"]),
     (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
     (["data.classes=[background,circle]"], ["data.classes", "circle", "disc"]),
     (["data.val_split=test"], ["data.val_split=test", "train and val"]),
     (["stage.batch_size=3", "trainer.accelerator=cpu", "trainer.devices=2"],
      ["stage.batch_size=3", "multiple of trainer.devices"]),
-    # weights that there are not
+    # weights that do not exist
     (["backbone=resnet101", "backbone.pretrained=imagenet"],
      ["backbone.pretrained=imagenet", "convert.py resnet_v1_101_2018_05_04.tar.gz"]),
     (["backbone=mobilenetv2", "backbone.width_mult=0.5", "backbone.pretrained=imagenet"],
@@ -97,13 +101,13 @@ TRAIN = [
     (["backbone.pretrained=imagenet"], ["depth=(2, 2, 2, 2)", "xception41"]),
     (["init_from=nothing"], ["init_from=nothing", "does not exist"]),
     (["init_strict=maybe"], ["init_strict=maybe", "boolean"]),
-    # data and runs that are not there
+    # data and runs that do not exist
     (["data=voc", "data.root=/no/such/place"], ["data.root=/no/such/place", "does not exist"]),
     (["data=voc", "data.root=."], ["data.root=.", "ImageSets/Segmentation"]),
     (["resume=runs/nothing"], ["resume=runs/nothing", "does not exist"]),
-    (["resume=."], ["resume=.", "no run folder"]),
+    (["resume=."], ["resume=.", "not a run folder"]),
     (["resume=5"], ["resume=5", "does not exist"]),
-    # not an override at all
+    # arguments that are not overrides
     (["stage.lr"], ["stage.lr"]),
     (["stage.lr=[1,2"], ["stage.lr"]),
     (["name=a/b"], ["name=a/b", "pattern"]),
@@ -112,7 +116,7 @@ TRAIN = [
 
 @pytest.mark.parametrize(("arguments", "words"), TRAIN, ids=lambda x: " ".join(x))
 def test_train(arguments, words, tmp_path):
-    check(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+    check_error_message(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +137,17 @@ def test_train(arguments, words, tmp_path):
         ("evaluate", [], ["run", "run=..."]),
         ("evaluate", ["run=nothing"], ["run=nothing", "does not exist"]),
         ("evaluate", ["run=nothing", "output_stride=12"], ["output_stride=12", "8, 16 or 32"]),
-        ("evaluate", ["run=nothing", "strategies=[]"], ["strategies=[]: at least one is wanted"]),
+        (
+            "evaluate",
+            ["run=nothing", "strategies=[]"],
+            ["strategies=[]: expected at least one value"],
+        ),
         (
             "evaluate",
             ["run=nothing", "strategies=single-scale,ms"],
-            ["brackets: strategies=[single-scale,ms]"],
+            ["a list needs brackets", "strategies=[single-scale,ms]"],
         ),
-        ("evaluate", ["run=2024"], ["run=2024", "a text is wanted"]),
+        ("evaluate", ["run=2024"], ["run=2024", "expected a string"]),
         ("evaluate", ["run=nothing", "trainer.devices=2"], ["trainer.devices", "one device"]),
         ("evaluate", ["run/nothing"], ["run/nothing", "key=value"]),
         ("cost", ["data=folder"], ["data.root=..."]),
@@ -164,7 +172,7 @@ def test_train(arguments, words, tmp_path):
     ids=str,
 )
 def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
-    check(run(script, *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+    check_error_message(run(script, *arguments, cwd=tmp_path, ok=False), words, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +208,7 @@ def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
         ),
     ],
 )  # fmt: skip
-def test_data_that_does_not_fit(damage, arguments, words, tmp_path):
+def test_wrong_data(damage, arguments, words, tmp_path):
     tree = voc_tree(tmp_path / "voc", {"train": 3, "val": 2})
     damage(tree)
     work = tmp_path / "work"
@@ -209,7 +217,7 @@ def test_data_that_does_not_fit(damage, arguments, words, tmp_path):
         "train", "data=voc", f"data.root={tree}", "data.train_split=train", "stage.max_steps=2",
         "logger=csv", *arguments, cwd=work, ok=False,
     )  # fmt: skip
-    check(done, words, work)
+    check_error_message(done, words, work)
 
 
 def test_a_resumed_run_keeps_its_settings(tmp_path):

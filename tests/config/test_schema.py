@@ -1,4 +1,4 @@
-"""The YAML files agree with each other and with the constructors' own values."""
+"""Agreement of the YAML files with each other and with the constructors' defaults."""
 
 import inspect
 
@@ -14,7 +14,7 @@ from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.decoder import Decoder
 from deeplab.training.module import Recipe
 from deeplab.training.validate_config import check_train
-from support.configs import composed, train_config
+from support.configs import compose_config, train_config
 
 NEEDED = {
     "data=folder": ["data.root=somewhere"],
@@ -22,7 +22,7 @@ NEEDED = {
     "stage=imagenet": ["data=imagenet"],
     "stage=shape_classes": ["data=shape_classes"],
 }
-"""What some choices have no value for."""
+"""Values that some choices require."""
 
 
 def choices():
@@ -53,9 +53,9 @@ def test_every_choice_composes_and_builds(choice):
         ("stage=voc", Recipe),
     ],
 )
-def test_the_papers_choice_is_the_constructors_own(choice, constructor):
-    others = () if choice.startswith("backbone") else ("backbone=xception",)  # weight decay
-    group = getattr(train_config(choice, *others), choice.split("=")[0])
+def test_the_papers_choice_equals_the_constructors_defaults(choice, constructor):
+    extra = () if choice.startswith("backbone") else ("backbone=xception",)  # weight decay
+    group = getattr(train_config(choice, *extra), choice.split("=")[0])
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(constructor).parameters.items()
@@ -66,7 +66,7 @@ def test_the_papers_choice_is_the_constructors_own(choice, constructor):
             assert getattr(group, name) == default, name
 
 
-def test_the_layouts_presets_are_those_of_the_files():
+def test_resnet_layout_presets_equal_the_files():
     for choice in ("resnet101", "resnet101_torchvision"):
         config = train_config(f"backbone={choice}").backbone
         preset = ResNet((2, 2, 2, 2), base_width=4, layout=config.layout)
@@ -76,12 +76,12 @@ def test_the_layouts_presets_are_those_of_the_files():
         assert len(preset.stem) == (4 if config.stem == "3x3x3" else 2)
 
 
-def test_backbones_are_what_their_names_say():
-    counts = {
+def test_backbone_names_match_their_depths():
+    depths = {
         "xception": 65, "xception41": 41, "xception71": 71,
         "resnet50": 50, "resnet101": 101, "resnet101_torchvision": 101,
     }  # fmt: skip
-    for choice, depth in counts.items():
+    for choice, depth in depths.items():
         config = train_config(f"backbone={choice}")
         assert config.backbone.depth == depth
     assert isinstance(build_backbone(train_config("backbone=mobilenetv2")), MobileNetV2)
@@ -97,11 +97,11 @@ def test_a_data_set_picks_its_network_and_recipe():
     assert voc.stage.max_steps == 30_000
     assert voc.data.train_split == "trainaug"
     assert len(voc.data.classes) == 21
-    named = train_config("data=voc", "backbone=resnet50", "stage=shapes")
-    assert (named.backbone.family, named.stage.lr) == ("resnet", 0.1)
+    explicit = train_config("data=voc", "backbone=resnet50", "stage=shapes")
+    assert (explicit.backbone.family, explicit.stage.lr) == ("resnet", 0.1)
 
 
-def test_weight_decay_is_the_backbones():
+def test_weight_decay_comes_from_the_backbone():
     assert train_config("backbone=xception").stage.weight_decay == 4e-5
     assert train_config("backbone=resnet101").stage.weight_decay == 1e-4
     assert train_config("backbone=resnet101", "stage.weight_decay=0.5").stage.weight_decay == 0.5
@@ -110,7 +110,7 @@ def test_weight_decay_is_the_backbones():
 def test_cost_takes_the_same_groups():
     from omegaconf import OmegaConf
 
-    config = parse(CostConfig, OmegaConf.create(composed("cost", "data=shapes")))
+    config = parse(CostConfig, OmegaConf.create(compose_config("cost", "data=shapes")))
     assert len(config.data.classes) == 7
     assert config.backbone.base_width == 16
 
@@ -118,4 +118,6 @@ def test_cost_takes_the_same_groups():
 def test_check_accepts_the_default():
     from omegaconf import OmegaConf
 
-    assert check_train(OmegaConf.create(composed("train"))).name.startswith("shapes-resnet_tiny")
+    assert check_train(OmegaConf.create(compose_config("train"))).name.startswith(
+        "shapes-resnet_tiny"
+    )

@@ -1,3 +1,5 @@
+"""Tests of VOC layouts, augmentation, the order of images, and synthetic scenes."""
+
 import json
 import multiprocessing
 
@@ -8,15 +10,15 @@ from PIL import Image
 
 from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.dataset import SegmentationDataset, check_split, spread
+from deeplab.data.dataset import SegmentationDataset, check_split, evenly_spaced
 from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.layouts.base import voc_layout
-from deeplab.data.samplers import EvalShare, TrainStream
+from deeplab.data.samplers import EvalSampler, TrainSampler
 from deeplab.data.synthetic import scenes
-from deeplab.data.synthetic.scenes import SHAPES, ShapesSpec, draw_scene, ensure_shapes
-from deeplab.data.transforms import Draw, EvalTransform, TrainTransform
+from deeplab.data.synthetic.scenes import SHAPES, ShapesSpec, draw_scene, get_or_draw_scenes
+from deeplab.data.transforms import CropParams, EvalTransform, TrainTransform
 from deeplab.utils.errors import UserError
-from support.trees import AsItIs, voc_tree, write_sample
+from support.trees import IdentityTransform, voc_tree, write_sample
 
 FILL = (124, 116, 104)
 
@@ -24,9 +26,9 @@ FILL = (124, 116, 104)
 # VOC layout
 
 
-@pytest.mark.parametrize("place", ["", "VOC2012", "VOCdevkit/VOC2012"])
-def test_tree_is_found_wherever_it_begins(tmp_path, place):
-    voc_tree(tmp_path / place, {"train": 2})
+@pytest.mark.parametrize("subfolder", ["", "VOC2012", "VOCdevkit/VOC2012"])
+def test_tree_is_found_in_its_usual_subfolders(tmp_path, subfolder):
+    voc_tree(tmp_path / subfolder, {"train": 2})
     assert [i.id for i in voc_layout(tmp_path).items("train")] == ["train_0", "train_1"]
 
 
@@ -36,12 +38,12 @@ def test_palette_png_is_read_as_indices(tmp_path):
     write_sample(tmp_path, "a", np.zeros((8, 8, 3), np.uint8), label, "SegmentationClass")
     path = tmp_path / "SegmentationClass" / "a.png"
     assert np.array_equal(read_mask(path), label)
-    assert Image.open(path).convert("RGB").getpixel((1, 0)) == (128, 0, 0)  # it does have colors
+    assert Image.open(path).convert("RGB").getpixel((1, 0)) == (128, 0, 0)  # the file has colors
     Image.fromarray(label, mode="L").save(path)
     assert np.array_equal(read_mask(path), label)
 
 
-def test_palette_is_vocs():
+def test_voc_palette():
     assert voc_palette()[[0, 1, 2, 15, 20, 255]].tolist() == [
         [0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192],
     ]  # fmt: skip
@@ -51,7 +53,7 @@ def test_images_are_rgb_and_not_rotated(tmp_path):
     image = np.zeros((16, 32, 3), np.uint8)
     image[..., 0] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # rotated by 90 degrees: masks know nothing of it
+    exif[0x0112] = 6  # rotated by 90 degrees, which masks are not
     Image.fromarray(image).save(tmp_path / "red.jpg", exif=exif, quality=95)
     read = read_image(tmp_path / "red.jpg")
     assert read.shape == (16, 32, 3)
@@ -59,11 +61,11 @@ def test_images_are_rgb_and_not_rotated(tmp_path):
     assert read[..., 2].max() < 50
 
 
-def test_official_mask_before_the_augmented_one(tmp_path):
+def test_official_mask_is_preferred_to_the_augmented_one(tmp_path):
     tree = voc_layout(voc_tree(tmp_path, {"train": 1}))
-    other = np.full((50, 60), 7, np.uint8)
+    label = np.full((50, 60), 7, np.uint8)
     for name in ("train_0", "sbd"):
-        write_sample(tmp_path, name, np.zeros((50, 60, 3), np.uint8), other, "SegmentationClassAug")
+        write_sample(tmp_path, name, np.zeros((50, 60, 3), np.uint8), label, "SegmentationClassAug")
     (tmp_path / "ImageSets/Segmentation/both.txt").write_text("train_0\nsbd\n")
     folders = [item.mask.parent.name for item in tree.items("both")]
     assert folders == ["SegmentationClass", "SegmentationClassAug"]
@@ -75,14 +77,17 @@ CLASSES = ClassSet(tuple(f"class_{i}" for i in range(21)))
 def dataset(root, split="train", classes=21):
     names = CLASSES.names[:classes]
     items = voc_layout(root).items(split)
-    return SegmentationDataset(split, items, classes=ClassSet(names), transform=AsItIs())
+    return SegmentationDataset(split, items, classes=ClassSet(names), transform=IdentityTransform())
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda r: (r / "JPEGImages/train_0.jpg").unlink(), r"train_0\.jpg: the image does not"),
-        (lambda r: (r / "JPEGImages/train_0.jpg").write_bytes(b"no"), "no image that can be"),
+        (
+            lambda r: (r / "JPEGImages/train_0.jpg").write_bytes(b"no"),
+            "cannot be decoded as an image",
+        ),
         (
             lambda r: (r / "SegmentationClass/train_0.png").unlink(),
             r"train_0\.png: the mask does not",
@@ -101,21 +106,21 @@ def dataset(root, split="train", classes=21):
         ),
     ],
 )
-def test_bad_files_are_named(tmp_path, damage, message):
+def test_error_names_the_bad_file(tmp_path, damage, message):
     data = dataset(voc_tree(tmp_path, {"train": 1}))
     damage(tmp_path)
     with pytest.raises(UserError, match=message):
         data[0]
 
 
-def test_split_check_finds_labels_beyond_the_classes(tmp_path):
+def test_split_check_finds_labels_out_of_range(tmp_path):
     voc_tree(tmp_path, {"train": 5})
     check_split(dataset(tmp_path))
     with pytest.raises(UserError, match="Name all classes"):
         check_split(dataset(tmp_path, classes=2))
 
 
-def test_fingerprint_changes_with_the_files(tmp_path):
+def test_fingerprint_depends_on_the_files(tmp_path):
     voc_tree(tmp_path, {"train": 3})
     before = dataset(tmp_path).fingerprint()
     assert dataset(tmp_path).fingerprint() == before
@@ -123,16 +128,16 @@ def test_fingerprint_changes_with_the_files(tmp_path):
     assert dataset(tmp_path).fingerprint() != before
 
 
-def test_spread():
-    assert spread(list("abcdefgh"), 3) == ["a", "d", "g"]
-    assert spread(list("ab"), 3) == ["a", "b"]
+def test_evenly_spaced():
+    assert evenly_spaced(list("abcdefgh"), 3) == ["a", "d", "g"]
+    assert evenly_spaced(list("ab"), 3) == ["a", "b"]
 
 
 # augmentation
 
 
 def reference_crop(image, scaled, corner, size):
-    """Bilinear with corners aligned, in float, padded with FILL."""
+    """Crop with a bilinear resize, corners aligned, in float, padded with FILL."""
     h, w = image.shape[:2]
     out = np.empty((size, size, 3))
     out[:] = FILL
@@ -161,16 +166,16 @@ def transform(size, **changes):
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scale", [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
-def test_scale_pad_crop_flip_is_the_aligned_resize(scale, flip):
+def test_crop_equals_reference(scale, flip):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
     label = rng.integers(0, 5, (40, 52), dtype=np.uint8)
     scaled = (int(40 * scale), int(52 * scale))
     corner = tuple(max(0, side - 48) // 2 for side in scaled)
-    crop, draw = transform(48), Draw(scaled, corner, flip)
+    crop, params = transform(48), CropParams(scaled, corner, flip)
     pixels, labels = np.empty((48, 48, 3), np.uint8), np.empty((48, 48), np.uint8)
-    crop.crop_image(image, draw, pixels)
-    crop.crop_label(label, draw, labels)
+    crop.crop_image(image, params, pixels)
+    crop.crop_label(label, params, labels)
     if flip:
         pixels, labels = pixels[:, ::-1], labels[:, ::-1]
     assert np.abs(pixels - reference_crop(image.astype(float), scaled, corner, 48)).max() < 0.51
@@ -190,7 +195,7 @@ def test_scale_pad_crop_flip_is_the_aligned_resize(scale, flip):
 
 @pytest.mark.parametrize("step", [0.25, 0.0])
 def test_image_and_mask_stay_aligned(step):
-    """In flat areas the image is 10 times the label, whatever was drawn."""
+    """In flat areas the image is 10 times the label, for every draw."""
     label = np.zeros((60, 80), np.uint8)
     label[10:40, 20:50] = 7
     label[30:55, 45:75] = 12
@@ -204,41 +209,42 @@ def test_image_and_mask_stay_aligned(step):
         flat = inside & (pixels.max(2) == pixels.min(2)) & np.isin(pixels[..., 0], [0, 70, 120])
         assert (pixels[..., 0][flat] == 10 * labels[flat]).mean() > 0.99
         blended = inside & ~np.isin(pixels[..., 0], [0, 70, 120])
-        assert blended.sum() < 0.2 * inside.sum()  # the rest are borders
+        assert blended.sum() < 0.2 * inside.sum()  # only borders are blended
 
 
-def test_drawn_factors_corners_and_flips():
+def test_sampled_scales_corners_and_flips():
     crop, rng = transform(33), np.random.default_rng(0)
-    drawn = [crop.draw((40, 40), rng) for _ in range(300)]
-    assert {d.scaled[0] for d in drawn} == {int(40 * f / 4) for f in range(2, 9)}
-    corners = {d.corner[0] for d in drawn if d.scaled[0] == 40}
-    assert corners == set(range(8))  # both ends are drawn
-    assert {d.corner for d in drawn if d.scaled[0] < 33} == {(0, 0)}
-    assert 120 < sum(d.flip for d in drawn) < 180
-    assert not any(transform(33, hflip_prob=0.0).draw((40, 40), rng).flip for _ in range(50))
+    params = [crop.sample_params((40, 40), rng) for _ in range(300)]
+    assert {p.scaled[0] for p in params} == {int(40 * f / 4) for f in range(2, 9)}
+    corners = {p.corner[0] for p in params if p.scaled[0] == 40}
+    assert corners == set(range(8))  # both ends are included
+    assert {p.corner for p in params if p.scaled[0] < 33} == {(0, 0)}
+    assert 120 < sum(p.flip for p in params) < 180
+    never = transform(33, hflip_prob=0.0)
+    assert not any(never.sample_params((40, 40), rng).flip for _ in range(50))
 
 
-def test_a_result_does_not_depend_on_the_one_before():
-    """Scratch arrays are kept between calls."""
+def test_result_does_not_depend_on_earlier_calls():
+    """Scratch arrays are reused between calls."""
     rng = np.random.default_rng(0)
     crop = transform(65)
     images = [rng.integers(0, 256, (60 + 9 * i, 80 - 7 * i, 3), dtype=np.uint8) for i in range(5)]
     for i, image in enumerate(images):
         label = image[..., 0] % 7
-        one = crop(image, label, np.random.default_rng(i))
-        other = transform(65)(image, label, np.random.default_rng(i))
-        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+        reused = crop(image, label, np.random.default_rng(i))
+        fresh = transform(65)(image, label, np.random.default_rng(i))
+        assert all(np.array_equal(a, b) for a, b in zip(reused, fresh, strict=True))
 
 
-def test_further_augmentations_are_albumentations(tmp_path):
+def test_albumentations_are_applied_and_checked(tmp_path):
     image = np.full((60, 60, 3), 90, np.uint8)
     label = np.zeros((60, 60), np.uint8)
     brighter = transform(
         33, augmentations=[{"RandomBrightnessContrast": {"p": 1, "brightness_limit": (0.5, 0.5)}}]
     )
-    one, other = (brighter(image, label, np.random.default_rng(i))[0] for i in (3, 3))
-    assert np.array_equal(one, other)
-    assert one.max() > 120
+    first, second = (brighter(image, label, np.random.default_rng(i))[0] for i in (3, 3))
+    assert np.array_equal(first, second)
+    assert first.max() > 120
     with pytest.raises(ValueError, match="no such transform"):
         transform(33, augmentations=[{"Brighten": {}}])
     with pytest.raises(ValueError, match=r"HorizontalFlip: .*amount"):
@@ -263,34 +269,34 @@ def test_whole_images_are_padded_and_never_resized():
 
 
 def test_each_epoch_draws_every_image_once():
-    stream = list(TrainStream(7, steps=14, batch_size=3, seed=1))
-    draws = [item for batch in stream for item in batch]
+    batches = list(TrainSampler(7, steps=14, batch_size=3, seed=1))
+    draws = [item for batch in batches for item in batch]
     assert [d for d, _ in draws] == list(range(42))
     epochs = [[i for _, i in draws[e : e + 7]] for e in range(0, 42, 7)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_a_continued_stream_is_the_rest_of_the_whole_one():
-    whole = list(TrainStream(7, steps=14, batch_size=4, seed=1))
-    rest = TrainStream(7, steps=14, batch_size=4, seed=1, first_step=9)
-    assert list(rest) == whole[9:]
-    assert len(rest) == 14  # Lightning counts batches from the beginning
+def test_resumed_sampler_gives_the_remaining_batches():
+    batches = list(TrainSampler(7, steps=14, batch_size=4, seed=1))
+    resumed = TrainSampler(7, steps=14, batch_size=4, seed=1, first_step=9)
+    assert list(resumed) == batches[9:]
+    assert len(resumed) == 14  # Lightning counts batches from the beginning
 
 
 def test_processes_share_each_batch():
-    whole = list(TrainStream(7, steps=5, batch_size=4, seed=1))
-    shares = [
-        list(TrainStream(7, steps=5, batch_size=4, seed=1, rank=r, world_size=2)) for r in (0, 1)
+    batches = list(TrainSampler(7, steps=5, batch_size=4, seed=1))
+    parts = [
+        list(TrainSampler(7, steps=5, batch_size=4, seed=1, rank=r, world_size=2)) for r in (0, 1)
     ]
-    assert [a + b for a, b in zip(*shares, strict=True)] == whole
-    with pytest.raises(ValueError, match="leaves a rest"):
-        TrainStream(7, steps=5, batch_size=3, seed=1, world_size=2)
+    assert [a + b for a, b in zip(*parts, strict=True)] == batches
+    with pytest.raises(ValueError, match="not divisible by the number of processes, 2"):
+        TrainSampler(7, steps=5, batch_size=3, seed=1, world_size=2)
 
 
-def test_validation_sees_every_image_once():
-    shares = [list(EvalShare(10, rank=r, world_size=3)) for r in range(3)]
-    assert sorted(i for share in shares for i in share) == list(range(10))
+def test_validation_uses_every_image_once():
+    parts = [list(EvalSampler(10, rank=r, world_size=3)) for r in range(3)]
+    assert sorted(i for part in parts for i in part) == list(range(10))
 
 
 def data_module(root, num_workers):
@@ -316,17 +322,17 @@ def data_module(root, num_workers):
 
 def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
     voc_tree(tmp_path, {"train": 5, "val": 3})
-    one, two = (list(data_module(tmp_path, w).train_dataloader()) for w in (0, 2))
-    assert len(one) == len(two) == 4
-    for a, b in zip(one, two, strict=True):
+    first, second = (list(data_module(tmp_path, w).train_dataloader()) for w in (0, 2))
+    assert len(first) == len(second) == 4
+    for a, b in zip(first, second, strict=True):
         assert torch.equal(a["image"], b["image"])
         assert torch.equal(a["label"], b["label"])
         assert a["image_id"] == b["image_id"]
-    assert one[0]["image"].shape == (3, 3, 33, 33)
-    assert one[0]["image"].dtype == one[0]["label"].dtype == torch.uint8
+    assert first[0]["image"].shape == (3, 3, 33, 33)
+    assert first[0]["image"].dtype == first[0]["label"].dtype == torch.uint8
 
 
-def test_loaders_leave_the_global_generator_alone(tmp_path):
+def test_loaders_do_not_use_the_global_generator(tmp_path):
     voc_tree(tmp_path, {"train": 5, "val": 3})
     before = torch.get_rng_state()
     data = data_module(tmp_path, 0)
@@ -339,7 +345,7 @@ def test_loaders_leave_the_global_generator_alone(tmp_path):
 
 
 def test_images_of_several_sizes_are_not_padded_to_each_other(tmp_path):
-    """Padding would change what image pooling sees, and with it the score."""
+    """Padding would change the input of image pooling, and so the score."""
     voc_tree(tmp_path, {"train": 5, "val": 2})
     write_sample(
         tmp_path, "val_1", np.zeros((90, 60, 3), np.uint8), np.zeros((90, 60), np.uint8),
@@ -352,7 +358,7 @@ def test_images_of_several_sizes_are_not_padded_to_each_other(tmp_path):
     assert len(list(data.val_dataloader())) == 2
 
 
-# shapes
+# synthetic scenes
 
 
 def spec(**changes):
@@ -368,63 +374,64 @@ def spec(**changes):
     return ShapesSpec(**(settings | changes))
 
 
-def contents(root):
+def file_contents(root):
     return {p.relative_to(root): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def test_scenes_are_a_voc_tree_from_a_seed(tmp_path):
-    first = ensure_shapes(tmp_path / "a", spec())
-    again = ensure_shapes(tmp_path / "b", spec())
-    assert contents(first) == contents(again)
+    first = get_or_draw_scenes(tmp_path / "a", spec())
+    second = get_or_draw_scenes(tmp_path / "b", spec())
+    assert file_contents(first) == file_contents(second)
     tree = voc_layout(first)
     assert tree.splits() == ["train", "val"]
-    data = SegmentationDataset("train", tree.items("train"), classes=CLASSES, transform=AsItIs())
+    data = SegmentationDataset(
+        "train", tree.items("train"), classes=CLASSES, transform=IdentityTransform()
+    )
     assert len(data) == 6
     labels = [data[i].label for i in range(6)]
     assert any((label == 255).any() for label in labels)
     assert json.loads((first / "spec.json").read_text())["seed"] == 0
 
 
-def test_a_second_start_reuses_and_a_changed_setting_does_not(tmp_path, monkeypatch):
-    first = ensure_shapes(tmp_path, spec())
-    assert ensure_shapes(tmp_path, spec(max_objects=3)) != first
-    assert ensure_shapes(tmp_path, spec(seed=1)) != first
-    monkeypatch.setattr(scenes, "draw_scene", None)  # drawing would fail now
-    assert ensure_shapes(tmp_path, spec()) == first
+def test_scenes_are_reused_unless_a_setting_changes(tmp_path, monkeypatch):
+    first = get_or_draw_scenes(tmp_path, spec())
+    assert get_or_draw_scenes(tmp_path, spec(max_objects=3)) != first
+    assert get_or_draw_scenes(tmp_path, spec(seed=1)) != first
+    monkeypatch.setattr(scenes, "draw_scene", None)  # a new drawing would fail
+    assert get_or_draw_scenes(tmp_path, spec()) == first
 
 
-def test_an_interruption_leaves_nothing_half_done(tmp_path, monkeypatch):
+def test_interrupted_drawing_leaves_no_folder(tmp_path, monkeypatch):
     drawn = []
 
-    def interrupted(*arguments):
+    def interrupted_draw(*arguments):
         if len(drawn) == 3:
             raise KeyboardInterrupt
         drawn.append(1)
         return draw_scene(*arguments)
 
-    monkeypatch.setattr(scenes, "draw_scene", interrupted)
+    monkeypatch.setattr(scenes, "draw_scene", interrupted_draw)
     with pytest.raises(KeyboardInterrupt):
-        ensure_shapes(tmp_path, spec())
+        get_or_draw_scenes(tmp_path, spec())
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
-    assert len(voc_layout(ensure_shapes(tmp_path, spec())).items("train")) == 6
+    assert len(voc_layout(get_or_draw_scenes(tmp_path, spec())).items("train")) == 6
 
 
-def test_two_processes_draw_the_same_at_once(tmp_path):
+def test_two_processes_draw_the_same_scenes_at_the_same_time(tmp_path):
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        paths = pool.starmap(ensure_shapes, [(tmp_path, spec())] * 2)
+        paths = pool.starmap(get_or_draw_scenes, [(tmp_path, spec())] * 2)
     assert paths[0] == paths[1]
     assert [p.name for p in tmp_path.iterdir()] == [paths[0].name]
 
 
-def test_every_class_has_a_border_and_an_inside():
+def test_every_class_has_a_border_and_an_interior():
     for index, name in enumerate(SHAPES, start=1):
         settings = spec(classes=("background", name), max_objects=1, min_size=96, max_size=96)
         labels = [draw_scene(settings, np.random.default_rng((index, i)))[1] for i in range(5)]
         assert any((label == 1).any() for label in labels), name
         assert all((label == 255).any() for label in labels), name
         for label in labels:  # the border separates the object from the background
-            inside = np.argwhere(label == 1)
-            for y, x in inside:
-                around = label[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
-                assert not (around == 0).any(), name
+            for y, x in np.argwhere(label == 1):
+                neighbors = label[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+                assert not (neighbors == 0).any(), name

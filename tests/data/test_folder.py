@@ -1,4 +1,4 @@
-"""Images and masks of one's own, as people arrange and name them."""
+"""Tests of your own folders of images and masks, in their usual arrangements."""
 
 import json
 
@@ -9,79 +9,79 @@ from PIL import Image
 
 from deeplab.data.class_set import ClassSet
 from deeplab.data.image_io import read_mask
-from deeplab.data.layouts.class_discovery import find_classes, named_or_found
+from deeplab.data.layouts.class_discovery import find_classes, read_or_find_classes
 from deeplab.data.layouts.classes_file import read_classes
 from deeplab.data.layouts.folder import FolderLayout
 from deeplab.utils.errors import UserError
-from support.pairs import SIZE, image, mask, pairs, values
+from support.pairs import SIZE, label_map, write_image, write_mask, write_pairs
 from support.scripts import SMALL, run, run_folders
 
 COLORS = [(128, 64, 128), (0, 0, 192), (64, 0, 64)]
 
 
-def split_ids(root, **keywords):
-    layout = FolderLayout(root, **keywords)
+def split_ids(root, **kwargs):
+    layout = FolderLayout(root, **kwargs)
     return {split: [item.id for item in layout.items(split)] for split in ("train", "val")}
 
 
 ABC, DE = ["a", "b", "c"], ["d", "e"]
 
 WITH_SPLITS = {
-    "a folder for each split, inside": ("images/{s}/{{}}.jpg", "masks/{s}/{{}}.png"),
-    "a folder for each split, outside": ("{s}/images/{{}}.jpg", "{s}/labels/{{}}.png"),
-    "CamVid of SegNet": ("{s}/{{}}.png", "{s}annot/{{}}.png"),
-    "CamVid of Kaggle": ("{s}/{{}}.png", "{s}_labels/{{}}_L.png"),
-    "beside each other": ("{s}/{{}}.jpg", "{s}/{{}}_mask.png"),
-    "in folders of cities": ("images/{s}/bonn/{{}}.png", "gt/{s}/bonn/{{}}.png"),
+    "a folder for each split in both folders": ("images/{s}/{{}}.jpg", "masks/{s}/{{}}.png"),
+    "both folders in a folder for each split": ("{s}/images/{{}}.jpg", "{s}/labels/{{}}.png"),
+    "CamVid as in SegNet": ("{s}/{{}}.png", "{s}annot/{{}}.png"),
+    "CamVid as in Kaggle": ("{s}/{{}}.png", "{s}_labels/{{}}_L.png"),
+    "images and masks in one folder for each split": ("{s}/{{}}.jpg", "{s}/{{}}_mask.png"),
+    "in folders for cities": ("images/{s}/bonn/{{}}.png", "gt/{s}/bonn/{{}}.png"),
     "other formats": ("img/{s}/{{}}.JPG", "annotations/{s}/{{}}.bmp"),
 }
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation"])
 @pytest.mark.parametrize("arrangement", WITH_SPLITS)
-def test_folders_for_splits(arrangement, val, tmp_path):
-    where = WITH_SPLITS[arrangement]
+def test_split_folders(arrangement, val, tmp_path):
+    patterns = WITH_SPLITS[arrangement]
     for split, names in (("train", ABC), (val, DE)):
-        pairs(tmp_path, *(pattern.format(s=split) for pattern in where), names)
-    found = split_ids(tmp_path)
-    assert [i.split("/")[-1] for i in found["train"]] == ABC
-    assert [i.split("/")[-1] for i in found["val"]] == DE
+        write_pairs(tmp_path, *(pattern.format(s=split) for pattern in patterns), names)
+    ids = split_ids(tmp_path)
+    assert [i.split("/")[-1] for i in ids["train"]] == ABC
+    assert [i.split("/")[-1] for i in ids["val"]] == DE
     layout = FolderLayout(tmp_path)
     assert all(i.image.is_file() and i.mask.is_file() for i in layout.items("train"))
     assert {"train", "val"} <= set(layout.splits())
 
 
-TOGETHER = {
+WITHOUT_SPLITS = {
     "two folders": ("images/{}.jpg", "masks/{}.png"),
-    "two folders, a suffix": ("imgs/{}.png", "labels/{}_label.png"),
+    "two folders, masks with a suffix": ("imgs/{}.png", "labels/{}_label.png"),
     "one folder": ("{}.jpg", "{}_mask.png"),
     "one folder, same format": ("{}.png", "{}_gt.png"),
     "names with dots and spaces": ("images/scan 1.2 {}.jpg", "masks/scan 1.2 {}.png"),
-    "one folder, by kind": ("{}.jpg", "{}.png"),
-    "a train folder alone": ("train/{}.jpg", "train_masks/{}.png"),
+    "one folder, masks with another format": ("{}.jpg", "{}.png"),
+    "only a train folder": ("train/{}.jpg", "train_masks/{}.png"),
     "capitals": ("Images/{}.jpg", "Masks/{}.png"),
     "upper-case suffixes": ("images/{}.JPG", "masks/{}.PNG"),
 }
 
 
-@pytest.mark.parametrize("arrangement", TOGETHER)
-def test_a_random_split(arrangement, tmp_path):
+@pytest.mark.parametrize("arrangement", WITHOUT_SPLITS)
+def test_random_split(arrangement, tmp_path):
     names = [f"n{i:02}" for i in range(20)]
-    pairs(tmp_path, *TOGETHER[arrangement], names)
-    found = split_ids(tmp_path)
-    assert len(found["val"]) == 4
-    assert sorted(i[-3:] for i in found["train"] + found["val"]) == names
-    assert split_ids(tmp_path) == found
-    assert split_ids(tmp_path, split_seed=1) != found
+    write_pairs(tmp_path, *WITHOUT_SPLITS[arrangement], names)
+    ids = split_ids(tmp_path)
+    assert len(ids["val"]) == 4
+    assert sorted(i[-3:] for i in ids["train"] + ids["val"]) == names
+    assert split_ids(tmp_path) == ids
+    assert split_ids(tmp_path, split_seed=1) != ids
     assert len(split_ids(tmp_path, val_fraction=0.5)["val"]) == 10
-    image(tmp_path / TOGETHER[arrangement][0].format("n99"))
-    mask(tmp_path / TOGETHER[arrangement][1].format("n99"))
-    after = split_ids(tmp_path)  # one image more moves one other at most
-    assert len(set(found["val"]) & set(after["val"])) >= 3
+    write_image(tmp_path / WITHOUT_SPLITS[arrangement][0].format("n99"))
+    write_mask(tmp_path / WITHOUT_SPLITS[arrangement][1].format("n99"))
+    new_ids = split_ids(tmp_path)  # an additional image moves at most one other
+    assert len(set(ids["val"]) & set(new_ids["val"])) >= 3
 
 
-def test_what_systems_leave_behind_is_no_image(tmp_path):
-    pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC + DE)
+def test_files_of_operating_systems_are_not_images(tmp_path):
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC + DE)
     for name in ("images/.DS_Store", "images/Thumbs.db", "masks/notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "images" / "._a.jpg").write_bytes(b"x")
@@ -90,35 +90,35 @@ def test_what_systems_leave_behind_is_no_image(tmp_path):
     assert [item.id for item in layout.items("all")] == ABC + DE
 
 
-def test_folders_and_suffixes_that_are_named(tmp_path):
-    pairs(tmp_path, "rgb/{}-left.png", "truth/{}-classes.png", ABC + DE)
+def test_configured_folders_and_suffixes(tmp_path):
+    write_pairs(tmp_path, "rgb/{}-left.png", "truth/{}-classes.png", ABC + DE)
     with pytest.raises(UserError, match=r"data\.image_dir=FOLDER data\.mask_dir=FOLDER"):
         FolderLayout(tmp_path)
-    found = FolderLayout(
+    layout = FolderLayout(
         tmp_path, image_dir="rgb", mask_dir="truth", image_suffix="-left", mask_suffix="-classes"
     )
-    assert [item.id for item in found.items("all")] == ABC + DE
-    with pytest.raises(UserError, match=r"data\.mask_dir: the folder .*nothing"):
-        FolderLayout(tmp_path, image_dir="rgb", mask_dir="nothing")
+    assert [item.id for item in layout.items("all")] == ABC + DE
+    with pytest.raises(UserError, match=r"data\.mask_dir: the folder .*missing"):
+        FolderLayout(tmp_path, image_dir="rgb", mask_dir="missing")
 
 
-def test_two_images_of_one_name(tmp_path):
-    pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
-    image(tmp_path / "images" / "b.png")
-    with pytest.raises(UserError, match=r"b\.jpg and b\.png: which of them counts"):
+def test_two_images_with_the_same_name(tmp_path):
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
+    write_image(tmp_path / "images" / "b.png")
+    with pytest.raises(UserError, match=r"b\.jpg and b\.png: two files have the same name"):
         FolderLayout(tmp_path).items("all")
 
 
 def test_train_and_test_without_val(tmp_path):
-    pairs(tmp_path, "train/{}.jpg", "train_masks/{}.png", [f"n{i}" for i in range(10)])
-    pairs(tmp_path, "test/{}.jpg", "test_masks/{}.png", DE)
+    write_pairs(tmp_path, "train/{}.jpg", "train_masks/{}.png", [f"n{i}" for i in range(10)])
+    write_pairs(tmp_path, "test/{}.jpg", "test_masks/{}.png", DE)
     layout = FolderLayout(tmp_path)
     assert layout.splits() == ["all", "test", "train", "val"]
     assert [len(layout.items(split)) for split in layout.splits()] == [10, 2, 8, 2]
 
 
-def test_an_image_without_a_mask_is_named_when_it_is_read(tmp_path):
-    pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
+def test_image_without_a_mask_is_listed(tmp_path):
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
     (tmp_path / "masks" / "b.png").unlink()
     items = FolderLayout(tmp_path).items("all")
     assert [item.id for item in items] == ABC
@@ -141,8 +141,8 @@ LISTS = {
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("kind", LISTS)
 @pytest.mark.parametrize("folder", [".", "splits", "ImageSets/Segmentation"])
-def test_lists(folder, kind, end, tmp_path):
-    pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC + DE)
+def test_split_lists(folder, kind, end, tmp_path):
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC + DE)
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     for split, names in (("train", ["c", "a"]), ("val", DE)):
         text = end.join(LISTS[kind](name) for name in names) + end
@@ -152,26 +152,26 @@ def test_lists(folder, kind, end, tmp_path):
     assert all(i.image.is_file() and i.mask.is_file() for i in items)
 
 
-def test_lists_that_do_not_fit(tmp_path):
-    pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
+def test_wrong_split_lists(tmp_path):
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
     (tmp_path / "train.txt").write_text("a\nz\n")
     (tmp_path / "val.txt").write_text("\n")
     layout = FolderLayout(tmp_path)
-    with pytest.raises(UserError, match=r"train\.txt names 'z', which is not here"):
+    with pytest.raises(UserError, match=r"train\.txt names 'z', but .* has no such image"):
         layout.items("train")
-    with pytest.raises(UserError, match="lists no image"):
+    with pytest.raises(UserError, match="lists no images"):
         layout.items("val")
-    with pytest.raises(UserError, match=r"Splits here: .*train"):
+    with pytest.raises(UserError, match=r"Available splits: .*train"):
         layout.items("test")
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_missing_or_empty_folder(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        FolderLayout(tmp_path / "no")
-    with pytest.raises(UserError, match="no images and masks are found here"):
+        FolderLayout(tmp_path / "missing")
+    with pytest.raises(UserError, match="no images and masks found in this folder"):
         FolderLayout(tmp_path)
-    image(tmp_path / "images" / "a.jpg")
-    with pytest.raises(UserError, match="no images and masks are found here"):
+    write_image(tmp_path / "images" / "a.jpg")
+    with pytest.raises(UserError, match="no images and masks found in this folder"):
         FolderLayout(tmp_path)
 
 
@@ -216,56 +216,56 @@ def test_classes_by_color(name, text, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
         ("classes.yaml", "road: [1, 2\n", "cannot be read"),
         ("classes.yaml", "5", "names no classes"),
-        ("classes.yaml", "road: 0\n", "1 classes; it takes 2"),
+        ("classes.yaml", "road: 0\n", "1 classes; 2 to 254 are allowed"),
         ("classes.yaml", "road: 0\ncar: 0\n", "road and car have the same value 0"),
         (
             "classes.yaml",
             "road: 0\ncar: [1, 2, 3]\n",
             "some classes have an index",
         ),
-        ("classes.yaml", "road: 0\ncar: 300\n", "0 to 255"),
+        ("classes.yaml", "road: 0\ncar: 300\n", "from 0 to 255"),
         ("classes.yaml", "road: 0\ncar: blue\n", "neither an index nor a color"),
-        ("classes.yaml", "road: 0\ncar: [1, 2]\n", "colors three of them"),
-        ("classes.yaml", "classes: {a: 0, b: 1}\nignore: [3]\n", "there is no such key"),
+        ("classes.yaml", "road: 0\ncar: [1, 2]\n", "or a color of three such numbers"),
+        ("classes.yaml", "classes: {a: 0, b: 1}\nignore: [3]\n", "unknown key"),
         ("classes.yaml", "[road, road]", "named more than once"),
         ("classes.csv", "road,0,1\ncar,1,2\n", "neither name,r,g,b nor name,value"),
         ("classes.csv", "0,1,2\n", "neither name,r,g,b nor name,value"),
         ("classes.txt", "road\nroad\n", "named more than once"),
     ],
 )
-def test_classes_files_that_are_wrong(name, text, words, tmp_path):
+def test_wrong_classes_files(name, text, message, tmp_path):
     (tmp_path / name).write_text(text)
-    with pytest.raises(UserError, match=words) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_classes(tmp_path / name)
     assert name in str(error.value)
 
 
-def found(root, arrays, **keywords):
+def classes_of_masks(root, arrays, **kwargs):
     for i, array in enumerate(arrays):
-        mask(root / "masks" / f"{i}.png", array)
-    return find_classes(sorted((root / "masks").iterdir()), **keywords)[0]
+        write_mask(root / "masks" / f"{i}.png", array)
+    return find_classes(sorted((root / "masks").iterdir()), **kwargs)[0]
 
 
-def colored(seed):
-    return np.array(COLORS, np.uint8)[values(seed)]
+def color_mask(seed):
+    return np.array(COLORS, np.uint8)[label_map(seed)]
 
 
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ([values(0), values(1)], (0, 1, 2)),
-        ([values(0) * 100], (0, 100, 200)),
-        ([np.where(values(0) == 2, 255, values(0)).astype(np.uint8)], (0, 1)),
-        ([np.where(values(0) == 2, 255, 0).astype(np.uint8)], (0, 255)),
-        ([values(0) == 2], (0, 1)),
-        ([np.repeat(values(0)[..., None], 3, axis=2)], (0, 1, 2)),
-        ([values(0).astype(np.uint16)], (0, 1, 2)),
-        ([colored(0), colored(1)], tuple(sorted(COLORS))),
-        ([np.dstack([colored(0), np.full(SIZE, 255, np.uint8)])], tuple(sorted(COLORS))),
+        ([label_map(0), label_map(1)], (0, 1, 2)),
+        ([label_map(0) * 100], (0, 100, 200)),
+        ([np.where(label_map(0) == 2, 255, label_map(0)).astype(np.uint8)], (0, 1)),
+        ([np.where(label_map(0) == 2, 255, 0).astype(np.uint8)], (0, 255)),
+        ([label_map(0) == 2], (0, 1)),
+        ([np.repeat(label_map(0)[..., None], 3, axis=2)], (0, 1, 2)),
+        ([label_map(0).astype(np.uint16)], (0, 1, 2)),
+        ([color_mask(0), color_mask(1)], tuple(sorted(COLORS))),
+        ([np.dstack([color_mask(0), np.full(SIZE, 255, np.uint8)])], tuple(sorted(COLORS))),
     ],
     ids=[
         "gray",
@@ -280,49 +280,50 @@ def colored(seed):
     ],
 )
 def test_classes_are_found(arrays, expected, tmp_path):
-    classes = found(tmp_path, arrays)
+    classes = classes_of_masks(tmp_path, arrays)
     assert classes.values == expected
     for path in (tmp_path / "masks").iterdir():
         label = classes.decode(read_mask(path, colored=classes.colored), path)
         assert set(np.unique(label)) - {255} <= set(range(len(expected)))
 
 
-def test_a_binary_mask_is_object_and_background(tmp_path):
-    classes = found(tmp_path, [np.where(values(0) == 2, 255, 0).astype(np.uint8)])
+def test_binary_mask_is_object_and_background(tmp_path):
+    classes = classes_of_masks(tmp_path, [np.where(label_map(0) == 2, 255, 0).astype(np.uint8)])
     assert classes.names == ("background", "object")
     label = classes.decode(read_mask(tmp_path / "masks" / "0.png"), tmp_path)
     assert set(np.unique(label)) == {0, 1}
 
 
 def test_found_classes_are_written_and_read_back(tmp_path):
-    palette = Image.fromarray(values(0), mode="P")
+    palette = Image.fromarray(label_map(0), mode="P")
     palette.putpalette([9, 8, 7, 60, 50, 40, 200, 100, 0])
     (tmp_path / "masks").mkdir()
     palette.save(tmp_path / "masks" / "a.png")
-    image(tmp_path / "images" / "a.jpg")
+    write_image(tmp_path / "images" / "a.jpg")
     items = FolderLayout(tmp_path).items("all")
-    one = named_or_found(tmp_path, items, named=None, ignored=())
-    assert one.colors == ((9, 8, 7), (60, 50, 40), (200, 100, 0))
-    again = named_or_found(tmp_path, items, named=None, ignored=())
-    assert again == one
+    found = read_or_find_classes(tmp_path, items, classes_file=None, ignored=())
+    assert found.colors == ((9, 8, 7), (60, 50, 40), (200, 100, 0))
+    read = read_or_find_classes(tmp_path, items, classes_file=None, ignored=())
+    assert read == found
     path = tmp_path / "classes.yaml"
     path.write_text(path.read_text().replace("class_1:", "car:"))
-    assert named_or_found(tmp_path, items, named=None, ignored=()).names[1] == "car"
-    assert len(named_or_found(tmp_path, items, named=None, ignored=(1,))) == 2
+    renamed = read_or_find_classes(tmp_path, items, classes_file=None, ignored=())
+    assert renamed.names[1] == "car"
+    assert len(read_or_find_classes(tmp_path, items, classes_file=None, ignored=(1,))) == 2
 
 
 @pytest.mark.parametrize(
-    ("arrays", "words"),
+    ("arrays", "message"),
     [
         ([np.zeros(SIZE, np.uint8)], "hold 1 class"),
         ([np.full(SIZE, 255, np.uint8)], "hold 0 classes"),
-        ([values(0), colored(0)], "some masks hold indices"),
+        ([label_map(0), color_mask(0)], "some masks hold indices or gray values, others colors"),
         ([np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)], "blended values"),
     ],
 )
-def test_masks_that_are_none(arrays, words, tmp_path):
-    with pytest.raises(UserError, match=words):
-        found(tmp_path, arrays)
+def test_masks_without_classes(arrays, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        classes_of_masks(tmp_path, arrays)
 
 
 # the scripts
@@ -334,11 +335,12 @@ TINY = (
 )  # fmt: skip
 
 
-def test_camvid_in_one_line(tmp_path):
-    """SegNet's copy: gray masks 0 to 11, of which 11 is void, and lists of another machine."""
+def test_camvid_with_one_command(tmp_path):
+    """SegNet's copy has gray masks 0 to 11, with 11 ignored, and lists of another machine."""
     root = tmp_path / "CamVid"
     for split, names in (("train", ABC), ("val", DE)):
-        pairs(root, f"{split}/{{}}.png", f"{split}annot/{{}}.png", names, lambda s: values(s, 12))
+        patterns = (f"{split}/{{}}.png", f"{split}annot/{{}}.png")
+        write_pairs(root, *patterns, names, lambda seed: label_map(seed, 12))
         lines = (
             f"/SegNet/CamVid/{split}/{n}.png /SegNet/CamVid/{split}annot/{n}.png" for n in names
         )
@@ -352,34 +354,36 @@ def test_camvid_in_one_line(tmp_path):
     assert len(config["data"]["classes"]) == 11
     assert 11 in config["data"]["ignored_values"]
     run("evaluate", f"run={folder}", cwd=tmp_path)
-    listed = run("prepare", "data=folder", "data.root=CamVid", cwd=tmp_path).stdout
-    assert "train              3 images" in listed
-    checked = run("prepare", "data=folder", "data.root=CamVid", "data.ignored_values=[11]", "check=true",
-                  "data.crop_size=33", cwd=tmp_path)  # fmt: skip
+    listing = run("prepare", "data=folder", "data.root=CamVid", cwd=tmp_path).stdout
+    assert "train              3 images" in listing
+    checked = run("prepare", "data=folder", "data.root=CamVid", "data.ignored_values=[11]",
+                  "check=true", "data.crop_size=33", cwd=tmp_path)  # fmt: skip
     assert "0 errors" in checked.stdout or "nothing wrong" in checked.stdout
 
 
-def test_color_masks_named_by_a_csv(tmp_path):
+def test_color_masks_with_a_csv_classes_file(tmp_path):
     root = tmp_path / "mine"
-    pairs(root, "images/{}.jpg", "masks/{}.png", [*ABC, *DE], colored)
+    write_pairs(root, "images/{}.jpg", "masks/{}.png", [*ABC, *DE], color_mask)
     names = ("road", "car", "sky")
     rows = [",".join([n, *map(str, c)]) for n, c in zip(names, COLORS, strict=True)]
     (root / "class_dict.csv").write_text("name,r,g,b\n" + "\n".join(rows) + "\n")
     run("train", "data=folder", "data.root=mine", *TINY, cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
     assert list(json.loads((folder / "metrics.json").read_text())["class_IoU"]) == list(names)
-    picture = Image.open(folder / "validation.png").convert("RGB")
-    drawn = {color for _, color in picture.getcolors(1 << 20)}
-    assert set(COLORS) <= drawn  # the legend's
-    mask(root / "masks" / "a.png", np.full((*SIZE, 3), 5, np.uint8) + np.uint8([0, 1, 2]))
+    figure = Image.open(folder / "validation.png").convert("RGB")
+    colors = {color for _, color in figure.getcolors(1 << 20)}
+    assert set(COLORS) <= colors  # the legend shows them
+    write_mask(root / "masks" / "a.png", np.full((*SIZE, 3), 5, np.uint8) + np.uint8([0, 1, 2]))
     done = run("train", "data=folder", "data.root=mine", "seed=1", *TINY, cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "color (5, 6, 7), which no class has" in done.stderr
+    assert "no class has color (5, 6, 7)" in done.stderr
 
 
-def test_the_number_of_classes_follows(tmp_path):
+def test_number_of_classes_comes_from_the_masks(tmp_path):
     assert len(ClassSet(("a", "b"))) == 2
-    pairs(tmp_path / "mine", "{}.jpg", "{}_mask.png", [*ABC, *DE], lambda s: values(s, 5))
+    write_pairs(
+        tmp_path / "mine", "{}.jpg", "{}_mask.png", [*ABC, *DE], lambda seed: label_map(seed, 5)
+    )
     run("train", "data=folder", "data.root=mine", *TINY, cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
     scores = json.loads((folder / "metrics.json").read_text())["class_IoU"]

@@ -1,4 +1,4 @@
-"""Archives for the test servers, read back by other means than they are written."""
+"""Tests of the archives for test servers, which are read here with other tools."""
 
 import io
 import json
@@ -21,8 +21,8 @@ THREE = ClassSet(("road", "car", "sky"), values=(7, 26, 23), unlisted_values="ig
 
 
 @pytest.fixture
-def evaluated(tmp_path):
-    """Three images with predictions of three classes."""
+def predictions(tmp_path):
+    """Write predictions of three classes for three images; return the folder and the items."""
     rng = np.random.default_rng(0)
     folder, items = EvaluationFolder(tmp_path / "evaluation"), []
     for i, size in enumerate(((20, 30), (31, 17), (40, 40))):
@@ -33,34 +33,34 @@ def evaluated(tmp_path):
     return folder, items
 
 
-def test_voc(evaluated, tmp_path):
-    folder, items = evaluated
+def test_voc(predictions, tmp_path):
+    folder, items = predictions
     path = write_submission("voc", folder, items, THREE, split="test", progress=False)
     subprocess.run(["tar", "xzf", path, "-C", tmp_path], check=True)
-    inside = tmp_path / "results/VOC2012/Segmentation/comp6_test_cls"
-    assert sorted(p.stem for p in inside.iterdir()) == [item.id for item in items]
+    unpacked = tmp_path / "results/VOC2012/Segmentation/comp6_test_cls"
+    assert sorted(p.stem for p in unpacked.iterdir()) == [item.id for item in items]
     for item in items:
-        found, expected = (Image.open(p) for p in (inside / f"{item.id}.png", item.image))
-        assert found.mode == "P"
-        assert found.size == expected.size
-        assert found.getpalette()[: 3 * 21] == voc_palette()[:21].ravel().tolist()
-        assert np.array_equal(found, Image.open(folder.prediction(item.id)))
+        packed, image = (Image.open(p) for p in (unpacked / f"{item.id}.png", item.image))
+        assert packed.mode == "P"
+        assert packed.size == image.size
+        assert packed.getpalette()[: 3 * 21] == voc_palette()[:21].ravel().tolist()
+        assert np.array_equal(packed, Image.open(folder.prediction(item.id)))
 
 
-def test_cityscapes(evaluated):
-    folder, items = evaluated
+def test_cityscapes(predictions):
+    folder, items = predictions
     path = write_submission("cityscapes", folder, items, THREE, split="test", progress=False)
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == [f"{item.id}.png" for item in items]
         for item in items:
-            found = Image.open(io.BytesIO(archive.read(f"{item.id}.png")))
+            packed = Image.open(io.BytesIO(archive.read(f"{item.id}.png")))
             label = np.array(Image.open(folder.prediction(item.id)))
-            assert found.mode == "L"
-            assert np.array_equal(found, np.array([7, 26, 23], np.uint8)[label])
+            assert packed.mode == "L"
+            assert np.array_equal(packed, np.array([7, 26, 23], np.uint8)[label])
 
 
-def test_what_the_server_would_refuse_is_not_packed(evaluated):
-    folder, items = evaluated
+def test_invalid_predictions_are_not_packed(predictions):
+    folder, items = predictions
     arguments = {"split": "test", "progress": False}
     write_mask(folder.prediction("city_1"), np.zeros((31, 18), np.uint8))
     with pytest.raises(UserError, match=r"city_1.*size"):
@@ -77,7 +77,7 @@ def test_what_the_server_would_refuse_is_not_packed(evaluated):
     assert not list(folder.path.glob("*.zip"))
 
 
-def test_a_test_set_without_masks(tmp_path):
+def test_split_without_masks(tmp_path):
     root = voc_tree(tmp_path / "VOC2012", {"trainaug": 4, "val": 2, "test": 3}, size=(50, 60))
     for mask in root.glob("SegmentationClass/test_*"):
         mask.unlink()
@@ -100,9 +100,9 @@ def test_a_test_set_without_masks(tmp_path):
     assert not result["scored"]
     assert "mIoU" not in result
     assert not (archive.parent / "images.npz").exists()
-    listed = subprocess.run(["tar", "tzf", archive], capture_output=True, text=True, check=True)
-    assert len(listed.stdout.split()) == 3
-    refused = run(
+    listing = subprocess.run(["tar", "tzf", archive], capture_output=True, text=True, check=True)
+    assert len(listing.stdout.split()) == 3
+    rejected = run(
         "evaluate",
         f"run={folder}",
         "submission=voc",
@@ -110,5 +110,5 @@ def test_a_test_set_without_masks(tmp_path):
         cwd=tmp_path,
         ok=False,
     )
-    assert refused.returncode == 2
-    assert "predictions" in refused.stderr
+    assert rejected.returncode == 2
+    assert "predictions" in rejected.stderr

@@ -15,13 +15,13 @@ from deeplab.inference.strategy import MULTI_SCALE, Strategy, Window, parse_stra
         ("x.5", Strategy(16, (0.5,))),
     ],
 )
-def test_names(name, strategy):
+def test_parse_strategy(name, strategy):
     assert parse_strategy(name, output_stride=16) == strategy
     assert parse_strategy(strategy.name, output_stride=32) == strategy
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("os4", "'os4'"),
         ("", "''"),
@@ -35,20 +35,20 @@ def test_names(name, strategy):
         ("flip=true", "parts are"),
     ],
 )
-def test_other_names_are_refused(name, words):
+def test_invalid_names_raise(name, message):
     with pytest.raises(ValueError, match="strategy") as error:
         parse_strategy(name, output_stride=16)
-    assert words in str(error.value)
+    assert message in str(error.value)
 
 
-def test_one_scale_is_part_of_many():
-    one, many = Strategy(16), Strategy(16, MULTI_SCALE)
-    mirrored = Strategy(16, MULTI_SCALE, flip=True)
-    assert set(one.views) < set(many.views) < set(mirrored.views)
-    assert len(mirrored.views) == 12
+def test_strategies_share_forward_passes():
+    single_scale, multi_scale = Strategy(16), Strategy(16, MULTI_SCALE)
+    with_flip = Strategy(16, MULTI_SCALE, flip=True)
+    assert set(single_scale.passes) < set(multi_scale.passes) < set(with_flip.passes)
+    assert len(with_flip.passes) == 12
 
 
-def test_a_window_is_said():
+def test_window_is_part_of_name_and_label():
     strategy = Strategy(16, window=Window(513, 0.33))
     assert strategy.name == "os16-w513"
     assert "513" in strategy.label

@@ -6,8 +6,8 @@ import torch
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 
 
-def by_sets(pairs, num_classes):
-    """IoU from sets of pixels, over all images at once."""
+def iou_of_sets(pairs, num_classes):
+    """Return the IoU of each class from sets of pixels over all images."""
     truth_sets = [set() for _ in range(num_classes)]
     predicted_sets = [set() for _ in range(num_classes)]
     for n, (prediction, truth) in enumerate(pairs):
@@ -31,13 +31,13 @@ def random_pairs(classes, count=3):
         yield prediction, truth
 
 
-def test_against_sets_with_absent_classes_and_ignore():
+def test_iou_equals_that_of_sets_with_absent_classes_and_ignored_pixels():
     pairs = list(random_pairs(4))  # classes 4 and 5 occur nowhere
     metric = ConfusionMatrix(6)
     for prediction, truth in pairs:
         metric.update(prediction, truth)
     result = scores(metric.compute())
-    expected = by_sets(pairs, 6)
+    expected = iou_of_sets(pairs, 6)
     assert [None if math.isnan(i) else i for i in result.class_iou] == [
         None if e is None else pytest.approx(e) for e in expected
     ]
@@ -46,7 +46,7 @@ def test_against_sets_with_absent_classes_and_ignore():
     assert result.miou == pytest.approx(sum(present) / 4)
 
 
-def test_a_class_that_is_only_predicted_counts_as_zero():
+def test_class_that_is_only_predicted_has_iou_zero():
     metric = ConfusionMatrix(3)
     metric.update(torch.tensor([0, 0, 2]), torch.tensor([0, 0, 0]))
     result = scores(metric.compute())
@@ -56,17 +56,17 @@ def test_a_class_that_is_only_predicted_counts_as_zero():
     assert result.pixel_accuracy == pytest.approx(2 / 3)
 
 
-def test_one_matrix_not_a_mean_over_batches():
+def test_batches_are_added_to_one_matrix():
     pairs = list(random_pairs(4, count=5))
-    apart = ConfusionMatrix(4)
+    by_batch = ConfusionMatrix(4)
     for prediction, truth in pairs:
-        apart.update(prediction, truth)
-    together = ConfusionMatrix(4)
-    together.update(torch.cat([p for p, _ in pairs]), torch.cat([t for _, t in pairs]))
-    assert torch.equal(apart.compute(), together.compute())
+        by_batch.update(prediction, truth)
+    at_once = ConfusionMatrix(4)
+    at_once.update(torch.cat([p for p, _ in pairs]), torch.cat([t for _, t in pairs]))
+    assert torch.equal(by_batch.compute(), at_once.compute())
 
 
-def test_nothing_labeled():
+def test_miou_without_labeled_pixels_is_nan():
     metric = ConfusionMatrix(3)
     metric.update(torch.zeros(4, dtype=torch.uint8), torch.full((4,), 255))
     assert math.isnan(scores(metric.compute()).miou)

@@ -10,16 +10,16 @@ from deeplab.models.backbones import (
     TimmEncoder,
     Xception,
 )
-from deeplab.models.backbones.mobilenetv2 import scaled_channels
+from deeplab.models.backbones.mobilenetv2 import scale_channels
 from support.networks import SMALL_BACKBONES, on_meta, randomize_norms, tiny_resnet
 
 
-def parameters(module: nn.Module) -> int:
+def parameter_count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
 @pytest.mark.parametrize(
-    ("make", "count"),
+    ("build", "count"),
     [
         (lambda: Xception(41), 24_920_560),
         (lambda: Xception(65), 37_867_312),
@@ -33,15 +33,15 @@ def parameters(module: nn.Module) -> int:
         (lambda: MobileNetV2(), 3_504_872 - 1_281_000 - (320 * 1280 + 2 * 1280)),
     ],
 )
-def test_parameters_to_the_unit(make, count):
-    assert parameters(on_meta(make)) == count
+def test_exact_parameter_counts(build, count):
+    assert parameter_count(on_meta(build)) == count
 
 
-@pytest.mark.parametrize("make", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
+@pytest.mark.parametrize("build", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
 @pytest.mark.parametrize("output_stride", OUTPUT_STRIDES)
 @pytest.mark.parametrize("size", [(65, 65), (33, 50), (64, 97)])
-def test_features_are_as_stated(make, output_stride, size):
-    backbone = on_meta(make)
+def test_features_match_their_declaration(build, output_stride, size):
+    backbone = on_meta(build)
     backbone.set_output_stride(output_stride)
     outputs = backbone(torch.empty(1, 3, *size, device="meta"))
     assert outputs.keys() == backbone.features.keys() == {"conv2", "conv3", "conv4", "output"}
@@ -57,7 +57,7 @@ def test_features_are_as_stated(make, output_stride, size):
     }
 
 
-def test_stated_channels():
+def test_declared_channels():
     channels = lambda b: [f.channels for f in b.features.values()]  # noqa: E731
     assert channels(on_meta(Xception, 65)) == [256, 728, 1024, 2048]
     assert channels(on_meta(Xception, 71)) == [256, 728, 1024, 2048]
@@ -65,8 +65,8 @@ def test_stated_channels():
     assert channels(on_meta(MobileNetV2)) == [144, 192, 576, 320]
 
 
-def atrous(unit: nn.Module) -> list[tuple[int, int]]:
-    """Stride and rate of the unit's 3x3 convolutions."""
+def strides_and_dilations(unit: nn.Module) -> list[tuple[int, int]]:
+    """Return stride and dilation of the unit's 3x3 convolutions."""
     convs = [m for m in unit.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     for conv in convs:
         assert conv.padding == conv.dilation
@@ -77,10 +77,10 @@ def atrous(unit: nn.Module) -> list[tuple[int, int]]:
     ("output_stride", "entry_3", "middle", "exit_1", "exit_2"),
     [(32, (2, 1), 1, (2, 1), 1), (16, (2, 1), 1, (1, 1), 2), (8, (1, 1), 2, (1, 2), 4)],
 )
-def test_xception_strides_and_rates(output_stride, entry_3, middle, exit_1, exit_2):
+def test_xception_strides_and_dilations(output_stride, entry_3, middle, exit_1, exit_2):
     backbone = on_meta(Xception, 65)
     backbone.set_output_stride(output_stride)
-    units = [atrous(unit) for unit in backbone.units]
+    units = [strides_and_dilations(unit) for unit in backbone.units]
     assert len(units) == 3 + 16 + 2
     assert units[0] == units[1] == [(1, 1), (1, 1), (2, 1)]
     assert units[2] == [(1, entry_3[1])] * 2 + [entry_3]
@@ -94,9 +94,9 @@ def test_xception_71_has_a_deeper_entry_flow(output_stride):
     backbone = on_meta(Xception, 71)
     backbone.set_output_stride(output_stride)
     assert [unit.stride for unit in backbone.units] == [2, 1, 2, 1, 2] + [1] * 16 + [2, 1]
-    rates = {32: (1, 1), 16: (1, 2), 8: (2, 4)}[output_stride]
-    assert atrous(backbone.units[5])[0] == (1, rates[0])
-    assert atrous(backbone.units[-1])[0] == (1, rates[1])
+    dilations = {32: (1, 1), 16: (1, 2), 8: (2, 4)}[output_stride]
+    assert strides_and_dilations(backbone.units[5])[0] == (1, dilations[0])
+    assert strides_and_dilations(backbone.units[-1])[0] == (1, dilations[1])
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,18 @@ def test_xception_71_has_a_deeper_entry_flow(output_stride):
         (8, (1, 1), (1, 2), (1, 2), (4, 8, 16)),
     ],
 )
-def test_resnet_beta_strides_and_rates(output_stride, block_2_last, block_3, block_3_last, block_4):
+def test_resnet_beta_strides_and_dilations(
+    output_stride, block_2_last, block_3, block_3_last, block_4
+):
     backbone = on_meta(ResNet, 101)
     backbone.set_output_stride(output_stride)
-    units = [atrous(unit)[0] for unit in backbone.units]
+    units = [strides_and_dilations(unit)[0] for unit in backbone.units]
     assert len(units) == 3 + 4 + 23 + 3
     assert units[:3] == [(1, 1), (1, 1), (2, 1)]
     assert units[3:7] == [(1, 1)] * 3 + [block_2_last]
     assert units[7:29] == [block_3] * 22
     assert units[29] == block_3_last
-    assert units[30:] == [(1, rate) for rate in block_4]
+    assert units[30:] == [(1, dilation) for dilation in block_4]
 
 
 @pytest.mark.parametrize(
@@ -127,11 +129,11 @@ def test_resnet_beta_strides_and_rates(output_stride, block_2_last, block_3, blo
         (8, [(1, 1)] + [(1, 2)] * 5, [(1, 2), (1, 4), (1, 4)]),
     ],
 )
-def test_torchvision_layout_strides_and_rates(output_stride, layer_3, layer_4):
-    """As ``replace_stride_with_dilation`` does it there."""
+def test_torchvision_layout_strides_and_dilations(output_stride, layer_3, layer_4):
+    """They equal those of torchvision's ``replace_stride_with_dilation``."""
     backbone = on_meta(ResNet, 50, layout="torchvision")
     backbone.set_output_stride(output_stride)
-    units = [atrous(unit)[0] for unit in backbone.units]
+    units = [strides_and_dilations(unit)[0] for unit in backbone.units]
     assert units[:7] == [(1, 1)] * 3 + [(2, 1)] + [(1, 1)] * 3
     assert units[7:13] == layer_3
     assert units[13:] == layer_4
@@ -139,12 +141,14 @@ def test_torchvision_layout_strides_and_rates(output_stride, layer_3, layer_4):
     assert projections == [1, 2, units[7][0], units[13][0]]
 
 
-@pytest.mark.parametrize("make", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
-def test_atrous_consistency(make):
-    """The same weights at output stride 8 and 16 give, at the pixels that output stride 32 has,
-    the same features: nothing but resolution is gained."""
+@pytest.mark.parametrize("build", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
+def test_atrous_consistency(build):
+    """A lower output stride changes only the resolution.
+
+    At the pixels of output stride 32, output strides 8 and 16 give the same features.
+    """
     torch.manual_seed(0)
-    backbone = make().double().eval()
+    backbone = build().double().eval()
     randomize_norms(backbone)
     image = torch.randn(1, 3, 97, 129, dtype=torch.float64)
     with torch.no_grad():
@@ -158,9 +162,9 @@ def test_atrous_consistency(make):
     assert coarse.std() > 1e-3
 
 
-@pytest.mark.parametrize("make", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
-def test_output_stride_leaves_the_state_dict(make):
-    backbone = make()
+@pytest.mark.parametrize("build", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
+def test_output_stride_does_not_change_the_state_dict(build):
+    backbone = build()
     before = {name: t.clone() for name, t in backbone.state_dict().items()}
     backbone.set_output_stride(8)
     after = backbone.state_dict()
@@ -168,14 +172,17 @@ def test_output_stride_leaves_the_state_dict(make):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_low_level_taps():
-    """Before any ReLU (Xception), before the addition (ResNet beta), a block's output
-    (torchvision), a depthwise output behind ReLU6 (MobileNetV2)."""
+def test_position_of_low_level_features():
+    """The sign of the features shows where each backbone takes them.
+
+    Before any ReLU (Xception), before the addition (ResNet beta), at a block's output
+    (torchvision), and after the ReLU6 of a depthwise convolution (MobileNetV2).
+    """
     torch.manual_seed(0)
     image = torch.randn(1, 3, 65, 65)
     minimum = {}
-    for name, make in SMALL_BACKBONES.items():
-        backbone = make().eval()
+    for name, build in SMALL_BACKBONES.items():
+        backbone = build().eval()
         minimum[name] = backbone(image)["conv2"].min()
     assert minimum["xception41"] < 0
     assert minimum["resnet_beta"] < 0
@@ -183,7 +190,7 @@ def test_low_level_taps():
     assert minimum["mobilenetv2"] == 0
 
 
-def test_resnet_beta_taps_the_branch_of_the_unit_before_the_stride():
+def test_resnet_beta_low_level_feature_is_the_branch_before_the_stride():
     backbone = ResNet(50, base_width=4).eval()
     image = torch.randn(1, 3, 65, 65)
     unit = backbone.units[1]
@@ -192,22 +199,22 @@ def test_resnet_beta_taps_the_branch_of_the_unit_before_the_stride():
     assert torch.equal(backbone(image)["conv2"], expected)
 
 
-def test_xception_shortcut_sees_the_input_before_the_relu():
-    unit = Xception(41).eval().units[3]  # the first of the middle flow: identity shortcut
+def test_xception_shortcut_takes_the_input_before_the_relu():
+    unit = Xception(41).eval().units[3]  # first unit of the middle flow: identity shortcut
     x = torch.randn(1, 728, 5, 5)
     branch = unit.separable[2](unit.separable[1](unit.separable[0](x)))
     torch.testing.assert_close(unit(x).output, branch + x)
-    assert (unit(x).output < 0).any()  # and nothing is activated after the addition
+    assert (unit(x).output < 0).any()  # no activation after the addition
 
 
-def test_last_xception_block_activates_inside():
+def test_only_the_last_xception_block_has_inner_activations():
     backbone = Xception(41).eval()
     relus = [sum(isinstance(m, nn.ReLU) for m in unit.modules()) for unit in backbone.units]
     assert relus == [0] * 12 + [6]
     assert backbone(torch.randn(1, 3, 33, 33))["output"].min() == 0
 
 
-def test_published_settings():
+def test_authors_batch_norm_settings():
     norms = lambda b: {(m.eps, m.momentum) for m in b.modules() if isinstance(m, nn.BatchNorm2d)}  # noqa: E731
     assert norms(on_meta(Xception)) == {(1e-3, 3e-4)}
     assert norms(on_meta(ResNet)) == {(1e-5, 3e-4)}
@@ -219,15 +226,15 @@ def test_published_settings():
     ("channels", "width", "divisor", "expected"),
     [(32, 0.5, 8, 16), (24, 0.5, 8, 16), (24, 0.5, 1, 12), (16, 0.35, 8, 8), (320, 1.4, 8, 448)],
 )
-def test_mobilenet_channels(channels, width, divisor, expected):
-    assert scaled_channels(channels, width, divisor) == expected
+def test_mobilenet_channel_rounding(channels, width, divisor, expected):
+    assert scale_channels(channels, width, divisor) == expected
 
 
 def test_multi_grid():
     exit_flow = on_meta(Xception, 41, multi_grid=(1, 2, 4)).units[-1]
-    assert [rate for _, rate in atrous(exit_flow)] == [2, 4, 8]
+    assert [dilation for _, dilation in strides_and_dilations(exit_flow)] == [2, 4, 8]
     block = on_meta(tiny_resnet, multi_grid=(1, 2, 1)).units
-    assert [atrous(unit)[0][1] for unit in block[-2:]] == [2, 4]
+    assert [strides_and_dilations(unit)[0][1] for unit in block[-2:]] == [2, 4]
 
 
 def test_every_family_is_registered():
@@ -235,15 +242,18 @@ def test_every_family_is_registered():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("build", "message"),
     [
-        (lambda: Xception(39), "Xception depth 39: it is one of"),
-        (lambda: ResNet(34), "ResNet depth 34: it is one of"),
+        (lambda: Xception(39), "depth=39: not a known Xception. Choose from 41, 65, 71"),
+        (lambda: ResNet(34), "depth=34: not a known ResNet. Choose from 50, 101"),
         (lambda: ResNet((1, 2, 2, 2)), "two units in each"),
-        (lambda: ResNet((2, 2, 2)), "four counts"),
-        (lambda: on_meta(Xception).set_output_stride(12), "output stride 12: it is one of"),
+        (lambda: ResNet((2, 2, 2)), "units of each of the four blocks"),
+        (
+            lambda: on_meta(Xception).set_output_stride(12),
+            "output stride 12 is not allowed. Choose from 8, 16, 32",
+        ),
     ],
 )
-def test_impossible_values(make, message):
+def test_invalid_values_raise(build, message):
     with pytest.raises(ValueError, match=message):
-        make()
+        build()

@@ -15,16 +15,16 @@ from deeplab.training.optimizers import parameter_groups
 from support.networks import SMALL_BACKBONES, build, on_meta, randomize_norms, tiny_resnet
 
 
-def test_names_are_the_backbone_s_and_the_classifier_s():
+def test_state_dict_keys():
     backbone = tiny_resnet()
-    names = set(Classifier(backbone, num_classes=7).state_dict())
-    others = {name for name in names if not name.startswith("backbone.")}
-    assert others == {"classifier.weight", "classifier.bias"}
-    assert {name.removeprefix("backbone.") for name in names - others} == set(backbone.state_dict())
+    keys = set(Classifier(backbone, num_classes=7).state_dict())
+    head_keys = {key for key in keys if not key.startswith("backbone.")}
+    assert head_keys == {"classifier.weight", "classifier.bias"}
+    assert {key.removeprefix("backbone.") for key in keys - head_keys} == set(backbone.state_dict())
 
 
 @pytest.mark.parametrize("name", SMALL_BACKBONES)
-def test_forward_against_a_literal_one(name):
+def test_forward_equals_a_direct_computation(name):
     torch.manual_seed(0)
     backbone = SMALL_BACKBONES[name]()
     model = Classifier(backbone, num_classes=7, dropout=0.5)
@@ -47,10 +47,10 @@ def test_logits_are_float32_under_mixed_precision():
         assert model(torch.zeros(2, 3, 33, 33, dtype=torch.uint8)).dtype == torch.float32
 
 
-@pytest.mark.parametrize("make", [lambda: Xception(65), lambda: ResNet(101)])
-def test_what_it_costs(make):
-    """The backbone at output stride 32, and a layer for 1000 classes with its bias."""
-    model = on_meta(lambda: Classifier(make(), num_classes=1000))
+@pytest.mark.parametrize("build_backbone", [lambda: Xception(65), lambda: ResNet(101)])
+def test_cost(build_backbone):
+    """The cost is that of the backbone at output stride 32 and a 1000-class layer with bias."""
+    model = on_meta(lambda: Classifier(build_backbone(), num_classes=1000))
     cost = measure_cost(model, input_size=(299, 299))
     assert cost.trainable == sum(p.numel() for p in model.backbone.parameters()) + 2_049_000
     counted = 0
@@ -66,7 +66,7 @@ def test_what_it_costs(make):
     assert cost.conv == counted
 
 
-def test_weights_start_a_segmentation_network(tmp_path):
+def test_weights_initialize_a_segmentation_network(tmp_path):
     torch.manual_seed(0)
     model = Classifier(MobileNetV2(0.25), num_classes=7)
     randomize_norms(model)
@@ -78,7 +78,7 @@ def test_weights_start_a_segmentation_network(tmp_path):
         assert torch.equal(tensor, model.backbone.state_dict()[name]), name
 
 
-def test_every_parameter_is_in_one_group_and_the_bias_has_no_decay():
+def test_every_parameter_is_in_one_group_and_the_bias_has_no_weight_decay():
     model = Classifier(MobileNetV2(0.25), num_classes=7)
     groups = {g["name"]: g for g in parameter_groups(model, lr=0.1, weight_decay=1.0)}
     grouped = [id(p) for group in groups.values() for p in group["params"]]

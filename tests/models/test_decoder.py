@@ -20,7 +20,7 @@ LOW_LEVEL = {"conv2": Feature(24, 4), "conv3": Feature(32, 8), "conv4": Feature(
         ((), 256 + 48),
     ],
 )
-def test_structures_of_table_2(convs, channels):
+def test_decoder_structures_of_table_2(convs, channels):
     decoder = on_meta(Decoder, 256, LOW_LEVEL, convs=convs)
     assert decoder.out_channels == channels
     features = {
@@ -44,21 +44,21 @@ def test_two_stages_go_from_coarse_to_fine(order):
 def test_encoder_comes_first_in_the_concatenation():
     decoder = Decoder(16, LOW_LEVEL, low_level_channels=4, convs=((3, 8),)).eval()
     stage = decoder.stages[0]
-    seen = []
-    stage.refine.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    captured = []
+    stage.refine.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
     x, low = torch.randn(1, 16, 33, 33), torch.randn(1, 24, 33, 33)
     decoder(x, {"conv2": low})
-    assert torch.equal(seen[0], torch.cat([x, stage.project(low)], dim=1))
+    assert torch.equal(captured[0], torch.cat([x, stage.project(low)], dim=1))
 
 
-def test_naive_decoder_is_the_empty_one():
+def test_naive_decoder_has_no_stages():
     decoder = Decoder(16, LOW_LEVEL, low_level=(), convs=())
     x = torch.randn(1, 16, 5, 5)
     assert decoder(x, {}) is x
     assert not list(decoder.parameters())
 
 
-def test_separable_decoder_leaves_1x1_dense():
+def test_separable_decoder_keeps_1x1_convolutions():
     decoder = Decoder(16, LOW_LEVEL, convs=((3, 8), (1, 8)), separable=True)
     depthwise = [m for m in decoder.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
     assert [conv.kernel_size for conv in depthwise] == [(3, 3)]
@@ -67,11 +67,11 @@ def test_separable_decoder_leaves_1x1_dense():
 @pytest.mark.parametrize(
     ("low_level", "convs", "message"),
     [
-        (("conv5",), ((3, 8),), "low-level stage 'conv5': the backbone has conv2, conv3, conv4"),
+        (("conv5",), ((3, 8),), "low_level=conv5: .* Choose from conv2, conv3, conv4"),
         (("conv2", "conv2"), ((3, 8),), "more than once"),
         ((), ((3, 8),), "without a low-level stage"),
     ],
 )
-def test_impossible_decoders(low_level, convs, message):
+def test_invalid_decoders_raise(low_level, convs, message):
     with pytest.raises(ValueError, match=message):
         Decoder(16, tiny_resnet().low_level, low_level=low_level, convs=convs)

@@ -18,7 +18,7 @@ from support.networks import build, on_meta, randomize_norms, tiny_model, tiny_r
         (lambda: Xception(65), {"separable": True}, 41_055_413, 41_258_213),
     ],
 )
-def test_parameters_to_the_unit(backbone, head, trainable, with_statistics):
+def test_exact_parameter_counts(backbone, head, trainable, with_statistics):
     model = on_meta(lambda: build(backbone(), **head))
     assert sum(p.numel() for p in model.parameters()) == trainable
     floats = [t.numel() for t in model.state_dict().values() if t.is_floating_point()]
@@ -28,7 +28,7 @@ def test_parameters_to_the_unit(backbone, head, trainable, with_statistics):
 @pytest.mark.parametrize("size", [(33, 33), (34, 57), (64, 64), (65, 129), (100, 75)])
 @pytest.mark.parametrize("output_stride", OUTPUT_STRIDES)
 @pytest.mark.parametrize("naive", [False, True])
-def test_any_size_gives_logits_on_the_decoder_grid(size, output_stride, naive):
+def test_logits_are_on_the_decoder_grid_for_any_size(size, output_stride, naive):
     model = tiny_model(naive=naive)
     model.set_output_stride(output_stride)
     assert model.output_stride == output_stride
@@ -39,14 +39,18 @@ def test_any_size_gives_logits_on_the_decoder_grid(size, output_stride, naive):
 
 
 def test_all_backbones_in_a_model():
-    for make in (lambda: Xception(41), lambda: MobileNetV2(0.25), lambda: ResNet(50)):
-        model = on_meta(lambda make=make: build(make(), low_level=("conv3", "conv2")))
+    for build_backbone in (lambda: Xception(41), lambda: MobileNetV2(0.25), lambda: ResNet(50)):
+        backbone = on_meta(build_backbone)
+        model = on_meta(build, backbone, low_level=("conv3", "conv2"))
         out = model(torch.empty(2, 3, 97, 129, dtype=torch.uint8, device="meta"))
         assert out.shape == (2, 21, 25, 33)
 
 
-def test_head_is_atrous_consistent_too():
-    """Without image pooling (it averages over another number of pixels) the whole encoder."""
+def test_atrous_consistency_of_the_encoder():
+    """Backbone and ASPP are consistent, except for image pooling.
+
+    Image pooling averages over a different number of pixels at each output stride.
+    """
     torch.manual_seed(0)
     model = build(tiny_resnet(), naive=True, channels=8, image_pooling=False).double().eval()
     randomize_norms(model)
@@ -58,8 +62,8 @@ def test_head_is_atrous_consistent_too():
         torch.testing.assert_close(model(image)[..., ::4, ::4], coarse, rtol=1e-9, atol=1e-9)
 
 
-def test_switching_equals_building():
-    """Weights trained at 16 run at 8 as in a network built at 8."""
+def test_changing_the_output_stride_equals_building_at_it():
+    """Weights trained at output stride 16 run at 8 as in a network built at 8."""
     trained, built = tiny_model().eval(), tiny_model().eval()
     built.set_output_stride(8)
     built.load_state_dict(trained.state_dict())
@@ -72,19 +76,19 @@ def test_switching_equals_building():
     assert torch.equal(trained(image), at_16)
 
 
-def test_input_is_normalized_inside():
+def test_model_normalizes_its_input():
     model = build(tiny_resnet(layout="torchvision"), channels=8).eval()
-    seen = []
-    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    captured = []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
     image = torch.full((1, 3, 33, 33), 255, dtype=torch.uint8)
     model(image)
     model(image.float())
     expected = torch.tensor([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
-    torch.testing.assert_close(seen[0][0, :, 0, 0], expected)
-    assert torch.equal(seen[0], seen[1])
+    torch.testing.assert_close(captured[0][0, :, 0, 0], expected)
+    assert torch.equal(captured[0], captured[1])
 
 
-def test_logits_start_small():
+def test_initial_logit_weights_are_small():
     model = build(tiny_resnet(), num_classes=200)
     assert model.logits.weight.detach().std() == pytest.approx(0.0088, rel=0.05)
     assert not model.logits.bias.any()

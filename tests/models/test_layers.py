@@ -15,7 +15,7 @@ from deeplab.models.layers import (
 
 
 def aligned_resize(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, corners aligned, pixel by pixel."""
+    """Resize pixel by pixel: bilinear, with aligned corners."""
     out = np.empty((*x.shape[:2], *size))
     h, w = x.shape[2:]
     for i in range(size[0]):
@@ -37,21 +37,21 @@ def test_resize_maps_corner_to_corner(size):
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 7])
-@pytest.mark.parametrize("rate", [1, 2, 5])
+@pytest.mark.parametrize("dilation", [1, 2, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [12, 33, 40])
-def test_sizes_follow_one_rule(kernel, rate, stride, side):
-    conv = Conv(2, 2, kernel, stride=stride, rate=rate)
+def test_output_size_depends_on_stride_only(kernel, dilation, stride, side):
+    conv = Conv(2, 2, kernel, stride=stride, dilation=dilation)
     assert conv(torch.zeros(1, 2, side, side)).shape[-1] == (side - 1) // stride + 1
 
 
-def test_separable_conv_places_its_relus():
+def test_relu_placement_of_separable_conv():
     x = torch.randn(2, 4, 8, 8)
-    kept = x.clone()
+    original = x.clone()
     before = SeparableConv(4, 6, activation="before").eval()
     after = SeparableConv(4, 6, activation="after").eval()
     assert torch.equal(before(x), before(x.clamp(min=0)))
-    assert torch.equal(x, kept)  # not in place
+    assert torch.equal(x, original)  # not in place
     assert before(x).min() < 0
     assert not torch.equal(after(x), after(x.clamp(min=0)))
     assert after(x).min() == 0
@@ -72,7 +72,7 @@ def test_pooled_batch_norm_trains_with_one_image():
     assert not torch.equal(norm.running_mean, mean)
 
 
-def test_normalize_takes_uint8():
+def test_normalize_accepts_uint8():
     layer = Normalize((127.5,) * 3, (127.5,) * 3)
     pixels = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2)
     assert layer(pixels).unique().tolist() == [-1.0, 1.0]
@@ -84,9 +84,8 @@ def test_truncated_normal(std):
     conv = Conv(64, 256, 3)
     initialize(conv, std)
     assert conv.weight.abs().max() <= 2 * std
-    assert conv.weight.detach().std() == pytest.approx(
-        0.88 * std, rel=0.02
-    )  # of a normal cut at 2 sigma
+    # a normal truncated at 2 sigma has a standard deviation of 0.88 sigma
+    assert conv.weight.detach().std() == pytest.approx(0.88 * std, rel=0.02)
 
 
 def test_named_initializations():
@@ -99,7 +98,7 @@ def test_named_initializations():
     assert model[1].pointwise.conv.weight.detach().std() == pytest.approx(0.88 * 0.06, rel=0.02)
 
 
-def test_batch_norm_settings_reach_every_norm():
+def test_set_batch_norm_changes_every_norm():
     model = nn.Sequential(SeparableConv(4, 4), PooledBatchNorm(4))
     set_batch_norm(model, eps=0.5)
     set_batch_norm(model, momentum=0.25)

@@ -1,4 +1,4 @@
-"""Masks and lists that are made from what COCO and SBD publish."""
+"""Masks and split lists derived from COCO and SBD."""
 
 import json
 import math
@@ -23,11 +23,11 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import parallel_map
 from support.real_data import REAL
 
-COCO, LISTS = REAL / "coco", REAL / "voc2012" / "official_lists"
+COCO, OFFICIAL_LISTS = REAL / "coco", REAL / "voc2012" / "official_lists"
 
-CATEGORY_OF = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
+CATEGORY_IDS = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 CUP, DOG, PERSON, TABLE = 47, 18, 1, 67  # categories of COCO; VOC has no cup
-LABEL = {category: label for label, category in enumerate(CATEGORY_OF)}
+LABELS_BY_CATEGORY = {category: label for label, category in enumerate(CATEGORY_IDS)}
 HEIGHT, WIDTH = 40, 50
 
 
@@ -53,7 +53,7 @@ def annotation(category, segmentation, *, image=1, crowd=0):
     }
 
 
-def content_of(annotations):
+def instances_content(annotations):
     images = {a["image_id"] for a in annotations}
     return {
         "images": [
@@ -72,21 +72,21 @@ def write(root, content):
     (root / "instances.json").write_text(json.dumps(content))
 
 
-def drawn(root, *, min_pixels=0, num_workers=1, masks="masks"):
+def rasterize_folder(root, *, min_pixels=0, num_workers=1, masks="masks"):
     return rasterize(
         root / "instances.json",
         root / "images",
         root / masks,
-        CATEGORY_OF,
+        CATEGORY_IDS,
         min_pixels=min_pixels,
         num_workers=num_workers,
         progress=False,
     )
 
 
-def label_of(root, *annotations):
-    write(root, content_of(annotations))
-    assert drawn(root) == ["000000000001"]
+def draw(root, *annotations):
+    write(root, instances_content(annotations))
+    assert rasterize_folder(root) == ["000000000001"]
     return np.array(Image.open(root / "masks" / "000000000001.png"))
 
 
@@ -106,7 +106,7 @@ def compressed(mask):
 
 
 def test_polygon_becomes_its_class_in_a_palette_png(tmp_path):
-    label = label_of(tmp_path, annotation(DOG, [box(5, 3, 20, 13)]))
+    label = draw(tmp_path, annotation(DOG, [box(5, 3, 20, 13)]))
     assert np.array_equal(label, 12 * inside(5, 3, 20, 13))
     mask = Image.open(tmp_path / "masks" / "000000000001.png")
     assert mask.mode == "P"
@@ -114,16 +114,16 @@ def test_polygon_becomes_its_class_in_a_palette_png(tmp_path):
 
 
 @pytest.mark.parametrize("degenerate", [[], [1, 1, 9, 9], [1, 1, 9, 9, 1], [1, 1, 9, 9, 1, 9, 3]])
-def test_polygons_of_an_instance_are_joined_without_degenerate_ones(tmp_path, degenerate):
+def test_polygons_of_an_instance_are_merged_without_degenerate_ones(tmp_path, degenerate):
     polygons = [box(0, 0, 9, 9), degenerate, box(5, 5, 20, 9), box(40, 30, 50, 40)]
-    label = label_of(tmp_path, annotation(DOG, polygons))
+    label = draw(tmp_path, annotation(DOG, polygons))
     expected = inside(0, 0, 9, 9) | inside(5, 5, 20, 9) | inside(40, 30, 50, 40)
     assert np.array_equal(label, 12 * expected)
 
 
-def test_instance_of_degenerate_polygons_alone_is_nothing(tmp_path):
-    write(tmp_path, content_of([annotation(DOG, [[1, 1, 9, 9]])]))
-    assert drawn(tmp_path) == []
+def test_instance_with_only_degenerate_polygons_is_empty(tmp_path):
+    write(tmp_path, instances_content([annotation(DOG, [[1, 1, 9, 9]])]))
+    assert rasterize_folder(tmp_path) == []
 
 
 @pytest.mark.parametrize("encode", [uncompressed, compressed])
@@ -132,24 +132,24 @@ def test_run_lengths_are_drawn_exactly(tmp_path, encode, density):
     mask = (np.random.default_rng(7).uniform(size=(HEIGHT, WIDTH)) < density).astype(np.uint8)
     mask[-1, -1] = 1
     mask[5:30, 20:40] = 1  # long runs, of several characters
-    assert np.array_equal(label_of(tmp_path, annotation(DOG, encode(mask))), 12 * mask)
+    assert np.array_equal(draw(tmp_path, annotation(DOG, encode(mask))), 12 * mask)
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_two_classes_on_a_pixel_make_it_ignored(tmp_path, order):
     dogs = [annotation(DOG, [box(0, 0, 10, 10)]), annotation(DOG, [box(5, 0, 15, 10)])]
     person = annotation(PERSON, [box(8, 0, 30, 10)])
-    label = label_of(tmp_path, *[*dogs, person][::order])
+    label = draw(tmp_path, *[*dogs, person][::order])
     expected = 12 * inside(0, 0, 15, 10) + 15 * inside(15, 0, 30, 10)
     expected[:10, 8:15] = 255
     assert np.array_equal(label, expected)
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_crowd_is_ignored_where_no_instance_is(tmp_path, order):
+def test_crowd_is_ignored_outside_of_instances(tmp_path, order):
     crowd = annotation(PERSON, uncompressed(inside(0, 0, 30, 20)), crowd=1)
     instances = [annotation(PERSON, [box(5, 5, 9, 9)]), annotation(DOG, [box(20, 10, 40, 30)])]
-    label = label_of(tmp_path, *[crowd, *instances][::order])
+    label = draw(tmp_path, *[crowd, *instances][::order])
     expected = 255 * inside(0, 0, 30, 20)
     expected[5:9, 5:9] = 15
     expected[10:30, 20:40] = 12
@@ -157,7 +157,7 @@ def test_crowd_is_ignored_where_no_instance_is(tmp_path, order):
 
 
 def test_other_categories_are_background_and_leave_a_table_whole(tmp_path):
-    label = label_of(
+    label = draw(
         tmp_path,
         annotation(TABLE, [box(0, 10, 30, 20)]),
         annotation(CUP, [box(5, 5, 10, 15)]),
@@ -166,11 +166,11 @@ def test_other_categories_are_background_and_leave_a_table_whole(tmp_path):
     assert np.array_equal(label, 11 * inside(0, 10, 30, 20))
 
 
-def test_kept_are_images_with_more_pixels_than_the_least(tmp_path):
+def test_images_with_more_than_min_pixels_are_kept(tmp_path):
     crowd = annotation(DOG, uncompressed(inside(0, 0, 50, 40)), crowd=1, image=4)
     write(
         tmp_path,
-        content_of(
+        instances_content(
             [
                 annotation(DOG, [box(0, 0, 50, 20), box(0, 20, 1, 21)], image=3),  # 1001
                 annotation(DOG, [box(0, 0, 50, 20)], image=2),  # 1000
@@ -180,11 +180,11 @@ def test_kept_are_images_with_more_pixels_than_the_least(tmp_path):
             ]
         ),
     )
-    assert drawn(tmp_path, min_pixels=1000) == ["000000000001", "000000000003"]
+    assert rasterize_folder(tmp_path, min_pixels=1000) == ["000000000001", "000000000003"]
     assert {p.stem for p in (tmp_path / "masks").iterdir()} == {"000000000001", "000000000003"}
 
 
-def many(count):
+def random_annotations(count):
     rng = np.random.default_rng(0)
     boxes = rng.integers(1, 35, (count, 2))
     categories = rng.choice([DOG, PERSON, TABLE, CUP], count)
@@ -198,10 +198,10 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_processes_draw_the_same_and_nothing_is_drawn_twice(tmp_path):
-    write(tmp_path, content_of(many(120)))
-    one = drawn(tmp_path, min_pixels=200, masks="one")
-    two = drawn(tmp_path, min_pixels=200, masks="two", num_workers=2)
+def test_num_workers_does_not_change_masks_and_existing_masks_are_kept(tmp_path):
+    write(tmp_path, instances_content(random_annotations(120)))
+    one = rasterize_folder(tmp_path, min_pixels=200, masks="one")
+    two = rasterize_folder(tmp_path, min_pixels=200, masks="two", num_workers=2)
     assert one == two
     assert 10 < len(one) < 50
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
@@ -209,31 +209,34 @@ def test_processes_draw_the_same_and_nothing_is_drawn_twice(tmp_path):
     removed = tmp_path / "one" / f"{one[3]}.png"
     removed.unlink()
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "one").iterdir()}
-    assert drawn(tmp_path, min_pixels=200, masks="one") == one
+    assert rasterize_folder(tmp_path, min_pixels=200, masks="one") == one
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_missing_images_are_counted_and_named(tmp_path):
-    write(tmp_path, content_of([annotation(DOG, [box(0, 0, 9, 9)], image=i) for i in range(1, 7)]))
+def test_missing_images_are_counted_and_listed(tmp_path):
+    write(
+        tmp_path,
+        instances_content([annotation(DOG, [box(0, 0, 9, 9)], image=i) for i in range(1, 7)]),
+    )
     for i in (1, 2, 4, 5):
         (tmp_path / "images" / f"{i:012}.jpg").unlink()
     with pytest.raises(UserError, match=r"4 of the 6 images.*000000000001\.jpg.*\.\.\."):
-        drawn(tmp_path)
+        rasterize_folder(tmp_path)
 
 
 def test_image_without_vocs_classes_may_be_missing(tmp_path):
-    write(tmp_path, content_of([annotation(CUP, [box(0, 0, 9, 9)])]))
+    write(tmp_path, instances_content([annotation(CUP, [box(0, 0, 9, 9)])]))
     (tmp_path / "images" / "000000000001.jpg").unlink()
-    assert drawn(tmp_path) == []
+    assert rasterize_folder(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'{"images": [', "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (b"[" * 200_000, "not JSON"),
+        (b'{"images": [', "not valid JSON"),
+        (b"\xff\xfe\x00", "not valid JSON"),
+        (b"[" * 200_000, "not valid JSON"),
         (b"[]", "no 'images'"),
         (b'{"images": [], "categories": []}', "no 'annotations'"),
         (b'{"images": [], "annotations": []}', "no 'categories'"),
@@ -241,11 +244,11 @@ def test_image_without_vocs_classes_may_be_missing(tmp_path):
         (None, "cannot be read"),
     ],
 )
-def test_file_that_is_no_instances_file_is_refused(tmp_path, content, words):
+def test_invalid_instances_file_is_an_error(tmp_path, content, words):
     if content is not None:
         (tmp_path / "instances.json").write_bytes(content)
     with pytest.raises(UserError, match=words) as error:
-        drawn(tmp_path)
+        rasterize_folder(tmp_path)
     assert str(tmp_path / "instances.json") in str(error.value)
 
 
@@ -273,68 +276,70 @@ def rle(size=(HEIGHT, WIDTH), counts=(0, HEIGHT * WIDTH)):
         ("images", {"id": None}, "'id' cannot be 'None'"),
     ],
 )
-def test_damaged_entry_is_named(tmp_path, part, change, words):
-    content = content_of([annotation(DOG, [box(0, 0, 9, 9)])])
+def test_error_names_the_invalid_entry(tmp_path, part, change, words):
+    content = instances_content([annotation(DOG, [box(0, 0, 9, 9)])])
     content[part][0].update(change)
     write(tmp_path, content)
     with pytest.raises(UserError, match=words) as error:
-        drawn(tmp_path)
+        rasterize_folder(tmp_path)
     assert str(tmp_path / "instances.json") in str(error.value)
 
 
-# The real COCO
+# Real COCO
 
 
 @pytest.fixture(scope="module", params=["train2017", "val2017"])
 def real(request, tmp_path_factory):
-    """Outlines of the real COCO by image, and their masks."""
+    """Annotations of the real COCO by image, and their masks."""
     if not COCO.is_dir():
-        pytest.skip(f"{COCO} is not there")
+        pytest.skip(f"{COCO} does not exist")
     source = COCO / "annotations" / f"instances_{request.param}.json"
     masks = tmp_path_factory.mktemp(request.param)
     images = COCO / request.param
     kept = rasterize(
-        source, images, masks, CATEGORY_OF, min_pixels=1000, num_workers=1, progress=False
+        source, images, masks, CATEGORY_IDS, min_pixels=1000, num_workers=1, progress=False
     )
     assert kept
-    outlines = {stem: [] for stem in kept}
+    annotations = {stem: [] for stem in kept}
     for entry in json.loads(source.read_text())["annotations"]:
         stem = f"{entry['image_id']:012}"
-        if entry["category_id"] in LABEL and stem in outlines:
-            outlines[stem].append(entry)
-    return images, {s: (np.array(Image.open(masks / f"{s}.png")), o) for s, o in outlines.items()}
+        if entry["category_id"] in LABELS_BY_CATEGORY and stem in annotations:
+            annotations[stem].append(entry)
+    return images, {
+        s: (np.array(Image.open(masks / f"{s}.png")), o) for s, o in annotations.items()
+    }
 
 
-def test_real_masks_have_the_size_of_their_images(real):
+def test_real_masks_have_the_sizes_of_their_images(real):
     images, masks = real
     for stem, (label, _) in masks.items():
         assert Image.open(images / f"{stem}.jpg").size == label.shape[::-1]
 
 
-def test_real_areas_are_those_of_the_annotations(real):
-    alone = [(label, o[0]) for label, o in real[1].values() if len(o) == 1]
-    assert len(alone) > 5
-    for label, outline in alone:
-        pixels = np.count_nonzero(label == LABEL[outline["category_id"]])
-        assert pixels == pytest.approx(outline["area"], rel=0.02)
+def test_real_areas_match_the_annotations(real):
+    single = [(label, o[0]) for label, o in real[1].values() if len(o) == 1]
+    assert len(single) > 5
+    for label, entry in single:
+        pixels = np.count_nonzero(label == LABELS_BY_CATEGORY[entry["category_id"]])
+        assert pixels == pytest.approx(entry["area"], rel=0.02)
 
 
-def test_real_masks_agree_with_another_way_of_drawing(real):
-    """Sets of classes by pixel, from OpenCV's polygons; it differs along their edges alone."""
-    for label, outlines in real[1].values():
-        claims, edges = np.zeros((21, *label.shape), np.uint8), np.zeros(label.shape, np.uint8)
+def test_real_masks_match_opencv_polygons(real):
+    """Compare with OpenCV's polygons, which may differ only along their edges."""
+    for label, annotations in real[1].values():
+        class_masks, edges = np.zeros((21, *label.shape), np.uint8), np.zeros(label.shape, np.uint8)
         crowd = np.zeros(label.shape, bool)
-        for outline in outlines:
-            if outline["iscrowd"]:
-                counts = outline["segmentation"]["counts"]
+        for entry in annotations:
+            if entry["iscrowd"]:
+                counts = entry["segmentation"]["counts"]
                 crowd |= np.repeat(np.arange(len(counts)) % 2, counts).reshape(label.T.shape).T > 0
                 continue
-            for polygon in outline["segmentation"]:
+            for polygon in entry["segmentation"]:
                 points = [np.array(polygon).reshape(-1, 1, 2).astype(np.int32)]
-                cv2.fillPoly(claims[LABEL[outline["category_id"]]], points, 1)
+                cv2.fillPoly(class_masks[LABELS_BY_CATEGORY[entry["category_id"]]], points, 1)
                 cv2.polylines(edges, points, True, 1, thickness=5)
-        classes = claims.sum(axis=0)
-        expected = np.where(classes == 1, claims.argmax(axis=0), 0)
+        classes = class_masks.sum(axis=0)
+        expected = np.where(classes == 1, class_masks.argmax(axis=0), 0)
         expected[(classes > 1) | (crowd & (classes == 0))] = 255
         assert np.array_equal(label[edges == 0], expected[edges == 0])
 
@@ -343,7 +348,7 @@ def test_real_masks_agree_with_another_way_of_drawing(real):
 
 
 def write_mat(path, segmentation, **more):
-    """As SBD has it: a struct with borders by class, labels, and the classes there are."""
+    """Write a struct like SBD's: borders by class, labels, and the classes present."""
     borders = np.empty((20, 1), object)
     for i in range(20):
         borders[i, 0] = scipy.sparse.csc_matrix(np.zeros((4, 6)))
@@ -362,7 +367,7 @@ def segmentation(seed=0, size=(30, 45)):
     return label
 
 
-def converted(root, num_workers=1, masks="masks"):
+def convert_folder(root, num_workers=1, masks="masks"):
     return convert_masks(root / "cls", root / masks, num_workers=num_workers, progress=False)
 
 
@@ -372,18 +377,18 @@ def test_sbd_masks_become_palette_pngs(tmp_path):
     labels["2009_000002"] = segmentation(size=(45, 2))
     for name, label in labels.items():
         write_mat(tmp_path / "cls" / f"{name}.mat", label)
-    assert converted(tmp_path) == sorted(labels)
+    assert convert_folder(tmp_path) == sorted(labels)
     for name, label in labels.items():
         mask = Image.open(tmp_path / "masks" / f"{name}.png")
         assert mask.mode == "P"
         assert mask.getpalette() == voc_palette().ravel().tolist()
         assert np.array_equal(np.array(mask), label)
 
-    assert converted(tmp_path, num_workers=2, masks="two") == sorted(labels)
+    assert convert_folder(tmp_path, num_workers=2, masks="two") == sorted(labels)
     assert contents(tmp_path / "masks") == contents(tmp_path / "two")
 
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "masks").iterdir()}
-    assert converted(tmp_path) == sorted(labels)
+    assert convert_folder(tmp_path) == sorted(labels)
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
@@ -404,19 +409,19 @@ def test_sbd_masks_become_palette_pngs(tmp_path):
         (lambda p: write_mat(p, np.full((3, 4), -1, np.int16)), "label -1"),
     ],
 )
-def test_damaged_sbd_mask_is_named(tmp_path, damage, words):
+def test_error_names_the_damaged_sbd_mask(tmp_path, damage, words):
     path = tmp_path / "cls" / "2008_000002.mat"
     write_mat(path, segmentation())
     damage(path)
     with pytest.raises(UserError, match=words) as error:
-        converted(tmp_path)
+        convert_folder(tmp_path)
     assert str(path) in str(error.value)
     assert not list(tmp_path.glob("masks/*"))
 
 
-def test_folder_without_sbd_masks_is_refused(tmp_path):
+def test_folder_without_sbd_masks_is_an_error(tmp_path):
     with pytest.raises(UserError, match="Unpack benchmark"):
-        converted(tmp_path)
+        convert_folder(tmp_path)
 
 
 def test_trainaug_is_vocs_train_and_sbd_without_vocs_val():
@@ -426,10 +431,11 @@ def test_trainaug_is_vocs_train_and_sbd_without_vocs_val():
     ]  # fmt: skip
 
 
-@pytest.mark.skipif(not LISTS.is_dir(), reason=f"{LISTS} is not there")
+@pytest.mark.skipif(not OFFICIAL_LISTS.is_dir(), reason=f"{OFFICIAL_LISTS} does not exist")
 def test_trainaug_of_the_official_lists():
     train, val, official = (
-        (LISTS / f"{name}.txt").read_text().split() for name in ("train", "val", "trainaug")
+        (OFFICIAL_LISTS / f"{name}.txt").read_text().split()
+        for name in ("train", "val", "trainaug")
     )
     sbd = [*val[::2], *(set(official) - set(train[::3]))]  # SBD lacks some of train, has some val
     assert len(official) == 10582
@@ -439,38 +445,47 @@ def test_trainaug_of_the_official_lists():
 # Several processes
 
 
-def test_results_come_in_order():
+def test_results_are_in_order():
     items = [float(i) for i in range(200)]
-    for workers in (0, 1, 3):
-        assert list(parallel_map(math.sqrt, items, num_workers=num_workers, desc="", progress=False)) == [
-            math.sqrt(i) for i in items
-        ]
+    for num_workers in (0, 1, 3):
+        assert list(
+            parallel_map(math.sqrt, items, num_workers=num_workers, desc="", progress=False)
+        ) == [math.sqrt(i) for i in items]
     assert list(parallel_map(math.sqrt, [], num_workers=2, desc="", progress=False)) == []
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_exception_comes_out_as_itself(num_workers):
+def test_exception_is_raised_unchanged(num_workers):
     with pytest.raises(ValueError, match="math domain error"):
-        list(parallel_map(math.sqrt, [1.0] * 90 + [-1.0], num_workers=num_workers, desc="", progress=False))
+        list(
+            parallel_map(
+                math.sqrt, [1.0] * 90 + [-1.0], num_workers=num_workers, desc="", progress=False
+            )
+        )
 
 
 def test_killed_worker_is_reported():
     with pytest.raises(UserError, match="fewer workers"):
-        list(parallel_map(signal.raise_signal, [signal.SIGKILL], num_workers=2, desc="", progress=False))
+        list(
+            parallel_map(
+                signal.raise_signal, [signal.SIGKILL], num_workers=2, desc="", progress=False
+            )
+        )
 
 
-def begun(root, moment):
-    """A script in a process group of its own that works in two more processes, at a moment."""
+def start_script(root, moment):
+    """Start a script with two workers in a new process group; return at ``moment``."""
     script = root / "script.py"
     script.write_text(
         "import time\n"
         "from deeplab.utils.parallel import parallel_map\n"
         f"if __name__ == '__mp_main__' and {moment == 'starting'}:\n"
-        "    print('begun', flush=True)\n"
+        "    print('started', flush=True)\n"
         "    time.sleep(0.5)\n"
         "if __name__ == '__main__':\n"
-        "    for _ in parallel_map(time.sleep, [0.01] * 10000, num_workers=2, desc='', progress=False):\n"
-        "        print('begun', flush=True)\n"
+        "    times = [0.01] * 10000\n"
+        "    for _ in parallel_map(time.sleep, times, num_workers=2, desc='', progress=False):\n"
+        "        print('started', flush=True)\n"
     )
     process = subprocess.Popen(
         [sys.executable, script],
@@ -480,21 +495,21 @@ def begun(root, moment):
         text=True,
         start_new_session=True,
     )
-    assert process.stdout.readline().startswith("begun")  # both may begin at once
+    assert process.stdout.readline().startswith("started")  # both workers may start at once
     return process
 
 
 @pytest.mark.parametrize("moment", ["starting", "working"])
 def test_ctrl_c_is_reported_once(tmp_path, moment):
-    process = begun(tmp_path, moment)
-    os.killpg(process.pid, signal.SIGINT)  # to all, as a terminal does
-    _, errors = process.communicate(timeout=20)  # to the end of all who hold the pipes
+    process = start_script(tmp_path, moment)
+    os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal does
+    _, errors = process.communicate(timeout=20)  # waits for all processes that hold the pipes
     assert errors.count("Traceback") == 1, errors
     assert errors.endswith("KeyboardInterrupt\n")
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
-    process = begun(tmp_path, "working")
+    process = start_script(tmp_path, "working")
     process.kill()
     process.communicate(timeout=20)
 

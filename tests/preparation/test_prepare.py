@@ -1,4 +1,4 @@
-"""``prepare.py`` as a user runs it, against tiny archives in the true layout."""
+"""``prepare.py`` as a user runs it, on tiny archives in the real layout."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from PIL import Image
 
 from deeplab.config.paths import ROOT
 from deeplab.data.class_set import ClassSet
-from deeplab.preparation.file_selection import selection
+from deeplab.preparation.file_selection import file_selector
 from support.published import (
     SBD,
     TRAINAUG,
@@ -29,51 +29,55 @@ from support.published import (
     coco_archives,
     labels,
     md5,
-    number_of,
     serving_folder,
+    stable_number,
     voc_archives,
 )
 from support.scripts import environment, run, run_folders
 from support.servers import Response, serving
 
-TINY = (
+TINY_TRAINING = (
     "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage.max_steps=2", "stage.batch_size=2",
     "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.num_workers=0",
     "trainer.enable_progress_bar=false", "logger=csv",
 )  # fmt: skip
-SIZES = ("data.crop_size=33", "data.eval_size=65")
-FEW = ("data.unpacked=0.001", "enable_progress_bar=false", "num_workers=1")
-COUNTS = ("data.expected.train=3", "data.expected.val=2", "data.expected.trainval=5",
-          "data.expected.trainaug=6")  # fmt: skip
+CROP_SIZES = ("data.crop_size=33", "data.eval_size=65")
+FAST = ("data.unpacked_gb=0.001", "enable_progress_bar=false", "num_workers=1")
+COUNTS = (
+    "data.expected_images.train=3",
+    "data.expected_images.val=2",
+    "data.expected_images.trainval=5",
+    "data.expected_images.trainaug=6",
+)
 TAR, TEST_TAR, TGZ = "VOCtrainval_11-May-2012.tar", "VOC2012test.tar", "benchmark.tgz"
 WITH_TEST = "data.parts=[trainval,sbd,test]"
 SCRIPT = str(ROOT / "src" / "prepare.py")
 
-PATCHED = """
+PATCHED_SCRIPT = """
 import os, runpy, sys, time
 sys.path.insert(0, os.path.dirname(sys.argv[1]))
 sys.argv = sys.argv[1:]
 from deeplab.utils import download as download_module
-download_module.PAUSE = 0.001
+download_module.RETRY_DELAY = 0.001
 def slowly(*names, replace=os.replace):
     time.sleep({pause})
     replace(*names)
 os.replace = slowly
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""The script with short pauses between attempts, and perhaps a long one before each file is there
-under its name: then a killed process leaves a draft."""
+"""The script with short retry delays and an optional pause before each file gets its final name, so
+that a killed process leaves a temporary file."""
 
 
 def prepare(*arguments, cwd, ok=True):
-    """Run the script to its end, which must be a good one or a message."""
-    done = run("prepare", *arguments, *FEW, cwd=cwd, ok=ok)
+    """Run the script, which must succeed, or with ``ok=False`` end with an error message."""
+    done = run("prepare", *arguments, *FAST, cwd=cwd, ok=ok)
     assert done.returncode == (0 if ok else 2), done.stdout + done.stderr
     return done
 
 
 def addresses(archives, url):
-    """The overrides that point at a server."""
+    """Yield the overrides that point at a server."""
     for part, path in archives.items():
         yield f"data.archives.{part}.url={url}/{path.name}"
         yield f"data.archives.{part}.checksum={md5(path)}"
@@ -88,10 +92,10 @@ def without_manifest(root):
     return {name: data for name, data in contents(root).items() if name != "manifest.json"}
 
 
-def start(*arguments, cwd, pause=0.0, **keywords):
-    """The script in a process group of its own, which the caller is to end."""
+def start_script(*arguments, cwd, pause=0.0, **keywords):
+    """Start the script in a new process group, which the caller must end."""
     return subprocess.Popen(
-        [sys.executable, "-c", PATCHED.format(pause=pause), SCRIPT, *FEW, *arguments],
+        [sys.executable, "-c", PATCHED_SCRIPT.format(pause=pause), SCRIPT, *FAST, *arguments],
         cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, **keywords,
     )  # fmt: skip
@@ -108,12 +112,12 @@ def wait_for(condition, process):
 def kill(process):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it was over before"
+    assert process.returncode == -signal.SIGKILL, "it had already finished"
 
 
-def refuses_to_train(data, cwd):
-    refused = run("train", f"data={data}", *TINY, *SIZES, cwd=cwd, ok=False)
-    return refused.returncode == 2 and "not whole" in refused.stderr
+def training_is_refused(data, cwd):
+    refused = run("train", f"data={data}", *TINY_TRAINING, *CROP_SIZES, cwd=cwd, ok=False)
+    return refused.returncode == 2 and "this data set is incomplete" in refused.stderr
 
 
 @pytest.fixture(scope="module")
@@ -123,20 +127,20 @@ def voc(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def archives(voc):
-    """The folder of VOC's archives, and ``work`` with what is in them."""
+    """Return the folder of VOC's archives, with their content in ``work``."""
     return voc["sbd"].parent
 
 
 @pytest.fixture
 def served(voc, archives):
-    """The arguments that download from a server, and what it has been asked for."""
-    with serving_folder(archives) as (url, asked):
-        yield ["data=voc", *addresses(voc, url), *COUNTS], asked
+    """Yield the arguments that download from a server, and the list of its requests."""
+    with serving_folder(archives) as (url, requests):
+        yield ["data=voc", *addresses(voc, url), *COUNTS], requests
 
 
 @pytest.fixture(scope="module")
 def voc_tree(voc, archives, tmp_path_factory):
-    """An undisturbed preparation."""
+    """Return the result of an uninterrupted preparation."""
     cwd = tmp_path_factory.mktemp("undisturbed")
     with serving_folder(archives) as (url, _):
         prepare("data=voc", *addresses(voc, url), *COUNTS, cwd=cwd)
@@ -146,10 +150,10 @@ def voc_tree(voc, archives, tmp_path_factory):
 # VOC from a server
 
 
-def test_voc_from_its_archives(served, archives, tmp_path):
-    arguments, asked = served
-    done = run("prepare", *arguments, "data.unpacked=0.001", cwd=tmp_path)
-    assert sorted(asked) == [f"/{TAR}", f"/{TGZ}"]
+def test_voc_from_downloads(served, archives, tmp_path):
+    arguments, requests = served
+    done = run("prepare", *arguments, "data.unpacked_gb=0.001", cwd=tmp_path)
+    assert sorted(requests) == [f"/{TAR}", f"/{TGZ}"]
     lines = done.stdout.splitlines()
     assert lines[0] == "Preparing voc (trainval, sbd)"
     assert lines[1].split()[:4] == ["download", "95.7kB", "into", "data/downloads"]
@@ -170,13 +174,13 @@ def test_voc_from_its_archives(served, archives, tmp_path):
     assert contents(root / "VOC2012" / "SegmentationClass") == contents(published)
     for name in (*SBD["train"], *SBD["val"]):
         mask = Image.open(root / "VOC2012" / "SegmentationClassAug" / f"{name}.png")
-        assert np.array_equal(np.array(mask), labels(number_of(name)))
+        assert np.array_equal(np.array(mask), labels(stable_number(name)))
         assert mask.mode == "P"
     manifest = json.loads((root / "manifest.json").read_text())
     splits = {"train": 3, "trainaug": 6, "trainval": 5, "val": 2}
     assert manifest == {"parts": ["sbd", "trainval"], "splits": splits}
 
-    run("train", "data=voc", *TINY, *SIZES, cwd=tmp_path)
+    run("train", "data=voc", *TINY_TRAINING, *CROP_SIZES, cwd=tmp_path)
     metrics = json.loads((run_folders(tmp_path)[0] / "metrics.json").read_text())
     assert metrics["protocol"]["images"] == 2
     checked = run(
@@ -185,18 +189,21 @@ def test_voc_from_its_archives(served, archives, tmp_path):
     assert "0 errors" in checked.stdout or "nothing wrong" in checked.stdout
 
 
-def test_a_second_time_nothing_is_done(served, voc_tree, tmp_path):
-    arguments, asked = served
+def test_prepared_data_is_not_prepared_again(served, voc_tree, tmp_path):
+    arguments, requests = served
     prepare(*arguments, cwd=tmp_path)
     again = prepare(*arguments, cwd=tmp_path)
-    assert again.stdout == "data/VOCdevkit is ready; nothing to do (overwrite=true does it anew).\n"
+    assert (
+        again.stdout
+        == "data/VOCdevkit is ready; nothing to do (overwrite=true prepares it again).\n"
+    )
     root = tmp_path / "data" / "VOCdevkit"
     assert contents(root) == contents(voc_tree)
 
     shutil.rmtree(tmp_path / "data" / "downloads")
-    asked.clear()
+    requests.clear()
     more = prepare(*arguments, WITH_TEST, cwd=tmp_path)
-    assert asked == [f"/{TEST_TAR}"]
+    assert requests == [f"/{TEST_TAR}"]
     assert "Preparing voc (test)" in more.stdout
     assert f"data/downloads/{TEST_TAR}" in more.stdout
     lists = root / "VOC2012" / "ImageSets" / "Segmentation"
@@ -206,13 +213,13 @@ def test_a_second_time_nothing_is_done(served, voc_tree, tmp_path):
     for command in (arguments, [*arguments, WITH_TEST]):
         assert "nothing to do" in prepare(*command, cwd=tmp_path).stdout
 
-    (root / ".preparing").touch()  # as if something more had been interrupted
+    (root / ".preparing").touch()  # as if adding another part had been interrupted
     assert "is ready in" in prepare(*arguments, cwd=tmp_path).stdout
     assert not (root / ".preparing").exists()
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
-def test_lost_files_are_made_again_and_damaged_ones_on_demand(archives, voc_tree, tmp_path):
+def test_missing_files_are_restored_and_damaged_ones_with_overwrite(archives, voc_tree, tmp_path):
     root = tmp_path / "data" / "VOCdevkit"
     shutil.copytree(voc_tree, root)
     arguments = ["data=voc", f"source={archives}", *COUNTS]
@@ -224,7 +231,7 @@ def test_lost_files_are_made_again_and_damaged_ones_on_demand(archives, voc_tree
     for name in lost:
         (root / "VOC2012" / name).unlink()
     done = prepare(*arguments, cwd=tmp_path)
-    assert "files have gone" in done.stdout
+    assert "files were removed after the preparation" in done.stdout
     assert contents(root) == contents(voc_tree)
 
     damaged = [root / "VOC2012" / name for name in lost]
@@ -235,84 +242,83 @@ def test_lost_files_are_made_again_and_damaged_ones_on_demand(archives, voc_tree
     assert contents(root) == contents(voc_tree)
 
 
-def test_another_file_than_was_published_is_refused(served, voc_tree, tmp_path):
-    arguments, asked = served
+def test_wrong_checksum_is_an_error(served, voc_tree, tmp_path):
+    arguments, requests = served
     wrong = "data.archives.trainval.checksum=md5:00000000000000000000000000000000"
     done = prepare(*arguments, wrong, cwd=tmp_path, ok=False)
     for word in (TAR, "checksum", "md5:00000000000000000000000000000000", "login page"):
         assert word in done.stderr
     downloads = tmp_path / "data" / "downloads"
     assert not list(downloads.glob(f"{TAR}*"))
-    assert refuses_to_train("voc", tmp_path)
-    asked.clear()
+    assert training_is_refused("voc", tmp_path)
+    requests.clear()
     prepare(*arguments, cwd=tmp_path)
-    assert f"/{TAR}" in asked
+    assert f"/{TAR}" in requests
     assert contents(tmp_path / "data" / "VOCdevkit") == contents(voc_tree)
 
 
-def test_no_checksum_no_download(served, tmp_path):
-    arguments, asked = served
+def test_download_requires_a_checksum(served, tmp_path):
+    arguments, requests = served
     done = prepare(*arguments, "data.archives.sbd.checksum=null", cwd=tmp_path, ok=False)
     assert "data.archives.sbd.checksum" in done.stderr
-    assert not asked
+    assert not requests
     assert not (tmp_path / "data").exists()
 
 
-def test_counts_that_were_not_published_are_refused(served, tmp_path):
+def test_wrong_image_counts_are_an_error(served, tmp_path):
     arguments, _ = served
-    wrong = ["data.expected.train=1464", "data.expected.trainaug=10582"]
+    wrong = ["data.expected_images.train=1464", "data.expected_images.trainaug=10582"]
     done = prepare(*arguments, *wrong, cwd=tmp_path, ok=False)
     assert "train has 3 images, 1464 were published" in done.stderr
-    assert "data.expected.train=3 data.expected.trainaug=6" in done.stderr
+    assert "data.expected_images.train=3 data.expected_images.trainaug=6" in done.stderr
     assert (tmp_path / "data" / "VOCdevkit" / ".preparing").exists()
 
 
-def test_a_cut_connection_is_resumed_and_a_silent_server_named(voc, voc_tree, tmp_path):
+def test_cut_connection_is_resumed_and_unavailable_server_reported(voc, voc_tree, tmp_path):
     with ExitStack() as stack:
-        arguments, sites = ["data=voc", *COUNTS], {}
+        arguments, servers = ["data=voc", *COUNTS], {}
         for part, plan in {
             "trainval": [Response(cut=50_000), Response()],
             "sbd": [Response(status=503)],
         }.items():
-            site = sites[part] = stack.enter_context(serving(voc[part].read_bytes(), *plan))
-            there = addresses({part: voc[part]}, site.url.removesuffix("/file"))
-            arguments += [*there]
-        process = start(*arguments, cwd=tmp_path)
-        told = process.communicate()[0]
+            server = servers[part] = stack.enter_context(serving(voc[part].read_bytes(), *plan))
+            arguments += addresses({part: voc[part]}, server.url.removesuffix("/file"))
+        process = start_script(*arguments, cwd=tmp_path)
+        output = process.communicate()[0]
         assert process.returncode == 2
-        assert "503 Service Unavailable, also when tried again" in told
-        assert "Traceback" not in told
+        assert "503 Service Unavailable, also after several attempts" in output
+        assert "Traceback" not in output
         assert not (tmp_path / "data" / "downloads" / ".lock").exists()
-        sites["sbd"].plan = [Response()]
+        servers["sbd"].plan = [Response()]
         prepare(*arguments, cwd=tmp_path)
-        assert sites["trainval"].asked == [None, "bytes=50000-"]
+        assert servers["trainval"].requested_ranges == [None, "bytes=50000-"]
     assert contents(tmp_path / "data" / "VOCdevkit") == contents(voc_tree)
 
 
-def test_no_server(voc, tmp_path):
-    process = start("data=voc", *addresses(voc, "http://127.0.0.1:1"), cwd=tmp_path)
-    told = process.communicate()[0]
+def test_unreachable_server(voc, tmp_path):
+    process = start_script("data=voc", *addresses(voc, "http://127.0.0.1:1"), cwd=tmp_path)
+    output = process.communicate()[0]
     assert process.returncode == 2
-    assert "Connection refused, also when tried again. Check the network" in told
-    assert "into data/downloads by other means" in told
+    assert "Connection refused, also after several attempts. Check the network" in output
+    assert "by other means into data/downloads" in output
 
 
-def test_parts_of_one_name_do_not_meet(voc, voc_tree, tmp_path):
+def test_archives_with_the_same_name_do_not_collide(voc, voc_tree, tmp_path):
     arguments = ["data=voc", *COUNTS]
     with ExitStack() as stack:
         for part in ("trainval", "sbd"):
-            site = stack.enter_context(serving(voc[part].read_bytes()))
+            server = stack.enter_context(serving(voc[part].read_bytes()))
             arguments += [
-                f"data.archives.{part}.url={site.url}",
+                f"data.archives.{part}.url={server.url}",
                 f"data.archives.{part}.checksum={md5(voc[part])}",
             ]
         prepare(*arguments, cwd=tmp_path)
     assert contents(tmp_path / "data" / "VOCdevkit") == contents(voc_tree)
 
 
-# Killed, full, two at once
+# Kills, full disks, concurrent processes
 
-MOMENTS = {
+FILES_BY_MOMENT = {
     "download": "../downloads/*.part",
     "unpacking": "VOC2012/JPEGImages/*.jpg",
     "unpacking SBD": ".sbd/cls/*.mat",
@@ -322,19 +328,19 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_and_run_again_it_is_the_same(moment, voc, archives, voc_tree, tmp_path):
+@pytest.mark.parametrize("moment", FILES_BY_MOMENT)
+def test_rerun_after_a_kill_gives_the_same_files(moment, voc, archives, voc_tree, tmp_path):
     root = tmp_path / "data" / "VOCdevkit"
     pause = 0.05 if moment == "download" else 0.0
     with serving_folder(archives, pause=pause) as (url, _):
         arguments = ["data=voc", *addresses(voc, url), *COUNTS]
-        process = start(*arguments, cwd=tmp_path, pause=0.03)
-        wait_for(lambda: any(root.glob(MOMENTS[moment])), process)
+        process = start_script(*arguments, cwd=tmp_path, pause=0.03)
+        wait_for(lambda: any(root.glob(FILES_BY_MOMENT[moment])), process)
         kill(process)
     assert (root / ".preparing").exists()
-    assert refuses_to_train("voc", tmp_path)
+    assert training_is_refused("voc", tmp_path)
     for folder in ("", "VOC2012/JPEGImages", "VOC2012/SegmentationClassAug"):
-        if (root / folder).is_dir():  # a draft, whether or not the process had just one
+        if (root / folder).is_dir():  # a temporary file, even if the process left none
             (root / folder / ".2007_1.png.4194305").write_bytes(b"half")
     with serving_folder(archives) as (url, _):
         prepare("data=voc", *addresses(voc, url), *COUNTS, cwd=tmp_path)
@@ -342,86 +348,87 @@ def test_killed_and_run_again_it_is_the_same(moment, voc, archives, voc_tree, tm
     assert {p.name for p in (tmp_path / "data" / "downloads").iterdir()} == {TAR, TGZ}
 
 
-def test_killed_while_a_part_is_added(voc, archives, voc_tree, tmp_path):
-    """The data set that was whole stays so during the download, not after."""
+def test_kill_while_adding_a_part(voc, archives, voc_tree, tmp_path):
+    """A complete data set stays complete during the download, not after it."""
     root = tmp_path / "data" / "VOCdevkit"
     shutil.copytree(voc_tree, root)
     downloads = tmp_path / "data" / "downloads"
     with serving_folder(archives, pause=0.1) as (url, _):
         arguments = ["data=voc", *addresses(voc, url), *COUNTS, WITH_TEST]
-        process = start(*arguments, cwd=tmp_path, pause=0.05)
+        process = start_script(*arguments, cwd=tmp_path, pause=0.05)
         wait_for(lambda: any(downloads.glob("*.part")), process)
         assert not (root / ".preparing").exists()
         wait_for(lambda: (root / "VOC2012/ImageSets/Segmentation/test.txt").exists(), process)
         kill(process)
         assert (root / ".preparing").exists()
-        told = prepare(*arguments[:-1], cwd=tmp_path, ok=False).stderr
-        assert "split 'test'" in told
-        assert "same parts" in told
+        output = prepare(*arguments[:-1], cwd=tmp_path, ok=False).stderr
+        assert "split 'test'" in output
+        assert "same parts" in output
         done = prepare(*arguments, cwd=tmp_path)
     assert "test               1 images" in done.stdout
     assert without_manifest(voc_tree).items() < contents(root).items()
 
 
-def limited(size):
+def file_size_limit(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.mark.parametrize("limit", [50_000, 1_000])
-def test_a_full_disk_says_so_and_goes_on_later(limit, served, voc, voc_tree, tmp_path):
-    """The limit on a file's size stops the download, or (with archives that are here) the
-    unpacking."""
-    arguments, asked = served
+def test_full_disk_is_reported_and_rerun_resumes(limit, served, voc, voc_tree, tmp_path):
+    """A file size limit stops the download, or (if the archives are downloaded) the unpacking."""
+    arguments, requests = served
     if limit == 1_000:
         downloads = tmp_path / "data" / "downloads"
         downloads.mkdir(parents=True)
         for path in voc.values():
             shutil.copy(path, downloads)
-    process = start(*arguments, cwd=tmp_path, preexec_fn=limited(limit))
-    told = process.communicate()[0]
-    assert process.returncode == 2, told
-    assert ("data/downloads: File too large" if asked else "data/VOCdevkit: File too large") in told
-    assert "Make room there" in told
-    assert "it goes on where it stopped" in told
-    assert "Traceback" not in told
+    process = start_script(*arguments, cwd=tmp_path, preexec_fn=file_size_limit(limit))
+    output = process.communicate()[0]
+    assert process.returncode == 2, output
+    assert (
+        "data/downloads: File too large" if requests else "data/VOCdevkit: File too large"
+    ) in output
+    assert "Free some space there" in output
+    assert "it resumes where it stopped" in output
+    assert "Traceback" not in output
     assert (tmp_path / "data" / "VOCdevkit" / ".preparing").exists()
     prepare(*arguments, cwd=tmp_path)
     assert contents(tmp_path / "data" / "VOCdevkit") == contents(voc_tree)
 
 
-def test_a_disk_that_is_too_small_is_seen_before(served, tmp_path):
-    arguments, asked = served
-    done = run("prepare", *arguments, "data.unpacked=1e9", cwd=tmp_path, ok=False)
+def test_too_little_space_is_an_error_before_the_start(served, tmp_path):
+    arguments, requests = served
+    done = run("prepare", *arguments, "data.unpacked_gb=1e9", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "unpack     1.00EB into data/VOCdevkit" in done.stdout
-    assert "data/downloads and data/VOCdevkit: 1.00EB are needed" in done.stderr
-    assert "Make room" in done.stderr
+    assert "data/downloads and data/VOCdevkit: 1.00EB needed" in done.stderr
+    assert "Free some space" in done.stderr
     assert not (tmp_path / "data").exists()
-    assert not asked
+    assert not requests
 
 
-def test_two_at_once(voc, archives, voc_tree, tmp_path):
-    """One data set is prepared by one process; two share a folder of downloads."""
+def test_concurrent_preparations(voc, archives, voc_tree, tmp_path):
+    """One process prepares a data set at a time; two can share a download folder."""
     root, other = tmp_path / "data" / "VOCdevkit", tmp_path / "other"
-    with serving_folder(archives, pause=0.1) as (url, asked):
+    with serving_folder(archives, pause=0.1) as (url, requests):
         arguments = ["data=voc", *addresses(voc, url), *COUNTS]
-        first = start(*arguments, cwd=tmp_path)
+        first = start_script(*arguments, cwd=tmp_path)
         wait_for(lambda: any(root.parent.glob("downloads/*.part")), first)
-        second = start(*arguments, f"data.root={other}", cwd=tmp_path)
+        second = start_script(*arguments, f"data.root={other}", cwd=tmp_path)
         done = prepare(*arguments, cwd=tmp_path, ok=False)
         assert "data.root=data/VOCdevkit: another process is preparing it" in done.stderr
-        told = [process.communicate()[0] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), told
-    assert "Another process downloads into data/downloads; waiting" in told[1]
-    assert f"python src/train.py data=voc data.root={other}" in told[1]
-    assert len(asked) == 2
+        output = [process.communicate()[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), output
+    assert "data/downloads: another process downloads into it. Waiting" in output[1]
+    assert f"python src/train.py data=voc data.root={other}" in output[1]
+    assert len(requests) == 2
     assert contents(root) == contents(other) == contents(voc_tree)
 
 
-# Files that are here already
+# Local files
 
 
-def test_archives_that_are_here(archives, voc_tree, tmp_path):
+def test_local_archives(archives, voc_tree, tmp_path):
     before = contents(archives)
     done = prepare("data=voc", f"source={archives}", cwd=tmp_path)
     assert "Note: train has 3 images, 1464 were published" in done.stdout
@@ -434,33 +441,32 @@ def test_archives_that_are_here(archives, voc_tree, tmp_path):
 
 
 @pytest.mark.parametrize("first", ["trainval", "sbd"])
-def test_one_archive_after_the_other(first, voc, voc_tree, tmp_path):
+def test_archives_one_at_a_time(first, voc, voc_tree, tmp_path):
     second = "sbd" if first == "trainval" else "trainval"
     root = tmp_path / "data" / "VOCdevkit"
     done = prepare(
         "data=voc", f"source={voc[first]}", *COUNTS, cwd=tmp_path, ok=first == "trainval"
     )
     if first == "trainval":
-        assert "Not in it: benchmark.tgz" in done.stdout
-        assert "data.train_split=trainaug is not there" in done.stdout
+        assert "Missing: benchmark.tgz" in done.stdout
+        assert "data.train_split=trainaug: no such split" in done.stdout
         assert "train.py" not in done.stdout
         lists = root / "VOC2012" / "ImageSets" / "Segmentation"
         assert {p.stem for p in lists.iterdir()} == {"train", "val", "trainval"}
     else:
         assert (
-            f"no split can be made of sbd alone. Run this again with a source that has {TAR}"
+            f"sbd alone is not enough for any split. Run this again with a source that has {TAR}"
             in (done.stderr)
         )
-        assert refuses_to_train("voc", tmp_path)
+        assert training_is_refused("voc", tmp_path)
     prepare("data=voc", f"source={voc[second]}", *COUNTS, cwd=tmp_path)
     assert contents(root) == contents(voc_tree)
     again = prepare("data=voc", f"source={voc[first]}", *COUNTS, cwd=tmp_path)
     assert "nothing to do" in again.stdout
 
 
-def test_unpacked_trees_are_linked_and_left_alone(archives, voc_tree, tmp_path):
-    """VOC's and SBD's folders as their archives leave them, beside other years, and with a link
-    that leads in a circle."""
+def test_unpacked_files_are_linked_and_not_changed(archives, voc_tree, tmp_path):
+    """Test VOC's and SBD's folders as unpacked, beside another year and a circular link."""
     source = tmp_path / "mine"
     work = archives / "work"
     shutil.copytree(work / "trainval" / "VOCdevkit", source / "VOCdevkit")
@@ -479,15 +485,15 @@ def test_unpacked_trees_are_linked_and_left_alone(archives, voc_tree, tmp_path):
     assert "unpack" not in done.stdout
 
 
-def test_a_tree_is_prepared_where_it_is(archives, voc_tree, tmp_path):
-    """With its root as VOC2012, as VOCdevkit, or above."""
+def test_preparation_in_place(archives, voc_tree, tmp_path):
+    """Test ``data.root`` as VOC2012, as VOCdevkit, and as its parent."""
     work = archives / "work"
-    for number, (place, inside) in enumerate(
+    for number, (subfolder, inside) in enumerate(
         [("VOCdevkit/VOC2012", ""), ("VOCdevkit", "VOC2012"), ("", "VOCdevkit/VOC2012")]
     ):
         mine = tmp_path / str(number)
         shutil.copytree(work / "trainval", mine)
-        root = mine / place
+        root = mine / subfolder
         shutil.copytree(work / "sbd", root / "sbd")
         before = contents(mine)
         inodes = {p: p.stat().st_ino for p in mine.rglob("*") if p.is_file()}
@@ -496,9 +502,9 @@ def test_a_tree_is_prepared_where_it_is(archives, voc_tree, tmp_path):
         assert {p: p.stat().st_ino for p in inodes} == inodes
         new = {p.as_posix() for p in map(Path, contents(root)) if root / p not in inodes}
         masks = {f"SegmentationClassAug/{name}.png" for name in (*SBD["train"], *SBD["val"])}
-        made = {*masks, "ImageSets/Segmentation/trainaug.txt"}
-        assert new == {(Path(inside) / name).as_posix() for name in made} | {"manifest.json"}
-        for name in made:
+        derived = {*masks, "ImageSets/Segmentation/trainaug.txt"}
+        assert new == {(Path(inside) / name).as_posix() for name in derived} | {"manifest.json"}
+        for name in derived:
             expected = (voc_tree / "VOC2012" / name).read_bytes()
             assert (root / inside / name).read_bytes() == expected
 
@@ -513,15 +519,15 @@ def test_a_tree_is_prepared_where_it_is(archives, voc_tree, tmp_path):
     ],
     ids=["none", "empty", "no archive", "another archive"],
 )
-def test_a_source_that_is_none(make, words, tmp_path):
+def test_invalid_source(make, words, tmp_path):
     source = tmp_path / "source"
     make(source)
-    told = prepare("data=voc", f"source={source}", cwd=tmp_path, ok=False).stderr
+    output = prepare("data=voc", f"source={source}", cwd=tmp_path, ok=False).stderr
     for word in (str(source), *words):
-        assert word in told
+        assert word in output
 
 
-def test_an_archive_of_unknown_name_is_looked_into(voc, tmp_path):
+def test_archive_with_unknown_name_is_identified_by_its_content(voc, tmp_path):
     mine = tmp_path / "mine.bin"
     shutil.copy(voc["test"], mine)
     done = prepare("data=voc", f"source={mine}", cwd=tmp_path)
@@ -531,26 +537,26 @@ def test_an_archive_of_unknown_name_is_looked_into(voc, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["half of it", "another"])
-def test_an_archive_that_is_not_what_it_is_called(content, voc, tmp_path):
+def test_archive_whose_content_does_not_match_its_name(content, voc, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     data = voc["trainval"].read_bytes()
     other = voc["test"].read_bytes()
     (source / TAR).write_bytes(data[: len(data) // 2] if content == "half of it" else other)
-    told = prepare("data=voc", f"source={source}", cwd=tmp_path, ok=False).stderr
-    assert str(source / TAR) in told
-    assert ("is damaged" if content == "half of it" else "has no file of trainval") in told
-    assert refuses_to_train("voc", tmp_path)
+    output = prepare("data=voc", f"source={source}", cwd=tmp_path, ok=False).stderr
+    assert str(source / TAR) in output
+    assert ("is damaged" if content == "half of it" else "has no file of trainval") in output
+    assert training_is_refused("voc", tmp_path)
 
 
 # COCO
 
 
-def test_coco_from_its_archives_and_a_stage_on_it(tmp_path):
+def test_coco_from_downloads_and_training_on_it(tmp_path):
     archives = coco_archives(tmp_path / "served")
-    with serving_folder(tmp_path / "served") as (url, asked):
+    with serving_folder(tmp_path / "served") as (url, requests):
         prepare("data=coco", *addresses(archives, url), cwd=tmp_path)
-        assert len(asked) == 3
+        assert len(requests) == 3
     root = tmp_path / "data" / "coco"
     kept = [f"train2017/{i:012}" for i in (3, 4, 5)]
     assert (root / "lists" / "train2017.txt").read_text().split() == kept
@@ -559,13 +565,15 @@ def test_coco_from_its_archives_and_a_stage_on_it(tmp_path):
     mask = np.array(Image.open(root / "masks" / f"{kept[0]}.png"))
     assert set(np.unique(mask)) == {0, 12, 255}  # a dog, and a crowd that is ignored
     assert not list(root.glob("annotations/captions*"))
-    run("train", "stage=coco", *TINY, *SIZES, cwd=tmp_path)
+    run("train", "stage=coco", *TINY_TRAINING, *CROP_SIZES, cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
     assert folder.name.startswith("coco-")
 
     before = contents(root)
     lower = prepare("data=coco", "data.min_pixels=99", cwd=tmp_path)
-    assert "train2017          4 images" in lower.stdout  # the one of 100 pixels, no network
+    assert (
+        "train2017          4 images" in lower.stdout
+    )  # the image of 100 pixels; nothing is downloaded
     assert "download" not in lower.stdout.split("Next")[0]
     assert len(list((root / "masks" / "train2017").iterdir())) == 4
     prepare("data=coco", cwd=tmp_path)
@@ -589,7 +597,7 @@ def test_coco_2014(tmp_path):
         assert "nothing to do" in prepare(f"data={data}", cwd=tmp_path).stdout
 
 
-def test_coco_in_parts_and_from_an_unpacked_tree(tmp_path):
+def test_coco_part_by_part_and_from_unpacked_files(tmp_path):
     archives = coco_archives(tmp_path / "mine")
     tree = tmp_path / "tree" / "images"
     for path in archives.values():
@@ -602,7 +610,7 @@ def test_coco_in_parts_and_from_an_unpacked_tree(tmp_path):
         shutil.copy(archives[part], some)
     done = prepare("data=coco", f"source={some}", cwd=tmp_path)
     assert f"Not in {some}, so left out: train2017.zip" in done.stdout
-    assert "train2017 is left out: data/coco/train2017 is not here" in done.stdout
+    assert "train2017: skipped, since data/coco/train2017 does not exist" in done.stdout
     assert "\n  val2017            3 images" in done.stdout
     prepare("data=coco", f"source={archives['train2017']}", cwd=tmp_path)
     assert contents(tmp_path / "data" / "coco") == contents(tmp_path / "whole")
@@ -610,37 +618,39 @@ def test_coco_in_parts_and_from_an_unpacked_tree(tmp_path):
     assert image.stat().st_ino == (tree / "val2017" / image.name).stat().st_ino
 
 
-def test_coco_killed_while_drawing(tmp_path):
+def test_kill_while_drawing_coco_masks(tmp_path):
     coco_archives(tmp_path / "mine", count=40)
     masks = tmp_path / "data" / "coco" / "masks" / "train2017"
-    process = start("data=coco", "source=mine", "num_workers=2", cwd=tmp_path, pause=0.01)
+    process = start_script("data=coco", "source=mine", "num_workers=2", cwd=tmp_path, pause=0.01)
     wait_for(lambda: masks.is_dir() and any(masks.iterdir()), process)
     kill(process)
-    assert refuses_to_train("coco", tmp_path)
+    assert training_is_refused("coco", tmp_path)
     prepare("data=coco", "source=mine", cwd=tmp_path)
     prepare("data=coco", "source=mine", "data.root=other", cwd=tmp_path)
     assert contents(tmp_path / "data" / "coco") == contents(tmp_path / "other")
 
 
-def test_a_disk_that_is_full_of_masks(tmp_path):
+def test_disk_full_while_drawing_masks(tmp_path):
     for path in coco_archives(tmp_path / "mine").values():
         zipfile.ZipFile(path).extractall(tmp_path / "mine")
-    process = start("data=coco", "source=mine", cwd=tmp_path, preexec_fn=limited(500))
-    told = process.communicate()[0]
-    assert process.returncode == 2, told
-    assert "data/coco: File too large" in told
-    assert "Traceback" not in told
+    process = start_script(
+        "data=coco", "source=mine", cwd=tmp_path, preexec_fn=file_size_limit(500)
+    )
+    output = process.communicate()[0]
+    assert process.returncode == 2, output
+    assert "data/coco: File too large" in output
+    assert "Traceback" not in output
     prepare("data=coco", "source=mine", cwd=tmp_path)
 
 
 # Cityscapes
 
 
-def test_cityscapes_from_ones_own_archives(tmp_path):
+def test_cityscapes_from_local_archives(tmp_path):
     archives = cityscapes_archives(tmp_path / "mine")
-    asked = prepare("data=cityscapes", cwd=tmp_path, ok=False)
+    refused = prepare("data=cityscapes", cwd=tmp_path, ok=False)
     for word in ("login", "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip", "source="):
-        assert word in asked.stderr
+        assert word in refused.stderr
     fine = prepare("data=cityscapes", "source=mine", cwd=tmp_path)
     root = tmp_path / "data" / "cityscapes"
     assert "not among data.parts: leftImg8bit_trainextra.zip, gtCoarse.zip" in fine.stdout
@@ -651,16 +661,16 @@ def test_cityscapes_from_ones_own_archives(tmp_path):
         assert f"\n  {split:<12}       2 images" in done.stdout
     assert not list(root.rglob("*color*"))
     sizes = ["data.crop_size=65", "data.eval_size=[65,129]", "data.train_split=train+train_extra"]
-    run("train", "data=cityscapes", *TINY, *sizes, cwd=tmp_path)
+    run("train", "data=cityscapes", *TINY_TRAINING, *sizes, cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
     assert json.loads((folder / "metrics.json").read_text())["protocol"]["images"] == 2
 
 
-def test_cityscapes_one_by_one_and_from_an_unpacked_tree(tmp_path):
+def test_cityscapes_part_by_part_and_from_unpacked_files(tmp_path):
     archives = cityscapes_archives(tmp_path / "mine")
     images, fine = archives["leftImg8bit_trainvaltest"], archives["gtFine_trainvaltest"]
-    told = prepare("data=cityscapes", f"source={images}", cwd=tmp_path, ok=False).stderr
-    assert "a source that has gtFine_trainvaltest.zip" in told
+    output = prepare("data=cityscapes", f"source={images}", cwd=tmp_path, ok=False).stderr
+    assert "a source that has gtFine_trainvaltest.zip" in output
     done = prepare("data=cityscapes", f"source={fine}", cwd=tmp_path)
     assert "\n  train              2 images" in done.stdout
     for path in (images, fine):
@@ -669,8 +679,8 @@ def test_cityscapes_one_by_one_and_from_an_unpacked_tree(tmp_path):
     assert contents(tmp_path / "data" / "cityscapes") == contents(tmp_path / "other")
 
 
-def test_cities_with_a_hyphen_are_wanted(tmp_path):
-    select = selection("cityscapes", ["leftImg8bit_trainextra", "gtCoarse"], tmp_path)
+def test_cities_with_a_hyphen_are_selected(tmp_path):
+    select = file_selector("cityscapes", ["leftImg8bit_trainextra", "gtCoarse"], tmp_path)
     for name in (
         "leftImg8bit/train_extra/bad-honnef/bad-honnef_000000_000000_leftImg8bit.png",
         "gtCoarse/train_extra/muhlheim-ruhr/muhlheim-ruhr_000000_000000_gtCoarse_labelIds.png",
@@ -680,10 +690,10 @@ def test_cities_with_a_hyphen_are_wanted(tmp_path):
 
 
 def test_cityscapes_label_ids_become_the_19_train_ids():
-    """Against the table of the data set's makers, by name."""
+    """Compare with the official table of Cityscapes, by name."""
     data = OmegaConf.load(ROOT / "conf" / "data" / "cityscapes.yaml")
-    names, ids_of_them = tuple(data["classes"]), tuple(data["values"])
-    classes = ClassSet(names, values=ids_of_them, unlisted_values=data["unlisted_values"])
+    names, mask_values = tuple(data["classes"]), tuple(data["mask_values"])
+    classes = ClassSet(names, values=mask_values, unlisted_values=data["unlisted_values"])
     ids = np.arange(34, dtype=np.uint8).reshape(2, 17)
     train_ids = classes.decode(ids, ROOT).ravel().tolist()
     named = {7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole",
@@ -694,10 +704,10 @@ def test_cityscapes_label_ids_become_the_19_train_ids():
         assert train_id == (classes.names.index(named[label_id]) if label_id in named else 255)
 
 
-# What the script is
+# The script
 
 
-def test_the_command_to_go_on_with_names_the_data(tmp_path):
+def test_next_command_has_the_data_arguments(tmp_path):
     done = run("prepare", "data.num_train=2", "data.num_val=1", "data.root=my scenes", cwd=tmp_path)
     assert (
         "  python src/train.py data.num_train=2 data.num_val=1 'data.root=my scenes'\n"
@@ -705,7 +715,7 @@ def test_the_command_to_go_on_with_names_the_data(tmp_path):
     )
 
 
-def test_prepare_does_not_wait_for_torch(tmp_path, archives):
+def test_prepare_does_not_import_torch(tmp_path, archives):
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['prepare.py', 'data=voc', 'source={archives}', 'enable_progress_bar=false']\n"

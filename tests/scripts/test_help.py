@@ -1,4 +1,4 @@
-"""What ``--help`` prints, and that it answers without loading torch."""
+"""Output of ``--help``, which must appear without loading torch."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from deeplab.config.paths import ROOT
     "script",
     ["train", "cost", "compare", "convert", "evaluate", "export", "predict", "prepare", "gallery"],
 )
-def test_help_does_not_wait_for_torch(script):
+def test_help_does_not_import_torch(script):
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['src/{script}.py', '--help']\n"

@@ -1,4 +1,4 @@
-"""Sweeps by ``train.py -m``: jobs that fail, on several devices, and of other launchers."""
+"""Sweeps by ``train.py -m``: failing jobs, several devices, and other launchers."""
 
 import csv
 import json
@@ -31,30 +31,30 @@ VOC = (
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
-    """The drawn images of the default data set."""
+    """Draw the images of the default data set; return the override of their folder."""
     cwd = tmp_path_factory.mktemp("shapes")
     run("train", *SMALL, cwd=cwd)
     return f"data.root={cwd}/data/shapes"
 
 
 def damaged_tree(root):
-    """A tree with a split ``bad`` in which an image cannot be decoded; and what would mend it."""
+    """Write a tree whose split ``bad`` has an undecodable image; return also its repair."""
     tree = voc_tree(root, {"train": 4, "val": 2, "bad": 4, "more": 4})
     image = tree / "JPEGImages/bad_1.jpg"
     content = image.read_bytes()
     half = len(content) // 2
-    image.write_bytes(content[:half] + bytes(len(content) - half))  # as large: the same run
+    image.write_bytes(content[:half] + bytes(len(content) - half))  # same size: the same run
     return f"data.root={tree}", lambda: image.write_bytes(content)
 
 
-def test_a_failed_job_says_so_at_once_and_the_others_go_on(tmp_path):
-    root, mend = damaged_tree(tmp_path / "voc")
+def test_a_failed_job_reports_its_error_and_the_other_jobs_continue(tmp_path):
+    root, repair = damaged_tree(tmp_path / "voc")
     sweep = ("-m", *VOC, root, "data.train_split=train,bad,more")
     done = run("train", *sweep, cwd=tmp_path, ok=False)
     assert done.returncode == 2
     said = re.search(r"^Error in job 1 \((.*)\): (.*)$", done.stderr, re.MULTILINE)
     assert "data.train_split=bad" in said[1]
-    assert "bad_1.jpg: this is no image that can be decoded" in said[2]
+    assert "bad_1.jpg: this file cannot be decoded as an image" in said[2]
     assert "Traceback" not in done.stderr
     folders = run_folders(tmp_path)
     assert len(folders) == 3
@@ -62,7 +62,7 @@ def test_a_failed_job_says_so_at_once_and_the_others_go_on(tmp_path):
     assert [f for f in folders if (f / "failure.txt").exists()] == [failed]
     assert "bad_1.jpg" in (failed / "failure.txt").read_text().splitlines()[-1]
     assert "Traceback" in (failed / "failure.txt").read_text()
-    mend()
+    repair()
     again = run("train", *sweep, cwd=tmp_path)
     assert again.stdout.count("This run is finished") == 2
     assert (failed / "metrics.json").exists()
@@ -73,7 +73,7 @@ def test_a_failed_job_says_so_at_once_and_the_others_go_on(tmp_path):
 TOO_LARGE = "data.augmentations=[],[{RandomCrop:{height:500,width:500}}]"
 
 
-def test_what_is_no_mistake_of_a_person_keeps_its_traceback(tmp_path, shapes):
+def test_an_unexpected_error_keeps_its_traceback(tmp_path, shapes):
     done = run("train", "-m", *SMALL, shapes, TOO_LARGE, "seed=0,1", cwd=tmp_path, ok=False)
     assert done.returncode == 1
     assert re.findall(r"^Error in job (\d)", done.stderr, re.MULTILINE) == ["2", "3"]
@@ -88,9 +88,9 @@ TWO = ("trainer.devices=2", "stage.max_steps=4", "trainer.log_every_n_steps=1")
 
 
 @pytest.fixture(scope="module")
-def singly(tmp_path_factory, shapes):
-    """Two runs on two devices, each started on its own."""
-    cwd = tmp_path_factory.mktemp("singly")
+def single_runs(tmp_path_factory, shapes):
+    """Train two runs on two devices without a sweep; return their folders."""
+    cwd = tmp_path_factory.mktemp("single_runs")
     for seed in (0, 1):
         run("train", *SMALL, *TWO, shapes, f"seed={seed}", cwd=cwd)
     return run_folders(cwd)
@@ -98,27 +98,27 @@ def singly(tmp_path_factory, shapes):
 
 @pytest.mark.processes
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_jobs_on_several_devices_are_what_they_are_singly(tmp_path, shapes, singly, launcher):
+def test_jobs_on_several_devices_equal_single_runs(tmp_path, shapes, single_runs, launcher):
     if launcher != "basic":
         pytest.importorskip(f"hydra_plugins.hydra_{launcher}_launcher")
     sweep = ("-m", f"hydra/launcher={launcher}", "hydra.sweep.dir=.swept", "seed=0,1")
     run("train", *sweep, *SMALL, *TWO, shapes, cwd=tmp_path)
     folders = run_folders(tmp_path)
-    assert [f.name for f in folders] == [f.name for f in singly]
-    for ours, theirs in zip(folders, singly, strict=True):
-        (start,) = json.loads((ours / "run.json").read_text())["sessions"]
-        assert start["machine"]["devices"] == 2
-        assert "-m" not in start["command"].split()
-        rows = list(csv.DictReader((ours / "metrics.csv").open()))
+    assert [f.name for f in folders] == [f.name for f in single_runs]
+    for folder, reference in zip(folders, single_runs, strict=True):
+        (session,) = json.loads((folder / "run.json").read_text())["sessions"]
+        assert session["machine"]["devices"] == 2
+        assert "-m" not in session["command"].split()
+        rows = list(csv.DictReader((folder / "metrics.csv").open()))
         assert len({tuple(row.values()) for row in rows}) == len(rows)
-        assert rows == list(csv.DictReader((theirs / "metrics.csv").open()))
-        weights, expected = (load_file(f / "weights.safetensors") for f in (ours, theirs))
+        assert rows == list(csv.DictReader((reference / "metrics.csv").open()))
+        weights, expected = (load_file(f / "weights.safetensors") for f in (folder, reference))
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert {p.name for p in tmp_path.iterdir()} == {"runs", ".swept"}
 
 
 @pytest.mark.processes
-def test_a_job_on_several_devices_that_fails(tmp_path, shapes):
+def test_a_failing_job_on_several_devices(tmp_path, shapes):
     sweep = (
         "-m",
         "seed=0",
@@ -142,43 +142,43 @@ def test_jobs_of_other_launchers(tmp_path, shapes, launcher):
     done = run("train", *sweep, TOO_LARGE, cwd=tmp_path, ok=False)
     assert done.returncode == 1
     assert re.match(r"Error: \w+Error: ", done.stderr.splitlines()[-1])
-    said = done.stderr if launcher == "joblib" else job_output(tmp_path)
-    assert re.findall(r"^Error in job (\d)", said, re.MULTILINE) == ["1"]
+    output = done.stderr if launcher == "joblib" else job_output(tmp_path)
+    assert re.findall(r"^Error in job (\d)", output, re.MULTILINE) == ["1"]
     folders = run_folders(tmp_path)
     assert [(f / "failure.txt").exists() for f in folders] == [
         not (f / "metrics.json").exists() for f in folders
     ]
     assert sum((f / "failure.txt").exists() for f in folders) == 1
-    mended = run("train", *sweep, "seed=0,1", cwd=tmp_path)
-    said = mended.stdout if launcher == "joblib" else job_output(tmp_path)
-    assert said.count("This run is finished") == 1
+    done = run("train", *sweep, "seed=0,1", cwd=tmp_path)
+    output = done.stdout if launcher == "joblib" else job_output(tmp_path)
+    assert output.count("This run is finished") == 1
     assert len(run_folders(tmp_path)) == 3
     assert sum((f / "metrics.json").exists() for f in run_folders(tmp_path)) == 2
 
 
 def job_output(cwd):
-    """What the jobs of submitit have written."""
+    """Return the logs of submitit's jobs."""
     return "".join(p.read_text() for p in sorted(cwd.glob("runs/.multirun/*/.submitit/*/*_log.*")))
 
 
-def family(process):
-    """The ids of a process and of those that it has started."""
+def process_tree(process):
+    """Return the ids of a process and of all its descendants."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [process, *(member for child in children for member in family(int(child)))]
+    return [process, *(member for child in children for member in process_tree(int(child)))]
 
 
-def steps(cwd):
-    """Those that runs have logged."""
+def count_logged_steps(cwd):
+    """Return the number of steps that all runs have logged."""
     return sum(len(path.read_text().splitlines()) - 1 for path in cwd.glob("runs/*/metrics.csv"))
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill", "scancel"])
-def test_a_sweep_on_several_devices_stops_behind_a_step(tmp_path, shapes, how):
-    """A Ctrl-C goes to a group of processes, the shell's kill to one, a queue's to all at once."""
-    long = (*SMALL, *TWO, "stage.max_steps=2000", "trainer.num_checkpoints=1", shapes)
+def test_a_sweep_on_several_devices_stops_after_a_step(tmp_path, shapes, how):
+    """Ctrl-C signals a process group, the shell's kill one process, a queue's scancel all."""
+    long_run = (*SMALL, *TWO, "stage.max_steps=2000", "trainer.num_checkpoints=1", shapes)
     sweep = subprocess.Popen(
-        [sys.executable, str(ROOT / "src/train.py"), "-m", "seed=0,1", *long],
+        [sys.executable, str(ROOT / "src/train.py"), "-m", "seed=0,1", *long_run],
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -187,37 +187,37 @@ def test_a_sweep_on_several_devices_stops_behind_a_step(tmp_path, shapes, how):
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while steps(tmp_path) < 5 and time.monotonic() < deadline:
+    while count_logged_steps(tmp_path) < 5 and time.monotonic() < deadline:
         time.sleep(0.1)
     if how == "Ctrl-C":
         os.killpg(sweep.pid, signal.SIGINT)
     else:
-        for process in family(sweep.pid) if how == "scancel" else [sweep.pid]:
+        for process in process_tree(sweep.pid) if how == "scancel" else [sweep.pid]:
             os.kill(process, signal.SIGTERM)
     try:
-        said, _ = sweep.communicate(timeout=60)
+        output, _ = sweep.communicate(timeout=60)
     finally:
         if sweep.poll() is None:
-            for process in family(sweep.pid):
+            for process in process_tree(sweep.pid):
                 os.kill(process, signal.SIGKILL)
-    assert sweep.returncode == 130, said
-    assert "Stopping after this step" in said
-    (folder,) = run_folders(tmp_path)  # the second job has not begun
-    assert (folder / "checkpoints/last.ckpt").exists(), said
+    assert sweep.returncode == 130, output
+    assert "Stopping after this step" in output
+    (folder,) = run_folders(tmp_path)  # the second job has not started
+    assert (folder / "checkpoints/last.ckpt").exists(), output
     assert not (folder / "metrics.json").exists()
     assert not (folder / "failure.txt").exists()
     assert not (folder / "lock").exists()
 
 
-def test_a_run_of_another_machine_is_left_to_it(tmp_path, shapes):
-    done_before = run_folders(Path(shapes.partition("=")[2]).parents[1])
-    folder = tmp_path / "runs" / done_before[0].name
+def test_a_run_in_progress_on_another_machine_is_not_touched(tmp_path, shapes):
+    existing_runs = run_folders(Path(shapes.partition("=")[2]).parents[1])
+    folder = tmp_path / "runs" / existing_runs[0].name
     folder.mkdir(parents=True)
     owner = {"host": "elsewhere", "process": 1, "since": "2026-01-02T12:03:00+00:00", "token": "t"}
     (folder / "lock").write_text(json.dumps(owner) + "\n")
     done = run("train", "-m", *SMALL, shapes, "seed=0,1", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert f"{folder.name}: this run is in progress in process 1 on host elsewhere" in done.stderr
-    assert [p.name for p in folder.iterdir()] == ["lock"]  # it is no failure of that run
-    (other,) = (f for f in run_folders(tmp_path) if f != folder)
-    assert (other / "metrics.json").exists()
+    assert [p.name for p in folder.iterdir()] == ["lock"]  # no failure.txt in that run's folder
+    (other_run,) = (f for f in run_folders(tmp_path) if f != folder)
+    assert (other_run / "metrics.json").exists()

@@ -1,4 +1,4 @@
-"""Chromium and its flags."""
+"""Paths of Chromium and its driver, and flags for tests."""
 
 import shutil
 
@@ -6,9 +6,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 
-
 DRIVER = shutil.which("chromedriver")
-
 
 FLAGS = (
     "--headless=new",

@@ -8,8 +8,8 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.training.validate_config import parse_run
 
 
-def composed(name, *overrides):
-    """The config of a command line."""
+def compose_config(name, *overrides):
+    """Return the config of a command line."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(name, overrides=list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
@@ -19,4 +19,4 @@ def composed(name, *overrides):
 def train_config(*overrides) -> TrainConfig:
     from omegaconf import OmegaConf
 
-    return parse_run(OmegaConf.create(composed("train", *overrides)))
+    return parse_run(OmegaConf.create(compose_config("train", *overrides)))

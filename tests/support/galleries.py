@@ -1,4 +1,4 @@
-"""Evaluations that tests make without a network."""
+"""Evaluations written without a network."""
 
 import zlib
 from pathlib import Path
@@ -12,6 +12,7 @@ from deeplab.inference.strategy import parse_strategy
 from deeplab.tools.gallery.selection import class_iou
 from deeplab.tracking.protocol import protocol
 from deeplab.tracking.run_folder import RunFolder, write_config
+from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.utils.files import write_json, write_text
 from support.configs import train_config
 
@@ -20,7 +21,7 @@ IDS = ("plain", "folder/inside", "a&b<i>c\"d'e", "ignored", "tall")
 SIZES = {"tall": (90, 30)}
 
 
-def evaluated(
+def write_evaluation(
     root: Path,
     run: str,
     *,
@@ -30,28 +31,28 @@ def evaluated(
     strategy: str = "os16",
     split: str = "val",
 ) -> EvaluationFolder:
-    """A run below ``root/runs`` with an evaluation of the images below ``root/data``.
+    """Write a run below ``root/runs`` with an evaluation of the images below ``root/data``.
 
-    The truth is the same for all runs; predictions are it, with pixels changed by the seed.
+    The truth is the same for all runs; predictions are the truth with pixels changed by the seed.
     """
     folder = RunFolder(root / "runs" / run)
     write_config(folder.config, _config(root / "data", names))
-    found = EvaluationFolder(folder.path / "evaluations" / f"{split}-weights-{strategy}")
+    evaluation = EvaluationFolder(folder.path / "evaluations" / f"{split}-weights-{strategy}")
     write_text(root / "data" / "ImageSets" / "Segmentation" / f"{split}.txt", "\n".join(ids))
     confusion = []
-    for number, image_id in enumerate(ids):
-        truth = _truth(root / "data", image_id)
-        rng = np.random.default_rng((seed, number))
+    for index, image_id in enumerate(ids):
+        truth = _write_image_and_mask(root / "data", image_id)
+        rng = np.random.default_rng((seed, index))
         prediction = truth.copy()
         prediction[truth == 255] = 0
         prediction[: int(rng.integers(0, 20))] = rng.integers(0, 3)
-        write_mask(found.prediction(image_id), prediction)
-        counted = truth != 255
-        pairs = len(names) * truth[counted].astype(int) + prediction[counted]
+        write_mask(evaluation.prediction(image_id), prediction)
+        labeled = truth != 255
+        pairs = len(names) * truth[labeled].astype(int) + prediction[labeled]
         confusion.append(np.bincount(pairs, minlength=len(names) ** 2).reshape(len(names), -1))
-    write_images(found, list(ids), np.stack(confusion))
-    write_json(found.result, _result(run, names, split, strategy, np.stack(confusion)))
-    return found
+    write_images(evaluation, list(ids), np.stack(confusion))
+    write_json(evaluation.result, _result(run, names, split, strategy, np.stack(confusion)))
+    return evaluation
 
 
 def _config(data_root: Path, names: tuple[str, ...]):
@@ -59,15 +60,15 @@ def _config(data_root: Path, names: tuple[str, ...]):
     return config.model_copy(update={"data": config.data.model_copy(update={"classes": names})})
 
 
-def _truth(root: Path, image_id: str) -> np.ndarray:
-    """Write an image and its mask, which depend on the id alone."""
-    number = zlib.crc32(image_id.encode())
+def _write_image_and_mask(root: Path, image_id: str) -> np.ndarray:
+    """Write an image and its mask, which depend on the id alone; return the mask."""
+    image_seed = zlib.crc32(image_id.encode())
     size = SIZES.get(image_id, (40, 50))
     truth = np.zeros(size, np.uint8)
-    truth[5:20, 5:20], truth[22:35, 10:28], truth[21] = 1, 2 - number % 2, 255
+    truth[5:20, 5:20], truth[22:35, 10:28], truth[21] = 1, 2 - image_seed % 2, 255
     if image_id == "ignored":
         truth[:] = 255
-    image = np.random.default_rng(number).integers(0, 256, (*size, 3)).astype(np.uint8)
+    image = np.random.default_rng(image_seed).integers(0, 256, (*size, 3)).astype(np.uint8)
     image_path = root / "JPEGImages" / f"{image_id}.jpg"
     image_path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(image_path)
@@ -88,11 +89,12 @@ def _result(run, names, split, strategy, confusion):
         precision="32-true",
     )
     return {
+        **VERSION_STAMP,
         "run": run,
         "weights": "weights.safetensors",
         "protocol": stamp,
         "scored": True,
-        "mIoU": float(np.nanmean(iou)),
-        "pixel_accuracy": float(np.trace(total) / total.sum()),
-        "class_IoU": dict(zip(names, map(float, iou), strict=True)),
+        "mIoU": 100 * float(np.nanmean(iou)),
+        "pixel_accuracy": 100 * float(np.trace(total) / total.sum()),
+        "class_IoU": dict(zip(names, map(float, 100 * iou), strict=True)),
     }

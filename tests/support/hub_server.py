@@ -1,7 +1,7 @@
-"""A Hugging Face hub on this machine to upload to, which serves what has come, as ``hubs`` does.
+"""Local Hugging Face hub for uploads, which serves the uploaded files as ``hubs`` does.
 
-Files whose names end as in ``LARGE`` go the way of Git LFS, as the real one asks for; others come
-in the commit itself.
+Files with the suffixes in ``LFS_SUFFIXES`` are uploaded with Git LFS, as on the real hub; other
+files are in the commit itself.
 """
 
 import base64
@@ -15,13 +15,13 @@ from types import MappingProxyType
 from support import hubs
 from support.hubs import COMMIT
 
-LARGE = (".safetensors", ".onnx", ".pt2")
+LFS_SUFFIXES = (".safetensors", ".onnx", ".pt2")
 TOKEN = "hf_token_of_somebody"
 
 
 @dataclass
 class Repository:
-    """What has been committed, by path, and how it was made."""
+    """Committed files by path, commit messages, and visibility."""
 
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
@@ -30,26 +30,26 @@ class Repository:
 
 @dataclass
 class Hub:
-    """What the server keeps. Only ``somebody`` may write, to repositories of that name."""
+    """State of the server; only the user ``somebody`` may write, to their own repositories."""
 
     url: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
-    """What was uploaded by LFS, by SHA-256."""
-    asked: list[str] = field(default_factory=list)
+    """LFS uploads, by SHA-256."""
+    requests: list[str] = field(default_factory=list)
 
     def environment(self, home: object, token: str | None = TOKEN) -> dict[str, str]:
-        """Of a user who is logged in there, if there is a ``token``."""
-        there = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-        return {**there, "HF_HUB_DISABLE_TELEMETRY": "1", **({"HF_TOKEN": token} if token else {})}
+        """Return the environment of a user of this hub, logged in if there is a ``token``."""
+        hub = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+        return {**hub, "HF_HUB_DISABLE_TELEMETRY": "1", **({"HF_TOKEN": token} if token else {})}
 
-    def create(self, said: dict) -> tuple[int, dict]:
-        name = f"{said['organization']}/{said['name']}"
-        if said["organization"] != "somebody":
+    def create(self, request: dict) -> tuple[int, dict]:
+        name = f"{request['organization']}/{request['name']}"
+        if request["organization"] != "somebody":
             return 403, {"error": f"You have no right to create a model under {name}"}
         if name in self.repositories:
             return 409, {"error": "You already created this model repo", "url": self._address(name)}
-        private = said.get("visibility") == "private" or bool(said.get("private"))
+        private = request.get("visibility") == "private" or bool(request.get("private"))
         self.repositories[name] = Repository(private)
         return 200, {"url": self._address(name)}
 
@@ -70,14 +70,14 @@ class Hub:
         address = f"{self._address(name)}/commit/{COMMIT}"
         return 200, {"success": True, "commitOid": COMMIT, "commitUrl": address}
 
-    def batch(self, said: dict) -> dict:
-        """Where to put each object; nowhere if it is here."""
-        found = []
-        for wanted in said["objects"]:
-            known = wanted["oid"] in self.objects
-            upload = {"upload": {"href": f"{self.url}/lfs/{wanted['oid']}"}}
-            found.append({**wanted, **({} if known else {"actions": upload})})
-        return {"transfer": "basic", "objects": found}
+    def batch(self, request: dict) -> dict:
+        """Return the upload address of each object; none if the server has it already."""
+        objects = []
+        for item in request["objects"]:
+            known = item["oid"] in self.objects
+            upload = {"upload": {"href": f"{self.url}/lfs/{item['oid']}"}}
+            objects.append({**item, **({} if known else {"actions": upload})})
+        return {"transfer": "basic", "objects": objects}
 
     def _address(self, name: str) -> str:
         return f"{self.url}/{name}"
@@ -85,14 +85,14 @@ class Hub:
 
 @contextmanager
 def hub_server() -> Iterator[Hub]:
-    """A hub with nothing on it."""
-    kept = Hub()
+    """Serve an empty hub."""
+    state = Hub()
 
     class Handler(_Handler):
-        hub = kept
+        hub = state
 
-    with hubs.serving(Handler) as kept.url:
-        yield kept
+    with hubs.serving(Handler) as state.url:
+        yield state
 
 
 class _Handler(hubs.Handler):
@@ -108,12 +108,12 @@ class _Handler(hubs.Handler):
             super().do_GET()
 
     @property
-    def served(self) -> hubs.Hub:
-        """The files of all repositories, to be downloaded."""
-        kept = self.hub.repositories.items()
+    def hub_files(self) -> hubs.Hub:
+        """Files of all repositories, for downloads."""
+        items = self.hub.repositories.items()
         return hubs.Hub(
-            {f"{name}/{path}": content for name, r in kept for path, content in r.files.items()},
-            asked=self.hub.asked,
+            {f"{name}/{path}": content for name, r in items for path, content in r.files.items()},
+            requests=self.hub.requests,
         )
 
     def do_PUT(self):
@@ -128,19 +128,19 @@ class _Handler(hubs.Handler):
         if path.endswith("/commit/main"):
             lines = [json.loads(line) for line in body.splitlines()]
             return self._send(*self.hub.commit("/".join(path.split("/")[3:5]), lines))
-        said = json.loads(body)
+        request = json.loads(body)
         if path == "/api/repos/create":
-            return self._send(*self.hub.create(said))
+            return self._send(*self.hub.create(request))
         if path == "/api/validate-yaml":
             return self._send(200, {"errors": [], "warnings": []})
         if path.endswith("/preupload/main"):
-            return self._send(200, {"files": [self._mode(file) for file in said["files"]]})
+            return self._send(200, {"files": [self._mode(file) for file in request["files"]]})
         if path.endswith("/info/lfs/objects/batch"):
-            return self._send(200, self.hub.batch(said))
+            return self._send(200, self.hub.batch(request))
         return self._send(404, {"error": f"{path} is not known here"})
 
     def _mode(self, file: dict) -> dict:
-        mode = "lfs" if file["path"].endswith(LARGE) else "regular"
+        mode = "lfs" if file["path"].endswith(LFS_SUFFIXES) else "regular"
         return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
 
     def _known(self) -> bool:
@@ -150,7 +150,7 @@ class _Handler(hubs.Handler):
         return self.path.partition("?")[0]
 
     def _body(self) -> bytes:
-        self.hub.asked.append(self._path())
+        self.hub.requests.append(self._path())
         if self.headers.get("Transfer-Encoding") != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
         pieces = []

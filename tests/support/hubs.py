@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine, as far as its client asks for it."""
+"""Local server with the parts of the Hugging Face hub that its client uses."""
 
 import hashlib
 import threading
@@ -13,20 +13,20 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """Repositories, and what has been asked."""
+    """Repositories of the server and the requests it received."""
 
     files: dict[str, bytes]
-    """By ``user/name/file``."""
+    """Contents by ``user/name/file``."""
     url: str = ""
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     """Method and path of each request."""
     cut: int | None = None
-    """Bytes of the next answer, after which the connection ends; once."""
-    spoil: bool = False
-    """Whether other bytes are sent than were announced."""
+    """Number of bytes after which the next answer's connection ends; applies once."""
+    corrupt: bool = False
+    """Whether to send other bytes than announced."""
 
     def variables(self, home: Path) -> dict[str, str]:
-        """The environment of a process that uses it, with caches below ``home``."""
+        """Return the environment of a process that uses the server, with caches below ``home``."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home / "hf"),
@@ -38,19 +38,19 @@ class Hub:
 
 @contextmanager
 def hub(files: Mapping[str, bytes]) -> Iterator[Hub]:
-    """Serve repositories; those of ``.safetensors`` are known by their SHA-256, as in LFS."""
+    """Serve repositories; ``.safetensors`` files have their SHA-256 as ETag, as in Git LFS."""
     site = Hub(dict(files))
 
-    class Own(Handler):
-        served = site
+    class SiteHandler(Handler):
+        hub_files = site
 
-    with serving(Own) as site.url:
+    with serving(SiteHandler) as site.url:
         yield site
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Answer on a port of this machine; its address."""
+    """Serve requests on a port of this machine and yield its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -64,7 +64,7 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    served: Hub
+    hub_files: Hub
 
     def do_HEAD(self):
         self._answer(body=False)
@@ -73,11 +73,11 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool):
-        self.served.asked.append(f"{self.command} {self.path}")
+        self.hub_files.requests.append(f"{self.command} {self.path}")
         repository, _, rest = self.path.lstrip("/").partition("/resolve/")
         revision, _, name = rest.partition("/")
-        content = self.served.files.get(f"{repository}/{name}")
-        known = any(path.startswith(f"{repository}/") for path in self.served.files)
+        content = self.hub_files.files.get(f"{repository}/{name}")
+        known = any(path.startswith(f"{repository}/") for path in self.hub_files.files)
         if content is None or revision not in ("main", COMMIT):
             self.send_response(404)
             error = "RepoNotFound" if not known else "EntryNotFound"
@@ -96,16 +96,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if body:
-            sent = content[start:][: self.served.cut]
-            self.served.cut = None
-            self.wfile.write(bytes(len(sent)) if self.served.spoil else sent)
+            sent = content[start:][: self.hub_files.cut]
+            self.hub_files.cut = None
+            self.wfile.write(bytes(len(sent)) if self.hub_files.corrupt else sent)
 
     def log_message(self, *arguments):
         pass
 
 
 def etag(name: str, content: bytes) -> str:
-    """What the hub knows a file by."""
+    """Return the hub's ETag of a file."""
     if name.endswith(".safetensors"):
         return hashlib.sha256(content).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -1,7 +1,8 @@
 """Checks of error messages."""
 
 
-def check(done, words, cwd):
+def check_error_message(done, words, cwd):
+    """Check that a script failed with a short message with these words and left no files."""
     message = done.stderr.strip()
     assert done.returncode in (1, 2), done.stdout + message
     assert "Traceback" not in message

@@ -1,4 +1,4 @@
-"""Small networks that several tests use."""
+"""Small networks for several test modules."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def build(
     separable: bool = False,
     **head: object,
 ) -> DeepLabV3Plus:
-    """A DeepLabv3+ around a backbone, the paper's head unless said otherwise."""
+    """Build a DeepLabv3+ around a backbone, by default with the paper's head."""
     aspp = ASPP(
         backbone.out_channels,
         separable=separable,
@@ -41,25 +41,25 @@ def build(
     return DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes)
 
 
-def tiny_resnet(**keywords: object) -> ResNet:
-    """A ResNet of a few thousand weights."""
-    return ResNet((2, 2, 2, 2), base_width=4, **keywords)
+def tiny_resnet(**options: object) -> ResNet:
+    """Build a ResNet of a few thousand weights."""
+    return ResNet((2, 2, 2, 2), base_width=4, **options)
 
 
 def tiny_model(num_classes: int = 5, **head: object) -> DeepLabV3Plus:
-    """A DeepLabv3+ of a few thousand weights."""
+    """Build a DeepLabv3+ of a few thousand weights."""
     head = {"channels": 8, "low_level_channels": 4, "convs": ((3, 8), (3, 8))} | head
     return build(tiny_resnet(), num_classes=num_classes, **head)
 
 
-def on_meta(make, *args, **keywords):
-    """Build without memory."""
+def on_meta(build_module, *args, **options):
+    """Build a module on the meta device."""
     with torch.device("meta"):
-        return make(*args, **keywords)
+        return build_module(*args, **options)
 
 
 def randomize_norms(model: torch.nn.Module) -> None:
-    """Give batch norms statistics and weights unlike their initial ones."""
+    """Set statistics and weights of batch norms to random values."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
@@ -76,8 +76,11 @@ SMALL_BACKBONES = {
 }
 
 
-def see_all_classes(run: Path) -> None:
-    """Give a run's network logits of random weights: in seconds it learns background only."""
+def randomize_logits(run: Path) -> None:
+    """Randomize the logit weights of a run, so that it predicts all classes.
+
+    In a run of a few seconds the network learns to predict background only.
+    """
     weights = load_file(run / "weights.safetensors")
     weights["logits.weight"].normal_(generator=torch.Generator().manual_seed(0))
     save_file(weights, run / "weights.safetensors")

@@ -1,4 +1,4 @@
-"""Training runs in processes of their own, to be stopped."""
+"""Training runs in separate processes, for tests that stop them."""
 
 import csv
 import subprocess
@@ -9,7 +9,8 @@ from deeplab.config.paths import ROOT
 from support.scripts import environment
 
 
-def start(*arguments, cwd):
+def start_training(*arguments, cwd):
+    """Start ``train.py`` in the background."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "src/train.py"), *arguments],
         cwd=cwd,
@@ -20,15 +21,15 @@ def start(*arguments, cwd):
     )
 
 
-def wait_for_step(folder_of, at_least, process):
-    """Until the run's last checkpoint is of this step."""
+def wait_for_step(cwd, min_step, process):
+    """Wait until the run below ``cwd`` has logged this step and has a checkpoint."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        for path in folder_of.glob("runs/*/metrics.csv"):
+        for path in cwd.glob("runs/*/metrics.csv"):
             with path.open() as file:
                 steps = [int(r["step"]) for r in csv.DictReader(file) if r["step"].isdigit()]
             last = path.parent / "checkpoints/last.ckpt"
-            if steps and steps[-1] >= at_least and last.exists():
+            if steps and steps[-1] >= min_step and last.exists():
                 return
         time.sleep(0.05)
     raise AssertionError("the run did not get that far")

@@ -1,4 +1,4 @@
-"""Tiny archives in the true layout of the published data sets, and a server for them."""
+"""Tiny archives in the layout of the published data sets, and a server for them."""
 
 import hashlib
 import io
@@ -22,13 +22,13 @@ SIZE = (40, 56)
 
 
 def pixels(seed: int, size=SIZE) -> np.ndarray:
-    """Blocks of random colors: each seed another image."""
+    """Return blocks of random colors."""
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return np.array(Image.fromarray(blocks).resize(size[::-1]))
 
 
 def labels(seed: int, size=SIZE) -> np.ndarray:
-    """A square of one of VOC's classes on background."""
+    """Return a label map: a square of one of VOC's classes on background."""
     rng = np.random.default_rng(seed)
     label = np.zeros(size, np.uint8)
     top, left = rng.integers(0, 10, 2)
@@ -36,17 +36,17 @@ def labels(seed: int, size=SIZE) -> np.ndarray:
     return label
 
 
-def number_of(name: str) -> int:
-    """The same for a name in every process."""
+def stable_number(name: str) -> int:
+    """Return a number for a name that is the same in every process."""
     return zlib.crc32(name.encode()) % 1000
 
 
-def _jpeg(path: Path, seed: int, size=SIZE):
+def _write_jpeg(path: Path, seed: int, size=SIZE):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels(seed, size)).save(path, quality=90)
 
 
-def _lines(path: Path, ids):
+def _write_lines(path: Path, ids):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{i}\n" for i in ids))
 
@@ -57,16 +57,16 @@ TRAINAUG = ["2007_1", "2007_2", "2007_3", "2010_1", "2010_2", "2010_3"]
 
 
 def voc_archives(folder: Path) -> dict[str, Path]:
-    """VOC's trainval and test archives, and SBD's, with what is in the real ones besides."""
+    """Write VOC's trainval and test archives and SBD's, with extra files as in the real ones."""
     work = folder / "work"
     voc = work / "trainval" / "VOCdevkit" / "VOC2012"
     lists = voc / "ImageSets" / "Segmentation"
     for split in ("train", "val"):
-        _lines(lists / f"{split}.txt", VOC[split])
-    _lines(lists / "trainval.txt", sorted(VOC["train"] + VOC["val"]))
-    _lines(voc / "ImageSets" / "Main" / "train.txt", ["2010_9"])
+        _write_lines(lists / f"{split}.txt", VOC[split])
+    _write_lines(lists / "trainval.txt", sorted(VOC["train"] + VOC["val"]))
+    _write_lines(voc / "ImageSets" / "Main" / "train.txt", ["2010_9"])
     for seed, name in enumerate(sorted({*VOC["train"], *VOC["val"], *SBD["train"], *SBD["val"]})):
-        _jpeg(voc / "JPEGImages" / f"{name}.jpg", seed)
+        _write_jpeg(voc / "JPEGImages" / f"{name}.jpg", seed)
         (voc / "Annotations").mkdir(exist_ok=True)
         (voc / "Annotations" / f"{name}.xml").write_text("<annotation/>")
         if name in VOC["train"] + VOC["val"]:
@@ -75,16 +75,16 @@ def voc_archives(folder: Path) -> dict[str, Path]:
             write_mask(voc / "SegmentationClass" / f"{name}.png", label)
             write_mask(voc / "SegmentationObject" / f"{name}.png", label)
     test = work / "test" / "VOCdevkit" / "VOC2012"
-    _lines(test / "ImageSets" / "Segmentation" / "test.txt", VOC["test"])
-    _jpeg(test / "JPEGImages" / "2009_1.jpg", 99)
+    _write_lines(test / "ImageSets" / "Segmentation" / "test.txt", VOC["test"])
+    _write_jpeg(test / "JPEGImages" / "2009_1.jpg", 99)
     sbd = work / "sbd" / "benchmark_RELEASE" / "dataset"
     for seed, (split, ids) in enumerate(SBD.items()):
-        _lines(sbd / f"{split}.txt", ids)
+        _write_lines(sbd / f"{split}.txt", ids)
         for name in ids:
-            _jpeg(sbd / "img" / f"{name}.jpg", seed)
+            _write_jpeg(sbd / "img" / f"{name}.jpg", seed)
             for kind in ("cls", "inst"):
                 (sbd / kind).mkdir(exist_ok=True)
-                fields = {"Boundaries": 0, "Segmentation": labels(number_of(name)),
+                fields = {"Boundaries": 0, "Segmentation": labels(stable_number(name)),
                           "CategoriesPresent": 0}  # fmt: skip
                 savemat(sbd / kind / f"{name}.mat", {"GTcls": fields}, do_compression=True)
     archives = {
@@ -100,7 +100,11 @@ def voc_archives(folder: Path) -> dict[str, Path]:
 
 
 def coco_content(images: dict[int, tuple[str, list]]) -> dict:
-    """An instances file: image id to its file name and its annotations."""
+    """Return the content of an instances file.
+
+    Args:
+        images: file name and annotations of each image id.
+    """
     height, width = SIZE
     annotations = []
     for image, (_, shapes) in images.items():
@@ -120,8 +124,11 @@ def coco_content(images: dict[int, tuple[str, list]]) -> dict:
 
 
 def coco_archives(folder: Path, year: int = 2017, count: int = 3) -> dict[str, Path]:
-    """The images of train and val and their instances, as zips. In each split the first image has
-    too few pixels of VOC's classes, the second none, the others enough."""
+    """Write the images of train and val and their instances as zip archives.
+
+    In each split the first image has too few pixels of VOC's classes, the second has none, the
+    others have enough.
+    """
     box = [[2, 2, 52, 2, 52, 38, 2, 38]]
     small = [[2, 2, 12, 2, 12, 12, 2, 12]]
     height, width = SIZE
@@ -156,7 +163,7 @@ CITYSCAPES = {"train": "aachen", "val": "bochum", "test": "berlin", "train_extra
 
 
 def cityscapes_archives(folder: Path, size=(64, 128)) -> dict[str, Path]:
-    """Fine and coarse archives; masks hold label ids 0 to 33."""
+    """Write the fine and coarse archives; masks hold label ids 0 to 33."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = np.arange(size[0] * size[1], dtype=np.int64).reshape(size) // 97 % 34
     parts = {
@@ -175,7 +182,7 @@ def cityscapes_archives(folder: Path, size=(64, 128)) -> dict[str, Path]:
                     stem = f"{CITYSCAPES[split]}_{number:06}_000019"
                     data = io.BytesIO()
                     if kind == "leftImg8bit":
-                        Image.fromarray(pixels(number_of(f"{split}{number}"), size)).save(
+                        Image.fromarray(pixels(stable_number(f"{split}{number}"), size)).save(
                             data, "PNG"
                         )
                         name = f"{stem}_leftImg8bit.png"
@@ -189,18 +196,18 @@ def cityscapes_archives(folder: Path, size=(64, 128)) -> dict[str, Path]:
 
 
 def md5(path: Path) -> str:
-    """As the configs write it."""
+    """Return a file's MD5 in the format of the configs."""
     return f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"
 
 
-class Folder(SimpleHTTPRequestHandler):
-    """Serves a folder, slowly if asked to, and remembers what was asked for."""
+class FolderHandler(SimpleHTTPRequestHandler):
+    """Request handler that serves a folder, with pauses, and records the requested paths."""
 
-    asked: list[str]
+    requested: list[str]
     pause = 0.0
 
     def do_GET(self):
-        self.asked.append(self.path)
+        self.requested.append(self.path)
         super().do_GET()
 
     def copyfile(self, source, outputfile):
@@ -208,7 +215,7 @@ class Folder(SimpleHTTPRequestHandler):
             while block := source.read(4096):
                 outputfile.write(block)
                 time.sleep(self.pause)
-        except OSError:  # the other side went away
+        except OSError:  # the client closed the connection
             pass
 
     def log_message(self, *arguments):
@@ -217,19 +224,19 @@ class Folder(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving_folder(folder: Path, *, pause: float = 0.0):
-    """Yields the address of a server and the list of paths that it is asked for."""
-    asked: list[str] = []
-    handler = type("Handler", (Folder,), {"asked": asked, "pause": pause})
+    """Yield the address of a server and the list of requested paths."""
+    requested: list[str] = []
+    handler = type("Handler", (FolderHandler,), {"requested": requested, "pause": pause})
 
-    def make(*arguments):
+    def build_handler(*arguments):
         return handler(*arguments, directory=str(folder))
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), make)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), build_handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requested
     finally:
         server.shutdown()
         thread.join()

@@ -1,4 +1,4 @@
-"""Real images and weights, which the tests can do without: they are not part of the project."""
+"""Optional real images and weights, which are not part of the project."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ VOC = REAL / "voc2012" / "VOCdevkit" / "VOC2012"
 
 
 def real(path: str) -> Path:
-    """A file or folder of the real data; the test is skipped where it is not there."""
+    """Return a file or folder of the real data; skip the test if it is missing."""
     if not (REAL / path).exists():
-        pytest.skip(f"{path} of the real data is not here")
+        pytest.skip(f"{path} of the real data is missing")
     return REAL / path

@@ -1,4 +1,4 @@
-"""Running the scripts as a user does."""
+"""Runner of the scripts, as a user starts them."""
 
 import atexit
 import json
@@ -27,19 +27,21 @@ SMALL = (
     "trainer.enable_progress_bar=false",
     "logger=csv",
 )
-"""Two steps of the default experiment in seconds."""
+"""Overrides that reduce the default experiment to two steps, which take seconds."""
 
 
 def environment() -> dict[str, str]:
-    """One thread a process, since tests run side by side."""
+    """Return the environment of a script: one thread a process, because tests run in parallel."""
     return os.environ | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "COLUMNS": "100"}
 
 
 def run(
     script: str, *arguments: str, cwd: Path, ok: bool = True, variables: Mapping[str, str] = {}
 ) -> subprocess.CompletedProcess:
-    """Run ``src/<script>.py`` with more ``variables`` in the environment; with ``ok`` it must
-    succeed, without it must end with a message."""
+    """Run ``src/<script>.py`` with more ``variables`` in the environment.
+
+    With ``ok`` it must succeed; otherwise the caller checks its status and message.
+    """
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         request = {
@@ -60,7 +62,7 @@ def run(
 
 @cache
 def warm_server() -> subprocess.Popen:
-    """A process that has the libraries loaded; see ``warm``."""
+    """Return a process that has the libraries loaded; see ``warm``."""
     server = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("warm.py")],
         env=environment(),
@@ -73,5 +75,5 @@ def warm_server() -> subprocess.Popen:
 
 
 def run_folders(cwd: Path) -> list[Path]:
-    """The run folders below ``runs/``, by name."""
+    """Return the run folders below ``runs/``, sorted by name."""
     return sorted(p for p in (cwd / "runs").glob("*") if not p.name.startswith("."))

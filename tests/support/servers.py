@@ -1,4 +1,4 @@
-"""A web server on this machine that serves one file, well or badly."""
+"""A local web server that serves one file, with configurable faults."""
 
 import re
 import threading
@@ -11,48 +11,48 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Response:
-    """How one request is answered; as it is, like a good server does."""
+    """The response to one request; the defaults are those of a correct server."""
 
-    status: int | None = None  # an error, and nothing else
-    ranges: bool = True  # whether a Range is heeded
-    shift: int = 0  # bytes by which a Range is missed
-    cut: int | None = None  # bytes of the body after which the connection ends
-    announce: bool = True  # the length
-    encoding: str | None = None  # a Content-Encoding that is claimed
+    status: int | None = None  # an error status, sent without a body
+    ranges: bool = True  # False: ignore the Range header
+    shift: int = 0  # offset in bytes between the requested range and the sent one
+    cut: int | None = None  # bytes of the body after which the connection is closed
+    send_length: bool = True  # send the Content-Length
+    encoding: str | None = None  # a false Content-Encoding
     pause: float = 0.0  # seconds between pieces
     piece: int = 1 << 16  # bytes
 
 
 @dataclass
-class Site:
-    """A file, how it is served, and what has been asked."""
+class FileServer:
+    """A served file, the planned responses, and the requests so far."""
 
     body: bytes
     plan: list[Response]
     url: str = ""
-    asked: list[str | None] = field(default_factory=list)
-    """The Range of each request so far."""
+    requested_ranges: list[str | None] = field(default_factory=list)
+    """The Range header of each request so far."""
 
-    def next_answer(self) -> Response:
-        """The last answer of the plan stays."""
+    def next_response(self) -> Response:
+        """Return the next response of the plan; the last one is repeated."""
         return self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
 
 
 @contextmanager
-def serving(body: bytes, *plan: Response) -> Iterator[Site]:
-    """Serve ``body``; the requests are answered by ``plan`` one after the other."""
-    site = Site(body, list(plan) or [Response()])
+def serving(body: bytes, *plan: Response) -> Iterator[FileServer]:
+    """Serve ``body``; the responses of ``plan`` are used one after the other."""
+    file_server = FileServer(body, list(plan) or [Response()])
 
     class Handler(_Handler):
-        served = site
+        served = file_server
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    site.url = f"http://127.0.0.1:{server.server_port}/file"
+    file_server.url = f"http://127.0.0.1:{server.server_port}/file"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield site
+        yield file_server
     finally:
         server.shutdown()
         thread.join()
@@ -60,34 +60,35 @@ def serving(body: bytes, *plan: Response) -> Iterator[Site]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    served: Site
+    served: FileServer
 
     def do_GET(self):
-        wanted = self.headers.get("Range")
-        self.served.asked.append(wanted)
-        answer, body = self.served.next_answer(), self.served.body
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and answer.ranges else 0
-        if answer.status or start >= len(body) > 0:
-            self.send_response(answer.status or 416)
+        requested = self.headers.get("Range")
+        self.served.requested_ranges.append(requested)
+        response, body = self.served.next_response(), self.served.body
+        use_range = requested and response.ranges
+        start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1]) if use_range else 0
+        if response.status or start >= len(body) > 0:
+            self.send_response(response.status or 416)
             self.end_headers()
             return
         self.send_response(206 if start else 200)
         if start:
-            start += answer.shift
+            start += response.shift
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        if answer.announce:
+        if response.send_length:
             self.send_header("Content-Length", str(len(body) - start))
-        if answer.encoding:
-            self.send_header("Content-Encoding", answer.encoding)
+        if response.encoding:
+            self.send_header("Content-Encoding", response.encoding)
         self.end_headers()
-        self._send(body[start:][: answer.cut], answer)
+        self._send(body[start:][: response.cut], response)
 
-    def _send(self, body: bytes, answer: Response):
+    def _send(self, body: bytes, response: Response):
         try:
-            for i in range(0, len(body), answer.piece):
-                self.wfile.write(body[i : i + answer.piece])
-                time.sleep(answer.pause)
-        except OSError:  # the other side went away
+            for i in range(0, len(body), response.piece):
+                self.wfile.write(body[i : i + response.piece])
+                time.sleep(response.pause)
+        except OSError:  # the client closed the connection
             pass
 
     def log_message(self, *arguments):

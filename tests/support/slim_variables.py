@@ -1,13 +1,13 @@
-"""The variables of TensorFlow checkpoints, written out here as the released ones have them."""
+"""Names and shapes of the variables in the released TensorFlow checkpoints."""
 
 from collections.abc import Iterator
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
-def conv(scope: str, kernel: int, inside: int, outside: int) -> Shapes:
-    yield f"{scope}/weights", (kernel, kernel, inside, outside)
-    yield from norm(scope, outside)
+def conv(scope: str, kernel: int, in_channels: int, out_channels: int) -> Shapes:
+    yield f"{scope}/weights", (kernel, kernel, in_channels, out_channels)
+    yield from norm(scope, out_channels)
 
 
 def depthwise(scope: str, channels: int) -> Shapes:
@@ -20,9 +20,9 @@ def norm(scope: str, channels: int) -> Shapes:
         yield f"{scope}/BatchNorm/{name}", (channels,)
 
 
-def split(scope: str, inside: int, outside: int) -> Shapes:
-    yield from depthwise(f"{scope}_depthwise", inside)
-    yield from conv(f"{scope}_pointwise", 1, inside, outside)
+def separable_conv(scope: str, in_channels: int, out_channels: int) -> Shapes:
+    yield from depthwise(f"{scope}_depthwise", in_channels)
+    yield from conv(f"{scope}_pointwise", 1, in_channels, out_channels)
 
 
 def xception(depth: int) -> Shapes:
@@ -35,16 +35,16 @@ def xception(depth: int) -> Shapes:
         blocks.append((f"middle_flow/block1/unit_{unit}", (728, 728, 728), False))
     blocks.append(("exit_flow/block1/unit_1", (728, 1024, 1024), True))
     blocks.append(("exit_flow/block2/unit_1", (1536, 1536, 2048), False))
-    inside = 64
+    in_channels = 64
     for block, channels, shortcut in blocks:
         scope = f"{top}/{block}/xception_module"
-        before = inside
-        for i, outside in enumerate(channels, 1):
-            yield from split(f"{scope}/separable_conv{i}", before, outside)
-            before = outside
+        previous = in_channels
+        for i, out_channels in enumerate(channels, 1):
+            yield from separable_conv(f"{scope}/separable_conv{i}", previous, out_channels)
+            previous = out_channels
         if shortcut:
-            yield from conv(f"{scope}/shortcut", 1, inside, channels[-1])
-        inside = channels[-1]
+            yield from conv(f"{scope}/shortcut", 1, in_channels, channels[-1])
+        in_channels = channels[-1]
 
 
 def resnet(depth: int, *, beta: bool) -> Shapes:
@@ -55,36 +55,36 @@ def resnet(depth: int, *, beta: bool) -> Shapes:
         yield from conv(f"{top}/conv1_3", 3, 64, 128)
     else:
         yield from conv(f"{top}/conv1", 7, 3, 64)
-    inside = 128 if beta else 64
+    in_channels = 128 if beta else 64
     for block, units in enumerate((3, 4, {50: 6, 101: 23}[depth], 3), 1):
         width = 32 * 2**block
         for unit in range(1, units + 1):
             scope = f"{top}/block{block}/unit_{unit}/bottleneck_v1"
             if unit == 1:
-                yield from conv(f"{scope}/shortcut", 1, inside, 4 * width)
-            yield from conv(f"{scope}/conv1", 1, inside, width)
+                yield from conv(f"{scope}/shortcut", 1, in_channels, 4 * width)
+            yield from conv(f"{scope}/conv1", 1, in_channels, width)
             yield from conv(f"{scope}/conv2", 3, width, width)
             yield from conv(f"{scope}/conv3", 1, width, 4 * width)
-            inside = 4 * width
+            in_channels = 4 * width
 
 
 def mobilenetv2(half: bool = False) -> Shapes:
-    top, part = "MobilenetV2", 2 if half else 1
-    yield from conv(f"{top}/Conv", 3, 3, 32 // part)
-    inside = 32 // part
+    top, divisor = "MobilenetV2", 2 if half else 1
+    yield from conv(f"{top}/Conv", 3, 3, 32 // divisor)
+    in_channels = 32 // divisor
     rows = [(1, 16), (6, 24), (6, 24), *[(6, 32)] * 3, *[(6, 64)] * 4, *[(6, 96)] * 3]
-    for i, (expansion, outside) in enumerate([*rows, *[(6, 160)] * 3, (6, 320)]):
+    for i, (expansion, out_channels) in enumerate([*rows, *[(6, 160)] * 3, (6, 320)]):
         scope = f"{top}/expanded_conv" + (f"_{i}" if i else "")
-        hidden = expansion * inside
+        hidden = expansion * in_channels
         if expansion > 1:
-            yield from conv(f"{scope}/expand", 1, inside, hidden)
+            yield from conv(f"{scope}/expand", 1, in_channels, hidden)
         yield from depthwise(f"{scope}/depthwise", hidden)
-        yield from conv(f"{scope}/project", 1, hidden, outside // part)
-        inside = outside // part
+        yield from conv(f"{scope}/project", 1, hidden, out_channels // divisor)
+        in_channels = out_channels // divisor
 
 
 def head(
-    inside: int,
+    in_channels: int,
     *,
     low_level: int = 0,
     separable: bool = False,
@@ -92,14 +92,16 @@ def head(
     pooling: bool = True,
     classes: int = 21,
 ) -> Shapes:
-    def conv3x3(scope: str, inside: int) -> Shapes:
-        return split(scope, inside, 256) if separable else conv(scope, 3, inside, 256)
+    def conv3x3(scope: str, channels: int) -> Shapes:
+        if separable:
+            return separable_conv(scope, channels, 256)
+        return conv(scope, 3, channels, 256)
 
     if pooling:
-        yield from conv("image_pooling", 1, inside, 256)
-    yield from conv("aspp0", 1, inside, 256)
+        yield from conv("image_pooling", 1, in_channels, 256)
+    yield from conv("aspp0", 1, in_channels, 256)
     for i in (1, 2, 3) if atrous else ():
-        yield from conv3x3(f"aspp{i}", inside)
+        yield from conv3x3(f"aspp{i}", in_channels)
     yield from conv("concat_projection", 1, 256 * (1 + 3 * atrous + pooling), 256)
     if low_level:
         yield from conv("decoder/feature_projection0", 1, low_level, 48)

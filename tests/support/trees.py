@@ -1,4 +1,4 @@
-"""VOC trees that tests make."""
+"""Small VOC trees for tests."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from PIL import Image
 from deeplab.data.class_set import voc_palette
 
 
-class AsItIs:
-    """A transform that does nothing."""
+class IdentityTransform:
+    """A transform that changes nothing."""
 
     shape = None
 
@@ -18,7 +18,7 @@ class AsItIs:
 
 
 def write_sample(root: Path, image_id: str, image: np.ndarray, label: np.ndarray, masks: str):
-    """An image as JPEG and its label as palette PNG."""
+    """Write an image as JPEG and its label as palette PNG."""
     for folder in ("JPEGImages", masks):
         (root / folder).mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(root / "JPEGImages" / f"{image_id}.jpg", quality=95)
@@ -28,7 +28,7 @@ def write_sample(root: Path, image_id: str, image: np.ndarray, label: np.ndarray
 
 
 def voc_tree(root: Path, splits: dict[str, int], *, classes: int = 21, size=(50, 60)) -> Path:
-    """A tree with splits of so many images each; label k is a flat area of gray 10 k."""
+    """Write a tree with this number of images per split; label k is a flat area of gray 10 k."""
     rng = np.random.default_rng(0)
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""A W&B server on this machine: as much of it as runs, ``wandb sync`` and saved views ask for.
+"""Local server with the parts of W&B that runs, ``wandb sync`` and saved views use.
 
-It keeps what it is sent as the real one does: history by the offset at which it is sent, the
-summary, group and tags as they were said last, views by name.
+It stores data as the real server does: history by the offset at which it is sent, the latest
+summary, group and tags, views by name.
 """
 
 import gzip
@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = "0" * 40
-"""Of a user, as long as W&B wants it."""
+"""API key of a user, of the length that W&B requires."""
 
 PROJECT = {"id": "p", "name": "deeplabv3plus", "entity": {"id": "e", "name": "somebody"}}
 
 
 @dataclass
-class Kept:
-    """A run."""
+class StoredRun:
+    """State of a run on the server."""
 
-    said: dict = field(default_factory=dict)
+    attributes: dict = field(default_factory=dict)
     """Name, group, tags and config."""
     files: dict[str, list[str]] = field(default_factory=dict)
     uploaded: set[str] = field(default_factory=set)
@@ -41,47 +41,47 @@ class Kept:
 
 @dataclass
 class Wandb:
-    """What the server keeps."""
+    """State of the server."""
 
     url: str = ""
-    runs: dict[str, Kept] = field(default_factory=dict)
+    runs: dict[str, StoredRun] = field(default_factory=dict)
     views: dict[str, dict] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a user who is logged in there."""
+        """Environment of a user who is logged in."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
 
     def answer(self, query: str, values: dict) -> dict:
-        """The data that a GraphQL request asks for."""
+        """Return the data of a GraphQL request."""
         name = re.search(r"(?:query|mutation)\s+(\w+)", query)
-        found = getattr(self, f"_{name[1].lower()}", None) if name else None
-        if found:
-            return found(values)
+        method = getattr(self, f"_{name[1].lower()}", None) if name else None
+        if method:
+            return method(values)
         empty = {"serverInfo": {"features": []}, "project": {"artifact": None}}
         return {**empty, **self._viewer(values)}
 
     def _viewer(self, _):
-        someone = {"id": "v", "entity": "somebody", "username": "somebody", "flags": "{}"}
-        return {"viewer": {**someone, "name": "somebody", "teams": {"edges": []}}}
+        user = {"id": "v", "entity": "somebody", "username": "somebody", "flags": "{}"}
+        return {"viewer": {**user, "name": "somebody", "teams": {"edges": []}}}
 
     def _upsertbucket(self, values):
-        kept = self.runs.setdefault(values["name"], Kept())
-        kept.said |= {key: value for key, value in values.items() if value is not None}
+        stored = self.runs.setdefault(values["name"], StoredRun())
+        stored.attributes |= {key: value for key, value in values.items() if value is not None}
         bucket = self._bucket(values["name"])
         return {"upsertBucket": {"bucket": {**bucket, "project": PROJECT}, "inserted": True}}
 
     def _bucket(self, name):
-        kept = self.runs[name]
+        stored = self.runs[name]
         return {
             "id": f"id-{name}",
             "name": name,
-            "displayName": kept.said.get("displayName"),
-            "config": kept.said.get("config", "{}"),
-            "tags": kept.said.get("tags", []),
-            "summaryMetrics": json.dumps(kept.summary),
-            "historyLineCount": len(kept.history),
-            "historyTail": json.dumps([json.dumps(line) for line in kept.history[-1:]]),
+            "displayName": stored.attributes.get("displayName"),
+            "config": stored.attributes.get("config", "{}"),
+            "tags": stored.attributes.get("tags", []),
+            "summaryMetrics": json.dumps(stored.summary),
+            "historyLineCount": len(stored.history),
+            "historyTail": json.dumps([json.dumps(line) for line in stored.history[-1:]]),
             "eventsLineCount": 0,
             "eventsTail": "[]",
             "logLineCount": 0,
@@ -93,8 +93,8 @@ class Wandb:
         return {"model": {**PROJECT, "bucket": self._bucket(values["name"]) if known else None}}
 
     def _createartifact(self, _):
-        made = {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}
-        return {"createArtifact": {"artifact": made}}
+        artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}
+        return {"createArtifact": {"artifact": artifact}}
 
     def _createrunfiles(self, values):
         files = [{"name": n, "uploadUrl": f"{self.url}/upload"} for n in values["files"]]
@@ -106,40 +106,40 @@ class Wandb:
         return {"upsertView": {"view": view, "inserted": True}}
 
     def _view(self, values):
-        found = self.views[values["viewName"]]
-        node = {"id": f"id-{found['name']}", **found}
+        view = self.views[values["viewName"]]
+        node = {"id": f"id-{view['name']}", **view}
         return {"project": {"allViews": {"edges": [{"node": node}]}}}
 
     def stream(self, run: str, sent: dict) -> None:
-        """What a run has sent of its files."""
-        kept = self.runs[run]
+        """Store the parts of files that a run has sent."""
+        stored = self.runs[run]
         for name, part in (sent.get("files") or {}).items():
-            lines = kept.files.setdefault(name, [])
+            lines = stored.files.setdefault(name, [])
             lines[part["offset"] :] = part["content"]
-        kept.uploaded |= set(sent.get("uploaded") or [])
+        stored.uploaded |= set(sent.get("uploaded") or [])
 
 
 @contextmanager
 def wandb_server() -> Iterator[Wandb]:
-    """A server with nothing on it."""
-    kept, lock = Wandb(), threading.Lock()
+    """Serve an empty W&B."""
+    state, lock = Wandb(), threading.Lock()
 
     class Handler(_Handler):
         def answer(self, body: bytes) -> dict:
             with lock:
                 if self.path == "/graphql":
                     request = json.loads(body)
-                    return {"data": kept.answer(request["query"], request.get("variables") or {})}
+                    return {"data": state.answer(request["query"], request.get("variables") or {})}
                 if self.path.endswith("/file_stream"):
-                    kept.stream(self.path.split("/")[-2], json.loads(body))
+                    state.stream(self.path.split("/")[-2], json.loads(body))
                 return {"exitcode": None, "limits": {}}
 
     server = _Server(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}"
+    state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield kept
+        yield state
     finally:
         server.shutdown()
         thread.join()
@@ -150,7 +150,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionResetError):  # the other side went away
+        if not isinstance(sys.exc_info()[1], ConnectionResetError):  # the client disconnected
             super().handle_error(request, client_address)
 
 

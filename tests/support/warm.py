@@ -1,8 +1,8 @@
-"""Runs scripts in forks of a process that has loaded the libraries, which takes seconds a time.
+"""Server that runs scripts in forks of a process with the libraries loaded, to save seconds each.
 
-Reads a JSON object a line: the command, its folder, environment, files for its output, and seconds
-until it is killed. Answers each with its exit status. A fork is a process of its own; what concerns
-starting up itself is tested in processes that start from nothing.
+It reads one JSON object a line: the command, its folder, environment, files for its output, and
+the seconds after which it is killed. It answers each with the exit status. Every fork is a separate
+process; tests of the start itself use fresh processes.
 """
 
 import contextlib
@@ -21,30 +21,30 @@ import requests  # noqa: F401
 import scipy.io  # noqa: F401
 import torch._dynamo  # noqa: F401
 
-with contextlib.suppress(ImportError):  # it is not among the locked packages
+with contextlib.suppress(ImportError):  # not one of the locked packages
     import timm  # noqa: F401
 
 
 def main() -> None:
     """Serve until the input ends."""
-    gc.freeze()  # so that collecting in a fork does not copy all that was loaded
+    gc.freeze()  # otherwise garbage collection in a fork copies all loaded objects
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
         if not child:
-            become(**request)
+            run_in_fork(**request)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def become(
+def run_in_fork(
     command: list[str], cwd: str, environment: dict[str, str], out: str, err: str, timeout: int
 ) -> None:
-    """Run a script as ``python <command>`` would, to its end and this process's."""
+    """Run a script as ``python <command>`` would, then exit this process."""
     for number, path in enumerate((os.devnull, out, err)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
-        del sys.modules[name]  # it looks at the environment when it is imported
+        del sys.modules[name]  # it reads the environment on import
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

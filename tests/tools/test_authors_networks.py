@@ -1,5 +1,7 @@
-"""What the authors released, converted, against what runs their files: TensorFlow, LiteRT and
-onnxruntime, which are not among the locked packages (``make test-extras``)."""
+"""The authors' released networks, converted, against TensorFlow, LiteRT and onnxruntime.
+
+These packages are not locked; ``make test-extras`` runs these tests.
+"""
 
 import json
 import tarfile
@@ -26,20 +28,20 @@ LITE = "weights/deeplabv3_257_mv_gpu.tflite"
 GRAPH = "weights/portrait_dm05_513_frozen_inference_graph.pb"
 
 
-def picture(path, side=None):
-    """An RGB image (H, W, 3), stretched to a square."""
+def read_image(path, side=None):
+    """Read an RGB image (H, W, 3), stretched to a square if a side is given."""
     pixels = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     return cv2.resize(pixels, (side, side)) if side else pixels
 
 
-def voc_pictures(count, side):
+def voc_images(count, side):
     real("voc2012/VOCdevkit/VOC2012/JPEGImages")
     ids = (VOC / "ImageSets" / "Segmentation" / "val.txt").read_text().split()[:count]
-    return [picture(VOC / "JPEGImages" / f"{name}.jpg", side) for name in ids]
+    return [read_image(VOC / "JPEGImages" / f"{name}.jpg", side) for name in ids]
 
 
 def network(weights):
-    """What a script makes of the file and the config beside it."""
+    """Build the network from the file and the config in its folder, as the scripts do."""
     trained = find_trained_run(str(weights))
     model = build_model(trained.config, num_classes=len(trained.config.data.classes))
     load_weights(model, trained.weights)
@@ -48,7 +50,7 @@ def network(weights):
 
 @torch.no_grad()
 def logits(model, image):
-    """(H, W, 3) to (h, w, classes)."""
+    """Return the logits (h, w, classes) of an image (H, W, 3)."""
     return model(torch.from_numpy(image).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
 
 
@@ -70,11 +72,11 @@ def lite(tmp_path_factory):
 
 
 def test_the_golden_image_gives_the_golden_mask(lite):
-    image = picture(real("weights/golden_257_input.jpg"))
+    image = read_image(real("weights/golden_257_input.jpg"))
     golden = cv2.imread(str(real("weights/golden_257_mask_x10.png")), cv2.IMREAD_UNCHANGED) // 10
-    found = upsampled(network(lite), image).argmax(-1)
+    labels = upsampled(network(lite), image).argmax(-1)
     assert set(np.unique(golden)) > {0}
-    assert (found == golden).mean() >= 0.999
+    assert (labels == golden).mean() >= 0.999
 
 
 def test_logits_of_the_interpreter(lite, record_property):
@@ -82,23 +84,23 @@ def test_logits_of_the_interpreter(lite, record_property):
 
     interpreter = Interpreter(str(real(LITE)))
     interpreter.allocate_tensors()
-    (given,), (got,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
     model, differences = network(lite), []
-    for image in voc_pictures(20, 257):
-        interpreter.set_tensor(given["index"], (image[None] / 127.5 - 1).astype(np.float32))
+    for image in voc_images(20, 257):
+        interpreter.set_tensor(inputs["index"], (image[None] / 127.5 - 1).astype(np.float32))
         interpreter.invoke()
-        theirs = interpreter.get_tensor(got["index"])[0]
-        differences.append(float(np.abs(upsampled(model, image) - theirs).max()))
-        assert np.abs(theirs).max() > 5  # of logits of that size
+        reference = interpreter.get_tensor(outputs["index"])[0]
+        differences.append(float(np.abs(upsampled(model, image) - reference).max()))
+        assert np.abs(reference).max() > 5  # the differences are small against these logits
     record_property("largest difference of logits", max(differences))
     print(f"\nLiteRT: largest difference of logits on 20 images {max(differences):.1e}")
     assert max(differences) < 1e-3
 
 
-def test_what_stands_beside_the_weights(lite):
+def test_config_and_record_of_the_conversion(lite):
     config = yaml.safe_load(lite.with_name("config.yaml").read_text())
     assert config["output_stride"] == 8
-    assert config["aspp"]["rates"] == []
+    assert config["aspp"]["atrous_rates"] == []
     assert (config["backbone"]["width_mult"], config["backbone"]["divisor"]) == (0.5, 1)
     record = json.loads(lite.with_name("conversion.json").read_text())
     assert record["variables"] == 110
@@ -111,13 +113,13 @@ def test_what_stands_beside_the_weights(lite):
 def test_logits_of_a_frozen_graph(tmp_path):
     pytest.importorskip("tensorflow")
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    own = ("data.classes=[nobody,person]", "data.eval_size=257")
-    run("convert", str(real(GRAPH)), "out=mine/weights.safetensors", *own, cwd=tmp_path)
+    overrides = ("data.classes=[nobody,person]", "data.eval_size=257")
+    run("convert", str(real(GRAPH)), "output=mine/weights.safetensors", *overrides, cwd=tmp_path)
     config = read_config(RunFolder(tmp_path / "mine"))
     assert config.data.classes == ("nobody", "person")
     assert config.data.eval_size == 257
     model = network(tmp_path / "mine" / "weights.safetensors")
-    # The same network as ONNX, cut in front of its resizes, which do not align corners.
+    # The same network as ONNX, cut before its resizes, which do not align corners.
     graph = onnx.load(real("weights/portrait_dm05_513.onnx"))
     (cut,) = [n.output[0] for n in graph.graph.node if "logits/semantic/weights:0" in n.input]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(cut, 1, None))
@@ -125,23 +127,23 @@ def test_logits_of_a_frozen_graph(tmp_path):
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
     differences = []
-    for image in voc_pictures(4, 513):
-        given = (image / 127.5 - 1).astype(np.float32).transpose(2, 0, 1)[None]
-        theirs = session.run([cut], {session.get_inputs()[0].name: given})[0][0]
-        assert theirs.shape == (2, 65, 65)
-        differences.append(float(np.abs(logits(model, image) - theirs.transpose(1, 2, 0)).max()))
-        assert np.abs(theirs).max() > 1
+    for image in voc_images(4, 513):
+        x = (image / 127.5 - 1).astype(np.float32).transpose(2, 0, 1)[None]
+        reference = session.run([cut], {session.get_inputs()[0].name: x})[0][0]
+        assert reference.shape == (2, 65, 65)
+        differences.append(float(np.abs(logits(model, image) - reference.transpose(1, 2, 0)).max()))
+        assert np.abs(reference).max() > 1
     print(f"\nonnxruntime: largest difference of logits {max(differences):.1e}")
     assert max(differences) < 1e-3
 
 
-# A checkpoint as deeplabv3_pascal_train_aug, written by TensorFlow
+# A checkpoint with the variables of deeplabv3_pascal_train_aug, written by TensorFlow
 
 SHAPES = dict([*slim.xception(65), *slim.head(2048, low_level=256, separable=True)])
 
 
 def drawn(shapes):
-    """Values in whose sums nothing dies out or explodes."""
+    """Draw values that keep activations from vanishing or exploding."""
     generator, values = np.random.default_rng(0), {}
     for name, shape in shapes.items():
         kind = name.rpartition("/")[2]
@@ -150,8 +152,8 @@ def drawn(shapes):
         elif kind in ("beta", "moving_mean", "biases"):
             values[name] = generator.uniform(-0.5, 0.5, shape).astype(np.float32)
         else:
-            inside = np.prod(shape[:2]) * (1 if kind == "depthwise_weights" else shape[2])
-            scale = np.sqrt(1.5 / inside)
+            fan_in = np.prod(shape[:2]) * (1 if kind == "depthwise_weights" else shape[2])
+            scale = np.sqrt(1.5 / fan_in)
             values[name] = (scale * generator.standard_normal(shape)).astype(np.float32)
     return values
 
@@ -170,8 +172,10 @@ def write_checkpoint(prefix, variables):
 
 
 def test_a_checkpoint_of_the_whole_network(tmp_path):
-    """Out of an archive, with what training leaves beside the variables, against the same
-    variables in TensorFlow operations."""
+    """Convert an archive with training state, and compare with a second implementation.
+
+    The second implementation applies TensorFlow operations to the same variables.
+    """
     pytest.importorskip("tensorflow")
     from support import slim_network
 
@@ -188,14 +192,14 @@ def test_a_checkpoint_of_the_whole_network(tmp_path):
     weights = tmp_path / "runs" / f"{folder}_2018_01_04" / "weights.safetensors"
     model = network(weights)
     image = np.random.default_rng(1).integers(0, 256, (129, 161, 3), dtype=np.uint8)
-    ours, theirs = logits(model, image), slim_network.logits(variables, image)
-    assert ours.shape == theirs.shape == (33, 41, 21)
-    assert theirs.std() > 0.01
-    assert np.abs(ours - theirs).max() < 1e-4 * max(1, np.abs(theirs).max())
+    converted, reference = logits(model, image), slim_network.logits(variables, image)
+    assert converted.shape == reference.shape == (33, 41, 21)
+    assert reference.std() > 0.01
+    assert np.abs(converted - reference).max() < 1e-4 * max(1, np.abs(reference).max())
 
 
 def test_a_checkpoint_of_a_classifier(tmp_path):
-    """By its prefix; what comes out starts a backbone."""
+    """Convert by the checkpoint's prefix; the result initializes a backbone."""
     pytest.importorskip("tensorflow")
     shapes = dict(slim.resnet(50, beta=True))
     classifier = {"resnet_v1_50/logits/weights": (1, 1, 2048, 1001)}
@@ -203,13 +207,13 @@ def test_a_checkpoint_of_a_classifier(tmp_path):
     write_checkpoint(tmp_path / "resnet_v1_50" / "model.ckpt", variables)
     done = run("convert", "resnet_v1_50/model.ckpt", cwd=tmp_path)
     weights = tmp_path / "runs" / "resnet_v1_50" / "backbone.safetensors"
-    assert "left out, no part of the network: resnet_v1_50/logits/weights" in done.stdout
+    assert "Left out: resnet_v1_50/logits/weights, not part of the network" in done.stdout
     assert f"backbone=resnet50 backbone.pretrained={weights.relative_to(tmp_path)}" in done.stdout
     backbone = build_backbone(read_config(RunFolder(weights.parent)))
     load_backbone(backbone, weights)
     stem = variables["resnet_v1_50/conv1_3/weights"].transpose(3, 2, 0, 1)
     assert np.array_equal(backbone.state_dict()["stem.2.conv.weight"].numpy(), stem)
     assert load_file(weights).keys() == backbone.state_dict().keys()
-    refused = run("evaluate", f"run={weights.parent}", cwd=tmp_path, ok=False)
-    assert refused.returncode == 2
-    assert "neither weights nor a checkpoint" in refused.stderr
+    failed = run("evaluate", f"run={weights.parent}", cwd=tmp_path, ok=False)
+    assert failed.returncode == 2
+    assert "neither weights nor a checkpoint" in failed.stderr

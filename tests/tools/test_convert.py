@@ -1,4 +1,4 @@
-"""TensorFlow variables, which are found by their names and fill all parameters of a network."""
+"""Conversion of TensorFlow variables: detected by their names, they fill every parameter."""
 
 import re
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from deeplab.config.build_model import check_model
-from deeplab.tools.convert.architecture import recognize
-from deeplab.tools.convert.arguments import typed
+from deeplab.tools.convert.architecture import detect_architecture
+from deeplab.tools.convert.arguments import add_keys
 from deeplab.tools.convert.key_mapping import convert
 from deeplab.training.compose import compose_train
 from deeplab.utils.errors import UserError
@@ -16,7 +16,7 @@ from support import slim_variables as slim
 from support.scripts import run
 
 NETWORKS = {
-    # The paper's parameter counts where the fact is known; see test_backbones.
+    # With parameter counts where the paper's are known; see test_backbones.
     "xception_65, as deeplabv3_pascal_train_aug": (
         [*slim.xception(65), *slim.head(2048, low_level=256, separable=True)],
         41_055_413,
@@ -43,7 +43,7 @@ NETWORKS = {
 
 
 def numbered(shapes):
-    """Every variable is full of its own number."""
+    """Fill every variable with its number."""
     return {
         name: np.broadcast_to(np.float32(number), shape)
         for number, (name, shape) in enumerate(shapes, 1)
@@ -51,17 +51,18 @@ def numbered(shapes):
 
 
 def network(variables):
-    what = recognize(variables)
-    config = compose_train([*what.overrides, "logger=csv"])
-    return check_model(config, num_classes=what.classes), what, config
+    architecture = detect_architecture(variables)
+    config = compose_train([*architecture.overrides, "logger=csv"])
+    model = check_model(config, num_classes=architecture.num_classes)
+    return model, architecture, config
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_variable_fills_its_parameter(name):
     shapes, parameters = NETWORKS[name]
     variables = numbered(shapes)
-    model, what, _ = network(variables)
-    state = convert(model, variables, what.scope)
+    model, architecture, _ = network(variables)
+    state = convert(model, variables, architecture.scope)
     assert state.keys() == model.state_dict().keys()
     weights = {k: t for k, t in state.items() if not k.endswith("num_batches_tracked")}
     numbers = [float(t.flatten()[0]) for t in weights.values()]
@@ -70,11 +71,11 @@ def test_every_variable_fills_its_parameter(name):
     counted = sum(p.numel() for p in model.parameters())
     assert counted == sum(int(np.prod(shape)) for name, shape in shapes if "moving_" not in name)
     assert parameters in (None, counted)
-    assert not [n for n in what.overrides if "train" in n]
+    assert not [n for n in architecture.overrides if "train" in n]
 
 
 @pytest.mark.parametrize(
-    ("there", "here"),
+    ("tf_scope", "module"),
     [
         (
             "xception_65/entry_flow/block2/unit_1/xception_module/separable_conv2_pointwise",
@@ -89,12 +90,12 @@ def test_every_variable_fills_its_parameter(name):
         ("decoder/decoder_conv1_pointwise", "decoder.stages.0.refine.1.pointwise"),
     ],
 )
-def test_where_a_variable_goes(there, here):
+def test_variables_map_to_modules(tf_scope, module):
     variables = numbered(NETWORKS["xception_65, as deeplabv3_pascal_train_aug"][0])
-    model, what, _ = network(variables)
-    state = convert(model, variables, what.scope)
-    for ours, theirs in (("weight", "gamma"), ("running_var", "moving_variance")):
-        assert state[f"{here}.norm.{ours}"][0] == variables[f"{there}/BatchNorm/{theirs}"][0]
+    model, architecture, _ = network(variables)
+    state = convert(model, variables, architecture.scope)
+    for key, variable in (("weight", "gamma"), ("running_var", "moving_variance")):
+        assert state[f"{module}.norm.{key}"][0] == variables[f"{tf_scope}/BatchNorm/{variable}"][0]
 
 
 @pytest.mark.parametrize(
@@ -105,22 +106,22 @@ def test_where_a_variable_goes(there, here):
         (slim.mobilenetv2(), {"MobilenetV2/Conv_1/weights": (1, 1, 320, 1280)}, "mobilenetv2"),
     ],
 )
-def test_of_a_classifier_the_backbone_is_taken(shapes, classifier, choice):
+def test_a_classifier_yields_its_backbone(shapes, classifier, choice):
     shapes = dict(shapes)
     variables = numbered((shapes | classifier).items())
-    what = recognize(variables)
-    assert what.left_out == list(classifier)
-    assert what.classes is None
-    assert f"backbone={choice}" in what.overrides
-    config = compose_train([*what.overrides, "logger=csv"])
+    architecture = detect_architecture(variables)
+    assert architecture.classifier_variables == list(classifier)
+    assert architecture.num_classes is None
+    assert f"backbone={choice}" in architecture.overrides
+    config = compose_train([*architecture.overrides, "logger=csv"])
     backbone = check_model(config, num_classes=2).backbone
-    state = convert(backbone, {name: variables[name] for name in shapes}, what.scope)
+    state = convert(backbone, {name: variables[name] for name in shapes}, architecture.scope)
     assert state.keys() == backbone.state_dict().keys()
     numbers = [int(t.flatten()[0]) for k, t in state.items() if "num_batches" not in k]
     assert sorted(numbers) == list(range(1, len(shapes) + 1))
 
 
-def test_what_is_recognized():
+def test_detected_architectures():
     _, _, config = network(numbered(NETWORKS["mobilenet_v2 dm05"][0]))
     assert (config.data.name, config.backbone.width_mult, config.backbone.divisor) == (
         "voc",
@@ -136,25 +137,25 @@ def test_what_is_recognized():
 
 
 def test_layouts_of_convolutions():
-    """Against TensorFlow's definition of both convolutions, computed here by loops."""
+    """Compare with TensorFlow's definition of both convolutions, computed here with einsum."""
     generator = np.random.default_rng(0)
     shapes = NETWORKS["mobilenet_v2 dm05"][0]
     variables = {name: generator.standard_normal(shape, dtype=np.float32) for name, shape in shapes}
-    model, what, _ = network(variables)
-    state = convert(model, variables, what.scope)
+    model, architecture, _ = network(variables)
+    state = convert(model, variables, architecture.scope)
     image = generator.standard_normal((3, 3, 3), dtype=np.float32)  # height, width, channels
     kernel = variables["MobilenetV2/Conv/weights"]
     expected = np.einsum("hwi,hwio->o", image, kernel)
     x = torch.from_numpy(image).permute(2, 0, 1)[None]
-    found = torch.nn.functional.conv2d(x, state["backbone.stem.conv.weight"])[0, :, 0, 0]
-    assert np.allclose(found, expected, atol=1e-4)
+    actual = torch.nn.functional.conv2d(x, state["backbone.stem.conv.weight"])[0, :, 0, 0]
+    assert np.allclose(actual, expected, atol=1e-4)
     kernel = variables["MobilenetV2/expanded_conv/depthwise/depthwise_weights"]
     image = generator.standard_normal((3, 3, 16), dtype=np.float32)
     expected = np.einsum("hwi,hwij->i", image, kernel)
     x = torch.from_numpy(image).permute(2, 0, 1)[None]
     weight = state["backbone.units.0.depthwise.conv.weight"]
-    found = torch.nn.functional.conv2d(x, weight, groups=16)[0, :, 0, 0]
-    assert np.allclose(found, expected, atol=1e-4)
+    actual = torch.nn.functional.conv2d(x, weight, groups=16)[0, :, 0, 0]
+    assert np.allclose(actual, expected, atol=1e-4)
 
 
 def test_a_folded_batch_norm_adds_its_bias():
@@ -165,33 +166,33 @@ def test_a_folded_batch_norm_adds_its_bias():
             variables[f"{scope.removesuffix('/BatchNorm')}/folded"] = value
         elif "BatchNorm" not in name:
             variables[name] = value
-    model, what, _ = network(variables)
-    model.load_state_dict(convert(model, variables, what.scope), assign=True)
+    model, architecture, _ = network(variables)
+    model.load_state_dict(convert(model, variables, architecture.scope), assign=True)
     norm = model.aspp.project.norm.eval()
     x = torch.randn(1, 256, 2, 2)
     bias = variables["concat_projection/folded"][0]
     assert torch.allclose(norm(x), x + bias, atol=1e-5 * bias)
 
 
-def test_what_is_missing_or_has_no_place_is_said():
+def test_missing_and_unknown_variables_are_named():
     shapes = dict(NETWORKS["mobilenet_v2"][0])
     variables = numbered(shapes.items())
-    model, what, _ = network(variables)
+    model, architecture, _ = network(variables)
     del variables["aspp0/BatchNorm/beta"]
     variables["aspp9/weights"] = np.zeros(1, np.float32)
     variables["MobilenetV2/Conv/weights"] = np.zeros((3, 3, 3, 5), np.float32)
     with pytest.raises(UserError) as caught:
-        convert(model, variables, what.scope)
+        convert(model, variables, architecture.scope)
     message = str(caught.value)
     assert "aspp0/BatchNorm/beta is missing" in message
-    assert "aspp9/weights has no place" in message
+    assert "aspp9/weights is not part of it" in message
     assert "MobilenetV2/Conv/weights is [5, 3, 3, 3], not [32, 3, 3, 3]" in message
 
 
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"InceptionV3/Conv/weights": (1,)}, "none of the networks"),
+        ({"InceptionV3/Conv/weights": (1,)}, "not one of the networks that can be converted"),
         (dict([*slim.xception(41), *slim.conv("aspp0", 1, 2048, 256)]), "no logits/semantic"),
         (
             dict([*slim.xception(41), *slim.head(2048)]) | {"aspp4/weights": (3, 3, 2048, 256)},
@@ -199,40 +200,40 @@ def test_what_is_missing_or_has_no_place_is_said():
         ),
     ],
 )
-def test_networks_that_are_not_known(variables, words):
+def test_unknown_networks_are_rejected(variables, words):
     with pytest.raises(UserError, match=re.escape(words)):
-        recognize(numbered(variables.items()))
+        detect_architecture(numbered(variables.items()))
 
 
 @pytest.mark.parametrize(
     ("arguments", "with_keys"),
     [
         (["a b.pb"], ["input='a b.pb'"]),
-        (["it's.pb", "out=x"], ["input='it\\'s.pb'", "out=x"]),
+        (["it's.pb", "output=x"], ["input='it\\'s.pb'", "output=x"]),
         (["--cfg", "job", "a.pb"], ["--cfg", "job", "input='a.pb'"]),
         (
             ["a.pb", "aspp.atrous_rates=[6,12]", "data.root='x y'"],
-            ["input='a.pb'", "train=['aspp.atrous_rates=[6,12]','data.root=\\'x y\\'']"],
+            ["input='a.pb'", "overrides=['aspp.atrous_rates=[6,12]','data.root=\\'x y\\'']"],
         ),
     ],
 )
-def test_what_is_typed_gets_its_key(arguments, with_keys):
-    assert typed(arguments) == with_keys
+def test_arguments_get_their_keys(arguments, with_keys):
+    assert add_keys(arguments) == with_keys
 
 
-def test_a_file_with_a_sign_of_equality(tmp_path, monkeypatch):
+def test_a_file_name_with_an_equals_sign(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=1.pb").touch()
-    assert typed(["a=1.pb"]) == ["input='a=1.pb'"]
+    assert add_keys(["a=1.pb"]) == ["input='a=1.pb'"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "input has no value"),
-        (["nothing.pb"], "there is no such file"),
-        (["notes.txt"], "this is no archive, folder, frozen graph"),
-        (["empty"], "there is no checkpoint"),
+        ([], "input: this key has no value"),
+        (["nothing.pb"], "no such file, folder or checkpoint prefix"),
+        (["notes.txt"], "not an archive, folder, frozen graph"),
+        (["empty"], "no checkpoint (*.index)"),
         (["damaged.tar.gz"], "damaged.tar.gz"),
     ],
 )

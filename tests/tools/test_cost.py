@@ -1,3 +1,5 @@
+"""Parameters and multiply-adds against published counts, and the script that prints them."""
+
 import json
 
 import pytest
@@ -12,7 +14,7 @@ from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.flops import measure_cost, space_to_batch_size
 from deeplab.tools.cost import cost as cost_module
 from deeplab.utils.errors import UserError
-from support.configs import composed
+from support.configs import compose_config
 from support.networks import build, on_meta, tiny_model
 from support.scripts import run
 
@@ -35,11 +37,11 @@ def test_convolutions_of_tables_1_and_2(head, printed):
 
 @pytest.mark.parametrize(("strategy", "printed"), [("os16", 2.75), ("os8-ms-flip", 152.59)])
 def test_multiply_adds_of_the_released_mobilenet(strategy, printed):
-    """From the authors' list of checkpoints; the rule was found without them."""
+    """The counts are from the authors' list of checkpoints; the rule was inferred without them."""
     model = on_meta(lambda: build(MobileNetV2(), naive=True, atrous_rates=()))
-    looks = parse_strategy(strategy, output_stride=16)
-    model.set_output_stride(looks.output_stride)
-    counted = measure_cost(model, scales=looks.scales, flip=looks.flip).paper / 1e9
+    parsed = parse_strategy(strategy, output_stride=16)
+    model.set_output_stride(parsed.output_stride)
+    counted = measure_cost(model, scales=parsed.scales, flip=parsed.flip).paper / 1e9
     assert counted == pytest.approx(printed, rel=2e-3)
 
 
@@ -50,10 +52,11 @@ def test_multiply_adds_of_the_released_cityscapes_model():
 
 
 @pytest.mark.parametrize(
-    ("side", "rate", "expected"), [(33, 2, 34), (33, 8, 40), (65, 36, 72), (17, 3, 18), (33, 1, 33)]
+    ("size", "dilation", "expected"),
+    [(33, 2, 34), (33, 8, 40), (65, 36, 72), (17, 3, 18), (33, 1, 33)],
 )
-def test_space_to_batch_sides(side, rate, expected):
-    assert space_to_batch_size(side, 3, rate) == expected
+def test_space_to_batch_sizes(size, dilation, expected):
+    assert space_to_batch_size(size, 3, dilation) == expected
 
 
 def test_convolutions_against_an_independent_count():
@@ -114,14 +117,15 @@ def test_script_strategy_and_table(tmp_path):
 
 def test_several_strategies_measured(tmp_path):
     printed = run(
-        "cost", "data=shapes", "strategies=[single-scale,os8-flip]", "measure_speed=true", "input_size=65",
-        "trainer.accelerator=cpu", "trainer.precision=32-true", "format=json", cwd=tmp_path,
+        "cost", "data=shapes", "strategies=[single-scale,os8-flip]", "measure_speed=true",
+        "input_size=65", "trainer.accelerator=cpu", "trainer.precision=32-true", "format=json",
+        cwd=tmp_path,
     ).stdout  # fmt: skip
     report = json.loads(printed)
-    one, other = report["strategies"]
-    assert (one["name"], other["name"]) == ("os16", "os8-flip")
-    assert other["multiply_adds"]["paper"] > 2 * one["multiply_adds"]["paper"]
-    for row in (one, other):
+    first, second = report["strategies"]
+    assert (first["name"], second["name"]) == ("os16", "os8-flip")
+    assert second["multiply_adds"]["paper"] > 2 * first["multiply_adds"]["paper"]
+    for row in (first, second):
         measured = row["measured"]
         assert measured["latency"] > 0
         assert measured["images_per_second"] == pytest.approx(1 / measured["latency"])
@@ -130,33 +134,33 @@ def test_several_strategies_measured(tmp_path):
 
 
 def test_counts_are_printed_before_measuring(monkeypatch, capsys):
-    """An input that is too large for memory: its counts are there all the same."""
+    """The counts of an input that is too large for memory are still printed."""
 
-    def refused(*_, **__):
+    def out_of_memory(*_, **__):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(cost_module, "measure_speed", refused)
+    monkeypatch.setattr(cost_module, "measure_speed", out_of_memory)
     keys = ("data=shapes", "measure_speed=true", "input_size=[65,97]", "trainer.accelerator=cpu")
-    config = parse(CostConfig, OmegaConf.create(composed("cost", *keys)))
-    with pytest.raises(UserError, match=r"input_size=\[65,97\].* more memory than there is"):
+    config = parse(CostConfig, OmegaConf.create(compose_config("cost", *keys)))
+    with pytest.raises(UserError, match=r"input_size=\[65,97\].* needs more memory than there is"):
         cost_module.run_cost(config)
     printed = capsys.readouterr().out
     assert "paper rule" in printed
     assert "(65 x 97, 7 classes)" in printed
 
 
-@pytest.mark.parametrize("typed", ["scales=[0.5,1]", "flip=true"])
-def test_what_strategies_would_leave_out(typed, tmp_path):
-    done = run("cost", "data=shapes", "strategies=ms", typed, cwd=tmp_path, ok=False)
+@pytest.mark.parametrize("argument", ["scales=[0.5,1]", "flip=true"])
+def test_strategies_exclude_scales_and_flip(argument, tmp_path):
+    done = run("cost", "data=shapes", "strategies=ms", argument, cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "leave out scales and flip" in done.stderr
+    assert "Leave out scales=... and flip=..." in done.stderr
 
 
-@pytest.mark.parametrize("typed", ["scales=[0.5,0.5]", "scales=[0.01]"])
-def test_scales_that_strategies_do_not_have(typed, tmp_path):
-    done = run("cost", "data=shapes", typed, cwd=tmp_path, ok=False)
+@pytest.mark.parametrize("argument", ["scales=[0.5,0.5]", "scales=[0.01]"])
+def test_invalid_scales_are_rejected(argument, tmp_path):
+    done = run("cost", "data=shapes", argument, cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert f"{typed}: different numbers from 0.1 to 8" in done.stderr
+    assert f"{argument}: scales must be different numbers from 0.1 to 8" in done.stderr
 
 
 def test_measured_table(tmp_path):

@@ -1,4 +1,4 @@
-"""Galleries in a real browser, as files on a disk."""
+"""Tests of gallery pages in a real browser, opened from disk."""
 
 import json
 import time
@@ -6,7 +6,7 @@ import time
 import pytest
 
 from support.browser import CHROMIUM, DRIVER, FLAGS
-from support.galleries import IDS, NAMES, evaluated
+from support.galleries import IDS, NAMES, write_evaluation
 from support.scripts import run
 
 pytestmark = pytest.mark.skipif(
@@ -21,7 +21,7 @@ def browser(tmp_path_factory):
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('preset')}"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -30,11 +30,11 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory):
-    """The page of one evaluation and that of two."""
+def urls(tmp_path_factory):
+    """Return the URLs of a page of one evaluation and of a page that compares two."""
     folder = tmp_path_factory.mktemp("galleries")
-    evaluated(folder, "first")
-    evaluated(folder, "second", seed=1)
+    write_evaluation(folder, "first")
+    write_evaluation(folder, "second", seed=1)
     run("gallery", "run=runs/first", "output=one", "enable_progress_bar=false", cwd=folder)
     two = ("compare_with=runs/second", "output=two")
     run("gallery", "run=runs/first", *two, "enable_progress_bar=false", cwd=folder)
@@ -42,21 +42,21 @@ def addresses(tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, addresses):
-    """Opens a page anew, in a window of a width."""
+def page(browser, urls):
+    """Return a function that opens a page in a window of some width."""
 
-    def opened(name="one", width=1280, scheme="light"):
+    def open_page(name="one", width=1280, scheme="light"):
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         feature = {"name": "prefers-color-scheme", "value": scheme}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         browser.get("about:blank")
         for log in ("browser", "performance"):
-            browser.get_log(log)  # what came before
-        browser.get(addresses[name])
+            browser.get_log(log)  # discards earlier entries
+        browser.get(urls[name])
         return browser
 
-    return opened
+    return open_page
 
 
 def press(browser, *keys):
@@ -73,7 +73,7 @@ def key(name):
 
 
 def focused(browser):
-    """The id of the image that has the focus and which of its pictures."""
+    """Return the id of the image that has the focus, and the title of its focused view."""
     return browser.execute_script(
         "const link = document.activeElement, card = link.closest('.card');"
         "return card && [card.querySelector('.name').textContent, link.textContent]"
@@ -81,7 +81,7 @@ def focused(browser):
 
 
 def viewed(browser):
-    """The id of the image that is shown large and which of its pictures; None if none is."""
+    """Return the id and the view of the image in the large view; None if it is closed."""
     return browser.execute_script(
         "if (!viewer.open) return null;"
         "const pressed = viewer.querySelector('[aria-pressed=true] span');"
@@ -89,53 +89,53 @@ def viewed(browser):
     )
 
 
-def becomes(read, browser, expected):
-    """For what a browser does in its own time."""
-    end = time.monotonic() + 5
-    while (found := read(browser)) != expected and time.monotonic() < end:
+def wait_until(read, browser, expected):
+    """Wait until ``read`` returns what is expected, because the browser works asynchronously."""
+    deadline = time.monotonic() + 5
+    while (value := read(browser)) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert found == expected
+    assert value == expected
 
 
-def all_loaded(browser):
-    """Waits until every picture is there; the addresses of those that cannot be shown."""
+def load_all_images(browser):
+    """Wait until all images are loaded and return the URLs of those that cannot be shown."""
     return browser.execute_async_script(
-        "const done = arguments[0], pictures = [...document.querySelectorAll('.shot img')];"
-        "document.querySelectorAll('details').forEach(each => { each.open = true });"
-        "pictures.forEach(each => { each.loading = 'eager' });"
-        "const settled = pictures.map(each => each.decode().catch(() => 0));"
+        "const done = arguments[0], images = [...document.querySelectorAll('.thumbnail img')];"
+        "document.querySelectorAll('details').forEach(element => { element.open = true });"
+        "images.forEach(image => { image.loading = 'eager' });"
+        "const settled = images.map(image => image.decode().catch(() => 0));"
         "Promise.all(settled).then(() => done("
-        "pictures.filter(each => !each.naturalWidth).map(each => each.src)))"
+        "images.filter(image => !image.naturalWidth).map(image => image.src)))"
     )
 
 
 @pytest.mark.parametrize("name", ["one", "two"])
-def test_everything_loads_and_nothing_leaves_the_disk(page, name):
+def test_all_files_load_from_disk(page, name):
     browser = page(name)
-    assert all_loaded(browser) == []
-    assert browser.execute_script("return document.querySelectorAll('.shot img').length") > 30
+    assert load_all_images(browser) == []
+    assert browser.execute_script("return document.querySelectorAll('.thumbnail img').length") > 30
     press(browser, "j", key("ENTER"), "2", "3", "j", key("ESCAPE"))
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     requests = [e for e in events if e["method"] == "Network.requestWillBeSent"]
-    asked = [e["params"]["request"]["url"] for e in requests]
-    assert asked
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+    requested = [e["params"]["request"]["url"] for e in requests]
+    assert requested
+    assert {url.partition(":")[0] for url in requested} <= {"file", "data"}
 
 
-def test_large_pictures_are_there(page):
+def test_large_images_exist(page):
     browser = page()
     missing = browser.execute_async_script(
         "const done = arguments[0];"
         "const load = link => { const image = new Image(); image.src = link.href;"
         "  return image.decode().then(() => null, () => link.href) };"
-        "Promise.all([...document.querySelectorAll('.shot')].map(load))"
-        ".then(found => done(found.filter(Boolean)))"
+        "Promise.all([...document.querySelectorAll('.thumbnail')].map(load))"
+        ".then(urls => done(urls.filter(Boolean)))"
     )
     assert missing == []
 
 
-def test_keys_on_the_page(page):
+def test_keyboard_on_the_page(page):
     browser = page()
     press(browser, "j")
     assert focused(browser) == [IDS[0], "image"]
@@ -144,32 +144,32 @@ def test_keys_on_the_page(page):
     press(browser, key("ARROW_DOWN"))
     assert focused(browser) == [IDS[3], "image"]
     press(browser, "k", key("ARROW_LEFT"), key("ARROW_UP"), "k", "k")
-    assert focused(browser) == [IDS[0], "image"]  # and no further
+    assert focused(browser) == [IDS[0], "image"]  # stops at the first image
     press(browser, key("TAB"), "j")
     assert focused(browser) == [IDS[1], "truth"]
 
 
-def test_the_focus_can_be_seen(page):
+def test_focused_thumbnail_is_visible(page):
     browser = page()
     press(browser, "j", "j", "j")
     style = browser.execute_script(
         "const link = document.activeElement, style = getComputedStyle(link);"
-        "const place = link.getBoundingClientRect();"
-        "return [style.outlineStyle, parseFloat(style.outlineWidth), place.top, place.bottom]"
+        "const box = link.getBoundingClientRect();"
+        "return [style.outlineStyle, parseFloat(style.outlineWidth), box.top, box.bottom]"
     )
     assert style[0] == "solid"
     assert style[1] >= 2
-    covered = browser.execute_script(
+    header_bottom = browser.execute_script(
         "return document.querySelector('.top').getBoundingClientRect().bottom"
     )
-    assert style[2] >= covered
+    assert style[2] >= header_bottom
     assert style[3] <= 900
 
 
-@pytest.mark.parametrize("opening", ["ENTER", "SPACE"])
-def test_keys_in_the_large_view(page, opening):
+@pytest.mark.parametrize("open_key", ["ENTER", "SPACE"])
+def test_keyboard_in_the_large_view(page, open_key):
     browser = page()
-    press(browser, "j", key(opening))
+    press(browser, "j", key(open_key))
     assert viewed(browser) == [IDS[0], "image"]
     for typed, expected in (
         ("2", "truth"),
@@ -186,11 +186,11 @@ def test_keys_in_the_large_view(page, opening):
     press(browser, "j", key("ARROW_RIGHT"), key("ARROW_DOWN"), "k")
     assert viewed(browser) == [IDS[2], "prediction"]
     press(browser, key("ESCAPE"))
-    becomes(viewed, browser, None)
-    becomes(focused, browser, [IDS[2], "prediction"])
+    wait_until(viewed, browser, None)
+    wait_until(focused, browser, [IDS[2], "prediction"])
 
 
-def test_a_letter_goes_from_one_evaluation_to_the_other(page):
+def test_repeated_letter_switches_between_evaluations(page):
     browser = page("two")
     press(browser, "j", key("ENTER"), "p")
     name = viewed(browser)[0]
@@ -201,19 +201,19 @@ def test_a_letter_goes_from_one_evaluation_to_the_other(page):
     assert viewed(browser) == [name, "errors B"]
 
 
-def test_the_mouse(page):
+def test_mouse(page):
     browser = page()
-    shots = browser.find_elements("css selector", ".shot")
-    shots[5].click()
+    thumbnails = browser.find_elements("css selector", ".thumbnail")
+    thumbnails[5].click()
     assert viewed(browser) == [IDS[1], "truth"]
     browser.find_element("css selector", "[data-step='1']").click()
     assert viewed(browser) == [IDS[2], "truth"]
-    browser.find_elements("css selector", ".kinds button")[3].click()
+    browser.find_elements("css selector", ".views button")[3].click()
     assert viewed(browser) == [IDS[2], "errors"]
-    shown = browser.execute_script("return viewer.querySelector('.stage img').src")
-    assert shown.endswith("000002-errorA.jpg")
+    source = browser.execute_script("return viewer.querySelector('.large img').src")
+    assert source.endswith("000002-errorA.jpg")
     browser.find_element("css selector", ".close").click()
-    becomes(viewed, browser, None)
+    wait_until(viewed, browser, None)
 
 
 def test_legend_and_links_to_classes(page):
@@ -221,41 +221,41 @@ def test_legend_and_links_to_classes(page):
     legend = browser.find_element("css selector", ".legend").text
     for name in (*NAMES, "ignored", "wrong"):
         assert name in legend
-    part = browser.find_element("id", "class-1")
-    assert not part.get_attribute("open")
+    section = browser.find_element("id", "class-1")
+    assert not section.get_attribute("open")
     browser.find_element("css selector", "a[href='#class-1']").click()
-    becomes(lambda _: bool(part.get_attribute("open")), browser, True)
+    wait_until(lambda _: bool(section.get_attribute("open")), browser, True)
 
 
 @pytest.mark.parametrize("name", ["one", "two"])
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_window(page, name, width):
     browser = page(name, width)
-    assert all_loaded(browser) == []
+    assert load_all_images(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    browser.find_element("css selector", ".shot").click()
-    over = browser.execute_script("return viewer.scrollWidth > viewer.clientWidth")
-    assert not over
+    browser.find_element("css selector", ".thumbnail").click()
+    overflows = browser.execute_script("return viewer.scrollWidth > viewer.clientWidth")
+    assert not overflows
 
 
-def test_pictures_arrive_without_moving_the_page(page):
+def test_loading_images_causes_no_layout_shift(page):
     browser = page(width=400)
     shift = browser.execute_async_script(
         "const done = arguments[0];"
         "let sum = 0;"
-        "const add = list => { for (const each of list.getEntries()) sum += each.value };"
+        "const add = list => { for (const entry of list.getEntries()) sum += entry.value };"
         "new PerformanceObserver(add).observe({ type: 'layout-shift', buffered: true });"
-        "document.querySelectorAll('.shot img').forEach(each => { each.loading = 'eager' });"
+        "document.querySelectorAll('.thumbnail img').forEach(image => { image.loading = 'eager' });"
         "setTimeout(() => done(sum), 500)"
     )
     assert shift < 0.01
 
 
 def test_light_and_dark(page):
-    grounds = {}
+    brightness = {}
     for scheme in ("light", "dark"):
         browser = page(scheme=scheme)
         color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        grounds[scheme] = sum(int(part) for part in color[4:-1].split(","))
-    assert grounds["light"] > 600
-    assert grounds["dark"] < 150
+        brightness[scheme] = sum(int(channel) for channel in color[4:-1].split(","))
+    assert brightness["light"] > 600
+    assert brightness["dark"] < 150

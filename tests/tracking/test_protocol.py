@@ -1,8 +1,10 @@
+"""Comparison of protocols."""
+
 from deeplab.inference.strategy import Strategy, Window
 from deeplab.tracking.protocol import differences, protocol
 
 
-def stamp(**changed):
+def make_protocol(**changed):
     values = {
         "split": "val",
         "images": 200,
@@ -15,11 +17,11 @@ def stamp(**changed):
     return protocol(**(values | changed))
 
 
-def test_equal_conditions_compare():
-    assert differences(stamp(), stamp()) == []
+def test_equal_protocols_have_no_differences():
+    assert differences(make_protocol(), make_protocol()) == []
 
 
-def test_every_other_condition_is_said():
+def test_every_differing_condition_is_reported():
     for changed, words in (
         ({"split": "train"}, "split: val against train"),
         ({"images": 100}, "number of images: 200 against 100"),
@@ -30,10 +32,18 @@ def test_every_other_condition_is_said():
         ({"strategy": Strategy(16, window=Window(513, 0.3))}, "windows of 513"),
         ({"precision": "bf16-mixed"}, "precision"),
     ):
-        lines = differences(stamp(), stamp(**changed))
+        lines = differences(make_protocol(), make_protocol(**changed))
         assert any(words in line for line in lines), (changed, lines)
 
 
-def test_what_a_row_states_itself_may_differ():
-    assert differences(stamp(), stamp(strategy=Strategy(8)), without=["strategy"]) == []
-    assert differences(stamp(), {"split": "val"}) != []
+def test_ignored_conditions_may_differ():
+    other_strategy = make_protocol(strategy=Strategy(8))
+    assert differences(make_protocol(), other_strategy, ignore=["strategy"]) == []
+    assert differences(make_protocol(), {"split": "val"}) != []
+
+
+def test_the_protocol_states_the_rule_for_the_ignored_label():
+    assert "255" in make_protocol()["ignored_label"]
+    changed = make_protocol() | {"ignored_label": "another rule"}
+    (line,) = differences(make_protocol(), changed)
+    assert line.startswith("rule for the ignored label: pixels labeled 255 are ignored")

@@ -10,8 +10,8 @@ from deeplab.tracking.run_folder import (
     lock_run_folder,
     read_config,
     read_record,
-    run_hash,
     result_settings,
+    run_hash,
     write_config,
 )
 from deeplab.training.loggers import MetricsCSV
@@ -36,7 +36,7 @@ from support.configs import train_config
         "data.scene_seed=1",
     ],
 )
-def test_hash_changes_with_what_determines_the_result(change):
+def test_hash_changes_with_settings_that_determine_the_result(change):
     assert run_hash(train_config(change), "x") != run_hash(train_config(), "x")
 
 
@@ -49,12 +49,12 @@ def test_hash_changes_with_what_determines_the_result(change):
         "logger=csv",
         "data.root=/elsewhere",
         "data.eval_batch_size=1",
-        "runs=/elsewhere",
+        "runs_dir=/elsewhere",
         "name=other",
         "overwrite=true",
     ],
 )
-def test_hash_stays_with_all_else(change):
+def test_hash_does_not_depend_on_other_keys(change):
     assert run_hash(train_config(change), "x") == run_hash(train_config(), "x")
 
 
@@ -62,18 +62,21 @@ def test_hash_changes_with_the_images():
     assert run_hash(train_config(), "x") != run_hash(train_config(), "y")
 
 
-def test_a_run_of_before_a_key_of_the_stage_keeps_its_name(tmp_path):
-    """``optimizer`` and those beside it came later than runs that are recorded without them."""
+def test_runs_older_than_a_key_of_the_stage_keep_their_names(tmp_path):
+    """``optimizer`` and other optional keys were added after runs that are recorded without."""
     folder = RunFolder(tmp_path / "run")
     write_config(folder.config, train_config())
     written = yaml.safe_load(folder.config.read_text())
-    later = {name for name, field in StageConfig.model_fields.items() if not field.is_required()}
-    assert {"optimizer", "ema_decay", "task", "nesterov"} <= later
-    for key in later:
+    optional = {name for name, field in StageConfig.model_fields.items() if not field.is_required()}
+    assert {"optimizer", "ema_decay", "task", "nesterov"} <= optional
+    for key in optional:
         del written["stage"][key]
     folder.config.write_text(yaml.safe_dump(written))
     assert read_config(folder) == train_config()
-    determining = result_settings(train_config()) | {"data_fingerprint": "x", "stage": written["stage"]}
+    determining = result_settings(train_config()) | {
+        "data_fingerprint": "x",
+        "stage": written["stage"],
+    }
     text = json.dumps(determining, sort_keys=True)
     assert run_hash(train_config(), "x") == hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -90,27 +93,31 @@ def test_a_run_is_found_by_its_folder_or_a_file_in_it(tmp_path):
     write_config(folder.config, train_config())
     folder.checkpoints.mkdir()
     folder.last.touch()
-    for named in (folder.path, folder.config, folder.last, folder.checkpoints):
-        assert RunFolder.find(named, key="run").path == folder.path
-    with pytest.raises(UserError, match=r"run=.*nothing: this does not exist"):
+    for path in (folder.path, folder.config, folder.last, folder.checkpoints):
+        assert RunFolder.find(path, key="run").path == folder.path
+    with pytest.raises(UserError, match=r"run=.*nothing: does not exist"):
         RunFolder.find(folder.path / "nothing", key="run")
 
 
-def test_a_run_folder_has_one_process(tmp_path):
+def test_one_process_at_a_time_has_a_run_folder(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    with lock_run_folder(folder), pytest.raises(UserError, match="in progress"), lock_run_folder(folder):
+    with (
+        lock_run_folder(folder),
+        pytest.raises(UserError, match="in progress"),
+        lock_run_folder(folder),
+    ):
         pass
-    with lock_run_folder(folder):  # and is free again
+    with lock_run_folder(folder):  # the lock is free again
         pass
 
 
-def test_a_run_folder_that_cannot_be_made_is_named():
-    message = "runs=/proc/x: a run folder cannot be made"
+def test_a_run_folder_that_cannot_be_created_is_named():
+    message = "runs_dir=/proc/x: cannot create a run folder"
     with pytest.raises(UserError, match=message), lock_run_folder(RunFolder("/proc/x/run")):
         pass
 
 
-def test_a_run_in_progress_is_not_put_aside(tmp_path):
+def test_a_run_in_progress_is_not_moved_aside(tmp_path):
     folder = RunFolder(tmp_path / "run")
     with lock_run_folder(folder), pytest.raises(UserError, match="in progress"):
         _set_aside(folder)
@@ -130,19 +137,19 @@ def test_damaged_records_are_named(tmp_path, damage):
         read_config(folder)
 
 
-def test_json_is_whole_and_has_no_nan(tmp_path):
+def test_json_is_written_atomically_without_nan(tmp_path):
     path = tmp_path / "deep" / "result.json"
     write_json(path, {"a": float("nan"), "b": [1.5, float("nan")]})
     assert json.loads(path.read_text()) == {"a": None, "b": [1.5, None]}
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
 
 
-def test_csv_continues_without_rows_that_will_come_again(tmp_path):
+def test_csv_of_a_resumed_run_has_no_duplicate_rows(tmp_path):
     path = tmp_path / "metrics.csv"
     first = MetricsCSV(path, ["train/loss", "val/mIoU"])
     for step in range(5):
         first.log_metrics({"train/loss": float(step), "epoch": 0}, step=step)
-    first.log_metrics({"epoch": 0}, step=5)  # nothing of ours: no row
+    first.log_metrics({"epoch": 0}, step=5)  # none of the CSV's columns: no row
     second = MetricsCSV(path, ["train/loss", "val/mIoU"], first_step=3)
     second.log_metrics({"train/loss": 33.0}, step=3)
     assert path.read_text().splitlines() == [

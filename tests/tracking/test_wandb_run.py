@@ -1,5 +1,4 @@
-"""What is on Weights & Biases, sent at once or by ``wandb sync`` later; the server is on this
-machine."""
+"""Data on Weights & Biases, sent online or later by ``wandb sync``; the server is local."""
 
 import json
 import re
@@ -17,19 +16,22 @@ from support.wandb_server import wandb_server
 WANDB = [s for s in SMALL if not s.startswith("logger")]  # it is the default
 GRID = ("-m", "preset=quick", *WANDB)
 STEP = re.compile("_|examples/|sheet|epoch|trainer/")
-"""What is said of a step of training stays in the history."""
+"""Keys of a training step, which are in the history only."""
 
 
-def test_labels_of_a_run():
+def test_group_and_tags_of_a_run():
     record = add_group_and_tags({"wandb_id": "x"}, "hand", ["a"])
     assert record == {"wandb_id": "x", "group": "hand", "tags": ["a"]}
     assert add_group_and_tags(record, None, ["a"]) == record
-    assert add_group_and_tags(record, "swept", ["b", "a"]) == record | {"group": "swept", "tags": ["a", "b"]}
+    assert add_group_and_tags(record, "swept", ["b", "a"]) == record | {
+        "group": "swept",
+        "tags": ["a", "b"],
+    }
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """A table of two rows, of which one is looked at in two ways."""
+    """Write a table of two networks, one of which is evaluated with two strategies."""
     path = tmp_path_factory.mktemp("table") / "two.yaml"
     path.write_text(
         "title: two rows\n"
@@ -47,22 +49,22 @@ def table(tmp_path_factory):
 
 
 def sweep(cwd, table, root, **variables):
-    """Sweep over the table as a user with these variables in the environment."""
+    """Run a sweep over the table with these variables in the environment."""
     arguments = (f"ablation={table}", f"data.root={root}", "trainer.log_every_n_steps=1")
     return run("train", *GRID, *arguments, cwd=cwd, variables=variables)
 
 
 @pytest.fixture(scope="module")
-def sent(tmp_path_factory, table):
-    """A sweep that was sent at once: its folder, the images and what the server has of it."""
+def online_sweep(tmp_path_factory, table):
+    """Run a sweep online; the value is its folder, the images and the server."""
     cwd = tmp_path_factory.mktemp("online")
     with wandb_server() as server:
         sweep(cwd, table, cwd / "shapes", **server.environment)
         yield cwd, cwd / "shapes", server
 
 
-def synced(cwd, server):
-    """Send what lies offline, as a user types it."""
+def sync(cwd, server):
+    """Send the offline runs with ``wandb sync``."""
     folders = [str(path) for path in cwd.glob("runs/*/wandb/offline-run-*")]
     done = subprocess.run(
         [Path(sys.executable).with_name("wandb"), "sync", *folders],
@@ -75,15 +77,15 @@ def synced(cwd, server):
     assert done.returncode == 0, done.stderr
 
 
-def by_name(server):
-    return {kept.said["displayName"]: kept for kept in server.runs.values()}
+def runs_by_name(server):
+    return {stored.attributes["displayName"]: stored for stored in server.runs.values()}
 
 
-def steps(kept, key):
-    return [line["trainer/global_step"] for line in kept.history if key in line]
+def logged_steps(stored, key):
+    return [line["trainer/global_step"] for line in stored.history if key in line]
 
 
-def results(cwd):
+def read_results(cwd):
     return {
         folder.name: {
             path.parent.name: json.loads(path.read_text())
@@ -95,55 +97,55 @@ def results(cwd):
 
 
 def check_scores(cwd, server):
-    """Everything that the run folders say is there."""
-    runs = by_name(server)
-    assert set(runs) == set(results(cwd))
-    for name, evaluations in results(cwd).items():
+    """Check that the server has all scores of the run folders."""
+    runs, results = runs_by_name(server), read_results(cwd)
+    assert set(runs) == set(results)
+    for name, evaluations in results.items():
         summary = runs[name].summary
-        trained = json.loads((cwd / "runs" / name / "metrics.json").read_text())
-        assert summary["mIoU"] == pytest.approx(trained["mIoU"])
-        for way, result in evaluations.items():
-            assert summary[f"evaluation/{way}/mIoU"] == pytest.approx(result["mIoU"])
+        training_result = json.loads((cwd / "runs" / name / "metrics.json").read_text())
+        assert summary["mIoU"] == pytest.approx(training_result["mIoU"])
+        for evaluation, result in evaluations.items():
+            assert summary[f"evaluation/{evaluation}/mIoU"] == pytest.approx(result["mIoU"])
             for key in ("classes", "bands", "examples", "boundary_curve"):
-                assert any(f"evaluation/{way}/{key}" in line for line in runs[name].history)
+                assert any(f"evaluation/{evaluation}/{key}" in line for line in runs[name].history)
         assert summary["evaluations"]["nrows"] == len(evaluations)
-        assert summary["val/per_class"]["nrows"] == len(trained["class_IoU"])
-        assert steps(runs[name], "train/loss") == [0, 1]
+        assert summary["val/per_class"]["nrows"] == len(training_result["class_IoU"])
+        assert logged_steps(runs[name], "train/loss") == [0, 1]
 
 
 @pytest.mark.processes
-def test_what_is_sent_at_once(sent):
-    cwd, _, server = sent
+def test_an_online_sweep(online_sweep):
+    cwd, _, server = online_sweep
     check_scores(cwd, server)
-    tags = {tuple(kept.said["tags"]) for kept in server.runs.values()}
+    tags = {tuple(stored.attributes["tags"]) for stored in server.runs.values()}
     assert tags == {("two", "two-row1"), ("two", "two-row2", "two-row3")}
-    assert {kept.said["groupName"] for kept in server.runs.values()} == {"ablation-quick"}
+    assert {stored.attributes["groupName"] for stored in server.runs.values()} == {"ablation-quick"}
 
 
 @pytest.mark.processes
-def test_what_is_sent_later_is_the_same(tmp_path, table, sent):
-    _, root, at_once = sent
+def test_a_synced_offline_sweep_equals_an_online_one(tmp_path, table, online_sweep):
+    _, root, online = online_sweep
     sweep(tmp_path, table, root)
     with wandb_server() as server:
-        synced(tmp_path, server)
+        sync(tmp_path, server)
         check_scores(tmp_path, server)
-        for name, kept in by_name(at_once).items():
-            later = by_name(server)[name]
+        for name, expected in runs_by_name(online).items():
+            synced = runs_by_name(server)[name]
             for key in ("tags", "groupName"):
-                assert later.said[key] == kept.said[key]
-            assert {key for key in kept.summary if not STEP.match(key)} <= set(later.summary)
+                assert synced.attributes[key] == expected.attributes[key]
+            assert {key for key in expected.summary if not STEP.match(key)} <= set(synced.summary)
 
 
 @pytest.mark.processes
-def test_a_run_that_was_there_gets_its_labels(tmp_path, table, sent):
-    """Launched by hand, and evaluated in one of the ways that rows want."""
-    _, root, _ = sent
-    hand = ["decoder.low_level_channels=8", "trainer.log_every_n_steps=1", f"data.root={root}"]
+def test_an_existing_run_gets_the_group_and_tags_of_a_sweep(tmp_path, table, online_sweep):
+    """The run was started by hand and evaluated with one of the strategies of the rows."""
+    _, root, _ = online_sweep
+    overrides = ["decoder.low_level_channels=8", "trainer.log_every_n_steps=1", f"data.root={root}"]
     run(
         "train",
         *read_preset("quick").train,
         *WANDB,
-        *hand,
+        *overrides,
         "eval_after_training=[{strategies:[single-scale]}]",
         cwd=tmp_path,
     )
@@ -157,21 +159,21 @@ def test_a_run_that_was_there_gets_its_labels(tmp_path, table, sent):
     assert record["tags"] == ["two", "two-row1"]
     parts = len(list(folder.glob("wandb/offline-run-*")))
     sweep(tmp_path, table, root)
-    assert len(list(folder.glob("wandb/offline-run-*"))) == parts  # they are there
+    assert len(list(folder.glob("wandb/offline-run-*"))) == parts  # nothing is sent again
     with wandb_server() as server:
-        synced(tmp_path, server)
+        sync(tmp_path, server)
         check_scores(tmp_path, server)
-        kept = by_name(server)[folder.name]
-        assert kept.said["tags"] == record["tags"]
-        assert kept.said["groupName"] == record["group"]
+        stored = runs_by_name(server)[folder.name]
+        assert stored.attributes["tags"] == record["tags"]
+        assert stored.attributes["groupName"] == record["group"]
 
 
 @pytest.mark.processes
-def test_a_view_of_each_table(sent, table):
+def test_a_view_of_each_table(online_sweep, table):
     pytest.importorskip("wandb_workspaces")
-    cwd, root, server = sent
-    asked = ("views", f"ablation=table1,{table}", *WANDB, f"data.root={root}")
-    said = run("ablations", *asked, cwd=cwd, variables=server.environment).stdout
+    cwd, root, server = online_sweep
+    arguments = ("views", f"ablation=table1,{table}", *WANDB, f"data.root={root}")
+    output = run("ablations", *arguments, cwd=cwd, variables=server.environment).stdout
     assert len(server.views) == 2
     (view,) = (v for v in server.views.values() if v["displayName"].startswith("two rows"))
     assert view["displayName"] == "two rows (ablation-quick)"
@@ -181,24 +183,24 @@ def test_a_view_of_each_table(sent, table):
     assert '"two"' in filters
     assert '"ablation-quick"' in filters
     shown = rows["runFeed"]["columnOrder"]
-    (kept, *_) = (k for k in server.runs.values() if "two-row2" in k.said["tags"])
+    (stored, *_) = (s for s in server.runs.values() if "two-row2" in s.attributes["tags"])
     columns = [c.removeprefix("summary:") for c in shown if c.startswith("summary:")]
     assert len(columns) == 5
-    assert set(columns) <= set(kept.summary)
+    assert set(columns) <= set(stored.summary)
     assert "config:decoder.value.low_level_channels" in shown
-    assert json.loads(kept.said["config"])["decoder"]["value"]["low_level_channels"] == 16
-    assert "two  http" in said
-    run("ablations", *asked, cwd=cwd, variables=server.environment)
-    assert len(server.views) == 2  # saved again where they were
+    assert json.loads(stored.attributes["config"])["decoder"]["value"]["low_level_channels"] == 16
+    assert "two  http" in output
+    run("ablations", *arguments, cwd=cwd, variables=server.environment)
+    assert len(server.views) == 2  # the existing views are replaced
 
 
 def test_a_view_offline(tmp_path, table):
-    asked = ("views", f"ablation={table}", *WANDB)
-    said = run("ablations", *asked, cwd=tmp_path, ok=False)
-    assert said.returncode == 2
-    assert "wandb login" in said.stderr
-    said = run("ablations", *asked, "logger=csv", cwd=tmp_path, ok=False)
-    assert "logger=wandb" in said.stderr
+    arguments = ("views", f"ablation={table}", *WANDB)
+    done = run("ablations", *arguments, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "wandb login" in done.stderr
+    done = run("ablations", *arguments, "logger=csv", cwd=tmp_path, ok=False)
+    assert "logger=wandb" in done.stderr
 
 
 def test_a_server_that_does_not_answer(tmp_path):

@@ -1,4 +1,4 @@
-"""Classifiers through the real scripts."""
+"""Tests of classifiers through the real scripts."""
 
 import csv
 import json
@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from deeplab.checkpoints.loading import load_weights
 from deeplab.evaluation.evaluation_folder import read_evaluation
-from support.messages import check
-from support.picture_trees import folder_tree, listed_tree
-from support.processes import start, wait_for_step
+from support.image_trees import csv_tree, folder_tree
+from support.messages import check_error_message
+from support.processes import start_training, wait_for_step
 from support.scripts import run, run_folders
 
 EXECUTION = (
@@ -38,9 +38,9 @@ TINY = (
     "logger=csv",
     *EXECUTION,
 )
-"""Steps of a classifier in hundredths of a second."""
+"""Overrides for a classifier with training steps of some hundredths of a second."""
 
-TREE = ("data=imagenet", "backbone=resnet_tiny", *TINY[5:], "stage.bn_momentum=0.1")
+FOLDER_DATA = ("data=imagenet", "backbone=resnet_tiny", *TINY[5:], "stage.bn_momentum=0.1")
 
 
 def result_of(folder):
@@ -49,14 +49,14 @@ def result_of(folder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished classifier, and the folder that it was started in."""
+    """Train a classifier; return the working folder and the run folder."""
     cwd = tmp_path_factory.mktemp("classifier")
     run("train", *TINY, "stage.max_steps=4", "stage.dropout=0.5", cwd=cwd)
     (folder,) = run_folders(cwd)
     return cwd, folder
 
 
-def test_a_run_folder_has_all_that_a_person_needs(trained):
+def test_run_folder_is_complete(trained):
     _, folder = trained
     assert folder.name.startswith("shape_classes-resnet_tiny-")
     assert "os16" not in folder.name
@@ -64,10 +64,10 @@ def test_a_run_folder_has_all_that_a_person_needs(trained):
     assert not {"aspp", "decoder", "output_stride"} & set(config)
     assert config["stage"]["nesterov"]
     result = result_of(folder)
-    assert 0 <= result["top5_error"] <= result["top1_error"] <= 1
-    stamp = result["protocol"]
-    assert (stamp["split"], stamp["images"], stamp["precision"]) == ("val", 7, "32-true")
-    assert stamp["crop"] == "central 87.5 % at 33 x 33"
+    assert 0 <= result["top5_error"] <= result["top1_error"] <= 100
+    protocol = result["protocol"]
+    assert (protocol["split"], protocol["images"], protocol["precision"]) == ("val", 7, "32-true")
+    assert protocol["crop"] == "central 87.5 % at 33 x 33"
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[-1]["val/top1_error"]) == pytest.approx(result["top1_error"], abs=1e-6)
@@ -78,39 +78,39 @@ def test_a_run_folder_has_all_that_a_person_needs(trained):
     assert {name.partition(".")[0] for name in weights} == {"backbone", "classifier"}
 
 
-def test_the_same_command_finds_it_finished(trained):
+def test_same_command_reports_finished_run(trained):
     cwd, folder = trained
     done = run("train", *TINY, "stage.max_steps=4", "stage.dropout=0.5", cwd=cwd)
     assert "finished: top-1 error" in done.stdout
     assert run_folders(cwd) == [folder]
 
 
-def test_evaluation_says_the_same_and_keeps_each_picture_s_rank(tmp_path, trained):
+def test_evaluation_agrees_with_training_and_saves_ranks(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     run("evaluate", f"run={folder}", *EXECUTION[:2], "trainer.enable_progress_bar=false", cwd=cwd)
-    found = read_evaluation(folder / "evaluations/val-weights-single-scale")
+    evaluation = read_evaluation(folder / "evaluations/val-weights-single-scale")
     result = result_of(folder)
-    assert found.result["protocol"] == result["protocol"]
-    assert found.result["weights_sha256"] == result["weights_sha256"]
-    assert found.folder.examples.is_file()
-    assert len(found.ids) == len(found.ranks) == 7
+    assert evaluation.result["protocol"] == result["protocol"]
+    assert evaluation.result["weights_sha256"] == result["weights_sha256"]
+    assert evaluation.folder.examples.is_file()
+    assert len(evaluation.ids) == len(evaluation.ranks) == 7
     for k in (1, 5):
-        wrong = np.mean(found.ranks >= k)
-        assert found.result[f"top{k}_error"] == pytest.approx(wrong)
-        assert result[f"top{k}_error"] == pytest.approx(wrong)
-    before = found.folder.result.stat().st_mtime_ns
-    again = run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
-    assert "there already" in again.stdout
-    assert found.folder.result.stat().st_mtime_ns == before
-    other = run(
+        error = 100 * np.mean(evaluation.ranks >= k)
+        assert evaluation.result[f"top{k}_error"] == pytest.approx(error)
+        assert result[f"top{k}_error"] == pytest.approx(error)
+    before = evaluation.folder.result.stat().st_mtime_ns
+    repeated = run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
+    assert "existing evaluation" in repeated.stdout
+    assert evaluation.folder.result.stat().st_mtime_ns == before
+    best = run(
         "evaluate", f"run={folder}/checkpoints/best.ckpt", "split=train", *EXECUTION[:2], cwd=cwd
     )
-    assert "train-best-single-scale" in other.stdout
+    assert "train-best-single-scale" in best.stdout
 
 
-def test_ranks_against_the_network_itself(tmp_path, trained):
-    """Built and fed by hand."""
+def test_saved_ranks_match_the_network(tmp_path, trained):
+    """Compare with the ranks of a network that is built and run without the scripts."""
     from deeplab.data.classification.transforms import CentralCrop
     from deeplab.data.image_io import read_image
     from deeplab.models.backbones import ResNet
@@ -119,14 +119,16 @@ def test_ranks_against_the_network_itself(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
-    found = read_evaluation(folder / "evaluations/val-weights-single-scale")
+    evaluation = read_evaluation(folder / "evaluations/val-weights-single-scale")
     network = Classifier(ResNet((2, 2, 2, 2), base_width=4), num_classes=8).eval()
     load_weights(network, folder / "weights.safetensors")
     (root,) = (cwd / "data/shape_classes").iterdir()
     classes = sorted(p.name for p in (root / "train").iterdir())
-    for name, rank in zip(found.ids, found.ranks, strict=True):
+    for name, rank in zip(evaluation.ids, evaluation.ranks, strict=True):
         crop = np.zeros((33, 33, 3), np.uint8)
-        CentralCrop(size=33, part=0.875)(read_image(root / name), np.random.default_rng(0), crop)
+        CentralCrop(size=33, crop_pct=0.875)(
+            read_image(root / name), np.random.default_rng(0), crop
+        )
         with torch.no_grad():
             logits = network(torch.from_numpy(crop).permute(2, 0, 1)[None])[0].numpy()
         truth = classes.index(name.split("/")[1])
@@ -134,38 +136,38 @@ def test_ranks_against_the_network_itself(tmp_path, trained):
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "said"),
+    ("script", "arguments", "message"),
     [
         ("predict", ["input=."], "this run is an image classifier"),
         ("gallery", [], "this run is an image classifier"),
-        ("evaluate", ["strategies=[ms]"], "looks at one crop: strategies=[single-scale]"),
-        ("evaluate", ["output_stride=8"], "output_stride: this run is a classifier"),
-        ("evaluate", ["window=65"], "window: this run is a classifier"),
+        ("evaluate", ["strategies=[ms]"], "one crop. Set strategies=[single-scale]"),
+        ("evaluate", ["output_stride=8"], "output_stride: this run is an image classifier"),
+        ("evaluate", ["window_size=65"], "window_size: this run is an image classifier"),
     ],
 )
-def test_scripts_about_pixels_say_that_it_is_a_classifier(trained, script, arguments, said):
+def test_segmentation_scripts_reject_a_classifier(trained, script, arguments, message):
     cwd, folder = trained
     done = run(script, f"run={folder}", *arguments, cwd=cwd, ok=False)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_compare_leaves_classifiers_to_the_reports(tmp_path, trained):
+def test_compare_refers_classifiers_to_reports(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
     done = run("compare", f"runs=[{folder}]", cwd=tmp_path, ok=False)
-    assert "is a classifier's" in done.stderr
+    assert "is the evaluation of a classifier" in done.stderr
     grid = ("report", f"runs={tmp_path}/*", "rows=seed", f"output={tmp_path}/out")
     run("ablations", *grid[:2], "rows=backbone.base_width", grid[3], cwd=tmp_path)
     with (tmp_path / "out/val-weights-single-scale.csv").open() as file:
         (row,) = csv.DictReader(file)
-    expected = 100 * result_of(folder)["top1_error"]
+    expected = result_of(folder)["top1_error"]
     assert float(row["top-1 error here"]) == pytest.approx(expected)
 
 
-def test_a_segmentation_network_starts_from_it(tmp_path, trained):
+def test_classifier_initializes_segmentation_network(tmp_path, trained):
     _, folder = trained
     weights = folder / "weights.safetensors"
     done = run(
@@ -174,16 +176,16 @@ def test_a_segmentation_network_starts_from_it(tmp_path, trained):
         "stage.max_steps=1", "stage.batch_size=2", "stage.lr=1e-12", "logger=csv", *EXECUTION,
         f"backbone.pretrained={weights}", cwd=tmp_path,
     )  # fmt: skip
-    assert "classifier" in done.stdout  # is left out
-    (made,) = run_folders(tmp_path)
-    ours, theirs = load_file(made / "weights.safetensors"), load_file(weights)
-    for name in (n for n in theirs if n.startswith("backbone.") and "running" not in n):
+    assert "classifier" in done.stdout  # reported as unused
+    (segmentation,) = run_folders(tmp_path)
+    loaded, source = load_file(segmentation / "weights.safetensors"), load_file(weights)
+    for name in (n for n in source if n.startswith("backbone.") and "running" not in n):
         if "num_batches" not in name:
-            torch.testing.assert_close(ours[name], theirs[name])
+            torch.testing.assert_close(loaded[name], source[name])
 
 
-def test_it_learns(tmp_path):
-    """Three shapes of three hues: far below the chance of two thirds, in 80 steps."""
+def test_classifier_learns(tmp_path):
+    """Train on three shapes of three hues: far below the chance error of two thirds in 80 steps."""
     run(
         "train", *TINY[5:], "data=shape_classes", "data.classes=[disc,cross,ring]",
         "data.num_train=240", "data.num_val=60", "data.min_size=40", "data.max_size=48",
@@ -191,50 +193,50 @@ def test_it_learns(tmp_path):
         "trainer.num_validations=1", "stage.bn_momentum=0.1", cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
-    assert result_of(folder)["top1_error"] < 0.35
+    assert result_of(folder)["top1_error"] < 35
 
 
-def test_an_interrupted_run_continues_to_the_same_end(tmp_path, trained):
+def test_interrupted_run_resumes_to_the_same_result(tmp_path, trained):
     cwd, _ = trained
-    forty = (*TINY, "stage.max_steps=40", "stage.dropout=0.5", "trainer.log_every_n_steps=1")
-    forty = (*forty, f"data.root={cwd}/data/shape_classes")
-    (tmp_path / "whole").mkdir()
-    run("train", *forty, cwd=tmp_path / "whole")
-    (reference,) = run_folders(tmp_path / "whole")
-    cut = tmp_path / "cut"
-    cut.mkdir()
-    process = start(*forty, cwd=cut)
-    wait_for_step(cut, 7, process)
+    overrides = (*TINY, "stage.max_steps=40", "stage.dropout=0.5", "trainer.log_every_n_steps=1")
+    overrides = (*overrides, f"data.root={cwd}/data/shape_classes")
+    (tmp_path / "uninterrupted").mkdir()
+    run("train", *overrides, cwd=tmp_path / "uninterrupted")
+    (reference,) = run_folders(tmp_path / "uninterrupted")
+    interrupted = tmp_path / "interrupted"
+    interrupted.mkdir()
+    process = start_training(*overrides, cwd=interrupted)
+    wait_for_step(interrupted, 7, process)
     process.send_signal(signal.SIGKILL)
     process.wait(60)
-    assert "from step" in run("train", *forty, cwd=cut).stdout
-    (folder,) = run_folders(cut)
+    assert "from step" in run("train", *overrides, cwd=interrupted).stdout
+    (folder,) = run_folders(interrupted)
     assert folder.name == reference.name
-    ours, theirs = (load_file(f / "weights.safetensors") for f in (folder, reference))
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    actual, expected = (load_file(f / "weights.safetensors") for f in (folder, reference))
+    assert all(torch.equal(actual[name], expected[name]) for name in actual)
     assert result_of(folder)["top1_error"] == result_of(reference)["top1_error"]
 
 
 @pytest.mark.processes
-def test_two_processes_count_each_picture_once(tmp_path, trained):
-    """Seven pictures over two processes: four and three."""
+def test_two_processes_count_each_image_once(tmp_path, trained):
+    """Validate seven images on two processes: four and three."""
     cwd, folder = trained
     root = f"data.root={cwd}/data/shape_classes"
     run("train", *TINY, "stage.max_steps=4", "stage.dropout=0.5", root, "trainer.devices=2",
         cwd=tmp_path)  # fmt: skip
-    (both,) = run_folders(tmp_path)
-    assert both.name == folder.name
-    run("evaluate", f"run={both}", *EXECUTION[:2], cwd=tmp_path)
-    alone = read_evaluation(both / "evaluations/val-weights-single-scale").result
+    (distributed,) = run_folders(tmp_path)
+    assert distributed.name == folder.name
+    run("evaluate", f"run={distributed}", *EXECUTION[:2], cwd=tmp_path)
+    single = read_evaluation(distributed / "evaluations/val-weights-single-scale").result
     for key in ("top1_error", "top5_error"):
-        assert result_of(both)[key] == pytest.approx(alone[key])
+        assert result_of(distributed)[key] == pytest.approx(single[key])
 
 
-def test_folders_of_one_s_own_with_a_bad_file(tmp_path):
+def test_custom_image_folder_with_a_bad_file(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 3, "val": 2})
     damaged = root / "train/bee/1.jpg"
     damaged.write_bytes(damaged.read_bytes()[:-200])
-    command = (*TREE, f"data.root={root}", "stage.max_steps=6")
+    command = (*FOLDER_DATA, f"data.root={root}", "stage.max_steps=6")
     done = run("train", *command, cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "train/bee/1.jpg: this JPEG is" in done.stderr
@@ -244,37 +246,37 @@ def test_folders_of_one_s_own_with_a_bad_file(tmp_path):
     assert result_of(folder)["protocol"]["classes"] == ["ant", "bee", "cat"]
 
 
-def test_stage_imagenet_is_the_paper_s_recipe_and_picks_its_data(tmp_path):
+def test_stage_imagenet_has_the_papers_recipe_and_selects_its_data(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 2, "val": 1})
     run(
-        "train", "stage=imagenet", f"data.root={root}", "backbone=resnet_tiny", "backbone.base_width=4",
-        "data.crop_size=65", "stage.max_steps=2", "stage.batch_size=3", "logger=csv", *EXECUTION,
-        cwd=tmp_path,
+        "train", "stage=imagenet", f"data.root={root}", "backbone=resnet_tiny",
+        "backbone.base_width=4", "data.crop_size=65", "stage.max_steps=2", "stage.batch_size=3",
+        "logger=csv", *EXECUTION, cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
     assert folder.name.startswith("imagenet-resnet_tiny-")
     stage = yaml.safe_load((folder / "config.yaml").read_text())["stage"]
-    asked = {
+    expected = {
         "lr": 0.05, "momentum": 0.9, "nesterov": True, "schedule": "exponential",
         "decay_rate": 0.94, "decay_epochs": 2.0, "weight_decay": 4e-5, "dropout": 0.5,
         "optimizer": "sgd",
     }  # fmt: skip
-    assert {key: stage[key] for key in asked} == asked
+    assert {key: stage[key] for key in expected} == expected
 
 
-def test_several_labels_and_many_classes(tmp_path):
-    """A head for 20,000 classes, of which pictures have one to three."""
+def test_multi_label_with_many_classes(tmp_path):
+    """Train a head for 20,000 classes on images with one to three labels."""
     classes = ("ant", "bee", "cat", *(f"c{i}" for i in range(20_000)))
     labels = {"train": ["ant", "bee cat", "ant bee cat", "cat"], "val": ["ant cat", "bee"]}
-    root = listed_tree(tmp_path / "mine", labels, classes)
-    run("train", *TREE, f"data.root={root}", "data.labels=multi_label", "stage.max_steps=3",
+    root = csv_tree(tmp_path / "mine", labels, classes)
+    run("train", *FOLDER_DATA, f"data.root={root}", "data.labels=multi_label", "stage.max_steps=3",
         "stage.lr=0.001", "trainer.log_every_n_steps=1", cwd=tmp_path)  # fmt: skip
     (folder,) = run_folders(tmp_path)
     weights = load_file(folder / "weights.safetensors")
     assert len(weights["classifier.bias"]) == 20_003
     with (folder / "metrics.csv").open() as file:
         losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
-    assert losses[0] == pytest.approx(20_003 * np.log(2), rel=0.02)  # a question for each class
+    assert losses[0] == pytest.approx(20_003 * np.log(2), rel=0.02)  # one binary loss per class
     assert losses[-1] < losses[0]
     assert result_of(folder)["protocol"]["images"] == 2
 
@@ -282,11 +284,14 @@ def test_several_labels_and_many_classes(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["stage=imagenet", "data=voc"], ["stage: this stage trains an image classifier", "data=voc has masks"]),
+        (
+            ["stage=imagenet", "data=voc"],
+            ["stage: this stage trains an image classifier", "data=voc has masks"],
+        ),
         (["stage=voc", "data=imagenet"], ["a segmentation network", "stage=imagenet"]),
         (["stage=imagenet"], ["data.root=data/imagenet", "does not exist"]),
-        (["data=shape_classes", "decoder=full"], ["decoder=full", "has none"]),
-        (["data=shape_classes", "output_stride=8"], ["output_stride=8", "has none"]),
+        (["data=shape_classes", "decoder=full"], ["decoder=full", "has no decoder"]),
+        (["data=shape_classes", "output_stride=8"], ["output_stride=8", "has no output_stride"]),
         (["data=shape_classes", "init_from=runs/x"], ["init_from", "backbone.pretrained"]),
         (
             ["data=shape_classes", "stage.hard_pixel_fraction=0.5"],
@@ -299,43 +304,46 @@ def test_several_labels_and_many_classes(tmp_path):
         (["data=shape_classes", "data.classes=[disc,blob]"], ["data.classes", "blob"]),
         (["data=shape_classes", "data.val_split=test"], ["data.val_split=test", "train and val"]),
         (["data=shape_classes", "data.crop_pct=0.0"], ["data.crop_pct=0.0", "greater than 0"]),
-        (["data=shape_classes", "eval_after_training=[{strategies:[ms]}]"], ["'ms'", "one crop"]),
+        (
+            ["data=shape_classes", "eval_after_training=[{strategies:[ms]}]"],
+            ["'ms'", "central crop"],
+        ),
         (["data=imagenet", "data.labels=some"], ["data.labels=some", "folders"]),
         (["data=shape_classes", "data.augmentations=[{Blurr: {}}]"], ["no such transform"]),
     ],
     ids=lambda x: " ".join(x),
 )
-def test_mistakes(arguments, words, tmp_path):
-    check(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+def test_error_messages(arguments, words, tmp_path):
+    check_error_message(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
 
 
-def test_the_doctor_decodes_every_picture(tmp_path):
+def test_doctor_decodes_every_image(tmp_path):
     root = folder_tree(tmp_path / "mine", {"train": 3, "val": 2})
-    asked = ("data=imagenet", f"data.root={root}", "num_workers=1", "enable_progress_bar=false")
-    done = run("prepare", *asked, "check=true", cwd=tmp_path)
+    options = ("data=imagenet", f"data.root={root}", "num_workers=1", "enable_progress_bar=false")
+    done = run("prepare", *options, "check=true", cwd=tmp_path)
     assert "15 images: nothing wrong" in done.stdout
     for name in ("train/bee/1.jpg", "val/cat/0.jpg"):
         (root / name).write_bytes((root / name).read_bytes()[:-200])
-    done = run("prepare", *asked, "check=true", cwd=tmp_path, ok=False)
+    done = run("prepare", *options, "check=true", cwd=tmp_path, ok=False)
     assert done.returncode == 1
     report = (tmp_path / "data/reports/imagenet-train-val.md").read_text()
-    for said in (done.stdout, report):
-        assert "15 images: 2 errors" in said
-        assert "train/bee/1.jpg: this JPEG is" in said
-        assert "val/cat/0.jpg: this JPEG is" in said
+    for text in (done.stdout, report):
+        assert "15 images: 2 errors" in text
+        assert "train/bee/1.jpg: this JPEG is" in text
+        assert "val/cat/0.jpg: this JPEG is" in text
 
 
-def test_counting_is_of_segmentation_networks(tmp_path):
+def test_cost_rejects_classifiers(tmp_path):
     done = run("cost", "data=imagenet", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: data: cost.py counts segmentation networks")
 
 
 @pytest.mark.processes
-def test_table_4_in_the_quick_profile(tmp_path):
-    """Both rows are trained, evaluated and reported with their errors."""
-    few = [s for s in TINY[1:] if not s.startswith("backbone")]
-    sweep = ("-m", "ablation=table4", *few, "stage.max_steps=4")
+def test_table_4_with_quick_preset(tmp_path):
+    """Train, evaluate and report both rows."""
+    overrides = [s for s in TINY[1:] if not s.startswith("backbone")]
+    sweep = ("-m", "ablation=table4", *overrides, "stage.max_steps=4")
     done = run("train", *sweep, cwd=tmp_path)
     assert "2 distinct trainings, 2 of them to run" in done.stdout
     folders = [f for f in run_folders(tmp_path) if f.name.startswith("shape_classes-")]
@@ -344,16 +352,16 @@ def test_table_4_in_the_quick_profile(tmp_path):
     assert [row["model"] for row in rows] == ["ResNet-101", "Modified Xception"]
     for row, name in zip(rows, ("resnet_tiny", "xception_tiny"), strict=True):
         (folder,) = (f for f in folders if f"-{name}-" in f.name)
-        found = read_evaluation(folder / "evaluations/val-weights-single-scale")
+        evaluation = read_evaluation(folder / "evaluations/val-weights-single-scale")
         for k in (1, 5):
-            expected = 100 * np.mean(found.ranks >= k)
+            expected = 100 * np.mean(evaluation.ranks >= k)
             assert float(row[f"top-{k} error here"]) == pytest.approx(expected)
-    ours, theirs = (
+    xception, resnet = (
         read_evaluation(
             next(f for f in folders if n in f.name) / "evaluations/val-weights-single-scale"
         )
         for n in ("xception_tiny", "resnet_tiny")
     )
-    difference = 100 * (np.mean(ours.ranks >= 1) - np.mean(theirs.ranks >= 1))
+    difference = 100 * (np.mean(xception.ranks >= 1) - np.mean(resnet.ranks >= 1))
     assert float(rows[1]["top-1 error against row 1"]) == pytest.approx(difference)
     assert "2 distinct trainings, 0 of them to run" in run("train", *sweep, cwd=tmp_path).stdout

@@ -1,4 +1,4 @@
-"""The moving average of the weights, and runs of ``stage=modern_shapes`` through the scripts."""
+"""Tests of the moving average of the weights, also in runs of ``stage=modern_shapes``."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from deeplab.config.paths import ROOT
 from deeplab.training.callbacks import TerminateOnNonFinite
-from deeplab.training.ema import ema_copy, decay_at, update_ema
+from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.module import Recipe
 from deeplab.training.segmentation import SegmentationModule
 from deeplab.utils.errors import UserError
@@ -43,14 +43,14 @@ ADAMW = {
 }
 
 
-def test_the_decay_rises_from_a_copy_to_its_limit():
+def test_decay_rises_from_zero_to_its_maximum():
     assert decay_at(0, 0.999) == 0
     assert [decay_at(step, 0.999) for step in (1, 9, 91)] == pytest.approx([0.1, 0.5, 0.91])
     assert decay_at(8990, 0.999) < decay_at(8992, 0.999) == decay_at(10**6, 0.999) == 0.999
 
 
-class EachStep(Callback):
-    """Keeps the network behind every step."""
+class RecordStates(Callback):
+    """Saves the state of the network after every step."""
 
     def __init__(self):
         self.states = []
@@ -65,32 +65,32 @@ class EachStep(Callback):
     ids=["plain", "channels_last, fused"],
 )
 @pytest.mark.parametrize("recipe", [{"lr": 0.05}, ADAMW], ids=["sgd", "adamw"])
-def test_the_average_is_that_of_a_literal_loop(tmp_path, recipe, options):
+def test_average_matches_a_literal_loop(tmp_path, recipe, options):
     torch.manual_seed(0)
     recipe = Recipe(max_steps=12, ema_decay=0.4, bn_momentum=0.1, **recipe)
     module = SegmentationModule(tiny_model(), recipe, NAMES, **options)
-    each, steps = EachStep(), DataLoader([batch()] * 12, batch_size=None)
+    recorder, batches = RecordStates(), DataLoader([batch()] * 12, batch_size=None)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=1,
         gradient_clip_val=recipe.gradient_clip_val,
-        callbacks=[each],
+        callbacks=[recorder],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, steps)
-    expected = each.states[0]
-    for step, state in enumerate(each.states):
+    trainer.fit(module, batches)
+    expected = recorder.states[0]
+    for step, state in enumerate(recorder.states):
         decay = min(0.4, step / (step + 9))
         for name, tensor in state.items():
             if tensor.is_floating_point():
                 expected[name] = decay * expected[name] + (1 - decay) * tensor
             else:
                 expected[name] = tensor
-    assert len(each.states) == 12
-    for name, tensor in module.result.state_dict().items():
+    assert len(recorder.states) == 12
+    for name, tensor in module.eval_model.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
     moved = module.model.state_dict()["logits.weight"] - expected["logits.weight"]
     assert moved.abs().max() > 1e-4
@@ -99,7 +99,7 @@ def test_the_average_is_that_of_a_literal_loop(tmp_path, recipe, options):
     assert not any(part.training for part in module.average.modules())
 
 
-def test_what_stands_still_stays_bit_for_bit():
+def test_average_of_a_constant_network_is_bit_identical():
     model = tiny_model()
     average = ema_copy(model)
     for decay in (0, 0.1, 0.9, 0.999):
@@ -108,14 +108,14 @@ def test_what_stands_still_stays_bit_for_bit():
         assert torch.equal(tensor, average.state_dict()[name])
 
 
-def test_without_a_decay_there_is_no_second_network():
+def test_no_second_network_without_ema_decay():
     module = SegmentationModule(tiny_model(), Recipe(), NAMES)
-    assert module.result is module.model
+    assert module.eval_model is module.model
     assert all(name.startswith("model.") for name in module.state_dict())
 
 
-def test_a_limit_on_the_gradient_does_without_the_fused_update():
-    """Lightning refuses both in mixed precision."""
+def test_gradient_clipping_disables_the_fused_update():
+    """Lightning rejects the combination in mixed precision."""
     for clip, fused in ((None, True), (1.0, None)):
         module = SegmentationModule(
             tiny_model(), Recipe(gradient_clip_val=clip), NAMES, fused_optimizer=True
@@ -125,15 +125,15 @@ def test_a_limit_on_the_gradient_does_without_the_fused_update():
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """A run in one go, and where its images are."""
+    """Train without interruption; return the run folder and the ``data.root`` override."""
     cwd = tmp_path_factory.mktemp("uninterrupted")
     run("train", *MODERN, f"data.root={cwd}/shapes", cwd=cwd)
     (folder,) = run_folders(cwd)
     return folder, f"data.root={cwd}/shapes"
 
 
-def parts(checkpoint):
-    """The network and its average in a checkpoint of a run."""
+def network_and_average(checkpoint):
+    """Return the states of the network and of its average in a checkpoint."""
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     return (
         {k.removeprefix(p): t for k, t in state.items() if k.startswith(p)}
@@ -141,26 +141,26 @@ def parts(checkpoint):
     )
 
 
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_the_result_is_the_average(uninterrupted):
+def test_result_is_the_average(uninterrupted):
     folder, _ = uninterrupted
-    network, average = parts(folder / "checkpoints/last.ckpt")
-    kept = load_file(folder / "weights.safetensors")
-    assert equal(kept, average)
-    assert not equal(kept, network)
+    network, average = network_and_average(folder / "checkpoints/last.ckpt")
+    saved = load_file(folder / "weights.safetensors")
+    assert equal(saved, average)
+    assert not equal(saved, network)
     assert json.loads((folder / "metrics.json").read_text())["weights"] == "moving average"
     with (folder / "metrics.csv").open() as file:
         rates = [float(r["train/lr"]) for r in csv.DictReader(file) if r["train/lr"]]
-    rise = [1e-6 + (0.003 - 1e-6) * step / 4 for step in range(4)]
-    fall = [0.003 * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)]
-    assert rates == pytest.approx([*rise, *fall], rel=1e-4)
+    warmup = [1e-6 + (0.003 - 1e-6) * step / 4 for step in range(4)]
+    cosine = [0.003 * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)]
+    assert rates == pytest.approx([*warmup, *cosine], rel=1e-4)
 
 
-def test_checkpoints_are_evaluated_by_their_average(uninterrupted, tmp_path):
-    """Their scores are those that the training has written of the average, step by step."""
+def test_evaluation_of_a_checkpoint_uses_its_average(uninterrupted, tmp_path):
+    """Compare with the scores of the average that training has written by step."""
     folder, _ = uninterrupted
     with (folder / "metrics.csv").open() as file:
         scores = [float(row["val/mIoU"]) for row in csv.DictReader(file) if row["val/mIoU"]]
@@ -171,12 +171,12 @@ def test_checkpoints_are_evaluated_by_their_average(uninterrupted, tmp_path):
     )
     for name, expected in (("best", max(scores)), ("last", scores[-1])):
         checkpoint = folder / f"checkpoints/{name}.ckpt"
-        run("evaluate", f"run={checkpoint}", "predictions=false", *options, cwd=tmp_path)
+        run("evaluate", f"run={checkpoint}", "save_predictions=false", *options, cwd=tmp_path)
         (result,) = folder.glob(f"evaluations/*{name}*/result.json")
         assert json.loads(result.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_killed_run_continues_to_the_same_end(uninterrupted, tmp_path):
+def test_killed_run_resumes_to_the_same_result(uninterrupted, tmp_path):
     reference, data = uninterrupted
     process = subprocess.Popen(
         [sys.executable, ROOT / "src/train.py", *MODERN, data],
@@ -192,31 +192,32 @@ def test_a_killed_run_continues_to_the_same_end(uninterrupted, tmp_path):
     (folder,) = run_folders(tmp_path)
     assert not (folder / "metrics.json").exists()
     assert "from step" in run("train", *MODERN, data, cwd=tmp_path).stdout
-    for ours, theirs in zip(
-        *(parts(f / "checkpoints/last.ckpt") for f in (folder, reference)), strict=True
+    for actual, expected in zip(
+        *(network_and_average(f / "checkpoints/last.ckpt") for f in (folder, reference)),
+        strict=True,
     ):
-        assert equal(ours, theirs)
+        assert equal(actual, expected)
     results = [json.loads((f / "metrics.json").read_text()) for f in (folder, reference)]
     assert results[0]["mIoU"] == results[1]["mIoU"]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
 
 
 @pytest.mark.processes
-def test_several_devices_have_one_average(tmp_path):
+def test_several_devices_share_one_average(tmp_path):
     run("train", *MODERN, "trainer.devices=2", cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
-    network, average = parts(folder / "checkpoints/last.ckpt")
+    network, average = network_and_average(folder / "checkpoints/last.ckpt")
     assert equal(load_file(folder / "weights.safetensors"), average)
     assert not equal(average, network)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
-    steps = (
+def test_non_finite_loss_ends_the_run(tmp_path):
+    overrides = (
         *(s for s in SMALL if "steps" not in s),
         "stage.max_steps=30",
         "trainer.num_checkpoints=30",
     )
-    done = run("train", *steps, "stage.lr=1e30", cwd=tmp_path, ok=False)
+    done = run("train", *overrides, "stage.lr=1e30", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "The loss of step 2 is not finite" in done.stderr
     assert "a smaller stage.lr (now 1e+30)" in done.stderr
@@ -227,20 +228,20 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
 
 
-class At:
-    """A trainer behind a number of steps, as far as a callback looks at it."""
+class FakeTrainer:
+    """Trainer with the only attribute that the callback reads."""
 
-    def __init__(self, steps):
-        self.global_step = steps
+    def __init__(self, global_step):
+        self.global_step = global_step
 
 
-def test_the_first_lost_step_is_named_and_looked_for_at_intervals():
-    lost = TerminateOnNonFinite(5, "Try this.")
-    for done, loss in enumerate((1.0, math.nan, 1.0, math.inf), start=1):
-        lost.on_train_batch_end(At(done), None, {"loss": torch.tensor(loss)})
-    for look in (
-        lambda: lost.on_save_checkpoint(),
-        lambda: lost.on_train_batch_end(At(5), None, {"loss": torch.tensor(1.0)}),
+def test_first_non_finite_step_is_reported_at_the_next_check():
+    callback = TerminateOnNonFinite(5, "Try this.")
+    for step, loss in enumerate((1.0, math.nan, 1.0, math.inf), start=1):
+        callback.on_train_batch_end(FakeTrainer(step), None, {"loss": torch.tensor(loss)})
+    for check in (
+        lambda: callback.on_save_checkpoint(),
+        lambda: callback.on_train_batch_end(FakeTrainer(5), None, {"loss": torch.tensor(1.0)}),
     ):
         with pytest.raises(UserError, match=r"loss of step 2 is not finite .*Try this\."):
-            look()
+            check()

@@ -1,4 +1,4 @@
-"""Which GPU a process of a sweep takes; the GPUs are made up, the processes are real."""
+"""Tests of GPU selection by the processes of a sweep, with fake GPUs and real processes."""
 
 import os
 import subprocess
@@ -9,35 +9,35 @@ import pytest
 from deeplab.config.paths import ROOT
 from support.scripts import SMALL, environment
 
-TAKE = f"""
+SELECT = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT / "src")!r})
 from deeplab.training import launch
-there = int(sys.argv[1])
+num_gpus = int(sys.argv[1])
 def count():
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return there if named is None else min(there, len([n for n in named.split(",") if n]))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return num_gpus if visible is None else min(num_gpus, len([n for n in visible.split(",") if n]))
 launch.torch.cuda.device_count = count
 launch.select_gpu(int(sys.argv[2]))
 print("has", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.readline()
 launch.select_gpu(int(sys.argv[2]) + 1)
 print("has", os.environ.get("CUDA_VISIBLE_DEVICES"))
-print("outer", launch.environment().get("CUDA_VISIBLE_DEVICES"))
+print("outer", launch.subprocess_environment().get("CUDA_VISIBLE_DEVICES"))
 """
 
 
 @pytest.fixture
-def take(tmp_path):
-    """Start a process on a machine of some GPUs; what it says it has."""
+def select(tmp_path):
+    """Return a function that starts a process, which selects one of ``num_gpus`` GPUs."""
     started = []
 
-    def start(there, job=0, visible=None):
+    def start(num_gpus, job=0, visible=None):
         variables = {k: v for k, v in environment().items() if k != "CUDA_VISIBLE_DEVICES"}
         variables |= {"TMPDIR": str(tmp_path)}
         variables |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
         process = subprocess.Popen(
-            [sys.executable, "-c", TAKE, str(there), str(job)],
+            [sys.executable, "-c", SELECT, str(num_gpus), str(job)],
             env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -52,68 +52,69 @@ def take(tmp_path):
         process.communicate()
 
 
-def said(process):
+def output_of(process):
+    """Return the GPU that a process has selected, and its output before that."""
     lines = []
     while not lines or not lines[-1].startswith("has "):
         lines.append(process.stdout.readline())
-        assert lines[-1], "it has ended"
+        assert lines[-1], "the process has ended"
     return lines[-1].removeprefix("has ").strip(), "".join(lines[:-1])
 
 
-def test_each_process_has_its_own_until_it_ends(take):
-    three = [take(3, job) for job in range(3)]
-    first = [said(process)[0] for process in three]
-    assert sorted(first) == ["0", "1", "2"]
-    own, printed = said(take(3, 4))
-    assert own == "1"  # the fourth job's share
+def test_each_process_has_its_own_gpu_until_it_ends(select):
+    processes = [select(3, job) for job in range(3)]
+    gpus = [output_of(process)[0] for process in processes]
+    assert sorted(gpus) == ["0", "1", "2"]
+    gpu, printed = output_of(select(3, 4))
+    assert gpu == "1"  # job 4 modulo 3 GPUs
     assert "shared" in printed
-    three[1].kill()
-    three[1].wait()
-    own, printed = said(take(3, 4))
-    assert own == first[1]
+    processes[1].kill()
+    processes[1].wait()
+    gpu, printed = output_of(select(3, 4))
+    assert gpu == gpus[1]
     assert "shared" not in printed
-    out, _ = three[0].communicate("\n")
-    assert out.splitlines() == [f"has {first[0]}", "outer None"]  # its next job stays there
-    assert said(take(3, 4))[0] == first[0]
+    out, _ = processes[0].communicate("\n")
+    assert out.splitlines() == [f"has {gpus[0]}", "outer None"]  # its next job keeps the GPU
+    assert output_of(select(3, 4))[0] == gpus[0]
 
 
-def test_only_what_is_visible_is_taken(take):
-    processes = [take(8, job, visible="5, GPU-abc/1,7") for job in range(3)]
-    assert sorted(said(process)[0] for process in processes) == ["5", "7", "GPU-abc/1"]
+def test_only_visible_gpus_are_selected(select):
+    processes = [select(8, job, visible="5, GPU-abc/1,7") for job in range(3)]
+    assert sorted(output_of(process)[0] for process in processes) == ["5", "7", "GPU-abc/1"]
     assert processes[0].communicate("\n")[0].endswith("outer 5, GPU-abc/1,7\n")
 
 
-@pytest.mark.parametrize(("there", "visible"), [(0, None), (1, None), (8, "3"), (8, "")])
-def test_where_there_is_no_choice_nothing_is_taken(take, tmp_path, there, visible):
-    process = take(there, visible=visible)
-    own, printed = said(process)
-    assert own == str(visible)  # None as text, if nothing was set
+@pytest.mark.parametrize(("num_gpus", "visible"), [(0, None), (1, None), (8, "3"), (8, "")])
+def test_nothing_is_selected_with_less_than_two_gpus(select, tmp_path, num_gpus, visible):
+    process = select(num_gpus, visible=visible)
+    gpu, printed = output_of(process)
+    assert gpu == str(visible)  # "None" if the variable is not set
     assert not printed
     assert not list(tmp_path.iterdir())
     assert process.communicate("\n")[0].endswith(f"outer {visible}\n")
 
 
-def test_a_folder_of_somebody_else_is_no_error(take, tmp_path):
+def test_unusable_lock_folder_is_no_error(select, tmp_path):
     (tmp_path / f"deeplab-gpus-{os.getuid()}").touch()
-    own, printed = said(take(2, 1))
-    assert own == "1"
+    gpu, printed = output_of(select(2, 1))
+    assert gpu == "1"
     assert "shared" in printed
 
 
 @pytest.mark.processes
-def test_a_job_chooses_before_cuda_is_looked_at(tmp_path):
-    """It stays with the devices that it has seen then."""
+def test_job_selects_its_gpu_before_cuda_is_initialized(tmp_path):
+    """CUDA ignores changes of the visible devices after its initialization."""
     code = (
         "import runpy, sys, torch\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
         "from deeplab.training import launch\n"
-        "def refuse(*_):\n"
-        "    raise AssertionError('CUDA is looked at')\n"
-        "torch.cuda.is_available = torch.cuda._lazy_init = refuse\n"
-        "def reached(job):\n"
+        "def fail(*_):\n"
+        "    raise AssertionError('CUDA is used')\n"
+        "torch.cuda.is_available = torch.cuda._lazy_init = fail\n"
+        "def print_job(job):\n"
         "    print('job', job)\n"
         "    sys.exit(0)\n"
-        "launch.select_gpu = reached\n"
+        "launch.select_gpu = print_job\n"
         f"sys.argv = ['train.py', *sys.argv[1:]]\n"
         f"runpy.run_path({str(ROOT / 'src/train.py')!r}, run_name='__main__')\n"
     )
@@ -131,5 +132,5 @@ def test_a_job_chooses_before_cuda_is_looked_at(tmp_path):
 
     sweep = call("-m")
     assert "job 0" in sweep.stdout, sweep.stderr
-    assert "CUDA is looked at" in call().stderr  # a run of its own has all
+    assert "CUDA is used" in call().stderr  # a single run uses all GPUs
     assert "job 0" not in call("-m", "trainer.accelerator=cpu").stdout

@@ -1,3 +1,5 @@
+"""Tests of the segmentation loss against a textbook version."""
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,7 +9,7 @@ from deeplab.training.losses import SegmentationLoss
 
 
 def plain(logits, labels, class_weights=None, hard_pixel_fraction=1.0):
-    """The textbook version: whole batch at full size, autograd does the rest."""
+    """Compute the textbook loss: whole batch at full size, with gradients by autograd."""
     size = labels.shape[1:]
     upsampled = F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
     weights = None if class_weights is None else torch.tensor(class_weights).to(logits)
@@ -50,7 +52,7 @@ def test_gradient_against_finite_differences():
 
 
 def test_divisor_is_the_number_of_labeled_pixels():
-    """Of the whole batch, not of each image, and not weighted by class."""
+    """The divisor counts the whole batch, not each image, and is not weighted by class."""
     logits = torch.zeros(2, 4, 3, 3, dtype=torch.float64)
     labels = torch.full((2, 9, 9), 255, dtype=torch.uint8)
     labels[0, 0, 0] = 1
@@ -82,20 +84,20 @@ def test_bfloat16_logits_are_summed_in_float32():
     assert low.grad.dtype == torch.bfloat16
 
 
-def test_autocast_does_not_reach_inside():
-    """Its matrix products would round the gradient to eight bits."""
+def test_autocast_does_not_apply_inside_the_loss():
+    """Matrix products under autocast would round the gradient to eight bits."""
     logits, labels = example(torch.float32)
     low = logits.detach().to(torch.bfloat16)
-    inside, outside = (low.float().requires_grad_() for _ in range(2))
-    SegmentationLoss()(outside, labels).backward()
+    with_autocast, without_autocast = (low.float().requires_grad_() for _ in range(2))
+    SegmentationLoss()(without_autocast, labels).backward()
     with torch.autocast("cpu", torch.bfloat16):
-        value = SegmentationLoss()(inside, labels)
+        value = SegmentationLoss()(with_autocast, labels)
     value.backward()
-    assert torch.equal(inside.grad, outside.grad)
+    assert torch.equal(with_autocast.grad, without_autocast.grad)
 
 
 def test_scaled_float16_gradients_do_not_vanish():
-    """As with loss scaling: a pixel's gradient is far below what float16 can hold."""
+    """With loss scaling, the unscaled gradient of a pixel is far below the range of float16."""
     logits, labels = example(torch.float32, n=1, small=(33, 33), large=(257, 257))
     labels[:] = 0
     low = (1e-2 * logits.detach()).half().requires_grad_()
@@ -105,7 +107,7 @@ def test_scaled_float16_gradients_do_not_vanish():
     torch.testing.assert_close(low.grad.float(), full.grad, rtol=2e-3, atol=0)
 
 
-def test_top_k_anneals_in_a_line():
+def test_hard_pixel_fraction_falls_linearly():
     loss = SegmentationLoss(hard_pixel_fraction=0.2, hard_pixel_steps=100)
     assert [loss.kept_fraction(s) for s in (0, 50, 100, 500)] == [1.0, pytest.approx(0.6), 0.2, 0.2]
 
@@ -118,7 +120,7 @@ def test_without_gradient():
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes the largest tensor that any operation returns."""
+    """Records the size of the largest tensor that any operation returns."""
 
     elements = 0
 
@@ -131,7 +133,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("hard_pixel_fraction", [1.0, 0.5])
-def test_full_size_logits_of_one_image_at_most(hard_pixel_fraction):
+def test_at_most_one_image_at_full_size_in_memory(hard_pixel_fraction):
     logits, labels = example(n=4)
     with LargestTensor() as largest:
         SegmentationLoss(hard_pixel_fraction=hard_pixel_fraction)(logits, labels).backward()
@@ -139,6 +141,6 @@ def test_full_size_logits_of_one_image_at_most(hard_pixel_fraction):
 
 
 @pytest.mark.parametrize("hard_pixel_fraction", [0.0, 1.5])
-def test_impossible_top_k(hard_pixel_fraction):
+def test_invalid_hard_pixel_fraction(hard_pixel_fraction):
     with pytest.raises(ValueError, match="hard_pixel_fraction"):
         SegmentationLoss(hard_pixel_fraction=hard_pixel_fraction)

@@ -1,3 +1,5 @@
+"""Tests of the training module: batch norms, compilation and state dict."""
+
 import torch
 from torch import nn
 
@@ -34,22 +36,22 @@ def norms(module):
     return [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-def test_frozen_statistics_stay_bit_for_bit():
+def test_frozen_statistics_stay_bit_identical():
     module = SegmentationModule(tiny_model(), Recipe(lr=0.1, batch_norm="frozen"), NAMES)
     before = [(n.running_mean.clone(), n.running_var.clone()) for n in norms(module)]
     weights = [n.weight.clone() for n in norms(module)]
     train(module, 3, batch())
-    module.train()  # as Lightning calls it again and again
+    module.train()  # Lightning calls it repeatedly
     for norm, (mean, variance) in zip(norms(module), before, strict=True):
         assert not norm.training
         assert torch.equal(norm.running_mean, mean)
         assert torch.equal(norm.running_var, variance)
     moved = [not torch.equal(n.weight, w) for n, w in zip(norms(module), weights, strict=True)]
-    assert any(moved)  # weight and bias train on
+    assert any(moved)  # weight and bias are still trained
     assert module.model.aspp.dropout.training  # dropout stays on
 
 
-def test_finetuned_statistics_move():
+def test_trained_statistics_change():
     module = SegmentationModule(tiny_model(), Recipe(lr=0.1), NAMES)
     before = [n.running_mean.clone() for n in norms(module)]
     train(module, 1, batch())
@@ -75,11 +77,11 @@ def test_compiled_network_trains_the_same_weights(monkeypatch):
     compiled = [p.grad.clone() for p in module.model.parameters()]
     module.zero_grad()
     module.loss(module.model(data["image"]), data["label"]).backward()
-    for got, parameter in zip(compiled, module.model.parameters(), strict=True):
-        torch.testing.assert_close(got, parameter.grad, rtol=1e-3, atol=1e-5)
+    for gradient, parameter in zip(compiled, module.model.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_state_dict_knows_each_weight_once():
+def test_state_dict_has_each_weight_once():
     module = SegmentationModule(tiny_model(), Recipe(), NAMES, compiled=True)
     names = set(module.state_dict())
     assert {n.removeprefix("model.") for n in names} == set(module.model.state_dict())

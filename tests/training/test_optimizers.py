@@ -1,3 +1,5 @@
+"""Tests of parameter groups, optimizers and learning rate schedules."""
+
 import math
 
 import pytest
@@ -5,7 +7,7 @@ import torch
 from torch import nn
 
 from deeplab.models.backbones import MobileNetV2
-from deeplab.training.module import Recipe, learning_rate
+from deeplab.training.module import Recipe, build_schedule
 from deeplab.training.optimizers import (
     build_optimizer,
     cosine,
@@ -24,7 +26,7 @@ def test_every_parameter_is_in_one_group():
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
 
 
-def test_weight_decay_falls_on_dense_and_pointwise_weights():
+def test_weight_decay_applies_to_dense_and_pointwise_weights():
     model = build(MobileNetV2(0.25), separable=True, channels=8)
     decayed = {
         id(p)
@@ -60,13 +62,13 @@ def test_multipliers():
     }
 
 
-def test_poly_is_the_papers_per_step():
+def test_poly_matches_the_paper_at_every_step():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.007)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, poly(steps=30_000))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, poly(steps=30_000))
     for step in range(1000):
-        assert schedule.get_last_lr()[0] == pytest.approx(0.007 * (1 - step / 30_000) ** 0.9)
+        assert scheduler.get_last_lr()[0] == pytest.approx(0.007 * (1 - step / 30_000) ** 0.9)
         optimizer.step()
-        schedule.step()
+        scheduler.step()
 
 
 def test_cosine_is_half_a_wave():
@@ -75,7 +77,7 @@ def test_cosine_is_half_a_wave():
     assert factor(20) == pytest.approx(0.5 + 0.5 * math.sqrt(0.5))
 
 
-def test_slow_start():
+def test_constant_warmup():
     factor = warmup(poly(steps=100), steps=10, factor=0.01)
     assert factor(0) == factor(9) == 0.01
     assert factor(10) == 1
@@ -83,16 +85,16 @@ def test_slow_start():
     assert factor(110) == 0
 
 
-@pytest.mark.parametrize("policy", [poly(steps=100, power=1.0), cosine(steps=100)])
-def test_warm_up_rises_in_a_line_to_where_the_policy_begins(policy):
-    factor = warmup(policy, steps=10, factor=0.01, linear=True)
+@pytest.mark.parametrize("schedule", [poly(steps=100, power=1.0), cosine(steps=100)])
+def test_linear_warmup_ends_at_the_start_of_the_schedule(schedule):
+    factor = warmup(schedule, steps=10, factor=0.01, linear=True)
     assert [factor(s) for s in range(11)] == pytest.approx([0.01 + 0.099 * s for s in range(11)])
     assert factor(60) == pytest.approx(0.5)
     assert factor(110) == pytest.approx(0)
 
 
-def test_adamw_decays_the_weights_alone_at_the_rate_of_their_group():
-    """One step against its closed form: the moments' ratio is the gradient's sign."""
+def test_adamw_decays_weights_at_the_learning_rate_of_their_group():
+    """Compare one step with its closed form: the ratio of the moments is the gradient's sign."""
     model = tiny_model()
     groups = parameter_groups(model, lr=0.01, weight_decay=0.5, head_multiplier=10)
     before = {id(p): p.detach().clone() for p in model.parameters()}
@@ -114,44 +116,44 @@ def test_adamw_decays_the_weights_alone_at_the_rate_of_their_group():
 
 
 def test_betas_reach_the_optimizer():
-    """Three steps against torch's on one tensor."""
-    ours, theirs = (torch.ones(3, requires_grad=True) for _ in range(2))
-    groups = [{"params": [ours], "lr": 0.1, "weight_decay": 0.2}]
-    pair = (
+    """Compare three steps on one tensor with torch's optimizer."""
+    actual, expected = (torch.ones(3, requires_grad=True) for _ in range(2))
+    groups = [{"params": [actual], "lr": 0.1, "weight_decay": 0.2}]
+    optimizers = (
         build_optimizer(groups, "adamw", betas=(0.5, 0.7)),
-        torch.optim.AdamW([theirs], lr=0.1, betas=(0.5, 0.7), weight_decay=0.2),
+        torch.optim.AdamW([expected], lr=0.1, betas=(0.5, 0.7), weight_decay=0.2),
     )
     for step in range(3):
-        for tensor, optimizer in zip((ours, theirs), pair, strict=True):
+        for tensor, optimizer in zip((actual, expected), optimizers, strict=True):
             tensor.grad = torch.tensor([1.0, -2.0, 0.1]) * (step + 1)
             optimizer.step()
-    assert torch.equal(ours, theirs)
+    assert torch.equal(actual, expected)
 
 
-def test_exponential_falls_at_once_every_two_epochs():
+def test_exponential_is_a_staircase():
     factor = exponential(factor=0.94, steps=25)
     assert [factor(step) for step in (0, 24, 25, 49, 50)] == pytest.approx(
         [1, 1, 0.94, 0.94, 0.94**2]
     )
 
 
-def test_epochs_are_passes_over_the_images():
-    """Of 1,281,167 images at 256 a step two passes are 10,009.1 steps."""
+def test_decay_epochs_are_passes_over_the_images():
+    """Two passes over 1,281,167 images at 256 images per step are 10,009.1 steps."""
     recipe = Recipe(lr=0.05, schedule="exponential", decay_rate=0.94, decay_epochs=2.0)
-    policy = learning_rate(recipe, 1_281_167 / 256)
-    assert policy(10_009) == 1
-    assert policy(10_010) == pytest.approx(0.94)
-    assert 0.05 * policy(500_000 - 1) == pytest.approx(0.05 * 0.94**49)
+    schedule = build_schedule(recipe, 1_281_167 / 256)
+    assert schedule(10_009) == 1
+    assert schedule(10_010) == pytest.approx(0.94)
+    assert 0.05 * schedule(500_000 - 1) == pytest.approx(0.05 * 0.94**49)
 
 
-def test_nesterov_is_torch_s():
+def test_nesterov_matches_torch():
     weights = [torch.ones(3, requires_grad=True) for _ in range(2)]
-    ours = build_optimizer(
+    actual = build_optimizer(
         [{"params": [weights[0]], "lr": 0.1}], "sgd", momentum=0.9, nesterov=True
     )
-    theirs = torch.optim.SGD([weights[1]], lr=0.1, momentum=0.9, nesterov=True)
+    expected = torch.optim.SGD([weights[1]], lr=0.1, momentum=0.9, nesterov=True)
     for _ in range(3):
-        for weight, optimizer in zip(weights, (ours, theirs), strict=True):
+        for weight, optimizer in zip(weights, (actual, expected), strict=True):
             optimizer.zero_grad()
             (weight**2).sum().backward()
             optimizer.step()

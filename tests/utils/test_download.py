@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from deeplab.config.paths import ROOT
-from deeplab.preparation.manifest import remove_drafts
+from deeplab.preparation.manifest import remove_temporary_files
 from deeplab.utils import disk_space
 from deeplab.utils import download as download_module
 from deeplab.utils.archives import unpack
@@ -24,7 +24,7 @@ from support.scripts import environment
 from support.servers import Response, serving
 
 BODY = random.Random(0).randbytes(1_000_000)
-OTHER = random.Random(1).randbytes(1_000_000)
+OTHER_BODY = random.Random(1).randbytes(1_000_000)
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +37,12 @@ def archive(url: str, body: bytes = BODY, *, algorithm="sha256", size=None) -> A
     return Archive("a.bin", url, f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}", size)
 
 
-def download(site, folder, **keywords):
-    return download_module.fetch(archive(site.url), folder, progress=False, retries=2, **keywords)
+def download(server, folder, **keywords):
+    return download_module.fetch(archive(server.url), folder, progress=False, retries=2, **keywords)
 
 
-def child(code: str, *arguments) -> subprocess.Popen:
-    """Another Python process with the package."""
+def start_python(code: str, *arguments) -> subprocess.Popen:
+    """Start another Python process that can import the package."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         env=environment() | {"PYTHONPATH": str(ROOT / "src")},
@@ -60,11 +60,11 @@ def kill(process: subprocess.Popen):
     process.communicate()
 
 
-FETCH = """
+FETCH_SCRIPT = """
 import sys
 from pathlib import Path
 from deeplab.utils.errors import UserError
-from deeplab.preparation.fetch import Archive, fetch
+from deeplab.utils.download import Archive, fetch
 url, checksum, folder = sys.argv[1:4]
 if len(sys.argv) > 4:
     import resource
@@ -81,55 +81,55 @@ except UserError as error:
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 @pytest.mark.parametrize("size", [None, len(BODY), 7])
-def test_a_download(tmp_path, algorithm, size):
-    with serving(BODY) as site:
-        wanted = archive(site.url, algorithm=algorithm, size=size)
-        path = download_module.fetch(wanted, tmp_path / "new" / "folder", progress=False)
+def test_download(tmp_path, algorithm, size):
+    with serving(BODY) as server:
+        published = archive(server.url, algorithm=algorithm, size=size)
+        path = download_module.fetch(published, tmp_path / "new" / "folder", progress=False)
         assert path == tmp_path / "new" / "folder" / "a.bin"
         assert path.read_bytes() == BODY
         assert names(path.parent) == ["a.bin"]
-        assert download_module.fetch(wanted, path.parent, progress=False) == path
-        assert site.requested_ranges == [None]
+        assert download_module.fetch(published, path.parent, progress=False) == path
+        assert server.requested_ranges == [None]
 
 
-def test_a_file_that_is_there_needs_no_server(tmp_path):
+def test_existing_file_needs_no_server(tmp_path):
     (tmp_path / "a.bin").write_bytes(BODY)
     download_module.fetch(archive("http://127.0.0.1:1/"), tmp_path, progress=False, retries=0)
 
 
-def test_a_file_with_a_wrong_checksum_is_not_used(tmp_path):
-    (tmp_path / "a.bin").write_bytes(OTHER)
-    with serving(BODY) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
+def test_existing_file_with_a_wrong_checksum_is_replaced(tmp_path):
+    (tmp_path / "a.bin").write_bytes(OTHER_BODY)
+    with serving(BODY) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
 
 
-def test_several_at_once(tmp_path):
-    with serving(BODY, Response(pause=0.002)) as site, ThreadPoolExecutor(4) as pool:
+def test_concurrent_downloads(tmp_path):
+    with serving(BODY, Response(pause=0.002)) as server, ThreadPoolExecutor(4) as pool:
         folders = [tmp_path / str(i) for i in range(4)]
-        paths = list(pool.map(lambda folder: download(site, folder), folders))
+        paths = list(pool.map(lambda folder: download(server, folder), folders))
     assert all(path.read_bytes() == BODY for path in paths)
 
 
-def test_an_empty_file(tmp_path):
-    with serving(b"") as site:
+def test_empty_file(tmp_path):
+    with serving(b"") as server:
         assert (
-            download_module.fetch(archive(site.url, b""), tmp_path, progress=False).read_bytes()
+            download_module.fetch(archive(server.url, b""), tmp_path, progress=False).read_bytes()
             == b""
         )
 
 
-@pytest.mark.parametrize("announce", [True, False])
-def test_a_compressed_file_is_not_decompressed_on_the_way(tmp_path, announce):
+@pytest.mark.parametrize("send_length", [True, False])
+def test_compressed_file_is_not_decompressed(tmp_path, send_length):
     body = tar({"a": b"a"}, "gz")
-    with serving(body, Response(encoding="gzip", announce=announce)) as site:
-        path = download_module.fetch(archive(site.url, body), tmp_path, progress=False)
+    with serving(body, Response(encoding="gzip", send_length=send_length)) as server:
+        path = download_module.fetch(archive(server.url, body), tmp_path, progress=False)
     assert path.read_bytes() == body
 
 
-def test_the_bar_counts_what_is_there(tmp_path, capsys):
+def test_progress_bar_starts_at_the_existing_part(tmp_path, capsys):
     (tmp_path / "a.bin.part").write_bytes(BODY[:500_000])
-    with serving(BODY, Response(status=500), Response()) as site:
-        download_module.fetch(archive(site.url), tmp_path)
+    with serving(BODY, Response(status=500), Response()) as server:
+        download_module.fetch(archive(server.url), tmp_path)
     shown = capsys.readouterr().err
     assert "a.bin:" in shown
     assert "500k" in shown
@@ -138,189 +138,196 @@ def test_the_bar_counts_what_is_there(tmp_path, capsys):
     assert "1.00M/1.00M" in shown
 
 
-# Continuing
+# Resuming
 
 
-def test_a_cut_connection_is_continued(tmp_path):
-    with serving(BODY, Response(cut=300_000), Response(cut=200_000), Response()) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges == [None, "bytes=300000-", "bytes=500000-"]
+def test_cut_connection_is_resumed(tmp_path):
+    with serving(BODY, Response(cut=300_000), Response(cut=200_000), Response()) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges == [None, "bytes=300000-", "bytes=500000-"]
 
 
-def test_only_attempts_that_bring_nothing_are_counted(tmp_path):
-    with serving(BODY, Response(cut=70_000)) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert len(site.requested_ranges) == 15
+def test_only_attempts_without_new_data_are_counted(tmp_path):
+    with serving(BODY, Response(cut=70_000)) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert len(server.requested_ranges) == 15
 
 
-def test_no_end_of_trying_is_an_error_and_keeps_the_part(tmp_path):
-    with serving(BODY, Response(cut=300_000), Response(cut=0)) as site:
+def test_too_many_failures_are_an_error_and_keep_the_part(tmp_path):
+    with serving(BODY, Response(cut=300_000), Response(cut=0)) as server:
         with pytest.raises(UserError, match=r"connection was cut.*a\.bin\.part holds 300kB"):
-            download(site, tmp_path)
-        assert len(site.requested_ranges) == 4
-        site.plan = [Response()]
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges[-1] == "bytes=300000-"
+            download(server, tmp_path)
+        assert len(server.requested_ranges) == 4
+        server.plan = [Response()]
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges[-1] == "bytes=300000-"
 
 
-def test_a_server_without_ranges_starts_anew(tmp_path):
-    with serving(BODY, Response(cut=300_000), Response(ranges=False)) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges == [None, "bytes=300000-"]
+def test_server_without_ranges_restarts_the_download(tmp_path):
+    with serving(BODY, Response(cut=300_000), Response(ranges=False)) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges == [None, "bytes=300000-"]
 
 
-def test_a_server_without_ranges_that_always_cuts_comes_to_an_end(tmp_path):
-    with serving(BODY, *[Response(ranges=False, cut=n) for n in (500, 300, 400)]) as site:
+def test_server_without_ranges_that_always_cuts_is_an_error(tmp_path):
+    with serving(BODY, *[Response(ranges=False, cut=n) for n in (500, 300, 400)]) as server:
         with pytest.raises(UserError, match="connection was cut"):
-            download(site, tmp_path)
-        assert len(site.requested_ranges) == 4
+            download(server, tmp_path)
+        assert len(server.requested_ranges) == 4
 
 
-def test_a_range_that_was_not_asked_for_is_not_joined(tmp_path):
-    with serving(BODY, Response(cut=300_000), Response(shift=-5), Response()) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges == [None, "bytes=300000-", None]
+def test_wrong_range_is_not_appended(tmp_path):
+    with serving(BODY, Response(cut=300_000), Response(shift=-5), Response()) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges == [None, "bytes=300000-", None]
 
 
-def test_a_whole_part_is_only_checked(tmp_path):
+def test_complete_part_is_only_checked(tmp_path):
     (tmp_path / "a.bin.part").write_bytes(BODY)
-    with serving(BODY) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges == ["bytes=1000000-"]
+    with serving(BODY) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges == ["bytes=1000000-"]
 
 
 @pytest.mark.parametrize("size", [400_000, 1_000_000, 1_200_000])
-def test_a_part_of_another_version_is_dropped(tmp_path, size):
-    (tmp_path / "a.bin.part").write_bytes((OTHER * 2)[:size])
-    with serving(BODY) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges == [f"bytes={size}-", None]
+def test_part_of_another_version_is_dropped(tmp_path, size):
+    (tmp_path / "a.bin.part").write_bytes((OTHER_BODY * 2)[:size])
+    with serving(BODY) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges == [f"bytes={size}-", None]
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_killed_download_is_continued(tmp_path):
+def test_killed_download_is_resumed(tmp_path):
     part = tmp_path / "a.bin.part"
-    with serving(BODY, Response(pause=0.02), Response()) as site:
-        process = child(FETCH, site.url, archive(site.url).checksum, tmp_path)
+    with serving(BODY, Response(pause=0.02), Response()) as server:
+        process = start_python(FETCH_SCRIPT, server.url, archive(server.url).checksum, tmp_path)
         wait_for(lambda: part.exists() and part.stat().st_size > 100_000)
         kill(process)
         size = part.stat().st_size
         assert BODY.startswith(part.read_bytes())
         assert size < len(BODY)
         assert not (tmp_path / "a.bin").exists()
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges == [None, f"bytes={size}-"]
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges == [None, f"bytes={size}-"]
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_an_interrupted_download_keeps_the_part(tmp_path, monkeypatch):
+def test_interrupted_download_keeps_the_part(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(download_module, "_checksum", interrupt)
-    with serving(BODY) as site, pytest.raises(KeyboardInterrupt):
-        download(site, tmp_path)
+    with serving(BODY) as server, pytest.raises(KeyboardInterrupt):
+        download(server, tmp_path)
     assert (tmp_path / "a.bin.part").read_bytes() == BODY
 
 
-# Servers that do not serve
+# Server errors
 
 
-def test_a_wrong_checksum(tmp_path):
-    with serving(OTHER) as site:
+def test_wrong_checksum(tmp_path):
+    with serving(OTHER_BODY) as server:
         with pytest.raises(UserError) as caught:
-            download(site, tmp_path)
-        assert site.requested_ranges == [None]
+            download(server, tmp_path)
+        assert server.requested_ranges == [None]
     message = str(caught.value)
-    for word in ("a.bin", archive("", BODY).checksum, archive("", OTHER).checksum, "login page"):
+    for word in (
+        "a.bin",
+        archive("", BODY).checksum,
+        archive("", OTHER_BODY).checksum,
+        "login page",
+    ):
         assert word in message
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_refusal_is_not_asked_again(tmp_path, status):
-    with serving(BODY, Response(status=status)) as site:
+def test_client_error_is_not_retried(tmp_path, status):
+    with serving(BODY, Response(status=status)) as server:
         with pytest.raises(UserError, match=rf"answers {status} .*by other means"):
-            download(site, tmp_path)
-        assert len(site.requested_ranges) == 1
+            download(server, tmp_path)
+        assert len(server.requested_ranges) == 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_server_in_trouble_is_asked_again(tmp_path, status):
-    with serving(BODY, Response(status=status), Response()) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-    with serving(BODY, Response(status=status)) as site:
+def test_server_error_is_retried(tmp_path, status):
+    with serving(BODY, Response(status=status), Response()) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+    with serving(BODY, Response(status=status)) as server:
         with pytest.raises(UserError, match=rf"answers {status} .*run this again"):
-            download(site, tmp_path / "other")
-        assert len(site.requested_ranges) == 3
+            download(server, tmp_path / "other")
+        assert len(server.requested_ranges) == 3
 
 
-def test_no_server(tmp_path):
-    with serving(BODY) as site:
+def test_unreachable_server(tmp_path):
+    with serving(BODY) as server:
         pass
-    with pytest.raises(UserError, match="Connection refused, also when tried again"):
-        download(site, tmp_path)
+    with pytest.raises(UserError, match="Connection refused, also after several attempts"):
+        download(server, tmp_path)
 
 
-def test_a_server_that_goes_silent(tmp_path, monkeypatch):
+def test_server_that_stops_responding(tmp_path, monkeypatch):
     monkeypatch.setattr(download_module, "TIMEOUT", 0.2)
-    with serving(BODY, Response(pause=1.0, piece=200_000), Response()) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges[1] is not None
+    with serving(BODY, Response(pause=1.0, piece=200_000), Response()) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges[1] is not None
     silent = serving(BODY, Response(pause=1.0, piece=1))
-    with silent as site, pytest.raises(UserError, match=r"no answer for 0\.2 seconds"):
-        download_module.fetch(archive(site.url), tmp_path / "other", progress=False, retries=0)
+    with silent as server, pytest.raises(UserError, match=r"no response for 0\.2 seconds"):
+        download_module.fetch(archive(server.url), tmp_path / "other", progress=False, retries=0)
 
 
-def test_no_address(tmp_path):
-    with pytest.raises(UserError, match=r"ttp://a: this cannot be downloaded"):
+def test_invalid_url(tmp_path):
+    with pytest.raises(UserError, match=r"ttp://a: cannot be downloaded"):
         download_module.fetch(archive("ttp://a"), tmp_path, progress=False)
 
 
-# Disks
+# Disk space
 
 
-def test_too_little_space_is_seen_before(tmp_path, monkeypatch):
+def test_too_little_space_is_an_error_before_the_transfer(tmp_path, monkeypatch):
     usage = type(disk_space.shutil.disk_usage(tmp_path))(10**7, 10**7 - 10**5, 10**5)
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage)
-    message = r"1\.00MB more are needed.*100kB are free"
-    for size, announce in ((None, True), (len(BODY), False)):
-        served = serving(BODY, Response(announce=announce))
-        with served as site, pytest.raises(UserError, match=message):
-            download_module.fetch(archive(site.url, size=size), tmp_path, progress=False)
+    message = r"1\.00MB more needed, 100kB free"
+    for size, send_length in ((None, True), (len(BODY), False)):
+        served = serving(BODY, Response(send_length=send_length))
+        with served as server, pytest.raises(UserError, match=message):
+            download_module.fetch(archive(server.url, size=size), tmp_path, progress=False)
     (tmp_path / "a.bin.part").write_bytes(BODY[:-90_000])
-    with serving(BODY) as site:
-        assert download(site, tmp_path).read_bytes() == BODY
+    with serving(BODY) as server:
+        assert download(server, tmp_path).read_bytes() == BODY
 
 
-def test_a_full_disk_keeps_the_part(tmp_path):
-    with serving(BODY) as site:
-        process = child(FETCH, site.url, archive(site.url).checksum, tmp_path, 200_000)
+def test_full_disk_keeps_the_part(tmp_path):
+    with serving(BODY) as server:
+        process = start_python(
+            FETCH_SCRIPT, server.url, archive(server.url).checksum, tmp_path, 200_000
+        )
         message = process.communicate()[0]
         assert str(tmp_path) in message
         assert "File too large" in message
-        assert "kB more are needed" in message
-        assert "are free" in message
+        assert "kB more needed" in message
+        assert " free" in message
         assert BODY.startswith((tmp_path / "a.bin.part").read_bytes())
-        assert download(site, tmp_path).read_bytes() == BODY
-        assert site.requested_ranges[-1] != site.requested_ranges[0]
+        assert download(server, tmp_path).read_bytes() == BODY
+        assert server.requested_ranges[-1] != server.requested_ranges[0]
 
 
-def test_a_folder_that_cannot_be(tmp_path):
+def test_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").touch()
-    with serving(BODY) as site:
+    with serving(BODY) as server:
         with pytest.raises(UserError, match=r"file.*cannot be written"):
-            download(site, tmp_path / "file")
+            download(server, tmp_path / "file")
         with pytest.raises(UserError, match=r"file.*cannot be written"):
-            download(site, tmp_path / "file" / "below")
-        assert not site.requested_ranges
+            download(server, tmp_path / "file" / "below")
+        assert not server.requested_ranges
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_read_only(tmp_path):
+def test_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
-    with serving(BODY) as site, pytest.raises(UserError, match="cannot be written"):
-        download(site, tmp_path)
+    with serving(BODY) as server, pytest.raises(UserError, match="cannot be written"):
+        download(server, tmp_path)
 
 
 # Unpacking
@@ -354,7 +361,7 @@ def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> by
     return out.getvalue()
 
 
-KINDS = {
+ARCHIVES = {
     "tar": tar(FILES),
     "tar with ./": tar(FILES, prefix="./"),
     "tgz": tar(FILES, "gz"),
@@ -364,7 +371,7 @@ KINDS = {
 
 
 def tree(folder):
-    """Every file below a folder, with its content."""
+    """Return the content of every file below a folder, by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -380,8 +387,8 @@ def wait_for(condition):
 
 
 @pytest.fixture
-def packed(tmp_path):
-    """Write an archive under a name that says nothing of its type."""
+def write_archive(tmp_path):
+    """Return a function that writes an archive under a name without its type."""
 
     def write(content: bytes):
         path = tmp_path / "archive"
@@ -391,10 +398,10 @@ def packed(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_unpacking(tmp_path, packed, kind):
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_unpacking(tmp_path, write_archive, kind):
     target = tmp_path / "to"
-    path = packed(KINDS[kind])
+    path = write_archive(ARCHIVES[kind])
     assert unpack(path, target, progress=False) == list(FILES)
     assert tree(target) == FILES
     times = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
@@ -402,35 +409,35 @@ def test_unpacking(tmp_path, packed, kind):
     assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == times
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_selection_under_other_names(tmp_path, packed, kind):
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_select_can_rename_and_skip_files(tmp_path, write_archive, kind):
     def select(name):
         return f"JPEGImages/{name[11:]}" if name.startswith("set/images/00") else None
 
-    unpack(packed(KINDS[kind]), tmp_path / "to", select=select, progress=False)
+    unpack(write_archive(ARCHIVES[kind]), tmp_path / "to", select=select, progress=False)
     assert tree(tmp_path / "to") == {
         f"JPEGImages/00{i}.jpg": FILES[f"set/images/00{i}.jpg"] for i in range(10)
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_bar_of_unpacking_comes_to_its_end(tmp_path, packed, kind, capsys):
-    unpack(packed(KINDS[kind]), tmp_path / "to")
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_progress_bar_of_unpacking_reaches_the_end(tmp_path, write_archive, kind, capsys):
+    unpack(write_archive(ARCHIVES[kind]), tmp_path / "to")
     shown = capsys.readouterr().err
     assert "archive:" in shown
     assert "100%" in shown
 
 
-def test_a_file_of_another_size_is_replaced(tmp_path, packed):
+def test_file_of_another_size_is_replaced(tmp_path, write_archive):
     target = tmp_path / "to"
     (target / "set").mkdir(parents=True)
     (target / "set" / "list.txt").write_bytes(b"a")
     (target / "own.txt").write_bytes(b"own")
-    unpack(packed(KINDS["zip"]), target, progress=False)
+    unpack(write_archive(ARCHIVES["zip"]), target, progress=False)
     assert tree(target) == FILES | {"own.txt": b"own"}
 
 
-def link(name: str, kind: bytes) -> bytes:
+def link_tar(name: str, kind: bytes) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as opened:
         info = tarfile.TarInfo(name)
@@ -457,65 +464,65 @@ def zip_link() -> bytes:
         (tar({".": b"bad"}), "outside"),
         (zipped({"/bad": b"a"}), "outside"),
         (zipped({"a/../../bad": b"a"}), "outside"),
-        (link("bad", tarfile.SYMTYPE), "link or a device"),
-        (link("bad", tarfile.LNKTYPE), "link or a device"),
-        (link("bad", tarfile.CHRTYPE), "link or a device"),
-        (link("bad", tarfile.FIFOTYPE), "link or a device"),
+        (link_tar("bad", tarfile.SYMTYPE), "link or a device"),
+        (link_tar("bad", tarfile.LNKTYPE), "link or a device"),
+        (link_tar("bad", tarfile.CHRTYPE), "link or a device"),
+        (link_tar("bad", tarfile.FIFOTYPE), "link or a device"),
         (zip_link(), "link or a device"),
     ],
 )
-def test_evil_members(tmp_path, packed, content, reason):
-    path = packed(content)
+def test_unsafe_members(tmp_path, write_archive, content, reason):
+    path = write_archive(content)
     with pytest.raises(UserError, match=f"member '.*(bad|[.])'.*{reason}"):
         unpack(path, tmp_path / "to", progress=False)
     assert set(tree(tmp_path)) == {"archive"}
     assert unpack(path, tmp_path / "to", select=lambda _: None, progress=False) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_archive_cut_anywhere(tmp_path, packed, kind):
-    whole = KINDS[kind]
-    # the end of a tar is padded with zeros that nobody misses; the first of them are its end
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_truncated_archive(tmp_path, write_archive, kind):
+    whole = ARCHIVES[kind]
+    # the end of a tar is padded with zeros, of which only the first are its end marker
     end = len(whole.rstrip(b"\0")) if kind.startswith("tar") else len(whole)
     sizes = {0, 1, 300, 512, 1024, 1100, 1536, end // 3, end // 2 // 512 * 512, end - 1}
     for size in sorted(s for s in sizes if s < end):
-        with pytest.raises(UserError, match=r"archive: this archive is damaged.*Get a whole one"):
-            unpack(packed(whole[:size]), tmp_path / "to", progress=False)
+        with pytest.raises(UserError, match=r"archive: the archive is damaged.*Get a complete one"):
+            unpack(write_archive(whole[:size]), tmp_path / "to", progress=False)
         assert tree(tmp_path / "to").items() <= FILES.items()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_damage_never_ends_in_another_error(tmp_path, packed, kind):
-    chance = random.Random(0)
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_damage_raises_only_user_errors(tmp_path, write_archive, kind):
+    rng = random.Random(0)
     for _ in range(60):
-        content = bytearray(KINDS[kind])
-        for _ in range(chance.choice((1, 30))):
-            content[chance.randrange(len(content))] = chance.randrange(256)
+        content = bytearray(ARCHIVES[kind])
+        for _ in range(rng.choice((1, 30))):
+            content[rng.randrange(len(content))] = rng.randrange(256)
         with suppress(UserError):
-            unpack(packed(bytes(content)), tmp_path / "to", progress=False)
+            unpack(write_archive(bytes(content)), tmp_path / "to", progress=False)
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        KINDS["zip"].replace(b"\5" * 1000, b"\5" * 999 + b"\0", 1),
-        KINDS["tgz"][:-8] + bytes(4) + KINDS["tgz"][-4:],
+        ARCHIVES["zip"].replace(b"\5" * 1000, b"\5" * 999 + b"\0", 1),
+        ARCHIVES["tgz"][:-8] + bytes(4) + ARCHIVES["tgz"][-4:],
         b"<html>Please log in</html>" * 100,
     ],
     ids=["zip", "gzip", "neither"],
 )
-def test_wrong_content(tmp_path, packed, content):
-    with pytest.raises(UserError, match="this archive is damaged or is neither"):
-        unpack(packed(content), tmp_path / "to", progress=False)
+def test_wrong_content(tmp_path, write_archive, content):
+    with pytest.raises(UserError, match="the archive is damaged or is neither"):
+        unpack(write_archive(content), tmp_path / "to", progress=False)
     assert tree(tmp_path / "to").items() <= FILES.items()
 
 
-def test_no_archive(tmp_path):
-    with pytest.raises(UserError, match="none: this cannot be read"):
+def test_missing_archive(tmp_path):
+    with pytest.raises(UserError, match="none: cannot be read"):
         unpack(tmp_path / "none", tmp_path / "to", progress=False)
 
 
-SLOW = """
+SLOW_SCRIPT = """
 import sys, time, zipfile
 from pathlib import Path
 from deeplab.utils import archives
@@ -531,35 +538,35 @@ def slow_read(self, size, read=zipfile.ZipExtFile.read):
     return read(self, size)
 
 zipfile.ZipExtFile.read = slow_read
-archives.BLOCK = 20_000
+archives.BLOCK_SIZE = 20_000
 archives.unpack(Path(sys.argv[1]), Path(sys.argv[2]), progress=False)
 """
 
 
-def test_killed_while_unpacking(tmp_path, packed):
+def test_kill_while_unpacking(tmp_path, write_archive):
     files = {f"images/{i}.jpg": bytes([i]) * 100_000 for i in range(8)}
     target = tmp_path / "to"
-    path = packed(zipped(files))
+    path = write_archive(zipped(files))
     for reads in (3, 15):
-        process = child(SLOW, path, target, reads)
+        process = start_python(SLOW_SCRIPT, path, target, reads)
         assert process.stdout.readline() == "stuck\n"
         kill(process)
         found = tree(target)
-        drafts = {name for name in found if name.startswith("images/.")}
-        assert len(drafts) == 1
-        assert {name: found[name] for name in found.keys() - drafts}.items() <= files.items()
-        remove_drafts(target)
-        assert tree(target).keys() == found.keys() - drafts
+        temporary = {name for name in found if name.startswith("images/.")}
+        assert len(temporary) == 1
+        assert {name: found[name] for name in found.keys() - temporary}.items() <= files.items()
+        remove_temporary_files(target)
+        assert tree(target).keys() == found.keys() - temporary
     assert len(found) > 1
     unpack(path, target, progress=False)
     assert tree(target) == files
 
 
-FULL = """
+FULL_DISK_SCRIPT = """
 import resource, sys
 from pathlib import Path
 from deeplab.utils.errors import UserError
-from deeplab.preparation.unpack import unpack
+from deeplab.utils.archives import unpack
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
     unpack(Path(sys.argv[1]), Path(sys.argv[2]), progress=False)
@@ -568,18 +575,18 @@ except UserError as error:
 """
 
 
-def test_a_full_disk_while_unpacking(tmp_path, packed):
+def test_full_disk_while_unpacking(tmp_path, write_archive):
     target = tmp_path / "to"
-    path = packed(zipped({"a": b"a" * 40_000, "b": b"b" * 60_000, "c": b"c"}))
-    message = child(FULL, path, target).communicate()[0]
+    path = write_archive(zipped({"a": b"a" * 40_000, "b": b"b" * 60_000, "c": b"c"}))
+    message = start_python(FULL_DISK_SCRIPT, path, target).communicate()[0]
     assert str(target) in message
     assert "File too large" in message
-    assert "60.3kB more are needed" in message
+    assert "60.3kB more needed" in message
     assert "run this again" in message
     assert set(tree(target)) == {"a"}
 
 
-def test_a_target_that_cannot_be(tmp_path, packed):
-    path = packed(KINDS["zip"])
+def test_target_that_cannot_be_created(tmp_path, write_archive):
+    path = write_archive(ARCHIVES["zip"])
     with pytest.raises(UserError, match=r"archive.*cannot be written"):
         unpack(path, path, progress=False)

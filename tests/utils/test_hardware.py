@@ -6,7 +6,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import choose_execution
 
 
-def test_a_cpu_is_never_compiled_for_and_keeps_few_workers():
+def test_cpu_is_not_compiled_and_has_few_workers():
     execution = choose_execution(accelerator="cpu")
     assert (execution.accelerator, execution.devices) == ("cpu", 1)
     assert not execution.compiled
@@ -14,7 +14,7 @@ def test_a_cpu_is_never_compiled_for_and_keeps_few_workers():
     assert execution.channels_last == (execution.precision == "bf16-mixed")
 
 
-def test_a_gpu_gets_all_that_is_fast(monkeypatch):
+def test_gpu_uses_all_fast_settings(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
@@ -36,7 +36,7 @@ def test_a_gpu_gets_all_that_is_fast(monkeypatch):
         choose_execution(devices=3)
 
 
-def test_what_is_said_counts_more_than_auto():
+def test_explicit_settings_override_auto():
     execution = choose_execution(
         accelerator="cpu",
         precision="32-true",
@@ -50,12 +50,14 @@ def test_what_is_said_counts_more_than_auto():
     assert execution.num_workers == 3
 
 
-def test_more_processes_than_cores():
+def test_more_devices_than_cores():
     with pytest.raises(UserError, match=r"trainer\.devices=5000: this machine has \d+ cores"):
         choose_execution(accelerator="cpu", devices=5000)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there():
-    with pytest.raises(UserError, match=r"trainer\.accelerator=cuda: not on this machine"):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_unavailable_gpu():
+    with pytest.raises(
+        UserError, match=r"trainer\.accelerator=cuda: not available on this machine"
+    ):
         choose_execution(accelerator="gpu")

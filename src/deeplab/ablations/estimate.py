@@ -75,14 +75,14 @@ def budget(training: Training, run: Run | None) -> Budget:
     for split, _ in _evaluations(config, training.uses):
         disk += PREDICTION * split_size(config.data, split)
     looks = _evaluations(config, _todo(training, run))
-    views = {(split, view) for split, strategy in looks for view in strategy.views}
+    passes = {(split, p) for split, strategy in looks for p in strategy.passes}
     once = {
         stride: _cost(config, stride, padded_to(config.data)).conv
-        for stride in {view.output_stride for _, view in views}
+        for stride in {p.output_stride for _, p in passes}
     }
-    for split, view in views:
+    for split, forward_pass in passes:
         size = split_size(config.data, split)
-        counted += size * once[view.output_stride] * view.scale**2
+        counted += size * once[forward_pass.output_stride] * forward_pass.scale**2
     return Budget(counted, disk)
 
 
@@ -129,7 +129,7 @@ def split_size(data: DataConfig | ClassificationDataConfig, split: str) -> int:
         return data.num_train if split == data.train_split else data.num_val
     try:
         if isinstance(data, ImageNetConfig):
-            return len(image_folder(data).pictures(split))
+            return len(image_folder(data).images(split))
         return len(split_items(data_layout(data), split))
     except UserError:
         if isinstance(data, ImageNetConfig):

@@ -27,7 +27,7 @@ from deeplab.evaluation.evaluation_folder import (
     evaluation_name,
     read_evaluation,
 )
-from deeplab.tracking.protocol import full_strategy_name
+from deeplab.tracking.protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import (
     SET_ASIDE_MARKER,
     RunFolder,
@@ -91,7 +91,7 @@ class Run:
     def evaluation(self, use: Use) -> Evaluation | None:
         """What a row wants of it, if it is there and of the run's present weights."""
         split = use.split or self.config.data.val_split
-        way = full_strategy_name(self.config, use.strategy)
+        way = resolve_strategy_name(self.config, use.strategy)
         name = evaluation_name(split, self.folder.weights, way)
         folder = EvaluationFolder(self.folder.evaluations / name)
         if not folder.result.is_file():

@@ -10,7 +10,7 @@ from deeplab.ablations.sweep import table_tag
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.evaluation.evaluation_folder import evaluation_name
-from deeplab.tracking.protocol import full_strategy_name
+from deeplab.tracking.protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import flat_result_settings
 from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
@@ -132,7 +132,7 @@ def _evaluations(mine: Sequence[Training], name: str) -> list[str]:
         config = training.config
         for use in training.uses:
             if use.table == name:
-                way = full_strategy_name(config, use.strategy)
+                way = resolve_strategy_name(config, use.strategy)
                 split = use.split or config.data.val_split
                 made = evaluation_name(split, Path("weights.safetensors"), way)
                 found.append(evaluation_key(made))

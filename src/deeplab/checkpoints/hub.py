@@ -1,11 +1,11 @@
-"""Files that others have published, in the caches where other programs look for them too.
+"""Downloads of published weights, kept in the caches that other programs use too.
 
-* Of the Hugging Face hub: its client's cache. ``HF_HOME`` moves it, ``HF_ENDPOINT`` names a mirror,
-  ``HF_TOKEN`` opens what is private, ``HF_HUB_OFFLINE=1`` asks nobody.
-* Of PyTorch's server: torch.hub's folder. ``TORCH_HOME`` moves it, ``DEEPLAB_TORCH_MIRROR`` is the
-  address of a mirror of https://download.pytorch.org/models.
+* Hugging Face hub: the cache of its client. ``HF_HOME`` moves it, ``HF_ENDPOINT`` names a mirror,
+  ``HF_TOKEN`` gives access to private repositories, ``HF_HUB_OFFLINE=1`` turns off the network.
+* PyTorch's server: the folder of torch.hub. ``TORCH_HOME`` moves it, ``DEEPLAB_TORCH_MIRROR`` is
+  the address of a mirror of https://download.pytorch.org/models.
 
-What is there is not asked for again, and is taken by its checksum only.
+A cached file is not downloaded again, and every file is verified by its checksum before use.
 """
 
 import os
@@ -24,149 +24,164 @@ from deeplab.utils.files import file_hash
 MIRROR_VARIABLE = "DEEPLAB_TORCH_MIRROR"
 
 RETRIES = 2
-"""Further attempts in a row that bring nothing new."""
+"""Number of further attempts in a row that bring no new data."""
 
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
-"""The suffixes of weights."""
+"""Suffixes of weight files."""
 
 RUN_FILES = ("weights.safetensors", "config.yaml")
-"""What a run's repository on the hub has at its top."""
+"""Files at the top of a run's repository on the hub."""
 
 
-class NotDownloadedError(UserError):  # noqa: N818 - a state of affairs
-    """The file is not here, and nothing was to be downloaded."""
+class NotDownloadedError(UserError):
+    """The file is not on this machine, and downloading was not allowed."""
 
 
 class LocalWeights(NamedTuple):
-    """A published file that is here."""
+    """Weight file on this machine."""
 
     path: Path
     source: str
-    """Where it is from; on the hub, with the commit."""
+    """Origin of the file; for the hub, with the commit."""
 
 
 class HubId(NamedTuple):
-    """A repository on the hub."""
+    """Repository on the hub."""
 
     repository: str
     """``user/name``."""
     revision: str | None = None
-    """A branch, tag or commit; none: the latest."""
+    """Branch, tag or commit; None for the latest."""
 
 
-def hub_id(named: str) -> HubId | None:
-    """The repository that ``hf://user/name`` or ``user/name`` names, both with or without
-    ``@revision``; None where the second begins with a folder that is here, or is a file's name."""
-    found = re.fullmatch(rf"({HUB_SCHEME})?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", named)
-    if not found or (not found[1] and (Path(named).parent.exists() or named.endswith(WEIGHT_SUFFIXES))):
+def hub_id(name: str) -> HubId | None:
+    """Return the repository that ``hf://user/name`` or ``user/name`` names.
+
+    Both may end with ``@revision``. The result is None if ``name`` is something else: also if the
+    form without ``hf://`` begins with an existing folder, or is the name of a weight file.
+    """
+    match = re.fullmatch(rf"({HUB_SCHEME})?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", name)
+    if not match:
         return None
-    return HubId(found[2], found[3])
+    if not match[1] and (Path(name).parent.exists() or name.endswith(WEIGHT_SUFFIXES)):
+        return None
+    return HubId(match[2], match[3])
 
 
-def fetch_published_weights(what: PublishedWeights, *, asked: str, download: bool, progress: bool) -> LocalWeights:
-    """A file of the catalog.
+def fetch_published_weights(
+    weights: PublishedWeights, *, setting: str, download: bool, progress: bool
+) -> LocalWeights:
+    """Return a file of the list of published weights, downloaded if necessary.
 
     Args:
-        what: which one.
-        asked: what has named it, for messages.
-        download: whether to fetch it if it is not here.
-        progress: whether there is a bar.
+        weights: entry of the list.
+        setting: key and value that named the weights, for messages.
+        download: whether to download the file if it is not on this machine.
+        progress: whether to show a progress bar.
 
     Raises:
-        NotDownloadedError: it is not here and not to be downloaded.
+        NotDownloadedError: the file is not on this machine, and ``download`` is false.
         UserError: it cannot be downloaded, or is damaged.
     """
-    if not what.address.startswith(HUB_SCHEME):
-        return _torch_file(what, asked=asked, download=download, progress=progress)
-    repository, _, name = what.address.removeprefix(HUB_SCHEME).rpartition("/")
-    where = HubId(repository)
-    here = _cached_file(where, name)
-    path = here or _hub_file(where, name, asked=asked, download=download, progress=progress)
-    return _verify(where, path, asked)
+    if not weights.address.startswith(HUB_SCHEME):
+        return _torch_file(weights, setting=setting, download=download, progress=progress)
+    repository, _, name = weights.address.removeprefix(HUB_SCHEME).rpartition("/")
+    hub = HubId(repository)
+    cached = _cached_file(hub, name)
+    path = cached or _hub_file(hub, name, setting=setting, download=download, progress=progress)
+    return _verify(hub, path, setting)
 
 
-def fetch_run_weights(where: HubId, *, asked: str, download: bool, progress: bool) -> LocalWeights:
-    """The weights of a run on the hub, with its ``config.yaml`` beside them; what is here may be
-    older than what is there only if nothing is to be downloaded or the hub cannot be reached.
+def fetch_run_weights(hub: HubId, *, setting: str, download: bool, progress: bool) -> LocalWeights:
+    """Return the weights of a run on the hub, with its ``config.yaml`` in the same folder.
+
+    A cached version older than the hub's is used only if ``download`` is false or if the hub cannot
+    be reached.
 
     Raises as ``fetch_published_weights`` does.
     """
     weights, config = RUN_FILES
-    path = _hub_file(where, weights, asked=asked, download=download, progress=progress)
-    same = where._replace(revision=path.parent.name)
-    _hub_file(same, config, asked=asked, download=download, progress=progress)
-    return _verify(where, path, asked)
+    path = _hub_file(hub, weights, setting=setting, download=download, progress=progress)
+    same_commit = hub._replace(revision=path.parent.name)
+    _hub_file(same_commit, config, setting=setting, download=download, progress=progress)
+    return _verify(hub, path, setting)
 
 
-def _hub_file(where: HubId, name: str, *, asked: str, download: bool, progress: bool) -> Path:
-    """A file in the cache of the hub's client, below a folder that is named by its commit."""
+def _hub_file(hub: HubId, name: str, *, setting: str, download: bool, progress: bool) -> Path:
+    """Return a file in the cache of the hub's client; its folder has the commit as its name."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not download:
-        if here := _cached_file(where, name):
-            return here
-        raise NotDownloadedError(f"{asked}: {HUB_SCHEME}{where.repository}/{name} is to be downloaded.")
+        if cached := _cached_file(hub, name):
+            return cached
+        raise NotDownloadedError(
+            f"{setting}: {HUB_SCHEME}{hub.repository}/{name} must be downloaded first."
+        )
     if not progress:
         disable_progress_bars()
-    return _download(where, name, asked)
+    return _download(hub, name, setting)
 
 
 @cache
-def _download(where: HubId, name: str, asked: str) -> Path:
+def _download(hub: HubId, name: str, setting: str) -> Path:
     from huggingface_hub import constants, errors, hf_hub_download
 
-    site = f"{constants.ENDPOINT}/{where.repository}"
-    at = f" at {where.revision}" if where.revision else ""
+    site = f"{constants.ENDPOINT}/{hub.repository}"
+    revision = f" at {hub.revision}" if hub.revision else ""
     if constants.HF_HUB_OFFLINE:
-        if here := _cached_file(where, name):
-            return here
-        raise UserError(_unreachable(where, name, asked))
+        if cached := _cached_file(hub, name):
+            return cached
+        raise UserError(_unreachable(hub, name, setting))
     try:
-        return Path(hf_hub_download(where.repository, name, revision=where.revision))
+        return Path(hf_hub_download(hub.repository, name, revision=hub.revision))
     except errors.LocalEntryNotFoundError:
-        raise UserError(_unreachable(where, name, asked)) from None
+        raise UserError(_unreachable(hub, name, setting)) from None
     except errors.RepositoryNotFoundError:
-        why = "there is no such file or folder here, and no such repository"
-        raise UserError(f"{asked}: {why} on the hub ({site}), or it wants a login.") from None
+        raise UserError(
+            f"{setting}: no such file or folder on this machine, and no such repository on the hub "
+            f"({site}). A private repository needs a login."
+        ) from None
     except errors.RevisionNotFoundError:
-        raise UserError(f"{asked}: {site} has no revision {where.revision}.") from None
+        raise UserError(f"{setting}: {site} has no revision {hub.revision}.") from None
     except errors.EntryNotFoundError:
         raise UserError(
-            f"{asked}: {site} has no {name}{at}; a run has {' and '.join(RUN_FILES)} at its top."
+            f"{setting}: {site} has no {name}{revision}. The repository of a run has "
+            f"{' and '.join(RUN_FILES)} at its top."
         ) from None
-    except Exception as error:  # those of the network are of several libraries
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{asked}: {site}/{name} cannot be downloaded ({first}).") from None
+    except Exception as error:  # network errors come from several libraries
+        text = str(error).strip()
+        first_line = text.splitlines()[0] if text else type(error).__name__
+        raise UserError(f"{setting}: {site}/{name} cannot be downloaded ({first_line}).") from None
 
 
-def _unreachable(where: HubId, name: str, asked: str) -> str:
+def _unreachable(hub: HubId, name: str, setting: str) -> str:
     from huggingface_hub import constants
 
-    folder = Path(constants.HF_HUB_CACHE, f"models--{where.repository.replace('/', '--')}")
+    folder = Path(constants.HF_HUB_CACHE, f"models--{hub.repository.replace('/', '--')}")
     return (
-        f"{asked}: {constants.ENDPOINT} cannot be reached, and {name} of {where.repository} is not "
-        f"among what has been downloaded. Where there is a network, run "
-        f"hf download {where.repository} {name} and copy that folder to {folder}; "
-        f"or fetch the file by other means and name it: {asked.partition('=')[0]}=FILE."
+        f"{setting}: {constants.ENDPOINT} cannot be reached, and {name} of {hub.repository} is not "
+        f"in the cache. On a machine with a network, run hf download {hub.repository} {name} and "
+        f"copy its cache folder to {folder}; or get the file by other means and set "
+        f"{setting.partition('=')[0]}=FILE."
     )
 
 
-def _cached_file(where: HubId, name: str) -> Path | None:
+def _cached_file(hub: HubId, name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    here: Any = try_to_load_from_cache(where.repository, name, revision=where.revision)
-    return Path(here) if isinstance(here, str) else None
+    cached: Any = try_to_load_from_cache(hub.repository, name, revision=hub.revision)
+    return Path(cached) if isinstance(cached, str) else None
 
 
-def _verify(where: HubId, path: Path, asked: str) -> LocalWeights:
-    """The hub's checksum is the name of the file that a path in the cache is a link to."""
+def _verify(hub: HubId, path: Path, setting: str) -> LocalWeights:
+    """Compare a cached file with the hub's checksum, which is the name of the link's target."""
     file = path.resolve()
     if re.fullmatch("[0-9a-f]{64}", file.name) and _hash(file) != file.name:
         raise UserError(
-            f"{asked}: {file} is damaged: its SHA-256 is not the one on the hub, by which it is "
-            "named. Delete it, then run this again."
+            f"{setting}: {file} is damaged: its SHA-256 is not the hub's, which is the file's "
+            "name. Delete the file, then run this again."
         )
-    return LocalWeights(path, f"{HUB_SCHEME}{where.repository}@{path.parent.name}/{path.name}")
+    return LocalWeights(path, f"{HUB_SCHEME}{hub.repository}@{path.parent.name}/{path.name}")
 
 
 @cache
@@ -175,29 +190,31 @@ def _hash(file: Path) -> str:
 
 
 def torch_hub_folder() -> Path:
-    """Where torch.hub keeps weights; asked without torch, which takes a second to import."""
+    """Return the folder of torch.hub's weights, without importing torch, which takes a second."""
     caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(caches, "torch"))  # noqa: PTH118
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _torch_file(what: PublishedWeights, *, asked: str, download: bool, progress: bool) -> LocalWeights:
-    folder, name = torch_hub_folder(), what.address.rpartition("/")[2]
+def _torch_file(
+    weights: PublishedWeights, *, setting: str, download: bool, progress: bool
+) -> LocalWeights:
+    folder, name = torch_hub_folder(), weights.address.rpartition("/")[2]
     mirror = os.environ.get(MIRROR_VARIABLE, TORCHVISION).rstrip("/")
-    assert what.checksum is not None
-    archive, found = Archive(name, f"{mirror}/{name}", what.checksum), folder / name
-    if found.is_file() and archive.fits(f"sha256:{_hash(found)}"):
-        return LocalWeights(found, what.address)
+    assert weights.checksum is not None
+    archive, path = Archive(name, f"{mirror}/{name}", weights.checksum), folder / name
+    if path.is_file() and archive.matches(f"sha256:{_hash(path)}"):
+        return LocalWeights(path, weights.address)
     if not download:
-        raise NotDownloadedError(f"{asked}: {what.address} is to be downloaded.")
+        raise NotDownloadedError(f"{setting}: {weights.address} must be downloaded first.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        waiting = f"Another process downloads {name}; waiting for its end."
+        waiting = f"Another process is downloading {name}; waiting for it."
         with locked(folder / f".{name}.lock", waiting, wait=True):
             fetch(archive, folder, progress=progress, retries=RETRIES)
     except OSError as error:
         raise disk_space.write_error(error, folder) from None
     except UserError as error:
-        raise UserError(f"{asked}: {error}") from None
-    _hash.cache_clear()  # a damaged one may have been replaced
-    return LocalWeights(found, what.address)
+        raise UserError(f"{setting}: {error}") from None
+    _hash.cache_clear()  # a damaged file may have been replaced
+    return LocalWeights(path, weights.address)

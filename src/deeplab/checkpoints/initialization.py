@@ -1,12 +1,12 @@
-"""What a training starts from, and what follows from it for the config.
+"""Initial weights: resolves their file and adapts the config to them.
 
-``init_from`` names a run or its weights, here or on the Hugging Face hub: the whole network starts
-from it, or the backbone where it is one of classification. ``backbone.pretrained`` names a file of
-ImageNet weights, or ``imagenet`` for those that others have published: the backbone starts from
-them, unless there is ``init_from``.
+``init_from`` names a run or its weights, on this machine or on the Hugging Face hub: the whole
+network starts from it, or only the backbone if the run is a classifier. ``backbone.pretrained``
+names a file of ImageNet weights, or ``imagenet`` for published ones: the backbone starts from them,
+unless ``init_from`` is set.
 
-Weights go with the input normalization and the batch norms' epsilon that they were trained with,
-so these are not the config's any more but theirs.
+Weights need the input normalization and the batch norms' epsilon that they were trained with, so
+these values come from the weights and not from the config.
 """
 
 import json
@@ -19,11 +19,11 @@ from deeplab.checkpoints.hub import (
     WEIGHT_SUFFIXES,
     LocalWeights,
     NotDownloadedError,
-    hub_id,
     fetch_published_weights,
     fetch_run_weights,
+    hub_id,
 )
-from deeplab.checkpoints.pretrained import IMAGENET as BY_NAME
+from deeplab.checkpoints.pretrained import IMAGENET as IMAGENET_WEIGHTS
 from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.config.parsing import validate
 from deeplab.config.schema.model import BackboneConfig
@@ -37,135 +37,142 @@ from deeplab.utils.files import file_hash
 R = TypeVar("R", bound=RunConfig)
 
 NORMALIZATION_KEYS = ("mean", "std", "bn_eps")
-"""Keys of ``backbone`` that weights have been trained with."""
+"""Keys of ``backbone`` that belong to the weights."""
 
 PUBLIC_NORMALIZATION: dict[str, dict[str, Any]] = {
     "resnet": IMAGENET._asdict() | {"bn_eps": 1e-5},
     "mobilenetv2": IMAGENET._asdict() | {"bn_eps": 1e-5},
     "xception": INCEPTION._asdict() | {"bn_eps": 1e-3},
 }
-"""What public weights of a family have been trained with (``deeplab.checkpoints.key_mapping``)."""
+"""Normalization of each family's public weights (``deeplab.checkpoints.key_mapping``)."""
 
 
 Key = Literal["init_from", "backbone.pretrained"]
 
 
 class InitSource(NamedTuple):
-    """A file that a network starts from."""
+    """Weight file that a network starts from."""
 
     key: Key
-    """What has named it."""
+    """Config key that named the file."""
     path: Path
     source: str
-    """Where it is from: its path, or where it was downloaded."""
-    about: str = ""
-    """What is known of it."""
+    """Origin of the file: its path, or where it was downloaded from."""
+    description: str = ""
+    """Known facts about the weights."""
 
 
 def find_init_source(config: RunConfig, *, download: bool = True) -> InitSource | None:
-    """What the whole network starts from, or the backbone only; None for random weights.
+    """Return the weights that the network or its backbone starts from; None for random weights.
 
     Args:
-        config: of a training.
-        download: whether to fetch what is not here.
+        config: config of a training run.
+        download: whether to download weights that are not on this machine.
 
     Raises:
-        UserError: it is not there.
-        NotDownloadedError: it would have to be downloaded.
+        UserError: the weights do not exist.
+        NotDownloadedError: they must be downloaded, and ``download`` is false.
     """
     if config.init_from is not None:
         return _find("init_from", config.init_from, config, download)
-    named = config.backbone.pretrained
-    if named != BY_NAME:
-        return _find("backbone.pretrained", named, config, download) if named else None
-    what = find_published_weights(config.backbone)
-    found = fetch_published_weights(
-        what,
-        asked=f"backbone.pretrained={named}",
+    pretrained = config.backbone.pretrained
+    if pretrained != IMAGENET_WEIGHTS:
+        key: Key = "backbone.pretrained"
+        return _find(key, pretrained, config, download) if pretrained else None
+    weights = find_published_weights(config.backbone)
+    local = fetch_published_weights(
+        weights,
+        setting=f"backbone.pretrained={pretrained}",
         download=download,
         progress=config.trainer.enable_progress_bar,
     )
-    return InitSource("backbone.pretrained", *found, about=what.about)
+    return InitSource("backbone.pretrained", *local, description=weights.description)
 
 
-def _find(key: Key, named: str, config: RunConfig, download: bool) -> InitSource:
-    """The file of weights that a key names by its path, by that of a run, or on the hub."""
-    asked, path = f"{key}={named}", Path(named).expanduser()
+def _find(key: Key, value: str, config: RunConfig, download: bool) -> InitSource:
+    """Return the weights that a key names by their path, by a run's path, or on the hub."""
+    setting, path = f"{key}={value}", Path(value).expanduser()
     public = key == "backbone.pretrained"
     suffixes = WEIGHT_SUFFIXES if public else WEIGHTS
-    if where := hub_id(named):
+    if hub := hub_id(value):
         progress = config.trainer.enable_progress_bar
-        found = fetch_run_weights(where, asked=asked, download=download, progress=progress)
-        return InitSource(key, *found)
+        local = fetch_run_weights(hub, setting=setting, download=download, progress=progress)
+        return InitSource(key, *local)
     if path.is_file() and path.suffix in suffixes:
         return InitSource(key, *LocalWeights(path, str(path)))
     if public and not path.is_dir():
         if not path.exists():
-            raise UserError(f"{asked}: there is no such file.")
-        raise UserError(f"{asked}: weights are in files that end in {', '.join(suffixes)}.")
-    weights = RunFolder.find(named, key=key).weights_file(path)
+            raise UserError(f"{setting}: no such file.")
+        raise UserError(f"{setting}: not a weight file. Weight files end in {', '.join(suffixes)}.")
+    weights = RunFolder.find(value, key=key).weights_file(path)
     if weights is None:
-        raise UserError(f"{asked}: this run has no weights yet.")
+        raise UserError(f"{setting}: this run has no weights yet.")
     return InitSource(key, weights, str(weights))
 
 
 def init_source_hash(config: RunConfig, *, download: bool = True) -> str | None:
-    """The hash of that file; raises as ``find_init_source`` does."""
-    start = find_init_source(config, download=download)
-    return file_hash(start.path) if start else None
+    """Return the hash of the initial weights; raises as ``find_init_source`` does."""
+    init = find_init_source(config, download=download)
+    return file_hash(init.path) if init else None
 
 
 def init_record(config: RunConfig) -> dict[str, Any]:
-    """What ``run.json`` keeps of it: its hash and where it is from; a resumed run knows them."""
+    """Return the hash and the origin of the initial weights for ``run.json``.
+
+    A resumed run has them in its record already.
+    """
     if config.resume:
         record = read_record(RunFolder(config.resume))
         return {key: record.get(key) for key in ("init_weights_sha256", "init_source")}
-    start = find_init_source(config)
-    sha = file_hash(start.path) if start else None
-    return {"init_weights_sha256": sha, "init_source": start.source if start else None}
+    init = find_init_source(config)
+    sha256 = file_hash(init.path) if init else None
+    return {"init_weights_sha256": sha256, "init_source": init.source if init else None}
 
 
 def adapt_to_weights(config: R, *, download: bool = True) -> R:
-    """The config with what the weights that it starts from have been trained with. Where these are
-    a run's that would have to be downloaded but is not to be, it stays as it is.
+    """Return the config with the normalization that its initial weights were trained with.
+
+    If these are a run's weights that must be downloaded, and ``download`` is false, the config
+    stays as it is.
 
     Raises:
-        UserError: the weights are not there.
+        UserError: the weights do not exist.
     """
     if config.backbone.family == "timm":
-        own = _timm_normalization(config.backbone.model)
-        unset = [key for key in own if getattr(config.backbone, key) is None]
-        config = _with_normalization(config, {key: own[key] for key in unset})
-    if config.init_from is None and config.backbone.pretrained == BY_NAME:
+        timm_values = _timm_normalization(config.backbone.model)
+        unset = [key for key in timm_values if getattr(config.backbone, key) is None]
+        config = _with_normalization(config, {key: timm_values[key] for key in unset})
+    if config.init_from is None and config.backbone.pretrained == IMAGENET_WEIGHTS:
         find_published_weights(config.backbone)
         return _with_normalization(config, _public_normalization(config.backbone))
     try:
-        start = find_init_source(config, download=download)
+        init = find_init_source(config, download=download)
     except NotDownloadedError:
         return config
-    if start is None:
+    if init is None:
         return config
-    if values := _recorded_normalization(start.path):
+    if values := _recorded_normalization(init.path):
         return _with_normalization(config, values)
-    if start.key == "backbone.pretrained" and not _has_project_names(start.path):
+    if init.key == "backbone.pretrained" and not _has_project_names(init.path):
         return _with_normalization(config, _public_normalization(config.backbone))
     return config
 
 
-def adapt_to_previous_run(config: R, before: RunConfig) -> R:
-    """The config of a training that starts from the weights that another one ends with."""
-    return _with_normalization(config, {key: getattr(before.backbone, key) for key in NORMALIZATION_KEYS})
+def adapt_to_previous_run(config: R, previous: RunConfig) -> R:
+    """Return the config with the normalization of the run whose final weights it starts from."""
+    values = {key: getattr(previous.backbone, key) for key in NORMALIZATION_KEYS}
+    return _with_normalization(config, values)
 
 
 def _public_normalization(backbone: BackboneConfig) -> dict[str, Any]:
-    """What the public weights of a backbone have been trained with."""
+    """Return the normalization of a backbone's public weights."""
     if backbone.family == "timm":
         return _timm_normalization(backbone.model)
     return PUBLIC_NORMALIZATION[backbone.family]
 
 
 def _timm_normalization(model: str) -> dict[str, Any]:
-    """The same of a network of timm, whose batch norms know their epsilon themselves."""
+    """Return the normalization of a timm network; its batch norms have their own epsilon."""
     from deeplab.models.backbones.timm_models import pretrained_normalization  # imports torch
 
     return pretrained_normalization(model)._asdict() | {"bn_eps": None}
@@ -177,8 +184,13 @@ def _with_normalization(config: R, values: dict[str, Any]) -> R:
 
 
 def _recorded_normalization(weights: Path) -> dict[str, Any] | None:
-    """What the config of the run says that a file of weights lies in, if it lies in one: that of
-    any training, a segmentation's or not."""
+    """Return the normalization in the config of the run that a weight file belongs to.
+
+    The run may be of any task. The result is None if the file is not in a run folder.
+
+    Raises:
+        UserError: the run has another schema version.
+    """
     for folder in (*weights.absolute().parents[:2], *weights.resolve().parents[:2]):
         try:
             values = dict(yaml.safe_load((folder / "config.yaml").read_text()))
@@ -191,7 +203,7 @@ def _recorded_normalization(weights: Path) -> dict[str, Any] | None:
 
 
 def _has_project_names(path: Path) -> bool:
-    """Whether the names in the file are this project's: then the config has their values already.
+    """Return True if the file uses this project's names; the config then has its normalization.
 
     Reads a few kilobytes and needs no torch.
     """

@@ -1,9 +1,9 @@
-"""The names that public ImageNet weights give to the parts of a backbone.
+"""Key mappings from this project's backbones to the names in public ImageNet weights.
 
 * ResNet, torchvision's layout: torchvision's names, which timm shares; ``fc`` is not used;
 * MobileNetV2: torchvision's; ``features.18`` and ``classifier`` are not used;
 * Xception: timm's (``*.tf_in1k``, which come from the authors' checkpoints); ``head`` is not used;
-* networks of timm: timm's; what is behind the last feature is not used.
+* networks of timm: timm's; layers after the last feature are not used.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,25 +20,28 @@ from deeplab.models.backbones.timm_models import full_network, update_keys
 from deeplab.models.backbones.xception import Xception
 
 Pairs = Iterator[tuple[str, str]]
-"""A part's name here (``stem.conv``) and there; the tensors in it have the same names."""
+"""Pairs of a part's name in this project (``stem.conv``) and in the public weights.
+
+The tensors in a part have the same names in both.
+"""
 
 
 class KeyMapping(NamedTuple):
-    """How somebody who publishes weights names a network's parts."""
+    """Names that a publisher of weights gives to a network's parts."""
 
-    whose: str
+    publisher: str
     parts: Mapping[str, str]
-    """By their names here."""
+    """Public names of the parts, by their names in this project."""
     unused: tuple[str, ...]
-    """Parts that a backbone has not got: the classifier, and what leads to it."""
+    """Public parts that a backbone lacks: the classifier and the layers before it."""
     rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
-    """Gives weights with other names these names, where it knows them."""
+    """Conversion of older names of the publisher to those in ``parts``, if there is one."""
 
 
 def find_key_mapping(backbone: Backbone) -> KeyMapping | None:
-    """Those of weights that fit this kind of backbone; None where nobody publishes any.
+    """Return the key mapping of this kind of backbone; None if it has no public weights.
 
-    Of ResNet's beta layout there are TensorFlow checkpoints only: in torchvision's the shapes could
+    ResNet's beta layout has TensorFlow checkpoints only: in torchvision's weights the shapes could
     be the same, but other units have the strides.
     """
     match backbone:
@@ -51,7 +54,7 @@ def find_key_mapping(backbone: Backbone) -> KeyMapping | None:
             return KeyMapping("timm", dict(_xception(backbone)), ("head",))
         case TimmEncoder():
             rename = partial(update_keys, backbone.model)
-            return KeyMapping("timm", dict(_timm(backbone)), _classifier(backbone), rename)
+            return KeyMapping("timm", dict(_timm(backbone)), _unused_timm_parts(backbone), rename)
         case _:
             return None
 
@@ -59,46 +62,46 @@ def find_key_mapping(backbone: Backbone) -> KeyMapping | None:
 def _resnet(backbone: ResNet) -> Pairs:
     yield "stem.0.conv", "conv1"
     yield "stem.0.norm", "bn1"
-    place = 0
+    index = 0
     for block, count in enumerate(backbone.units_per_block, 1):
         for unit in range(count):
-            ours, theirs = f"units.{place}", f"layer{block}.{unit}"
+            project, public = f"units.{index}", f"layer{block}.{unit}"
             for i in (1, 2, 3):
-                yield f"{ours}.conv{i}.conv", f"{theirs}.conv{i}"
-                yield f"{ours}.conv{i}.norm", f"{theirs}.bn{i}"
-            yield f"{ours}.shortcut.conv", f"{theirs}.downsample.0"
-            yield f"{ours}.shortcut.norm", f"{theirs}.downsample.1"
-            place += 1
+                yield f"{project}.conv{i}.conv", f"{public}.conv{i}"
+                yield f"{project}.conv{i}.norm", f"{public}.bn{i}"
+            yield f"{project}.shortcut.conv", f"{public}.downsample.0"
+            yield f"{project}.shortcut.norm", f"{public}.downsample.1"
+            index += 1
 
 
 def _mobilenetv2(backbone: MobileNetV2) -> Pairs:
     yield "stem.conv", "features.0.0"
     yield "stem.norm", "features.0.1"
-    for place, unit in enumerate(backbone.units):
+    for index, unit in enumerate(backbone.units):
         assert isinstance(unit, InvertedResidual)
-        ours, theirs = f"units.{place}", f"features.{place + 1}.conv"
+        project, public = f"units.{index}", f"features.{index + 1}.conv"
         parts = ("expand", "depthwise") if unit.expands else ("depthwise",)
         for i, part in enumerate(parts):
-            yield f"{ours}.{part}.conv", f"{theirs}.{i}.0"
-            yield f"{ours}.{part}.norm", f"{theirs}.{i}.1"
-        yield f"{ours}.project.conv", f"{theirs}.{len(parts)}"
-        yield f"{ours}.project.norm", f"{theirs}.{len(parts) + 1}"
+            yield f"{project}.{part}.conv", f"{public}.{i}.0"
+            yield f"{project}.{part}.norm", f"{public}.{i}.1"
+        yield f"{project}.project.conv", f"{public}.{len(parts)}"
+        yield f"{project}.project.norm", f"{public}.{len(parts) + 1}"
 
 
 def _xception(backbone: Xception) -> Pairs:
     for i in (0, 1):
         yield f"stem.{i}.conv", f"stem.{i}.conv"
         yield f"stem.{i}.norm", f"stem.{i}.bn"
-    for place in range(len(backbone.units)):
-        ours, theirs = f"units.{place}", f"blocks.{place}"
+    for index in range(len(backbone.units)):
+        project, public = f"units.{index}", f"blocks.{index}"
         for i in range(3):
-            inner = f"{theirs}.stack.conv{i + 1}"
-            yield f"{ours}.separable.{i}.depthwise.conv", f"{inner}.conv_dw"
-            yield f"{ours}.separable.{i}.depthwise.norm", f"{inner}.bn_dw"
-            yield f"{ours}.separable.{i}.pointwise.conv", f"{inner}.conv_pw"
-            yield f"{ours}.separable.{i}.pointwise.norm", f"{inner}.bn_pw"
-        yield f"{ours}.skip.conv", f"{theirs}.shortcut.conv"
-        yield f"{ours}.skip.norm", f"{theirs}.shortcut.bn"
+            conv = f"{public}.stack.conv{i + 1}"
+            yield f"{project}.separable.{i}.depthwise.conv", f"{conv}.conv_dw"
+            yield f"{project}.separable.{i}.depthwise.norm", f"{conv}.bn_dw"
+            yield f"{project}.separable.{i}.pointwise.conv", f"{conv}.conv_pw"
+            yield f"{project}.separable.{i}.pointwise.norm", f"{conv}.bn_pw"
+        yield f"{project}.skip.conv", f"{public}.shortcut.conv"
+        yield f"{project}.skip.norm", f"{public}.shortcut.bn"
 
 
 def _timm(backbone: TimmEncoder) -> Pairs:
@@ -106,10 +109,10 @@ def _timm(backbone: TimmEncoder) -> Pairs:
         yield name, name.removeprefix("timm").removeprefix(".")
 
 
-def _classifier(backbone: TimmEncoder) -> tuple[str, ...]:
-    """The parts that the whole network has and the backbone has not, said as short as it goes."""
-    parts = {name.rpartition(".")[0] for name in full_network(backbone.model).state_dict()}
-    own = {name.rpartition(".")[0] for name in backbone.timm.state_dict()}
-    used = {name.partition(".")[0] for name in own}
-    first = ((part, part.partition(".")[0]) for part in sorted(parts - own))
-    return tuple(dict.fromkeys(part if top in used else top for part, top in first))
+def _unused_timm_parts(backbone: TimmEncoder) -> tuple[str, ...]:
+    """Return the parts of the whole network that the backbone lacks, by the shortest names."""
+    all_parts = {name.rpartition(".")[0] for name in full_network(backbone.model).state_dict()}
+    kept = {name.rpartition(".")[0] for name in backbone.timm.state_dict()}
+    kept_tops = {name.partition(".")[0] for name in kept}
+    unused = ((part, part.partition(".")[0]) for part in sorted(all_parts - kept))
+    return tuple(dict.fromkeys(part if top in kept_tops else top for part, top in unused))

@@ -1,11 +1,11 @@
-"""A trained run, found by its name and ready to look at images."""
+"""Trained runs: finds a run's weights by name and prepares them for inference."""
 
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplab.checkpoints.hub import RUN_FILES, HubId, hub_id, fetch_run_weights
+from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
 from deeplab.checkpoints.loading import load_weights
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import build_execution
@@ -20,12 +20,12 @@ from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
 
 DEFAULT_RUNS_DIR = "runs"
-"""The folder of run folders, as ``train.py`` has it unless told otherwise."""
+"""Default of ``runs_dir`` in ``train.py``."""
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run that has weights."""
+    """Run that has weights."""
 
     folder: RunFolder
     config: TrainConfig
@@ -34,10 +34,10 @@ class TrainedRun:
     def predictor(
         self, strategies: Sequence[Strategy], execution: Execution, *, key: str
     ) -> Predictor:
-        """The network on its device under these strategies, which ``key`` has named.
+        """Return a predictor with the network on its device; ``key`` set the strategies.
 
         Raises:
-            UserError: the weights do not fit, or a strategy does not.
+            UserError: the weights or a strategy do not fit the network.
         """
         model = build_model(self.config, num_classes=len(self.config.data.classes))
         load_weights(model, self.weights)
@@ -49,54 +49,65 @@ class TrainedRun:
     def strategies(
         self, names: Sequence[str], *, window: int | None, overlap: float, key: str
     ) -> list[Strategy]:
-        """The strategies of these names, each once; at the run's output stride unless they say.
+        """Return the strategies of these names, without duplicates.
+
+        A name without an output stride gets the run's.
 
         Raises:
-            UserError: a name cannot be read; ``key`` is the key that was set.
+            UserError: a name cannot be parsed; ``key`` is the key that was set.
         """
-        cut = Window(window, overlap) if window else None
+        sliding_window = Window(window, overlap) if window else None
         stride = self.config.output_stride
         try:
-            found = [parse_strategy(name, output_stride=stride, window=cut) for name in names]
+            strategies = [
+                parse_strategy(name, output_stride=stride, window=sliding_window) for name in names
+            ]
         except ValueError as error:
             raise UserError(f"{key}: {error}.") from None
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(strategies))
 
 
-def find_trained_run(named: str, *, progress: bool = True) -> TrainedRun:
-    """The run that ``run=`` names by its folder, by a checkpoint in it, or on the Hugging Face hub;
-    one of the hub gets a folder of its own below ``runs``.
+def find_trained_run(name: str, *, progress: bool = True) -> TrainedRun:
+    """Return the run that ``run=`` names by its folder, by a file in it, or on the hub.
+
+    A run of the Hugging Face hub is copied to a folder below ``runs``.
 
     Raises:
         UserError: there is no such run, or it has no weights yet.
     """
-    if where := hub_id(named):
-        return _hub_run(where, named, progress)
-    folder = RunFolder.find(named, key="run")
-    weights = folder.weights_file(Path(named).expanduser())
+    if hub := hub_id(name):
+        return _hub_run(hub, name, progress)
+    folder = RunFolder.find(name, key="run")
+    weights = folder.weights_file(Path(name).expanduser())
     if weights is None:
-        raise UserError(f"run={named}: this run has neither weights nor a checkpoint yet.")
+        raise UserError(f"run={name}: this run has neither weights nor a checkpoint yet.")
     return TrainedRun(folder, read_config(folder), weights)
 
 
-def _hub_run(where: HubId, named: str, progress: bool) -> TrainedRun:
-    """A run of the hub, copied to where what is made of it is kept too; it is of one commit, so
-    a folder of its name is it. Its logger is not this user's."""
-    asked = f"run={named}"
-    found = fetch_run_weights(where, asked=asked, download=True, progress=progress)
-    cached = found.path.parent
-    name = f"{where.repository.replace('/', '--')}-{cached.name[:8]}"
-    folder = RunFolder(Path(DEFAULT_RUNS_DIR, name).resolve())
-    with report_write_errors(asked):
+def _hub_run(hub: HubId, name: str, progress: bool) -> TrainedRun:
+    """Return a run of the hub from a copy of its files, next to which results are written.
+
+    The folder's name has the commit, so an existing folder of that name is up to date. The run's
+    logger is replaced, because it is not this user's.
+    """
+    setting = f"run={name}"
+    local = fetch_run_weights(hub, setting=setting, download=True, progress=progress)
+    cache_folder = local.path.parent
+    folder_name = f"{hub.repository.replace('/', '--')}-{cache_folder.name[:8]}"
+    folder = RunFolder(Path(DEFAULT_RUNS_DIR, folder_name).resolve())
+    with report_write_errors(setting):
         for file in RUN_FILES:
             if not (folder.path / file).is_file():
                 with atomic_write(folder.path / file) as draft:
-                    shutil.copyfile(cached / file, draft)
-    print(f"Fetched: {found.source}, now {folder.path}")
+                    shutil.copyfile(cache_folder / file, draft)
+    print(f"Downloaded: {local.source} to {folder.path}")
     config = read_config(folder).model_copy(update={"logger": LoggerConfig(name="csv")})
     return TrainedRun(folder, config, folder.weights)
 
 
 def inference_execution(trainer: TrainerConfig) -> Execution:
-    """One device, since each image counts once, and no compilation, since sizes vary."""
+    """Return execution settings with one device and without compilation.
+
+    One device, because each image must count once; no compilation, because image sizes vary.
+    """
     return build_execution(trainer.model_copy(update={"devices": 1, "compile": False}))

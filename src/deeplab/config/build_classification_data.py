@@ -9,11 +9,11 @@ from deeplab.config.schema.classification_data import ClassificationDataConfig, 
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.data.classification.dataset import NO_LABEL, Batch, ClassificationData
 from deeplab.data.classification.image_folder import ImageFolder
-from deeplab.data.classification.transforms import CentralCrop, RandomCrop
+from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.synthetic.single_objects import (
     ShapeClassesSpec,
     check_shapes,
-    ensure_shape_classes,
+    get_or_draw_shape_images,
 )
 from deeplab.utils.errors import UserError
 from deeplab.utils.visualization import ClassificationExample
@@ -26,7 +26,7 @@ def image_folder(data: ClassificationDataConfig) -> ImageFolder:
         UserError: the images are not at ``data.root``.
     """
     if isinstance(data, ShapeClassesConfig):
-        root = ensure_shape_classes(data.root, _spec(data))
+        root = get_or_draw_shape_images(data.root, _spec(data))
         return ImageFolder(root, labels="folders", train_split="train")
     return ImageFolder(data.root, labels=data.labels, train_split=data.train_split)
 
@@ -49,14 +49,14 @@ def build_classification_data(config: ClassifierConfig, *, num_workers: int) -> 
         image_folder(data),
         train_split=data.train_split,
         val_split=data.val_split,
-        train_crop=RandomCrop(
+        train_crop=RandomResizedCrop(
             size=data.crop_size,
             scale=data.scale,
             ratio=data.ratio,
             hflip_prob=data.hflip_prob,
             augmentations=data.augmentations,
         ),
-        eval_crop=CentralCrop(size=data.crop_size, part=data.crop_pct),
+        eval_crop=CentralCrop(size=data.crop_size, crop_pct=data.crop_pct),
         steps=config.stage.max_steps,
         batch_size=config.stage.batch_size,
         eval_batch_size=data.eval_batch_size,
@@ -78,7 +78,7 @@ def classification_example(
 def classification_fingerprint(folder: ImageFolder, data: ClassificationDataConfig) -> str:
     """Return the fingerprint of a classifier's training and validation images."""
     splits = (data.train_split, data.val_split)
-    return "-".join(folder.pictures(split).fingerprint() for split in splits)
+    return "-".join(folder.images(split).fingerprint() for split in splits)
 
 
 def is_multi_label(data: ClassificationDataConfig) -> bool:

@@ -13,31 +13,32 @@ from deeplab.data.class_set import ClassSet
 from deeplab.data.layouts.base import (
     Item,
     Layout,
-    check_whole,
+    check_complete,
     coco_layout,
     fingerprint,
     split_items,
     voc_layout,
 )
 from deeplab.data.layouts.cityscapes import CityscapesLayout
-from deeplab.data.layouts.class_discovery import named_or_found
-from deeplab.data.layouts.classes_file import classes_file, read_classes
+from deeplab.data.layouts.class_discovery import read_or_find_classes
+from deeplab.data.layouts.classes_file import find_classes_file, read_classes
 from deeplab.data.layouts.folder import FolderLayout
-from deeplab.data.synthetic.scenes import ShapesSpec, check_classes, ensure_shapes
+from deeplab.data.synthetic.scenes import ShapesSpec, check_classes, get_or_draw_scenes
 from deeplab.utils.errors import UserError
 
 
-def data_layout(data: DataConfig, *, whole: bool = True) -> Layout:
+def data_layout(data: DataConfig, *, require_complete: bool = True) -> Layout:
     """Return the layout of the data set that the config names; scenes are drawn if missing.
 
     Raises:
-        UserError: the data set is not at ``data.root``, or (with ``whole``) not all of it is there.
+        UserError: the data set is not at ``data.root``, or (with ``require_complete``) its
+            preparation is not finished.
     """
-    if whole:
-        check_whole(Path(data.root).expanduser())
+    if require_complete:
+        check_complete(Path(data.root).expanduser())
     match data:
         case ShapesConfig():
-            return voc_layout(ensure_shapes(data.root, shapes_spec(data)))
+            return voc_layout(get_or_draw_scenes(data.root, shapes_spec(data)))
         case COCOConfig():
             return coco_layout(data.root)
         case CityscapesConfig():
@@ -122,7 +123,7 @@ def check_same_classes(data: DataConfig, root: str) -> None:
     """
     if not isinstance(data, FolderConfig):
         return
-    path = classes_file(Path(root).expanduser(), data.classes_file)
+    path = find_classes_file(Path(root).expanduser(), data.classes_file)
     if path is None:
         return
     folder_classes, run_classes = read_classes(path), class_set(data)
@@ -150,7 +151,9 @@ def _with_classes(data: FolderConfig, items: list[Item]) -> FolderConfig:
     if data.classes:
         return data
     root = Path(data.root).expanduser()
-    found = named_or_found(root, items, named=data.classes_file, ignored=data.ignored_values)
+    found = read_or_find_classes(
+        root, items, classes_file=data.classes_file, ignored=data.ignored_values
+    )
     return data.model_copy(
         update={
             "classes": found.names,

@@ -1,1 +1,1 @@
-"""Images and label maps: reading, drawing, augmenting, batching. Knows nothing of the network."""
+"""Images and label maps: reading, drawing, augmenting and batching, independent of the network."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a file, in the words that training and the doctor share."""
+"""Errors of image and mask files, in the same words for training and for the doctor."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ from deeplab.utils.errors import UserError
 Severity = Literal["error", "warning"]
 
 OnError = Literal["stop", "next", "blank"]
-"""What becomes of a bad file: ``stop`` raises UserError; ``next`` takes the next one that is good
-in its place; ``blank`` leaves its place empty."""
+"""Reaction to a bad file: ``stop`` raises UserError; ``next`` uses the next good file instead;
+``blank`` leaves the sample empty."""
 
 T = TypeVar("T")
 
@@ -19,10 +19,10 @@ class BadFileError(UserError):
     """A file that training cannot use.
 
     Args:
-        kind: a word for it, by which the doctor groups.
+        kind: a short name of the problem, by which the doctor groups its findings.
         path: the file.
-        problem: what is wrong, as a sentence without its full stop.
-        remedy: what to do, as sentences.
+        problem: the problem, as a sentence without its period.
+        remedy: the fix, as one or more sentences.
     """
 
     def __init__(self, kind: str, path: Path | str, problem: str, remedy: str) -> None:
@@ -30,39 +30,41 @@ class BadFileError(UserError):
         self.kind, self.path, self.problem, self.remedy = kind, str(path), problem, remedy
 
     def __reduce__(self) -> tuple[type["BadFileError"], tuple[str, str, str, str]]:
-        return BadFileError, (self.kind, self.path, self.problem, self.remedy)  # between processes
+        """Support pickling, so that the error can cross process borders."""
+        return BadFileError, (self.kind, self.path, self.problem, self.remedy)
 
 
-def first_good(
+def read_with_fallback(
     read: Callable[[int], T], index: int, count: int, on_error: OnError
 ) -> tuple[int, T | None, tuple[str, ...]]:
-    """What ``read`` gives for an index below ``count``, or what ``on_error`` puts in its place.
+    """Read the sample of an index below ``count`` and handle bad files as ``on_error`` says.
 
     Returns:
-        The index that was read, what it gave (None for an empty place), and the bad files that were
-        passed over.
+        The index that was read, its sample (None for an empty one), and the bad files that were
+        skipped.
 
     Raises:
-        UserError: a bad file, if ``on_error`` says so or since no file is good.
+        UserError: a file is bad and ``on_error`` is ``stop``, or no file is good.
     """
     skipped: list[str] = []
     while True:
-        chosen = (index + len(skipped)) % count
+        current = (index + len(skipped)) % count
         try:
-            return chosen, read(chosen), tuple(skipped)
+            return current, read(current), tuple(skipped)
         except BadFileError as problem:
             if on_error == "stop" or len(skipped) + 1 == count:
-                # of a kind that a loading process can pass on: made of its message alone
+                # DataLoader workers re-raise errors from their message alone, which a UserError
+                # supports and a BadFileError does not.
                 raise UserError(str(problem)) from None
             skipped.append(problem.path)
         if on_error == "blank":
-            return chosen, None, tuple(skipped)
+            return current, None, tuple(skipped)
 
 
-def in_two_splits(first: str, second: str) -> tuple[str, str]:
-    """What to say of an image that is in both, and what to do."""
+def split_overlap_message(first: str, second: str) -> tuple[str, str]:
+    """Return the problem and the fix of an image that is in two splits."""
     return (
-        f"this id is in {first} and in {second}: its score would be that of an image that was "
+        f"this id is in {first} and in {second}, so the score would include an image that was "
         "trained on",
-        "Take it out of one of them.",
+        "Remove it from one of them.",
     )

@@ -1,13 +1,12 @@
-"""Decoded images and labels in one file that is mapped into memory.
+"""Cache of decoded images and labels: one memory-mapped file for each split.
 
     pixels.bin    image after image: its RGB pixels, then its labels
-    index.npy     a row for each item: offset, height and width; height 0 if it could not be decoded
+    index.npy     one row for each item: offset, height and width; height 0 if decoding failed
 
-All loading processes share the pages that the system keeps in memory.
+All DataLoader workers share the pages that the operating system keeps in memory.
 """
 
 import hashlib
-import os
 import shutil
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,90 +24,97 @@ from deeplab.utils.file_lock import locked
 from deeplab.utils.parallel import parallel_map
 
 Index = NDArray[np.int64]
-BYTES = 4
-"""For each pixel: three of the image and one of the label."""
+BYTES_PER_PIXEL = 4
+"""Three bytes for the image and one for the label."""
 
 
 class DecodedCache:
-    """Reads items from a cache; those that are not in it as before, which raises what is wrong.
+    """Reader of cached items.
+
+    Items that could not be decoded are read by ``fallback``, which raises their error.
 
     Args:
-        folder: where the two files are.
+        folder: the folder that holds the two files.
         items: in the order of the index.
-        otherwise: how an item is read that is not in the cache.
+        fallback: reads an item that is not in the cache.
     """
 
-    def __init__(self, folder: Path, items: list[Item], otherwise: Reader) -> None:
-        self.folder, self.otherwise = folder, otherwise
+    def __init__(self, folder: Path, items: list[Item], fallback: Reader) -> None:
+        self.folder, self.fallback = folder, fallback
         self.rows = {item: row for row, item in enumerate(items)}
         self.index: Index = np.load(folder / "index.npy")
 
     @cached_property
     def pixels(self) -> Pixels:
-        """The mapped file, opened by each process for itself."""
+        """The memory-mapped file, which each process opens for itself."""
         return np.memmap(self.folder / "pixels.bin", np.uint8, mode="r")
 
     def __call__(self, item: Item) -> tuple[Pixels, Pixels]:
-        """Image ``(H, W, 3)`` and label ``(H, W)``, read-only."""
+        """Return the image ``(H, W, 3)`` and the label ``(H, W)``, both read-only."""
         offset, height, width = (int(n) for n in self.index[self.rows[item]])
         if not height:
-            return self.otherwise(item)
-        middle, end = offset + 3 * height * width, offset + BYTES * height * width
+            return self.fallback(item)
+        middle, end = offset + 3 * height * width, offset + BYTES_PER_PIXEL * height * width
         image = self.pixels[offset:middle].reshape(height, width, 3)
         return image, self.pixels[middle:end].reshape(height, width)
 
     def __getstate__(self) -> dict[str, object]:
+        """Return the state without the memory map, which a worker process opens itself."""
         return {name: value for name, value in vars(self).items() if name != "pixels"}
 
 
-def plan(sizes: list[tuple[int, int]]) -> Index:
-    """The index of images of these heights and widths, one behind the other."""
+def build_index(sizes: list[tuple[int, int]]) -> Index:
+    """Return the index of images of these heights and widths, stored one after another."""
     index = np.zeros((len(sizes), 3), np.int64)
     index[:, 1:] = sizes
-    index[1:, 0] = np.cumsum(index[:-1, 1] * index[:-1, 2] * BYTES)
+    index[1:, 0] = np.cumsum(index[:-1, 1] * index[:-1, 2] * BYTES_PER_PIXEL)
     return index
 
 
-SPARE = 1e9
-"""Bytes that a cache leaves free."""
+RESERVED_BYTES = 1e9
+"""Disk space in bytes that a cache leaves free."""
 
 
 def use_cache(
-    dataset: SegmentationDataset, place: str | Path, *, num_workers: int, progress: bool = True
+    dataset: SegmentationDataset, cache_dir: str | Path, *, num_workers: int, progress: bool = True
 ) -> None:
-    """Let a data set read from a cache below ``place``, which is built if it is not there.
+    """Make a data set read from a cache below ``cache_dir``; build the cache if it is missing.
 
-    It lies in a folder named by what it depends on. Where the disk has no room it is left out, with
-    a word about it.
+    Each cache has its own folder, named by a hash of the data that it depends on. If the disk has
+    no room for it, a message is printed and the data set keeps decoding its files.
 
     Raises:
-        UserError: nothing can be written there.
+        UserError: ``cache_dir`` cannot be written.
     """
-    place = Path(place).expanduser()
+    cache_dir = Path(cache_dir).expanduser()
     key = hashlib.sha256(f"{dataset.fingerprint()} {dataset.classes}".encode()).hexdigest()[:12]
-    folder = place / key
+    folder = cache_dir / key
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        busy = f"data.cache_dir={place}: another process is building the same; waiting for it."
-        with locked(place / f".{key}.lock", busy, wait=True):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        busy = (
+            f"data.cache_dir={cache_dir}: another process is building this cache; waiting for it."
+        )
+        with locked(cache_dir / f".{key}.lock", busy, wait=True):
             if not folder.is_dir() and not _build(dataset, folder, num_workers, progress):
                 return
     except OSError as error:
         raise UserError(
-            f"data.cache_dir={place}: this cannot be written ({error.strerror})."
+            f"data.cache_dir={cache_dir}: cannot write to this folder ({error.strerror}). Set "
+            "data.cache_dir to a writable folder."
         ) from None
     dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
 
 
 def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progress: bool) -> bool:
-    """Decode everything into a draft of the folder; False if there is no room."""
-    index = plan([_size(item) for item in dataset.items])
-    total = int((index[:, 1] * index[:, 2]).sum()) * BYTES
+    """Decode all items into a draft and rename it; return False if the disk has no room."""
+    index = build_index([_size(item) for item in dataset.items])
+    total = int((index[:, 1] * index[:, 2]).sum()) * BYTES_PER_PIXEL
     free = shutil.disk_usage(folder.parent).free
-    if total + SPARE > free:
+    if total + RESERVED_BYTES > free:
         print(
-            f"data.cache_dir={folder.parent}: the {dataset.split} images take {total / 1e9:.1f} GB "
-            f"decoded and {free / 1e9:.1f} GB are free, so they are decoded each time."
+            f"data.cache_dir={folder.parent}: the decoded {dataset.split} images need "
+            f"{total / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Training decodes the files "
+            "each time instead."
         )
         return False
     draft = folder.with_name(f".{folder.name}.draft")
@@ -123,7 +129,7 @@ def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progres
     stored = list(parallel_map(store, jobs, num_workers=num_workers, desc=desc, progress=progress))
     index[~np.array(stored, bool), 1:] = 0
     np.save(draft / "index.npy", index)
-    os.rename(draft, folder)
+    draft.rename(folder)
     return True
 
 
@@ -137,7 +143,7 @@ def _size(item: Item) -> tuple[int, int]:
 def _store(
     job: tuple[Item, tuple[int, int, int]], dataset: SegmentationDataset, path: Path
 ) -> bool:
-    """Write one item at its place; False if it cannot be decoded."""
+    """Write one item at its offset; return False if it cannot be decoded."""
     item, (offset, height, width) = job
     try:
         image, label = dataset.read(item)

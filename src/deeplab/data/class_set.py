@@ -1,4 +1,4 @@
-"""The classes of a data set: their names, their colors, and how mask files write them."""
+"""Classes of a data set: their names, their colors, and their values in mask files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,16 +18,18 @@ from deeplab.utils.files import atomic_write
 Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
 Value = int | Color
-"""What stands for a class in a mask: an index or gray value, or a color."""
+"""Value of a class in a mask: an index or gray value, or a color."""
 
 
-MOST_CLASSES = 254
+MAX_CLASSES = 254
 _UNKNOWN = 254  # in decoding tables only: neither a class nor ignored
 
 
 def voc_palette() -> Pixels:
-    """The VOC color map ``(256, 3)``: the bits of an index, dealt out to the high bits of red,
-    green and blue in turn."""
+    """Return the VOC color map ``(256, 3)``.
+
+    The bits of an index are dealt out to the high bits of red, green and blue in turn.
+    """
     index = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -38,7 +40,13 @@ def voc_palette() -> Pixels:
 
 
 def write_mask(path: Path, label: Pixels, palette: Pixels | None = None) -> None:
-    """Write labels ``(H, W)`` as a palette PNG, in VOC's colors or those given, ``(256, 3)``."""
+    """Write labels ``(H, W)`` as a palette PNG.
+
+    Args:
+        path: the file.
+        label: class indices.
+        palette: colors ``(256, 3)``; None: VOC's.
+    """
     mask = Image.fromarray(label, mode="P")
     mask.putpalette((voc_palette() if palette is None else palette).tobytes())
     with atomic_write(path) as draft:
@@ -50,12 +58,12 @@ class ClassSet:
     """The classes of a data set.
 
     Args:
-        names: one per class.
-        colors: one per class, for pictures; None: VOC's color map.
-        values: what masks hold for each class: all of them indices or all of them colors. None:
-            class k is k.
+        names: one for each class.
+        colors: one for each class, for overlays and figures; None: VOC's color map.
+        values: the value of each class in masks: all indices or all colors. None: class k has
+            value k.
         ignored: further values that become 255. (255 itself always does, unless it is a class.)
-        unlisted_values: whether any other value is an error or ignored too.
+        unlisted_values: all other values are an error, or are ignored too.
     """
 
     names: tuple[str, ...]
@@ -69,7 +77,7 @@ class ClassSet:
 
     @property
     def palette(self) -> Pixels:
-        """Colors ``(256, 3)``; VOC's behind the last class."""
+        """Colors ``(256, 3)``: those of the classes, then VOC's."""
         palette = voc_palette()
         if self.colors:
             palette[: len(self.colors)] = self.colors
@@ -77,34 +85,40 @@ class ClassSet:
 
     @property
     def colored(self) -> bool:
-        """Whether masks are color pictures."""
+        """True if masks hold colors instead of indices."""
         return bool(self.values) and isinstance(self.values[0], Sequence)  # type: ignore[index]
 
     def decode(self, mask: Pixels, path: Path) -> Pixels:
-        """The labels ``(H, W)`` of a mask: indices ``(H, W)`` or colors ``(H, W, 3)``.
+        """Return the labels ``(H, W)`` of a mask.
+
+        Args:
+            mask: indices ``(H, W)`` or colors ``(H, W, 3)``.
+            path: its file, for error messages.
 
         Raises:
-            BadFileError: a value that stands for nothing.
+            BadFileError: a value belongs to no class and is not ignored.
         """
         if self.colored:
             label = self._table[_color_codes(mask)]
         else:
             label = np.asarray(cv2.LUT(mask, self._table), np.uint8)
         if self.unlisted_values == "error" and (label == _UNKNOWN).any():
-            raise self._unknown(mask, label == _UNKNOWN, path)
+            raise self._unknown_value_error(mask, label == _UNKNOWN, path)
         return label
 
-    def _unknown(self, mask: Pixels, where: NDArray[np.bool_], path: Path) -> BadFileError:
-        found = mask[where]
+    def _unknown_value_error(
+        self, mask: Pixels, unknown: NDArray[np.bool_], path: Path
+    ) -> BadFileError:
+        values = mask[unknown]
         if self.colored:
-            colors = np.unique(found.reshape(-1, 3), axis=0)
-            named = ", ".join(str(tuple(int(c) for c in color)) for color in colors[:3])
+            colors = np.unique(values.reshape(-1, 3), axis=0)
+            first = ", ".join(str(tuple(int(c) for c in color)) for color in colors[:3])
             more = f" and {len(colors) - 3} more" if len(colors) > 3 else ""
             return BadFileError(
                 "color not in the palette",
                 path,
-                f"color {named}{more}, which no class has ({int(where.sum())} pixels)",
-                "Name it in classes.yaml, as a class or as ignored, or mend the mask; blended "
+                f"no class has color {first}{more} ({int(unknown.sum())} pixels)",
+                "Add it to classes.yaml, as a class or under ignored, or correct the mask. Blended "
                 "colors come from JPEG compression or from resizing with interpolation.",
             )
         allowed = (
@@ -115,14 +129,14 @@ class ClassSet:
         return BadFileError(
             "label out of range",
             path,
-            f"label {int(found.max())}, but data.classes names {len(self)} classes "
+            f"label {int(values.max())}, but data.classes names {len(self)} classes "
             f"({allowed}; {IGNORE} = ignore)",
-            "Name all classes, set data.ignored_values, or mend the mask.",
+            "Name all classes, set data.ignored_values, or correct the mask.",
         )
 
     @cached_property
     def _table(self) -> Pixels:
-        """The label of each value: 256 of them, or one for each color code (16 MB)."""
+        """The label of each value: 256 entries, or one for each color code (16 MB)."""
         table = np.full(1 << 24 if self.colored else 256, _UNKNOWN, np.uint8)
         if self.unlisted_values == "ignore":
             table[:] = IGNORE
@@ -144,5 +158,5 @@ def _code(value: Value) -> int:
 
 
 def _color_codes(mask: Pixels) -> NDArray[np.int32]:
-    wide = mask.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    channels = mask.astype(np.int32)
+    return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]

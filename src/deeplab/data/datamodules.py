@@ -1,4 +1,4 @@
-"""The LightningDataModule over any layout."""
+"""LightningDataModule for data sets of any layout."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,21 @@ from torch.utils.data import DataLoader, Dataset
 from deeplab.data.class_set import ClassSet
 from deeplab.data.dataset import Batch, SegmentationDataset
 from deeplab.data.layouts.base import Layout, split_items
-from deeplab.data.samplers import EvalShare, TrainStream
+from deeplab.data.samplers import EvalSampler, TrainSampler
 from deeplab.data.transforms import EvalTransform, TrainTransform
 
 
 class StreamData(LightningDataModule):
-    """Serves the batches of a training as one stream of steps, and its validation images.
+    """Base LightningDataModule: one stream of training steps, and the validation images.
 
-    A subclass has the data sets ``train_set`` and ``val_set``, which make whole batches.
+    A subclass has the data sets ``train_set`` and ``val_set``, which return whole batches.
 
     Args:
-        steps, batch_size: length and width of the training stream, over all processes.
-        eval_batch_size: images a validation step.
-        seed: of order and augmentation.
-        num_workers: loading processes.
+        steps: training steps of the run.
+        batch_size: training images per step, over all processes.
+        eval_batch_size: images per validation step.
+        seed: seed of order and augmentation.
+        num_workers: number of DataLoader workers.
     """
 
     train_set: Any
@@ -38,17 +39,17 @@ class StreamData(LightningDataModule):
         self.seed, self.num_workers = seed, num_workers
         self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
         self.skipped: Counter[str] = Counter()
-        """How often each bad file was skipped, in this process."""
+        """Number of times that each bad file was skipped in this process."""
 
     @property
     def epoch_steps(self) -> float:
-        """Training steps in one pass over the training images."""
+        """Number of training steps in one pass over the training images."""
         return len(self.train_set) / self.batch_size
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from the trainer's present step to the last one."""
+        """Return the batches from the trainer's current step to the last one."""
         trainer = self.trainer
-        stream = TrainStream(
+        sampler = TrainSampler(
             len(self.train_set),
             steps=self.steps,
             batch_size=self.batch_size,
@@ -57,53 +58,56 @@ class StreamData(LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        return self._loader(self.train_set, batch_sampler=stream)
+        return self._loader(self.train_set, batch_sampler=sampler)
 
     def val_dataloader(self, first: int = 0) -> DataLoader[Any]:
-        """This process's share of the validation images, from the ``first`` on."""
+        """Return this process's part of the validation images, from index ``first`` on."""
         trainer = self.trainer
-        share = EvalShare(
+        sampler = EvalSampler(
             len(self.val_set),
             first=first,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        return self._loader(self.val_set, sampler=share, batch_size=self.eval_batch_size)
+        return self._loader(self.val_set, sampler=sampler, batch_size=self.eval_batch_size)
 
-    def _loader(self, dataset: Dataset[Any], **keywords: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: Dataset[Any], **kwargs: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=_as_it_is,
-            generator=torch.Generator(),  # so that loaders leave the global generator alone
-            **keywords,
+            collate_fn=_identity,
+            generator=torch.Generator(),  # keeps loaders off the global generator
+            **kwargs,
         )
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Count what a loading process has skipped."""
+        """Count the files that DataLoader workers have skipped."""
         for files in batch["skipped"]:
             self.skipped.update(files)
         return batch
 
 
 class SegmentationData(StreamData):
-    """Serves uint8 images and label maps: crops for training, whole images for validation.
+    """LightningDataModule of uint8 images and label maps.
+
+    Training gets crops, validation whole images.
 
     Args:
-        layout: where the images are.
-        classes: what the masks say.
-        train_split, val_split: names of splits; several are joined by ``+``.
+        layout: finds the images and masks.
+        classes: classes and their mask values.
+        train_split: name of the training split; several are joined by ``+``.
+        val_split: name of the validation split; several are joined by ``+``.
         crop_size, scale_min, scale_max, scale_step, hflip_prob, augmentations: see
             ``deeplab.data.transforms``.
         eval_size: whole images are padded to at least this height and width.
         fill: RGB color of padding.
-        steps, batch_size, seed, workers: see ``StreamData``.
-        eval_batch_size: images a validation step; 1 where some are larger than ``eval_size``.
-        on_error: what becomes of a bad file: ``stop``, or ``skip``, which takes the next good image
-            in its place in training, leaves it out of validation, and counts it in ``skipped``.
-        val_labeled: whether the validation images have masks; those of a test set have none.
+        steps, batch_size, seed, num_workers: see ``StreamData``.
+        eval_batch_size: images per validation step; 1 if some are larger than ``eval_size``.
+        on_error: reaction to a bad file: ``stop``, or ``skip``, which replaces it by the next good
+            image in training, leaves it out of validation, and counts it in ``skipped``.
+        val_labeled: False if the validation images have no masks, as in a test set.
     """
 
     def __init__(
@@ -152,7 +156,7 @@ class SegmentationData(StreamData):
 
     @cached_property
     def train_set(self) -> SegmentationDataset:
-        """The training images; looked up when they are needed, since evaluation needs none."""
+        """The training images, listed on first use because evaluation needs none of them."""
         return SegmentationDataset(
             self.train_split,
             split_items(self.layout, self.train_split),
@@ -175,5 +179,5 @@ class SegmentationData(StreamData):
         )
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch  # the data set makes whole batches
+def _identity(batch: Any) -> Any:
+    return batch  # the data set returns whole batches

@@ -1,9 +1,9 @@
-"""Which image is drawn when: the order of training, and the share of each process.
+"""Samplers: the order of the training images, and the images of each process.
 
 Training is one stream of draws, numbered from 0 to steps x batch size. Draw d is image
-``permutation(seed, d // n)[d % n]`` of the n images, augmented with a generator of (seed, d). So
-the same batches come with any number of workers or processes, and a run that continues at step s
-sees what it would have seen without the interruption.
+``permutation(seed, d // n)[d % n]`` of the n images, augmented with a generator of (seed, d). The
+batches are therefore the same for any number of workers or processes, and a run that resumes at
+step s gets the same batches as without the interruption.
 """
 
 from collections.abc import Iterator
@@ -12,21 +12,22 @@ import numpy as np
 from torch.utils.data import Sampler
 
 
-class TrainStream(Sampler[list[tuple[int, int]]]):
-    """Batches of ``(draw, index)``.
+class TrainSampler(Sampler[list[tuple[int, int]]]):
+    """Batch sampler of training: batches of ``(draw, index)``.
 
     Args:
-        images: how many images there are.
-        steps: batches in the whole run; also this sampler's length.
-        batch_size: images a step, over all processes.
-        seed: of the permutations.
+        num_images: number of images.
+        steps: number of batches in the whole run; also the length of this sampler.
+        batch_size: images per step, over all processes.
+        seed: seed of the permutations.
         first_step: the step to start at.
-        rank, world_size: this process and how many there are; each takes its slice of the batch.
+        rank: index of this process, which takes its slice of each batch.
+        world_size: number of processes.
     """
 
     def __init__(
         self,
-        images: int,
+        num_images: int,
         *,
         steps: int,
         batch_size: int,
@@ -36,11 +37,13 @@ class TrainStream(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
     ) -> None:
         if batch_size % world_size:
-            raise ValueError(f"batch size {batch_size} over {world_size} processes leaves a rest")
-        self.images, self.steps, self.batch_size = images, steps, batch_size
+            raise ValueError(
+                f"batch_size={batch_size} is not divisible by the number of processes, {world_size}"
+            )
+        self.num_images, self.steps, self.batch_size = num_images, steps, batch_size
         self.seed, self.first_step = seed, first_step
-        self.share = batch_size // world_size
-        self.offset = rank * self.share
+        self.process_batch_size = batch_size // world_size
+        self.offset = rank * self.process_batch_size
 
     def __len__(self) -> int:
         return self.steps
@@ -50,20 +53,24 @@ class TrainStream(Sampler[list[tuple[int, int]]]):
         for step in range(self.first_step, self.steps):
             first = step * self.batch_size + self.offset
             batch = []
-            for draw in range(first, first + self.share):
-                if draw // self.images != epoch:
-                    epoch = draw // self.images
-                    order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
-                batch.append((draw, int(order[draw % self.images])))
+            for draw in range(first, first + self.process_batch_size):
+                if draw // self.num_images != epoch:
+                    epoch = draw // self.num_images
+                    order = np.random.default_rng((self.seed, epoch)).permutation(self.num_images)
+                batch.append((draw, int(order[draw % self.num_images])))
             yield batch
 
 
-class EvalShare(Sampler[int]):
-    """Every ``world_size``-th image from the ``first`` on: all processes together see each image
-    exactly once."""
+class EvalSampler(Sampler[int]):
+    """Sampler of evaluation: every ``world_size``-th image from ``first`` on.
 
-    def __init__(self, images: int, *, first: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self.indices = range(first + rank, images, world_size)
+    All processes together see each image exactly once.
+    """
+
+    def __init__(
+        self, num_images: int, *, first: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.indices = range(first + rank, num_images, world_size)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -1,10 +1,10 @@
 """Augmentation and padding.
 
 The paper's augmentation is a random scale and a random flip; its code also pads at the bottom and
-at the right with the mean pixel and crops at a random place, in the order scale, pad, crop, flip.
-Here that is one step, so that only the pixels of the crop are computed, and into the batch at once.
+at the right with the mean pixel and crops at a random position, in the order scale, pad, crop,
+flip. Here all of it is one step that computes only the pixels of the crop, directly into the batch.
 
-Departure: the mean pixel is rounded to uint8, so that padding is 0.004 instead of 0 behind the
+Departure: the mean pixel is rounded to uint8, so padding is 0.004 instead of 0 after the
 normalization to [-1, 1].
 """
 
@@ -25,11 +25,11 @@ cv2.setNumThreads(0)  # images are decoded in parallel, each by one thread
 
 
 class Transform(Protocol):
-    """An image and its label to what the network gets."""
+    """Function from an image and its label to the input and the target of the network."""
 
     @property
     def shape(self) -> tuple[int, int] | None:
-        """Height and width of all results; None if they vary."""
+        """Height and width of all results, or None if they vary."""
         ...
 
     def __call__(
@@ -39,32 +39,32 @@ class Transform(Protocol):
         generator: np.random.Generator,
         out: tuple[Pixels, Pixels] | None = None,
     ) -> tuple[Pixels, Pixels]:
-        """Image ``(H, W, 3)`` and label ``(H, W)`` to new ones, which are put into ``out``."""
+        """Transform an image ``(H, W, 3)`` and a label ``(H, W)``; write the results to ``out``."""
         ...
 
 
-class Draw(NamedTuple):
-    """What is random in a crop."""
+class CropParams(NamedTuple):
+    """Random parameters of a crop."""
 
-    scaled: tuple[int, int]  # height and width
+    scaled: tuple[int, int]  # height and width of the scaled image
     corner: tuple[int, int]  # top and left of the crop, in scaled pixels
     flip: bool
 
 
 class TrainTransform:
-    """The paper's training augmentation; see the head of the file.
+    """The paper's training augmentation; see the module docstring.
 
     Args:
         crop_size: side of the square crop, in pixels.
-        scale_min, scale_max: range of the random factor.
-        scale_step: distance of the factors that are drawn; 0 draws from the whole range.
+        scale_min, scale_max: range of the random scale factor.
+        scale_step: step between the possible scale factors; 0 draws from the whole range.
         hflip_prob: probability of a left-right flip.
-        fill: the RGB value of padding; labels are padded with 255.
-        augmentations: further transforms of albumentations, which the crop goes through: for each
-            its name with its arguments.
+        fill: RGB value of padding; labels are padded with 255.
+        augmentations: albumentations transforms that are applied to the crop, each as its name and
+            its arguments.
 
     Raises:
-        ValueError: albumentations has no such transform, or not with such arguments.
+        ValueError: albumentations has no such transform, or it does not take these arguments.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class TrainTransform:
         self.scale_min, self.scale_max, self.scale_step = scale_min, scale_max, scale_step
         self.hflip_prob = hflip_prob
         self.fill = np.full((crop_size, crop_size, 3), fill, np.uint8)
-        self.augmentations = compose(augmentations) if augmentations else None
-        self._kept = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
+        self.augmentations = build_augmentations(augmentations) if augmentations else None
+        self._scratch_arrays = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
 
     def __call__(
         self,
@@ -93,9 +93,9 @@ class TrainTransform:
         out: tuple[Pixels, Pixels] | None = None,
     ) -> tuple[Pixels, Pixels]:
         crop, labels = out or (np.empty((*self.shape, 3), np.uint8), np.empty(self.shape, np.uint8))
-        draw = self.draw(label.shape, generator)
-        self.crop_image(image, draw, crop)
-        self.crop_label(label, draw, labels)
+        params = self.sample_params(label.shape, generator)
+        self.crop_image(image, params, crop)
+        self.crop_label(label, params, labels)
         if self.augmentations:
             self.augmentations.set_random_seed(int(generator.integers(2**31)))
             changed = self.augmentations(image=crop, mask=labels)
@@ -103,8 +103,8 @@ class TrainTransform:
             crop[:], labels[:] = changed["image"], changed["mask"]
         return crop, labels
 
-    def draw(self, size: tuple[int, ...], generator: np.random.Generator) -> Draw:
-        """Factor, corner and flip for an image of this height and width."""
+    def sample_params(self, size: tuple[int, ...], generator: np.random.Generator) -> CropParams:
+        """Draw the scale, corner and flip for an image of this height and width."""
         if self.scale_step > 0:
             count = round((self.scale_max - self.scale_min) / self.scale_step)
             factor = self.scale_min + self.scale_step * int(generator.integers(count + 1))
@@ -115,28 +115,28 @@ class TrainTransform:
             int(generator.integers(max(side - crop, 0) + 1))
             for side, crop in zip((height, width), self.shape, strict=True)
         )
-        return Draw((height, width), (top, left), bool(generator.random() < self.hflip_prob))
+        return CropParams((height, width), (top, left), bool(generator.random() < self.hflip_prob))
 
-    def crop_image(self, image: Pixels, draw: Draw, crop: Pixels) -> None:
-        """Put the image's crop into ``crop``, bilinear with corners aligned."""
-        (top, left), (height, width) = draw.corner, self._inside(draw)
+    def crop_image(self, image: Pixels, params: CropParams, crop: Pixels) -> None:
+        """Write the crop of the image to ``crop``, bilinear with corners aligned."""
+        (top, left), (height, width) = params.corner, self._content_size(params)
         if (height, width) != self.shape:
             crop[:] = self.fill
-        target = crop[:height, self._columns(draw, width)]
-        if draw.scaled == image.shape[:2]:
+        target = crop[:height, self._columns(params, width)]
+        if params.scaled == image.shape[:2]:
             source = image[top : top + height, left : left + width]
-            cv2.flip(source, 1, dst=target) if draw.flip else np.copyto(target, source)
+            cv2.flip(source, 1, dst=target) if params.flip else np.copyto(target, source)
             return
-        y, step_y, rows = _span(image.shape[0], draw.scaled[0], top, height)
-        x, step_x, columns = _span(image.shape[1], draw.scaled[1], left, width)
-        if draw.flip:
+        y, step_y, rows = _span(image.shape[0], params.scaled[0], top, height)
+        x, step_x, columns = _span(image.shape[1], params.scaled[1], left, width)
+        if params.flip:
             x, step_x = x + (width - 1) * step_x, -step_x
-        # With a fourth channel, which nobody needs, OpenCV takes less than half of the time; and
-        # the scratch arrays are kept, since the page faults of new ones would cost as much again.
+        # OpenCV is more than twice as fast with a fourth, unused channel. The scratch arrays are
+        # reused, since the page faults of new ones would double the time.
         source = image[rows, columns]
-        four = cv2.cvtColor(source, cv2.COLOR_RGB2RGBA, dst=self._scratch(0, *source.shape[:2]))
+        rgba = cv2.cvtColor(source, cv2.COLOR_RGB2RGBA, dst=self._scratch(0, *source.shape[:2]))
         warped = cv2.warpAffine(
-            four,
+            rgba,
             np.array([[step_x, 0, x], [0, step_y, y]]),
             (width, height),
             dst=self._scratch(1, height, width),
@@ -145,43 +145,43 @@ class TrainTransform:
         )
         cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB, dst=target)
 
-    def crop_label(self, label: Pixels, draw: Draw, crop: Pixels) -> None:
-        """Put the label's crop into ``crop``, nearest."""
-        height, width = self._inside(draw)
+    def crop_label(self, label: Pixels, params: CropParams, crop: Pixels) -> None:
+        """Write the crop of the label to ``crop``, with nearest neighbors."""
+        height, width = self._content_size(params)
         if (height, width) != self.shape:
             crop[:] = IGNORE
-        rows = _nearest(label.shape[0], draw.scaled[0], draw.corner[0], height)
-        columns = _nearest(label.shape[1], draw.scaled[1], draw.corner[1], width)
-        if draw.flip:
+        rows = _nearest(label.shape[0], params.scaled[0], params.corner[0], height)
+        columns = _nearest(label.shape[1], params.scaled[1], params.corner[1], width)
+        if params.flip:
             columns = columns[::-1]
-        # Each row of the source once, then whole rows: twice as fast as both indices at a time.
+        # Columns of each source row first, then whole rows: twice as fast as indexing both at once.
         needed = label[rows[0] : rows[-1] + 1].take(columns, axis=1)
-        crop[:height, self._columns(draw, width)] = needed.take(rows - rows[0], axis=0)
+        crop[:height, self._columns(params, width)] = needed.take(rows - rows[0], axis=0)
 
-    def _inside(self, draw: Draw) -> tuple[int, int]:
-        """Height and width of what is not padding."""
+    def _content_size(self, params: CropParams) -> tuple[int, int]:
+        """Return the height and width of the crop without padding."""
         height, width = (
             min(crop, side - start)
-            for crop, side, start in zip(self.shape, draw.scaled, draw.corner, strict=True)
+            for crop, side, start in zip(self.shape, params.scaled, params.corner, strict=True)
         )
         return height, width
 
-    def _columns(self, draw: Draw, width: int) -> slice:
-        """Padding is at the right, and at the left behind the flip."""
-        return slice(self.shape[1] - width, None) if draw.flip else slice(width)
+    def _columns(self, params: CropParams, width: int) -> slice:
+        """Return the columns without padding, which is right, or left after a flip."""
+        return slice(self.shape[1] - width, None) if params.flip else slice(width)
 
     def _scratch(self, number: int, height: int, width: int) -> Pixels:
-        """A kept array of four channels, its content arbitrary."""
+        """Return a reused array ``(height, width, 4)`` with arbitrary content."""
         needed = height * width * 4
-        if len(self._kept[number]) < needed:
-            self._kept[number] = np.empty(needed, np.uint8)
-        return self._kept[number][:needed].reshape(height, width, 4)
+        if len(self._scratch_arrays[number]) < needed:
+            self._scratch_arrays[number] = np.empty(needed, np.uint8)
+        return self._scratch_arrays[number][:needed].reshape(height, width, 4)
 
 
 class EvalTransform:
-    """Pads whole images at the bottom and at the right to a height and width; never resizes.
+    """Transform that pads whole images at the bottom and at the right, without resizing.
 
-    A larger image stays as it is.
+    A larger image keeps its size.
     """
 
     shape = None
@@ -202,7 +202,7 @@ class EvalTransform:
         return padded_image, padded_label
 
     def pad(self, image: Pixels) -> Pixels:
-        """The image alone."""
+        """Return the padded image, without a label."""
         h, w = image.shape[:2]
         padded = np.full((max(self.size[0], h), max(self.size[1], w), 3), self.fill, np.uint8)
         padded[:h, :w] = image
@@ -210,8 +210,12 @@ class EvalTransform:
 
 
 def _span(source: int, scaled: int, start: int, length: int) -> tuple[float, float, slice]:
-    """Where ``length`` scaled pixels from ``start`` lie in the source: the first one's place
-    within the slice, their distance, and the slice that holds them and their neighbors."""
+    """Locate ``length`` scaled pixels from ``start`` in the source.
+
+    Returns:
+        The position of the first pixel within the slice, the distance of the pixels, and the slice
+        that holds them and their neighbors.
+    """
     step = _step(source, scaled)
     first, last = start * step, (start + length - 1) * step
     begin = int(first)
@@ -219,32 +223,32 @@ def _span(source: int, scaled: int, start: int, length: int) -> tuple[float, flo
 
 
 def _step(source: int, scaled: int) -> float:
-    """Distance of two scaled pixels in source pixels, corners aligned."""
+    """Return the distance of two scaled pixels in source pixels, corners aligned."""
     return (source - 1) / (scaled - 1) if scaled > 1 else 0.0
 
 
 def _nearest(source: int, scaled: int, start: int, length: int) -> NDArray[np.intp]:
-    """The source pixels nearest to ``length`` scaled pixels from ``start``."""
+    """Return the source pixels nearest to ``length`` scaled pixels from ``start``."""
     scaled_pixels = np.arange(start, start + length)
     return np.floor(scaled_pixels * _step(source, scaled) + 0.5).astype(np.intp)
 
 
-def compose(wanted: Sequence[Mapping[str, Mapping[str, Any]]]) -> Any:
-    """Transforms of albumentations by name, as one.
+def build_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]) -> Any:
+    """Return one transform that applies these albumentations transforms in turn.
 
     Raises:
-        ValueError: there is no such transform, or not with such arguments.
+        ValueError: albumentations has no such transform, or it does not take these arguments.
     """
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no request to the network at import
-    import albumentations as A  # here, since it takes a second and most runs need none of it
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no network request at import
+    import albumentations as A  # imported here: it takes a second, and most runs do not need it
 
     steps = []
-    for name, arguments in (item for named in wanted for item in named.items()):
+    for name, arguments in (item for entry in augmentations for item in entry.items()):
         transform = getattr(A, name, None)
         if not (isinstance(transform, type) and issubclass(transform, A.BasicTransform)):
             raise ValueError(f"{name}: albumentations has no such transform")
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # it warns of arguments that it ignores
+            warnings.simplefilter("error", UserWarning)  # unknown arguments only cause a warning
             try:
                 steps.append(transform(**arguments))
             except (TypeError, ValueError, UserWarning) as error:
@@ -253,9 +257,10 @@ def compose(wanted: Sequence[Mapping[str, Mapping[str, Any]]]) -> Any:
 
 
 def check_augmented(image: NDArray[Any], crop: Pixels) -> None:
-    """Raise UserError unless augmentation has left a crop's type and shape."""
+    """Raise UserError if augmentation has changed the type or the shape of a crop."""
     if image.dtype != np.uint8 or image.shape != crop.shape:
         raise UserError(
-            f"data.augmentations: they make {image.dtype} of shape {image.shape} of a crop; it is "
-            f"to stay uint8 of shape {crop.shape} (the network normalizes by itself)."
+            f"data.augmentations: they return {image.dtype} of shape {image.shape} for a crop of "
+            f"shape {crop.shape}. Remove those that change the shape or the type: a crop must stay "
+            "uint8, because the network normalizes its input itself."
         )

@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.metrics.boundary import BoundaryScore, band_of, compare, outlines
+from deeplab.metrics.boundary import (
+    BoundaryScore,
+    band_indices,
+    class_outlines,
+    score_boundary,
+)
 from deeplab.metrics.confusion_matrix import Scores, scores
 from deeplab.metrics.percent import to_percent
 from deeplab.utils.constants import IGNORE
@@ -39,22 +44,22 @@ def score_image(
         classes: number of classes.
         widths: widths of the bands in pixels, ascending.
     """
-    band = band_of(truth, widths)
-    truth_outlines = outlines(truth, _present_classes(truth))
+    band = band_indices(truth, widths)
+    truth_outlines = class_outlines(truth, _present_classes(truth))
     image_scores = []
     for prediction in predictions:
         by_band = _counts(truth, prediction, band, classes, len(widths))
         masked = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
         present = _present_classes(masked)
-        predicted_outlines = outlines(masked, sorted({*truth_outlines, *present}))
-        missing = outlines(truth, [k for k in present if k not in truth_outlines])
+        predicted_outlines = class_outlines(masked, sorted({*truth_outlines, *present}))
+        missing = class_outlines(truth, [k for k in present if k not in truth_outlines])
         expected_outlines = truth_outlines | missing
         image_scores.append(
             ImageScore(
                 by_band.sum(axis=0),
                 None if band is None else by_band.cumsum(axis=0)[: len(widths)],
                 {
-                    k: compare(expected_outlines[k], predicted_outlines[k])
+                    k: score_boundary(expected_outlines[k], predicted_outlines[k])
                     for k in predicted_outlines
                 },
             )
@@ -108,8 +113,8 @@ class ScoreAccumulator:
         for k, boundary in score.boundary.items():
             self.intersection[k] += boundary.intersection
             self.union[k] += boundary.union
-            if boundary.f == boundary.f:
-                self.f_sum[k] += boundary.f
+            if boundary.f_score == boundary.f_score:
+                self.f_sum[k] += boundary.f_score
                 self.f_count[k] += 1
 
     def state(self) -> dict[str, NDArray[Any]]:

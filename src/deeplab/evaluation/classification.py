@@ -21,7 +21,7 @@ from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import Batch, ClassificationData
-from deeplab.data.dataset import spread
+from deeplab.data.dataset import evenly_spaced
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
     evaluation_name,
@@ -32,7 +32,7 @@ from deeplab.evaluation.evaluation_folder import (
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.inference.strategy import Strategy
-from deeplab.metrics.topk import TopErrors, ranks
+from deeplab.metrics.topk import TopKErrorMetric, ranks
 from deeplab.models.classifier import OUTPUT_STRIDE, Classifier
 from deeplab.models.flops import measure_cost
 from deeplab.tracking.console import error_report, format_percent, print_skipped
@@ -133,7 +133,7 @@ def _build_job(run: ClassifierRun, data: ClassificationData, execution: Executio
         "protocol": crop_protocol(
             split=data.val_split,
             images=len(data.val_set),
-            content=data.val_set.content(),
+            content=data.val_set.content_hash(),
             classes=data.classes,
             crop_size=config.data.crop_size,
             part=config.data.crop_pct,
@@ -157,8 +157,8 @@ def _evaluate(
     """Evaluate all images in one pass and write the result files; ``result.json`` last."""
     model = build_classifier(run.config, num_classes=len(data.classes))
     load_weights(model, run.weights)
-    top_errors, ids, batch_ranks = TopErrors(), [], []
-    example_ids, examples = set(spread(data.val_set.ids, NUM_EXAMPLES)), []
+    top_errors, ids, batch_ranks = TopKErrorMetric(), [], []
+    example_ids, examples = set(evenly_spaced(data.val_set.ids, NUM_EXAMPLES)), []
     for batch, logits in _predict(model, data, execution, show=show):
         batch_ranks.append(ranks(logits, batch["label"]))
         top_errors.update(batch_ranks[-1])

@@ -57,7 +57,7 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
 def _write_groups(output: Path, groups: Sequence[Sequence[Evaluation]]) -> None:
     for number, group in enumerate(groups):
         if number:
-            reasons = differences(groups[0][0].protocol, group[0].protocol, without=["strategy"])
+            reasons = differences(groups[0][0].protocol, group[0].protocol, ignore=["strategy"])
             print("Not comparable with the table above: " + "; ".join(reasons) + ".")
         _write(output / (f"group{number + 1}" if len(groups) > 1 else ""), group)
 
@@ -97,7 +97,7 @@ def group_comparable(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]
     groups: list[list[Evaluation]] = []
     for evaluation in evaluations:
         for group in groups:
-            if not differences(group[0].protocol, evaluation.protocol, without=["strategy"]):
+            if not differences(group[0].protocol, evaluation.protocol, ignore=["strategy"]):
                 group.append(evaluation)
                 break
         else:

@@ -106,7 +106,7 @@ def _build_jobs(
     strategies = trained.strategies(
         config.strategies, window=config.window_size, overlap=config.overlap, key="strategies"
     )
-    content, weights_hash = data.val_set.content(), file_hash(weights)
+    content, weights_hash = data.val_set.content_hash(), file_hash(weights)
     jobs = []
     for strategy in strategies:
         identity = {

@@ -14,7 +14,7 @@ from deeplab.config.build_datamodule import padded_to
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.class_set import write_mask
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.dataset import spread
+from deeplab.data.dataset import evenly_spaced
 from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator, score_image
 from deeplab.evaluation.result_files import EvaluationJob, write_example_figure, write_result
 from deeplab.evaluation.resume import PredictedImage, Progress
@@ -45,7 +45,7 @@ def evaluate_strategies(
     progress = Progress(
         temporary,
         [ScoreAccumulator(classes=classes, widths=config.trimap_widths) for _ in jobs],
-        examples=spread(data.val_set.ids, NUM_EXAMPLES),
+        examples=evenly_spaced(data.val_set.ids, NUM_EXAMPLES),
         skipped=data.skipped,
     )
     if progress.images:

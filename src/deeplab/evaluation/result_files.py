@@ -85,9 +85,9 @@ def write_example_figure(
         for image_id, label in predictions.items()
     ]
     if examples:
-        sheet = segmentation_figure(examples, data.classes.names, data.classes.palette)
+        figure = segmentation_figure(examples, data.classes.names, data.classes.palette)
         with atomic_write(job.folder.examples) as draft:
-            sheet.save(draft, format="PNG")
+            figure.save(draft, format="PNG")
 
 
 def write_result(

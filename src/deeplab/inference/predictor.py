@@ -117,7 +117,7 @@ class Predictor:
                 yield self._average_passes([small[i] for small in logits], full_size)
 
     def _predict_window(self, image: Tensor) -> Tensor:
-        """Return the probabilities ``(strategies, classes, h, w)`` of one image ``(1, 3, h, w)``."""
+        """Return probabilities ``(strategies, classes, h, w)`` of one image ``(1, 3, h, w)``."""
         logits = [small[0] for small in self._pass_logits(image)]
         full_size = (image.shape[2], image.shape[3])
         return torch.cat([chunk for _, chunk in self._average_passes(logits, full_size)], dim=2)
@@ -169,9 +169,7 @@ def _pass_weight(forward_pass: ForwardPass, strategy: Strategy) -> float:
     return 1 / len(strategy.passes) if forward_pass in strategy.passes else 0.0
 
 
-def _crop_padding(
-    chunks: Iterator[tuple[int, Tensor]], size: Size
-) -> Iterator[tuple[int, Tensor]]:
+def _crop_padding(chunks: Iterator[tuple[int, Tensor]], size: Size) -> Iterator[tuple[int, Tensor]]:
     for top, chunk in chunks:
         if top >= size[0]:
             return

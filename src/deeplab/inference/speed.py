@@ -25,7 +25,7 @@ class Speed(NamedTuple):
     """Throughput at batch size ``batch``."""
     batch: int
     """Batch size of the throughput measurement."""
-    peak_memory: int | None
+    peak_memory_bytes: int | None
     """Peak memory in bytes at batch size 1: on a GPU the memory that PyTorch has allocated, on a
     CPU the resident memory of the process; None if the system does not report it."""
 

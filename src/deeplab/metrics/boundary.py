@@ -1,14 +1,15 @@
-"""How right a label map is near object borders.
+"""Accuracy of a label map near object borders.
 
-* Bands (the paper's trimap, section 4.4 and Figure 5): the labeled pixels within a distance of
-  those labeled 255, which VOC draws around every object. The paper says neither the widths nor the
-  structuring element; here the distance is Euclidean, to the nearest pixel of value 255.
-* Boundary F-score (Csurka et al. 2013; as Perazzi et al. 2016 compute it): contour pixels of a
-  class that have one of the other map within 0.75 % of the image's diagonal.
+* Bands (the paper's trimap, section 4.4 and Figure 5): the labeled pixels within a distance of the
+  ignored pixels (255), which VOC draws around every object. The paper states neither the widths nor
+  the structuring element; here the distance is Euclidean, to the nearest pixel of value 255.
+* Boundary F-score (Csurka et al. 2013; computed as by Perazzi et al. 2016): F-score of the contour
+  pixels of a class, where a pixel is correct if the other map has a contour pixel of the class
+  within 0.75 % of the image's diagonal.
 * Boundary IoU (Cheng et al. 2021): IoU of the pixels of a class that lie within 2 % of the diagonal
-  of its own contour, by chessboard distance; the image's edges are contours.
+  of the class's contour in the same map, by chessboard distance; the image's edges are contours.
 
-For the latter two, pixels labeled 255 belong to no class in either map, as is the field's use.
+For the latter two, ignored pixels belong to no class in either map, as is common practice.
 """
 
 from collections.abc import Sequence
@@ -24,37 +25,42 @@ from deeplab.utils.constants import IGNORE
 Pixels = NDArray[np.uint8]
 
 F_TOLERANCE = 0.0075
+"""Tolerance of the boundary F-score, as a fraction of the image's diagonal."""
+
 IOU_WIDTH = 0.02
-"""Both as parts of the image's diagonal."""
+"""Width of the bands of boundary IoU, as a fraction of the image's diagonal."""
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+"""Structuring element of the four direct neighbors."""
 
 
-def band_of(truth: Pixels, widths: Sequence[float]) -> NDArray[np.intp] | None:
-    """For each pixel ``(H, W)`` the index of the narrowest band that it is in, ``len(widths)``
-    outside all; None without a pixel labeled 255.
+def band_indices(truth: Pixels, widths: Sequence[float]) -> NDArray[np.intp] | None:
+    """Return for each pixel the index of the narrowest band that contains it.
 
     Args:
-        truth: labels.
-        widths: of the bands, in pixels, rising.
+        truth: the label map ``(H, W)``.
+        widths: widths of the bands in pixels, in ascending order.
+
+    Returns:
+        ``(H, W)``, with ``len(widths)`` for pixels outside all bands; None if no pixel is ignored.
     """
-    labeled = (truth != IGNORE).astype(np.uint8)
-    if labeled.all():
+    valid = (truth != IGNORE).astype(np.uint8)
+    if valid.all():
         return None
-    distance = cv2.distanceTransform(labeled, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = cv2.distanceTransform(valid, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.searchsorted(np.asarray(widths, np.float32), distance)
 
 
-def diagonal(label: Pixels) -> float:
-    """Of an image, in pixels."""
-    return float(np.hypot(*label.shape))
+def diagonal(label_map: Pixels) -> float:
+    """Return the length of an image's diagonal in pixels."""
+    return float(np.hypot(*label_map.shape))
 
 
 class Outline:
     """The contour of one class in a label map.
 
     Args:
-        mask: where the class is, ``(H, W)`` of 0 and 1.
+        mask: ``(H, W)``, 1 for the pixels of the class, else 0.
     """
 
     def __init__(self, mask: Pixels) -> None:
@@ -62,64 +68,65 @@ class Outline:
 
     @cached_property
     def contour(self) -> NDArray[np.bool_]:
-        """Pixels of the class beside one that is not (above, below, left or right)."""
-        # beyond the edges everything is of the class
+        """Pixels of the class with a direct neighbor that is not (above, below, left, right)."""
+        # pixels outside the image count as the class, so the image's edges are not contours
         inside = cv2.erode(self.mask, CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=1)
         return (self.mask > 0) & (inside == 0)
 
     @cached_property
     def distance(self) -> NDArray[np.float32]:
-        """Of each pixel to the contour, Euclidean; infinite without one."""
+        """Euclidean distance of each pixel to the contour; infinite without a contour."""
         if not self.contour.any():
             return np.full(self.mask.shape, np.inf, np.float32)
-        away = (~self.contour).astype(np.uint8)
-        found = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return np.asarray(found, np.float32)
+        outside = (~self.contour).astype(np.uint8)
+        distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return np.asarray(distance, np.float32)
 
-    def inner(self, width: int) -> NDArray[np.bool_]:
-        """Pixels of the class within ``width`` of its border or of the image's."""
+    def inner_band(self, width: int) -> NDArray[np.bool_]:
+        """Return the pixels of the class within ``width`` of its border or the image's edges."""
         padded = cv2.copyMakeBorder(self.mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         depth = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1]
         return (depth > 0) & (depth <= width)
 
 
 class BoundaryScore(NamedTuple):
-    """Of one class in one image."""
+    """Boundary scores of one class in one image."""
 
-    f: float
-    """F-score of the contours; nan where neither map has one."""
+    f_score: float
+    """F-score of the contours; nan if neither map has one."""
     intersection: int
+    """Pixels in the inner bands of both maps."""
     union: int
-    """Pixels of the inner bands."""
+    """Pixels in the inner band of either map."""
 
 
-def outlines(label: Pixels, classes: Sequence[int]) -> dict[int, Outline]:
-    """The contours of some classes in a label map ``(H, W)``."""
-    return {k: Outline((label == k).astype(np.uint8)) for k in classes}
+def class_outlines(label_map: Pixels, classes: Sequence[int]) -> dict[int, Outline]:
+    """Return the outlines of the given classes in a label map ``(H, W)``."""
+    return {k: Outline((label_map == k).astype(np.uint8)) for k in classes}
 
 
-def compare(truth: Outline, prediction: Outline) -> BoundaryScore:
-    """Boundary F-score and boundary IoU of one class."""
+def score_boundary(truth: Outline, prediction: Outline) -> BoundaryScore:
+    """Return boundary F-score and boundary IoU of one class."""
     size = diagonal(truth.mask)
     width = max(1, round(IOU_WIDTH * size))
-    ours, theirs = prediction.inner(width), truth.inner(width)
+    predicted_band, true_band = prediction.inner_band(width), truth.inner_band(width)
     return BoundaryScore(
-        f=_f_score(truth, prediction, F_TOLERANCE * size),
-        intersection=int((ours & theirs).sum()),
-        union=int((ours | theirs).sum()),
+        f_score=_f_score(truth, prediction, F_TOLERANCE * size),
+        intersection=int((predicted_band & true_band).sum()),
+        union=int((predicted_band | true_band).sum()),
     )
 
 
 def _f_score(truth: Outline, prediction: Outline, tolerance: float) -> float:
     if not truth.contour.any() and not prediction.contour.any():
         return float("nan")
-    precision = _part_within(prediction.contour, truth.distance, tolerance)
-    recall = _part_within(truth.contour, prediction.distance, tolerance)
+    precision = _fraction_within(prediction.contour, truth.distance, tolerance)
+    recall = _fraction_within(truth.contour, prediction.distance, tolerance)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _part_within(
+def _fraction_within(
     contour: NDArray[np.bool_], distance: NDArray[np.float32], tolerance: float
 ) -> float:
-    """The part of the contour's pixels that lie so near to the other one; 0 of none."""
+    """Return the fraction of contour pixels within the tolerance; 0 for an empty contour."""
     return float((distance[contour] <= tolerance).mean()) if contour.any() else 0.0

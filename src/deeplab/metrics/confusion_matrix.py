@@ -1,9 +1,9 @@
 """Intersection over union from one confusion matrix over a whole split.
 
-The VOC protocol: pixels labeled 255 count for nothing, and a class that occurs neither in the
+This is the VOC protocol: pixels labeled 255 are ignored, and a class that occurs neither in the
 truth nor in the prediction is left out of the mean. (torchmetrics' ``JaccardIndex`` counts such a
-class as 0 and its ``segmentation.MeanIoU`` has no ignored label; the matrix, its place on the
-device and its sum over processes are torchmetrics' all the same.)
+class as 0, and its ``segmentation.MeanIoU`` has no ignored label. Only its ``Metric`` is used here:
+it keeps the matrix on the device and sums it over processes.)
 """
 
 from typing import Any, NamedTuple
@@ -18,21 +18,21 @@ from deeplab.utils.constants import IGNORE
 
 
 class Scores(NamedTuple):
-    """What a confusion matrix says; all from 0 to 1."""
+    """Scores of a confusion matrix, all from 0 to 1."""
 
     miou: float
-    """Mean of ``class_iou`` over the classes that occur; nan if none does."""
+    """Mean of ``class_iou`` over the classes that occur; nan if none occurs."""
     pixel_accuracy: float
-    """Correct part of the labeled pixels; nan if there is none."""
+    """Fraction of the labeled pixels that are correct; nan if no pixel is labeled."""
     class_iou: list[float]
-    """IoU of each class, nan where it occurs neither in truth nor in prediction."""
+    """IoU of each class; nan for a class that occurs neither in truth nor in prediction."""
 
 
 class ConfusionMatrix(Metric):
-    """Counts pixels by truth (row) and prediction (column), exactly, also over several processes.
+    """Exact counts of pixels by truth (row) and prediction (column), also over several processes.
 
     Args:
-        num_classes: classes, the background included.
+        num_classes: number of classes, including the background.
     """
 
     full_state_update = False
@@ -45,20 +45,25 @@ class ConfusionMatrix(Metric):
         self.add_state("matrix", empty, dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add class maps of one shape, integers below ``num_classes``; the truth may hold 255."""
-        labeled = truth != IGNORE
-        pairs = truth[labeled].long() * self.num_classes + prediction[labeled].long()
+        """Add label maps.
+
+        Args:
+            prediction: integers below ``num_classes``.
+            truth: the same shape and range, or 255 for ignored pixels.
+        """
+        valid = truth != IGNORE
+        pairs = truth[valid].long() * self.num_classes + prediction[valid].long()
         counts = torch.bincount(pairs, minlength=self.num_classes**2)
         self.matrix += counts.view(self.num_classes, self.num_classes)
 
     def compute(self) -> Tensor:
-        """The matrix ``(K, K)``; ``scores`` reads it."""
+        """Return the matrix ``(K, K)``, from which ``scores`` computes IoU and accuracy."""
         return self.matrix
 
 
 def scores(matrix: Tensor | NDArray[np.int64]) -> Scores:
-    """IoU and accuracy of a confusion matrix ``(K, K)``, rows truth, columns prediction."""
-    counts = torch.as_tensor(matrix).cpu().double()  # not every device has float64
+    """Return IoU and accuracy of a confusion matrix ``(K, K)``: rows truth, columns prediction."""
+    counts = torch.as_tensor(matrix).cpu().double()  # some devices have no float64
     correct = counts.diag()
     union = counts.sum(0) + counts.sum(1) - correct
     class_iou = correct / union  # 0 / 0 = nan: absent from both

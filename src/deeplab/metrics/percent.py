@@ -1,6 +1,7 @@
-"""The unit of every score that is recorded, logged or shown."""
+"""Conversion of scores to percent, the unit in which they are recorded, logged and shown."""
 
 UNIT = "percent"
+"""Name of the unit in records."""
 
 
 def to_percent(fraction: float) -> float:

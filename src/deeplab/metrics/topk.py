@@ -1,12 +1,12 @@
-"""Top-1 and top-5 error of classifiers, and their losses.
+"""Top-1 and top-5 error of image classifiers.
 
-Labels are ``(N, M)`` class indices, as many as the picture with the most of them has; the others'
-rows end in -1. No array of classes by pictures is made of them, however many classes there are.
+Labels are class indices ``(N, M)``, where M is the largest number of labels of any image; the rows
+of images with fewer labels end in -1. A dense array of images by classes is never created, so the
+number of classes can be large.
 
-A picture counts as right in the first k if any of its labels is among the k classes with the
-highest logits; where there is one label each that is ImageNet's measure. Of equal logits the class
-with the lower index stands first, as it does for ``argmax``: a network that tells nothing apart
-gains nothing.
+An image counts as correct in the top k if any of its labels is among the k classes with the highest
+logits; for one label per image this is ImageNet's measure. Among equal logits the class with the
+lower index ranks first, as in ``argmax``, so a network with constant logits is not rewarded.
 """
 
 from typing import Any, NamedTuple
@@ -16,53 +16,59 @@ from torch import Tensor
 from torchmetrics import Metric
 
 UNLABELED = -1
-"""In place of a label, and the rank of a picture that has none."""
+"""Padding value of labels, and the rank of an image without labels."""
 
-TOP = (1, 5)
+TOP_K = (1, 5)
+"""Values of k for which errors are counted."""
 
 
-class Errors(NamedTuple):
-    """Parts of 1 of the labeled pictures; nan if there is none."""
+class TopKErrors(NamedTuple):
+    """Errors as fractions of the labeled images; nan if there are none."""
 
     top1: float
     top5: float
 
 
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """The place of each picture's best label, ``(N,)``: 0 if it is the class with the highest
-    logit, -1 for a picture without a label. A logit that is no number stands before all others.
+    """Return the rank of each image's best-ranked label.
 
     Args:
         logits: ``(N, K)``.
-        labels: ``(N, M)``, see the head of the file.
+        labels: ``(N, M)``, see the module's docstring.
+
+    Returns:
+        ``(N,)``: 0 if the label is the class with the highest logit, -1 for an image without
+        labels. A nan logit of another class ranks before the label; a label whose logit is nan
+        ranks last.
     """
     classes = torch.arange(logits.shape[1], device=logits.device)
-    place = torch.full(labels.shape[:1], logits.shape[1], device=logits.device)
+    best_rank = torch.full(labels.shape[:1], logits.shape[1], device=logits.device)
     for label in labels.unbind(1):  # (N,)
-        own = logits.gather(1, label.clamp(min=0)[:, None])  # (N, 1)
-        behind = (logits < own) | ((logits == own) & (classes > label[:, None]))
-        found = logits.shape[1] - 1 - behind.sum(1)
-        place = torch.where(label == UNLABELED, place, torch.minimum(place, found))
-    return torch.where((labels == UNLABELED).all(1), UNLABELED, place)
+        logit = logits.gather(1, label.clamp(min=0)[:, None])  # (N, 1)
+        lower = (logits < logit) | ((logits == logit) & (classes > label[:, None]))
+        rank = logits.shape[1] - 1 - lower.sum(1)
+        best_rank = torch.where(label == UNLABELED, best_rank, torch.minimum(best_rank, rank))
+    return torch.where((labels == UNLABELED).all(1), UNLABELED, best_rank)
 
 
-class TopErrors(Metric):
-    """Counts pictures, exactly, also over several processes."""
+class TopKErrorMetric(Metric):
+    """Exact counts of images and of errors, also over several processes."""
 
     full_state_update = False
-    pictures: Tensor
+    images: Tensor
     wrong: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("pictures", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("wrong", torch.zeros(len(TOP), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("wrong", torch.zeros(len(TOP_K), dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, place: Tensor) -> None:
-        """Add the ``ranks`` of some pictures."""
-        self.pictures += (place != UNLABELED).sum()
-        self.wrong += torch.stack([(place >= k).sum() for k in TOP])
+    def update(self, rank: Tensor) -> None:
+        """Add images by their ``ranks``."""
+        self.images += (rank != UNLABELED).sum()
+        self.wrong += torch.stack([(rank >= k).sum() for k in TOP_K])
 
-    def compute(self) -> Errors:
-        wrong, pictures = self.wrong.cpu().double(), self.pictures.cpu().double()
-        return Errors(*(wrong / pictures).tolist())
+    def compute(self) -> TopKErrors:
+        """Return the errors over all images so far."""
+        wrong, images = self.wrong.cpu().double(), self.images.cpu().double()
+        return TopKErrors(*(wrong / images).tolist())

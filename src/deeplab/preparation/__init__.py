@@ -1,1 +1,1 @@
-"""From what the makers of a data set publish to what training reads."""
+"""Preparation of published data sets for training, and the doctor that checks data sets."""

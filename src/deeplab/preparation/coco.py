@@ -1,14 +1,14 @@
 """COCO's instances as label maps of VOC's 21 classes, for pretraining.
 
 DeepLabv3 (section 4.1 on MS-COCO) trains on the images of COCO that have VOC's classes on more than
-1000 pixels, all other classes being background. What it leaves open is decided here:
+1000 pixels, all other classes being background. It leaves some cases open, which are decided here:
 
-- Pixels of instances of two VOC classes are 255: COCO has no depth order, and which instance comes
-  first in the file says nothing. Instances of the same class may overlap.
+- Pixels of instances of two VOC classes are 255: COCO has no depth order, and the order of the
+  instances in the file has no meaning. Instances of the same class may overlap.
 - Crowd regions are 255 where no single instance lies: they are coarse outlines around groups, with
   gaps between. They do not count among the 1000 pixels.
 - Instances of other classes are not drawn: they are background, and where they lie on a VOC object,
-  as a cup on a table does, the pixels stay that object's.
+  as a cup on a table does, the pixels keep that object's class.
 - Polygons of fewer than three points or with half a point enclose nothing and are left out; the
   real files have a few.
 """
@@ -30,11 +30,11 @@ from deeplab.utils.parallel import parallel_map
 
 Mask = NDArray[np.bool_]
 
-FETCH = "It is to be an instances file as COCO publishes it: fetch it again."
+FETCH_HINT = "An instances file as COCO publishes it is needed: download it again."
 
 
-class Outline(NamedTuple):
-    """An annotation: an instance, or a crowd."""
+class Annotation(NamedTuple):
+    """An annotated region: an instance, or a crowd."""
 
     id: int
     label: int
@@ -43,42 +43,42 @@ class Outline(NamedTuple):
     """Polygons ``[[x, y, x, y, ...], ...]``, or run lengths ``{size, counts}``."""
 
 
-class Scene(NamedTuple):
-    """An image and what VOC knows in it."""
+class AnnotatedImage(NamedTuple):
+    """An image and its annotations of VOC's classes."""
 
     id: int
-    image: str
+    file_name: str
     height: int
     width: int
-    outlines: list[Outline]
+    annotations: list[Annotation]
 
     @property
     def stem(self) -> str:
-        return Path(self.image).stem
+        return Path(self.file_name).stem
 
 
 def rasterize(
-    annotations: Path,
-    images: Path,
-    masks: Path,
-    category_of: Sequence[int],
+    annotation_file: Path,
+    image_folder: Path,
+    mask_folder: Path,
+    category_ids: Sequence[int],
     *,
     min_pixels: int,
     num_workers: int,
     progress: bool = True,
 ) -> list[str]:
-    """Draw ``masks/STEM.png`` for the images of an instances file that have enough of VOC in them.
+    """Draw the masks ``STEM.png`` of the images of an instances file that have enough VOC pixels.
 
-    A mask that is there already is taken for drawn; of the others all are drawn (overwrite) to count.
+    An existing mask is kept; all other images are drawn in memory to count their pixels.
 
     Args:
-        annotations: the instances file.
-        images: the folder of its images, which must all be there.
-        masks: the folder for the masks.
-        category_of: COCO's category of each class; of background any that COCO does not have.
+        annotation_file: the instances file.
+        image_folder: the folder of its images, all of which must exist.
+        mask_folder: the folder for the masks.
+        category_ids: COCO's category of each class; for background, any that COCO does not have.
         min_pixels: an image is kept if more pixels than these have a class other than background.
-        num_workers: processes.
-        progress: whether there is a bar.
+        num_workers: number of processes.
+        progress: True to show a progress bar.
 
     Returns:
         The stems of the images kept, in the order of COCO's image ids.
@@ -86,39 +86,47 @@ def rasterize(
     Raises:
         UserError: the file is damaged or no instances file, or images are missing.
     """
-    scenes = _read(annotations, category_of)
-    _check_images(scenes, images, annotations)
-    kept = {scene.stem for scene in scenes if _png(scene, masks).exists()}
-    todo = [scene for scene in scenes if scene.stem not in kept]
-    keep = partial(_draw_if_enough, source=annotations, masks=masks, min_pixels=min_pixels)
-    enough = parallel_map(
-        keep, todo, num_workers=num_workers, desc=f"Drawing {annotations.stem}", progress=progress
+    images = _read(annotation_file, category_ids)
+    _check_images(images, image_folder, annotation_file)
+    kept = {image.stem for image in images if _mask_path(image, mask_folder).exists()}
+    remaining = [image for image in images if image.stem not in kept]
+    draw = partial(
+        _draw_if_enough, source=annotation_file, mask_folder=mask_folder, min_pixels=min_pixels
     )
-    kept.update(scene.stem for scene, yes in zip(todo, enough, strict=True) if yes)
-    return [scene.stem for scene in scenes if scene.stem in kept]
+    drawn = parallel_map(
+        draw,
+        remaining,
+        num_workers=num_workers,
+        desc=f"Drawing {annotation_file.stem}",
+        progress=progress,
+    )
+    kept.update(image.stem for image, enough in zip(remaining, drawn, strict=True) if enough)
+    return [image.stem for image in images if image.stem in kept]
 
 
-def _read(path: Path, category_of: Sequence[int]) -> list[Scene]:
-    """The images with annotations of VOC's classes, in the order of their ids."""
+def _read(path: Path, category_ids: Sequence[int]) -> list[AnnotatedImage]:
+    """Return the images with annotations of VOC's classes, in the order of their ids."""
     content = _load(path)
-    known = {_get(entry, "id", int, f"{path}: a category") for entry in content["categories"]}
-    label_of = {category: label for label, category in enumerate(category_of) if label}
-    scenes = {scene.id: scene for scene in (_scene(e, path) for e in content["images"])}
+    categories = {_get(entry, "id", int, f"{path}: a category") for entry in content["categories"]}
+    labels = {category: label for label, category in enumerate(category_ids) if label}
+    images = {image.id: image for image in (_image(e, path) for e in content["images"])}
     for entry in content["annotations"]:
-        number = _get(entry, "id", int, f"{path}: an annotation")
-        where = f"{path}: annotation {number}"
+        annotation_id = _get(entry, "id", int, f"{path}: an annotation")
+        where = f"{path}: annotation {annotation_id}"
         category = _get(entry, "category_id", int, where)
-        image = _get(entry, "image_id", int, where)
-        if category not in known:
-            raise UserError(f"{where}: category {category} is not among its categories. {FETCH}")
-        if image not in scenes:
-            raise UserError(f"{where}: image {image} is not among its images. {FETCH}")
-        if category in label_of:
+        image_id = _get(entry, "image_id", int, where)
+        if category not in categories:
+            raise UserError(
+                f"{where}: category {category} is not among its categories. {FETCH_HINT}"
+            )
+        if image_id not in images:
+            raise UserError(f"{where}: image {image_id} is not among its images. {FETCH_HINT}")
+        if category in labels:
             segmentation = _get(entry, "segmentation", (list, dict), where)
             crowd = bool(_get(entry, "iscrowd", int, where))
-            outline = Outline(number, label_of[category], crowd, segmentation)
-            scenes[image].outlines.append(outline)
-    return [scenes[image] for image in sorted(scenes) if scenes[image].outlines]
+            annotation = Annotation(annotation_id, labels[category], crowd, segmentation)
+            images[image_id].annotations.append(annotation)
+    return [images[image_id] for image_id in sorted(images) if images[image_id].annotations]
 
 
 def _load(path: Path) -> Any:
@@ -126,9 +134,9 @@ def _load(path: Path) -> Any:
         with path.open(encoding="utf-8") as file:
             content = json.load(file)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}). {FETCH}") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}). {FETCH_HINT}") from None
     except (ValueError, RecursionError) as error:  # of JSON or of UTF-8; brackets without end
-        raise UserError(f"{path}: this is not JSON ({error}). {FETCH}") from None
+        raise UserError(f"{path}: not valid JSON ({error}). {FETCH_HINT}") from None
     for key in ("images", "annotations", "categories"):
         _get(content, key, list, str(path))
     return content
@@ -136,104 +144,113 @@ def _load(path: Path) -> Any:
 
 def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
     if not isinstance(entry, dict) or key not in entry:
-        raise UserError(f"{where}: it has no {key!r}. {FETCH}")
+        raise UserError(f"{where}: has no {key!r}. {FETCH_HINT}")
     if not isinstance(entry[key], kind):
-        raise UserError(f"{where}: {key!r} cannot be {str(entry[key])[:40]!r}. {FETCH}")
+        raise UserError(f"{where}: {key!r} cannot be {str(entry[key])[:40]!r}. {FETCH_HINT}")
     return entry[key]
 
 
-def _scene(entry: Any, path: Path) -> Scene:
-    number = _get(entry, "id", int, f"{path}: an image")
-    where = f"{path}: image {number}"
+def _image(entry: Any, path: Path) -> AnnotatedImage:
+    image_id = _get(entry, "id", int, f"{path}: an image")
+    where = f"{path}: image {image_id}"
     name = _get(entry, "file_name", str, where)
     height, width = (_get(entry, key, int, where) for key in ("height", "width"))
     if min(height, width) < 1:
-        raise UserError(f"{where}: its size is {height} x {width} (height x width). {FETCH}")
-    return Scene(number, name, height, width, [])
+        raise UserError(f"{where}: its size is {height} x {width} (height x width). {FETCH_HINT}")
+    return AnnotatedImage(image_id, name, height, width, [])
 
 
-def _check_images(scenes: list[Scene], images: Path, path: Path) -> None:
-    missing = [scene.image for scene in scenes if not (images / scene.image).exists()]
+def _check_images(images: list[AnnotatedImage], folder: Path, path: Path) -> None:
+    missing = [image.file_name for image in images if not (folder / image.file_name).exists()]
     if missing:
         some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise UserError(
-            f"{images}: {len(missing)} of the {len(scenes)} images that {path} has with VOC's "
-            f"classes are missing here ({some}). Unpack the whole archive of these images."
+            f"{folder}: {len(missing)} of the {len(images)} images that {path} annotates with "
+            f"VOC's classes are missing ({some}). Unpack the complete archive of these images."
         )
 
 
-def _png(scene: Scene, masks: Path) -> Path:
-    return masks / f"{scene.stem}.png"
+def _mask_path(image: AnnotatedImage, folder: Path) -> Path:
+    return folder / f"{image.stem}.png"
 
 
-def _draw_if_enough(scene: Scene, source: Path, masks: Path, min_pixels: int) -> bool:
-    label = _draw(scene, source)
+def _draw_if_enough(
+    image: AnnotatedImage, source: Path, mask_folder: Path, min_pixels: int
+) -> bool:
+    label = _draw(image, source)
     enough = np.count_nonzero((label > 0) & (label != IGNORE)) > min_pixels
     if enough:
-        write_mask(_png(scene, masks), label)
+        write_mask(_mask_path(image, mask_folder), label)
     return bool(enough)
 
 
-def _draw(scene: Scene, source: Path) -> Pixels:
-    """The labels ``(H, W)`` of an image."""
-    label = np.zeros((scene.height, scene.width), np.uint8)
+def _draw(image: AnnotatedImage, source: Path) -> Pixels:
+    """Return the label map ``(H, W)`` of an image."""
+    label = np.zeros((image.height, image.width), np.uint8)
     crowds = np.zeros(label.shape, np.bool_)
-    for outline in scene.outlines:
-        inside = _mask(outline, scene, f"{source}: annotation {outline.id}")
-        if outline.crowd:
+    for annotation in image.annotations:
+        inside = _region(annotation, image, f"{source}: annotation {annotation.id}")
+        if annotation.crowd:
             crowds |= inside
         else:
-            label[inside & (label > 0) & (label != outline.label)] = IGNORE
-            label[inside & (label == 0)] = outline.label
+            label[inside & (label > 0) & (label != annotation.label)] = IGNORE
+            label[inside & (label == 0)] = annotation.label
     label[crowds & (label == 0)] = IGNORE
     return label
 
 
-def _mask(outline: Outline, scene: Scene, where: str) -> Mask:
-    """Where an annotation is, ``(H, W)``."""
-    if isinstance(outline.segmentation, dict):
-        return _from_runs(outline.segmentation, scene, where)
-    polygons = [_polygon(p, scene, where) for p in outline.segmentation]
+def _region(annotation: Annotation, image: AnnotatedImage, where: str) -> Mask:
+    """Return the mask ``(H, W)`` of an annotation."""
+    if isinstance(annotation.segmentation, dict):
+        return _decode_run_lengths(annotation.segmentation, image, where)
+    polygons = [_polygon(p, image, where) for p in annotation.segmentation]
     polygons = [p for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
     if not polygons:
-        return np.zeros((scene.height, scene.width), np.bool_)
-    runs = coco_mask.frPyObjects(polygons, scene.height, scene.width)
-    return np.asarray(coco_mask.decode(coco_mask.merge(runs)), np.bool_)
+        return np.zeros((image.height, image.width), np.bool_)
+    run_lengths = coco_mask.frPyObjects(polygons, image.height, image.width)
+    return np.asarray(coco_mask.decode(coco_mask.merge(run_lengths)), np.bool_)
 
 
-def _polygon(points: Any, scene: Scene, where: str) -> list[float]:
-    # pycocotools does not look: it crashes on coordinates far away
-    reach = 2 * max(scene.height, scene.width)
-    numbers = isinstance(points, list) and all(isinstance(n, int | float) for n in points)
-    if not numbers or not all(abs(n) <= reach for n in points):  # nan is not <= either
-        raise UserError(f"{where}: a polygon is not of numbers in or near its image. {FETCH}")
+def _polygon(points: Any, image: AnnotatedImage, where: str) -> list[float]:
+    # pycocotools does not check this: it crashes on coordinates far away
+    limit = 2 * max(image.height, image.width)
+    numeric = isinstance(points, list) and all(isinstance(n, int | float) for n in points)
+    if not numeric or not all(abs(n) <= limit for n in points):  # nan is not <= either
+        raise UserError(
+            f"{where}: a polygon does not consist of numbers in or near its image. {FETCH_HINT}"
+        )
     return points
 
 
-def _from_runs(rle: dict[str, Any], scene: Scene, where: str) -> Mask:
-    """The mask of run lengths. They go down the columns and begin with the outside.
+def _decode_run_lengths(rle: dict[str, Any], image: AnnotatedImage, where: str) -> Mask:
+    """Return the mask of run lengths, which go down the columns and begin with the outside.
 
-    pycocotools is not asked: where lengths do not add up it returns memory as it finds it.
+    pycocotools is not used here: if the lengths do not add up it returns uninitialized memory.
     """
     size = _get(rle, "size", list, where)
-    if size != [scene.height, scene.width]:
+    if size != [image.height, image.width]:
         raise UserError(
             f"{where}: its mask is of size {size}, but its image is "
-            f"[{scene.height}, {scene.width}] (height, width). {FETCH}"
+            f"[{image.height}, {image.width}] (height, width). {FETCH_HINT}"
         )
     counts = _get(rle, "counts", (list, str), where)
-    runs = _uncompressed(counts) if isinstance(counts, str) else counts
-    whole = all(isinstance(run, int) and run >= 0 for run in runs)
-    if not whole or sum(runs) != scene.height * scene.width:
-        raise UserError(f"{where}: its run lengths do not add up to its image's pixels. {FETCH}")
-    inside = np.arange(len(runs)) % 2 == 1
-    return np.repeat(inside, runs).reshape(scene.width, scene.height).T
+    run_lengths = _uncompress(counts) if isinstance(counts, str) else counts
+    valid = all(isinstance(length, int) and length >= 0 for length in run_lengths)
+    if not valid or sum(run_lengths) != image.height * image.width:
+        raise UserError(
+            f"{where}: its run lengths do not add up to its image's pixels. {FETCH_HINT}"
+        )
+    inside = np.arange(len(run_lengths)) % 2 == 1
+    return np.repeat(inside, run_lengths).reshape(image.width, image.height).T
 
 
-def _uncompressed(text: str) -> list[int]:
-    """The run lengths that COCO writes as a string: 5 bits a character, the lowest first, a sixth
-    bit says that more follow; from the fourth on, a run less the one before the last."""
-    runs: list[int] = []
+def _uncompress(text: str) -> list[int]:
+    """Return the run lengths that COCO writes as a string.
+
+    Each character holds 5 bits, the lowest first, and a sixth bit that is set if more follow; from
+    the fourth length on, the number is the difference from the length two before.
+    """
+    run_lengths: list[int] = []
     value = shift = 0
     for character in text:
         code = ord(character) - 48
@@ -242,6 +259,6 @@ def _uncompressed(text: str) -> list[int]:
         if not code & 32:
             if code & 16:  # the sign
                 value -= 1 << shift
-            runs.append(value + runs[-2] if len(runs) > 2 else value)
+            run_lengths.append(value + run_lengths[-2] if len(run_lengths) > 2 else value)
             value = shift = 0
-    return runs
+    return run_lengths

@@ -1,4 +1,4 @@
-"""What is made of the published files: masks and lists."""
+"""Masks and split lists derived from the published files."""
 
 import hashlib
 import json
@@ -7,29 +7,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeplab.preparation.coco import rasterize
-from deeplab.preparation.file_selection import SBD, voc_folder
+from deeplab.preparation.file_selection import SBD_FOLDER, voc_folder
 from deeplab.preparation.sbd import convert_masks, trainaug
 from deeplab.utils.files import write_json, write_text
 
 
 def derive_voc(root: Path, *, overwrite: bool, num_workers: int, progress: bool = True) -> None:
-    """SBD's masks as palette PNGs, and the list ``trainaug`` by its rule if VOC's lists are here.
+    """Convert SBD's masks to palette PNGs, and write the list ``trainaug`` if VOC's lists exist.
 
-    With ``again`` masks that are there are not trusted.
+    With ``overwrite`` existing masks are replaced.
     """
     voc = voc_folder(root)
-    mats, augmented = root / SBD / "cls", voc / "SegmentationClassAug"
-    if mats.is_dir():
+    mat_folder, mask_folder = root / SBD_FOLDER / "cls", voc / "SegmentationClassAug"
+    if mat_folder.is_dir():
         convert_masks(
-            mats, augmented, overwrite=overwrite, num_workers=num_workers, progress=progress
+            mat_folder, mask_folder, overwrite=overwrite, num_workers=num_workers, progress=progress
         )
     lists = voc / "ImageSets" / "Segmentation"
     train, val = lists / "train.txt", lists / "val.txt"
-    if augmented.is_dir() and train.is_file() and val.is_file():
-        sbd = sorted(path.stem for path in augmented.glob("*.png"))
+    if mask_folder.is_dir() and train.is_file() and val.is_file():
+        sbd = sorted(path.stem for path in mask_folder.glob("*.png"))
         ids = trainaug(train.read_text().split(), val.read_text().split(), sbd)
         write_text(lists / "trainaug.txt", "\n".join(ids) + "\n")
-    shutil.rmtree(root / SBD, ignore_errors=True)
+    shutil.rmtree(root / SBD_FOLDER, ignore_errors=True)
 
 
 def derive_coco(
@@ -42,24 +42,29 @@ def derive_coco(
     num_workers: int,
     progress: bool = True,
 ) -> None:
-    """Label maps of VOC's classes and a list of the kept images for each split that is here.
+    """Draw label maps of VOC's classes and list the kept images, for each split with its files.
 
-    With ``again``, or where they were drawn by other rules, masks that are there are not trusted.
+    With ``overwrite``, or if they were drawn with other settings, existing masks are replaced.
     """
     for split, name in annotations.items():
-        file, images, masks = root / name, root / split, root / "masks" / split
-        if not file.is_file() or not images.is_dir():
-            print(f"{split} is left out: {file if images.is_dir() else images} is not here.")
+        annotation_file, image_folder = root / name, root / split
+        if not annotation_file.is_file() or not image_folder.is_dir():
+            missing = annotation_file if image_folder.is_dir() else image_folder
+            print(f"{split}: skipped, since {missing} does not exist.")
             continue
-        rules = {**_rules(category_ids, min_pixels), "annotations": _checksum(file)}
-        if overwrite or _read(_rules_file(root, split)) != rules:
-            for image in images.glob("*.jpg") if masks.is_dir() else ():
-                (masks / f"{image.stem}.png").unlink(missing_ok=True)
-            write_json(_rules_file(root, split), rules)
+        mask_folder = root / "masks" / split
+        settings = {
+            **_mask_settings(category_ids, min_pixels),
+            "annotations": _checksum(annotation_file),
+        }
+        if overwrite or _read(_settings_file(root, split)) != settings:
+            for image in image_folder.glob("*.jpg") if mask_folder.is_dir() else ():
+                (mask_folder / f"{image.stem}.png").unlink(missing_ok=True)
+            write_json(_settings_file(root, split), settings)
         kept = rasterize(
-            file,
-            images,
-            masks,
+            annotation_file,
+            image_folder,
+            mask_folder,
             category_ids,
             min_pixels=min_pixels,
             num_workers=num_workers,
@@ -69,19 +74,19 @@ def derive_coco(
         write_text(root / "lists" / f"{split}.txt", text)
 
 
-def is_drawn_by(
+def masks_match_settings(
     root: Path, splits: Sequence[str], category_ids: Sequence[int], min_pixels: int
 ) -> bool:
-    """Whether COCO's masks of these splits were drawn by these rules."""
-    rules = _rules(category_ids, min_pixels).items()
-    return all(rules <= _read(_rules_file(root, split)).items() for split in splits)
+    """Return True if COCO's masks of these splits were drawn with these settings."""
+    settings = _mask_settings(category_ids, min_pixels).items()
+    return all(settings <= _read(_settings_file(root, split)).items() for split in splits)
 
 
-def _rules(category_ids: Sequence[int], min_pixels: int) -> dict[str, object]:
+def _mask_settings(category_ids: Sequence[int], min_pixels: int) -> dict[str, object]:
     return {"category_ids": list(category_ids), "min_pixels": min_pixels}
 
 
-def _rules_file(root: Path, split: str) -> Path:
+def _settings_file(root: Path, split: str) -> Path:
     return root / "masks" / f"{split}.json"
 
 

@@ -1,7 +1,7 @@
-"""The dataset doctor: every file of a data set decoded once, and what is wrong with it in words.
+"""The dataset doctor: decodes every file of a data set once and reports problems.
 
-An error is what training would stop at, or what makes its score wrong. A warning is what a person
-should know of: it is decoded in one way where another was possible, or looks like a mistake.
+An error would stop training or make its score wrong. A warning is worth knowing: the file is
+decoded in one of several possible ways, or looks like a mistake.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from deeplab.data.bad_files import BadFileError, Severity, in_two_splits
+from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
-from deeplab.data.image_io import read_image, read_mask, size_problem
+from deeplab.data.image_io import read_image, read_mask, size_mismatch_error
 from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.parallel import parallel_map
@@ -27,7 +27,7 @@ ORIENTATION = 0x0112  # EXIF's tag
 IMAGE_KINDS = {
     "EXIF orientation": (
         "the EXIF header asks for a rotation, which is not applied",
-        "Masks know nothing of it. If the mask was drawn on the rotated picture, save the image "
+        "Masks have no such header. If the mask was drawn on the rotated image, save the image "
         "rotated and without the header.",
     ),
     "gray image": (
@@ -35,23 +35,23 @@ IMAGE_KINDS = {
         "Nothing to do if it is meant to be gray.",
     ),
     "CMYK image": (
-        "a CMYK image, converted without its color preset",
+        "a CMYK image, converted without its color profile",
         "Save it as RGB if its colors matter.",
     ),
     "16-bit image": (
-        "more than 8 bits a channel, cut down to 8",
+        "more than 8 bits per channel, reduced to 8",
         "Scale it to 8 bits yourself if it does not use the whole range.",
     ),
     "alpha channel": (
         "an alpha channel, which is dropped",
-        "Save it without one, on the background that you want.",
+        "Save it without an alpha channel, on the background of your choice.",
     ),
 }
-"""What training makes of an image that is not plain 8-bit RGB, and what to do."""
+"""Images that are not plain 8-bit RGB: how training decodes them, and the remedy."""
 
 
 class Finding(NamedTuple):
-    """Something to know of."""
+    """An error or a warning about a file or a split."""
 
     severity: Severity
     kind: str
@@ -60,8 +60,8 @@ class Finding(NamedTuple):
     remedy: str
 
 
-class Examined(NamedTuple):
-    """What one image and its mask showed."""
+class ItemReport(NamedTuple):
+    """The result of decoding one image and its mask."""
 
     findings: tuple[Finding, ...]
     size: tuple[int, int] | None  # of an image that can be decoded
@@ -71,7 +71,7 @@ class Examined(NamedTuple):
 
 @dataclass
 class SplitReport:
-    """What a split holds."""
+    """The statistics of a split."""
 
     images: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -80,15 +80,15 @@ class SplitReport:
 
 
 @dataclass
-class Diagnosis:
-    """The doctor's whole answer."""
+class DatasetReport:
+    """The statistics and findings of a data set."""
 
     classes: ClassSet
     splits: dict[str, SplitReport]
     findings: list[Finding]
 
-    def of(self, severity: Severity) -> list[Finding]:
-        """The findings of a severity."""
+    def with_severity(self, severity: Severity) -> list[Finding]:
+        """Return the findings of a severity."""
         return [finding for finding in self.findings if finding.severity == severity]
 
 
@@ -100,52 +100,57 @@ def examine_dataset(
     largest_scale: float,
     num_workers: int,
     progress: bool = True,
-) -> Diagnosis:
-    """Examine all files of the splits, each once, and compare them.
+) -> DatasetReport:
+    """Decode all files of the splits, each once, and compare them.
 
     Args:
-        splits: items by split, the one for training first.
-        classes: what the masks say.
-        crop_size: of training, to compare the image sizes with.
-        largest_scale: the same.
-        num_workers: processes.
-        progress: whether there is a bar.
+        splits: items by split, the training split first.
+        classes: the classes of the masks.
+        crop_size: crop size of training, which is compared with the image sizes.
+        largest_scale: largest random scale of training, for the same comparison.
+        num_workers: number of processes.
+        progress: True to show a progress bar.
     """
-    items = list(dict.fromkeys(item for listed in splits.values() for item in listed))
-    examine_ = partial(examine, classes=classes)
+    items = list(dict.fromkeys(item for split_items in splits.values() for item in split_items))
     results = parallel_map(
-        examine_, items, num_workers=num_workers, desc="Decoding every file", progress=progress
+        partial(examine_item, classes=classes),
+        items,
+        num_workers=num_workers,
+        desc="Decoding every file",
+        progress=progress,
     )
-    examined = dict(zip(items, results, strict=True))
-    findings = [finding for one in examined.values() for finding in one.findings]
-    reports = {split: _sum_up(listed, examined, classes) for split, listed in splits.items()}
-    findings += _listed_twice(splits)
-    findings += _same_content(splits, examined)
-    findings += _missing_classes(reports, classes)
-    findings += _sizes(reports, crop_size, largest_scale)
+    reports = dict(zip(items, results, strict=True))
+    findings = [finding for report in reports.values() for finding in report.findings]
+    split_reports = {
+        split: _summarize(split_items, reports, classes) for split, split_items in splits.items()
+    }
+    findings += _duplicate_ids(splits)
+    findings += _duplicate_images(splits, reports)
+    findings += _missing_classes(split_reports, classes)
+    findings += _check_crop_size(split_reports, crop_size, largest_scale)
     findings.sort(key=lambda f: (f.severity, f.kind))
-    return Diagnosis(classes, reports, findings)
+    return DatasetReport(classes, split_reports, findings)
 
 
-def examine(item: Item, *, classes: ClassSet) -> Examined:
+def examine_item(item: Item, *, classes: ClassSet) -> ItemReport:
     """Decode an image and its mask."""
     findings: list[Finding] = []
     image, mask, pixels = None, None, None
     try:
         image = read_image(item.image)
-        findings += _kind_of_image(item.image)
+        findings += _unusual_format(item.image)
     except BadFileError as error:
         findings.append(_error(error))
     try:
         mask = read_mask(item.mask, colored=classes.colored)
         if image is not None and image.shape[:2] != mask.shape[:2]:
-            raise size_problem(item.mask, mask.shape, image.shape)
+            raise size_mismatch_error(item.mask, mask.shape, image.shape)
         label = classes.decode(mask, item.mask)
         pixels = _count(label, len(classes))
-        findings += _empty(item.mask, pixels, classes)
+        findings += _empty_mask(item.mask, pixels, classes)
     except BadFileError as error:
         findings.append(_error(error))
-    return Examined(
+    return ItemReport(
         tuple(findings),
         None if image is None else (image.shape[0], image.shape[1]),
         pixels,
@@ -166,109 +171,103 @@ def _count(label: Pixels, classes: int) -> tuple[int, ...]:
     return (*counts[:classes], counts[IGNORE])
 
 
-def _kind_of_image(path: Path) -> list[Finding]:
-    """What training makes of an image that is not plain 8-bit RGB."""
+def _unusual_format(path: Path) -> list[Finding]:
+    """Return a warning for each way in which an image is not plain 8-bit RGB."""
     with Image.open(path) as image:
         mode, orientation = image.mode, image.getexif().get(ORIENTATION, 1)
         transparent = mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     with path.open("rb") as file:
         header = file.read(26)
-    sixteen = mode.startswith(("I", "F")) or (header.startswith(b"\x89PNG") and header[24] == 16)
+    is_16_bit = mode.startswith(("I", "F")) or (header.startswith(b"\x89PNG") and header[24] == 16)
     kinds = {
         "EXIF orientation": orientation != 1,
         "gray image": mode in ("L", "LA", "1"),
         "CMYK image": mode in ("CMYK", "YCCK"),
-        "16-bit image": sixteen,
+        "16-bit image": is_16_bit,
         "alpha channel": transparent,
     }
     return [
         Finding("warning", kind, str(path), *IMAGE_KINDS[kind])
-        for kind, is_so in kinds.items()
-        if is_so
+        for kind, applies in kinds.items()
+        if applies
     ]
 
 
-def _empty(path: Path, pixels: tuple[int, ...], classes: ClassSet) -> list[Finding]:
+def _empty_mask(path: Path, pixels: tuple[int, ...], classes: ClassSet) -> list[Finding]:
     if not any(pixels[:-1]):
         problem, kind = f"nothing but {IGNORE} (ignored) in this mask", "mask without a label"
     elif classes.names[0] == "background" and not any(pixels[1:-1]):
         problem, kind = "nothing but background in this mask", "mask without an object"
     else:
         return []
-    return [
-        Finding(
-            "warning",
-            kind,
-            str(path),
-            problem,
-            "SeedResult whether its objects have been forgotten.",
-        )
-    ]
+    remedy = "Check that its objects were not forgotten."
+    return [Finding("warning", kind, str(path), problem, remedy)]
 
 
-def _sum_up(
-    listed: Sequence[Item], examined: Mapping[Item, Examined], classes: ClassSet
+def _summarize(
+    items: Sequence[Item], reports: Mapping[Item, ItemReport], classes: ClassSet
 ) -> SplitReport:
-    report = SplitReport(images=len(listed))
-    counts = [one.pixels for item in listed if (one := examined[item]).pixels is not None]
+    summary = SplitReport(images=len(items))
+    counts = [pixels for item in items if (pixels := reports[item].pixels) is not None]
     table = np.array(counts, np.int64).reshape(len(counts), len(classes) + 1)
-    report.pixels = table.sum(axis=0).tolist()
-    report.images_with = (table > 0).sum(axis=0).tolist()
-    report.sizes = Counter(size for item in listed if (size := examined[item].size) is not None)
-    return report
+    summary.pixels = table.sum(axis=0).tolist()
+    summary.images_with = (table > 0).sum(axis=0).tolist()
+    summary.sizes = Counter(size for item in items if (size := reports[item].size) is not None)
+    return summary
 
 
-def _listed_twice(splits: Mapping[str, Sequence[Item]]) -> list[Finding]:
-    """The same id twice in a split, or in two splits."""
-    found = []
+def _duplicate_ids(splits: Mapping[str, Sequence[Item]]) -> list[Finding]:
+    """Return an error for each id that is twice in a split, or in two splits."""
+    findings = []
     for split, items in splits.items():
-        for name, times in Counter(item.id for item in items).items():
-            if times > 1:
-                found.append(Finding(
-                    "error", "listed twice", f"{split}: {name}", f"this id is listed {times} times",
-                    "Take the others out of the list."))  # fmt: skip
+        for name, count in Counter(item.id for item in items).items():
+            if count > 1:
+                findings.append(Finding(
+                    "error", "listed twice", f"{split}: {name}", f"this id is listed {count} times",
+                    "Keep one entry of it in the list."))  # fmt: skip
     for first, second in _pairs(splits):
         shared = {item.id for item in splits[first]} & {item.id for item in splits[second]}
-        words = in_two_splits(first, second)
-        found += [Finding("error", "in two splits", f"{first}, {second}: {name}", *words)
-                  for name in sorted(shared)]  # fmt: skip
-    return found
+        texts = split_overlap_message(first, second)
+        findings += [Finding("error", "in two splits", f"{first}, {second}: {name}", *texts)
+                     for name in sorted(shared)]  # fmt: skip
+    return findings
 
 
-def _same_content(
-    splits: Mapping[str, Sequence[Item]], examined: Mapping[Item, Examined]
+def _duplicate_images(
+    splits: Mapping[str, Sequence[Item]], reports: Mapping[Item, ItemReport]
 ) -> list[Finding]:
-    """Images with equal pixels under different ids."""
-    places: dict[str, dict[str, str]] = defaultdict(dict)  # digest -> path -> split
+    """Return a finding for each image with the same pixels as an image with another id."""
+    copies_by_digest: dict[str, dict[str, str]] = defaultdict(dict)  # digest -> path -> split
     for split, items in splits.items():
         for item in items:
-            if digest := examined[item].digest:
-                places[digest].setdefault(str(item.image), split)
-    found = []
-    for copies in places.values():
-        (path, split), *others = copies.items()
-        for other, other_split in others:
-            across = split != other_split
-            found.append(Finding(
+            if digest := reports[item].digest:
+                copies_by_digest[digest].setdefault(str(item.image), split)
+    findings = []
+    for copies in copies_by_digest.values():
+        (path, split), *duplicates = copies.items()
+        for duplicate, duplicate_split in duplicates:
+            across = split != duplicate_split
+            findings.append(Finding(
                 "error" if across else "warning",
                 "same image in two splits" if across else "same image twice",
-                other,
+                duplicate,
                 f"the same pixels as {path}" + (f", which is in {split}" if across else ""),
-                "Take one of them out."))  # fmt: skip
-    return found
+                "Remove one of them."))  # fmt: skip
+    return findings
 
 
 def _missing_classes(reports: Mapping[str, SplitReport], classes: ClassSet) -> list[Finding]:
     train, *_ = reports
     return [
         Finding("warning", "class without a pixel", f"{train}: {name}",
-                f"no mask of {train} has a pixel of this class", "It cannot be learned from it.")
+                f"no mask of {train} has a pixel of this class",
+                "The network cannot learn it from this split.")
         for name, pixels in zip(classes.names, reports[train].pixels, strict=False)
         if not pixels
     ]  # fmt: skip
 
 
-def _sizes(
+def _check_crop_size(
     reports: Mapping[str, SplitReport], crop_size: int, largest_scale: float
 ) -> list[Finding]:
     train, *_ = reports
@@ -279,7 +278,7 @@ def _sizes(
             "warning", "crop larger than images", train,
             f"no image is longer than {longest} pixels, so even at scale {largest_scale} every "
             f"crop of {crop_size} is mostly padding",
-            f"Set data.crop_size to {longest // 16 * 16 + 1} or so.")]  # fmt: skip
+            f"Set data.crop_size to about {longest // 16 * 16 + 1}.")]  # fmt: skip
     return []
 
 

@@ -1,104 +1,108 @@
-"""The doctor's report: for a terminal and as Markdown, and as JSON for other programs."""
+"""The doctor's report: as text for the terminal, as Markdown, and as JSON for other programs."""
 
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from deeplab.preparation.doctor import Diagnosis, Finding, SplitReport
+from deeplab.preparation.doctor import DatasetReport, Finding, SplitReport
 
-SHOWN = 5
-"""Files of each kind that the terminal shows."""
+MAX_FILES_SHOWN = 5
+"""Number of files of each kind that the terminal shows."""
 
 
-def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Everything."""
-    names = [*diagnosis.classes.names, "ignored"]
+def as_json(report: DatasetReport) -> dict[str, Any]:
+    """Return the whole report as JSON values."""
+    names = [*report.classes.names, "ignored"]
     return {
-        "errors": len(diagnosis.of("error")),
-        "warnings": len(diagnosis.of("warning")),
+        "errors": len(report.with_severity("error")),
+        "warnings": len(report.with_severity("warning")),
         "splits": {
             split: {
-                "images": report.images,
-                "min_size": list(min(report.sizes)) if report.sizes else None,
-                "max_size": list(max(report.sizes)) if report.sizes else None,
-                "pixels": dict(zip(names, report.pixels, strict=True)),
-                "images_with": dict(zip(names, report.images_with, strict=True)),
+                "images": split_report.images,
+                "min_size": list(min(split_report.sizes)) if split_report.sizes else None,
+                "max_size": list(max(split_report.sizes)) if split_report.sizes else None,
+                "pixels": dict(zip(names, split_report.pixels, strict=True)),
+                "images_with": dict(zip(names, split_report.images_with, strict=True)),
             }
-            for split, report in diagnosis.splits.items()
+            for split, split_report in report.splits.items()
         },
-        "findings": [finding._asdict() for finding in diagnosis.findings],
+        "findings": [finding._asdict() for finding in report.findings],
     }
 
 
-def as_markdown(diagnosis: Diagnosis, title: str) -> str:
-    """All findings and the class histogram."""
-    lines = [f"# {title}", "", verdict(diagnosis), ""]
+def as_markdown(report: DatasetReport, title: str) -> str:
+    """Return all findings and the class histogram as Markdown."""
+    lines = [f"# {title}", "", summary_line(report), ""]
     for severity in ("error", "warning"):
-        for kind, findings in _by_kind(diagnosis, severity):
+        for kind, findings in _by_kind(report, severity):
             lines += [f"## {severity}: {kind} ({len(findings)})", "", findings[0].remedy, ""]
             lines += [f"- `{f.path}`: {f.problem}" for f in findings]
             lines.append("")
-    for split, report in diagnosis.splits.items():
-        lines += [f"## {split}", "", _images(report), ""]
+    for split, split_report in report.splits.items():
+        lines += [f"## {split}", "", _image_sizes(split_report), ""]
         lines += ["| class | pixels | images |", "|---|---|---|"]
         lines += [
-            f"| {name} | {part} | {images} |" for name, part, images in _rows(diagnosis, report)
+            f"| {name} | {share} | {images} |"
+            for name, share, images in _class_rows(report, split_report)
         ]
         lines.append("")
     return "\n".join(lines)
 
 
-def as_text(diagnosis: Diagnosis) -> str:
-    """What the terminal shows: a few files of each kind."""
+def as_text(report: DatasetReport) -> str:
+    """Return the report for the terminal, with a few files of each kind."""
     lines = []
-    for split, report in diagnosis.splits.items():
-        lines.append(f"\n{split}: {_images(report)}")
-    width = max(len(name) for name in (*diagnosis.classes.names, "ignored"))
-    header = "".join(f"{split:>24}" for split in diagnosis.splits)
-    lines.append(f"\n{'class':<{width}}{header}   (part of pixels, images)")
-    columns = [list(_rows(diagnosis, report)) for report in diagnosis.splits.values()]
+    for split, split_report in report.splits.items():
+        lines.append(f"\n{split}: {_image_sizes(split_report)}")
+    width = max(len(name) for name in (*report.classes.names, "ignored"))
+    header = "".join(f"{split:>24}" for split in report.splits)
+    lines.append(f"\n{'class':<{width}}{header}   (share of pixels, images)")
+    columns = [list(_class_rows(report, split_report)) for split_report in report.splits.values()]
     for row in zip(*columns, strict=True):
-        cells = "".join(f"{part:>15}{images:>9}" for _, part, images in row)
+        cells = "".join(f"{share:>15}{images:>9}" for _, share, images in row)
         lines.append(f"{row[0][0]:<{width}}{cells}")
     for severity in ("error", "warning"):
-        for kind, findings in _by_kind(diagnosis, severity):
+        for kind, findings in _by_kind(report, severity):
             lines.append(f"\n{severity}: {kind} ({len(findings)})")
-            lines += [f"  {f.path}: {f.problem}" for f in findings[:SHOWN]]
-            if len(findings) > SHOWN:
-                lines.append(f"  and {len(findings) - SHOWN} more")
+            lines += [f"  {f.path}: {f.problem}" for f in findings[:MAX_FILES_SHOWN]]
+            if len(findings) > MAX_FILES_SHOWN:
+                lines.append(f"  and {len(findings) - MAX_FILES_SHOWN} more")
             lines.append(f"  -> {findings[0].remedy}")
-    return "\n".join(lines) + f"\n\n{verdict(diagnosis)}"
+    return "\n".join(lines) + f"\n\n{summary_line(report)}"
 
 
-def verdict(diagnosis: Diagnosis) -> str:
-    """The last line."""
-    errors, warnings = len(diagnosis.of("error")), len(diagnosis.of("warning"))
-    images = sum(report.images for report in diagnosis.splits.values())
+def summary_line(report: DatasetReport) -> str:
+    """Return the number of images, errors and warnings as a sentence."""
+    errors = len(report.with_severity("error"))
+    warnings = len(report.with_severity("warning"))
+    images = sum(split_report.images for split_report in report.splits.values())
     if not errors and not warnings:
         return f"{images} images: nothing wrong."
     return f"{images} images: {errors} errors, {warnings} warnings."
 
 
-def _images(report: SplitReport) -> str:
+def _image_sizes(report: SplitReport) -> str:
     if not report.sizes:
         return f"{report.images} images, none of which can be decoded"
     heights = sorted(size[0] for size in report.sizes)
     widths = sorted(size[1] for size in report.sizes)
-    (height, width), times = report.sizes.most_common(1)[0]
+    (height, width), count = report.sizes.most_common(1)[0]
     return (
         f"{report.images} images, heights {heights[0]} to {heights[-1]}, widths {widths[0]} to "
-        f"{widths[-1]}, most often {height} x {width} ({times})"
+        f"{widths[-1]}, most often {height} x {width} ({count})"
     )
 
 
-def _rows(diagnosis: Diagnosis, report: SplitReport) -> Iterator[tuple[str, str, str]]:
-    """Each class with its part of all pixels and the images that have it."""
-    total = sum(report.pixels) or 1
-    names = [*diagnosis.classes.names, "ignored"]
-    for name, pixels, images in zip(names, report.pixels, report.images_with, strict=True):
+def _class_rows(report: DatasetReport, split_report: SplitReport) -> Iterator[tuple[str, str, str]]:
+    """Yield each class with its share of all pixels and the number of images that have it."""
+    total = sum(split_report.pixels) or 1
+    names = [*report.classes.names, "ignored"]
+    for name, pixels, images in zip(
+        names, split_report.pixels, split_report.images_with, strict=True
+    ):
         yield name, f"{100 * pixels / total:.2f} %", str(images)
 
 
-def _by_kind(diagnosis: Diagnosis, severity: Any) -> Iterator[tuple[str, list[Finding]]]:
-    for kind, findings in groupby(diagnosis.of(severity), key=lambda f: f.kind):
+def _by_kind(report: DatasetReport, severity: Any) -> Iterator[tuple[str, list[Finding]]]:
+    for kind, findings in groupby(report.with_severity(severity), key=lambda f: f.kind):
         yield kind, list(findings)

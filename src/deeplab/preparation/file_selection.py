@@ -1,4 +1,4 @@
-"""The published data sets: which of their files are wanted, and where they go."""
+"""The files of the published data sets that are used, and their paths in the prepared folder."""
 
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -8,9 +8,9 @@ from deeplab.data.layouts.base import Layout
 from deeplab.utils.errors import UserError
 
 Select = Callable[[str], str | None]
-"""A file's path to its path in the prepared folder; None leaves it out."""
+"""A map from a file's path to its path in the prepared folder, or to None to skip it."""
 
-FILES: dict[str, dict[str, str]] = {
+PART_FILES: dict[str, dict[str, str]] = {
     "voc": {
         "trainval": (
             r"SegmentationClass/[^/]+\.png|ImageSets/Segmentation/(?:train|val|trainval)\.txt"
@@ -38,70 +38,74 @@ FILES: dict[str, dict[str, str]] = {
         "gtCoarse": r"gtCoarse/[^/]+/[^/]+/[^/]+_gtCoarse_labelIds\.png",
     },
 }
-"""By layout and part: the files by which the part is known, all of which are wanted."""
+"""By layout and part, the pattern of the files that identify the part; all of them are used."""
 
-SHARED = {"voc": r"JPEGImages/[^/]+\.jpg"}
-"""Files that are wanted whatever the part."""
+SHARED_FILES = {"voc": r"JPEGImages/[^/]+\.jpg"}
+"""By layout, the pattern of files that are used whatever the part."""
 
-OTHERS = {"voc": r"SegmentationClass(?:Aug)?/[^/]+\.png|ImageSets/Segmentation/[^/]+\.txt"}
-"""What is wanted of a part that is not listed: an archive of another data set in this layout."""
+FALLBACK_FILES = {"voc": r"SegmentationClass(?:Aug)?/[^/]+\.png|ImageSets/Segmentation/[^/]+\.txt"}
+"""By layout, the pattern for parts that are not listed: archives of other data sets in it."""
 
 OTHER_YEAR = re.compile(r"(?:^|/)VOC20(?!12/)\d\d/")
-"""A VOCdevkit may have several years side by side."""
+"""Paths of other years than 2012, since a VOCdevkit may have several side by side."""
 
 VOC_SPLITS = ("train", "val", "trainval", "trainaug", "test")
 
-UNLABELED = ("test",)
-"""Splits whose masks their makers keep."""
+SPLITS_WITHOUT_MASKS = ("test",)
+"""Splits whose masks are not published."""
 
-SBD = ".sbd"
-"""Where SBD's own files are until they are converted."""
+SBD_FOLDER = ".sbd"
+"""Folder of SBD's original files until they are converted."""
 
 
-def selection(kind: str, parts: Collection[str], root: Path) -> Select:
-    """Which files of these parts are wanted, and where below ``root`` they go.
+def file_selector(layout: str, parts: Collection[str], root: Path) -> Select:
+    """Return the function that selects the files of these parts and maps them to paths.
 
     Args:
-        kind: the layout, ``voc``, ``coco`` or ``cityscapes``.
+        layout: ``voc``, ``coco`` or ``cityscapes``.
         parts: names of archives.
-        root: the folder that is prepared.
+        root: the folder that is prepared; the paths are relative to it.
     """
-    patterns = [FILES[kind].get(part, OTHERS.get(kind, "")) for part in parts]
-    shared = [SHARED[kind]] if kind in SHARED else []
-    wanted = re.compile(rf"(?:^|/)({'|'.join([*filter(None, patterns), *shared])})$")
-    start = f"{voc_folder(root).relative_to(root).as_posix()}/".removeprefix("./")
+    patterns = [PART_FILES[layout].get(part, FALLBACK_FILES.get(layout, "")) for part in parts]
+    shared = [SHARED_FILES[layout]] if layout in SHARED_FILES else []
+    used = re.compile(rf"(?:^|/)({'|'.join([*filter(None, patterns), *shared])})$")
+    prefix = f"{voc_folder(root).relative_to(root).as_posix()}/".removeprefix("./")
 
     def select(name: str) -> str | None:
-        found = wanted.search(name)
-        if found is None or kind != "voc":
-            return found and found[1]
+        match = used.search(name)
+        if match is None or layout != "voc":
+            return match and match[1]
         if OTHER_YEAR.search(name):
             return None
-        return f"{SBD}/{found[1]}" if found[1].startswith("cls/") else start + found[1]
+        return f"{SBD_FOLDER}/{match[1]}" if match[1].startswith("cls/") else prefix + match[1]
 
     return select
 
 
 def voc_folder(root: Path) -> Path:
-    """Where VOC's folders are below a root, or are going to be."""
-    places = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")  # as voc_layout looks
-    found = (place for place in places if (place / "ImageSets" / "Segmentation").is_dir())
-    return next(found, root / "VOC2012")
+    """Return the existing folder of VOC 2012 below a root, or the one to create."""
+    candidates = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")  # as voc_layout has them
+    existing = (path for path in candidates if (path / "ImageSets" / "Segmentation").is_dir())
+    return next(existing, root / "VOC2012")
 
 
-def parts_of(kind: str, names: Iterable[str]) -> set[str]:
-    """The parts that some of these files are known to be from."""
-    left = {part: re.compile(rf"(?:^|/)(?:{pattern})$") for part, pattern in FILES[kind].items()}
-    found = set()
+def detect_parts(layout: str, names: Iterable[str]) -> set[str]:
+    """Return the parts that these file names identify."""
+    remaining = {
+        part: re.compile(rf"(?:^|/)(?:{pattern})$") for part, pattern in PART_FILES[layout].items()
+    }
+    detected = set()
     for name in names:
-        if now := {part for part, pattern in left.items() if pattern.search(name)}:
-            found |= now
-            left = {part: pattern for part, pattern in left.items() if part not in now}
-    return found
+        if matching := {part for part, pattern in remaining.items() if pattern.search(name)}:
+            detected |= matching
+            remaining = {
+                part: pattern for part, pattern in remaining.items() if part not in matching
+            }
+    return detected
 
 
 def verify(layout: Layout, splits: Iterable[str]) -> dict[str, int]:
-    """The number of images of each split, all of which have their files.
+    """Check that all files of the splits exist; return the number of images of each split.
 
     Raises:
         UserError: files are missing.
@@ -110,14 +114,14 @@ def verify(layout: Layout, splits: Iterable[str]) -> dict[str, int]:
     for split in splits:
         items = layout.items(split)
         paths = [item.image for item in items]
-        if split not in UNLABELED:
+        if split not in SPLITS_WITHOUT_MASKS:
             paths += [item.mask for item in items]
-        lost = [path for path in paths if not path.is_file()]
-        if lost:
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
             raise UserError(
-                f"split {split!r}: {len(lost)} of its {len(paths)} files are not here, the first: "
-                f"{lost[0]}. If what made the split was interrupted, run it again with the same "
-                "parts; otherwise see whether its source is whole."
+                f"split {split!r}: {len(missing)} of its {len(paths)} files are missing, the "
+                f"first: {missing[0]}. If the preparation of this split was interrupted, run it "
+                "again with the same parts; otherwise check that its source is complete."
             )
         counts[split] = len(items)
     return counts

@@ -1,4 +1,4 @@
-"""What a person has already: archives, or folders of files."""
+"""Archives and unpacked files that the user already has."""
 
 import os
 import shutil
@@ -8,137 +8,148 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from deeplab.preparation.file_selection import FILES, SBD, parts_of, selection
+from deeplab.preparation.file_selection import (
+    PART_FILES,
+    SBD_FOLDER,
+    detect_parts,
+    file_selector,
+)
 from deeplab.utils.archives import unpack
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 
 
 class Source(NamedTuple):
-    """What was found."""
+    """Local archives and unpacked files."""
 
-    archives: dict[str, Path]  # by part, or by its own name if that tells no part
-    files: dict[Path, Path]  # loose ones, and where they go
-    parts: frozenset[str]  # of the loose ones
+    archives: dict[str, Path]  # by part, or by its own name if that identifies no part
+    files: dict[Path, Path]  # unpacked files and their targets
+    parts: frozenset[str]  # of the unpacked files
 
 
-NOTHING = Source({}, {}, frozenset())
+EMPTY_SOURCE = Source({}, {}, frozenset())
 
 
 def find_source(
-    source: Path, root: Path, kind: str, names: Mapping[str, str], parts: tuple[str, ...]
+    source: Path, root: Path, layout: str, names: Mapping[str, str], parts: tuple[str, ...]
 ) -> Source:
-    """SeedResult for archives by their names, and for loose files of the parts that have none.
+    """Find archives by their names, and unpacked files of the parts that have no archive.
 
     Args:
         source: a folder, or one archive.
         root: the folder that is prepared.
-        kind: the layout, as ``selection`` knows it.
+        layout: a layout of ``file_selector``.
         names: the file name of each part's archive.
-        parts: the wanted ones; an archive is taken whatever it is.
+        parts: the parts to find; a single archive is taken whatever it is.
 
     Raises:
-        UserError: nothing is there that could be used.
+        UserError: nothing usable was found.
     """
     if source.is_file():
         part = next((part for part, name in names.items() if name == source.name), source.name)
-        return NOTHING._replace(archives={part: source})
+        return EMPTY_SOURCE._replace(archives={part: source})
     if not source.is_dir():
-        raise UserError(f"source={source}: this does not exist.")
+        raise UserError(f"source={source}: does not exist. Set source to a folder or an archive.")
     if not parts:
-        return NOTHING
+        return EMPTY_SOURCE
     archives = {}
     for part in parts:
-        if found := find_archive(source, names[part]):
-            archives[part] = found
-    loose = [part for part in parts if part not in archives]
-    files = _loose_files(source, root, kind, loose) if loose else {}
-    here = parts_of(kind, (path.as_posix() for path in files))
-    unknown = {part for part in loose if part not in FILES[kind]} if files else set()
-    if not archives and not here and not unknown:
+        if path := find_archive(source, names[part]):
+            archives[part] = path
+    without_archive = [part for part in parts if part not in archives]
+    files = _unpacked_files(source, root, layout, without_archive) if without_archive else {}
+    detected = detect_parts(layout, (path.as_posix() for path in files))
+    unlisted = {part for part in without_archive if part not in PART_FILES[layout]}
+    unlisted = unlisted if files else set()
+    if not archives and not detected and not unlisted:
         raise UserError(
-            f"source={source}: neither an archive ({', '.join(names[part] for part in parts)}) nor "
-            f"unpacked files of {kind} ({', '.join(parts)}) are here."
+            f"source={source}: has neither an archive ({', '.join(names[p] for p in parts)}) nor "
+            f"unpacked files of {layout} ({', '.join(parts)}). Set source to a folder with one of "
+            "them."
         )
-    return Source(archives, files, frozenset(here & {*loose} | unknown))
+    return Source(archives, files, frozenset(detected & {*without_archive} | unlisted))
 
 
 def find_archive(folder: Path, name: str) -> Path | None:
-    """A file of this name in a folder or one folder below."""
-    places = (folder / name, *sorted(folder.glob(f"*/{name}")))
-    return next((path for path in places if path.is_file()), None)
+    """Return the file of this name in a folder or in one of its subfolders."""
+    candidates = (folder / name, *sorted(folder.glob(f"*/{name}")))
+    return next((path for path in candidates if path.is_file()), None)
 
 
-def _loose_files(source: Path, root: Path, kind: str, parts: list[str]) -> dict[Path, Path]:
-    """The wanted files and where they go; where several go to one place, the first."""
-    select = selection(kind, parts, root)
+def _unpacked_files(source: Path, root: Path, layout: str, parts: list[str]) -> dict[Path, Path]:
+    """Return the used files and their targets; of several with the same target, the first."""
+    select = file_selector(layout, parts, root)
     files: dict[Path, Path] = {}
-    taken = set()
-    for name in walk(source):
+    targets = set()
+    for name in list_files(source):
         target = select(name)
-        if target is not None and target not in taken:
-            taken.add(target)
+        if target is not None and target not in targets:
+            targets.add(target)
             files[source / name] = root / target
     return files
 
 
-def walk(folder: Path) -> list[str]:
-    """The files below a folder that can be looked into, as paths relative to it, sorted."""
+def list_files(folder: Path) -> list[str]:
+    """Return the sorted relative paths of the files below a folder, without unreadable folders."""
     return sorted(_files_below(folder, "", frozenset()))
 
 
-def _files_below(folder: Path, start: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _files_below(folder: Path, prefix: str, parents: frozenset[tuple[int, int]]) -> Iterator[str]:
     try:
         status = folder.stat()
         entries = list(os.scandir(folder))
-    except OSError:  # lost+found, for one
+    except OSError:  # lost+found, for example
         return
-    here = (status.st_dev, status.st_ino)
-    for entry in entries if here not in above else ():  # a link may lead back
-        if entry.is_dir() and entry.name != SBD:
-            yield from _files_below(Path(entry), f"{start}{entry.name}/", above | {here})
+    identity = (status.st_dev, status.st_ino)
+    for entry in entries if identity not in parents else ():  # a link may form a cycle
+        if entry.is_dir() and entry.name != SBD_FOLDER:
+            yield from _files_below(Path(entry), f"{prefix}{entry.name}/", parents | {identity})
         elif entry.is_file():
-            yield start + entry.name
+            yield prefix + entry.name
 
 
-def place(
-    source: Source, root: Path, kind: str, *, overwrite: bool, progress: bool = True
+def install_source(
+    source: Source, root: Path, layout: str, *, overwrite: bool, progress: bool = True
 ) -> set[str]:
-    """Unpack the archives and take over the loose files; returns the parts that are there then.
+    """Unpack the archives and link or copy the unpacked files; return the installed parts.
 
     Raises:
-        UserError: an archive is damaged, or is not what its name says.
+        UserError: an archive is damaged, or its content does not match its name.
     """
-    made = set(source.parts)
+    installed = set(source.parts)
     for part, archive in source.archives.items():
-        named = part != archive.name
-        select = selection(kind, [part] if named else FILES[kind], root)
+        part_is_known = part != archive.name
+        select = file_selector(layout, [part] if part_is_known else PART_FILES[layout], root)
         paths = unpack(archive, root, select=select, overwrite=overwrite, progress=progress)
-        found = parts_of(kind, paths)
-        if named and part not in FILES[kind] and paths:
-            found = {part}
-        if not found:
+        detected = detect_parts(layout, paths)
+        if part_is_known and part not in PART_FILES[layout] and paths:
+            detected = {part}
+        if not detected:
             raise UserError(
-                f"{archive}: this archive has no file of {part if named else kind}. See whether it "
-                "is the right one."
+                f"{archive}: the archive has no file of {part if part_is_known else layout}. Check "
+                "that it is the right one."
             )
-        made |= found
-    adopt(source.files, overwrite=overwrite, progress=progress)
-    return made
+        installed |= detected
+    link_or_copy(source.files, overwrite=overwrite, progress=progress)
+    return installed
 
 
-def adopt(files: Mapping[Path, Path], *, overwrite: bool = False, progress: bool = True) -> None:
-    """Put files to their places: as hard links, which take no room, or as copies where the file
-    systems differ. What is there with the same size is left as it is, unless ``again``."""
+def link_or_copy(
+    files: Mapping[Path, Path], *, overwrite: bool = False, progress: bool = True
+) -> None:
+    """Hard-link files to their targets, which takes no space, or copy them across file systems.
+
+    An existing target of the same size is kept, unless ``overwrite``.
+    """
     shown = progress and bool(files)
-    for old, new in tqdm(files.items(), "Taking over", unit=" files", disable=not shown):
+    for old, new in tqdm(files.items(), "Linking or copying", unit=" files", disable=not shown):
         if new.is_file() and (new.samefile(old) or (not overwrite and _size(new) == _size(old))):
             continue
-        with atomic_write(new) as draft:
+        with atomic_write(new) as temporary:
             try:
-                os.link(old.resolve(), draft)
+                os.link(old.resolve(), temporary)
             except OSError:
-                shutil.copyfile(old, draft)
+                shutil.copyfile(old, temporary)
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,7 @@
-"""How far the preparation of a folder has come.
+"""Progress of the preparation of a folder.
 
-``manifest.json`` says what was made well. A file ``.preparing`` says that more has been begun: then
-nothing reads the folder (``deeplab.data.layouts.base.check_whole``).
+``manifest.json`` lists the completed parts. The file ``.preparing`` marks the folder as incomplete:
+nothing reads it then (``deeplab.data.layouts.base.check_complete``).
 """
 
 import json
@@ -20,19 +20,19 @@ from deeplab.utils.files import write_json
 LOCK = ".lock"
 MANIFEST = "manifest.json"
 
-DRAFT = re.compile(r"\..+\.(?:jpg|png|mat|txt|json)\.\d+")
-"""The names that ``deeplab.utils.files.atomic_write`` gives, of files that are prepared."""
+TEMPORARY_FILE = re.compile(r"\..+\.(?:jpg|png|mat|txt|json)\.\d+")
+"""Pattern of the temporary names that ``deeplab.utils.files.atomic_write`` gives prepared files."""
 
 
 class Manifest(NamedTuple):
-    """What a folder has."""
+    """The completed parts and splits of a folder."""
 
     parts: frozenset[str]
     splits: dict[str, int]  # number of images
 
 
 def read_manifest(root: Path) -> Manifest:
-    """What was made well so far; nothing if that is not known."""
+    """Return the completed parts and splits; an empty manifest if there is none."""
     try:
         content = json.loads((root / MANIFEST).read_text())
         return Manifest(frozenset(content["parts"]), dict(content["splits"]))
@@ -41,48 +41,48 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
-    """Write what was made well."""
+    """Write the completed parts and splits."""
     content = {"parts": sorted(manifest.parts), "splits": manifest.splits}
     write_json(root / MANIFEST, content)
 
 
-def is_whole(root: Path) -> bool:
-    """Whether there is a data set on which nothing has been begun since."""
+def is_complete(root: Path) -> bool:
+    """Return True if the folder has a prepared data set and no unfinished preparation."""
     return (root / MANIFEST).is_file() and not (root / PREPARING).exists()
 
 
-def mark(root: Path) -> None:
-    """Say that the folder is not whole."""
+def mark_incomplete(root: Path) -> None:
+    """Mark the folder as incomplete."""
     (root / PREPARING).touch()
 
 
-def unmark(root: Path) -> None:
-    """Say that it is."""
+def mark_complete(root: Path) -> None:
+    """Remove the mark of an incomplete folder."""
     (root / PREPARING).unlink()
 
 
 @contextmanager
-def preparing(root: Path) -> Iterator[None]:
-    """Within it this process alone prepares the folder, which is marked unless it is whole.
+def locked_for_preparation(root: Path) -> Iterator[None]:
+    """Lock the folder for this process and mark it as incomplete unless it is complete.
 
     Raises:
-        UserError: another process does; or nothing can be written there, now or later.
+        UserError: another process prepares the folder; or it cannot be written, now or later.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        busy = f"data.root={root}: another process is preparing it; let it end."
-        with locked(root / LOCK, busy, wait=False):
-            if not is_whole(root):
-                mark(root)
-            remove_drafts(root)
+        message = f"data.root={root}: another process is preparing it. Wait until it has finished."
+        with locked(root / LOCK, message, wait=False):
+            if not is_complete(root):
+                mark_incomplete(root)
+            remove_temporary_files(root)
             yield
     except OSError as error:
-        raise disk_space.refusal(error, root) from None
+        raise disk_space.write_error(error, root) from None
 
 
-def remove_drafts(root: Path) -> None:
-    """Delete what killed processes were writing. Nobody else may be at work in the folder."""
-    for place, _, files in os.walk(root):
+def remove_temporary_files(root: Path) -> None:
+    """Delete the temporary files of killed processes; no other process may use the folder."""
+    for folder, _, files in os.walk(root):
         for name in files:
-            if DRAFT.fullmatch(name):
-                Path(place, name).unlink(missing_ok=True)
+            if TEMPORARY_FILE.fullmatch(name):
+                Path(folder, name).unlink(missing_ok=True)

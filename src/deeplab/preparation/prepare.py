@@ -1,4 +1,4 @@
-"""Making a configured data set ready, as a list of steps."""
+"""Preparation of a configured data set as a sequence of steps."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,27 +12,33 @@ from deeplab.config.schema.data import CityscapesConfig, COCOConfig, DataConfig,
 from deeplab.config.schema.scripts import PrepareConfig
 from deeplab.data.layouts.base import split_items
 from deeplab.preparation import file_selection, manifest
-from deeplab.preparation.derive import derive_coco, derive_voc, is_drawn_by
-from deeplab.preparation.local_source import NOTHING, Source, find_archive, find_source, place
+from deeplab.preparation.derive import derive_coco, derive_voc, masks_match_settings
+from deeplab.preparation.local_source import (
+    EMPTY_SOURCE,
+    Source,
+    find_archive,
+    find_source,
+    install_source,
+)
 from deeplab.preparation.manifest import Manifest
-from deeplab.preparation.summary import say_ready
+from deeplab.preparation.summary import print_summary
 from deeplab.utils import disk_space
-from deeplab.utils.disk_space import Need
+from deeplab.utils.disk_space import SpaceRequirement
 from deeplab.utils.download import Archive, fetch_all
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import cpu_count
 
-Published = VOCConfig | COCOConfig | CityscapesConfig
+PublishedConfig = VOCConfig | COCOConfig | CityscapesConfig
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What is to be done."""
+    """The settings of a preparation and the state of the folder before it."""
 
     config: PrepareConfig
-    data: Published
-    known: Manifest  # what was done before
-    redo: bool  # whether this is not relied upon
+    data: PublishedConfig
+    previous: Manifest  # the parts that earlier preparations completed
+    redo: bool  # True to prepare these again
 
     @property
     def root(self) -> Path:
@@ -43,13 +49,13 @@ class _Job:
         return Path(self.config.source).expanduser() if self.config.source else None
 
     @property
-    def downloads(self) -> Path:
+    def download_dir(self) -> Path:
         return Path(self.config.download_dir).expanduser()
 
     @property
-    def todo(self) -> tuple[str, ...]:
-        """The parts to get."""
-        return tuple(p for p in self.data.parts if self.redo or p not in self.known.parts)
+    def missing_parts(self) -> tuple[str, ...]:
+        """The parts to prepare."""
+        return tuple(p for p in self.data.parts if self.redo or p not in self.previous.parts)
 
     @property
     def names(self) -> dict[str, str]:
@@ -62,65 +68,72 @@ class _Job:
 
 
 def run_preparation(config: PrepareConfig) -> None:
-    """Fetch, unpack, derive and verify what is not there yet; say what there is."""
-    if isinstance(config.data, Published):
-        known = manifest.read_manifest(Path(config.data.root).expanduser())
-        redo = config.overwrite or not _is_as_made(config, config.data, known)
-        _prepare(_Job(config, config.data, known, redo))
+    """Download, unpack, derive and verify the missing parts; print a summary of the data set."""
+    if isinstance(config.data, PublishedConfig):
+        previous = manifest.read_manifest(Path(config.data.root).expanduser())
+        redo = config.overwrite or not _is_intact(config, config.data, previous)
+        _prepare(_Job(config, config.data, previous, redo))
     else:
         data = check_data(config.data)
         layout = data_layout(data)
-        _say_ready(config, data, {s: len(split_items(layout, s)) for s in layout.splits()})
+        counts = {split: len(split_items(layout, split)) for split in layout.splits()}
+        _print_summary(config, data, counts)
 
 
-def _is_as_made(config: PrepareConfig, data: Published, known: Manifest) -> bool:
-    """Whether the files of the manifest are there and, if one's own source may have been completed
-    since, as many as were published."""
-    numbers = {
-        split: data.expected_images.get(split, number) for split, number in known.splits.items()
+def _is_intact(config: PrepareConfig, data: PublishedConfig, previous: Manifest) -> bool:
+    """Return True if all files of the manifest exist.
+
+    With a local source, which may have been completed since, the splits must also have as many
+    images as were published.
+    """
+    expected = {
+        split: data.expected_images.get(split, count) for split, count in previous.splits.items()
     }
-    if config.source and numbers != known.splits:
+    if config.source and expected != previous.splits:
         return False
     try:
-        return not numbers or bool(file_selection.verify(data_layout(data, whole=False), numbers))
+        layout = data_layout(data, require_complete=False) if expected else None
+        return layout is None or bool(file_selection.verify(layout, expected))
     except UserError as error:
-        print(f"Since {data.root} was prepared, files have gone: {error}")
+        print(f"data.root={data.root}: files were removed after the preparation: {error}")
         return False
 
 
 def _prepare(job: _Job) -> None:
     config, data, root = job.config, job.data, job.root
     if _is_done(job):
-        print(f"{data.root} is ready; nothing to do (overwrite=true does it anew).")
+        print(f"{data.root} is ready; nothing to do (overwrite=true prepares it again).")
         return
-    archives = [] if job.source else _archives(job)
-    source = _find(job, job.source) if job.source else NOTHING
-    gets = [*source.archives, *source.parts] if job.source else job.todo
-    print(f"Preparing {config.data_choice} ({', '.join(gets) or 'masks and lists'})")
-    disk_space.announce(_needs(job, source))
-    with manifest.preparing(root):
+    archives = [] if job.source else _downloads(job)
+    source = _find_source(job, job.source) if job.source else EMPTY_SOURCE
+    parts_to_add = [*source.archives, *source.parts] if job.source else job.missing_parts
+    print(f"Preparing {config.data_choice} ({', '.join(parts_to_add) or 'masks and lists'})")
+    disk_space.check_space(_space_requirements(job, source))
+    with manifest.locked_for_preparation(root):
         if archives:
-            paths = fetch_all(archives, job.downloads, progress=config.enable_progress_bar)
-            source = NOTHING._replace(archives=dict(zip(job.todo, paths, strict=True)))
-        manifest.mark(root)
-        made = place(
+            paths = fetch_all(archives, job.download_dir, progress=config.enable_progress_bar)
+            downloaded = dict(zip(job.missing_parts, paths, strict=True))
+            source = EMPTY_SOURCE._replace(archives=downloaded)
+        manifest.mark_incomplete(root)
+        installed = install_source(
             source, root, data.name, overwrite=config.overwrite, progress=config.enable_progress_bar
         )
-        parts = job.known.parts | made
+        parts = job.previous.parts | installed
         _derive(job, parts)
-        counts = _count(job)
+        counts = _count_images(job)
         manifest.write_manifest(root, Manifest(parts, counts))
-        absent = _absent(job, parts)
+        missing = _missing_archives(job, parts)
         if not counts:
             raise UserError(
-                f"{root}: no split can be made of {', '.join(sorted(parts))} alone. Run this again "
-                f"with a source that has {' and '.join(absent)}; what is there is kept."
+                f"data.root={root}: {', '.join(sorted(parts))} alone is not enough for any split. "
+                f"Run this again with a source that has {' and '.join(missing)}; existing files "
+                "are kept."
             )
-        manifest.unmark(root)
-    notes = [f"Not in it: {', '.join(absent)}"] * bool(absent)
+        manifest.mark_complete(root)
+    notes = [f"Missing: {', '.join(missing)}"] * bool(missing)
     if archives:
         notes.append(f"No longer needed: {', '.join(map(str, paths))}")
-    _say_ready(config, data, counts, notes)
+    _print_summary(config, data, counts, notes)
 
 
 def _is_done(job: _Job) -> bool:
@@ -128,73 +141,79 @@ def _is_done(job: _Job) -> bool:
     if job.source and job.source.is_file():
         name = job.source.name
         parts = {part for part in job.names if job.names[part] == name} or {name}
-    if job.redo or not manifest.is_whole(job.root) or not parts <= job.known.parts:
+    if job.redo or not manifest.is_complete(job.root) or not parts <= job.previous.parts:
         return False
     if not isinstance(job.data, COCOConfig):
         return True
-    here = job.known.splits
-    drawn = [split for split, file in job.data.annotations.items() if file and split in here]
-    return is_drawn_by(job.root, drawn, job.data.category_ids, job.data.min_pixels)
+    prepared = job.previous.splits
+    splits = [split for split, file in job.data.annotations.items() if file and split in prepared]
+    return masks_match_settings(job.root, splits, job.data.category_ids, job.data.min_pixels)
 
 
-def _archives(job: _Job) -> list[Archive]:
-    """What is to be downloaded.
+def _downloads(job: _Job) -> list[Archive]:
+    """Return the archives to download.
 
     Raises:
-        UserError: there is no address, or no checksum.
+        UserError: an archive has no URL, or no checksum.
     """
-    described = {part: job.data.archives[part] for part in job.todo}
-    if without := [job.names[part] for part, archive in described.items() if archive.url is None]:
+    configs = {part: job.data.archives[part] for part in job.missing_parts}
+    if without_url := [job.names[part] for part, archive in configs.items() if archive.url is None]:
         raise UserError(
-            f"data={job.config.data_choice}: its makers want a login. Download {' and '.join(without)} "
-            "from cityscapes-dataset.com/downloads into a folder and set source=FOLDER."
+            f"data={job.config.data_choice}: the download requires a login. Download "
+            f"{' and '.join(without_url)} from cityscapes-dataset.com/downloads into a folder and "
+            "set source=FOLDER."
         )
     archives = []
-    for part, archive in described.items():
+    for part, archive in configs.items():
         if archive.checksum is None:
             raise UserError(
-                f"data.archives.{part}.checksum: a file of {archive.url} is only taken with a "
-                "checksum, md5:... or sha256:..."
+                f"data.archives.{part}.checksum=null: {archive.url} is only downloaded with a "
+                "checksum. Set it to md5:... or sha256:..."
             )
         assert archive.url is not None
         archives.append(Archive(job.names[part], archive.url, archive.checksum, archive.size))
     return archives
 
 
-def _find(job: _Job, path: Path) -> Source:
-    """What the source has; says what it has not."""
-    source = find_source(path, job.root, job.data.name, job.names, job.todo)
-    absent = _absent(job, job.known.parts | {*source.archives, *source.parts})
-    if absent and path.is_dir():
-        print(f"Not in {path}, so left out: {', '.join(absent)}")
-    others = [name for part, name in job.names.items() if part not in job.data.parts]
-    if more := [name for name in others if path.is_dir() and find_archive(path, name)]:
-        print(f"Also in {path}, but not among data.parts: {', '.join(more)}")
+def _find_source(job: _Job, path: Path) -> Source:
+    """Return the archives and files of the source; print which parts it lacks."""
+    source = find_source(path, job.root, job.data.name, job.names, job.missing_parts)
+    missing = _missing_archives(job, job.previous.parts | {*source.archives, *source.parts})
+    if missing and path.is_dir():
+        print(f"Not in {path}, so left out: {', '.join(missing)}")
+    other_names = [name for part, name in job.names.items() if part not in job.data.parts]
+    if unused := [name for name in other_names if path.is_dir() and find_archive(path, name)]:
+        print(f"Also in {path}, but not among data.parts: {', '.join(unused)}")
     return source
 
 
-def _absent(job: _Job, parts: Collection[str]) -> list[str]:
+def _missing_archives(job: _Job, parts: Collection[str]) -> list[str]:
     return [job.names[part] for part in job.data.parts if part not in parts]
 
 
-def _needs(job: _Job, source: Source) -> list[Need]:
-    """What will be written where."""
-    needs = []
+def _space_requirements(job: _Job, source: Source) -> list[SpaceRequirement]:
+    """Return the disk space that each step needs."""
+    requirements = []
     if job.source:
         unpacked = sum(path.stat().st_size for path in source.archives.values())
     else:
-        sizes = {job.names[part]: job.data.archives[part].size for part in job.todo}
-        needs += [disk_space.to_download(job.downloads, sizes)] if sizes else []
+        sizes = {job.names[part]: job.data.archives[part].size for part in job.missing_parts}
+        if sizes:
+            requirements.append(disk_space.download_requirement(job.download_dir, sizes))
         unpacked = sum(size or 0 for size in sizes.values())
-        if not job.known.parts:
+        if not job.previous.parts:
             unpacked = int(job.data.unpacked_gb * 1e9)
     if unpacked:
-        adds = job.known.parts and not job.known.parts >= {*source.archives, *job.todo}
-        there = 0 if adds else disk_space.size_below(job.root)
-        needs.append(Need("unpack", job.root, max(0, unpacked - there)))
+        adds_parts = job.previous.parts and not job.previous.parts >= {
+            *source.archives,
+            *job.missing_parts,
+        }
+        existing = 0 if adds_parts else disk_space.folder_size(job.root)
+        requirements.append(SpaceRequirement("unpack", job.root, max(0, unpacked - existing)))
     if source.files and not disk_space.is_same_disk(next(iter(source.files)), job.root):
-        needs.append(Need("copy", job.root, sum(file.stat().st_size for file in source.files)))
-    return needs
+        copied = sum(file.stat().st_size for file in source.files)
+        requirements.append(SpaceRequirement("copy", job.root, copied))
+    return requirements
 
 
 def _derive(job: _Job, parts: frozenset[str]) -> None:
@@ -219,42 +238,41 @@ def _derive(job: _Job, parts: frozenset[str]) -> None:
         )
 
 
-def _count(job: _Job) -> dict[str, int]:
-    """The images of each split, as many as were published."""
+def _count_images(job: _Job) -> dict[str, int]:
+    """Return the number of images of each split; compare them with the published numbers."""
     data = job.data
     try:
-        layout = data_layout(data, whole=False)
-    except UserError:  # what makes a split is not there yet
+        layout = data_layout(data, require_complete=False)
+    except UserError:  # the files that define the splits do not exist yet
         return {}
     configured = f"{data.train_split}+{data.val_split}".split("+")
-    ours = {
-        *file_selection.VOC_SPLITS,
-        *data.expected_images,
-        *configured,
-    }  # VOC's folder may have more lists
-    splits = [split for split in layout.splits() if data.name != "voc" or split in ours]
+    # VOC's folder may have more lists
+    known_splits = {*file_selection.VOC_SPLITS, *data.expected_images, *configured}
+    splits = [split for split in layout.splits() if data.name != "voc" or split in known_splits]
     counts = file_selection.verify(layout, splits)
     wrong = {s: n for s, n in counts.items() if n != data.expected_images.get(s, n)}
-    told = [
+    differences = [
         f"{s} has {n} images, {data.expected_images[s]} were published" for s, n in wrong.items()
     ]
     if wrong and job.source is None:
-        accepting = " ".join(f"data.expected_images.{split}={n}" for split, n in wrong.items())
-        raise UserError(f"{data.root}: {'; '.join(told)}. To accept it: {accepting}")
-    for note in told:
-        print(f"Note: {note}.")
+        overrides = " ".join(f"data.expected_images.{split}={n}" for split, n in wrong.items())
+        raise UserError(
+            f"data.root={data.root}: {'; '.join(differences)}. To accept this, add {overrides}"
+        )
+    for difference in differences:
+        print(f"Note: {difference}.")
     return counts
 
 
-def _say_ready(
+def _print_summary(
     config: PrepareConfig, data: DataConfig, counts: dict[str, int], notes: Sequence[str] = ()
 ) -> None:
-    say_ready(
+    print_summary(
         config.data_choice,
         data_layout(data).root,
         counts,
         data.classes,
-        wanted={"data.train_split": data.train_split, "data.val_split": data.val_split},
+        required_splits={"data.train_split": data.train_split, "data.val_split": data.val_split},
         notes=notes,
-        typed=HydraConfig.get().overrides.task,
+        arguments=HydraConfig.get().overrides.task,
     )

@@ -1,4 +1,4 @@
-"""The doctor on a configured data set: examine, print, write the report."""
+"""The doctor on a configured data set: examines the files, prints and writes the report."""
 
 import sys
 from pathlib import Path
@@ -15,16 +15,16 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
 from deeplab.utils.parallel import cpu_count, parallel_map
 
-SHOWN = 20
-"""Bad files that the terminal shows."""
+MAX_ERRORS_SHOWN = 20
+"""Number of bad files that the terminal shows."""
 
 
 def run_check(config: PrepareConfig) -> None:
-    """Examine the splits, print what is wrong and end with status 1 if there are errors."""
+    """Examine the splits, print and write the report; exit with status 1 if there are errors."""
     data = check_data(config.data)
     layout = data_layout(data)
     splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
-    diagnosis = examine_dataset(
+    report = examine_dataset(
         {split: split_items(layout, split) for split in splits},
         class_set(data),
         crop_size=data.crop_size,
@@ -34,49 +34,55 @@ def run_check(config: PrepareConfig) -> None:
     )
     name = "-".join([data.name, *splits]).replace("/", "_")
     target = Path(config.report_dir) / f"{name}.md"
-    write_text(target, as_markdown(diagnosis, f"{data.name}: {layout.root}"))
-    write_json(target.with_suffix(".json"), as_json(diagnosis))
-    print(as_text(diagnosis))
+    write_text(target, as_markdown(report, f"{data.name}: {layout.root}"))
+    write_json(target.with_suffix(".json"), as_json(report))
+    print(as_text(report))
     print(f"  report  {target}, {target.with_suffix('.json').name}")
-    if diagnosis.of("error"):
+    if report.with_severity("error"):
         sys.exit(1)
 
 
 def prepare_classification_data(config: PrepareClassificationConfig) -> None:
-    """Say what there is for a classifier; with ``check`` decode every file, name those that cannot
-    be, in the report too, and end with status 1 if there are any."""
+    """Print the content of a classification data set; with ``check`` also decode every file.
+
+    Files that cannot be decoded are listed in the terminal and in the report, and the exit status
+    is 1 if there are any.
+    """
     if config.source:
         raise UserError(
-            f"source={config.source}: of data={config.data_choice} nothing is unpacked."
+            f"source={config.source}: data={config.data_choice} is used as it is, nothing is "
+            "unpacked. Leave out source and set data.root."
         )
     data = config.data
     check_classification_data(data)
     folder = image_folder(data)
     splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
     print(f"\n{config.data_choice} in {folder.root}: {len(folder.classes)} classes")
-    found = {split: folder.pictures(split) for split in splits}
-    for split, pictures in found.items():
-        print(f"  {split:<12} {len(pictures):>9,} images")
+    images_by_split = {split: folder.images(split) for split in splits}
+    for split, images in images_by_split.items():
+        print(f"  {split:<12} {len(images):>9,} images")
     if not config.check:
         return
     num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
-    paths = list(dict.fromkeys(p.path for pictures in found.values() for p in pictures))
+    paths = list(dict.fromkeys(i.path for images in images_by_split.values() for i in images))
     desc = "Decoding every file"
     problems = parallel_map(
         _problem, paths, num_workers=num_workers, desc=desc, progress=config.enable_progress_bar
     )
-    bad = [problem for problem in problems if problem]
+    errors = [problem for problem in problems if problem]
     target = Path(config.report_dir) / f"{'-'.join([data.name, *splits]).replace('/', '_')}.md"
-    lines = [f"# {data.name}: {folder.root}", "", _verdict(len(paths), bad), ""]
-    write_text(target, "\n".join([*lines, *(f"- {problem}" for problem in bad), ""]))
-    print("\n".join(["", *bad[:SHOWN], *[f"and {len(bad) - SHOWN} more"] * (len(bad) > SHOWN)]))
+    lines = [f"# {data.name}: {folder.root}", "", _summary_line(len(paths), errors), ""]
+    write_text(target, "\n".join([*lines, *(f"- {error}" for error in errors), ""]))
+    num_hidden = len(errors) - MAX_ERRORS_SHOWN
+    shown = [*errors[:MAX_ERRORS_SHOWN], *[f"and {num_hidden} more"] * (num_hidden > 0)]
+    print("\n".join(["", *shown]))
     print(f"{lines[2]}\n  report  {target}")
-    if bad:
+    if errors:
         sys.exit(1)
 
 
 def _problem(path: Path) -> str:
-    """What is wrong with a picture; empty if nothing is."""
+    """Return the error of an image; empty if it can be decoded."""
     try:
         read_image(path)
     except BadFileError as error:
@@ -84,5 +90,6 @@ def _problem(path: Path) -> str:
     return ""
 
 
-def _verdict(images: int, bad: list[str]) -> str:
-    return f"{images} images: {len(bad)} errors." if bad else f"{images} images: nothing wrong."
+def _summary_line(images: int, errors: list[str]) -> str:
+    result = f"{len(errors)} errors" if errors else "nothing wrong"
+    return f"{images} images: {result}."

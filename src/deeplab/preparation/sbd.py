@@ -2,8 +2,8 @@
 
 The Semantic Boundaries Dataset (Hariharan et al. 2011) labels 11,355 images of VOC 2011 with VOC's
 classes: ``cls/ID.mat``, a MATLAB struct ``GTcls`` whose field ``Segmentation`` has 0 to 20 per
-pixel, without the 255 along borders of VOC's own masks. Every file is converted; that VOC's own
-mask is taken where there are both is a matter of reading.
+pixel, without the 255 along borders of VOC's own masks. Every file is converted; where an image has
+both masks, the layout that reads the data set takes VOC's.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from deeplab.utils.parallel import parallel_map
 LABELS = (*range(21), IGNORE)
 """Background, VOC's 20 classes, ignored."""
 
-FETCH = "Unpack benchmark.tgz again, or fetch it again."
+FETCH_HINT = "Unpack benchmark.tgz again, or download it again."
 
 
 def trainaug(voc_train: Sequence[str], voc_val: Sequence[str], sbd: Sequence[str]) -> list[str]:
-    """VOC train and all of SBD (its train and val) without VOC val, sorted.
+    """Return VOC train and all of SBD (its train and val) without VOC val, sorted.
 
     With the official lists these are the 10,582 ids that DeepLab trains on, in their order.
     """
@@ -33,59 +33,68 @@ def trainaug(voc_train: Sequence[str], voc_val: Sequence[str], sbd: Sequence[str
 
 
 def convert_masks(
-    mats: Path, masks: Path, *, overwrite: bool = False, num_workers: int, progress: bool = True
+    mat_folder: Path,
+    mask_folder: Path,
+    *,
+    overwrite: bool = False,
+    num_workers: int,
+    progress: bool = True,
 ) -> list[str]:
-    """Write ``masks/ID.png`` for every ``mats/ID.mat``, except (unless ``again``) those that are
-    there already.
+    """Write a mask ``ID.png`` for every ``ID.mat``.
+
+    Existing masks are kept, unless ``overwrite``.
 
     Returns:
-        The ids of all of them, sorted.
+        The ids of all files, sorted.
 
     Raises:
-        UserError: there is none, or one is damaged or no mask of SBD.
+        UserError: the folder has none, or one is damaged or not a mask of SBD.
     """
-    paths = sorted(mats.glob("*.mat"))
+    paths = sorted(mat_folder.glob("*.mat"))
     if not paths:
         raise UserError(
-            f"{mats}: no .mat files here. It is to be SBD's folder of class masks "
+            f"{mat_folder}: no .mat files. It must be SBD's folder of class masks "
             "(benchmark_RELEASE/dataset/cls). Unpack benchmark.tgz."
         )
-    todo = [path for path in paths if overwrite or not _png(path, masks).exists()]
-    convert = partial(_convert, masks=masks)
-    for _ in parallel_map(convert, todo, num_workers=num_workers, desc="Converting SBD", progress=progress):
+    remaining = [path for path in paths if overwrite or not _mask_path(path, mask_folder).exists()]
+    convert = partial(_convert, mask_folder=mask_folder)
+    for _ in parallel_map(
+        convert, remaining, num_workers=num_workers, desc="Converting SBD", progress=progress
+    ):
         pass
     return [path.stem for path in paths]
 
 
-def _png(mat: Path, masks: Path) -> Path:
-    return masks / f"{mat.stem}.png"
+def _mask_path(mat_file: Path, mask_folder: Path) -> Path:
+    return mask_folder / f"{mat_file.stem}.png"
 
 
-def _convert(mat: Path, masks: Path) -> None:
-    write_mask(_png(mat, masks), _read(mat))
+def _convert(mat_file: Path, mask_folder: Path) -> None:
+    write_mask(_mask_path(mat_file, mask_folder), _read(mat_file))
 
 
-def _read(mat: Path) -> Pixels:
-    """The labels ``(H, W)`` of an SBD file."""
+def _read(mat_file: Path) -> Pixels:
+    """Return the label map ``(H, W)`` of an SBD file."""
     try:
-        content = loadmat(mat, variable_names=["GTcls"])
-    except Exception as error:  # damaged files make scipy raise all sorts of them
+        content = loadmat(mat_file, variable_names=["GTcls"])
+    except Exception as error:  # scipy raises many types for damaged files
         raise UserError(
-            f"{mat}: this MATLAB file cannot be read ({type(error).__name__}: {error}). {FETCH}"
+            f"{mat_file}: this MATLAB file cannot be read ({type(error).__name__}: {error}). "
+            f"{FETCH_HINT}"
         ) from None
     try:
         label = np.asarray(content["GTcls"]["Segmentation"].item())
     except (KeyError, IndexError, ValueError):  # no GTcls, no struct, no such field
-        raise UserError(f"{mat}: there is no GTcls.Segmentation in it. {FETCH}") from None
+        raise UserError(f"{mat_file}: has no GTcls.Segmentation. {FETCH_HINT}") from None
     if label.ndim != 2 or not label.size or label.dtype.kind not in "uif":
         raise UserError(
-            f"{mat}: GTcls.Segmentation is {label.dtype} of shape {label.shape}, but it is to have "
-            f"a number per pixel. {FETCH}"
+            f"{mat_file}: GTcls.Segmentation is {label.dtype} of shape {label.shape}, but must "
+            f"have a number per pixel. {FETCH_HINT}"
         )
     wrong = np.setdiff1d(label, LABELS)
     if wrong.size:
         raise UserError(
-            f"{mat}: label {wrong[0]:g} in GTcls.Segmentation, but VOC has 0 to 20 "
-            f"({IGNORE} = ignore). {FETCH}"
+            f"{mat_file}: label {wrong[0]:g} in GTcls.Segmentation, but VOC has 0 to 20 "
+            f"({IGNORE} = ignore). {FETCH_HINT}"
         )
     return label.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The words at the end: what is there, what is not, what to do next."""
+"""Summary of a prepared data set: its content, what is missing, and the next commands."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,37 +7,38 @@ from pathlib import Path
 NOT_FOR_TRAINING = ("data.parts", "data.archives", "data.unpacked_gb", "data.expected_images")
 
 
-def options(typed: Iterable[str]) -> str:
-    """The part of a command line that names the data, for other scripts."""
+def data_arguments(arguments: Iterable[str]) -> str:
+    """Return the arguments of a command line that select the data, for other scripts."""
     kept = []
-    for argument in typed:
+    for argument in arguments:
         key = argument.partition("=")[0].lstrip("+~")
-        named = key in ("data", "stage") or key.startswith("data.")
-        if named and not key.startswith(NOT_FOR_TRAINING):
+        is_data = key in ("data", "stage") or key.startswith("data.")
+        if is_data and not key.startswith(NOT_FOR_TRAINING):
             kept.append(shlex.quote(argument))
     return " ".join(kept)
 
 
-def say_ready(
+def print_summary(
     choice: str,
     root: Path,
     counts: Mapping[str, int],
     classes: Sequence[str],
     *,
-    wanted: Mapping[str, str],
+    required_splits: Mapping[str, str],
     notes: Sequence[str],
-    typed: Iterable[str],
+    arguments: Iterable[str],
 ) -> None:
-    """Say what a data set has.
+    """Print the splits and classes of a data set and the next commands.
 
     Args:
         choice: its name.
         root: its folder.
         counts: the number of images of each split.
-        classes: their names.
-        wanted: the splits of training and validation by key, each perhaps several joined by ``+``.
-        notes: what else there is to say of it.
-        typed: the arguments of the command line.
+        classes: the class names.
+        required_splits: the splits of training and validation by config key, possibly several
+            joined by ``+``.
+        notes: further lines to print.
+        arguments: the arguments of the command line.
     """
     print(f"\n{choice} is ready in {root}")
     for split, count in counts.items():
@@ -45,11 +46,15 @@ def say_ready(
     print(f"  {len(classes)} classes: {', '.join(classes)}")
     for note in notes:
         print(f"  {note}")
-    command = f"python src/{{}}.py {options(typed)}"
-    lacking = [key for key, name in wanted.items() if not counts.keys() >= {*name.split("+")}]
-    for key in lacking:
-        print(f"  {key}={wanted[key]} is not there: add what it is made of, or set another.")
-    if not lacking:
+    command = f"python src/{{}}.py {data_arguments(arguments)}"
+    missing = {
+        key: splits
+        for key, splits in required_splits.items()
+        if not counts.keys() >= {*splits.split("+")}
+    }
+    for key, splits in missing.items():
+        print(f"  {key}={splits}: no such split. Add the files that it needs, or set another.")
+    if not missing:
         print("\nNext:")
-        print(f"  {command.format('prepare')} check=true    decodes every file, says what is wrong")
+        print(f"  {command.format('prepare')} check=true    decode every file and report errors")
         print(f"  {command.format('train')}")

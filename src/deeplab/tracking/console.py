@@ -1,4 +1,4 @@
-"""What a run says: its scores, recorded and printed, and as little else as can be."""
+"""Console output of a run: its scores, recorded and printed, without the libraries' messages."""
 
 import logging
 import warnings
@@ -7,11 +7,11 @@ from typing import Any
 
 from deeplab.metrics.confusion_matrix import Scores
 from deeplab.metrics.percent import UNIT, to_percent
-from deeplab.metrics.topk import Errors
+from deeplab.metrics.topk import TopKErrors
 
 
 def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Scores by name; a class that occurs nowhere has none."""
+    """Return the scores by name; a class that occurs nowhere has no score."""
     ious = map(to_percent, final.class_iou)
     return {
         "unit": UNIT,
@@ -22,16 +22,16 @@ def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def print_scores(final: Scores, class_names: Sequence[str]) -> None:
-    """The IoU of each class and their mean, in percent."""
+    """Print the IoU of each class and their mean, in percent."""
     width = max(len(name) for name in class_names)
-    print(f"\n{'class':<{width}}    IoU")
+    print(f"\n{'class':<{width}} {'IoU, %':>6}")
     for name, iou in zip(class_names, final.class_iou, strict=True):
         print(f"{name:<{width}} {format_percent(to_percent(iou)):>6}")
     print(f"{'mIoU':<{width}} {format_percent(to_percent(final.miou)):>6}\n")
 
 
-def error_report(errors: Errors) -> dict[str, Any]:
-    """Errors by name."""
+def error_report(errors: TopKErrors) -> dict[str, Any]:
+    """Return the classification errors by name."""
     return {
         "unit": UNIT,
         "top1_error": to_percent(errors.top1),
@@ -39,22 +39,25 @@ def error_report(errors: Errors) -> dict[str, Any]:
     }
 
 
-def print_errors(errors: Errors) -> None:
-    """In percent."""
+def print_errors(errors: TopKErrors) -> None:
+    """Print the top-1 and top-5 error, in percent."""
     for name, error in (("top-1", errors.top1), ("top-5", errors.top5)):
         print(f"{name} error {format_percent(to_percent(error)):>6} %")
     print()
 
 
 def format_main_score(result: Mapping[str, Any]) -> str:
-    """The main score of a ``metrics.json``."""
+    """Return the main score of a ``metrics.json`` as text."""
     if "top1_error" in result:
         return f"top-1 error {format_percent(result['top1_error'])} %"
     return f"mIoU {format_percent(result.get('mIoU'))} %"
 
 
 def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
-    """A column for each result: IoU of each class, then the other scores, in percent."""
+    """Print a table with a column for each result: IoU of each class, then the other scores.
+
+    All scores are in percent.
+    """
     scored = [record for record in records if record["scored"]]
     if not scored:
         print("\nThese images have no masks: predictions only, no scores.\n")
@@ -69,37 +72,41 @@ def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
     for i, band in enumerate(scored[0]["boundary"]["bands"]):
         title = f"mIoU within {band['width']:g} px of borders"
         rows.append((title, [format_percent(r["boundary"]["bands"][i]["mIoU"]) for r in scored]))
-    first = max(len(title) for title, _ in rows)
+    title_width = max(len(title) for title, _ in rows)
     widths = [max(len(row[i]) for _, row in rows) for i in range(len(scored))]
     print()
     for title, row in rows:
         cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        print(f"{title:<{first}}  {'  '.join(cells)}")
-    bordered, images = scored[0]["boundary"]["images_with_borders"], scored[0]["protocol"]["images"]
-    if not bordered:
+        print(f"{title:<{title_width}}  {'  '.join(cells)}")
+    with_borders = scored[0]["boundary"]["images_with_borders"]
+    images = scored[0]["protocol"]["images"]
+    if not with_borders:
         print("No mask has borders labeled 255, so there are no bands around them to score.")
-    elif bordered < images:
-        print(f"{bordered} of {images} masks have borders labeled 255; the bands are theirs.")
+    elif with_borders < images:
+        print(
+            f"{with_borders} of {images} masks have borders labeled 255; the bands are scored on "
+            "these only."
+        )
     print()
 
 
 def print_skipped(skipped: Mapping[str, int]) -> None:
-    """The bad files that ``data.on_error=skip`` passed over."""
+    """Print the bad files that ``data.on_error=skip`` left out."""
     if skipped:
         print(f"Skipped {len(skipped)} bad files {sum(skipped.values())} times:")
         for path, times in sorted(skipped.items())[:10]:
             print(f"  {path} ({times})")
         if len(skipped) > 10:
-            print(f"  and {len(skipped) - 10} more; python src/prepare.py check=true names all")
+            print(f"  and {len(skipped) - 10} more; python src/prepare.py check=true lists all")
 
 
 def format_percent(value: float | None) -> str:
-    """Return a score in percent as text; a dash where there is none."""
+    """Return a score in percent as text; a dash if there is none."""
     return "-" if value is None or value != value else f"{value:.2f}"
 
 
 def silence_library_messages() -> None:
-    """Leave out what libraries say that a reader of the run's output has no use for."""
+    """Turn off the libraries' messages that do not help a reader of the run's output."""
     for name in ("lightning.pytorch", "lightning.fabric", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -107,7 +114,7 @@ def silence_library_messages() -> None:
         ".*Checkpoint directory.*exists.*",
         ".*dataloader is not resumable.*",  # ours is: see deeplab.data.samplers
         ".*treespec.*",
-        ".*in eval mode at the start.*",  # frozen batch norms, the average of the network
-        ".*sync_dist=True.*",  # the scores are of one matrix, summed over the devices
+        ".*in eval mode at the start.*",  # frozen batch norms, moving average of the weights
+        ".*sync_dist=True.*",  # the scores come from one matrix, summed over the devices
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -1,4 +1,4 @@
-"""Under which conditions a result was measured, and whether two results can be compared."""
+"""Protocols: the conditions of a measurement, and the check that two results are comparable."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,14 +6,16 @@ from typing import Any
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.inference.strategy import Strategy, parse_strategy
 
-IGNORED_LABEL_RULE = "pixels labeled 255 count for nothing; classes absent from both are left out"
+IGNORED_LABEL_RULE = (
+    "pixels labeled 255 are ignored; classes absent from both mask and prediction are left out"
+)
 
 TITLES = {
     "split": "split",
     "images": "number of images",
     "content": "content of the images and masks",
     "classes": "classes",
-    "void": "void rule",
+    "ignored_label": "rule for the ignored label",
     "padded_to": "size that images are padded to",
     "crop": "crop",
     "precision": "precision",
@@ -31,23 +33,23 @@ def protocol(
     strategy: Strategy,
     precision: str,
 ) -> dict[str, Any]:
-    """The stamp of a result.
+    """Return the protocol of a segmentation result.
 
     Args:
-        split: its name.
-        images: how many it has.
+        split: name of the split.
+        images: number of images in it.
         content: hash of its images and masks.
-        classes: their names, in order.
-        padded_to: height and width at least; images are never resized to be scored.
-        strategy: of inference; it says whether whole images or windows were looked at.
-        precision: Lightning's name.
+        classes: class names, in order.
+        padded_to: minimum height and width; images are never resized for scoring.
+        strategy: inference strategy; it says whether the network sees whole images or windows.
+        precision: Lightning's name of the precision.
     """
     return {
         "split": split,
         "images": images,
         "content": content,
         "classes": list(classes),
-        "void": IGNORED_LABEL_RULE,
+        "ignored_label": IGNORED_LABEL_RULE,
         "padded_to": list(padded_to),
         "strategy": strategy.record(),
         "whole_images": strategy.window is None,
@@ -65,16 +67,17 @@ def crop_protocol(
     part: float,
     precision: str,
 ) -> dict[str, Any]:
-    """The stamp of a classifier's result.
+    """Return the protocol of a classifier's result.
 
     Args:
-        split: its name.
-        images: how many it has.
+        split: name of the split.
+        images: number of images in it.
         content: hash of its images and labels.
-        classes: their names, in order.
-        crop_size: side of the crop that the network gets, in pixels.
-        part: of the shorter side, what the central square has that the crop is resized from.
-        precision: Lightning's name.
+        classes: class names, in order.
+        crop_size: side of the crop that the network sees, in pixels.
+        part: side of the central square that the crop is resized from, as a fraction of the
+            image's shorter side.
+        precision: Lightning's name of the precision.
     """
     crop = f"central {100 * part:g} % at {crop_size} x {crop_size}"
     return {
@@ -89,23 +92,23 @@ def crop_protocol(
 
 
 def differences(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], without: Sequence[str] = ()
+    first: Mapping[str, Any], second: Mapping[str, Any], ignore: Sequence[str] = ()
 ) -> list[str]:
-    """Why two results do not belong in one column: a line for each thing that differs.
+    """Return the differences that make two results incomparable, one line for each condition.
 
     Args:
-        ours: the protocol of one.
-        theirs: that of the other.
-        without: keys that may differ, such as ``strategy`` where each row states its own.
+        first: protocol of one result.
+        second: protocol of the other result.
+        ignore: keys that may differ, such as ``strategy`` where each row states its own.
     """
     return [
-        f"{title}: {_said(ours.get(key))} against {_said(theirs.get(key))}"
+        f"{title}: {_format_condition(first.get(key))} against {_format_condition(second.get(key))}"
         for key, title in TITLES.items()
-        if key not in without and ours.get(key) != theirs.get(key)
+        if key not in ignore and first.get(key) != second.get(key)
     ]
 
 
-def _said(value: Any) -> str:
+def _format_condition(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(value["label"])
     if isinstance(value, list) and len(value) > 4:
@@ -114,17 +117,19 @@ def _said(value: Any) -> str:
 
 
 CLASSIFIER_STRATEGY = "single-scale"
-"""The one way of a classifier: the central crop, once."""
+"""Only strategy of a classifier: the central crop, once."""
 
 
-def full_strategy_name(config: RunConfig, asked: str) -> str:
-    """The whole name of the inference strategy that was asked for.
+def resolve_strategy_name(config: RunConfig, name: str) -> str:
+    """Return the full name of an inference strategy for a run.
 
     Raises:
-        ValueError: it cannot be read, or the run is a classifier, which has one only.
+        ValueError: the name cannot be parsed, or the run is a classifier, which has one strategy.
     """
     if isinstance(config, TrainConfig):
-        return parse_strategy(asked, output_stride=config.output_stride).name
-    if asked != CLASSIFIER_STRATEGY:
-        raise ValueError(f"{asked!r}: a classifier looks at one crop ({CLASSIFIER_STRATEGY})")
+        return parse_strategy(name, output_stride=config.output_stride).name
+    if name != CLASSIFIER_STRATEGY:
+        raise ValueError(
+            f"{name!r}: a classifier has one strategy, {CLASSIFIER_STRATEGY} (the central crop)"
+        )
     return CLASSIFIER_STRATEGY

@@ -1,4 +1,4 @@
-"""Where a result comes from: the command, the code and the machine."""
+"""Provenance of a result: the command, the code and the machine."""
 
 import platform
 import subprocess
@@ -22,7 +22,7 @@ RECORDED_PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Where a result comes from: command, commit, versions, time."""
+    """Return the provenance of a result: command, commit, versions, time."""
     return {
         "command": " ".join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -35,7 +35,7 @@ def provenance() -> dict[str, Any]:
 
 
 def code_version() -> str | None:
-    """The commit of this code, None where it is no checkout."""
+    """Return the commit of this code; None if it is not in a git checkout."""
     return _git("rev-parse", "HEAD")
 
 

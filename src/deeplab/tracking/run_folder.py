@@ -1,16 +1,16 @@
-"""Run folders: what is in them, how they are named, when they are finished.
+"""Run folders: their files, names, records and locks.
 
-config.yaml           the resolved config
+config.yaml           resolved config
 run.json              command, commit, versions, machine
 metrics.csv           losses and scores by step
-metrics.json          the result; there once the run is finished
-weights.safetensors   the weights that metrics.json speaks of: those of the last step, or with
+metrics.json          result; exists once the run is finished
+weights.safetensors   weights that metrics.json scores: those of the last step, or with
                       stage.ema_decay their moving average
-validation.png        validation images beside truth and prediction
-checkpoints/          last.ckpt to continue from, best.ckpt by validation mIoU
-evaluations/          what evaluate.py leaves
-failure.txt           the error that ended it, until it is started again
-lock                  held by the process that trains, whose name is in it
+validation.png        validation images next to mask and prediction
+checkpoints/          last.ckpt to resume from, best.ckpt by validation mIoU
+evaluations/          results of evaluate.py
+failure.txt           error that ended the run; removed when it starts again
+lock                  held by the process that trains, with its name in it
 """
 
 import hashlib
@@ -31,20 +31,20 @@ from deeplab.config.schema.types import to_dict
 from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
-from deeplab.utils.file_lock import locked as hold
+from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import write_text
 
-OVERWRITE_HINT = "overwrite=true puts the run aside and trains it again"
+OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
 
 SET_ASIDE_MARKER = ".old-"
-"""In the names of runs that ``overwrite=true`` has put aside."""
+"""Part of the names of run folders that ``overwrite=true`` has moved aside."""
 
 WEIGHTS = (".ckpt", ".safetensors")
-"""The suffixes of files that hold weights."""
+"""Suffixes of weight files in a run folder."""
 
 
 class RunFolder:
-    """The paths of one run."""
+    """Paths of one run."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
@@ -53,7 +53,7 @@ class RunFolder:
         self.metrics_csv = self.path / "metrics.csv"
         self.result = self.path / "metrics.json"
         self.weights = self.path / "weights.safetensors"
-        self.picture = self.path / "validation.png"
+        self.validation_figure = self.path / "validation.png"
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
@@ -63,40 +63,42 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end; its result is the last thing that is written."""
+        """True once the run has its result, the last file that it writes."""
         return self.result.is_file()
 
     @classmethod
     def find(cls, path: str | Path, key: str) -> "RunFolder":
-        """The run that a user names by its folder or by a file in it.
+        """Return the run that contains ``path``, its folder or a file in it.
 
         Raises:
-            UserError: there is none; ``key`` is the key that was set.
+            UserError: there is no such run; ``key`` is the key that was set to the path.
         """
         start = Path(path).expanduser().resolve()
         for folder in (start, start.parent, start.parent.parent):
             if (folder / "config.yaml").is_file() and start.exists():
                 return cls(folder)
-        what = "is no run folder (no config.yaml in it)" if start.exists() else "does not exist"
-        raise UserError(f"{key}={path}: this {what}. Name a folder below runs/ or a file in one.")
+        problem = "not a run folder (it has no config.yaml)" if start.exists() else "does not exist"
+        raise UserError(
+            f"{key}={path}: {problem}. Set {key} to a folder below runs/ or to a file in one."
+        )
 
-    def weights_file(self, named: Path) -> Path | None:
-        """The file of this run that was named, or its final weights, or its last checkpoint.
+    def weights_file(self, path: Path) -> Path | None:
+        """Return ``path`` if it is a file, else the run's final weights or its last checkpoint.
 
         Raises:
-            UserError: the file that was named holds no weights.
+            UserError: ``path`` is a file without weights.
         """
-        if named.is_file():
-            if named.suffix not in WEIGHTS:
+        if path.is_file():
+            if path.suffix not in WEIGHTS:
                 raise UserError(
-                    f"{named}: this holds no weights; name the run's folder, or a file in it that "
-                    f"ends in {' or '.join(WEIGHTS)}."
+                    f"{path}: this file holds no weights. Give the run's folder, or a file in it "
+                    f"that ends in {' or '.join(WEIGHTS)}."
                 )
-            return named.resolve()
-        return next((path for path in (self.weights, self.last) if path.is_file()), None)
+            return path.resolve()
+        return next((file for file in (self.weights, self.last) if file.is_file()), None)
 
     def set_aside(self) -> Path:
-        """Rename the folder so that its name is free; returns the new path."""
+        """Rename the folder so that its name is free; return the new path."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         target = self.path.with_name(f"{self.path.name}{SET_ASIDE_MARKER}{stamp}")
         self.path.rename(target)
@@ -104,51 +106,60 @@ class RunFolder:
 
 
 def result_settings(config: RunConfig) -> dict[str, Any]:
-    """All keys that a result depends on: network, data, recipe and seed; not devices, workers,
-    paths or loggers."""
+    """Return all keys that a result depends on: network, data, recipe and seed.
+
+    Devices, workers, paths and loggers are not among them.
+    """
     values = to_dict(config)
-    determining: dict[str, Any] = {
+    settings: dict[str, Any] = {
         key: values[key]
         for key in ("backbone", "aspp", "decoder", "output_stride", "data", "stage", "seed")
-        if key in values  # a classifier has not all of them
+        if key in values  # a classifier lacks some of them
     }
     for key in LOCATION_KEYS:
-        determining["data"].pop(key, None)
-    del determining["backbone"]["pretrained"]  # a path; what lies there counts
-    return determining
+        settings["data"].pop(key, None)
+    del settings["backbone"]["pretrained"]  # a path; the content of the file counts
+    return settings
 
 
 def flat_result_settings(config: RunConfig) -> dict[str, str]:
-    """``settings`` by dotted keys, the values as JSON."""
-    return _flat(result_settings(config), "")
+    """Return ``result_settings`` by dotted keys, the values as JSON."""
+    return _flatten(result_settings(config), "")
 
 
-def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    flat: dict[str, str] = {}
     for key, value in values.items():
-        inner = isinstance(value, Mapping) and value
-        found |= _flat(value, f"{prefix}{key}.") if inner else {prefix + key: json.dumps(value)}
-    return found
+        nested = isinstance(value, Mapping) and value
+        flat |= _flatten(value, f"{prefix}{key}.") if nested else {prefix + key: json.dumps(value)}
+    return flat
 
 
 def settings_hash(config: RunConfig) -> str:
-    """Changes with ``settings``."""
+    """Return a hash of ``result_settings``."""
     return _digest(_hashed_settings(config))
 
 
 def _hashed_settings(config: RunConfig) -> dict[str, Any]:
-    """``settings`` without keys of the stage that came later and are at their defaults, so that
-    runs without them keep their names."""
+    """Return ``result_settings`` without optional keys of the stage that have their defaults.
+
+    These keys were added later; without them older runs keep their names.
+    """
     stage = config.stage.model_dump(mode="json", exclude_defaults=True)
     return result_settings(config) | {"stage": stage}
 
 
-def run_hash(config: RunConfig, data_fingerprint: str, start: str | None = None) -> str:
-    """Eight digits that change with all that determines a result, and with nothing else: the
-    settings, the data, and the content of the weights it starts from (``start``, their hash)."""
+def run_hash(
+    config: RunConfig, data_fingerprint: str, init_weights_sha256: str | None = None
+) -> str:
+    """Return eight hexadecimal digits that identify a run.
+
+    They depend on everything that determines a result and on nothing else: the settings, the data,
+    and the content of the weights that the run starts from (``init_weights_sha256``).
+    """
     determining = _hashed_settings(config) | {"data_fingerprint": data_fingerprint}
-    if start:
-        determining["start"] = start
+    if init_weights_sha256:
+        determining["start"] = init_weights_sha256
     return _digest(determining)
 
 
@@ -157,33 +168,34 @@ def _digest(values: dict[str, Any]) -> str:
 
 
 def write_config(path: Path, config: RunConfig) -> None:
-    """The resolved config as YAML."""
-    of_the_command: dict[str, Any] = {"resume": None, "overwrite": False, "eval_after_training": []}
-    values = VERSION_STAMP | to_dict(config) | of_the_command
+    """Write the resolved config as YAML."""
+    # Keys of one command, not of the run.
+    command_keys: dict[str, Any] = {"resume": None, "overwrite": False, "eval_after_training": []}
+    values = VERSION_STAMP | to_dict(config) | command_keys
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def read_config(folder: RunFolder) -> TrainConfig:
-    """The config of a segmentation network's run.
+    """Return the config of a segmentation network's run.
 
     Raises:
-        UserError: as ``read_run`` does, or it is a classifier's.
+        UserError: as ``read_run`` does, or the run is a classifier.
     """
     config = read_run(folder)
     if not isinstance(config, TrainConfig):
         raise UserError(
-            f"{folder.path}: this run is a classifier of whole pictures. evaluate.py run=... "
-            "measures it, and a segmentation network starts from it with "
+            f"{folder.path}: this run is an image classifier. Measure it with evaluate.py run=..., "
+            "or train a segmentation network that starts from it with "
             f"backbone.pretrained={folder.weights}"
         )
     return config
 
 
 def read_run(folder: RunFolder) -> RunConfig:
-    """The config that a run was made with, of whatever kind it is.
+    """Return the config of a run of any kind.
 
     Raises:
-        UserError: it is damaged, or of a version with other keys.
+        UserError: the file is damaged, or was written by a version with other keys.
     """
     try:
         values = dict(yaml.safe_load(folder.config.read_text()))
@@ -198,50 +210,54 @@ def read_run(folder: RunFolder) -> RunConfig:
         ValidationError,
         yaml.YAMLError,
     ) as error:
-        first = str(error).splitlines()[0]
+        first_line = str(error).splitlines()[0]
         raise UserError(
-            f"{folder.config}: this is no config that this version can read ({first})."
+            f"{folder.config}: this version cannot read this config ({first_line})."
         ) from None
 
 
 def read_record(folder: RunFolder) -> dict[str, Any]:
-    """What ``run.json`` holds, or the beginning of it: W&B's id and every start of the run."""
+    """Return the content of ``run.json``, or a new record if there is none.
+
+    It holds the W&B id and an entry for each time that the run was started.
+    """
     if not folder.record.is_file():
         return {**VERSION_STAMP, "wandb_id": secrets.token_hex(4), "sessions": []}
     record = read_json(folder.record)
     check_schema_version(record, folder.record)
     if not isinstance(record.get("sessions"), list) or "wandb_id" not in record:
-        raise UserError(f"{folder.record}: this is no record of a run; {OVERWRITE_HINT}.")
+        raise UserError(f"{folder.record}: not the record of a run. {OVERWRITE_HINT}.")
     return record
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run folder.
+    """Return a JSON object of a run folder.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: this cannot be read ({error}); {OVERWRITE_HINT}.") from None
+        raise UserError(f"{path}: cannot be read ({error}). {OVERWRITE_HINT}.") from None
 
 
 @contextmanager
 def lock_run_folder(folder: RunFolder) -> Iterator[None]:
-    """Keep a run folder to this process; the lock goes with the process, however it ends.
+    """Keep other processes out of a run folder; the lock ends with the process in any case.
 
     Raises:
-        UserError: the folder cannot be made.
-        LockedError: another process has it, here or on another machine.
+        UserError: the folder cannot be created.
+        LockedError: another process has it, on this or another machine.
     """
     busy = f"{folder.path}: this run is in progress in {OWNER_PLACEHOLDER}."
     with ExitStack() as stack:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(hold(folder.lock, busy, wait=False))
+            stack.enter_context(file_lock(folder.lock, busy, wait=False))
         except OSError as error:
             raise UserError(
-                f"runs={folder.path.parent}: a run folder cannot be made there ({error.strerror})."
+                f"runs_dir={folder.path.parent}: cannot create a run folder there "
+                f"({error.strerror}). Set runs_dir to a folder that you can write to."
             ) from None
         yield

@@ -1,8 +1,8 @@
-"""A run on Weights & Biases, opened alike by the training and by whoever has more to say of it.
+"""Weights & Biases run of a run folder, which training, evaluation and sweeps open.
 
-A run is one run there too, however often it is opened: by its id in ``run.json``. Offline every
-opening leaves a part of its own, and ``wandb sync`` puts the parts together in their order; only
-the summary is that of the latest part, which is why a part that is added says all of it.
+A run folder is one W&B run, however often it is opened: its id is in ``run.json``. Offline, every
+opening writes a part of its own, and ``wandb sync`` joins the parts in their order; only the
+summary comes from the latest part, which is why every part that is added has the whole summary.
 """
 
 import netrc
@@ -24,9 +24,9 @@ Mode = Literal["online", "offline"]
 
 
 def wandb_mode(mode: str) -> Mode:
-    """``online`` or ``offline``: auto is online for a user who is logged in.
+    """Return ``online`` or ``offline``; auto is online for a user who is logged in.
 
-    ``WANDB_MODE`` in the environment counts more than ``auto``.
+    ``WANDB_MODE`` in the environment replaces ``auto``.
     """
     if mode == "auto":
         logged_in = os.environ.get("WANDB_API_KEY") or _in_netrc()
@@ -42,27 +42,29 @@ def _in_netrc() -> bool:
         return False
 
 
-def add_group_and_tags(record: Mapping[str, Any], group: str | None, tags: Iterable[str]) -> dict[str, Any]:
-    """The record of a run with a group, which replaces the one that it had, and with more tags."""
-    known = dict.fromkeys([*record.get("tags", []), *tags])
-    return {**record, "group": group or record.get("group"), "tags": list(known)}
+def add_group_and_tags(
+    record: Mapping[str, Any], group: str | None, tags: Iterable[str]
+) -> dict[str, Any]:
+    """Return the record of a run with more tags and, if one is given, with another group."""
+    all_tags = dict.fromkeys([*record.get("tags", []), *tags])
+    return {**record, "group": group or record.get("group"), "tags": list(all_tags)}
 
 
 def open_run(
     logger: LoggerConfig, folder: RunFolder, record: Mapping[str, Any], **more: Any
 ) -> "wandb.Run":
-    """Begin, or go on with, a run's own W&B run.
+    """Start or resume the W&B run of a run folder.
 
     Args:
-        logger: what the run was trained with.
-        folder: of the run.
-        record: its ``run.json``, with labels.
-        more: for ``wandb.init``.
+        logger: logger config that the run was trained with.
+        folder: folder of the run.
+        record: content of its ``run.json``, with group and tags.
+        more: further arguments of ``wandb.init``.
 
     Raises:
-        UserError: W&B cannot be reached, or does not let this user in.
+        UserError: W&B cannot be reached, or refuses this user.
     """
-    os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where its results are
+    os.environ.setdefault("WANDB_SILENT", "true")  # the run prints where its results are
     import wandb
 
     try:
@@ -75,36 +77,40 @@ def open_run(
             id=record["wandb_id"],
             dir=str(folder.path),
             mode=wandb_mode(logger.mode),
-            resume="allow",  # without it, also offline, what is there is replaced
+            resume="allow",  # otherwise existing data are replaced, offline too
             job_type="train",
             settings=wandb.Settings(silent=True, console="off"),
             **more,
         )
     except wandb.Error as error:
         raise UserError(
-            f"W&B: {error} WANDB_MODE=offline keeps it here, to be sent later by wandb sync."
+            f"W&B: {error} Set WANDB_MODE=offline to log on this machine and send it later with "
+            "wandb sync."
         ) from None
 
 
 @contextmanager
 def tolerate_wandb_errors() -> Iterator[None]:
-    """What is sent beside a result that lies on the disk: if W&B fails, the result does not."""
+    """Print errors of W&B instead of raising them, for results that are on the disk already."""
     import wandb
 
     try:
         yield
     except (UserError, wandb.Error) as error:
-        print(f"W&B has not taken all of it: {error}", file=sys.stderr)
+        print(f"W&B: not everything was sent ({error})", file=sys.stderr)
 
 
 def evaluation_key(name: str) -> str:
-    """What the values of an evaluation begin with."""
+    """Return the prefix of the W&B keys of an evaluation."""
     return f"evaluation/{name}"
 
 
 def training_scores(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``metrics.json`` says: summary values, and the IoU of each class as a table."""
-    if "class_IoU" not in result:  # a classifier's
+    """Return the scores of a ``metrics.json`` as W&B values, with the IoU of each class as a table.
+
+    The other values are numbers for the summary.
+    """
+    if "class_IoU" not in result:  # a classifier's result
         return {key: result[key] for key in ("top1_error", "top5_error")}
     classes = [{"class": name, "IoU": iou} for name, iou in result["class_IoU"].items()]
     return {
@@ -115,7 +121,7 @@ def training_scores(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def wandb_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """A ``wandb.Table`` with the keys of the first row as columns."""
+    """Return a ``wandb.Table`` with the keys of the first row as columns."""
     import wandb
 
     columns: list[str | int] = list(rows[0]) if rows else []

@@ -190,8 +190,8 @@ class ExampleFigure(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
         if trainer.is_global_zero and examples:
-            sheet = segmentation_figure(examples, self.class_names, self.palette)
+            figure = segmentation_figure(examples, self.class_names, self.palette)
             with atomic_write(self.path) as draft:
-                sheet.save(draft, format="PNG")
+                figure.save(draft, format="PNG")
             for log in self.log_functions:
                 log(examples, self.path, trainer.global_step)

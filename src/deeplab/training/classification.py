@@ -19,9 +19,9 @@ from deeplab.config.build_classification_data import (
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.data.classification.dataset import ClassificationData
-from deeplab.data.dataset import spread
+from deeplab.data.dataset import evenly_spaced
 from deeplab.metrics.percent import to_percent
-from deeplab.metrics.topk import Errors, TopErrors, ranks
+from deeplab.metrics.topk import TopKErrorMetric, TopKErrors, ranks
 from deeplab.models.classifier import Classifier
 from deeplab.tracking.console import error_report, print_errors
 from deeplab.tracking.protocol import crop_protocol
@@ -59,8 +59,8 @@ class ClassificationModule(TrainingModule):
     ) -> None:
         super().__init__(model, recipe, class_names, **options)
         self.loss = loss
-        self.top_errors = TopErrors()
-        self.errors: Errors | None = None
+        self.top_errors = TopKErrorMetric()
+        self.errors: TopKErrors | None = None
         """Errors of the last validation."""
         self.train()  # Lightning does not change the training mode
 
@@ -161,9 +161,11 @@ class ClassificationTask(Task):
         )
 
     def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> ClassificationFigure:
-        image_ids = spread(self.data.val_set.ids, 4 * NUM_EXAMPLES)
+        image_ids = evenly_spaced(self.data.val_set.ids, 4 * NUM_EXAMPLES)
         log_functions = [partial(log_figure, loggers)]
-        return ClassificationFigure(image_ids, self.data.classes, folder.picture, log_functions)
+        return ClassificationFigure(
+            image_ids, self.data.classes, folder.validation_figure, log_functions
+        )
 
     def metadata(self, module: ClassificationModule) -> dict[str, str]:
         return {"classes": json.dumps({"names": list(module.class_names)})}
@@ -175,7 +177,7 @@ class ClassificationTask(Task):
             "protocol": crop_protocol(
                 split=self.data.val_split,
                 images=len(self.data.val_set),
-                content=self.data.val_set.content(),
+                content=self.data.val_set.content_hash(),
                 classes=self.data.classes,
                 crop_size=self.config.data.crop_size,
                 part=self.config.data.crop_pct,

@@ -13,10 +13,10 @@ from deeplab.config.build_data import data_fingerprint, data_layout
 from deeplab.config.build_datamodule import build_datamodule, padded_to
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.run import TrainConfig
-from deeplab.data.bad_files import in_two_splits
+from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.dataset import check_split, spread
+from deeplab.data.dataset import check_split, evenly_spaced
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
@@ -140,10 +140,10 @@ class SegmentationTask(Task):
     def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> ExampleFigure:
         classes = self.data.classes
         return ExampleFigure(
-            spread(self.data.val_set.ids, NUM_EXAMPLES),
+            evenly_spaced(self.data.val_set.ids, NUM_EXAMPLES),
             classes.names,
             classes.palette,
-            folder.picture,
+            folder.validation_figure,
             log_functions=[partial(log_examples, loggers, classes.names)],
         )
 
@@ -158,7 +158,7 @@ class SegmentationTask(Task):
             "protocol": protocol(
                 split=self.data.val_split,
                 images=len(self.data.val_set),
-                content=self.data.val_set.content(),
+                content=self.data.val_set.content_hash(),
                 classes=self.config.data.classes,
                 padded_to=padded_to(self.config.data),
                 strategy=Strategy(self.config.output_stride),
@@ -178,6 +178,6 @@ def _warn_about_overlap(data: SegmentationData) -> None:
     """
     shared = sorted(set(data.train_set.ids) & set(data.val_set.ids))
     if shared and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        problem, _ = in_two_splits(data.train_split, data.val_split)
+        problem, _ = split_overlap_message(data.train_split, data.val_split)
         more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
         print(f"Warning: {shared[0]}{more}: {problem}.")

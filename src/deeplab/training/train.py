@@ -199,8 +199,8 @@ def _initialize_weights(module: TrainingModule, config: RunConfig, sha256: str |
         else:
             load_report = load_backbone(network.backbone, init.path)
         part = "loaded" if init.key == "init_from" else "the backbone"
-        about = f", {init.about}" if init.about else ""
-        lines = [init.source, f"SHA-256 {sha256}{about}", f"{part}: {load_report}"]
+        description = f", {init.description}" if init.description else ""
+        lines = [init.source, f"SHA-256 {sha256}{description}", f"{part}: {load_report}"]
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         print("Start:      " + "\n            ".join(lines))
 
@@ -264,7 +264,7 @@ def _print_finished(folder: RunFolder) -> None:
 
 
 def _print_paths(folder: RunFolder) -> None:
-    print(f"  figure      {folder.picture}")
+    print(f"  figure      {folder.validation_figure}")
     print(f"  metrics     {folder.result}, {folder.metrics_csv.name}")
     print(f"  weights     {folder.weights}")
     print(f"  checkpoint  {folder.last}")

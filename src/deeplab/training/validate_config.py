@@ -16,7 +16,7 @@ from deeplab.config.schema.data import LOCATION_KEYS
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
 from deeplab.config.schema.types import to_dict
-from deeplab.tracking.protocol import full_strategy_name
+from deeplab.tracking.protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
 
@@ -95,11 +95,11 @@ def default_name(config: DictConfig, *, segmentation: bool) -> str:
 
     The stage is part of it if it is not the data set's default.
     """
-    chosen = HydraConfig.get().runtime.choices
-    parts = list(dict.fromkeys([chosen["data"], chosen["stage"]]))
-    parts.append(config.backbone.get("model") or chosen["backbone"])
+    choices = HydraConfig.get().runtime.choices
+    parts = list(dict.fromkeys([choices["data"], choices["stage"]]))
+    parts.append(config.backbone.get("model") or choices["backbone"])
     if segmentation:
-        parts += [f"aspp_{chosen['aspp']}", f"decoder_{chosen['decoder']}"]
+        parts += [f"aspp_{choices['aspp']}", f"decoder_{choices['decoder']}"]
         parts.append(f"os{config.output_stride}")
     return "-".join([*parts, f"seed{config.seed}"])
 
@@ -140,7 +140,7 @@ def _check_strategies(config: RunConfig) -> None:
     evaluations = config.eval_after_training
     for name in (name for evaluation in evaluations for name in evaluation.strategies):
         try:
-            full_strategy_name(config, name)
+            resolve_strategy_name(config, name)
         except ValueError as error:
             raise UserError(f"eval_after_training: {error}.") from None
 
@@ -165,11 +165,11 @@ def _check_data(config: TrainConfig) -> TrainConfig:
 
 
 def _check_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
-    from deeplab.data.transforms import compose
+    from deeplab.data.transforms import build_augmentations
 
     try:
         if augmentations:
-            compose(augmentations)
+            build_augmentations(augmentations)
     except ValueError as error:
         raise UserError(f"data.augmentations: {error}.") from None
 

@@ -1,4 +1,4 @@
-"""Unpacking tar and zip archives so that no half-written file ever has a final name."""
+"""Extraction of tar and zip archives; no partly written file ever has its final name."""
 
 import lzma
 import os
@@ -20,13 +20,13 @@ from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 
-BLOCK = 1 << 20
+BLOCK_SIZE = 1 << 20
 
-DAMAGE = (
+ARCHIVE_ERRORS = (
     OSError,  # also of gzip
     EOFError,
     LookupError,
-    RuntimeError,  # zip: encrypted, or compressed in an unknown way
+    RuntimeError,  # zip: encrypted, or compressed by an unknown method
     ValueError,
     lzma.LZMAError,
     struct.error,
@@ -34,7 +34,7 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a damaged archive raises."""
+"""Exceptions that reading a damaged archive raises."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Member:
     size: int
     is_file: bool
     open: Callable[[], IO[bytes]]
-    end: int  # where it ends in the archive
+    end: int  # offset of its end in the archive
 
 
 def unpack(
@@ -54,23 +54,31 @@ def unpack(
     overwrite: bool = False,
     progress: bool = True,
 ) -> list[str]:
-    """Unpack a tar, also a compressed one, or a zip; returns the paths of the files below target.
+    """Unpack a tar (also compressed) or a zip; return the paths of the files, relative to target.
 
-    ``select`` maps the path of a member to its path below the target, or to None to leave it out.
-    A file that is there with the member's size is left as it is, unless ``again``. Folders come
-    with their files; links and devices that are selected are refused.
+    An existing file with the member's size is kept, unless ``overwrite``. Folders are created as
+    their files need them; selected links and devices are errors.
+
+    Args:
+        archive: the archive.
+        target: the folder to write to.
+        select: maps the path of a member to its path below the target, or to None to skip it.
+        overwrite: True to replace existing files.
+        progress: True to show a progress bar.
 
     Raises:
-        UserError: the archive is damaged, wants to write elsewhere than below the target, or holds
-            something other than files; or the target cannot be written or is full.
+        UserError: the archive is damaged, has a member that would be written outside of the target,
+            or holds something other than files; or the target cannot be written or is full.
     """
     paths: dict[str, None] = {}
-    tree = _Tree(target, trusted=not overwrite)
+    existing = _ExistingFiles(target, ignored=overwrite)
     try:
         size = archive.stat().st_size
         file = archive.open("rb")
     except OSError as error:
-        raise UserError(f"{archive}: this cannot be read ({error.strerror}).") from None
+        raise UserError(
+            f"{archive}: cannot be read ({error.strerror}). Check the path and its permissions."
+        ) from None
     done = 0
     desc = f"Unpacking {archive.name}"
     bar = tqdm(desc=desc, total=size, unit="B", unit_scale=True, disable=not progress)
@@ -78,8 +86,8 @@ def unpack(
         for member in _members(archive, file):
             path = select(member.name)
             if path is not None:
-                _check(archive, member, path)
-                _place(archive, member, tree, path, missing=size - done)
+                _check_member(archive, member, path)
+                _extract(archive, member, existing, path, num_bytes=size - done)
                 paths[path] = None
             bar.update(member.end - done)
             done = member.end
@@ -87,74 +95,76 @@ def unpack(
     return list(paths)
 
 
-class _Tree:
-    """What an earlier call has left below the target; each folder is looked into once."""
+class _ExistingFiles:
+    """The files that an earlier call has left below the target; each folder is listed once."""
 
-    def __init__(self, root: Path, *, trusted: bool) -> None:
+    def __init__(self, root: Path, *, ignored: bool) -> None:
         self.root = root
-        self.trusted = trusted
+        self.ignored = ignored
         self.sizes: dict[Path, dict[str, int]] = {}
 
     def has(self, path: str, size: int) -> bool:
-        """Whether the file is there."""
+        """Return True if a file of this size exists and existing files are not ignored."""
         folder, name = (self.root / path).parent, PurePosixPath(path).name
         if folder not in self.sizes:
-            entries = os.scandir(folder) if self.trusted and folder.is_dir() else ()
+            entries = os.scandir(folder) if not self.ignored and folder.is_dir() else ()
             self.sizes[folder] = {e.name: e.stat().st_size for e in entries if e.is_file()}
         return self.sizes[folder].get(name) == size
 
 
-def _check(archive: Path, member: _Member, path: str) -> None:
-    where = PurePosixPath(path)
-    if where.is_absolute() or ".." in where.parts or not where.parts:
+def _check_member(archive: Path, member: _Member, path: str) -> None:
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
         raise UserError(
-            f"{archive}: its member {member.name!r} would be written outside of the target. Files "
-            "go below it only, so this archive is not unpacked; see where it comes from."
+            f"{archive}: its member {member.name!r} would be written outside of the target folder, "
+            "so the archive is not unpacked. Check where it comes from."
         )
     if not member.is_file:
         raise UserError(
-            f"{archive}: its member {member.name!r} is a link or a device. Only files are "
-            "unpacked, so this archive is not; see where it comes from."
+            f"{archive}: its member {member.name!r} is a link or a device, and only files are "
+            "unpacked. Check where the archive comes from."
         )
 
 
-def _place(archive: Path, member: _Member, tree: _Tree, path: str, *, missing: int) -> None:
+def _extract(
+    archive: Path, member: _Member, existing: _ExistingFiles, path: str, *, num_bytes: int
+) -> None:
     try:
-        if not tree.has(path, member.size):
-            _write(archive, member, tree.root / path)
+        if not existing.has(path, member.size):
+            _write(archive, member, existing.root / path)
     except OSError as error:
-        raise disk_space.refusal(error, tree.root, missing) from None
+        raise disk_space.write_error(error, existing.root, num_bytes) from None
 
 
 def _write(archive: Path, member: _Member, path: Path) -> None:
-    with _reading(archive):
+    with _report_damage(archive):
         stream = member.open()
-    with stream, atomic_write(path) as draft, draft.open("wb") as out:
+    with stream, atomic_write(path) as temporary, temporary.open("wb") as out:
         while block := _read(archive, stream):
             out.write(block)
 
 
 def _read(archive: Path, stream: IO[bytes]) -> bytes:
-    with _reading(archive):
-        return stream.read(BLOCK)
+    with _report_damage(archive):
+        return stream.read(BLOCK_SIZE)
 
 
 @contextmanager
-def _reading(archive: Path) -> Iterator[None]:
-    """Within it only the archive is read, so that what fails there is the archive's fault."""
+def _report_damage(archive: Path) -> Iterator[None]:
+    """Report any error of the block as damage; the block must only read the archive."""
     try:
         yield
-    except DAMAGE as error:
+    except ARCHIVE_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise UserError(
-            f"{archive}: this archive is damaged or is neither tar nor zip ({reason}). Get "
-            "a whole one and run this again."
+            f"{archive}: the archive is damaged or is neither tar nor zip ({reason}). Get a "
+            "complete one and run this again."
         ) from None
 
 
 def _members(archive: Path, file: IO[bytes]) -> Iterator[_Member]:
-    """The files, links and devices of an archive, whose type is read from its first bytes."""
-    with _reading(archive):
+    """Yield the files, links and devices of an archive; its first bytes determine its type."""
+    with _report_damage(archive):
         is_zip = file.read(4) in (b"PK\3\4", b"PK\5\6")
         file.seek(0)
         yield from _zip_members(file) if is_zip else _tar_members(file)
@@ -166,7 +176,7 @@ def _zip_members(file: IO[bytes]) -> Iterator[_Member]:
             if not info.is_dir():
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 yield _Member(
-                    name=_plain(info.filename),
+                    name=_normalized_name(info.filename),
                     size=info.file_size,
                     is_file=kind in (0, stat.S_IFREG),
                     open=partial(opened.open, info),
@@ -179,7 +189,7 @@ def _tar_members(file: IO[bytes]) -> Iterator[_Member]:
         for info in opened:
             if not info.isdir():
                 yield _Member(
-                    name=_plain(info.name),
+                    name=_normalized_name(info.name),
                     size=info.size,
                     is_file=info.isreg(),
                     open=partial(_open_tar_member, opened, info),
@@ -195,18 +205,21 @@ def _open_tar_member(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes
 
 
 def _check_end(opened: tarfile.TarFile) -> None:
-    """For tarfile a cut between two members, or in the header of one, is the end."""
+    """Check that the end marker exists.
+
+    tarfile takes a cut between two members, or in the header of one, for the end.
+    """
     content = opened.fileobj
     assert content is not None
     content.seek(opened.offset)
     if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("unexpected end of data")
-    while content.read(BLOCK):  # the checksum of gzip comes last
+    while content.read(BLOCK_SIZE):  # the checksum of gzip comes last
         pass
 
 
-def _plain(name: str) -> str:
-    """Without the ``./`` that many archives begin each name with."""
+def _normalized_name(name: str) -> str:
+    """Return a name without the ``./`` at the start that many archives have."""
     if "\0" in name:
         raise ValueError("a name with a zero byte")
     return PurePosixPath(name).as_posix()

@@ -1,4 +1,4 @@
 """Constants that several packages share."""
 
 IGNORE = 255
-"""The label of pixels that count for nothing: object borders and padding."""
+"""Label of ignored pixels (object borders, padding)."""

@@ -1,4 +1,4 @@
-"""The room that work takes on disks, and what to say when there is not enough."""
+"""Required and free disk space, and the errors when a disk is full or not writable."""
 
 import errno
 import os
@@ -11,14 +11,14 @@ from tqdm import tqdm
 
 from deeplab.utils.errors import UserError
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""No space, a quota, a limit on the size of a file."""
+FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Error numbers of no space, a quota, and a limit on the file size."""
 
-AGAIN = "run this again; it goes on where it stopped"
+RESUME_HINT = "run this again; it resumes where it stopped"
 
 
-class Need(NamedTuple):
-    """What a step will write."""
+class SpaceRequirement(NamedTuple):
+    """The bytes that a step will write into a folder."""
 
     step: str
     folder: Path
@@ -26,89 +26,98 @@ class Need(NamedTuple):
     note: str = ""
 
 
-def readable(count: float) -> str:
-    """A number of bytes for a person: ``19.3GB``."""
+def format_size(count: float) -> str:
+    """Return a number of bytes with its unit: ``19.3GB``."""
     return tqdm.format_sizeof(count, "B")
 
 
-def announce(needs: Sequence[Need]) -> None:
-    """Say what will be written where, before it is.
+def check_space(requirements: Sequence[SpaceRequirement]) -> None:
+    """Print the space that each step needs and check that it is free.
 
     Raises:
-        UserError: a disk has not as much room.
+        UserError: a disk has too little free space.
     """
-    disks: dict[int, list[Need]] = {}
-    for need in needs:
-        disks.setdefault(_existing(need.folder).stat().st_dev, []).append(need)
-        free = readable(_free(need.folder))
-        room = readable(need.size)
-        print(f"  {need.step:<9} {room:>7} into {need.folder} ({free} free{need.note})")
-    for together in disks.values():
-        total, left = sum(need.size for need in together), _free(together[0].folder)
-        if total > left:
+    disks: dict[int, list[SpaceRequirement]] = {}
+    for required in requirements:
+        disks.setdefault(_existing_parent(required.folder).stat().st_dev, []).append(required)
+        free = format_size(_free_bytes(required.folder))
+        size = format_size(required.size)
+        print(f"  {required.step:<9} {size:>7} into {required.folder} ({free} free{required.note})")
+    for same_disk in disks.values():
+        total = sum(required.size for required in same_disk)
+        free_bytes = _free_bytes(same_disk[0].folder)
+        if total > free_bytes:
             raise UserError(
-                f"{' and '.join(str(need.folder) for need in together)}: {readable(total)} are "
-                f"needed there and {readable(left)} are free. Make room, or choose other places: "
-                "data.root=..., downloads=..."
+                f"{' and '.join(str(required.folder) for required in same_disk)}: "
+                f"{format_size(total)} needed, {format_size(free_bytes)} free. Free some space, or "
+                "set data.root=... and download_dir=... to folders on other disks."
             )
 
 
-def size_below(folder: Path) -> int:
-    """The bytes of all files below a folder."""
-    places = (Path(place, name) for place, _, files in os.walk(folder) for name in files)
-    return sum(path.lstat().st_size for path in places)
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    paths = (Path(parent, name) for parent, _, files in os.walk(folder) for name in files)
+    return sum(path.lstat().st_size for path in paths)
 
 
-def to_download(folder: Path, sizes: Mapping[str, int | None]) -> Need:
-    """What the files of these names and sizes will take that are not there, or in part."""
+def download_requirement(folder: Path, sizes: Mapping[str, int | None]) -> SpaceRequirement:
+    """Return the space that files of these names and sizes need beyond what is downloaded."""
     unknown = [name for name, size in sizes.items() if size is None]
     note = f"; the size of {', '.join(unknown)} is not known" if unknown else ""
-    left = sum(max(0, (size or 0) - _there(folder / name)) for name, size in sizes.items())
-    return Need("download", folder, left, note)
+    missing = sum(max(0, (size or 0) - _received(folder / name)) for name, size in sizes.items())
+    return SpaceRequirement("download", folder, missing, note)
 
 
-def _there(path: Path) -> int:
+def _received(path: Path) -> int:
     part = path.with_name(f"{path.name}.part")
     return next((p.stat().st_size for p in (path, part) if p.is_file()), 0)
 
 
-def is_same_disk(one: Path, other: Path) -> bool:
-    """Whether two places, or where they are going to be, are on the same file system."""
-    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+def is_same_disk(first: Path, second: Path) -> bool:
+    """Return True if two paths, which need not exist yet, are on the same file system."""
+    return _existing_parent(first).stat().st_dev == _existing_parent(second).stat().st_dev
 
 
-def require(folder: Path, needed: int) -> None:
-    """See to it that a folder has room for so many bytes more.
+def require_space(folder: Path, num_bytes: int) -> None:
+    """Check that a folder has room for this many more bytes.
 
     Raises:
-        UserError: it has not.
+        UserError: it has less.
     """
-    if _free(folder) < needed:
-        raise UserError(f"{folder}: {_shortage(folder, needed)}. Make room there, then {AGAIN}.")
+    if _free_bytes(folder) < num_bytes:
+        raise UserError(
+            f"{folder}: {_shortage(folder, num_bytes)}. Free some space there, then {RESUME_HINT}."
+        )
 
 
-def refusal(error: OSError, folder: Path, needed: int | None = None) -> UserError:
-    """What to raise after a failure to write below ``folder``, with the bytes still missing."""
-    if error.errno in FULL:
-        shortage = f"; {_shortage(folder, needed)}" if needed is not None else ""
+def write_error(error: OSError, folder: Path, num_bytes: int | None = None) -> UserError:
+    """Return the error to raise after a failed write below ``folder``.
+
+    Args:
+        error: the failure.
+        folder: the folder that was written to.
+        num_bytes: the bytes that are still to be written, if known.
+    """
+    if error.errno in FULL_ERRNOS:
+        shortage = f"; {_shortage(folder, num_bytes)}" if num_bytes is not None else ""
         return UserError(
-            f"{folder}: {error.strerror}{shortage}. Make room there (or raise the quota, or the "
-            f"limit on file sizes that ulimit -f shows), then {AGAIN}."
+            f"{folder}: {error.strerror}{shortage}. Free some space there (or raise the quota, or "
+            f"the limit on file sizes that ulimit -f shows), then {RESUME_HINT}."
         )
     return UserError(
-        f"{error.filename or folder}: this cannot be written ({error.strerror or error}). "
-        "Choose a folder that can."
+        f"{error.filename or folder}: cannot be written ({error.strerror or error}). Choose a "
+        "writable folder."
     )
 
 
-def _shortage(folder: Path, needed: int) -> str:
-    free = readable(_free(folder))
-    return f"at least {readable(needed)} more are needed there and {free} are free"
+def _shortage(folder: Path, num_bytes: int) -> str:
+    free = format_size(_free_bytes(folder))
+    return f"at least {format_size(num_bytes)} more needed, {free} free"
 
 
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(_existing(folder)).free
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(_existing_parent(folder)).free
 
 
-def _existing(path: Path) -> Path:
+def _existing_parent(path: Path) -> Path:
     return next(p for p in (path.resolve(), *path.resolve().parents) if p.exists())

@@ -1,4 +1,4 @@
-"""Downloading an archive: continued after a break, accepted by its checksum."""
+"""Downloads of archives: resumed after an interruption, verified by checksum."""
 
 import hashlib
 import os
@@ -20,11 +20,11 @@ from deeplab.utils.parallel import run_in_threads
 TIMEOUT = 30.0
 """Seconds to connect, and to wait for the next bytes."""
 
-PAUSE = 0.5
-"""Seconds before trying again; twice as long after each attempt in a row that brought nothing."""
+RETRY_DELAY = 0.5
+"""Seconds before the next attempt; doubled after each consecutive attempt without new data."""
 
-LONGEST_PAUSE = 30.0
-BLOCK = 1 << 16
+MAX_RETRY_DELAY = 30.0
+BLOCK_SIZE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,26 @@ class Archive:
 
     name: str
     url: str
-    checksum: str  # "md5:<hex>" or "sha256:<hex>", or its beginning, where that alone is published
-    size: int | None = None  # bytes; where it is not known or wrong, what the server says counts
+    checksum: str  # "md5:<hex>" or "sha256:<hex>", or its beginning if only that is published
+    size: int | None = None  # bytes; if unknown or wrong, the size that the server reports counts
 
-    def fits(self, checksum: str) -> bool:
-        """Whether a file with this whole checksum is this one."""
+    def matches(self, checksum: str) -> bool:
+        """Return True if a file with this full checksum is the published file."""
         return checksum.startswith(self.checksum.lower())
 
 
 class _TransferError(Exception):
-    """A transfer that may go on when it is tried again."""
+    """A failed transfer that may succeed in another attempt."""
 
 
-class _StoppedError(Exception):
-    """A transfer that nobody waits for any more."""
+class _CancelledError(Exception):
+    """A transfer whose result is no longer needed."""
 
 
 def fetch_all(archives: Sequence[Archive], folder: Path, *, progress: bool = True) -> list[Path]:
-    """The archives in ``folder``, fetched at the same time; one process does so after the other.
+    """Download archives into ``folder`` concurrently and return their paths.
+
+    A folder is used by one process at a time; another process waits.
 
     Raises:
         UserError: as ``fetch`` does, for the first that fails.
@@ -61,11 +63,11 @@ def fetch_all(archives: Sequence[Archive], folder: Path, *, progress: bool = Tru
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        waiting = f"Another process downloads into {folder}; waiting for its end."
-        with locked(folder / ".lock", waiting, wait=True):
+        message = f"{folder}: another process downloads into it. Waiting until it has finished."
+        with locked(folder / ".lock", message, wait=True):
             return run_in_threads([call(archive) for archive in archives])
     except OSError as error:
-        raise disk_space.refusal(error, folder) from None
+        raise disk_space.write_error(error, folder) from None
 
 
 def fetch(
@@ -76,37 +78,37 @@ def fetch(
     retries: int = 5,
     stop: threading.Event | None = None,
 ) -> Path:
-    """The archive in ``folder``, downloaded unless it is there with the right checksum.
+    """Return the path of an archive in ``folder``; download it unless its checksum is right.
 
-    What has come so far is in ``<name>.part`` and stays there, however the process ends; the next
-    call continues behind it.
+    The data received so far is kept in ``<name>.part``, however the process ends; the next call
+    continues after it.
 
     Args:
-        archive: what to fetch.
-        folder: where to; only one process may do so at a time.
-        progress: whether there is a bar.
-        retries: further attempts in a row that bring nothing new.
+        archive: the file to download.
+        folder: the target folder; only one process may use it at a time.
+        progress: True to show a progress bar.
+        retries: number of further consecutive attempts that bring no new data.
         stop: when it is set, the transfer ends with some exception.
 
     Raises:
-        UserError: the server has not got it, cannot be reached, or serves something else; or the
-            folder cannot be written or is full.
+        UserError: the server does not have the file, cannot be reached, or serves another file; or
+            the folder cannot be written or is full.
     """
     target, part = folder / archive.name, folder / f"{archive.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if target.is_file() and archive.fits(_checksum(target, archive, progress)):
+        if target.is_file() and archive.matches(_checksum(target, archive, progress)):
             return target
         with _bar(f"Downloading {archive.name}", archive.size, _size(part), progress) as bar:
-            got = _Download(archive, part, bar, retries, stop or threading.Event()).complete()
-        if not archive.fits(got):
+            checksum = _Download(archive, part, bar, retries, stop or threading.Event()).complete()
+        if not archive.matches(checksum):
             part.unlink()
-            raise UserError(_wrong_content(archive, got, target))
+            raise UserError(_wrong_checksum_message(archive, checksum, target))
         os.replace(part, target)
     except requests.RequestException as error:
-        raise UserError(f"{archive.url}: this cannot be downloaded ({error}).") from None
+        raise UserError(f"{archive.url}: cannot be downloaded ({error}). Check the URL.") from None
     except OSError as error:
-        raise disk_space.refusal(error, folder) from None
+        raise disk_space.write_error(error, folder) from None
     return target
 
 
@@ -119,68 +121,68 @@ class _Download:
     stop: threading.Event
 
     def complete(self) -> str:
-        """Bring the part to its end; returns its checksum."""
-        joined = self._receive()
+        """Download the rest of the file; return the checksum of the whole."""
+        resumed = self._receive()
         self.bar.set_postfix_str("checking")
-        got = _checksum(self.part, self.archive)
-        if joined and not self.archive.fits(got):
+        checksum = _checksum(self.part, self.archive)
+        if resumed and not self.archive.matches(checksum):
             # its beginning may be of another version of the file
             self.part.unlink()
             self._receive()
-            got = _checksum(self.part, self.archive)
+            checksum = _checksum(self.part, self.archive)
         self.bar.set_postfix_str("")
-        return got
+        return checksum
 
     def _receive(self) -> bool:
-        """Transfer until the end is there; whether the part was joined from several transfers."""
-        most, idle = _size(self.part), 0
+        """Transfer until the file is complete; return True if several transfers were joined."""
+        most, failures = _size(self.part), 0
         while True:
             try:
                 return self._transfer()
             except (_TransferError, requests.ConnectionError, requests.Timeout, HTTPError) as error:
                 reason = _reason(error)
             received = _size(self.part)
-            # measured against the most there has been: without ranges each attempt starts anew
-            idle = 0 if received > most else idle + 1
+            # compared with the maximum so far: without ranges each attempt starts at the beginning
+            failures = 0 if received > most else failures + 1
             most = max(most, received)
-            if idle > self.retries:
-                raise UserError(self._given_up(reason, received))
+            if failures > self.retries:
+                raise UserError(self._failure_message(reason, received))
             self.bar.set_postfix_str(f"{reason}, trying again")
-            if self.stop.wait(min(PAUSE * 2**idle, LONGEST_PAUSE)):
-                raise _StoppedError
+            if self.stop.wait(min(RETRY_DELAY * 2**failures, MAX_RETRY_DELAY)):
+                raise _CancelledError
 
     def _transfer(self) -> bool:
-        """One request; whether its answer was joined to what had been there."""
+        """Send one request; return True if the response was appended to earlier data."""
         offset = _size(self.part)
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
         url = self.archive.url
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == 416 and offset:
-                return True  # there is nothing behind the part: it is whole, or of another file
-            self._check_status(answer)
-            if answer.status_code != 206:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            if response.status_code == 416 and offset:
+                return True  # nothing follows the part: it is complete, or of another file
+            self._check_status(response)
+            if response.status_code != 206:
                 offset = 0
-            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
                 self.part.unlink()
-                raise _TransferError("the server sends another part of the file than was asked for")
-            self._pour(answer.raw, offset)
+                raise _TransferError("the server sends another range than was requested")
+            self._write_body(response.raw, offset)
         return offset > 0
 
-    def _check_status(self, answer: requests.Response) -> None:
-        status = f"the server answers {answer.status_code} {answer.reason}"
-        if answer.status_code >= 500 or answer.status_code in (408, 429):
+    def _check_status(self, response: requests.Response) -> None:
+        status = f"the server answers {response.status_code} {response.reason}"
+        if response.status_code >= 500 or response.status_code in (408, 429):
             raise _TransferError(status)
-        if answer.status_code >= 400:
+        if response.status_code >= 400:
             raise UserError(
-                f"{self.archive.url}: {status}. The address may have changed, or ask for a login. "
-                f"Put {self.archive.name} into {self.part.parent} by other means, then run this "
-                "again."
+                f"{self.archive.url}: {status}. The URL may have changed or require a login. "
+                f"Download {self.archive.name} by other means into {self.part.parent}, then run "
+                "this again."
             )
 
-    def _pour(self, stream: Any, offset: int) -> None:
-        """Write the body of an answer behind the first ``offset`` bytes of the part."""
+    def _write_body(self, stream: Any, offset: int) -> None:
+        """Write the body of a response after the first ``offset`` bytes of the part."""
         left: int | None = stream.length_remaining
         if left is None and self.archive.size is not None:
             left = max(0, self.archive.size - offset)
@@ -190,45 +192,46 @@ class _Download:
         try:
             with self.part.open("ab" if offset else "wb") as file:
                 if left is not None:
-                    disk_space.require(self.part.parent, left)
-                # not decoded: a server that takes a .tgz for a compressed answer would send a tar
-                for block in stream.stream(BLOCK, decode_content=False):
+                    disk_space.require_space(self.part.parent, left)
+                # no decoding: a server may label a .tgz as gzip-encoded, which would leave a tar
+                for block in stream.stream(BLOCK_SIZE, decode_content=False):
                     if self.stop.is_set():
-                        raise _StoppedError
+                        raise _CancelledError
                     file.write(block)
                     self.bar.update(len(block))
         except OSError as error:
             missing = None if left is None else max(0, offset + left - _size(self.part))
-            raise disk_space.refusal(error, self.part.parent, missing) from None
+            raise disk_space.write_error(error, self.part.parent, missing) from None
 
-    def _given_up(self, reason: str, received: int) -> str:
-        kept = f" ({self.part} holds {disk_space.readable(received)})" if received else ""
+    def _failure_message(self, reason: str, received: int) -> str:
+        kept = f" ({self.part} holds {disk_space.format_size(received)})" if received else ""
         return (
-            f"{self.archive.url}: {reason}, also when tried again{kept}. Check the network, then "
-            f"{disk_space.AGAIN}. Or put {self.archive.name} into {self.part.parent} by other means."
+            f"{self.archive.url}: {reason}, also after several attempts{kept}. Check the network, "
+            f"then {disk_space.RESUME_HINT}. Or download {self.archive.name} by other means into "
+            f"{self.part.parent}."
         )
 
 
 def _reason(error: BaseException) -> str:
-    """In a few words; what the system said is deep in the chain of exceptions."""
+    """Return the reason in a few words; the system's message is deep in the exception chain."""
     if isinstance(error, _TransferError):
         return str(error)
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, TimeoutError | requests.Timeout):
-            return f"no answer for {TIMEOUT:g} seconds"
+            return f"no response for {TIMEOUT:g} seconds"
         if isinstance(link, OSError) and link.strerror:
             return link.strerror
         link = link.__context__
     return "the connection was cut"
 
 
-def _wrong_content(archive: Archive, got: str, target: Path) -> str:
+def _wrong_checksum_message(archive: Archive, checksum: str, target: Path) -> str:
     return (
-        f"{archive.url}: what came is not {archive.name}: its checksum is {got}, expected is "
-        f"{archive.checksum}. The file was published anew, or the address serves something else, "
-        "a login page for instance: open it in a browser. "
-        f"Or put the file with the expected checksum at {target} by other means."
+        f"{archive.url}: the downloaded file is not {archive.name}: its checksum is {checksum}, "
+        f"expected is {archive.checksum}. A new version was published, or the URL serves something "
+        "else, a login page for instance: open it in a browser. Or save the file with the expected "
+        f"checksum as {target}."
     )
 
 

@@ -1,29 +1,31 @@
-"""The one exception that stands for a user's mistake."""
+"""The exception for mistakes of the user."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """What was wrong, what is allowed and what to do, for a person to read.
+    """A mistake of the user; the message says what is wrong, what is allowed and what to do.
 
     The scripts print its message without a traceback and exit with status 2.
     """
 
 
 @contextmanager
-def writing(setting: str) -> Iterator[None]:
-    """Say which file cannot be written.
+def report_write_errors(setting: str) -> Iterator[None]:
+    """Turn an OSError of the block into a UserError that names the setting and the file.
 
     Args:
-        setting: what has named the place, such as ``output=here``.
+        setting: the setting that chose the path, such as ``output=here``.
 
     Raises:
-        UserError: in place of the block's OSError.
+        UserError: a file cannot be written.
     """
     try:
         yield
     except OSError as error:
-        where = f"{error.filename} " if error.filename else ""
-        what = error.strerror or error
-        raise UserError(f"{setting}: {where}cannot be written ({what}).") from None
+        path = f"{error.filename} " if error.filename else ""
+        reason = error.strerror or error
+        raise UserError(
+            f"{setting}: {path}cannot be written ({reason}). Choose a writable path."
+        ) from None

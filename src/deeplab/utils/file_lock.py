@@ -1,9 +1,10 @@
-"""One process at a time, also of several machines that share a folder.
+"""File locks between processes, also of several machines that share a folder.
 
 A lock file is locked by ``flock`` and names its owner; its modification time is the owner's
-heartbeat. ``flock`` knows all processes of this machine and lets go of those that have died, but
-across a network it may know nothing, and some file systems do not have it. There the owner counts:
-one on another machine while its heart beats, one on this machine while its process lives.
+heartbeat. ``flock`` covers all processes of this machine and releases the locks of those that have
+died, but across a network it may have no effect, and some file systems do not support it. There the
+owner decides: an owner on another machine holds the lock until its heartbeat expires, an owner on
+this machine while its process is alive.
 """
 
 import fcntl
@@ -21,46 +22,46 @@ from threading import Event, Thread
 
 from deeplab.utils.errors import UserError
 
-BEAT = 30.0
+HEARTBEAT_INTERVAL = 30.0
 """Seconds between two heartbeats."""
 
-MISSED = 10
-"""Heartbeats after which an owner on another machine is taken for dead."""
+MAX_MISSED_HEARTBEATS = 10
+"""Missed heartbeats after which the lock of an owner on another machine expires."""
 
-OWNER = "{owner}"
-"""In a message: who holds the lock."""
+OWNER_PLACEHOLDER = "{owner}"
+"""Part of a message that is replaced by the owner of the lock."""
 
-UNKNOWN = "another process"
-"""Who holds a lock file that names nobody."""
+UNKNOWN_OWNER = "another process"
+"""Name for the owner if the lock file names none."""
 
-_held: dict[str, int] = {}
+_held_locks: dict[str, int] = {}
 """Tokens and file descriptors of the locks that this process holds."""
 
 
-class LockedError(UserError):  # noqa: N818 - a state of affairs
-    """Another process holds the lock: no mistake, and it may be different later."""
+class LockedError(UserError):
+    """Another process holds the lock; a later attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
     host: str
     process: int
     since: str
     """ISO 8601."""
     token: str
-    """Of this one time that it is held."""
+    """Random; different each time that a lock is acquired."""
 
     @classmethod
-    def here(cls) -> "Owner":
-        """This process, from now on."""
+    def current(cls) -> "Owner":
+        """Return this process as an owner from now on."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(platform.node(), os.getpid(), now, secrets.token_hex(8))
 
     @classmethod
     def read(cls, file: int) -> "Owner | None":
-        """The one that a lock file names."""
+        """Return the owner that a lock file names, or None."""
         try:
             line = os.pread(file, 1000, 0).partition(b"\n")[0]
             return cls(**json.loads(line))
@@ -68,18 +69,20 @@ class Owner:
             return None
 
     def write(self, file: int) -> None:
-        """Name it in a lock file. The line is written over the old one at once, so that nobody
-        finds an empty file."""
+        """Write the owner into a lock file.
+
+        The line overwrites the old one in a single call, so that no reader finds an empty file.
+        """
         line = json.dumps(asdict(self)).encode() + b"\n"
         os.pwrite(file, line, 0)
         os.ftruncate(file, len(line))
-        os.fsync(file)  # other machines are to see it now
+        os.fsync(file)  # other machines must see it now
 
     @property
-    def lives(self) -> bool:
-        """Whether its process, which is one of this machine, is there."""
+    def is_alive(self) -> bool:
+        """True if the owner's process, which is one of this machine, is alive."""
         if self.process == os.getpid():
-            return self.token in _held
+            return self.token in _held_locks
         try:
             os.kill(self.process, 0)
         except ProcessLookupError:
@@ -98,133 +101,142 @@ class Owner:
 
 
 @contextmanager
-def locked(path: Path, busy: str, *, wait: bool) -> Iterator[None]:
-    """Hold a lock file, which is deleted at the end; one of a killed process holds nobody up, one
-    of another machine that has died for some minutes.
+def locked(path: Path, message: str, *, wait: bool) -> Iterator[None]:
+    """Hold a lock file, which is deleted at the end.
+
+    The lock of a killed process is free at once; that of a machine that went down, after some
+    minutes.
 
     Args:
         path: the lock file, in a folder that exists.
-        busy: what is said if another process holds it, which takes the place of ``OWNER`` in it.
-        wait: whether to wait for its end then.
+        message: text of the error, or of the line that is printed when waiting;
+            ``OWNER_PLACEHOLDER`` in it is replaced by the owner.
+        wait: True to wait until the lock is free.
 
     Raises:
-        LockedError: another process holds it and ``wait`` is false.
+        LockedError: another process holds the lock and ``wait`` is false.
     """
-    file, owner = _wait_for(path, busy) if wait else _ask_for(path, busy)
+    file, owner = _wait_and_acquire(path, message) if wait else _acquire(path, message)
     stop = Event()
-    beating = Thread(target=_beat, args=(file, stop), daemon=True)
-    beating.start()
+    heartbeat = Thread(target=_send_heartbeats, args=(file, stop), daemon=True)
+    heartbeat.start()
     try:
         yield
     finally:
         if os.getpid() == owner.process:  # not in a fork of it
             stop.set()
-            beating.join()
+            heartbeat.join()
             _release(path, file, owner)
 
 
-def held(path: Path) -> bool:
-    """Whether another process, or this one, holds a lock file now; whoever does is not disturbed,
-    and the file is left as it is."""
+def is_locked(path: Path) -> bool:
+    """Return True if this or another process holds a lock file now.
+
+    The owner is not disturbed and the file is not changed.
+    """
     if not path.exists():
         return False
     try:
-        with _guard(path) as now:  # so that one who starts now does not find it locked by this look
-            return _looked_at(path, now)
-    except FileNotFoundError:  # it was deleted prefetch
+        # the guard keeps a process that starts now from finding the file locked by this check
+        with _guard(path) as now:
+            return _has_owner(path, now)
+    except FileNotFoundError:  # deleted in the meantime
         return False
-    except OSError:  # nothing can be written there
-        return _looked_at(path, time.time())
+    except OSError:  # the folder is not writable
+        return _has_owner(path, time.time())
 
 
-def _looked_at(path: Path, now: float) -> bool:
+def _has_owner(path: Path, now: float) -> bool:
     file = os.open(path, os.O_RDONLY)
     try:
-        return _holder(file, fcntl.LOCK_SH, now) is not None
+        return _find_owner(file, fcntl.LOCK_SH, now) is not None
     finally:
         os.close(file)
 
 
-def _ask_for(path: Path, busy: str) -> tuple[int, Owner]:
-    taken = _take(path)
-    if isinstance(taken, str):
-        raise LockedError(busy.replace(OWNER, taken))
-    return taken
+def _acquire(path: Path, message: str) -> tuple[int, Owner]:
+    acquired = _try_acquire(path)
+    if isinstance(acquired, str):
+        raise LockedError(message.replace(OWNER_PLACEHOLDER, acquired))
+    return acquired
 
 
-def _wait_for(path: Path, busy: str) -> tuple[int, Owner]:
-    said = False
+def _wait_and_acquire(path: Path, message: str) -> tuple[int, Owner]:
+    printed = False
     while True:
         try:
-            return _ask_for(path, busy)
+            return _acquire(path, message)
         except LockedError as error:
-            if not said:
+            if not printed:
                 print(error, flush=True)
-            said = True
+            printed = True
             time.sleep(0.25)
 
 
-def _take(path: Path) -> tuple[int, Owner] | str:
-    """The lock file, opened and locked, and this process as its owner; or who else has it."""
+def _try_acquire(path: Path) -> tuple[int, Owner] | str:
+    """Return the locked file and this process as its owner, or the name of the current owner."""
     with _guard(path) as now:
         while True:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                holder = _holder(file, fcntl.LOCK_EX, now)
-                if not holder and _is_at(file, path):
-                    owner = Owner.here()
+                other = _find_owner(file, fcntl.LOCK_EX, now)
+                if not other and _is_same_file(file, path):
+                    owner = Owner.current()
                     owner.write(file)
-                    _held[owner.token] = file
+                    _held_locks[owner.token] = file
                     return file, owner
             except BaseException:
                 os.close(file)
                 raise
             os.close(file)
-            if holder:
-                return holder  # else the one who held it has deleted it prefetch
+            if other:
+                return other  # otherwise its owner has deleted the file in the meantime
 
 
 def _release(path: Path, file: int, owner: Owner) -> None:
-    """Delete the lock file before it is closed, unless another machine took this process for dead
-    and has it now."""
-    if _is_at(file, path) and Owner.read(file) == owner:
+    """Close the lock file and delete it first.
+
+    It is not deleted if another machine considered this process dead and holds the lock now.
+    """
+    if _is_same_file(file, path) and Owner.read(file) == owner:
         path.unlink(missing_ok=True)
-    del _held[owner.token]
+    del _held_locks[owner.token]
     os.close(file)
 
 
-def _holder(file: int, kind: int, now: float) -> str | None:
-    """Who holds an open lock file; if nobody does, it is now locked as ``kind`` says.
+def _find_owner(file: int, kind: int, now: float) -> str | None:
+    """Return the current owner of an open lock file, or lock the file and return None.
 
     Args:
         file: its descriptor.
-        kind: ``LOCK_EX`` or ``LOCK_SH``.
+        kind: ``LOCK_EX`` or ``LOCK_SH``, the lock that is taken if the file has no owner.
         now: the time by the clock of its file system.
     """
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
-        locks = True
+        has_flock = True
     except BlockingIOError:
-        return str(Owner.read(file) or UNKNOWN)
-    except OSError:  # a file system without them
-        locks = False
+        return str(Owner.read(file) or UNKNOWN_OWNER)
+    except OSError:  # a file system without flock
+        has_flock = False
     owner = Owner.read(file)
     if owner is None:
         return None
     if owner.host == platform.node():
-        alive = not locks and owner.lives
+        alive = not has_flock and owner.is_alive
     else:
-        alive = now - os.fstat(file).st_mtime < BEAT * MISSED
+        alive = now - os.fstat(file).st_mtime < HEARTBEAT_INTERVAL * MAX_MISSED_HEARTBEATS
     return str(owner) if alive else None
 
 
 @contextmanager
 def _guard(path: Path) -> Iterator[float]:
-    """Within it nobody else looks whether a lock is free and takes it, on whatever machine. It
-    lasts for milliseconds; what a killed process left is removed after a while.
+    """Exclude all other processes, on every machine, from checking or acquiring the lock.
+
+    The guard is held for milliseconds; the guard file of a killed process is removed after a while.
 
     Yields:
-        The time by the clock of the file system, seconds.
+        The time by the clock of the file system, in seconds.
     """
     guard = path.with_name(f".{path.name.lstrip('.')}.taking")
     file = _create(guard)
@@ -232,55 +244,58 @@ def _guard(path: Path) -> Iterator[float]:
         os.utime(file)
         yield os.fstat(file).st_mtime
     finally:
-        if _is_at(file, guard):
+        if _is_same_file(file, guard):
             guard.unlink(missing_ok=True)
         os.close(file)
 
 
 def _create(guard: Path) -> int:
-    seen: tuple[int, int] | None = None
-    since = time.monotonic()
+    last_identity: tuple[int, int] | None = None
+    unchanged_since = time.monotonic()
     while True:
         try:
             return os.open(guard, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             pass
-        now = _identity(guard)
-        if now != seen:
-            seen, since = now, time.monotonic()
-        elif now and time.monotonic() - since > BEAT:
+        identity = _file_identity(guard)
+        if identity != last_identity:
+            last_identity, unchanged_since = identity, time.monotonic()
+        elif identity and time.monotonic() - unchanged_since > HEARTBEAT_INTERVAL:
             guard.unlink(missing_ok=True)
         time.sleep(0.01)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _file_identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
-def _beat(file: int, stop: Event) -> None:
-    while not stop.wait(BEAT):
+def _send_heartbeats(file: int, stop: Event) -> None:
+    while not stop.wait(HEARTBEAT_INTERVAL):
         try:
             os.utime(file)
-        except OSError:  # the network is away; the next may come through
+        except OSError:  # the network is down; the next heartbeat may succeed
             continue
 
 
-def _is_at(file: int, path: Path) -> bool:
+def _is_same_file(file: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _forget() -> None:
-    """In a fork: an open file keeps its lock, and loading processes may outlive who holds it."""
-    for file in _held.values():
+def _close_inherited_locks() -> None:
+    """Close the lock files in a fork, where an open file keeps its lock.
+
+    Data loading processes may outlive the process that holds the lock.
+    """
+    for file in _held_locks.values():
         os.close(file)
-    _held.clear()
+    _held_locks.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_close_inherited_locks)

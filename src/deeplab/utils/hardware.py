@@ -1,4 +1,4 @@
-"""What ``auto`` stands for on the machine found: precision, memory format, compilation, workers."""
+"""Execution settings of a machine: accelerator, precision, memory format, compilation, workers."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from deeplab.utils.parallel import cpu_count
 
 @dataclass(frozen=True)
 class Execution:
-    """How the work is run; none of it belongs to what is computed."""
+    """Execution settings, which affect speed but do not define the experiment."""
 
     accelerator: str
     """``cpu``, ``cuda`` or ``mps``."""
@@ -27,16 +27,16 @@ class Execution:
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
-        """Of mixed precision; None without."""
+        """The dtype of mixed precision; None without mixed precision."""
         dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
         return dtypes.get(self.precision)
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name() if self.accelerator == "cuda" else self.accelerator
-        layout = "channels_last" if self.channels_last else "contiguous"
+        memory_format = "channels_last" if self.channels_last else "contiguous"
         compiled = "compiled" if self.compiled else "not compiled"
         return (
-            f"{self.devices} x {name}, {self.precision}, {layout}, {compiled}, "
+            f"{self.devices} x {name}, {self.precision}, {memory_format}, {compiled}, "
             f"{self.num_workers} loading workers"
         )
 
@@ -50,23 +50,26 @@ def choose_execution(
     compile: bool | str = "auto",
     num_workers: int | str = "auto",
 ) -> Execution:
-    """Fill in every ``auto``.
+    """Resolve every ``auto`` for this machine.
 
     On a GPU: bfloat16 where it is native, channels_last, a compiled network, a fused optimizer. On
-    a CPU: bfloat16 and channels_last where its matrix units know bfloat16 (AMX: measured 1.5 to 2.6
-    times as fast as contiguous float32 for ResNets and Xception-65 at 161 pixels), else float32 and
-    contiguous; never compiled, which alone took most of a minute for a tiny network; and no loading
-    workers on few cores, where they take the network's.
+    a CPU: bfloat16 and channels_last where its matrix units support bfloat16 (AMX: measured 1.5 to
+    2.6 times as fast as contiguous float32 for ResNets and Xception-65 at 161 pixels), else float32
+    and contiguous; never compiled, which alone took most of a minute for a tiny network; and no
+    loading workers on few cores, where they would take the cores that the network needs.
 
     Raises:
-        UserError: the accelerator or that many devices are not here.
+        UserError: this machine does not have the accelerator or that many devices.
     """
-    accelerator = _accelerator(accelerator)
-    here = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1
-    count = (here if accelerator == "cuda" else 1) if devices == "auto" else int(devices)
-    if count > here:
+    accelerator = _resolve_accelerator(accelerator)
+    available = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1
+    count = (available if accelerator == "cuda" else 1) if devices == "auto" else int(devices)
+    if count > available:
         kind = "GPUs" if accelerator == "cuda" else "cores"
-        raise UserError(f"trainer.devices={count}: this machine has {here} {kind}.")
+        raise UserError(
+            f"trainer.devices={count}: this machine has {available} {kind}. Set trainer.devices to "
+            f"{available} or less."
+        )
     fast_bf16 = _has_fast_bf16(accelerator)
     gpu = accelerator == "cuda"
     if precision == "auto":
@@ -81,27 +84,30 @@ def choose_execution(
         else memory_format == "channels_last",
         compiled=gpu and _can_compile() if compile == "auto" else bool(compile),
         fused_optimizer=gpu,
-        num_workers=_workers(gpu, count) if num_workers == "auto" else int(num_workers),
+        num_workers=_default_num_workers(gpu, count) if num_workers == "auto" else int(num_workers),
     )
 
 
-def _accelerator(name: str) -> str:
+def _resolve_accelerator(name: str) -> str:
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        return next(key for key, there in available.items() if there)
+        return next(key for key, is_available in available.items() if is_available)
     name = {"gpu": "cuda"}.get(name, name)
     if not available[name]:
-        there = ", ".join(key for key, value in available.items() if value)
-        raise UserError(f"trainer.accelerator={name}: not on this machine, which has {there}.")
+        names = [key for key, is_available in available.items() if is_available]
+        raise UserError(
+            f"trainer.accelerator={name}: not available on this machine. "
+            f"Available: {', '.join(names)}."
+        )
     return name
 
 
 def _can_compile() -> bool:
-    """Whether the compiler's kernels run on this GPU: it needs triton and Volta or newer."""
+    """Return True if torch.compile works on this GPU: it needs triton and Volta or newer."""
     return find_spec("triton") is not None and torch.cuda.get_device_capability() >= (7, 0)
 
 
@@ -113,6 +119,6 @@ def _has_fast_bf16(accelerator: str) -> bool:
     return False
 
 
-def _workers(gpu: bool, devices: int) -> int:
-    share = cpu_count() // devices
-    return min(16, share) if gpu else 0 if share <= 4 else 2
+def _default_num_workers(gpu: bool, devices: int) -> int:
+    cores = cpu_count() // devices
+    return min(16, cores) if gpu else 0 if cores <= 4 else 2

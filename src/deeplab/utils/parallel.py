@@ -1,4 +1,4 @@
-"""Work on many files in several processes, and waiting for several at once in threads."""
+"""Parallel map over processes, concurrent calls in threads, and prefetching."""
 
 import multiprocessing
 import os
@@ -20,72 +20,79 @@ from deeplab.utils.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 16
-"""Items sent at once: few enough for Ctrl-C and an error to end the work soon."""
+CHUNK_SIZE = 16
+"""Items sent to a process at once: few enough for Ctrl-C and errors to end the work soon."""
 
-GRACE = 1.0
-"""Seconds for threads to end after another one has failed."""
+JOIN_TIMEOUT = 1.0
+"""Seconds that threads get to end after another one has failed."""
 
-AHEAD = 4
-"""Chunks for each process that wait, are in work, or are done and not yet asked for."""
+CHUNKS_PER_WORKER = 4
+"""Limit of chunks per process that are queued, running, or done but not yet consumed."""
 
 
-def each(
-    work: Callable[[T], R],
+def parallel_map(
+    function: Callable[[T], R],
     items: Sequence[T],
     *,
     num_workers: int,
     desc: str,
     progress: bool = True,
 ) -> Iterator[R]:
-    """The results of ``work`` for all items, in their order, as they are asked for.
+    """Yield the results of ``function`` for all items, in the order of the items.
 
-    An exception of ``work`` comes out as itself and ends the rest.
+    An exception of ``function`` is raised unchanged and cancels the remaining items.
 
     Args:
-        work: a function that other processes can import, or a ``functools.partial`` of one.
-        items: they and the results travel between the processes, those ahead of the caller only.
-        num_workers: processes; with fewer than two the work is done in this one.
-        desc: what the progress bar says.
-        progress: whether there is a bar.
+        function: a function that other processes can import, or a ``functools.partial`` of one.
+        items: they and the results are sent between the processes, only a few chunks ahead of the
+            caller.
+        num_workers: number of processes; with fewer than two the current process does the work.
+        desc: label of the progress bar.
+        progress: True to show a progress bar.
 
     Raises:
         UserError: a process was killed.
     """
-    results = map(work, items) if num_workers < 2 else _pooled(work, items, num_workers)
+    results = (
+        map(function, items) if num_workers < 2 else _map_in_processes(function, items, num_workers)
+    )
     yield from tqdm(results, desc, total=len(items), disable=not progress)
 
 
-def _pooled(work: Callable[[T], R], items: Sequence[T], num_workers: int) -> Iterator[R]:
+def _map_in_processes(
+    function: Callable[[T], R], items: Sequence[T], num_workers: int
+) -> Iterator[R]:
     # spawn, since a fork would inherit the locks of threads (OpenCV's, torch's) but not the threads
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_exit_with_parent)
     pending: deque[Future[list[R]]] = deque()
     try:
-        for start in range(0, len(items), CHUNK):
-            with _ctrl_c_later():
-                pending.append(pool.submit(_work_on, work, items[start : start + CHUNK]))
-            if len(pending) >= AHEAD * num_workers:
+        for start in range(0, len(items), CHUNK_SIZE):
+            with _sigint_blocked():
+                pending.append(pool.submit(_map_chunk, function, items[start : start + CHUNK_SIZE]))
+            if len(pending) >= CHUNKS_PER_WORKER * num_workers:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool:
         raise UserError(
-            f"One of the {num_workers} worker processes was killed, probably because memory ran out. "
-            "Run it again with fewer workers."
+            f"One of the {num_workers} worker processes was killed, probably because memory ran "
+            "out. Run this again with fewer workers."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _work_on(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    return [work(item) for item in items]
+def _map_chunk(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [function(item) for item in items]
 
 
 @contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment. Processes that start meanwhile inherit this and never see it:
-    a terminal sends it to all, and each would print its own traceback."""
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT for the block, so that processes that start in it inherit the blocked signal.
+
+    A terminal sends Ctrl-C to all processes, and each would print its own traceback.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -93,8 +100,8 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    """In a worker: end when the parent was killed; it would wait for work for ever."""
+def _exit_with_parent() -> None:
+    """Exit this worker when its parent was killed; it would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -106,10 +113,10 @@ def _end_with_parent() -> None:
 
 
 def run_in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
-    """The results of calls that mostly wait, made at the same time; the first exception is raised.
+    """Return the results of calls that mostly wait, run concurrently; raise the first exception.
 
-    Each is given an event, which is set when the others need not go on. They are waited for a
-    moment then; the threads are daemons, so that none keeps the program from ending.
+    Each call receives an event that is set as soon as its result is no longer needed. The threads
+    then get a short time to end; they are daemons, so none of them keeps the program alive.
     """
     done: queue.Queue[tuple[int, R | None, BaseException | None]] = queue.Queue()
     stop = threading.Event()
@@ -135,36 +142,40 @@ def run_in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
             results[number] = result
     finally:
         stop.set()
-        end = time.monotonic() + GRACE
+        end = time.monotonic() + JOIN_TIMEOUT
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
     return [results[number] for number in range(len(calls))]
 
 
 def prefetch(
-    work: Callable[..., T], arguments: Iterable[tuple[Any, ...]], *, threads: int, waiting: int
+    function: Callable[..., T],
+    arguments: Iterable[tuple[Any, ...]],
+    *,
+    num_threads: int,
+    max_pending: int,
 ) -> Iterator[tuple[tuple[Any, ...], T]]:
-    """The arguments with what ``work`` makes of them, in order; it runs in threads while the next
-    arguments are made and what comes out is used.
+    """Yield the arguments of each call with its result, in order, computed ahead in threads.
 
     Args:
-        work: what is done, in any order.
-        arguments: of each call.
-        threads: how many calls run at a time.
-        waiting: how many may be under way or done ahead, which all take memory.
+        function: the function to call; calls may run in any order.
+        arguments: the arguments of each call.
+        num_threads: number of calls that run at a time.
+        max_pending: limit of calls that are running, or done but not yet consumed; all of them take
+            memory.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        started: deque[tuple[tuple[Any, ...], Future[T]]] = deque()
-        for given in arguments:
-            started.append((given, pool.submit(work, *given)))
-            if len(started) > waiting:
-                done, future = started.popleft()
+    with ThreadPoolExecutor(num_threads) as pool:
+        pending: deque[tuple[tuple[Any, ...], Future[T]]] = deque()
+        for call_arguments in arguments:
+            pending.append((call_arguments, pool.submit(function, *call_arguments)))
+            if len(pending) > max_pending:
+                done, future = pending.popleft()
                 yield done, future.result()
-        for done, future in started:
+        for done, future in pending:
             yield done, future.result()
 
 
 def cpu_count() -> int:
-    """The cores that this process may use."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return found or 1
+    """Return the number of cores that this process may use."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return count or 1

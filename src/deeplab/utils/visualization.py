@@ -1,4 +1,4 @@
-"""Pictures of predictions for a person to look at."""
+"""Overlays, legends and example figures of predictions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,11 +12,11 @@ Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 IGNORE_COLOR = (224, 224, 192)
-"""What 255 is painted in: VOC's color for it."""
+"""Color of ignored pixels (255), as in VOC."""
 
 
 class Example(NamedTuple):
-    """One image with truth and prediction."""
+    """One image with its ground truth and prediction."""
 
     image_id: str
     image: Pixels  # (H, W, 3)
@@ -25,7 +25,7 @@ class Example(NamedTuple):
 
 
 class ClassificationExample(NamedTuple):
-    """One picture with its labels and what it was taken for."""
+    """One image with the names of its true classes and of the predicted class."""
 
     image: Pixels  # (H, W, 3)
     truth: Sequence[str]
@@ -35,45 +35,49 @@ class ClassificationExample(NamedTuple):
 def overlay(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.65
 ) -> Pixels:
-    """The image in gray with every class painted over it, but not one named background; 255 in its
-    own color. (On the image's own colors the classes' could not be told.)"""
+    """Return the image in gray with the class colors over it.
+
+    A class named background is not colored; 255 has a color of its own. (On the image's own colors
+    the class colors would be hard to tell apart.)
+    """
     colors = palette[label]
     colors[label == 255] = IGNORE_COLOR
     gray = np.asarray(Image.fromarray(image).convert("L"))[..., None]
-    painted = np.full(256, opacity)
-    painted[_background(class_names)] = 0
-    weight = painted[label][..., None]
+    opacities = np.full(256, opacity)
+    opacities[_background(class_names)] = 0
+    weight = opacities[label][..., None]
     return (gray * (1 - weight) + colors * weight).round().astype(np.uint8)
 
 
 def overlay_with_outlines(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.55
 ) -> Pixels:
-    """The image in its own colors, overlay_with_outlines by class, with a light line inside each region's border
-    that shows on dark pictures too; a class named background is left as it is."""
-    colors, reach = palette[label], 2 * max(1, round(min(label.shape) / 500)) + 1
-    around = np.ones((reach, reach), np.uint8)
-    border = cv2.dilate(label, around) != cv2.erode(label, around)
+    """Return the image in its own colors, tinted with the class colors, with outlined regions.
+
+    The outline is a light line inside each region's border, visible on dark images too; a class
+    named background is left unchanged.
+    """
+    colors, size = palette[label], 2 * max(1, round(min(label.shape) / 500)) + 1
+    kernel = np.ones((size, size), np.uint8)
+    border = cv2.dilate(label, kernel) != cv2.erode(label, kernel)
     colors[border] = colors[border] // 2 + 127
     weight = np.where(border, np.float32(1), np.float32(opacity))
     weight[np.isin(label, _background(class_names))] = 0
     return np.asarray(cv2.blendLinear(image, colors, 1 - weight, weight), np.uint8)
 
 
-def add_legend(
-    picture: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels
-) -> Pixels:
-    """A overlay_with_outlines picture, and below it name and color of the classes that it shows, if any."""
+def add_legend(image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels) -> Pixels:
+    """Return an overlay with a legend of its classes below; the overlay itself if it has none."""
     shown = np.setdiff1d(label, _background(class_names)).tolist()
     if not shown:
-        return picture
-    size = max(12, round(picture.shape[1] / 50))
-    strip = legend([(class_names[i], rgb(palette[i])) for i in shown], picture.shape[1], size)
-    height, width = picture.shape[0] + strip.height, max(picture.shape[1], strip.width)
-    sheet = np.full((height, width, 3), 255, np.uint8)
-    sheet[: picture.shape[0], : picture.shape[1]] = picture
-    sheet[picture.shape[0] :, : strip.width] = np.asarray(strip)
-    return sheet
+        return image
+    size = max(12, round(image.shape[1] / 50))
+    strip = legend([(class_names[i], rgb(palette[i])) for i in shown], image.shape[1], size)
+    height, width = image.shape[0] + strip.height, max(image.shape[1], strip.width)
+    figure = np.full((height, width, 3), 255, np.uint8)
+    figure[: image.shape[0], : image.shape[1]] = image
+    figure[image.shape[0] :, : strip.width] = np.asarray(strip)
+    return figure
 
 
 def _background(class_names: Sequence[str]) -> list[int]:
@@ -83,13 +87,13 @@ def _background(class_names: Sequence[str]) -> list[int]:
 def segmentation_figure(
     examples: Sequence[Example], class_names: Sequence[str], palette: Pixels, tile: int = 240
 ) -> Image.Image:
-    """A sheet with a row per example: image, truth, prediction; the classes' colors below.
+    """Return a figure with a row for each example (image, truth, prediction) and a legend below.
 
     Args:
         examples: the rows.
-        class_names: the legend.
+        class_names: the entries of the legend.
         palette: ``(256, 3)`` colors.
-        tile: width of a picture, in pixels.
+        tile: width of a panel, in pixels.
     """
     margin, header, width = 8, 22, 3 * (tile + 8) + 8
     rows = []
@@ -104,80 +108,83 @@ def segmentation_figure(
     entries = [(name, rgb(palette[i])) for i, name in enumerate(class_names)]
     strip = legend([*entries, ("ignored", IGNORE_COLOR)], width - 2 * margin)
     total = header + sum(row[0].height + margin for row in rows) + strip.height + margin
-    sheet = Image.new("RGB", (width, total), "white")
-    draw = ImageDraw.Draw(sheet)
+    figure = Image.new("RGB", (width, total), "white")
+    draw = ImageDraw.Draw(figure)
     for column, title in enumerate(("image", "truth", "prediction")):
         draw.text((margin + column * (tile + margin), 5), title, fill="black")
     y = header
     for row in rows:
         for column, panel in enumerate(row):
-            sheet.paste(panel, (margin + column * (tile + margin), y))
+            figure.paste(panel, (margin + column * (tile + margin), y))
         y += row[0].height + margin
-    sheet.paste(strip, (margin, y))
-    return sheet
+    figure.paste(strip, (margin, y))
+    return figure
 
 
 def classification_figure(
     examples: Sequence[ClassificationExample], tile: int = 160, columns: int = 6
 ) -> Image.Image:
-    """A sheet of pictures; below each its labels, and what it was taken for in green or red.
+    """Return a figure of images, each with its true classes and the predicted class below.
+
+    A correct prediction is green, a wrong one red.
 
     Args:
-        examples: the pictures, row by row.
-        tile: side of a picture, in pixels.
-        columns: pictures in a row.
+        examples: the images, row by row.
+        tile: side of an image, in pixels.
+        columns: images in a row.
     """
-    margin, line = 8, 14
-    high = tile + 2 * line + margin
-    lines = -(-len(examples) // columns)
-    size = (columns * (tile + margin) + margin, lines * high + margin)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for place, example in enumerate(examples):
-        x = margin + place % columns * (tile + margin)
-        y = margin + place // columns * high
-        sheet.paste(Image.fromarray(example.image).resize((tile, tile)), (x, y))
-        right = "green" if example.prediction in example.truth else "red"
-        draw.text((x, y + tile), _cut(draw, ", ".join(example.truth), tile), "black")
-        draw.text((x, y + tile + line), _cut(draw, example.prediction, tile), right)
-    return sheet
+    margin, line_height = 8, 14
+    row_height = tile + 2 * line_height + margin
+    num_rows = -(-len(examples) // columns)
+    size = (columns * (tile + margin) + margin, num_rows * row_height + margin)
+    figure = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(figure)
+    for index, example in enumerate(examples):
+        x = margin + index % columns * (tile + margin)
+        y = margin + index // columns * row_height
+        figure.paste(Image.fromarray(example.image).resize((tile, tile)), (x, y))
+        color = "green" if example.prediction in example.truth else "red"
+        draw.text((x, y + tile), _truncated(draw, ", ".join(example.truth), tile), "black")
+        draw.text((x, y + tile + line_height), _truncated(draw, example.prediction, tile), color)
+    return figure
 
 
-def _cut(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    """As much of a text as is no wider, in pixels."""
+def _truncated(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    """Return as much of a text as fits into a width in pixels."""
     while text and draw.textlength(text) > width:
         text = text[:-1]
     return text
 
 
 def legend(entries: Sequence[tuple[str, Color]], width: int, size: int = 10) -> Image.Image:
-    """A swatch and a name for each entry, in as many lines as it takes.
+    """Return an image with a swatch and a name for each entry, wrapped into lines.
 
     Args:
         entries: names and colors.
-        width: of the result in pixels; an entry that is longer makes it wider.
-        size: of the letters.
+        width: width of the image in pixels; an entry that is longer makes it wider.
+        size: font size in pixels.
     """
-    line, gap, swatch = 2 * size, round(1.4 * size), round(1.2 * size)
+    line_height, gap, swatch = 2 * size, round(1.4 * size), round(1.2 * size)
     font = ImageFont.load_default(size)
-    places, x, y, widest = [], 0, 0, width
+    positions, x, y, max_width = [], 0, 0, width
     for name, color in entries:
         length = round(1.8 * size) + int(font.getlength(name)) + gap
         if x + length > width and x > 0:
-            x, y = 0, y + line
-        places.append((x, y, name, color))
+            x, y = 0, y + line_height
+        positions.append((x, y, name, color))
         x += length
-        widest = max(widest, x)
-    strip = Image.new("RGB", (widest, y + line), "white")
+        max_width = max(max_width, x)
+    strip = Image.new("RGB", (max_width, y + line_height), "white")
     draw = ImageDraw.Draw(strip)
-    for x, y, name, color in places:
-        top = y + (line - swatch) // 2
+    for x, y, name, color in positions:
+        top = y + (line_height - swatch) // 2
         draw.rectangle((x, top, x + swatch, top + swatch), fill=color, outline="gray")
-        draw.text((x + round(1.8 * size), y + line // 2), name, "black", font, anchor="lm")
+        text_position = (x + round(1.8 * size), y + line_height // 2)
+        draw.text(text_position, name, "black", font, anchor="lm")
     return strip
 
 
 def rgb(color: Pixels) -> Color:
-    """A palette's row as Pillow takes a color."""
+    """Return a palette's row as Pillow expects a color."""
     red, green, blue = (int(value) for value in color)
     return red, green, blue

@@ -79,7 +79,7 @@ def _conditions(table: TableResult) -> Iterator[str]:
         )
         if i:
             first = table.conditions[0][0].protocol
-            why = "; ".join(differences(first, stamp, without=["strategy"]))
+            why = "; ".join(differences(first, stamp, ignore=["strategy"]))
             yield (
                 f"Scores under {letter} stand in columns of their own and are neither averaged nor "
                 f"compared with those under A, which differ in: {why}."

@@ -1,1 +1,1 @@
-"""Images with labels, for classifiers."""
+"""Labeled images for classifiers."""

@@ -1,4 +1,4 @@
-"""Pictures and labels as a data set, and the LightningDataModule over them."""
+"""Data set of labeled images, and its LightningDataModule."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,145 +10,151 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from deeplab.data.bad_files import OnError, first_good
+from deeplab.data.bad_files import OnError, read_with_fallback
 from deeplab.data.class_set import Pixels
-from deeplab.data.classification.image_folder import ImageFolder, Picture, Pictures
-from deeplab.data.classification.transforms import CentralCrop, RandomCrop
+from deeplab.data.classification.image_folder import ImageFolder, LabeledImage, LabeledImages
+from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.datamodules import StreamData
 from deeplab.data.image_io import read_image
 
 NO_LABEL = -1
+"""Padding of label lists, and label of empty samples."""
 
 Batch = dict[str, Any]
-"""``image`` (N, 3, S, S) uint8 in channels_last order, ``label`` (N, M) class indices, M of the
-picture with the most of them and -1 where there are fewer, and the lists ``image_id`` and
-``skipped`` (the files that each picture stands in for)."""
+"""Batch of images as a dictionary.
+
+``image`` (N, 3, S, S) uint8 in channels_last order, ``label`` (N, M) class indices, and the lists
+``image_id`` and ``skipped`` (the bad files that each image replaces). M is the largest number of
+labels of an image; shorter lists are padded with -1.
+"""
 
 
 class Crop(Protocol):
-    """A picture to what the network gets of it."""
+    """Function from an image to the input of the network."""
 
     size: int
 
     def __call__(self, image: Pixels, generator: np.random.Generator, out: Pixels) -> None:
-        """Put the crop of ``(H, W, 3)`` into ``out``, ``(size, size, 3)``."""
+        """Write the crop of an image ``(H, W, 3)`` to ``out``, ``(size, size, 3)``."""
         ...
 
 
 class ClassificationDataset(Dataset[Batch]):
-    """The pictures of one split.
+    """The labeled images of one split.
 
     Args:
-        split: its name.
-        pictures: where they are, and their labels.
-        crop: applied to each with the generator of its draw.
-        seed: of these generators.
-        on_error: what becomes of a bad file; an empty place is black and has no label.
+        split: name of the split.
+        images: paths and labels.
+        crop: applied to each image with the random generator of its draw.
+        seed: seed of these generators.
+        on_error: reaction to a bad file; an empty sample is black and has no label.
     """
 
     def __init__(
         self,
         split: str,
-        pictures: Pictures,
+        images: LabeledImages,
         *,
         crop: Crop,
         seed: int = 0,
         on_error: OnError = "stop",
     ) -> None:
-        self.split, self.pictures, self.crop = split, pictures, crop
+        self.split, self.images, self.crop = split, images, crop
         self.seed, self.on_error = seed, on_error
 
     @property
     def ids(self) -> Sequence[str]:
-        """The pictures' paths below the root, in order."""
-        return _Ids(self.pictures)
+        """Paths of the images below the root, in order."""
+        return _Ids(self.images)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, item: int | tuple[int, int]) -> Batch:
-        """The batch of one index, or of ``(draw, index)``."""
+        """Return the batch of one index, or of one ``(draw, index)``."""
         return self.__getitems__([item])
 
     def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> Batch:
-        """The batch of several indices, or of several ``(draw, index)``.
+        """Return the batch of several indices, or of several ``(draw, index)``.
 
-        The augmentation depends on the seed and on the number of the draw alone.
+        The augmentation depends only on the seed and on the number of the draw.
 
         Raises:
-            UserError: a bad file, if ``on_error`` says so or since no file is good.
+            UserError: a file is bad and ``on_error`` is ``stop``, or no file is good.
         """
         images = np.zeros((len(items), self.crop.size, self.crop.size, 3), np.uint8)
         labels, ids, skipped = [], [], []
         for item, out in zip(items, images, strict=True):
             draw, index = item if isinstance(item, tuple) else (0, item)
-            picture, image, passed = self._good(index)
+            used, image, skipped_files = self._read_sample(index)
             if image is not None:
                 self.crop(image, np.random.default_rng((self.seed, draw)), out)
-            labels.append(picture.labels if image is not None else ())
-            ids.append(picture.id)
-            skipped.append(passed)
+            labels.append(used.labels if image is not None else ())
+            ids.append(used.id)
+            skipped.append(skipped_files)
         return {
             "image": torch.from_numpy(images).permute(0, 3, 1, 2),
-            "label": torch.from_numpy(_padded(labels)),
+            "label": torch.from_numpy(_pad_labels(labels)),
             "image_id": ids,
             "skipped": skipped,
         }
 
-    def _good(self, index: int) -> tuple[Picture, Pixels | None, tuple[str, ...]]:
-        """The picture of an index, what is in it if it is good, and the files passed over."""
-        chosen, image, skipped = first_good(
-            lambda i: read_image(self.pictures[i].path), index, len(self), self.on_error
+    def _read_sample(self, index: int) -> tuple[LabeledImage, Pixels | None, tuple[str, ...]]:
+        """Return the image of an index or its replacement, its pixels, and the skipped files."""
+        used, image, skipped = read_with_fallback(
+            lambda i: read_image(self.images[i].path), index, len(self), self.on_error
         )
-        return self.pictures[chosen], image, skipped
+        return self.images[used], image, skipped
 
-    def content(self) -> str:
-        """Changes with the split's ids, with their labels and with any byte of the files, not with
-        their order."""
+    def content_hash(self) -> str:
+        """Return a hash of the split's ids, of their labels and of all bytes of the files.
+
+        It does not depend on their order.
+        """
         with ThreadPoolExecutor() as pool:
-            digests = sorted(pool.map(_content, self.pictures))
+            digests = sorted(pool.map(_image_hash, self.images))
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 
 class _Ids(Sequence[str]):
-    """Made when they are looked at."""
+    """Image ids, decoded on access."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
+    def __init__(self, images: LabeledImages) -> None:
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: Any) -> Any:
-        found = self.pictures.paths[index]
-        return found.decode() if isinstance(found, bytes) else [name.decode() for name in found]
+        paths = self.images.paths[index]
+        return paths.decode() if isinstance(paths, bytes) else [path.decode() for path in paths]
 
 
-def _padded(labels: Sequence[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _pad_labels(labels: Sequence[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.int64]]:
     padded = np.full((len(labels), max(1, *map(len, labels))), NO_LABEL, np.int64)
-    for row, known in zip(padded, labels, strict=True):
-        row[: len(known)] = known
+    for row, image_labels in zip(padded, labels, strict=True):
+        row[: len(image_labels)] = image_labels
     return padded
 
 
-def _content(picture: Picture) -> str:
+def _image_hash(image: LabeledImage) -> str:
     digest = hashlib.sha256()
-    if picture.path.is_file():  # a missing one is found when it is read
-        digest.update(picture.path.read_bytes())
-    return f"{picture.id} {picture.labels} {digest.hexdigest()}"
+    if image.path.is_file():  # a missing file is reported when it is read
+        digest.update(image.path.read_bytes())
+    return f"{image.id} {image.labels} {digest.hexdigest()}"
 
 
 class ClassificationData(StreamData):
-    """Serves uint8 crops and labels.
+    """LightningDataModule of uint8 crops and their labels.
 
     Args:
-        folder: where the pictures are.
-        train_split, val_split: names of splits; several are joined by ``+``.
+        folder: lists the images and their labels.
+        train_split: name of the training split; several are joined by ``+``.
+        val_split: name of the validation split; several are joined by ``+``.
         train_crop, eval_crop: see ``deeplab.data.classification.transforms``.
-        steps, batch_size, eval_batch_size, seed, workers: see ``StreamData``.
-        on_error: what becomes of a bad file: ``stop``, or ``skip``, which takes the next good
-            picture in its place in training, leaves it out of validation, and counts it in
-            ``skipped``.
+        steps, batch_size, eval_batch_size, seed, num_workers: see ``StreamData``.
+        on_error: reaction to a bad file: ``stop``, or ``skip``, which replaces it by the next good
+            image in training, leaves it out of validation, and counts it in ``skipped``.
     """
 
     def __init__(
@@ -157,7 +163,7 @@ class ClassificationData(StreamData):
         *,
         train_split: str,
         val_split: str,
-        train_crop: RandomCrop,
+        train_crop: RandomResizedCrop,
         eval_crop: CentralCrop,
         steps: int,
         batch_size: int,
@@ -179,10 +185,10 @@ class ClassificationData(StreamData):
 
     @cached_property
     def train_set(self) -> ClassificationDataset:
-        """The training pictures; looked up when they are needed, since evaluation needs none."""
+        """The training images, listed on first use because evaluation needs none of them."""
         return ClassificationDataset(
             self.train_split,
-            self.folder.pictures(self.train_split),
+            self.folder.images(self.train_split),
             crop=self.train_crop,
             seed=self.seed,
             on_error="stop" if self.on_error == "stop" else "next",
@@ -190,10 +196,10 @@ class ClassificationData(StreamData):
 
     @cached_property
     def val_set(self) -> ClassificationDataset:
-        """The validation pictures."""
+        """The validation images."""
         return ClassificationDataset(
             self.val_split,
-            self.folder.pictures(self.val_split),
+            self.folder.images(self.val_split),
             crop=self.eval_crop,
             on_error="stop" if self.on_error == "stop" else "blank",
         )

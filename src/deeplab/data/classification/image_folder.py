@@ -1,12 +1,12 @@
-"""Pictures and the labels of each: where they are, and which classes there are.
+"""Folders of labeled images for classifiers: their classes, and the images of each split.
 
-    folders    SPLIT/CLASS/**/PICTURE   the class is the name of the folder, in their sorted order
-    one        SPLIT.csv                a line for each picture: its path below the root, its label
-    several    SPLIT.csv                the same with several labels, blanks between them
-               classes.txt              of lists: the names of the classes, one a line
+    folders        SPLIT/CLASS/**/IMAGE   the class is the name of the folder, in sorted order
+    single_label   SPLIT.csv              one line per image: its path below the root, its label
+    multi_label    SPLIT.csv              the same with several labels, separated by spaces
+                   classes.txt            for lists: the names of the classes, one per line
 
-Of a split there are three arrays and no object for each picture: with a million of them and sixteen
-loading processes those would take tens of GB.
+A split is stored as three arrays instead of one object per image: with a million images and sixteen
+DataLoader workers, objects would take tens of GB.
 """
 
 import csv
@@ -24,43 +24,43 @@ from deeplab.utils.errors import UserError
 CLASSES = "classes.txt"
 
 
-class Picture(NamedTuple):
-    """One picture."""
+class LabeledImage(NamedTuple):
+    """One image with its labels."""
 
     id: str
-    """Its path below the root."""
+    """Path below the root."""
     path: Path
     labels: tuple[int, ...]
 
 
-class Pictures:
-    """The pictures of a split.
+class LabeledImages:
+    """The labeled images of a split.
 
     Args:
-        root: the folder that paths are below.
-        paths: of the pictures.
-        labels: of each; at least one.
+        root: the folder that paths are relative to.
+        paths: paths of the images.
+        labels: labels of each image, at least one.
     """
 
     def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[Sequence[int]]) -> None:
         self.root = root
         self.paths = np.array([path.encode() for path in paths], np.bytes_)
-        self.labels = np.array([k for each in labels for k in each], np.int32)
+        self.labels = np.array([k for image_labels in labels for k in image_labels], np.int32)
         self.starts = np.cumsum([0, *map(len, labels)], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> LabeledImage:
         name = self.paths[index].decode()
         labels = self.labels[self.starts[index] : self.starts[index + 1]]
-        return Picture(name, self.root / name, tuple(labels.tolist()))
+        return LabeledImage(name, self.root / name, tuple(labels.tolist()))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[LabeledImage]:
         return (self[index] for index in range(len(self)))
 
     def fingerprint(self) -> str:
-        """Changes with the pictures' paths, order and labels, and with the sizes of the files."""
+        """Return a hash of the images' paths, order and labels, and of the sizes of the files."""
         digest = hashlib.sha256(repr(len(self)).encode())
         for array in (self.paths, self.labels, self.starts):
             digest.update(array.tobytes())
@@ -70,15 +70,15 @@ class Pictures:
 
 
 def _bytes(path: str) -> int:
-    """A file's size; -1 if it is missing, which is found when it is read."""
+    """Return a file's size, or -1 if it is missing, which is reported when it is read."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116  a Path for each would take longer
+        return os.stat(path).st_size  # noqa: PTH116  a Path for each image is slower
     except OSError:
         return -1
 
 
 class ImageFolder:
-    """Pictures in one of the arrangements at the head of the file.
+    """Folder of labeled images in one of the arrangements of the module docstring.
 
     Args:
         root: the folder.
@@ -86,10 +86,10 @@ class ImageFolder:
         train_split: the split whose folders are the classes.
 
     Attributes:
-        classes: their names, in order.
+        classes: names of the classes, in order.
 
     Raises:
-        UserError: ``root`` is missing or is not arranged so.
+        UserError: ``root`` is missing or has another arrangement.
     """
 
     def __init__(
@@ -101,127 +101,153 @@ class ImageFolder:
     ) -> None:
         self.root, self.arrangement = Path(root).expanduser(), labels
         if not self.root.is_dir():
-            raise UserError(f"data.root={root}: this folder does not exist.")
+            raise UserError(
+                f"data.root={root}: this folder does not exist. Set data.root to the folder of "
+                "your images."
+            )
         self.classes = (
-            self._folders(train_split.split("+")[0], "train_split")
+            self._list_folders(train_split.split("+")[0], "train_split")
             if labels == "folders"
             else _read_classes(self.root / CLASSES)
         )
         if len(self.classes) < 2:
-            raise UserError(f"data.root={root}: two classes at least are wanted.")
-        self._index = {name: k for k, name in enumerate(self.classes)}
-        self._found: dict[str, Pictures] = {}
+            raise UserError(
+                f"data.root={root}: {len(self.classes)} classes found; at least 2 are needed."
+            )
+        self._class_index = {name: k for k, name in enumerate(self.classes)}
+        self._images: dict[str, LabeledImages] = {}
 
     def check(self, split: str) -> None:
-        """SeedResult whether a split is there, without listing its pictures; raises as ``pictures``."""
+        """Check that a split exists, without listing its images.
+
+        Raises:
+            UserError: there is no such split, or one of its folders is not a class.
+        """
         for name in split.split("+"):
             if self.arrangement == "folders":
                 self._class_folders(name)
             else:
-                self._list(name)
+                self._csv_path(name)
 
-    def pictures(self, split: str) -> Pictures:
-        """The pictures of a split, or of several joined by ``+``.
+    def images(self, split: str) -> LabeledImages:
+        """Return the images of a split, or of several joined by ``+``.
 
         Raises:
-            UserError: there is no such split, nothing in it, or something that cannot be.
+            UserError: there is no such split, it is empty, or its list is wrong.
         """
-        if split in self._found:
-            return self._found[split]
+        if split in self._images:
+            return self._images[split]
         paths: list[str] = []
         labels: list[tuple[int, ...]] = []
         for name in split.split("+"):
-            found = self._in_folders(name) if self.arrangement == "folders" else self._listed(name)
-            for path, known in found.items():
+            labels_by_path = (
+                self._read_folders(name) if self.arrangement == "folders" else self._read_csv(name)
+            )
+            for path, image_labels in labels_by_path.items():
                 paths.append(path)
-                labels.append(known)
+                labels.append(image_labels)
         if not paths:
-            raise UserError(f"split {split!r}: there are no pictures in it.")
+            raise UserError(
+                f"split {split!r}: this split has no images. Add images or choose another split."
+            )
         if len(set(paths)) < len(paths):
-            raise UserError(f"split {split!r}: a picture is in it more than once.")
-        self._found[split] = Pictures(self.root, paths, labels)
-        return self._found[split]
+            raise UserError(
+                f"split {split!r}: an image is in it more than once. Use each split and each image "
+                "once."
+            )
+        self._images[split] = LabeledImages(self.root, paths, labels)
+        return self._images[split]
 
-    def _folders(self, split: str, key: str) -> tuple[str, ...]:
-        """The folders of a split, which are named by classes."""
+    def _list_folders(self, split: str, key: str) -> tuple[str, ...]:
+        """Return the names of a split's folders, which are classes."""
         folder = self.root / split
         if not folder.is_dir():
-            here = ", ".join(sorted(p.name for p in self.root.iterdir() if p.is_dir())) or "none"
+            folders = ", ".join(sorted(p.name for p in self.root.iterdir() if p.is_dir())) or "none"
             raise UserError(
-                f"data.{key}={split}: {folder} does not exist. Folders there: {here}. It is to "
-                "hold a folder of pictures for each class; lists have data.labels=single_label or several."
+                f"data.{key}={split}: {folder} does not exist. Folders in {self.root}: {folders}. "
+                f"Create {folder} with a folder of images for each class; for CSV lists set "
+                "data.labels=single_label or multi_label."
             )
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
-        if not found:
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+        if not names:
             raise UserError(
-                f"data.{key}={split}: {folder} has no folders. It is to hold a folder for each "
-                "class; ImageNet's validation images, which come in one folder, are to be sorted "
-                "into folders named as those of train."
+                f"data.{key}={split}: {folder} has no folders. It must hold a folder of images for "
+                "each class. ImageNet's validation images come in one folder: sort them into "
+                "folders with the names of the training folders."
             )
-        return tuple(found)
+        return tuple(names)
 
     def _class_folders(self, split: str) -> tuple[str, ...]:
-        names = self._folders(split, "val_split")
-        if unknown := [name for name in names if name not in self._index]:
+        names = self._list_folders(split, "val_split")
+        if unknown := [name for name in names if name not in self._class_index]:
             raise UserError(
-                f"split {split!r}: {unknown[0]} is no class of the training images "
-                f"({len(unknown)} of its {len(names)} folders are none)."
+                f"split {split!r}: {unknown[0]} is not a class of the training images "
+                f"({len(unknown)} of {len(names)} folders are not). Rename or remove such folders."
             )
         return names
 
-    def _in_folders(self, split: str) -> dict[str, tuple[int, ...]]:
+    def _read_folders(self, split: str) -> dict[str, tuple[int, ...]]:
         return {
-            f"{split}/{name}/{inner}": (self._index[name],)
+            f"{split}/{name}/{path}": (self._class_index[name],)
             for name in self._class_folders(split)
-            for inner in sorted(_images_below(str(self.root / split / name)))
+            for path in sorted(_images_below(str(self.root / split / name)))
         }
 
-    def _list(self, split: str) -> Path:
+    def _csv_path(self, split: str) -> Path:
         file = self.root / f"{split}.csv"
         if not file.is_file():
-            here = ", ".join(sorted(p.stem for p in self.root.glob("*.csv"))) or "none"
-            raise UserError(f"split {split!r}: {file} does not exist. Lists there: {here}.")
+            names = ", ".join(sorted(p.stem for p in self.root.glob("*.csv"))) or "none"
+            raise UserError(f"split {split!r}: {file} does not exist. Available splits: {names}.")
         return file
 
-    def _listed(self, split: str) -> dict[str, tuple[int, ...]]:
-        file = self._list(split)
-        found: dict[str, tuple[int, ...]] = {}
+    def _read_csv(self, split: str) -> dict[str, tuple[int, ...]]:
+        file = self._csv_path(split)
+        labels_by_path: dict[str, tuple[int, ...]] = {}
         try:
             with file.open(newline="") as lines:
                 for row in csv.reader(lines):
                     if row and row != ["path", "labels"]:
-                        path, labels = self._line(file, row)
-                        if path in found:
-                            raise UserError(f"{file}: {path} is listed more than once.")
-                        found[path] = labels
+                        path, labels = self._parse_row(file, row)
+                        if path in labels_by_path:
+                            raise UserError(
+                                f"{file}: {path} is listed more than once. Remove the repeated "
+                                "lines."
+                            )
+                        labels_by_path[path] = labels
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{file}: this cannot be read ({error}).") from None
-        return found
+            raise UserError(
+                f"{file}: this file cannot be read ({error}). Check it and its permissions."
+            ) from None
+        return labels_by_path
 
-    def _line(self, file: Path, row: Sequence[str]) -> tuple[str, tuple[int, ...]]:
+    def _parse_row(self, file: Path, row: Sequence[str]) -> tuple[str, tuple[int, ...]]:
         if len(row) != 2 or not row[0].strip() or not row[1].split():
             raise UserError(
-                f"{file}: the line {','.join(row)!r} is not a path, a comma and labels."
+                f"{file}: the line {','.join(row)!r} is not a path, a comma and labels. Correct "
+                "the line."
             )
         names = list(dict.fromkeys(row[1].split()))
         if self.arrangement == "single_label" and len(names) > 1:
             raise UserError(
-                f"{file}: {row[0]} has {len(names)} labels; pictures with several want "
+                f"{file}: {row[0]} has {len(names)} labels. For images with several labels set "
                 "data.labels=multi_label."
             )
-        if unknown := [name for name in names if name not in self._index]:
-            raise UserError(f"{file}: {row[0]}: {unknown[0]} is not among {CLASSES}.")
-        return row[0].strip(), tuple(self._index[name] for name in names)
+        if unknown := [name for name in names if name not in self._class_index]:
+            raise UserError(
+                f"{file}: {row[0]}: the class {unknown[0]} is not in {CLASSES}. Add it or correct "
+                "the line."
+            )
+        return row[0].strip(), tuple(self._class_index[name] for name in names)
 
 
-def _images_below(folder: str, inside: str = "") -> Iterator[str]:
-    """The paths of the pictures below a folder."""
-    with os.scandir(f"{folder}/{inside}") as entries:
+def _images_below(folder: str, prefix: str = "") -> Iterator[str]:
+    """Return the paths of the images below a folder."""
+    with os.scandir(f"{folder}/{prefix}") as entries:
         for entry in entries:
             if entry.is_dir():
-                yield from _images_below(folder, f"{inside}{entry.name}/")
+                yield from _images_below(folder, f"{prefix}{entry.name}/")
             elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.name[0] != ".":
-                yield inside + entry.name
+                yield prefix + entry.name
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
@@ -229,12 +255,15 @@ def _read_classes(path: Path) -> tuple[str, ...]:
         names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}: this cannot be read ({error}). It is to hold the names of the classes, one a "
-            "line."
+            f"{path}: this file cannot be read ({error}). Write the names of the classes into it, "
+            "one per line."
         ) from None
     index: Mapping[str, None] = dict.fromkeys(names)
     if wrong := next((name for name in names if " " in name or "," in name), None):
-        raise UserError(f"{path}: {wrong!r}: the name of a class has neither blanks nor commas.")
+        raise UserError(
+            f"{path}: {wrong!r}: spaces and commas are not allowed in the name of a class. Rename "
+            "the class."
+        )
     if len(index) < len(names):
-        raise UserError(f"{path}: a class is named more than once.")
+        raise UserError(f"{path}: a class is named more than once. Keep each name once.")
     return tuple(names)

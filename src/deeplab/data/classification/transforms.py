@@ -1,12 +1,12 @@
-"""Crops of whole pictures for classification.
+"""Crops of images for classification.
 
-The paper says nothing of them. Training takes a random part of the picture and resizes it to the
-crop, as the Inception networks were trained (Szegedy et al. 2015, section 6); validation takes the
-central square of 87.5 % of the shorter side, one crop.
+The paper does not describe them. Training resizes a random part of the image to the crop, as for
+the Inception networks (Szegedy et al. 2015, section 6); validation uses one crop, the central
+square of 87.5 % of the shorter side.
 
-Departures from the usual: the aspect ratio is drawn evenly in its logarithm, so that wide and tall
-parts are as common; where both sides shrink, pixels are averaged over the area that they stand for,
-where the Inception networks drew one of four ways to resize; colors stay as they are.
+Departures from the usual: the logarithm of the aspect ratio is uniform, so that wide and tall parts
+are equally common; if both sides shrink, pixels are averaged over areas, while the Inception
+networks drew one of four resize methods at random; colors are not changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 
 from deeplab.data.class_set import Pixels
-from deeplab.data.transforms import check_augmented, compose
+from deeplab.data.transforms import build_augmentations, check_augmented
 
-TRIES = 10
-"""Parts that are drawn until one fits; then it is the whole picture."""
+MAX_TRIES = 10
+"""Number of random boxes to try; if none fits, the whole image is used."""
 
 
-class Part(NamedTuple):
-    """A rectangle of a picture, in pixels."""
+class Box(NamedTuple):
+    """A rectangle of an image, in pixels."""
 
     top: int
     left: int
@@ -31,15 +31,15 @@ class Part(NamedTuple):
     width: int
 
 
-class RandomCrop:
-    """A random part of a picture, resized to a square and perhaps mirrored.
+class RandomResizedCrop:
+    """A random part of an image, resized to a square and flipped at random.
 
     Args:
         size: side of the square, in pixels.
-        scale: lower and upper bound of the crop's share of the image's area, drawn evenly.
-        ratio: lower and upper bound of its width over its height, drawn evenly in the logarithm.
+        scale: lower and upper bound of the part's share of the image's area, drawn uniformly.
+        ratio: lower and upper bound of its width over its height, drawn log-uniformly.
         hflip_prob: probability of a left-right flip.
-        augmentations: further transforms of albumentations, which the crop goes through.
+        augmentations: albumentations transforms that are applied to the crop.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class RandomCrop:
         augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
     ) -> None:
         self.size, self.scale, self.ratio, self.hflip_prob = size, scale, ratio, hflip_prob
-        self.augmentations = compose(augmentations) if augmentations else None
+        self.augmentations = build_augmentations(augmentations) if augmentations else None
 
     def __call__(self, image: Pixels, generator: np.random.Generator, out: Pixels) -> None:
-        """Put the crop of ``(H, W, 3)`` into ``out``, ``(size, size, 3)``."""
-        part = self.draw(image.shape[0], image.shape[1], generator)
-        crop = resized(image, part, self.size)
+        """Write the crop of an image ``(H, W, 3)`` to ``out``, ``(size, size, 3)``."""
+        box = self.sample_box(image.shape[0], image.shape[1], generator)
+        crop = crop_and_resize(image, box, self.size)
         np.copyto(out, crop[:, ::-1] if generator.random() < self.hflip_prob else crop)
         if self.augmentations:
             self.augmentations.set_random_seed(int(generator.integers(2**31)))
@@ -65,42 +65,47 @@ class RandomCrop:
             check_augmented(changed, out)
             np.copyto(out, changed)
 
-    def draw(self, height: int, width: int, generator: np.random.Generator) -> Part:
-        """A part of a picture of this height and width."""
-        narrowest, widest = np.log(self.ratio)
-        for _ in range(TRIES):
+    def sample_box(self, height: int, width: int, generator: np.random.Generator) -> Box:
+        """Draw a box in an image of this height and width."""
+        min_log_ratio, max_log_ratio = np.log(self.ratio)
+        for _ in range(MAX_TRIES):
             area = height * width * generator.uniform(*self.scale)
-            ratio = float(np.exp(generator.uniform(narrowest, widest)))  # width over height
-            tall, wide = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
-            if 0 < tall <= height and 0 < wide <= width:
-                top = int(generator.integers(height - tall + 1))
-                return Part(top, int(generator.integers(width - wide + 1)), tall, wide)
-        return Part(0, 0, height, width)
+            ratio = float(
+                np.exp(generator.uniform(min_log_ratio, max_log_ratio))
+            )  # width over height
+            box_height, box_width = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
+            if 0 < box_height <= height and 0 < box_width <= width:
+                top = int(generator.integers(height - box_height + 1))
+                left = int(generator.integers(width - box_width + 1))
+                return Box(top, left, box_height, box_width)
+        return Box(0, 0, height, width)
 
 
 class CentralCrop:
-    """The central square with a part of the shorter side, resized.
+    """The central square of an image, resized.
 
     Args:
         size: side of the result, in pixels.
-        part: of the shorter side.
+        crop_pct: side of the square as a fraction of the image's shorter side.
     """
 
-    def __init__(self, *, size: int, part: float) -> None:
-        self.size, self.part = size, part
+    def __init__(self, *, size: int, crop_pct: float) -> None:
+        self.size, self.crop_pct = size, crop_pct
 
     def __call__(self, image: Pixels, generator: np.random.Generator, out: Pixels) -> None:
-        """Put the crop of ``(H, W, 3)`` into ``out``, ``(size, size, 3)``; nothing is random."""
+        """Write the crop of an image ``(H, W, 3)`` to ``out``; ``generator`` is not used."""
         height, width = image.shape[:2]
-        side = max(1, round(self.part * min(height, width)))
-        part = Part((height - side) // 2, (width - side) // 2, side, side)
-        np.copyto(out, resized(image, part, self.size))
+        side = max(1, round(self.crop_pct * min(height, width)))
+        box = Box((height - side) // 2, (width - side) // 2, side, side)
+        np.copyto(out, crop_and_resize(image, box, self.size))
 
 
-def resized(image: Pixels, part: Part, size: int) -> Pixels:
-    """A part of a picture at ``(size, size, 3)``: averaged over areas where both sides shrink, else
-    bilinear."""
-    top, left, height, width = part
+def crop_and_resize(image: Pixels, box: Box, size: int) -> Pixels:
+    """Return a box of an image, resized to ``(size, size, 3)``.
+
+    Pixels are averaged over areas if both sides shrink; else the resize is bilinear.
+    """
+    top, left, height, width = box
     source = np.ascontiguousarray(image[top : top + height, left : left + width])
-    how = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(source, (size, size), interpolation=how), np.uint8)
+    interpolation = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(source, (size, size), interpolation=interpolation), np.uint8)

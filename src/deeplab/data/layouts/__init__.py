@@ -1,1 +1,1 @@
-"""Where images and masks lie in VOC, COCO, Cityscapes and in folders of your own."""
+"""Layouts: locations of images and masks in VOC, COCO, Cityscapes and your own folders."""

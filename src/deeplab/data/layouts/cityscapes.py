@@ -1,11 +1,11 @@
-"""Cityscapes in its official layout.
+"""Layout of Cityscapes, as it is published.
 
     leftImg8bit/SPLIT/CITY/ID_leftImg8bit.png
     gtFine/SPLIT/CITY/ID_gtFine_labelIds.png          train, val, test
     gtCoarse/SPLIT/CITY/ID_gtCoarse_labelIds.png      train_extra; also train, val
 
-The 19 train ids are looked up when a mask is read (``values`` in ``conf/data/cityscapes.yaml``);
-no file is rewritten.
+Masks are converted to the 19 train ids when they are read (``mask_values`` in
+``conf/data/cityscapes.yaml``); no file is rewritten.
 """
 
 from pathlib import Path
@@ -21,14 +21,17 @@ SPLITS = {
     "train_coarse": ("train", "gtCoarse"),
     "val_coarse": ("val", "gtCoarse"),
 }
-"""Folder and annotation of each split. Fine and coarse together: ``train+train_extra``."""
+"""Folder and annotation type of each split.
+
+For fine and coarse annotations together: ``train+train_extra``.
+"""
 
 
 class CityscapesLayout:
-    """The splits of a Cityscapes folder.
+    """Layout of a Cityscapes folder.
 
     Raises:
-        UserError: ``root`` is missing or holds no ``leftImg8bit``.
+        UserError: ``root`` is missing or has no ``leftImg8bit``.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -36,8 +39,9 @@ class CityscapesLayout:
         if not (self.root / "leftImg8bit").is_dir():
             state = "has no leftImg8bit" if self.root.is_dir() else "does not exist"
             raise UserError(
-                f"data.root={root}: this folder {state}. It is to hold Cityscapes' leftImg8bit and "
-                "gtFine; python src/prepare.py data=cityscapes source=FOLDER unpacks your archives."
+                f"data.root={root}: this folder {state}. Set data.root to a folder that holds "
+                "Cityscapes' leftImg8bit and gtFine, or unpack your archives with python "
+                "src/prepare.py data=cityscapes source=FOLDER."
             )
 
     def splits(self) -> list[str]:
@@ -51,13 +55,16 @@ class CityscapesLayout:
     def items(self, split: str) -> list[Item]:
         if split not in self.splits():
             raise UserError(
-                f"split {split!r}: its images or annotations are not here. Splits here: "
-                f"{', '.join(self.splits())}."
+                f"split {split!r}: its images or annotations are not in {self.root}. Available "
+                f"splits: {', '.join(self.splits())}."
             )
         folder, kind = SPLITS[split]
         images = sorted((self.root / "leftImg8bit" / folder).glob("*/*_leftImg8bit.png"))
         if not images:
-            raise UserError(f"split {split!r}: no image below {self.root}/leftImg8bit/{folder}.")
+            raise UserError(
+                f"split {split!r}: no images in {self.root}/leftImg8bit/{folder}. Add "
+                "CITY/ID_leftImg8bit.png files."
+            )
         return [self._item(image, folder, kind) for image in images]
 
     def _item(self, image: Path, folder: str, kind: str) -> Item:

@@ -1,14 +1,14 @@
-"""The file in which a person names the classes of a folder of masks.
+"""Classes file: names, values and colors of the classes of a folder of masks.
 
     classes.yaml   classes: {background: 0, road: 1, car: [255, 0, 0]}
                    ignored: [11]
-                   colors: {road: [128, 64, 128]}      optional, for pictures
+                   colors: {road: [128, 64, 128]}      optional, for overlays and figures
              or    [background, road, car]              by index
              or    {background: 0, road: 1}
-    classes.csv    name,r,g,b   or   name,value         the header may be missing
-    classes.txt    a name a line, by index
+    classes.csv    name,r,g,b   or   name,value         the header is optional
+    classes.txt    one name per line, by index
 
-A class called void, ignore, ignored, unlabeled or unlabeled is ignored.
+A class named void, ignore, ignored, unlabeled or unlabelled is ignored.
 """
 
 import csv
@@ -17,80 +17,85 @@ from typing import Any
 
 import yaml
 
-from deeplab.data.class_set import MOST_CLASSES, ClassSet, Value
+from deeplab.data.class_set import MAX_CLASSES, ClassSet, Value
 from deeplab.utils.errors import UserError
 
 NAMES = ("classes.yaml", "classes.yml", "classes.csv", "class_dict.csv", "classes.txt")
 VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
 
 
-def classes_file(root: Path, named: str | None) -> Path | None:
-    """The file that is named, or the first usual one in ``root``.
+def find_classes_file(root: Path, classes_file: str | None) -> Path | None:
+    """Return the path of ``classes_file``, or of the first file in ``root`` with a usual name.
 
     Raises:
-        UserError: the named file does not exist.
+        UserError: ``classes_file`` does not exist.
     """
-    if named is None:
+    if classes_file is None:
         return next((root / name for name in NAMES if (root / name).is_file()), None)
-    for path in (root / named, Path(named).expanduser()):
+    for path in (root / classes_file, Path(classes_file).expanduser()):
         if path.is_file():
             return path
-    raise UserError(f"data.classes_file={named}: neither {root / named} nor {named} exists.")
+    raise UserError(
+        f"data.classes_file={classes_file}: neither {root / classes_file} nor {classes_file} "
+        f"exists. Correct the path, or set data.classes_file=null to look for {', '.join(NAMES)}."
+    )
 
 
 def read_classes(path: Path) -> ClassSet:
-    """The classes that a file names, in its order.
+    """Return the classes of a file, in its order.
 
     Raises:
-        UserError: the file cannot be read or does not say what it should.
+        UserError: the file cannot be read, or its content is wrong.
     """
     try:
         text = path.read_text()
         entries, ignored, colors = _parse(path, text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, csv.Error) as error:
-        raise UserError(f"{path}: this cannot be read ({str(error).splitlines()[0]}).") from None
+        raise UserError(
+            f"{path}: this file cannot be read ({str(error).splitlines()[0]}). Correct the file."
+        ) from None
     values = {name: _value(path, name, value) for name, value in entries.items()}
-    void = [name for name in values if name.lower() in VOID]
+    ignored_names = [name for name in values if name.lower() in VOID]
     ignored_values = [_value(path, "ignored", value) for value in ignored]
-    ignored_values += [values.pop(name) for name in void]
+    ignored_values += [values.pop(name) for name in ignored_names]
     _check(path, values)
-    painted = {name: _value(path, name, value) for name, value in colors.items()}
-    own = [painted.get(name, value) for name, value in values.items()]
+    listed_colors = {name: _value(path, name, value) for name, value in colors.items()}
+    palette = [listed_colors.get(name, value) for name, value in values.items()]
     return ClassSet(
         names=tuple(values),
-        colors=tuple(c for c in own if not isinstance(c, int))
-        if all(not isinstance(c, int) for c in own)
+        colors=tuple(c for c in palette if not isinstance(c, int))
+        if all(not isinstance(c, int) for c in palette)
         else None,
         values=tuple(values.values()),
         ignored=tuple(ignored_values),
     )
 
 
-def write_classes(classes: ClassSet, shares: list[float], found_in: str) -> str:
-    """The text of a ``classes.yaml`` for a person to put names into."""
+def format_classes_yaml(classes: ClassSet, shares: list[float], source: str) -> str:
+    """Return the text of a ``classes.yaml`` in which you can change the names."""
     lines = [
-        f"# The classes found in {found_in}, and their part of all pixels. Put your names in",
-        "# place of class_0, class_1 ...; the order is that of the classes. What is listed under",
-        "# ignored counts neither in training nor in scores.",
+        f"# The classes found in {source}, with their share of all pixels. Replace class_0,",
+        "# class_1 ... by your names; the order of the lines is the order of the classes. Pixels",
+        "# with a value under ignored are left out of training and of scores.",
         "classes:",
     ]
     assert classes.values is not None
     for name, value, share in zip(classes.names, classes.values, shares, strict=True):
-        lines.append(f"  {name}: {_typed(value)}  # {100 * share:.2f} %")
-    lines.append(f"ignored: [{', '.join(_typed(value) for value in classes.ignored)}]")
+        lines.append(f"  {name}: {_format_value(value)}  # {100 * share:.2f} %")
+    lines.append(f"ignored: [{', '.join(_format_value(value) for value in classes.ignored)}]")
     if classes.colors and not classes.colored:
         lines.append("colors:")
         for name, color in zip(classes.names, classes.colors, strict=True):
-            lines.append(f"  {name}: {_typed(color)}")
+            lines.append(f"  {name}: {_format_value(color)}")
     return "\n".join(lines) + "\n"
 
 
-def _typed(value: Value) -> str:
+def _format_value(value: Value) -> str:
     return str(value) if isinstance(value, int) else f"[{', '.join(map(str, value))}]"
 
 
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
-    """Names with their values, the ignored values, and colors to paint with."""
+    """Return the values by name, the ignored values, and the display colors by name."""
     if path.suffix == ".csv":
         return _parse_csv(path, text), [], {}
     if path.suffix == ".txt":
@@ -103,8 +108,8 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], list[Any], dict[str, 
         unknown = set(content) - {"classes", "ignored", "colors"}
         if unknown:
             raise UserError(
-                f"{path}: {', '.join(sorted(map(str, unknown)))}: there is no such key. "
-                "Keys: classes, ignored, colors."
+                f"{path}: {', '.join(sorted(map(str, unknown)))}: unknown key. Allowed keys: "
+                "classes, ignored, colors."
             )
         ignored, colors = content.get("ignored") or [], content.get("colors") or {}
         content = content["classes"]
@@ -112,8 +117,8 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], list[Any], dict[str, 
         return _unique(path, [(str(n), i) for i, n in enumerate(content)]), ignored, colors
     if not isinstance(content, dict) or not isinstance(ignored, list | tuple):
         raise UserError(
-            f"{path}: this names no classes. It is to hold a list of names, or name: value with "
-            "an index or a color such as [128, 64, 128]."
+            f"{path}: this file names no classes. Write a list of names, or name: value pairs "
+            "with an index or a color such as [128, 64, 128]."
         )
     return {str(name): value for name, value in content.items()}, ignored, colors
 
@@ -128,7 +133,8 @@ def _parse_csv(path: Path, text: str) -> dict[str, Any]:
         words = [cell for cell in row if not cell.isdigit()]
         if len(words) != 1 or len(numbers) not in (1, 3):
             raise UserError(
-                f"{path}: the line {','.join(row)!r} is neither name,r,g,b nor name,value."
+                f"{path}: the line {','.join(row)!r} is neither name,r,g,b nor name,value. Correct "
+                "the line."
             )
         pairs.append((words[0], numbers[0] if len(numbers) == 1 else numbers))
     return _unique(path, pairs)
@@ -136,32 +142,43 @@ def _parse_csv(path: Path, text: str) -> dict[str, Any]:
 
 def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise UserError(f"{path}: {', '.join(sorted(twice))} is named more than once.")
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise UserError(
+            f"{path}: {', '.join(sorted(repeated))} is named more than once. Keep each name once."
+        )
     return dict(pairs)
 
 
 def _value(path: Path, name: str, value: Any) -> Value:
     if isinstance(value, bool) or not isinstance(value, int | list | tuple):
         raise UserError(
-            f"{path}: {name}: {value!r} is neither an index nor a color such as [128, 64, 128]."
+            f"{path}: {name}: {value!r} is neither an index nor a color. Write an index or a color "
+            "such as [128, 64, 128]."
         )
     numbers = [value] if isinstance(value, int) else list(value)
     if len(numbers) not in (1, 3) or not all(
         isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 255 for n in numbers
     ):
-        raise UserError(f"{path}: {name}: {value!r}: values are 0 to 255, colors three of them.")
+        raise UserError(
+            f"{path}: {name}: {value!r} is out of range. Write an index from 0 to 255, or a color "
+            "of three such numbers."
+        )
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
 
 
 def _check(path: Path, values: dict[str, Value]) -> None:
-    if not 2 <= len(values) <= MOST_CLASSES:
-        raise UserError(f"{path}: {len(values)} classes; it takes 2 to {MOST_CLASSES}.")
+    if not 2 <= len(values) <= MAX_CLASSES:
+        raise UserError(f"{path}: {len(values)} classes; 2 to {MAX_CLASSES} are allowed.")
     if len({isinstance(value, int) for value in values.values()}) > 1:
-        raise UserError(f"{path}: some classes have an index and some a color; use one of them.")
+        raise UserError(
+            f"{path}: some classes have an index and some a color. Use the same kind for all."
+        )
     seen: dict[Value, str] = {}
     for name, value in values.items():
         if value in seen:
-            raise UserError(f"{path}: {seen[value]} and {name} have the same value {value}.")
+            raise UserError(
+                f"{path}: {seen[value]} and {name} have the same value {value}. Give each class "
+                "another value."
+            )
         seen[value] = name

@@ -1,14 +1,14 @@
-"""Images and masks of one's own, as people arrange them.
+"""Layout of your own images and masks, in the usual arrangements.
 
     images/ID.jpg        masks/ID.png            two folders; split by lists or at random
     images/train/ID.jpg  masks/train/ID.png      ... with a folder for each split
     train/images/ID.jpg  train/masks/ID.png
-    train/ID.png         trainannot/ID.png       CamVid's
-    ID.jpg               ID_mask.png             one folder, told apart by a suffix
-    ID.jpg               ID.png                  ... or by their kind
-    train.txt                                    lists: an id a line, or an image and its mask
+    train/ID.png         trainannot/ID.png       as in CamVid
+    ID.jpg               ID_mask.png             one folder, distinguished by a suffix
+    ID.jpg               ID.png                  ... or by the file format
+    train.txt                                    lists: one id, or an image and its mask, per line
 
-The folders' usual names are found; ``image_dir`` and ``mask_dir`` name others.
+Folders with the usual names are found; ``image_dir`` and ``mask_dir`` name others.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from deeplab.data.layouts.base import Item, read_lines
 from deeplab.utils.errors import UserError
 
 JPEG = (".jpg", ".jpeg")
-OTHER = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in JPEG)
+NON_JPEG = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in JPEG)
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "inputs")
 MASK_FOLDERS = (
@@ -29,31 +29,32 @@ MASK_FOLDERS = (
     "segmentationclass", "targets",
 )  # fmt: skip
 MASK_SUFFIXES = ("", "_mask", "_label", "_labels", "_gt", "_seg", "_segmentation", "_annot", "_L")
-BESIDE = ("annot", "_annot", "_labels", "_masks", "_mask", "_label", "_gt")
-"""What stands behind a split's name in the folder of its masks, as in CamVid's trainannot."""
+MASK_FOLDER_SUFFIXES = ("annot", "_annot", "_labels", "_masks", "_mask", "_label", "_gt")
+"""Possible ends of a mask folder's name after the name of its split, as in CamVid's trainannot."""
 
 LIST_FOLDERS = (".", "splits", "lists", "ImageSets/Segmentation")
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
-"""The names that a split's folder may have."""
+"""Possible folder names of each split."""
 
-Pair = tuple[Path, Path]
+FolderPair = tuple[Path, Path]
+"""Folder of images and folder of masks."""
 
 
 class FolderLayout:
-    """The splits of a folder of images and masks.
+    """Layout of a folder of images and masks.
 
     Args:
         root: the folder.
-        image_dir, mask_dir: folders below it; None: found by their usual names. The same folder twice
-            means that suffixes tell images from masks.
-        image_suffix, mask_suffix: what a file's name has behind the part that an image and its mask
-            share, such as ``_mask``; None: the usual ones are tried for masks.
-        val_fraction: where there are neither lists nor folders for splits, this part of the images,
-            drawn from ``split_seed``, is ``val`` and the rest ``train``.
-        split_seed: another seed, another split.
+        image_dir, mask_dir: folders below ``root``; None: found by their usual names. If both are
+            the same folder, suffixes distinguish images from masks.
+        image_suffix, mask_suffix: end of a file's name after the part that an image and its mask
+            share, such as ``_mask``; None: the usual suffixes of masks are tried.
+        val_fraction: if there are neither lists nor folders for splits, this fraction of the
+            images, drawn at random with ``split_seed``, is ``val`` and the rest ``train``.
+        split_seed: seed of the random split.
 
     Raises:
-        UserError: there is no such folder, or no images and masks can be found in it.
+        UserError: the folder does not exist, or no images and masks are found in it.
     """
 
     def __init__(
@@ -69,112 +70,141 @@ class FolderLayout:
     ) -> None:
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
-            raise UserError(f"data.root={root}: this folder does not exist.")
+            raise UserError(
+                f"data.root={root}: this folder does not exist. Set data.root to the folder of "
+                "your images and masks."
+            )
         self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
         self.val_fraction, self.split_seed = val_fraction, split_seed
-        self.folders = self._named(image_dir, mask_dir) if image_dir or mask_dir else self._found()
+        self.folders = (
+            self._configured_folders(image_dir, mask_dir)
+            if image_dir or mask_dir
+            else self._find_folders()
+        )
         if not self.folders:
             raise UserError(
-                f"data.root={root}: no images and masks are found here. It is to hold two folders "
+                f"data.root={root}: no images and masks found in this folder. Expected two folders "
                 "such as images and masks, or images with masks beside them such as a.jpg and "
-                "a_mask.png. data.image_dir=FOLDER data.mask_dir=FOLDER name others."
+                "a_mask.png. For other folders set data.image_dir=FOLDER data.mask_dir=FOLDER."
             )
 
     def splits(self) -> list[str]:
-        drawn = ["train", "val", "all"] if "" in self.folders else []
-        return sorted({*self.folders, *drawn, *self._lists()} - {""})
+        random_splits = ["train", "val", "all"] if "" in self.folders else []
+        return sorted({*self.folders, *random_splits, *self._split_lists()} - {""})
 
     def items(self, split: str) -> list[Item]:
-        listed = self._lists().get(split)
-        if listed:
-            return self._read_list(listed, split)
-        pairs = self.folders.get(split)
-        if pairs:
-            return self._pairs(*pairs)
-        everything = self._pairs(*self.folders[""]) if "" in self.folders else []
-        if split not in ("train", "val", "all") or not everything:
+        split_list = self._split_lists().get(split)
+        if split_list:
+            return self._read_list(split_list, split)
+        folders = self.folders.get(split)
+        if folders:
+            return self._find_pairs(*folders)
+        all_items = self._find_pairs(*self.folders[""]) if "" in self.folders else []
+        if split not in ("train", "val", "all") or not all_items:
             raise UserError(
-                f"split {split!r}: there is none. Splits here: {', '.join(self.splits())}."
+                f"split {split!r}: no such split. Available splits: {', '.join(self.splits())}."
             )
         if split == "all":
-            return everything
-        chosen = self._chosen([item.id for item in everything])
-        return [item for item in everything if (item.id in chosen) == (split == "val")]
+            return all_items
+        val_ids = self._draw_val_ids([item.id for item in all_items])
+        return [item for item in all_items if (item.id in val_ids) == (split == "val")]
 
-    def _named(self, image_dir: str | None, mask_dir: str | None) -> dict[str, Pair]:
+    def _configured_folders(
+        self, image_dir: str | None, mask_dir: str | None
+    ) -> dict[str, FolderPair]:
         pair = (self.root / (image_dir or "."), self.root / (mask_dir or "."))
         for key, folder in zip(("image_dir", "mask_dir"), pair, strict=True):
             if not folder.is_dir():
-                raise UserError(f"data.{key}: the folder {folder} does not exist.")
-        return _with_splits(*pair)
+                raise UserError(
+                    f"data.{key}: the folder {folder} does not exist. Set data.{key} to a folder "
+                    "below data.root."
+                )
+        return _split_folders(*pair)
 
-    def _found(self) -> dict[str, Pair]:
-        """The first arrangement that is there: folder pairs by split, "" for all in one."""
-        if pair := _images_and_masks(self.root):
-            return _with_splits(*pair)
+    def _find_folders(self) -> dict[str, FolderPair]:
+        """Return the folders of each split in the first matching arrangement; "" for no splits."""
+        if pair := _image_and_mask_folders(self.root):
+            return _split_folders(*pair)
         by_split = {}
         for split, names in SPLITS.items():
             for folder in (self.root / name for name in names if (self.root / name).is_dir()):
-                beside = [folder.with_name(folder.name + end) for end in BESIDE]
-                masks = next((b for b in beside if b.is_dir()), folder)
-                pair = _images_and_masks(folder) or (folder, masks)
-                if self._pairs(*pair):
+                siblings = [folder.with_name(folder.name + end) for end in MASK_FOLDER_SUFFIXES]
+                masks = next((sibling for sibling in siblings if sibling.is_dir()), folder)
+                pair = _image_and_mask_folders(folder) or (folder, masks)
+                if self._find_pairs(*pair):
                     by_split[split] = pair
         if "train" in by_split and "val" not in by_split:
-            by_split[""] = by_split.pop("train")  # validation images are drawn from it
+            by_split[""] = by_split.pop("train")  # validation images are drawn from train
         if by_split:
             return by_split
-        here = (self.root, self.root)
-        return {"": here} if self._pairs(*here) else {}
+        pair = (self.root, self.root)
+        return {"": pair} if self._find_pairs(*pair) else {}
 
-    def _pairs(self, images: Path, masks: Path) -> list[Item]:
-        """Every image with its mask; a mask that should be there and is not is named anyway."""
-        usual = MASK_SUFFIXES if self.mask_suffix is None else (self.mask_suffix,)
+    def _find_pairs(self, images: Path, masks: Path) -> list[Item]:
+        """Return every image with its mask; a missing mask gets the path where it is expected."""
+        mask_suffixes = MASK_SUFFIXES if self.mask_suffix is None else (self.mask_suffix,)
         if images != masks:
-            return self._match(_by_stem(images), _by_stem(masks), masks, usual)
-        jpegs, others = _by_stem(images, JPEG), _by_stem(images, OTHER)
+            return self._match(_by_stem(images), _by_stem(masks), masks, mask_suffixes)
+        jpegs, others = _by_stem(images, JPEG), _by_stem(images, NON_JPEG)
         if jpegs.keys() & others.keys():
             return self._match(jpegs, others, images, [""])  # a.jpg and a.png
-        together = jpegs | others
-        suffixes = [suffix for suffix in usual if suffix != self.image_suffix]
-        return self._match(together, together, images, suffixes)
+        files = jpegs | others
+        suffixes = [suffix for suffix in mask_suffixes if suffix != self.image_suffix]
+        return self._match(files, files, images, suffixes)
 
     def _match(
-        self, files: dict[str, Path], stems: dict[str, Path], place: Path, suffixes: Sequence[str]
+        self,
+        images: dict[str, Path],
+        masks: dict[str, Path],
+        mask_folder: Path,
+        suffixes: Sequence[str],
     ) -> list[Item]:
-        """The items under the suffix of masks that most images have."""
-        own = self.image_suffix
-        names = [name.removesuffix(own) for name in files if name.endswith(own)]
-        hits = {suffix: sum(name + suffix in stems for name in names) for suffix in suffixes}
-        suffix = max(suffixes, key=lambda suffix: hits[suffix], default="")
-        if not hits.get(suffix):
+        """Return the items, with the mask suffix that matches the most images.
+
+        Args:
+            images: image files by stem.
+            masks: mask files by stem; the same object if both kinds are in one folder.
+            mask_folder: folder of the masks.
+            suffixes: possible suffixes of masks.
+        """
+        image_suffix = self.image_suffix
+        names = [name.removesuffix(image_suffix) for name in images if name.endswith(image_suffix)]
+        matches = {suffix: sum(name + suffix in masks for name in names) for suffix in suffixes}
+        suffix = max(suffixes, key=lambda suffix: matches[suffix], default="")
+        if not matches.get(suffix):
             return []
-        if files is stems:  # the masks are among the images
+        if images is masks:  # both kinds of files are in one folder
             names = [name for name in names if not name.endswith(suffix)]
         return [
-            Item(name, files[name + own], stems.get(name + suffix, place / f"{name}{suffix}.png"))
+            Item(
+                name,
+                images[name + image_suffix],
+                masks.get(name + suffix, mask_folder / f"{name}{suffix}.png"),
+            )
             for name in names
         ]
 
-    def _chosen(self, ids: list[str]) -> set[str]:
-        """The validation images of a random split: an image that is added moves few others."""
+    def _draw_val_ids(self, ids: list[str]) -> set[str]:
+        """Return the validation ids of a random split; a new image moves few of the others."""
         seed = self.split_seed
         ranked = sorted(ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
         return set(ranked[: max(1, round(self.val_fraction * len(ids)))])
 
-    def _lists(self) -> dict[str, Path]:
-        """The split lists, by split."""
+    def _split_lists(self) -> dict[str, Path]:
+        """Return the paths of the split lists, by split."""
         names = {name for names in SPLITS.values() for name in names} | {"trainval"}
-        found: dict[str, Path] = {}
+        lists: dict[str, Path] = {}
         for folder in LIST_FOLDERS:
             for path in sorted((self.root / folder).glob("*.txt")):
                 if path.stem in names:
-                    found.setdefault(path.stem, path)
-        return found
+                    lists.setdefault(path.stem, path)
+        return lists
 
     def _read_list(self, path: Path, split: str) -> list[Item]:
-        known = {item.id: item for pair in self.folders.values() for item in self._pairs(*pair)}
-        by_name = {Path(name).name: item for name, item in known.items()}
+        by_id = {
+            item.id: item for pair in self.folders.values() for item in self._find_pairs(*pair)
+        }
+        by_name = {Path(name).name: item for name, item in by_id.items()}
         items = []
         for line in read_lines(path, split):
             words = re.split(r"[\s,;]+", line)
@@ -183,14 +213,20 @@ class FolderLayout:
                 items.append(Item(image.stem, image, mask))
                 continue
             stem = _stem(line)
-            item = known.get(stem) or by_name.get(Path(stem).name)
+            item = by_id.get(stem) or by_name.get(Path(stem).name)
             if item is None:
-                raise UserError(f"split {split!r}: {path} names {line!r}, which is not here.")
+                raise UserError(
+                    f"split {split!r}: {path} names {line!r}, but {self.root} has no such image. "
+                    "Add the image or remove the line."
+                )
             items.append(item)
         return items
 
     def _below_root(self, name: str) -> Path:
-        """A path of a list, which may begin with folders of another machine (/SegNet/CamVid)."""
+        """Return the file of a path in a list.
+
+        The path may begin with folders of another machine, such as /SegNet/CamVid.
+        """
         parts = Path(name).parts
         if Path(name).is_absolute():
             if Path(name).is_file():
@@ -200,40 +236,40 @@ class FolderLayout:
         return next((path for path in tails if path.is_file()), tails[0])
 
 
-def _with_splits(images: Path, masks: Path) -> dict[str, Pair]:
-    """A pair of folders for each split inside of two, or the two themselves."""
-    found = {}
+def _split_folders(images: Path, masks: Path) -> dict[str, FolderPair]:
+    """Return the pair of folders of each split inside two folders, or the two folders for ""."""
+    folders = {}
     for split, names in SPLITS.items():
         for name in names:
             if (images / name).is_dir() and (masks / name).is_dir():
-                found[split] = (images / name, masks / name)
-    return found or {"": (images, masks)}
+                folders[split] = (images / name, masks / name)
+    return folders or {"": (images, masks)}
 
 
-def _images_and_masks(folder: Path) -> Pair | None:
-    here = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_dir()}
-    images = next((here[name] for name in IMAGE_FOLDERS if name in here), None)
-    masks = next((here[name] for name in MASK_FOLDERS if name in here), None)
+def _image_and_mask_folders(folder: Path) -> FolderPair | None:
+    by_name = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_dir()}
+    images = next((by_name[name] for name in IMAGE_FOLDERS if name in by_name), None)
+    masks = next((by_name[name] for name in MASK_FOLDERS if name in by_name), None)
     return (images, masks) if images and masks else None
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """The files of these kinds below a folder by their path without suffix, sorted.
+    """Return the files with these suffixes below a folder by their path without suffix, sorted.
 
     Raises:
-        UserError: two of them differ in their suffix alone.
+        UserError: two files differ only in their suffix.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in suffixes and not path.name.startswith("."):
             stem = _stem(path.relative_to(folder).as_posix())
-            if stem in found:
+            if stem in files:
                 raise UserError(
-                    f"{found[stem]} and {path.name}: which of them counts? Take one out, or set "
-                    "data.image_dir and data.mask_dir."
+                    f"{files[stem]} and {path.name}: two files have the same name. Remove one of "
+                    "them, or set data.image_dir and data.mask_dir."
                 )
-            found[stem] = path
-    return found
+            files[stem] = path
+    return files
 
 
 def _stem(name: str) -> str:

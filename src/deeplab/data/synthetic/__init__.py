@@ -1,1 +1,1 @@
-"""Images that are drawn from a seed, for training without a download."""
+"""Images drawn from a seed, for training without a download."""

@@ -1,13 +1,12 @@
-"""Scenes of textured shapes, drawn from a seed into a VOC layout: data that needs no download.
+"""Scenes of textured shapes, drawn from a seed into a VOC layout, without a download.
 
-They are made so that what the paper is about can show in minutes on a CPU: several classes that
-color alone does not tell apart, occlusion, thin parts (sticks, shafts, rings) and small objects,
-whose boundaries a better decoder gets right. As in VOC, object borders are labeled 255.
+They show the paper's points in minutes on a CPU: several classes that color alone does not
+distinguish, occlusion, thin parts (sticks, shafts, rings) and small objects, whose boundaries a
+better decoder segments better. As in VOC, object borders are labeled 255.
 """
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,22 +25,22 @@ from deeplab.utils.errors import UserError
 
 Contour = NDArray[np.float64]  # (points, 2)
 Shape = list[list[Contour]]
-"""Parts that are filled one after the other; a part's second contour is a hole in its first."""
+"""Parts that are filled in order; the second contour of a part is a hole in the first."""
 
 FORMAT = 1
-"""Raise it when the drawing changes: scenes drawn before are then drawn anew."""
+"""Version of the drawing code; a higher number makes existing scenes be drawn again."""
 
 
 @dataclass(frozen=True)
 class ShapesSpec:
-    """All that the scenes depend on.
+    """All parameters of the scenes.
 
     Args:
         classes: ``background`` and then names of ``SHAPES``.
-        train, val: scenes of each split.
+        train, val: number of scenes of each split.
         min_size, max_size: range of a scene's sides, in pixels.
-        max_objects: the most objects in a scene.
-        seed: another seed, other scenes.
+        max_objects: maximum number of objects in a scene.
+        seed: random seed.
     """
 
     classes: tuple[str, ...]
@@ -53,21 +52,24 @@ class ShapesSpec:
     seed: int
 
     def fingerprint(self) -> str:
-        """The same for the same scenes."""
+        """Return a hash of the parameters and of the drawing code's version."""
         text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def ensure_shapes(root: str | Path, spec: ShapesSpec) -> Path:
-    """The folder below ``root`` with the scenes of ``spec``; they are drawn if it is not there."""
-    return ensure_drawn(root, spec.fingerprint(), lambda draft: _draw_tree(draft, spec))
+def get_or_draw_scenes(root: str | Path, spec: ShapesSpec) -> Path:
+    """Return the folder below ``root`` with the scenes of ``spec``; draw them if it is missing."""
+    return get_or_draw_folder(root, spec.fingerprint(), lambda draft: _draw_tree(draft, spec))
 
 
-def ensure_drawn(root: str | Path, name: str, draw: Callable[[Path], None]) -> Path:
-    """The folder ``name`` below ``root``, which ``draw`` fills if it is not there.
+def get_or_draw_folder(root: str | Path, name: str, draw: Callable[[Path], None]) -> Path:
+    """Return the folder ``name`` below ``root``; let ``draw`` fill it if it is missing.
 
-    The folder appears under its name when it is complete, so that neither an interruption nor a
-    second process that draws the same leaves a half of it.
+    The folder gets its name when it is complete, so that neither an interruption nor a second
+    process that draws the same images leaves an incomplete folder.
+
+    Raises:
+        UserError: ``root`` cannot be written.
     """
     target = Path(root).expanduser() / name
     if target.is_dir():
@@ -77,15 +79,15 @@ def ensure_drawn(root: str | Path, name: str, draw: Callable[[Path], None]) -> P
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise UserError(
-            f"data.root={root}: the pictures cannot be drawn there ({error.strerror}). Name a "
-            "folder that can be written."
+            f"data.root={root}: cannot draw the images into this folder ({error.strerror}). Set "
+            "data.root to a writable folder."
         ) from None
     try:
         draw(draft)
-        draft.chmod(0o755)  # mkdtemp makes it for this user alone
-        os.rename(draft, target)
+        draft.chmod(0o755)  # mkdtemp creates it with 0o700
+        draft.rename(target)
     except OSError:
-        if not target.is_dir():  # else another process was first, with the same pictures
+        if not target.is_dir():  # else another process was first, with the same images
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -110,14 +112,14 @@ def _draw_tree(root: Path, spec: ShapesSpec) -> None:
 
 
 def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """One scene: image ``(H, W, 3)`` and label ``(H, W)``."""
+    """Draw one scene: an image ``(H, W, 3)`` and a label ``(H, W)``."""
     height, width = (int(n) for n in rng.integers(spec.min_size, spec.max_size + 1, 2))
     image = texture(height, width, hue=rng.uniform(), contrast=0.35, rng=rng)
     label = np.zeros((height, width), np.uint8)
     border = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, spec.max_objects + 1))):
         index = int(rng.integers(1, len(spec.classes)))
-        mask = rasterize(SHAPES[spec.classes[index]](), height, width, rng)
+        mask = random_shape_mask(SHAPES[spec.classes[index]](), height, width, rng)
         hue = (index - 1) / (len(spec.classes) - 1) + rng.normal(0, 0.05)
         surface = texture(height, width, hue=hue, contrast=0.25, rng=rng)
         image[mask > 0] = surface[mask > 0]
@@ -125,11 +127,11 @@ def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Pixels, Pixe
         border[mask > 0] = 0
         border |= np.asarray(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3))), np.uint8)
     label[border > 0] = IGNORE
-    return developed(image, rng), label
+    return simulate_camera(image, rng), label
 
 
-def developed(image: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
-    """What a camera makes of ``(H, W, 3)`` from 0 to 1: a little blurred, with noise, 8 bits."""
+def simulate_camera(image: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
+    """Return ``(H, W, 3)`` from 0 to 1 with a slight blur and noise, as 8 bits."""
     image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.6), np.float32)
     image += rng.normal(0, 0.02, image.shape).astype(np.float32)
     return (image.clip(0, 1) * 255).round().astype(np.uint8)
@@ -138,7 +140,7 @@ def developed(image: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
 def texture(
     height: int, width: int, *, hue: float, contrast: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Colors ``(H, W, 3)`` from 0 to 1 around a hue: clouds, and stripes in half of the cases."""
+    """Return colors ``(H, W, 3)`` from 0 to 1 around a hue: clouds, in half the cases stripes."""
     clouds = np.zeros((height, width), np.float32)
     for cells, weight in ((3, 0.5), (8, 0.3), (24, 0.2)):
         noise = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
@@ -156,33 +158,35 @@ def texture(
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.float32)
 
 
-def rasterize(
+def random_shape_mask(
     shape: Shape,
     height: int,
     width: int,
     rng: np.random.Generator,
     *,
-    radius: tuple[float, float] = (0.12, 0.42),
-    within: tuple[float, float] = (0.1, 0.9),
+    radius_range: tuple[float, float] = (0.12, 0.42),
+    center_range: tuple[float, float] = (0.1, 0.9),
 ) -> Pixels:
-    """A mask (0 or 1) of the shape at a random place, size and angle; small ones are common.
+    """Return a mask (0 or 1) of the shape with a random position, size and angle.
+
+    The size is log-uniform, so small objects are common.
 
     Args:
-        shape: its contours.
-        height: of the mask, in pixels.
-        width: of the mask, in pixels.
-        rng: draws.
-        radius: range, as parts of the shorter side.
-        within: range of the center, as parts of the sides.
+        shape: contours of the shape.
+        height: height of the mask, in pixels.
+        width: width of the mask, in pixels.
+        rng: random generator.
+        radius_range: range of the radius, as fractions of the shorter side.
+        center_range: range of the center, as fractions of the sides.
     """
-    reach = min(height, width) * np.exp(rng.uniform(*np.log(radius)))
+    radius = min(height, width) * np.exp(rng.uniform(*np.log(radius_range)))
     angle = rng.uniform(0, 2 * np.pi)
-    center = rng.uniform(*within, 2) * (width, height)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    center = rng.uniform(*center_range, 2) * (width, height)
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     mask = np.zeros((height, width), np.uint8)
     for part in shape:
-        points = [np.round((c @ turn * reach + center) * 16).astype(np.int32) for c in part]
-        cv2.fillPoly(mask, points, 1, shift=4)  # the points count sixteenths of a pixel
+        points = [np.round((c @ rotation * radius + center) * 16).astype(np.int32) for c in part]
+        cv2.fillPoly(mask, points, 1, shift=4)  # coordinates are in 1/16 pixel
     return mask
 
 
@@ -220,15 +224,15 @@ SHAPES: dict[str, Callable[[], Shape]] = {
         [np.array([[0.5, -0.5], [1.2, 0], [0.5, 0.5]])],
     ],
 }
-"""The shapes by class name, around the origin and about one unit in radius."""
+"""Shapes by class name, centered at the origin with a radius of about 1."""
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """Raise ValueError unless these are background and shapes, none of them twice."""
+    """Raise ValueError unless these are background and then shapes, each once."""
     names = list(classes)
-    wrong = [name for name in names[1:] if name not in SHAPES]
-    if len(names) < 2 or names[0] != "background" or wrong or len(set(names)) < len(names):
+    unknown = [name for name in names[1:] if name not in SHAPES]
+    if len(names) < 2 or names[0] != "background" or unknown or len(set(names)) < len(names):
         raise ValueError(
-            f"it is background and then one or more of {', '.join(SHAPES)}, each once; "
-            f"got {', '.join(names)}"
+            f"expected background and then one or more of {', '.join(SHAPES)}, each once; got "
+            f"{', '.join(names)}"
         )

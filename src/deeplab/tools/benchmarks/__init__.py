@@ -1,1 +1,1 @@
-"""Speed against the obvious alternative, both measured in one run."""
+"""Benchmarks of the project against a plain baseline, both timed in one run."""

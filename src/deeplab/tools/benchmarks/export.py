@@ -1,4 +1,4 @@
-"""An exported ONNX file under onnxruntime against PyTorch, from the image to its class map."""
+"""Benchmark of an exported ONNX file under onnxruntime against PyTorch, from image to label map."""
 
 import tempfile
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import torch
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.models.backbones import Backbone, MobileNetV2, Xception
-from deeplab.tools.benchmarks.timing import CLASSES, network, print_sides
-from deeplab.tools.export.exportable import LEAST, ImageToClasses
+from deeplab.tools.benchmarks.timing import CLASSES, build_network, print_comparison
+from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
 from deeplab.tools.export.formats import check_packages, open_file, trace, write
 
 SIDE, OUTPUT_STRIDE = 513, 16
@@ -22,7 +22,7 @@ NETWORKS: dict[str, Callable[[], Backbone]] = {
 
 
 def compare_exports(*, repeats: int) -> None:
-    """Print seconds an image of both for several networks of random weights, and their ratio."""
+    """Print the seconds per image and their ratio for several networks with random weights."""
     check_packages("onnx")
     print(
         f"{SIDE} x {SIDE} image, {CLASSES} classes, decoder, output stride {OUTPUT_STRIDE}, "
@@ -31,17 +31,19 @@ def compare_exports(*, repeats: int) -> None:
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
     for name, backbone in NETWORKS.items():
-        predictor = Predictor(network(backbone()), [Strategy(OUTPUT_STRIDE)])
+        predictor = Predictor(build_network(backbone()), [Strategy(OUTPUT_STRIDE)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "network.onnx")
             write(trace(_graph(predictor)), "onnx", path, {})
-            run = open_file("onnx", path)
-        sides: dict[str, Callable[[], object]] = {
-            "PyTorch": partial(predictor.label_maps, image.permute(0, 3, 1, 2), [(SIDE, SIDE)]),
-            "onnxruntime": partial(run, image.numpy()),
-        }
-        print_sides(name, sides, repeats=repeats)
+            runner = open_file("onnx", path)
+        images = image.permute(0, 3, 1, 2)
+        print_comparison(
+            name,
+            baseline=("PyTorch", partial(predictor.label_maps, images, [(SIDE, SIDE)])),
+            candidate=("onnxruntime", partial(runner, image.numpy())),
+            repeats=repeats,
+        )
 
 
 def _graph(predictor: Predictor) -> ImageToClasses:
-    return ImageToClasses(predictor.model, padded_to=LEAST, fill=(0, 0, 0), probabilities=False)
+    return ImageToClasses(predictor.model, padded_to=MIN_SIZE, fill=(0, 0, 0), probabilities=False)

@@ -1,4 +1,4 @@
-"""The fused loss against upsampling the whole batch and calling cross-entropy."""
+"""Benchmark of the fused loss against upsampling the whole batch and calling cross-entropy."""
 
 import statistics
 import time
@@ -15,15 +15,17 @@ BATCH, CLASSES, SMALL, LARGE = 4, 21, 129, 513
 
 
 def plain_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The obvious alternative."""
+    """Return the cross-entropy of logits that are upsampled to the size of the labels."""
     size = (labels.shape[1], labels.shape[2])
     upsampled = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=True)
     return F.cross_entropy(upsampled, labels, ignore_index=IGNORE)
 
 
 def compare_losses(*, repeats: int) -> None:
-    """Time forward and backward of both in turn; print the medians and their ratio, for float32
-    logits and for those of mixed precision."""
+    """Time forward and backward of both losses in turn, and print the medians and their ratio.
+
+    This is done for float32 logits and for those of mixed precision.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(
         f"{BATCH} x {CLASSES} x {SMALL} x {SMALL} logits, {LARGE} x {LARGE} labels, forward and "
@@ -44,14 +46,14 @@ def _compare(name: str, logits: Tensor, repeats: int) -> None:
     seconds: dict[str, list[float]] = {"plain": [], "fused": []}
     for repeat in range(repeats + 1):
         for kind, loss in (("plain", plain_loss), ("fused", fused)):
-            taken = _time(loss, logits, labels)
-            if repeat:  # the first one warms up
-                seconds[kind].append(taken)
+            elapsed = _time(loss, logits, labels)
+            if repeat:  # the first run is the warm-up
+                seconds[kind].append(elapsed)
     medians = {kind: statistics.median(values) for kind, values in seconds.items()}
     print(name)
     for kind, median in medians.items():
-        spread = f"{1e3 * min(seconds[kind]):.1f} to {1e3 * max(seconds[kind]):.1f}"
-        print(f"  {kind}  {1e3 * median:8.1f} ms  ({spread})")
+        span = f"{1e3 * min(seconds[kind]):.1f} to {1e3 * max(seconds[kind]):.1f}"
+        print(f"  {kind}  {1e3 * median:8.1f} ms  ({span})")
     print(f"  fused / plain = {medians['fused'] / medians['plain']:.2f}")
 
 

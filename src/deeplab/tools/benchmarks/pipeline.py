@@ -1,5 +1,8 @@
-"""The input pipeline against what one would write first: decoding by Pillow and a chain of stock
-albumentations that ends in normalized float tensors."""
+"""Benchmark of the input pipeline against a stock one.
+
+The stock pipeline decodes with Pillow and applies a chain of albumentations that ends in normalized
+float tensors.
+"""
 
 import statistics
 import tempfile
@@ -27,45 +30,50 @@ from deeplab.utils.constants import IGNORE
 CROP, BATCH, IMAGES = 513, 16, 64
 MEAN = (127, 127, 127)
 SIZES = ((375, 500), (500, 375), (333, 500), (500, 333))
-"""Heights and widths that are common in VOC."""
+"""Common heights and widths of VOC's images."""
 
 
 def compare_pipelines(*, repeats: int) -> None:
-    """Print images a second of whole batches in one process, the ratios, and where ours spends its
-    time. The images are drawn noise and shapes at VOC's sizes and bytes a pixel."""
+    """Print the images per second of each pipeline, their ratios, and the time per stage.
+
+    Whole batches are loaded in one process. The images are drawn noise and shapes, with VOC's sizes
+    and bytes per pixel.
+    """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         items = draw_images(Path(folder))
-        ours, cached = our_dataset(items), our_dataset(items)
+        dataset, cached = build_dataset(items), build_dataset(items)
         use_cache(cached, Path(folder) / "cache", num_workers=1, progress=False)
-        kinds: dict[str, Callable[[], Iterator[Any]]] = {
+        pipelines: dict[str, Callable[[], Iterator[Any]]] = {
             "Pillow, stock albumentations, Normalize": lambda: iter(
                 DataLoader(StockPipeline(items), batch_size=BATCH)
             ),
             "OpenCV, stock albumentations, uint8": lambda: iter(
                 DataLoader(StockPipeline(items, fast=True), batch_size=BATCH)
             ),
-            "ours, from the files": lambda: our_batches(ours),
-            "ours, from the decoded cache": lambda: our_batches(cached),
+            "this project, from the files": lambda: iterate_batches(dataset),
+            "this project, from the decoded cache": lambda: iterate_batches(cached),
         }
         print(f"{IMAGES} images of VOC's sizes, crop {CROP}, batches of {BATCH}, one process, "
               f"one thread, median of {repeats}")  # fmt: skip
-        speeds: dict[str, list[float]] = {kind: [] for kind in kinds}
+        speeds: dict[str, list[float]] = {name: [] for name in pipelines}
         for repeat in range(repeats + 1):
-            for kind, batches in kinds.items():
+            for name, batches in pipelines.items():
                 seconds = _time(batches)
-                if repeat:  # the first one warms up
-                    speeds[kind].append(IMAGES / seconds)
-        medians = {kind: statistics.median(values) for kind, values in speeds.items()}
-        for kind, speed in medians.items():
-            spread = f"{min(speeds[kind]):.0f} to {max(speeds[kind]):.0f}"
-            ratio = speed / medians[next(iter(kinds))]
-            print(f"  {kind:<42} {speed:7.0f} images/s  ({spread})   {ratio:.2f} x the first")
-        print_stages(items, ours)
+                if repeat:  # the first run is the warm-up
+                    speeds[name].append(IMAGES / seconds)
+        medians = {name: statistics.median(values) for name, values in speeds.items()}
+        baseline = next(iter(medians.values()))
+        for name, speed in medians.items():
+            span = f"{min(speeds[name]):.0f} to {max(speeds[name]):.0f}"
+            print(
+                f"  {name:<42} {speed:7.0f} images/s  ({span})   {speed / baseline:.2f} x baseline"
+            )
+        print_stages(items, dataset)
 
 
 def draw_images(folder: Path) -> list[Item]:
-    """JPEGs with about VOC's 0.6 bytes a pixel, and their masks."""
+    """Write JPEGs with about VOC's 0.6 bytes per pixel, and their masks."""
     rng = np.random.default_rng(0)
     items = []
     for number in range(IMAGES):
@@ -87,7 +95,7 @@ def draw_images(folder: Path) -> list[Item]:
 
 
 class StockPipeline(Dataset[tuple[Any, Any]]):
-    """The obvious alternative; ``fast`` decodes with OpenCV and leaves out the normalization."""
+    """Stock pipeline; ``fast`` decodes with OpenCV and leaves out the normalization."""
 
     def __init__(self, items: list[Item], *, fast: bool = False) -> None:
         self.items, self.fast = items, fast
@@ -116,8 +124,8 @@ class StockPipeline(Dataset[tuple[Any, Any]]):
         return result["image"], result["mask"]
 
 
-def our_dataset(items: list[Item]) -> SegmentationDataset:
-    """The project's own."""
+def build_dataset(items: list[Item]) -> SegmentationDataset:
+    """Build the data set as this project does."""
     transform = TrainTransform(
         crop_size=CROP, scale_min=0.5, scale_max=2.0, scale_step=0.25, hflip_prob=0.5, fill=MEAN
     )
@@ -125,14 +133,14 @@ def our_dataset(items: list[Item]) -> SegmentationDataset:
     return SegmentationDataset("train", items, classes=ClassSet(names), transform=transform)
 
 
-def our_batches(dataset: SegmentationDataset) -> Iterator[Any]:
-    """An epoch of it."""
+def iterate_batches(dataset: SegmentationDataset) -> Iterator[Any]:
+    """Return an iterator over the batches of an epoch."""
     draws = [[(i, i) for i in range(s, s + BATCH)] for s in range(0, len(dataset), BATCH)]
     return iter(DataLoader(dataset, batch_sampler=draws, collate_fn=lambda batch: batch))
 
 
 def print_stages(items: list[Item], dataset: SegmentationDataset) -> None:
-    """Milliseconds an image in each stage of ours."""
+    """Print the milliseconds per image of each stage of this project's pipeline."""
     masks = [read_mask(item.mask) for item in items]
     pairs = [dataset.read(item) for item in items]
     out = np.empty((CROP, CROP, 3), np.uint8), np.empty((CROP, CROP), np.uint8)
@@ -149,7 +157,7 @@ def print_stages(items: list[Item], dataset: SegmentationDataset) -> None:
             ], len(items),
         ),
     }  # fmt: skip
-    print("ours by stage, ms an image:")
+    print("this project by stage, ms per image:")
     for name, (work, count) in stages.items():
         seconds = min(_time_call(work) for _ in range(5))
         print(f"  {name:<24} {1e3 * seconds / count:6.2f}")

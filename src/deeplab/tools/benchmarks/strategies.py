@@ -1,5 +1,8 @@
-"""Single scale, multi-scale and multi-scale with flip of one network, against the obvious loop: one
-strategy after the other, an image at a time, logits of all classes at full size, torchmetrics."""
+"""Benchmark of inference strategies: single scale, multi-scale, and multi-scale with flip.
+
+The baseline is a plain loop that runs one strategy after another on one image at a time, upsamples
+the logits of all classes to full size and scores with torchmetrics.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +18,7 @@ from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import MULTI_SCALE, Strategy
 from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.tools.benchmarks.timing import CLASSES, network, print_sides
+from deeplab.tools.benchmarks.timing import CLASSES, build_network, print_comparison
 from deeplab.utils.constants import IGNORE
 
 SIZE, PADDED = (375, 500), (513, 513)
@@ -28,8 +31,10 @@ NETWORKS: dict[str, Callable[[], Backbone]] = {
 
 
 def compare_strategies(*, repeats: int) -> None:
-    """Print seconds an image of both for several networks, and their ratio. Ours also scores
-    around borders, which the loop does not."""
+    """Print the seconds per image and their ratio for several networks.
+
+    This project also scores the pixels around borders, which the plain loop does not.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     names = "; ".join(strategy.label for strategy in STRATEGIES)
     print(
@@ -41,17 +46,19 @@ def compare_strategies(*, repeats: int) -> None:
     truth = torch.full((1, *PADDED), IGNORE, dtype=torch.uint8, device=device)
     truth[:, 5 : SIZE[0], 5 : SIZE[1]] = torch.randint(0, CLASSES, ())
     for name, backbone in NETWORKS.items():
-        model = network(backbone()).to(device).eval()
+        model = build_network(backbone()).to(device).eval()
         predictor = Predictor(model, STRATEGIES)
-        sides = {
-            "loop": partial(_obvious_loop, model, image, truth),
-            "ours": partial(_ours, predictor, image, truth),
-        }
-        print_sides(name, sides, repeats=repeats, device=device)
+        print_comparison(
+            name,
+            baseline=("plain loop", partial(_plain_loop, model, image, truth)),
+            candidate=("this project", partial(_predict_and_score, predictor, image, truth)),
+            repeats=repeats,
+            device=device,
+        )
 
 
 @torch.inference_mode()
-def _obvious_loop(model: DeepLabV3Plus, image: Tensor, truth: Tensor) -> None:
+def _plain_loop(model: DeepLabV3Plus, image: Tensor, truth: Tensor) -> None:
     for strategy in STRATEGIES:
         metric = MulticlassJaccardIndex(CLASSES, ignore_index=IGNORE).to(image.device)
         total: Tensor | float = 0.0
@@ -68,11 +75,11 @@ def _obvious_loop(model: DeepLabV3Plus, image: Tensor, truth: Tensor) -> None:
         metric.compute()
 
 
-def _ours(predictor: Predictor, image: Tensor, truth: Tensor) -> None:
+def _predict_and_score(predictor: Predictor, image: Tensor, truth: Tensor) -> None:
     (labels,) = predictor.label_maps(image, [SIZE])
     label = truth[0, : SIZE[0], : SIZE[1]].cpu().numpy()
-    predictions = [found.cpu().numpy() for found in labels]
+    predictions = [prediction.cpu().numpy() for prediction in labels]
     for score in score_image(label, predictions, classes=CLASSES, widths=np.arange(1, 11).tolist()):
-        tally = ScoreAccumulator(classes=CLASSES, widths=range(1, 11))
-        tally.add("image", score)
-        assert tally.scores
+        accumulator = ScoreAccumulator(classes=CLASSES, widths=range(1, 11))
+        accumulator.add("image", score)
+        assert accumulator.scores

@@ -1,9 +1,8 @@
-"""What benchmarks of whole networks share: the network, and timing two ways to the same side by
-side."""
+"""Parts shared by benchmarks of whole networks: the network, and timing a pair of functions."""
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 
@@ -15,28 +14,34 @@ from deeplab.models.deeplabv3plus import DeepLabV3Plus
 CLASSES = 21
 
 
-def network(backbone: Backbone) -> DeepLabV3Plus:
-    """A DeepLabv3+ of random weights, with the paper's ASPP and decoder."""
+def build_network(backbone: Backbone) -> DeepLabV3Plus:
+    """Build a DeepLabv3+ with random weights and the paper's ASPP and decoder."""
     aspp = ASPP(backbone.out_channels)
     decoder = Decoder(aspp.out_channels, backbone.low_level)
     return DeepLabV3Plus(backbone, aspp, decoder, num_classes=CLASSES)
 
 
-def print_sides(
-    name: str, sides: Mapping[str, Callable[[], object]], *, repeats: int, device: str = "cpu"
+Work = tuple[str, Callable[[], object]]
+"""Name of what is timed, and a function that does it once."""
+
+
+def print_comparison(
+    name: str, *, baseline: Work, candidate: Work, repeats: int, device: str = "cpu"
 ) -> None:
-    """Run both in turn, once to warm up, and print the median seconds of each and how many times
-    as fast the second is."""
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    """Print the median seconds of baseline and candidate, and the candidate's speedup.
+
+    Both run in turn, once to warm up and then ``repeats`` times.
+    """
+    seconds: dict[str, list[float]] = {baseline[0]: [], candidate[0]: []}
     for repeat in range(repeats + 1):
-        for side, work in sides.items():
-            taken = _time(work, device)
-            if repeat:  # the first one warms up
-                seconds[side].append(taken)
-    medians = {side: statistics.median(values) for side, values in seconds.items()}
-    said = "   ".join(f"{side} {median:6.3f} s" for side, median in medians.items())
-    first, second = medians.values()
-    print(f"  {name:<12} {said}   {first / second:.2f} times as fast")
+        for label, work in (baseline, candidate):
+            elapsed = _time(work, device)
+            if repeat:  # the first run is the warm-up
+                seconds[label].append(elapsed)
+    medians = {label: statistics.median(values) for label, values in seconds.items()}
+    times = "   ".join(f"{label} {median:6.3f} s" for label, median in medians.items())
+    speedup = medians[baseline[0]] / medians[candidate[0]]
+    print(f"  {name:<12} {times}   speedup {speedup:.2f}")
 
 
 def _time(work: Callable[[], object], device: str) -> float:

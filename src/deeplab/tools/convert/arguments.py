@@ -1,5 +1,6 @@
-"""What is typed behind ``convert.py``: a file's name without a key, and overrides of ``train.py``
-for what variables do not tell.
+"""Command line of ``convert.py``: a file name without a key, and overrides of ``train.py``.
+
+The overrides set what TensorFlow variables do not store.
 """
 
 from collections.abc import Sequence

@@ -117,7 +117,7 @@ def _read(path: Path) -> Source:
 
 @contextmanager
 def _native_output_suppressed() -> Iterator[None]:
-    """Discard what TensorFlow's and LiteRT's native code logs to stderr; errors are still raised."""
+    """Discard what TensorFlow's and LiteRT's native code logs; errors are still raised."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with Path(os.devnull).open("w") as devnull:

@@ -1,1 +1,1 @@
-"""Count what a network costs, and measure it."""
+"""Cost of a network, counted and measured."""

@@ -1,4 +1,4 @@
-"""What a configured network costs under inference strategies: counted, and measured if asked."""
+"""Cost of a configured network under inference strategies, counted and optionally measured."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ from deeplab.utils.errors import UserError
 
 
 def run_cost(config: CostConfig) -> None:
-    """Print parameters, multiply-adds and, with ``measure``, speed and memory."""
-    height, width = size = _size(config)
+    """Print parameters, multiply-adds and, with ``measure_speed``, speed and memory."""
+    height, width = size = _input_size(config)
     strategies = _strategies(config)
-    rows = [_row(config, strategy, size) for strategy in strategies]
+    rows = [_count(config, strategy, size) for strategy in strategies]
     parameters = [row.pop("parameters") for row in rows]
     classes = len(config.data.classes)
-    if config.format == "table":  # now, since a large input may end the process in measuring
-        print(table(parameters[0], rows))
+    if config.format == "table":  # printed first: measuring a large input may kill the process
+        print(format_table(parameters[0], rows))
         print(f"\n({height} x {width}, {classes} classes)", flush=True)
     if config.measure_speed:
-        measured = list(_measured(config, strategies, size))
-        rows = [{**row, "measured": found} for row, found in zip(rows, measured, strict=True)]
+        measurements = list(_measure(config, strategies, size))
+        rows = [{**row, "measured": m} for row, m in zip(rows, measurements, strict=True)]
     if config.format == "json":
         report = {
             "parameters": parameters[0],
@@ -39,7 +39,7 @@ def run_cost(config: CostConfig) -> None:
         print(json.dumps(report))
 
 
-def _size(config: CostConfig) -> tuple[int, int]:
+def _input_size(config: CostConfig) -> tuple[int, int]:
     size = config.input_size
     return (size, size) if isinstance(size, int) else size
 
@@ -48,12 +48,14 @@ def _strategies(config: CostConfig) -> list[Strategy]:
     scales = config.scales
     if not config.strategies:
         if len(set(scales)) < len(scales) or not all(0.1 <= scale <= 8 for scale in scales):
-            raise UserError(f"scales={_typed(scales)}: different numbers from 0.1 to 8 are wanted.")
+            raise UserError(
+                f"scales={_format_scales(scales)}: scales must be different numbers from 0.1 to 8."
+            )
         return [Strategy(config.output_stride, scales, config.flip)]
     if scales != (1.0,) or config.flip:
         raise UserError(
-            "strategies: these say themselves at which scales and whether mirrored, so leave out "
-            "scales and flip. Parts of a strategy: os8-ms-flip, os16-x0.75+1+1.25."
+            "strategies: scales and flip are parts of a strategy's name, such as os8-ms-flip or "
+            "os16-x0.75+1+1.25. Leave out scales=... and flip=..."
         )
     try:
         return [parse_strategy(s, output_stride=config.output_stride) for s in config.strategies]
@@ -61,11 +63,11 @@ def _strategies(config: CostConfig) -> list[Strategy]:
         raise UserError(f"strategies: {error}.") from None
 
 
-def _typed(numbers: Sequence[float]) -> str:
-    return f"[{','.join(f'{number:g}' for number in numbers)}]"
+def _format_scales(scales: Sequence[float]) -> str:
+    return f"[{','.join(f'{scale:g}' for scale in scales)}]"
 
 
-def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
+def _count(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
     cost = strategy_cost(config, strategy, classes=len(config.data.classes), size=size)
     return {
         "parameters": {
@@ -77,21 +79,21 @@ def _row(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[
     }
 
 
-def _measured(
+def _measure(
     config: CostConfig, strategies: Sequence[Strategy], size: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
-    """Speed and memory of each strategy, said as soon as it is known."""
+    """Yield speed and memory of each strategy; a table prints each line as soon as it is known."""
     from deeplab.config.execution import build_execution  # imports Lightning
 
     execution = build_execution(config.trainer)
     device = execution.accelerator
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     threads, precision = torch.get_num_threads(), execution.precision
-    shown = config.format == "table"
-    if shown:
+    as_table = config.format == "table"
+    if as_table:
         print(f"\n{'strategy':<14}{'ms/image':>12}{'images/s':>11}{'memory, MB':>13}", flush=True)
     for strategy in strategies:
-        with _memory_for(size):
+        with _memory_errors(size):
             model = build_model(config, num_classes=len(config.data.classes)).to(device)
             speed = measure_speed(
                 Predictor(model, [strategy]),
@@ -99,10 +101,10 @@ def _measured(
                 device=device,
                 dtype=execution.autocast_dtype,
             )
-        if shown:
+        if as_table:
             print(_speed_line(strategy, speed), flush=True)
         yield {**speed.record(), "device": name, "threads": threads, "precision": precision}
-    if shown:
+    if as_table:
         print(
             f"\n(measured on {name}, {threads} threads, {precision}, random weights; memory is the "
             "peak at one image)"
@@ -110,27 +112,29 @@ def _measured(
 
 
 @contextmanager
-def _memory_for(size: tuple[int, int]) -> Iterator[None]:
+def _memory_errors(size: tuple[int, int]) -> Iterator[None]:
+    """Turn an out-of-memory error into a UserError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError for both devices
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         raise UserError(
-            f"input_size=[{size[0]},{size[1]}]: these take more memory than there is. Measure a "
-            "smaller input, or count only (measure=false)."
+            f"input_size=[{size[0]},{size[1]}]: needs more memory than there is. Measure a smaller "
+            "input, or only count (measure_speed=false)."
         ) from None
 
 
 def _speed_line(strategy: Strategy, speed: Speed) -> str:
-    memory = f"{speed.peak_memory / 1e6:>13,.0f}" if speed.peak_memory else f"{'-':>13}"
+    peak = speed.peak_memory_bytes
+    memory = f"{peak / 1e6:>13,.0f}" if peak else f"{'-':>13}"
     return (
         f"{strategy.name:<14}{1e3 * speed.latency:>12,.1f}{speed.images_per_second:>11,.2f}{memory}"
     )
 
 
-def table(parameters: Mapping[str, int], rows: Sequence[Mapping[str, Any]]) -> str:
-    """What was counted, for a person: the network, then a line for each strategy."""
+def format_table(parameters: Mapping[str, int], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Format the counts as a table: the parameters, then a line per strategy."""
     lines = [
         f"parameters           {parameters['trainable']:>14,}",
         f"  with BN statistics {parameters['with_bn_statistics']:>14,}",

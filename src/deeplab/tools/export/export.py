@@ -24,7 +24,7 @@ from deeplab.tools.export.hub_files import write_repository
 from deeplab.tools.export.metadata import build_metadata
 from deeplab.tools.export.parity_check import Pixels, compare
 from deeplab.tools.export.sample_images import sample_images
-from deeplab.tracking.console import quiet
+from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import read_json
 from deeplab.utils.errors import UserError, report_write_errors
@@ -57,7 +57,7 @@ def run_export(config: ExportConfig) -> list[Path]:
     Returns:
         The files.
     """
-    quiet()
+    silence_library_messages()
     if config.format != "safetensors":
         check_packages(config.format)
     trained = find_trained_run(config.run)

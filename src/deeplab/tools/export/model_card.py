@@ -175,7 +175,7 @@ def _scores(results: Sequence[Result]) -> str:
         rows.append(f"| {label} | {result['protocol']['images']} | {' | '.join(cells)} |")
     first = results[0]["protocol"]
     rules = (
-        f"Scores are in percent; {first['void']}. Images are padded to at least "
+        f"Scores are in percent; {first['ignored_label']}. Images are padded to at least "
         f"{first['padded_to'][0]} x {first['padded_to'][1]} pixels and never resized. Precision: "
         f"{first['precision']}. Hash of the images and masks: {first['content']}."
     )

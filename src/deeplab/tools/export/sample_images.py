@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from deeplab.config.build_data import data_layout
 from deeplab.config.schema.data import DataConfig
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.dataset import spread
+from deeplab.data.dataset import evenly_spaced
 from deeplab.data.image_io import read_image
 from deeplab.data.layouts.base import split_items
 from deeplab.utils.errors import UserError
@@ -41,7 +41,7 @@ def sample_images(
                 f"data.root={data.root}: no such folder. Set it to the folder of the images."
             )
         items = split_items(data_layout(data), data.val_split)
-        images = [read_image(item.image) for item in spread(items, count)]
+        images = [read_image(item.image) for item in evenly_spaced(items, count)]
         return images, f"{len(images)} images of split {data.val_split}"
     except (UserError, BadFileError) as error:
         if root:

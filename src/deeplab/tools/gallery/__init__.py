@@ -1,1 +1,1 @@
-"""Show an evaluation as an HTML page, made without torch."""
+"""HTML page that shows the images of an evaluation; rendering it needs no torch."""

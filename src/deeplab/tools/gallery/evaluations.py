@@ -1,4 +1,4 @@
-"""The evaluations that a gallery shows: found by what a user names, checked against each other."""
+"""Evaluations that a gallery shows: found by folder or run, and checked against each other."""
 
 import shlex
 from contextlib import suppress
@@ -13,159 +13,171 @@ from deeplab.tracking.protocol import differences
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
 
-WEIGHTS = "weights.safetensors"
-"""Which are taken where only the run is named."""
+DEFAULT_WEIGHTS = "weights.safetensors"
+"""File that evaluate.py takes from a run folder by default."""
 
 MAY_DIFFER = ("strategy", "precision", "padded_to", "classes")
-"""What two evaluations may be compared in; classes are compared by name."""
+"""Protocol keys that two compared evaluations need not share; classes are compared by name."""
 
 
 @dataclass(frozen=True)
-class Arm:
+class LoadedEvaluation:
     """One evaluation with the confusion matrices of its images in memory."""
 
     run: RunFolder
-    evaluation: Evaluation
+    stored: Evaluation
     ids: tuple[str, ...]
     confusion: Counts  # (N, K, K)
 
     @property
     def protocol(self) -> dict[str, Any]:
-        return self.evaluation.protocol
+        """Conditions of the evaluation; see ``deeplab.tracking.protocol``."""
+        return self.stored.protocol
 
     @property
     def strategy(self) -> str:
-        """Its name, as it is typed."""
+        """Name of the inference strategy, as typed on the command line."""
         return str(self.protocol["strategy"]["name"])
 
-    def prediction(self, number: int, root: str | None = None) -> Path:
-        """The label map of an image.
+    def prediction(self, index: int, data_root: str | None = None) -> Path:
+        """Return the path of an image's label map.
 
         Args:
-            number: of the image.
-            root: where the images are now, for the message.
+            index: index of the image.
+            data_root: folder that holds the images now, for the error message.
 
         Raises:
-            UserError: it was not kept.
+            UserError: the label map was not saved.
         """
-        path = self.evaluation.folder.prediction(self.ids[number])
+        path = self.stored.folder.prediction(self.ids[index])
         if not path.is_file():
             raise UserError(
-                f"{path}: this prediction is missing. Run evaluate.py first: {self.command(root)}"
+                f"{path}: no such prediction. Run evaluate.py first: "
+                f"{self.evaluate_command(data_root)}"
             )
         return path
 
-    def command(self, root: str | None) -> str:
-        """What evaluates this anew, with its predictions."""
-        weights = str(self.evaluation.result.get("weights", WEIGHTS))
+    def evaluate_command(self, data_root: str | None) -> str:
+        """Return the command that repeats this evaluation and saves its predictions."""
+        weights = str(self.stored.result.get("weights", DEFAULT_WEIGHTS))
         strategy, window = self.strategy, self.protocol["strategy"]["window"]
-        words = [f"run={self.run.path / weights if weights != WEIGHTS else self.run.path}"]
-        words.append(f"split={self.protocol['split']}")
+        path = self.run.path / weights if weights != DEFAULT_WEIGHTS else self.run.path
+        words = [f"run={path}", f"split={self.protocol['split']}"]
         if window:
-            words += [f"window={window['size']}", f"overlap={window['overlap']}"]
+            words += [f"window_size={window['size']}", f"overlap={window['overlap']}"]
             strategy = strategy.removesuffix(f"-w{window['size']}")
         words.append(f"strategies={strategy}")
-        words += [f"data.root={root}"] if root else []
+        words += [f"data.root={data_root}"] if data_root else []
         return shlex.join(
-            ["python", "src/evaluate.py", *words, "predictions=true", "overwrite=true"]
+            ["python", "src/evaluate.py", *words, "save_predictions=true", "overwrite=true"]
         )
 
 
-def find_arm(named: str, key: str, strategy: str | None, like: Arm | None = None) -> Arm:
-    """The evaluation that a user names by its folder or by its run.
+def find_evaluation(
+    value: str, key: str, strategy: str | None, like: LoadedEvaluation | None = None
+) -> LoadedEvaluation:
+    """Find and load an evaluation by its folder or by its run.
 
     Args:
-        named: an evaluation's folder, or a run of which the newest evaluation is taken.
-        key: the key that was set, for messages.
-        strategy: of the run's evaluations only those with this strategy.
-        like: of the run's evaluations rather one with the split and strategy of this one.
+        value: the folder of an evaluation, or a run, whose newest evaluation is taken.
+        key: config key that was set to ``value``, for messages.
+        strategy: take only an evaluation of the run with this strategy.
+        like: prefer an evaluation of the run with the split and strategy of this one.
 
     Raises:
-        UserError: there is none, or it has no scores.
+        UserError: there is no such evaluation, or it has no scores.
     """
-    run = RunFolder.find(named, key)
-    read_config(run)  # which refuses a classifier's, that leaves no maps to look at
-    path = Path(named).expanduser()
+    run = RunFolder.find(value, key)
+    read_config(run)  # refuses the run of a classifier, which has no label maps to show
+    path = Path(value).expanduser()
     if path.resolve().parent.name == "evaluations":
         return _load(run, read_evaluation(path))
-    return _load(run, _choose(run, key, strategy, like))
+    return _load(run, _choose_evaluation(run, key, strategy, like))
 
 
-def _choose(run: RunFolder, key: str, strategy: str | None, like: Arm | None) -> Evaluation:
-    found = [read_evaluation(p.parent) for p in run.path.glob("evaluations/*/result.json")]
-    if not found:
+def _choose_evaluation(
+    run: RunFolder, key: str, strategy: str | None, like: LoadedEvaluation | None
+) -> Evaluation:
+    evaluations = [read_evaluation(p.parent) for p in run.path.glob("evaluations/*/result.json")]
+    if not evaluations:
         raise UserError(
             f"{key}={run.path}: this run has no evaluation yet. Run evaluate.py first: "
             f"python src/evaluate.py run={run.path}"
         )
     if strategy:
         stride = read_config(run).output_stride
-        with suppress(ValueError):  # the name of one with windows is taken as it is
+        with suppress(ValueError):  # the name of a strategy with windows is taken literally
             strategy = parse_strategy(strategy, output_stride=stride).name
-    fitting = [e for e in found if strategy in (None, _conditions(e)[1])]
-    if not fitting:
-        there = ", ".join(sorted({_conditions(e)[1] for e in found}))
+    candidates = [e for e in evaluations if strategy in (None, _split_and_strategy(e)[1])]
+    if not candidates:
+        available = ", ".join(sorted({_split_and_strategy(e)[1] for e in evaluations}))
         raise UserError(
-            f"strategy={strategy}: {key}={run.path} has no such evaluation; there are {there}. "
-            "evaluate.py strategies=... makes others."
+            f"strategy={strategy}: {key}={run.path} has no evaluation with this strategy. "
+            f"Available: {available}. Add others with evaluate.py strategies=..."
         )
     if like:
-        wanted = _conditions(like.evaluation)
-        fitting = [e for e in fitting if _conditions(e) == wanted] or fitting
-    newest = max(fitting, key=lambda e: e.folder.result.stat().st_mtime_ns)
-    if len(fitting) > 1:
-        others = ", ".join(sorted(e.folder.path.name for e in fitting if e is not newest))
-        print(f"{newest.name} is the newest evaluation; {key}=FOLDER names another one: {others}")
+        preferred = _split_and_strategy(like.stored)
+        candidates = [e for e in candidates if _split_and_strategy(e) == preferred] or candidates
+    newest = max(candidates, key=lambda e: e.folder.result.stat().st_mtime_ns)
+    if len(candidates) > 1:
+        others = ", ".join(sorted(e.folder.path.name for e in candidates if e is not newest))
+        print(
+            f"{newest.name} is the newest evaluation and is used. Set {key} to the folder of "
+            f"another one to use that: {others}"
+        )
     return newest
 
 
-def _conditions(evaluation: Evaluation) -> tuple[str, str]:
-    """Split and strategy."""
+def _split_and_strategy(evaluation: Evaluation) -> tuple[str, str]:
     return str(evaluation.protocol["split"]), str(evaluation.protocol["strategy"]["name"])
 
 
-def _load(run: RunFolder, evaluation: Evaluation) -> Arm:
+def _load(run: RunFolder, evaluation: Evaluation) -> LoadedEvaluation:
     if evaluation.result.get("mIoU") is None:
         raise UserError(
-            f"{evaluation.folder.path}: this evaluation has no scores, since its images have no "
-            "masks that predictions could be compared with."
+            f"{evaluation.folder.path}: this evaluation has no scores, because its images have no "
+            "masks to compare the predictions with."
         )
-    return Arm(run, evaluation, tuple(evaluation.ids), evaluation.confusion)
+    return LoadedEvaluation(run, evaluation, tuple(evaluation.ids), evaluation.confusion)
 
 
-def aligned(ours: Arm, theirs: Arm) -> Arm:
-    """The second evaluation with its images in the order of the first.
+def align(first: LoadedEvaluation, second: LoadedEvaluation) -> LoadedEvaluation:
+    """Return the second evaluation with its images in the order of the first.
 
     Raises:
-        UserError: they are not of the same images and classes, or they are the same one.
+        UserError: the two differ in their images or classes, or are the same evaluation.
     """
-    names = f"{ours.evaluation.name} and {theirs.evaluation.name}"
-    if ours.evaluation.folder.path.resolve() == theirs.evaluation.folder.path.resolve():
+    names = f"{first.stored.name} and {second.stored.name}"
+    if first.stored.folder.path.resolve() == second.stored.folder.path.resolve():
         raise UserError(
-            f"run and against are both {ours.evaluation.name}. Name another run, or the folder of "
-            "another evaluation below evaluations/."
+            f"compare_with={second.stored.folder.path}: run and compare_with are both "
+            f"{first.stored.name}. Set compare_with to another run, or to the folder of another "
+            "evaluation below evaluations/."
         )
-    found = differences(ours.protocol, theirs.protocol, without=MAY_DIFFER)
-    found += _difference("classes", ours.evaluation.class_names, theirs.evaluation.class_names)
-    found = found or _difference("images", tuple(sorted(ours.ids)), tuple(sorted(theirs.ids)))
-    if found:
-        lines = "".join(f"\n       {line}" for line in found)
-        raise UserError(f"{names} cannot be compared, since they differ in{lines}")
-    place = {image_id: i for i, image_id in enumerate(theirs.ids)}
-    order = [place[image_id] for image_id in ours.ids]
-    return replace(theirs, ids=ours.ids, confusion=theirs.confusion[order])
+    problems = differences(first.protocol, second.protocol, ignore=MAY_DIFFER)
+    problems += _name_differences("classes", first.stored.class_names, second.stored.class_names)
+    problems = problems or _name_differences(
+        "images", tuple(sorted(first.ids)), tuple(sorted(second.ids))
+    )
+    if problems:
+        lines = "".join(f"\n       {line}" for line in problems)
+        raise UserError(f"{names} cannot be compared, because they differ in{lines}")
+    index_of_id = {image_id: i for i, image_id in enumerate(second.ids)}
+    order = [index_of_id[image_id] for image_id in first.ids]
+    return replace(second, ids=first.ids, confusion=second.confusion[order])
 
 
-def _difference(what: str, ours: tuple[str, ...], theirs: tuple[str, ...]) -> list[str]:
-    """What two lists of names do not share, in a line; none where they are equal."""
-    if ours == theirs:
+def _name_differences(title: str, first: tuple[str, ...], second: tuple[str, ...]) -> list[str]:
+    """Return one line that tells two lists of names apart, or nothing if they are equal."""
+    if first == second:
         return []
-    only = [
-        f"{len(rest)} of the {which} only ({', '.join(rest[:5])}{' ...' if len(rest) > 5 else ''})"
-        for which, rest in (
-            ("first", [name for name in ours if name not in set(theirs)]),
-            ("second", [name for name in theirs if name not in set(ours)]),
+    unshared = [
+        f"{len(rest)} only in the {position} "
+        f"({', '.join(rest[:5])}{' ...' if len(rest) > 5 else ''})"
+        for position, rest in (
+            ("first", [name for name in first if name not in set(second)]),
+            ("second", [name for name in second if name not in set(first)]),
         )
         if rest
     ]
-    return [f"{what}: {', '.join(only) or 'the same in another order'}"]
+    return [f"{title}: {', '.join(unshared) or 'equal, but in another order'}"]

@@ -1,4 +1,4 @@
-"""A gallery from an evaluation, or from two: read, select, paint, write the page."""
+"""Gallery of one evaluation, or of two: load, select images, render them, write the page."""
 
 from pathlib import Path
 
@@ -6,10 +6,14 @@ from deeplab.config.build_data import class_set, data_layout
 from deeplab.config.schema.data import DataConfig
 from deeplab.config.schema.scripts import GalleryConfig
 from deeplab.data.layouts.base import Item, split_items
-from deeplab.tools.gallery.evaluations import Arm, aligned, find_arm
-from deeplab.tools.gallery.images import FOLDER as CLASSIFICATION_DATA
-from deeplab.tools.gallery.images import Painter, Scene, remove_others
-from deeplab.tools.gallery.page import page
+from deeplab.tools.gallery.evaluations import LoadedEvaluation, align, find_evaluation
+from deeplab.tools.gallery.images import (
+    IMAGES_FOLDER,
+    GalleryImage,
+    ImageRenderer,
+    remove_stale_images,
+)
+from deeplab.tools.gallery.page import render_page
 from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import read_config
 from deeplab.utils.errors import UserError, report_write_errors
@@ -17,86 +21,95 @@ from deeplab.utils.files import atomic_write
 
 
 def run_gallery(config: GalleryConfig) -> Path:
-    """Make the page, print where it is and return its path.
+    """Write the page, print its path and return it.
 
     Raises:
         UserError: an evaluation, a prediction or an image is missing or damaged, or the two
             evaluations cannot be compared.
     """
-    arms = _arms(config)
-    data = read_config(arms[0].run).data
+    evaluations = _load_evaluations(config)
+    data = read_config(evaluations[0].run).data
     classes = class_set(data)
-    if classes.names != arms[0].evaluation.class_names:
+    if classes.names != evaluations[0].stored.class_names:
         raise UserError(
-            f"{arms[0].evaluation.folder.path}: its classes are not those of the run's config; it "
-            "is of another run."
+            f"{evaluations[0].stored.folder.path}: the classes of this evaluation are not those "
+            "of the run's config. The evaluation belongs to another run."
         )
     selection = select(
-        [arm.confusion for arm in arms],
-        images=config.num_images,
-        per_class=config.num_per_class,
-        pairs=config.num_confused_pairs,
+        [evaluation.confusion for evaluation in evaluations],
+        num_images=config.num_images,
+        num_per_class=config.num_per_class,
+        num_confused_pairs=config.num_confused_pairs,
     )
-    scenes = _scenes(arms, selection.shown, data, config.data.root)
-    folder = _output(arms, config.output)
-    painter = Painter(
-        folder, classes, thumbnail=config.thumbnail_width, large=config.max_image_size
+    images = _gallery_images(evaluations, selection.all_images, data, config.data.root)
+    folder = _output_folder(evaluations, config.output)
+    renderer = ImageRenderer(
+        folder,
+        classes,
+        thumbnail_width=config.thumbnail_width,
+        max_image_size=config.max_image_size,
     )
     target = folder / "index.html"
-    if target.exists() and not (folder / CLASSIFICATION_DATA).is_dir():
+    if target.exists() and not (folder / IMAGES_FOLDER).is_dir():
         raise UserError(
-            f"output={folder}: {target} is there, and gallery.py has not made it. Name another "
-            "folder."
+            f"output={folder}: {target} exists and was not written by gallery.py. Set output to "
+            "another folder."
         )
     with report_write_errors(f"output={folder}"):
-        sizes = painter.paint_all(scenes, config.enable_progress_bar)
+        sizes = renderer.render_all(images, config.enable_progress_bar)
         with atomic_write(target) as draft:
-            draft.write_text(page(arms, classes, selection, sizes), encoding="utf-8")
-        remove_others(folder, scenes)  # only now, since an earlier page has shown them until here
-    print(f"Gallery of {len(scenes)} images: {target}")
+            draft.write_text(render_page(evaluations, classes, selection, sizes), encoding="utf-8")
+        remove_stale_images(folder, images)  # only now: the earlier page showed them until here
+    print(f"Gallery of {len(images)} images: {target}")
     return target
 
 
-def _arms(config: GalleryConfig) -> tuple[Arm, ...]:
-    ours = find_arm(config.run, "run", config.strategy)
+def _load_evaluations(config: GalleryConfig) -> tuple[LoadedEvaluation, ...]:
+    first = find_evaluation(config.run, "run", config.strategy)
     if config.compare_with is None:
-        return (ours,)
-    return ours, aligned(ours, find_arm(config.compare_with, "against", config.strategy, like=ours))
+        return (first,)
+    second = find_evaluation(config.compare_with, "compare_with", config.strategy, like=first)
+    return first, align(first, second)
 
 
-def _scenes(
-    arms: tuple[Arm, ...], numbers: list[int], data: DataConfig, root: str | None
-) -> list[Scene]:
-    """The images that are shown, with their masks and predictions."""
-    split = str(arms[0].protocol["split"])
-    placed = data.model_copy(update={"root": root or data.root})
-    items = {item.id: item for item in split_items(data_layout(placed), split)}
+def _gallery_images(
+    evaluations: tuple[LoadedEvaluation, ...],
+    indices: list[int],
+    data: DataConfig,
+    data_root: str | None,
+) -> list[GalleryImage]:
+    """Return the selected images with their masks and predictions."""
+    split = str(evaluations[0].protocol["split"])
+    data = data.model_copy(update={"root": data_root or data.root})
+    items = {item.id: item for item in split_items(data_layout(data), split)}
     return [
-        Scene(
+        GalleryImage(
             i,
-            _item(items, arms[0], i, split, placed.root),
-            tuple(arm.prediction(i, root) for arm in arms),
-            tuple(arm.confusion[i] for arm in arms),
+            _item(items, evaluations[0], i, split, data.root),
+            tuple(evaluation.prediction(i, data_root) for evaluation in evaluations),
+            tuple(evaluation.confusion[i] for evaluation in evaluations),
         )
-        for i in numbers
+        for i in indices
     ]
 
 
-def _item(items: dict[str, Item], arm: Arm, number: int, split: str, root: str) -> Item:
-    image_id = arm.ids[number]
+def _item(
+    items: dict[str, Item], evaluation: LoadedEvaluation, index: int, split: str, data_root: str
+) -> Item:
+    image_id = evaluation.ids[index]
     if image_id not in items:
         raise UserError(
-            f"data.root={root}: there is no {image_id} in split {split!r}, but "
-            f"{arm.evaluation.name} has it. Name the folder that was evaluated."
+            f"data.root={data_root}: split {split!r} has no image {image_id}, which "
+            f"{evaluation.stored.name} contains. Set data.root to the folder that was evaluated."
         )
     return items[image_id]
 
 
-def _output(arms: tuple[Arm, ...], named: str | None) -> Path:
-    """The folder of the page."""
-    if named:
-        return Path(named).expanduser()
+def _output_folder(evaluations: tuple[LoadedEvaluation, ...], output: str | None) -> Path:
+    if output:
+        return Path(output).expanduser()
     name = "gallery"
-    if len(arms) == 2:
-        name = f"gallery-against-{arms[1].run.path.resolve().name}-{arms[1].strategy}"
-    return arms[0].evaluation.folder.path / name
+    if len(evaluations) == 2:
+        second = evaluations[1]
+        name = f"gallery-against-{second.run.path.resolve().name}-{second.strategy}"
+    return evaluations[0].stored.folder.path / name

@@ -1,4 +1,4 @@
-"""The picture files of a gallery: images, truth, predictions and errors, small and large."""
+"""Image files of a gallery: image, truth, predictions and errors, small and large."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.data.class_set import ClassSet
-from deeplab.data.image_io import read_image, read_mask, size_problem
+from deeplab.data.image_io import read_image, read_mask, size_mismatch_error
 from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
@@ -24,123 +24,135 @@ from deeplab.utils.visualization import IGNORE_COLOR
 
 Pixels = NDArray[np.uint8]
 
-FOLDER = "pictures"
-"""Beside the page."""
+IMAGES_FOLDER = "pictures"
+"""Folder of the image files, beside the page."""
 
 ERROR_COLOR = (255, 0, 85)
-"""Of wrong pixels: no class of VOC, COCO or Cityscapes has it, and gray does not hide it."""
+"""Color of wrong pixels: no class of VOC, COCO or Cityscapes has it, and gray does not hide it."""
 
 
-class Kind(NamedTuple):
-    """One of the pictures of an image."""
+class View(NamedTuple):
+    """One view of an image: the image itself, its truth, a prediction or its errors."""
 
     name: str
-    """In file names."""
+    """Name in file names."""
     suffix: str
     title: str
-    """For a reader."""
+    """Title on the page."""
 
 
-def kinds(arms: int) -> tuple[Kind, ...]:
-    """The pictures of an image with the predictions of one or two evaluations, A and B."""
-    found = [Kind("image", "jpg", "image"), Kind("truth", "png", "truth")]
+def views(num_evaluations: int) -> tuple[View, ...]:
+    """Return the views of an image with the predictions of one or two evaluations, A and B."""
+    result = [View("image", "jpg", "image"), View("truth", "png", "truth")]
     for name, suffix, title in (("prediction", "png", "prediction"), ("error", "jpg", "errors")):
-        for letter in "AB"[:arms]:
-            which = f" {letter}" if arms > 1 else ""
-            found.append(Kind(f"{name}{letter}", suffix, f"{title}{which}"))
-    return tuple(found)
+        for letter in "AB"[:num_evaluations]:
+            title_suffix = f" {letter}" if num_evaluations > 1 else ""
+            result.append(View(f"{name}{letter}", suffix, f"{title}{title_suffix}"))
+    return tuple(result)
 
 
-def picture(number: int, kind: Kind, *, small: bool) -> str:
-    """The address of a picture, seen from the page. Ids may hold anything, numbers do not."""
-    return f"{FOLDER}/{number:06d}-{kind.name}{'-small' if small else ''}.{kind.suffix}"
+def view_path(index: int, view: View, *, small: bool) -> str:
+    """Return the path of a view relative to the page.
 
-
-class Scene(NamedTuple):
-    """An image of the split with all that is painted of it."""
-
-    number: int
-    item: Item
-    predictions: tuple[Path, ...]
-    confusions: tuple[NDArray[np.int64], ...]
-    """What was counted when the predictions were scored, ``(K, K)`` by truth and prediction."""
+    It holds the image's index and not its id, which may contain any character.
+    """
+    return f"{IMAGES_FOLDER}/{index:06d}-{view.name}{'-small' if small else ''}.{view.suffix}"
 
 
 @dataclass(frozen=True)
-class Painter:
-    """Writes the pictures of scenes below ``folder``.
+class GalleryImage:
+    """An image of the split and all that its views show."""
+
+    index: int
+    item: Item
+    predictions: tuple[Path, ...]
+    confusions: tuple[NDArray[np.int64], ...]
+    """Confusion matrix of each scored prediction, ``(K, K)`` by truth and prediction."""
+
+
+@dataclass(frozen=True)
+class ImageRenderer:
+    """Writer of the views of images below ``folder``.
 
     Args:
-        folder: of the page.
-        classes: how masks are read and in which colors they are shown.
-        thumbnail: width of small pictures in pixels; they are half as high again at most.
-        large: longer side of large pictures. None is larger than the image.
+        folder: folder of the page.
+        classes: decoding and colors of the masks.
+        thumbnail_width: width of small images in pixels; their height is at most 1.5 times that.
+        max_image_size: longer side of large images in pixels; images are never enlarged.
     """
 
     folder: Path
     classes: ClassSet
-    thumbnail: int
-    large: int
+    thumbnail_width: int
+    max_image_size: int
 
-    def paint_all(self, scenes: Sequence[Scene], progress: bool) -> dict[int, tuple[int, int]]:
-        """Paint every scene; width and height of the thumbnails by the scenes' numbers.
+    def render_all(
+        self, images: Sequence[GalleryImage], progress: bool
+    ) -> dict[int, tuple[int, int]]:
+        """Write the views of all images.
+
+        Returns:
+            Width and height of the thumbnails, by image index.
 
         Raises:
             UserError: a file is missing or damaged, or sizes differ.
         """
         pool = ThreadPoolExecutor(cpu_count())
         try:
-            sizes = pool.map(self.paint, scenes)
-            bar = tqdm(sizes, "Painting", total=len(scenes), unit="img", disable=not progress)
-            return {scene.number: size for scene, size in zip(scenes, bar, strict=True)}
+            sizes = pool.map(self.render, images)
+            bar = tqdm(sizes, "Rendering", total=len(images), unit="img", disable=not progress)
+            return {image.index: size for image, size in zip(images, bar, strict=True)}
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def paint(self, scene: Scene) -> tuple[int, int]:
-        """Width and height of the thumbnails."""
-        pictures = self._pictures(scene)
-        height, width = pictures[0].shape[:2]
-        boxes = (self.large, self.large), (self.thumbnail, self.thumbnail * 3 // 2)
+    def render(self, image: GalleryImage) -> tuple[int, int]:
+        """Write the views of one image and return width and height of the thumbnails."""
+        rendered = self._render_views(image)
+        height, width = rendered[0].shape[:2]
+        boxes = (
+            (self.max_image_size, self.max_image_size),
+            (self.thumbnail_width, self.thumbnail_width * 3 // 2),
+        )
         for small, box in enumerate(boxes):
-            size = _fit(width, height, box)
-            for kind, pixels in zip(kinds(len(scene.predictions)), pictures, strict=True):
-                target = self.folder / picture(scene.number, kind, small=bool(small))
+            size = _fit_size(width, height, box)
+            for view, pixels in zip(views(len(image.predictions)), rendered, strict=True):
+                target = self.folder / view_path(image.index, view, small=bool(small))
                 self._write(target, pixels, size)
         return size
 
-    def _pictures(self, scene: Scene) -> list[Pixels]:
-        """RGB ``(H, W, 3)`` or labels ``(H, W)``, in the order of ``kinds``."""
-        item = scene.item
-        image = read_image(item.image)
+    def _render_views(self, image: GalleryImage) -> list[Pixels]:
+        """Return RGB ``(H, W, 3)`` or labels ``(H, W)`` in the order of ``views``."""
+        item = image.item
+        rgb = read_image(item.image)
         truth = read_mask(item.mask, colored=self.classes.colored)
-        if truth.shape[:2] != image.shape[:2]:
-            raise size_problem(item.mask, truth.shape, image.shape)
+        if truth.shape[:2] != rgb.shape[:2]:
+            raise size_mismatch_error(item.mask, truth.shape, rgb.shape)
         truth = self.classes.decode(truth, item.mask)
-        predictions = [_read_prediction(path, truth) for path in scene.predictions]
-        for path, prediction, counted in zip(
-            scene.predictions, predictions, scene.confusions, strict=True
+        predictions = [_read_prediction(path, truth) for path in image.predictions]
+        for path, prediction, confusion in zip(
+            image.predictions, predictions, image.confusions, strict=True
         ):
-            _check_counted((item.mask, path), truth, prediction, counted)
-        errors = [error_map(image, truth, prediction) for prediction in predictions]
-        return [image, truth, *predictions, *errors]
+            _check_unchanged((item.mask, path), truth, prediction, confusion)
+        errors = [error_map(rgb, truth, prediction) for prediction in predictions]
+        return [rgb, truth, *predictions, *errors]
 
     def _write(self, path: Path, pixels: Pixels, size: tuple[int, int]) -> None:
         with atomic_write(path) as draft:
             if pixels.ndim == 3:
                 resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-                # without subsampling, which would wash out the color of single wrong pixels
+                # Chroma subsampling would wash out the color of single wrong pixels.
                 Image.fromarray(resized).save(draft, "JPEG", quality=85, subsampling=0)
             else:
                 resized = cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT)
-                self._indexed(np.asarray(resized, np.uint8)).save(draft, "PNG")
+                self._palette_image(np.asarray(resized, np.uint8)).save(draft, "PNG")
 
-    def _indexed(self, label: Pixels) -> Image.Image:
-        """A palette picture with no more colors than there are classes: fewer bits a pixel."""
-        number = len(self.classes)
-        indexed = Image.fromarray(np.minimum(label, number).astype(np.uint8), mode="P")
-        colors = [*self.classes.palette[:number].tolist(), IGNORE_COLOR]
-        indexed.putpalette([channel for color in colors for channel in color])
-        return indexed
+    def _palette_image(self, label: Pixels) -> Image.Image:
+        """Return a palette image with no unused colors, which needs fewer bits per pixel."""
+        num_classes = len(self.classes)
+        image = Image.fromarray(np.minimum(label, num_classes).astype(np.uint8), mode="P")
+        colors = [*self.classes.palette[:num_classes].tolist(), IGNORE_COLOR]
+        image.putpalette([channel for color in colors for channel in color])
+        return image
 
 
 def _read_prediction(path: Path, truth: Pixels) -> Pixels:
@@ -148,28 +160,28 @@ def _read_prediction(path: Path, truth: Pixels) -> Pixels:
     if prediction.shape != truth.shape:
         sizes = [f"{label.shape[0]} x {label.shape[1]}" for label in (prediction, truth)]
         raise UserError(
-            f"{path}: this prediction is of {sizes[0]} pixels, its image of {sizes[1]} (height x "
-            "width). Is data.root the folder that was evaluated?"
+            f"{path}: this prediction has {sizes[0]} pixels, its image {sizes[1]} (height x "
+            "width). Set data.root to the folder that was evaluated."
         )
     return prediction
 
 
-def _check_counted(
-    files: tuple[Path, Path], truth: Pixels, prediction: Pixels, counted: NDArray[np.int64]
+def _check_unchanged(
+    files: tuple[Path, Path], truth: Pixels, prediction: Pixels, confusion: NDArray[np.int64]
 ) -> None:
-    """Raise UserError unless the scores are those of these masks and predictions."""
-    labeled, classes = truth != IGNORE, len(counted)
-    pairs = truth[labeled].astype(np.int64) * classes + prediction[labeled]
-    if not np.array_equal(np.bincount(pairs, minlength=classes**2), counted.ravel()):
+    """Raise UserError unless this mask and this prediction give the recorded confusion matrix."""
+    labeled, num_classes = truth != IGNORE, len(confusion)
+    pairs = truth[labeled].astype(np.int64) * num_classes + prediction[labeled]
+    if not np.array_equal(np.bincount(pairs, minlength=num_classes**2), confusion.ravel()):
         raise UserError(
-            f"{files[0]}: this mask, or the prediction for it ({files[1]}), has changed since it "
-            "was scored. Evaluate again: evaluate.py with overwrite=true. (Is data.root the folder "
-            "that was evaluated?)"
+            f"{files[0]}: this mask or its prediction ({files[1]}) has changed since it was "
+            "scored. Run evaluate.py again with overwrite=true, and check that data.root is the "
+            "folder that was evaluated."
         )
 
 
 def error_map(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
-    """The image ``(H, W, 3)`` in dim gray; wrong pixels and ignored ones in their own colors."""
+    """Return the image ``(H, W, 3)`` in dim gray with wrong and ignored pixels in color."""
     dim = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 2 + 24
     errors = np.repeat(dim[..., None], 3, axis=2).astype(np.uint8)
     errors[truth != prediction] = ERROR_COLOR
@@ -177,22 +189,22 @@ def error_map(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
     return errors
 
 
-def _fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of this shape in a box, not larger than it is."""
+def _fit_size(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
+    """Return the size that fits a box at the same aspect ratio, never enlarged."""
     scale = min(1.0, box[0] / width, box[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def remove_others(folder: Path, scenes: Sequence[Scene]) -> None:
-    """Remove the pictures of an earlier page that this one does not show."""
-    arms = len(scenes[0].predictions)
+def remove_stale_images(folder: Path, images: Sequence[GalleryImage]) -> None:
+    """Remove the image files of an earlier page that this page does not show."""
+    num_evaluations = len(images[0].predictions)
     kept = {
-        folder / picture(scene.number, kind, small=small)
-        for scene in scenes
-        for kind in kinds(arms)
+        folder / view_path(image.index, view, small=small)
+        for image in images
+        for view in views(num_evaluations)
         for small in (False, True)
     }
-    ours = re.compile(r"\d{6,}-(image|truth|prediction[AB]|error[AB])(-small)?\.(jpg|png)")
-    for path in (folder / FOLDER).iterdir():
-        if ours.fullmatch(path.name) and path not in kept:
+    pattern = re.compile(r"\d{6,}-(image|truth|prediction[AB]|error[AB])(-small)?\.(jpg|png)")
+    for path in (folder / IMAGES_FOLDER).iterdir():
+        if pattern.fullmatch(path.name) and path not in kept:
             path.unlink()

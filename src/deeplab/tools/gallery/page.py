@@ -1,4 +1,4 @@
-"""The page: its sections in order, and the one HTML file with style and script in it."""
+"""Page of a gallery: its sections in order, in one HTML file with style and script."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,23 @@ from importlib.resources import files
 from string import Template
 
 from deeplab.data.class_set import ClassSet
-from deeplab.tools.gallery.cards import Cards, legend, percent, points, swatch
+from deeplab.tools.gallery.cards import (
+    CardRenderer,
+    color_square,
+    legend,
+    percent,
+    percentage_points,
+)
 from deeplab.tools.gallery.confusion_matrix import matrix_svg
-from deeplab.tools.gallery.evaluations import Arm
-from deeplab.tools.gallery.images import kinds
-from deeplab.tools.gallery.selection import Comparison, Pair, Selection, class_iou
+from deeplab.tools.gallery.evaluations import LoadedEvaluation
+from deeplab.tools.gallery.images import views
+from deeplab.tools.gallery.selection import Comparison, ConfusedPair, Selection, class_iou
 from deeplab.tools.gallery.tables import class_table, summary_table
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page that the navigation leads to."""
+    """A part of the page with an entry in the navigation."""
 
     id: str
     title: str
@@ -25,59 +31,56 @@ class Section:
     body: str
 
 
-def page(
-    arms: tuple[Arm, ...],
+def render_page(
+    evaluations: tuple[LoadedEvaluation, ...],
     classes: ClassSet,
     selection: Selection,
-    sizes: dict[int, tuple[int, int]],
+    thumbnail_sizes: dict[int, tuple[int, int]],
 ) -> str:
-    """The HTML of a gallery.
+    """Return the HTML of a gallery.
 
     Args:
-        arms: the evaluations, one or two.
+        evaluations: one evaluation, or the two that are compared.
         classes: names and colors.
         selection: the images of each section.
-        sizes: width and height of the thumbnails, by the images' numbers.
+        thumbnail_sizes: width and height of the thumbnails, by image index.
     """
-    cards = Cards(arms, classes, sizes)
-    sections = [_summary(arms, classes)]
+    cards = CardRenderer(evaluations, classes, thumbnail_sizes)
+    sections = [_summary(evaluations, classes)]
     if selection.comparison:
-        sections.append(_changes(selection.comparison, cards))
+        sections.append(_comparison(selection.comparison, cards))
     sections += [
         _examples(selection, cards),
         _worst(selection, cards),
         _classes(selection, cards),
         _confusions(selection, cards),
     ]
-    pictures = kinds(len(arms))
-    return _template("page.html").substitute(
-        title=escape(_title(arms)),
-        style=_text("page.css"),
-        script=_text("page.js"),
-        pictures=len(pictures),
+    page_views = views(len(evaluations))
+    return Template(_read_resource("page.html")).substitute(
+        title=escape(_title(evaluations)),
+        style=_read_resource("page.css"),
+        script=_read_resource("page.js"),
+        num_views=len(page_views),
         navigation="".join(f'<a href="#{s.id}">{s.title}</a>' for s in sections),
         sections="\n".join(_section(section) for section in sections),
-        kinds="".join(
-            f'<button type="button"><kbd>{i}</kbd><span>{kind.title}</span></button>'
-            for i, kind in enumerate(pictures, start=1)
+        view_buttons="".join(
+            f'<button type="button"><kbd>{i}</kbd><span>{view.title}</span></button>'
+            for i, view in enumerate(page_views, start=1)
         ),
     )
 
 
-def _title(arms: tuple[Arm, ...]) -> str:
-    """The runs; of one run its evaluations, which say what differs."""
-    runs = [str(arm.evaluation.result["run"]) for arm in arms]
-    if len({arm.run.path.resolve() for arm in arms}) == len(arms):
-        return " against ".join(runs)
-    return f"{runs[0]}: {' against '.join(arm.evaluation.folder.path.name for arm in arms)}"
+def _title(evaluations: tuple[LoadedEvaluation, ...]) -> str:
+    """Return the names of the runs; for two evaluations of one run, those of the evaluations."""
+    runs = [str(evaluation.stored.result["run"]) for evaluation in evaluations]
+    if len({evaluation.run.path.resolve() for evaluation in evaluations}) == len(evaluations):
+        return " vs. ".join(runs)
+    names = (evaluation.stored.folder.path.name for evaluation in evaluations)
+    return f"{runs[0]}: {' vs. '.join(names)}"
 
 
-def _text(name: str) -> str:
+def _read_resource(name: str) -> str:
     return files("deeplab.tools.gallery").joinpath(name).read_text(encoding="utf-8")
-
-
-def _template(name: str) -> Template:
-    return Template(_text(name))
 
 
 def _section(section: Section) -> str:
@@ -88,111 +91,121 @@ def _section(section: Section) -> str:
     )
 
 
-def _summary(arms: tuple[Arm, ...], classes: ClassSet) -> Section:
-    body = f"{summary_table(arms)}{class_table(arms, classes)}{legend(classes)}"
+def _summary(evaluations: tuple[LoadedEvaluation, ...], classes: ClassSet) -> Section:
+    body = f"{summary_table(evaluations)}{class_table(evaluations, classes)}{legend(classes)}"
     return Section("summary", "Summary", "", body)
 
 
-def _examples(selection: Selection, cards: Cards) -> Section:
+def _examples(selection: Selection, cards: CardRenderer) -> Section:
     return Section(
         "examples",
         "Examples",
-        "Images at even distances in the split, whatever their score.",
-        cards.row(selection.examples),
+        "Evenly spaced images of the split, whatever their score.",
+        cards.render_all(selection.examples),
     )
 
 
-def _worst(selection: Selection, cards: Cards) -> Section:
+def _worst(selection: Selection, cards: CardRenderer) -> Section:
     return Section(
         "worst",
         "Worst images",
-        f"Lowest IoU{_of_first(cards)} first: the mean over the classes in an image's truth or "
-        "prediction.",
-        cards.row(selection.worst),
+        f"Images with the lowest IoU{_evaluation_suffix(cards)}, lowest first. The IoU of an image "
+        "is the mean over the classes in its truth or prediction.",
+        cards.render_all(selection.worst),
     )
 
 
-def _of_first(cards: Cards) -> str:
-    return " of A" if len(cards.arms) == 2 else ""
+def _evaluation_suffix(cards: CardRenderer) -> str:
+    """Return the words that name the first of two evaluations; nothing if there is one only."""
+    return " of A" if len(cards.evaluations) == 2 else ""
 
 
-def _classes(selection: Selection, cards: Cards) -> Section:
-    confusion = cards.arms[0].confusion
+def _classes(selection: Selection, cards: CardRenderer) -> Section:
+    confusion = cards.evaluations[0].confusion
     parts = []
-    for k, numbers in enumerate(selection.by_class):
-        if not numbers:
+    for k, indices in enumerate(selection.by_class):
+        if not indices:
             continue
-        name, color = escape(cards.classes.names[k]), swatch(cards.classes.palette[k])
-        notes = [f"{name} {percent(class_iou(confusion[number])[k])}" for number in numbers]
+        name, square = escape(cards.classes.names[k]), color_square(cards.classes.palette[k])
+        notes = [f"{name} {percent(class_iou(confusion[index])[k])}" for index in indices]
         iou = percent(class_iou(confusion.sum(0))[k])
-        summary = f'{color}{name} <span class="side">{iou}</span>'
-        parts.append(_details(f"class-{k}", summary, cards.row(numbers, notes)))
+        summary = f'{square}{name} <span class="side">{iou}</span>'
+        parts.append(_collapsible(f"class-{k}", summary, cards.render_all(indices, notes)))
     return Section(
         "classes",
         "Worst images of each class",
-        f"Where the class's IoU{_of_first(cards)} is lowest, among the images with it in their "
-        "truth.",
+        f"Images with the lowest IoU{_evaluation_suffix(cards)} for a class, among those with the "
+        "class in their truth.",
         "".join(parts),
     )
 
 
-def _details(anchor: str, summary: str, body: str, *, opened: bool = False) -> str:
+def _collapsible(anchor: str, summary: str, body: str, *, is_open: bool = False) -> str:
     return (
-        f'<details id="{anchor}"{" open" if opened else ""}><summary>{summary}</summary>'
+        f'<details id="{anchor}"{" open" if is_open else ""}><summary>{summary}</summary>'
         f"{body}</details>\n"
     )
 
 
-def _confusions(selection: Selection, cards: Cards) -> Section:
-    total = cards.arms[0].confusion.sum(0)
+def _confusions(selection: Selection, cards: CardRenderer) -> Section:
+    total = cards.evaluations[0].confusion.sum(0)
     matrix = (
         '<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix">'
         f"{matrix_svg(total, cards.classes.names)}</div>"
     )
-    pairs = [_pair(i, pair, selection.pairs, cards) for i, pair in enumerate(selection.pairs)]
+    pairs = [
+        _confused_pair(i, pair, selection.confused_pairs, cards)
+        for i, pair in enumerate(selection.confused_pairs)
+    ]
     return Section(
         "confusions",
         "Confused classes",
-        f"What the pixels of each class were taken for{_of_first(cards)}, in percent. Colors show "
-        "square roots, so that small parts can be seen.",
-        f"{matrix}<h3>Pairs with most wrong pixels</h3>"
-        f'<p class="intro">Each with the images that have most of them.</p>{"".join(pairs)}',
+        f"Predictions{_evaluation_suffix(cards)} for the pixels of each true class, in percent. "
+        "Color intensity is the square root of the percentage, so that small ones are visible.",
+        f"{matrix}<h3>Pairs with the most wrong pixels</h3>"
+        '<p class="intro">Each with the images that contribute the most of them.</p>'
+        f"{''.join(pairs)}",
     )
 
 
-def _pair(i: int, pair: Pair, pairs: Sequence[Pair], cards: Cards) -> str:
+def _confused_pair(
+    i: int, pair: ConfusedPair, pairs: Sequence[ConfusedPair], cards: CardRenderer
+) -> str:
     names, palette = cards.classes.names, cards.classes.palette
     truth, prediction = escape(names[pair.truth]), escape(names[pair.prediction])
     width = 100 * pair.pixels / pairs[0].pixels
     summary = (
-        f"{swatch(palette[pair.truth])}{truth} → {swatch(palette[pair.prediction])}{prediction} "
-        f'<span class="side">{pair.pixels:,} pixels, {percent(pair.part)} of {truth}</span>'
+        f"{color_square(palette[pair.truth])}{truth} → "
+        f"{color_square(palette[pair.prediction])}{prediction} "
+        f'<span class="side">{pair.pixels:,} pixels, {percent(pair.fraction)} of {truth}</span>'
         f'<span class="bar wrong"><i style="width:{width:.1f}%"></i></span>'
     )
-    wrong = cards.arms[0].confusion[pair.images, pair.truth, pair.prediction]
-    notes = [f"{count:,} pixels of {truth} as {prediction}" for count in wrong]
-    return _details(f"pair-{i}", summary, cards.row(pair.images, notes), opened=i == 0)
+    wrong = cards.evaluations[0].confusion[pair.images, pair.truth, pair.prediction]
+    notes = [f"{count:,} pixels of {truth} predicted as {prediction}" for count in wrong]
+    return _collapsible(f"pair-{i}", summary, cards.render_all(pair.images, notes), is_open=i == 0)
 
 
-def _changes(comparison: Comparison, cards: Cards) -> Section:
-    counts = (("better", comparison.better), ("worse", comparison.worse))
-    number = sum(count for _, count in counts) + comparison.equal
-    tally = "".join(
-        f'<li class="{name}"><b>{count:,}</b> {name}</li>'
-        for name, count in (*counts, ("equal", comparison.equal))
+def _comparison(comparison: Comparison, cards: CardRenderer) -> Section:
+    counts = (
+        ("better", comparison.num_better),
+        ("worse", comparison.num_worse),
+        ("equal", comparison.num_equal),
     )
+    num_images = sum(count for _, count in counts)
+    items = "".join(f'<li class="{name}"><b>{count:,}</b> {name}</li>' for name, count in counts)
     parts = []
-    for title, numbers in (("gained", comparison.gained), ("lost", comparison.lost)):
-        notes = [_note(float(comparison.difference[i])) for i in numbers]
-        row = cards.row(numbers, notes) if numbers else '<p class="intro">None.</p>'
-        parts.append(f'<h3 id="{title}">{title.capitalize()} most</h3>{row}')
+    for name, indices in (("gains", comparison.gains), ("losses", comparison.losses)):
+        notes = [_difference_note(float(comparison.difference[i])) for i in indices]
+        row = cards.render_all(indices, notes) if indices else '<p class="intro">None.</p>'
+        parts.append(f'<h3 id="{name}">Largest {name}</h3>{row}')
     return Section(
-        "changes",
-        "A against B",
-        f"Image IoU of A less that of B, over {number:,} images.",
-        f'<ul class="tally" aria-label="Images where A is">{tally}</ul>{"".join(parts)}',
+        "comparison",
+        "A vs. B",
+        f"Image IoU of A minus image IoU of B, over {num_images:,} images.",
+        f'<ul class="counts" aria-label="Number of images where A is">{items}</ul>{"".join(parts)}',
     )
 
 
-def _note(difference: float) -> str:
-    return f'<b class="{"better" if difference > 0 else "worse"}">{points(difference)}</b>'
+def _difference_note(difference: float) -> str:
+    style = "better" if difference > 0 else "worse"
+    return f'<b class="{style}">{percentage_points(difference)}</b>'

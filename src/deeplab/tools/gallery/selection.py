@@ -1,7 +1,7 @@
-"""Which images a gallery shows, from confusion matrices alone.
+"""Selection of the images that a gallery shows, from confusion matrices alone.
 
-Indices are those of the images in the evaluation's order. Of images that are equally bad the one
-that stands first comes first, unless said otherwise.
+Indices number the images in the evaluation's order. Ties go to the lower index unless stated
+otherwise.
 """
 
 from collections.abc import Sequence
@@ -16,90 +16,99 @@ Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 
-class Pair(NamedTuple):
-    """A class that was taken for another one."""
+class ConfusedPair(NamedTuple):
+    """A true class and the class that was wrongly predicted for it."""
 
     truth: int
     prediction: int
     pixels: int
-    part: float
-    """Of the pixels that are ``truth``."""
+    fraction: float
+    """Fraction of the pixels of ``truth``."""
     images: list[int]
-    """Those with most of these pixels."""
+    """Images with the most of these pixels."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first evaluation against the second, image by image."""
+    """Comparison of the first evaluation with the second, image by image."""
 
     difference: Scores
-    """Image IoU of the first less that of the second; nan for images without labeled pixels."""
-    gained: list[int]
-    """Where the first is better, by how much."""
-    lost: list[int]
+    """Image IoU of the first minus that of the second; nan for images without labeled pixels."""
+    gains: list[int]
+    """Images on which the first is better, largest difference first."""
+    losses: list[int]
+    """Images on which the first is worse, largest difference first."""
 
     @property
-    def better(self) -> int:
-        """The number of images where the first has the higher IoU."""
+    def num_better(self) -> int:
+        """Number of images on which the first has the higher IoU."""
         return int((self.difference > 0).sum())
 
     @property
-    def worse(self) -> int:
+    def num_worse(self) -> int:
+        """Number of images on which the first has the lower IoU."""
         return int((self.difference < 0).sum())
 
     @property
-    def equal(self) -> int:
+    def num_equal(self) -> int:
+        """Number of images on which both have the same IoU."""
         return int((self.difference == 0).sum())
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The images of each section."""
+    """Images of each section."""
 
     examples: list[int]
     worst: list[int]
     by_class: list[list[int]]
-    pairs: list[Pair]
+    confused_pairs: list[ConfusedPair]
     comparison: Comparison | None
 
     @property
-    def shown(self) -> list[int]:
-        """All of them, each once, in order."""
-        changed = (self.comparison.gained, self.comparison.lost) if self.comparison else ()
-        lists = (self.examples, self.worst, *self.by_class, *(p.images for p in self.pairs))
+    def all_images(self) -> list[int]:
+        """Images of all sections, each once, in ascending order."""
+        changed = (self.comparison.gains, self.comparison.losses) if self.comparison else ()
+        confused = (pair.images for pair in self.confused_pairs)
+        lists = (self.examples, self.worst, *self.by_class, *confused)
         return sorted(set(chain(*lists, *changed)))
 
 
-def select(confusions: Sequence[Counts], *, images: int, per_class: int, pairs: int) -> Selection:
-    """The images that a page shows.
+def select(
+    confusions: Sequence[Counts], *, num_images: int, num_per_class: int, num_confused_pairs: int
+) -> Selection:
+    """Select the images of a page.
 
     Args:
-        confusions: of one evaluation or of two, ``(N, K, K)`` each: pixels of each image by truth
-            (row) and prediction (column).
-        images: how many in a section of whole images.
-        per_class: how many for a class, and for a pair of classes.
-        pairs: how many pairs of classes.
+        confusions: confusion matrices of one evaluation or of two, ``(N, K, K)`` each: pixels of
+            each image by truth (row) and prediction (column).
+        num_images: number of images in a section of whole images.
+        num_per_class: number of images for a class, and for a pair of classes.
+        num_confused_pairs: number of pairs of classes.
     """
     first = confusions[0]
     ious = [image_iou(confusion) for confusion in confusions]
     return Selection(
-        examples=spread(len(first), images),
-        worst=lowest(ious[0], images),
-        by_class=[worst_of_class(first, k, per_class) for k in range(first.shape[1])],
-        pairs=confused_pairs(first, pairs, per_class),
-        comparison=compare(ious[0], ious[1], images) if len(ious) == 2 else None,
+        examples=evenly_spaced(len(first), num_images),
+        worst=lowest(ious[0], num_images),
+        by_class=[worst_of_class(first, k, num_per_class) for k in range(first.shape[1])],
+        confused_pairs=confused_pairs(first, num_confused_pairs, num_per_class),
+        comparison=compare(ious[0], ious[1], num_images) if len(ious) == 2 else None,
     )
 
 
 def class_iou(confusion: Counts) -> Scores:
-    """IoU of each class, ``(..., K, K)`` to ``(..., K)``; nan where a class does not occur."""
-    hit = np.diagonal(confusion, axis1=-2, axis2=-1)
-    return _ratio(hit, confusion.sum(-1) + confusion.sum(-2) - hit)
+    """Return the IoU of each class, ``(..., K, K)`` to ``(..., K)``; nan for absent classes."""
+    intersection = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return _ratio(intersection, confusion.sum(-1) + confusion.sum(-2) - intersection)
 
 
 def image_iou(confusion: Counts) -> Scores:
-    """Mean over the classes that occur in an image's truth or prediction, ``(..., K, K)`` to
-    ``(...)``; nan where none does, since all pixels are ignored."""
+    """Return the mean IoU of each image, ``(..., K, K)`` to ``(...)``.
+
+    The mean is over the classes that occur in the image's truth or prediction; nan if none occurs,
+    because all pixels are ignored.
+    """
     iou = class_iou(confusion)
     return _ratio(np.nansum(iou, axis=-1), (~np.isnan(iou)).sum(-1))
 
@@ -108,50 +117,66 @@ def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Scores:
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
-def spread(number: int, count: int) -> list[int]:
-    """At most ``count`` of ``number`` images, at even distances."""
-    return [int(i) for i in np.linspace(0, number - 1, min(number, count)).round()]
+def evenly_spaced(num_images: int, count: int) -> list[int]:
+    """Return at most ``count`` evenly spaced indices of ``num_images`` images."""
+    indices = np.linspace(0, num_images - 1, min(num_images, count)).round()
+    return [int(i) for i in indices]
 
 
 def lowest(scores: Scores, count: int, weight: NDArray[Any] | None = None) -> list[int]:
-    """The images with the lowest scores, lowest first; those without a score (nan) are left out.
+    """Return the images with the lowest scores, lowest first, without those that have none (nan).
 
-    Of equal ones those with more ``weight`` come first.
+    Ties go to the image with more ``weight``.
     """
-    known = np.flatnonzero(~np.isnan(scores))
-    heavy = np.zeros(len(scores)) if weight is None else weight
-    order = np.lexsort((-heavy[known], scores[known]))  # stable
-    return [int(i) for i in known[order][:count]]
+    valid = np.flatnonzero(~np.isnan(scores))
+    weights = np.zeros(len(scores)) if weight is None else weight
+    order = np.lexsort((-weights[valid], scores[valid]))  # stable
+    return [int(i) for i in valid[order][:count]]
 
 
 def worst_of_class(confusion: Counts, k: int, count: int) -> list[int]:
-    """The images with class ``k`` in their truth where its IoU is lowest; of equal ones, such as
-    those that miss it altogether, the one with more of it first."""
-    truth, prediction, hit = confusion[:, k].sum(1), confusion[:, :, k].sum(1), confusion[:, k, k]
-    iou = _ratio(hit, truth + prediction - hit)
+    """Return the images with class ``k`` in their truth on which its IoU is lowest.
+
+    Ties, such as images where the class is missed altogether, go to the image with more of it.
+    """
+    truth, prediction = confusion[:, k].sum(1), confusion[:, :, k].sum(1)
+    intersection = confusion[:, k, k]
+    iou = _ratio(intersection, truth + prediction - intersection)
     return lowest(np.where(truth > 0, iou, np.nan), count, truth)
 
 
-def confused_pairs(confusion: Counts, count: int, images: int) -> list[Pair]:
-    """The pairs of classes with most pixels of the one taken for the other, most first."""
+def confused_pairs(confusion: Counts, count: int, num_images: int) -> list[ConfusedPair]:
+    """Return the pairs of classes with the most wrong pixels, most first.
+
+    Args:
+        confusion: ``(N, K, K)`` pixels of each image by truth (row) and prediction (column).
+        count: number of pairs at most.
+        num_images: number of images for each pair at most.
+    """
     total = confusion.sum(0)
     wrong = total.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    found = []
+    pairs = []
     for truth, prediction in zip(*np.unravel_index(order, wrong.shape), strict=True):
         pixels = int(wrong[truth, prediction])
         if pixels:
-            of_image = confusion[:, truth, prediction]
-            contributing = lowest(np.where(of_image > 0, -of_image, np.nan), images)
-            part = pixels / int(total[truth].sum())
-            found.append(Pair(int(truth), int(prediction), pixels, part, contributing))
-    return found
+            per_image = confusion[:, truth, prediction]
+            images = lowest(np.where(per_image > 0, -per_image, np.nan), num_images)
+            fraction = pixels / int(total[truth].sum())
+            pairs.append(ConfusedPair(int(truth), int(prediction), pixels, fraction, images))
+    return pairs
 
 
-def compare(ours: Scores, theirs: Scores, count: int) -> Comparison:
-    """Where the image IoU of two evaluations differs most, at most ``count`` images each way."""
-    difference = ours - theirs
-    gained = lowest(np.where(difference > 0, -difference, np.nan), count)
-    lost = lowest(np.where(difference < 0, difference, np.nan), count)
-    return Comparison(difference, gained, lost)
+def compare(first: Scores, second: Scores, count: int) -> Comparison:
+    """Compare the image IoU of two evaluations.
+
+    Args:
+        first: image IoU of the first evaluation, ``(N,)``.
+        second: image IoU of the second evaluation, ``(N,)``.
+        count: number of gains, and of losses, at most.
+    """
+    difference = first - second
+    gains = lowest(np.where(difference > 0, -difference, np.nan), count)
+    losses = lowest(np.where(difference < 0, difference, np.nan), count)
+    return Comparison(difference, gains, losses)

@@ -1,4 +1,4 @@
-"""The files that a user names to be predicted: pictures, folders, patterns, videos."""
+"""Input files of a prediction: images, videos, folders and patterns, with their output paths."""
 
 import glob
 import os
@@ -8,155 +8,168 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.image_io import IMAGE_SUFFIXES
-from deeplab.tools.predict.outputs import Results
+from deeplab.tools.predict.outputs import OutputRecords
 from deeplab.utils.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
-ENDINGS = (".png", "_overlay.jpg", "_overlay.mp4", "_legend.jpg", ".npz", "_frames")
-"""What is written for an input is called as it is, with some of these for its suffix."""
+OUTPUT_ENDINGS = (".png", "_overlay.jpg", "_overlay.mp4", "_legend.jpg", ".npz", "_frames")
+"""Endings of the outputs of an input, which replace its suffix."""
 
 
-class Source(NamedTuple):
-    """A picture or a video, and where its results go."""
+class InputFile(NamedTuple):
+    """An image or a video, and the paths of its outputs."""
 
     path: Path
-    target: Path
-    """In the output folder, without a suffix."""
+    output_stem: Path
+    """Path in the output folder, without an ending."""
 
     @property
     def is_video(self) -> bool:
+        """True for a video, False for an image."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
     @property
     def is_renamed(self) -> bool:
-        """Whether its results are called otherwise than it is, since another has its name."""
-        return self.target.name != self.path.stem
+        """True if the outputs have another name than the input, to keep them apart from others."""
+        return self.output_stem.name != self.path.stem
 
-    def result(self, ending: str) -> Path:
-        """The file that is written with this ending."""
-        return self.target.with_name(self.target.name + ending)
+    def output_path(self, ending: str) -> Path:
+        """Return the path of the output with an ending."""
+        return self.output_stem.with_name(self.output_stem.name + ending)
 
-    def results(self, *, overlay: bool, probabilities: bool, frames: bool) -> list[Path]:
-        """All that is written for it."""
+    def output_paths(
+        self, *, save_overlay: bool, save_probabilities: bool, save_frames: bool
+    ) -> list[Path]:
+        """Return the paths of all outputs that these settings write."""
         if self.is_video:
-            wanted = {"_overlay.mp4": overlay, "_legend.jpg": overlay, "_frames": frames}
+            endings = {
+                "_overlay.mp4": save_overlay,
+                "_legend.jpg": save_overlay,
+                "_frames": save_frames,
+            }
         else:
-            wanted = {".png": True, "_overlay.jpg": overlay, ".npz": probabilities}
-        return [self.result(ending) for ending, is_written in wanted.items() if is_written]
+            endings = {".png": True, "_overlay.jpg": save_overlay, ".npz": save_probabilities}
+        return [self.output_path(ending) for ending, is_written in endings.items() if is_written]
 
 
-class Found(NamedTuple):
-    """What the inputs stand for."""
+class Inputs(NamedTuple):
+    """All files to predict, and the count of those that were skipped."""
 
-    sources: list[Source]
-    others: Counter[str]
-    """Files in folders and patterns that are neither pictures nor videos, by suffix."""
+    files: list[InputFile]
+    skipped: Counter[str]
+    """Files in folders and patterns that are neither images nor videos, by suffix."""
 
 
-def find_sources(named: Sequence[str], output: Path) -> Found:
-    """The files that ``input`` names, each once.
+def find_inputs(paths: Sequence[str], output: Path) -> Inputs:
+    """Find the files that ``input`` lists, each once.
 
-    A folder is searched with all below it, but for hidden files and earlier results, which no
-    pattern stands for either; results lie in the output as the files lie in the folder, or below
-    the part of a pattern that is fixed.
-    Files of one name get results named by their suffix too, and by a number if that is not enough.
+    A folder is searched with all its subfolders. Hidden files and the results of earlier
+    predictions are left out, of folders and of patterns alike. The output folder mirrors an input
+    folder, or the folders below the fixed part of a pattern. If files share a name, their outputs
+    keep the suffix in their names, and get a number if that is not enough.
 
     Raises:
-        UserError: one of the inputs is nothing, or results would be written over them.
+        UserError: one of the inputs does not exist, or results would overwrite an input.
     """
-    found: dict[Path, tuple[Path, Path]] = {}
-    others: dict[Path, str] = {}
-    results = Results()
-    for text in named:
+    unique: dict[Path, tuple[Path, Path]] = {}  # by resolved path
+    skipped: dict[Path, str] = {}
+    records = OutputRecords()
+    for text in paths:
         try:
-            for path, place in _expanded(text, output, results, others):
-                found.setdefault(path.resolve(), (path, place))
+            for path, relative_path in _expand(text, output, records, skipped):
+                unique.setdefault(path.resolve(), (path, relative_path))
         except OSError as error:
-            raise UserError(f"input={text}: this cannot be read ({error.strerror}).") from None
-    places = [place for _, place in found.values()]
-    names = _names(places)
-    sources = [Source(p, output / name) for (p, _), name in zip(found.values(), names, strict=True)]
-    for source in sources:
-        for ending in ENDINGS:
-            if source.result(ending).resolve() in found:
+            raise UserError(f"input={text}: cannot be read ({error.strerror}).") from None
+    names = _unique_names([relative_path for _, relative_path in unique.values()])
+    files = [
+        InputFile(path, output / name)
+        for (path, _), name in zip(unique.values(), names, strict=True)
+    ]
+    for file in files:
+        for ending in OUTPUT_ENDINGS:
+            if file.output_path(ending).resolve() in unique:
                 raise UserError(
-                    f"output={output}: {source.result(ending)} would be written there, which is an "
-                    "input. Name another folder."
+                    f"output={output}: {file.output_path(ending)} would be written, which is one "
+                    "of the inputs. Set output to another folder."
                 )
-    return Found(sources, Counter(others.values()))
+    return Inputs(files, Counter(skipped.values()))
 
 
-def _expanded(
-    text: str, output: Path, results: Results, others: dict[Path, str]
+def _expand(
+    text: str, output: Path, records: OutputRecords, skipped: dict[Path, str]
 ) -> Iterator[tuple[Path, Path]]:
-    """The files that one input stands for, each with its place in the output; the suffixes of
-    files of other kinds go into ``others``."""
+    """Yield the files of one input, each with its path relative to the output folder.
+
+    The suffixes of files that are neither images nor videos are added to ``skipped``.
+    """
     start = Path(text).expanduser()
-    if start.is_file():  # first, since [ and * may stand in its name
+    if start.is_file():  # before patterns, because a file name may contain [ and *
         yield start, Path(start.name)
         return
     if start.is_dir():
         if start.resolve() == output.resolve():
             raise UserError(
-                f"output={output}: this is a folder of the input, where results would lie among "
-                "the pictures. Name another folder."
+                f"output={output}: this is a folder of the input, so that results would lie among "
+                "the images. Set output to another folder."
             )
         roots, base = [start], start
     else:
-        roots, base = _matches(start), _fixed_part(start)
+        roots, base = _glob(start), _fixed_part(start)
     if not roots:
-        raise UserError(f"input={text}: there is no such file or folder, and no match.")
-    there = [file for root in roots for file in _searched(root) if not results.has(file)]
-    files = [file for file in there if _is_wanted(file)]
-    others |= {file.resolve(): file.suffix.lower() for file in there if not _is_wanted(file)}
+        raise UserError(f"input={text}: no such file or folder, and no match as a pattern.")
+    candidates = [file for root in roots for file in _walk(root) if not records.contains(file)]
+    files = [file for file in candidates if _is_supported(file)]
+    skipped |= {
+        file.resolve(): file.suffix.lower() for file in candidates if not _is_supported(file)
+    }
     if not files:
         raise UserError(
-            f"input={text}: no picture or video there that is not a result of predict.py. Looked "
-            f"for {', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
+            f"input={text}: no image or video found, apart from results of predict.py. Supported "
+            f"suffixes: {', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
         )
     for file in files:
         yield file, file.relative_to(base)
 
 
-def _matches(pattern: Path) -> list[Path]:
-    found = glob.glob(str(pattern), recursive=True)  # noqa: PTH207  pathlib's takes no / in front
-    return [Path(match) for match in sorted(found)]
+def _glob(pattern: Path) -> list[Path]:
+    matches = glob.glob(str(pattern), recursive=True)  # noqa: PTH207  pathlib rejects a leading /
+    return [Path(match) for match in sorted(matches)]
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder that a pattern's matches lie below."""
+    """Return the folder above all matches of a pattern."""
     return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
-def _searched(root: Path) -> Iterator[Path]:
-    """The files of a folder and below, or the file itself, but for hidden ones."""
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield the file itself, or the files of a folder and its subfolders, without hidden ones."""
     if root.is_file():
         if not root.name.startswith("."):
             yield root
         return
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (Path(place, name) for name in sorted(files) if not name.startswith("."))
-        yield from (path for path in shown if path.is_file())  # a pipe would be waited for
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        paths = (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())  # reading a pipe would block
 
 
-def _is_wanted(file: Path) -> bool:
+def _is_supported(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
 
 
-def _names(places: Sequence[Path]) -> list[str]:
-    """Names for results, different also where capitals do not count."""
-    same = Counter(str(place.with_suffix("")).casefold() for place in places)
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return names for outputs that differ by more than upper and lower case."""
+    counts = Counter(str(path.with_suffix("")).casefold() for path in paths)
     taken: set[str] = set()
     names = []
-    for place in places:
-        stem = str(place.with_suffix(""))
-        wanted = name = stem if same[stem.casefold()] == 1 else str(place)
+    for path in paths:
+        stem = str(path.with_suffix(""))
+        base = name = stem if counts[stem.casefold()] == 1 else str(path)
         number = 1
         while name.casefold() in taken:
             number += 1
-            name = f"{wanted}-{number}"
+            name = f"{base}-{number}"
         taken.add(name.casefold())
         names.append(name)
     return names

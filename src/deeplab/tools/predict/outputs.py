@@ -1,4 +1,7 @@
-"""Which files ``predict.py`` has written: it replaces those and takes none of them for pictures."""
+"""Record of the files that ``predict.py`` has written.
+
+It replaces only these files, and never takes one of them as an input image.
+"""
 
 import json
 from collections.abc import Mapping
@@ -8,63 +11,67 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 
 RECORD = ".predictions.json"
-"""The record of the results that a folder holds, below the folder."""
+"""Name of the record in an output folder; it lists the outputs below the folder."""
 
 
-def own_results(output: Path) -> set[Path]:
-    """The resolved paths of what was written into a folder."""
-    return {(output / name).resolve() for name in _recorded(output)}
+def recorded_outputs(output: Path) -> set[Path]:
+    """Return the resolved paths of all outputs recorded in a folder."""
+    return {(output / name).resolve() for name in _read_record(output)}
 
 
-class Results:
-    """Tells results of any earlier time by the records of the folders that they lie in."""
+class OutputRecords:
+    """Records of output folders, each read once and only if a file below it is checked."""
 
     def __init__(self) -> None:
-        self._of: dict[Path, set[Path]] = {}
+        self._outputs: dict[Path, set[Path]] = {}
 
-    def has(self, file: Path) -> bool:
-        """Whether this is a result, or lies in a folder that is one."""
+    def contains(self, file: Path) -> bool:
+        """Return True if a file is a recorded output or lies in a folder that is one."""
         path = file.resolve()
         for folder in path.parents:
-            if folder not in self._of:
-                self._of[folder] = own_results(folder)
-            if not self._of[folder].isdisjoint((path, *path.parents)):
+            if folder not in self._outputs:
+                self._outputs[folder] = recorded_outputs(folder)
+            if not self._outputs[folder].isdisjoint((path, *path.parents)):
                 return True
         return False
 
 
-def claim(output: Path, results: Mapping[Path, Path]) -> None:
-    """Write down what is going to be written.
+def reserve_outputs(output: Path, sources: Mapping[Path, Path]) -> None:
+    """Check that all outputs may be written, and add them to the record of the folder.
 
     Args:
-        output: the folder of the results.
-        results: files and folders below it, each with the input that it is made of.
+        output: the output folder.
+        sources: files and folders to write below it, each with the input that it is made from.
 
     Raises:
-        UserError: a file of somebody else lies at one of these places, or a result would have to
-            be a file and a folder at once.
+        UserError: a file that predict.py did not write has the path of an output, or an output
+            would have to be a file and a folder at once.
     """
-    folders = {folder for path in results for folder in path.parents}
-    own = own_results(output)
-    for path, source in results.items():
-        if path in folders or (_is_there(path) and path.resolve() not in own):
-            what = "is the folder of others" if path in folders else "predict.py has not made"
-            raise UserError(
-                f"output={output}: the result of {source} would be {path}, which {what}. "
-                "Name another folder."
+    folders = {folder for path in sources for folder in path.parents}
+    replaceable = recorded_outputs(output)
+    for path, source in sources.items():
+        if path in folders or (_exists(path) and path.resolve() not in replaceable):
+            problem = (
+                "must be a folder for other results"
+                if path in folders
+                else "exists and was not written by predict.py"
             )
-    names = {path.relative_to(output).as_posix() for path in results}
-    write_json(output / RECORD, {"written": sorted(names | _recorded(output))})
+            raise UserError(
+                f"output={output}: the result of {source} would be {path}, which {problem}. Set "
+                "output to another folder."
+            )
+    names = {path.relative_to(output).as_posix() for path in sources}
+    write_json(output / RECORD, {"written": sorted(names | _read_record(output))})
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # its name is too long
+    except OSError:  # the name is too long
         return False
 
 
-def _recorded(output: Path) -> set[str]:
+def _read_record(output: Path) -> set[str]:
     try:
         return set(json.loads((output / RECORD).read_text())["written"])
     except (OSError, ValueError, KeyError, TypeError):

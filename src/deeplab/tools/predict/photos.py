@@ -1,4 +1,4 @@
-"""Photos of one's own, as a viewer shows them."""
+"""Reading of photos, upright as an image viewer shows them."""
 
 from pathlib import Path
 
@@ -12,39 +12,40 @@ from deeplab.data.image_io import read_image
 
 Pixels = NDArray[np.uint8]
 
-TURNED = range(5, 9)
-"""The values of EXIF's orientation that exchange rows and columns."""
+TRANSPOSED_ORIENTATIONS = range(5, 9)
+"""EXIF orientations that exchange rows and columns."""
 
-MIRRORED = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}
-"""The axes that each value of EXIF's orientation reverses, after the exchange."""
+FLIPPED_AXES = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}
+"""Axes that each EXIF orientation flips, after the transposition."""
 
 
 def read_photo(path: Path) -> Pixels:
-    """An RGB image ``(H, W, 3)``, turned upright as its EXIF orientation says.
+    """Read an RGB image ``(H, W, 3)`` and rotate it upright by its EXIF orientation.
 
-    Else as ``read_image`` has it: gray and CMYK become RGB, alpha is dropped, 16 bits become 8.
+    Everything else is as in ``read_image``: gray and CMYK become RGB, alpha is dropped, 16 bits
+    become 8.
 
     Raises:
-        BadFileError: it is no image, truncated, corrupt or larger than OpenCV takes.
+        BadFileError: the file is no image, truncated, corrupt or too large for OpenCV.
     """
     try:
         image = read_image(path)
     except cv2.error as error:
         raise BadFileError(
-            "undecodable image", path, f"OpenCV refuses this image ({error.err})", "Convert it."
+            "undecodable image", path, f"OpenCV cannot read this image ({error.err})", "Convert it."
         ) from None
     orientation = _orientation(path)
-    if orientation in TURNED:
+    if orientation in TRANSPOSED_ORIENTATIONS:
         image = image.transpose(1, 0, 2)
-    return np.ascontiguousarray(np.flip(image, MIRRORED.get(orientation, ())))
+    return np.ascontiguousarray(np.flip(image, FLIPPED_AXES.get(orientation, ())))
 
 
 def _orientation(path: Path) -> int:
-    """EXIF's value; 1, which is upright, where there is none that can be read."""
+    """Return the EXIF orientation; 1 (upright) if there is none that can be read."""
     try:
-        with Image.open(path) as picture:
-            if picture.format == "TIFF":  # OpenCV has turned it, whatever it is told
+        with Image.open(path) as image:
+            if image.format == "TIFF":  # OpenCV always rotates TIFF images itself
                 return 1
-            return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
         return 1

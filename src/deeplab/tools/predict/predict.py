@@ -1,4 +1,4 @@
-"""A trained network applied to pictures and videos that have no masks."""
+"""Prediction of images and videos that have no masks, with a trained network."""
 
 import errno
 import tempfile
@@ -23,242 +23,258 @@ from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.segmenter import Segmenter
-from deeplab.tools.predict.files import Found, Source, find_sources
-from deeplab.tools.predict.outputs import claim
+from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
+from deeplab.tools.predict.outputs import reserve_outputs
 from deeplab.tools.predict.photos import read_photo
-from deeplab.tools.predict.video import Video, video_at
+from deeplab.tools.predict.video import Video, atomic_video_writer
 from deeplab.tracking.console import silence_library_messages
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, prefetch
-from deeplab.utils.visualization import legend, rgb, overlay_with_outlines, add_legend
+from deeplab.utils.visualization import add_legend, legend, overlay_with_outlines, rgb
 
 Pixels = NDArray[np.uint8]
 
-QUALITY = 92
-"""Of JPEGs."""
+JPEG_QUALITY = 92
 
-LISTED = 20
-"""Files in one message at most."""
+MAX_LISTED_FILES = 20
+"""Maximum number of files listed in one message."""
 
 
 def run_prediction(config: PredictConfig) -> int:
-    """Predict all that ``input`` names, and say what went where.
+    """Predict all files that ``input`` lists, and print where the results are.
 
     Returns:
-        The number of files that could not be read to their end.
+        The number of files that could not be read completely.
     """
     silence_library_messages()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
     output = Path(config.output).expanduser()
-    found = find_sources(config.input, output)
-    sources = found.sources
-    _check_settings(config, sources)
+    inputs = find_inputs(config.input, output)
+    files = inputs.files
+    _check_settings(config, files)
     strategies = trained.strategies(
         [config.strategy], window=config.window_size, overlap=config.overlap, key="strategy"
     )
-    _check_output(output)
+    _check_writable(output)
     execution = inference_execution(config.trainer)
     predictor = trained.predictor(strategies, execution, key="strategy")
-    written = {key: getattr(config, key) for key in ("overlay", "probabilities", "frames")}
-    claim(output, {path: source.path for source in sources for path in source.results(**written)})
+    saved = {
+        key: getattr(config, key) for key in ("save_overlay", "save_probabilities", "save_frames")
+    }
+    reserve_outputs(
+        output, {path: file.path for file in files for path in file.output_paths(**saved)}
+    )
     run = trained.config
     padding = EvalTransform(size=padded_to(run.data), fill=padding_color(run))
     segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
-    _say(found)
-    prediction = Prediction(config, segmenter, class_set(run.data))
+    _print_skipped_and_renamed(inputs)
+    job = PredictionJob(config, segmenter, class_set(run.data))
     with report_write_errors(f"output={output}"):
-        prediction.run(sources)
-    prediction.report(output)
-    return len(prediction.problems)
+        job.run(files)
+    job.report(output)
+    return len(job.problems)
 
 
-def _check_settings(config: PredictConfig, sources: Sequence[Source]) -> None:
-    """Refuse settings that leave nothing to do; say which ones are about nothing here."""
-    videos = sum(source.is_video for source in sources)
-    if videos and not (config.save_overlay or config.save_frames):
-        raise UserError("overlay=false leaves nothing to write of a video; set frames=true.")
+def _check_settings(config: PredictConfig, files: Sequence[InputFile]) -> None:
+    """Reject settings that leave nothing to do, and print which ones have no effect here."""
+    num_videos = sum(file.is_video for file in files)
+    if num_videos and not (config.save_overlay or config.save_frames):
+        raise UserError(
+            "save_overlay=false: nothing to write for videos. Set save_frames=true as well."
+        )
     if config.window_size is None and config.overlap != file_values("predict")["overlap"]:
-        raise UserError(f"overlap={config.overlap}: windows overlap; set window=1025, say, too.")
-    if config.save_frames and not videos:
-        print("frames=true is about videos, and there is none among the inputs.")
-    if config.save_probabilities and videos == len(sources):
-        print("probabilities=true is about pictures, and there is none among the inputs.")
+        raise UserError(
+            f"overlap={config.overlap}: overlap applies to windows, and window_size is not set. "
+            "Set window_size as well, for example window_size=1025."
+        )
+    if config.save_frames and not num_videos:
+        print("save_frames=true has no effect: it applies to videos, and the inputs have none.")
+    if config.save_probabilities and num_videos == len(files):
+        print(
+            "save_probabilities=true has no effect: it applies to images, and the inputs have none."
+        )
 
 
-def _say(found: Found) -> None:
-    """What was passed over, and whose results have a name that is not the file's."""
-    if found.others:
-        kinds = [f"{suffix or 'no suffix'} ({n})" for suffix, n in found.others.most_common()]
-        files = _counted(found.others.total(), "file")
-        print(f"Neither pictures nor videos, passed over: {files}: {', '.join(kinds)}")
-    renamed = [source for source in found.sources if source.is_renamed]
+def _print_skipped_and_renamed(inputs: Inputs) -> None:
+    """Print which files are skipped, and which have results that are named differently."""
+    if inputs.skipped:
+        suffixes = [f"{suffix or 'no suffix'} ({n})" for suffix, n in inputs.skipped.most_common()]
+        count = _pluralize(inputs.skipped.total(), "file")
+        print(f"Skipped {count} (neither image nor video): {', '.join(suffixes)}")
+    renamed = [file for file in inputs.files if file.is_renamed]
     if renamed:
-        print("Files of one name have results of names of their own:")
-        for source in renamed[:LISTED]:
-            print(f"  {source.path}: {source.target}.*")
-        if len(renamed) > LISTED:
-            print(f"  and {len(renamed) - LISTED} more")
+        print("Files that share a name have results with longer names:")
+        for file in renamed[:MAX_LISTED_FILES]:
+            print(f"  {file.path}: {file.output_stem}.*")
+        if len(renamed) > MAX_LISTED_FILES:
+            print(f"  and {len(renamed) - MAX_LISTED_FILES} more")
 
 
-class Prediction:
-    """What is done with each input, and a count of it.
+class PredictionJob:
+    """Prediction of all inputs, with counts for the final report.
 
     Args:
-        config: what is written.
+        config: which outputs to write.
         segmenter: the network.
-        classes: their names and colors.
+        classes: names and colors.
     """
 
     def __init__(self, config: PredictConfig, segmenter: Segmenter, classes: ClassSet) -> None:
         self.config, self.segmenter = config, segmenter
         self.names, self.palette = classes.names, classes.palette
-        self.pictures = self.videos = self.frames = 0
+        self.num_images = self.num_videos = self.num_frames = 0
         self.seconds = 0.0
         self.problems: dict[Path, str] = {}
 
-    def run(self, sources: Sequence[Source]) -> None:
-        """Pictures first, then one video after the other."""
+    def run(self, files: Sequence[InputFile]) -> None:
+        """Predict all images, then one video after the other."""
         start = time.monotonic()
-        self._run_pictures([source for source in sources if not source.is_video])
-        for source in sources:
-            if source.is_video:
-                self._run_video(source)
+        self._predict_images([file for file in files if not file.is_video])
+        for file in files:
+            if file.is_video:
+                self._predict_video(file)
         self.seconds = time.monotonic() - start
 
     def report(self, output: Path) -> None:
-        """Say how much was done, where it is, and what could not be read."""
+        """Print the number of predicted files, the output folder and unreadable files."""
         parts = []
-        if self.pictures or not self.videos:
-            parts.append(_counted(self.pictures, "picture"))
-        if self.videos:
-            parts.append(f"{_counted(self.videos, 'video')} of {_counted(self.frames, 'frame')}")
-        count = self.pictures + self.frames
-        rate = f", {count / self.seconds:.3g} images a second" if count else ""
-        print(f"{' and '.join(parts)} done{rate}: {output}")
+        if self.num_images or not self.num_videos:
+            parts.append(_pluralize(self.num_images, "image"))
+        if self.num_videos:
+            frames = _pluralize(self.num_frames, "frame")
+            parts.append(f"{_pluralize(self.num_videos, 'video')} ({frames})")
+        count = self.num_images + self.num_frames
+        speed = f", {count / self.seconds:.3g} images per second" if count else ""
+        print(f"Predicted {' and '.join(parts)}{speed}. Results: {output}")
         if self.problems:
-            print(f"{_counted(len(self.problems), 'file')} could not be read, or not to the end:")
+            print(f"{_pluralize(len(self.problems), 'file')} could not be read completely:")
             for path, problem in self.problems.items():
                 print(f"  {path}: {problem}")
 
-    def _run_pictures(self, sources: Sequence[Source]) -> None:
+    def _predict_images(self, files: Sequence[InputFile]) -> None:
         bar: tqdm[Any] = tqdm(
-            total=len(sources),
+            total=len(files),
             desc="Predicting",
             unit="img",
-            disable=not (self.config.trainer.enable_progress_bar and sources),
+            disable=not (self.config.trainer.enable_progress_bar and files),
         )
         with bar:
-            predicted = self._predicted(sources, bar)
-            written = prefetch(self._write, predicted, num_threads=min(4, cpu_count()), max_pending=4)
-            for (source, *_), problem in written:
+            predictions = self._label_maps(files, bar)
+            written = prefetch(
+                self._write, predictions, num_threads=min(4, cpu_count()), max_pending=4
+            )
+            for (file, *_), problem in written:
                 if problem:
-                    self.problems[source.path] = problem
+                    self.problems[file.path] = problem
                 else:
-                    self.pictures += 1
+                    self.num_images += 1
 
-    def _predicted(
-        self, sources: Iterable[Source], bar: "tqdm[Any]"
-    ) -> Iterator[tuple[Source, Pixels, Pixels]]:
-        """Each picture that can be read, and its label map."""
-        named = ((source,) for source in sources)
-        for (source,), image in prefetch(_read, named, num_threads=min(2, cpu_count()), max_pending=2):
+    def _label_maps(
+        self, files: Iterable[InputFile], bar: "tqdm[Any]"
+    ) -> Iterator[tuple[InputFile, Pixels, Pixels]]:
+        """Yield each readable image with its label map."""
+        arguments = ((file,) for file in files)
+        images = prefetch(_read, arguments, num_threads=min(2, cpu_count()), max_pending=2)
+        for (file,), image in images:
             try:
                 if isinstance(image, BadFileError):
-                    self.problems[source.path] = image.problem
+                    self.problems[file.path] = image.problem
                 else:
-                    yield source, image, self._labels(source, image)
+                    yield file, image, self._predict(file, image)
             except MemoryError as error:
-                self.problems[source.path] = str(error)
+                self.problems[file.path] = str(error)
             bar.update()
 
-    def _labels(self, source: Source, image: Pixels) -> Pixels:
+    def _predict(self, file: InputFile, image: Pixels) -> Pixels:
         if not self.config.save_probabilities:
             return self.segmenter.labels(image)
-        label, found = self.segmenter.probabilities(image)
-        # Here and not in a thread, so that those of one picture at most are in memory.
-        with atomic_write(source.result(".npz")) as draft, draft.open("wb") as file:
-            np.savez_compressed(file, probabilities=found, classes=np.array(self.names))
+        label, probabilities = self.segmenter.probabilities(image)
+        # Written here and not in a thread, so that memory holds those of one image at most.
+        with atomic_write(file.output_path(".npz")) as draft, draft.open("wb") as stream:
+            np.savez_compressed(stream, probabilities=probabilities, classes=np.array(self.names))
         return label
 
-    def _write(self, source: Source, image: Pixels, label: Pixels) -> str | None:
-        """Returns what is wrong with the file's name, if its results cannot have theirs."""
+    def _write(self, file: InputFile, image: Pixels, label: Pixels) -> str | None:
+        """Write the outputs of an image; return the problem if its name is too long for them."""
         try:
-            write_mask(source.result(".png"), label, self.palette)
+            write_mask(file.output_path(".png"), label, self.palette)
             if self.config.save_overlay:
-                picture = overlay_with_outlines(image, label, self.names, self.palette)
-                sheet = add_legend(picture, label, self.names, self.palette)
-                _write_jpeg(source.result("_overlay.jpg"), Image.fromarray(sheet))
+                overlay = overlay_with_outlines(image, label, self.names, self.palette)
+                figure = add_legend(overlay, label, self.names, self.palette)
+                _write_jpeg(file.output_path("_overlay.jpg"), Image.fromarray(figure))
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            return "its name is too long for those of results"
+            return "the name is too long to add the endings of the results"
         return None
 
-    def _run_video(self, source: Source) -> None:
+    def _predict_video(self, file: InputFile) -> None:
         try:
-            video = Video(source.path)
-            self._write_video(source, video)
+            video = Video(file.path)
+            self._write_video(file, video)
         except BadFileError as error:
-            self.problems[source.path] = error.problem
+            self.problems[file.path] = error.problem
         except MemoryError as error:
-            self.problems[source.path] = str(error)
+            self.problems[file.path] = str(error)
         else:
-            self.videos += 1
-            self.frames += video.count
+            self.num_videos += 1
+            self.num_frames += video.num_frames
             if video.problem:
-                self.problems[source.path] = video.problem
+                self.problems[file.path] = video.problem
 
-    def _write_video(self, source: Source, video: Video) -> None:
-        target, overlay = source.result("_overlay.mp4"), self.config.save_overlay
-        if overlay:
+    def _write_video(self, file: InputFile, video: Video) -> None:
+        target, save_overlay = file.output_path("_overlay.mp4"), self.config.save_overlay
+        if save_overlay:
             entries = [(name, rgb(self.palette[i])) for i, name in enumerate(self.names)]
-            _write_jpeg(source.result("_legend.jpg"), legend(entries, width=640, size=14))
+            _write_jpeg(file.output_path("_legend.jpg"), legend(entries, width=640, size=14))
         bar = tqdm(
-            self._labeled(video),
-            total=video.expected or None,
-            desc=source.path.name,
+            self._predict_frames(video),
+            total=video.expected_frames or None,
+            desc=file.path.name,
             unit="frame",
             disable=not self.config.trainer.enable_progress_bar,
         )
-        with video_at(target, video.rate) if overlay else nullcontext() as writer:
-            painted = prefetch(self._paint, bar, num_threads=min(2, cpu_count()), max_pending=2)
-            for i, ((_, label), picture) in enumerate(painted):
+        with (
+            atomic_video_writer(target, video.frame_rate) if save_overlay else nullcontext()
+        ) as writer:
+            overlays = prefetch(self._overlay, bar, num_threads=min(2, cpu_count()), max_pending=2)
+            for i, ((_, label), overlay) in enumerate(overlays):
                 if writer:
-                    writer.add(picture)
+                    writer.add(overlay)
                 if self.config.save_frames:
-                    folder = source.result("_frames")
+                    folder = file.output_path("_frames")
                     write_mask(folder / f"{i:06d}.png", label, self.palette)
 
-    def _labeled(self, video: Video) -> Iterator[tuple[Pixels, Pixels]]:
+    def _predict_frames(self, video: Video) -> Iterator[tuple[Pixels, Pixels]]:
         for frame in video.frames():
             yield frame, self.segmenter.labels(frame)
 
-    def _paint(self, frame: Pixels, label: Pixels) -> Pixels:
+    def _overlay(self, frame: Pixels, label: Pixels) -> Pixels:
         return overlay_with_outlines(frame, label, self.names, self.palette)
 
 
-def _read(source: Source) -> Pixels | BadFileError:
+def _read(file: InputFile) -> Pixels | BadFileError:
     try:
-        return read_photo(source.path)
+        return read_photo(file.path)
     except BadFileError as error:
         return error
 
 
-def _write_jpeg(path: Path, picture: Image.Image) -> None:
+def _write_jpeg(path: Path, image: Image.Image) -> None:
     with atomic_write(path) as draft:
-        picture.save(draft, format="JPEG", quality=QUALITY)
+        image.save(draft, format="JPEG", quality=JPEG_QUALITY)
 
 
-def _check_output(output: Path) -> None:
+def _check_writable(output: Path) -> None:
     with report_write_errors(f"output={output}"):
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _pluralize(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

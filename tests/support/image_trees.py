@@ -1,4 +1,4 @@
-"""Trees of pictures with labels that tests make."""
+"""Small folders of labeled images for tests."""
 
 from pathlib import Path
 
@@ -6,32 +6,32 @@ import numpy as np
 from PIL import Image
 
 
-def picture(number: int, size=(40, 50)) -> np.ndarray:
-    """Noise around a color that tells the class."""
+def class_image(number: int, size=(40, 50)) -> np.ndarray:
+    """Return noise around a color that identifies the class."""
     rng = np.random.default_rng(number)
     image = rng.normal(0, 12, (*size, 3)) + np.eye(3)[number % 3] * 160 + 40
     return image.clip(0, 255).astype(np.uint8)
 
 
 def folder_tree(root: Path, splits: dict[str, int], classes=("ant", "bee", "cat")) -> Path:
-    """``root/SPLIT/CLASS/N.jpg``, so many of each class."""
+    """Write ``root/SPLIT/CLASS/N.jpg``, this number of images per class."""
     for split, count in splits.items():
         for k, name in enumerate(classes):
             (root / split / name).mkdir(parents=True)
             for i in range(count):
                 path = root / split / name / f"{i}.jpg"
-                Image.fromarray(picture(3 * i + k)).save(path, quality=95)
+                Image.fromarray(class_image(3 * i + k)).save(path, quality=95)
     return root
 
 
-def listed_tree(root: Path, splits: dict[str, list[str]], classes=("ant", "bee", "cat")) -> Path:
-    """``root/SPLIT.csv`` and its pictures; of each the text of its labels."""
+def csv_tree(root: Path, splits: dict[str, list[str]], classes=("ant", "bee", "cat")) -> Path:
+    """Write ``root/SPLIT.csv`` and its images, one for each text of labels."""
     root.mkdir(parents=True)
     (root / "classes.txt").write_text("\n".join(classes) + "\n")
     for split, labels in splits.items():
         lines = ["path,labels"]
         for i, text in enumerate(labels):
-            image = np.mean([picture(3 * i + classes.index(n)) for n in text.split()], axis=0)
+            image = np.mean([class_image(3 * i + classes.index(n)) for n in text.split()], axis=0)
             Image.fromarray(image.astype(np.uint8)).save(root / f"{split}-{i}.png")
             lines.append(f"{split}-{i}.png,{text}")
         (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
