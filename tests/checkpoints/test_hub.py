@@ -73,7 +73,7 @@ def torch_home(tmp_path, monkeypatch):
     monkeypatch.setattr(download_module, "RETRY_DELAY", 0.001)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv(hub_module.MIRROR, "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setenv(hub_module.MIRROR_VARIABLE, "http://127.0.0.1:9")  # no server
     return tmp_path / "hub" / "checkpoints"
 
 
@@ -95,7 +95,7 @@ def test_a_cached_file_of_torch_hub_is_used(torch_home):
 
 def test_a_download_resumes_and_is_verified(torch_home, monkeypatch):
     with serving(BODY, Response(cut=100_000), Response()) as site:
-        monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
+        monkeypatch.setenv(hub_module.MIRROR_VARIABLE, site.url.removesuffix("/file"))
         with pytest.raises(NotDownloadedError, match="must be downloaded"):
             fetch_weights(weights_of(BODY), download=False)
         assert site.requested_ranges == []
@@ -110,13 +110,13 @@ def test_a_damaged_file_is_downloaded_again(torch_home, monkeypatch):
     torch_home.mkdir(parents=True)
     (torch_home / "file").write_bytes(BODY[:-1])
     with serving(BODY) as site:
-        monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
+        monkeypatch.setenv(hub_module.MIRROR_VARIABLE, site.url.removesuffix("/file"))
         assert fetch_weights(weights_of(BODY)).path.read_bytes() == BODY
 
 
 def test_a_file_with_another_checksum_is_refused(torch_home, monkeypatch):
     with serving(b"a login page") as site:
-        monkeypatch.setenv(hub_module.MIRROR, site.url.removesuffix("/file"))
+        monkeypatch.setenv(hub_module.MIRROR_VARIABLE, site.url.removesuffix("/file"))
         with pytest.raises(UserError, match=r"x=y: .*its checksum is sha256:.*login page"):
             fetch_weights(weights_of(BODY))
     assert list(torch_home.iterdir()) == []
@@ -140,8 +140,9 @@ def test_two_processes_at_once(torch_home):
     weights = weights_of(BODY)
     with serving(BODY, Response(pause=0.02, piece=1 << 14)) as site:
         variables = environment() | {
-            "PYTHONPATH": str(ROOT / "src"), hub_module.MIRROR: site.url.removesuffix("/file"),
-        }  # fmt: skip
+            "PYTHONPATH": str(ROOT / "src"),
+            hub_module.MIRROR_VARIABLE: site.url.removesuffix("/file"),
+        }
         command = [sys.executable, "-c", code, weights.address, weights.checksum]
         both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) for _ in "ab"]
         outputs = [process.communicate()[0].decode() for process in both]
@@ -214,7 +215,7 @@ def test_weights_that_cannot_be_downloaded(arguments, offline, words, tmp_path):
     """There is one message, and nothing is written to the working folder."""
     (tmp_path / "work").mkdir()
     with hub({}) as site:
-        variables = site.variables(tmp_path) | {hub_module.MIRROR: "http://127.0.0.1:9"}
+        variables = site.variables(tmp_path) | {hub_module.MIRROR_VARIABLE: "http://127.0.0.1:9"}
         if offline:
             variables["HF_HUB_OFFLINE"] = "1"
         overrides = [*SMALL, *arguments, "backbone.pretrained=imagenet"]

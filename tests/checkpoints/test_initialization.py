@@ -102,7 +102,7 @@ def test_matching_weights_are_loaded_without_init_strict(first, tmp_path):
 
 
 def test_stages_chain(tmp_path):
-    """Each stage starts from the weights of the previous one: ImageNet, COCO, trainaug, trainval."""
+    """Each stage starts from the previous one's weights: ImageNet, COCO, trainaug, trainval."""
     root = voc_tree(tmp_path / "voc", {"train": 4, "trainval": 4, "val": 2})
     torch.manual_seed(1)
     tiny = {"bn_eps": 1e-5, "multi_grid": (1, 2, 4), "weight_init": "variance_scaling"}

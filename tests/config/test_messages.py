@@ -22,9 +22,9 @@ TRAIN = [
     (["trainer.device=2"], ["trainer.device", "trainer.devices"]),
     (["+stage.dampening=0.1"], ["stage.dampening", "no such key"]),
     (["backbone=xception", "backbone.stem=7x7"], ["backbone.stem"]),
-    (["ablation=table2"], ["ablation: ", "add -m"]),
-    (["num_seeds=3"], ["num_seeds: ", "add -m"]),
-    (["eval_after_training=[{strategies:[os9]}]"], ["evaluate", "os9"]),
+    (["ablation=table2"], ["ablation: ", "Add -m"]),
+    (["num_seeds=3"], ["num_seeds: ", "Add -m"]),
+    (["eval_after_training=[{strategies:[os9]}]"], ["eval_after_training", "os9"]),
     (["eval_after_training=[{split:val}]"], ["eval_after_training.0.strategies", "missing"]),
     # unknown choices
     (["backbone=xceptoin"], ["backbone=xceptoin", "xception", "resnet101"]),

@@ -403,7 +403,7 @@ TIMM = ("backbone=timm", "backbone.model=resnet10t", *SMALL)
 def test_train_evaluate_and_predict(timm, tmp_path):
     printed = run("train", *TIMM, "stage.max_steps=3", cwd=tmp_path).stdout
     (folder,) = run_folders(tmp_path)
-    assert folder.name.startswith("shapes-resnet10t-tiny-os16-")
+    assert folder.name.startswith("shapes-resnet10t-aspp_tiny-decoder_tiny-os16-")
     config = yaml.safe_load((folder / "config.yaml").read_text())["backbone"]
     assert config["mean"] == pytest.approx([123.675, 116.28, 103.53])
     assert "mIoU" in printed
@@ -418,7 +418,7 @@ def test_train_evaluate_and_predict(timm, tmp_path):
     pretrained = [*TIMM, "stage.max_steps=2", f"backbone.pretrained={folder}/weights.safetensors"]
     assert "tensors by this project's names" in run("train", *pretrained, cwd=tmp_path).stdout
     resnet18 = run("train", *TIMM, "backbone.model=resnet18", cwd=tmp_path).stdout
-    assert "shapes-resnet18-tiny-os16-" in resnet18
+    assert "shapes-resnet18-aspp_tiny-decoder_tiny-os16-" in resnet18
 
 
 @extras
@@ -438,8 +438,9 @@ def test_ablation_table_of_timm_networks(timm, tmp_path):
     sweep = ("-m", "ablation=networks.yaml", "preset=paper", "trainer.accelerator=cpu")
     run("train", *sweep, cwd=tmp_path)
     assert [p.name.rsplit("-", 1)[0] for p in run_folders(tmp_path) if p.name != "ablations"] == [
-        "shapes-convnext_atto-tiny-os16", "shapes-resnet10t-tiny-os16",
-    ]  # fmt: skip
+        "shapes-convnext_atto-aspp_tiny-decoder_tiny-os16-seed0",
+        "shapes-resnet10t-aspp_tiny-decoder_tiny-os16-seed0",
+    ]
 
 
 @extras

@@ -65,8 +65,10 @@ def slowly(*names, replace=os.replace):
 os.replace = slowly
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""The script with short retry delays and an optional pause before each file gets its final name, so
-that a killed process leaves a temporary file."""
+"""The script with short retry delays and slow renames.
+
+The pause before each file gets its final name makes a killed process leave a temporary file.
+"""
 
 
 def prepare(*arguments, cwd, ok=True):
@@ -410,7 +412,8 @@ def test_too_little_space_is_an_error_before_the_start(served, tmp_path):
 def test_concurrent_preparations(voc, archives, voc_tree, tmp_path):
     """One process prepares a data set at a time; two can share a download folder."""
     root, other = tmp_path / "data" / "VOCdevkit", tmp_path / "other"
-    with serving_folder(archives, pause=0.1) as (url, requests):
+    # slow enough for the second process to start during the download on a busy machine
+    with serving_folder(archives, pause=0.4) as (url, requests):
         arguments = ["data=voc", *addresses(voc, url), *COUNTS]
         first = start_script(*arguments, cwd=tmp_path)
         wait_for(lambda: any(root.parent.glob("downloads/*.part")), first)
@@ -571,9 +574,8 @@ def test_coco_from_downloads_and_training_on_it(tmp_path):
 
     before = contents(root)
     lower = prepare("data=coco", "data.min_pixels=99", cwd=tmp_path)
-    assert (
-        "train2017          4 images" in lower.stdout
-    )  # the image of 100 pixels; nothing is downloaded
+    # the image of 100 pixels is added; nothing is downloaded
+    assert "train2017          4 images" in lower.stdout
     assert "download" not in lower.stdout.split("Next")[0]
     assert len(list((root / "masks" / "train2017").iterdir())) == 4
     prepare("data=coco", cwd=tmp_path)
@@ -696,12 +698,16 @@ def test_cityscapes_label_ids_become_the_19_train_ids():
     classes = ClassSet(names, values=mask_values, unlisted_values=data["unlisted_values"])
     ids = np.arange(34, dtype=np.uint8).reshape(2, 17)
     train_ids = classes.decode(ids, ROOT).ravel().tolist()
-    named = {7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole",
-             19: "traffic_light", 20: "traffic_sign", 21: "vegetation", 22: "terrain", 23: "sky",
-             24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train",
-             32: "motorcycle", 33: "bicycle"}  # fmt: skip
+    names_by_id = {
+        7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole",
+        19: "traffic_light", 20: "traffic_sign", 21: "vegetation", 22: "terrain", 23: "sky",
+        24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train",
+        32: "motorcycle", 33: "bicycle",
+    }  # fmt: skip
     for label_id, train_id in enumerate(train_ids):
-        assert train_id == (classes.names.index(named[label_id]) if label_id in named else 255)
+        assert train_id == (
+            classes.names.index(names_by_id[label_id]) if label_id in names_by_id else 255
+        )
 
 
 # The script

@@ -52,9 +52,9 @@ def test_a_failed_job_reports_its_error_and_the_other_jobs_continue(tmp_path):
     sweep = ("-m", *VOC, root, "data.train_split=train,bad,more")
     done = run("train", *sweep, cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    said = re.search(r"^Error in job 1 \((.*)\): (.*)$", done.stderr, re.MULTILINE)
-    assert "data.train_split=bad" in said[1]
-    assert "bad_1.jpg: this file cannot be decoded as an image" in said[2]
+    match = re.search(r"^Error in job 1 \((.*)\): (.*)$", done.stderr, re.MULTILINE)
+    assert "data.train_split=bad" in match[1]
+    assert "bad_1.jpg: this file cannot be decoded as an image" in match[2]
     assert "Traceback" not in done.stderr
     folders = run_folders(tmp_path)
     assert len(folders) == 3

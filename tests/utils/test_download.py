@@ -551,13 +551,15 @@ def test_kill_while_unpacking(tmp_path, write_archive):
         process = start_python(SLOW_SCRIPT, path, target, reads)
         assert process.stdout.readline() == "stuck\n"
         kill(process)
-        found = tree(target)
-        temporary = {name for name in found if name.startswith("images/.")}
+        existing = tree(target)
+        temporary = {name for name in existing if name.startswith("images/.")}
         assert len(temporary) == 1
-        assert {name: found[name] for name in found.keys() - temporary}.items() <= files.items()
+        assert {
+            name: existing[name] for name in existing.keys() - temporary
+        }.items() <= files.items()
         remove_temporary_files(target)
-        assert tree(target).keys() == found.keys() - temporary
-    assert len(found) > 1
+        assert tree(target).keys() == existing.keys() - temporary
+    assert len(existing) > 1
     unpack(path, target, progress=False)
     assert tree(target) == files
 

@@ -1,1 +1,16 @@
-"""YAML files and the command line turned into checked settings, models and data."""
+"""From YAML files and the command line to checked settings, networks and data."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "build_classification_data": ["build_classification_data"],
+        "build_data": ["class_set", "data_layout"],
+        "build_datamodule": ["build_datamodule"],
+        "build_model": ["build_backbone", "build_classifier", "build_model"],
+        "execution": ["build_execution"],
+        "hydra_app": ["run_script"],
+        "parsing": ["parse", "validate"],
+    },
+)

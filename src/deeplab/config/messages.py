@@ -71,7 +71,7 @@ def format_hydra_error(error: Exception) -> str:
             "over the values."
         )
     if match := re.search(r"Sweep parameters '([^=]*)=", text):
-        return f"{match[1]}: this value starts several runs. To sweep over them, add -m."
+        return f"{match[1]}: this value defines several runs. Add -m to sweep over them."
     if "Config group override must be" in text:
         return _group_value_error()
     if match := re.search(r"Could not override '([^']*)'", text):

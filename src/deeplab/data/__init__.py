@@ -1,1 +1,16 @@
-"""Images and label maps: reading, drawing, augmenting and batching, independent of the network."""
+"""Images and label maps: reading, augmenting, batching. Independent of the network."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "bad_files": ["BadFileError"],
+        "cache": ["DecodedCache", "use_cache"],
+        "class_set": ["ClassSet", "voc_palette"],
+        "datamodules": ["SegmentationData", "StreamData"],
+        "dataset": ["SegmentationDataset"],
+        "samplers": ["EvalSampler", "TrainSampler"],
+        "transforms": ["EvalTransform", "TrainTransform", "Transform"],
+    },
+)

@@ -1,1 +1,15 @@
-"""Errors, files, locks, downloads, processes and hardware, independent of the network."""
+"""Errors, files, locks, downloads, processes and hardware: nothing that knows the network."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "constants": ["IGNORE"],
+        "errors": ["UserError"],
+        "file_lock": ["LockedError", "locked"],
+        "files": ["atomic_write", "file_hash", "write_json", "write_text"],
+        "hardware": ["Execution", "choose_execution"],
+        "parallel": ["parallel_map", "prefetch"],
+    },
+)

@@ -1,1 +1,24 @@
-"""Schemas of the keys in ``conf/``, one module a group: types, bounds and rules between keys."""
+"""The keys of ``conf/``, one module per group: types, bounds and rules between keys."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "logger": ["LoggerConfig"],
+        "model": ["ModelConfig", "NetworkConfig"],
+        "run": ["ClassifierConfig", "RunConfig", "TrainConfig"],
+        "scripts": [
+            "CompareConfig",
+            "ConvertConfig",
+            "CostConfig",
+            "EvaluateConfig",
+            "ExportConfig",
+            "GalleryConfig",
+            "PredictConfig",
+            "PrepareConfig",
+        ],
+        "stage": ["ClassifierStageConfig", "StageConfig"],
+        "trainer": ["TrainerConfig"],
+    },
+)

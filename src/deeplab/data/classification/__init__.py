@@ -1,1 +1,12 @@
-"""Labeled images for classifiers."""
+"""Images with labels, for classifiers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "dataset": ["ClassificationData", "ClassificationDataset"],
+        "image_folder": ["ImageFolder", "LabeledImage"],
+        "transforms": ["CentralCrop", "RandomResizedCrop"],
+    },
+)

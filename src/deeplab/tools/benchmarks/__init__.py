@@ -1,1 +1,13 @@
-"""Benchmarks of the project against a plain baseline, both timed in one run."""
+"""Speed against the obvious alternatives, both sides measured in one run."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "export": ["compare_exports"],
+        "loss": ["compare_losses"],
+        "pipeline": ["compare_pipelines"],
+        "strategies": ["compare_strategies"],
+    },
+)
