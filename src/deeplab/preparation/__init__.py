@@ -1,4 +1,4 @@
-"""From the published files of a data set to what training reads; the doctor that checks it."""
+"""Preparation of published data sets for training, and the doctor that checks data sets."""
 
 import lazy_loader
 

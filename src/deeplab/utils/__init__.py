@@ -1,4 +1,4 @@
-"""Errors, files, locks, downloads, processes and hardware: nothing that knows the network."""
+"""Errors, files, locks, downloads, processes and hardware, independent of the network."""
 
 import lazy_loader
 
