@@ -87,6 +87,7 @@ TRAIN = [
     (["stage.power=null"], ["schedule=poly needs power"]),
     (["stage=modern", "stage.max_steps=1500"], ["warmup_steps (1500)", "below max_steps (1500)"]),
     (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
+    (["data.classes=[disc]"], ["data.classes", "2 or more values"]),
     (["data.classes=[background,circle]"], ["data.classes", "circle", "disc"]),
     (["data.val_split=test"], ["data.val_split=test", "train and val"]),
     (["stage.batch_size=3", "trainer.accelerator=cpu", "trainer.devices=2"],
@@ -140,7 +141,7 @@ def test_train(arguments, words, tmp_path):
         (
             "evaluate",
             ["run=nothing", "strategies=[]"],
-            ["strategies=[]: expected at least one value"],
+            ["strategies=[]: expected 1 or more values"],
         ),
         (
             "evaluate",

@@ -34,7 +34,7 @@ RUN_FILES = ("weights.safetensors", "config.yaml")
 
 
 class NotDownloadedError(UserError):
-    """The file is not on this machine, and downloading was not allowed."""
+    """Error for weights that are not on this machine and must not be downloaded."""
 
 
 class LocalWeights(NamedTuple):

@@ -2,7 +2,7 @@
 
 * Xception: the authors' own, which timm has converted from their TensorFlow checkpoints;
 * ResNet, torchvision's layout, and MobileNetV2: torchvision's ``IMAGENET1K_V1``. These were trained
-  with a simple recipe, and their error is that of the paper's ResNet-101 (Table 4: 22.4 % top-1).
+  with a simple recipe, and err about as often as the paper's ResNet-101 (Table 4: 22.4 % top-1).
   Their V2 has another recipe, with label smoothing, mixing of images and averaged weights, which no
   paper of the DeepLab family used; to use V2, set ``backbone.pretrained`` to the file;
 * networks of timm: the weights that timm lists for them, on the Hugging Face hub.

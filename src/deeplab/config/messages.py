@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from deeplab.config.paths import CONF, TABLES
 
 PYDANTIC_MESSAGES = {
-    "too_short": "expected at least one value",
+    "too_short": "expected {min_length} or more values",
     "tuple_type": "expected a list, as in [a,b]",
     "string_type": "expected a string (quote numbers: 'key=\"2024\"')",
 }
@@ -31,9 +31,9 @@ def format_validation_error(error: dict[str, Any], values: Any) -> str:
             continue
         path.append(str(part))
     key = ".".join(path)
-    problem = PYDANTIC_MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix(
-        "Value error, "
-    )
+    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    template = PYDANTIC_MESSAGES.get(error["type"])
+    problem = template.format(**error.get("ctx", {})) if template else message
     if error["type"] == "missing":
         return f"{key}: this key is missing. Set it to a value."
     if error["type"] == "extra_forbidden":

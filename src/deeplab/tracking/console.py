@@ -112,7 +112,7 @@ def silence_library_messages() -> None:
     for message in (
         ".*does not have many workers.*",
         ".*Checkpoint directory.*exists.*",
-        ".*dataloader is not resumable.*",  # ours is: see deeplab.data.samplers
+        ".*dataloader is not resumable.*",  # it is resumable: deeplab.data.samplers
         ".*treespec.*",
         ".*in eval mode at the start.*",  # frozen batch norms, moving average of the weights
         ".*sync_dist=True.*",  # the scores come from one matrix, summed over the devices

@@ -200,8 +200,8 @@ def read_run(folder: RunFolder) -> RunConfig:
     try:
         values = dict(yaml.safe_load(folder.config.read_text()))
         check_schema_version(values, folder.config)
-        kept = {key: value for key, value in values.items() if key not in VERSION_STAMP}
-        return run_schema(kept.get("data") or {})(**kept)
+        config = {key: value for key, value in values.items() if key not in VERSION_STAMP}
+        return run_schema(config.get("data") or {})(**config)
     except (
         OSError,
         AttributeError,

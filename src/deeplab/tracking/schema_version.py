@@ -26,11 +26,11 @@ def check_schema_version(record: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: it has another schema; the message names the version that wrote it.
     """
-    found = record.get("schema_version", 1)
-    if found != SCHEMA_VERSION:
+    version = record.get("schema_version", 1)
+    if version != SCHEMA_VERSION:
         writer = record.get("deeplab_version", FIRST_VERSION)
         raise UserError(
-            f"{path}: schema_version={found}: deeplab {writer} wrote this run, but deeplab "
+            f"{path}: schema_version={version}: deeplab {writer} wrote this run, but deeplab "
             f"{__version__} reads schema_version={SCHEMA_VERSION} only. Use deeplab {writer} for "
             "it, or train it again."
         )

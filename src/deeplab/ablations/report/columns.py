@@ -1,16 +1,16 @@
-"""From the results of a table to its columns."""
+"""Columns of a table in a report."""
 
 from collections.abc import Mapping
 from itertools import chain
 from statistics import mean, stdev
 
-from deeplab.ablations.report.costs import Part, costs, number_cell
+from deeplab.ablations.report.costs import MINUS, TableColumn, cost_columns, number_cell
 from deeplab.ablations.report.results import (
     RowResult,
     SeedResult,
     TableResult,
-    narrowest_band,
-    score,
+    get_score,
+    narrowest_band_miou,
 )
 from deeplab.ablations.report.sheet import Cell, Column
 from deeplab.ablations.report.significance import Comparison
@@ -19,31 +19,31 @@ from deeplab.ablations.tables import ERRORS, TITLES, Score
 TICK = "✓"
 
 Comparisons = Mapping[tuple[int, int, Score], Comparison | None]
-"""By row number, condition and score."""
+"""Comparisons by row number, condition and score."""
 
 
-def columns(table: TableResult, compared: Comparisons) -> list[Part]:
-    """All that a table could have; columns that no row fills among them."""
+def table_columns(table: TableResult, comparisons: Comparisons) -> list[TableColumn]:
+    """Return all columns that a table can have, including those that are empty in all rows."""
     return [
-        (Column("row", number=True, of_row=True), lambda row: Cell(str(row.number))),
-        *(_label(title, i) for i, title in enumerate(table.columns)),
-        *chain.from_iterable(_scored(table, name, compared) for name in table.scores),
-        *_band(table),
-        *costs(),
+        (Column("row", number=True, identifies_row=True), lambda row: Cell(str(row.number))),
+        *(_setting_column(title, i) for i, title in enumerate(table.columns)),
+        *chain.from_iterable(_score_columns(table, name, comparisons) for name in table.scores),
+        *_band_columns(table),
+        *cost_columns(),
         (Column("remark", data_only=True), lambda row: Cell(row.status)),
     ]
 
 
-def _label(title: str, index: int) -> Part:
+def _setting_column(title: str, index: int) -> TableColumn:
     def cell(row: RowResult) -> Cell:
         value = row.cells[index]
         return Cell((TICK if value else "") if isinstance(value, bool) else str(value))
 
-    return Column(title, of_row=True), cell
+    return Column(title, identifies_row=True), cell
 
 
-def _scored(table: TableResult, score: Score, compared: Comparisons) -> list[Part]:
-    """All about one score: what the paper prints, and what was measured under each condition."""
+def _score_columns(table: TableResult, score: Score, comparisons: Comparisons) -> list[TableColumn]:
+    """Return the columns of a score: the paper's value and those measured under each condition."""
 
     def printed(row: RowResult) -> Cell:
         return number_cell(getattr(row.paper, score))
@@ -51,120 +51,136 @@ def _scored(table: TableResult, score: Score, compared: Comparisons) -> list[Par
     title = TITLES[score]
     column = Column("paper", f"{title}, %", number=True, name=f"{title} paper")
     conditions = range(max(1, len(table.conditions)))
-    measured = [_Measured(table, i, compared, score).columns() for i in conditions]
+    measured = [_MeasuredColumns(table, i, comparisons, score).columns() for i in conditions]
     return [(column, printed), *chain.from_iterable(measured)]
 
 
-class _Measured:
-    """One score under one of the conditions: alone, and against others of the same."""
+class _MeasuredColumns:
+    """Columns of one score under one condition: value, differences and number of seeds."""
 
     def __init__(
-        self, table: TableResult, condition: int, compared: Comparisons, score: Score
+        self, table: TableResult, condition: int, comparisons: Comparisons, score: Score
     ) -> None:
-        self.table, self.condition, self.compared = table, condition, compared
+        self.table, self.condition, self.comparisons = table, condition, comparisons
         self.score = score
-        self.reference = table.one_reference
-        self.best = best_row(table, condition, compared, score)
+        self.reference = table.common_reference
+        self.best = best_row(table, condition, comparisons, score)
 
-    def columns(self) -> list[Part]:
+    def columns(self) -> list[TableColumn]:
         letter = self.table.letter(self.condition)
         under = f" under {letter}" if letter else ""
         name, scored = f"{TITLES[self.score]}{under}", bool(self.table.conditions)
         first = self.score == self.table.scores[0]
         group = f"{name}, %" if scored else ""
-        against = f"against row {self.reference}" if self.reference else "against its reference"
+        versus = f"vs. row {self.reference}" if self.reference else "vs. reference"
         return [
             (Column("here", group, number=scored, name=f"{name} here"), self.here),
-            (Column("to paper", group, number=True, name=f"{name} to paper"), self.to_paper),
-            (Column(against, group, name=f"{name} {against}"), self.against),
-            *(
-                [(Column("num_seeds", group, number=True, name=f"seeds{under}"), self.seeds)]
-                * first
+            (
+                Column("minus paper", group, number=True, name=f"{name} minus paper"),
+                self.minus_paper,
             ),
+            (Column(versus, group, name=f"{name} {versus}"), self.versus_reference),
+            *([(Column("seeds", group, number=True, name=f"seeds{under}"), self.seeds)] * first),
         ]
 
-    def _looks(self, row: RowResult) -> list[SeedResult]:
-        return self.table.under(row, self.condition)
+    def _seed_results(self, row: RowResult) -> list[SeedResult]:
+        return self.table.scored_under(row, self.condition)
 
     def _values(self, row: RowResult) -> list[float]:
-        return [score(look, self.score) for look in self._looks(row)]
+        return [get_score(s, self.score) for s in self._seed_results(row)]
 
     def here(self, row: RowResult) -> Cell:
         values = self._values(row)
         if not values:
             first = self.score == self.table.scores[0] and not self.condition
-            empty = row.status if first and not row.scored else ""
-            return Cell(empty, faint=True, wide=True, data={})
-        spread = stdev(values) if len(values) > 1 else None
-        text = f"{mean(values):.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
+            status = row.status if first and not row.scored else ""
+            return Cell(status, faint=True, wide=True, data={})
+        deviation = stdev(values) if len(values) > 1 else None
+        text = f"{mean(values):.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
         strong = row.number == self.best
-        return Cell(text, strong=strong, data={"": mean(values), ", deviation": spread})
+        return Cell(text, strong=strong, data={"": mean(values), ", deviation": deviation})
 
-    def to_paper(self, row: RowResult) -> Cell:
+    def minus_paper(self, row: RowResult) -> Cell:
         values, printed = self._values(row), getattr(row.paper, self.score)
         if not values or printed is None:
             return Cell()
         value = mean(values) - printed
-        return Cell(signed(value), faint=not self.table.as_paper, data={"": value})
+        return Cell(format_signed(value), faint=not self.table.as_paper, data={"": value})
 
-    def against(self, row: RowResult) -> Cell:
-        if row.number == self.reference and self._looks(row):
+    def versus_reference(self, row: RowResult) -> Cell:
+        if row.number == self.reference and self._seed_results(row):
             return Cell("reference", faint=True, data={})
-        found = self.compared.get((row.number, self.condition, self.score))
-        named = f"row {found.reference}: " if found and not self.reference else ""
-        return _compared(found, named) if found else Cell()
+        comparison = self.comparisons.get((row.number, self.condition, self.score))
+        if not comparison:
+            return Cell()
+        prefix = "" if self.reference else f"row {comparison.reference}: "
+        return _comparison_cell(comparison, prefix)
 
     def seeds(self, row: RowResult) -> Cell:
-        number = len(self._looks(row))
+        number = len(self._seed_results(row))
         return Cell(str(number), data={"": number}) if number else Cell()
 
 
-def best_row(table: TableResult, condition: int, compared: Comparisons, name: Score) -> int | None:
-    """The row with the highest score, or the lowest error, if all are tested against one row and it
-    is better than that one by more than noise; that of training again is known where there are
-    several seeds, or where both are looks at the same trainings."""
+def best_row(
+    table: TableResult, condition: int, comparisons: Comparisons, name: Score
+) -> int | None:
+    """Return the number of the row with the highest score (or the lowest error).
+
+    The result is None unless all rows are tested against the same row, the best one is better than
+    that row by more than noise, and the noise between runs is known: with several seeds, or if both
+    rows evaluate the same runs.
+    """
     sign = -1 if name in ERRORS else 1
-    looks = {row.number: table.under(row, condition) for row in table.rows}
+    seed_results = {row.number: table.scored_under(row, condition) for row in table.rows}
     means = {
-        n: sign * mean(score(look, name) for look in found) for n, found in looks.items() if found
+        number: sign * mean(get_score(s, name) for s in results)
+        for number, results in seed_results.items()
+        if results
     }
-    if not means or table.one_reference is None:
+    if not means or table.common_reference is None:
         return None
     best = max(means, key=lambda number: means[number])
-    found = compared.get((best, condition, name))
-    if not found or not found.difference or not (found.paired or min(found.seeds) > 1):
+    comparison = comparisons.get((best, condition, name))
+    if not comparison or not comparison.difference:
         return None
-    low, high = found.difference.low, found.difference.high
+    if not (comparison.paired or min(comparison.seeds) > 1):
+        return None
+    low, high = comparison.difference.low, comparison.difference.high
     return best if (low > 0 if sign > 0 else high < 0) else None
 
 
-def _compared(found: Comparison, named: str) -> Cell:
-    if found.difference is None:
-        return Cell(f"{named}not comparable", faint=True, data={})
-    measured, low, high = (100 * value for value in found.difference)
-    noise = found.difference.noise
-    reach = f"({signed(low)} to {signed(high)})"
+def _comparison_cell(comparison: Comparison, prefix: str) -> Cell:
+    if comparison.difference is None:
+        return Cell(f"{prefix}not comparable", faint=True, data={})
+    measured, low, high = (100 * value for value in comparison.difference)
+    noise = comparison.difference.within_noise
+    interval = f"({format_signed(low)} to {format_signed(high)})"
     return Cell(
-        f"{named}within noise {reach}" if noise else f"{named}{signed(measured)} {reach}",
+        f"{prefix}within noise {interval}"
+        if noise
+        else f"{prefix}{format_signed(measured)} {interval}",
         faint=noise,
         data={"": measured, ", low": low, ", high": high, ", within noise": noise},
     )
 
 
 def band_gain(table: TableResult, row: RowResult) -> float | None:
-    """In the narrowest band around object borders, in points of mIoU above the row's reference;
-    only of rows for which the paper prints it."""
+    """Return the gain in mIoU over the row's reference in the narrowest band, in points.
+
+    The band lies around object borders. The value is None for rows without a gain in the paper.
+    """
     if row.reference is None or row.paper.narrowest_band_gain is None:
         return None
+    reference_row = table.rows[row.reference - 1]
     for condition in range(len(table.conditions)):
-        ours = narrowest_band(table.under(row, condition))
-        theirs = narrowest_band(table.under(table.rows[row.reference - 1], condition))
-        if ours is not None and theirs is not None:
-            return ours - theirs
+        value = narrowest_band_miou(table.scored_under(row, condition))
+        reference = narrowest_band_miou(table.scored_under(reference_row, condition))
+        if value is not None and reference is not None:
+            return value - reference
     return None
 
 
-def _band(table: TableResult) -> list[Part]:
+def _band_columns(table: TableResult) -> list[TableColumn]:
     group = "gain in the narrowest band, points"
     return [
         (
@@ -178,6 +194,6 @@ def _band(table: TableResult) -> list[Part]:
     ]
 
 
-def signed(value: float) -> str:
-    """Points with two decimals."""
-    return f"{value:+.2f}".replace("-", "−")
+def format_signed(value: float) -> str:
+    """Return a difference in points with its sign and two decimals."""
+    return f"{value:+.2f}".replace("-", MINUS)

@@ -1,4 +1,4 @@
-"""What rows cost, and where what they left is: the columns that are no scores."""
+"""Columns on the cost of rows and on the files of their runs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,43 +7,46 @@ from statistics import mean
 from deeplab.ablations.report.results import RowResult, SeedResult
 from deeplab.ablations.report.sheet import Cell, Column, Link
 
-UNLIKE = "≠"
-"""Marks multiply-adds that are not the paper's."""
+DIFFERS_MARK = "≠"
+"""Mark of multiply-adds that differ from the paper's."""
 
 COST_TOLERANCE = 1e-3
-"""Multiply-adds that differ from the paper's by more than this part are marked."""
+"""Relative difference from the paper's multiply-adds above which a value is marked."""
 
-Part = tuple[Column, Callable[[RowResult], Cell]]
-"""A column, and what stands under it in a row."""
+MINUS = "\N{MINUS SIGN}"
+
+TableColumn = tuple[Column, Callable[[RowResult], Cell]]
+"""A column and the function that returns its cell of a row."""
 
 
 def multiply_adds(row: RowResult) -> list[float]:
-    """By the paper's rule, in 10^9; several where the evaluations of a row differ."""
-    found = [(e.result.get("cost") or {}).get("multiply_adds") for e in row.evaluations]
-    return list(dict.fromkeys(each["paper"] / 1e9 for each in found if each))
+    """Return the distinct multiply-adds of a row's evaluations by the paper's rule, in 10^9."""
+    counts = [(e.result.get("cost") or {}).get("multiply_adds") for e in row.evaluations]
+    return list(dict.fromkeys(count["paper"] / 1e9 for count in counts if count))
 
 
-def unlike_paper(row: RowResult) -> bool:
-    """Whether the multiply-adds are not those that the paper prints."""
+def differs_from_paper(row: RowResult) -> bool:
+    """Return whether the multiply-adds differ from those that the paper prints."""
     printed = row.paper.multiply_adds
     return printed is not None and any(
         abs(counted - printed) > COST_TOLERANCE * printed for counted in multiply_adds(row)
     )
 
 
-def costs() -> list[Part]:
+def cost_columns() -> list[TableColumn]:
+    """Return the columns for multiply-adds, parameters, time, memory, runs and files."""
     group = "multiply-adds, 10⁹"
 
     def here(row: RowResult) -> Cell:
-        found = multiply_adds(row)
-        text = " or ".join(_billions(value) for value in found)
-        mark = f" {UNLIKE}" if unlike_paper(row) else ""
-        return Cell(text + mark, data={"": found[0]} if len(found) == 1 else None)
+        counts = multiply_adds(row)
+        text = " or ".join(_billions(value) for value in counts)
+        mark = f" {DIFFERS_MARK}" if differs_from_paper(row) else ""
+        return Cell(text + mark, data={"": counts[0]} if len(counts) == 1 else None)
 
     def parameters(row: RowResult) -> Cell:
         costs = [e.result.get("cost") or {} for e in row.evaluations]
-        found = {int(cost["parameters"]) for cost in costs if "parameters" in cost}
-        return number_cell(found.pop() / 1e6) if len(found) == 1 else Cell()
+        counts = {int(cost["parameters"]) for cost in costs if "parameters" in cost}
+        return number_cell(counts.pop() / 1e6) if len(counts) == 1 else Cell()
 
     return [
         (
@@ -52,10 +55,16 @@ def costs() -> list[Part]:
         ),
         (Column("here", group, number=True, name=f"{group} here"), here),
         (Column("parameters, M", number=True), parameters),
-        (Column("time", "training", number=True, name="training time"), _training),
-        (Column("memory, MB", "training", number=True, name="training memory, MB"), _taken),
+        (Column("time", "training", number=True, name="training time"), _training_time),
+        (
+            Column("memory, MB", "training", number=True, name="training memory, MB"),
+            _training_memory,
+        ),
         (Column("ms", "one image", number=True, name="one image, ms"), _latency),
-        (Column("memory, MB", "one image", number=True, name="one image, memory, MB"), _memory),
+        (
+            Column("memory, MB", "one image", number=True, name="one image, memory, MB"),
+            _inference_memory,
+        ),
         (Column("run"), _runs),
         (Column("files"), _files),
     ]
@@ -65,71 +74,80 @@ def _billions(value: float) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
-def _training(row: RowResult) -> Cell:
+def _training_time(row: RowResult) -> Cell:
     seconds = [float(s) for run in row.runs if (s := run.result.get("seconds")) is not None]
     if not seconds:
         return Cell()
-    return Cell(duration(mean(seconds)), data={", s": mean(seconds)})
+    return Cell(format_duration(mean(seconds)), data={", s": mean(seconds)})
 
 
-def _taken(row: RowResult) -> Cell:
-    """Peak memory of a device in training, which is measured on GPUs."""
+def _training_memory(row: RowResult) -> Cell:
+    """Return the peak memory of a device during training, which is measured on GPUs only."""
     peaks = [float(p) for run in row.runs if (p := run.result.get("peak_memory_bytes")) is not None]
     return Cell(f"{max(peaks) / 1e6:.0f}", data={"": max(peaks) / 1e6}) if peaks else Cell()
 
 
 def _latency(row: RowResult) -> Cell:
-    found = speeds(row.looks, "latency")
-    return Cell(f"{1e3 * mean(found):.1f}", data={"": 1e3 * mean(found)}) if found else Cell()
+    seconds = measurements(row.seed_results, "latency")
+    if not seconds:
+        return Cell()
+    return Cell(f"{1e3 * mean(seconds):.1f}", data={"": 1e3 * mean(seconds)})
 
 
-def _memory(row: RowResult) -> Cell:
-    found = speeds(row.looks, "peak_memory_bytes")
-    return Cell(f"{mean(found) / 1e6:.0f}", data={"": mean(found) / 1e6}) if found else Cell()
+def _inference_memory(row: RowResult) -> Cell:
+    peaks = measurements(row.seed_results, "peak_memory_bytes")
+    return Cell(f"{mean(peaks) / 1e6:.0f}", data={"": mean(peaks) / 1e6}) if peaks else Cell()
 
 
-def speeds(looks: Sequence[SeedResult], what: str) -> list[float]:
-    """What was measured of one image: ``latency`` in seconds, ``peak_memory`` in bytes."""
-    costs = [look.evaluation.result.get("cost") or {} for look in looks if look.evaluation]
-    found = [(cost.get("measured") or {}).get(what) for cost in costs]
-    return [float(value) for value in found if value is not None]
+def measurements(seed_results: Sequence[SeedResult], quantity: str) -> list[float]:
+    """Return what was measured on one image.
+
+    Args:
+        seed_results: the results of a row; those without a measurement are skipped.
+        quantity: ``latency`` in seconds, or ``peak_memory_bytes``.
+    """
+    costs = [s.evaluation.result.get("cost") or {} for s in seed_results if s.evaluation]
+    values = [(cost.get("measured") or {}).get(quantity) for cost in costs]
+    return [float(value) for value in values if value is not None]
 
 
 def _runs(row: RowResult) -> Cell:
-    return Cell(links=tuple(Link(k.name, k.run.folder.path) for k in row.looks if k.run))
+    return Cell(links=tuple(Link(s.name, s.run.folder.path) for s in row.seed_results if s.run))
 
 
 def _files(row: RowResult) -> Cell:
-    """What can be opened, by its kind: "examples R1", "R2", "archive R1", "R2"."""
+    """Return links to the files, grouped by kind: "examples R1", "R2", "archive R1", "R2"."""
     kinds: dict[str, list[tuple[SeedResult, Path]]] = {}
-    for look in row.looks:
-        seen = [(kind, path) for kind, path in _pictures(look) if path.is_file()][:1]
-        for kind, path in [*seen, *([("archive", look.archive)] if look.archive else [])]:
-            kinds.setdefault(kind, []).append((look, path))
+    for seed_result in row.seed_results:
+        archive = [("archive", seed_result.archive)] if seed_result.archive else []
+        views = [(kind, path) for kind, path in _prediction_views(seed_result) if path.is_file()]
+        for kind, path in [*views[:1], *archive]:
+            kinds.setdefault(kind, []).append((seed_result, path))
     links = []
     for kind, files in kinds.items():
-        for place, (look, path) in enumerate(files):
-            words = ((kind, place == 0), (look.name, len(row.looks) > 1))
-            links.append(Link(" ".join(word for word, said in words if said), path))
+        for i, (seed_result, path) in enumerate(files):
+            words = ((kind, i == 0), (seed_result.name, len(row.seed_results) > 1))
+            links.append(Link(" ".join(word for word, shown in words if shown), path))
     return Cell(links=tuple(links))
 
 
-def _pictures(look: SeedResult) -> list[tuple[str, Path]]:
-    """Where its predictions can be seen, the best place first."""
-    if not look.evaluation:
+def _prediction_views(seed_result: SeedResult) -> list[tuple[str, Path]]:
+    """Return the files that show the predictions, the most detailed first."""
+    if not seed_result.evaluation:
         return []
-    folder = look.evaluation.folder
+    folder = seed_result.evaluation.folder
     return [("gallery", folder.path / "gallery" / "index.html"), ("examples", folder.examples)]
 
 
-def number_cell(value: float | None, how: str = ".2f") -> Cell:
+def number_cell(value: float | None, format_spec: str = ".2f") -> Cell:
+    """Return a cell with a formatted number; an empty one for None."""
     if value is None:
         return Cell()
-    return Cell(format(value, how).replace("-", "−"), data={"": value})
+    return Cell(format(value, format_spec).replace("-", MINUS), data={"": value})
 
 
-def duration(seconds: float) -> str:
-    """Hours and minutes."""
+def format_duration(seconds: float) -> str:
+    """Return hours and minutes, or minutes alone if less than an hour."""
     minutes = round(seconds / 60)
     return (
         f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"

@@ -1,7 +1,7 @@
-"""The pictures of a table: accuracy over cost, and the curves around object borders.
+"""Figures of a table: accuracy over cost, and mIoU curves around object borders.
 
-Rows are known by their numbers, as they stand in the table. What was measured under different
-conditions is drawn in different pictures.
+Rows are identified by their numbers in the table. Results under different conditions are drawn in
+different figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from deeplab.ablations.report.columns import TICK
 from deeplab.ablations.report.costs import multiply_adds
 from deeplab.ablations.report.results import (
-    LETTERS,
+    CONDITION_LETTERS,
     RowResult,
     SeedResult,
     TableResult,
-    bands_of,
-    score,
+    boundary_bands,
+    get_score,
 )
-from deeplab.ablations.report.sheet import Picture
+from deeplab.ablations.report.sheet import FigureFile
 from deeplab.ablations.tables import TITLES, Score
 from deeplab.utils.files import atomic_write
 
@@ -29,77 +29,84 @@ if TYPE_CHECKING:
 
 DPI = 120
 
-ENDS = ("", *(f"-{letter}" for letter in LETTERS))
-"""Of the names of pictures, by conditions."""
+SUFFIXES = ("", *(f"-{letter}" for letter in CONDITION_LETTERS))
+"""Suffixes of file names, by condition."""
 
-WIDTH, HEIGHT, LINE = 7.0, 3.7, 0.19
-"""Inches: of a picture, and of a line of its legend."""
+WIDTH, HEIGHT, LEGEND_LINE = 7.0, 3.7, 0.19
+"""Size of a figure, and height of a line of its legend, in inches."""
 
-BESIDE = ((8, 4), (-8, 4), (8, -11), (-8, -11))
-"""Points from a row's mark to its number, one after the other, so that neighbors can be read."""
+NUMBER_OFFSETS = ((8, 4), (-8, 4), (8, -11), (-8, -11))
+"""Offsets from a row's mark to its number in points, in turn, so that neighbors stay readable."""
 
-NUMBER: dict[str, Any] = {"textcoords": "offset points", "fontsize": "small", "ha": "center"}
+NUMBER_STYLE: dict[str, Any] = {
+    "textcoords": "offset points",
+    "fontsize": "small",
+    "ha": "center",
+}
 
-STYLES = ("-", "--", ":", "-.")
-"""Of lines, one after the other when the ten colors are used up."""
+LINE_STYLES = ("-", "--", ":", "-.")
+"""Line styles, in turn each time the ten colors are used up."""
 
 
-def draw(table: TableResult, folder: Path) -> list[Picture]:
-    """Draw what there is of a table, the main picture first."""
-    made = []
+def draw_figures(table: TableResult, folder: Path) -> list[FigureFile]:
+    """Draw the figures for which a table has data and return them, the main figure first."""
+    figures = []
     for condition in range(len(table.conditions)):
-        looks = {row: found for row in table.rows if (found := table.under(row, condition))}
+        results = {
+            row: scored for row in table.rows if (scored := table.scored_under(row, condition))
+        }
         letter = table.letter(condition)
-        end = f"-{letter}" if letter else ""
+        suffix = f"-{letter}" if letter else ""
         under = f", conditions {letter}" if letter else ""
-        cost = _cost(table, looks, folder / f"{table.name}-cost{end}.png", under)
-        curves = _boundary(table, looks, folder / f"{table.name}-boundary{end}.png", under)
-        made += [curves, cost] if table.boundary else [cost, curves]
-    drawn = [picture for picture in made if picture]
-    _remove_others(table.name, folder, {picture.name for picture in drawn})
+        cost = _draw_cost(table, results, folder / f"{table.name}-cost{suffix}.png", under)
+        curves = _draw_boundary(
+            table, results, folder / f"{table.name}-boundary{suffix}.png", under
+        )
+        figures += [curves, cost] if table.boundary_plot else [cost, curves]
+    drawn = [figure for figure in figures if figure]
+    _remove_outdated(table.name, folder, {figure.name for figure in drawn})
     return drawn
 
 
-def _remove_others(name: str, folder: Path, drawn: set[str]) -> None:
-    """Pictures of an earlier report on a table, which would no longer be its own."""
-    kinds = [f"{name}-{kind}{end}.png" for kind in ("cost", "boundary") for end in ENDS]
-    for old in (folder / kind for kind in kinds if kind not in drawn):
-        old.unlink(missing_ok=True)
+def _remove_outdated(name: str, folder: Path, drawn: set[str]) -> None:
+    """Remove the figures of an earlier report on a table that were not drawn again."""
+    kinds = [f"{name}-{kind}{suffix}.png" for kind in ("cost", "boundary") for suffix in SUFFIXES]
+    for outdated in (folder / kind for kind in kinds if kind not in drawn):
+        outdated.unlink(missing_ok=True)
 
 
-def _cost(
-    table: TableResult, looks: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
-) -> Picture | None:
-    """Accuracy over multiply-adds; where rows cost all the same, there is nothing to see."""
-    points = {row: found[0] for row in looks if len(found := multiply_adds(row)) == 1}
-    if len(set(points.values())) < 2:
+def _draw_cost(
+    table: TableResult, results: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
+) -> FigureFile | None:
+    """Draw accuracy over multiply-adds, unless all rows cost the same."""
+    costs = {row: counts[0] for row in results if len(counts := multiply_adds(row)) == 1}
+    if len(set(costs.values())) < 2:
         return None
-    figure, axes = _figure(0)
+    figure, axes = _new_figure(0)
     main = table.scores[0]
-    printed = _printed(table, main)
-    if printed:
-        axes.scatter(*zip(*printed, strict=True), color="0.75", label="paper")
-    for number, (row, cost) in enumerate(sorted(points.items(), key=lambda point: point[1])):
-        values = [score(look, main) for look in looks[row]]
-        error = stdev(values) if len(values) > 1 else None
-        label = "here" if not number else None
-        axes.errorbar(cost, mean(values), error, fmt="o", color="C0", capsize=3, label=label)
-        place = (cost, mean(values))
-        beside = BESIDE[number % len(BESIDE)]
-        axes.annotate(f"{row.number}", place, beside, **NUMBER)
-    _logarithmic(axes, [*points.values(), *(cost for cost, _ in printed)])
+    paper = _paper_points(table, main)
+    if paper:
+        axes.scatter(*zip(*paper, strict=True), color="0.75", label="paper")
+    for i, (row, cost) in enumerate(sorted(costs.items(), key=lambda item: item[1])):
+        values = [get_score(s, main) for s in results[row]]
+        deviation = stdev(values) if len(values) > 1 else None
+        label = None if i else "here"
+        axes.errorbar(cost, mean(values), deviation, fmt="o", color="C0", capsize=3, label=label)
+        position = (cost, mean(values))
+        offset = NUMBER_OFFSETS[i % len(NUMBER_OFFSETS)]
+        axes.annotate(f"{row.number}", position, offset, **NUMBER_STYLE)
+    _set_log_scale(axes, [*costs.values(), *(cost for cost, _ in paper)])
     axes.margins(0.08)
     axes.set_xlabel("multiply-adds by the paper's rule, 10⁹")
     axes.set_ylabel(f"{TITLES[main]}, %")
-    if printed:
+    if paper:
         axes.legend(fontsize="small")
-    says = f"{TITLES[main]} over multiply-adds{under}; a number is that of a row"
-    return _save(figure, path, says)
+    caption = f"{TITLES[main]} over multiply-adds{under}; the numbers are row numbers"
+    return _save(figure, path, caption)
 
 
-def _printed(table: TableResult, main: Score) -> list[tuple[float, float]]:
-    """Multiply-adds and main score of the paper's rows; none where those here are of other
-    networks."""
+def _paper_points(table: TableResult, main: Score) -> list[tuple[float, float]]:
+    """Return multiply-adds and main score of the paper's rows; none if our networks differ."""
     papers = [row.paper for row in table.rows] if table.as_paper else []
     return [
         (paper.multiply_adds, printed)
@@ -108,66 +115,70 @@ def _printed(table: TableResult, main: Score) -> list[tuple[float, float]]:
     ]
 
 
-def _logarithmic(axes: "Axes", costs: Sequence[float]) -> None:
+def _set_log_scale(axes: "Axes", costs: Sequence[float]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     if max(costs) < 3 * min(costs):
-        return  # a scale with hardly a tick on it
+        return  # a logarithmic axis would have hardly any ticks
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _boundary(
-    table: TableResult, looks: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
-) -> Picture | None:
-    """MIoU over the width of the band around object borders, a curve for each row."""
-    curves = {row: curve for row, found in looks.items() if (curve := mean_bands(found))}
+def _draw_boundary(
+    table: TableResult, results: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
+) -> FigureFile | None:
+    """Draw mIoU over the width of the band around object borders, one curve per row."""
+    curves = {row: curve for row, scored in results.items() if (curve := mean_curve(scored))}
     if not curves:
         return None
-    figure, axes = _figure(len(curves))
+    figure, axes = _new_figure(len(curves))
     for i, (row, curve) in enumerate(curves.items()):
-        style = STYLES[i // 10 % len(STYLES)]
-        title = row_title(table, row).replace("$", r"\$")  # no formula
+        style = LINE_STYLES[i // 10 % len(LINE_STYLES)]
+        title = row_title(table, row).replace("$", r"\$")  # matplotlib would read a formula
         label = f"{row.number}: {title}"
         axes.plot(list(curve), list(curve.values()), style, marker="o", markersize=3, label=label)
     axes.set_xlabel("width of the band around object borders, pixels")
     axes.set_ylabel("mIoU in the band, %")
     figure.legend(loc="outside lower left", fontsize="small", ncols=_legend_columns(len(curves)))
-    says = f"mIoU in bands around object borders{under}, a curve for each row"
-    return _save(figure, path, says)
+    caption = f"mIoU in bands around object borders{under}, one curve per row"
+    return _save(figure, path, caption)
 
 
-def mean_bands(looks: Sequence[SeedResult]) -> dict[float, float]:
-    """MIoU in percent by the band's width, averaged over a row's trainings; the widths that all of
-    them have."""
-    each = [
-        {float(b["width"]): b["mIoU"] for b in bands_of(e) if b["mIoU"] is not None}
-        for look in looks
-        if (e := look.evaluation)
+def mean_curve(seed_results: Sequence[SeedResult]) -> dict[float, float]:
+    """Return the mIoU in percent by band width, averaged over the runs of a row.
+
+    Only widths that all runs have are included.
+    """
+    curves = [
+        {float(b["width"]): b["mIoU"] for b in boundary_bands(e) if b["mIoU"] is not None}
+        for s in seed_results
+        if (e := s.evaluation)
     ]
-    return {w: mean(found[w] for found in each) for w in each[0] if all(w in f for f in each)}
+    return {w: mean(curve[w] for curve in curves) for w in curves[0] if all(w in c for c in curves)}
 
 
 def row_title(table: TableResult, row: RowResult) -> str:
-    """The cells of a row in a line; what is ticked goes by its column's name, a bare number has it
-    in front."""
-    said = []
+    """Return the cells of a row in one line.
+
+    A tick is replaced by the name of its column; a plain number follows the name of its column.
+    """
+    parts = []
     for column, cell in zip(table.columns, row.cells, strict=True):
         if cell is True:
-            said.append(column)
+            parts.append(column)
         elif cell is not False and cell != "":
-            bare = str(cell).replace(".", "").replace("-", "").isdigit()
-            said.append(f"{column} {cell}" if bare else str(cell))
-    return ", ".join(said) or TICK
+            is_number = str(cell).replace(".", "").replace("-", "").isdigit()
+            parts.append(f"{column} {cell}" if is_number else str(cell))
+    return ", ".join(parts) or TICK
 
 
-def _figure(legend: int) -> "tuple[Figure, Axes]":
+def _new_figure(legend_entries: int) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    lines = -(-legend // _legend_columns(legend))
-    figure = Figure(figsize=(WIDTH, HEIGHT + LINE * lines), layout="constrained")
+    lines = -(-legend_entries // _legend_columns(legend_entries))
+    figure = Figure(figsize=(WIDTH, HEIGHT + LEGEND_LINE * lines), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(alpha=0.3)
     return figure, axes
@@ -177,8 +188,8 @@ def _legend_columns(entries: int) -> int:
     return 2 if entries > 8 else 1
 
 
-def _save(figure: "Figure", path: Path, says: str) -> Picture:
+def _save(figure: "Figure", path: Path, caption: str) -> FigureFile:
     with atomic_write(path) as draft:
         figure.savefig(draft, format="png", dpi=DPI, metadata={"Software": None})
     width, height = figure.get_size_inches()
-    return Picture(path.name, says, (round(width * DPI), round(height * DPI)))
+    return FigureFile(path.name, caption, (round(width * DPI), round(height * DPI)))

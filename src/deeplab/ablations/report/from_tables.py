@@ -1,44 +1,45 @@
-"""The rows of ablation tables: which runs they stand for and how far these are."""
+"""Results of ablation tables: the runs of each row and their state."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from deeplab.ablations.jobs import SweepRequest, Training, Use
 from deeplab.ablations.report.results import (
-    NOTHING_LABELED,
+    NO_LABELED_PIXELS,
     RowResult,
     SeedResult,
     TableResult,
-    is_scored,
+    has_score,
 )
 from deeplab.ablations.run_index import Find, Run
 from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.config.schema.data import LOCATION_KEYS
 
-DETERMINING = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
-"""Groups and keys that a result depends on, beside the seed."""
+RESULT_GROUPS = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
+"""Config groups and keys that a result depends on, besides the seed."""
 
-LONGEST = 160
-"""Characters of an error's last line."""
+MAX_ERROR_LENGTH = 160
+"""Largest number of characters that are shown of an error's last line."""
 
 
-class Known(NamedTuple):
-    """A training in this report."""
+class JobRun(NamedTuple):
+    """A job of this report and its run."""
 
     name: str
-    training: Training
+    job: Training
     run: Run | None
 
 
-def table_results(
-    request: SweepRequest, found: Sequence[Training], find: Find
+def collect_table_results(
+    request: SweepRequest, jobs: Sequence[Training], find_run: Find
 ) -> list[TableResult]:
-    """The tables that were asked for, each with its rows in their order."""
-    known = {t.key: Known(f"R{i}", t, find(t)) for i, t in enumerate(found, 1)}
-    uses: dict[tuple[str, int], list[tuple[Known, Use]]] = {}
-    for training in found:
-        for use in training.uses:
-            uses.setdefault((use.table, use.row), []).append((known[training.key], use))
+    """Return the results of the requested tables, each with its rows in order."""
+    job_runs = {job.key: JobRun(f"R{i}", job, find_run(job)) for i, job in enumerate(jobs, 1)}
+    by_row: dict[tuple[str, int], list[tuple[JobRun, Use]]] = {}
+    for job in jobs:
+        for row_evaluation in job.uses:
+            key = (row_evaluation.table, row_evaluation.row)
+            by_row.setdefault(key, []).append((job_runs[job.key], row_evaluation))
     return [
         TableResult(
             name,
@@ -46,7 +47,7 @@ def table_results(
             _setting(request.preset, table),
             table.columns,
             tuple(
-                _row(number, row, table.reference, uses.get((name, number), []), known)
+                _row(number, row, table.reference, by_row.get((name, number), []), job_runs)
                 for number, row in enumerate(table.rows, 1)
             ),
             table.scores,
@@ -58,83 +59,86 @@ def table_results(
 
 
 def _as_paper(request: SweepRequest) -> bool:
-    """Whether rows are run as their files say: nothing that a result depends on is set on top."""
+    """Return whether nothing that a result depends on is changed from the table files."""
     keys = [
         text.split("=", 1)[0].lstrip("+~") for text in (*request.preset.train, *request.overrides)
     ]
-    places = {f"data.{place}" for place in LOCATION_KEYS}
-    changed = [key for key in keys if key.split(".")[0] in DETERMINING and key not in places]
+    locations = {f"data.{key}" for key in LOCATION_KEYS}
+    changed = [key for key in keys if key.split(".")[0] in RESULT_GROUPS and key not in locations]
     return not request.preset.replace and not changed
 
 
 def _setting(preset: Preset, table: Table) -> str:
-    """What holds for all rows; of the paper's where rows are not run so here."""
-    elsewhere = preset.use_val_split and table.split
-    return f"In the paper: {table.setting}" if preset.replace or elsewhere else table.setting
+    """Return the setting of all rows, marked as the paper's if the rows here differ from it."""
+    other_split = preset.use_val_split and table.split
+    return f"In the paper: {table.setting}" if preset.replace or other_split else table.setting
 
 
 def _row(
     number: int,
     row: Row,
-    reference: int | None,
-    uses: Sequence[tuple[Known, Use]],
-    known: Mapping[str, Known],
+    table_reference: int | None,
+    row_evaluations: Sequence[tuple[JobRun, Use]],
+    job_runs: Mapping[str, JobRun],
 ) -> RowResult:
-    against = row.reference or reference
+    reference = row.reference or table_reference
     return RowResult(
         number,
         row.cells,
-        tuple(_look(one, use, known) for one, use in uses),
+        tuple(
+            _seed_result(job_run, row_evaluation, job_runs)
+            for job_run, row_evaluation in row_evaluations
+        ),
         "cited" if row.cited else row.unavailable or "",
         row.paper,
-        against if against != number else None,
+        reference if reference != number else None,
     )
 
 
-def _look(one: Known, use: Use, known: Mapping[str, Known]) -> SeedResult:
-    training, run = one.training, one.run
-    seed = training.config.seed
+def _seed_result(
+    job_run: JobRun, row_evaluation: Use, job_runs: Mapping[str, JobRun]
+) -> SeedResult:
+    name, run, seed = job_run.name, job_run.run, job_run.job.config.seed
     if run is None or not run.folder.finished:
-        return SeedResult(one.name, seed, run, problem=_unfinished(one, known))
-    evaluation = run.evaluation(use)
+        return SeedResult(name, seed, run, problem=_unfinished(job_run, job_runs))
+    evaluation = run.evaluation(row_evaluation)
     if evaluation is None:
-        return SeedResult(one.name, seed, run, problem="trained, but not evaluated in this way")
+        return SeedResult(name, seed, run, problem="trained, but this evaluation is missing")
     if not evaluation.result.get("scored", True):
-        archive = use.export and evaluation.folder.archive(
-            use.export, str(evaluation.protocol["split"])
-        )
-        there = archive if archive and archive.is_file() else None
+        split = str(evaluation.protocol["split"])
+        path = row_evaluation.export and evaluation.folder.archive(row_evaluation.export, split)
+        archive = path if path and path.is_file() else None
         problem = (
-            f"scored by the test server; {there.name} is to be handed in"
-            if there
-            else "these images have no masks to score with"
+            f"scored by the test server; upload {archive.name} there"
+            if archive
+            else "no score, because these images have no masks"
         )
-        return SeedResult(one.name, seed, run, evaluation, there, problem)
-    problem = "" if is_scored(evaluation.result) else NOTHING_LABELED
-    return SeedResult(one.name, seed, run, evaluation, problem=problem)
+        return SeedResult(name, seed, run, evaluation, archive, problem)
+    problem = "" if has_score(evaluation.result) else NO_LABELED_PIXELS
+    return SeedResult(name, seed, run, evaluation, problem=problem)
 
 
-def _unfinished(one: Known, known: Mapping[str, Known]) -> str:
-    """Why a training has no result."""
-    if missing := one.training.missing:
-        name, _, what = missing.partition(": ")
-        return f"supply {what}: external_weights.{name}=FILE"
-    if one.run is not None:
-        return state(one.run)
-    start = one.training.start
-    before = known.get(start.key) if start else None
+def _unfinished(job_run: JobRun, job_runs: Mapping[str, JobRun]) -> str:
+    """Return why a job has no result."""
+    if missing := job_run.job.missing:
+        name, _, description = missing.partition(": ")
+        return f"needs {description}: external_weights.{name}=FILE"
+    if job_run.run is not None:
+        return describe_state(job_run.run)
+    pretraining = job_run.job.start
+    before = job_runs.get(pretraining.key) if pretraining else None
     if before is None or before.run is None or before.run.folder.finished:
         return "missing"
-    return f"missing; the training that it starts from: {state(before.run)}"
+    return f"missing; the run that it starts from: {describe_state(before.run)}"
 
 
-def state(run: Run) -> str:
-    """How far a run is that has not ended well."""
-    said = f"{run.state} at step {run.step} of {run.config.stage.max_steps}"
+def describe_state(run: Run) -> str:
+    """Return the state and step of an unfinished run, and the error of a failed one."""
+    text = f"{run.state} at step {run.step} of {run.config.stage.max_steps}"
     last = run.failure.strip().splitlines()[-1:] if run.state == "failed" else []
-    return f"{said}: {shortened(last[0].strip())}" if last else said
+    return f"{text}: {shorten(last[0].strip())}" if last else text
 
 
-def shortened(text: str) -> str:
-    """A line, cut where it is very long."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
+def shorten(text: str) -> str:
+    """Return a line, cut if it is very long."""
+    return text if len(text) <= MAX_ERROR_LENGTH else f"{text[: MAX_ERROR_LENGTH - 4]} ..."

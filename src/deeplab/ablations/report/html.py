@@ -1,4 +1,4 @@
-"""All tables as one HTML page that opens from disk, without a script."""
+"""HTML page of all tables, which opens from disk and has no script."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,28 +7,33 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from deeplab.ablations.report.markdown_csv import READING, Head, address, legends
+from deeplab.ablations.report.markdown_csv import (
+    LEGEND_TITLE,
+    Header,
+    link_address,
+    merge_legends,
+)
 from deeplab.ablations.report.sheet import (
     Cell,
     Column,
-    Picture,
+    FigureFile,
     Sheet,
-    for_readers,
-    headings,
-    spans,
+    cell_spans,
+    drop_data_columns,
+    heading_groups,
 )
 
 
-def page(sheets: Sequence[Sheet], head: Head, folder: Path) -> str:
-    """The page; links lead from ``folder``."""
-    return Template(_text("report.html")).substitute(
-        title=escape(head.title),
-        style=_text("report.css"),
-        note=f'<p class="warning">{escape(head.note)}</p>' if head.note else "",
-        lines="\n".join(f"<p>{escape(line)}</p>" for line in head.lines),
-        legend=_legend(legends(sheets)),
-        navigation="\n".join(_entry(sheet) for sheet in sheets),
-        sections="\n".join(_section(for_readers(sheet), folder) for sheet in sheets),
+def format_html(sheets: Sequence[Sheet], header: Header, folder: Path) -> str:
+    """Return the page, with links relative to ``folder``."""
+    return Template(_resource("report.html")).substitute(
+        title=escape(header.title),
+        style=_resource("report.css"),
+        note=f'<p class="warning">{escape(header.note)}</p>' if header.note else "",
+        lines="\n".join(f"<p>{escape(line)}</p>" for line in header.lines),
+        legend=_legend(merge_legends(sheets)),
+        navigation="\n".join(_navigation_entry(sheet) for sheet in sheets),
+        sections="\n".join(_section(drop_data_columns(sheet), folder) for sheet in sheets),
     )
 
 
@@ -36,30 +41,33 @@ def _legend(lines: Sequence[str]) -> str:
     if not lines:
         return ""
     items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<section id="reading"><h2>{READING}</h2><ul class="notes">\n{items}</ul></section>'
+    return (
+        f'<section id="reading"><h2>{LEGEND_TITLE}</h2><ul class="notes">\n{items}</ul></section>'
+    )
 
 
-def _text(name: str) -> str:
+def _resource(name: str) -> str:
     return files("deeplab.ablations.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _entry(sheet: Sheet) -> str:
+def _navigation_entry(sheet: Sheet) -> str:
     link = f'<a href="#{quote(sheet.name)}">{escape(sheet.title)}</a>'
     return f'<li>{link} <span class="faint">{escape(sheet.summary)}</span></li>'
 
 
 def _section(sheet: Sheet, folder: Path) -> str:
     name = escape(quote(sheet.name))
-    beside = f'<a href="{name}.csv">CSV</a> <a href="{name}.tex">LaTeX</a>'
+    downloads = f'<a href="{name}.csv">CSV</a> <a href="{name}.tex">LaTeX</a>'
+    setting = f'{escape(sheet.setting)} <span class="downloads">{downloads}</span>'
     notes = "".join(f"<li>{escape(note)}</li>" for note in sheet.notes)
-    pictures = "".join(_picture(picture, sheet.title) for picture in sheet.pictures)
+    figures = "".join(_figure(figure, sheet.title) for figure in sheet.figures)
     return (
         f'<section id="{name}" aria-labelledby="{name}-title">\n'
         f'<h2 id="{name}-title">{escape(sheet.title)}</h2>\n'
-        f'<p class="setting">{escape(sheet.setting)} <span class="beside">{beside}</span></p>\n'
+        f'<p class="setting">{setting}</p>\n'
         f'<div class="scroll">{_table(sheet, folder)}</div>\n'
         f'<ul class="notes">{notes}</ul>\n'
-        f'<div class="pictures">{pictures}</div>\n</section>'
+        f'<div class="figures">{figures}</div>\n</section>'
     )
 
 
@@ -69,20 +77,21 @@ def _table(sheet: Sheet, folder: Path) -> str:
 
 
 def _heading(columns: Sequence[Column]) -> str:
-    """One or two lines; a heading without a group stands in both."""
-    groups = headings(columns)
-    first, place = [], 0
-    for group, width in groups:
-        column = columns[place]
-        place += width
+    """Return two heading lines; a heading without a group takes both."""
+    first, position = [], 0
+    for group, width in heading_groups(columns):
+        column = columns[position]
+        position += width
         if group:
             first.append(
                 f'<th scope="colgroup" colspan="{width}" class="group">{_title(group)}</th>'
             )
         else:
-            first.append(f'<th scope="col" rowspan="2"{_kind(column)}>{_title(column.title)}</th>')
+            first.append(
+                f'<th scope="col" rowspan="2"{_class_attribute(column)}>{_title(column.title)}</th>'
+            )
     second = [
-        f'<th scope="col"{_kind(column)}>{_title(column.title)}</th>'
+        f'<th scope="col"{_class_attribute(column)}>{_title(column.title)}</th>'
         for column in columns
         if column.group
     ]
@@ -90,46 +99,51 @@ def _heading(columns: Sequence[Column]) -> str:
 
 
 def _title(text: str) -> str:
-    """A heading, whose last word, often a unit, does not stand alone in a line."""
+    """Return a heading whose last word (often a unit) stays on the line of the word before it."""
     return "&nbsp;".join(escape(text).rsplit(" ", 1))
 
 
-def _kind(column: Column, *more: str) -> str:
-    kinds = [*(["number"] if column.number else []), *(["of-row"] if column.of_row else []), *more]
-    return f' class="{" ".join(kinds)}"' if kinds else ""
+def _class_attribute(column: Column, *more: str) -> str:
+    classes = [
+        *(["number"] if column.number else []),
+        *(["identifies-row"] if column.identifies_row else []),
+        *more,
+    ]
+    return f' class="{" ".join(classes)}"' if classes else ""
 
 
 def _row(columns: Sequence[Column], row: Sequence[Cell], folder: Path) -> str:
-    cells, place = [], 0
-    for cell, width in spans(columns, row):
-        cells.append(_cell(columns[place], cell, width, folder))
-        place += width
+    cells, position = [], 0
+    for cell, width in cell_spans(columns, row):
+        cells.append(_cell(columns[position], cell, width, folder))
+        position += width
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def _cell(column: Column, cell: Cell, width: int, folder: Path) -> str:
-    kinds = (("faint", cell.faint), ("wide", cell.wide and cell.text), ("links", cell.links))
-    marks = [kind for kind, on in kinds if on]
+    flags = (("faint", cell.faint), ("wide", cell.wide and cell.text), ("links", cell.links))
+    classes = [name for name, active in flags if active]
     text = escape(cell.text)
     if cell.links:
         text = " ".join(
-            f'<a href="{escape(address(link, folder))}">{escape(link.text)}</a>'
+            f'<a href="{escape(link_address(link, folder))}">{escape(link.text)}</a>'
             for link in cell.links
         )
     if cell.strong:
         text = f"<strong>{text}</strong>"
     if not text:
-        marks.append("empty")
-    inner = f"<span>{text}</span>" if text else ""
+        classes.append("empty")
+    content = f"<span>{text}</span>" if text else ""
     span = f' colspan="{width}"' if width > 1 else ""
-    return f'<td{_kind(column, *marks)}{span} data-title="{escape(column.full)}">{inner}</td>'
+    title = escape(column.full_title)
+    return f'<td{_class_attribute(column, *classes)}{span} data-title="{title}">{content}</td>'
 
 
-def _picture(picture: Picture, title: str) -> str:
-    width, height = picture.size
-    says = escape(picture.says)
-    alt = escape(f"{title}: {picture.says}")
+def _figure(figure: FigureFile, title: str) -> str:
+    width, height = figure.size
+    caption = escape(figure.caption)
+    alt = escape(f"{title}: {figure.caption}")
     return (
-        f'<figure><img src="{quote(picture.name)}" alt="{alt}" width="{width}" height="{height}">'
-        f"<figcaption>{says}</figcaption></figure>"
+        f'<figure><img src="{quote(figure.name)}" alt="{alt}" width="{width}" height="{height}">'
+        f"<figcaption>{caption}</figcaption></figure>"
     )

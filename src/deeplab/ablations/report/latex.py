@@ -1,20 +1,20 @@
-"""A table as LaTeX with booktabs."""
+"""LaTeX tables with booktabs."""
 
 import re
 import unicodedata
 from collections.abc import Sequence
 
 from deeplab.ablations.report.notes import SAME_RUN
-from deeplab.ablations.report.sheet import Cell, Column, Sheet, headings, spans
+from deeplab.ablations.report.sheet import Cell, Column, Sheet, cell_spans, heading_groups
 
-LEFT_OUT = ("run", "files", "training: time", "training: memory, MB", "remark")
-"""Columns that mean something beside the report only."""
+OMITTED = ("run", "files", "training: time", "training: memory, MB", "remark")
+"""Columns that make sense only next to the report."""
 
-NO_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}"
-"""Before ``{!}`` and what is to be no wider than the text."""
+FIT_TO_LINE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}"
+"""Start of a command that shrinks its content to the text width; ``{!}`` and the content follow."""
 
 GREEK = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ"
-"""Letters that pdfLaTeX knows by their names only; those of other scripts want XeLaTeX."""
+"""Letters that pdfLaTeX needs as commands; letters of other scripts need XeLaTeX."""
 
 
 def _command(letter: str) -> str:
@@ -22,22 +22,22 @@ def _command(letter: str) -> str:
     return f"$\\{name.capitalize() if letter.isupper() else name.lower()}$"
 
 
-SIGNS = {
+ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # behind the end of a row it would be an argument of it
+    "[": "{[}",  # after the end of a row, LaTeX would read a bracket as an argument
     "]": "{]}",
     '"': r"\textquotedbl{}",
     "✓": r"$\checkmark$",
     "±": r"$\pm$",
-    "−": "$-$",
+    "\N{MINUS SIGN}": "$-$",
     "≠": r"$\neq$",
     "⁹": r"$^9$",
-    "×": r"$\times$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "≈": r"$\approx$",
@@ -46,12 +46,15 @@ SIGNS = {
 }
 
 
-def latex(sheet: Sheet) -> str:
-    """A ``table`` environment; what it needs of packages is said in its first line."""
-    kept = [i for i, c in enumerate(sheet.columns) if c.of_row or c.full not in LEFT_OUT]
+def format_latex(sheet: Sheet) -> str:
+    """Return a ``table`` environment; its first line names the packages that it needs."""
+    kept = [
+        i for i, c in enumerate(sheet.columns) if c.identifies_row or c.full_title not in OMITTED
+    ]
     columns = [sheet.columns[i] for i in kept]
     rows = [_row(columns, [row[i] for i in kept]) for row in sheet.rows]
     layout = "".join("r" if column.number else "l" for column in columns)
+    caption = f"{escape_latex(_unnumbered(sheet.title))} ({escape_latex(sheet.setting)})."
     notes = rf"  \par\smallskip\begin{{minipage}}{{\linewidth}}\raggedright {_notes(sheet)}"
     return "\n".join(
         [
@@ -60,9 +63,9 @@ def latex(sheet: Sheet) -> str:
             r"  \centering",
             r"  \footnotesize",
             r"  \setlength{\tabcolsep}{3pt}",
-            rf"  \caption{{{escaped(_unnumbered(sheet.title))} ({escaped(sheet.setting)}).}}",
-            rf"  \label{{tab:{_plain(sheet.name)}}}",
-            rf"  {NO_WIDER}{{!}}{{\begin{{tabular}}{{{layout}}}",
+            rf"  \caption{{{caption}}}",
+            rf"  \label{{tab:{_label(sheet.name)}}}",
+            rf"  {FIT_TO_LINE}{{!}}{{\begin{{tabular}}{{{layout}}}",
             r"    \toprule",
             *(f"    {line}" for line in _heading(columns)),
             r"    \midrule",
@@ -77,29 +80,33 @@ def latex(sheet: Sheet) -> str:
 
 
 def _heading(columns: Sequence[Column]) -> list[str]:
-    """Two lines with a rule under each group, or one where no group has several columns."""
-    groups = headings(columns)
+    """Return two lines with a rule under each group, or one if no group has several columns."""
+    groups = heading_groups(columns)
     if all(width == 1 for _, width in groups):
-        return [_line([escaped(column.full) for column in columns])]
-    cells, rules, place = [], [], 1
+        return [_line([escape_latex(column.full_title) for column in columns])]
+    cells, rules, position = [], [], 1
     for group, width in groups:
-        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(group)}}}" if group else "")
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}" if group else "")
         if group:
-            rules.append(rf"\cmidrule(lr){{{place}-{place + width - 1}}}")
-        place += width
-    return [_line(cells), " ".join(rules), _line([escaped(column.title) for column in columns])]
+            rules.append(rf"\cmidrule(lr){{{position}-{position + width - 1}}}")
+        position += width
+    return [
+        _line(cells),
+        " ".join(rules),
+        _line([escape_latex(column.title) for column in columns]),
+    ]
 
 
 def _row(columns: Sequence[Column], row: Sequence[Cell]) -> str:
-    return _line([_cell(cell, width) for cell, width in spans(columns, row)])
+    return _line([_cell(cell, width) for cell, width in cell_spans(columns, row)])
 
 
 def _cell(cell: Cell, width: int) -> str:
-    text = escaped(cell.text)
+    text = escape_latex(cell.text)
     if cell.wide and text:
-        wide = min(0.5, max(0.24, 0.14 * width))
-        part = rf"\parbox[t]{{{wide:.2f}\linewidth}}{{\raggedright {text}}}"
-        return rf"\multicolumn{{{width}}}{{l}}{{{part}}}"
+        fraction = min(0.5, max(0.24, 0.14 * width))
+        box = rf"\parbox[t]{{{fraction:.2f}\linewidth}}{{\raggedright {text}}}"
+        return rf"\multicolumn{{{width}}}{{l}}{{{box}}}"
     if width > 1:
         return rf"\multicolumn{{{width}}}{{c}}{{}}"
     return rf"\textbf{{{text}}}" if cell.strong else text
@@ -110,19 +117,19 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _notes(sheet: Sheet) -> str:
-    said = [text for text in (*sheet.notes, *sheet.legend) if text != SAME_RUN]
-    return r" \par ".join(map(escaped, said))
+    texts = [text for text in (*sheet.notes, *sheet.legend) if text != SAME_RUN]
+    return r" \par ".join(map(escape_latex, texts))
 
 
 def _unnumbered(title: str) -> str:
-    """LaTeX numbers tables by itself."""
+    """Return the title without its number, since LaTeX numbers tables itself."""
     return re.sub(r"^(Table|Figure) \d+: ", "", title)
 
 
-def _plain(name: str) -> str:
+def _label(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
 
 
-def escaped(text: str) -> str:
-    """A text that LaTeX sets as it is."""
-    return "".join(SIGNS.get(sign, sign) for sign in " ".join(text.split()))
+def escape_latex(text: str) -> str:
+    """Return LaTeX code that prints a text literally."""
+    return "".join(ESCAPES.get(sign, sign) for sign in " ".join(text.split()))

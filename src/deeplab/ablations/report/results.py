@@ -1,4 +1,4 @@
-"""What came out for the rows of a table, however they were found."""
+"""Results of the rows of a table, for ablation tables and for grids of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,154 +12,157 @@ from deeplab.ablations.tables import ERRORS, Paper, Score
 from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import Evaluation
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CONDITION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-NOTHING_PRINTED = Paper()
+NO_PAPER_VALUES = Paper()
 
-NOTHING_LABELED = "no labeled pixel"
-"""Why a network that was evaluated may have no score."""
+NO_LABELED_PIXELS = "no labeled pixel"
+"""Reason why an evaluated network has no score."""
 
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One training of a row, as the row looks at it."""
+    """Result of a row for one seed: a run and its evaluation."""
 
     name: str
-    """Of the training in this report, such as R3."""
+    """Name of the run in this report, such as R3."""
     seed: int
     run: Run | None = None
     evaluation: Evaluation | None = None
     archive: Path | None = None
-    """The predictions for a test server, where that has the masks."""
+    """Predictions for a test server, if only the server has the masks."""
     problem: str = ""
-    """Why there is no score; empty if there is one."""
+    """Reason why there is no score; empty if there is one."""
 
     @property
     def scored(self) -> bool:
-        """Whether there is a score."""
-        return self.evaluation is not None and is_scored(self.evaluation.result)
+        """True if there is a score."""
+        return self.evaluation is not None and has_score(self.evaluation.result)
 
 
 @dataclass(frozen=True, eq=False)
 class RowResult:
-    """One row of a table."""
+    """Results of one row of a table."""
 
     number: int
-    """From 1."""
+    """Number of the row, from 1."""
     cells: tuple[bool | int | str, ...]
-    looks: tuple[SeedResult, ...] = ()
-    """One for each seed."""
+    seed_results: tuple[SeedResult, ...] = ()
+    """One result for each seed."""
     remark: str = ""
-    """Why it was not to be run; empty if it was."""
-    paper: Paper = NOTHING_PRINTED
+    """Reason why the row is not run; empty if it is."""
+    paper: Paper = NO_PAPER_VALUES
     reference: int | None = None
-    """The number of the row that it is tested against; none for the reference itself."""
+    """Number of the row that this row is tested against; None for the reference itself."""
 
     @property
     def scored(self) -> list[SeedResult]:
-        """The trainings that have a score."""
-        return [look for look in self.looks if look.scored]
+        """Seed results that have a score."""
+        return [s for s in self.seed_results if s.scored]
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """What there is, without a score too."""
-        return [look.evaluation for look in self.looks if look.evaluation]
+        """Existing evaluations, including those without a score."""
+        return [s.evaluation for s in self.seed_results if s.evaluation]
 
     @property
     def runs(self) -> list[Run]:
-        """Of the seeds, those that there are."""
-        return [look.run for look in self.looks if look.run]
+        """Existing runs."""
+        return [s.run for s in self.seed_results if s.run]
 
     @property
     def status(self) -> str:
-        """Why scores are missing; empty if none is."""
-        problems = {look.seed: look.problem for look in self.looks if look.problem}
+        """Reason why scores are missing; empty if none is."""
+        problems = {s.seed: s.problem for s in self.seed_results if s.problem}
         if not problems:
             return self.remark
-        said: dict[str, list[str]] = {}
+        seeds_by_problem: dict[str, list[str]] = {}
         for seed, problem in problems.items():
-            said.setdefault(problem, []).append(str(seed))
-        if len(said) == 1 and len(problems) == len(self.looks):
-            return next(iter(said))
+            seeds_by_problem.setdefault(problem, []).append(str(seed))
+        if len(seeds_by_problem) == 1 and len(problems) == len(self.seed_results):
+            return next(iter(seeds_by_problem))
         parts = [
             f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}: {problem}"
-            for problem, seeds in said.items()
+            for problem, seeds in seeds_by_problem.items()
         ]
-        return f"{len(self.scored)} of {len(self.looks)} seeds; {'; '.join(parts)}"
+        return f"{len(self.scored)} of {len(self.seed_results)} seeds; {'; '.join(parts)}"
 
 
 @dataclass(frozen=True)
 class TableResult:
-    """A table, and all that its report is made of."""
+    """Results of a table, from which its report is made."""
 
     name: str
-    """Of its files."""
+    """Stem of the names of its files."""
     title: str
     setting: str
     columns: tuple[str, ...]
     rows: tuple[RowResult, ...]
     scores: tuple[Score, ...] = ("mIoU",)
-    boundary: bool = False
-    """Whether its main picture is the curve around object borders."""
+    boundary_plot: bool = False
+    """True if its main figure is the curve around object borders."""
     as_paper: bool = True
-    """Whether its rows are trained on what the paper's were, so that differences to the paper say
-    something."""
+    """True if its rows are trained with the paper's networks, data and recipe, so that differences
+    from the paper are meaningful."""
 
     @cached_property
     def conditions(self) -> list[list[Evaluation]]:
-        """Evaluations with a score by what they were measured under, but for the strategy."""
-        looks = [look.evaluation for row in self.rows for look in row.scored]
-        return group_comparable([evaluation for evaluation in looks if evaluation])
+        """Evaluations that have a score, grouped by their conditions (except for the strategy)."""
+        evaluations = [s.evaluation for row in self.rows for s in row.scored]
+        return group_comparable([evaluation for evaluation in evaluations if evaluation])
 
     @cached_property
     def _condition_of(self) -> dict[Path, int]:
         return {e.folder.path: i for i, group in enumerate(self.conditions) for e in group}
 
-    def under(self, row: RowResult, condition: int) -> list[SeedResult]:
-        """A row's trainings with a score under one of the conditions."""
+    def scored_under(self, row: RowResult, condition: int) -> list[SeedResult]:
+        """Return the seed results of a row that have a score under the given conditions."""
         return [
-            look
-            for look in row.scored
-            if look.evaluation and self._condition_of[look.evaluation.folder.path] == condition
+            s
+            for s in row.scored
+            if s.evaluation and self._condition_of[s.evaluation.folder.path] == condition
         ]
 
     def letter(self, condition: int) -> str:
-        """What conditions are called where there are several."""
-        return LETTERS[condition] if len(self.conditions) > 1 else ""
+        """Return the letter that names the conditions; empty if there are no others."""
+        return CONDITION_LETTERS[condition] if len(self.conditions) > 1 else ""
 
     @property
-    def one_reference(self) -> int | None:
-        """The number of the row that all others are tested against, if it is one and the same."""
-        found = {row.reference for row in self.rows if row.reference}
-        return found.pop() if len(found) == 1 else None
+    def common_reference(self) -> int | None:
+        """Number of the row that all others are tested against; None if there are several."""
+        references = {row.reference for row in self.rows if row.reference}
+        return references.pop() if len(references) == 1 else None
 
 
-def score(look: SeedResult, name: Score = "mIoU") -> float:
-    """One of its scores, in percent."""
-    assert look.evaluation
-    return float(look.evaluation.result[name])
+def get_score(seed_result: SeedResult, name: Score = "mIoU") -> float:
+    """Return one of the scores, in percent."""
+    assert seed_result.evaluation
+    return float(seed_result.evaluation.result[name])
 
 
-def is_scored(result: Mapping[str, Any]) -> bool:
-    """Whether a result has the score of its kind: nothing labeled leaves none."""
-    return any(result.get(name) is not None for name in scores_of(result))
+def has_score(result: Mapping[str, Any]) -> bool:
+    """Return whether a result has a score; without any labels it has none."""
+    return any(result.get(name) is not None for name in score_names(result))
 
 
-def scores_of(result: Mapping[str, Any]) -> tuple[Score, ...]:
-    """The scores of a segmentation network, or of a classifier."""
+def score_names(result: Mapping[str, Any]) -> tuple[Score, ...]:
+    """Return the names of the scores of a segmentation network, or of a classifier."""
     return ERRORS if ERRORS[0] in result else ("mIoU",)
 
 
-def narrowest_band(looks: Sequence[SeedResult]) -> float | None:
-    """MIoU in percent in the narrowest band around object borders, over the trainings."""
-    bands = [b for look in looks if look.evaluation and (b := bands_of(look.evaluation))]
-    if not bands or len({found[0]["width"] for found in bands}) > 1:
+def narrowest_band_miou(seed_results: Sequence[SeedResult]) -> float | None:
+    """Return the mIoU in percent in the narrowest band around object borders, averaged over seeds.
+
+    The value is None if a score is missing or the widths differ.
+    """
+    curves = [c for s in seed_results if s.evaluation and (c := boundary_bands(s.evaluation))]
+    if not curves or len({curve[0]["width"] for curve in curves}) > 1:
         return None
-    found = [b[0]["mIoU"] for b in bands]
-    return None if None in found else mean(found)
+    values = [curve[0]["mIoU"] for curve in curves]
+    return None if None in values else mean(values)
 
 
-def bands_of(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Width in pixels and mIoU of each band around object borders, the narrowest first."""
-    found = (evaluation.result.get("boundary") or {}).get("bands") or []
-    return sorted(found, key=lambda band: float(band["width"]))
+def boundary_bands(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return width in pixels and mIoU of each band around object borders, the narrowest first."""
+    bands = (evaluation.result.get("boundary") or {}).get("bands") or []
+    return sorted(bands, key=lambda band: float(band["width"]))

@@ -1,4 +1,4 @@
-"""A table as it is read, whatever it is written as."""
+"""Format-independent content of a table in a report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,100 +6,101 @@ from typing import Any, NamedTuple
 
 
 class Link(NamedTuple):
-    """A text that leads to a file."""
+    """Link to a file."""
 
     text: str
     path: Path
 
 
 class Cell(NamedTuple):
-    """What stands under a column."""
+    """Content of one cell."""
 
     text: str = ""
     faint: bool = False
-    """No result, or none that can be told from chance."""
+    """Gray text, for a missing result or one that cannot be told from chance."""
     strong: bool = False
     links: tuple[Link, ...] = ()
-    """In place of the text."""
+    """Links that replace the text."""
     wide: bool = False
-    """Whether it may extend over the empty cells behind it that stand under the same group."""
+    """Permission to extend over the empty cells after it that belong to the same group."""
     data: Mapping[str, Any] | None = None
-    """Numbers as they are, by what is added to the column's name; none: the text."""
+    """Unrounded numbers by the suffix of the column's name; None: the text."""
 
     @property
     def filled(self) -> bool:
-        """Whether there is anything."""
+        """True if the cell has any content."""
         return bool(self.text or self.links or any(v is not None for v in self.values.values()))
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """For a program."""
+        """Content for the CSV file, by the suffix of the column's name."""
         return {"": self.text or None} if self.data is None else self.data
 
 
 class Column(NamedTuple):
-    """Its heading is in two lines, of which the first may be common to several."""
+    """Heading of a column, in two lines; adjacent columns may share the first line."""
 
     title: str
     group: str = ""
     number: bool = False
-    """Whether it is set to the right."""
-    of_row: bool = False
-    """Whether it says which row it is."""
+    """Right alignment, for numbers."""
+    identifies_row: bool = False
+    """Part of the row's identity (its number or settings); such columns are always kept."""
     data_only: bool = False
-    """For programs, not for readers."""
+    """Column of the CSV file only."""
     name: str = ""
-    """For programs; none: the title."""
+    """Heading in the CSV file; empty: the title."""
 
     @property
-    def full(self) -> str:
-        """Its heading in one line."""
+    def full_title(self) -> str:
+        """Heading in one line."""
         return (
             f"{self.group}: {self.title}" if self.group and self.title else self.group or self.title
         )
 
 
-class Picture(NamedTuple):
-    """Beside the report."""
+class FigureFile(NamedTuple):
+    """Figure in the report's folder."""
 
     name: str
-    says: str
-    """What is to be seen."""
+    caption: str
     size: tuple[int, int]
     """Width and height in pixels."""
 
 
 class Sheet(NamedTuple):
-    """One table."""
+    """One table of a report."""
 
     name: str
-    """Of its files."""
+    """Stem of the names of its files."""
     title: str
     setting: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
-    """Of this table."""
+    """Notes on this table."""
     legend: tuple[str, ...]
-    """How its columns and marks are to be read, which others may have too."""
-    pictures: tuple[Picture, ...]
+    """Explanations of columns and marks; several tables may share them."""
+    figures: tuple[FigureFile, ...]
     summary: str
-    """How much of it there is."""
+    """Number of rows that have scores."""
 
 
-def filled_columns(
+def drop_empty_columns(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
 ) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
-    """Without the columns that no row fills."""
-    kept = [i for i, c in enumerate(columns) if c.of_row or any(row[i].filled for row in rows)]
+    """Return columns and rows without the columns that are empty in all rows."""
+    kept = [
+        i for i, c in enumerate(columns) if c.identifies_row or any(row[i].filled for row in rows)
+    ]
     return (
         tuple(columns[i] for i in kept),
         tuple(tuple(row[i] for i in kept) for row in rows),
     )
 
 
-def for_readers(sheet: Sheet) -> Sheet:
-    """Without the columns that are for programs."""
+def drop_data_columns(sheet: Sheet) -> Sheet:
+    """Return the sheet without the columns that only the CSV file has."""
     kept = [i for i, column in enumerate(sheet.columns) if not column.data_only]
     return sheet._replace(
         columns=tuple(sheet.columns[i] for i in kept),
@@ -107,9 +108,9 @@ def for_readers(sheet: Sheet) -> Sheet:
     )
 
 
-def spans(columns: Sequence[Column], row: Sequence[Cell]) -> list[tuple[Cell, int]]:
-    """The cells of a row and how many columns each takes."""
-    found: list[tuple[Cell, int]] = []
+def cell_spans(columns: Sequence[Column], row: Sequence[Cell]) -> list[tuple[Cell, int]]:
+    """Return the cells of a row, each with the number of columns that it takes."""
+    spans: list[tuple[Cell, int]] = []
     covered = 0
     for i, cell in enumerate(row):
         if covered:
@@ -124,16 +125,16 @@ def spans(columns: Sequence[Column], row: Sequence[Cell]) -> list[tuple[Cell, in
         ):
             width += 1
         covered = width - 1
-        found.append((cell, width))
-    return found
+        spans.append((cell, width))
+    return spans
 
 
-def headings(columns: Sequence[Column]) -> list[tuple[str, int]]:
-    """The first lines of the headings and how many columns each stands over."""
-    found: list[tuple[str, int]] = []
+def heading_groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """Return the groups in the first heading line, each with its number of columns."""
+    groups: list[tuple[str, int]] = []
     for column in columns:
-        if found and column.group and found[-1][0] == column.group:
-            found[-1] = (column.group, found[-1][1] + 1)
+        if groups and column.group and groups[-1][0] == column.group:
+            groups[-1] = (column.group, groups[-1][1] + 1)
         else:
-            found.append((column.group, 1))
-    return found
+            groups.append((column.group, 1))
+    return groups

@@ -1,83 +1,89 @@
-"""A row against its reference."""
+"""Comparison of a row with its reference row."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from deeplab.ablations.report.results import RowResult, SeedResult, TableResult
-from deeplab.ablations.report.statistics import Difference, Sampler, difference
+from deeplab.ablations.report.statistics import Difference, Sampler, bootstrap_difference
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
 
-NAMED = 3
-"""Images that a message names."""
+MAX_NAMED_IMAGES = 3
+"""Largest number of images that a message names."""
 
 
 class Comparison(NamedTuple):
-    """Of a row with its reference."""
+    """Comparison of a row with its reference row."""
 
     reference: int
-    """The row's number."""
+    """Number of the reference row."""
     difference: Difference | None = None
-    why: str = ""
-    """Why they cannot be compared; empty if they are."""
+    problem: str = ""
+    """Reason why the rows cannot be compared; empty if they are."""
     paired: bool = False
-    """Whether both are looks at the same trainings."""
+    """True if both rows evaluate the same runs."""
     seeds: tuple[int, int] = (0, 0)
-    """Trainings of the row and of its reference."""
+    """Numbers of runs of the row and of its reference."""
 
 
-def compare(
+def compare_with_reference(
     table: TableResult, row: RowResult, condition: int, score: Score, sampler: Sampler
 ) -> Comparison | None:
-    """A score of a row against its reference's under the conditions of that number; None where it
-    has none under them, or is the reference."""
-    ours = table.under(row, condition)
-    if row.reference is None or not ours:
+    """Compare a score of a row with that of its reference row under one condition.
+
+    The result is None if the row has no score under this condition or is the reference itself.
+    """
+    candidate = table.scored_under(row, condition)
+    if row.reference is None or not candidate:
         return None
-    other = table.rows[row.reference - 1]
-    theirs = table.under(other, condition)
-    if not theirs:
-        why = "was measured under other conditions" if other.scored else "has no score yet"
-        return Comparison(row.reference, why=f"row {row.reference} {why}")
-    if why := _unlike(_evaluations(ours), _evaluations(theirs), sampler):
-        return Comparison(row.reference, why=why)
-    ours, theirs, paired = _aligned(ours, theirs)
-    found = difference(
-        sampler.arm(_evaluations(ours), score),
-        sampler.arm(_evaluations(theirs), score),
+    reference_row = table.rows[row.reference - 1]
+    reference = table.scored_under(reference_row, condition)
+    if not reference:
+        problem = (
+            "was measured under other conditions" if reference_row.scored else "has no score yet"
+        )
+        return Comparison(row.reference, problem=f"row {row.reference} {problem}")
+    if problem := _image_mismatch(_evaluations(candidate), _evaluations(reference), sampler):
+        return Comparison(row.reference, problem=problem)
+    candidate, reference, paired = _sort_by_run(candidate, reference)
+    difference = bootstrap_difference(
+        sampler.sample(_evaluations(candidate), score),
+        sampler.sample(_evaluations(reference), score),
         paired=paired,
     )
-    return Comparison(row.reference, found, paired=paired, seeds=(len(ours), len(theirs)))
+    seeds = (len(candidate), len(reference))
+    return Comparison(row.reference, difference, paired=paired, seeds=seeds)
 
 
-def _evaluations(looks: Sequence[SeedResult]) -> list[Evaluation]:
-    return [look.evaluation for look in looks if look.evaluation]
+def _evaluations(seed_results: Sequence[SeedResult]) -> list[Evaluation]:
+    return [s.evaluation for s in seed_results if s.evaluation]
 
 
-def _aligned(
-    ours: Sequence[SeedResult], theirs: Sequence[SeedResult]
+def _sort_by_run(
+    candidate: Sequence[SeedResult], reference: Sequence[SeedResult]
 ) -> tuple[list[SeedResult], list[SeedResult], bool]:
-    """Both in the order of their runs, and whether these are the same ones."""
-    first, second = (sorted(looks, key=_run) for looks in (ours, theirs))
-    return first, second, [_run(look) for look in first] == [_run(look) for look in second]
+    """Return both sorted by their runs, and whether the runs are the same."""
+    first, second = (sorted(results, key=_run_path) for results in (candidate, reference))
+    return first, second, [_run_path(s) for s in first] == [_run_path(s) for s in second]
 
 
-def _run(look: SeedResult) -> str:
-    return str(look.run.folder.path.resolve()) if look.run else ""
+def _run_path(seed_result: SeedResult) -> str:
+    return str(seed_result.run.folder.path.resolve()) if seed_result.run else ""
 
 
-def _unlike(ours: Sequence[Evaluation], theirs: Sequence[Evaluation], sampler: Sampler) -> str:
-    """Why evaluations are not of the same images; empty if they are."""
+def _image_mismatch(
+    candidate: Sequence[Evaluation], reference: Sequence[Evaluation], sampler: Sampler
+) -> str:
+    """Return why evaluations are not on the same images; empty if they are."""
     first: Evaluation | None = None
-    for evaluation in (*theirs, *ours):
+    for evaluation in (*reference, *candidate):
         if not evaluation.folder.images.is_file():
             run = evaluation.result["run"]
-            return f"{run} has no counts of single images; evaluate.py run=... leaves them"
+            return f"{run} has no counts of single images; evaluate.py run=... writes them"
         first = first or evaluation
-        here, there = set(sampler.ids(evaluation)), set(sampler.ids(first))
-        if odd := sorted(here ^ there):
-            more = ", ..." if len(odd) > NAMED else ""
-            return (
-                f"not the same images: {len(odd)} are in one only ({', '.join(odd[:NAMED])}{more})"
-            )
+        mismatch = sorted(set(sampler.ids(evaluation)) ^ set(sampler.ids(first)))
+        if mismatch:
+            more = ", ..." if len(mismatch) > MAX_NAMED_IMAGES else ""
+            names = ", ".join(mismatch[:MAX_NAMED_IMAGES])
+            return f"not the same images: {len(mismatch)} are in one only ({names}{more})"
     return ""

@@ -1,8 +1,8 @@
-"""Whether a score of two rows differs by more than chance: a bootstrap over images, and over
-trainings where a row has several.
+"""Bootstrap test of whether the scores of two rows differ by more than chance.
 
-mIoU needs two numbers of each image and class, its correct pixels and the union of truth and
-prediction. Both add up over images, so that drawing images is a product of matrices.
+Images are resampled, and runs too if a row has several. mIoU needs two numbers for each image and
+class: its correct pixels, and the union of truth and prediction. Both add up over images, so that
+resampling images is a product of matrices.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,164 +13,199 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.ablations.report.results import scores_of
+from deeplab.ablations.report.results import score_names
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.utils.errors import UserError
 
-DRAWS = 1000
+NUM_DRAWS = 1000
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 
-FIRST: dict[Score, int] = {"top1_error": 1, "top5_error": 5}
-"""Among how many classes the label is to be."""
+TOP_K: dict[Score, int] = {"top1_error": 1, "top5_error": 5}
+"""Number of classes that must include the label for a prediction to be correct."""
 
-Numbers = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
-Ratio = Callable[[Numbers, Numbers], Numbers]
-"""From two sums over images to a score."""
+ScoreFunction = Callable[[FloatArray, FloatArray], FloatArray]
+"""Function from two sums over images to a score."""
 
 
 class Difference(NamedTuple):
-    """Of two rows' score, in parts of 1."""
+    """Difference between the scores of two rows, as a fraction."""
 
     measured: float
     low: float
-    """Of the interval that holds ``LEVEL`` of the draws."""
+    """Lower end of the interval that holds ``CONFIDENCE_LEVEL`` of the draws."""
     high: float
 
     @property
-    def noise(self) -> bool:
-        """Whether the interval holds 0."""
+    def within_noise(self) -> bool:
+        """True if the interval contains 0."""
         return self.low <= 0 <= self.high
 
 
-class Arm(NamedTuple):
-    """The trainings of a row: ``S`` of them, under ``B`` draws of images."""
+class SampledScores(NamedTuple):
+    """Scores of the ``S`` runs of a row on all images and on ``B`` draws of images."""
 
-    scores: Numbers
-    """The score on all images: ``(S,)``."""
-    drawn: Numbers
-    """The score on the images of each draw: ``(S, B)``."""
+    scores: FloatArray
+    """Scores on all images: ``(S,)``."""
+    drawn: FloatArray
+    """Scores on the images of each draw: ``(S, B)``."""
 
 
-class Images(NamedTuple):
-    """What mIoU is made of, by image (in the order of their ids) and class: ``(N, K)``."""
+class ImageCounts(NamedTuple):
+    """Counts that a score is computed from: ``(N, K)`` for mIoU, ``(N,)`` for errors.
+
+    The images are sorted by their ids.
+    """
 
     ids: tuple[str, ...]
-    right: Numbers
-    union: Numbers
+    correct: FloatArray
+    total: FloatArray
+    """Union of truth and prediction for mIoU; 1 for a labeled image for errors."""
 
 
-def images_of(evaluation: Evaluation) -> Images:
+def segmentation_counts(evaluation: Evaluation) -> ImageCounts:
     """Read the confusion matrices of an evaluation.
 
     Raises:
-        UserError: they are not there, or damaged.
+        UserError: they are missing or damaged.
     """
     ids, counts = evaluation.ids, evaluation.confusion
     if counts.ndim != 3 or len(ids) != len(counts):
         raise _damaged(evaluation, f"{len(ids)} images and counts of shape {counts.shape}")
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    right = np.diagonal(counts, axis1=1, axis2=2).astype(np.float64)
-    union = (counts.sum(1) + counts.sum(2)).astype(np.float64) - right
-    return Images(tuple(ids[i] for i in order), right[order], union[order])
+    correct = np.diagonal(counts, axis1=1, axis2=2).astype(np.float64)
+    union = (counts.sum(1) + counts.sum(2)).astype(np.float64) - correct
+    return ImageCounts(tuple(ids[i] for i in order), correct[order], union[order])
 
 
-def _damaged(evaluation: Evaluation, what: str) -> UserError:
+def _damaged(evaluation: Evaluation, mismatch: str) -> UserError:
     return UserError(
-        f"{evaluation.folder.images}: {what} do not belong together; evaluate.py writes it anew."
+        f"{evaluation.folder.images}: {mismatch} do not match. Run evaluate.py with overwrite=true "
+        "to write it again."
     )
 
 
-def mean_iou(right: Numbers, union: Numbers) -> Numbers:
-    """The mIoU of sums over images ``(..., K)``; classes in neither truth nor prediction are left
-    out, and nan where there is no other."""
-    there = union > 0
-    iou = np.divide(right, union, out=np.zeros_like(union), where=there)
-    number = there.sum(-1)
+def mean_iou(correct: FloatArray, union: FloatArray) -> FloatArray:
+    """Return the mIoU of sums over images ``(..., K)``.
+
+    Classes in neither truth nor prediction are left out; the result is nan if no class is left.
+    """
+    present = union > 0
+    iou = np.divide(correct, union, out=np.zeros_like(union), where=present)
+    number = present.sum(-1)
     return np.where(number > 0, iou.sum(-1) / np.maximum(number, 1), np.nan)
 
 
-def pictures_of(evaluation: Evaluation, score: Score) -> Images:
-    """A classifier's pictures: ``right`` is whether one of their labels is among the first classes
-    that the error is of, ``union`` whether they have a label, ``(N,)``.
+def classification_counts(evaluation: Evaluation, score: Score) -> ImageCounts:
+    """Read the ranks of a classifier's labels.
+
+    An image counts as correct if one of its labels is among the classes that the top-k error
+    accepts.
 
     Raises:
-        UserError: they are not there, or damaged.
+        UserError: they are missing or damaged.
     """
     ids, ranks = evaluation.ids, evaluation.ranks
     if len(ids) != len(ranks):
         raise _damaged(evaluation, f"{len(ids)} images and {len(ranks)} ranks")
     order = sorted(range(len(ids)), key=ids.__getitem__)
     labeled = ranks[order] >= 0
-    right = labeled & (ranks[order] < FIRST[score])
-    return Images(
-        tuple(ids[i] for i in order), right.astype(np.float64), labeled.astype(np.float64)
+    correct = labeled & (ranks[order] < TOP_K[score])
+    return ImageCounts(
+        tuple(ids[i] for i in order), correct.astype(np.float64), labeled.astype(np.float64)
     )
 
 
-def error(right: Numbers, labeled: Numbers) -> Numbers:
-    """The part that is wrong; nan where nothing is labeled."""
-    return np.where(labeled > 0, 1 - right / np.maximum(labeled, 1), np.nan)
+def error_rate(correct: FloatArray, labeled: FloatArray) -> FloatArray:
+    """Return the fraction of wrong predictions; nan if no image is labeled."""
+    return np.where(labeled > 0, 1 - correct / np.maximum(labeled, 1), np.nan)
 
 
 @lru_cache(maxsize=4)
-def image_draws(images: int, draws: int) -> Numbers:
-    """How often each draw takes each image, as many as there are, with replacement: ``(B, N)``; the
-    same every time, so that a report is."""
+def image_draws(images: int, draws: int) -> FloatArray:
+    """Return how often each draw contains each image: ``(B, N)``.
+
+    A draw takes as many images as there are, with replacement. The draws are equal in every call,
+    so that a report can be reproduced.
+    """
     generator = np.random.default_rng(0)
     return generator.multinomial(images, np.full(images, 1 / images), size=draws).astype(float)
 
 
 @lru_cache(maxsize=16)
-def seed_draws(seeds: int, draws: int, arm: int) -> NDArray[np.int64]:
-    """Which of an arm's seeds each draw takes, as many as there are: ``(S, B)``."""
-    return np.random.default_rng((1, arm)).integers(0, seeds, size=(seeds, draws))
+def seed_draws(seeds: int, draws: int, group: int) -> NDArray[np.int64]:
+    """Return the seeds that each draw contains, as many as there are: ``(S, B)``.
+
+    Args:
+        seeds: number of seeds of a row.
+        draws: number of draws.
+        group: 0 or 1; rows whose seeds are drawn independently have different numbers.
+    """
+    return np.random.default_rng((1, group)).integers(0, seeds, size=(seeds, draws))
 
 
 class Sampler:
-    """Draws the images of evaluations, of each evaluation once."""
+    """Resamples the images of evaluations, each evaluation once."""
 
-    def __init__(self, draws: int = DRAWS) -> None:
+    def __init__(self, draws: int = NUM_DRAWS) -> None:
         self.draws = draws
-        self._known: dict[tuple[Path, Score], tuple[tuple[str, ...], float, Numbers]] = {}
+        self._cache: dict[tuple[Path, Score], tuple[tuple[str, ...], float, FloatArray]] = {}
 
     def ids(self, evaluation: Evaluation) -> tuple[str, ...]:
-        """Its images, in the order of their ids."""
-        return self._of(evaluation, scores_of(evaluation.result)[0])[0]
+        """Return the ids of the images, sorted."""
+        return self._sample(evaluation, score_names(evaluation.result)[0])[0]
 
-    def arm(self, evaluations: Sequence[Evaluation], score: Score) -> Arm:
-        """The evaluations of a row's trainings."""
-        found = [self._of(evaluation, score) for evaluation in evaluations]
-        return Arm(np.array([score for _, score, _ in found]), np.stack([d for *_, d in found]))
+    def sample(self, evaluations: Sequence[Evaluation], score: Score) -> SampledScores:
+        """Return the scores of a row's evaluations, one for each run."""
+        samples = [self._sample(evaluation, score) for evaluation in evaluations]
+        return SampledScores(
+            np.array([value for _, value, _ in samples]), np.stack([d for *_, d in samples])
+        )
 
-    def _of(self, evaluation: Evaluation, score: Score) -> tuple[tuple[str, ...], float, Numbers]:
+    def _sample(
+        self, evaluation: Evaluation, score: Score
+    ) -> tuple[tuple[str, ...], float, FloatArray]:
+        """Return the ids of the images, the score on all of them and the score on each draw."""
         key = (evaluation.folder.path, score)
-        if key not in self._known:
-            counted = images_of(evaluation) if score == "mIoU" else pictures_of(evaluation, score)
-            ratio: Ratio = mean_iou if score == "mIoU" else error
-            weights = image_draws(len(counted.ids), self.draws)
-            drawn = ratio(weights @ counted.right, weights @ counted.union)
-            whole = float(ratio(counted.right.sum(0), counted.union.sum(0)))
-            self._known[key] = counted.ids, whole, drawn
-        return self._known[key]
+        if key not in self._cache:
+            segmentation = score == "mIoU"
+            counts = (
+                segmentation_counts(evaluation)
+                if segmentation
+                else classification_counts(evaluation, score)
+            )
+            score_function: ScoreFunction = mean_iou if segmentation else error_rate
+            weights = image_draws(len(counts.ids), self.draws)
+            drawn = score_function(weights @ counts.correct, weights @ counts.total)
+            value = float(score_function(counts.correct.sum(0), counts.total.sum(0)))
+            self._cache[key] = counts.ids, value, drawn
+        return self._cache[key]
 
 
-def difference(ours: Arm, theirs: Arm, *, paired: bool) -> Difference:
-    """Of the score, averaged over trainings, between two rows on the same images.
+def bootstrap_difference(
+    candidate: SampledScores, reference: SampledScores, *, paired: bool
+) -> Difference:
+    """Return the difference between two rows on the same images, averaged over their runs.
 
-    Every draw takes the same images for both rows, and as many trainings of each as it has, with
+    Every draw takes the same images for both rows, and as many runs of each row as it has, with
     replacement.
 
     Args:
-        ours: the row.
-        theirs: its reference.
-        paired: whether the trainings of both are the same, in the same order, and so are drawn.
+        candidate: scores of the row.
+        reference: scores of its reference.
+        paired: True if the runs of both are the same, in the same order; they are then drawn
+            together.
     """
     drawn = [
-        np.take_along_axis(arm.drawn, seed_draws(*arm.drawn.shape, 0 if paired else i), 0).mean(0)
-        for i, arm in enumerate((ours, theirs))
+        np.take_along_axis(
+            sampled.drawn, seed_draws(*sampled.drawn.shape, 0 if paired else i), 0
+        ).mean(0)
+        for i, sampled in enumerate((candidate, reference))
     ]
-    low, high = np.nanquantile(drawn[0] - drawn[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(float(ours.scores.mean() - theirs.scores.mean()), float(low), float(high))
+    tail = (1 - CONFIDENCE_LEVEL) / 2
+    low, high = np.nanquantile(drawn[0] - drawn[1], [tail, (1 + CONFIDENCE_LEVEL) / 2])
+    measured = float(candidate.scores.mean() - reference.scores.mean())
+    return Difference(measured, float(low), float(high))

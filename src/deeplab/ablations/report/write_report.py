@@ -1,21 +1,21 @@
-"""Reports from start to end: the files of one, for tables and for a grid of one's own."""
+"""Writing of reports on ablation tables and on grids of runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.ablations.jobs import SweepRequest, Training
-from deeplab.ablations.report.columns import columns
-from deeplab.ablations.report.figures import draw
-from deeplab.ablations.report.from_grid import grid_results
-from deeplab.ablations.report.from_tables import table_results
-from deeplab.ablations.report.html import page
-from deeplab.ablations.report.latex import latex
-from deeplab.ablations.report.markdown_csv import Head, comma_separated, markdown
-from deeplab.ablations.report.notes import legend, notes
-from deeplab.ablations.report.provenance import provenance, starts
+from deeplab.ablations.report.columns import table_columns
+from deeplab.ablations.report.figures import draw_figures
+from deeplab.ablations.report.from_grid import collect_grid_results
+from deeplab.ablations.report.from_tables import collect_table_results
+from deeplab.ablations.report.html import format_html
+from deeplab.ablations.report.latex import format_latex
+from deeplab.ablations.report.markdown_csv import Header, format_csv, format_markdown
+from deeplab.ablations.report.notes import table_legend, table_notes
+from deeplab.ablations.report.provenance import describe_initial_weights, describe_provenance
 from deeplab.ablations.report.results import TableResult
-from deeplab.ablations.report.sheet import Sheet, filled_columns
-from deeplab.ablations.report.significance import compare
+from deeplab.ablations.report.sheet import Sheet, drop_empty_columns
+from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.run_index import Find, Run
 from deeplab.utils.errors import report_write_errors
@@ -23,77 +23,78 @@ from deeplab.utils.files import write_text
 
 
 def write_report(
-    request: SweepRequest, found: Sequence[Training], find: Find, folder: Path
+    request: SweepRequest, jobs: Sequence[Training], find_run: Find, folder: Path
 ) -> Path:
-    """The report on tables; returns its page.
+    """Write the report on tables and return the path of its HTML page.
 
     Args:
         request: the tables and the preset.
-        found: their distinct trainings.
-        find: which run a training is.
-        folder: where the files go.
+        jobs: the distinct jobs of the tables.
+        find_run: returns the run of a job.
+        folder: where the files are written.
 
     Raises:
-        UserError: what a run has left is damaged, or the files cannot be written.
+        UserError: files of a run are damaged, or the report cannot be written.
     """
-    tables = table_results(request, found, find)
+    tables = collect_table_results(request, jobs, find_run)
     preset = request.preset
-    on_top = [f"All rows with {' '.join(request.overrides)}."] if request.overrides else []
-    lines = [*on_top, *starts(found), *provenance(tables)]
-    return _write(tables, Head(f"Ablations: {preset.title}", preset.note, lines), folder)
+    overrides = [f"All rows with {' '.join(request.overrides)}."] if request.overrides else []
+    lines = [*overrides, *describe_initial_weights(jobs), *describe_provenance(tables)]
+    return _write(tables, Header(f"Ablations: {preset.title}", preset.note, lines), folder)
 
 
 def write_grid_report(runs: Sequence[Run], keys: Sequence[str], folder: Path) -> Path:
-    """The report on runs of a grid; returns its page.
+    """Write the report on a grid of runs and return the path of its HTML page.
 
     Args:
-        runs: all of them, finished or not.
-        keys: dotted keys of the config, by whose values rows are told apart; seeds are averaged.
-        folder: where the files go.
+        runs: all runs, finished or not.
+        keys: dotted keys of the config that distinguish the rows; seeds are averaged.
+        folder: where the files are written.
 
     Raises:
         UserError: no run is finished, a key is unknown, or runs differ in other keys too.
     """
-    tables = grid_results(runs, keys)
-    return _write(tables, Head(f"Runs by {', '.join(keys)}", None, provenance(tables)), folder)
+    tables = collect_grid_results(runs, keys)
+    header = Header(f"Runs by {', '.join(keys)}", None, describe_provenance(tables))
+    return _write(tables, header, folder)
 
 
-def _write(tables: Sequence[TableResult], head: Head, folder: Path) -> Path:
+def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> Path:
     sampler = Sampler()
-    target = folder / "index.html"
+    page = folder / "index.html"
     with report_write_errors(f"report in {folder}"):
         sheets = [_sheet(table, tables, sampler, folder) for table in tables]
         for sheet in sheets:
-            write_text(folder / f"{sheet.name}.csv", comma_separated(sheet, folder))
-            write_text(folder / f"{sheet.name}.tex", latex(sheet))
-        write_text(folder / "report.md", markdown(sheets, head, folder))
-        write_text(target, page(sheets, head, folder))
-    return target
+            write_text(folder / f"{sheet.name}.csv", format_csv(sheet, folder))
+            write_text(folder / f"{sheet.name}.tex", format_latex(sheet))
+        write_text(folder / "report.md", format_markdown(sheets, header, folder))
+        write_text(page, format_html(sheets, header, folder))
+    return page
 
 
 def _sheet(
     table: TableResult, tables: Sequence[TableResult], sampler: Sampler, folder: Path
 ) -> Sheet:
-    compared = {
-        (row.number, i, score): compare(table, row, i, score, sampler)
+    comparisons = {
+        (row.number, i, score): compare_with_reference(table, row, i, score, sampler)
         for score in table.scores
         for i in range(len(table.conditions))
         for row in table.rows
     }
-    parts = columns(table, compared)
-    kept, rows = filled_columns(
-        [column for column, _ in parts],
-        [[cell(row) for _, cell in parts] for row in table.rows],
+    all_columns = table_columns(table, comparisons)
+    columns, rows = drop_empty_columns(
+        [column for column, _ in all_columns],
+        [[cell(row) for _, cell in all_columns] for row in table.rows],
     )
     scored = sum(bool(row.scored) for row in table.rows)
     return Sheet(
         table.name,
         table.title,
         table.setting,
-        kept,
+        columns,
         rows,
-        tuple(notes(table, compared, tables)),
-        tuple(legend(table, compared)),
-        tuple(draw(table, folder)),
+        tuple(table_notes(table, comparisons, tables)),
+        tuple(table_legend(table, comparisons)),
+        tuple(draw_figures(table, folder)),
         f"{scored} of {len(table.rows)} rows scored",
     )
