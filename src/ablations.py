@@ -1,4 +1,4 @@
-"""Tables of the paper: what is to be done, and the report; see ``--help``."""
+"""Plan and report the paper's tables; see ``python src/ablations.py --help``."""
 
 import sys
 

@@ -1,13 +1,13 @@
-"""Print measured ratios: ``python src/benchmark.py PART``, as its ``--help`` names them."""
+"""Measure the speed of a part of the project; see ``python src/benchmark.py --help``."""
 
 import argparse
 
 
 def main() -> None:
-    """Run the benchmark that is named."""
-    parser = argparse.ArgumentParser(description="Measure a part of the project; prints ratios.")
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(description="Measure the speed of a part of the project and print ratios.")
     parser.add_argument("part", choices=["loss", "pipeline", "strategies", "export"])
-    parser.add_argument("--repeats", type=int, help="7 unless said; 3 for strategies")
+    parser.add_argument("--repeats", type=int, help="number of repeats (default: 7; for strategies: 3)")
     arguments = parser.parse_args()
     repeats = arguments.repeats or (3 if arguments.part == "strategies" else 7)
     if arguments.part == "loss":

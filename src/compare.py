@@ -1,4 +1,4 @@
-"""Put evaluations side by side; see ``python src/compare.py --help``."""
+"""Compare evaluations; see ``python src/compare.py --help``."""
 
 from omegaconf import DictConfig
 

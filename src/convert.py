@@ -1,4 +1,4 @@
-"""The authors' TensorFlow checkpoints as weights of this project; see ``conf/convert.yaml``."""
+"""Convert the authors' TensorFlow checkpoints; see ``python src/convert.py --help``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Print what a network costs; see ``python src/cost.py --help``."""
+"""Print parameters, multiply-adds and speed of a network; see ``python src/cost.py --help``."""
 
 from omegaconf import DictConfig
 
@@ -7,7 +7,7 @@ from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
-    """Check the config, then count."""
+    """Check the config, then count and measure."""
     from deeplab.config.schema.scripts import CostConfig
 
     checked = parse(CostConfig, config)

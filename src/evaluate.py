@@ -1,4 +1,4 @@
-"""Evaluate a trained network on whole images; see ``conf/evaluate.yaml``."""
+"""Evaluate a trained network on whole images; see ``python src/evaluate.py --help``."""
 
 from omegaconf import DictConfig
 

@@ -1,4 +1,4 @@
-"""Write a trained network as a file of its own, or upload it; see ``conf/export.yaml``."""
+"""Export a trained network to a file, or upload it; see ``python src/export.py --help``."""
 
 from omegaconf import DictConfig
 

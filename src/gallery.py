@@ -1,4 +1,4 @@
-"""Make a page of an evaluation's images; see ``conf/gallery.yaml``."""
+"""Write an HTML gallery of an evaluation; see ``python src/gallery.py --help``."""
 
 from omegaconf import DictConfig
 
@@ -7,7 +7,7 @@ from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
-    """Check the config, then make the page."""
+    """Check the config, then write the page."""
     from deeplab.config.schema.scripts import GalleryConfig
 
     checked = parse(GalleryConfig, config)

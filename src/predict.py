@@ -1,4 +1,4 @@
-"""Apply a trained network to pictures of one's own; see ``conf/predict.yaml``."""
+"""Apply a trained network to your own images; see ``python src/predict.py --help``."""
 
 import sys
 
@@ -9,7 +9,7 @@ from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
-    """Check the config, then predict; status 1 if some files could not be read."""
+    """Check the config, then predict; exit with status 1 if files could not be read."""
     from deeplab.config.schema.scripts import PredictConfig
 
     checked = parse(PredictConfig, config)

@@ -1,4 +1,4 @@
-"""Make a data set ready, or check it; see ``python src/prepare.py --help``."""
+"""Prepare a data set, or check it; see ``python src/prepare.py --help``."""
 
 from omegaconf import DictConfig
 
@@ -7,15 +7,15 @@ from deeplab.config.parsing import parse
 
 
 def main(config: DictConfig) -> None:
-    """Check the config, then prepare or examine."""
+    """Check the config, then prepare or check the data set."""
     from deeplab.config.schema.classification_data import CLASSIFICATION_DATA
     from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
 
     if config.data.name in CLASSIFICATION_DATA:
-        of_pictures = parse(PrepareClassificationConfig, config)
+        classification = parse(PrepareClassificationConfig, config)
         from deeplab.preparation.run_doctor import prepare_classification_data
 
-        prepare_classification_data(of_pictures)
+        prepare_classification_data(classification)
         return
     checked = parse(PrepareConfig, config)
     if checked.check:

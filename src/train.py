@@ -1,4 +1,4 @@
-"""Train one DeepLabv3+; see ``python src/train.py --help``."""
+"""Train a DeepLabv3+; see ``python src/train.py --help``."""
 
 from omegaconf import DictConfig
 
@@ -6,7 +6,7 @@ from deeplab.config.hydra_app import run_script
 
 
 def main(config: DictConfig) -> None:
-    """Check the config, then run the experiment and its evaluations."""
+    """Check the config, then train and run the evaluations."""
     from deeplab.training.validate_config import check_train
 
     checked = check_train(config)

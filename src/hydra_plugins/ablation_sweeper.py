@@ -1,5 +1,7 @@
-"""Hydra's basic sweeper, but every job of a multirun is checked before the first one starts, and
-``ablation=...`` stands for the trainings of a table."""
+"""Hydra sweeper that checks all jobs of a multirun before the first one starts.
+
+It also turns ``ablation=...`` into the jobs of a table; otherwise it is Hydra's basic sweeper.
+"""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class AblationSweeperConf:
-    """The keys of Hydra's own ``basic`` sweeper."""
+    """Keys of the sweeper, those of Hydra's ``basic`` sweeper."""
 
     _target_: str = "hydra_plugins.ablation_sweeper.AblationSweeper"
     max_batch_size: int | None = None
@@ -36,7 +38,7 @@ ConfigStore.instance().store(
 
 
 class AblationSweeper(BasicSweeper):
-    """Without it a mistake in the last job of a sweep shows when the others are done."""
+    """Sweeper that finds a mistake in a job's config before any job runs."""
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=max_batch_size, params=params)
@@ -44,10 +46,10 @@ class AblationSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check all jobs, then launch them as the basic sweeper does."""
-        from deeplab.ablations.request import names_tables
+        from deeplab.ablations.request import has_tables
 
-        _be_found_by_workers()
-        if names_tables(arguments):
+        _add_to_pythonpath()
+        if has_tables(arguments):
             from deeplab.ablations.run_tables import run_tables
 
             run_tables([*self._parse_config(), *arguments], self._check, self._launch)
@@ -76,35 +78,35 @@ class AblationSweeper(BasicSweeper):
         check_train(without_hydra(config))
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
-        """Run jobs, ``max_batch_size`` at a time; for each what went wrong with it."""
+        """Run jobs, ``max_batch_size`` at a time; return the error of each, or None."""
         size = self.max_batch_size or max(1, len(jobs))
         batches = [jobs[i : i + size] for i in range(0, len(jobs), size)]
-        return [problem for batch in batches for problem in self._launch_batch(batch)]
+        return [error for batch in batches for error in self._launch_batch(batch)]
 
     def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
         assert self.launcher is not None
         first, self._launched = self._launched, self._launched + len(jobs)
         try:
             results = self.launcher.launch([list(job) for job in jobs], initial_job_idx=first)
-        except Exception as error:  # of the launcher, such as one that has lost a worker
-            return [_problem_of(error)] * len(jobs)
-        return [_problem(result) for result in results]
+        except Exception as error:  # the launcher itself failed, for example it lost a worker
+            return [_job_error(error)] * len(jobs)
+        return [_result_error(result) for result in results]
 
 
-def _be_found_by_workers() -> None:
-    """The processes of other launchers start from nothing, and take a job from a file."""
-    here = str(ROOT / "src")
-    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
+def _add_to_pythonpath() -> None:
+    """Add ``src`` to PYTHONPATH, because workers of other launchers unpickle jobs from a file."""
+    source = str(ROOT / "src")
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join([source, *paths])
 
 
-def _problem(result: JobReturn) -> "JobError | None":
-    return None if result.status == JobStatus.COMPLETED else _problem_of(result._return_value)
+def _result_error(result: JobReturn) -> "JobError | None":
+    return None if result.status == JobStatus.COMPLETED else _job_error(result._return_value)
 
 
-def _problem_of(error: Exception) -> "JobError":
+def _job_error(error: Exception) -> "JobError":
     from deeplab.ablations.sweep import JobError
 
-    said = isinstance(error, UserError | JobFailedError)
-    text = str(error) if said else f"{type(error).__name__}: {error}"
-    return JobError(text, elsewhere=isinstance(error, LockedError))
+    has_message = isinstance(error, UserError | JobFailedError)
+    message = str(error) if has_message else f"{type(error).__name__}: {error}"
+    return JobError(message, locked=isinstance(error, LockedError))

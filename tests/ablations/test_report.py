@@ -1,4 +1,4 @@
-"""Reports on runs that are written here, so that every figure can be computed again."""
+"""Tests of reports on synthetic runs, so that every number can be computed independently."""
 
 import csv
 import hashlib
@@ -18,13 +18,19 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from deeplab.ablations.jobs import SweepRequest, trainings
-from deeplab.ablations.report.latex import escaped
-from deeplab.ablations.report.provenance import starts
-from deeplab.ablations.report.statistics import Arm, difference, image_draws, mean_iou, seed_draws
+from deeplab.ablations.jobs import SweepRequest, collect_jobs
+from deeplab.ablations.report.latex import escape_latex
+from deeplab.ablations.report.provenance import describe_initial_weights
+from deeplab.ablations.report.statistics import (
+    SampledScores,
+    bootstrap_difference,
+    image_draws,
+    mean_iou,
+    seed_draws,
+)
 from deeplab.ablations.report.write_report import write_grid_report, write_report
-from deeplab.ablations.run_index import finder, known_runs
-from deeplab.ablations.sweep import JobError, run_trainings
+from deeplab.ablations.run_index import make_run_finder, known_runs
+from deeplab.ablations.sweep import JobError, run_jobs
 from deeplab.ablations.tables import Paper, Preset, Row, Table, choices, read_preset, read_table
 from deeplab.config.paths import ROOT
 from deeplab.evaluation.evaluation_folder import (
@@ -44,54 +50,59 @@ from support.browser import CHROMIUM, DRIVER, FLAGS
 from support.scripts import run
 
 IMAGES = 40
-STEM = "own"
+STEM = "custom"
 
 
 def literal_miou(matrix):
-    """By going through the classes; the last one is absent and left out."""
-    found = []
+    """Compute the mIoU class by class; the last class is absent and left out."""
+    ious = []
     for k in range(len(matrix)):
         union = matrix[k, :].sum() + matrix[:, k].sum() - matrix[k, k]
         if union:
-            found.append(matrix[k, k] / union)
-    return sum(found) / len(found)
+            ious.append(matrix[k, k] / union)
+    return sum(ious) / len(ious)
 
 
 def counts(seed, wrong=0.3, classes=4):
-    """Confusion matrices of images, a part of whose pixels is wrong."""
+    """Return confusion matrices of images with the given fraction of wrong pixels."""
     rng = np.random.default_rng(seed)
-    found = np.zeros((IMAGES, classes, classes), np.int64)
-    for matrix in found:
+    matrices = np.zeros((IMAGES, classes, classes), np.int64)
+    for matrix in matrices:
         for truth in range(classes - 1):
             pixels = int(rng.integers(20, 200))
             bad = int(rng.binomial(pixels, wrong))
             matrix[truth, truth], matrix[truth, (truth + 1) % (classes - 1)] = pixels - bad, bad
-    return found
+    return matrices
 
 
 def percent(confusion):
     return 100 * literal_miou(confusion.sum(0))
 
 
-def evaluated(folder, config, strategy, confusion, *, ids=None, sha="abc", split=None, **changes):
-    """An evaluation of a run's weights; ``changes`` go into the result, ``stamp`` into its
-    protocol."""
+def write_evaluation(
+    folder, config, strategy, confusion, *, ids=None, sha="abc", split=None, **changes
+):
+    """Write an evaluation of a run's weights.
+
+    ``changes`` replace values of the result, ``stamp`` those of its protocol.
+    """
     strategy = parse_strategy(strategy, output_stride=config.output_stride)
     split = split or config.data.val_split
-    found = EvaluationFolder(
+    evaluation = EvaluationFolder(
         folder.evaluations / evaluation_name(split, folder.weights, strategy.name)
     )
-    write_images(found, ids or [f"i{i}" for i in range(len(confusion))], confusion)
+    write_images(evaluation, ids or [f"i{i}" for i in range(len(confusion))], confusion)
     stamp = protocol(
         split=split, images=len(confusion), content="c0ffee", classes=tuple("abcd"),
         padded_to=(513, 513), strategy=strategy, precision="32-true",
     ) | changes.pop("stamp", {})  # fmt: skip
     score = literal_miou(confusion.sum(0))
-    bands = [{"width": w, "mIoU": score * part} for w, part in ((5.0, 0.9), (1.0, 0.5))]
+    bands = [{"width": w, "mIoU": 100 * score * part} for w, part in ((5.0, 0.9), (1.0, 0.5))]
     adds = changes.pop("multiply_adds", 3e9)
     result = {
-        **VERSION_STAMP, "run": folder.path.name, "weights_sha256": sha, "protocol": stamp, "scored": True,
-        "mIoU": score, "boundary": {"bands": bands},
+        **VERSION_STAMP,
+        "run": folder.path.name, "weights_sha256": sha, "protocol": stamp, "scored": True,
+        "mIoU": 100 * score, "boundary": {"bands": bands},
         "cost": {
             "parameters": 41_055_413, "multiply_adds": {"paper": adds}, "input_size": [513, 513],
             "measured": {"latency": 0.125, "peak_memory_bytes": 250_000_000},
@@ -100,20 +111,23 @@ def evaluated(folder, config, strategy, confusion, *, ids=None, sha="abc", split
         "started": "2026-01-02T03:04:05+00:00", "commit": "0123456789abcdef", "python": "3.11.7",
         "versions": {"torch": "2.13.0", "numpy": "2.4.6"},
     }  # fmt: skip
-    write_json(found.result, result | changes)
-    return found
+    write_json(evaluation.result, result | changes)
+    return evaluation
 
 
-def made_run(root, config, name, *, finished=True, start=None, seconds=4500.0, **result):
-    """The folder of a run, finished or not."""
+def create_run(root, config, name, *, finished=True, init_hash=None, seconds=4500.0, **result):
+    """Create the folder of a run, finished or not."""
     folder = RunFolder(root / "runs" / name)
     write_config(folder.config, config)
     write_json(
         folder.record,
-        {**VERSION_STAMP, "wandb_id": "x", "sessions": [{}], "init_weights_sha256": start},
+        {**VERSION_STAMP, "wandb_id": "x", "sessions": [{}], "init_weights_sha256": init_hash},
     )
     if finished:
-        write_json(folder.result, {"weights_sha256": "abc", "seconds": seconds} | result)
+        write_json(
+            folder.result,
+            {**VERSION_STAMP, "weights_sha256": "abc", "seconds": seconds} | result,
+        )
     else:
         write_text(folder.metrics_csv, "step,loss\n10,1.5\n30,1.25\n")
     return folder
@@ -131,8 +145,8 @@ ROWS = (
 )
 
 
-def own(rows=ROWS, **keys):
-    """A table of our own."""
+def make_table(rows=ROWS, **keys):
+    """Return a table that is not one of the paper's."""
     return Table(**{
         "title": "Rates & <more>", "setting": "a_b", "columns": ("what", "on"), "train": SMALL,
         "strategy": "os16", "reference": 1, "rows": rows,
@@ -140,37 +154,40 @@ def own(rows=ROWS, **keys):
 
 
 class Report:
-    """The report on tables, in a folder beside the runs."""
+    """Report on tables, in a folder next to the runs."""
 
-    def __init__(self, root, tables, *, seeds=(0,), preset=None, supplies=None, overrides=()):
+    def __init__(
+        self, root, tables, *, seeds=(0,), preset=None, external_weights=None, overrides=()
+    ):
         self.root, self.folder = root, root / "out"
         self.request = SweepRequest(
             tables if isinstance(tables, dict) else {STEM: tables}, "x",
-            preset or Preset(title="ours"), overrides, seeds=seeds, supplies=supplies or {},
+            preset or Preset(title="test"), overrides, seeds=seeds,
+            external_weights=external_weights or {},
         )  # fmt: skip
-        self.trainings = trainings(self.request, compose_train)
+        self.jobs = collect_jobs(self.request, compose_train)
 
-    def of(self, row, seed=0, table=STEM):
-        """The training of a row."""
+    def job_of(self, row, seed=0, table=STEM):
+        """Return the job of a row."""
         return next(
-            t
-            for t in self.trainings
-            if t.config.seed == seed and any((u.table, u.row) == (table, row) for u in t.uses)
+            job
+            for job in self.jobs
+            if job.config.seed == seed and any((e.table, e.row) == (table, row) for e in job.row_evaluations)
         )
 
     def run(self, row, confusion=None, seed=0, table=STEM, **keys):
-        """Write the run of a row, evaluated in the ways that rows want."""
-        training = self.of(row, seed, table)
-        folder = made_run(self.root, training.config, f"run-{table}-{row}-{seed}")
-        for use in training.uses if confusion is not None else ():
-            evaluated(folder, training.config, use.strategy, confusion, **keys)
+        """Write the run of a row and the evaluations that rows need."""
+        job = self.job_of(row, seed, table)
+        folder = create_run(self.root, job.config, f"run-{table}-{row}-{seed}")
+        for row_evaluation in job.row_evaluations if confusion is not None else ():
+            write_evaluation(folder, job.config, row_evaluation.strategy, confusion, **keys)
         return folder
 
     def write(self):
-        find = finder(known_runs(self.root / "runs"))
-        page = write_report(self.request, self.trainings, find, self.folder)
+        find = make_run_finder(known_runs(self.root / "runs"))
+        page = write_report(self.request, self.jobs, find, self.folder)
         self.page = page.read_text()
-        self.said = unescape(self.page)
+        self.text = unescape(self.page)
         self.markdown = (self.folder / "report.md").read_text()
         return self
 
@@ -183,76 +200,81 @@ class Report:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_mean_iou_against_a_literal_one(seed):
+def test_mean_iou_equals_literal_loop(seed):
     total = counts(seed).sum(0)
-    right = np.diag(total).astype(float)
-    union = total.sum(0) + total.sum(1) - right
-    assert mean_iou(right, union) == pytest.approx(literal_miou(total))
+    correct = np.diag(total).astype(float)
+    union = total.sum(0) + total.sum(1) - correct
+    assert mean_iou(correct, union) == pytest.approx(literal_miou(total))
     assert math.isnan(mean_iou(np.zeros(3), np.zeros(3)))
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_bootstrap_against_a_literal_loop(tmp_path, paired):
-    """The same draws of images for both rows; of seeds for each row, or the same where paired."""
-    arms = [counts(1), counts(2)], [counts(3, wrong=0.32), counts(4, wrong=0.32)]
+def test_bootstrap_equals_literal_loop(tmp_path, paired):
+    """Draw the same images for both rows, and the same seeds only if the rows are paired."""
+    confusions = [counts(1), counts(2)], [counts(3, wrong=0.32), counts(4, wrong=0.32)]
     draws = 60
-    weights, taken = image_draws(IMAGES, draws), [seed_draws(2, draws, arm) for arm in (0, 1)]
+    weights, seeds = image_draws(IMAGES, draws), [seed_draws(2, draws, group) for group in (0, 1)]
     assert set(weights.sum(1)) == {IMAGES}
     scores = np.zeros((2, 2, draws))
     for a, s, b in np.ndindex(scores.shape):
-        drawn = sum(int(weights[b, i]) * arms[a][s][i] for i in range(IMAGES))
+        drawn = sum(int(weights[b, i]) * confusions[a][s][i] for i in range(IMAGES))
         scores[a, s, b] = literal_miou(drawn)
     differences = []
     for b in range(draws):
-        chosen = [taken[0 if paired else arm][:, b] for arm in (0, 1)]
-        means = [mean(scores[arm, s, b] for s in chosen[arm]) for arm in (0, 1)]
+        chosen = [seeds[0 if paired else group][:, b] for group in (0, 1)]
+        means = [mean(scores[group, s, b] for s in chosen[group]) for group in (0, 1)]
         differences.append(means[0] - means[1])
-    whole = [np.array([literal_miou(c.sum(0)) for c in arm]) for arm in arms]
-    found = difference(*(Arm(w, s) for w, s in zip(whole, scores, strict=True)), paired=paired)
-    assert found[1:] == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])))
-    assert found.measured == pytest.approx(whole[0].mean() - whole[1].mean())
+    whole = [np.array([literal_miou(c.sum(0)) for c in group]) for group in confusions]
+    interval = bootstrap_difference(
+        *(SampledScores(w, s) for w, s in zip(whole, scores, strict=True)), paired=paired
+    )
+    assert interval[1:] == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])))
+    assert interval.measured == pytest.approx(whole[0].mean() - whole[1].mean())
 
 
-def test_the_report_s_interval_is_that_of_the_counts(tmp_path):
-    """Whatever the order of the images in a file."""
-    report = Report(tmp_path, own(), seeds=(0, 1))
-    arms = {row: [counts(10 * row + seed) for seed in (0, 1)] for row in (1, 2)}
+def test_report_interval_matches_counts(tmp_path):
+    """The order of the images in a file does not matter."""
+    report = Report(tmp_path, make_table(), seeds=(0, 1))
+    confusions = {row: [counts(10 * row + seed) for seed in (0, 1)] for row in (1, 2)}
     ids = [f"i{i:02}" for i in range(IMAGES)]
     order = np.random.default_rng(0).permutation(IMAGES)
     for seed in (0, 1):
-        report.run(1, arms[1][seed], seed, ids=ids)
-        report.run(2, arms[2][seed][order], seed, ids=[ids[i] for i in order])
+        report.run(1, confusions[1][seed], seed, ids=ids)
+        report.run(2, confusions[2][seed][order], seed, ids=[ids[i] for i in order])
     row = report.write().rows()[1]
     weights = image_draws(IMAGES, 1000).astype(int)
     drawn = np.zeros((2, 2, 1000))
-    for arm, seed in np.ndindex(2, 2):
+    for group, seed in np.ndindex(2, 2):
         for b, weight in enumerate(weights):
-            drawn[arm, seed, b] = literal_miou(np.tensordot(weight, arms[arm + 1][seed], 1))
+            drawn[group, seed, b] = literal_miou(
+                np.tensordot(weight, confusions[group + 1][seed], 1)
+            )
     means = [
-        np.take_along_axis(drawn[arm], seed_draws(2, 1000, 1 - arm), 0).mean(0) for arm in (0, 1)
+        np.take_along_axis(drawn[group], seed_draws(2, 1000, 1 - group), 0).mean(0)
+        for group in (0, 1)
     ]
     low, high = 100 * np.quantile(means[1] - means[0], [0.025, 0.975])
-    assert float(row["mIoU against row 1, low"]) == pytest.approx(low)
-    assert float(row["mIoU against row 1, high"]) == pytest.approx(high)
+    assert float(row["mIoU vs. row 1, low"]) == pytest.approx(low)
+    assert float(row["mIoU vs. row 1, high"]) == pytest.approx(high)
     assert "fewer than 5 seeds" in report.page
 
 
 # figures
 
 
-def test_figures_of_a_row(tmp_path):
-    report = Report(tmp_path, own(), seeds=(0, 1, 2))
-    made = {(row, seed): counts(10 * row + seed) for row in (1, 2) for seed in range(3)}
-    for (row, seed), confusion in made.items():
+def test_row_values(tmp_path):
+    report = Report(tmp_path, make_table(), seeds=(0, 1, 2))
+    confusions = {(row, seed): counts(10 * row + seed) for row in (1, 2) for seed in range(3)}
+    for (row, seed), confusion in confusions.items():
         report.run(row, confusion, seed)
     rows = report.write().rows()
     for number, printed in ((1, 70.0), (2, 71.5)):
-        seeds = [percent(made[number, seed]) for seed in range(3)]
+        seeds = [percent(confusions[number, seed]) for seed in range(3)]
         row = rows[number - 1]
         assert float(row["mIoU here"]) == pytest.approx(mean(seeds))
         assert float(row["mIoU here, deviation"]) == pytest.approx(stdev(seeds))
-        assert float(row["mIoU to paper"]) == pytest.approx(mean(seeds) - printed)
-        assert (row["num_seeds"], row["one image, ms"]) == ("3", "125.0")
+        assert float(row["mIoU minus paper"]) == pytest.approx(mean(seeds) - printed)
+        assert (row["seeds"], row["one image, ms"]) == ("3", "125.0")
         assert f"{mean(seeds):.2f} ± {stdev(seeds):.2f}" in report.page
     assert float(rows[0]["training time, s"]) == 4500
     assert "1 h 15 min" in report.page
@@ -261,31 +283,31 @@ def test_figures_of_a_row(tmp_path):
     assert rows[2]["remark"] == "missing"
 
 
-def test_multiply_adds_that_are_not_the_paper_s_are_marked(tmp_path):
-    report = Report(tmp_path, own())
+def test_multiply_adds_that_differ_from_paper_are_marked(tmp_path):
+    report = Report(tmp_path, make_table())
     report.run(1, counts(1), multiply_adds=3.002e9)  # of 3.0: 0.07 %
     report.run(2, counts(2), multiply_adds=3.106e9)  # of 3.1: 0.19 %
     report.write()
     assert "3.00<" in report.page
     assert "3.11 ≠<" in report.page
-    assert "more than 0.1 % from the paper's" in report.said
+    assert "more than 0.1 % from the paper's" in report.text
 
 
-def test_a_formula_in_a_cell_is_a_text(tmp_path):
-    """Which the legend of a picture shows as it is."""
-    report = Report(tmp_path, own((Row(cells=(r"$\frac$ or $5", True)),)))
+def test_formula_in_cell_stays_text(tmp_path):
+    """The legend of a figure shows the text literally."""
+    report = Report(tmp_path, make_table((Row(cells=(r"$\frac$ or $5", True)),)))
     report.run(1, counts(1))
     assert report.write().rows()[0]["what"] == r"$\frac$ or $5"
-    assert (report.folder / "own-boundary.png").is_file()
+    assert (report.folder / "custom-boundary.png").is_file()
 
 
-def test_gain_of_the_decoder_in_the_narrowest_band(tmp_path):
+def test_decoder_gain_in_narrowest_band(tmp_path):
     report = Report(tmp_path, {"figure5": read_table("figure5")}, preset=read_preset("quick"))
-    without, within = counts(5), counts(5, wrong=0.2)
-    for row, confusion in enumerate((without, within, without, within), 1):
+    without_decoder, with_decoder = counts(5), counts(5, wrong=0.2)
+    for row, confusion in enumerate((without_decoder, with_decoder) * 2, 1):
         report.run(row, confusion, table="figure5", multiply_adds=row * 1e9)
     rows = report.write().rows("figure5")
-    gain = (percent(within) - percent(without)) * 0.5
+    gain = (percent(with_decoder) - percent(without_decoder)) * 0.5
     assert [float(row["band gain here"] or "nan") for row in rows] == pytest.approx(
         [math.nan, gain, math.nan, gain], nan_ok=True
     )
@@ -295,44 +317,44 @@ def test_gain_of_the_decoder_in_the_narrowest_band(tmp_path):
     assert report.page.count("<span>row 1: +") == report.page.count("<span>row 3: +") == 1
 
 
-# what is distinguishable
+# significance
 
 
-def marks(report, text):
-    """The classes of the cells that begin with a text."""
+def cell_classes(report, text):
+    """Return the CSS classes of the cells that begin with a text."""
     return re.findall(
         rf'<td class="([^"]*)"[^>]*><span>(?:<strong>)?{re.escape(text)}', report.page
     )
 
 
-def test_what_is_within_noise_is_gray_and_not_ranked(tmp_path):
-    report = Report(tmp_path, own())
+def test_differences_within_noise_are_gray_and_not_ranked(tmp_path):
+    report = Report(tmp_path, make_table())
     for row in (1, 2, 3):
         report.run(row, counts(row))  # of the same quality
     rows = report.write().rows()
-    assert {row["mIoU against row 1, within noise"] for row in rows[1:]} == {"True"}
-    assert all("faint" in kinds for kinds in marks(report, "within noise"))
-    assert len(marks(report, "within noise")) == 2
+    assert {row["mIoU vs. row 1, within noise"] for row in rows[1:]} == {"True"}
+    assert all("faint" in classes for classes in cell_classes(report, "within noise"))
+    assert len(cell_classes(report, "within noise")) == 2
     assert "<strong>" not in report.page
     assert "**" not in report.markdown.split("| --: |")[1]
-    assert "the noise between trainings is not in their intervals" in report.page
+    assert "their intervals do not include the noise between training runs" in report.page
 
 
-def test_what_is_not_noise_has_its_interval(tmp_path):
-    report = Report(tmp_path, own())
+def test_significant_differences_have_intervals(tmp_path):
+    report = Report(tmp_path, make_table())
     for row, wrong in ((1, 0.3), (2, 0.2), (3, 0.4)):
         report.run(row, counts(row, wrong))
     rows = report.write().rows()
-    low, high = (float(rows[1][f"mIoU against row 1, {end}"]) for end in ("low", "high"))
+    low, high = (float(rows[1][f"mIoU vs. row 1, {end}"]) for end in ("low", "high"))
     assert 0 < low < percent(counts(2, 0.2)) - percent(counts(1)) < high
     assert f"({low:+.2f} to {high:+.2f})" in report.page
-    assert rows[2]["mIoU against row 1, within noise"] == "False"
-    assert rows[2]["mIoU against row 1, high"].startswith("-")
-    assert "<strong>" not in report.page  # another training could end elsewhere
+    assert rows[2]["mIoU vs. row 1, within noise"] == "False"
+    assert rows[2]["mIoU vs. row 1, high"].startswith("-")
+    assert "<strong>" not in report.page  # another run could have another score
 
 
-def test_the_best_of_rows_that_were_trained_several_times(tmp_path):
-    report = Report(tmp_path, own(), seeds=(0, 1))
+def test_best_row_with_several_seeds_is_bold(tmp_path):
+    report = Report(tmp_path, make_table(), seeds=(0, 1))
     for row, wrong in ((1, 0.3), (2, 0.2), (3, 0.4)):
         for seed in (0, 1):
             report.run(row, counts(10 * row + seed, wrong), seed)
@@ -342,26 +364,26 @@ def test_the_best_of_rows_that_were_trained_several_times(tmp_path):
     assert re.findall(r"<strong>(.*?)</strong>", report.page) == [best]
 
 
-def test_the_same_training_looked_at_twice_has_no_noise_of_seeds(tmp_path):
+def test_two_evaluations_of_same_run_are_paired(tmp_path):
     rows = (Row(cells=("a", True)), Row(cells=("b", True), strategy="os8"))
-    report = Report(tmp_path, own(rows), seeds=(0, 1))
+    report = Report(tmp_path, make_table(rows), seeds=(0, 1))
     for seed in (0, 1):
         folder = report.run(1, None, seed)
         quality = 0.2 + 0.2 * seed  # far apart
         for strategy, more in (("os16", 0.0), ("os8", 0.05)):
             confusion = counts(seed, quality + more)
-            evaluated(folder, report.of(1, seed).config, strategy, confusion)
+            write_evaluation(folder, report.job_of(1, seed).config, strategy, confusion)
     row = report.write().rows()[1]
-    assert row["mIoU against row 1, within noise"] == "False"
-    assert "rows with the same R are looks at one and the same training" in report.page
+    assert row["mIoU vs. row 1, within noise"] == "False"
+    assert "rows with the same R number are evaluations of the same run" in report.page
 
 
-def test_other_images_are_not_comparable(tmp_path):
-    report = Report(tmp_path, own())
+def test_different_images_are_not_comparable(tmp_path):
+    report = Report(tmp_path, make_table())
     report.run(1, counts(1))
     report.run(2, counts(2), ids=[f"j{i}" for i in range(IMAGES)])
     row = report.write().rows()[1]
-    assert not any(key.startswith("mIoU against row 1, low") and row[key] for key in row)
+    assert not any(key.startswith("mIoU vs. row 1, low") and row[key] for key in row)
     assert "not comparable" in report.page
     assert "not the same images: 80 are in one only (i0, i1, i10, ...)" in report.page
 
@@ -369,8 +391,8 @@ def test_other_images_are_not_comparable(tmp_path):
 # conditions
 
 
-def test_other_conditions_stand_in_other_columns(tmp_path):
-    report = Report(tmp_path, own())
+def test_different_conditions_have_separate_columns(tmp_path):
+    report = Report(tmp_path, make_table())
     report.run(1, counts(1))
     report.run(2, counts(2), stamp={"content": "other"})
     report.run(3, counts(3))
@@ -378,21 +400,21 @@ def test_other_conditions_stand_in_other_columns(tmp_path):
     assert "mIoU here" not in rows[0]
     filled = [(bool(r["mIoU under A here"]), bool(r["mIoU under B here"])) for r in rows]
     assert filled == [(True, False), (False, True), (True, False)]
-    assert rows[2]["mIoU under A against row 1, low"]
-    for text in (report.page, report.markdown, (report.folder / "own.tex").read_text()):
+    assert rows[2]["mIoU under A vs. row 1, low"]
+    for text in (report.page, report.markdown, (report.folder / "custom.tex").read_text()):
         assert "content of the images and masks: c0ffee against other" in text
     assert "Row 2 under B: not comparable, row 1 was measured under other" in report.page
     assert {p.name for p in report.folder.glob("*.png")} == {
-        "own-boundary-A.png",
-        "own-boundary-B.png",
+        "custom-boundary-A.png",
+        "custom-boundary-B.png",
     }
-    shutil.rmtree(tmp_path / "runs/run-own-2-0")
+    shutil.rmtree(tmp_path / "runs/run-custom-2-0")
     report.write()
-    assert {p.name for p in report.folder.glob("*.png")} == {"own-boundary.png"}
+    assert {p.name for p in report.folder.glob("*.png")} == {"custom-boundary.png"}
 
 
-def test_seeds_under_other_conditions_are_not_averaged(tmp_path):
-    report = Report(tmp_path, own(), seeds=(0, 1, 2))
+def test_seeds_under_different_conditions_are_not_averaged(tmp_path):
+    report = Report(tmp_path, make_table(), seeds=(0, 1, 2))
     for seed in (0, 1):
         report.run(1, counts(seed), seed)
     report.run(1, counts(2), 2, stamp={"precision": "bf16-mixed"})
@@ -405,10 +427,10 @@ def test_seeds_under_other_conditions_are_not_averaged(tmp_path):
     assert "precision: 32-true against bf16-mixed" in report.page
 
 
-# what is not there
+# missing results
 
 
-def test_rows_that_nobody_runs_here(tmp_path):
+def test_rows_without_runs(tmp_path):
     names = ("table4", "table5", "table6")
     report = Report(tmp_path, {n: read_table(n) for n in names}, preset=read_preset("paper"))
     report.write()
@@ -421,63 +443,66 @@ def test_rows_that_nobody_runs_here(tmp_path):
     assert all(row["remark"].endswith(": external_weights.jft=FILE") for row in five[20:])
     assert [row["remark"] for row in six[:11]] == ["cited"] * 11
     assert five[0]["multiply-adds, 10⁹ paper"] == "68.0"
-    assert "Nothing of it has been run yet" in report.page
+    assert "No run of these tables has results yet" in report.page
     assert "started from random weights" not in report.page
     assert "from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)" in report.page
 
 
-def classified(folder, ranks):
-    """The evaluation of a classifier, by the places of its pictures' labels."""
-    found = EvaluationFolder(
+def write_classification(folder, ranks):
+    """Write the evaluation of a classifier, given the ranks of its images' labels."""
+    evaluation = EvaluationFolder(
         folder.evaluations / evaluation_name("val", folder.weights, "single-scale")
     )
-    write_ranks(found, [f"i{i:03}" for i in range(len(ranks))], ranks)
+    write_ranks(evaluation, [f"i{i:03}" for i in range(len(ranks))], ranks)
     stamp = crop_protocol(
         split="val", images=len(ranks), content="c0ffee", classes=tuple("abcdefgh"), crop_size=65,
         part=0.875, precision="32-true",
     )  # fmt: skip
-    errors = {f"top{k}_error": float(np.mean(ranks >= k)) for k in (1, 5)}
-    write_json(found.result, {"run": "x", "weights_sha256": "abc", "protocol": stamp, **errors})
+    errors = {f"top{k}_error": 100 * float(np.mean(ranks >= k)) for k in (1, 5)}
+    result = {**VERSION_STAMP, "run": "x", "weights_sha256": "abc", "protocol": stamp, **errors}
+    write_json(evaluation.result, result)
 
 
-def test_errors_of_classifiers(tmp_path):
-    """Less is better; intervals of a literal bootstrap over pictures and seeds."""
+def test_classifier_errors(tmp_path):
+    """Lower is better; the intervals equal a literal bootstrap over images and seeds."""
     report = Report(
         tmp_path, {"table4": read_table("table4")}, seeds=(0, 1), preset=read_preset("quick")
     )
     rng = np.random.default_rng(0)
-    made = {
+    all_ranks = {
         (row, seed): np.where(rng.random(400) < right, 0, rng.integers(1, 8, 400))
         for row, right in ((1, 0.3), (2, 0.7))
         for seed in (0, 1)
     }
-    for (row, seed), ranks in made.items():
-        classified(report.run(row, seed=seed, table="table4"), ranks)
+    for (row, seed), ranks in all_ranks.items():
+        write_classification(report.run(row, seed=seed, table="table4"), ranks)
     rows = report.write().rows("table4")
     weights = image_draws(400, 1000)
     for k in (1, 5):
-        means = {row: 100 * mean(np.mean(made[row, s] >= k) for s in (0, 1)) for row in (1, 2)}
+        means = {row: 100 * mean(np.mean(all_ranks[row, s] >= k) for s in (0, 1)) for row in (1, 2)}
         drawn = []
-        for arm, row in enumerate((2, 1)):
-            errors = np.stack([weights @ (made[row, s] >= k) / 400 for s in (0, 1)])
-            drawn.append(np.take_along_axis(errors, seed_draws(2, 1000, arm), 0).mean(0))
+        for group, row in enumerate((2, 1)):
+            errors = np.stack([weights @ (all_ranks[row, s] >= k) / 400 for s in (0, 1)])
+            drawn.append(np.take_along_axis(errors, seed_draws(2, 1000, group), 0).mean(0))
         low, high = 100 * np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
         name = f"top-{k} error"
-        for row, found in zip((1, 2), rows, strict=True):
-            assert float(found[f"{name} here"]) == pytest.approx(means[row])
-        assert float(rows[1][f"{name} against row 1"]) == pytest.approx(means[2] - means[1])
-        assert float(rows[1][f"{name} against row 1, low"]) == pytest.approx(low)
-        assert float(rows[1][f"{name} against row 1, high"]) == pytest.approx(high)
+        for row, values in zip((1, 2), rows, strict=True):
+            assert float(values[f"{name} here"]) == pytest.approx(means[row])
+        assert float(rows[1][f"{name} vs. row 1"]) == pytest.approx(means[2] - means[1])
+        assert float(rows[1][f"{name} vs. row 1, low"]) == pytest.approx(low)
+        assert float(rows[1][f"{name} vs. row 1, high"]) == pytest.approx(high)
         assert f"**{means[2]:.2f} ±" in report.markdown  # the lower error is the better
         assert f"**{means[1]:.2f} ±" not in report.markdown
-    assert "Bold: the lowest error" in report.said
-    assert "random weights" not in report.page  # as the paper's
+    assert "Bold: the lowest error" in report.text
+    assert "random weights" not in report.page  # like the paper's
 
 
-def test_how_far_runs_are_that_have_not_ended(tmp_path):
-    report = Report(tmp_path, own())
+def test_state_of_unfinished_runs(tmp_path):
+    report = Report(tmp_path, make_table())
     states = ((1, "failed"), (2, "interrupted"), (3, "running"))
-    folders = {s: made_run(tmp_path, report.of(r).config, s, finished=False) for r, s in states}
+    folders = {
+        s: create_run(tmp_path, report.job_of(r).config, s, finished=False) for r, s in states
+    }
     write_text(folders["failed"].failure, "Traceback ...\n  File\nRuntimeError: <no> memory\n\n")
     with lock_run_folder(folders["running"]):
         rows = report.write().rows()
@@ -490,149 +515,152 @@ def test_how_far_runs_are_that_have_not_ended(tmp_path):
     assert "mIoU here" not in rows[0]
 
 
-def test_a_run_that_was_put_aside_fills_no_row(tmp_path):
-    report = Report(tmp_path, own())
+def test_run_that_was_set_aside_is_ignored(tmp_path):
+    report = Report(tmp_path, make_table())
     old = report.run(1, counts(1)).set_aside()
     assert report.write().rows()[0]["remark"] == "missing"
     assert old.is_dir()
 
 
-def test_half_a_line_of_losses(tmp_path):
-    """As a process leaves it that is killed."""
-    report = Report(tmp_path, own())
-    folder = made_run(tmp_path, report.of(1).config, "cut", finished=False)
+def test_truncated_metrics_file(tmp_path):
+    """A process that is killed may leave half a line."""
+    report = Report(tmp_path, make_table())
+    folder = create_run(tmp_path, report.job_of(1).config, "cut", finished=False)
     write_text(folder.metrics_csv, "step,loss\n10,1.5\n30,1.25\n,")
     assert report.write().rows()[0]["remark"] == "interrupted at step 30 of 400"
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])
-def test_a_run_that_another_sweep_is_evaluating(tmp_path, capsys, elsewhere):
-    """It is trained, and has no result yet."""
-    training = Report(tmp_path, own()).of(1)
-    made_run(tmp_path, training.config, "one")
-    fine = run_trainings(
-        [training],
+def test_run_in_progress_in_other_sweep(tmp_path, capsys, elsewhere):
+    """The run is trained and has no result yet."""
+    job = Report(tmp_path, make_table()).job_of(1)
+    create_run(tmp_path, job.config, "one")
+    success = run_jobs(
+        [job],
         runs=str(tmp_path / "runs"),
         group="",
         check=lambda overrides: None,
         launch=lambda jobs: [JobError("busy", elsewhere)],
     )
-    assert fine == elsewhere
+    assert success == elsewhere
     assert ("left to" if elsewhere else "busy") in capsys.readouterr().out
 
 
 class Sweep:
-    """A sweep over rows whose jobs another process gets in the way of."""
+    """Sweep whose jobs run into another process."""
 
-    def __init__(self, root, found):
-        self.root, self.trainings = root, found
+    def __init__(self, root, jobs):
+        self.root, self.jobs = root, jobs
         self.launched = []
 
     def __call__(self, *problems):
-        """Launch with such problems, one after the other, then without."""
-        said = iter(problems)
+        """Launch jobs that have these problems in turn, and then none."""
+        remaining = iter(problems)
 
         def launch(jobs):
             self.launched += jobs
-            return [next(said, None) for _ in jobs]
+            return [next(remaining, None) for _ in jobs]
 
-        return run_trainings(
-            self.trainings, runs=str(self.root / "runs"), group="", check=lambda _: None,
+        return run_jobs(
+            self.jobs, runs=str(self.root / "runs"), group="", check=lambda _: None,
             launch=launch,
         )  # fmt: skip
 
 
-def test_what_another_sweep_has_trained_is_evaluated(tmp_path):
-    """It may want other evaluations than this one, which asks for its own once it is trained."""
-    report = Report(tmp_path, own(ROWS[:1]))
+def test_run_trained_by_other_sweep_is_evaluated(tmp_path):
+    """The other sweep may need other evaluations, so this one launches the job again."""
+    report = Report(tmp_path, make_table(ROWS[:1]))
     report.run(1)
-    sweep = Sweep(tmp_path, report.trainings)
-    sweep(JobError("busy", elsewhere=True))
+    sweep = Sweep(tmp_path, report.jobs)
+    sweep(JobError("busy", in_other_process=True))
     assert len(sweep.launched) == 2
 
 
-def test_what_a_training_starts_from_is_in_progress_elsewhere(tmp_path, capsys):
+def test_pretraining_in_progress_in_other_sweep(tmp_path, capsys):
     report = Report(tmp_path, {"table5": read_table("table5")}, preset=read_preset("quick"))
-    after = report.of(17, table="table5")
-    folder = made_run(tmp_path, after.start.config, "coco", finished=False)
-    sweep = Sweep(tmp_path, [after.start, after])
+    after = report.job_of(17, table="table5")
+    folder = create_run(tmp_path, after.pretraining.config, "coco", finished=False)
+    sweep = Sweep(tmp_path, [after.pretraining, after])
     with lock_run_folder(folder):
-        assert sweep(JobError("busy", elsewhere=True))
+        assert sweep(JobError("busy", in_other_process=True))
     assert len(sweep.launched) == 1
     assert "what it starts from is in progress in another process" in capsys.readouterr().out
     assert not sweep(JobError("it has failed"))
     assert "what it starts from has not ended" in capsys.readouterr().out
 
 
-def test_all_is_trained_again_where_that_was_asked_for(tmp_path, capsys):
-    report = Report(tmp_path, own(), overrides=("overwrite=true",))
+def test_overwrite_runs_all_jobs_again(tmp_path, capsys):
+    report = Report(tmp_path, make_table(), overrides=("overwrite=true",))
     for row in (1, 2, 3):
         report.run(row, counts(row))
-    sweep = Sweep(tmp_path, report.trainings)
+    sweep = Sweep(tmp_path, report.jobs)
     assert sweep()
     assert "3 of them to run" in capsys.readouterr().out
     assert len(sweep.launched) == 3
     assert all("overwrite=true" in job for job in sweep.launched)
 
 
-def test_a_row_of_supplied_weights_is_found(tmp_path):
-    """The run's settings are those that the weights were trained with."""
+def test_row_with_external_weights_is_found(tmp_path):
+    """The run has the settings that the weights were trained with."""
     config = compose_train([*SMALL, "backbone.mean=[1,2,3]"])
-    made_run(tmp_path, config, "supplied")
-    write_text(tmp_path / "runs/supplied/weights.safetensors", "weights")
-    supplies = {"mine": str(tmp_path / "runs/supplied")}
-    rows = (Row(cells=("a", True), start="first"),)
-    starts = {"first": {"train": (), "supply": "mine"}}
-    table = own(rows, starts=starts, supplies={"mine": "weights"})
-    found = Report(tmp_path, table, supplies=supplies)
-    first, after = found.trainings
+    create_run(tmp_path, config, "given")
+    write_text(tmp_path / "runs/given/weights.safetensors", "weights")
+    external_weights = {"mine": str(tmp_path / "runs/given")}
+    rows = (Row(cells=("a", True), init_from="first"),)
+    pretraining = {"first": {"train": (), "external_weights": "mine"}}
+    table = make_table(rows, pretraining=pretraining, external_weights={"mine": "weights"})
+    report = Report(tmp_path, table, external_weights=external_weights)
+    first, after = report.jobs
     assert first.config.backbone.mean == after.config.backbone.mean == (1, 2, 3)
-    begun = hashlib.sha256(b"weights").hexdigest()
-    folder = made_run(tmp_path, first.config, "first", start=begun)
-    assert finder(known_runs(tmp_path / "runs"))(first).folder.path == folder.path
+    weights_hash = hashlib.sha256(b"weights").hexdigest()
+    folder = create_run(tmp_path, first.config, "first", init_hash=weights_hash)
+    assert make_run_finder(known_runs(tmp_path / "runs"))(first).folder.path == folder.path
 
 
-def test_what_a_training_starts_from_has_failed(tmp_path):
-    """And what was to be supplied is."""
+def test_failed_pretraining(tmp_path):
+    """The remark names the failure; it is gone once external weights are given."""
     report = Report(tmp_path, {"table5": read_table("table5")}, preset=read_preset("quick"))
-    before = report.of(17, table="table5").start
-    folder = made_run(tmp_path, before.config, "coco", finished=False)
+    before = report.job_of(17, table="table5").pretraining
+    folder = create_run(tmp_path, before.config, "coco", finished=False)
     write_text(folder.failure, "OSError: disk full")
     rows = report.write().rows("table5")
     failed = f"failed at step 30 of {before.config.stage.max_steps}: OSError: disk full"
-    assert rows[16]["remark"] == f"missing; the training that it starts from: {failed}"
+    assert rows[16]["remark"] == f"missing; the run that it starts from: {failed}"
     write_text(tmp_path / "jft.safetensors", "weights")
-    supplies = {"jft": str(tmp_path / "jft.safetensors")}
+    external_weights = {"jft": str(tmp_path / "jft.safetensors")}
     report = Report(
-        tmp_path, report.request.tables, preset=report.request.preset, supplies=supplies
+        tmp_path,
+        report.request.tables,
+        preset=report.request.preset,
+        external_weights=external_weights,
     )
     assert report.write().rows("table5")[20]["remark"] == "missing"
 
 
-def test_some_of_the_seeds_are_there(tmp_path):
-    report = Report(tmp_path, own(), seeds=(0, 1, 2))
+def test_missing_seeds(tmp_path):
+    report = Report(tmp_path, make_table(), seeds=(0, 1, 2))
     report.run(1, counts(1), 0)
     report.run(1, None, 1)
     rows = report.write().rows()
-    said = "1 of 3 seeds; seed 1: trained, but not evaluated in this way; seed 2: missing"
-    assert rows[0]["remark"] == said
-    assert f"Row 1: {said}." in report.page
-    assert rows[0]["num_seeds"] == "1"
+    remark = "1 of 3 seeds; seed 1: trained, but this evaluation is missing; seed 2: missing"
+    assert rows[0]["remark"] == remark
+    assert f"Row 1: {remark}." in report.page
+    assert rows[0]["seeds"] == "1"
 
 
-def test_a_test_server_s_rows_leave_the_archive(tmp_path):
-    report = Report(tmp_path, own(ROWS[:1], split="test", export="voc", reference=None))
+def test_test_server_rows_link_the_archive(tmp_path):
+    report = Report(tmp_path, make_table(ROWS[:1], split="test", submission="voc", reference=None))
     folder = report.run(1)
-    found = evaluated(
-        folder, report.of(1).config, "os16", counts(1), split="test", scored=False, mIoU=None
+    evaluation = write_evaluation(
+        folder, report.job_of(1).config, "os16", counts(1), split="test", scored=False, mIoU=None
     )
-    write_text(found.archive("voc", "test"), "packed")
+    write_text(evaluation.archive("voc", "test"), "packed")
     (row,) = report.write().rows()
-    assert row["remark"] == "scored by the test server; voc_test.tgz is to be handed in"
+    assert row["remark"] == "scored by the test server; upload voc_test.tgz there"
     assert (report.folder / row["files"]).read_text() == "packed"
 
 
-def test_one_result_in_two_tables_is_said_to_be_one(tmp_path):
+def test_note_on_result_shared_by_tables(tmp_path):
     names = ("table1", "table2")
     tables = {name: read_table(name) for name in names}
     report = Report(tmp_path, tables, preset=read_preset("quick"))
@@ -641,12 +669,13 @@ def test_one_result_in_two_tables_is_said_to_be_one(tmp_path):
     assert "row 4 = table2, row 1." in report.page
     assert "table1, row 4 = row 1." in report.page
     assert report.rows("table1")[3]["run"] == report.rows("table2")[0]["run"]
-    assert "These numbers are not VOC's." in report.said
-    assert all("faint" in kinds for kinds in marks(report, "−"))  # to the paper
+    assert "These numbers are not VOC's." in report.text
+    # the differences from the paper are gray
+    assert all("faint" in classes for classes in cell_classes(report, "\N{MINUS SIGN}"))
 
 
-def test_results_of_several_commits(tmp_path):
-    report = Report(tmp_path, own())
+def test_results_from_several_commits(tmp_path):
+    report = Report(tmp_path, make_table())
     report.run(1, counts(1))
     report.run(2, counts(2), commit="fedcba98765", started="2026-02-03", uncommitted_changes=True)
     report.write()
@@ -659,37 +688,43 @@ def test_results_of_several_commits(tmp_path):
     ("override", "gray"),
     [("stage.max_steps=100", True), ("data.root=elsewhere", False), ("trainer.devices=1", False)],
 )
-def test_rows_that_are_not_run_as_the_paper_s(tmp_path, override, gray):
-    report = Report(tmp_path, own(train=("data=voc",), rows=ROWS[:1]), overrides=(override,))
+def test_rows_that_differ_from_paper_are_gray(tmp_path, override, gray):
+    report = Report(tmp_path, make_table(train=("data=voc",), rows=ROWS[:1]), overrides=(override,))
     report.run(1, counts(1))
     report.write()
     assert f"All rows with {override}." in report.page
-    to_paper = f"{percent(counts(1)) - 70:+.2f}".replace("-", "−")
-    assert [("faint" in kinds) for kinds in marks(report, to_paper)] == [gray]
-    assert ("it does not say how well" in report.page) == gray
+    difference = f"{percent(counts(1)) - 70:+.2f}".replace("-", "\N{MINUS SIGN}")
+    assert [("faint" in classes) for classes in cell_classes(report, difference)] == [gray]
+    assert ("the difference does not say how well" in report.page) == gray
 
 
-def test_weights_that_were_named_are_not_random(tmp_path):
-    found = Report(tmp_path, own()).trainings
-    assert starts(found)[0].startswith("All trainings here started from random weights; the paper")
-    named = [replace(t, config=t.config.model_copy(update={"init_from": "x"})) for t in found]
-    assert starts([*named[:2], found[2]])[0].startswith("1 of 3 trainings started from random")
-    assert starts(named) == ["Trainings start so: 3 from x."]
+def test_initial_weights_are_described(tmp_path):
+    jobs = Report(tmp_path, make_table()).jobs
+    assert describe_initial_weights(jobs)[0].startswith(
+        "All runs here started from random weights; the paper"
+    )
+    changed = [
+        replace(job, config=job.config.model_copy(update={"init_from": "x"})) for job in jobs
+    ]
+    assert describe_initial_weights([*changed[:2], jobs[2]])[0].startswith(
+        "1 of 3 runs started from random"
+    )
+    assert describe_initial_weights(changed) == ["Initial weights of the runs: 3 from x."]
     weights = tmp_path / "public.safetensors"
     weights.touch()
-    found = Report(tmp_path, own(), overrides=(f"backbone.pretrained={weights}",)).trainings
-    assert starts(found) == [f"Trainings start so: 3 from {weights}."]
+    jobs = Report(tmp_path, make_table(), overrides=(f"backbone.pretrained={weights}",)).jobs
+    assert describe_initial_weights(jobs) == [f"Initial weights of the runs: 3 from {weights}."]
 
 
 # formats
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """A report with all that can be in one."""
+def full_report(tmp_path_factory):
+    """Return a report that contains everything a report can contain."""
     root = tmp_path_factory.mktemp("a report & more")
     rows = (*ROWS, Row(cells=("ä, αλΔ ≤ $_^ €", False), cited=True))
-    tables = {STEM: own(rows), "figure5": read_table("figure5")}
+    tables = {STEM: make_table(rows), "figure5": read_table("figure5")}
     preset = Preset(title="ours <&>", note="Not <VOC>'s & nobody's.")
     report = Report(root, tables, seeds=(0, 1), preset=preset)
     for row, seed in ((1, 0), (1, 1), (2, 0), (2, 1), (3, 0)):
@@ -699,8 +734,8 @@ def written(tmp_path_factory):
     return report.write()
 
 
-def test_markdown_reads_back(written):
-    lines = [line for line in written.markdown.splitlines() if line.startswith("|")]
+def test_markdown_can_be_parsed(full_report):
+    lines = [line for line in full_report.markdown.splitlines() if line.startswith("|")]
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[:6]]
     assert {len(line) for line in cells} == {len(cells[0])}
     assert [line[1].strip() for line in cells[2:]] == [
@@ -708,34 +743,35 @@ def test_markdown_reads_back(written):
     ]  # fmt: skip
     header = [text.strip() for text in cells[0]]
     here = [line[header.index("mIoU, %: here")].strip(" *") for line in cells[2:]]
-    means = [float(row["mIoU here"] or "nan") for row in written.rows()]
+    means = [float(row["mIoU here"] or "nan") for row in full_report.rows()]
     assert [float(text.split(" ±")[0]) for text in here[:3]] == pytest.approx(means[:3], abs=0.005)
     assert here[3] == "cited"
-    named = ["8 & 16_%", "[a|b]", "<c>", "ä, αλΔ ≤ $_^ €"]
-    assert [row["what"] for row in written.rows()] == named
+    titles = ["8 & 16_%", "[a|b]", "<c>", "ä, αλΔ ≤ $_^ €"]
+    assert [row["what"] for row in full_report.rows()] == titles
 
 
-def test_csv_has_each_column_once(written):
+def test_csv_columns_are_unique(full_report):
     for name in (STEM, "figure5"):
-        with (written.folder / f"{name}.csv").open(newline="") as file:
+        with (full_report.folder / f"{name}.csv").open(newline="") as file:
             header, *rows = csv.reader(file)
         assert len(set(header)) == len(header)
         assert {len(row) for row in rows} == {len(header)}
-    assert "training time, s" in written.rows()[0]
-    assert "training time" not in written.rows()[0]
+    assert "training time, s" in full_report.rows()[0]
+    assert "training time" not in full_report.rows()[0]
 
 
 def test_latex_escapes():
-    assert escaped(r"50 % of $a_b & {c} # ~^\ x") == (
+    assert escape_latex(r"50 % of $a_b & {c} # ~^\ x") == (
         r"50 \% of \$a\_b \& \{c\} \# \textasciitilde{}\textasciicircum{}\textbackslash{} x"
     )
-    assert escaped("two\n\nparagraphs\n") == "two paragraphs"  # not in a caption
-    assert escaped("α ≤ λ, Δ") == r"$\alpha$ $\leq$ $\lambda$, $\Delta$"
-    assert escaped("✓ 1 ± 2 −3") == r"$\checkmark$ 1 $\pm$ 2 $-$3"
+    assert escape_latex("two\n\nparagraphs\n") == "two paragraphs"  # not in a caption
+    alpha = "\N{GREEK SMALL LETTER ALPHA}"
+    assert escape_latex(f"{alpha} ≤ λ, Δ") == r"$\alpha$ $\leq$ $\lambda$, $\Delta$"
+    assert escape_latex("✓ 1 ± 2 \N{MINUS SIGN}3") == r"$\checkmark$ 1 $\pm$ 2 $-$3"
 
 
-def test_latex_has_rows_of_one_width(written):
-    text = (written.folder / "own.tex").read_text()
+def test_latex_rows_have_equal_width(full_report):
+    text = (full_report.folder / "custom.tex").read_text()
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
     widths = set()
     for line in filter(None, map(str.strip, body.splitlines())):
@@ -746,42 +782,42 @@ def test_latex_has_rows_of_one_width(written):
     assert widths == {len(layout)}
 
 
-def test_latex_has_the_columns_that_say_which_row_it_is(tmp_path):
-    """Whatever they are called."""
+def test_latex_keeps_setting_columns(tmp_path):
+    """Their names may equal those of omitted columns."""
     rows = (Row(cells=("a long one", "b")),)
-    report = Report(tmp_path, own(rows, columns=("run", "files")))
+    report = Report(tmp_path, make_table(rows, columns=("run", "files")))
     report.run(1, counts(1))
     report.write()
-    text = (report.folder / "own.tex").read_text()
+    text = (report.folder / "custom.tex").read_text()
     assert "a long one & b &" in text
     assert "R1" not in text
 
 
-def latex_knows(file):
-    """Whether there is a LaTeX with a package."""
+def latex_has(file):
+    """Return whether LaTeX is installed with a package."""
     if not shutil.which("pdflatex") or not shutil.which("kpsewhich"):
         return False
     return subprocess.run(["kpsewhich", file], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(not latex_knows("booktabs.sty"), reason="no LaTeX with booktabs here")
+@pytest.mark.skipif(not latex_has("booktabs.sty"), reason="no LaTeX with booktabs here")
 @pytest.mark.parametrize("name", [STEM, "figure5"])
-def test_latex_compiles(written, tmp_path, name):
-    shutil.copy(written.folder / f"{name}.tex", tmp_path / "table.tex")
+def test_latex_compiles(full_report, tmp_path, name):
+    shutil.copy(full_report.folder / f"{name}.tex", tmp_path / "table.tex")
     packages = (tmp_path / "table.tex").read_text().splitlines()[0].removeprefix("% ")
     write_text(
         tmp_path / "all.tex",
         rf"\documentclass{{article}}{packages}\begin{{document}}\input{{table}}\end{{document}}",
     )
-    done = subprocess.run(
+    process = subprocess.run(
         ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:]
+    assert process.returncode == 0, process.stdout[-2000:]
 
 
 class Page(HTMLParser):
-    """Addresses of a page; every element must close, in order."""
+    """Addresses of a page; every element must be closed, in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -801,24 +837,24 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_links_lead_somewhere(written):
-    page = Page(written.page)
+def test_links_resolve(full_report):
+    page = Page(full_report.page)
     assert "script" not in page.tags
     assert len(set(page.ids)) == len(page.ids)
-    places = [a for a in page.addresses if not a.startswith("data:")]
-    for address in places:
+    addresses = [a for a in page.addresses if not a.startswith("data:")]
+    for address in addresses:
         if address.startswith("#"):
             assert unquote(address[1:]) in page.ids
         else:
             assert not address.startswith(("http", "/", "file"))
-            assert (written.folder / unquote(address)).exists(), address
-    in_markdown = re.findall(r"\]\(([^)]*)\)", written.markdown)
-    assert set(in_markdown) == {a for a in places if not a.startswith("#")}
-    assert sum(address.endswith("gallery/index.html") for address in places) == 1
+            assert (full_report.folder / unquote(address)).exists(), address
+    in_markdown = re.findall(r"\]\(([^)]*)\)", full_report.markdown)
+    assert set(in_markdown) == {a for a in addresses if not a.startswith("#")}
+    assert sum(address.endswith("gallery/index.html") for address in addresses) == 1
 
 
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its chromedriver here")
-def test_the_page_in_a_browser(written, tmp_path):
+def test_page_in_browser(full_report, tmp_path):
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -830,42 +866,44 @@ def test_the_page_in_a_browser(written, tmp_path):
     with webdriver.Chrome(options=options, service=Service(DRIVER)) as browser:
         browser.get("about:blank")
         for log in ("browser", "performance"):
-            browser.get_log(log)  # what came before
-        grounds = []
+            browser.get_log(log)  # discard earlier entries
+        brightness = []
         for width, scheme in ((1280, "light"), (400, "dark")):
             size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             feature = {"name": "prefers-color-scheme", "value": scheme}
             browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-            browser.get((written.folder / "index.html").as_uri())
-            lost = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
-            assert browser.execute_script(lost) == []
+            browser.get((full_report.folder / "index.html").as_uri())
+            broken = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+            assert browser.execute_script(broken) == []
             assert browser.execute_script("return document.images.length") == 2
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-            ground = "return getComputedStyle(document.body).backgroundColor"
-            grounds.append(sum(map(int, re.findall(r"\d+", browser.execute_script(ground))[:3])))
-        assert grounds[0] > 600
-        assert grounds[1] < 150
+            background = "return getComputedStyle(document.body).backgroundColor"
+            brightness.append(
+                sum(map(int, re.findall(r"\d+", browser.execute_script(background))[:3]))
+            )
+        assert brightness[0] > 600
+        assert brightness[1] < 150
         assert browser.get_log("browser") == []
         events = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
-        request = [
+        requests = [
             e["params"]["request"]["url"]
             for e in events
             if e["method"] == "Network.requestWillBeSent"
         ]
-        assert {url.partition(":")[0] for url in request} <= {"file", "data"}
+        assert {url.partition(":")[0] for url in requests} <= {"file", "data"}
 
 
-def test_the_same_report_every_time(written, tmp_path):
-    before = {path: path.read_bytes() for path in written.folder.iterdir()}
+def test_report_is_reproducible(full_report, tmp_path):
+    before = {path: path.read_bytes() for path in full_report.folder.iterdir()}
     assert len(before) == 2 + 2 * 2 + 2
-    written.write()
-    assert {path: path.read_bytes() for path in written.folder.iterdir()} == before
+    full_report.write()
+    assert {path: path.read_bytes() for path in full_report.folder.iterdir()} == before
 
 
-def test_a_report_does_without_torch(tmp_path):
-    folder = made_run(tmp_path, compose_train(SMALL), "one", mIoU=0.5)
-    evaluated(folder, compose_train(SMALL), "os16", counts(1))
+def test_report_needs_no_torch(tmp_path):
+    folder = create_run(tmp_path, compose_train(SMALL), "one", mIoU=50.0)
+    write_evaluation(folder, compose_train(SMALL), "os16", counts(1))
     code = (
         "import sys\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
@@ -875,29 +913,29 @@ def test_a_report_does_without_torch(tmp_path):
         "heavy = {'torch', 'lightning', 'wandb', 'cv2', 'albumentations'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=os.environ, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert (tmp_path / "runs/ablations/quick/index.html").is_file()
     assert (tmp_path / "grid/val-weights-os16.csv").is_file()
 
 
-def test_a_report_without_a_table_is_on_all_or_on_the_latest(tmp_path):
+def test_report_without_table_covers_latest_or_all(tmp_path):
     def report(*arguments):
         run("ablations", "report", *arguments, cwd=tmp_path)
         return sorted(path.stem for path in tmp_path.glob("runs/ablations/quick/*.csv"))
 
-    run("ablations", "report", "ablation=table2", "runs=there", cwd=tmp_path)
-    assert report("runs=there") == []  # it is there
-    assert sorted(p.stem for p in tmp_path.glob("there/ablations/quick/*.csv")) == ["table2"]
+    run("ablations", "report", "ablation=table2", "runs=other", cwd=tmp_path)
+    assert report("runs=other") == []  # the report is in the other folder
+    assert sorted(p.stem for p in tmp_path.glob("other/ablations/quick/*.csv")) == ["table2"]
     assert report("ablation=table1") == ["table1"]
     assert report() == ["table1"]
     assert report("num_seeds=2") == choices("ablation")
-    said = run("ablations", "report", "output=x", cwd=tmp_path, ok=False)
-    assert said.returncode == 2
-    assert "rows=" in said.stderr
+    result = run("ablations", "report", "output=x", cwd=tmp_path, ok=False)
+    assert result.returncode == 2
+    assert "rows=" in result.stderr
 
 
 # grids
@@ -906,58 +944,58 @@ def test_a_report_without_a_table_is_on_all_or_on_the_latest(tmp_path):
 KEY = "decoder.low_level_channels"
 
 
-def grid_run(root, *overrides, strategies=("os16",), quality=0.3, finished=True, **result):
+def create_grid_run(root, *overrides, strategies=("os16",), quality=0.3, finished=True, **result):
     config = compose_train([*SMALL, *overrides])
     name = re.sub(r"\W+", "-", " ".join(overrides)) or "plain"
-    folder = made_run(root, config, name, finished=finished, **result)
+    folder = create_run(root, config, name, finished=finished, **result)
     for strategy in strategies:
-        evaluated(folder, config, strategy, counts(config.seed, quality))
+        write_evaluation(folder, config, strategy, counts(config.seed, quality))
 
 
 def grid_rows(root, *keys):
-    """The rows of each table of a grid's report."""
+    """Return the rows of each table of a grid's report."""
     write_grid_report(known_runs(root / "runs"), keys, root / "grid")
     return {p.stem: list(csv.DictReader(p.open())) for p in sorted((root / "grid").glob("*.csv"))}
 
 
-def test_a_grid(tmp_path):
+def test_grid(tmp_path):
     for channels, quality in ((16, 0.2), (8, 0.4)):
         for seed in (0, 1):
             more = ("os8",) if seed else ()
             overrides = (f"{KEY}={channels}", f"seed={seed}")
-            grid_run(tmp_path, *overrides, quality=quality, strategies=("os16", *more))
-    grid_run(tmp_path, f"{KEY}=32", finished=False, strategies=())
-    grid_run(tmp_path, f"{KEY}=64", "stage.lr=0.5", finished=False, strategies=())
+            create_grid_run(tmp_path, *overrides, quality=quality, strategies=("os16", *more))
+    create_grid_run(tmp_path, f"{KEY}=32", finished=False, strategies=())
+    create_grid_run(tmp_path, f"{KEY}=64", "stage.lr=0.5", finished=False, strategies=())
     tables = grid_rows(tmp_path, KEY)
-    assert list(tables) == ["val-weights-os16"]  # which all of them have
+    assert list(tables) == ["val-weights-os16"]  # all of them have it
     rows = tables["val-weights-os16"]
     assert [(row["row"], row[KEY]) for row in rows] == [("1", "8"), ("2", "16"), ("3", "32")]
     assert [float(row["mIoU here"]) for row in rows[:2]] == pytest.approx(
         [mean(percent(counts(seed, quality)) for seed in (0, 1)) for quality in (0.4, 0.2)]
     )
-    assert rows[1]["mIoU against row 1, within noise"] == "False"
+    assert rows[1]["mIoU vs. row 1, within noise"] == "False"
     assert rows[2]["remark"] == "interrupted at step 30 of 400"
     assert not any("paper" in key for key in rows[0] if "multiply" not in key)
 
 
-def test_a_grid_that_was_not_evaluated(tmp_path):
-    """The scores are those that training has ended with."""
+def test_grid_without_evaluations(tmp_path):
+    """The scores are those from the end of training."""
     stamp = protocol(
         split="val", images=9, content="c", classes=("a", "b"), padded_to=(129, 129),
         strategy=parse_strategy("os16", output_stride=16), precision="32-true",
     )  # fmt: skip
     for channels in (8, 16):
-        result = {"mIoU": channels / 100, "protocol": stamp, "run": f"c{channels}"}
-        grid_run(tmp_path, f"{KEY}={channels}", strategies=(), **result)
+        result = {"mIoU": channels, "protocol": stamp, "run": f"c{channels}"}
+        create_grid_run(tmp_path, f"{KEY}={channels}", strategies=(), **result)
     rows = grid_rows(tmp_path, KEY)["training"]
     assert [float(row["mIoU here"]) for row in rows] == pytest.approx([8, 16])
     page = (tmp_path / "grid/index.html").read_text()
     assert "has no counts of single images; evaluate.py" in page
 
 
-def test_a_group_of_keys(tmp_path):
+def test_grid_by_group_of_keys(tmp_path):
     for overrides in ((), ("aspp.atrous_rates=[3,6,9]", "aspp.separable=true")):
-        grid_run(tmp_path, *overrides)
+        create_grid_run(tmp_path, *overrides)
     (rows,) = grid_rows(tmp_path, "aspp").values()
     assert {row["aspp"] for row in rows} == {
         "atrous_rates=[3, 6, 9], separable=true",
@@ -965,22 +1003,22 @@ def test_a_group_of_keys(tmp_path):
     }
 
 
-def test_two_runs_of_one_row_and_seed(tmp_path):
-    grid_run(tmp_path, f"{KEY}=8")
+def test_two_runs_of_same_row_and_seed(tmp_path):
+    create_grid_run(tmp_path, f"{KEY}=8")
     runs = tmp_path / "runs"
     (name,) = (path.name for path in runs.iterdir())
     shutil.copytree(runs / name, runs / f"{name}.old-20260102-030405")
     (rows,) = grid_rows(tmp_path, KEY).values()
-    assert [row["num_seeds"] for row in rows] == ["1"]
+    assert [row["seeds"] for row in rows] == ["1"]
     shutil.copytree(runs / name, runs / "copy")
     with pytest.raises(UserError, match="have the same settings and seed"):
         grid_rows(tmp_path, KEY)
 
 
-def test_grids_that_are_none(tmp_path):
-    grid_run(tmp_path, "stage.lr=0.1")
-    grid_run(tmp_path, "stage.lr=0.2", "stage.power=0.5")
-    message = r"differ in more than stage.lr and seed \(stage.power: .* against .*rows=stage.lr,sta"
+def test_invalid_grids(tmp_path):
+    create_grid_run(tmp_path, "stage.lr=0.1")
+    create_grid_run(tmp_path, "stage.lr=0.2", "stage.power=0.5")
+    message = r"differ in more than stage.lr and seed \(stage.power: .* and .*rows=stage.lr,sta"
     with pytest.raises(UserError, match=message):
         grid_rows(tmp_path, "stage.lr")
     with pytest.raises(UserError, match=r"rows=stage.lrr: .* Did you mean .*stage.lr"):

@@ -9,8 +9,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import save_file
 
-from deeplab.ablations.estimate import budget
-from deeplab.ablations.jobs import RANDOM, SweepRequest, Use, trainings
+from deeplab.ablations.estimate import estimate_job
+from deeplab.ablations.jobs import RANDOM_WEIGHTS, SweepRequest, RowEvaluation, collect_jobs
 from deeplab.ablations.request import parse_request
 from deeplab.ablations.sweep import overrides, table_tag, wanted
 from deeplab.ablations.tables import choices, read_preset, read_table
@@ -52,7 +52,7 @@ def converted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def of_the_paper(converted):
-    return trainings(request(*ROWS, external_weights={"resnet101": converted}), compose_train)
+    return collect_jobs(request(*ROWS, external_weights={"resnet101": converted}), compose_train)
 
 
 def check_network(config):
@@ -81,14 +81,14 @@ def test_the_paper_s_scores_rise_with_what_is_added():
 
 def test_49_rows_are_18_trainings(converted):
     tables = ("table1", "table2", "table3", "table5")
-    found = trainings(request(*tables, external_weights={"resnet101": converted}), compose_train)
-    assert sum(len(training.uses) for training in found) == 49
-    runnable = [training for training in found if not training.missing]
+    found = collect_jobs(request(*tables, external_weights={"resnet101": converted}), compose_train)
+    assert sum(len(training.row_evaluations) for training in found) == 49
+    runnable = [training for training in found if not training.missing_weights_in_chain]
     assert len(runnable) == 18
     (coco,) = (t for t in runnable if t.config.data.name == "coco")
-    assert not coco.uses
-    assert [t.start for t in runnable if t.start] == [coco]
-    assert sum(len(training.uses) for training in runnable) == 49 - 4  # JFT-300M
+    assert not coco.row_evaluations
+    assert [t.pretraining for t in runnable if t.pretraining] == [coco]
+    assert sum(len(training.row_evaluations) for training in runnable) == 49 - 4  # JFT-300M
 
 
 def test_what_the_paper_s_trainings_start_from(of_the_paper, converted):
@@ -97,8 +97,8 @@ def test_what_the_paper_s_trainings_start_from(of_the_paper, converted):
         backbone = training.config.backbone
         named = [o for o in training.overrides if o.startswith("backbone.pretrained")]
         if isinstance(training.config, ClassifierConfig):  # Table 4 makes such weights
-            assert training.origin == RANDOM
-        elif training.start or training.missing:
+            assert training.origin == RANDOM_WEIGHTS
+        elif training.pretraining or training.missing_weights_in_chain:
             assert not named
         elif backbone.family == "xception":
             assert named == ["backbone.pretrained=imagenet"]
@@ -107,13 +107,13 @@ def test_what_the_paper_s_trainings_start_from(of_the_paper, converted):
             )
         else:
             assert (backbone.pretrained, training.origin) == (converted, converted)
-    lacking = [t for t in trainings(request("table3", "table5"), compose_train) if t.missing]
-    assert {t.missing.partition(":")[0] for t in lacking} == {"resnet101", "jft"}
-    assert {use.table for t in lacking if "resnet" in t.missing for use in t.uses} == {"table3"}
-    (line,) = wanted(t for t in lacking if "resnet" in t.missing)
+    lacking = [t for t in collect_jobs(request("table3", "table5"), compose_train) if t.missing_weights_in_chain]
+    assert {t.missing_weights_in_chain.partition(":")[0] for t in lacking} == {"resnet101", "jft"}
+    assert {use.table for t in lacking if "resnet" in t.missing_weights_in_chain for use in t.row_evaluations} == {"table3"}
+    (line,) = wanted(t for t in lacking if "resnet" in t.missing_weights_in_chain)
     assert line.startswith("4 want external_weights.resnet101=FILE: ")
-    null = trainings(request("table3", overrides=["backbone.pretrained=null"]), compose_train)
-    assert {(t.missing, t.origin) for t in null} == {(None, RANDOM)}
+    null = collect_jobs(request("table3", overrides=["backbone.pretrained=null"]), compose_train)
+    assert {(t.missing_weights_in_chain, t.origin) for t in null} == {(None, RANDOM_WEIGHTS)}
 
 
 def test_rows_may_differ_in_what_they_start_from(tmp_path):
@@ -123,14 +123,14 @@ def test_rows_may_differ_in_what_they_start_from(tmp_path):
     table = {"title": "M", "setting": "s", "columns": ["a"], "external_weights": {"mine": "a file"}}
     table |= {"train": ["backbone=xception41"], "rows": rows[:3]}
     path.write_text(yaml.safe_dump(table))
-    found = trainings(request(str(path), preset="quick"), compose_train)
+    found = collect_jobs(request(str(path), preset="quick"), compose_train)
     assert len({t.key for t in found}) == 3
-    assert [t.missing for t in found] == [None, None, "mine: a file"]
+    assert [t.missing_weights_in_chain for t in found] == [None, None, "mine: a file"]
     path.write_text(yaml.safe_dump(table | {"rows": rows}))
     with pytest.raises(
         UserError, match=r"row 4: neither table nor preset .* external_weights.nobodys"
     ):
-        trainings(request(str(path), preset="quick"), compose_train)
+        collect_jobs(request(str(path), preset="quick"), compose_train)
 
 
 def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
@@ -142,29 +142,29 @@ def test_a_chain_keeps_what_its_first_weights_want(tmp_path):
         "pretraining": {"a": {"train": ["seed=1"]}},
     }  # fmt: skip
     path.write_text(yaml.safe_dump(table))
-    first, second = trainings(request(str(path), preset="quick"), compose_train)
+    first, second = collect_jobs(request(str(path), preset="quick"), compose_train)
     assert first.config.backbone.mean == IMAGENET.mean
     assert second.config.backbone.mean == IMAGENET.mean
     assert second.config.backbone.bn_eps == 1e-5
 
 
 def test_rows_that_are_trained_alike_share_a_training(of_the_paper):
-    uses = [{(use.table, use.row) for use in training.uses} for training in of_the_paper]
+    row_evaluations = [{(use.table, use.row) for use in training.row_evaluations} for training in of_the_paper]
     full = {("table2", 2), ("figure5", 2), *(("table3", row) for row in range(5, 11))}
-    assert full in uses
-    assert {("table1", 4), ("table2", 1)} in uses
+    assert full in row_evaluations
+    assert {("table1", 4), ("table2", 1)} in row_evaluations
 
 
 def test_what_others_start_from_comes_first(of_the_paper):
     for place, training in enumerate(of_the_paper):
-        assert training.start is None or training.start in of_the_paper[:place]
-    (test,) = (t for t in of_the_paper if t.depth == 2 and not t.missing)  # Table 6
+        assert training.pretraining is None or training.pretraining in of_the_paper[:place]
+    (test,) = (t for t in of_the_paper if t.depth == 2 and not t.missing_weights_in_chain)  # Table 6
     assert test.config.output_stride == 8
     assert test.config.stage.batch_norm == "frozen"
     assert test.config.data.train_split == "trainval"
-    voc = test.start
+    voc = test.pretraining
     assert (voc.config.output_stride, voc.config.data.train_split) == (16, "trainaug")
-    assert {use.table for use in voc.uses} == {"table5"}  # it is Table 5's
+    assert {use.table for use in voc.row_evaluations} == {"table5"}  # it is Table 5's
 
 
 def test_every_row_can_be_built(of_the_paper):
@@ -177,7 +177,7 @@ def test_rows_have_the_paper_s_multiply_adds(name, copied, of_the_paper):
     rows, counted = read_table(name).rows, {}
     assert [row.paper.multiply_adds for row in rows] == copied
     for training in of_the_paper:
-        for use in training.uses:
+        for use in training.row_evaluations:
             if use.table == name:
                 strategy = parse_strategy(use.strategy, output_stride=16)
                 key = (repr(training.config.decoder), repr(training.config.aspp), strategy)
@@ -191,10 +191,10 @@ def test_rows_have_the_paper_s_multiply_adds(name, copied, of_the_paper):
 
 
 def test_the_quick_profile_has_the_same_rows(of_the_paper):
-    quick = trainings(request(*ROWS, preset="quick"), compose_train)
+    quick = collect_jobs(request(*ROWS, preset="quick"), compose_train)
     assert {t.config.data.name for t in quick} == {"shapes", "shape_classes"}
-    assert {u for t in quick for u in t.uses} == {
-        use._replace(split=None, export=None) for t in of_the_paper for use in t.uses
+    assert {u for t in quick for u in t.row_evaluations} == {
+        use._replace(split=None, export=None) for t in of_the_paper for use in t.row_evaluations
     }
     assert len({t.key for t in quick}) == len({t.key for t in of_the_paper})  # none falls together
     for training in quick:
@@ -204,13 +204,13 @@ def test_the_quick_profile_has_the_same_rows(of_the_paper):
 def test_weights_that_the_user_supplies(tmp_path):
     weights = tmp_path / "it's, jft.safetensors"
     weights.touch()
-    found = trainings(request("table5", external_weights={"jft": str(weights)}), compose_train)
-    assert not any(training.missing for training in found)
+    found = collect_jobs(request("table5", external_weights={"jft": str(weights)}), compose_train)
+    assert not any(training.missing_weights_in_chain for training in found)
     (coco,) = (t for t in found if t.config.init_from)
-    assert coco.named == str(weights)
-    assert [t.start for t in found if t.start] != [coco, coco]
+    assert coco.initial_weights == str(weights)
+    assert [t.pretraining for t in found if t.pretraining] != [coco, coco]
     with pytest.raises(UserError, match="they ask for jft, resnet101"):
-        trainings(request("table5", external_weights={"jtf": "x"}), compose_train)
+        collect_jobs(request("table5", external_weights={"jtf": "x"}), compose_train)
 
 
 def test_a_command_line():
@@ -244,7 +244,7 @@ def test_files_and_folders_that_are_named(tmp_path):
     found = parse_request(["ablation=table5", "preset=paper", *named])
     assert found.external_weights == {"jft": str(weights)}
     assert found.roots == {"voc": str(folder), "coco": str(tmp_path)}
-    of = {t.config.data.name: t.config.data.root for t in trainings(found, compose_train)}
+    of = {t.config.data.name: t.config.data.root for t in collect_jobs(found, compose_train)}
     assert of == found.roots
     for wrong in (
         f"external_weights.jft={tmp_path}/c",
@@ -255,7 +255,7 @@ def test_files_and_folders_that_are_named(tmp_path):
             parse_request(["ablation=table5", wrong])
     both = ["ablation=table5", "preset=paper", "data.root=/x"]
     with pytest.raises(UserError, match=re.escape("data_roots.voc=... data_roots.coco=...")):
-        trainings(parse_request(both), compose_train)
+        collect_jobs(parse_request(both), compose_train)
 
 
 def own_table(path, **keys):
@@ -272,9 +272,9 @@ def test_rows_that_differ_in_their_first_weights_only(tmp_path):
     added = ([], *([f"init_from={tmp_path}/{name}.safetensors"] for name in "ab"))
     rows = [{"cells": [number], "train": train} for number, train in enumerate(added)]
     name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows)
-    found = trainings(request(name), compose_train)
-    assert [len(training.uses) for training in found] == [1, 1, 1]
-    assert [training.named for training in found] == [
+    found = collect_jobs(request(name), compose_train)
+    assert [len(training.row_evaluations) for training in found] == [1, 1, 1]
+    assert [training.initial_weights for training in found] == [
         None, *(str(tmp_path / f"{name}.safetensors") for name in "ab")
     ]  # fmt: skip
 
@@ -284,8 +284,8 @@ def test_what_follows_a_training_is_normalized_as_that(tmp_path):
     rows = [{"cells": [1], "train": ["stage.lr=0.01"], "init_from": "before"}]
     starts = {"before": {"train": ["backbone.mean=[1,2,3]"]}}
     name = own_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, pretraining=starts)
-    before, after = trainings(request(name), compose_train)
-    assert after.start is before
+    before, after = collect_jobs(request(name), compose_train)
+    assert after.pretraining is before
     assert after.config.backbone.mean == before.config.backbone.mean == (1, 2, 3)
 
 
@@ -306,8 +306,8 @@ def test_files_with_any_name(tmp_path, file):
 def test_labels_of_tables_with_any_name():
     """As they are typed, Hydra reads them back; W&B takes 64 characters."""
     table = "räten, [1] & it's " + 60 * "x"
-    made = trainings(request("table1"), compose_train)[0]
-    made.uses = [Use(table, 12, "single-scale", None, None)]
+    made = collect_jobs(request("table1"), compose_train)[0]
+    made.row_evaluations = [RowEvaluation(table, 12, "single-scale", None, None)]
     typed = overrides(made, None, "ablation-it's mine")
     read = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(typed)}
     assert read["logger.group"] == "ablation-it's mine"
@@ -330,11 +330,11 @@ def test_what_is_left_to_do_of_a_training():
         def evaluation(self, use):
             return use.strategy in self.strategies
 
-    found = trainings(request("table3"), compose_train)
-    (training,) = (t for t in found if len(t.uses) == 6)
-    ways = [use.strategy for use in training.uses]
-    whole = budget(training, None)
-    evaluations = budget(training, Done()).multiply_adds
+    found = collect_jobs(request("table3"), compose_train)
+    (training,) = (t for t in found if len(t.row_evaluations) == 6)
+    ways = [use.strategy for use in training.row_evaluations]
+    whole = estimate_job(training, None)
+    evaluations = estimate_job(training, Done()).multiply_adds
     counted = [16, 8]
     both = sum(
         1449 * strategy_cost(
@@ -344,9 +344,9 @@ def test_what_is_left_to_do_of_a_training():
         for s in counted
     )  # fmt: skip
     assert evaluations == pytest.approx(both, rel=0.02)  # sizes are rounded
-    assert budget(training, Done(*ways)).multiply_adds == 0
-    assert budget(training, Done(*ways)).disk == whole.disk
-    assert budget(training, Done("os8", "os8-ms", "os8-ms-flip")).multiply_adds == pytest.approx(
+    assert estimate_job(training, Done(*ways)).multiply_adds == 0
+    assert estimate_job(training, Done(*ways)).disk == whole.disk
+    assert estimate_job(training, Done("os8", "os8-ms", "os8-ms-flip")).multiply_adds == pytest.approx(
         evaluations / (1 + 297.92 / 102.78), rel=0.03
     )
     step = strategy_cost(
@@ -410,7 +410,7 @@ def test_a_row_that_cannot_be_composed_is_named(tmp_path):
     rows = [{"cells": [1], "train": ["decoder=ful"]}]
     path.write_text(yaml.safe_dump({"title": "M", "setting": "s", "columns": ["a"], "rows": rows}))
     with pytest.raises(UserError, match=r"row 1: decoder=ful: .* Did you mean full"):
-        trainings(request(str(path)), compose_train)
+        collect_jobs(request(str(path)), compose_train)
 
 
 def test_tables_hold_no_key_twice():

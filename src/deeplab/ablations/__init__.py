@@ -1,1 +1,1 @@
-"""Tables of trainings: what stands in them, what of it is done, doing the rest, reporting it."""
+"""Ablation tables: definitions, jobs, sweeps over their rows and reports."""

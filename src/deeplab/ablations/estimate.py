@@ -1,7 +1,7 @@
-"""What trainings take: hours of a device and room on the disk, before they are run.
+"""Estimates the device hours and the disk space of jobs before they run.
 
-Multiply-adds are counted; how many a second a device does is measured in a few training steps of
-each backbone. An estimate: reading images and writing files are not in it.
+Multiply-adds are counted; the multiply-adds per second are measured in a few training steps of each
+backbone. Reading images and writing files are not included.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from deeplab.ablations.jobs import Training, Use
+from deeplab.ablations.jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import Run
 from deeplab.config.build_classification_data import image_folder
 from deeplab.config.build_data import data_layout
@@ -33,87 +33,94 @@ from deeplab.training.losses import ClassificationLoss, SegmentationLoss
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 
-PASSES = 3
-"""A training step costs a forward pass and a backward one, which is twice that."""
+STEP_COST = 3
+"""Cost of a training step in forward passes; the backward pass costs two of them."""
 
-CHECKPOINTS = 5
-"""Copies of the weights that a run keeps: ``weights.safetensors``, and two checkpoints with the
-optimizer's momentum."""
+WEIGHT_COPIES = 5
+"""Copies of the weights that a run keeps.
 
-PREDICTION = 8_000
-"""Bytes of a label map of VOC's size as PNG."""
+One is ``weights.safetensors``; two checkpoints hold the weights and the optimizer's momentum.
+"""
 
-IMAGENET = {"train": 1_281_167, "val": 50_000}
+LABEL_MAP_BYTES = 8_000
+"""Size of a label map of a VOC image as PNG."""
+
+IMAGENET_IMAGES = {"train": 1_281_167, "val": 50_000}
 IMAGENET_CLASSES = 1000
-"""As published."""
+"""Published number of classes."""
 
-CPU_BATCH, SECONDS = 2, 3.0
-"""Of the probe: images a step, and how long it is measured at least."""
+CPU_BATCH_SIZE, MIN_SECONDS = 2, 3.0
+"""Batch size on a CPU and minimum duration of the speed measurement."""
 
 
-class Budget(NamedTuple):
-    """What is left to do of one training, its evaluations included."""
+class Estimate(NamedTuple):
+    """Remaining work of one job, its evaluations included."""
 
     multiply_adds: float
     disk: int
-    """Bytes of all that it leaves."""
+    """Bytes of all files that the job writes."""
 
 
-def budget(training: Training, run: Run | None) -> Budget:
-    """Counted for one training, of which a run may have done a part. As in fact, what several
-    strategies have in common is looked at once."""
-    config = training.config
-    stage, step = config.stage, _of_a_crop(config)
-    left = stage.max_steps - (
+def estimate_job(job: Job, run: Run | None) -> Estimate:
+    """Return the remaining work of a job, whose run may be partly done.
+
+    Forward passes that several strategies share are counted once, as they are computed once.
+    """
+    config = job.config
+    stage, crop_cost = config.stage, _crop_cost(config)
+    remaining_steps = stage.max_steps - (
         0 if run is None else stage.max_steps if run.folder.finished else run.step
     )
-    counted = float(PASSES * step.conv * stage.batch_size * left)
-    disk = 4 * CHECKPOINTS * step.with_bn_statistics
+    multiply_adds = float(STEP_COST * crop_cost.conv * stage.batch_size * remaining_steps)
+    disk = 4 * WEIGHT_COPIES * crop_cost.with_bn_statistics
+    missing = _missing_evaluations(job, run)
     if not isinstance(config, TrainConfig):
-        wanted = {use.split or config.data.val_split for use in _todo(training, run)}
-        return Budget(counted + sum(split_size(config.data, s) for s in wanted) * step.conv, disk)
-    for split, _ in _evaluations(config, training.uses):
-        disk += PREDICTION * split_size(config.data, split)
-    looks = _evaluations(config, _todo(training, run))
-    passes = {(split, p) for split, strategy in looks for p in strategy.passes}
-    once = {
+        splits = {needed.split or config.data.val_split for needed in missing}
+        num_images = sum(split_size(config.data, split) for split in splits)
+        return Estimate(multiply_adds + num_images * crop_cost.conv, disk)
+    for split, _ in _splits_and_strategies(config, job.row_evaluations):
+        disk += LABEL_MAP_BYTES * split_size(config.data, split)
+    evaluations = _splits_and_strategies(config, missing)
+    passes = {(split, p) for split, strategy in evaluations for p in strategy.passes}
+    image_cost = {
         stride: _cost(config, stride, padded_to(config.data)).conv
         for stride in {p.output_stride for _, p in passes}
     }
     for split, forward_pass in passes:
         size = split_size(config.data, split)
-        counted += size * once[forward_pass.output_stride] * forward_pass.scale**2
-    return Budget(counted, disk)
+        multiply_adds += size * image_cost[forward_pass.output_stride] * forward_pass.scale**2
+    return Estimate(multiply_adds, disk)
 
 
-def _todo(training: Training, run: Run | None) -> list[Use]:
-    """What rows want and is not there."""
-    return [use for use in training.uses if not (run and run.evaluation(use))]
+def _missing_evaluations(job: Job, run: Run | None) -> list[RowEvaluation]:
+    """Return the evaluations that rows need and that do not exist."""
+    return [needed for needed in job.row_evaluations if not (run and run.evaluation(needed))]
 
 
-def _evaluations(config: TrainConfig, uses: Sequence[Use]) -> set[tuple[str, Strategy]]:
-    """Those that rows want, by split and strategy."""
+def _splits_and_strategies(
+    config: TrainConfig, evaluations: Sequence[RowEvaluation]
+) -> set[tuple[str, Strategy]]:
     return {
         (
-            use.split or config.data.val_split,
-            parse_strategy(use.strategy, output_stride=config.output_stride),
+            needed.split or config.data.val_split,
+            parse_strategy(needed.strategy, output_stride=config.output_stride),
         )
-        for use in uses
+        for needed in evaluations
     }
 
 
-def _of_a_crop(config: RunConfig) -> Cost:
-    """Of one forward pass in training."""
+def _crop_cost(config: RunConfig) -> Cost:
+    """Return the cost of one forward pass in training."""
     size = (config.data.crop_size, config.data.crop_size)
     if isinstance(config, TrainConfig):
         return _cost(config, config.output_stride, size)
     assert isinstance(config, ClassifierConfig)
-    model = check_classifier(config, num_classes=_classes(config.data))
+    model = check_classifier(config, num_classes=_num_classes(config.data))
     return measure_cost(model, input_size=size)
 
 
-def _classes(data: ClassificationDataConfig) -> int:
-    """Without looking: these are few of a network's weights."""
+def _num_classes(data: ClassificationDataConfig) -> int:
+    """Return the number of classes without reading files; it hardly changes the cost."""
     return len(data.classes) if isinstance(data, ShapeClassesConfig) else IMAGENET_CLASSES
 
 
@@ -124,7 +131,7 @@ def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cos
 
 
 def split_size(data: DataConfig | ClassificationDataConfig, split: str) -> int:
-    """The images of a split: of the files, or as published where these are not here yet."""
+    """Return the number of images in a split: of the files, or the published one without files."""
     if isinstance(data, ShapesConfig | ShapeClassesConfig):
         return data.num_train if split == data.train_split else data.num_val
     try:
@@ -133,46 +140,45 @@ def split_size(data: DataConfig | ClassificationDataConfig, split: str) -> int:
         return len(split_items(data_layout(data), split))
     except UserError:
         if isinstance(data, ImageNetConfig):
-            return IMAGENET.get(split, 0)
+            return IMAGENET_IMAGES.get(split, 0)
         return data.expected_images.get(split, 0) if isinstance(data, PublishedConfig) else 0
 
 
-def measured_rates(trainings: Mapping[str, RunConfig]) -> dict[str, float]:
-    """Multiply-adds a second of one device in training, measured for each of some configs."""
-    return {key: _rate(config) for key, config in trainings.items()}
+def measure_rates(configs: Mapping[str, RunConfig]) -> dict[str, float]:
+    """Return the multiply-adds per second of one device in training, measured for each config."""
+    return {key: _measure_rate(config) for key, config in configs.items()}
 
 
-def _rate(config: RunConfig) -> float:
+def _measure_rate(config: RunConfig) -> float:
     execution = build_execution(config.trainer.model_copy(update={"devices": 1}))
-    batch = config.stage.batch_size if execution.accelerator == "cuda" else CPU_BATCH
-    step = _Step(config, execution, batch)
-    step()  # memory is fetched, and algorithms are chosen
-    begun, steps = time.perf_counter(), 0
-    while time.perf_counter() - begun < SECONDS:
+    batch = config.stage.batch_size if execution.accelerator == "cuda" else CPU_BATCH_SIZE
+    step = _TrainingStep(config, execution, batch)
+    step()  # warm-up: allocates memory and chooses algorithms
+    start, steps = time.perf_counter(), 0
+    while time.perf_counter() - start < MIN_SECONDS:
         step()
         steps += 1
-    seconds = (time.perf_counter() - begun) / steps
-    return PASSES * _of_a_crop(config).conv * batch / seconds
+    seconds = (time.perf_counter() - start) / steps
+    return STEP_COST * _crop_cost(config).conv * batch / seconds
 
 
-def _network(config: RunConfig) -> tuple[nn.Module, nn.Module]:
-    """With its loss."""
+def _network_and_loss(config: RunConfig) -> tuple[nn.Module, nn.Module]:
     if isinstance(config, TrainConfig):
         classes = max(2, len(config.data.classes))
         return build_model(config, num_classes=classes), SegmentationLoss()
     assert isinstance(config, ClassifierConfig)
-    network = build_classifier(config, num_classes=_classes(config.data))
+    network = build_classifier(config, num_classes=_num_classes(config.data))
     return network, ClassificationLoss("softmax")
 
 
-class _Step:
-    """A training step on random images, but for the optimizer's part."""
+class _TrainingStep:
+    """Job step on random images, without the optimizer's update."""
 
     def __init__(self, config: RunConfig, execution: Execution, batch: int) -> None:
         self.device, self.dtype = execution.accelerator, execution.autocast_dtype
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         size = (config.data.crop_size, config.data.crop_size)
-        model, self.loss = _network(config)
+        model, self.loss = _network_and_loss(config)
         self.model = model.train().to(self.device, memory_format=layout)  # type: ignore[call-overload]
         shape = (batch, *size) if isinstance(config, TrainConfig) else (batch, 1)
         self.images = torch.randint(

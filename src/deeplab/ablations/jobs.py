@@ -1,7 +1,7 @@
-"""The distinct trainings that rows stand for.
+"""Distinct jobs of ablation tables.
 
-Rows that are trained alike share a training: Table 3 looks at four networks in fourteen ways. A
-training is known by its settings and by what it starts from.
+Rows with the same training share a job: Table 3 evaluates four networks with fourteen strategies.
+A job is identified by its settings and by its initial weights.
 """
 
 import re
@@ -17,224 +17,257 @@ from deeplab.config.schema.run import RunConfig
 from deeplab.tracking.run_folder import settings_hash
 from deeplab.utils.errors import UserError
 
-RANDOM, ANOTHER = "random weights", "another training"
-"""What trainings start from that have no address."""
+RANDOM_WEIGHTS, ANOTHER_RUN = "random weights", "another run"
+"""Descriptions of initial weights that have no address."""
 
-PRETRAINED = "backbone.pretrained="
+PRETRAINED_PREFIX = "backbone.pretrained="
 
-SUPPLIED = f"{PRETRAINED}external_weights."
-"""An override for weights that the user has to name."""
+EXTERNAL_PREFIX = f"{PRETRAINED_PREFIX}external_weights."
+"""Start of an override that needs weights from the user."""
 
 Compose = Callable[[Sequence[str]], RunConfig]
-"""Overrides of ``train.py`` to the config that they make."""
+"""Function that composes overrides of ``train.py`` to a config."""
 
 
-class Use(NamedTuple):
-    """What a row wants of a training."""
+class RowEvaluation(NamedTuple):
+    """Evaluation of a job's network that a row needs."""
 
     table: str
     row: int
-    """Its number, from 1."""
+    """Number of the row, from 1."""
     strategy: str
     split: str | None
-    export: str | None
+    submission: str | None
 
 
 @dataclass
-class Training:
-    """A run, which may not be there yet."""
+class Job:
+    """Job job, whose run may not exist yet."""
 
     overrides: tuple[str, ...]
     config: RunConfig
-    start: "Training | None" = None
-    """The one whose weights it starts from."""
-    lacks: str | None = None
-    """What the user would have to supply."""
-    uses: list[Use] = field(default_factory=list)
-    """Rows that are scored on it; none where others start from it only."""
+    previous: "Job | None" = None
+    """Job whose weights this job starts from."""
+    missing_weights: str | None = None
+    """External weights that the user has not provided, as ``NAME: DESCRIPTION``."""
+    row_evaluations: list[RowEvaluation] = field(default_factory=list)
+    """Evaluations for rows; none if only other jobs start from this one."""
 
     @property
     def key(self) -> str:
-        """The same for trainings with the same result."""
-        start = self.start.key if self.start else self.lacks or self.named or ""
-        return f"{settings_hash(self.config)}({start})"
+        """Identity of the job: jobs with the same result have the same key."""
+        init = (
+            self.previous.key if self.previous else self.missing_weights or self.init_weights or ""
+        )
+        return f"{settings_hash(self.config)}({init})"
 
     @property
-    def named(self) -> str | None:
-        """The weights that were named for it to start from."""
+    def init_weights(self) -> str | None:
+        """Initial weights that the config names."""
         return self.config.init_from or self.config.backbone.pretrained
 
     @property
-    def origin(self) -> str:
-        """What it starts from, for a person."""
-        if self.start:
-            return ANOTHER
-        if self.named == IMAGENET and self.config.init_from is None:
+    def init_description(self) -> str:
+        """Readable description of the initial weights."""
+        if self.previous:
+            return ANOTHER_RUN
+        if self.init_weights == IMAGENET and self.config.init_from is None:
             return f"ImageNet weights ({find_published_weights(self.config.backbone).address})"
-        return self.named or RANDOM
+        return self.init_weights or RANDOM_WEIGHTS
 
     @property
-    def missing(self) -> str | None:
-        """What the user would have to supply for it or for what it starts from."""
-        return self.lacks or (self.start.missing if self.start else None)
+    def blocked_by(self) -> str | None:
+        """External weights that are missing for this job or for a previous one."""
+        return self.missing_weights or (self.previous.blocked_by if self.previous else None)
 
     @property
     def depth(self) -> int:
-        """How many trainings come before it."""
-        return 1 + self.start.depth if self.start else 0
+        """Number of jobs that must run before this one."""
+        return 1 + self.previous.depth if self.previous else 0
 
 
 class SweepRequest(NamedTuple):
-    """What is to be run."""
+    """Tables to run, and the settings for all their rows."""
 
     tables: Mapping[str, Table]
     preset_name: str
     preset: Preset
     overrides: Sequence[str] = ()
-    """On top of all, from the command line."""
+    """Overrides from the command line, which win over all others."""
     seeds: Sequence[int] = (0,)
     data_roots: Mapping[str, str] = {}
-    """Where data sets are, by their choice."""
+    """Folders of data sets, by the names of their configs."""
     external_weights: Mapping[str, str] = {}
-    """Files of weights by the name that tables give them."""
+    """Files of weights, by the names that tables and presets give them."""
 
 
-def trainings(request: SweepRequest, compose: Compose) -> list[Training]:
-    """The distinct trainings of all rows, those that others start from first.
+def collect_jobs(request: SweepRequest, compose: Compose) -> list[Job]:
+    """Return the distinct jobs of all rows, each after the jobs that it starts from.
 
     Raises:
-        UserError: a row cannot be composed; it is named.
+        UserError: a row cannot be composed; the message names it.
     """
-    _check_supplies(request)
-    collected = _Collected(request, compose)
+    _check_external_weights(request)
+    collector = _JobCollector(request, compose)
     for name, table in request.tables.items():
         for number, row in enumerate(table.rows, 1):
             for seed in request.seeds if row.runnable else ():
-                made = collected.training(table, row, seed, f"ablation/{name}, row {number}")
-                made.uses.append(_use(request.preset, name, number, table, row))
-    found = collected.found.values()
-    _check_roots(request, [training.config.data.name for training in found])
-    return sorted(found, key=lambda training: training.depth)
+                job = collector.add_row(table, row, seed, f"ablation/{name}, row {number}")
+                job.row_evaluations.append(
+                    _row_evaluation(request.preset, name, number, table, row)
+                )
+    jobs = collector.jobs.values()
+    _check_data_root(request, [job.config.data.name for job in jobs])
+    return sorted(jobs, key=lambda job: job.depth)
 
 
-class _Collected:
-    """Trainings, each of which is there once."""
+class _JobCollector:
+    """Collection of jobs that holds each of them once."""
 
     def __init__(self, request: SweepRequest, compose: Compose) -> None:
         self.request, self.compose = request, compose
-        self.found: dict[str, Training] = {}
-        self._composed: dict[tuple[str, ...], RunConfig] = {}
+        self.jobs: dict[str, Job] = {}
+        self._configs: dict[tuple[str, ...], RunConfig] = {}
 
-    def training(self, table: Table, row: Row, seed: int, where: str) -> Training:
-        """That of a row; what it starts from is there too then."""
-        made: Training | None = None
-        for train, supply in reversed(list(_chain(table, row))):
-            given = self.request.external_weights.get(supply) if supply else None
-            overrides = merged(self.request, [*table.train, *train], seed, start=given)
-            whole = made is not None or supply is not None
-            overrides, wanted = _backbone_start(self.request, overrides, whole=whole)
-            lacking = supply if supply and not given else wanted
-            lacks = f"{lacking}: {_what(self.request, table, lacking, where)}" if lacking else None
+    def add_row(self, table: Table, row: Row, seed: int, where: str) -> Job:
+        """Return the job of a row, after adding it and the jobs that it starts from."""
+        job: Job | None = None
+        for train, weights in reversed(list(_init_chain(table, row))):
+            file = self.request.external_weights.get(weights) if weights else None
+            overrides = merge_overrides(self.request, [*table.train, *train], seed, init_from=file)
+            whole = job is not None or weights is not None
+            overrides, pretrained = _resolve_pretrained(self.request, overrides, whole=whole)
+            name = weights if weights and not file else pretrained
+            missing = (
+                f"{name}: {_describe_weights(self.request, table, name, where)}" if name else None
+            )
             config = self._config(overrides, where)
-            config = adapt_to_previous_run(config, made.config) if made else config
-            training = Training(overrides, config, made, lacks)
-            made = self.found.setdefault(training.key, training)
-        assert made is not None
-        return made
+            config = adapt_to_previous_run(config, job.config) if job else config
+            new = Job(overrides, config, job, missing)
+            job = self.jobs.setdefault(new.key, new)
+        assert job is not None
+        return job
 
     def _config(self, overrides: tuple[str, ...], where: str) -> RunConfig:
-        if overrides not in self._composed:
+        if overrides not in self._configs:
             try:
-                self._composed[overrides] = self.compose(overrides)
+                self._configs[overrides] = self.compose(overrides)
             except UserError as error:
                 raise UserError(f"{where}: {error}") from None
-        return self._composed[overrides]
+        return self._configs[overrides]
 
 
-def _check_supplies(request: SweepRequest) -> None:
-    known = {name for table in request.tables.values() for name in _supplies(request, table)}
+def _check_external_weights(request: SweepRequest) -> None:
+    known = {
+        name for table in request.tables.values() for name in _known_weights(request, table)
+    }
     if unknown := set(request.external_weights) - known:
+        name = min(unknown)
         raise UserError(
-            f"external_weights.{min(unknown)}: no table here asks for it; they ask for "
-            f"{', '.join(sorted(known)) or 'none'}."
+            f"external_weights.{name}={request.external_weights[name]}: no table of this command "
+            f"needs these weights. Names that the tables use: {', '.join(sorted(known)) or 'none'}."
         )
 
 
-def _supplies(request: SweepRequest, table: Table) -> dict[str, str]:
+def _known_weights(request: SweepRequest, table: Table) -> dict[str, str]:
     return {**request.preset.external_weights, **table.external_weights}
 
 
-def _what(request: SweepRequest, table: Table, name: str, where: str) -> str:
-    """What the weights of this name are."""
-    known = _supplies(request, table)
+def _describe_weights(request: SweepRequest, table: Table, name: str, where: str) -> str:
+    """Return the description of external weights by their name."""
+    known = _known_weights(request, table)
     if name not in known:
-        raise UserError(f"{where}: neither table nor preset says what external_weights.{name} is.")
+        raise UserError(
+            f"{where}: neither the table nor the preset describes external_weights.{name}. Add a "
+            "description under external_weights in one of the two files."
+        )
     return known[name]
 
 
-def _backbone_start(
+def _resolve_pretrained(
     request: SweepRequest, overrides: tuple[str, ...], *, whole: bool
 ) -> tuple[tuple[str, ...], str | None]:
-    """Overrides with what the backbone starts from, and the name of weights that are lacking.
+    """Return the overrides with the backbone's weights, and the name of weights that are missing.
 
-    Where the whole network starts from something, the backbone does not start from its own: what
-    comes first in a chain has.
+    If the whole network starts from other weights, ``backbone.pretrained`` is removed: only the
+    first job of a chain row_evaluations it.
+
+    Args:
+        request: request with the files of external weights.
+        overrides: overrides of a job.
+        whole: whether the whole network starts from weights.
     """
-    others = tuple(text for text in overrides if not text.startswith(PRETRAINED))
+    others = tuple(text for text in overrides if not text.startswith(PRETRAINED_PREFIX))
     whole = whole or any(re.match("init_from=(?!null$)", text) for text in overrides)
-    named = next((text for text in overrides if text.startswith(PRETRAINED)), "")
+    pretrained = next((text for text in overrides if text.startswith(PRETRAINED_PREFIX)), "")
     if whole:
         return others, None
-    if not named.startswith(SUPPLIED):
+    if not pretrained.startswith(EXTERNAL_PREFIX):
         return overrides, None
-    name = named.removeprefix(SUPPLIED)
+    name = pretrained.removeprefix(EXTERNAL_PREFIX)
     if name not in request.external_weights:
         return others, name
-    return (*others, f"{PRETRAINED}{quote_value(request.external_weights[name])}"), None
+    return (*others, f"{PRETRAINED_PREFIX}{quote_value(request.external_weights[name])}"), None
 
 
-def _check_roots(request: SweepRequest, data: Sequence[str]) -> None:
-    """One ``data.root`` cannot be that of several data sets."""
+def _check_data_root(request: SweepRequest, data: Sequence[str]) -> None:
+    """Check that one ``data.root`` is not given for several data sets."""
     names = list(dict.fromkeys(data))
     root = next((text for text in request.overrides if text.startswith("data.root=")), None)
     if root and len(names) > 1:
-        each = " ".join(f"data_roots.{name}=..." for name in names)
-        raise UserError(f"{root}: these tables are of {' and '.join(names)}; name each: {each}")
+        keys = " ".join(f"data_roots.{name}=..." for name in names)
+        raise UserError(
+            f"{root}: these tables use several data sets ({', '.join(names)}). Set one folder for "
+            f"each: {keys}"
+        )
 
 
-def merged(
-    request: SweepRequest, overrides: Sequence[str], seed: int, start: str | None = None
+def merge_overrides(
+    request: SweepRequest, overrides: Sequence[str], seed: int, init_from: str | None = None
 ) -> tuple[str, ...]:
-    """A row's overrides as the preset has them, and what comes on top; of each key the last one
-    counts. ``start`` is the file of weights that was supplied for it."""
+    """Return the overrides of a job: the preset's, the row's, the command line's and the seed.
+
+    The last override of a key wins.
+
+    Args:
+        request: request with the preset and the overrides of the command line.
+        overrides: overrides of the table and the row; the preset may replace them.
+        seed: seed of the job.
+        init_from: file of external weights that the user has provided for the job.
+    """
     replaced = [
         new for old in overrides for new in request.preset.replace.get(old.replace(" ", ""), (old,))
     ]
     everything = [*request.preset.train, *replaced, *request.overrides, f"seed={seed}"]
     last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
-    if start:
-        last["init_from"] = f"init_from={quote_value(start)}"
-    if root := request.data_roots.get(_data(last)):
+    if init_from:
+        last["init_from"] = f"init_from={quote_value(init_from)}"
+    if root := request.data_roots.get(_data_choice(last)):
         last["data.root"] = f"data.root={quote_value(root)}"
     return tuple(last.values())
 
 
-def _data(overrides: Mapping[str, str]) -> str:
-    """The data set that overrides, by key, choose."""
+def _data_choice(overrides: Mapping[str, str]) -> str:
+    """Return the data set that overrides, by key, choose."""
     return overrides.get("data", "").partition("=")[2]
 
 
-def _chain(table: Table, row: Row) -> Iterator[tuple[Sequence[str], str | None]]:
-    """The row's training, what it starts from, what that starts from and so on: what each adds to
-    the table's overrides, and the weights that it wants supplied."""
+def _init_chain(table: Table, row: Row) -> Iterator[tuple[Sequence[str], str | None]]:
+    """Yield the trainings of a row from the last to the first: the row's own, then pretraining.
+
+    Each is given by its overrides on top of the table's and by the name of the external weights
+    that it starts from.
+    """
     yield row.train, None
     name = row.init_from
     while name:
-        start = table.pretraining[name]
-        yield start.train, start.external_weights
-        name = start.init_from
+        pretraining = table.pretraining[name]
+        yield pretraining.train, pretraining.external_weights
+        name = pretraining.init_from
 
 
-def _use(preset: Preset, name: str, number: int, table: Table, row: Row) -> Use:
-    split, export = (None, None) if preset.use_val_split else (table.split, table.submission)
-    return Use(name, number, row.strategy or table.strategy, split, export)
+def _row_evaluation(
+    preset: Preset, name: str, number: int, table: Table, row: Row
+) -> RowEvaluation:
+    split, submission = (None, None) if preset.use_val_split else (table.split, table.submission)
+    return RowEvaluation(name, number, row.strategy or table.strategy, split, submission)

@@ -1,11 +1,11 @@
-"""What is there and what is to be done for some tables, before anything runs."""
+"""Plan of a sweep over tables: rows, runs, their states and the remaining work."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.ablations.jobs import SweepRequest, Training, Use
-from deeplab.ablations.run_index import Find, Run
-from deeplab.ablations.sweep import done, wanted
+from deeplab.ablations.jobs import Job, RowEvaluation, SweepRequest
+from deeplab.ablations.run_index import FindRun, Run
+from deeplab.ablations.sweep import describe_missing_weights, is_done
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.schema.classification_data import ShapeClassesConfig
@@ -14,41 +14,47 @@ from deeplab.utils.disk_space import format_size
 
 
 def print_plan(
-    request: SweepRequest, found: Sequence[Training], find: Find, stale: Find, *, probe: bool
+    request: SweepRequest,
+    jobs: Sequence[Job],
+    find_run: FindRun,
+    find_stale_run: FindRun,
+    *,
+    probe: bool,
 ) -> None:
-    """Print the rows and which training each stands for, the trainings and how far they are, and
-    what is left takes.
+    """Print the rows with their runs, the states of the runs, and the remaining work.
 
     Args:
-        request: the tables.
-        found: their distinct trainings.
-        find: which run a training is.
-        stale: the same, but also those on images that have changed since.
-        probe: whether to measure how fast this machine is.
+        request: request with the tables.
+        jobs: distinct jobs of the tables.
+        find_run: returns the run of a job.
+        find_stale_run: returns the run of a job, even if its images have changed since.
+        probe: whether to measure the speed of this machine.
     """
     print(f"Preset {request.preset_name}: {request.preset.title}")
-    names = {training.key: f"R{number}" for number, training in enumerate(found, 1)}
+    names = {job.key: f"R{number}" for number, job in enumerate(jobs, 1)}
     for table in request.tables:
-        _print_table(request, table, found, names)
-    _print_trainings(found, find, stale, names)
-    _print_data(found)
-    waiting = [t for t in found if t.missing and _supply(t) in request.preset.external_weights]
-    never = [t for t in found if t.missing and t not in waiting]
-    todo = [t for t in found if t not in never and not done(t, find(t))]
-    there = len(found) - len(todo) - len(never)
+        _print_table(request, table, jobs, names)
+    _print_jobs(jobs, find_run, find_stale_run, names)
+    _print_missing_data(jobs)
+    waiting = [
+        j for j in jobs if j.blocked_by and _missing_name(j) in request.preset.external_weights
+    ]
+    blocked = [job for job in jobs if job.blocked_by and job not in waiting]
+    todo = [job for job in jobs if job not in blocked and not is_done(job, find_run(job))]
+    num_done = len(jobs) - len(todo) - len(blocked)
     print(
-        f"\n{len(found)} distinct trainings: {there} done, {len(todo)} to run"
-        + (f" ({len(waiting)} of them wait for weights that can be had)" if waiting else "")
-        + (f", {len(never)} want weights that nobody here has" if never else "")
+        f"\n{len(jobs)} distinct runs: {num_done} done, {len(todo)} to run"
+        + (f" ({len(waiting)} of them after you provide weights)" if waiting else "")
+        + (f", {len(blocked)} blocked by weights that are not available" if blocked else "")
     )
-    for line in wanted(found):
+    for line in describe_missing_weights(jobs):
         print(f"  {line}")
     if todo and probe:
-        _print_budget(todo, find, names)
+        _print_estimates(todo, find_run, names)
 
 
 def _print_table(
-    request: SweepRequest, name: str, found: Sequence[Training], names: Mapping[str, str]
+    request: SweepRequest, name: str, jobs: Sequence[Job], names: Mapping[str, str]
 ) -> None:
     table = request.tables[name]
     print(f"\n{table.title} ({table.setting})")
@@ -56,54 +62,57 @@ def _print_table(
     widths = [max(map(len, column)) for column in zip(table.columns, *texts, strict=True)]
     print("  row  " + _line(table.columns, widths) + "  strategy      run")
     for number, (row, cells) in enumerate(zip(table.rows, texts, strict=True), 1):
-        mine = [(t, use) for t in found for use in t.uses if (use.table, use.row) == (name, number)]
-        strategy = mine[0][1].strategy if mine else ""
-        run = " ".join(names[training.key] for training, _ in mine)
+        evaluations = [
+            (job, e) for job in jobs for e in job.row_evaluations if (e.table, e.row) == (name, number)
+        ]
+        strategy = evaluations[0][1].strategy if evaluations else ""
+        run = " ".join(names[job.key] for job, _ in evaluations)
         run = run or ("cited" if row.cited else f"not run: {row.unavailable}")
         print(f"  {number:>3}  {_line(cells, widths)}  {strategy:<12}  {run}")
 
 
-def _print_trainings(
-    found: Sequence[Training], find: Find, stale: Find, names: Mapping[str, str]
+def _print_jobs(
+    jobs: Sequence[Job], find_run: FindRun, find_stale_run: FindRun, names: Mapping[str, str]
 ) -> None:
-    print("\nTrainings, each of which is run once:")
-    for training in found:
-        after = f" after {names[training.start.key]}" if training.start else ""
-        print(f"  {names[training.key]:<4} {' '.join(training.overrides)}{after}")
-        print(f"       starts from {_origin(training)}")
+    print("\nRuns (rows with the same training share a run):")
+    for job in jobs:
+        after = f" after {names[job.previous.key]}" if job.previous else ""
+        print(f"  {names[job.key]:<4} {' '.join(job.overrides)}{after}")
+        print(f"       initial weights: {_init_weights(job)}")
         print(
-            f"       {_state(training, find(training), stale(training))}; {_scored(training.uses)}"
+            f"       {_state(job, find_run(job), find_stale_run(job))}; "
+            f"{_scored_rows(job.row_evaluations)}"
         )
 
 
-def _origin(training: Training) -> str:
-    """What it starts from, and whether that is here."""
-    if training.missing and not training.start:
-        return f"external_weights.{_supply(training)}"
+def _init_weights(job: Job) -> str:
+    """Return a description of the initial weights that says if they must be downloaded."""
+    if job.blocked_by and not job.previous:
+        return f"external_weights.{_missing_name(job)}"
     try:
-        find_init_source(training.config, download=False)
+        find_init_source(job.config, download=False)
     except NotDownloadedError:
-        return f"{training.origin}, to be downloaded"
-    return training.origin
+        return f"{job.init_description}, to be downloaded"
+    return job.init_description
 
 
-def _supply(training: Training) -> str:
-    """The name of the weights that it wants supplied."""
-    return (training.missing or "").partition(":")[0]
+def _missing_name(job: Job) -> str:
+    """Return the name of the external weights that block a job."""
+    return (job.blocked_by or "").partition(":")[0]
 
 
-def _state(training: Training, run: Run | None, stale: Run | None) -> str:
-    if training.missing:
-        return f"wants external_weights.{_supply(training)}"
-    if run is None and stale:
-        return f"stale, the images have changed since: {stale.folder.path}"
+def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
+    if job.blocked_by:
+        return f"needs external_weights.{_missing_name(job)}"
+    if run is None and stale_run:
+        return f"stale, because the images have changed: {stale_run.folder.path}"
     if run is None:
-        return "not run yet"
-    if done(training, run):
+        return "not started"
+    if is_done(job, run):
         return f"done: {run.folder.path}"
     if run.folder.finished:
-        return f"trained, not evaluated in all ways: {run.folder.path}"
-    steps = f"at step {run.step} of {training.config.stage.max_steps}"
+        return f"trained, but evaluations are missing: {run.folder.path}"
+    steps = f"at step {run.step} of {job.config.stage.max_steps}"
     if run.state == "failed":
         return f"failed {steps} ({run.failure.strip().splitlines()[-1]}): {run.folder.path}"
     return (
@@ -111,56 +120,62 @@ def _state(training: Training, run: Run | None, stale: Run | None) -> str:
     )
 
 
-def _scored(uses: Sequence[Use]) -> str:
-    """The rows of each table that a training is for."""
+def _scored_rows(evaluations: Sequence[RowEvaluation]) -> str:
+    """Return the rows, by table, that evaluations score."""
     rows: dict[str, list[int]] = {}
-    for use in uses:
-        rows.setdefault(use.table, []).append(use.row)
+    for evaluation in evaluations:
+        rows.setdefault(evaluation.table, []).append(evaluation.row)
     return (
         "; ".join(
             f"{table} row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
             for table, numbers in rows.items()
         )
-        or "others start from it"
+        or "initial weights of other runs"
     )
 
 
-def _print_data(found: Sequence[Training]) -> None:
+def _print_missing_data(jobs: Sequence[Job]) -> None:
     roots = {
-        t.config.data.root: t.config.data.name
-        for t in found
-        if not isinstance(t.config.data, ShapesConfig | ShapeClassesConfig)
+        job.config.data.root: job.config.data.name
+        for job in jobs
+        if not isinstance(job.config.data, ShapesConfig | ShapeClassesConfig)
     }
     for root, name in roots.items():
         if not Path(root).expanduser().is_dir():
-            how = f"python src/prepare.py data={name}"
+            fix = f"Prepare it with python src/prepare.py data={name}."
             if name == "imagenet":
-                how = "its makers want a login; data_roots.imagenet=FOLDER says where yours is"
-            print(f"\ndata={name} is not at {root}: {how}")
+                fix = (
+                    "ImageNet needs a login on its website; set data_roots.imagenet to your folder."
+                )
+            print(f"\ndata={name}: {root}: no such folder. {fix}")
 
 
-def _print_budget(todo: Sequence[Training], find: Find, names: Mapping[str, str]) -> None:
-    from deeplab.ablations.estimate import budget, measured_rates
+def _print_estimates(todo: Sequence[Job], find_run: FindRun, names: Mapping[str, str]) -> None:
+    from deeplab.ablations.estimate import estimate_job, measure_rates
 
-    backbones = {_backbone(t): t.config for t in todo}
-    print("\nMeasuring training steps here ...", flush=True)
-    rates = measured_rates(backbones)
-    hours, disk = 0.0, 0
-    for training in todo:
-        needed = budget(training, find(training))
-        mine = needed.multiply_adds / rates[_backbone(training)] / 3600
-        print(f"  {names[training.key]:<4} {_hours(mine):>10}  {format_size(needed.disk):>7}")
-        hours, disk = hours + mine, disk + needed.disk
+    configs = {_backbone_key(job): job.config for job in todo}
+    print("\nMeasuring training steps on this machine ...", flush=True)
+    rates = measure_rates(configs)
+    total_hours, total_disk = 0.0, 0
+    for job in todo:
+        estimate = estimate_job(job, find_run(job))
+        hours = estimate.multiply_adds / rates[_backbone_key(job)] / 3600
+        print(f"  {names[job.key]:<4} {_hours(hours):>10}  {format_size(estimate.disk):>7}")
+        total_hours, total_disk = total_hours + hours, total_disk + estimate.disk
     speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())
-    print(f"Together {_hours(hours)} on one device like this one, {format_size(disk)} of disk")
     print(
-        f"  (counted multiply-adds at the measured {speed} G a second; reading images is not in it)"
+        f"Total: {_hours(total_hours)} on one device like this one, {format_size(total_disk)} of "
+        "disk space"
+    )
+    print(
+        f"  (counted multiply-adds at the measured {speed} G per second; reading images is not "
+        "included)"
     )
 
 
-def _backbone(training: Training) -> str:
-    """Classification and segmentation do not run alike on the same backbone."""
-    config = training.config
+def _backbone_key(job: Job) -> str:
+    """Return the task and the backbone, because speed depends on both."""
+    config = job.config
     return config.stage.task + config.backbone.model_dump_json()
 
 

@@ -1,5 +1,8 @@
-"""What a command line asks for: ``ablation=table1,table2 preset=quick num_seeds=3`` and overrides of
-``train.py`` for all rows."""
+"""Parses the command line of a sweep over tables.
+
+It has the form ``ablation=table1,table2 preset=quick num_seeds=3`` plus overrides of ``train.py``
+for all rows.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +12,7 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.ablations.jobs import SweepRequest
-from deeplab.ablations.tables import Table, choices, is_file, read_preset, read_table
+from deeplab.ablations.tables import Table, choices, is_yaml_path, read_preset, read_table
 from deeplab.config.messages import format_hydra_error
 from deeplab.utils.errors import UserError
 
@@ -17,101 +20,107 @@ DEFAULT_PRESET = "quick"
 
 ALL = "all"
 
-NAMED = ("data_roots.", "external_weights.")
-"""What keys of files and folders begin with."""
+PATH_PREFIXES = ("data_roots.", "external_weights.")
+"""Starts of the keys whose values are files or folders."""
 
 
-def names_tables(arguments: Sequence[str]) -> bool:
-    """Whether a command line names an ablation table."""
+def has_tables(arguments: Sequence[str]) -> bool:
+    """Return True if a command line names an ablation table."""
     return any(argument.startswith("ablation=") for argument in arguments)
 
 
 def parse_request(arguments: Sequence[str]) -> SweepRequest:
-    """What the arguments ask for.
+    """Return the request of a command line.
 
     Raises:
-        UserError: a table, a preset or a number that cannot be.
+        UserError: a table, a preset, a path or a number is invalid.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(arguments))
     except HydraException as error:
         raise UserError(format_hydra_error(error)) from None
-    own = {o.key_or_group: o for o in parsed if _is_own(o)}
-    rest = [o for o in parsed if not _is_own(o)]
+    options = {o.key_or_group: o for o in parsed if _is_option(o)}
+    rest = [o for o in parsed if not _is_option(o)]
     for override in rest:
         if override.is_sweep_override():
             raise UserError(
-                f"{override.input_line}: beside ablation=... only seed may have several values; "
-                "run the others one after the other, or write a table of your own."
+                f"{override.input_line}: with ablation=..., only seed may have several values. "
+                "Run one command for each value, or write a table of your own."
             )
-    names = [n for value in _values(own.get("ablation")) for n in _expanded(value)]
-    preset = _one_value(own, "preset") or DEFAULT_PRESET
+    names = [n for value in _values(options.get("ablation")) for n in _expand_all(value)]
+    preset = _single_value(options, "preset") or DEFAULT_PRESET
     return SweepRequest(
-        tables=_tables(names),
+        tables=_read_tables(names),
         preset_name=preset,
         preset=read_preset(preset),
         overrides=[str(override.input_line) for override in rest],
-        seeds=_seeds(own),
-        data_roots=_roots(own),
-        external_weights=_named(own, "external_weights"),
+        seeds=_seeds(options),
+        data_roots=_data_roots(options),
+        external_weights=_existing_paths(options, "external_weights"),
     )
 
 
-def _tables(names: Sequence[str]) -> dict[str, Table]:
-    """By the names of their files, which are those of what is made of them."""
-    files = dict.fromkeys(names)
-    found = {Path(name).stem if is_file(name) else name: name for name in files}
-    if len(found) < len(files):
-        twice = next(name for name in files if name not in found.values())
-        raise UserError(f"ablation={twice}: another table has this name too; rename this one.")
-    return {stem: read_table(name) for stem, name in found.items()}
+def _read_tables(names: Sequence[str]) -> dict[str, Table]:
+    """Return the tables by the stems of their files, which also name the report's files."""
+    unique = dict.fromkeys(names)
+    by_stem = {Path(name).stem if is_yaml_path(name) else name: name for name in unique}
+    if len(by_stem) < len(unique):
+        duplicate = next(name for name in unique if name not in by_stem.values())
+        raise UserError(
+            f"ablation={duplicate}: another table has the same file name. Rename this file."
+        )
+    return {stem: read_table(name) for stem, name in by_stem.items()}
 
 
-def _is_own(override: Override) -> bool:
+def _is_option(override: Override) -> bool:
+    """Return True for a key of the request itself, which is no override of ``train.py``."""
     key = override.key_or_group
-    return key in ("ablation", "preset", "num_seeds", "seed") or key.startswith(NAMED)
+    return key in ("ablation", "preset", "num_seeds", "seed") or key.startswith(PATH_PREFIXES)
 
 
-def _named(own: dict[str, Override], kind: str) -> dict[str, str]:
-    """The files or folders that were given by name.
+def _existing_paths(options: dict[str, Override], group: str) -> dict[str, str]:
+    """Return the files or folders of ``data_roots`` or ``external_weights`` by their names.
 
     Raises:
         UserError: one does not exist.
     """
-    found = {
-        key.removeprefix(f"{kind}."): _values(override)[0]
-        for key, override in own.items()
-        if key.startswith(f"{kind}.")
+    paths = {
+        key.removeprefix(f"{group}."): _values(override)[0]
+        for key, override in options.items()
+        if key.startswith(f"{group}.")
     }
-    for name, path in found.items():
+    for name, path in paths.items():
         if not Path(path).expanduser().exists():
-            raise UserError(f"{kind}.{name}={path}: there is no such file or folder.")
-    return found
+            raise UserError(f"{group}.{name}={path}: no such file or folder. Check the path.")
+    return paths
 
 
-def _roots(own: dict[str, Override]) -> dict[str, str]:
-    found, known = _named(own, "data_roots"), choices("data")
-    for name in found:
+def _data_roots(options: dict[str, Override]) -> dict[str, str]:
+    roots, known = _existing_paths(options, "data_roots"), choices("data")
+    for name, path in roots.items():
         if name not in known:
             raise UserError(
-                f"data_roots.{name}: there is no such data set; there are {', '.join(known)}."
+                f"data_roots.{name}={path}: no such data set. Data sets: {', '.join(known)}."
             )
-    return found
+    return roots
 
 
-def _expanded(name: str) -> list[str]:
+def _expand_all(name: str) -> list[str]:
     return choices("ablation") if name == ALL else [name]
 
 
 def _values(override: Override | None) -> list[str]:
-    """The values of an override, of which a sweep has several."""
+    """Return the values of an override: several for a sweep or a list."""
     if override is None:
         return []
     if override.is_sweep_override():
         try:
             return [_text(value) for value in override.sweep_iterator()]
         except HydraException:  # glob, interval
-            raise UserError(f"{override.input_line}: its values are to be listed.") from None
+            raise UserError(
+                f"{override.input_line}: glob and interval are not allowed. List the values, "
+                "separated by commas."
+            ) from None
     value = override.value()
     return [str(v) for v in value] if isinstance(value, list) else [str(value)]
 
@@ -120,20 +129,25 @@ def _text(value: object) -> str:
     return str(value.text if isinstance(value, QuotedString) else value)
 
 
-def _one_value(own: dict[str, Override], key: str) -> str | None:
-    values = _values(own.get(key))
+def _single_value(options: dict[str, Override], key: str) -> str | None:
+    values = _values(options.get(key))
     if len(values) > 1:
-        raise UserError(f"{key}={','.join(values)}: one value is wanted.")
+        raise UserError(f"{key}={','.join(values)}: only one value is allowed.")
     return values[0] if values else None
 
 
-def _seeds(own: dict[str, Override]) -> list[int]:
-    count, named = _one_value(own, "num_seeds"), _values(own.get("seed"))
-    if count is not None and named:
-        raise UserError("num_seeds=N stands for seed=0,...,N-1; say one of them.")
-    texts = named if count is None else [count]
-    if not all(text.isdecimal() for text in texts) or (count and not int(count)):
+def _seeds(options: dict[str, Override]) -> list[int]:
+    count, listed = _single_value(options, "num_seeds"), _values(options.get("seed"))
+    if count is not None and listed:
         raise UserError(
-            "seed and seeds: whole numbers are wanted, as in num_seeds=3 or seed=0,1,2."
+            f"num_seeds={count} seed={','.join(listed)}: both set the seeds. num_seeds=N means "
+            "seed=0,...,N-1; keep one of the two."
         )
-    return [int(seed) for seed in named] or list(range(int(count or 1)))
+    texts = listed if count is None else [count]
+    if not all(text.isdecimal() for text in texts) or (count and not int(count)):
+        key = "seed" if count is None else "num_seeds"
+        raise UserError(
+            f"{key}={','.join(texts)}: expected whole numbers, for num_seeds above 0. Examples: "
+            "num_seeds=3, seed=0,1,2."
+        )
+    return [int(seed) for seed in listed] or list(range(int(count or 1)))

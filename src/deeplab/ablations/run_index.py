@@ -1,7 +1,7 @@
-"""The runs that there are, and which of them is which training.
+"""Existing runs, and the search for the run of a job.
 
 Neither torch nor the images are needed: a run is found by its recorded config and by the hash of
-the weights that it started from, whoever has launched it.
+its initial weights, no matter how it was started.
 """
 
 import csv
@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from deeplab.ablations.jobs import Training, Use
+from deeplab.ablations.jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import init_source_hash
 from deeplab.config.schema.classification_data import (
@@ -39,22 +39,22 @@ from deeplab.tracking.run_folder import (
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import is_locked
 
-DataNow = Callable[[DataConfig | ClassificationDataConfig], str | None]
-"""The fingerprint of the images that are there; None where that is not known."""
+ReadFingerprint = Callable[[DataConfig | ClassificationDataConfig], str | None]
+"""Function that returns the fingerprint of the present images; None if it is unknown."""
 
 State = Literal["finished", "running", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder."""
+    """Run folder with its config."""
 
     folder: RunFolder
     config: RunConfig
 
     @cached_property
     def settings(self) -> str:
-        """``deeplab.tracking.run_folder.settings_hash`` of its config."""
+        """Hash of the config (``deeplab.tracking.run_folder.settings_hash``)."""
         return settings_hash(self.config)
 
     @cached_property
@@ -63,7 +63,7 @@ class Run:
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        """Its ``metrics.json``; empty before it is finished."""
+        """Content of ``metrics.json``; empty before the run is finished."""
         return read_json(self.folder.result) if self.folder.finished else {}
 
     @property
@@ -76,99 +76,106 @@ class Run:
 
     @property
     def failure(self) -> str:
-        """The traceback that ended it."""
+        """Traceback of the error that ended the run; empty if there is none."""
         return self.folder.failure.read_text() if self.folder.failure.is_file() else ""
 
     @property
     def step(self) -> int:
-        """The last step that was logged; a process that was killed may have left half a line."""
+        """Last logged step; a killed process may have left half a line."""
         if not self.folder.metrics_csv.is_file():
             return 0
         with self.folder.metrics_csv.open(newline="", errors="replace") as file:
             steps = [row["step"] or "" for row in csv.DictReader(file)]
         return max((int(step) for step in steps if step.isdigit()), default=0)
 
-    def evaluation(self, use: Use) -> Evaluation | None:
-        """What a row wants of it, if it is there and of the run's present weights."""
-        split = use.split or self.config.data.val_split
-        way = resolve_strategy_name(self.config, use.strategy)
-        name = evaluation_name(split, self.folder.weights, way)
+    def evaluation(self, needed: RowEvaluation) -> Evaluation | None:
+        """Return an evaluation of the run's present weights; None if it does not exist."""
+        split = needed.split or self.config.data.val_split
+        strategy = resolve_strategy_name(self.config, needed.strategy)
+        name = evaluation_name(split, self.folder.weights, strategy)
         folder = EvaluationFolder(self.folder.evaluations / name)
         if not folder.result.is_file():
             return None
-        found = read_evaluation(folder.path)
-        same = found.result.get("weights_sha256") == self.result.get("weights_sha256")
-        return found if same else None
+        evaluation = read_evaluation(folder.path)
+        same = evaluation.result.get("weights_sha256") == self.result.get("weights_sha256")
+        return evaluation if same else None
 
 
-Find = Callable[[Training], Run | None]
-"""Which run a training is."""
+FindRun = Callable[[Job], Run | None]
+"""Function that returns the run of a job."""
 
 
 def known_runs(root: str | Path) -> list[Run]:
-    """The runs of a folder, the latest first; folders that cannot be read are left out, and those
-    that were put aside."""
-    found = []
-    for path in sorted(Path(root).expanduser().glob("*/config.yaml"), key=_changed, reverse=True):
+    """Return the runs in a folder, the latest first.
+
+    Runs that cannot be read or were set aside are left out.
+    """
+    runs = []
+    configs = Path(root).expanduser().glob("*/config.yaml")
+    for path in sorted(configs, key=_modification_time, reverse=True):
         folder = RunFolder(path.parent)
         if SET_ASIDE_MARKER in folder.path.name:
             continue
         try:
-            found.append(Run(folder, read_run(folder)))
+            runs.append(Run(folder, read_run(folder)))
         except UserError:
             continue
-    return found
+    return runs
 
 
-def finder(runs: Sequence[Run], data: DataNow | None = None) -> Find:
-    """Which run a training is: a finished one if there are several, else the latest.
+def run_finder(runs: Sequence[Run], read_fingerprint: ReadFingerprint | None = None) -> FindRun:
+    """Return a function that finds the run of a job: a finished one if possible, else the latest.
 
     Args:
-        runs: those that there are.
-        data: what the images are now; runs on others do not count. None: they all do.
+        runs: all existing runs.
+        read_fingerprint: returns the fingerprint of the present images; runs on other images are
+            not found. None: runs on any images are found.
     """
     hashes: dict[tuple[str | None, str], str | None] = {}
 
-    def start(training: Training) -> str | None:
-        """The hash of the weights that it starts from; empty if these are not there yet."""
-        if training.start:
-            before = find(training.start)
-            return str(before.result.get("weights_sha256", "")) if before else ""
-        config = training.config
-        named = (config.init_from, config.backbone.model_dump_json())
-        if named not in hashes:
+    def init_hash(job: Job) -> str | None:
+        """Return the hash of a job's initial weights; empty if they do not exist yet."""
+        if job.previous:
+            previous = find_run(job.previous)
+            return str(previous.result.get("weights_sha256", "")) if previous else ""
+        config = job.config
+        key = (config.init_from, config.backbone.model_dump_json())
+        if key not in hashes:
             try:
-                hashes[named] = init_source_hash(config, download=False)
+                hashes[key] = init_source_hash(config, download=False)
             except NotDownloadedError:
-                hashes[named] = ""
-        return hashes[named]
+                hashes[key] = ""
+        return hashes[key]
 
-    def find(training: Training) -> Run | None:
-        if training.missing:
+    def find_run(job: Job) -> Run | None:
+        if job.blocked_by:
             return None
-        request, begun = settings_hash(training.config), start(training)
-        now = data(training.config.data) if data else None
-        fitting = [
+        settings, init = settings_hash(job.config), init_hash(job)
+        fingerprint = read_fingerprint(job.config.data) if read_fingerprint else None
+        matching = [
             run
             for run in runs
-            if (run.settings == request or _found_its_classes(run, training.config))
-            and run.record.get("init_weights_sha256") == begun
-            and now in (None, run.record.get("data_fingerprint"))
+            if (run.settings == settings or _matches_with_found_classes(run, job.config))
+            and run.record.get("init_weights_sha256") == init
+            and fingerprint in (None, run.record.get("data_fingerprint"))
         ]
-        return next((run for run in fitting if run.folder.finished), next(iter(fitting), None))
+        return next((run for run in matching if run.folder.finished), next(iter(matching), None))
 
-    return find
+    return find_run
 
 
-def data_now() -> DataNow:
-    """What the images of a config are now, looked up once each; None where they are not there, and
-    for those that are drawn, which are what their settings say."""
+def fingerprint_reader() -> ReadFingerprint:
+    """Return a function that computes the fingerprint of a config's images, each once.
+
+    It returns None if the images do not exist, and for drawn images, which their settings
+    determine.
+    """
     from deeplab.config.build_classification_data import classification_fingerprint, image_folder
-    from deeplab.config.build_data import data_fingerprint, data_layout  # a report is made without
+    from deeplab.config.build_data import data_fingerprint, data_layout  # not needed for reports
 
     known: dict[str, str | None] = {}
 
-    def now(data: DataConfig | ClassificationDataConfig) -> str | None:
+    def read_fingerprint(data: DataConfig | ClassificationDataConfig) -> str | None:
         if isinstance(data, ShapesConfig | ShapeClassesConfig):
             return None
         key = data.model_dump_json()
@@ -183,20 +190,25 @@ def data_now() -> DataNow:
                 known[key] = None
         return known[key]
 
-    return now
+    return read_fingerprint
 
 
-def _found_its_classes(run: Run, request: RunConfig) -> bool:
-    """Whether a run has the settings that were asked for, and the classes that it has found in the
-    masks of its folder, where none were named."""
-    data, found = request.data, run.config.data
-    if not (isinstance(data, FolderConfig) and isinstance(found, FolderConfig)) or data.classes:
+def _matches_with_found_classes(run: Run, config: RunConfig) -> bool:
+    """Return True if a run has a config's settings plus the classes found in its masks.
+
+    This applies to ``data=folder`` if the config names no classes.
+    """
+    requested, recorded = config.data, run.config.data
+    both_folders = isinstance(requested, FolderConfig) and isinstance(recorded, FolderConfig)
+    if not both_folders or requested.classes:
         return False
     keys = ("classes", "palette", "mask_values", "ignored_values")
-    whole = data.model_copy(update={key: getattr(found, key) for key in keys})
-    named = set(data.ignored_values) <= set(found.ignored_values)
-    return named and run.settings == settings_hash(request.model_copy(update={"data": whole}))
+    completed = requested.model_copy(update={key: getattr(recorded, key) for key in keys})
+    includes_ignored = set(requested.ignored_values) <= set(recorded.ignored_values)
+    return includes_ignored and run.settings == settings_hash(
+        config.model_copy(update={"data": completed})
+    )
 
 
-def _changed(path: Path) -> float:
+def _modification_time(path: Path) -> float:
     return path.stat().st_mtime

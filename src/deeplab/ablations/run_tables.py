@@ -1,4 +1,4 @@
-"""A sweep over the rows of tables from start to end, and the report on it."""
+"""Commands on tables: a sweep over their rows, the report, and views on W&B."""
 
 import json
 import sys
@@ -6,88 +6,92 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deeplab.ablations.jobs import SweepRequest, Training, trainings
+from deeplab.ablations.jobs import Job, SweepRequest, collect_jobs
 from deeplab.ablations.report.write_report import write_report
 from deeplab.ablations.request import parse_request
-from deeplab.ablations.run_index import finder, known_runs
-from deeplab.ablations.sweep import Check, Launch, run_trainings, tags
+from deeplab.ablations.run_index import known_runs, run_finder
+from deeplab.ablations.sweep import Check, Launch, job_tags, run_jobs
 from deeplab.ablations.wandb_views import save_views
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.training.compose import compose_train
 from deeplab.utils.files import write_json
 
-composed = partial(compose_train, download=False)
-"""What is looked at, and not run, downloads nothing."""
+compose_offline = partial(compose_train, download=False)
+"""Composition for commands that train nothing and therefore download nothing."""
 
 REQUEST_FILE = "request.json"
-"""In the report's folder: the arguments that it was made with."""
+"""File in the report's folder with the arguments of the report."""
 
 
 def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
-    """Run what ``arguments`` ask for, then report; ends with status 1 if a training has failed."""
+    """Run the jobs that ``arguments`` request, then report; exit with status 1 if a job failed."""
     request = parse_request(arguments)
-    found = trainings(request, compose_train)
-    root, group = runs_root(request, found), _group(request)
-    whole = run_trainings(found, runs=root, group=group, check=check, launch=launch)
-    _label(found, root, group)
-    report(arguments)
-    if not whole:
+    jobs = collect_jobs(request, compose_train)
+    root, group = runs_root(request, jobs), _group(request)
+    succeeded = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
+    _label_runs(jobs, root, group)
+    report_tables(arguments)
+    if not succeeded:
         sys.exit(1)
 
 
 def _group(request: SweepRequest) -> str:
-    """What the runs have in common on a dashboard. A run may be in several tables, but in one group
-    only: tables are told apart by tags."""
+    """Return the group of the runs on a dashboard.
+
+    A run may belong to several tables but to one group only, so tags tell the tables apart.
+    """
     return f"ablation-{Path(request.preset_name).stem}"
 
 
-def _label(found: Sequence[Training], root: str, group: str) -> None:
-    """Let a dashboard find those that were there already: launched by hand, or for other tables."""
-    find = finder(known_runs(root))
-    for training in found:
-        run = find(training)
+def _label_runs(jobs: Sequence[Job], root: str, group: str) -> None:
+    """Add group and tags to finished runs that were started by hand or for other tables."""
+    find_run = run_finder(known_runs(root))
+    for job in jobs:
+        run = find_run(job)
         if run and run.folder.finished and run.config.logger.name == "wandb":
-            label_run(run.config.logger, run.folder, group, tags(training))
+            label_run(run.config.logger, run.folder, group, job_tags(job))
 
 
-def report(arguments: Sequence[str]) -> Path:
-    """Write the report on what is there of what ``arguments`` ask for, and say where it is."""
+def report_tables(arguments: Sequence[str]) -> Path:
+    """Write the report on the tables that ``arguments`` request, print its path and return it."""
     request = parse_request(arguments)
-    found = trainings(request, composed)
-    root = runs_root(request, found)
+    jobs = collect_jobs(request, compose_offline)
+    root = runs_root(request, jobs)
     folder = report_folder(request, root)
-    page = write_report(request, found, finder(known_runs(root)), folder)
+    page = write_report(request, jobs, run_finder(known_runs(root)), folder)
     write_json(folder / REQUEST_FILE, {"arguments": list(arguments)})
-    say_where(page)
+    print_report_path(page)
     return page
 
 
-def say_where(page: Path) -> None:
-    """Name the files of a report."""
-    print(f"\nReport: {page}, report.md and, for each table, .csv, .tex and pictures beside it")
+def print_report_path(page: Path) -> None:
+    """Print the path of a report and the names of its other files."""
+    print(
+        f"\nReport: {page} (same folder: report.md and, for each table, .csv, .tex and figures)"
+    )
 
 
-def views(arguments: Sequence[str]) -> None:
-    """Save a view of each table on the dashboard, and say where they are."""
+def save_table_views(arguments: Sequence[str]) -> None:
+    """Save a view of each table on the dashboard and print the addresses."""
     request = parse_request(arguments)
-    found = trainings(request, composed)
-    folder = report_folder(request, runs_root(request, found))
-    for name, address in save_views(request, found, _group(request), folder).items():
+    jobs = collect_jobs(request, compose_offline)
+    folder = report_folder(request, runs_root(request, jobs))
+    for name, address in save_views(request, jobs, _group(request), folder).items():
         print(f"{name}  {address}")
 
 
-def runs_root(request: SweepRequest, found: Sequence[Training]) -> str:
-    """The folder of the run folders."""
-    return found[0].config.runs_dir if found else composed(request.overrides).runs_dir
+def runs_root(request: SweepRequest, jobs: Sequence[Job]) -> str:
+    """Return the parent folder of the run folders."""
+    return jobs[0].config.runs_dir if jobs else compose_offline(request.overrides).runs_dir
 
 
 def report_folder(request: SweepRequest, root: str) -> Path:
-    """Where the report on a preset's tables is."""
+    """Return the folder of the report on a preset's tables."""
     return Path(root).expanduser() / "ablations" / Path(request.preset_name).stem
 
 
 def last_request(root: str) -> list[str]:
-    """The arguments of the latest report, none if there is none."""
+    """Return the arguments of the latest report; an empty list if there is none."""
     files = Path(root).expanduser().glob(f"ablations/*/{REQUEST_FILE}")
     latest = max(files, key=lambda path: path.stat().st_mtime, default=None)
     return list(json.loads(latest.read_text())["arguments"]) if latest else []

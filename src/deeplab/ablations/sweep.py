@@ -1,189 +1,210 @@
-"""Running what tables ask for: each training once, those that others start from first."""
+"""Sweeps over jobs: each runs once, after the jobs that it starts from."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.jobs import Training, Use
-from deeplab.ablations.run_index import Find, Run, data_now, finder, known_runs
+from deeplab.ablations.jobs import Job, RowEvaluation
+from deeplab.ablations.run_index import FindRun, Run, fingerprint_reader, known_runs, run_finder
 from deeplab.config.hydra_app import quote_value
 from deeplab.utils.errors import UserError
 
-LAST_LINES = 5
-"""Of what a failed training has said."""
+MAX_ERROR_LINES = 5
+"""Number of lines at the end of a failed job's error that are printed."""
 
-LONGEST_TABLE = 55
-"""Characters of a table's name in tags, of which W&B takes 64."""
+MAX_TABLE_TAG = 55
+"""Number of characters of a table's name in tags; W&B allows 64 for the whole tag."""
 
 Check = Callable[[Sequence[str]], None]
-"""Looks whether a job with these overrides can run; raises UserError."""
+"""Function that raises a UserError if a job with these overrides cannot run."""
 
 
 class JobError(NamedTuple):
-    """What went wrong with a job."""
+    """Error of a job."""
 
-    said: str
-    elsewhere: bool = False
-    """Nothing: another process was at the same run."""
+    message: str
+    locked: bool = False
+    """True if another process works on the same run, which is no failure."""
 
 
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobError | None]]
-"""Runs jobs, given by their overrides; for each what went wrong, None where nothing did."""
+"""Function that runs jobs, given by their overrides, and returns the error of each or None."""
 
 
-def run_trainings(
-    trainings: Sequence[Training], *, runs: str, group: str, check: Check, launch: Launch
-) -> bool:
-    """Run those that are not done, and say of each that could not be done why.
+def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch: Launch) -> bool:
+    """Run the jobs that are not done, and print the reason for each that could not be done.
 
     Args:
-        trainings: those that others start from first.
-        runs: the folder of the run folders.
-        group: what the runs have in common on a dashboard.
-        check: looks whether a job can run; called for all before the first one starts.
-        launch: runs jobs.
+        jobs: the jobs, each after the jobs that it starts from.
+        runs: parent folder of the run folders.
+        group: group of the runs on a dashboard.
+        check: function that checks a job; called for all jobs before the first one starts.
+        launch: function that runs jobs.
 
     Returns:
-        False if a training has failed.
+        False if a job has failed.
 
     Raises:
-        UserError: each of them wants weights that are not here.
+        UserError: all jobs need weights that are missing.
     """
-    now = data_now()
-    find = finder(known_runs(runs), now)
-    todo = [t for t in trainings if not t.missing and (t.config.overwrite or not done(t, find(t)))]
-    print(f"{len(trainings)} distinct trainings, {len(todo)} of them to run", flush=True)
-    lacking = wanted(trainings)
-    if trainings and all(training.missing for training in trainings):
-        raise UserError("\n       ".join(["nothing of this can be run.", *lacking]))
-    for line in lacking:
+    read_fingerprint = fingerprint_reader()
+    find_run = run_finder(known_runs(runs), read_fingerprint)
+    todo = [
+        j for j in jobs if not j.blocked_by and (j.config.overwrite or not is_done(j, find_run(j)))
+    ]
+    print(f"{len(jobs)} distinct runs, {len(todo)} to run", flush=True)
+    missing = describe_missing_weights(jobs)
+    if jobs and all(job.blocked_by for job in jobs):
+        raise UserError("\n       ".join(["none of these rows can run, because weights are missing.", *missing]))
+    for line in missing:
         print(f"  {line}", flush=True)
-    for training in todo:
-        check(training.overrides)
-    problems: dict[str, JobError | None] = {}
-    waiting = {training.key: training for training in todo}
-    while ready := _ready(waiting, find):
-        found = launch([overrides(training, before, group) for training, before in ready])
-        find = finder(known_runs(runs), now)
-        for (training, _), problem in zip(ready, found, strict=True):
-            again = problem and problem.elsewhere and training.key not in problems
-            problems[training.key] = problem
-            if not (again and _lacks_evaluations(training, find(training))):
-                del waiting[training.key]
-    problems |= dict.fromkeys(waiting, JobError("what it starts from has not ended"))
-    return _say(trainings, find, problems)
+    for job in todo:
+        check(job.overrides)
+    errors: dict[str, JobError | None] = {}
+    waiting = {job.key: job for job in todo}
+    while ready := _ready_jobs(waiting, find_run):
+        launched = launch([job_overrides(job, previous, group) for job, previous in ready])
+        find_run = run_finder(known_runs(runs), read_fingerprint)
+        for (job, _), error in zip(ready, launched, strict=True):
+            first_lock = error and error.locked and job.key not in errors
+            errors[job.key] = error
+            if not (first_lock and _needs_evaluations(job, find_run(job))):
+                del waiting[job.key]
+    errors |= dict.fromkeys(waiting, JobError("the run that it starts from has not finished"))
+    return _print_unfinished(jobs, find_run, errors)
 
 
-def wanted(trainings: Iterable[Training]) -> list[str]:
-    """What trainings wait for that the user would have to supply."""
-    counts = Counter(training.missing for training in trainings if training.missing)
+def describe_missing_weights(jobs: Iterable[Job]) -> list[str]:
+    """Return a line for each file of external weights that jobs need and the user must provide."""
+    counts = Counter(job.blocked_by for job in jobs if job.blocked_by)
     return [
-        f"{count} want{'s' if count == 1 else ''} external_weights.{name}=FILE: {what}"
-        for (name, _, what), count in ((text.partition(": "), n) for text, n in counts.items())
+        f"{count} {'run needs' if count == 1 else 'runs need'} external_weights.{name}=FILE: {description}"
+        for (name, _, description), count in (
+            (text.partition(": "), count) for text, count in counts.items()
+        )
     ]
 
 
-def _ready(waiting: Mapping[str, Training], find: Find) -> list[tuple[Training, Run | None]]:
-    """Those that can be launched, with the run that they start from, which has ended."""
-    found: list[tuple[Training, Run | None]] = []
-    for training in waiting.values():
-        start = training.start
-        if start is None:
-            found.append((training, None))
-        elif start.key not in waiting and (before := find(start)) and before.folder.finished:
-            found.append((training, before))
-    return found
+def _ready_jobs(waiting: Mapping[str, Job], find_run: FindRun) -> list[tuple[Job, Run | None]]:
+    """Return the jobs that can start, each with the finished run that it starts from."""
+    ready: list[tuple[Job, Run | None]] = []
+    for job in waiting.values():
+        previous = job.previous
+        if previous is None:
+            ready.append((job, None))
+        elif previous.key not in waiting and (run := find_run(previous)) and run.folder.finished:
+            ready.append((job, run))
+    return ready
 
 
-def _lacks_evaluations(training: Training, run: Run | None) -> bool:
-    """Whether it is trained, by another sweep for example, which may want other evaluations."""
-    return run is not None and run.folder.finished and not done(training, run)
+def _needs_evaluations(job: Job, run: Run | None) -> bool:
+    """Return True if a job is trained but not evaluated for all its rows.
+
+    Another sweep, with other evaluations, may have trained it.
+    """
+    return run is not None and run.folder.finished and not is_done(job, run)
 
 
-def done(training: Training, run: Run | None) -> bool:
-    """Whether a training is finished and was evaluated in all ways that rows want."""
+def is_done(job: Job, run: Run | None) -> bool:
+    """Return True if a job is finished and has all evaluations that its rows need."""
     if run is None or not run.folder.finished:
         return False
-    return all(run.evaluation(use) and not _lacks_archive(run, use) for use in training.uses)
+    return all(
+        run.evaluation(needed) and not _archive_missing(run, needed)
+        for needed in job.row_evaluations
+    )
 
 
-def overrides(training: Training, before: Run | None, group: str) -> list[str]:
-    """What the job is launched with: the training's own, the run that it starts from, the
-    evaluations that rows want and what a dashboard finds it by."""
-    ways = dict.fromkeys((use.split, use.export) for use in training.uses)
-    evaluate = [_evaluation(training, split, export) for split, export in ways]
+def job_overrides(job: Job, previous: Run | None, group: str) -> list[str]:
+    """Return the overrides that a job is launched with.
+
+    They are the job's own, its initial weights, the evaluations of its rows, and group and tags.
+    """
+    settings = dict.fromkeys((e.split, e.submission) for e in job.row_evaluations)
+    evaluations = [_evaluation_value(job, split, submission) for split, submission in settings]
     return [
-        *training.overrides,
-        *([f"init_from={quote_value(before.folder.path)}"] if before else []),
-        f"eval_after_training=[{','.join(evaluate)}]",
+        *job.overrides,
+        *([f"init_from={quote_value(previous.folder.path)}"] if previous else []),
+        f"eval_after_training=[{','.join(evaluations)}]",
         f"++logger.group={quote_value(group)}",
-        f"++logger.tags=[{','.join(map(quote_value, tags(training)))}]",
+        f"++logger.tags=[{','.join(map(quote_value, job_tags(job)))}]",
     ]
 
 
-def tags(training: Training) -> list[str]:
-    """Its tables and rows, as a dashboard finds it by."""
-    named = [(table_tag(use.table), use.row) for use in training.uses]
-    return list(dict.fromkeys(tag for table, row in named for tag in (table, f"{table}-row{row}")))
+def job_tags(job: Job) -> list[str]:
+    """Return the tags of a job on a dashboard: its tables and rows."""
+    rows = [(table_tag(e.table), e.row) for e in job.row_evaluations]
+    return list(dict.fromkeys(tag for table, row in rows for tag in (table, f"{table}-row{row}")))
 
 
 def table_tag(table: str) -> str:
-    """A table's, which is cut where W&B would refuse that of a row."""
-    return table[:LONGEST_TABLE]
+    """Return the tag of a table, cut so that W&B accepts the tags of its rows."""
+    return table[:MAX_TABLE_TAG]
 
 
-def _evaluation(training: Training, split: str | None, export: str | None) -> str:
-    wanted = [use.strategy for use in training.uses if (use.split, use.export) == (split, export)]
-    strategies = ",".join(dict.fromkeys(wanted))
-    return f"{{strategies:[{strategies}],split:{split or 'null'},submission:{export or 'null'}}}"
+def _evaluation_value(job: Job, split: str | None, submission: str | None) -> str:
+    """Return one entry of ``eval_after_training``."""
+    strategies = ",".join(
+        dict.fromkeys(
+            e.strategy
+            for e in job.row_evaluations
+            if (e.split, e.submission) == (split, submission)
+        )
+    )
+    return (
+        f"{{strategies:[{strategies}],split:{split or 'null'},submission:{submission or 'null'}}}"
+    )
 
 
-def _lacks_archive(run: Run, use: Use) -> bool:
-    evaluation = run.evaluation(use)
-    if use.export is None or evaluation is None:
+def _archive_missing(run: Run, needed: RowEvaluation) -> bool:
+    evaluation = run.evaluation(needed)
+    if needed.submission is None or evaluation is None:
         return False
     split = str(evaluation.protocol["split"])
-    return not evaluation.folder.archive(use.export, split).is_file()
+    return not evaluation.folder.archive(needed.submission, split).is_file()
 
 
-def _say(
-    trainings: Sequence[Training], find: Find, problems: Mapping[str, JobError | None]
+def _print_unfinished(
+    jobs: Sequence[Job], find_run: FindRun, errors: Mapping[str, JobError | None]
 ) -> bool:
-    """Print what is not done, and why; whether nothing of it has failed."""
+    """Print the jobs that are not done with the reasons; return False if one has failed."""
     failed = False
-    for training in trainings:
-        run = find(training)
-        if training.missing or done(training, run):
+    for job in jobs:
+        run = find_run(job)
+        if job.blocked_by or is_done(job, run):
             continue
-        problem = problems.get(training.key)
-        why = _left(training, run, find, problem)
-        failed |= not why
-        print(f"\nNot done: {rows(training)} ({' '.join(training.overrides)})")
-        lines = (why or _failure(run, problem)).strip().splitlines()
-        print("\n".join(f"  {line}" for line in lines[-LAST_LINES:]))
+        error = errors.get(job.key)
+        reason = _other_process(job, run, find_run, error)
+        failed |= not reason
+        print(f"\nNot done: {describe_rows(job)} ({' '.join(job.overrides)})")
+        lines = (reason or _failure(run, error)).strip().splitlines()
+        print("\n".join(f"  {line}" for line in lines[-MAX_ERROR_LINES:]))
         if run:
             print(f"  {run.folder.path}")
     return not failed
 
 
-def _left(training: Training, run: Run | None, find: Find, problem: JobError | None) -> str:
-    """What another process is at; empty if there is none."""
-    elsewhere = problem is not None and problem.elsewhere
-    if run and (run.state == "running" or (elsewhere and run.folder.finished)):  # it is evaluated
-        return "in progress in another process, which it is left to"
-    before = find(training.start) if training.start else None
-    if before and before.state == "running":
-        return "what it starts from is in progress in another process; the same command goes on"
+def _other_process(job: Job, run: Run | None, find_run: FindRun, error: JobError | None) -> str:
+    """Return a line about another process that works on the job; empty if there is none."""
+    locked = error is not None and error.locked
+    if run and (run.state == "running" or (locked and run.folder.finished)):  # being evaluated
+        return "In progress in another process. Run the same command later to complete it."
+    previous = find_run(job.previous) if job.previous else None
+    if previous and previous.state == "running":
+        return (
+            "The run that it starts from is in progress in another process. Run the same command "
+            "later to continue."
+        )
     return ""
 
 
-def _failure(run: Run | None, problem: JobError | None) -> str:
-    """What the run has written down, or what was said of the job."""
-    failure, said = run.failure if run else "", problem.said if problem else ""
-    return (failure if said in failure else said) or "not done"
+def _failure(run: Run | None, error: JobError | None) -> str:
+    """Return the failure that the run has recorded, or the error of the job."""
+    failure, message = run.failure if run else "", error.message if error else ""
+    return (failure if message in failure else message) or "not done"
 
 
-def rows(training: Training) -> str:
-    """The rows that are scored on it, as a person names them."""
-    named = dict.fromkeys(f"{use.table} row {use.row}" for use in training.uses)
-    return ", ".join(named) or "others start from it"
+def describe_rows(job: Job) -> str:
+    """Return the names of the rows that are scored on a job."""
+    names = dict.fromkeys(f"{e.table} row {e.row}" for e in job.row_evaluations)
+    return ", ".join(names) or "initial weights of other runs"

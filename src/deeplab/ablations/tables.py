@@ -1,7 +1,7 @@
-"""Ablation tables and presets as they stand in ``conf/ablation`` and ``conf/preset``.
+"""Schemas of ablation tables and presets (``conf/ablation``, ``conf/preset``).
 
-A table has rows; a row says how a network is trained and how it is looked at, and what the paper
-measured. A preset changes what all rows of all tables are run with, such as for minutes on a CPU.
+A table has rows; a row defines a training, an inference strategy and the paper's scores. A preset
+changes the settings of all rows of all tables, for example so that they take minutes on a CPU.
 """
 
 from pathlib import Path
@@ -27,54 +27,55 @@ TITLES: dict[Score, str] = {
 }
 
 ERRORS: tuple[Score, ...] = ("top1_error", "top5_error")
-"""Scores of which less is better; those of classifiers."""
+"""Scores of classifiers, where lower is better."""
+
 Overrides = tuple[Annotated[Text, Field(pattern=r"^[+~]{0,2}[\w./@]+=")], ...]
-"""As on the command line of ``train.py``."""
+"""Overrides as on the command line of ``train.py``."""
 
 
 class Paper(Schema):
-    """What the paper prints: percent, points, or 10^9 multiply-adds."""
+    """Values that the paper prints: percent, points, or 10^9 multiply-adds."""
 
     mIoU: Float | None = None  # noqa: N815 (the field's name in every result)
     top1_error: Float | None = None
     top5_error: Float | None = None
     multiply_adds: Float | None = None
     narrowest_band_gain: Float | None = None
-    """mIoU above that of the row's reference in the narrowest band around object borders."""
+    """Gain in mIoU over the row's reference in the narrowest band around object borders."""
 
 
 class Pretraining(Schema):
-    """A training that rows, or other such trainings, start from."""
+    """Job that provides the initial weights of rows or of other pretraining."""
 
     train: Overrides
-    """On top of the table's, as a row's."""
+    """Overrides on top of the table's, as in a row."""
     init_from: Text | None = None
     external_weights: Text | None = None
-    """The weights of this name, which the user has, are where it starts."""
+    """Name of the external weights that it starts from."""
 
 
 class Row(Schema):
     """One row of a table."""
 
     cells: Annotated[tuple[bool | Natural | Text | Literal[""], ...], Field(min_length=1)]
-    """What stands in the table's columns."""
+    """Cells under the table's columns."""
     train: Overrides = ()
-    """On top of the table's."""
+    """Overrides on top of the table's."""
     init_from: Text | None = None
-    """The name of the training it starts from."""
+    """Name of the pretraining that it starts from."""
     strategy: Text | None = None
-    """Of inference; none: the table's."""
+    """Inference strategy; None: the table's."""
     reference: Positive | None = None
-    """The number of the row it is tested against; none: the table's."""
+    """Number of the row that it is tested against; None: the table's."""
     paper: Paper = Paper()
     cited: Bool = False
-    """Somebody else's method, which is not run here."""
+    """True for a method of other authors, which is not run here."""
     unavailable: Text | None = None
-    """Why it cannot be run."""
+    """Reason why the row cannot be run."""
 
     @property
     def runnable(self) -> bool:
-        """Whether it stands for a training here."""
+        """True if the row has a training."""
         return not self.cited and self.unavailable is None
 
 
@@ -83,108 +84,114 @@ class Table(Schema):
 
     title: Text
     setting: Text
-    """What holds for all rows."""
+    """Setting that all rows share."""
     columns: Annotated[tuple[Text, ...], Field(min_length=1)]
     scores: Annotated[tuple[Score, ...], Field(min_length=1)] = ("mIoU",)
     train: Overrides = ()
     strategy: Text = "single-scale"
     split: Text | None = None
-    """To evaluate on; none: the run's validation split."""
+    """Split to evaluate on; None: the run's validation split."""
     submission: Literal["voc", "cityscapes"] | None = None
-    """The archive to make for a test server."""
+    """Archive to write for a test server."""
     reference: Positive | None = None
     boundary_plot: Bool = False
-    """Whether its picture is the curve around object borders."""
+    """True if the main figure is the accuracy around object borders."""
     external_weights: dict[Text, Text] = Field(default_factory=dict)
-    """Weights that the user would have to have: what they are, by name."""
+    """Descriptions, by name, of weights that the user must provide."""
     pretraining: dict[Text, Pretraining] = Field(default_factory=dict)
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> Self:
-        wide = len(self.columns)
+    def _check_references(self) -> Self:
+        num_columns = len(self.columns)
         for number, row in enumerate(self.rows, 1):
-            if len(row.cells) != wide:
-                raise ValueError(f"row {number} has {len(row.cells)} cells for {wide} columns")
+            if len(row.cells) != num_columns:
+                raise ValueError(f"row {number} has {len(row.cells)} cells for {num_columns} columns")
             reference = row.reference or self.reference
             if reference and reference > len(self.rows):
-                raise ValueError(f"row {number}: there is no row {reference} to refer to")
+                raise ValueError(
+                    f"row {number}: reference={reference}: the table has {len(self.rows)} rows"
+                )
             try:
                 parse_strategy(row.strategy or self.strategy, output_stride=16)
             except ValueError as error:
                 raise ValueError(f"row {number}: {error}") from None
-            self._check_start(f"row {number}", row.init_from, ())
-        for name, start in self.pretraining.items():
-            if start.external_weights and start.external_weights not in self.external_weights:
+            self._check_init_from(f"row {number}", row.init_from, ())
+        for name, pretraining in self.pretraining.items():
+            weights = pretraining.external_weights
+            if weights and weights not in self.external_weights:
                 raise ValueError(
-                    f"pretraining.{name}: external_weights does not say what {start.external_weights} is"
+                    f"pretraining.{name}: external_weights={weights}: not described in the table's "
+                    "external_weights"
                 )
         return self
 
-    def _check_start(self, where: str, name: str | None, before: tuple[str, ...]) -> None:
+    def _check_init_from(self, where: str, name: str | None, visited: tuple[str, ...]) -> None:
         if name is None:
             return
         if name not in self.pretraining:
-            raise ValueError(f"{where}: pretraining does not say what {name} is")
-        if name in before:
-            raise ValueError(f"{where}: {name} starts from itself")
-        self._check_start(where, self.pretraining[name].init_from, (*before, name))
+            raise ValueError(f"{where}: init_from={name}: not defined in the table's pretraining")
+        if name in visited:
+            raise ValueError(f"{where}: init_from={name}: this pretraining starts from itself")
+        self._check_init_from(where, self.pretraining[name].init_from, (*visited, name))
 
 
 class Preset(Schema):
-    """What the rows of all tables are run with."""
+    """Settings for the rows of all tables."""
 
     title: Text
     note: Text | None = None
-    """What a reader of its numbers is to know; it stands on top of the report."""
+    """Note for readers of the results, at the top of the report."""
     replace: dict[Text, Overrides] = Field(default_factory=dict)
-    """Overrides of rows, and what stands in their place."""
+    """Replacements of the rows' overrides."""
     train: Overrides = ()
-    """Of every row; what a row itself says counts more."""
+    """Overrides for every row; a row's own overrides win over them."""
     external_weights: dict[Text, Text] = Field(default_factory=dict)
-    """Weights that the user would have to have for what stands in the place of others: what they
-    are, by name, as in ``backbone.pretrained=external_weights.NAME``."""
-    use_val_split: Bool = False
-    """Whether rows that are scored by a test server are scored on the validation split instead."""
+    """Descriptions, by name, of weights that the user must provide for the replacements.
+
+    A replacement row_evaluations them as ``backbone.pretrained=external_weights.NAME``.
+    """
+    use_val_split: bool = False
+    """True if rows that a test server would score are scored on the validation split."""
 
 
 def choices(group: str) -> list[str]:
-    """The files of a group."""
+    """Return the names of a config group's files."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def is_file(name: str) -> bool:
-    """Whether a table or a preset is named by its path."""
+def is_yaml_path(name: str) -> bool:
+    """Return True if a table or a preset is given by its path."""
     return name.endswith((".yaml", ".yml"))
 
 
 def read_table(name: str) -> Table:
-    """A table by its name, which is that of a file of ``conf/ablation``, or by the path of a file.
+    """Read a table by the name of its file in ``conf/ablation`` or by its path.
 
     Raises:
-        UserError: there is none, or something in it is wrong.
+        UserError: the file does not exist or is invalid.
     """
     return _read(Table, "ablation", name)
 
 
 def read_preset(name: str) -> Preset:
-    """A preset of ``conf/preset``, or of a file; raises as ``read_table`` does."""
+    """Read a preset of ``conf/preset`` or of a file; raises as ``read_table`` does."""
     return _read(Preset, "preset", name)
 
 
 def _read(schema: type[S], group: str, name: str) -> S:
-    path = Path(name).expanduser() if is_file(name) else CONF / group / f"{name}.yaml"
-    if is_file(name) and not path.is_file():
-        raise UserError(f"{group}={name}: there is no such file.")
+    path = Path(name).expanduser() if is_yaml_path(name) else CONF / group / f"{name}.yaml"
+    if is_yaml_path(name) and not path.is_file():
+        raise UserError(f"{group}={name}: no such file. Check the path.")
     if not path.is_file():
         known = ", ".join(choices(group))
-        raise UserError(f"{group}={name}: there is no such choice. Choices: {known}.")
+        raise UserError(f"{group}={name}: no such choice. Choices: {known}.")
     try:
         values: Any = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: this is not YAML ({error}).") from None
+        raise UserError(f"{path}: not valid YAML ({error}).") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: a mapping of keys to values is wanted.")
+        raise UserError(f"{path}: expected a mapping of keys to values.")
     try:
         return validate(schema, values)
     except UserError as error:

@@ -1,11 +1,11 @@
-"""A table as a saved view of a W&B project: its runs side by side, for everybody who sees it."""
+"""Saved W&B views of tables: the runs of a table side by side, for all members of the project."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeplab.ablations.jobs import SweepRequest, Training
+from deeplab.ablations.jobs import Job, SweepRequest
 from deeplab.ablations.sweep import table_tag
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerConfig
@@ -16,77 +16,81 @@ from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 
-SAVED = "views.json"
-"""In the report's folder: where the view of each table is, which is saved again there."""
+VIEWS_FILE = "views.json"
+"""File in the report's folder with the address of each table's view, which is updated there."""
 
 
 def save_views(
-    request: SweepRequest, found: Sequence[Training], group: str, folder: Path
+    request: SweepRequest, jobs: Sequence[Job], group: str, folder: Path
 ) -> dict[str, str]:
-    """Save a view for each table; the addresses by table.
+    """Save a view for each table and return the addresses by table.
 
     Args:
-        request: the tables.
-        found: their distinct trainings.
-        group: what their runs have in common on the dashboard.
-        folder: of the report.
+        request: request with the tables.
+        jobs: distinct jobs of the tables.
+        group: group of their runs on the dashboard.
+        folder: folder of the report.
 
     Raises:
-        UserError: this user is not online, or W&B does not let them in.
+        UserError: W&B is offline or refuses access, or a package is missing.
     """
-    logger = _logger(found)
+    logger = _wandb_logger(jobs)
     try:
         import wandb
         import wandb_workspaces.workspaces as ws
     except ImportError:
-        raise UserError('views want another package: pip install ".[dashboards]"') from None
-    file = folder / SAVED
-    known: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+        raise UserError('views need another package: pip install ".[dashboards]"') from None
+    file = folder / VIEWS_FILE
+    addresses: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
     try:
         entity = logger.entity or wandb.Api().default_entity
         for name, table in request.tables.items():
-            mine = [t for t in found if any(use.table == name for use in t.uses)]
-            if not mine:
+            table_jobs = [
+                job for job in jobs if any(e.table == name for e in job.row_evaluations)
+            ]
+            if not table_jobs:
                 continue  # none of its rows can be run
             view = ws.Workspace(
                 entity=str(entity),
                 project=str(logger.project),
-                **_content(ws, table, name, mine, group),
+                **_content(ws, table, name, table_jobs, group),
             )
-            if name in known:
-                before = ws.Workspace.from_url(known[name])
-                before.sections, before.runset_settings = view.sections, view.runset_settings
-                view = before
-            known[name] = str(view.save().url)
-            write_json(file, known)
+            if name in addresses:
+                saved = ws.Workspace.from_url(addresses[name])
+                saved.sections, saved.runset_settings = view.sections, view.runset_settings
+                view = saved
+            addresses[name] = str(view.save().url)
+            write_json(file, addresses)
     except (wandb.Error, ValueError) as error:
         raise UserError(f"W&B: {error}") from None
-    return {name: known[name] for name in request.tables if name in known}
+    return {name: addresses[name] for name in request.tables if name in addresses}
 
 
-def _logger(found: Sequence[Training]) -> LoggerConfig:
-    """Of the trainings, if it is W&B and the user is there."""
-    logger = found[0].config.logger if found else None
+def _wandb_logger(jobs: Sequence[Job]) -> LoggerConfig:
+    """Return the logger of the jobs, which must be W&B's, online."""
+    logger = jobs[0].config.logger if jobs else None
     if logger is None or logger.name != "wandb":
-        raise UserError("views are of runs on W&B: they want logger=wandb.")
+        name = logger.name if logger else None
+        raise UserError(f"logger={name}: views show runs on W&B. Set logger=wandb.")
     if wandb_mode(logger.mode) != "online":
         raise UserError(
-            "views are saved at W&B, and this user is offline. After `wandb login`, send the runs "
-            "with `wandb sync RUNS/*/wandb/offline-run-*`, and call this again."
+            "logger=wandb: W&B is offline, but views are saved on its server. Run `wandb login`, "
+            "upload the runs with `wandb sync RUNS/*/wandb/offline-run-*` and run this command "
+            "again."
         )
     return logger
 
 
 def _content(
-    ws: Any, table: Table, name: str, mine: Sequence[Training], group: str
+    ws: Any, table: Table, name: str, jobs: Sequence[Job], group: str
 ) -> dict[str, Any]:
-    """Name, rows, columns and panels of a table's view."""
-    ways = _evaluations(mine, name)
-    scores = [f"{way}/{score}" for way in ways for score in table.scores]
-    of_pixels = "mIoU" in table.scores
-    bounds = [f"{way}/boundary_IoU" for way in ways if of_pixels]
-    cost = f"{ways[0]}/multiply_adds"
-    differing = [f"config:{_nested(key)}" for key in _differing(mine)]
+    """Return name, rows, columns and panels of a table's view."""
+    evaluations = _evaluation_keys(jobs, name)
+    scores = [f"{key}/{score}" for key in evaluations for score in table.scores]
+    segmentation = "mIoU" in table.scores
+    boundary = [f"{key}/boundary_IoU" for key in evaluations if segmentation]
+    cost = f"{evaluations[0]}/multiply_adds"
+    settings = [f"config:{_wandb_config_key(key)}" for key in _differing_keys(jobs)]
     return {
         "name": f"{table.title} ({group})",
         "runset_settings": ws.RunsetSettings(
@@ -94,8 +98,8 @@ def _content(
             order=[ws.Ordering(ws.Metric("CreatedTimestamp"))],
             pinned_columns=[
                 "run:displayName",
-                *differing,
-                *(f"summary:{key}" for key in (*scores, *bounds, cost)),
+                *settings,
+                *(f"summary:{key}" for key in (*scores, *boundary, cost)),
                 "tags:__ALL__",
             ],
         ),
@@ -104,8 +108,10 @@ def _content(
 
 
 def _sections(ws: Any, scores: Sequence[str], cost: str, main: str) -> list[Any]:
-    """The panels: scores, accuracy over cost, curves of the training, pictures; ``main`` is the
-    score that the training follows."""
+    """Return the panels: scores, accuracy over cost, training curves, images.
+
+    ``main`` is the score that is validated during training.
+    """
     import wandb_workspaces.reports.v2 as wr
 
     accuracy = wr.ScatterPlot(
@@ -120,33 +126,32 @@ def _sections(ws: Any, scores: Sequence[str], cost: str, main: str) -> list[Any]
         "Training": [
             wr.LinePlot(x="trainer/global_step", y=[key]) for key in ("train/loss", f"val/{main}")
         ],
-        "Pictures": [wr.MediaBrowser(media_keys=["sheet"], num_columns=2)],
+        "Images": [wr.MediaBrowser(media_keys=["sheet"], num_columns=2)],
     }
-    return [ws.Section(name=name, is_open=True, panels=found) for name, found in panels.items()]
+    return [ws.Section(name=name, is_open=True, panels=group) for name, group in panels.items()]
 
 
-def _evaluations(mine: Sequence[Training], name: str) -> list[str]:
-    """The keys of what the table's rows are scored by."""
-    found = []
-    for training in mine:
-        config = training.config
-        for use in training.uses:
-            if use.table == name:
-                way = resolve_strategy_name(config, use.strategy)
-                split = use.split or config.data.val_split
-                made = evaluation_name(split, Path("weights.safetensors"), way)
-                found.append(evaluation_key(made))
-    return list(dict.fromkeys(found))
+def _evaluation_keys(jobs: Sequence[Job], table: str) -> list[str]:
+    """Return the summary keys of the evaluations that score the table's rows."""
+    keys = []
+    for job in jobs:
+        for needed in job.row_evaluations:
+            if needed.table == table:
+                strategy = resolve_strategy_name(job.config, needed.strategy)
+                split = needed.split or job.config.data.val_split
+                name = evaluation_name(split, Path("weights.safetensors"), strategy)
+                keys.append(evaluation_key(name))
+    return list(dict.fromkeys(keys))
 
 
-def _differing(mine: Sequence[Training]) -> list[str]:
-    """The keys by which the table's runs are told apart."""
-    flat: list[Mapping[str, Any]] = [flat_result_settings(training.config) for training in mine]
+def _differing_keys(jobs: Sequence[Job]) -> list[str]:
+    """Return the config keys in which the table's runs differ."""
+    flat: list[Mapping[str, Any]] = [flat_result_settings(job.config) for job in jobs]
     keys = dict.fromkeys(key for values in flat for key in values)
     return [k for k in keys if any(values.get(k) != flat[0].get(k) for values in flat)]
 
 
-def _nested(key: str) -> str:
-    """A dotted key as W&B has it, which wraps the values of a config."""
+def _wandb_config_key(key: str) -> str:
+    """Return a dotted key in the form of W&B, which wraps the values of a config."""
     first, _, rest = key.partition(".")
     return f"{first}.value.{rest}" if rest else f"{first}.value"

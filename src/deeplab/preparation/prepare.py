@@ -12,7 +12,6 @@ from deeplab.config.schema.data import CityscapesConfig, COCOConfig, DataConfig,
 from deeplab.config.schema.scripts import PrepareConfig
 from deeplab.data.layouts.base import split_items
 from deeplab.preparation import file_selection, manifest
-from deeplab.preparation.derive import derive_coco, derive_voc, masks_match_settings
 from deeplab.preparation.local_source import (
     EMPTY_SOURCE,
     Source,
@@ -20,6 +19,7 @@ from deeplab.preparation.local_source import (
     find_source,
     install_source,
 )
+from deeplab.preparation.make_masks import make_coco_masks, make_voc_masks, masks_match_settings
 from deeplab.preparation.manifest import Manifest
 from deeplab.preparation.summary import print_summary
 from deeplab.utils import disk_space
@@ -68,7 +68,7 @@ class _Job:
 
 
 def run_preparation(config: PrepareConfig) -> None:
-    """Download, unpack, derive and verify the missing parts; print a summary of the data set."""
+    """Download, unpack, make masks and verify the missing parts; print a summary of the data set."""
     if isinstance(config.data, PublishedConfig):
         previous = manifest.read_manifest(Path(config.data.root).expanduser())
         redo = config.overwrite or not _is_intact(config, config.data, previous)
@@ -220,7 +220,7 @@ def _derive(job: _Job, parts: frozenset[str]) -> None:
     data, config = job.data, job.config
     num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     if isinstance(data, COCOConfig):
-        derive_coco(
+        make_coco_masks(
             job.root,
             annotations={split: file for split, file in data.annotations.items() if file},
             category_ids=data.category_ids,
@@ -230,7 +230,7 @@ def _derive(job: _Job, parts: frozenset[str]) -> None:
             progress=config.enable_progress_bar,
         )
     elif "sbd" in parts:
-        derive_voc(
+        make_voc_masks(
             job.root,
             overwrite=config.overwrite,
             num_workers=num_workers,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.jobs import SweepRequest, Training, Use
+from deeplab.ablations.jobs import SweepRequest, Job, RowEvaluation
 from deeplab.ablations.report.results import (
     NO_LABELED_PIXELS,
     RowResult,
@@ -11,7 +11,7 @@ from deeplab.ablations.report.results import (
     TableResult,
     has_score,
 )
-from deeplab.ablations.run_index import Find, Run
+from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.config.schema.data import LOCATION_KEYS
 
@@ -26,18 +26,18 @@ class JobRun(NamedTuple):
     """A job of this report and its run."""
 
     name: str
-    job: Training
+    job: Job
     run: Run | None
 
 
 def collect_table_results(
-    request: SweepRequest, jobs: Sequence[Training], find_run: Find
+    request: SweepRequest, jobs: Sequence[Job], find_run: FindRun
 ) -> list[TableResult]:
     """Return the results of the requested tables, each with its rows in order."""
     job_runs = {job.key: JobRun(f"R{i}", job, find_run(job)) for i, job in enumerate(jobs, 1)}
-    by_row: dict[tuple[str, int], list[tuple[JobRun, Use]]] = {}
+    by_row: dict[tuple[str, int], list[tuple[JobRun, RowEvaluation]]] = {}
     for job in jobs:
-        for row_evaluation in job.uses:
+        for row_evaluation in job.row_evaluations:
             key = (row_evaluation.table, row_evaluation.row)
             by_row.setdefault(key, []).append((job_runs[job.key], row_evaluation))
     return [
@@ -78,7 +78,7 @@ def _row(
     number: int,
     row: Row,
     table_reference: int | None,
-    row_evaluations: Sequence[tuple[JobRun, Use]],
+    row_evaluations: Sequence[tuple[JobRun, RowEvaluation]],
     job_runs: Mapping[str, JobRun],
 ) -> RowResult:
     reference = row.reference or table_reference
@@ -96,7 +96,7 @@ def _row(
 
 
 def _seed_result(
-    job_run: JobRun, row_evaluation: Use, job_runs: Mapping[str, JobRun]
+    job_run: JobRun, row_evaluation: RowEvaluation, job_runs: Mapping[str, JobRun]
 ) -> SeedResult:
     name, run, seed = job_run.name, job_run.run, job_run.job.config.seed
     if run is None or not run.folder.finished:
@@ -106,7 +106,7 @@ def _seed_result(
         return SeedResult(name, seed, run, problem="trained, but this evaluation is missing")
     if not evaluation.result.get("scored", True):
         split = str(evaluation.protocol["split"])
-        path = row_evaluation.export and evaluation.folder.archive(row_evaluation.export, split)
+        path = row_evaluation.submission and evaluation.folder.archive(row_evaluation.submission, split)
         archive = path if path and path.is_file() else None
         problem = (
             f"scored by the test server; upload {archive.name} there"
@@ -120,12 +120,12 @@ def _seed_result(
 
 def _unfinished(job_run: JobRun, job_runs: Mapping[str, JobRun]) -> str:
     """Return why a job has no result."""
-    if missing := job_run.job.missing:
+    if missing := job_run.job.missing_weights_in_chain:
         name, _, description = missing.partition(": ")
         return f"needs {description}: external_weights.{name}=FILE"
     if job_run.run is not None:
         return describe_state(job_run.run)
-    pretraining = job_run.job.start
+    pretraining = job_run.job.pretraining
     before = job_runs.get(pretraining.key) if pretraining else None
     if before is None or before.run is None or before.run.folder.finished:
         return "missing"

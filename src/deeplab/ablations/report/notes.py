@@ -12,13 +12,13 @@ from deeplab.ablations.tables import ERRORS
 from deeplab.tracking.protocol import differences
 
 COMPARISON_LEGEND = (
-    "vs. row: the difference from that row in points, and the interval that contains "
+    "Vs. row: the difference from that row in points, and the interval that contains "
     f"{CONFIDENCE_LEVEL:.0%} of {NUM_DRAWS:,} bootstrap draws of the images (the same draws for "
     "both rows){}. If the interval contains 0, the difference is within noise: neither row is "
     "better."
 )
 
-SAME_RUN = "run: rows with the same R number are evaluations of the same run."
+SAME_RUN = "Run: rows with the same R number are evaluations of the same run."
 
 FEW_SEEDS = 5
 """Number of seeds below which resampling them underestimates how much they differ."""
@@ -49,11 +49,11 @@ def table_legend(table: TableResult, comparisons: Comparisons) -> list[str]:
     printed = any(row.scored and getattr(row.paper, table.scores[0]) for row in table.rows)
     has_band_gain = any(band_gain(table, row) is not None for row in table.rows)
     explanations = {
-        "here: the mean over seeds; ± is their standard deviation (n - 1 in the denominator).": any(
+        "Here: the mean over seeds; ± is their standard deviation (n - 1 in the denominator).": any(
             len(results) > 1 for results in scored
         ),
-        "minus paper: our value minus the paper's, in points.": printed and table.as_paper,
-        "minus paper: our value minus the paper's, in points. It is gray because the rows here are "
+        "Minus paper: our value minus the paper's, in points.": printed and table.as_paper,
+        "Minus paper: our value minus the paper's, in points. It is gray because the rows here are "
         "not trained like the paper's (network, data or recipe): the difference does not say how "
         "well the paper's result was reproduced.": printed and not table.as_paper,
         COMPARISON_LEGEND.format(" and of the seeds of both" if several_seeds else ""): bool(
@@ -65,7 +65,7 @@ def table_legend(table: TableResult, comparisons: Comparisons) -> list[str]:
         "tested against the other rows.": bold and not is_error,
         "Bold: the lowest error, if it is below the reference by more than noise. It is not "
         "tested against the other rows.": bold and is_error,
-        "gain in the narrowest band: mIoU in the narrowest band around object borders minus that "
+        "Gain in the narrowest band: mIoU in the narrowest band around object borders minus that "
         "of the reference. It has no interval, because bands are not counted image by "
         "image.": has_band_gain,
         SAME_RUN: _shares_runs(table),
@@ -160,7 +160,7 @@ def _cost(table: TableResult) -> Iterator[str]:
     ]
     if machines:
         names = " and on ".join(distinct(machines))
-        yield f"one image: inference time and peak memory on {names}."
+        yield f"One image: inference time and peak memory on {names}."
 
 
 def _shared_results(table: TableResult, tables: Sequence[TableResult]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from deeplab.ablations.jobs import ANOTHER, RANDOM, Training
+from deeplab.ablations.jobs import ANOTHER_JOB, RANDOM_WEIGHTS, Job
 from deeplab.ablations.report.notes import distinct
 from deeplab.ablations.report.results import TableResult
 
@@ -45,26 +45,26 @@ def _versions(results: Sequence[dict[str, Any]]) -> str:
     return ", ".join(texts) or "versions unknown"
 
 
-def describe_initial_weights(jobs: Sequence[Training]) -> list[str]:
+def describe_initial_weights(jobs: Sequence[Job]) -> list[str]:
     """Return lines on the initial weights of the jobs; the paper's come from ImageNet.
 
     Classifiers are left out, since pretraining on ImageNet is what they do.
     """
     segmentation = (
-        job for job in jobs if not job.missing and job.config.stage.task == "segmentation"
+        job for job in jobs if not job.missing_weights_in_chain and job.config.stage.task == "segmentation"
     )
     counts = Counter(job.origin for job in segmentation)
-    random = counts.pop(RANDOM, 0)
-    origins = [f"{n} from {origin}" for origin, n in counts.items() if origin != ANOTHER]
+    random = counts.pop(RANDOM_WEIGHTS, 0)
+    origins = [f"{n} from {origin}" for origin, n in counts.items() if origin != ANOTHER_JOB]
     lines = []
     if random:
         total = counts.total() + random
         which = f"{random} of {total} runs started from random weights"
-        if random == total - counts[ANOTHER]:
+        if random == total - counts[ANOTHER_JOB]:
             which = "All runs here started from random weights"
-            which += " or from a run that did" if counts[ANOTHER] else ""
+            which += " or from a run that did" if counts[ANOTHER_JOB] else ""
         lines.append(f"{which}; the paper's started from networks trained on ImageNet.")
     if origins:
-        rest = f", {counts[ANOTHER]} from another of these runs" if counts[ANOTHER] else ""
+        rest = f", {counts[ANOTHER_JOB]} from another of these runs" if counts[ANOTHER_JOB] else ""
         lines.append(f"Initial weights of the runs: {', '.join(origins)}{rest}.")
     return lines

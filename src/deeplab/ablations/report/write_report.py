@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from deeplab.ablations.jobs import SweepRequest, Training
+from deeplab.ablations.jobs import SweepRequest, Job
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
 from deeplab.ablations.report.from_grid import collect_grid_results
@@ -17,13 +17,13 @@ from deeplab.ablations.report.results import TableResult
 from deeplab.ablations.report.sheet import Sheet, drop_empty_columns
 from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
-from deeplab.ablations.run_index import Find, Run
+from deeplab.ablations.run_index import FindRun, Run
 from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import write_text
 
 
 def write_report(
-    request: SweepRequest, jobs: Sequence[Training], find_run: Find, folder: Path
+    request: SweepRequest, jobs: Sequence[Job], find_run: FindRun, folder: Path
 ) -> Path:
     """Write the report on tables and return the path of its HTML page.
 

@@ -12,7 +12,7 @@ from deeplab.preparation.sbd import convert_masks, trainaug
 from deeplab.utils.files import write_json, write_text
 
 
-def derive_voc(root: Path, *, overwrite: bool, num_workers: int, progress: bool = True) -> None:
+def make_voc_masks(root: Path, *, overwrite: bool, num_workers: int, progress: bool = True) -> None:
     """Convert SBD's masks to palette PNGs, and write the list ``trainaug`` if VOC's lists exist.
 
     With ``overwrite`` existing masks are replaced.
@@ -32,7 +32,7 @@ def derive_voc(root: Path, *, overwrite: bool, num_workers: int, progress: bool 
     shutil.rmtree(root / SBD_FOLDER, ignore_errors=True)
 
 
-def derive_coco(
+def make_coco_masks(
     root: Path,
     *,
     annotations: Mapping[str, str],
