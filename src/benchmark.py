@@ -5,9 +5,13 @@ import argparse
 
 def main() -> None:
     """Run one benchmark."""
-    parser = argparse.ArgumentParser(description="Measure the speed of a part of the project and print ratios.")
+    parser = argparse.ArgumentParser(
+        description="Measure the speed of a part of the project and print ratios."
+    )
     parser.add_argument("part", choices=["loss", "pipeline", "strategies", "export"])
-    parser.add_argument("--repeats", type=int, help="number of repeats (default: 7; for strategies: 3)")
+    parser.add_argument(
+        "--repeats", type=int, help="number of repeats (default: 7; for strategies: 3)"
+    )
     arguments = parser.parse_args()
     repeats = arguments.repeats or (3 if arguments.part == "strategies" else 7)
     if arguments.part == "loss":

@@ -1,4 +1,4 @@
-"""Train a DeepLabv3+; see ``python src/train.py --help``."""
+"""Train a DeepLabv3+ network; see ``python src/train.py --help``."""
 
 from omegaconf import DictConfig
 

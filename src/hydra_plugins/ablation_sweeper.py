@@ -109,4 +109,4 @@ def _job_error(error: Exception) -> "JobError":
 
     has_message = isinstance(error, UserError | JobFailedError)
     message = str(error) if has_message else f"{type(error).__name__}: {error}"
-    return JobError(message, locked=isinstance(error, LockedError))
+    return JobError(message, in_other_process=isinstance(error, LockedError))

@@ -29,7 +29,7 @@ from deeplab.ablations.report.statistics import (
     seed_draws,
 )
 from deeplab.ablations.report.write_report import write_grid_report, write_report
-from deeplab.ablations.run_index import make_run_finder, known_runs
+from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.sweep import JobError, run_jobs
 from deeplab.ablations.tables import Paper, Preset, Row, Table, choices, read_preset, read_table
 from deeplab.config.paths import ROOT
@@ -172,7 +172,8 @@ class Report:
         return next(
             job
             for job in self.jobs
-            if job.config.seed == seed and any((e.table, e.row) == (table, row) for e in job.row_evaluations)
+            if job.config.seed == seed
+            and any((e.table, e.row) == (table, row) for e in job.row_evaluations)
         )
 
     def run(self, row, confusion=None, seed=0, table=STEM, **keys):
@@ -184,8 +185,8 @@ class Report:
         return folder
 
     def write(self):
-        find = make_run_finder(known_runs(self.root / "runs"))
-        page = write_report(self.request, self.jobs, find, self.folder)
+        find_run = make_run_finder(known_runs(self.root / "runs"))
+        page = write_report(self.request, self.jobs, find_run, self.folder)
         self.page = page.read_text()
         self.text = unescape(self.page)
         self.markdown = (self.folder / "report.md").read_text()
@@ -530,8 +531,8 @@ def test_truncated_metrics_file(tmp_path):
     assert report.write().rows()[0]["remark"] == "interrupted at step 30 of 400"
 
 
-@pytest.mark.parametrize("elsewhere", [True, False])
-def test_run_in_progress_in_other_sweep(tmp_path, capsys, elsewhere):
+@pytest.mark.parametrize("in_other_process", [True, False])
+def test_run_in_progress_in_other_sweep(tmp_path, capsys, in_other_process):
     """The run is trained and has no result yet."""
     job = Report(tmp_path, make_table()).job_of(1)
     create_run(tmp_path, job.config, "one")
@@ -540,10 +541,12 @@ def test_run_in_progress_in_other_sweep(tmp_path, capsys, elsewhere):
         runs=str(tmp_path / "runs"),
         group="",
         check=lambda overrides: None,
-        launch=lambda jobs: [JobError("busy", elsewhere)],
+        launch=lambda jobs: [JobError("busy", in_other_process)],
     )
-    assert success == elsewhere
-    assert ("left to" if elsewhere else "busy") in capsys.readouterr().out
+    assert success == in_other_process
+    assert (
+        "In progress in another process" if in_other_process else "busy"
+    ) in capsys.readouterr().out
 
 
 class Sweep:
@@ -584,9 +587,9 @@ def test_pretraining_in_progress_in_other_sweep(tmp_path, capsys):
     with lock_run_folder(folder):
         assert sweep(JobError("busy", in_other_process=True))
     assert len(sweep.launched) == 1
-    assert "what it starts from is in progress in another process" in capsys.readouterr().out
+    assert "it starts from is in progress in another process" in capsys.readouterr().out
     assert not sweep(JobError("it has failed"))
-    assert "what it starts from has not ended" in capsys.readouterr().out
+    assert "the run that it starts from has not finished" in capsys.readouterr().out
 
 
 def test_overwrite_runs_all_jobs_again(tmp_path, capsys):
@@ -595,7 +598,7 @@ def test_overwrite_runs_all_jobs_again(tmp_path, capsys):
         report.run(row, counts(row))
     sweep = Sweep(tmp_path, report.jobs)
     assert sweep()
-    assert "3 of them to run" in capsys.readouterr().out
+    assert "3 distinct runs, 3 to run" in capsys.readouterr().out
     assert len(sweep.launched) == 3
     assert all("overwrite=true" in job for job in sweep.launched)
 
@@ -927,8 +930,8 @@ def test_report_without_table_covers_latest_or_all(tmp_path):
         run("ablations", "report", *arguments, cwd=tmp_path)
         return sorted(path.stem for path in tmp_path.glob("runs/ablations/quick/*.csv"))
 
-    run("ablations", "report", "ablation=table2", "runs=other", cwd=tmp_path)
-    assert report("runs=other") == []  # the report is in the other folder
+    run("ablations", "report", "ablation=table2", "runs_dir=other", cwd=tmp_path)
+    assert report("runs_dir=other") == []  # the report is in the other folder
     assert sorted(p.stem for p in tmp_path.glob("other/ablations/quick/*.csv")) == ["table2"]
     assert report("ablation=table1") == ["table1"]
     assert report() == ["table1"]

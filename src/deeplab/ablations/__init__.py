@@ -1,1 +1,17 @@
 """Ablation tables: definitions, jobs, sweeps over their rows and reports."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cli": ["run_ablations"],
+        "jobs": ["Job", "RowEvaluation", "SweepRequest", "collect_jobs"],
+        "plan": ["print_plan"],
+        "request": ["parse_request"],
+        "run_index": ["Run", "known_runs", "make_run_finder"],
+        "run_tables": ["run_tables"],
+        "sweep": ["JobError", "run_jobs"],
+        "tables": ["Preset", "Table", "read_preset", "read_table"],
+    },
+)

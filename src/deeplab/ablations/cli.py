@@ -11,29 +11,49 @@ from pathlib import Path
 from deeplab.config.hydra_app import to_sweep_override
 from deeplab.utils.errors import UserError
 
-HELP = """Plan and report the paper's tables, which train.py runs as sweeps.
+HELP = """Plan and report ablation tables of the paper. To run the tables, use train.py:
 
-python src/ablations.py plan                                    all tables, preset=quick
-python src/ablations.py plan ablation=table2 preset=paper       one table on VOC
-python src/ablations.py report                                  the latest sweep's report again
-python src/ablations.py report ablation=table1,table2 num_seeds=3   a report on these tables
-python src/ablations.py report runs='runs/*' rows=decoder.low_level_channels
-                                                                a report on your own grid
-python src/ablations.py views ablation=table2                   a saved view of each table on W&B
+  python src/train.py -m ablation=table1,table2 preset=quick num_seeds=3
 
-Run them with: python src/train.py -m ablation=table1,table2 preset=quick num_seeds=3
+plan prints the rows, the state of their runs, and the remaining time and disk space:
 
-ablation=NAME,...   files in conf/ablation, paths of your own files, or all
-preset=NAME         file in conf/preset, or a path: quick (drawn scenes, minutes), paper (VOC)
-num_seeds=N, seed=0,1   number of trainings for each row, or their seeds
-data_roots.NAME=FOLDER   folders of the data sets, if tables use several: data_roots.voc=... data_roots.coco=...
-external_weights.NAME=FILE  weights that a table needs
+  python src/ablations.py plan                                all tables with preset=quick
+  python src/ablations.py plan ablation=table2 preset=paper   one table on VOC
+
+report writes the results as HTML, Markdown, CSV, LaTeX and figures:
+
+  python src/ablations.py report                              the tables of the latest sweep
+  python src/ablations.py report ablation=table1,table2 num_seeds=3
+                                                              these tables
+  python src/ablations.py report runs='runs/*' rows=decoder.low_level_channels
+                                                              runs of your own grid
+
+views saves a view of each table on W&B:
+
+  python src/ablations.py views ablation=table2
+
+Keys:
+
+ablation=NAME,...   tables: files in conf/ablation, paths of your own files, or all
+preset=NAME         settings of all rows: a file in conf/preset or a path of your own file;
+                    quick (drawn scenes, minutes on a CPU) or paper (VOC, for GPUs)
+num_seeds=N         number of runs for each row, with seeds 0, ..., N-1 (default: 1)
+seed=0,1,...        seeds of the runs for each row, instead of num_seeds
+data_roots.NAME=FOLDER
+                    folder of one data set, for tables that use several, such as
+                    data_roots.voc=... data_roots.coco=...
+external_weights.NAME=FILE
+                    file of weights that a table needs; plan prints the names
 probe=false         plan: skip the speed measurement on this machine
-rows=KEY,...        report: config keys that define the rows
-runs=PATTERN        report with rows: run folders; without rows: the folder of all runs
+rows=KEY,...        report: config keys that define the rows of your own grid
+runs=PATTERN        report with rows: the run folders
 output=FOLDER       report with rows: folder of the report
-backbone.pretrained=null  start from random weights where preset=paper row_evaluations ImageNet weights
-Anything else is an override of train.py for all rows, such as stage.max_steps=100 or data.root=...
+runs_dir=FOLDER     folder of all runs (default: runs)
+backbone.pretrained=null
+                    random initial weights, where preset=paper uses ImageNet weights
+
+Any other KEY=VALUE is an override of train.py for all rows, such as stage.max_steps=100 or
+data.root=FOLDER.
 """
 
 
@@ -63,7 +83,7 @@ def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.jobs import collect_jobs
     from deeplab.ablations.plan import print_plan
     from deeplab.ablations.request import parse_request
-    from deeplab.ablations.run_index import fingerprint_reader, known_runs, run_finder
+    from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
     from deeplab.ablations.run_tables import runs_root
     from deeplab.training.compose import compose_train
 
@@ -73,7 +93,8 @@ def _plan(arguments: Sequence[str]) -> None:
     request = parse_request(_with_tables(rest))
     jobs = collect_jobs(request, partial(compose_train, download=False))
     runs = known_runs(runs_root(request, jobs))
-    find_run, find_stale_run = run_finder(runs, fingerprint_reader()), run_finder(runs)
+    find_run = make_run_finder(runs, make_fingerprint_lookup())
+    find_stale_run = make_run_finder(runs)
     print_plan(request, jobs, find_run, find_stale_run, probe=options.get("probe") != "false")
 
 
@@ -89,16 +110,22 @@ def _report(arguments: Sequence[str]) -> None:
             f"output={options['output']}: allowed only with rows=.... A report on tables is "
             "written next to the runs."
         )
+    if "runs" in options:
+        raise UserError(
+            f"runs={options['runs']}: allowed only with rows=.... Set runs_dir to the folder of "
+            "all runs."
+        )
     from deeplab.ablations.run_tables import last_request, report_tables
 
-    latest = [] if rest else last_request(options.get("runs", "runs"))
+    location, changes = _split_arguments(rest, ("runs_dir",))
+    latest = [] if changes else last_request(location.get("runs_dir", "runs"))
     report_tables(latest or _with_tables(arguments))
 
 
 def _report_grid(options: dict[str, str]) -> None:
     from deeplab.ablations.report.write_report import write_grid_report
     from deeplab.ablations.run_index import known_runs
-    from deeplab.ablations.run_tables import print_report_path
+    from deeplab.ablations.run_tables import print_report_paths
 
     pattern = Path(options.get("runs", "runs/*")).expanduser()
     folders = {path.resolve() for path in Path(pattern.anchor or ".").glob(_relative(pattern))}
@@ -110,7 +137,7 @@ def _report_grid(options: dict[str, str]) -> None:
         )
     keys = [key for key in options["rows"].strip("[]").split(",") if key]
     target = Path(options.get("output", "runs/ablations/" + "-".join(keys))).expanduser()
-    print_report_path(write_grid_report(runs, keys, target))
+    print_report_paths(write_grid_report(runs, keys, target))
 
 
 def _relative(pattern: Path) -> str:

@@ -64,7 +64,7 @@ class Estimate(NamedTuple):
 def estimate_job(job: Job, run: Run | None) -> Estimate:
     """Return the remaining work of a job, whose run may be partly done.
 
-    Forward passes that several strategies share are counted once, as they are computed once.
+    Forward passes that several strategies share are counted once, because they run once.
     """
     config = job.config
     stage, crop_cost = config.stage, _crop_cost(config)
@@ -75,7 +75,7 @@ def estimate_job(job: Job, run: Run | None) -> Estimate:
     disk = 4 * WEIGHT_COPIES * crop_cost.with_bn_statistics
     missing = _missing_evaluations(job, run)
     if not isinstance(config, TrainConfig):
-        splits = {needed.split or config.data.val_split for needed in missing}
+        splits = {row_evaluation.split or config.data.val_split for row_evaluation in missing}
         num_images = sum(split_size(config.data, split) for split in splits)
         return Estimate(multiply_adds + num_images * crop_cost.conv, disk)
     for split, _ in _splits_and_strategies(config, job.row_evaluations):
@@ -94,7 +94,11 @@ def estimate_job(job: Job, run: Run | None) -> Estimate:
 
 def _missing_evaluations(job: Job, run: Run | None) -> list[RowEvaluation]:
     """Return the evaluations that rows need and that do not exist."""
-    return [needed for needed in job.row_evaluations if not (run and run.evaluation(needed))]
+    return [
+        row_evaluation
+        for row_evaluation in job.row_evaluations
+        if not (run and run.evaluation(row_evaluation))
+    ]
 
 
 def _splits_and_strategies(
@@ -102,10 +106,10 @@ def _splits_and_strategies(
 ) -> set[tuple[str, Strategy]]:
     return {
         (
-            needed.split or config.data.val_split,
-            parse_strategy(needed.strategy, output_stride=config.output_stride),
+            row_evaluation.split or config.data.val_split,
+            parse_strategy(row_evaluation.strategy, output_stride=config.output_stride),
         )
-        for needed in evaluations
+        for row_evaluation in evaluations
     }
 
 
@@ -172,7 +176,7 @@ def _network_and_loss(config: RunConfig) -> tuple[nn.Module, nn.Module]:
 
 
 class _TrainingStep:
-    """Job step on random images, without the optimizer's update."""
+    """Training step on random images, without the optimizer's update."""
 
     def __init__(self, config: RunConfig, execution: Execution, batch: int) -> None:
         self.device, self.dtype = execution.accelerator, execution.autocast_dtype

@@ -1,7 +1,7 @@
-"""Distinct jobs of ablation tables.
+"""Distinct training jobs of ablation tables.
 
-Rows with the same training share a job: Table 3 evaluates four networks with fourteen strategies.
-A job is identified by its settings and by its initial weights.
+Rows that need the same trained network share a job: the fourteen rows of Table 3 evaluate four
+networks. A job is identified by its settings and by its initial weights.
 """
 
 import re
@@ -30,7 +30,7 @@ Compose = Callable[[Sequence[str]], RunConfig]
 
 
 class RowEvaluation(NamedTuple):
-    """Evaluation of a job's network that a row needs."""
+    """Evaluation of a job's network that a table row needs."""
 
     table: str
     row: int
@@ -42,48 +42,52 @@ class RowEvaluation(NamedTuple):
 
 @dataclass
 class Job:
-    """Job job, whose run may not exist yet."""
+    """Training job of one or more rows; its run may not exist yet."""
 
     overrides: tuple[str, ...]
     config: RunConfig
-    previous: "Job | None" = None
+    pretraining: "Job | None" = None
     """Job whose weights this job starts from."""
     missing_weights: str | None = None
     """External weights that the user has not provided, as ``NAME: DESCRIPTION``."""
     row_evaluations: list[RowEvaluation] = field(default_factory=list)
-    """Evaluations for rows; none if only other jobs start from this one."""
+    """Evaluations that rows need; empty if the job only provides initial weights for others."""
 
     @property
     def key(self) -> str:
         """Identity of the job: jobs with the same result have the same key."""
         init = (
-            self.previous.key if self.previous else self.missing_weights or self.init_weights or ""
+            self.pretraining.key
+            if self.pretraining
+            else self.missing_weights or self.initial_weights or ""
         )
         return f"{settings_hash(self.config)}({init})"
 
     @property
-    def init_weights(self) -> str | None:
+    def initial_weights(self) -> str | None:
         """Initial weights that the config names."""
         return self.config.init_from or self.config.backbone.pretrained
 
     @property
-    def init_description(self) -> str:
+    def origin(self) -> str:
         """Readable description of the initial weights."""
-        if self.previous:
+        if self.pretraining:
             return ANOTHER_RUN
-        if self.init_weights == IMAGENET and self.config.init_from is None:
+        if self.initial_weights == IMAGENET and self.config.init_from is None:
             return f"ImageNet weights ({find_published_weights(self.config.backbone).address})"
-        return self.init_weights or RANDOM_WEIGHTS
+        return self.initial_weights or RANDOM_WEIGHTS
 
     @property
-    def blocked_by(self) -> str | None:
-        """External weights that are missing for this job or for a previous one."""
-        return self.missing_weights or (self.previous.blocked_by if self.previous else None)
+    def missing_weights_in_chain(self) -> str | None:
+        """External weights that are missing for this job or for its pretraining."""
+        return self.missing_weights or (
+            self.pretraining.missing_weights_in_chain if self.pretraining else None
+        )
 
     @property
     def depth(self) -> int:
         """Number of jobs that must run before this one."""
-        return 1 + self.previous.depth if self.previous else 0
+        return 1 + self.pretraining.depth if self.pretraining else 0
 
 
 class SweepRequest(NamedTuple):
@@ -93,7 +97,7 @@ class SweepRequest(NamedTuple):
     preset_name: str
     preset: Preset
     overrides: Sequence[str] = ()
-    """Overrides from the command line, which win over all others."""
+    """Overrides from the command line, which take precedence over all others."""
     seeds: Sequence[int] = (0,)
     data_roots: Mapping[str, str] = {}
     """Folders of data sets, by the names of their configs."""
@@ -158,9 +162,7 @@ class _JobCollector:
 
 
 def _check_external_weights(request: SweepRequest) -> None:
-    known = {
-        name for table in request.tables.values() for name in _known_weights(request, table)
-    }
+    known = {name for table in request.tables.values() for name in _known_weights(request, table)}
     if unknown := set(request.external_weights) - known:
         name = min(unknown)
         raise UserError(
@@ -190,7 +192,7 @@ def _resolve_pretrained(
     """Return the overrides with the backbone's weights, and the name of weights that are missing.
 
     If the whole network starts from other weights, ``backbone.pretrained`` is removed: only the
-    first job of a chain row_evaluations it.
+    first job of a chain uses it.
 
     Args:
         request: request with the files of external weights.
@@ -211,7 +213,7 @@ def _resolve_pretrained(
 
 
 def _check_data_root(request: SweepRequest, data: Sequence[str]) -> None:
-    """Check that one ``data.root`` is not given for several data sets."""
+    """Raise an error if one ``data.root`` is set for several data sets."""
     names = list(dict.fromkeys(data))
     root = next((text for text in request.overrides if text.startswith("data.root=")), None)
     if root and len(names) > 1:
@@ -253,9 +255,9 @@ def _data_choice(overrides: Mapping[str, str]) -> str:
 
 
 def _init_chain(table: Table, row: Row) -> Iterator[tuple[Sequence[str], str | None]]:
-    """Yield the trainings of a row from the last to the first: the row's own, then pretraining.
+    """Yield the stages of a row from the last to the first: the row's own, then its pretraining.
 
-    Each is given by its overrides on top of the table's and by the name of the external weights
+    A stage consists of its overrides on top of the table's, and of the name of the external weights
     that it starts from.
     """
     yield row.train, None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deeplab.ablations.jobs import Job, RowEvaluation, SweepRequest
 from deeplab.ablations.run_index import FindRun, Run
-from deeplab.ablations.sweep import describe_missing_weights, is_done
+from deeplab.ablations.sweep import is_done, missing_weights_lines
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.schema.classification_data import ShapeClassesConfig
@@ -37,17 +37,19 @@ def print_plan(
     _print_jobs(jobs, find_run, find_stale_run, names)
     _print_missing_data(jobs)
     waiting = [
-        j for j in jobs if j.blocked_by and _missing_name(j) in request.preset.external_weights
+        j
+        for j in jobs
+        if j.missing_weights_in_chain and _missing_name(j) in request.preset.external_weights
     ]
-    blocked = [job for job in jobs if job.blocked_by and job not in waiting]
+    blocked = [job for job in jobs if job.missing_weights_in_chain and job not in waiting]
     todo = [job for job in jobs if job not in blocked and not is_done(job, find_run(job))]
     num_done = len(jobs) - len(todo) - len(blocked)
     print(
         f"\n{len(jobs)} distinct runs: {num_done} done, {len(todo)} to run"
         + (f" ({len(waiting)} of them after you provide weights)" if waiting else "")
-        + (f", {len(blocked)} blocked by weights that are not available" if blocked else "")
+        + (f", {len(blocked)} need weights that are not public" if blocked else "")
     )
-    for line in describe_missing_weights(jobs):
+    for line in missing_weights_lines(jobs):
         print(f"  {line}")
     if todo and probe:
         _print_estimates(todo, find_run, names)
@@ -63,7 +65,10 @@ def _print_table(
     print("  row  " + _line(table.columns, widths) + "  strategy      run")
     for number, (row, cells) in enumerate(zip(table.rows, texts, strict=True), 1):
         evaluations = [
-            (job, e) for job in jobs for e in job.row_evaluations if (e.table, e.row) == (name, number)
+            (job, e)
+            for job in jobs
+            for e in job.row_evaluations
+            if (e.table, e.row) == (name, number)
         ]
         strategy = evaluations[0][1].strategy if evaluations else ""
         run = " ".join(names[job.key] for job, _ in evaluations)
@@ -74,35 +79,35 @@ def _print_table(
 def _print_jobs(
     jobs: Sequence[Job], find_run: FindRun, find_stale_run: FindRun, names: Mapping[str, str]
 ) -> None:
-    print("\nRuns (rows with the same training share a run):")
+    print("\nRuns (rows that need the same trained network share a run):")
     for job in jobs:
-        after = f" after {names[job.previous.key]}" if job.previous else ""
+        after = f" after {names[job.pretraining.key]}" if job.pretraining else ""
         print(f"  {names[job.key]:<4} {' '.join(job.overrides)}{after}")
-        print(f"       initial weights: {_init_weights(job)}")
+        print(f"       initial weights: {_describe_initial_weights(job)}")
         print(
             f"       {_state(job, find_run(job), find_stale_run(job))}; "
             f"{_scored_rows(job.row_evaluations)}"
         )
 
 
-def _init_weights(job: Job) -> str:
-    """Return a description of the initial weights that says if they must be downloaded."""
-    if job.blocked_by and not job.previous:
+def _describe_initial_weights(job: Job) -> str:
+    """Return a description of the initial weights, with a remark if they are not downloaded yet."""
+    if job.missing_weights_in_chain and not job.pretraining:
         return f"external_weights.{_missing_name(job)}"
     try:
         find_init_source(job.config, download=False)
     except NotDownloadedError:
-        return f"{job.init_description}, to be downloaded"
-    return job.init_description
+        return f"{job.origin}, to be downloaded"
+    return job.origin
 
 
 def _missing_name(job: Job) -> str:
     """Return the name of the external weights that block a job."""
-    return (job.blocked_by or "").partition(":")[0]
+    return (job.missing_weights_in_chain or "").partition(":")[0]
 
 
 def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
-    if job.blocked_by:
+    if job.missing_weights_in_chain:
         return f"needs external_weights.{_missing_name(job)}"
     if run is None and stale_run:
         return f"stale, because the images have changed: {stale_run.folder.path}"

@@ -39,8 +39,8 @@ from deeplab.tracking.run_folder import (
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import is_locked
 
-ReadFingerprint = Callable[[DataConfig | ClassificationDataConfig], str | None]
-"""Function that returns the fingerprint of the present images; None if it is unknown."""
+CurrentFingerprint = Callable[[DataConfig | ClassificationDataConfig], str | None]
+"""Function that returns the fingerprint of a config's current images; None if it is unknown."""
 
 State = Literal["finished", "running", "failed", "interrupted"]
 
@@ -88,10 +88,10 @@ class Run:
             steps = [row["step"] or "" for row in csv.DictReader(file)]
         return max((int(step) for step in steps if step.isdigit()), default=0)
 
-    def evaluation(self, needed: RowEvaluation) -> Evaluation | None:
-        """Return an evaluation of the run's present weights; None if it does not exist."""
-        split = needed.split or self.config.data.val_split
-        strategy = resolve_strategy_name(self.config, needed.strategy)
+    def evaluation(self, row_evaluation: RowEvaluation) -> Evaluation | None:
+        """Return a row's evaluation of the run's current weights; None if it does not exist."""
+        split = row_evaluation.split or self.config.data.val_split
+        strategy = resolve_strategy_name(self.config, row_evaluation.strategy)
         name = evaluation_name(split, self.folder.weights, strategy)
         folder = EvaluationFolder(self.folder.evaluations / name)
         if not folder.result.is_file():
@@ -123,21 +123,23 @@ def known_runs(root: str | Path) -> list[Run]:
     return runs
 
 
-def run_finder(runs: Sequence[Run], read_fingerprint: ReadFingerprint | None = None) -> FindRun:
+def make_run_finder(
+    runs: Sequence[Run], current_fingerprint: CurrentFingerprint | None = None
+) -> FindRun:
     """Return a function that finds the run of a job: a finished one if possible, else the latest.
 
     Args:
         runs: all existing runs.
-        read_fingerprint: returns the fingerprint of the present images; runs on other images are
-            not found. None: runs on any images are found.
+        current_fingerprint: returns the fingerprint of the current images; runs on other images
+            are not found. None: runs on any images are found.
     """
     hashes: dict[tuple[str | None, str], str | None] = {}
 
     def init_hash(job: Job) -> str | None:
         """Return the hash of a job's initial weights; empty if they do not exist yet."""
-        if job.previous:
-            previous = find_run(job.previous)
-            return str(previous.result.get("weights_sha256", "")) if previous else ""
+        if job.pretraining:
+            pretraining = find_run(job.pretraining)
+            return str(pretraining.result.get("weights_sha256", "")) if pretraining else ""
         config = job.config
         key = (config.init_from, config.backbone.model_dump_json())
         if key not in hashes:
@@ -148,10 +150,10 @@ def run_finder(runs: Sequence[Run], read_fingerprint: ReadFingerprint | None = N
         return hashes[key]
 
     def find_run(job: Job) -> Run | None:
-        if job.blocked_by:
+        if job.missing_weights_in_chain:
             return None
         settings, init = settings_hash(job.config), init_hash(job)
-        fingerprint = read_fingerprint(job.config.data) if read_fingerprint else None
+        fingerprint = current_fingerprint(job.config.data) if current_fingerprint else None
         matching = [
             run
             for run in runs
@@ -164,18 +166,18 @@ def run_finder(runs: Sequence[Run], read_fingerprint: ReadFingerprint | None = N
     return find_run
 
 
-def fingerprint_reader() -> ReadFingerprint:
+def make_fingerprint_lookup() -> CurrentFingerprint:
     """Return a function that computes the fingerprint of a config's images, each once.
 
     It returns None if the images do not exist, and for drawn images, which their settings
     determine.
     """
     from deeplab.config.build_classification_data import classification_fingerprint, image_folder
-    from deeplab.config.build_data import data_fingerprint, data_layout  # not needed for reports
+    from deeplab.config.build_data import data_fingerprint, data_layout  # not for reports
 
     known: dict[str, str | None] = {}
 
-    def read_fingerprint(data: DataConfig | ClassificationDataConfig) -> str | None:
+    def current_fingerprint(data: DataConfig | ClassificationDataConfig) -> str | None:
         if isinstance(data, ShapesConfig | ShapeClassesConfig):
             return None
         key = data.model_dump_json()
@@ -190,7 +192,7 @@ def fingerprint_reader() -> ReadFingerprint:
                 known[key] = None
         return known[key]
 
-    return read_fingerprint
+    return current_fingerprint
 
 
 def _matches_with_found_classes(run: Run, config: RunConfig) -> bool:
@@ -199,8 +201,9 @@ def _matches_with_found_classes(run: Run, config: RunConfig) -> bool:
     This applies to ``data=folder`` if the config names no classes.
     """
     requested, recorded = config.data, run.config.data
-    both_folders = isinstance(requested, FolderConfig) and isinstance(recorded, FolderConfig)
-    if not both_folders or requested.classes:
+    if not (isinstance(requested, FolderConfig) and isinstance(recorded, FolderConfig)):
+        return False
+    if requested.classes:
         return False
     keys = ("classes", "palette", "mask_values", "ignored_values")
     completed = requested.model_copy(update={key: getattr(recorded, key) for key in keys})

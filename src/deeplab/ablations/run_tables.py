@@ -9,7 +9,7 @@ from pathlib import Path
 from deeplab.ablations.jobs import Job, SweepRequest, collect_jobs
 from deeplab.ablations.report.write_report import write_report
 from deeplab.ablations.request import parse_request
-from deeplab.ablations.run_index import known_runs, run_finder
+from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.sweep import Check, Launch, job_tags, run_jobs
 from deeplab.ablations.wandb_views import save_views
 from deeplab.evaluation.wandb_logging import label_run
@@ -45,7 +45,7 @@ def _group(request: SweepRequest) -> str:
 
 def _label_runs(jobs: Sequence[Job], root: str, group: str) -> None:
     """Add group and tags to finished runs that were started by hand or for other tables."""
-    find_run = run_finder(known_runs(root))
+    find_run = make_run_finder(known_runs(root))
     for job in jobs:
         run = find_run(job)
         if run and run.folder.finished and run.config.logger.name == "wandb":
@@ -58,17 +58,15 @@ def report_tables(arguments: Sequence[str]) -> Path:
     jobs = collect_jobs(request, compose_offline)
     root = runs_root(request, jobs)
     folder = report_folder(request, root)
-    page = write_report(request, jobs, run_finder(known_runs(root)), folder)
+    page = write_report(request, jobs, make_run_finder(known_runs(root)), folder)
     write_json(folder / REQUEST_FILE, {"arguments": list(arguments)})
-    print_report_path(page)
+    print_report_paths(page)
     return page
 
 
-def print_report_path(page: Path) -> None:
+def print_report_paths(page: Path) -> None:
     """Print the path of a report and the names of its other files."""
-    print(
-        f"\nReport: {page} (same folder: report.md and, for each table, .csv, .tex and figures)"
-    )
+    print(f"\nReport: {page} (same folder: report.md and, for each table, .csv, .tex and figures)")
 
 
 def save_table_views(arguments: Sequence[str]) -> None:

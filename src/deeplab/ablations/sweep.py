@@ -1,11 +1,17 @@
-"""Sweeps over jobs: each runs once, after the jobs that it starts from."""
+"""Sweeps over jobs: each job runs once, after the job that it starts from."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from deeplab.ablations.jobs import Job, RowEvaluation
-from deeplab.ablations.run_index import FindRun, Run, fingerprint_reader, known_runs, run_finder
+from deeplab.ablations.run_index import (
+    FindRun,
+    Run,
+    known_runs,
+    make_fingerprint_lookup,
+    make_run_finder,
+)
 from deeplab.config.hydra_app import quote_value
 from deeplab.utils.errors import UserError
 
@@ -23,7 +29,7 @@ class JobError(NamedTuple):
     """Error of a job."""
 
     message: str
-    locked: bool = False
+    in_other_process: bool = False
     """True if another process works on the same run, which is no failure."""
 
 
@@ -47,15 +53,18 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     Raises:
         UserError: all jobs need weights that are missing.
     """
-    read_fingerprint = fingerprint_reader()
-    find_run = run_finder(known_runs(runs), read_fingerprint)
+    current_fingerprint = make_fingerprint_lookup()
+    find_run = make_run_finder(known_runs(runs), current_fingerprint)
     todo = [
-        j for j in jobs if not j.blocked_by and (j.config.overwrite or not is_done(j, find_run(j)))
+        j
+        for j in jobs
+        if not j.missing_weights_in_chain and (j.config.overwrite or not is_done(j, find_run(j)))
     ]
     print(f"{len(jobs)} distinct runs, {len(todo)} to run", flush=True)
-    missing = describe_missing_weights(jobs)
-    if jobs and all(job.blocked_by for job in jobs):
-        raise UserError("\n       ".join(["none of these rows can run, because weights are missing.", *missing]))
+    missing = missing_weights_lines(jobs)
+    if jobs and all(job.missing_weights_in_chain for job in jobs):
+        problem = "ablation: no row of these tables can run, because weights are missing."
+        raise UserError("\n       ".join([problem, *missing]))
     for line in missing:
         print(f"  {line}", flush=True)
     for job in todo:
@@ -63,36 +72,40 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     errors: dict[str, JobError | None] = {}
     waiting = {job.key: job for job in todo}
     while ready := _ready_jobs(waiting, find_run):
-        launched = launch([job_overrides(job, previous, group) for job, previous in ready])
-        find_run = run_finder(known_runs(runs), read_fingerprint)
+        launched = launch([job_overrides(job, pretraining, group) for job, pretraining in ready])
+        find_run = make_run_finder(known_runs(runs), current_fingerprint)
         for (job, _), error in zip(ready, launched, strict=True):
-            first_lock = error and error.locked and job.key not in errors
+            first_conflict = error and error.in_other_process and job.key not in errors
             errors[job.key] = error
-            if not (first_lock and _needs_evaluations(job, find_run(job))):
+            if not (first_conflict and _needs_evaluations(job, find_run(job))):
                 del waiting[job.key]
     errors |= dict.fromkeys(waiting, JobError("the run that it starts from has not finished"))
     return _print_unfinished(jobs, find_run, errors)
 
 
-def describe_missing_weights(jobs: Iterable[Job]) -> list[str]:
-    """Return a line for each file of external weights that jobs need and the user must provide."""
-    counts = Counter(job.blocked_by for job in jobs if job.blocked_by)
-    return [
-        f"{count} {'run needs' if count == 1 else 'runs need'} external_weights.{name}=FILE: {description}"
-        for (name, _, description), count in (
-            (text.partition(": "), count) for text, count in counts.items()
-        )
-    ]
+def missing_weights_lines(jobs: Iterable[Job]) -> list[str]:
+    """Return a line for each file of external weights that the user must provide."""
+    counts = Counter(job.missing_weights_in_chain for job in jobs if job.missing_weights_in_chain)
+    lines = []
+    for text, count in counts.items():
+        name, _, description = text.partition(": ")
+        jobs_need = "1 run needs" if count == 1 else f"{count} runs need"
+        lines.append(f"{jobs_need} external_weights.{name}=FILE: {description}")
+    return lines
 
 
 def _ready_jobs(waiting: Mapping[str, Job], find_run: FindRun) -> list[tuple[Job, Run | None]]:
     """Return the jobs that can start, each with the finished run that it starts from."""
     ready: list[tuple[Job, Run | None]] = []
     for job in waiting.values():
-        previous = job.previous
-        if previous is None:
+        pretraining = job.pretraining
+        if pretraining is None:
             ready.append((job, None))
-        elif previous.key not in waiting and (run := find_run(previous)) and run.folder.finished:
+        elif (
+            pretraining.key not in waiting
+            and (run := find_run(pretraining))
+            and run.folder.finished
+        ):
             ready.append((job, run))
     return ready
 
@@ -110,12 +123,12 @@ def is_done(job: Job, run: Run | None) -> bool:
     if run is None or not run.folder.finished:
         return False
     return all(
-        run.evaluation(needed) and not _archive_missing(run, needed)
-        for needed in job.row_evaluations
+        run.evaluation(row_evaluation) and not _archive_missing(run, row_evaluation)
+        for row_evaluation in job.row_evaluations
     )
 
 
-def job_overrides(job: Job, previous: Run | None, group: str) -> list[str]:
+def job_overrides(job: Job, pretraining: Run | None, group: str) -> list[str]:
     """Return the overrides that a job is launched with.
 
     They are the job's own, its initial weights, the evaluations of its rows, and group and tags.
@@ -124,7 +137,7 @@ def job_overrides(job: Job, previous: Run | None, group: str) -> list[str]:
     evaluations = [_evaluation_value(job, split, submission) for split, submission in settings]
     return [
         *job.overrides,
-        *([f"init_from={quote_value(previous.folder.path)}"] if previous else []),
+        *([f"init_from={quote_value(pretraining.folder.path)}"] if pretraining else []),
         f"eval_after_training=[{','.join(evaluations)}]",
         f"++logger.group={quote_value(group)}",
         f"++logger.tags=[{','.join(map(quote_value, job_tags(job)))}]",
@@ -156,12 +169,12 @@ def _evaluation_value(job: Job, split: str | None, submission: str | None) -> st
     )
 
 
-def _archive_missing(run: Run, needed: RowEvaluation) -> bool:
-    evaluation = run.evaluation(needed)
-    if needed.submission is None or evaluation is None:
+def _archive_missing(run: Run, row_evaluation: RowEvaluation) -> bool:
+    evaluation = run.evaluation(row_evaluation)
+    if row_evaluation.submission is None or evaluation is None:
         return False
     split = str(evaluation.protocol["split"])
-    return not evaluation.folder.archive(needed.submission, split).is_file()
+    return not evaluation.folder.archive(row_evaluation.submission, split).is_file()
 
 
 def _print_unfinished(
@@ -171,7 +184,7 @@ def _print_unfinished(
     failed = False
     for job in jobs:
         run = find_run(job)
-        if job.blocked_by or is_done(job, run):
+        if job.missing_weights_in_chain or is_done(job, run):
             continue
         error = errors.get(job.key)
         reason = _other_process(job, run, find_run, error)
@@ -186,11 +199,13 @@ def _print_unfinished(
 
 def _other_process(job: Job, run: Run | None, find_run: FindRun, error: JobError | None) -> str:
     """Return a line about another process that works on the job; empty if there is none."""
-    locked = error is not None and error.locked
-    if run and (run.state == "running" or (locked and run.folder.finished)):  # being evaluated
+    in_other_process = error is not None and error.in_other_process
+    if run and (
+        run.state == "running" or (in_other_process and run.folder.finished)
+    ):  # being evaluated
         return "In progress in another process. Run the same command later to complete it."
-    previous = find_run(job.previous) if job.previous else None
-    if previous and previous.state == "running":
+    pretraining = find_run(job.pretraining) if job.pretraining else None
+    if pretraining and pretraining.state == "running":
         return (
             "The run that it starts from is in progress in another process. Run the same command "
             "later to continue."
@@ -205,6 +220,6 @@ def _failure(run: Run | None, error: JobError | None) -> str:
 
 
 def describe_rows(job: Job) -> str:
-    """Return the names of the rows that are scored on a job."""
+    """Return the names of the rows that a job provides scores for."""
     names = dict.fromkeys(f"{e.table} row {e.row}" for e in job.row_evaluations)
     return ", ".join(names) or "initial weights of other runs"

@@ -45,7 +45,7 @@ class Paper(Schema):
 
 
 class Pretraining(Schema):
-    """Job that provides the initial weights of rows or of other pretraining."""
+    """Training that provides the initial weights of rows or of other pretraining."""
 
     train: Overrides
     """Overrides on top of the table's, as in a row."""
@@ -75,7 +75,7 @@ class Row(Schema):
 
     @property
     def runnable(self) -> bool:
-        """True if the row has a training."""
+        """True if the row has a training job."""
         return not self.cited and self.unavailable is None
 
 
@@ -106,7 +106,9 @@ class Table(Schema):
         num_columns = len(self.columns)
         for number, row in enumerate(self.rows, 1):
             if len(row.cells) != num_columns:
-                raise ValueError(f"row {number} has {len(row.cells)} cells for {num_columns} columns")
+                raise ValueError(
+                    f"row {number} has {len(row.cells)} cells for {num_columns} columns"
+                )
             reference = row.reference or self.reference
             if reference and reference > len(self.rows):
                 raise ValueError(
@@ -145,11 +147,11 @@ class Preset(Schema):
     replace: dict[Text, Overrides] = Field(default_factory=dict)
     """Replacements of the rows' overrides."""
     train: Overrides = ()
-    """Overrides for every row; a row's own overrides win over them."""
+    """Overrides for every row; a row's own overrides take precedence."""
     external_weights: dict[Text, Text] = Field(default_factory=dict)
     """Descriptions, by name, of weights that the user must provide for the replacements.
 
-    A replacement row_evaluations them as ``backbone.pretrained=external_weights.NAME``.
+    A replacement uses them as ``backbone.pretrained=external_weights.NAME``.
     """
     use_val_split: bool = False
     """True if rows that a test server would score are scored on the validation split."""

@@ -45,9 +45,7 @@ def save_views(
     try:
         entity = logger.entity or wandb.Api().default_entity
         for name, table in request.tables.items():
-            table_jobs = [
-                job for job in jobs if any(e.table == name for e in job.row_evaluations)
-            ]
+            table_jobs = [job for job in jobs if any(e.table == name for e in job.row_evaluations)]
             if not table_jobs:
                 continue  # none of its rows can be run
             view = ws.Workspace(
@@ -81,9 +79,7 @@ def _wandb_logger(jobs: Sequence[Job]) -> LoggerConfig:
     return logger
 
 
-def _content(
-    ws: Any, table: Table, name: str, jobs: Sequence[Job], group: str
-) -> dict[str, Any]:
+def _content(ws: Any, table: Table, name: str, jobs: Sequence[Job], group: str) -> dict[str, Any]:
     """Return name, rows, columns and panels of a table's view."""
     evaluations = _evaluation_keys(jobs, name)
     scores = [f"{key}/{score}" for key in evaluations for score in table.scores]
@@ -135,10 +131,10 @@ def _evaluation_keys(jobs: Sequence[Job], table: str) -> list[str]:
     """Return the summary keys of the evaluations that score the table's rows."""
     keys = []
     for job in jobs:
-        for needed in job.row_evaluations:
-            if needed.table == table:
-                strategy = resolve_strategy_name(job.config, needed.strategy)
-                split = needed.split or job.config.data.val_split
+        for row_evaluation in job.row_evaluations:
+            if row_evaluation.table == table:
+                strategy = resolve_strategy_name(job.config, row_evaluation.strategy)
+                split = row_evaluation.split or job.config.data.val_split
                 name = evaluation_name(split, Path("weights.safetensors"), strategy)
                 keys.append(evaluation_key(name))
     return list(dict.fromkeys(keys))

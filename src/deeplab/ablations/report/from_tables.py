@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.jobs import SweepRequest, Job, RowEvaluation
+from deeplab.ablations.jobs import Job, RowEvaluation, SweepRequest
 from deeplab.ablations.report.results import (
     NO_LABELED_PIXELS,
     RowResult,
@@ -106,7 +106,9 @@ def _seed_result(
         return SeedResult(name, seed, run, problem="trained, but this evaluation is missing")
     if not evaluation.result.get("scored", True):
         split = str(evaluation.protocol["split"])
-        path = row_evaluation.submission and evaluation.folder.archive(row_evaluation.submission, split)
+        path = row_evaluation.submission and evaluation.folder.archive(
+            row_evaluation.submission, split
+        )
         archive = path if path and path.is_file() else None
         problem = (
             f"scored by the test server; upload {archive.name} there"

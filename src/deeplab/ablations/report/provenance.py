@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from deeplab.ablations.jobs import ANOTHER_JOB, RANDOM_WEIGHTS, Job
+from deeplab.ablations.jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
 from deeplab.ablations.report.notes import distinct
 from deeplab.ablations.report.results import TableResult
 
@@ -51,20 +51,22 @@ def describe_initial_weights(jobs: Sequence[Job]) -> list[str]:
     Classifiers are left out, since pretraining on ImageNet is what they do.
     """
     segmentation = (
-        job for job in jobs if not job.missing_weights_in_chain and job.config.stage.task == "segmentation"
+        job
+        for job in jobs
+        if not job.missing_weights_in_chain and job.config.stage.task == "segmentation"
     )
     counts = Counter(job.origin for job in segmentation)
     random = counts.pop(RANDOM_WEIGHTS, 0)
-    origins = [f"{n} from {origin}" for origin, n in counts.items() if origin != ANOTHER_JOB]
+    origins = [f"{n} from {origin}" for origin, n in counts.items() if origin != ANOTHER_RUN]
     lines = []
     if random:
         total = counts.total() + random
         which = f"{random} of {total} runs started from random weights"
-        if random == total - counts[ANOTHER_JOB]:
+        if random == total - counts[ANOTHER_RUN]:
             which = "All runs here started from random weights"
-            which += " or from a run that did" if counts[ANOTHER_JOB] else ""
+            which += " or from a run that did" if counts[ANOTHER_RUN] else ""
         lines.append(f"{which}; the paper's started from networks trained on ImageNet.")
     if origins:
-        rest = f", {counts[ANOTHER_JOB]} from another of these runs" if counts[ANOTHER_JOB] else ""
+        rest = f", {counts[ANOTHER_RUN]} from another of these runs" if counts[ANOTHER_RUN] else ""
         lines.append(f"Initial weights of the runs: {', '.join(origins)}{rest}.")
     return lines

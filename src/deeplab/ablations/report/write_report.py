@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from deeplab.ablations.jobs import SweepRequest, Job
+from deeplab.ablations.jobs import Job, SweepRequest
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
 from deeplab.ablations.report.from_grid import collect_grid_results
