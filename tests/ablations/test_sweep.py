@@ -1,4 +1,4 @@
-"""Sweeps over ablation tables through the real script: nothing twice, nothing lost."""
+"""Tests of sweeps over ablation tables by ``train.py -m``: no work is repeated or lost."""
 
 import json
 import re
@@ -19,14 +19,14 @@ from support.scripts import SMALL, environment, run, run_folders
 pytestmark = pytest.mark.processes
 
 STEPS = ("stage.max_steps=20", "trainer.num_checkpoints=20", "trainer.num_validations=1")
-"""A checkpoint a step, so that a run can be cut anywhere."""
+"""Overrides for a checkpoint at each step, so that a run can be killed anywhere."""
 
 TABLE_1 = ("-m", "ablation=table1", "preset=quick", *SMALL, *STEPS)
-EVALUATED = "evaluations/val-weights-os16/result.json"
+RESULT = "evaluations/val-weights-os16/result.json"
 
 
-def stamps(folders):
-    """When each file of runs was written."""
+def modification_times(folders):
+    """Return the modification time of each JSON file of runs."""
     return {p: p.stat().st_mtime_ns for f in folders for p in f.rglob("*.json")}
 
 
@@ -34,113 +34,115 @@ def channels(folder):
     return yaml.safe_load((folder / "config.yaml").read_text())["decoder"]["low_level_channels"]
 
 
-def of_table(cwd):
+def table_runs(cwd):
+    """Return the run folders of a table's rows."""
     return [f for f in run_folders(cwd) if f.name.startswith("shapes-")]
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """The folder in which Table 1 was run."""
+    """Run Table 1 and return the working folder."""
     cwd = tmp_path_factory.mktemp("swept")
     done = run("train", *TABLE_1, "hydra.sweeper.max_batch_size=2", cwd=cwd)
-    assert "5 distinct trainings, 5 of them to run" in done.stdout
+    assert "5 distinct runs, 5 to run" in done.stdout
     assert re.findall(r"Launching (\d) jobs", done.stdout) == ["2", "2", "1"]
     return cwd
 
 
 def test_every_row_is_trained_and_evaluated(swept):
-    folders = of_table(swept)
+    folders = table_runs(swept)
     assert sorted(map(channels, folders)) == [8, 16, 32, 48, 64]
     for folder in folders:
-        assert json.loads((folder / EVALUATED).read_text())["weights"] == "weights.safetensors"
+        assert json.loads((folder / RESULT).read_text())["weights"] == "weights.safetensors"
         assert len(json.loads((folder / "run.json").read_text())["sessions"]) == 1
     assert (swept / "runs/ablations/quick/index.html").is_file()
 
 
-def test_what_is_done_is_not_done_again(swept):
-    before = stamps(of_table(swept))
+def test_finished_runs_are_not_repeated(swept):
+    before = modification_times(table_runs(swept))
     done = run("train", *TABLE_1, cwd=swept)
-    assert "5 distinct trainings, 0 of them to run" in done.stdout
-    assert stamps(of_table(swept)) == before
+    assert "5 distinct runs, 0 to run" in done.stdout
+    assert modification_times(table_runs(swept)) == before
 
 
-def test_a_run_that_was_launched_by_hand_fills_its_row(tmp_path, swept):
+def test_a_run_that_was_started_by_hand_fills_its_row(tmp_path, swept):
     cwd = shutil.copytree(swept, tmp_path / "copy")
-    (lost,) = (f for f in of_table(cwd) if channels(f) == 16)
-    shutil.rmtree(lost)
+    (folder,) = (f for f in table_runs(cwd) if channels(f) == 16)
+    shutil.rmtree(folder)
     by_hand = ["data=shapes", "decoder.convs=[[3,64]]", "decoder.low_level_channels=16"]
     run("train", *by_hand, *read_preset("quick").train, *SMALL, *STEPS, cwd=cwd)
-    assert lost.is_dir()
-    before = stamps([lost])
+    assert folder.is_dir()
+    before = modification_times([folder])
     plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)
     planned = run("ablations", *plan, cwd=cwd).stdout
-    assert "trained, not evaluated in all ways" in planned
-    assert "5 distinct trainings: 4 done, 1 to run" in planned
+    assert "trained, but evaluations are missing" in planned
+    assert "5 distinct runs: 4 done, 1 to run" in planned
     run("train", *TABLE_1, cwd=cwd)
-    assert (lost / EVALUATED).is_file()
-    after = stamps([lost])
-    assert all(after[path] == written for path, written in before.items())  # trained once
+    assert (folder / RESULT).is_file()
+    after = modification_times([folder])
+    assert all(after[path] == time for path, time in before.items())  # trained once
 
 
-def without(swept, cwd, *rows):
-    """A copy of the sweep in which rows, by their channels, are missing; their folders."""
+def copy_without(swept, cwd, *rows):
+    """Copy the sweep without some rows, given by their channels; return the removed folders."""
     shutil.copytree(swept, cwd)
-    lost = [folder for folder in of_table(cwd) if channels(folder) in rows]
-    for folder in lost:
+    removed = [folder for folder in table_runs(cwd) if channels(folder) in rows]
+    for folder in removed:
         shutil.rmtree(folder)
-    return lost
+    return removed
 
 
-def test_a_killed_sweep_goes_on(tmp_path, swept):
-    """The run that was cut ends with the weights of one that was not."""
-    cwd = tmp_path / "cut"
-    lost = without(swept, cwd, 16, 48)
-    before = stamps(of_table(cwd))
+def test_a_killed_sweep_resumes(tmp_path, swept):
+    """The killed run ends with the same weights as an uninterrupted one."""
+    cwd = tmp_path / "killed"
+    removed = copy_without(swept, cwd, 16, 48)
+    before = modification_times(table_runs(cwd))
     command = [sys.executable, str(ROOT / "src/train.py"), *TABLE_1]
     sweep = subprocess.Popen(command, cwd=cwd, env=environment(), start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if any((folder / "checkpoints/last.ckpt").is_file() for folder in lost):
+        if any((folder / "checkpoints/last.ckpt").is_file() for folder in removed):
             break
         time.sleep(0.001)
     sweep.send_signal(signal.SIGKILL)
     sweep.wait()
-    (cut,) = (folder for folder in lost if folder.exists())
-    assert not (cut / "metrics.json").exists()
+    (killed,) = (folder for folder in removed if folder.exists())
+    assert not (killed / "metrics.json").exists()
     plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)
     planned = run("ablations", *plan, cwd=cwd).stdout
     assert "interrupted at step" in planned
     assert "3 done, 2 to run" in planned
     run("train", *TABLE_1, cwd=cwd)
-    assert {path: before.get(path) for path in stamps(of_table(cwd)) if path in before} == before
-    starts = json.loads((cut / "run.json").read_text())["sessions"]
-    assert [start["from_step"] > 0 for start in starts] == [False, True]
-    for folder in lost:
-        whole = swept / folder.relative_to(cwd)
+    after = modification_times(table_runs(cwd))
+    assert {path: before.get(path) for path in after if path in before} == before
+    sessions = json.loads((killed / "run.json").read_text())["sessions"]
+    assert [session["from_step"] > 0 for session in sessions] == [False, True]
+    for folder in removed:
+        uninterrupted = swept / folder.relative_to(cwd)
         for name in ("weights.safetensors", "evaluations/val-weights-os16/images.npz"):
-            assert (folder / name).read_bytes() == (whole / name).read_bytes()
+            assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes()
 
 
-def test_a_row_that_fails_does_not_end_the_others(tmp_path, swept):
+def test_a_row_that_fails_does_not_stop_the_others(tmp_path, swept):
     cwd = shutil.copytree(swept, tmp_path / "copy")
-    (bad,) = (f for f in of_table(cwd) if channels(f) == 16)
-    (late,) = (f for f in of_table(cwd) if channels(f) == 48)
-    shutil.rmtree(late)
-    shutil.rmtree(bad)
-    bad.write_text("in the way")
-    failed = run("train", *TABLE_1, cwd=cwd, ok=False)
-    assert failed.returncode == 1
-    assert (late / EVALUATED).is_file()
-    assert "Not done: table1 row 2" in failed.stdout
-    assert "cannot create a run folder there" in failed.stdout
-    bad.unlink()
+    (failing,) = (f for f in table_runs(cwd) if channels(f) == 16)
+    (later,) = (f for f in table_runs(cwd) if channels(f) == 48)
+    shutil.rmtree(later)
+    shutil.rmtree(failing)
+    failing.write_text("a file in place of the run folder")
+    done = run("train", *TABLE_1, cwd=cwd, ok=False)
+    assert done.returncode == 1
+    assert (later / RESULT).is_file()
+    assert "Not done: table1 row 2" in done.stdout
+    assert "cannot create a run folder there" in done.stdout
+    failing.unlink()
     run("train", *TABLE_1, cwd=cwd)
-    assert (bad / EVALUATED).is_file()
+    assert (failing / RESULT).is_file()
 
 
-def test_two_sweeps_at_once_train_each_row_once(tmp_path, swept):
+def test_two_concurrent_sweeps_train_each_row_once(tmp_path, swept):
     cwd = tmp_path / "two"
-    lost = without(swept, cwd, 8, 32, 64)
+    removed = copy_without(swept, cwd, 8, 32, 64)
     command = [sys.executable, str(ROOT / "src/train.py"), *TABLE_1]
     sweeps = [
         subprocess.Popen(
@@ -148,32 +150,30 @@ def test_two_sweeps_at_once_train_each_row_once(tmp_path, swept):
         )
         for _ in range(2)
     ]
-    said = [sweep.communicate()[0].decode() for sweep in sweeps]
-    assert [sweep.returncode for sweep in sweeps] == [0, 0], said
-    for folder in lost:
+    outputs = [sweep.communicate()[0].decode() for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], outputs
+    for folder in removed:
         assert len(json.loads((folder / "run.json").read_text())["sessions"]) == 1
-        assert (folder / EVALUATED).is_file()
+        assert (folder / RESULT).is_file()
 
 
-def test_rows_that_start_from_another_training(tmp_path):
+def test_rows_that_start_from_another_run(tmp_path):
     done = run("train", "-m", "ablation=table5", "preset=quick", *SMALL, cwd=tmp_path)
-    assert "7 distinct trainings, 5 of them to run" in done.stdout  # JFT-300M: nobody has it
-    folders = {f: json.loads((f / "run.json").read_text()) for f in of_table(tmp_path)}
-    assert len(folders) == 5
-    ((after, record),) = ((f, r) for f, r in folders.items() if r["init_weights_sha256"])
-    start = yaml.safe_load((after / "config.yaml").read_text())["init_from"]
-    (before,) = (f for f in folders if f.name == start.rsplit("/", 1)[1])
-    assert (
-        json.loads((before / "metrics.json").read_text())["weights_sha256"]
-        == (record["init_weights_sha256"])
-    )
-    assert not (before / "evaluations").exists()  # no row is scored on it
-    evaluated = {p.parent.name for p in after.glob("evaluations/*/result.json")}
+    assert "7 distinct runs, 5 to run" in done.stdout  # two need weights from JFT-300M
+    records = {f: json.loads((f / "run.json").read_text()) for f in table_runs(tmp_path)}
+    assert len(records) == 5
+    ((second, record),) = ((f, r) for f, r in records.items() if r["init_weights_sha256"])
+    init_from = yaml.safe_load((second / "config.yaml").read_text())["init_from"]
+    (first,) = (f for f in records if f.name == init_from.rsplit("/", 1)[1])
+    first_result = json.loads((first / "metrics.json").read_text())
+    assert first_result["weights_sha256"] == record["init_weights_sha256"]
+    assert not (first / "evaluations").exists()  # no row is scored on it
+    evaluated = {p.parent.name for p in second.glob("evaluations/*/result.json")}
     assert evaluated == {f"val-weights-os{s}" for s in ("16", "16-ms-flip", "8", "8-ms-flip")}
 
 
-def test_images_of_ones_own_that_change(tmp_path):
-    """Classes are found in the masks; a run on other images than there are now is stale."""
+def test_a_run_on_images_that_have_changed_is_stale(tmp_path):
+    """The images are the user's own, whose classes are found in the masks."""
     table = tmp_path / "it's mine, größer.yaml"
     table.write_text(
         "title: mine\nsetting: my images\ncolumns: [decoder]\n"
@@ -190,14 +190,14 @@ def test_images_of_ones_own_that_change(tmp_path):
         "data.eval_size=65",
         *small,
     )
-    assert "1 of them to run" in run("train", "-m", *request, cwd=tmp_path).stdout
-    again = run("train", "-m", *request, cwd=tmp_path).stdout
-    assert "1 distinct trainings, 0 of them to run" in again
+    assert "1 to run" in run("train", "-m", *request, cwd=tmp_path).stdout
+    repeated = run("train", "-m", *request, cwd=tmp_path).stdout
+    assert "1 distinct runs, 0 to run" in repeated
     (first,) = (p.parent for p in tmp_path.glob("runs/*/run.json"))
     image = tmp_path / "mine/train/a.jpg"
     image.write_bytes(image.read_bytes() + b"\0")
     planned = run("ablations", "plan", "probe=false", *request, cwd=tmp_path).stdout
-    assert f"stale, the images have changed since: runs/{first.name}" in planned
-    assert "1 of them to run" in run("train", "-m", *request, cwd=tmp_path).stdout
+    assert f"stale, because the images have changed: runs/{first.name}" in planned
+    assert "1 to run" in run("train", "-m", *request, cwd=tmp_path).stdout
     assert len(list(tmp_path.glob("runs/*/metrics.json"))) == 2
-    assert "0 of them to run" in run("train", "-m", *request, cwd=tmp_path).stdout
+    assert "0 to run" in run("train", "-m", *request, cwd=tmp_path).stdout

@@ -177,7 +177,7 @@ def test_training_starts_from_published_weights(xception, tmp_path):
         done = run("train", *arguments, cwd=tmp_path, variables=variables)
         num_requests = len(site.requests)
     sha, source = hashlib.sha256(content).hexdigest(), f"hf://{TIMM}".replace("/m", f"@{COMMIT}/m")
-    assert f"Start:      {source}\n            SHA-256 {sha}, ImageNet top-1 78.5 %" in done.stdout
+    assert f"Weights:    {source}\n            SHA-256 {sha}, ImageNet top-1 78.5 %" in done.stdout
     assert "by timm's names; left out: head (1)" in done.stdout
     (folder,) = run_folders(tmp_path)
     after = load_file(folder / "weights.safetensors")
@@ -284,7 +284,7 @@ def test_a_run_of_the_hub(uploaded, tmp_path):
         options = {"cwd": tmp_path, "variables": variables}
         init_from = "init_from=somebody/scenes"
         done = run("train", *SMALL, *STILL, init_from, "seed=1", **options)
-        assert f"Start:      hf://somebody/scenes@{COMMIT}/weights.safetensors" in done.stdout
+        assert f"Weights:    hf://somebody/scenes@{COMMIT}/weights.safetensors" in done.stdout
         (folder,) = run_folders(tmp_path)
         config = yaml.safe_load((folder / "config.yaml").read_text())
         assert config["init_from"] == "somebody/scenes"
@@ -342,15 +342,15 @@ def test_a_plan_downloads_nothing(tmp_path):
             "train", "-m", "ablation=table3", "preset=paper", cwd=tmp_path, variables=variables,
             ok=False,
         )  # fmt: skip
-    assert "nothing of this can be run" in refused.stderr
+    assert "no row of these tables can run" in refused.stderr
     missing = r"\b4 .*external_weights\.resnet101=FILE: the authors' ImageNet ResNet-101"
     assert re.search(missing, refused.stderr)
     assert not list(tmp_path.glob("runs/voc*"))
-    xception = "starts from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)"
+    xception = "initial weights: ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)"
     assert output.count(f"{xception}, to be downloaded") == 4
-    assert output.count("starts from another training") == 2
-    assert output.count("starts from external_weights.resnet101") == 4
+    assert output.count("initial weights: another run") == 2
+    assert output.count("initial weights: external_weights.resnet101") == 4
     assert "resnet_v1_101_2018_05_04.tar.gz" in output
-    assert "starts from random weights" not in output
-    assert random_weights.count("starts from random weights") == 8
+    assert "initial weights: random weights" not in output
+    assert random_weights.count("initial weights: random weights") == 8
     assert "ImageNet weights" not in random_weights

@@ -49,7 +49,7 @@ def test_a_stage_starts_from_another(first, tmp_path):
     arguments = [*VOC, f"data.root={root}", f"init_from={first}", "stage.lr=1e-9"]
     arguments += ["stage.batch_norm=frozen"]  # the final weights show the initial ones
     done = run("train", *arguments, cwd=tmp_path)
-    assert f"Start:      {first}/weights.safetensors\n            SHA-256 " in done.stdout
+    assert f"Weights:    {first}/weights.safetensors\n            SHA-256 " in done.stdout
     assert "by this project's names; left out: logits (2); new: logits (2)" in done.stdout
     (second,) = [p for p in run_folders(tmp_path) if p != first]
     before, after = (load_file(p / "weights.safetensors") for p in (first, second))
@@ -121,7 +121,7 @@ def test_stages_chain(tmp_path):
     init, before, folders = tmp_path / "classifier.safetensors", state | classifier, set()
     for arguments, expected in stages:
         done = run("train", *arguments, f"init_from={init}", cwd=tmp_path)
-        assert f"Start:      {init}" in done.stdout
+        assert f"Weights:    {init}" in done.stdout
         assert expected in done.stdout
         (folder,) = set(run_folders(tmp_path)) - folders
         after = load_file(folder / "weights.safetensors")

@@ -220,7 +220,7 @@ def test_images_have_the_requested_sizes_and_the_colors_of_the_masks(folder):
 
 def test_second_page_removes_stale_images_of_the_first(folder):
     run_gallery(folder, "run=runs/first", "output=out")
-    (folder / "out" / "pictures" / "mine.jpg").touch()
+    (folder / "out" / "images" / "mine.jpg").touch()
     run_gallery(
         folder,
         "run=runs/first",
@@ -230,15 +230,15 @@ def test_second_page_removes_stale_images_of_the_first(folder):
         "num_confused_pairs=1",
     )
     page = read_page(folder / "out" / "index.html")
-    existing = {path.name for path in (folder / "out" / "pictures").iterdir()}
-    used = {url.rpartition("/")[2] for url in page.urls if "pictures/" in url}
+    existing = {path.name for path in (folder / "out" / "images").iterdir()}
+    used = {url.rpartition("/")[2] for url in page.urls if "images/" in url}
     assert existing == used | {"mine.jpg"}
 
 
 def test_two_runs_side_by_side(folder):
     write_evaluation(folder, "second", seed=1, ids=IDS[::-1])
     run_gallery(folder, "run=runs/first", "compare_with=runs/second")
-    page = read_page(evaluation_path(folder) / "gallery-against-second-os16" / "index.html")
+    page = read_page(evaluation_path(folder) / "gallery-vs-second-os16" / "index.html")
     for words in ("A vs. B", "Largest gains", "prediction B", "errors B"):
         assert words in page.text
 

@@ -345,7 +345,7 @@ def test_table_4_with_quick_preset(tmp_path):
     overrides = [s for s in TINY[1:] if not s.startswith("backbone")]
     sweep = ("-m", "ablation=table4", *overrides, "stage.max_steps=4")
     done = run("train", *sweep, cwd=tmp_path)
-    assert "2 distinct trainings, 2 of them to run" in done.stdout
+    assert "2 distinct runs, 2 to run" in done.stdout
     folders = [f for f in run_folders(tmp_path) if f.name.startswith("shape_classes-")]
     with (tmp_path / "runs/ablations/quick/table4.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -363,5 +363,5 @@ def test_table_4_with_quick_preset(tmp_path):
         for n in ("xception_tiny", "resnet_tiny")
     )
     difference = 100 * (np.mean(xception.ranks >= 1) - np.mean(resnet.ranks >= 1))
-    assert float(rows[1]["top-1 error against row 1"]) == pytest.approx(difference)
-    assert "2 distinct trainings, 0 of them to run" in run("train", *sweep, cwd=tmp_path).stdout
+    assert float(rows[1]["top-1 error vs. row 1"]) == pytest.approx(difference)
+    assert "2 distinct runs, 0 to run" in run("train", *sweep, cwd=tmp_path).stdout

@@ -135,7 +135,7 @@ def _scored_rows(evaluations: Sequence[RowEvaluation]) -> str:
             f"{table} row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
             for table, numbers in rows.items()
         )
-        or "initial weights of other runs"
+        or "provides initial weights of other runs"
     )
 
 

@@ -1,6 +1,6 @@
 """Schemas of ablation tables and presets (``conf/ablation``, ``conf/preset``).
 
-A table has rows; a row defines a training, an inference strategy and the paper's scores. A preset
+A table has rows; a row defines a training job, an inference strategy and the paper's scores. A preset
 changes the settings of all rows of all tables, for example so that they take minutes on a CPU.
 """
 
@@ -112,7 +112,7 @@ class Table(Schema):
             reference = row.reference or self.reference
             if reference and reference > len(self.rows):
                 raise ValueError(
-                    f"row {number}: reference={reference}: the table has {len(self.rows)} rows"
+                    f"row {number}: reference={reference}: the table has no row {reference}"
                 )
             try:
                 parse_strategy(row.strategy or self.strategy, output_stride=16)

@@ -68,7 +68,7 @@ class _Job:
 
 
 def run_preparation(config: PrepareConfig) -> None:
-    """Download, unpack, make masks and verify the missing parts; print a summary of the data set."""
+    """Prepare the missing parts of a data set, verify them, and print a summary."""
     if isinstance(config.data, PublishedConfig):
         previous = manifest.read_manifest(Path(config.data.root).expanduser())
         redo = config.overwrite or not _is_intact(config, config.data, previous)

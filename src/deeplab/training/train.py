@@ -202,7 +202,7 @@ def _initialize_weights(module: TrainingModule, config: RunConfig, sha256: str |
         description = f", {init.description}" if init.description else ""
         lines = [init.source, f"SHA-256 {sha256}{description}", f"{part}: {load_report}"]
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        print("Start:      " + "\n            ".join(lines))
+        print("Weights:    " + "\n            ".join(lines))
 
 
 def _pretraining_hint(config: RunConfig) -> str:

@@ -111,5 +111,5 @@ def _output_folder(evaluations: tuple[LoadedEvaluation, ...], output: str | None
     name = "gallery"
     if len(evaluations) == 2:
         second = evaluations[1]
-        name = f"gallery-against-{second.run.path.resolve().name}-{second.strategy}"
+        name = f"gallery-vs-{second.run.path.resolve().name}-{second.strategy}"
     return evaluations[0].stored.folder.path / name

@@ -24,7 +24,7 @@ from deeplab.utils.visualization import IGNORE_COLOR
 
 Pixels = NDArray[np.uint8]
 
-IMAGES_FOLDER = "pictures"
+IMAGES_FOLDER = "images"
 """Folder of the image files, beside the page."""
 
 ERROR_COLOR = (255, 0, 85)
