@@ -1,7 +1,8 @@
 """Schemas of ablation tables and presets (``conf/ablation``, ``conf/preset``).
 
-A table has rows; a row defines a training job, an inference strategy and the paper's scores. A preset
-changes the settings of all rows of all tables, for example so that they take minutes on a CPU.
+A table has rows; a row defines a training job, an inference strategy and the paper's scores. A
+preset changes the settings of all rows of all tables, for example so that they take minutes on a
+CPU.
 """
 
 from pathlib import Path
