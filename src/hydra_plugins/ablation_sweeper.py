@@ -46,7 +46,7 @@ class AblationSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check all jobs, then launch them as the basic sweeper does."""
-        from deeplab.ablations.request import has_tables
+        from deeplab.ablations.sweep_request import has_tables
 
         _add_to_pythonpath()
         if has_tables(arguments):
@@ -68,7 +68,7 @@ class AblationSweeper(BasicSweeper):
         return self.hydra_context.config_loader
 
     def _check(self, overrides: Sequence[str]) -> None:
-        from deeplab.training.compose import without_hydra
+        from deeplab.training.compose_config import without_hydra
         from deeplab.training.validate_config import check_train
 
         assert self.config is not None

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from deeplab.ablations.jobs import SweepRequest, collect_jobs
+from deeplab.ablations.distinct_jobs import collect_jobs
 from deeplab.ablations.report.latex import escape_latex
 from deeplab.ablations.report.provenance import describe_initial_weights
 from deeplab.ablations.report.statistics import (
@@ -31,6 +31,7 @@ from deeplab.ablations.report.statistics import (
 from deeplab.ablations.report.write_report import write_grid_report, write_report
 from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.sweep import JobError, run_jobs
+from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Paper, Preset, Row, Table, choices, read_preset, read_table
 from deeplab.config.paths import ROOT
 from deeplab.evaluation.evaluation_folder import (
@@ -40,10 +41,10 @@ from deeplab.evaluation.evaluation_folder import (
     write_ranks,
 )
 from deeplab.inference.strategy import parse_strategy
-from deeplab.tracking.protocol import crop_protocol, protocol
+from deeplab.tracking.evaluation_protocol import crop_protocol, protocol
 from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
-from deeplab.training.compose import compose_train
+from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
 from support.browser import CHROMIUM, DRIVER, FLAGS

@@ -9,19 +9,19 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import save_file
 
+from deeplab.ablations.distinct_jobs import RANDOM_WEIGHTS, RowEvaluation, collect_jobs
 from deeplab.ablations.estimate import estimate_job
-from deeplab.ablations.jobs import RANDOM_WEIGHTS, RowEvaluation, SweepRequest, collect_jobs
-from deeplab.ablations.request import parse_request
 from deeplab.ablations.sweep import job_overrides, missing_weights_lines, table_tag
+from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.tables import choices, read_preset, read_table
 from deeplab.config.build_model import check_classifier, check_model
 from deeplab.config.hydra_app import to_sweep_override
 from deeplab.config.paths import CONF
 from deeplab.config.schema.run import ClassifierConfig
-from deeplab.evaluation.cost import strategy_cost
+from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import parse_strategy
 from deeplab.models.normalization import IMAGENET
-from deeplab.training.compose import compose_train
+from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from support import paper
 

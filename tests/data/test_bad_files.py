@@ -10,7 +10,7 @@ from PIL import Image
 
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.dataset import SegmentationDataset, check_split
-from deeplab.data.layouts.base import voc_layout
+from deeplab.data.layouts.voc import voc_layout
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run

@@ -11,7 +11,7 @@ from deeplab.data import cache
 from deeplab.data.cache import DecodedCache, use_cache
 from deeplab.data.class_set import ClassSet
 from deeplab.data.dataset import SegmentationDataset
-from deeplab.data.layouts.base import voc_layout
+from deeplab.data.layouts.voc import voc_layout
 from deeplab.utils.errors import UserError
 from support.trees import IdentityTransform, voc_tree, write_sample
 

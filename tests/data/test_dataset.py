@@ -12,7 +12,7 @@ from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset, check_split, evenly_spaced
 from deeplab.data.image_io import read_image, read_mask
-from deeplab.data.layouts.base import voc_layout
+from deeplab.data.layouts.voc import voc_layout
 from deeplab.data.samplers import EvalSampler, TrainSampler
 from deeplab.data.synthetic import scenes
 from deeplab.data.synthetic.scenes import SHAPES, ShapesSpec, draw_scene, get_or_draw_scenes

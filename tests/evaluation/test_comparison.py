@@ -10,7 +10,7 @@ from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.plots import pareto_front, split_common_prefix
 from deeplab.inference.strategy import Strategy
-from deeplab.tracking.protocol import protocol
+from deeplab.tracking.evaluation_protocol import protocol
 from deeplab.tracking.schema_version import VERSION_STAMP
 from support.scripts import run
 

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab.data.class_set import ClassSet, write_mask
-from deeplab.data.layouts.base import voc_layout
+from deeplab.data.layouts.voc import voc_layout
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from support.trees import voc_tree, write_sample

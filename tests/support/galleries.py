@@ -10,7 +10,7 @@ from deeplab.data.class_set import write_mask
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, write_images
 from deeplab.inference.strategy import parse_strategy
 from deeplab.tools.gallery.selection import class_iou
-from deeplab.tracking.protocol import protocol
+from deeplab.tracking.evaluation_protocol import protocol
 from deeplab.tracking.run_folder import RunFolder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.utils.files import write_json, write_text

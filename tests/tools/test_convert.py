@@ -9,8 +9,8 @@ import torch
 from deeplab.config.build_model import check_model
 from deeplab.tools.convert.architecture import detect_architecture
 from deeplab.tools.convert.arguments import add_keys
-from deeplab.tools.convert.key_mapping import convert
-from deeplab.training.compose import compose_train
+from deeplab.tools.convert.tensorflow_names import convert
+from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from support import slim_variables as slim
 from support.scripts import run

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from deeplab.config.paths import ROOT
-from deeplab.tools.gallery.confusion_matrix import matrix_svg
+from deeplab.tools.gallery.confusion_matrix_svg import matrix_svg
 from deeplab.tools.gallery.evaluations import align, find_evaluation
 from deeplab.tools.gallery.images import ERROR_COLOR, error_map, view_path, views
 from deeplab.tools.gallery.selection import (

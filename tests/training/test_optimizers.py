@@ -7,15 +7,9 @@ import torch
 from torch import nn
 
 from deeplab.models.backbones import MobileNetV2
+from deeplab.training.lr_schedules import cosine, exponential, poly, warmup
 from deeplab.training.module import Recipe, build_schedule
-from deeplab.training.optimizers import (
-    build_optimizer,
-    cosine,
-    exponential,
-    parameter_groups,
-    poly,
-    warmup,
-)
+from deeplab.training.optimizers import build_optimizer, parameter_groups
 from support.networks import build, tiny_model
 
 

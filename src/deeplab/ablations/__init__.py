@@ -6,9 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cli": ["run_ablations"],
-        "jobs": ["Job", "RowEvaluation", "SweepRequest", "collect_jobs"],
-        "plan": ["print_plan"],
-        "request": ["parse_request"],
+        "distinct_jobs": ["Job", "RowEvaluation", "collect_jobs"],
+        "sweep_request": ["SweepRequest", "parse_request"],
         "run_index": ["Run", "known_runs", "make_run_finder"],
         "run_tables": ["run_tables"],
         "sweep": ["JobError", "run_jobs"],

@@ -80,12 +80,12 @@ def run_ablations(arguments: Sequence[str]) -> None:
 
 
 def _plan(arguments: Sequence[str]) -> None:
-    from deeplab.ablations.jobs import collect_jobs
-    from deeplab.ablations.plan import print_plan
-    from deeplab.ablations.request import parse_request
+    from deeplab.ablations.distinct_jobs import collect_jobs
+    from deeplab.ablations.print_plan import print_plan
     from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
     from deeplab.ablations.run_tables import runs_root
-    from deeplab.training.compose import compose_train
+    from deeplab.ablations.sweep_request import parse_request
+    from deeplab.training.compose_config import compose_train
 
     options, rest = _split_arguments(arguments, ("probe",))
     if options.get("probe", "true") not in ("true", "false"):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from deeplab.ablations.jobs import Job, RowEvaluation
+from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import Run
 from deeplab.config.build_classification_data import image_folder
 from deeplab.config.build_data import data_layout
@@ -26,7 +26,7 @@ from deeplab.config.schema.classification_data import (
 from deeplab.config.schema.data import DataConfig, PublishedConfig, ShapesConfig
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.data.layouts.base import split_items
-from deeplab.evaluation.cost import strategy_cost
+from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
 from deeplab.training.losses import ClassificationLoss, SegmentationLoss

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from deeplab.ablations.jobs import Job, RowEvaluation
+from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import init_source_hash
 from deeplab.config.schema.classification_data import (
@@ -27,7 +27,7 @@ from deeplab.evaluation.evaluation_folder import (
     evaluation_name,
     read_evaluation,
 )
-from deeplab.tracking.protocol import resolve_strategy_name
+from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import (
     SET_ASIDE_MARKER,
     RunFolder,

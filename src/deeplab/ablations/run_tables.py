@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deeplab.ablations.jobs import Job, SweepRequest, collect_jobs
+from deeplab.ablations.distinct_jobs import Job, collect_jobs
 from deeplab.ablations.report.write_report import write_report
-from deeplab.ablations.request import parse_request
 from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.sweep import Check, Launch, job_tags, run_jobs
+from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.wandb_views import save_views
 from deeplab.evaluation.wandb_logging import label_run
-from deeplab.training.compose import compose_train
+from deeplab.training.compose_config import compose_train
 from deeplab.utils.files import write_json
 
 compose_offline = partial(compose_train, download=False)

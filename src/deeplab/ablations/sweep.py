@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.jobs import Job, RowEvaluation
+from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import (
     FindRun,
     Run,

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeplab.ablations.jobs import Job, SweepRequest
+from deeplab.ablations.distinct_jobs import Job
 from deeplab.ablations.sweep import table_tag
+from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.evaluation.evaluation_folder import evaluation_name
-from deeplab.tracking.protocol import resolve_strategy_name
+from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import flat_result_settings
 from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError

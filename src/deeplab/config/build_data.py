@@ -10,19 +10,13 @@ from deeplab.config.schema.data import (
     ShapesConfig,
 )
 from deeplab.data.class_set import ClassSet
-from deeplab.data.layouts.base import (
-    Item,
-    Layout,
-    check_complete,
-    coco_layout,
-    fingerprint,
-    split_items,
-    voc_layout,
-)
+from deeplab.data.layouts.base import Item, Layout, check_complete, fingerprint, split_items
 from deeplab.data.layouts.cityscapes import CityscapesLayout
 from deeplab.data.layouts.class_discovery import read_or_find_classes
 from deeplab.data.layouts.classes_file import find_classes_file, read_classes
+from deeplab.data.layouts.coco import coco_layout
 from deeplab.data.layouts.folder import FolderLayout
+from deeplab.data.layouts.voc import voc_layout
 from deeplab.data.synthetic.scenes import ShapesSpec, check_classes, get_or_draw_scenes
 from deeplab.utils.errors import UserError
 

@@ -6,9 +6,7 @@ from deeplab.config.schema.data import (
 )
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.layouts.base import (
-    Layout,
-)
+from deeplab.data.layouts.base import Layout
 
 
 def padding_color(config: TrainConfig) -> tuple[int, int, int]:

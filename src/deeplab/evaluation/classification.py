@@ -36,7 +36,7 @@ from deeplab.metrics.topk import TopKErrorMetric, ranks
 from deeplab.models.classifier import OUTPUT_STRIDE, Classifier
 from deeplab.models.flops import measure_cost
 from deeplab.tracking.console import error_report, format_percent, print_skipped
-from deeplab.tracking.protocol import CLASSIFIER_STRATEGY, crop_protocol
+from deeplab.tracking.evaluation_protocol import CLASSIFIER_STRATEGY, crop_protocol
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_json, read_run
 from deeplab.tracking.schema_version import VERSION_STAMP

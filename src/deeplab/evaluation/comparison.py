@@ -15,7 +15,7 @@ from typing import Any
 from deeplab.config.schema.scripts import CompareConfig
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.evaluation.plots import plot_boundary, plot_cost
-from deeplab.tracking.protocol import differences
+from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import write_text
 

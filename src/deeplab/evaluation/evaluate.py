@@ -28,7 +28,7 @@ from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.evaluation.submission import Kind, check_submission, write_submission
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.tracking.console import print_comparison, print_skipped, silence_library_messages
-from deeplab.tracking.protocol import protocol
+from deeplab.tracking.evaluation_protocol import protocol
 from deeplab.tracking.run_folder import read_json
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash

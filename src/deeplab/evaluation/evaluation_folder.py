@@ -84,7 +84,7 @@ class Evaluation:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """Conditions of the evaluation; see ``deeplab.tracking.protocol``."""
+        """Conditions of the evaluation; see ``deeplab.tracking.evaluation_protocol``."""
         return dict(self.result["protocol"])
 
     @property

@@ -14,9 +14,9 @@ from deeplab.config.build_datamodule import padded_to
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.evaluation.accumulator import ScoreAccumulator
-from deeplab.evaluation.cost import strategy_cost
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, write_images
 from deeplab.evaluation.plots import write_boundary_curve
+from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.speed import Speed
 from deeplab.inference.strategy import Strategy
 from deeplab.tracking.console import score_report

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "classification": ["ClassificationModule"],
-        "compose": ["compose_train"],
+        "compose_config": ["compose_train"],
         "losses": ["ClassificationLoss", "SegmentationLoss"],
         "module": ["Recipe", "TrainingModule"],
         "optimizers": ["build_optimizer", "parameter_groups"],

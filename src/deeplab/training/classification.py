@@ -24,7 +24,7 @@ from deeplab.metrics.percent import to_percent
 from deeplab.metrics.topk import TopKErrorMetric, TopKErrors, ranks
 from deeplab.models.classifier import Classifier
 from deeplab.tracking.console import error_report, print_errors
-from deeplab.tracking.protocol import crop_protocol
+from deeplab.tracking.evaluation_protocol import crop_protocol
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.loggers import log_figure
 from deeplab.training.losses import ClassificationLoss

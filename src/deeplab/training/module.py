@@ -11,15 +11,8 @@ from torch.optim import Optimizer
 
 from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.ema import decay_at, ema_copy, update_ema
-from deeplab.training.optimizers import (
-    Schedule,
-    build_optimizer,
-    cosine,
-    exponential,
-    parameter_groups,
-    poly,
-    warmup,
-)
+from deeplab.training.lr_schedules import Schedule, cosine, exponential, poly, warmup
+from deeplab.training.optimizers import build_optimizer, parameter_groups
 
 Batch = dict[str, Any]
 """``image`` (N, 3, H, W) uint8, ``label`` (N, H, W) uint8, lists of N ``image_id`` and ``size``."""

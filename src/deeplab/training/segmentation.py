@@ -23,9 +23,9 @@ from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
 from deeplab.metrics.percent import to_percent
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores, score_report
-from deeplab.tracking.protocol import protocol
+from deeplab.tracking.evaluation_protocol import protocol
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.callbacks import ExampleFigure
+from deeplab.training.callbacks.example_figure import ExampleFigure
 from deeplab.training.loggers import log_examples
 from deeplab.training.losses import SegmentationLoss
 from deeplab.training.module import Batch, Recipe, TrainingModule

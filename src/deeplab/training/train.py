@@ -30,7 +30,8 @@ from deeplab.tracking.run_folder import (
 )
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.tracking.wandb_run import add_group_and_tags
-from deeplab.training.callbacks import GracefulStop, TerminateOnNonFinite
+from deeplab.training.callbacks.graceful_stop import GracefulStop
+from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule

@@ -10,7 +10,7 @@ from torch.nn import Module
 
 from deeplab.config.schema.run import RunConfig
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.callbacks import RunProgress
+from deeplab.training.callbacks.progress_bar import RunProgress
 from deeplab.training.task import Monitor
 from deeplab.utils.hardware import Execution
 

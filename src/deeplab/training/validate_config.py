@@ -16,7 +16,7 @@ from deeplab.config.schema.data import LOCATION_KEYS
 from deeplab.config.schema.logger import LoggerConfig
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
 from deeplab.config.schema.types import to_dict
-from deeplab.tracking.protocol import resolve_strategy_name
+from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
 

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "results": ["RowResult", "SeedResult", "TableResult"],
+        "row_results": ["RowResult", "SeedResult", "TableResult"],
         "write_report": ["write_grid_report", "write_report"],
     },
 )

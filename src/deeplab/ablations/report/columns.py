@@ -5,15 +5,15 @@ from itertools import chain
 from statistics import mean, stdev
 
 from deeplab.ablations.report.costs import MINUS, TableColumn, cost_columns, number_cell
-from deeplab.ablations.report.results import (
+from deeplab.ablations.report.row_results import (
     RowResult,
     SeedResult,
     TableResult,
     get_score,
     narrowest_band_miou,
 )
-from deeplab.ablations.report.sheet import Cell, Column
 from deeplab.ablations.report.significance import Comparison
+from deeplab.ablations.report.table_layout import Cell, Column
 from deeplab.ablations.tables import ERRORS, TITLES, Score
 
 TICK = "✓"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 
-from deeplab.ablations.report.results import RowResult, SeedResult
-from deeplab.ablations.report.sheet import Cell, Column, Link
+from deeplab.ablations.report.row_results import RowResult, SeedResult
+from deeplab.ablations.report.table_layout import Cell, Column, Link
 
 DIFFERS_MARK = "≠"
 """Mark of multiply-adds that differ from the paper's."""

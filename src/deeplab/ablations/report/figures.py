@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab.ablations.report.columns import TICK
 from deeplab.ablations.report.costs import multiply_adds
-from deeplab.ablations.report.results import (
+from deeplab.ablations.report.row_results import (
     CONDITION_LETTERS,
     RowResult,
     SeedResult,
@@ -19,7 +19,7 @@ from deeplab.ablations.report.results import (
     boundary_bands,
     get_score,
 )
-from deeplab.ablations.report.sheet import FigureFile
+from deeplab.ablations.report.table_layout import FigureFile
 from deeplab.ablations.tables import TITLES, Score
 from deeplab.utils.files import atomic_write
 

@@ -13,7 +13,7 @@ from deeplab.ablations.report.markdown_csv import (
     link_address,
     merge_legends,
 )
-from deeplab.ablations.report.sheet import (
+from deeplab.ablations.report.table_layout import (
     Cell,
     Column,
     FigureFile,

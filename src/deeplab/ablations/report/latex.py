@@ -4,8 +4,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from deeplab.ablations.report.notes import SAME_RUN
-from deeplab.ablations.report.sheet import Cell, Column, Sheet, cell_spans, heading_groups
+from deeplab.ablations.report.table_layout import Cell, Column, Sheet, cell_spans, heading_groups
+from deeplab.ablations.report.table_notes import SAME_RUN
 
 OMITTED = ("run", "files", "training: time", "training: memory, MB", "remark")
 """Columns that make sense only next to the report."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from deeplab.ablations.report.sheet import Cell, Link, Sheet, drop_data_columns
+from deeplab.ablations.report.table_layout import Cell, Link, Sheet, drop_data_columns
 
 LEGEND_TITLE = "How to read the tables"
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from deeplab.ablations.jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
-from deeplab.ablations.report.notes import distinct
-from deeplab.ablations.report.results import TableResult
+from deeplab.ablations.distinct_jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
+from deeplab.ablations.report.row_results import TableResult
+from deeplab.ablations.report.table_notes import distinct
 
 PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 """Packages whose versions the report states; ``result.json`` has all."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.report.results import RowResult, SeedResult, TableResult
+from deeplab.ablations.report.row_results import RowResult, SeedResult, TableResult
 from deeplab.ablations.report.statistics import Difference, Sampler, bootstrap_difference
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.ablations.report.results import score_names
+from deeplab.ablations.report.row_results import score_names
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.utils.errors import UserError

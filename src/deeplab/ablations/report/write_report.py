@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from deeplab.ablations.jobs import Job, SweepRequest
+from deeplab.ablations.distinct_jobs import Job
+from deeplab.ablations.report.collect_grid import collect_grid_results
+from deeplab.ablations.report.collect_tables import collect_table_results
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
-from deeplab.ablations.report.from_grid import collect_grid_results
-from deeplab.ablations.report.from_tables import collect_table_results
 from deeplab.ablations.report.html import format_html
 from deeplab.ablations.report.latex import format_latex
 from deeplab.ablations.report.markdown_csv import Header, format_csv, format_markdown
-from deeplab.ablations.report.notes import table_legend, table_notes
 from deeplab.ablations.report.provenance import describe_initial_weights, describe_provenance
-from deeplab.ablations.report.results import TableResult
-from deeplab.ablations.report.sheet import Sheet, drop_empty_columns
+from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
+from deeplab.ablations.report.table_layout import Sheet, drop_empty_columns
+from deeplab.ablations.report.table_notes import table_legend, table_notes
 from deeplab.ablations.run_index import FindRun, Run
+from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import write_text
 

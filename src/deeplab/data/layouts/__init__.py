@@ -5,7 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "base": ["Item", "Layout", "SplitListLayout", "coco_layout", "split_items", "voc_layout"],
+        "base": ["Item", "Layout", "split_items"],
+        "coco": ["coco_layout"],
+        "split_lists": ["SplitListLayout"],
+        "voc": ["voc_layout"],
         "cityscapes": ["CityscapesLayout"],
         "class_discovery": ["find_classes"],
         "classes_file": ["read_classes"],

@@ -1,7 +1,6 @@
 """Layouts, which find the images and masks of each split.
 
-A layout lists its splits and the items of each. PASCAL VOC and COCO (after ``prepare.py``) are
-lists of ids with fixed folders: two instances of one class.
+A layout lists its splits and the items of each.
 """
 
 import hashlib
@@ -55,96 +54,6 @@ def fingerprint(items: Sequence[Item]) -> str:
 def _bytes(path: Path) -> int:
     """Return a file's size, or -1 if it is missing, which is reported when it is read."""
     return path.stat().st_size if path.is_file() else -1
-
-
-class SplitListLayout:
-    """Layout with a list of ids for each split, and paths that follow from an id.
-
-    Args:
-        root: the folder, or a folder that holds it at one of ``subfolders``.
-        subfolders: possible locations of the data set below ``root``.
-        lists: folder of the lists.
-        image: path of an image, with ``{}`` for its id.
-        masks: possible paths of its mask; the first that exists is used.
-        description: the layout in words, for messages.
-
-    Raises:
-        UserError: ``root`` is missing or has another layout.
-    """
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        subfolders: tuple[str, ...] = ("",),
-        lists: str,
-        image: str,
-        masks: tuple[str, ...],
-        description: str,
-    ) -> None:
-        root = Path(root).expanduser()
-        roots = [root / folder for folder in subfolders if (root / folder / lists).is_dir()]
-        if not roots:
-            state = f"has no {lists}" if root.is_dir() else "does not exist"
-            raise UserError(
-                f"data.root={root}: this folder {state}. Set data.root to a folder that holds "
-                f"{description}, or create it with python src/prepare.py."
-            )
-        self.root, self.lists = roots[0], roots[0] / lists
-        self.image, self.masks = image, masks
-
-    def splits(self) -> list[str]:
-        return sorted(p.stem for p in self.lists.glob("*.txt"))
-
-    def items(self, split: str) -> list[Item]:
-        ids = read_list(self.lists / f"{split}.txt", split, self.splits())
-        return [Item(i, self.root / self.image.format(i), self._mask(i)) for i in ids]
-
-    def _mask(self, image_id: str) -> Path:
-        candidates = [self.root / pattern.format(image_id) for pattern in self.masks]
-        if len(candidates) == 1:
-            return candidates[0]
-        return next((path for path in candidates if path.exists()), candidates[0])
-
-
-def voc_layout(root: str | Path) -> SplitListLayout:
-    """Return the PASCAL VOC segmentation layout.
-
-        JPEGImages/ID.jpg
-        SegmentationClass/ID.png       palette or gray PNG of class indices, 255 = ignore
-        SegmentationClassAug/ID.png    masks of images without one in SegmentationClass (SBD)
-        ImageSets/Segmentation/SPLIT.txt
-
-    Departures from the authors' preparation: VOC's masks are not rewritten (the authors remove the
-    color map first; here the indices are read directly from the palette PNG), and if both folders
-    have a mask, the official one is used.
-    """
-    return SplitListLayout(
-        root,
-        subfolders=("", "VOC2012", "VOCdevkit/VOC2012"),
-        lists="ImageSets/Segmentation",
-        image="JPEGImages/{}.jpg",
-        masks=("SegmentationClass/{}.png", "SegmentationClassAug/{}.png"),
-        description=(
-            "the VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation), directly or "
-            "in VOCdevkit/VOC2012"
-        ),
-    )
-
-
-def coco_layout(root: str | Path) -> SplitListLayout:
-    """Return the layout of COCO after ``prepare.py``.
-
-    Ids are like ``train2017/000000000009``. The image is at ``ID.jpg``, its mask of VOC's classes
-    at ``masks/ID.png``.
-    """
-    return SplitListLayout(
-        root,
-        lists="lists",
-        image="{}.jpg",
-        masks=("masks/{}.png",),
-        description="COCO with masks of VOC's classes (masks, lists)",
-    )
 
 
 def check_complete(root: Path) -> None:

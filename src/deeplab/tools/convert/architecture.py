@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from deeplab.tools.convert.key_mapping import LOGITS, Variables
+from deeplab.tools.convert.tensorflow_names import LOGITS, Variables
 from deeplab.utils.errors import UserError
 
 VOC_CLASSES, CITYSCAPES_CLASSES = 21, 19

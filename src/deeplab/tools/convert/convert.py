@@ -11,11 +11,11 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ConvertConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tools.convert.architecture import Architecture, detect_architecture
-from deeplab.tools.convert.key_mapping import convert
 from deeplab.tools.convert.readers import Source, read_source
+from deeplab.tools.convert.tensorflow_names import convert
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_config, result_settings, write_config
-from deeplab.training.compose import compose_segmentation
+from deeplab.training.compose_config import compose_segmentation
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import file_hash, write_json
 

@@ -19,8 +19,8 @@ from deeplab.tools.export.formats import (
     trace,
     write,
 )
-from deeplab.tools.export.hub import check_account, upload
 from deeplab.tools.export.hub_files import write_repository
+from deeplab.tools.export.hub_upload import check_account, upload
 from deeplab.tools.export.metadata import build_metadata
 from deeplab.tools.export.parity_check import Pixels, compare
 from deeplab.tools.export.sample_images import sample_images

@@ -14,7 +14,7 @@ from deeplab.config.build_data import data_layout
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.layouts.base import fingerprint, split_items
 from deeplab.tracking.console import format_percent
-from deeplab.tracking.protocol import differences
+from deeplab.tracking.evaluation_protocol import differences
 from deeplab.tracking.run_folder import read_json, read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash

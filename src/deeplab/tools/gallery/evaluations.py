@@ -9,7 +9,7 @@ from typing import Any
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.inference.strategy import parse_strategy
 from deeplab.tools.gallery.selection import Counts
-from deeplab.tracking.protocol import differences
+from deeplab.tracking.evaluation_protocol import differences
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
 
@@ -31,7 +31,7 @@ class LoadedEvaluation:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """Conditions of the evaluation; see ``deeplab.tracking.protocol``."""
+        """Conditions of the evaluation; see ``deeplab.tracking.evaluation_protocol``."""
         return self.stored.protocol
 
     @property

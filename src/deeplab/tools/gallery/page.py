@@ -14,11 +14,11 @@ from deeplab.tools.gallery.cards import (
     percent,
     percentage_points,
 )
-from deeplab.tools.gallery.confusion_matrix import matrix_svg
+from deeplab.tools.gallery.confusion_matrix_svg import matrix_svg
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
 from deeplab.tools.gallery.images import views
+from deeplab.tools.gallery.score_tables import class_table, summary_table
 from deeplab.tools.gallery.selection import Comparison, ConfusedPair, Selection, class_iou
-from deeplab.tools.gallery.tables import class_table, summary_table
 
 
 @dataclass(frozen=True)

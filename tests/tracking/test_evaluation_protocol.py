@@ -1,7 +1,7 @@
 """Comparison of protocols."""
 
 from deeplab.inference.strategy import Strategy, Window
-from deeplab.tracking.protocol import differences, protocol
+from deeplab.tracking.evaluation_protocol import differences, protocol
 
 
 def make_protocol(**changed):

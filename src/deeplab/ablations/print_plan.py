@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.ablations.jobs import Job, RowEvaluation, SweepRequest
+from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep import is_done, missing_weights_lines
+from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.schema.classification_data import ShapeClassesConfig

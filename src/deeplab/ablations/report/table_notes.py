@@ -5,11 +5,11 @@ from typing import Any
 
 from deeplab.ablations.report.columns import Comparisons, band_gain, best_row
 from deeplab.ablations.report.costs import DIFFERS_MARK, differs_from_paper, measurements
-from deeplab.ablations.report.results import TableResult
+from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import CONFIDENCE_LEVEL, NUM_DRAWS
 from deeplab.ablations.tables import ERRORS
-from deeplab.tracking.protocol import differences
+from deeplab.tracking.evaluation_protocol import differences
 
 COMPARISON_LEGEND = (
     "Vs. row: the difference from that row in points, and the interval that contains "

@@ -4,8 +4,8 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 
-from deeplab.ablations.report.from_tables import describe_state
-from deeplab.ablations.report.results import (
+from deeplab.ablations.report.collect_tables import describe_state
+from deeplab.ablations.report.row_results import (
     NO_LABELED_PIXELS,
     RowResult,
     SeedResult,

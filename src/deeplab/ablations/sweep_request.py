@@ -1,18 +1,18 @@
-"""Parses the command line of a sweep over tables.
+"""Request of a sweep over tables, parsed from the command line.
 
 It has the form ``ablation=table1,table2 preset=quick num_seeds=3`` plus overrides of ``train.py``
 for all rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from deeplab.ablations.jobs import SweepRequest
-from deeplab.ablations.tables import Table, choices, is_yaml_path, read_preset, read_table
+from deeplab.ablations.tables import Preset, Table, choices, is_yaml_path, read_preset, read_table
 from deeplab.config.messages import format_hydra_error
 from deeplab.utils.errors import UserError
 
@@ -22,6 +22,21 @@ ALL = "all"
 
 PATH_PREFIXES = ("data_roots.", "external_weights.")
 """Starts of the keys whose values are files or folders."""
+
+
+class SweepRequest(NamedTuple):
+    """Tables to run, and the settings for all their rows."""
+
+    tables: Mapping[str, Table]
+    preset_name: str
+    preset: Preset
+    overrides: Sequence[str] = ()
+    """Overrides from the command line, which take precedence over all others."""
+    seeds: Sequence[int] = (0,)
+    data_roots: Mapping[str, str] = {}
+    """Folders of data sets, by the names of their configs."""
+    external_weights: Mapping[str, str] = {}
+    """Files of weights, by the names that tables and presets give them."""
 
 
 def has_tables(arguments: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.checkpoints.initialization import adapt_to_previous_run
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
@@ -88,21 +89,6 @@ class Job:
     def depth(self) -> int:
         """Number of jobs that must run before this one."""
         return 1 + self.pretraining.depth if self.pretraining else 0
-
-
-class SweepRequest(NamedTuple):
-    """Tables to run, and the settings for all their rows."""
-
-    tables: Mapping[str, Table]
-    preset_name: str
-    preset: Preset
-    overrides: Sequence[str] = ()
-    """Overrides from the command line, which take precedence over all others."""
-    seeds: Sequence[int] = (0,)
-    data_roots: Mapping[str, str] = {}
-    """Folders of data sets, by the names of their configs."""
-    external_weights: Mapping[str, str] = {}
-    """Files of weights, by the names that tables and presets give them."""
 
 
 def collect_jobs(request: SweepRequest, compose: Compose) -> list[Job]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.jobs import Job, RowEvaluation, SweepRequest
-from deeplab.ablations.report.results import (
+from deeplab.ablations.distinct_jobs import Job, RowEvaluation
+from deeplab.ablations.report.row_results import (
     NO_LABELED_PIXELS,
     RowResult,
     SeedResult,
@@ -12,6 +12,7 @@ from deeplab.ablations.report.results import (
     has_score,
 )
 from deeplab.ablations.run_index import FindRun, Run
+from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.config.schema.data import LOCATION_KEYS
 
