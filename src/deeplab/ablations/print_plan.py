@@ -48,7 +48,7 @@ def print_plan(
     print(
         f"\n{len(jobs)} distinct runs: {num_done} done, {len(todo)} to run"
         + (f" ({len(waiting)} of them after you provide weights)" if waiting else "")
-        + (f", {len(blocked)} need weights that are not public" if blocked else "")
+        + (f", {len(blocked)} need weights that you provide" if blocked else "")
     )
     for line in missing_weights_lines(jobs):
         print(f"  {line}")
