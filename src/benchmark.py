@@ -23,7 +23,7 @@ def main() -> None:
 
         compare_strategies(repeats=repeats)
     elif arguments.part == "export":
-        from deeplab.tools.benchmarks.export import compare_exports
+        from deeplab.tools.benchmarks.exported import compare_exports
 
         compare_exports(repeats=repeats)
     else:

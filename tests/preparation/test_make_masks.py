@@ -17,8 +17,8 @@ from scipy.io import savemat
 
 from deeplab.config.paths import ROOT
 from deeplab.data.class_set import voc_palette
-from deeplab.preparation.coco import rasterize
-from deeplab.preparation.sbd import convert_masks, trainaug
+from deeplab.preparation.coco_masks import rasterize
+from deeplab.preparation.sbd_masks import convert_masks, trainaug
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import parallel_map
 from support.real_data import REAL
@@ -516,7 +516,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 def test_workers_do_not_import_torch():
     code = (
-        "import sys, deeplab.preparation.coco, deeplab.preparation.sbd\n"
+        "import sys, deeplab.preparation.coco_masks, deeplab.preparation.sbd_masks\n"
         "sys.exit('torch' in sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.preparation.coco import rasterize
+from deeplab.preparation.coco_masks import rasterize
 from deeplab.preparation.file_selection import SBD_FOLDER, voc_folder
-from deeplab.preparation.sbd import convert_masks, trainaug
+from deeplab.preparation.sbd_masks import convert_masks, trainaug
 from deeplab.utils.files import write_json, write_text
 
 

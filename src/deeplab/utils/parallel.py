@@ -29,6 +29,9 @@ JOIN_TIMEOUT = 1.0
 CHUNKS_PER_WORKER = 4
 """Limit of chunks per process that are queued, running, or done but not yet consumed."""
 
+POLL_INTERVAL = 0.002
+"""Seconds between two checks for a result."""
+
 
 def parallel_map(
     function: Callable[[T], R],
@@ -71,9 +74,9 @@ def _map_in_processes(
             with _sigint_blocked():
                 pending.append(pool.submit(_map_chunk, function, items[start : start + CHUNK_SIZE]))
             if len(pending) >= CHUNKS_PER_WORKER * num_workers:
-                yield from pending.popleft().result()
+                yield from _wait_for(pending.popleft())
         while pending:
-            yield from pending.popleft().result()
+            yield from _wait_for(pending.popleft())
     except BrokenProcessPool:
         raise UserError(
             f"One of the {num_workers} worker processes was killed, probably because memory ran "
@@ -81,6 +84,17 @@ def _map_in_processes(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _wait_for(future: Future[R]) -> R:
+    """Return the result of a future, checking for it at short intervals.
+
+    Ctrl-C during ``Future.result`` may interrupt ``Condition.wait`` while its lock is released,
+    which then ends in a RuntimeError instead of a KeyboardInterrupt (CPython 3.11).
+    """
+    while not future.done():
+        time.sleep(POLL_INTERVAL)
+    return future.result()
 
 
 def _map_chunk(function: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "export": ["compare_exports"],
+        "exported": ["compare_exports"],
         "loss": ["compare_losses"],
         "pipeline": ["compare_pipelines"],
         "strategies": ["compare_strategies"],
