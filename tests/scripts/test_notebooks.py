@@ -57,5 +57,5 @@ def test_look_at_a_run(tmp_path):
     run("train", *SMALL, cwd=tmp_path)
     text, num_figures = execute_notebook("look_at_a_run", tmp_path)
     assert "mIoU" in text
-    assert "taken for" in text
+    assert "predicted as" in text
     assert num_figures == 4
