@@ -458,7 +458,7 @@ def write_classification(folder, ranks):
     write_ranks(evaluation, [f"i{i:03}" for i in range(len(ranks))], ranks)
     stamp = crop_protocol(
         split="val", images=len(ranks), content="c0ffee", classes=tuple("abcdefgh"), crop_size=65,
-        part=0.875, precision="32-true",
+        crop_pct=0.875, precision="32-true",
     )  # fmt: skip
     errors = {f"top{k}_error": 100 * float(np.mean(ranks >= k)) for k in (1, 5)}
     result = {**VERSION_STAMP, "run": "x", "weights_sha256": "abc", "protocol": stamp, **errors}

@@ -23,7 +23,7 @@ class Hub:
     cut: int | None = None
     """Number of bytes after which the next answer's connection ends; applies once."""
     corrupt: bool = False
-    """Whether to send other bytes than announced."""
+    """True to send other bytes than announced."""
 
     def variables(self, home: Path) -> dict[str, str]:
         """Return the environment of a process that uses the server, with caches below ``home``."""

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from deeplab.config.parsing import validate
 from deeplab.config.paths import CONF
 from deeplab.config.schema.types import Bool, Float, Natural, Positive, Schema, Text
-from deeplab.inference.strategy import parse_strategy
+from deeplab.inference.strategy import SINGLE_SCALE, parse_strategy
 from deeplab.utils.errors import UserError
 
 S = TypeVar("S", bound=Schema)
@@ -89,7 +89,7 @@ class Table(Schema):
     columns: Annotated[tuple[Text, ...], Field(min_length=1)]
     scores: Annotated[tuple[Score, ...], Field(min_length=1)] = ("mIoU",)
     train: Overrides = ()
-    strategy: Text = "single-scale"
+    strategy: Text = SINGLE_SCALE
     split: Text | None = None
     """Split to evaluate on; None: the run's validation split."""
     submission: Literal["voc", "cityscapes"] | None = None

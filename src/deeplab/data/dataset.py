@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from deeplab.data.layouts.base import Item, fingerprint
 from deeplab.data.transforms import Transform
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import map_in_threads
 
 T = TypeVar("T")
 
@@ -141,8 +141,7 @@ class SegmentationDataset(Dataset[Sample]):
 
         It does not depend on their order.
         """
-        with ThreadPoolExecutor() as pool:
-            digests = sorted(pool.map(_item_hash, self.items))
+        digests = sorted(map_in_threads(_item_hash, self.items))
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     def fingerprint(self) -> str:

@@ -136,7 +136,7 @@ def _build_job(run: ClassifierRun, data: ClassificationData, execution: Executio
             content=data.val_set.content_hash(),
             classes=data.classes,
             crop_size=config.data.crop_size,
-            part=config.data.crop_pct,
+            crop_pct=config.data.crop_pct,
             precision=execution.precision,
         ),
     }

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """Scales of the paper's multi-scale inference."""
 
+SINGLE_SCALE = "single-scale"
+"""Name of inference at the image's own size."""
+
 OUTPUT_STRIDES = (8, 16, 32)
 """Output strides that a strategy can have."""
 
@@ -112,7 +115,7 @@ def _parse_part(part: str, name: str) -> tuple[str, Any]:
     """Return the setting and its value of one part of a strategy's name."""
     if part == "flip":
         return "flip", True
-    if part in ("single-scale", "ms"):
+    if part in (SINGLE_SCALE, "ms"):
         return "scales", MULTI_SCALE if part == "ms" else (1.0,)
     if part in {f"os{stride}" for stride in OUTPUT_STRIDES}:
         return "output_stride", int(part[2:])

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplab.config.schema.run import RunConfig, TrainConfig
-from deeplab.inference.strategy import Strategy, parse_strategy
+from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
+
+CLASSIFIER_STRATEGY = SINGLE_SCALE
+"""Only strategy of a classifier: the central crop, once."""
 
 IGNORED_LABEL_RULE = (
     "pixels labeled 255 are ignored; classes absent from both mask and prediction are left out"
@@ -64,7 +67,7 @@ def crop_protocol(
     content: str,
     classes: Sequence[str],
     crop_size: int,
-    part: float,
+    crop_pct: float,
     precision: str,
 ) -> dict[str, Any]:
     """Return the protocol of a classifier's result.
@@ -75,18 +78,18 @@ def crop_protocol(
         content: hash of its images and labels.
         classes: class names, in order.
         crop_size: side of the crop that the network sees, in pixels.
-        part: side of the central square that the crop is resized from, as a fraction of the
-            image's shorter side.
+        crop_pct: side of the central square that the crop is resized from, as a fraction of
+            the image's shorter side.
         precision: Lightning's name of the precision.
     """
-    crop = f"central {100 * part:g} % at {crop_size} x {crop_size}"
+    crop = f"central {100 * crop_pct:g} % at {crop_size} x {crop_size}"
     return {
         "split": split,
         "images": images,
         "content": content,
         "classes": list(classes),
         "crop": crop,
-        "strategy": {"name": "single-scale", "label": f"one crop, {crop}"},
+        "strategy": {"name": CLASSIFIER_STRATEGY, "label": f"one crop, {crop}"},
         "precision": precision,
     }
 
@@ -114,10 +117,6 @@ def _format_condition(value: Any) -> str:
     if isinstance(value, list) and len(value) > 4:
         return f"{len(value)} ({', '.join(str(v) for v in value[:4])} ...)"
     return str(value)
-
-
-CLASSIFIER_STRATEGY = "single-scale"
-"""Only strategy of a classifier: the central crop, once."""
 
 
 def resolve_strategy_name(config: RunConfig, name: str) -> str:

@@ -180,7 +180,7 @@ class ClassificationTask(Task):
                 content=self.data.val_set.content_hash(),
                 classes=self.data.classes,
                 crop_size=self.config.data.crop_size,
-                part=self.config.data.crop_pct,
+                crop_pct=self.config.data.crop_pct,
                 precision=str(module.trainer.precision),
             ),
         }

@@ -132,7 +132,8 @@ def run_in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
     Each call receives an event that is set as soon as its result is no longer needed. The threads
     then get a short time to end; they are daemons, so none of them keeps the program alive.
     """
-    done: queue.Queue[tuple[int, R | None, BaseException | None]] = queue.Queue()
+    # SimpleQueue waits in C, where Ctrl-C cannot leave a lock in between (see _wait_for)
+    done: queue.SimpleQueue[tuple[int, R | None, BaseException | None]] = queue.SimpleQueue()
     stop = threading.Event()
 
     def run(number: int, call: Callable[[threading.Event], R]) -> None:
@@ -178,15 +179,37 @@ def prefetch(
         max_pending: limit of calls that are running, or done but not yet consumed; all of them take
             memory.
     """
-    with ThreadPoolExecutor(num_threads) as pool:
-        pending: deque[tuple[tuple[Any, ...], Future[T]]] = deque()
+    pool = ThreadPoolExecutor(num_threads)
+    pending: deque[tuple[tuple[Any, ...], Future[T]]] = deque()
+    try:
         for call_arguments in arguments:
             pending.append((call_arguments, pool.submit(function, *call_arguments)))
             if len(pending) > max_pending:
                 done, future = pending.popleft()
-                yield done, future.result()
+                yield done, _wait_for(future)
         for done, future in pending:
-            yield done, future.result()
+            yield done, _wait_for(future)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def map_in_threads(
+    function: Callable[[T], R], items: Iterable[T], *, num_threads: int | None = None
+) -> Iterator[R]:
+    """Yield the results of ``function`` for all items, in their order, computed ahead in threads.
+
+    Args:
+        function: the function to call.
+        items: its arguments.
+        num_threads: number of calls that run at a time; None: a few more than there are cores, for
+            functions that read files.
+    """
+    num_threads = num_threads or cpu_count() + 4
+    calls = ((item,) for item in items)
+    for _, result in prefetch(
+        function, calls, num_threads=num_threads, max_pending=4 * num_threads
+    ):
+        yield result
 
 
 def cpu_count() -> int:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -16,6 +15,7 @@ from deeplab.data.classification.image_folder import ImageFolder, LabeledImage, 
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.datamodules import StreamData
 from deeplab.data.image_io import read_image
+from deeplab.utils.parallel import map_in_threads
 
 NO_LABEL = -1
 """Padding of label lists, and label of empty samples."""
@@ -111,8 +111,7 @@ class ClassificationDataset(Dataset[Batch]):
 
         It does not depend on their order.
         """
-        with ThreadPoolExecutor() as pool:
-            digests = sorted(pool.map(_image_hash, self.images))
+        digests = sorted(map_in_threads(_image_hash, self.images))
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Where images and masks are in VOC, COCO, Cityscapes and your own folders."""
+"""Locations of images and masks in VOC, COCO, Cityscapes and your own folders."""
 
 import lazy_loader
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
-from deeplab.utils.parallel import cpu_count
+from deeplab.utils.parallel import cpu_count, map_in_threads
 from deeplab.utils.visualization import IGNORE_COLOR
 
 Pixels = NDArray[np.uint8]
@@ -97,13 +96,9 @@ class ImageRenderer:
         Raises:
             UserError: a file is missing or damaged, or sizes differ.
         """
-        pool = ThreadPoolExecutor(cpu_count())
-        try:
-            sizes = pool.map(self.render, images)
-            bar = tqdm(sizes, "Rendering", total=len(images), unit="img", disable=not progress)
-            return {image.index: size for image, size in zip(images, bar, strict=True)}
-        finally:
-            pool.shutdown(cancel_futures=True)
+        sizes = map_in_threads(self.render, images, num_threads=cpu_count())
+        bar = tqdm(sizes, "Rendering", total=len(images), unit="img", disable=not progress)
+        return {image.index: size for image, size in zip(images, bar, strict=True)}
 
     def render(self, image: GalleryImage) -> tuple[int, int]:
         """Write the views of one image and return width and height of the thumbnails."""

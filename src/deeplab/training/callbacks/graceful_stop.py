@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a run: stop after the current step, with a checkpoint."""
+"""Stop of a run by Ctrl-C or SIGTERM: after the current step, with a checkpoint."""
 
 import signal
 import time
