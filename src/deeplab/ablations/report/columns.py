@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import chain
+from pathlib import Path
 from statistics import mean, stdev
 
 from deeplab.ablations.report.costs import MINUS, TableColumn, cost_columns, number_cell
@@ -13,8 +14,8 @@ from deeplab.ablations.report.row_results import (
     narrowest_band_miou,
 )
 from deeplab.ablations.report.significance import Comparison
-from deeplab.ablations.report.table_layout import Cell, Column
 from deeplab.ablations.tables import ERRORS, TITLES, Score
+from deeplab.utils.text_table import Cell, Column
 
 TICK = "✓"
 
@@ -22,14 +23,20 @@ Comparisons = Mapping[tuple[int, int, Score], Comparison | None]
 """Comparisons by row number, condition and score."""
 
 
-def table_columns(table: TableResult, comparisons: Comparisons) -> list[TableColumn]:
-    """Return all columns that a table can have, including those that are empty in all rows."""
+def table_columns(table: TableResult, comparisons: Comparisons, folder: Path) -> list[TableColumn]:
+    """Return all columns that a table can have, including those that are empty in all rows.
+
+    Args:
+        table: results of the table.
+        comparisons: comparisons of the rows with their reference rows.
+        folder: folder of the report, which links are relative to.
+    """
     return [
         (Column("row", number=True, identifies_row=True), lambda row: Cell(str(row.number))),
         *(_setting_column(title, i) for i, title in enumerate(table.columns)),
         *chain.from_iterable(_score_columns(table, name, comparisons) for name in table.scores),
         *_band_columns(table),
-        *cost_columns(),
+        *cost_columns(folder),
         (Column("remark", data_only=True), lambda row: Cell(row.status)),
     ]
 

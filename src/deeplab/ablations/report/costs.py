@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from deeplab.ablations.report.row_results import RowResult, SeedResult
-from deeplab.ablations.report.table_layout import Cell, Column, Link
+from deeplab.utils.text_table import Cell, Column, Link
 
 DIFFERS_MARK = "≠"
 """Mark of multiply-adds that differ from the paper's."""
@@ -33,8 +33,12 @@ def differs_from_paper(row: RowResult) -> bool:
     )
 
 
-def cost_columns() -> list[TableColumn]:
-    """Return the columns for multiply-adds, parameters, time, memory, runs and files."""
+def cost_columns(folder: Path) -> list[TableColumn]:
+    """Return the columns for multiply-adds, parameters, time, memory, runs and files.
+
+    Args:
+        folder: folder of the report, which links are relative to.
+    """
     group = "multiply-adds, 10⁹"
 
     def here(row: RowResult) -> Cell:
@@ -65,8 +69,8 @@ def cost_columns() -> list[TableColumn]:
             Column("memory, MB", "one image", number=True, name="one image, memory, MB"),
             _inference_memory,
         ),
-        (Column("run"), _runs),
-        (Column("files"), _files),
+        (Column("run"), lambda row: _runs(row, folder)),
+        (Column("files"), lambda row: _files(row, folder)),
     ]
 
 
@@ -111,11 +115,12 @@ def measurements(seed_results: Sequence[SeedResult], quantity: str) -> list[floa
     return [float(value) for value in values if value is not None]
 
 
-def _runs(row: RowResult) -> Cell:
-    return Cell(links=tuple(Link(s.name, s.run.folder.path) for s in row.seed_results if s.run))
+def _runs(row: RowResult, folder: Path) -> Cell:
+    runs = [(s.name, s.run.folder.path) for s in row.seed_results if s.run]
+    return Cell(links=tuple(Link.relative(name, path, folder) for name, path in runs))
 
 
-def _files(row: RowResult) -> Cell:
+def _files(row: RowResult, folder: Path) -> Cell:
     """Return links to the files, grouped by kind: "examples R1", "R2", "archive R1", "R2"."""
     kinds: dict[str, list[tuple[SeedResult, Path]]] = {}
     for seed_result in row.seed_results:
@@ -127,7 +132,8 @@ def _files(row: RowResult) -> Cell:
     for kind, files in kinds.items():
         for i, (seed_result, path) in enumerate(files):
             words = ((kind, i == 0), (seed_result.name, len(row.seed_results) > 1))
-            links.append(Link(" ".join(word for word, shown in words if shown), path))
+            text = " ".join(word for word, shown in words if shown)
+            links.append(Link.relative(text, path, folder))
     return Cell(links=tuple(links))
 
 

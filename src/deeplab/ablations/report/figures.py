@@ -19,7 +19,7 @@ from deeplab.ablations.report.row_results import (
     boundary_bands,
     get_score,
 )
-from deeplab.ablations.report.table_layout import FigureFile
+from deeplab.ablations.report.sheet import FigureFile
 from deeplab.ablations.tables import TITLES, Score
 from deeplab.utils.files import atomic_write
 

@@ -4,8 +4,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from deeplab.ablations.report.table_layout import Cell, Column, Sheet, cell_spans, heading_groups
+from deeplab.ablations.report.sheet import Sheet, cell_spans, heading_groups
 from deeplab.ablations.report.table_notes import SAME_RUN
+from deeplab.utils.text_table import Cell, Column
 
 OMITTED = ("run", "files", "training: time", "training: memory, MB", "remark")
 """Columns that make sense only next to the report."""
@@ -48,12 +49,8 @@ ESCAPES = {
 
 def format_latex(sheet: Sheet) -> str:
     """Return a ``table`` environment; its first line names the packages that it needs."""
-    kept = [
-        i for i, c in enumerate(sheet.columns) if c.identifies_row or c.full_title not in OMITTED
-    ]
-    columns = [sheet.columns[i] for i in kept]
-    rows = [_row(columns, [row[i] for i in kept]) for row in sheet.rows]
-    layout = "".join("r" if column.number else "l" for column in columns)
+    table = sheet.table.select(lambda _, c: c.identifies_row or c.full_title not in OMITTED)
+    layout = "".join("r" if column.number else "l" for column in table.columns)
     caption = f"{escape_latex(_unnumbered(sheet.title))} ({escape_latex(sheet.setting)})."
     notes = rf"  \par\smallskip\begin{{minipage}}{{\linewidth}}\raggedright {_notes(sheet)}"
     return "\n".join(
@@ -67,9 +64,9 @@ def format_latex(sheet: Sheet) -> str:
             rf"  \label{{tab:{_label(sheet.name)}}}",
             rf"  {FIT_TO_LINE}{{!}}{{\begin{{tabular}}{{{layout}}}",
             r"    \toprule",
-            *(f"    {line}" for line in _heading(columns)),
+            *(f"    {line}" for line in _heading(table.columns)),
             r"    \midrule",
-            *(f"    {line}" for line in rows),
+            *(f"    {_row(table.columns, row)}" for row in table.rows),
             r"    \bottomrule",
             r"  \end{tabular}}",
             rf"{notes}\end{{minipage}}",
@@ -82,10 +79,11 @@ def format_latex(sheet: Sheet) -> str:
 def _heading(columns: Sequence[Column]) -> list[str]:
     """Return two lines with a rule under each group, or one if no group has several columns."""
     groups = heading_groups(columns)
-    if all(width == 1 for _, width in groups):
+    if all(len(members) == 1 for _, members in groups):
         return [_line([escape_latex(column.full_title) for column in columns])]
     cells, rules, position = [], [], 1
-    for group, width in groups:
+    for group, members in groups:
+        width = len(members)
         cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}" if group else "")
         if group:
             rules.append(rf"\cmidrule(lr){{{position}-{position + width - 1}}}")
@@ -98,7 +96,7 @@ def _heading(columns: Sequence[Column]) -> list[str]:
 
 
 def _row(columns: Sequence[Column], row: Sequence[Cell]) -> str:
-    return _line([_cell(cell, width) for cell, width in cell_spans(columns, row)])
+    return _line([_cell(cell, width) for _, cell, width in cell_spans(columns, row)])
 
 
 def _cell(cell: Cell, width: int) -> str:

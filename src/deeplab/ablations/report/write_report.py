@@ -8,19 +8,19 @@ from deeplab.ablations.report.collect_grid import collect_grid_results
 from deeplab.ablations.report.collect_tables import collect_table_results
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
-from deeplab.ablations.report.html import format_html
 from deeplab.ablations.report.latex import format_latex
-from deeplab.ablations.report.markdown_csv import Header, format_csv, format_markdown
+from deeplab.ablations.report.pages import format_page
 from deeplab.ablations.report.provenance import describe_initial_weights, describe_provenance
 from deeplab.ablations.report.row_results import TableResult
+from deeplab.ablations.report.sheet import Header, Sheet
 from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
-from deeplab.ablations.report.table_layout import Sheet, drop_empty_columns
 from deeplab.ablations.report.table_notes import table_legend, table_notes
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import write_text
+from deeplab.utils.text_table import TextTable
 
 
 def write_report(
@@ -66,10 +66,10 @@ def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> Path:
     with report_write_errors(f"report in {folder}"):
         sheets = [_sheet(table, tables, sampler, folder) for table in tables]
         for sheet in sheets:
-            write_text(folder / f"{sheet.name}.csv", format_csv(sheet, folder))
+            write_text(folder / f"{sheet.name}.csv", sheet.table.as_csv())
             write_text(folder / f"{sheet.name}.tex", format_latex(sheet))
-        write_text(folder / "report.md", format_markdown(sheets, header, folder))
-        write_text(page, format_html(sheets, header, folder))
+        write_text(folder / "report.md", format_page("report.md", sheets, header))
+        write_text(page, format_page("report.html", sheets, header))
     return page
 
 
@@ -82,18 +82,14 @@ def _sheet(
         for i in range(len(table.conditions))
         for row in table.rows
     }
-    all_columns = table_columns(table, comparisons)
-    columns, rows = drop_empty_columns(
-        [column for column, _ in all_columns],
-        [[cell(row) for _, cell in all_columns] for row in table.rows],
-    )
+    columns, cells = zip(*table_columns(table, comparisons, folder), strict=True)
+    text_table = TextTable(columns, tuple(tuple(c(row) for c in cells) for row in table.rows))
     scored = sum(bool(row.scored) for row in table.rows)
     return Sheet(
         table.name,
         table.title,
         table.setting,
-        columns,
-        rows,
+        text_table.without_empty_columns(),
         tuple(table_notes(table, comparisons, tables)),
         tuple(table_legend(table, comparisons)),
         tuple(draw_figures(table, folder)),

@@ -1,0 +1,206 @@
+"""Tables of formatted cells, written for a terminal, as Markdown and as CSV.
+
+A cell holds the text that is shown, its emphasis, and the unrounded numbers for CSV files. HTML and
+LaTeX are written by ``deeplab.ablations.report`` from the same tables.
+"""
+
+import csv
+import io
+import os
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote
+
+GAP = "  "
+"""Space between two columns in a terminal."""
+
+
+class Link(NamedTuple):
+    """Link to a file or a folder."""
+
+    text: str
+    path: str
+    """Path relative to the file with the table; that of a folder ends with a slash."""
+
+    @classmethod
+    def relative(cls, text: str, path: Path, folder: Path) -> Self:
+        """Return a link from a file in ``folder``."""
+        relative = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+        return cls(text, relative + "/" * path.is_dir())
+
+    @property
+    def address(self) -> str:
+        """Path as a URL."""
+        return quote(self.path)
+
+
+class Cell(NamedTuple):
+    """Content of one cell."""
+
+    text: str = ""
+    faint: bool = False
+    """Gray text, for a missing result or one that cannot be told from chance."""
+    strong: bool = False
+    links: tuple[Link, ...] = ()
+    """Links that replace the text."""
+    wide: bool = False
+    """Permission to extend over the empty cells after it that belong to the same group."""
+    data: Mapping[str, Any] | None = None
+    """Unrounded numbers by the suffix of the column's name; None: the text."""
+
+    @property
+    def filled(self) -> bool:
+        """True if the cell has any content."""
+        return bool(self.text or self.links or any(v is not None for v in self.values.values()))
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Content for the CSV file, by the suffix of the column's name."""
+        return {"": self.text or None} if self.data is None else self.data
+
+
+class Column(NamedTuple):
+    """Heading and format of a column; adjacent columns may share the first line of the heading."""
+
+    title: str
+    group: str = ""
+    number: bool = False
+    """Right alignment, for numbers."""
+    format: Callable[[Any], str] = str
+    """Function that returns the text of a value."""
+    identifies_row: bool = False
+    """Part of the row's identity (its number or settings); such columns are always kept."""
+    data_only: bool = False
+    """Column of the CSV file only."""
+    name: str = ""
+    """Heading in the CSV file; empty: the title."""
+
+    @property
+    def full_title(self) -> str:
+        """Heading in one line."""
+        return ": ".join(part for part in (self.group, self.title) if part)
+
+    def cell(self, value: Any) -> Cell:
+        """Return the cell of a value, which is empty for None."""
+        return Cell() if value is None else Cell(self.format(value), data={"": value})
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Columns and rows of cells."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @classmethod
+    def from_values(cls, columns: Sequence[Column], rows: Iterable[Iterable[Any]]) -> Self:
+        """Return a table of values in the formats of their columns."""
+        return cls(
+            tuple(columns),
+            tuple(tuple(c.cell(v) for c, v in zip(columns, row, strict=True)) for row in rows),
+        )
+
+    def select(self, keep: Callable[[int, Column], bool]) -> Self:
+        """Return the table with some of its columns, selected by index and heading."""
+        kept = [i for i, column in enumerate(self.columns) if keep(i, column)]
+        return type(self)(
+            tuple(self.columns[i] for i in kept),
+            tuple(tuple(row[i] for i in kept) for row in self.rows),
+        )
+
+    def without_empty_columns(self) -> Self:
+        """Return the table without the columns that are empty in all rows."""
+        return self.select(lambda i, c: c.identifies_row or any(r[i].filled for r in self.rows))
+
+    def as_text(self, width: int | None = None) -> str:
+        """Return the table for a terminal.
+
+        If it is too wide, the headings are broken into lines; if it still is, the first cell of
+        each row has a line of its own above the others, without a heading.
+
+        Args:
+            width: number of characters of a line; None: those of the terminal, or 80.
+        """
+        width = width or shutil.get_terminal_size().columns
+        rows = [
+            [
+                cell.text or "-" * column.number
+                for column, cell in zip(self.columns, row, strict=True)
+            ]
+            for row in self.rows
+        ]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        headings = [[column.full_title] for column in self.columns]
+        if _total_width(headings, widths) > width:
+            headings = [_break(h[0], w) for h, w in zip(headings, widths, strict=True)]
+        if _total_width(headings, widths) > width:
+            headings[0], widths[0] = [""], 0
+            rows = [line for label, *row in rows for line in ([label], ["", *row])]
+        height = max(map(len, headings))
+        padded = [[""] * (height - len(heading)) + heading for heading in headings]
+        lines = [*zip(*padded, strict=True), *rows]
+        widths = [max(w, *map(len, heading)) for w, heading in zip(widths, padded, strict=True)]
+        return "\n".join(self._line(line, widths) for line in lines)
+
+    def _line(self, texts: Sequence[str], widths: Sequence[int]) -> str:
+        """Return the texts, as many as there are, aligned in columns."""
+        cells = zip(self.columns, texts, widths, strict=False)
+        aligned = (text.rjust(w) if column.number else text.ljust(w) for column, text, w in cells)
+        return GAP.join(aligned).rstrip()
+
+    def as_markdown(self) -> str:
+        """Return the table in GitHub's Markdown."""
+        titles = [escape_markdown(column.full_title) for column in self.columns]
+        alignments = ["--:" if column.number else "---" for column in self.columns]
+        rows = [[_markdown_cell(cell) for cell in row] for row in self.rows]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, alignments, *rows))
+
+    def as_csv(self) -> str:
+        """Return the table as CSV with unrounded numbers, one column for each value of a cell."""
+        header: list[str] = []
+        lines: list[list[Any]] = [[] for _ in self.rows]
+        for i, column in enumerate(self.columns):
+            cells = [_csv_values(row[i]) for row in self.rows]
+            suffixes = dict.fromkeys(suffix for values in cells for suffix in values)
+            for suffix in suffixes or ([""] if column.identifies_row else []):
+                header.append((column.name or column.title) + suffix)
+                for line, values in zip(lines, cells, strict=True):
+                    line.append(values.get(suffix))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([header, *lines])
+        return text.getvalue()
+
+
+def _total_width(headings: Sequence[Sequence[str]], widths: Sequence[int]) -> int:
+    columns = [max(w, *map(len, lines)) for w, lines in zip(widths, headings, strict=True)]
+    return sum(columns) + len(GAP) * (len(columns) - 1)
+
+
+def _break(title: str, width: int) -> list[str]:
+    """Return a heading in lines as wide as its longest word or the column's cells."""
+    words = re.split(r"(?<=-)| ", title)
+    return textwrap.wrap(title, max(width, *map(len, words)))
+
+
+def escape_markdown(text: str) -> str:
+    """Escape the characters that Markdown would interpret."""
+    return re.sub(r"([\\`*_\[\]|<>~#$])", r"\\\1", " ".join(text.split()))
+
+
+def _markdown_cell(cell: Cell) -> str:
+    if cell.links:
+        return " ".join(f"[{escape_markdown(k.text)}]({k.address})" for k in cell.links)
+    text = escape_markdown(cell.text)
+    mark = "**" if cell.strong else "*" if cell.faint else ""
+    return f"{mark}{text}{mark}" if text else ""
+
+
+def _csv_values(cell: Cell) -> Mapping[str, Any]:
+    if cell.links:
+        return {"": ";".join(link.path.rstrip("/") for link in cell.links)}
+    return cell.values if cell.filled else {}
