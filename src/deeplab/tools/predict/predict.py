@@ -26,7 +26,12 @@ from deeplab.inference.segmenter import Segmenter
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
 from deeplab.tools.predict.outputs import reserve_outputs
 from deeplab.tools.predict.photos import read_photo
-from deeplab.tools.predict.video import Video, atomic_video_writer
+from deeplab.tools.predict.video import (
+    Frame,
+    Video,
+    atomic_video_writer,
+    check_video_package,
+)
 from deeplab.tracking.console import silence_library_messages
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write
@@ -81,8 +86,10 @@ def run_prediction(config: PredictConfig) -> int:
 
 def _check_settings(config: PredictConfig, files: Sequence[InputFile]) -> None:
     """Reject settings that leave nothing to do, and print which ones have no effect here."""
-    num_videos = sum(file.is_video for file in files)
-    if num_videos and not (config.save_overlay or config.save_frames):
+    videos = [file for file in files if file.is_video]
+    if videos:
+        check_video_package(videos[0].path)
+    if videos and not (config.save_overlay or config.save_frames):
         raise UserError(
             "save_overlay=false: nothing to write for videos. Set save_frames=true as well."
         )
@@ -91,9 +98,9 @@ def _check_settings(config: PredictConfig, files: Sequence[InputFile]) -> None:
             f"overlap={config.overlap}: overlap applies to windows, and window_size is not set. "
             "Set window_size as well, for example window_size=1025."
         )
-    if config.save_frames and not num_videos:
+    if config.save_frames and not videos:
         print("save_frames=true has no effect: it applies to videos, and the inputs have none.")
-    if config.save_probabilities and num_videos == len(files):
+    if config.save_probabilities and len(videos) == len(files):
         print(
             "save_probabilities=true has no effect: it applies to images, and the inputs have none."
         )
@@ -239,22 +246,24 @@ class PredictionJob:
             disable=not self.config.trainer.enable_progress_bar,
         )
         with (
-            atomic_video_writer(target, video.frame_rate) if save_overlay else nullcontext()
+            atomic_video_writer(target, video.frame_rate, video.time_base)
+            if save_overlay
+            else nullcontext()
         ) as writer:
             overlays = prefetch(self._overlay, bar, num_threads=min(2, cpu_count()), max_pending=2)
-            for i, ((_, label), overlay) in enumerate(overlays):
+            for i, ((frame, label), overlay) in enumerate(overlays):
                 if writer:
-                    writer.add(overlay)
+                    writer.add(Frame(overlay, frame.time))
                 if self.config.save_frames:
                     folder = file.output_path("_frames")
                     write_mask(folder / f"{i:06d}.png", label, self.palette)
 
-    def _predict_frames(self, video: Video) -> Iterator[tuple[Pixels, Pixels]]:
+    def _predict_frames(self, video: Video) -> Iterator[tuple[Frame, Pixels]]:
         for frame in video.frames():
-            yield frame, self.segmenter.labels(frame)
+            yield frame, self.segmenter.labels(frame.pixels)
 
-    def _overlay(self, frame: Pixels, label: Pixels) -> Pixels:
-        return overlay_with_outlines(frame, label, self.names, self.palette)
+    def _overlay(self, frame: Frame, label: Pixels) -> Pixels:
+        return overlay_with_outlines(frame.pixels, label, self.names, self.palette)
 
 
 def _read(file: InputFile) -> Pixels | BadFileError:

@@ -1,25 +1,53 @@
-"""Reading and writing of videos, frame by frame."""
+"""Reading and writing of videos, frame by frame, with PyAV (FFmpeg)."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import prefetch
 
+if TYPE_CHECKING:
+    import av
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
 Pixels = NDArray[np.uint8]
 
-CODEC = "mp4v"
-"""MPEG-4, which the OpenCV packages of all platforms can write."""
+ENCODERS = {"libx264": {"crf": "20", "preset": "fast", "bf": "0"}, "libvpx-vp9": {"crf": "30"}}
+"""Encoders whose mp4 files play in browsers, best first, with their options.
 
-DEFAULT_FRAME_RATE = 25.0
+Without B-frames (``bf``) an mp4 of a variable frame rate has the right duration.
+"""
+
+DEFAULT_FRAME_RATE = Fraction(25)
+
+
+def check_video_package(path: Path) -> None:
+    """Raise UserError if the package for videos, such as ``path``, is not installed."""
+    if find_spec("av") is None:
+        raise UserError(
+            f"input={path}: videos need the package av, which is not installed. Run pip install "
+            '".[video]".'
+        )
+
+
+class Frame(NamedTuple):
+    """A frame of a video."""
+
+    pixels: Pixels
+    """``(H, W, 3)``, RGB and upright."""
+    time: int
+    """Time stamp from the start of the video, in the video's time base."""
 
 
 class Video:
@@ -30,23 +58,31 @@ class Video:
     """
 
     def __init__(self, path: Path) -> None:
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors are reported here instead
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        self.expected_frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        import av
+
+        try:
+            self._container = av.open(path)
+            stream = self._container.streams.best("video")
+        except (av.FFmpegError, OSError):
+            stream = None
+        if stream is None or stream.time_base is None:
+            raise _unreadable(path)
+        assert isinstance(stream, av.VideoStream)
+        stream.thread_type = "AUTO"
+        self._stream = stream
+        self.time_base = stream.time_base
+        """Seconds of one unit of the frames' time stamps."""
+        self.frame_rate = stream.average_rate or DEFAULT_FRAME_RATE
+        """Frames per second, the mean if it varies."""
+        seconds = (self._container.duration or 0) / av.time_base
+        self.expected_frames = stream.frames or round(seconds * self.frame_rate)
         """Number of frames according to the file's header; 0 if it states none."""
-        frame_rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.frame_rate = frame_rate if 0 < frame_rate <= 1000 else DEFAULT_FRAME_RATE
-        """Frames per second."""
         self.num_frames = 0
         """Number of frames read so far."""
-        self._first = self._read()
+        self._frames = self._decode()
+        self._first = next(self._frames, None)
         if self._first is None:
-            raise BadFileError(
-                "unreadable video",
-                path,
-                "not a video that OpenCV can decode, or truncated",
-                "Convert it.",
-            )
+            raise _unreadable(path)
 
     @property
     def problem(self) -> str | None:
@@ -57,77 +93,132 @@ class Video:
         expected = self.expected_frames
         if expected - self.num_frames <= max(1, expected // 100):
             return None
-        return f"ends early: {self.num_frames} of {expected} frames could be read and are predicted"
-
-    def frames(self) -> Iterator[Pixels]:
-        """Yield the frames ``(H, W, 3)``, RGB and upright, and decode the next ones ahead."""
-        later = (
-            frame for _, frame in prefetch(self._read, repeat(()), num_threads=1, max_pending=2)
+        return (
+            f"damaged or cut off: {self.num_frames} of {expected} frames could be read and are "
+            "predicted"
         )
-        for frame in chain([self._first], later):
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames and decode the next ones ahead."""
+        read = prefetch(lambda: next(self._frames, None), repeat(()), num_threads=1, max_pending=2)
+        for frame in chain([self._first], (frame for _, frame in read)):
             if frame is None:
+                self._container.close()
                 return
             self.num_frames += 1
             yield frame
 
-    def _read(self) -> Pixels | None:
-        success, frame = self._capture.read()
-        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8) if success else None
+    def _decode(self) -> Iterator[Frame]:
+        import av
+
+        start = round(Fraction(self._container.start_time or 0, av.time_base) / self.time_base)
+        step = max(1, round(1 / (self.frame_rate * self.time_base)))
+        time = -step
+        try:
+            for packet in self._container.demux(self._stream):
+                for frame in _decode_packet(packet):
+                    # Some files have frames without a time stamp, or the same one twice.
+                    time = time + step if frame.pts is None else max(frame.pts - start, time + 1)
+                    yield Frame(_upright_pixels(frame), time)
+        except av.FFmpegError:  # `problem` tells how much is missing
+            return
+
+
+def _unreadable(path: Path) -> BadFileError:
+    return BadFileError(
+        "unreadable video", path, "not a video that FFmpeg can decode, or damaged", "Convert it."
+    )
+
+
+def _decode_packet(packet: "av.Packet[VideoStream]") -> "list[VideoFrame]":
+    """Return the frames of a packet; none if it is damaged, since later ones may be intact."""
+    import av
+
+    try:
+        return packet.decode()
+    except av.FFmpegError:
+        return []
+
+
+def _upright_pixels(frame: "VideoFrame") -> Pixels:
+    pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    return np.ascontiguousarray(pixels, np.uint8)
 
 
 class VideoWriter:
-    """A video file to write, frame by frame, with all frames of one size."""
+    """An H.264 file to write, frame by frame, with all frames of one size.
 
-    def __init__(self, path: Path, frame_rate: float) -> None:
+    Args:
+        path: the file, an mp4 whatever its suffix.
+        frame_rate: frames per second, the mean if it varies.
+        time_base: seconds of one unit of the time stamps; None: one frame.
+    """
+
+    def __init__(self, path: Path, frame_rate: Fraction, time_base: Fraction | None = None) -> None:
+        import av
+
         self.path, self.frame_rate = path, frame_rate
-        self.num_frames = 0
-        self._writer = cv2.VideoWriter()
+        self.time_base = time_base or 1 / frame_rate
+        # The index comes first, so that a browser starts to play before the download ends.
+        self._container = av.open(path, "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream: av.VideoStream | None = None
 
-    def add(self, frame: Pixels) -> None:
-        """Append an RGB frame ``(H, W, 3)``.
-
-        Raises:
-            BadFileError: OpenCV cannot write videos, or none of this size or frame rate.
-        """
-        # The codec needs even sides and would drop the last row or column.
-        odd = [side % 2 for side in frame.shape[:2]]
-        even = np.pad(frame, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
-        size = (even.shape[1], even.shape[0])
-        if not self.num_frames:
-            code = cv2.VideoWriter.fourcc(*CODEC)
-            if not self._writer.open(str(self.path), cv2.CAP_FFMPEG, code, self.frame_rate, size):
-                raise BadFileError(
-                    "unwritable video",
-                    self.path,
-                    f"this OpenCV cannot write a {CODEC} video of {size[0]} x {size[1]} pixels and "
-                    f"{self.frame_rate:g} frames per second; save_overlay=false save_frames=true "
-                    "needs none",
-                    "Convert it.",
-                )
-        self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
-        self.num_frames += 1
-
-    def finish(self) -> None:
-        """Close the file.
+    def add(self, frame: Frame) -> None:
+        """Append a frame, whose time stamp is larger than that of the one before.
 
         Raises:
-            OSError: the file is incomplete, which OpenCV does not report.
+            BadFileError: this FFmpeg cannot write such videos, or none of this size.
         """
-        self._writer.release()
-        written = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        if int(written.get(cv2.CAP_PROP_FRAME_COUNT)) != self.num_frames:
-            raise OSError("the video is incomplete; the disk may be full")
+        import av
+
+        # yuv420p, the format of all browsers, needs even sides.
+        odd = [side % 2 for side in frame.pixels.shape[:2]]
+        even = np.pad(frame.pixels, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
+        self._stream = self._stream or self._open_stream(*even.shape[:2])
+        picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
+        picture.pts, picture.time_base = frame.time, self.time_base
+        self._container.mux(self._stream.encode(picture))
+
+    def close(self) -> None:
+        """Write the remaining frames and close the file."""
+        if self._stream:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def _open_stream(self, height: int, width: int) -> "av.VideoStream":
+        import av
+
+        encoder = next((name for name in ENCODERS if name in av.codecs_available), None)
+        try:
+            if encoder is None:
+                raise ValueError(f"this FFmpeg has no encoder {' or '.join(ENCODERS)}")
+            stream = self._container.add_stream(
+                encoder, rate=self.frame_rate, options=ENCODERS[encoder]
+            )
+            assert isinstance(stream, av.VideoStream)
+            context = stream.codec_context
+            context.height, context.width, context.pix_fmt = height, width, "yuv420p"
+            context.time_base = self.time_base
+            context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+            context.open()
+        except (av.FFmpegError, ValueError) as error:
+            raise BadFileError(
+                "unwritable video",
+                self.path,
+                f"no video of {width} x {height} pixels can be written ({error}); "
+                "save_overlay=false save_frames=true needs none",
+                "Convert it.",
+            ) from None
+        return stream
 
 
 @contextmanager
-def atomic_video_writer(path: Path, frame_rate: float) -> Iterator[VideoWriter]:
+def atomic_video_writer(
+    path: Path, frame_rate: Fraction, time_base: Fraction | None = None
+) -> Iterator[VideoWriter]:
     """Write a video that appears at ``path``, an .mp4, only if the block succeeds."""
     with atomic_write(path) as draft:
-        video = draft.with_name(f"{draft.name}.mp4")  # the suffix determines the container
-        try:
-            writer = VideoWriter(video, frame_rate)
-            yield writer
-            writer.finish()
-            os.replace(video, draft)
-        finally:
-            video.unlink(missing_ok=True)
+        writer = VideoWriter(draft, frame_rate, time_base)
+        yield writer
+        writer.close()
