@@ -12,6 +12,7 @@ from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.schema.classification_data import ShapeClassesConfig
 from deeplab.config.schema.data import ShapesConfig
 from deeplab.utils.disk_space import format_size
+from deeplab.utils.text_table import Column, TextTable
 
 
 def print_plan(
@@ -61,10 +62,9 @@ def _print_table(
 ) -> None:
     table = request.tables[name]
     print(f"\n{table.title} ({table.setting})")
-    texts = [[_cell(cell) for cell in row.cells] for row in table.rows]
-    widths = [max(map(len, column)) for column in zip(table.columns, *texts, strict=True)]
-    print("  row  " + _line(table.columns, widths) + "  strategy      run")
-    for number, (row, cells) in enumerate(zip(table.rows, texts, strict=True), 1):
+    columns = [Column("row", number=True), *(Column(c, format=_cell) for c in table.columns)]
+    rows = []
+    for number, row in enumerate(table.rows, 1):
         evaluations = [
             (job, e)
             for job in jobs
@@ -74,7 +74,9 @@ def _print_table(
         strategy = evaluations[0][1].strategy if evaluations else ""
         run = " ".join(names[job.key] for job, _ in evaluations)
         run = run or ("cited" if row.cited else f"not run: {row.unavailable}")
-        print(f"  {number:>3}  {_line(cells, widths)}  {strategy:<12}  {run}")
+        rows.append((number, *row.cells, strategy, run))
+    columns += [Column("strategy"), Column("run")]
+    print(TextTable.from_values(columns, rows).as_text())
 
 
 def _print_jobs(
@@ -163,11 +165,18 @@ def _print_estimates(todo: Sequence[Job], find_run: FindRun, names: Mapping[str,
     print("\nMeasuring training steps on this machine ...", flush=True)
     rates = measure_rates(configs)
     total_hours, total_disk = 0.0, 0
+    rows = []
     for job in todo:
         estimate = estimate_job(job, find_run(job))
         hours = estimate.multiply_adds / rates[_backbone_key(job)] / 3600
-        print(f"  {names[job.key]:<4} {_hours(hours):>10}  {format_size(estimate.disk):>7}")
+        rows.append((names[job.key], hours, estimate.disk))
         total_hours, total_disk = total_hours + hours, total_disk + estimate.disk
+    columns = [
+        Column("run"),
+        Column("time", number=True, format=_hours),
+        Column("disk", number=True, format=format_size),
+    ]
+    print(TextTable.from_values(columns, rows).as_text())
     speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())
     print(
         f"Total: {_hours(total_hours)} on one device like this one, {format_size(total_disk)} of "
@@ -191,7 +200,3 @@ def _hours(hours: float) -> str:
 
 def _cell(cell: object) -> str:
     return {True: "x", False: ""}[cell] if isinstance(cell, bool) else str(cell)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))

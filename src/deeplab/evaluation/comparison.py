@@ -4,9 +4,7 @@ A table holds only evaluations under the same conditions; the inference strategy
 row's name and may differ.
 """
 
-import csv
 import glob
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,17 +12,24 @@ from typing import Any
 
 from deeplab.config.schema.scripts import CompareConfig
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
-from deeplab.evaluation.plots import plot_boundary, plot_cost
+from deeplab.evaluation.plots import plot_boundary, plot_cost, split_common_prefix
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import write_text
+from deeplab.utils.text_table import Column, TextTable, number_column
 
 SCORES = ("mIoU", "pixel accuracy", "boundary IoU", "boundary F")
 FILES = ("table.csv", "boundary.png", "cost.png")
 """Files that are written for each group."""
 
-COLUMNS = (*SCORES, "parameters", "multiply-adds", "seconds", "peak memory")
-"""Columns of a table: multiply-adds by the paper's rule, seconds and bytes for one image."""
+COLUMNS = (
+    *(number_column(f"{name}, %", ".2f", name=name) for name in SCORES),
+    number_column("params, M", ".2f", unit=1e6, name="parameters"),
+    number_column("multiply-adds, B", ".2f", unit=1e9, name="multiply-adds"),
+    number_column("time, ms", ".1f", unit=1e-3, name="seconds"),
+    number_column("memory, MB", ".0f", unit=1e6, name="peak memory"),
+)
+"""Columns of a table: multiply-adds by the paper's rule, time and peak memory for one image."""
 
 
 def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
@@ -131,6 +136,7 @@ def _unique(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
 
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the values of the columns, in their order."""
     result = evaluation.result
     measured = result["cost"].get("measured") or {}
     return {
@@ -148,13 +154,14 @@ def _row(evaluation: Evaluation) -> dict[str, Any]:
 def _write(folder: Path, group: Sequence[Evaluation]) -> None:
     names = _names(group)
     rows = {name: _row(evaluation) for name, evaluation in zip(names, group, strict=True)}
-    print(f"\n{_table(rows)}\n")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("evaluation", *COLUMNS))
-    writer.writerows((name, *row.values()) for name, row in rows.items())
+    run, _ = split_common_prefix(names)
+    title = Column("evaluation", format=lambda name: name.removeprefix(f"{run}/"))
+    values = TextTable.from_values(
+        [title, *COLUMNS], [(n, *row.values()) for n, row in rows.items()]
+    )
+    print("\n".join(["", *[f"{run}:"] * bool(run), values.without_empty_columns().as_text(), ""]))
     table, boundary, accuracy = FILES
-    write_text(folder / table, text.getvalue())
+    write_text(folder / table, values.as_csv())
     curves = {n: e.result["boundary"]["bands"] for n, e in zip(names, group, strict=True)}
     if with_bands := {name: bands for name, bands in curves.items() if bands}:
         plot_boundary(folder / boundary, with_bands)
@@ -182,27 +189,3 @@ def _names(group: Sequence[Evaluation]) -> list[str]:
             for name, path in zip(names, paths, strict=True)
         ]
     return names
-
-
-def _table(rows: dict[str, dict[str, Any]]) -> str:
-    """Format the rows as a text table, without columns that have no values."""
-    first = max(len(name) for name in rows)
-    columns = [c for c in COLUMNS if any(row[c] is not None for row in rows.values())]
-    lines = [f"{'':<{first}}" + "".join(f"{column:>16}" for column in columns)]
-    for name, row in rows.items():
-        cells = (_cell(column, row[column]) for column in columns)
-        lines.append(f"{name:<{first}}" + "".join(f"{cell:>16}" for cell in cells))
-    return "\n".join(lines)
-
-
-def _cell(column: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    if column in SCORES:
-        return f"{value:.2f} %"
-    return {
-        "parameters": f"{value / 1e6:.2f} M",
-        "multiply-adds": f"{value / 1e9:.2f} B",
-        "seconds": f"{1e3 * value:.1f} ms",
-        "peak memory": f"{value / 1e6:.0f} MB",
-    }[column]

@@ -1,10 +1,11 @@
 """The doctor's report: as text for the terminal, as Markdown, and as JSON for other programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from deeplab.preparation.doctor import DatasetReport, Finding, SplitReport
+from deeplab.utils.text_table import Column, TextTable, number_column
 
 MAX_FILES_SHOWN = 5
 """Number of files of each kind that the terminal shows."""
@@ -40,12 +41,7 @@ def as_markdown(report: DatasetReport, title: str) -> str:
             lines.append("")
     for split, split_report in report.splits.items():
         lines += [f"## {split}", "", _image_sizes(split_report), ""]
-        lines += ["| class | pixels | images |", "|---|---|---|"]
-        lines += [
-            f"| {name} | {share} | {images} |"
-            for name, share, images in _class_rows(report, split_report)
-        ]
-        lines.append("")
+        lines += [_class_table(report, {"": split_report}).as_markdown(), ""]
     return "\n".join(lines)
 
 
@@ -54,13 +50,7 @@ def as_text(report: DatasetReport) -> str:
     lines = []
     for split, split_report in report.splits.items():
         lines.append(f"\n{split}: {_image_sizes(split_report)}")
-    width = max(len(name) for name in (*report.classes.names, "ignored"))
-    header = "".join(f"{split:>24}" for split in report.splits)
-    lines.append(f"\n{'class':<{width}}{header}   (share of pixels, images)")
-    columns = [list(_class_rows(report, split_report)) for split_report in report.splits.values()]
-    for row in zip(*columns, strict=True):
-        cells = "".join(f"{share:>15}{images:>9}" for _, share, images in row)
-        lines.append(f"{row[0][0]:<{width}}{cells}")
+    lines.append(f"\n{_class_table(report, report.splits).as_text()}")
     for severity in ("error", "warning"):
         for kind, findings in _by_kind(report, severity):
             lines.append(f"\n{severity}: {kind} ({len(findings)})")
@@ -93,14 +83,21 @@ def _image_sizes(report: SplitReport) -> str:
     )
 
 
-def _class_rows(report: DatasetReport, split_report: SplitReport) -> Iterator[tuple[str, str, str]]:
-    """Yield each class with its share of all pixels and the number of images that have it."""
-    total = sum(split_report.pixels) or 1
-    names = [*report.classes.names, "ignored"]
-    for name, pixels, images in zip(
-        names, split_report.pixels, split_report.images_with, strict=True
-    ):
-        yield name, f"{100 * pixels / total:.2f} %", str(images)
+def _class_table(report: DatasetReport, splits: Mapping[str, SplitReport]) -> TextTable:
+    """Return each class with its share of all pixels and its images in each split, by title."""
+    columns = [Column("class")]
+    cells: list[Sequence[Any]] = [(*report.classes.names, "ignored")]
+    for title, split_report in splits.items():
+        total = sum(split_report.pixels) or 1
+        columns += [
+            number_column("pixels, %", ".2f", group=title),
+            number_column("images", ",.0f", group=title),
+        ]
+        cells += [
+            [100 * pixels / total for pixels in split_report.pixels],
+            split_report.images_with,
+        ]
+    return TextTable.from_values(columns, zip(*cells, strict=True))
 
 
 def _by_kind(report: DatasetReport, severity: Any) -> Iterator[tuple[str, list[Finding]]]:

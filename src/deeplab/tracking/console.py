@@ -8,6 +8,7 @@ from typing import Any
 from deeplab.metrics.confusion_matrix import Scores
 from deeplab.metrics.percent import UNIT, to_percent
 from deeplab.metrics.topk import TopKErrors
+from deeplab.utils.text_table import Column, TextTable
 
 
 def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
@@ -23,11 +24,10 @@ def score_report(final: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
 
 def print_scores(final: Scores, class_names: Sequence[str]) -> None:
     """Print the IoU of each class and their mean, in percent."""
-    width = max(len(name) for name in class_names)
-    print(f"\n{'class':<{width}} {'IoU, %':>6}")
-    for name, iou in zip(class_names, final.class_iou, strict=True):
-        print(f"{name:<{width}} {format_percent(to_percent(iou)):>6}")
-    print(f"{'mIoU':<{width}} {format_percent(to_percent(final.miou)):>6}\n")
+    columns = [Column("class"), Column("IoU, %", number=True, format=format_percent)]
+    scores = zip((*class_names, "mIoU"), (*final.class_iou, final.miou), strict=True)
+    rows = [(name, to_percent(score)) for name, score in scores]
+    print(f"\n{TextTable.from_values(columns, rows).as_text()}\n")
 
 
 def error_report(errors: TopKErrors) -> dict[str, Any]:
@@ -63,21 +63,17 @@ def print_comparison(records: Sequence[Mapping[str, Any]]) -> None:
         print("\nThese images have no masks: predictions only, no scores.\n")
         return
     names = list(scored[0]["class_IoU"])
-    rows = [("", [record["protocol"]["strategy"]["name"] for record in scored])]
-    rows += [(name, [format_percent(r["class_IoU"][name]) for r in scored]) for name in names]
-    rows.append(("mIoU", [format_percent(r["mIoU"]) for r in scored]))
-    rows.append(("pixel accuracy", [format_percent(r["pixel_accuracy"]) for r in scored]))
-    rows.append(("boundary IoU", [format_percent(r["boundary"]["boundary_IoU"]) for r in scored]))
-    rows.append(("boundary F", [format_percent(r["boundary"]["boundary_F"]) for r in scored]))
+    rows = [(name, *(r["class_IoU"][name] for r in scored)) for name in names]
+    rows.append(("mIoU", *(r["mIoU"] for r in scored)))
+    rows.append(("pixel accuracy", *(r["pixel_accuracy"] for r in scored)))
+    rows.append(("boundary IoU", *(r["boundary"]["boundary_IoU"] for r in scored)))
+    rows.append(("boundary F", *(r["boundary"]["boundary_F"] for r in scored)))
     for i, band in enumerate(scored[0]["boundary"]["bands"]):
         title = f"mIoU within {band['width']:g} px of borders"
-        rows.append((title, [format_percent(r["boundary"]["bands"][i]["mIoU"]) for r in scored]))
-    title_width = max(len(title) for title, _ in rows)
-    widths = [max(len(row[i]) for _, row in rows) for i in range(len(scored))]
-    print()
-    for title, row in rows:
-        cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        print(f"{title:<{title_width}}  {'  '.join(cells)}")
+        rows.append((title, *(r["boundary"]["bands"][i]["mIoU"] for r in scored)))
+    strategies = [record["protocol"]["strategy"]["name"] for record in scored]
+    columns = [Column(name, number=True, format=format_percent) for name in strategies]
+    print(f"\n{TextTable.from_values([Column('score, %'), *columns], rows).as_text()}")
     with_borders = scored[0]["boundary"]["images_with_borders"]
     images = scored[0]["protocol"]["images"]
     if not with_borders:

@@ -90,6 +90,21 @@ class Column(NamedTuple):
         return Cell() if value is None else Cell(self.format(value), data={"": value})
 
 
+def number_column(
+    title: str, spec: str, *, unit: float = 1, group: str = "", name: str = ""
+) -> Column:
+    """Return a column of numbers, which are shown as multiples of a unit.
+
+    Args:
+        title: heading.
+        spec: how numbers are formatted, such as ``.2f``.
+        unit: the number that is shown as 1.
+        group: first line of the heading.
+        name: heading in the CSV file, whose numbers are not divided by the unit.
+    """
+    return Column(title, group, True, lambda value: format(value / unit, spec), name=name)
+
+
 @dataclass(frozen=True)
 class TextTable:
     """Columns and rows of cells."""
@@ -161,13 +176,17 @@ class TextTable:
         return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, alignments, *rows))
 
     def as_csv(self) -> str:
-        """Return the table as CSV with unrounded numbers, one column for each value of a cell."""
+        """Return the table as CSV with unrounded numbers, one column for each value of a cell.
+
+        A column that has nothing but texts without values is left out.
+        """
         header: list[str] = []
         lines: list[list[Any]] = [[] for _ in self.rows]
         for i, column in enumerate(self.columns):
             cells = [_csv_values(row[i]) for row in self.rows]
             suffixes = dict.fromkeys(suffix for values in cells for suffix in values)
-            for suffix in suffixes or ([""] if column.identifies_row else []):
+            unfilled = not any(row[i].filled for row in self.rows)
+            for suffix in suffixes or [""] * unfilled:
                 header.append((column.name or column.title) + suffix)
                 for line, values in zip(lines, cells, strict=True):
                     line.append(values.get(suffix))

@@ -14,6 +14,7 @@ from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.utils.errors import UserError
+from deeplab.utils.text_table import Column, TextTable, number_column
 
 
 def run_cost(config: CostConfig) -> None:
@@ -82,7 +83,7 @@ def _count(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dic
 def _measure(
     config: CostConfig, strategies: Sequence[Strategy], size: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
-    """Yield speed and memory of each strategy; a table prints each line as soon as it is known."""
+    """Yield speed and memory of each strategy; a table's user sees each as soon as it is known."""
     from deeplab.config.execution import build_execution  # imports Lightning
 
     execution = build_execution(config.trainer)
@@ -91,7 +92,11 @@ def _measure(
     threads, precision = torch.get_num_threads(), execution.precision
     as_table = config.format == "table"
     if as_table:
-        print(f"\n{'strategy':<14}{'ms/image':>12}{'images/s':>11}{'memory, MB':>13}", flush=True)
+        print(
+            f"\nMeasuring on {name}, {threads} threads, {precision}, random weights; memory is the "
+            "peak at one image:",
+            flush=True,
+        )
     for strategy in strategies:
         with _memory_errors(size):
             model = build_model(config, num_classes=len(config.data.classes)).to(device)
@@ -102,13 +107,8 @@ def _measure(
                 dtype=execution.autocast_dtype,
             )
         if as_table:
-            print(_speed_line(strategy, speed), flush=True)
+            print(f"  {strategy.name}: {_describe(speed)}", flush=True)
         yield {**speed.record(), "device": name, "threads": threads, "precision": precision}
-    if as_table:
-        print(
-            f"\n(measured on {name}, {threads} threads, {precision}, random weights; memory is the "
-            "peak at one image)"
-        )
 
 
 @contextmanager
@@ -125,25 +125,26 @@ def _memory_errors(size: tuple[int, int]) -> Iterator[None]:
         ) from None
 
 
-def _speed_line(strategy: Strategy, speed: Speed) -> str:
+def _describe(speed: Speed) -> str:
     peak = speed.peak_memory_bytes
-    memory = f"{peak / 1e6:>13,.0f}" if peak else f"{'-':>13}"
-    return (
-        f"{strategy.name:<14}{1e3 * speed.latency:>12,.1f}{speed.images_per_second:>11,.2f}{memory}"
-    )
+    memory = f", {peak / 1e6:,.0f} MB" if peak else ""
+    return f"{1e3 * speed.latency:,.1f} ms/image, {speed.images_per_second:,.2f} images/s{memory}"
 
 
 def format_table(parameters: Mapping[str, int], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Format the counts as a table: the parameters, then a line per strategy."""
-    lines = [
-        f"parameters           {parameters['trainable']:>14,}",
-        f"  with BN statistics {parameters['with_bn_statistics']:>14,}",
-        "",
-        f"{'':<19}multiply-adds, B",
-        f"{'strategy':<14}{'conv, matrix':>13}{'paper rule':>13}",
+    """Format the counts as two tables: the parameters, and the strategies."""
+    counts = [
+        ("trainable", parameters["trainable"]),
+        ("with BN statistics", parameters["with_bn_statistics"]),
     ]
-    for row in rows:
-        counted = row["multiply_adds"]
-        conv, paper = counted["conv"] / 1e9, counted["paper"] / 1e9
-        lines.append(f"{row['name']:<14}{conv:>13,.3f}{paper:>13,.3f}")
-    return "\n".join(lines)
+    columns = [Column("parameters"), number_column("number", ",.0f")]
+    strategies = [
+        Column("strategy"),
+        number_column("multiply-adds, B", ",.3f", unit=1e9),
+        number_column("by the paper's rule, B", ",.3f", unit=1e9),
+    ]
+    adds = [
+        (row["name"], *(row["multiply_adds"][rule] for rule in ("conv", "paper"))) for row in rows
+    ]
+    tables = TextTable.from_values(columns, counts), TextTable.from_values(strategies, adds)
+    return "\n\n".join(table.as_text() for table in tables)
