@@ -857,6 +857,17 @@ def test_links_resolve(full_report):
     assert sum(address.endswith("gallery/index.html") for address in addresses) == 1
 
 
+def test_links_to_runs_with_special_characters(tmp_path):
+    report = Report(tmp_path, make_table(ROWS[:1]))
+    config = report.job_of(1).config
+    folder = create_run(tmp_path, config, 'a"b <i>&#%?')
+    write_evaluation(folder, config, "os16", counts(1))
+    addresses = Page(report.write().page).addresses
+    (address,) = [address for address in addresses if "runs/" in address]
+    assert (report.folder / unquote(address)).resolve() == folder.path.resolve()
+    assert f"[R1]({address})" in report.markdown
+
+
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its chromedriver here")
 def test_page_in_browser(full_report, tmp_path):
     from selenium import webdriver

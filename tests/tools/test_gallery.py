@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from deeplab.config.paths import ROOT
-from deeplab.tools.gallery.confusion_matrix_svg import matrix_svg
+from deeplab.tools.gallery.confusion_matrix import lay_out_matrix
 from deeplab.tools.gallery.evaluations import align, find_evaluation
 from deeplab.tools.gallery.images import ERROR_COLOR, error_map, view_path, views
 from deeplab.tools.gallery.selection import (
@@ -29,6 +29,7 @@ from deeplab.tools.gallery.selection import (
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
+from deeplab.utils.templates import render_template
 from deeplab.utils.visualization import IGNORE_COLOR
 from support.galleries import IDS, NAMES, write_evaluation
 from support.scripts import run
@@ -132,7 +133,8 @@ def test_only_wrong_pixels_have_the_error_color():
 def test_matrix_has_a_cell_for_each_confusion(classes):
     counts = np.random.default_rng(0).integers(0, 2, (classes, classes))
     names = [f"class <{k}>" for k in range(classes)]
-    svg = Page(matrix_svg(counts, names))
+    matrix = lay_out_matrix(counts, names)
+    svg = Page(render_template("deeplab.tools.gallery", "confusion_matrix.svg", matrix=matrix))
     assert svg.tags.count("rect") == np.count_nonzero(counts)
     assert f"class <{classes - 1}>" in svg.text
 
@@ -203,6 +205,14 @@ def test_page_is_well_formed_and_complete(folder):
         assert word in page.text
     assert all(page.alts[:-1])  # the last one is the viewer's image, empty until it opens
     assert "A vs. B" not in page.text
+
+
+def test_run_names_are_escaped(folder):
+    name = 'a"b <i>&#%'
+    write_evaluation(folder, name)
+    run_gallery(folder, f"run='runs/{name}'", "compare_with=runs/first", "output=two")
+    page = read_page(folder / "two" / "index.html")
+    assert page.text.count(name) == 3  # title, heading, summary
 
 
 def test_images_have_the_requested_sizes_and_the_colors_of_the_masks(folder):

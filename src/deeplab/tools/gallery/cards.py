@@ -2,24 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
 from deeplab.data.class_set import ClassSet
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
-from deeplab.tools.gallery.images import ERROR_COLOR, view_path, views
+from deeplab.tools.gallery.images import view_path, views
 from deeplab.tools.gallery.selection import class_iou, image_iou
-from deeplab.utils.visualization import IGNORE_COLOR
 
 NO_VALUE = "\N{EN DASH}"
 
 MINUS = "\N{MINUS SIGN}"
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """Format a fraction as a percentage; a missing one (None or nan) as a dash."""
-    return NO_VALUE if value is None or value != value else f"{100 * value:.{digits}f} %"
+def percent(value: float, digits: int = 1) -> str:
+    """Format a fraction as a percentage; nan as a dash."""
+    return NO_VALUE if value != value else f"{100 * value:.{digits}f} %"
 
 
 def percentage_points(value: float) -> str:
@@ -27,24 +26,60 @@ def percentage_points(value: float) -> str:
     return NO_VALUE if value != value else f"{100 * value:+.1f}".replace("-", MINUS)
 
 
-def color_square(color: Sequence[int]) -> str:
-    """Return a small square in a color."""
-    rgb = ",".join(str(int(channel)) for channel in color)
-    return f'<i class="color-square" style="background:rgb({rgb})"></i>'
+class ColoredClass(NamedTuple):
+    """Name of a class and its color as CSS."""
+
+    name: str
+    color: str
 
 
-def legend(classes: ClassSet) -> str:
-    """Return the names and colors of the classes, of ignored pixels and of wrong ones."""
-    entries = [*zip(classes.names, classes.palette, strict=False)]
-    items = [f"<li>{color_square(color)}{escape(name)}</li>" for name, color in entries]
-    items.append(f"<li>{color_square(IGNORE_COLOR)}<em>ignored</em></li>")
-    items.append(f"<li>{color_square(ERROR_COLOR)}<em>wrong</em></li>")
-    return f'<ul class="legend" aria-label="Colors">{"".join(items)}</ul>'
+def css_color(color: Sequence[int]) -> str:
+    """Return an RGB color as CSS."""
+    return f"rgb({','.join(str(int(channel)) for channel in color)})"
+
+
+def colored_classes(classes: ClassSet) -> list[ColoredClass]:
+    """Return the classes with their colors."""
+    colors = map(css_color, classes.palette)
+    return [ColoredClass(*pair) for pair in zip(classes.names, colors, strict=False)]
+
+
+class ImageClass(NamedTuple):
+    """A class in the truth or in a prediction of one image."""
+
+    colored: ColoredClass
+    ious: list[float]
+    """IoU in each evaluation; nan where the class is in neither truth nor prediction."""
+    in_truth: bool
+
+
+class Thumbnail(NamedTuple):
+    """Paths of one view of an image, small and large."""
+
+    title: str
+    small: str
+    large: str
+    suffix: str
+
+
+class Card(NamedTuple):
+    """One image with its scores and views."""
+
+    image_id: str
+    ious: list[float]
+    """Image IoU in each evaluation."""
+    classes: list[ImageClass]
+    thumbnails: list[Thumbnail]
+    size: tuple[int, int]
+    """Width and height of the thumbnails."""
+    note: str = ""
+    difference: float | None = None
+    """Image IoU of the first evaluation minus that of the second, where the card shows it."""
 
 
 @dataclass(frozen=True)
-class CardRenderer:
-    """Renderer of the page's cards.
+class CardMaker:
+    """Maker of the page's cards.
 
     Args:
         evaluations: one evaluation, or the two that are compared.
@@ -56,49 +91,39 @@ class CardRenderer:
     classes: ClassSet
     thumbnail_sizes: dict[int, tuple[int, int]]
 
-    def render_all(self, indices: Sequence[int], notes: Sequence[str] = ()) -> str:
-        """Return the cards of several images, each with a note in HTML."""
-        cards = [self.render(index, notes[i] if notes else "") for i, index in enumerate(indices)]
-        return f'<div class="cards">{"".join(cards)}</div>'
-
-    def render(self, index: int, note: str = "") -> str:
-        """Return the card of one image."""
-        name = escape(self.evaluations[0].ids[index])
-        ious = [
-            percent(float(image_iou(evaluation.confusion[index])))
-            for evaluation in self.evaluations
+    def cards(self, indices: Sequence[int], notes: Sequence[str] = ()) -> list[Card]:
+        """Return the cards of several images, each with its note."""
+        return [
+            self.card(i, note)
+            for i, note in zip(indices, notes or [""] * len(indices), strict=True)
         ]
-        iou_text = f"IoU {ious[0]}" if len(ious) == 1 else f"IoU A {ious[0]}, B {ious[1]}"
-        note = f'<span class="note">{note}</span>' if note else ""
-        return (
-            f'<article class="card" aria-label="{name}"><header><p class="head">'
-            f'<b class="name">{name}</b><span class="iou">{iou_text}</span>{note}</p>'
-            f"{self._class_ious(index)}</header>"
-            f'<div class="thumbnails">{self._thumbnails(index, name)}</div></article>\n'
+
+    def card(self, index: int, note: str = "") -> Card:
+        """Return the card of one image."""
+        return Card(
+            self.evaluations[0].ids[index],
+            [float(image_iou(evaluation.confusion[index])) for evaluation in self.evaluations],
+            self._image_classes(index),
+            [
+                Thumbnail(
+                    view.title,
+                    view_path(index, view, small=True),
+                    view_path(index, view, small=False),
+                    view.suffix,
+                )
+                for view in views(len(self.evaluations))
+            ],
+            self.thumbnail_sizes[index],
+            note,
         )
 
-    def _thumbnails(self, index: int, name: str) -> str:
-        width, height = self.thumbnail_sizes[index]
-        return "".join(
-            f'<a class="thumbnail" href="{view_path(index, view, small=False)}" '
-            f'data-view="{view.title}">'
-            f'<img src="{view_path(index, view, small=True)}" width="{width}" height="{height}" '
-            f'loading="lazy" decoding="async" class="{view.suffix}" alt="{view.title} of {name}">'
-            f"<span>{view.title}</span></a>"
-            for view in views(len(self.evaluations))
-        )
-
-    def _class_ious(self, index: int) -> str:
-        """Return the classes of the image with their IoU."""
+    def _image_classes(self, index: int) -> list[ImageClass]:
         ious = np.stack(
             [class_iou(evaluation.confusion[index]) for evaluation in self.evaluations]
         )  # (evaluations, K)
         in_truth = self.evaluations[0].confusion[index].sum(1) > 0
-        items = []
-        for k in np.flatnonzero(~np.isnan(ious).all(0)):
-            values = " · ".join(percent(float(iou), 0).removesuffix(" %") for iou in ious[:, k])
-            absent = "" if in_truth[k] else ' class="absent" title="predicted, not in the truth"'
-            name, square = escape(self.classes.names[k]), color_square(self.classes.palette[k])
-            items.append(f"<li{absent}>{square}{name} <b>{values}</b></li>")
-        label = "IoU of the image's classes in percent"
-        return f'<ul class="class-ious" aria-label="{label}">{"".join(items)}</ul>'
+        colored = colored_classes(self.classes)
+        return [
+            ImageClass(colored[k], ious[:, k].tolist(), bool(in_truth[k]))
+            for k in np.flatnonzero(~np.isnan(ious).all(0))
+        ]

@@ -1,34 +1,44 @@
-"""Page of a gallery: its sections in order, in one HTML file with style and script."""
+"""Page of a gallery: all that its template shows, in one HTML file with style and script."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
-from string import Template
+from typing import NamedTuple
 
 from deeplab.data.class_set import ClassSet
 from deeplab.tools.gallery.cards import (
-    CardRenderer,
-    color_square,
-    legend,
+    Card,
+    CardMaker,
+    ColoredClass,
+    colored_classes,
+    css_color,
     percent,
     percentage_points,
 )
-from deeplab.tools.gallery.confusion_matrix_svg import matrix_svg
+from deeplab.tools.gallery.confusion_matrix import lay_out_matrix
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
-from deeplab.tools.gallery.images import views
-from deeplab.tools.gallery.score_tables import class_table, summary_table
+from deeplab.tools.gallery.images import ERROR_COLOR, views
+from deeplab.tools.gallery.score_tables import class_rows, summary_rows
 from deeplab.tools.gallery.selection import Comparison, ConfusedPair, Selection, class_iou
+from deeplab.utils.templates import render_template
+from deeplab.utils.visualization import IGNORE_COLOR
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page with an entry in the navigation."""
+class ClassCards(NamedTuple):
+    """Worst images of a class."""
 
-    id: str
-    title: str
-    intro: str
-    body: str
+    class_index: int
+    colored: ColoredClass
+    iou: float
+    cards: list[Card]
+
+
+class PairCards(NamedTuple):
+    """Images with the most pixels of one class predicted as another."""
+
+    truth: ColoredClass
+    prediction: ColoredClass
+    pixels: int
+    fraction: float
+    """Fraction of the pixels of the true class."""
+    cards: list[Card]
 
 
 def render_page(
@@ -45,28 +55,28 @@ def render_page(
         selection: the images of each section.
         thumbnail_sizes: width and height of the thumbnails, by image index.
     """
-    cards = CardRenderer(evaluations, classes, thumbnail_sizes)
-    sections = [_summary(evaluations, classes)]
-    if selection.comparison:
-        sections.append(_comparison(selection.comparison, cards))
-    sections += [
-        _examples(selection, cards),
-        _worst(selection, cards),
-        _classes(selection, cards),
-        _confusions(selection, cards),
-    ]
-    page_views = views(len(evaluations))
-    return Template(_read_resource("page.html")).substitute(
-        title=escape(_title(evaluations)),
-        style=_read_resource("page.css"),
-        script=_read_resource("page.js"),
-        num_views=len(page_views),
-        navigation="".join(f'<a href="#{s.id}">{s.title}</a>' for s in sections),
-        sections="\n".join(_section(section) for section in sections),
-        view_buttons="".join(
-            f'<button type="button"><kbd>{i}</kbd><span>{view.title}</span></button>'
-            for i, view in enumerate(page_views, start=1)
-        ),
+    maker = CardMaker(evaluations, classes, thumbnail_sizes)
+    total = evaluations[0].confusion.sum(0)
+    return render_template(
+        "deeplab.tools.gallery",
+        "page.html",
+        title=_title(evaluations),
+        of_first=" of A" if len(evaluations) == 2 else "",
+        views=views(len(evaluations)),
+        summary=summary_rows(evaluations),
+        class_rows=class_rows(evaluations, classes),
+        classes=colored_classes(classes),
+        ignore_color=css_color(IGNORE_COLOR),
+        error_color=css_color(ERROR_COLOR),
+        comparison=selection.comparison,
+        changes=_changes(selection.comparison, maker) if selection.comparison else {},
+        examples=maker.cards(selection.examples),
+        worst=maker.cards(selection.worst),
+        worst_by_class=_worst_by_class(selection, maker),
+        matrix=lay_out_matrix(total, classes.names),
+        pairs=[_confused_pair(pair, maker) for pair in selection.confused_pairs],
+        percent=percent,
+        percentage_points=percentage_points,
     )
 
 
@@ -79,133 +89,32 @@ def _title(evaluations: tuple[LoadedEvaluation, ...]) -> str:
     return f"{runs[0]}: {' vs. '.join(names)}"
 
 
-def _read_resource(name: str) -> str:
-    return files("deeplab.tools.gallery").joinpath(name).read_text(encoding="utf-8")
+def _changes(comparison: Comparison, maker: CardMaker) -> dict[str, list[Card]]:
+    """Return the largest gains and losses."""
+    selected = {"gains": comparison.gains, "losses": comparison.losses}
+    return {
+        name: [
+            maker.card(index)._replace(difference=float(comparison.difference[index]))
+            for index in indices
+        ]
+        for name, indices in selected.items()
+    }
 
 
-def _section(section: Section) -> str:
-    intro = f'<p class="intro">{section.intro}</p>' if section.intro else ""
-    return (
-        f'<section id="{section.id}" aria-labelledby="{section.id}-title">'
-        f'<h2 id="{section.id}-title">{section.title}</h2>{intro}\n{section.body}</section>'
-    )
+def _worst_by_class(selection: Selection, maker: CardMaker) -> list[ClassCards]:
+    confusion = maker.evaluations[0].confusion
+    result = []
+    for k, colored in enumerate(colored_classes(maker.classes)):
+        if indices := selection.by_class[k]:
+            notes = [f"{colored.name} {percent(class_iou(confusion[i])[k])}" for i in indices]
+            iou = float(class_iou(confusion.sum(0))[k])
+            result.append(ClassCards(k, colored, iou, maker.cards(indices, notes)))
+    return result
 
 
-def _summary(evaluations: tuple[LoadedEvaluation, ...], classes: ClassSet) -> Section:
-    body = f"{summary_table(evaluations)}{class_table(evaluations, classes)}{legend(classes)}"
-    return Section("summary", "Summary", "", body)
-
-
-def _examples(selection: Selection, cards: CardRenderer) -> Section:
-    return Section(
-        "examples",
-        "Examples",
-        "Evenly spaced images of the split, whatever their score.",
-        cards.render_all(selection.examples),
-    )
-
-
-def _worst(selection: Selection, cards: CardRenderer) -> Section:
-    return Section(
-        "worst",
-        "Worst images",
-        f"Images with the lowest IoU{_evaluation_suffix(cards)}, lowest first. The IoU of an image "
-        "is the mean over the classes in its truth or prediction.",
-        cards.render_all(selection.worst),
-    )
-
-
-def _evaluation_suffix(cards: CardRenderer) -> str:
-    """Return the words that name the first of two evaluations; nothing if there is one only."""
-    return " of A" if len(cards.evaluations) == 2 else ""
-
-
-def _classes(selection: Selection, cards: CardRenderer) -> Section:
-    confusion = cards.evaluations[0].confusion
-    parts = []
-    for k, indices in enumerate(selection.by_class):
-        if not indices:
-            continue
-        name, square = escape(cards.classes.names[k]), color_square(cards.classes.palette[k])
-        notes = [f"{name} {percent(class_iou(confusion[index])[k])}" for index in indices]
-        iou = percent(class_iou(confusion.sum(0))[k])
-        summary = f'{square}{name} <span class="side">{iou}</span>'
-        parts.append(_collapsible(f"class-{k}", summary, cards.render_all(indices, notes)))
-    return Section(
-        "classes",
-        "Worst images of each class",
-        f"Images with the lowest IoU{_evaluation_suffix(cards)} for a class, among those with the "
-        "class in their truth.",
-        "".join(parts),
-    )
-
-
-def _collapsible(anchor: str, summary: str, body: str, *, is_open: bool = False) -> str:
-    return (
-        f'<details id="{anchor}"{" open" if is_open else ""}><summary>{summary}</summary>'
-        f"{body}</details>\n"
-    )
-
-
-def _confusions(selection: Selection, cards: CardRenderer) -> Section:
-    total = cards.evaluations[0].confusion.sum(0)
-    matrix = (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix">'
-        f"{matrix_svg(total, cards.classes.names)}</div>"
-    )
-    pairs = [
-        _confused_pair(i, pair, selection.confused_pairs, cards)
-        for i, pair in enumerate(selection.confused_pairs)
-    ]
-    return Section(
-        "confusions",
-        "Confused classes",
-        f"Predictions{_evaluation_suffix(cards)} for the pixels of each true class, in percent. "
-        "Color intensity is the square root of the percentage, so that small ones are visible.",
-        f"{matrix}<h3>Pairs with the most wrong pixels</h3>"
-        '<p class="intro">Each with the images that contribute the most of them.</p>'
-        f"{''.join(pairs)}",
-    )
-
-
-def _confused_pair(
-    i: int, pair: ConfusedPair, pairs: Sequence[ConfusedPair], cards: CardRenderer
-) -> str:
-    names, palette = cards.classes.names, cards.classes.palette
-    truth, prediction = escape(names[pair.truth]), escape(names[pair.prediction])
-    width = 100 * pair.pixels / pairs[0].pixels
-    summary = (
-        f"{color_square(palette[pair.truth])}{truth} → "
-        f"{color_square(palette[pair.prediction])}{prediction} "
-        f'<span class="side">{pair.pixels:,} pixels, {percent(pair.fraction)} of {truth}</span>'
-        f'<span class="bar wrong"><i style="width:{width:.1f}%"></i></span>'
-    )
-    wrong = cards.evaluations[0].confusion[pair.images, pair.truth, pair.prediction]
-    notes = [f"{count:,} pixels of {truth} predicted as {prediction}" for count in wrong]
-    return _collapsible(f"pair-{i}", summary, cards.render_all(pair.images, notes), is_open=i == 0)
-
-
-def _comparison(comparison: Comparison, cards: CardRenderer) -> Section:
-    counts = (
-        ("better", comparison.num_better),
-        ("worse", comparison.num_worse),
-        ("equal", comparison.num_equal),
-    )
-    num_images = sum(count for _, count in counts)
-    items = "".join(f'<li class="{name}"><b>{count:,}</b> {name}</li>' for name, count in counts)
-    parts = []
-    for name, indices in (("gains", comparison.gains), ("losses", comparison.losses)):
-        notes = [_difference_note(float(comparison.difference[i])) for i in indices]
-        row = cards.render_all(indices, notes) if indices else '<p class="intro">None.</p>'
-        parts.append(f'<h3 id="{name}">Largest {name}</h3>{row}')
-    return Section(
-        "comparison",
-        "A vs. B",
-        f"Image IoU of A minus image IoU of B, over {num_images:,} images.",
-        f'<ul class="counts" aria-label="Number of images where A is">{items}</ul>{"".join(parts)}',
-    )
-
-
-def _difference_note(difference: float) -> str:
-    style = "better" if difference > 0 else "worse"
-    return f'<b class="{style}">{percentage_points(difference)}</b>'
+def _confused_pair(pair: ConfusedPair, maker: CardMaker) -> PairCards:
+    colored = colored_classes(maker.classes)
+    truth, prediction = colored[pair.truth], colored[pair.prediction]
+    wrong = maker.evaluations[0].confusion[pair.images, pair.truth, pair.prediction]
+    notes = [f"{count:,} pixels of {truth.name} predicted as {prediction.name}" for count in wrong]
+    return PairCards(truth, prediction, pair.pixels, pair.fraction, maker.cards(pair.images, notes))
