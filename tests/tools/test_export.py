@@ -7,15 +7,18 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard, metadata_load
 from PIL import Image
 from safetensors.torch import load_file
 
 from deeplab.checkpoints.loading import load_backbone
+from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.data.image_io import read_image
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
@@ -23,9 +26,12 @@ from deeplab.inference.strategy import Strategy
 from deeplab.models.backbones import MobileNetV2, Xception
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
 from deeplab.tools.export.formats import SUFFIXES, open_file, trace, write
+from deeplab.tools.export.model_card import model_card
 from deeplab.tools.export.parity_check import Agreement, compare, reference_probabilities
 from deeplab.tracking.console import format_percent
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.utils.errors import UserError
+from support.configs import train_config
 from support.hub_server import hub_server
 from support.networks import build, randomize_logits, randomize_norms, tiny_model, tiny_resnet
 from support.real_data import real
@@ -316,10 +322,6 @@ def test_onnx_through_the_script(tmp_path, trained):
         assert (classes[0] == np.array(label)).mean() > 0.999
 
 
-def front_matter(card: str) -> dict:
-    return yaml.safe_load(card.split("---\n")[1])
-
-
 def test_weights_config_and_card(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / "runs" / original.name)
@@ -339,13 +341,16 @@ def test_weights_config_and_card(tmp_path, trained):
     assert exported_result["class_IoU"] == result["class_IoU"]
     assert exported_result["protocol"] == result["protocol"]
     card = (output / "README.md").read_text()
-    head = front_matter(card)
-    assert head["license"] == "cc-by-4.0"
-    assert head["pipeline_tag"] == "image-segmentation"
-    (index,) = head["model-index"]
-    values = [entry["metrics"][0]["value"] for entry in index["results"]]
+    metadata = ModelCard.load(output / "README.md").data
+    assert metadata.license == "cc-by-4.0"
+    assert metadata.pipeline_tag == "image-segmentation"
+    assert metadata.model_name == folder.name
     flipped = json.loads((folder / "evaluations/val-weights-os8-flip/result.json").read_text())
-    assert values == [pytest.approx(r["mIoU"], abs=1e-4) for r in (result, flipped)]
+    for score, expected in zip(metadata.eval_results, (result, flipped), strict=True):
+        assert score.metric_value == pytest.approx(expected["mIoU"], abs=1e-4)
+        label = expected["protocol"]["strategy"]["label"]
+        assert score.metric_name == f"mIoU in percent ({label})"
+        assert (score.dataset_type, score.dataset_split) == ("shapes", "val")
     assert f"| val, output stride 16 | 3 | {result['mIoU']:.2f} |" in card
     for name, iou in result["class_IoU"].items():
         assert f"| {name} | {format_percent(iou)} |" in card
@@ -354,7 +359,27 @@ def test_weights_config_and_card(tmp_path, trained):
     assert result["weights_sha256"] in card
     assert str(tmp_path) not in card
     run("export", *arguments, cwd=tmp_path)  # replaces its own files
-    assert "license" not in front_matter((output / "README.md").read_text())
+    assert "license" not in metadata_load(output / "README.md")
+
+
+@pytest.mark.parametrize(
+    ("data", "datasets", "title"),
+    [("voc", ["pascal-voc-2012"], "PASCAL VOC 2012"), ("shapes", None, "shapes")],
+)
+def test_data_set_of_a_card(trained, data, datasets, title):
+    folder = RunFolder(trained[1])
+    names = ("a|b", "<i>", "_c_", *(f"class {i}" for i in range(4)))
+    config = train_config(f"data={data}", "logger=csv")
+    config = config.model_copy(update={"data": config.data.model_copy(update={"classes": names})})
+    run = TrainedRun(folder, config, folder.weights)
+    card = model_card(run, parameters=1, hub_id="a_b/c_d", graph=Path("_.pt2"), license=None)
+    assert card.data.datasets == datasets
+    assert {(r.dataset_type, r.dataset_name) for r in card.data.eval_results} == {
+        ((datasets or [data])[0], title)
+    }
+    assert r"- Classes: a\|b, \<i\>, \_c\_, class 0" in card.text
+    assert "predict.py run=a_b/c_d input=" in card.text
+    assert "`_.pt2` runs without this project" in card.text
 
 
 def test_a_card_leaves_out_results_of_other_weights(tmp_path, trained):
@@ -367,7 +392,7 @@ def test_a_card_leaves_out_results_of_other_weights(tmp_path, trained):
     run("export", checkpoint, "format=safetensors", "output=out", cwd=tmp_path)
     card = (tmp_path / "out/README.md").read_text()
     assert "These weights have not been evaluated" in card
-    assert "model-index" not in front_matter(card)
+    assert "model-index" not in metadata_load(tmp_path / "out/README.md")
     assert "alice" not in card + (tmp_path / "out/config.yaml").read_text()
     best = torch.load(folder / "checkpoints/best.ckpt", weights_only=False)["state_dict"]
     exported_weights = load_file(tmp_path / "out/weights.safetensors")

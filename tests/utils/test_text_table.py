@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from deeplab.utils.text_table import Cell, Column, Link, TextTable
+from deeplab.utils.text_table import Cell, Column, Link, TextTable, escape_markdown
 
 NAMES = ("run/a", "run/val-weights-os8-ms-flip")
 TABLE = TextTable.from_values(
@@ -69,6 +69,10 @@ def test_empty_columns():
     ).without_empty_columns()
     assert [column.title for column in kept.columns] == ["a", "c"]
     assert [cell.text for cell in kept.rows[0]] == ["x", ""]
+
+
+def test_underscores_inside_words_are_no_markup():
+    assert escape_markdown("max_steps _a_ b__c 1_%") == r"max_steps \_a\_ b\_\_c 1\_%"
 
 
 def test_markdown_and_links(tmp_path):

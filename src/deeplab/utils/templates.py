@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def render_template(package: str, name: str, **values: Any) -> str:
+def render_template(package: str, name: str, /, **values: Any) -> str:
     """Return a template with its values filled in.
 
     Values are escaped for HTML, or for Markdown if the name ends with ``.md``, unless the template

@@ -207,8 +207,9 @@ def _break(title: str, width: int) -> list[str]:
 
 
 def escape_markdown(text: str) -> str:
-    """Escape the characters that Markdown would interpret."""
-    return re.sub(r"([\\`*_\[\]|<>~#$])", r"\\\1", " ".join(text.split()))
+    """Escape what Markdown would interpret, which an underscore inside a word is not."""
+    inside_word = r"(?<=[^\W_])_(?=[^\W_])"
+    return re.sub(rf"(?!{inside_word})([\\`*_\[\]|<>~#$])", r"\\\1", " ".join(text.split()))
 
 
 def _markdown_cell(cell: Cell) -> str:

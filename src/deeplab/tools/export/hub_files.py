@@ -35,7 +35,7 @@ def write_repository(
         The files.
     """
     target = RunFolder(folder)
-    card = folder / "README.md"
+    readme = folder / "README.md"
     run = trained.config
     model = build_model(run, num_classes=len(run.data.classes))
     load_weights(model, trained.weights)
@@ -47,15 +47,15 @@ def write_repository(
         names = {"names": classes.names, "palette": classes.palette[: len(classes)].tolist()}
         save_weights(model, target.weights, {"classes": json.dumps(names)})
     write_config(target.config, without_local_paths(run))
-    text = model_card(
+    card = model_card(
         trained,
         parameters=sum(tensor.numel() for tensor in model.parameters()),
         hub_id=config.push_to_hub or PLACEHOLDER_ID,
         graph=graphs[0] if graphs else None,
         license=config.license,
     )
-    write_text(card, text)
-    return [target.weights, target.config, card]
+    write_text(readme, str(card))
+    return [target.weights, target.config, readme]
 
 
 def without_local_paths(run: TrainConfig) -> TrainConfig:

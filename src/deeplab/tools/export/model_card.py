@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.build_data import data_layout
@@ -18,17 +18,23 @@ from deeplab.tracking.evaluation_protocol import differences
 from deeplab.tracking.run_folder import read_json, read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
+from deeplab.utils.templates import render_template
+from deeplab.utils.text_table import Column, TextTable
 
-DATASETS = {"voc": "pascal-voc-2012", "coco": "coco-2017", "cityscapes": "cityscapes"}
-"""Data sets on the hub by the name of their layout."""
+DATASETS = {
+    "voc": ("pascal-voc-2012", "PASCAL VOC 2012"),
+    "coco": ("coco-2017", "COCO 2017"),
+    "cityscapes": ("cityscapes", "Cityscapes"),
+}
+"""Ids and titles of data sets on the hub by the name of their layout."""
 
 Result = Mapping[str, Any]
 
 
 def model_card(
     trained: TrainedRun, *, parameters: int, hub_id: str, graph: Path | None, license: str | None
-) -> str:
-    """Return the Markdown of a repository's README.md.
+) -> ModelCard:
+    """Return a repository's README.md.
 
     Args:
         trained: the run and its file of weights.
@@ -39,16 +45,20 @@ def model_card(
     """
     results = measured_results(trained)
     name = trained.folder.path.resolve().name
-    front_matter = _front_matter(trained, results, name, license)
-    head = yaml.safe_dump(front_matter, sort_keys=False)
-    parts = [
-        f"---\n{head}---\n\n# {name}",
-        _architecture(trained.config, parameters),
-        _usage(hub_id, graph),
-        _scores(results),
-        _training(trained),
-    ]
-    return "\n\n".join(parts) + "\n"
+    text = render_template(
+        "deeplab.tools.export",
+        "model_card.md",
+        metadata=_metadata(trained.config, results, name, license).to_yaml(),
+        name=name,
+        parameters=parameters,
+        hub_id=hub_id,
+        graph=graph.name if graph else "",
+        run=trained.config,
+        **_architecture(trained.config),
+        **_scores(results),
+        **_training(trained),
+    )
+    return ModelCard(text)  # reads the metadata back
 
 
 def measured_results(trained: TrainedRun) -> Sequence[Result]:
@@ -70,41 +80,33 @@ def measured_results(trained: TrainedRun) -> Sequence[Result]:
     return results
 
 
-def _front_matter(
-    trained: TrainedRun, results: Sequence[Result], name: str, license: str | None
-) -> dict[str, Any]:
+def _metadata(
+    run: TrainConfig, results: Sequence[Result], name: str, license: str | None
+) -> ModelCardData:
     """Return the metadata that the hub indexes."""
-    data = trained.config.data
-    dataset = DATASETS.get(data.name)
-    backbone = trained.config.backbone.family
-    head: dict[str, Any] = {"license": license} if license else {}
-    head |= {
-        "library_name": "deeplab",
-        "pipeline_tag": "image-segmentation",
-        "tags": ["semantic-segmentation", "deeplabv3plus", backbone, "pytorch"],
-        "datasets": [dataset] if dataset else [],
-        "metrics": ["mean_iou"],
-    }
-    if results:
-        entries = [_index_entry(result, data.name) for result in results]
-        head["model-index"] = [{"name": name, "results": entries}]
-    return {key: value for key, value in head.items() if value}
-
-
-def _index_entry(result: Result, data: str) -> dict[str, Any]:
-    """Return a result in the format of the hub's index."""
-    protocol = result["protocol"]
-    return {
-        "task": {"type": "image-segmentation"},
-        "dataset": {"type": data, "name": DATASETS.get(data, data), "split": protocol["split"]},
-        "metrics": [
-            {
-                "type": "mean_iou",
-                "value": round(result["mIoU"], 4),
-                "name": f"mIoU ({protocol['strategy']['label']})",
-            }
-        ],
-    }
+    dataset, title = DATASETS.get(run.data.name, (None, run.data.name))
+    scores = [
+        EvalResult(
+            task_type="image-segmentation",
+            dataset_type=dataset or run.data.name,
+            dataset_name=title,
+            dataset_split=result["protocol"]["split"],
+            metric_type="mean_iou",
+            metric_name=f"mIoU in percent ({result['protocol']['strategy']['label']})",
+            metric_value=round(result["mIoU"], 4),
+        )
+        for result in results
+    ]
+    return ModelCardData(
+        license=license,
+        library_name="deeplab",
+        pipeline_tag="image-segmentation",
+        tags=["semantic-segmentation", "deeplabv3plus", run.backbone.family, "pytorch"],
+        datasets=[dataset] if dataset else None,
+        metrics=["mean_iou"],
+        model_name=name if scores else None,
+        eval_results=scores or None,
+    )
 
 
 HIDDEN_KEYS = {
@@ -120,95 +122,67 @@ HIDDEN_KEYS = {
 """Keys of a backbone that the card leaves out: not architecture, or of no interest to readers."""
 
 
-def _architecture(run: TrainConfig, parameters: int) -> str:
-    backbone = ", ".join(f"{key} {value}" for key, value in run.backbone if key not in HIDDEN_KEYS)
+def _architecture(run: TrainConfig) -> dict[str, str]:
     aspp, decoder = run.aspp, run.decoder
     rates = ", ".join(map(str, aspp.atrous_rates))
-    atrous = f"atrous rates {rates} at output stride 16" if rates else "no atrous branches"
     convs = ", ".join(f"{kernel}x{kernel} {channels}" for kernel, channels in decoder.convs)
-    decoding = (
-        f"low-level features {', '.join(decoder.low_level)} reduced to "
+    return {
+        "backbone": ", ".join(f"{key} {v}" for key, v in run.backbone if key not in HIDDEN_KEYS),
+        "atrous": f"atrous rates {rates} at output stride 16" if rates else "no atrous branches",
+        "decoder": f"low-level features {', '.join(decoder.low_level)} reduced to "
         f"{decoder.low_level_channels} channels, then {convs or 'no'} convolutions"
         f"{', separable' if decoder.separable else ''}"
         if decoder.low_level
-        else "none, bilinear upsampling as in DeepLabv3"
-    )
-    classes = run.data.classes
-    return (
-        "A DeepLabv3+ network ([Chen et al. 2018](https://arxiv.org/abs/1802.02611)) for semantic "
-        f"segmentation, with {parameters:,} parameters and {len(classes)} classes.\n\n"
-        f"- Backbone: {run.backbone.family} ({backbone})\n"
-        f"- ASPP: {atrous}, {aspp.channels} channels"
-        f"{', image pooling' if aspp.image_pooling else ''}"
-        f"{', separable' if aspp.separable else ''}\n"
-        f"- Decoder: {decoding}\n"
-        f"- Output stride in training: {run.output_stride}\n"
-        f"- Classes: {', '.join(classes)}"
-    )
+        else "none, bilinear upsampling as in DeepLabv3",
+    }
 
 
-def _usage(hub_id: str, graph: Path | None) -> str:
-    commands = (
-        f"python src/predict.py run={hub_id} input=photo.jpg\n"
-        f"python src/evaluate.py run={hub_id} data.root=/path/to/images\n"
-        f"python src/train.py init_from={hub_id} ..."
-    )
-    text = f"## Usage\n\n```\n{commands}\n```"
-    if graph is None:
-        return text
-    return text + (
-        f"\n\n`{graph.name}` runs without this project. Its input `image` is a batch of RGB images "
-        "of any size, uint8 (batch, height, width, 3). Its output `classes` holds a class index "
-        "for every pixel, uint8 (batch, height, width). The names and colors of the classes are in "
-        "the file's metadata."
-    )
-
-
-def _scores(results: Sequence[Result]) -> str:
+def _scores(results: Sequence[Result]) -> dict[str, Any]:
     """Return a table of the results and one of the class IoUs, with a column per result."""
     if not results:
-        return "## Results\n\nThese weights have not been evaluated."
-    rows = ["| Split, inference strategy | Images | mIoU | Pixel accuracy |", "|---|---|---|---|"]
-    labels = [f"{r['protocol']['split']}, {r['protocol']['strategy']['label']}" for r in results]
-    for label, result in zip(labels, results, strict=True):
-        cells = (format_percent(result["mIoU"]), format_percent(result["pixel_accuracy"]))
-        rows.append(f"| {label} | {result['protocol']['images']} | {' | '.join(cells)} |")
-    first = results[0]["protocol"]
-    rules = (
-        f"Scores are in percent; {first['ignored_label']}. Images are padded to at least "
-        f"{first['padded_to'][0]} x {first['padded_to'][1]} pixels and never resized. Precision: "
-        f"{first['precision']}. Hash of the images and masks: {first['content']}."
-    )
-    names = [f"{r['protocol']['split']}, {r['protocol']['strategy']['name']}" for r in results]
-    classes = [f"| IoU | {' | '.join(names)} |", f"|---|{'---|' * len(results)}"]
-    for name in results[0]["class_IoU"]:
-        values = (format_percent(result["class_IoU"].get(name)) for result in results)
-        classes.append(f"| {name} | {' | '.join(values)} |")
-    return "\n\n".join(("## Results", "\n".join(rows), rules, "\n".join(classes)))
+        return {"protocol": None}
+    protocols = [result["protocol"] for result in results]
+    columns = [
+        Column("Split, inference strategy"),
+        Column("Images", number=True),
+        Column("mIoU", number=True, format=format_percent),
+        Column("Pixel accuracy", number=True, format=format_percent),
+    ]
+    rows = [
+        (f"{p['split']}, {p['strategy']['label']}", p["images"], r["mIoU"], r["pixel_accuracy"])
+        for p, r in zip(protocols, results, strict=True)
+    ]
+    names = [f"{p['split']}, {p['strategy']['name']}" for p in protocols]
+    class_columns = [Column(name, number=True) for name in names]
+    class_rows = [
+        (name, *(format_percent(result["class_IoU"].get(name)) for result in results))
+        for name in results[0]["class_IoU"]
+    ]
+    return {
+        "protocol": protocols[0],
+        "scores": TextTable.from_values(columns, rows),
+        "class_scores": TextTable.from_values([Column("IoU"), *class_columns], class_rows),
+    }
 
 
-def _training(trained: TrainedRun) -> str:
+def _training(trained: TrainedRun) -> dict[str, Any]:
     """Return data, recipe, initial weights and versions, as far as the run recorded them."""
     run = trained.config
     record = read_record(trained.folder)
-    stage, data = run.stage, run.data
     source = run.init_from or run.backbone.pretrained
-    sha256 = record.get("init_weights_sha256")
-    lines = [
-        f"- Data: {data.name}, split {data.train_split}{_training_images(run, record)}",
-        f"- Schedule: {stage.max_steps:,} steps with batches of {stage.batch_size} crops of "
-        f"{data.crop_size} x {data.crop_size} pixels, seed {run.seed}",
-        f"- Recipe: {', '.join(f'{key} {value}' for key, value in stage if value is not None)}",
-        f"- Initial weights: {Path(source).name if source else 'random'}"
-        + (f", SHA-256 {sha256}" if sha256 else ""),
+    session = record["sessions"][-1] if record["sessions"] else {}
+    versions = [
+        f"{name} {version}" for name, version in session.get("versions", {}).items() if version
     ]
-    if record["sessions"]:
-        last = record["sessions"][-1]
-        versions = (f"{k} {v}" for k, v in last.get("versions", {}).items() if v)
-        changed = " with uncommitted changes" if last.get("uncommitted_changes") else ""
-        lines.append(f"- Code: commit {last.get('commit')}{changed}; {', '.join(versions)}")
-    lines.append(f"- Final weights: SHA-256 {file_hash(trained.weights)}")
-    return "## Training\n\n" + "\n".join(lines) + "\n\n`config.yaml` holds the full configuration."
+    return {
+        "training_images": _training_images(run, record),
+        "recipe": ", ".join(f"{key} {value}" for key, value in run.stage if value is not None),
+        "init_weights": Path(source).name if source else "random",
+        "init_sha256": record.get("init_weights_sha256"),
+        "session": session,
+        "versions": ", ".join(versions),
+        "sha256": file_hash(trained.weights),
+    }
 
 
 def _training_images(run: TrainConfig, record: Mapping[str, Any]) -> str:
