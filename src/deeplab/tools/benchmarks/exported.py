@@ -10,7 +10,7 @@ import torch
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.models.backbones import Backbone, MobileNetV2, Xception
-from deeplab.tools.benchmarks.timing import CLASSES, build_network, print_comparison
+from deeplab.tools.benchmarks.timing import CLASSES, build_network, compare
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
 from deeplab.tools.export.formats import check_packages, open_file, trace, write
 
@@ -22,11 +22,11 @@ NETWORKS: dict[str, Callable[[], Backbone]] = {
 
 
 def compare_exports(*, repeats: int) -> None:
-    """Print the seconds per image and their ratio for several networks with random weights."""
+    """Print the time per image and their ratio for several networks with random weights."""
     check_packages("onnx")
     print(
         f"{SIDE} x {SIDE} image, {CLASSES} classes, decoder, output stride {OUTPUT_STRIDE}, "
-        f"float32, cpu, {torch.get_num_threads()} threads, median of {repeats}"
+        "float32, cpu"
     )
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
@@ -37,10 +37,12 @@ def compare_exports(*, repeats: int) -> None:
             write(trace(_graph(predictor)), "onnx", path, {})
             runner = open_file("onnx", path)
         images = image.permute(0, 3, 1, 2)
-        print_comparison(
+        compare(
             name,
-            baseline=("PyTorch", partial(predictor.label_maps, images, [(SIDE, SIDE)])),
-            candidate=("onnxruntime", partial(runner, image.numpy())),
+            {
+                "PyTorch": partial(predictor.label_maps, images, [(SIDE, SIDE)]),
+                "onnxruntime": partial(runner, image.numpy()),
+            },
             repeats=repeats,
         )
 

@@ -4,10 +4,8 @@ The stock pipeline decodes with Pillow and applies a chain of albumentations tha
 float tensors.
 """
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import numpy as np
 import torch
 from albumentations.pytorch import ToTensorV2
 from PIL import Image
+from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader, Dataset
 
 from deeplab.data.cache import use_cache
@@ -25,6 +24,7 @@ from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.layouts.base import Item
 from deeplab.data.transforms import TrainTransform
+from deeplab.tools.benchmarks.timing import compare
 from deeplab.utils.constants import IGNORE
 
 CROP, BATCH, IMAGES = 513, 16, 64
@@ -34,7 +34,7 @@ SIZES = ((375, 500), (500, 375), (333, 500), (500, 333))
 
 
 def compare_pipelines(*, repeats: int) -> None:
-    """Print the images per second of each pipeline, their ratios, and the time per stage.
+    """Print the time of each pipeline, their ratios, and the time per stage.
 
     Whole batches are loaded in one process. The images are drawn noise and shapes, with VOC's sizes
     and bytes per pixel.
@@ -44,31 +44,21 @@ def compare_pipelines(*, repeats: int) -> None:
         items = draw_images(Path(folder))
         dataset, cached = build_dataset(items), build_dataset(items)
         use_cache(cached, Path(folder) / "cache", num_workers=1, progress=False)
-        pipelines: dict[str, Callable[[], Iterator[Any]]] = {
-            "Pillow, stock albumentations, Normalize": lambda: iter(
+        pipelines = {
+            "Pillow, stock albumentations, Normalize": lambda: _consume(
                 DataLoader(StockPipeline(items), batch_size=BATCH)
             ),
-            "OpenCV, stock albumentations, uint8": lambda: iter(
+            "OpenCV, stock albumentations, uint8": lambda: _consume(
                 DataLoader(StockPipeline(items, fast=True), batch_size=BATCH)
             ),
-            "this project, from the files": lambda: iterate_batches(dataset),
-            "this project, from the decoded cache": lambda: iterate_batches(cached),
+            "this project, from the files": lambda: _consume(load_batches(dataset)),
+            "this project, from the decoded cache": lambda: _consume(load_batches(cached)),
         }
-        print(f"{IMAGES} images of VOC's sizes, crop {CROP}, batches of {BATCH}, one process, "
-              f"one thread, median of {repeats}")  # fmt: skip
-        speeds: dict[str, list[float]] = {name: [] for name in pipelines}
-        for repeat in range(repeats + 1):
-            for name, batches in pipelines.items():
-                seconds = _time(batches)
-                if repeat:  # the first run is the warm-up
-                    speeds[name].append(IMAGES / seconds)
-        medians = {name: statistics.median(values) for name, values in speeds.items()}
-        baseline = next(iter(medians.values()))
-        for name, speed in medians.items():
-            span = f"{min(speeds[name]):.0f} to {max(speeds[name]):.0f}"
-            print(
-                f"  {name:<42} {speed:7.0f} images/s  ({span})   {speed / baseline:.2f} x baseline"
-            )
+        print(
+            f"{IMAGES} images of VOC's sizes, crop {CROP}, batches of {BATCH}, one process, one "
+            "thread"
+        )
+        compare("all batches", pipelines, repeats=repeats)
         print_stages(items, dataset)
 
 
@@ -133,10 +123,10 @@ def build_dataset(items: list[Item]) -> SegmentationDataset:
     return SegmentationDataset("train", items, classes=ClassSet(names), transform=transform)
 
 
-def iterate_batches(dataset: SegmentationDataset) -> Iterator[Any]:
-    """Return an iterator over the batches of an epoch."""
+def load_batches(dataset: SegmentationDataset) -> DataLoader[Any]:
+    """Return a loader of the batches of an epoch."""
     draws = [[(i, i) for i in range(s, s + BATCH)] for s in range(0, len(dataset), BATCH)]
-    return iter(DataLoader(dataset, batch_sampler=draws, collate_fn=lambda batch: batch))
+    return DataLoader(dataset, batch_sampler=draws, collate_fn=lambda batch: batch)
 
 
 def print_stages(items: list[Item], dataset: SegmentationDataset) -> None:
@@ -159,18 +149,10 @@ def print_stages(items: list[Item], dataset: SegmentationDataset) -> None:
     }  # fmt: skip
     print("this project by stage, ms per image:")
     for name, (work, count) in stages.items():
-        seconds = min(_time_call(work) for _ in range(5))
-        print(f"  {name:<24} {1e3 * seconds / count:6.2f}")
+        measurement = Timer("work()", globals={"work": work}).blocked_autorange(min_run_time=0.5)
+        print(f"  {name:<24} {1e3 * measurement.median / count:6.2f}")
 
 
-def _time(batches: Callable[[], Iterator[Any]]) -> float:
-    start = time.perf_counter()
-    for _ in batches():
+def _consume(batches: Iterable[Any]) -> None:
+    for _ in batches:
         pass
-    return time.perf_counter() - start
-
-
-def _time_call(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

@@ -18,7 +18,7 @@ from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import MULTI_SCALE, Strategy
 from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.tools.benchmarks.timing import CLASSES, build_network, print_comparison
+from deeplab.tools.benchmarks.timing import CLASSES, build_network, compare
 from deeplab.utils.constants import IGNORE
 
 SIZE, PADDED = (375, 500), (513, 513)
@@ -31,7 +31,7 @@ NETWORKS: dict[str, Callable[[], Backbone]] = {
 
 
 def compare_strategies(*, repeats: int) -> None:
-    """Print the seconds per image and their ratio for several networks.
+    """Print the time per image and their ratio for several networks.
 
     This project also scores the pixels around borders, which the plain loop does not.
     """
@@ -39,7 +39,7 @@ def compare_strategies(*, repeats: int) -> None:
     names = "; ".join(strategy.label for strategy in STRATEGIES)
     print(
         f"{SIZE[0]} x {SIZE[1]} image padded to {PADDED[0]}, {CLASSES} classes, decoder, float32, "
-        f"{device}, {torch.get_num_threads()} threads, median of {repeats}\n{names}"
+        f"{device}\n{names}"
     )
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, 3, *PADDED), dtype=torch.uint8, device=device)
@@ -48,12 +48,13 @@ def compare_strategies(*, repeats: int) -> None:
     for name, backbone in NETWORKS.items():
         model = build_network(backbone()).to(device).eval()
         predictor = Predictor(model, STRATEGIES)
-        print_comparison(
+        compare(
             name,
-            baseline=("plain loop", partial(_plain_loop, model, image, truth)),
-            candidate=("this project", partial(_predict_and_score, predictor, image, truth)),
+            {
+                "plain loop": partial(_plain_loop, model, image, truth),
+                "this project": partial(_predict_and_score, predictor, image, truth),
+            },
             repeats=repeats,
-            device=device,
         )
 
 

@@ -1,10 +1,9 @@
-"""Parts shared by benchmarks of whole networks: the network, and timing a pair of functions."""
+"""Parts shared by the benchmarks: the network, and timing functions in turn."""
 
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
+from torch.utils.benchmark import Compare, Measurement, Timer
 
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import Backbone
@@ -21,34 +20,36 @@ def build_network(backbone: Backbone) -> DeepLabV3Plus:
     return DeepLabV3Plus(backbone, aspp, decoder, num_classes=CLASSES)
 
 
-Work = tuple[str, Callable[[], object]]
-"""Name of what is timed, and a function that does it once."""
+def compare(
+    title: str, works: Mapping[str, Callable[[], object]], *, repeats: int
+) -> list[Measurement]:
+    """Time functions and print a table, and how many times as fast as the first one the others are.
 
+    They alternate, so that all of them meet every change of the machine's speed; each is warmed up
+    before each measurement.
 
-def print_comparison(
-    name: str, *, baseline: Work, candidate: Work, repeats: int, device: str = "cpu"
-) -> None:
-    """Print the median seconds of baseline and candidate, and the candidate's speedup.
-
-    Both run in turn, once to warm up and then ``repeats`` times.
+    Args:
+        title: title of the table.
+        works: the functions by name; the first one is the baseline.
+        repeats: number of measurements of each.
     """
-    seconds: dict[str, list[float]] = {baseline[0]: [], candidate[0]: []}
-    for repeat in range(repeats + 1):
-        for label, work in (baseline, candidate):
-            elapsed = _time(work, device)
-            if repeat:  # the first run is the warm-up
-                seconds[label].append(elapsed)
-    medians = {label: statistics.median(values) for label, values in seconds.items()}
-    times = "   ".join(f"{label} {median:6.3f} s" for label, median in medians.items())
-    speedup = medians[baseline[0]] / medians[candidate[0]]
-    print(f"  {name:<12} {times}   speedup {speedup:.2f}")
-
-
-def _time(work: Callable[[], object], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    timers = [
+        Timer(
+            "work()",
+            globals={"work": work},
+            label=title,
+            sub_label=name,
+            description=f"median of {repeats}",
+            num_threads=torch.get_num_threads(),
+        )
+        for name, work in works.items()
+    ]
+    merged = Measurement.merge([timer.timeit(1) for _ in range(repeats) for timer in timers])
+    table = Compare(merged)
+    table.trim_significant_figures()
+    table.print()
+    for name, measurement in zip(works, merged, strict=True):
+        if measurement is not merged[0]:
+            speedup = merged[0].median / measurement.median
+            print(f"{name}: {speedup:.2f} times as fast as {next(iter(works))}\n", flush=True)
+    return merged
