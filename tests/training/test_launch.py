@@ -1,8 +1,10 @@
 """Tests of GPU selection by the processes of a sweep, with fake GPUs and real processes."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -10,7 +12,7 @@ from deeplab.config.paths import ROOT
 from support.scripts import SMALL, environment
 
 SELECT = f"""
-import os, sys
+import os, sys, time
 sys.path.insert(0, {str(ROOT / "src")!r})
 from deeplab.training import launch
 num_gpus = int(sys.argv[1])
@@ -19,6 +21,9 @@ def count():
     return num_gpus if visible is None else min(num_gpus, len([n for n in visible.split(",") if n]))
 launch.torch.cuda.device_count = count
 launch.select_gpu(int(sys.argv[2]))
+if sys.argv[3:] and not os.fork():
+    time.sleep(60)
+    os._exit(0)
 print("has", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.readline()
 launch.select_gpu(int(sys.argv[2]) + 1)
@@ -32,23 +37,25 @@ def select(tmp_path):
     """Return a function that starts a process, which selects one of ``num_gpus`` GPUs."""
     started = []
 
-    def start(num_gpus, job=0, visible=None):
+    def start(num_gpus, job=0, visible=None, fork=False):
         variables = {k: v for k, v in environment().items() if k != "CUDA_VISIBLE_DEVICES"}
         variables |= {"TMPDIR": str(tmp_path)}
         variables |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
         process = subprocess.Popen(
-            [sys.executable, "-c", SELECT, str(num_gpus), str(job)],
+            [sys.executable, "-c", SELECT, str(num_gpus), str(job), *["fork"] * fork],
             env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         started.append(process)
         return process
 
     yield start
     for process in started:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with its children
         process.communicate()
 
 
@@ -94,8 +101,18 @@ def test_nothing_is_selected_with_less_than_two_gpus(select, tmp_path, num_gpus,
     assert process.communicate("\n")[0].endswith(f"outer {visible}\n")
 
 
-def test_unusable_lock_folder_is_no_error(select, tmp_path):
-    (tmp_path / f"deeplab-gpus-{os.getuid()}").touch()
+def test_child_of_a_killed_process_does_not_keep_the_gpu(select):
+    """Data loading processes outlive their parent for some seconds."""
+    process = select(2, fork=True)
+    gpu, _ = output_of(process)
+    process.kill()
+    process.wait()
+    assert output_of(select(2))[0] == gpu
+
+
+def test_unusable_lock_file_is_no_error(select, tmp_path):
+    for gpu in range(2):
+        (tmp_path / f"deeplab-gpu-{os.getuid()}-{gpu}").mkdir()
     gpu, printed = output_of(select(2, 1))
     assert gpu == "1"
     assert "shared" in printed

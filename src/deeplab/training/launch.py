@@ -5,18 +5,17 @@ one again. In a sweep that command line is the whole sweep, and in a launcher's 
 worker's. A job on several devices therefore runs in a subprocess with a command line of its own.
 """
 
-import atexit
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
 import torch
+from filelock import FileLock, Timeout
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -24,7 +23,6 @@ from hydra.types import RunMode
 from deeplab.config.paths import ROOT
 from deeplab.config.schema.trainer import TrainerConfig
 from deeplab.utils.errors import UserError
-from deeplab.utils.file_lock import LockedError, locked
 
 
 def run_in_subprocess_if_needed(trainer: TrainerConfig) -> bool:
@@ -100,6 +98,9 @@ _original_value: list[str | None] = []
 def select_gpu(job: int) -> None:
     """Restrict this process to one GPU that no other process of a sweep has selected.
 
+    Hydra's ``hydra.job.env_set`` knows the number of a job, but not which GPU is free: jobs end in
+    any order, and two sweeps may share the machine.
+
     Must be called before CUDA is initialized, because CUDA ignores later changes. Later jobs of
     the same process therefore keep the GPU of the first one.
 
@@ -135,14 +136,17 @@ def _visible_gpus() -> list[str]:
     return [n.strip() for n in value.split(",")][:count] if value else [*map(str, range(count))]
 
 
+_gpu_locks: list[FileLock] = []
+"""Lock of this process's GPU, which the system releases when the process ends, however it ends."""
+
+
 def _lock_gpu(gpu: str) -> bool:
     """Lock a GPU until this process ends; return False if another process has it."""
-    folder = Path(tempfile.gettempdir()) / f"deeplab-gpus-{os.getuid()}"
-    lock = ExitStack()
+    name = f"deeplab-gpu-{os.getuid()}-{gpu.replace('/', '-')}"
+    lock = FileLock(Path(tempfile.gettempdir(), name), blocking=False)
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        lock.enter_context(locked(folder / gpu.replace("/", "-"), "", wait=False))
-    except (LockedError, OSError):
+        lock.acquire()
+    except (Timeout, OSError):
         return False
-    atexit.register(lock.close)
+    _gpu_locks.append(lock)
     return True
