@@ -5,6 +5,12 @@ heartbeat. ``flock`` covers all processes of this machine and releases the locks
 died, but across a network it may have no effect, and some file systems do not support it. There the
 owner decides: an owner on another machine holds the lock until its heartbeat expires, an owner on
 this machine while its process is alive.
+
+No lock of ``filelock`` does this (4.2.11 and 4.3.1 were tried). ``FileLock`` lets two machines in
+where ``flock`` has no effect between them. ``SoftFileLock`` and ``SoftFileLease`` never release the
+lock of a killed process on NFS and SMB, which cannot exchange two names; ``StrictSoftFileLock``
+does so nowhere. A lease and ``SoftReadWriteLock`` release that of a machine that went down only to
+a process that watches it for the whole time to expiry, which a run that must not wait never does.
 """
 
 import fcntl

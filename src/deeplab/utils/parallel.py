@@ -1,4 +1,9 @@
-"""Parallel map over processes, concurrent calls in threads, and prefetching."""
+"""Parallel map over processes, concurrent calls in threads, and prefetching.
+
+``concurrent.futures`` does the work; the limit on results that nobody has consumed yet, which
+``Executor.map`` has from Python 3.14 on, is added here. tqdm's ``process_map`` and joblib 1.6 have
+none, and joblib's workers outlive a killed parent and print tracebacks if Ctrl-C hits their start.
+"""
 
 import multiprocessing
 import os
@@ -8,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -68,20 +73,35 @@ def _map_in_processes(
     # spawn, since a fork would inherit the locks of threads (OpenCV's, torch's) but not the threads
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_exit_with_parent)
-    pending: deque[Future[list[R]]] = deque()
+
+    def submit(chunk: Sequence[T]) -> Future[list[R]]:
+        with _sigint_blocked():
+            return pool.submit(_map_chunk, function, chunk)
+
+    chunks = (submit(items[i : i + CHUNK_SIZE]) for i in range(0, len(items), CHUNK_SIZE))
     try:
-        for start in range(0, len(items), CHUNK_SIZE):
-            with _sigint_blocked():
-                pending.append(pool.submit(_map_chunk, function, items[start : start + CHUNK_SIZE]))
-            if len(pending) >= CHUNKS_PER_WORKER * num_workers:
-                yield from _wait_for(pending.popleft())
-        while pending:
-            yield from _wait_for(pending.popleft())
+        for results in _in_order(pool, chunks, CHUNKS_PER_WORKER * num_workers):
+            yield from results
     except BrokenProcessPool:
         raise UserError(
             f"One of the {num_workers} worker processes was killed, probably because memory ran "
             "out. Run this again with fewer workers."
         ) from None
+
+
+def _in_order(pool: Executor, futures: Iterable[Future[R]], max_pending: int) -> Iterator[R]:
+    """Yield the results of futures in order, and submit by iterating only so many ahead.
+
+    The pool is shut down at the end, or on an error.
+    """
+    pending: deque[Future[R]] = deque()
+    try:
+        for future in futures:
+            pending.append(future)
+            if len(pending) > max_pending:
+                yield _wait_for(pending.popleft())
+        while pending:
+            yield _wait_for(pending.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -130,7 +150,8 @@ def run_in_threads(calls: Sequence[Callable[[threading.Event], R]]) -> list[R]:
     """Return the results of calls that mostly wait, run concurrently; raise the first exception.
 
     Each call receives an event that is set as soon as its result is no longer needed. The threads
-    then get a short time to end; they are daemons, so none of them keeps the program alive.
+    then get a short time to end; they are daemons (those of a pool are not), so that a call that
+    waits for a silent server does not keep the program alive.
     """
     # SimpleQueue waits in C, where Ctrl-C cannot leave a lock in between (see _wait_for)
     done: queue.SimpleQueue[tuple[int, R | None, BaseException | None]] = queue.SimpleQueue()
@@ -179,18 +200,12 @@ def prefetch(
         max_pending: limit of calls that are running, or done but not yet consumed; all of them take
             memory.
     """
+
+    def call(call_arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], T]:
+        return call_arguments, function(*call_arguments)
+
     pool = ThreadPoolExecutor(num_threads)
-    pending: deque[tuple[tuple[Any, ...], Future[T]]] = deque()
-    try:
-        for call_arguments in arguments:
-            pending.append((call_arguments, pool.submit(function, *call_arguments)))
-            if len(pending) > max_pending:
-                done, future = pending.popleft()
-                yield done, _wait_for(future)
-        for done, future in pending:
-            yield done, _wait_for(future)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from _in_order(pool, (pool.submit(call, a) for a in arguments), max_pending)
 
 
 def map_in_threads(
