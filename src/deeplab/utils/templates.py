@@ -13,7 +13,8 @@ def render_template(package: str, name: str, /, **values: Any) -> str:
     """Return a template with its values filled in.
 
     Values are escaped for HTML, or for Markdown if the name ends with ``.md``, unless the template
-    marks them as ``safe``. A value that is missing is an error.
+    marks them as ``safe``. A value that is missing is an error. Pages extend ``base.html``, which
+    lies beside this module.
 
     Args:
         package: the package that holds the template's file.
@@ -40,10 +41,10 @@ def _markdown(package: str) -> "Environment":
 
 
 def _environment(package: str, **options: Any) -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader(package, "."),
+        loader=ChoiceLoader([PackageLoader(name, ".") for name in (package, "deeplab.utils")]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

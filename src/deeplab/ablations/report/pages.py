@@ -17,6 +17,7 @@ def format_page(name: str, sheets: Sequence[Sheet], header: Header) -> str:
     return render_template(
         "deeplab.ablations.report",
         name,
+        title=header.title,
         header=header,
         legend=merge_legends(sheets),
         sheets=sheets,
