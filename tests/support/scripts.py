@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,23 +36,34 @@ def environment() -> dict[str, str]:
 
 
 def run(
-    script: str, *arguments: str, cwd: Path, ok: bool = True, variables: Mapping[str, str] = {}
+    script: str,
+    *arguments: str,
+    cwd: Path,
+    ok: bool = True,
+    variables: Mapping[str, str | None] = {},
+    without: Sequence[str] = (),
+    prefix: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess:
-    """Run ``src/<script>.py`` with more ``variables`` in the environment.
+    """Run ``src/<script>.py`` with more ``variables`` in the environment; None removes one.
 
-    With ``ok`` it must succeed; otherwise the caller checks its status and message.
+    With ``ok`` it must succeed; otherwise the caller checks its status and message. Packages in
+    ``without`` cannot be imported, as if they were not installed. ``prefix`` is a command that runs
+    the script's process, such as ``unshare``. If ``MODULES`` is among the variables, the file of
+    that name gets the names of all modules that were imported.
     """
+    all_variables = {**environment(), **variables}
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         request = {
             "command": [str(ROOT / "src" / f"{script}.py"), *map(str, arguments)],
             "cwd": str(cwd),
-            "environment": {**environment(), **variables},
+            "environment": {k: v for k, v in all_variables.items() if v is not None},
+            "without": list(without),
             "out": str(out),
             "err": str(err),
             "timeout": 240,
         }
-        server = warm_server()
+        server = warm_server(prefix)
         print(json.dumps(request), file=server.stdin, flush=True)
         status = int(server.stdout.readline())
         done = subprocess.CompletedProcess(arguments, status, out.read_text(), err.read_text())
@@ -61,10 +72,10 @@ def run(
 
 
 @cache
-def warm_server() -> subprocess.Popen:
+def warm_server(prefix: tuple[str, ...] = ()) -> subprocess.Popen:
     """Return a process that has the libraries loaded; see ``warm``."""
     server = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("warm.py")],
+        [*prefix, sys.executable, Path(__file__).with_name("warm.py")],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -5,6 +5,7 @@ the seconds after which it is killed. It answers each with the exit status. Ever
 process; tests of the start itself use fresh processes.
 """
 
+import atexit
 import contextlib
 import gc
 import json
@@ -14,11 +15,9 @@ import signal
 import sys
 from pathlib import Path
 
-import albumentations  # noqa: F401
 import hydra  # noqa: F401
 import lightning.pytorch  # noqa: F401
 import requests  # noqa: F401
-import scipy.io  # noqa: F401
 import torch._dynamo  # noqa: F401
 
 with contextlib.suppress(ImportError):  # not one of the locked packages
@@ -38,18 +37,29 @@ def main() -> None:
 
 
 def run_in_fork(
-    command: list[str], cwd: str, environment: dict[str, str], out: str, err: str, timeout: int
+    command: list[str],
+    cwd: str,
+    environment: dict[str, str],
+    without: list[str],
+    out: str,
+    err: str,
+    timeout: int,
 ) -> None:
     """Run a script as ``python <command>`` would, then exit this process."""
     for number, path in enumerate((os.devnull, out, err)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]  # it reads the environment on import
+    for name in [*without, *sys.modules]:
+        if name.partition(".")[0] in without:
+            sys.modules[name] = None  # as if it were not installed
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
     sys.argv[:] = command
     sys.path[0] = str(Path(command[0]).parent)
+    if path := environment.get("MODULES"):
+        atexit.register(lambda: Path(path).write_text(" ".join(sys.modules)))
     signal.alarm(timeout)
     runpy.run_path(command[0], run_name="__main__")
     sys.exit()

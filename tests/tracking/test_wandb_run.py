@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deeplab.ablations.tables import read_preset
-from deeplab.tracking.wandb_run import add_group_and_tags
+from deeplab.tracking.wandb_run import add_group_and_tags, wandb_mode
 from support.scripts import SMALL, environment, run, run_folders
 from support.wandb_server import wandb_server
 
@@ -27,6 +27,28 @@ def test_group_and_tags_of_a_run():
         "group": "swept",
         "tags": ["a", "b"],
     }
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "mode"),
+    [
+        ("api.wandb.ai", None, "online"),
+        ("api.forge.coreweave.com", None, "online"),
+        ("own.example:8080", "http://own.example:8080", "online"),
+        ("api.wandb.ai", "http://own.example:8080", "offline"),
+    ],
+)
+def test_a_stored_key_of_the_server_is_a_log_in(tmp_path, monkeypatch, host, url, mode):
+    (tmp_path / "netrc").write_text(f"machine {host}\n  login user\n  password {'0' * 40}\n")
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    if url:
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+    assert wandb_mode("auto") == mode
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert wandb_mode("auto") == "offline"
+    assert wandb_mode("online") == "online"
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Mode = Literal["online", "offline"]
 
+SERVERS = ("api.forge.coreweave.com", "api.wandb.ai")
+"""W&B's server and its name before wandb 0.31, for which keys may be stored."""
+
 
 def wandb_mode(mode: str) -> Mode:
     """Return ``online`` or ``offline``; auto is online for a user who is logged in.
@@ -35,9 +38,12 @@ def wandb_mode(mode: str) -> Mode:
 
 
 def _in_netrc() -> bool:
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    """Return True if ``wandb login`` has stored a key, without importing W&B."""
+    url = os.environ.get("WANDB_BASE_URL")
+    hosts = (urlparse(url).netloc,) if url else SERVERS
     try:
-        return netrc.netrc().authenticators(host) is not None
+        stored = netrc.netrc(os.environ.get("NETRC"))
+        return any(stored.authenticators(host) for host in hosts)
     except (OSError, netrc.NetrcParseError):
         return False
 
@@ -64,7 +70,10 @@ def open_run(
     Raises:
         UserError: W&B cannot be reached, or refuses this user.
     """
+    mode = wandb_mode(logger.mode)
     os.environ.setdefault("WANDB_SILENT", "true")  # the run prints where its results are
+    if mode != "online":  # W&B's own telemetry connects to its server for offline runs too
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     try:
@@ -76,7 +85,7 @@ def open_run(
             tags=list(record.get("tags", [])),
             id=record["wandb_id"],
             dir=str(folder.path),
-            mode=wandb_mode(logger.mode),
+            mode=mode,
             resume="allow",  # otherwise existing data are replaced, offline too
             job_type="train",
             settings=wandb.Settings(silent=True, console="off"),

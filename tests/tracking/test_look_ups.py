@@ -1,0 +1,109 @@
+"""Names that are looked up in the network: none, unless W&B runs online.
+
+Everything runs in a network of its own, in which also W&B's helper, a Go program, can only ask a
+resolver that writes down the names.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from deeplab.config.paths import ROOT
+from support.scripts import SMALL, run, run_folders
+
+WANDB = [setting for setting in SMALL if not setting.startswith("logger")]  # it is the default
+KEY = {"WANDB_API_KEY": "0" * 40}
+UNSET = {"WANDB_MODE": None}
+LOOK_UP = "import socket; socket.getaddrinfo('counted.example', 443)"
+
+
+class Network:
+    """A network of its own, for scripts."""
+
+    def __init__(self, folder):
+        self.folder, self.file = folder, folder / "names"
+        script = ROOT / "tests" / "support" / "look_ups.py"
+        own = ("unshare", "--map-root-user", "--net", "--mount")
+        self.prefix = (*own, sys.executable, str(script), str(self.file))
+
+    def names(self):
+        """Return the names that were looked up since the last call."""
+        names = self.file.read_text().split() if self.file.exists() else []
+        self.file.write_text("")
+        return names
+
+    def run(self, *arguments, variables, **options):
+        """Run a script; return its result and the modules that it had imported."""
+        modules = self.folder / "modules"
+        variables = {"HOME": str(self.folder), "MODULES": str(modules), **variables}
+        options = {"cwd": self.folder, "prefix": self.prefix, "variables": variables, **options}
+        return run(*arguments, **options), set(modules.read_text().split())
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    network = Network(tmp_path_factory.mktemp("network"))
+    try:
+        done = subprocess.run(
+            [*network.prefix, sys.executable, "-c", LOOK_UP],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no unshare on this machine")
+    if "socket.gaierror" not in done.stderr:
+        pytest.skip(f"a network of its own is not permitted: {done.stderr}")
+    assert set(network.names()) == {"counted.example"}
+    return network
+
+
+def test_an_online_run_looks_up_the_server(network):
+    """The names that W&B looks up are counted."""
+    online = {
+        "WANDB_MODE": "online",
+        "WANDB_BASE_URL": "https://wandb.example",
+        "WANDB_INIT_TIMEOUT": "2",
+        **KEY,
+    }
+    done, _ = network.run("train", *WANDB, variables=online, ok=False)
+    assert done.returncode == 2
+    assert "W&B" in done.stderr
+    assert "wandb.example" in network.names()
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [
+        ("seed=1", UNSET),  # nobody is logged in
+        ("seed=2", {"WANDB_MODE": "offline", **KEY}),
+        ("seed=3 logger.mode=offline", {**UNSET, **KEY}),
+    ],
+)
+def test_offline_runs_look_up_nothing(network, settings, variables):
+    before = set(run_folders(network.folder))
+    _, modules = network.run("train", *WANDB, *settings.split(), variables=variables)
+    assert "wandb" in modules
+    (folder,) = set(run_folders(network.folder)) - before
+    network.run("evaluate", f"run={folder}", "trainer.accelerator=cpu", variables=variables)
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 2
+    assert network.names() == []
+
+
+def test_other_loggers_and_scripts_do_not_import_wandb(network):
+    augmented = "data.augmentations=[{HorizontalFlip:{p: 1}}]"
+    strategies = "eval_after_training=[{strategies:[single-scale,flip]}]"
+    _, modules = network.run("train", *SMALL, augmented, strategies, variables={**UNSET, **KEY})
+    assert "albumentations" in modules
+    assert "wandb" not in modules
+    (folder,) = (f for f in run_folders(network.folder) if not (f / "wandb").exists())
+    (image, *_) = sorted(folder.glob("*.png"))
+    for arguments in (
+        ("evaluate", f"run={folder}", "strategies=flip", "overwrite=true"),
+        ("predict", f"run={folder}", f"input={image}"),
+        ("compare", f"runs={folder}"),
+    ):
+        _, modules = network.run(*arguments, variables=KEY)
+        assert "wandb" not in modules
+    assert network.names() == []
