@@ -8,18 +8,27 @@ TABLE ?= 1,2,3,5
 PRESET ?= quick
 SEEDS ?= 1
 
+# torch brings its own build for the machine, CPU or CUDA
+FREEZE := --all --exclude pip --exclude deeplab | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
+
 .DEFAULT_GOAL := help
-.PHONY: help setup train data ablations test test-extras check format bench clean
+.PHONY: help setup setup-dev train data ablations test test-extras check format bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.complete ## make .venv with the pinned packages of requirements.lock
+setup: $(VENV)/.complete ## make .venv with what training, evaluation and prediction need (requirements.lock)
 
 $(VENV)/.complete: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+setup-dev: $(VENV)/.complete-dev ## add what tests and checks need (requirements-dev.lock)
+
+$(VENV)/.complete-dev: $(VENV)/.complete requirements-dev.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.lock
 	@touch $@
 
 train: setup ## train the default experiment; ARGS="backbone=xception ..." changes it
@@ -31,7 +40,7 @@ data: setup ## make a data set ready: DATA=voc, coco, cityscapes ...; ARGS="sour
 ablations: setup ## run tables of the paper and report: TABLE=2 PRESET=paper SEEDS=3; quick: drawn scenes
 	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" "preset=$(PRESET)" num_seeds=$(SEEDS) $(ARGS)
 
-test: setup ## run the tests
+test: setup-dev ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-extras: $(VENV)-extras/.complete ## tests with torchvision, timm, TensorFlow and onnxruntime, in an environment of the newest releases
@@ -42,20 +51,30 @@ $(VENV)-extras/.complete: pyproject.toml
 	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[convert,export,peers]' pytest pytest-xdist
 	@touch $@
 
-check: setup ## lint, format, import order and types
+check: setup-dev ## lint, format, import order and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PYTHONPATH=src $(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
-format: setup ## let ruff rewrite what check complains about
+format: setup-dev ## let ruff rewrite what check complains about
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure the loss, the input pipeline and evaluation against the obvious ones
+bench: setup-dev ## measure the loss, the input pipeline and evaluation against the obvious ones
 	$(BIN)/python src/benchmark.py loss
 	$(BIN)/python src/benchmark.py pipeline
 	$(BIN)/python src/benchmark.py strategies
+
+lock: ## write both lock files anew from pyproject.toml; pins stay, a deleted one becomes the newest release
+	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	grep -hv '^-r' requirements.lock requirements-dev.lock > $(VENV)-lock/pins
+	$(VENV)-lock/bin/python -m pip install --disable-pip-version-check -c $(VENV)-lock/pins .
+	$(VENV)-lock/bin/python -m pip freeze $(FREEZE) > requirements.lock
+	$(VENV)-lock/bin/python -m pip install --disable-pip-version-check -c $(VENV)-lock/pins '.[dev]'
+	(echo '-r requirements.lock'; $(VENV)-lock/bin/python -m pip freeze $(FREEZE) | grep -vxFf requirements.lock) > requirements-dev.lock
+	rm -rf $(VENV)-lock
 
 clean: ## remove the environment and caches; data and runs stay
 	rm -rf $(VENV) $(VENV)-extras .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -4,7 +4,6 @@ timm is an optional dependency: run these tests with ``make test-extras``.
 """
 
 import copy
-import importlib.util
 import json
 import pickle
 import re
@@ -29,8 +28,6 @@ from support.configs import train_config
 from support.hubs import COMMIT, hub
 from support.networks import build, on_meta, randomize_norms
 from support.scripts import SMALL, run, run_folders
-
-TIMM_INSTALLED = importlib.util.find_spec("timm") is not None
 
 ATROUS = [
     "resnet18", "resnet26d", "resnetblur50", "resnest14d", "resnetv2_18", "res2net50_26w_4s",
@@ -68,17 +65,6 @@ def randomized(backbone, seed=0):
 def random_image(*size, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(1, 3, *size, generator=generator, dtype=torch.float64)
-
-
-@pytest.mark.skipif(TIMM_INSTALLED, reason="timm is installed")
-@pytest.mark.parametrize("script", ["train", "cost"])
-def test_missing_timm_reports_the_extra_to_install(script, tmp_path):
-    overrides = ("data=shapes", "backbone=timm", "backbone.model=resnet18")
-    done = run(script, *overrides, cwd=tmp_path, ok=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("Error: backbone=timm: the package timm is not installed")
-    assert 'pip install ".[timm]"' in done.stderr
-    assert not run_folders(tmp_path)
 
 
 def test_model_is_required(tmp_path):

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -291,14 +290,6 @@ def test_another_output_stride_and_checkpoint_without_images(tmp_path, trained):
     done = run("export", checkpoint, *settings, "data.root=nowhere", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "data.root=nowhere: no such folder" in done.stderr
-
-
-@pytest.mark.skipif(find_spec("onnxscript") is not None, reason="the extra is installed")
-def test_a_missing_extra_is_named(trained):
-    done = run("export", f"run={trained[1]}", cwd=trained[0], ok=False)
-    assert done.returncode == 2
-    assert "format=onnx: onnx, onnxscript, onnxruntime are not installed" in done.stderr
-    assert 'pip install ".[export]"' in done.stderr
 
 
 @pytest.mark.extras

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from deeplab.config.paths import ROOT
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import voc_palette
 from deeplab.data.image_io import read_image
@@ -22,7 +19,7 @@ from deeplab.tools.predict.photos import read_photo
 from deeplab.tools.predict.video import Video
 from deeplab.utils.errors import UserError
 from support.networks import randomize_logits
-from support.scripts import SMALL, environment, run, run_folders
+from support.scripts import SMALL, run, run_folders
 
 HARDWARE = ("trainer.accelerator=cpu", "trainer.precision=32-true")
 NUM_CLASSES = 7
@@ -240,22 +237,10 @@ def test_list_of_images_and_videos(tmp_path, trained):
 
 def test_missing_video_package_names_the_extra(tmp_path, trained):
     (tmp_path / "a.mp4").write_bytes(b"")
-    code = (
-        "import runpy, sys\n"
-        f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
-        "sys.modules['av'] = None\n"
-        f"runpy.run_path({str(ROOT / 'src/predict.py')!r}, run_name='__main__')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, f"run={trained[0]}", "input=a.mp4", *HARDWARE],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("Error: input=a.mp4: videos need the package av")
+    arguments = ("predict", f"run={trained[0]}", "input=a.mp4", *HARDWARE)
+    done = run(*arguments, cwd=tmp_path, ok=False, without=["av"])
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: input=a.mp4: av is not installed")
     assert 'pip install ".[video]"' in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 

@@ -15,6 +15,7 @@ from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import flat_result_settings
 from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
 from deeplab.utils.files import write_json
 
 VIEWS_FILE = "views.json"
@@ -36,11 +37,10 @@ def save_views(
         UserError: W&B is offline or refuses access, or a package is missing.
     """
     logger = _wandb_logger(jobs)
-    try:
-        import wandb
-        import wandb_workspaces.workspaces as ws
-    except ImportError:
-        raise UserError('views need another package: pip install ".[dashboards]"') from None
+    require_extra("dashboards", "wandb_workspaces", setting="views")
+    import wandb
+    import wandb_workspaces.workspaces as ws
+
     file = folder / VIEWS_FILE
     addresses: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
     try:

@@ -11,6 +11,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from deeplab.config.paths import CONF, TABLES
+from deeplab.utils.extras import install_command
 
 PYDANTIC_MESSAGES = {
     "too_short": "expected {min_length} or more values",
@@ -95,6 +96,11 @@ def _unknown_key(key: str, text: str) -> str:
 
 def _unknown_choice(path: str) -> str:
     group, _, choice = path.rpartition("/")
+    if group == "hydra/launcher":
+        return (
+            f"{group}={choice}: this launcher is not installed. "
+            f"For joblib and submitit: {install_command('launchers')}"
+        )
     folder = CONF / group
     if not folder.is_dir():
         return f"{path}: no such group or choice."

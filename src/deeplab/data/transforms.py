@@ -8,8 +8,6 @@ Departure: the mean pixel is rounded to uint8, so padding is 0.004 instead of 0 
 normalization to [-1, 1].
 """
 
-import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.data.augmentations import build_augmentations, check_augmented
 from deeplab.data.class_set import Pixels
 from deeplab.utils.constants import IGNORE
-from deeplab.utils.errors import UserError
 
 cv2.setNumThreads(0)  # images are decoded in parallel, each by one thread
 
@@ -231,36 +229,3 @@ def _nearest(source: int, scaled: int, start: int, length: int) -> NDArray[np.in
     """Return the source pixels nearest to ``length`` scaled pixels from ``start``."""
     scaled_pixels = np.arange(start, start + length)
     return np.floor(scaled_pixels * _step(source, scaled) + 0.5).astype(np.intp)
-
-
-def build_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]) -> Any:
-    """Return one transform that applies these albumentations transforms in turn.
-
-    Raises:
-        ValueError: albumentations has no such transform, or it does not take these arguments.
-    """
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no network request at import
-    import albumentations as A  # imported here: it takes a second, and most runs do not need it
-
-    steps = []
-    for name, arguments in (item for entry in augmentations for item in entry.items()):
-        transform = getattr(A, name, None)
-        if not (isinstance(transform, type) and issubclass(transform, A.BasicTransform)):
-            raise ValueError(f"{name}: albumentations has no such transform")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # unknown arguments only cause a warning
-            try:
-                steps.append(transform(**arguments))
-            except (TypeError, ValueError, UserWarning) as error:
-                raise ValueError(f"{name}: {str(error).splitlines()[0]}") from None
-    return A.Compose(steps)
-
-
-def check_augmented(image: NDArray[Any], crop: Pixels) -> None:
-    """Raise UserError if augmentation has changed the type or the shape of a crop."""
-    if image.dtype != np.uint8 or image.shape != crop.shape:
-        raise UserError(
-            f"data.augmentations: they return {image.dtype} of shape {image.shape} for a crop of "
-            f"shape {crop.shape}. Remove those that change the shape or the type: a crop must stay "
-            "uint8, because the network normalizes its input itself."
-        )

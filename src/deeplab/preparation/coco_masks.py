@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.utils.constants import IGNORE
@@ -207,6 +206,8 @@ def _region(annotation: Annotation, image: AnnotatedImage, where: str) -> Mask:
     polygons = [p for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
     if not polygons:
         return np.zeros((image.height, image.width), np.bool_)
+    from pycocotools import mask as coco_mask
+
     run_lengths = coco_mask.frPyObjects(polygons, image.height, image.width)
     return np.asarray(coco_mask.decode(coco_mask.merge(run_lengths)), np.bool_)
 

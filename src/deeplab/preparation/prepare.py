@@ -26,6 +26,7 @@ from deeplab.utils import disk_space
 from deeplab.utils.disk_space import SpaceRequirement
 from deeplab.utils.download import Archive, fetch_all
 from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
 from deeplab.utils.parallel import cpu_count
 
 PublishedConfig = VOCConfig | COCOConfig | CityscapesConfig
@@ -107,6 +108,7 @@ def _prepare(job: _Job) -> None:
     archives = [] if job.source else _downloads(job)
     source = _find_source(job, job.source) if job.source else EMPTY_SOURCE
     parts_to_add = [*source.archives, *source.parts] if job.source else job.missing_parts
+    _check_packages(job, parts_to_add)
     print(f"Preparing {config.data_choice} ({', '.join(parts_to_add) or 'masks and lists'})")
     disk_space.check_space(_space_requirements(job, source))
     with manifest.locked_for_preparation(root):
@@ -134,6 +136,15 @@ def _prepare(job: _Job) -> None:
     if archives:
         notes.append(f"No longer needed: {', '.join(map(str, paths))}")
     _print_summary(config, data, counts, notes)
+
+
+def _check_packages(job: _Job, parts_to_add: Collection[str]) -> None:
+    """Check, before anything is downloaded, the packages that read these parts."""
+    setting = f"data={job.config.data_choice}"
+    if isinstance(job.data, COCOConfig):
+        require_extra("coco", "pycocotools", setting=setting)
+    elif "sbd" in parts_to_add:
+        require_extra("voc", "scipy", setting=f"{setting} with SBD")
 
 
 def _is_done(job: _Job) -> bool:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.utils.constants import IGNORE
@@ -75,6 +74,8 @@ def _convert(mat_file: Path, mask_folder: Path) -> None:
 
 def _read(mat_file: Path) -> Pixels:
     """Return the label map ``(H, W)`` of an SBD file."""
+    from scipy.io import loadmat
+
     try:
         content = loadmat(mat_file, variable_names=["GTcls"])
     except Exception as error:  # scipy raises many types for damaged files

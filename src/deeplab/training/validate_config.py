@@ -3,7 +3,6 @@
 Imports are delayed until they are needed, since most mistakes are found without torch.
 """
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from deeplab.config.schema.types import to_dict
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
 
 CHANGEABLE_KEYS = (
     "resume",
@@ -146,10 +146,12 @@ def _check_strategies(config: RunConfig) -> None:
 
 
 def _check_logger(config: LoggerConfig) -> None:
-    if config.name != "csv" and importlib.util.find_spec(config.name) is None:
-        raise UserError(
-            f"logger={config.name}: the package {config.name} is not installed. "
-            f"Run pip install {config.name}, or choose logger=csv."
+    if config.name == "tensorboard":
+        require_extra(
+            "tensorboard",
+            "tensorboard",
+            setting="logger=tensorboard",
+            alternative="choose logger=csv",
         )
 
 
@@ -165,7 +167,7 @@ def _check_data(config: TrainConfig) -> TrainConfig:
 
 
 def _check_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
-    from deeplab.data.transforms import build_augmentations
+    from deeplab.data.augmentations import build_augmentations
 
     try:
         if augmentations:

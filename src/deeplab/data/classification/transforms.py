@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from deeplab.data.augmentations import build_augmentations, check_augmented
 from deeplab.data.class_set import Pixels
-from deeplab.data.transforms import build_augmentations, check_augmented
 
 MAX_TRIES = 10
 """Number of random boxes to try; if none fits, the whole image is used."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deeplab.models.backbones.base import OUTPUT_STRIDES, Feature
 from deeplab.models.normalization import IMAGENET, Normalization
 from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
 
 LOW_LEVEL_STRIDES = {"conv2": 4, "conv3": 8, "conv4": 16}
 """Strides of the low-level features: the last map at each, as in torchvision's ResNets."""
@@ -31,12 +32,9 @@ def import_timm() -> ModuleType:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import timm
-    except ImportError:
-        raise UserError(
-            'backbone=timm: the package timm is not installed. Run pip install ".[timm]".'
-        ) from None
+    require_extra("timm", "timm", setting="backbone=timm")
+    import timm
+
     return timm
 
 

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import albumentations as A
 import cv2
 import numpy as np
 import torch
-from albumentations.pytorch import ToTensorV2
 from PIL import Image
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader, Dataset
 
+from deeplab.data.augmentations import import_albumentations
 from deeplab.data.cache import use_cache
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.dataset import SegmentationDataset
@@ -88,6 +87,7 @@ class StockPipeline(Dataset[tuple[Any, Any]]):
     """Stock pipeline; ``fast`` decodes with OpenCV and leaves out the normalization."""
 
     def __init__(self, items: list[Item], *, fast: bool = False) -> None:
+        A = import_albumentations("pipeline")  # noqa: N806
         self.items, self.fast = items, fast
         steps = [
             A.RandomScale((-0.5, 1.0), p=1),
@@ -99,7 +99,7 @@ class StockPipeline(Dataset[tuple[Any, Any]]):
             A.HorizontalFlip(p=0.5),
         ]  # fmt: skip
         normalize = [] if fast else [A.Normalize((0.5,) * 3, (0.5,) * 3)]
-        self.compose = A.Compose([*steps, *normalize, ToTensorV2()])
+        self.compose = A.Compose([*steps, *normalize, A.ToTensorV2()])
 
     def __len__(self) -> int:
         return len(self.items)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deeplab.utils.archives import unpack
 from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
 
 ARCHIVES = (".gz", ".tgz", ".tar", ".zip")
 INDEX = ".index"
@@ -130,7 +131,7 @@ def _native_output_suppressed() -> Iterator[None]:
 
 
 def _checkpoint(prefix: Path) -> Source:
-    reader = _package("tensorflow").train.load_checkpoint(str(prefix))
+    reader = _import_package("tensorflow", prefix).train.load_checkpoint(str(prefix))
     names = sorted(reader.get_variable_to_shape_map())
     training_only = [name for name in names if _is_training_state(name)]
     kept = [name for name in names if not _is_training_state(name)]
@@ -144,7 +145,7 @@ def _is_training_state(name: str) -> bool:
 
 def _frozen_graph(path: Path) -> Source:
     """Read a frozen graph; its variables are constants that a node named ``NAME/read`` reads."""
-    tensorflow = _package("tensorflow")
+    tensorflow = _import_package("tensorflow", path)
     graph = tensorflow.compat.v1.GraphDef()
     graph.ParseFromString(path.read_bytes())
     read_names = {node.name.removesuffix("/read") for node in graph.node if node.op == "Identity"}
@@ -168,7 +169,8 @@ def _exported_stride(nodes: Any) -> int | None:
 
 def _lite(path: Path) -> Source:
     """Read a float TensorFlow Lite model; its constants keep the variables' names."""
-    interpreter = _package("ai_edge_litert.interpreter").Interpreter(model_path=str(path))
+    lite = _import_package("ai_edge_litert.interpreter", path)
+    interpreter = lite.Interpreter(model_path=str(path))
     interpreter.allocate_tensors()
     variables: dict[str, Array] = {}
     heights = {}
@@ -199,10 +201,6 @@ def _lite_stride(interpreter: Any, heights: dict[str, int]) -> int | None:
     return round((image - 1) / (encoded - 1)) if encoded else None
 
 
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f'the package {error.name} is not installed. Run pip install ".[convert]".'
-        ) from None
+def _import_package(name: str, path: Path) -> Any:
+    require_extra("convert", name.partition(".")[0], setting=f"input={path}")
+    return importlib.import_module(name)

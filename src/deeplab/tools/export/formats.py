@@ -1,6 +1,5 @@
 """Writing and running exported files: ONNX models and ``torch.export`` programs."""
 
-import importlib.util
 import json
 import logging
 import warnings
@@ -15,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from deeplab.tools.export.exportable import INPUT, OUTPUTS, ImageToClasses
 from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
 
 Format = Literal["onnx", "torch_export"]
 
@@ -39,11 +39,12 @@ The outputs are the classes ``(N, H, W)`` and, if the file has them, the probabi
 
 def check_packages(format: Format) -> None:
     """Raise UserError if a package that the format needs is not installed."""
-    needed = ("onnx", "onnxscript", "onnxruntime") if format == "onnx" else ()
-    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"format={format}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not "
-            'installed. Run pip install ".[export]", or choose format=torch_export.'
+    if format == "onnx":
+        require_extra(
+            "export",
+            *("onnx", "onnxscript", "onnxruntime"),
+            setting="format=onnx",
+            alternative="choose format=torch_export",
         )
 
 

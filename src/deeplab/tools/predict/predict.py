@@ -30,10 +30,10 @@ from deeplab.tools.predict.video import (
     Frame,
     Video,
     atomic_video_writer,
-    check_video_package,
 )
 from deeplab.tracking.console import silence_library_messages
 from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, prefetch
 from deeplab.utils.visualization import add_legend, legend, overlay_with_outlines, rgb
@@ -88,7 +88,7 @@ def _check_settings(config: PredictConfig, files: Sequence[InputFile]) -> None:
     """Reject settings that leave nothing to do, and print which ones have no effect here."""
     videos = [file for file in files if file.is_video]
     if videos:
-        check_video_package(videos[0].path)
+        require_extra("video", "av", setting=f"input={videos[0].path}")
     if videos and not (config.save_overlay or config.save_frames):
         raise UserError(
             "save_overlay=false: nothing to write for videos. Set save_frames=true as well."

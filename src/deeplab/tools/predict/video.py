@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import prefetch
 
@@ -30,15 +28,6 @@ Without B-frames (``bf``) an mp4 of a variable frame rate has the right duration
 """
 
 DEFAULT_FRAME_RATE = Fraction(25)
-
-
-def check_video_package(path: Path) -> None:
-    """Raise UserError if the package for videos, such as ``path``, is not installed."""
-    if find_spec("av") is None:
-        raise UserError(
-            f"input={path}: videos need the package av, which is not installed. Run pip install "
-            '".[video]".'
-        )
 
 
 class Frame(NamedTuple):
