@@ -3,7 +3,8 @@
     pixels.bin    image after image: its RGB pixels, then its labels
     index.npy     one row for each item: offset, height and width; height 0 if decoding failed
 
-All DataLoader workers share the pages that the operating system keeps in memory.
+All DataLoader workers share the pages that the operating system keeps in memory; ``diskcache`` and
+``zarr`` would copy each sample.
 """
 
 import hashlib

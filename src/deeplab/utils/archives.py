@@ -1,4 +1,8 @@
-"""Extraction of tar and zip archives; no partly written file ever has its final name."""
+"""Extraction of tar and zip archives; no partly written file ever has its final name.
+
+``shutil``, ``tarfile`` and ``pooch`` write the files in place, so that a kill leaves a part of one
+under its final name, and do not notice a tar that was cut between two members.
+"""
 
 import lzma
 import os

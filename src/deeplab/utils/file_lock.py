@@ -6,11 +6,13 @@ died, but across a network it may have no effect, and some file systems do not s
 owner decides: an owner on another machine holds the lock until its heartbeat expires, an owner on
 this machine while its process is alive.
 
-No lock of ``filelock`` does this (4.2.11 and 4.3.1 were tried). ``FileLock`` lets two machines in
-where ``flock`` has no effect between them. ``SoftFileLock`` and ``SoftFileLease`` never release the
-lock of a killed process on NFS and SMB, which cannot exchange two names; ``StrictSoftFileLock``
-does so nowhere. A lease and ``SoftReadWriteLock`` release that of a machine that went down only to
-a process that watches it for the whole time to expiry, which a run that must not wait never does.
+The libraries that were tried fail a need. filelock (4.2.11, 4.3.1): ``FileLock`` lets two machines
+in where ``flock`` has no effect between them; ``SoftFileLock`` and ``SoftFileLease`` never release
+the lock of a killed process on NFS and SMB, which cannot exchange two names, and
+``StrictSoftFileLock`` does so nowhere; a lease and ``SoftReadWriteLock`` release that of a machine
+that went down only to a process that watches it until it expires, which a run that must not wait
+never does. flufl.lock (10.0): two processes may take over an expired lock (it happened in 1 of 12
+races).
 """
 
 import fcntl

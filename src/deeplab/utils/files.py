@@ -1,4 +1,7 @@
-"""Atomic writes: a file exists completely or not at all."""
+"""Atomic writes: a file exists completely or not at all.
+
+The package for this, ``atomicwrites``, is no longer maintained.
+"""
 
 import hashlib
 import json

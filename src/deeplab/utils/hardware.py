@@ -1,4 +1,7 @@
-"""Execution settings of a machine: accelerator, precision, memory format, compilation, workers."""
+"""Execution settings of a machine: accelerator, precision, memory format, compilation, workers.
+
+Lightning's own ``auto`` chooses the accelerator and the devices only.
+"""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Overlays, legends and example figures of predictions."""
+"""Overlays, legends and example figures of predictions.
+
+torchvision's ``draw_segmentation_masks`` has neither outlines nor a legend.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
