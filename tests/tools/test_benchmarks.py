@@ -42,6 +42,7 @@ def test_loss(monkeypatch, capsys):
 
 
 def test_pipeline(monkeypatch, capsys):
+    pytest.importorskip("albumentations")
     for name, value in (("IMAGES", 4), ("BATCH", 2), ("CROP", 65)):
         monkeypatch.setattr(pipeline, name, value)
     threads = torch.get_num_threads()
