@@ -49,6 +49,19 @@ def test_narrow_terminal():
     ]
 
 
+def test_texts_in_the_last_column_are_broken_first():
+    table = TextTable.from_values(
+        [Column("row", number=True), Column("image-level"), Column("remark")],
+        [(1, "x", "a path/that-is-not-broken is followed by words"), (2, None, "missing")],
+    )
+    assert table.as_text(50).splitlines() == [
+        "row  image-level  remark",
+        "  1  x            a path/that-is-not-broken is",
+        "                  followed by words",
+        "  2               missing",
+    ]
+
+
 @pytest.mark.parametrize("columns", ["55", "80"])
 def test_width_of_the_terminal(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)

@@ -19,6 +19,9 @@ from urllib.parse import quote
 GAP = "  "
 """Space between two columns in a terminal."""
 
+MIN_FOLDED_WIDTH = 24
+"""Width that texts in the last column keep when they are broken into lines."""
+
 
 class Link(NamedTuple):
     """Link to a file or a folder."""
@@ -135,31 +138,31 @@ class TextTable:
     def as_text(self, width: int | None = None) -> str:
         """Return the table for a terminal.
 
-        If it is too wide, the headings are broken into lines; if it still is, the first cell of
-        each row has a line of its own above the others, without a heading.
+        If it is too wide, texts in the last column and then the headings are broken into lines; if
+        it still is, the first cell of each row stands above the others, without a heading.
 
         Args:
             width: number of characters of a line; None: those of the terminal, or 80.
         """
         width = width or shutil.get_terminal_size().columns
+        titles = [column.full_title for column in self.columns]
+        headings = [titles]
         rows = [
-            [
-                cell.text or "-" * column.number
-                for column, cell in zip(self.columns, row, strict=True)
-            ]
+            [c.text or "-" * column.number for column, c in zip(self.columns, row, strict=True)]
             for row in self.rows
         ]
-        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-        headings = [[column.full_title] for column in self.columns]
-        if _total_width(headings, widths) > width:
-            headings = [_break(h[0], w) for h, w in zip(headings, widths, strict=True)]
-        if _total_width(headings, widths) > width:
-            headings[0], widths[0] = [""], 0
-            rows = [line for label, *row in rows for line in ([label], ["", *row])]
-        height = max(map(len, headings))
-        padded = [[""] * (height - len(heading)) + heading for heading in headings]
-        lines = [*zip(*padded, strict=True), *rows]
-        widths = [max(w, *map(len, heading)) for w, heading in zip(widths, padded, strict=True)]
+        excess = _total_width([titles, *rows]) - width
+        if excess > 0 and not self.columns[-1].number:
+            rows = _fold_last_column(rows, excess)
+        if _total_width([*headings, *rows]) > width:
+            headings = _fold_headings(titles, _widths(rows))
+        if _total_width([*headings, *rows]) > width:
+            headings = [["", *others] for _, *others in headings]
+            rows = [
+                line for label, *others in rows for line in ([label], ["", *others]) if any(line)
+            ]
+        lines = [*headings, *rows]
+        widths = _widths(lines)
         return "\n".join(self._line(line, widths) for line in lines)
 
     def _line(self, texts: Sequence[str], widths: Sequence[int]) -> str:
@@ -195,15 +198,39 @@ class TextTable:
         return text.getvalue()
 
 
-def _total_width(headings: Sequence[Sequence[str]], widths: Sequence[int]) -> int:
-    columns = [max(w, *map(len, lines)) for w, lines in zip(widths, headings, strict=True)]
-    return sum(columns) + len(GAP) * (len(columns) - 1)
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    """Return the widths of the columns; a line that has its first cell only may be wider."""
+    number = max(map(len, lines))
+    whole = [line for line in lines if len(line) == number]
+    return [max(map(len, cells)) for cells in zip(*whole, strict=True)]
 
 
-def _break(title: str, width: int) -> list[str]:
-    """Return a heading in lines as wide as its longest word or the column's cells."""
-    words = re.split(r"(?<=-)| ", title)
-    return textwrap.wrap(title, max(width, *map(len, words)))
+def _total_width(lines: Sequence[Sequence[str]]) -> int:
+    widths = _widths(lines)
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _fold_last_column(rows: Sequence[Sequence[str]], excess: int) -> list[list[str]]:
+    """Return the rows with the last column narrower by ``excess``, if it can be."""
+    room = max(MIN_FOLDED_WIDTH, _widths(rows)[-1] - excess)
+    wrapper = textwrap.TextWrapper(room, break_long_words=False, break_on_hyphens=False)
+    return [
+        [*others, line] if i == 0 else ["" for _ in others] + [line]
+        for *others, text in rows
+        for i, line in enumerate(wrapper.wrap(text) or [""])
+    ]
+
+
+def _fold_headings(titles: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
+    """Return lines of headings as wide as their longest word or the cells below."""
+    folded = []
+    for title, width in zip(titles, widths, strict=True):
+        words = re.split(r"(?<=-)| ", title)
+        folded.append(textwrap.wrap(title, max(width, *map(len, words), 1)) or [""])
+    height = max(map(len, folded))
+    return [
+        list(line) for line in zip(*([""] * (height - len(t)) + t for t in folded), strict=True)
+    ]
 
 
 def escape_markdown(text: str) -> str:
