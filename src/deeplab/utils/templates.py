@@ -1,12 +1,12 @@
 """Jinja2 templates of pages and documents, which escape every value for their format."""
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from deeplab.utils.text_table import escape_markdown
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 def render_template(package: str, name: str, /, **values: Any) -> str:
@@ -21,33 +21,21 @@ def render_template(package: str, name: str, /, **values: Any) -> str:
         name: the name of the file.
         values: the values by name.
     """
-    environment = _markdown(package) if name.endswith(".md") else _html(package)
-    return environment.get_template(name).render(values)
+    return _environment(package, name.endswith(".md")).get_template(name).render(values)
 
 
 @cache
-def _html(package: str) -> "Environment":
-    return _environment(package, autoescape=True)
-
-
-@cache
-def _markdown(package: str) -> "Environment":
-    from markupsafe import Markup
-
-    def escape(value: Any) -> Any:
-        return value if isinstance(value, Markup) else escape_markdown(str(value))
-
-    return _environment(package, finalize=escape)
-
-
-def _environment(package: str, **options: Any) -> "Environment":
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
+def _environment(package: str, is_markdown: bool) -> Environment:
     return Environment(
         loader=ChoiceLoader([PackageLoader(name, ".") for name in (package, "deeplab.utils")]),
+        autoescape=not is_markdown,
+        finalize=_escape_markdown if is_markdown else None,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        **options,
     )
+
+
+def _escape_markdown(value: Any) -> Any:
+    return value if isinstance(value, Markup) else escape_markdown(str(value))

@@ -1,4 +1,8 @@
-"""LaTeX tables with booktabs."""
+"""LaTeX tables with booktabs.
+
+The Styler of pandas 3 leaves ticks, Greek letters and minus signs as they are, which pdfLaTeX does
+not know, and a bracket at the start of a row, which LaTeX reads as an argument of the row before.
+"""
 
 import re
 import unicodedata
