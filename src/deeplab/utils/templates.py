@@ -4,7 +4,6 @@ from functools import cache
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from deeplab.utils.text_table import escape_markdown
 
@@ -38,4 +37,5 @@ def _environment(package: str, is_markdown: bool) -> Environment:
 
 
 def _escape_markdown(value: Any) -> Any:
-    return value if isinstance(value, Markup) else escape_markdown(str(value))
+    is_safe = hasattr(value, "__html__")
+    return value if is_safe else escape_markdown(str(value))
