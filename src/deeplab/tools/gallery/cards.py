@@ -8,7 +8,6 @@ import numpy as np
 
 from deeplab.data.class_set import ClassSet
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
-from deeplab.tools.gallery.images import view_path, views
 from deeplab.tools.gallery.selection import class_iou, image_iou
 
 NO_VALUE = "\N{EN DASH}"
@@ -53,23 +52,14 @@ class ImageClass(NamedTuple):
     in_truth: bool
 
 
-class Thumbnail(NamedTuple):
-    """Paths of one view of an image, small and large."""
-
-    title: str
-    small: str
-    large: str
-    suffix: str
-
-
 class Card(NamedTuple):
-    """One image with its scores and views."""
+    """One image with its scores."""
 
+    image_index: int
     image_id: str
     ious: list[float]
     """Image IoU in each evaluation."""
     classes: list[ImageClass]
-    thumbnails: list[Thumbnail]
     size: tuple[int, int]
     """Width and height of the thumbnails."""
     note: str = ""
@@ -101,18 +91,10 @@ class CardMaker:
     def card(self, index: int, note: str = "") -> Card:
         """Return the card of one image."""
         return Card(
+            index,
             self.evaluations[0].ids[index],
             [float(image_iou(evaluation.confusion[index])) for evaluation in self.evaluations],
             self._image_classes(index),
-            [
-                Thumbnail(
-                    view.title,
-                    view_path(index, view, small=True),
-                    view_path(index, view, small=False),
-                    view.suffix,
-                )
-                for view in views(len(self.evaluations))
-            ],
             self.thumbnail_sizes[index],
             note,
         )

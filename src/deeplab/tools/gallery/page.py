@@ -14,7 +14,7 @@ from deeplab.tools.gallery.cards import (
 )
 from deeplab.tools.gallery.confusion_matrix import lay_out_matrix
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
-from deeplab.tools.gallery.images import ERROR_COLOR, views
+from deeplab.tools.gallery.images import ERROR_COLOR, view_path, views
 from deeplab.tools.gallery.score_tables import class_rows, summary_rows
 from deeplab.tools.gallery.selection import Comparison, ConfusedPair, Selection, class_iou
 from deeplab.utils.templates import render_template
@@ -63,6 +63,7 @@ def render_page(
         title=_title(evaluations),
         of_first=" of A" if len(evaluations) == 2 else "",
         views=views(len(evaluations)),
+        view_path=view_path,
         summary=summary_rows(evaluations),
         class_rows=class_rows(evaluations, classes),
         classes=colored_classes(classes),
