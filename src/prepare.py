@@ -8,10 +8,10 @@ from deeplab.config.parsing import parse
 
 def main(config: DictConfig) -> None:
     """Check the config, then prepare or check the data set."""
-    from deeplab.config.schema.classification_data import CLASSIFICATION_DATA
+    from deeplab.config.schema.run import has_labels
     from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
 
-    if config.data.name in CLASSIFICATION_DATA:
+    if has_labels(config.data.name):
         classification = parse(PrepareClassificationConfig, config)
         from deeplab.preparation.run_doctor import prepare_classification_data
 

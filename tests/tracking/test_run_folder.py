@@ -4,7 +4,7 @@ import json
 import pytest
 import yaml
 
-from deeplab.config.schema.stage import StageConfig
+from deeplab.config.schema.stage import Recipe
 from deeplab.tracking.run_folder import (
     RunFolder,
     lock_run_folder,
@@ -67,7 +67,7 @@ def test_runs_older_than_a_key_of_the_stage_keep_their_names(tmp_path):
     folder = RunFolder(tmp_path / "run")
     write_config(folder.config, train_config())
     written = yaml.safe_load(folder.config.read_text())
-    optional = {name for name, field in StageConfig.model_fields.items() if not field.is_required()}
+    optional = {name for name, field in Recipe.model_fields.items() if not field.is_required()}
     assert {"optimizer", "ema_decay", "task", "nesterov"} <= optional
     for key in optional:
         del written["stage"][key]

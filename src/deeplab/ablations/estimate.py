@@ -13,19 +13,11 @@ from torch import nn
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import Run
-from deeplab.config.build_classification_data import image_folder
-from deeplab.config.build_data import data_layout
-from deeplab.config.build_datamodule import padded_to
 from deeplab.config.build_model import build_classifier, build_model, check_classifier
-from deeplab.config.execution import build_execution
-from deeplab.config.schema.classification_data import (
-    ClassificationDataConfig,
-    ImageNetConfig,
-    ShapeClassesConfig,
-)
-from deeplab.config.schema.data import DataConfig, PublishedConfig, ShapesConfig
+from deeplab.config.execution import choose_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
-from deeplab.data.layouts.base import split_items
+from deeplab.data.layouts.base import open_layout
+from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
@@ -45,7 +37,6 @@ One is ``weights.safetensors``; two checkpoints hold the weights and the optimiz
 LABEL_MAP_BYTES = 8_000
 """Size of a label map of a VOC image as PNG."""
 
-IMAGENET_IMAGES = {"train": 1_281_167, "val": 50_000}
 IMAGENET_CLASSES = 1000
 """Published number of classes."""
 
@@ -83,7 +74,7 @@ def estimate_job(job: Job, run: Run | None) -> Estimate:
     evaluations = _splits_and_strategies(config, missing)
     passes = {(split, p) for split, strategy in evaluations for p in strategy.passes}
     image_cost = {
-        stride: _cost(config, stride, padded_to(config.data)).conv
+        stride: _cost(config, stride, config.data.padded_size).conv
         for stride in {p.output_stride for _, p in passes}
     }
     for split, forward_pass in passes:
@@ -123,9 +114,9 @@ def _crop_cost(config: RunConfig) -> Cost:
     return measure_cost(model, input_size=size)
 
 
-def _num_classes(data: ClassificationDataConfig) -> int:
+def _num_classes(data: DataSettings) -> int:
     """Return the number of classes without reading files; it hardly changes the cost."""
-    return len(data.classes) if isinstance(data, ShapeClassesConfig) else IMAGENET_CLASSES
+    return len(data.classes) if isinstance(data, SyntheticSettings) else IMAGENET_CLASSES
 
 
 def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cost:
@@ -134,18 +125,14 @@ def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cos
     )
 
 
-def split_size(data: DataConfig | ClassificationDataConfig, split: str) -> int:
+def split_size(data: DataSettings, split: str) -> int:
     """Return the number of images in a split: of the files, or the published one without files."""
-    if isinstance(data, ShapesConfig | ShapeClassesConfig):
+    if isinstance(data, SyntheticSettings):
         return data.num_train if split == data.train_split else data.num_val
     try:
-        if isinstance(data, ImageNetConfig):
-            return len(image_folder(data).images(split))
-        return len(split_items(data_layout(data), split))
+        return open_layout(data).num_images(split)
     except UserError:
-        if isinstance(data, ImageNetConfig):
-            return IMAGENET_IMAGES.get(split, 0)
-        return data.expected_images.get(split, 0) if isinstance(data, PublishedConfig) else 0
+        return data.expected_images.get(split, 0)
 
 
 def measure_rates(configs: Mapping[str, RunConfig]) -> dict[str, float]:
@@ -154,7 +141,7 @@ def measure_rates(configs: Mapping[str, RunConfig]) -> dict[str, float]:
 
 
 def _measure_rate(config: RunConfig) -> float:
-    execution = build_execution(config.trainer.model_copy(update={"devices": 1}))
+    execution = choose_execution(config.trainer.model_copy(update={"devices": 1}))
     batch = config.stage.batch_size if execution.accelerator == "cuda" else CPU_BATCH_SIZE
     step = _TrainingStep(config, execution, batch)
     step()  # warm-up: allocates memory and chooses algorithms

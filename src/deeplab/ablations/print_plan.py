@@ -9,8 +9,7 @@ from deeplab.ablations.sweep import is_done, missing_weights_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
-from deeplab.config.schema.classification_data import ShapeClassesConfig
-from deeplab.config.schema.data import ShapesConfig
+from deeplab.data.settings import SyntheticSettings
 from deeplab.utils.disk_space import format_size
 from deeplab.utils.text_table import Column, TextTable
 
@@ -146,7 +145,7 @@ def _print_missing_data(jobs: Sequence[Job]) -> None:
     roots = {
         job.config.data.root: job.config.data.name
         for job in jobs
-        if not isinstance(job.config.data, ShapesConfig | ShapeClassesConfig)
+        if not isinstance(job.config.data, SyntheticSettings)
     }
     for root, name in roots.items():
         if not Path(root).expanduser().is_dir():

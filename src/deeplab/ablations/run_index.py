@@ -14,13 +14,10 @@ from typing import Any, Literal
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import init_source_hash
-from deeplab.config.schema.classification_data import (
-    ClassificationDataConfig,
-    ImageNetConfig,
-    ShapeClassesConfig,
-)
-from deeplab.config.schema.data import DataConfig, FolderConfig, ShapesConfig
 from deeplab.config.schema.run import RunConfig
+from deeplab.data.layouts.base import data_fingerprint, open_layout
+from deeplab.data.layouts.folder import FolderSettings
+from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.evaluation_folder import (
     Evaluation,
     EvaluationFolder,
@@ -39,7 +36,7 @@ from deeplab.tracking.run_folder import (
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import is_locked
 
-CurrentFingerprint = Callable[[DataConfig | ClassificationDataConfig], str | None]
+CurrentFingerprint = Callable[[DataSettings], str | None]
 """Function that returns the fingerprint of a config's current images; None if it is unknown."""
 
 State = Literal["finished", "running", "failed", "interrupted"]
@@ -172,22 +169,15 @@ def make_fingerprint_lookup() -> CurrentFingerprint:
     It returns None if the images do not exist, and for drawn images, which their settings
     determine.
     """
-    from deeplab.config.build_classification_data import classification_fingerprint, image_folder
-    from deeplab.config.build_data import data_fingerprint, data_layout  # not for reports
-
     known: dict[str, str | None] = {}
 
-    def current_fingerprint(data: DataConfig | ClassificationDataConfig) -> str | None:
-        if isinstance(data, ShapesConfig | ShapeClassesConfig):
+    def current_fingerprint(data: DataSettings) -> str | None:
+        if isinstance(data, SyntheticSettings):
             return None
         key = data.model_dump_json()
         if key not in known:
             try:
-                known[key] = (
-                    classification_fingerprint(image_folder(data), data)
-                    if isinstance(data, ImageNetConfig)
-                    else data_fingerprint(data, data_layout(data))
-                )
+                known[key] = data_fingerprint(data, open_layout(data))
             except UserError:
                 known[key] = None
         return known[key]
@@ -201,7 +191,7 @@ def _matches_with_found_classes(run: Run, config: RunConfig) -> bool:
     This applies to ``data=folder`` if the config names no classes.
     """
     requested, recorded = config.data, run.config.data
-    if not (isinstance(requested, FolderConfig) and isinstance(recorded, FolderConfig)):
+    if not (isinstance(requested, FolderSettings) and isinstance(recorded, FolderSettings)):
         return False
     if requested.classes:
         return False

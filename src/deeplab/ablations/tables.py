@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 
 from deeplab.config.parsing import validate
 from deeplab.config.paths import CONF
-from deeplab.config.schema.types import Bool, Float, Natural, Positive, Schema, Text
 from deeplab.inference.strategy import SINGLE_SCALE, parse_strategy
 from deeplab.utils.errors import UserError
+from deeplab.utils.settings import Bool, Float, Natural, Positive, Settings, Text
 
-S = TypeVar("S", bound=Schema)
+S = TypeVar("S", bound=Settings)
 
 Score = Literal["mIoU", "top1_error", "top5_error"]
 
@@ -34,7 +34,7 @@ Overrides = tuple[Annotated[Text, Field(pattern=r"^[+~]{0,2}[\w./@]+=")], ...]
 """Overrides as on the command line of ``train.py``."""
 
 
-class Paper(Schema):
+class Paper(Settings):
     """Values that the paper prints: percent, points, or 10^9 multiply-adds."""
 
     mIoU: Float | None = None  # noqa: N815 (the field's name in every result)
@@ -45,7 +45,7 @@ class Paper(Schema):
     """Gain in mIoU over the row's reference in the narrowest band around object borders."""
 
 
-class Pretraining(Schema):
+class Pretraining(Settings):
     """Training that provides the initial weights of rows or of other pretraining."""
 
     train: Overrides
@@ -55,7 +55,7 @@ class Pretraining(Schema):
     """Name of the external weights that it starts from."""
 
 
-class Row(Schema):
+class Row(Settings):
     """One row of a table."""
 
     cells: Annotated[tuple[bool | Natural | Text | Literal[""], ...], Field(min_length=1)]
@@ -80,7 +80,7 @@ class Row(Schema):
         return not self.cited and self.unavailable is None
 
 
-class Table(Schema):
+class Table(Settings):
     """An ablation table."""
 
     title: Text
@@ -139,7 +139,7 @@ class Table(Schema):
         self._check_init_from(where, self.pretraining[name].init_from, (*visited, name))
 
 
-class Preset(Schema):
+class Preset(Settings):
     """Settings for the rows of all tables."""
 
     title: Text

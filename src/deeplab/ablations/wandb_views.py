@@ -9,7 +9,7 @@ from deeplab.ablations.distinct_jobs import Job
 from deeplab.ablations.sweep import table_tag
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Table
-from deeplab.config.schema.logger import LoggerConfig
+from deeplab.config.schema.logger import LoggerSettings
 from deeplab.evaluation.evaluation_folder import evaluation_name
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import flat_result_settings
@@ -65,7 +65,7 @@ def save_views(
     return {name: addresses[name] for name in request.tables if name in addresses}
 
 
-def _wandb_logger(jobs: Sequence[Job]) -> LoggerConfig:
+def _wandb_logger(jobs: Sequence[Job]) -> LoggerSettings:
     """Return the logger of the jobs, which must be W&B's, online."""
     logger = jobs[0].config.logger if jobs else None
     if logger is None or logger.name != "wandb":

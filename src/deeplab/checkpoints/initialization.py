@@ -26,7 +26,7 @@ from deeplab.checkpoints.hub import (
 from deeplab.checkpoints.pretrained import IMAGENET as IMAGENET_WEIGHTS
 from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.config.parsing import validate
-from deeplab.config.schema.model import BackboneConfig
+from deeplab.config.schema.model import BackboneSettings
 from deeplab.config.schema.run import RunConfig
 from deeplab.models.normalization import IMAGENET, INCEPTION
 from deeplab.tracking.run_folder import WEIGHTS, RunFolder, read_record
@@ -164,7 +164,7 @@ def adapt_to_previous_run(config: R, previous: RunConfig) -> R:
     return _with_normalization(config, values)
 
 
-def _public_normalization(backbone: BackboneConfig) -> dict[str, Any]:
+def _public_normalization(backbone: BackboneSettings) -> dict[str, Any]:
     """Return the normalization of a backbone's public weights."""
     if backbone.family == "timm":
         return _timm_normalization(backbone.model)

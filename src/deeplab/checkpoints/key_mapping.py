@@ -15,7 +15,7 @@ from torch import Tensor
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.backbones.mobilenetv2 import InvertedResidual, MobileNetV2
 from deeplab.models.backbones.resnet import ResNet
-from deeplab.models.backbones.timm_encoder import TimmEncoder
+from deeplab.models.backbones.timm import TimmEncoder
 from deeplab.models.backbones.timm_models import full_network, update_keys
 from deeplab.models.backbones.xception import Xception
 

@@ -15,7 +15,7 @@ A further backbone whose library knows where its weights are needs a case in
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from deeplab.config.schema.model import BackboneConfig
+from deeplab.config.schema.model import BackboneSettings
 from deeplab.utils.errors import UserError
 
 IMAGENET = "imagenet"
@@ -86,7 +86,7 @@ BETA_CHECKPOINTS = {50: "resnet_v1_50_2018_05_04.tar.gz", 101: "resnet_v1_101_20
 """The authors' checkpoints of ResNet's beta layout, by depth."""
 
 
-def find_published_weights(backbone: BackboneConfig) -> PublishedWeights:
+def find_published_weights(backbone: BackboneSettings) -> PublishedWeights:
     """Return the published weights of a backbone.
 
     Raises:
@@ -121,7 +121,7 @@ def _timm_weights(model: str) -> PublishedWeights:
     return PublishedWeights("timm", "timm", {"model": model}, address, None, None, record.license)
 
 
-def _beta_hint(backbone: BackboneConfig) -> str:
+def _beta_hint(backbone: BackboneSettings) -> str:
     """Return a hint to the weights of the paper's ResNets."""
     keys = {"layout": "beta", "base_width": 64, "stem": "3x3x3"}
     depth = getattr(backbone, "depth", None)

@@ -8,10 +8,10 @@ from pathlib import Path
 from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
 from deeplab.checkpoints.loading import load_weights
 from deeplab.config.build_model import build_model
-from deeplab.config.execution import build_execution
-from deeplab.config.schema.logger import LoggerConfig
+from deeplab.config.execution import choose_execution
+from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import TrainConfig
-from deeplab.config.schema.trainer import TrainerConfig
+from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy, Window, parse_strategy
 from deeplab.tracking.run_folder import RunFolder, read_config
@@ -101,13 +101,13 @@ def _hub_run(hub: HubId, name: str, progress: bool) -> TrainedRun:
                 with atomic_write(folder.path / file) as draft:
                     shutil.copyfile(cache_folder / file, draft)
     print(f"Downloaded: {local.source} to {folder.path}")
-    config = read_config(folder).model_copy(update={"logger": LoggerConfig(name="csv")})
+    config = read_config(folder).model_copy(update={"logger": LoggerSettings(name="csv")})
     return TrainedRun(folder, config, folder.weights)
 
 
-def inference_execution(trainer: TrainerConfig) -> Execution:
+def inference_execution(trainer: TrainerSettings) -> Execution:
     """Return execution settings with one device and without compilation.
 
     One device, because each image must count once; no compilation, because image sizes vary.
     """
-    return build_execution(trainer.model_copy(update={"devices": 1, "compile": False}))
+    return choose_execution(trainer.model_copy(update={"devices": 1, "compile": False}))

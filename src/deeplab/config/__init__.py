@@ -5,11 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "build_classification_data": ["build_classification_data"],
-        "build_data": ["class_set", "data_layout"],
-        "build_datamodule": ["build_datamodule"],
+        "build_data": ["build_classification_data", "build_segmentation_data"],
         "build_model": ["build_backbone", "build_classifier", "build_model"],
-        "execution": ["build_execution"],
+        "execution": ["choose_execution"],
         "hydra_app": ["run_script"],
         "parsing": ["parse", "validate"],
     },

@@ -3,20 +3,21 @@
 The builders in this package are the only code that knows both the config and the networks.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from deeplab.config.schema.model import ModelConfig, NetworkConfig
+from deeplab.config.schema.model import NOT_ARGUMENTS, ModelConfig, NetworkConfig
 from deeplab.config.schema.run import ClassifierConfig
-from deeplab.config.schema.types import Schema
 from deeplab.models.aspp import ASPP
-from deeplab.models.backbones import BACKBONES, Backbone
+from deeplab.models.backbones import Backbone
 from deeplab.models.classifier import Classifier
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.utils.errors import UserError
+from deeplab.utils.settings import Settings
 
 
 def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
@@ -54,9 +55,21 @@ def check_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifie
 
 def build_backbone(config: NetworkConfig) -> Backbone:
     """Return the backbone that the config describes."""
-    kwargs = group_kwargs(config.backbone, exclude=("family", "weight_decay", "pretrained"))
-    backbone: Backbone = _build("backbone", BACKBONES[config.backbone.family], **kwargs)
+    kwargs = group_kwargs(config.backbone, exclude=NOT_ARGUMENTS)
+    backbone: Backbone = _build("backbone", backbone_class(config.backbone.family), **kwargs)
     return backbone
+
+
+def backbone_class(family: str) -> type[Backbone]:
+    """Return the class of a family: the one that its module in ``models.backbones`` defines."""
+    module = importlib.import_module(f"deeplab.models.backbones.{family}")
+    return next(
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Backbone)
+        and value.__module__ == module.__name__
+    )
 
 
 def check_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
@@ -68,7 +81,7 @@ def check_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
         return build_model(config, num_classes=num_classes)
 
 
-def group_kwargs(schema: Schema, exclude: tuple[str, ...] = ()) -> dict[str, Any]:
+def group_kwargs(schema: Settings, exclude: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the keys of a config group as keyword arguments."""
     return {name: value for name, value in schema if name not in exclude}
 

@@ -28,12 +28,14 @@ def import_albumentations(setting: str) -> ModuleType:
 
 
 def build_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]) -> Any:
-    """Return one transform that applies these albumentations transforms in turn.
+    """Return one transform that applies these albumentations transforms in turn; None for none.
 
     Raises:
         ValueError: albumentations has no such transform, or it does not take these arguments.
         UserError: albumentations is not installed.
     """
+    if not augmentations:
+        return None
     albumentations = import_albumentations("data.augmentations")
     steps = []
     for name, arguments in (item for entry in augmentations for item in entry.items()):

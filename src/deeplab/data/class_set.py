@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
+from deeplab.data.settings import ClassSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.files import atomic_write
 
@@ -51,6 +52,17 @@ def write_mask(path: Path, label: Pixels, palette: Pixels | None = None) -> None
     mask.putpalette((voc_palette() if palette is None else palette).tobytes())
     with atomic_write(path) as draft:
         mask.save(draft, format="PNG")
+
+
+def class_set(settings: ClassSettings) -> "ClassSet":
+    """Return the classes that the settings of a data set name."""
+    return ClassSet(
+        names=settings.classes,
+        colors=settings.palette,
+        values=settings.mask_values,
+        ignored=settings.ignored_values,
+        unlisted_values=settings.unlisted_values,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 """LightningDataModule for data sets of any layout."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from deeplab.data.class_set import ClassSet
+from deeplab.data.class_set import class_set
 from deeplab.data.dataset import Batch, SegmentationDataset
 from deeplab.data.layouts.base import Layout, split_items
 from deeplab.data.samplers import EvalSampler, TrainSampler
+from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
 
 
@@ -22,9 +22,9 @@ class StreamData(LightningDataModule):
     A subclass has the data sets ``train_set`` and ``val_set``, which return whole batches.
 
     Args:
+        settings: keys of ``data``.
         steps: training steps of the run.
         batch_size: training images per step, over all processes.
-        eval_batch_size: images per validation step.
         seed: seed of order and augmentation.
         num_workers: number of DataLoader workers.
     """
@@ -33,11 +33,13 @@ class StreamData(LightningDataModule):
     val_set: Any
 
     def __init__(
-        self, *, steps: int, batch_size: int, eval_batch_size: int, seed: int, num_workers: int
+        self, settings: DataSettings, *, steps: int, batch_size: int, seed: int, num_workers: int
     ) -> None:
         super().__init__()
+        self.train_split, self.val_split = settings.train_split, settings.val_split
+        self.eval_batch_size, self.on_error = settings.eval_batch_size, settings.on_error
+        self.steps, self.batch_size = steps, batch_size
         self.seed, self.num_workers = seed, num_workers
-        self.steps, self.batch_size, self.eval_batch_size = steps, batch_size, eval_batch_size
         self.skipped: Counter[str] = Counter()
         """Number of times that each bad file was skipped in this process."""
 
@@ -95,64 +97,27 @@ class SegmentationData(StreamData):
     Training gets crops, validation whole images.
 
     Args:
+        settings: keys of ``data``.
         layout: finds the images and masks.
-        classes: classes and their mask values.
-        train_split: name of the training split; several are joined by ``+``.
-        val_split: name of the validation split; several are joined by ``+``.
-        crop_size, scale_min, scale_max, scale_step, hflip_prob, augmentations: see
-            ``deeplab.data.transforms``.
-        eval_size: whole images are padded to at least this height and width.
         fill: RGB color of padding.
-        steps, batch_size, seed, num_workers: see ``StreamData``.
-        eval_batch_size: images per validation step; 1 if some are larger than ``eval_size``.
-        on_error: reaction to a bad file: ``stop``, or ``skip``, which replaces it by the next good
-            image in training, leaves it out of validation, and counts it in ``skipped``.
         val_labeled: False if the validation images have no masks, as in a test set.
+        options: see ``StreamData``.
     """
 
     def __init__(
         self,
+        settings: SegmentationSettings,
         layout: Layout,
         *,
-        classes: ClassSet,
-        train_split: str,
-        val_split: str,
-        crop_size: int,
-        scale_min: float,
-        scale_max: float,
-        scale_step: float,
-        hflip_prob: float,
-        augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
-        eval_size: tuple[int, int],
         fill: tuple[int, int, int],
-        steps: int,
-        batch_size: int,
-        eval_batch_size: int,
-        seed: int,
-        num_workers: int,
-        on_error: Literal["stop", "skip"] = "stop",
         val_labeled: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            steps=steps,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            num_workers=num_workers,
-        )
-        self.layout, self.classes = layout, classes
-        self.train_split, self.val_split = train_split, val_split
-        self.train_transform = TrainTransform(
-            crop_size=crop_size,
-            scale_min=scale_min,
-            scale_max=scale_max,
-            scale_step=scale_step,
-            hflip_prob=hflip_prob,
-            augmentations=augmentations,
-            fill=fill,
-        )
-        self.eval_transform = EvalTransform(size=eval_size, fill=fill)
-        self.on_error, self.val_labeled = on_error, val_labeled
+        super().__init__(settings, **options)
+        self.layout, self.classes = layout, class_set(settings)
+        self.train_transform = TrainTransform(settings, fill=fill)
+        self.eval_transform = EvalTransform(size=settings.padded_size, fill=fill)
+        self.val_labeled = val_labeled
 
     @cached_property
     def train_set(self) -> SegmentationDataset:

@@ -13,8 +13,6 @@ from PIL import Image
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-
 DOWNLOAD_AGAIN = "Download it again or remove it from the split"
 
 

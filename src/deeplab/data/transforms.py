@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deeplab.data.augmentations import build_augmentations, check_augmented
 from deeplab.data.class_set import Pixels
+from deeplab.data.settings import AugmentationSettings
 from deeplab.utils.constants import IGNORE
 
 cv2.setNumThreads(0)  # images are decoded in parallel, each by one thread
@@ -53,34 +54,18 @@ class TrainTransform:
     """The paper's training augmentation; see the module docstring.
 
     Args:
-        crop_size: side of the square crop, in pixels.
-        scale_min, scale_max: range of the random scale factor.
-        scale_step: step between the possible scale factors; 0 draws from the whole range.
-        hflip_prob: probability of a left-right flip.
+        settings: size of the crop, scales, flip and further augmentations.
         fill: RGB value of padding; labels are padded with 255.
-        augmentations: albumentations transforms that are applied to the crop, each as its name and
-            its arguments.
 
     Raises:
         ValueError: albumentations has no such transform, or it does not take these arguments.
     """
 
-    def __init__(
-        self,
-        *,
-        crop_size: int,
-        scale_min: float,
-        scale_max: float,
-        scale_step: float,
-        hflip_prob: float,
-        fill: tuple[int, int, int],
-        augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
-    ) -> None:
-        self.shape = (crop_size, crop_size)
-        self.scale_min, self.scale_max, self.scale_step = scale_min, scale_max, scale_step
-        self.hflip_prob = hflip_prob
-        self.fill = np.full((crop_size, crop_size, 3), fill, np.uint8)
-        self.augmentations = build_augmentations(augmentations) if augmentations else None
+    def __init__(self, settings: AugmentationSettings, *, fill: tuple[int, int, int]) -> None:
+        self.settings = settings
+        self.shape = (settings.crop_size, settings.crop_size)
+        self.fill = np.full((*self.shape, 3), fill, np.uint8)
+        self.augmentations = build_augmentations(settings.augmentations)
         self._scratch_arrays = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
 
     def __call__(
@@ -103,17 +88,19 @@ class TrainTransform:
 
     def sample_params(self, size: tuple[int, ...], generator: np.random.Generator) -> CropParams:
         """Draw the scale, corner and flip for an image of this height and width."""
-        if self.scale_step > 0:
-            count = round((self.scale_max - self.scale_min) / self.scale_step)
-            factor = self.scale_min + self.scale_step * int(generator.integers(count + 1))
+        scales = self.settings.scales
+        if scales.step > 0:
+            count = round((scales.max - scales.min) / scales.step)
+            factor = scales.min + scales.step * int(generator.integers(count + 1))
         else:
-            factor = float(generator.uniform(self.scale_min, self.scale_max))
+            factor = float(generator.uniform(scales.min, scales.max))
         height, width = (max(1, int(side * factor)) for side in size)
         top, left = (
             int(generator.integers(max(side - crop, 0) + 1))
             for side, crop in zip((height, width), self.shape, strict=True)
         )
-        return CropParams((height, width), (top, left), bool(generator.random() < self.hflip_prob))
+        flip = bool(generator.random() < self.settings.hflip_prob)
+        return CropParams((height, width), (top, left), flip)
 
     def crop_image(self, image: Pixels, params: CropParams, crop: Pixels) -> None:
         """Write the crop of the image to ``crop``, bilinear with corners aligned."""

@@ -2,13 +2,9 @@
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeplab.config.build_classification_data import image_folder
-from deeplab.config.build_data import data_layout
-from deeplab.config.parsing import file_values, validate
-from deeplab.config.schema.run import ClassifierConfig, EvaluationConfig, RunConfig, TrainConfig
-from deeplab.config.schema.scripts import EvaluateConfig
-from deeplab.config.schema.types import to_dict
-from deeplab.data.layouts.base import split_items
+from deeplab.config.schema.run import EvaluationSettings, RunConfig
+from deeplab.config.schema.scripts import EvaluateConfig, EvaluationDataConfig
+from deeplab.data.layouts.base import open_layout
 from deeplab.evaluation.evaluate import run_evaluation
 from deeplab.tracking.run_folder import RunFolder
 
@@ -22,10 +18,7 @@ def check_evaluations(config: RunConfig) -> None:
     for split in {
         evaluation.split for evaluation in config.eval_after_training if evaluation.split
     }:
-        if isinstance(config, ClassifierConfig):
-            image_folder(config.data).check(split)
-        elif isinstance(config, TrainConfig):
-            split_items(data_layout(config.data), split)
+        open_layout(config.data).check_split(split)
 
 
 def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:
@@ -36,12 +29,11 @@ def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:
 
 
 def _evaluate_config(
-    evaluation: EvaluationConfig, config: RunConfig, folder: RunFolder
+    evaluation: EvaluationSettings, config: RunConfig, folder: RunFolder
 ) -> EvaluateConfig:
-    values = file_values("evaluate") | to_dict(evaluation)
-    values |= {
-        "run": str(folder.path),
-        "data": {"root": config.data.root, "on_error": None},
-        "trainer": to_dict(config.trainer) | {"devices": 1},
-    }
-    return validate(EvaluateConfig, values)
+    return EvaluateConfig(
+        run=str(folder.path),
+        data=EvaluationDataConfig(root=config.data.root),
+        trainer=config.trainer.model_copy(update={"devices": 1}),
+        **dict(evaluation),
+    )

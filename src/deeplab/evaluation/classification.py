@@ -13,14 +13,11 @@ from tqdm import tqdm
 from deeplab.checkpoints.hub import hub_id
 from deeplab.checkpoints.loading import load_weights
 from deeplab.checkpoints.trained_run import inference_execution
-from deeplab.config.build_classification_data import (
-    build_classification_data,
-    classification_example,
-)
+from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
-from deeplab.data.classification.dataset import Batch, ClassificationData
+from deeplab.data.classification.dataset import Batch, ClassificationData, classification_example
 from deeplab.data.dataset import evenly_spaced
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run, inference_execution
-from deeplab.config.build_data import check_same_classes, data_layout
-from deeplab.config.build_datamodule import build_datamodule, padded_to
+from deeplab.config.build_data import build_segmentation_data
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import check_ids
-from deeplab.data.layouts.base import split_items
+from deeplab.data.layouts.base import data_layout, layout_class, split_items
 from deeplab.evaluation.classification import evaluate_classifier, find_classifier
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
@@ -92,11 +91,10 @@ def _pack(kind: Kind, job: EvaluationJob, data: SegmentationData, *, progress: b
 
 
 def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
-    layout = data_layout(run.data)
-    items = split_items(layout, run.data.val_split)
+    items = split_items(data_layout(run.data), run.data.val_split)
     check_ids(run.data.val_split, [item.id for item in items])
     labeled = any(item.mask.is_file() for item in items)
-    return build_datamodule(run, layout, num_workers=execution.num_workers, val_labeled=labeled)
+    return build_segmentation_data(run, num_workers=execution.num_workers, val_labeled=labeled)
 
 
 def _build_jobs(
@@ -118,7 +116,7 @@ def _build_jobs(
                 images=len(data.val_set),
                 content=content,
                 classes=run.data.classes,
-                padded_to=padded_to(run.data),
+                padded_to=run.data.padded_size,
                 strategy=strategy,
                 precision=execution.precision,
             ),
@@ -156,6 +154,6 @@ def _override_config(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
         }
     )
     if config.data.root:
-        check_same_classes(run.data, config.data.root)
+        layout_class(run.data.name).check_same_classes(run.data, config.data.root)
     output_stride = config.output_stride or run.output_stride
     return run.model_copy(update={"data": data, "output_stride": output_stride})

@@ -10,7 +10,6 @@ import torch
 from tqdm import tqdm
 
 from deeplab.checkpoints.trained_run import TrainedRun
-from deeplab.config.build_datamodule import padded_to
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.class_set import write_mask
 from deeplab.data.datamodules import SegmentationData
@@ -93,7 +92,7 @@ def _speed(strategy: Strategy, trained: TrainedRun, execution: Execution) -> Spe
     """Measure the speed on this machine at the size that images are padded to."""
     return measure_speed(
         trained.predictor([strategy], execution, key="strategies"),
-        input_size=padded_to(trained.config.data),
+        input_size=trained.config.data.padded_size,
         device=execution.accelerator,
         dtype=execution.autocast_dtype,
     )

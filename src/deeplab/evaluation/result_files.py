@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.config.build_datamodule import padded_to
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.evaluation.accumulator import ScoreAccumulator
@@ -99,7 +98,7 @@ def write_result(
     speed: Speed | None,
 ) -> None:
     """Write the files of one result; ``result.json`` last, so that it implies the others."""
-    classes, size = len(run.data.classes), padded_to(run.data)
+    classes, size = len(run.data.classes), run.data.padded_size
     cost = strategy_cost(run, job.strategy, classes=classes, size=size)
     record: dict[str, Any] = {**VERSION_STAMP, **job.identity, "scored": data.val_labeled}
     record["cost"] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeplab.config.schema.logger import LoggerConfig
+from deeplab.config.schema.logger import LoggerSettings
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.tracking.run_folder import RunFolder, read_json, read_record
 from deeplab.tracking.wandb_run import (
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def log_evaluations(
-    config: LoggerConfig, folder: RunFolder, new: Sequence[Evaluation]
+    config: LoggerSettings, folder: RunFolder, new: Sequence[Evaluation]
 ) -> Path | None:
     """Add evaluations to the W&B run of a training run; print a message if this fails.
 
@@ -65,7 +65,7 @@ def _log(run: "wandb.Run", folder: RunFolder, new: Sequence[Evaluation]) -> None
 
 
 def label_run(
-    config: LoggerConfig, folder: RunFolder, group: str, tags: Iterable[str]
+    config: LoggerSettings, folder: RunFolder, group: str, tags: Iterable[str]
 ) -> Path | None:
     """Assign a finished run to a group and add tags, unless it has them already.
 

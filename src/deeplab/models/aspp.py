@@ -18,9 +18,17 @@ from deeplab.models.layers import (
     GlobalPool,
     PooledBatchNorm,
     SeparableConv,
-    WeightInit,
     initialize,
     set_batch_norm,
+)
+from deeplab.utils.settings import (
+    AboveZero,
+    BelowOne,
+    Bool,
+    Channels,
+    Momentum,
+    Positive,
+    WeightInit,
 )
 
 REFERENCE_STRIDE = 16
@@ -62,14 +70,14 @@ class ASPP(nn.Module):
         self,
         in_channels: int,
         *,
-        channels: int = 256,
-        atrous_rates: Sequence[int] = (6, 12, 18),
-        image_pooling: bool = True,
-        separable: bool = False,
-        dropout: float = 0.1,
+        channels: Channels = 256,
+        atrous_rates: tuple[Positive, ...] = (6, 12, 18),
+        image_pooling: Bool = True,
+        separable: Bool = False,
+        dropout: BelowOne = 0.1,
         weight_init: WeightInit = "head",
-        bn_eps: float = 1e-5,
-        bn_momentum: float = 3e-4,
+        bn_eps: AboveZero = 1e-5,
+        bn_momentum: Momentum = 3e-4,
     ) -> None:
         super().__init__()
         atrous = SeparableConv if separable else ConvNorm

@@ -20,11 +20,11 @@ from deeplab.models.backbones.base import Feature
 from deeplab.models.layers import (
     ConvNorm,
     SeparableConv,
-    WeightInit,
     initialize,
     resize,
     set_batch_norm,
 )
+from deeplab.utils.settings import AboveZero, Bool, Channels, Momentum, Odd, Text, WeightInit
 
 
 class ConvSpec(NamedTuple):
@@ -85,13 +85,13 @@ class Decoder(nn.Module):
         in_channels: int,
         features: Mapping[str, Feature],
         *,
-        low_level: Sequence[str] = ("conv2",),
-        low_level_channels: int = 48,
-        convs: Sequence[tuple[int, int]] = ((3, 256), (3, 256)),
-        separable: bool = False,
+        low_level: tuple[Text, ...] = ("conv2",),
+        low_level_channels: Channels = 48,
+        convs: tuple[tuple[Odd, Channels], ...] = ((3, 256), (3, 256)),
+        separable: Bool = False,
         weight_init: WeightInit = "head",
-        bn_eps: float = 1e-5,
-        bn_momentum: float = 3e-4,
+        bn_eps: AboveZero = 1e-5,
+        bn_momentum: Momentum = 3e-4,
     ) -> None:
         super().__init__()
         check_stages(low_level, convs, features)

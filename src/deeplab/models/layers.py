@@ -16,11 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WeightInit = float | Literal["variance_scaling", "xavier", "head"]
-"""Initialization of convolution weights.
-
-A number is the standard deviation of a truncated normal; ``initialize`` explains the names.
-"""
+from deeplab.utils.settings import WeightInit
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,10 +7,12 @@ from urllib.parse import urlparse
 
 from hydra.core.hydra_config import HydraConfig
 
-from deeplab.config.build_data import check_data, data_layout
-from deeplab.config.schema.data import CityscapesConfig, COCOConfig, DataConfig, VOCConfig
 from deeplab.config.schema.scripts import PrepareConfig
-from deeplab.data.layouts.base import split_items
+from deeplab.data.layouts.base import check_data, data_layout, split_items
+from deeplab.data.layouts.cityscapes import CityscapesSettings
+from deeplab.data.layouts.coco import COCOSettings
+from deeplab.data.layouts.voc import VOCSettings
+from deeplab.data.settings import SegmentationSettings
 from deeplab.preparation import file_selection, manifest
 from deeplab.preparation.local_source import (
     EMPTY_SOURCE,
@@ -29,7 +31,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.parallel import cpu_count
 
-PublishedConfig = VOCConfig | COCOConfig | CityscapesConfig
+PublishedSettings = VOCSettings | COCOSettings | CityscapesSettings
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class _Job:
     """The settings of a preparation and the state of the folder before it."""
 
     config: PrepareConfig
-    data: PublishedConfig
+    data: PublishedSettings
     previous: Manifest  # the parts that earlier preparations completed
     redo: bool  # True to prepare these again
 
@@ -70,7 +72,7 @@ class _Job:
 
 def run_preparation(config: PrepareConfig) -> None:
     """Prepare the missing parts of a data set, verify them, and print a summary."""
-    if isinstance(config.data, PublishedConfig):
+    if isinstance(config.data, PublishedSettings):
         previous = manifest.read_manifest(Path(config.data.root).expanduser())
         redo = config.overwrite or not _is_intact(config, config.data, previous)
         _prepare(_Job(config, config.data, previous, redo))
@@ -81,7 +83,7 @@ def run_preparation(config: PrepareConfig) -> None:
         _print_summary(config, data, counts)
 
 
-def _is_intact(config: PrepareConfig, data: PublishedConfig, previous: Manifest) -> bool:
+def _is_intact(config: PrepareConfig, data: PublishedSettings, previous: Manifest) -> bool:
     """Return True if all files of the manifest exist.
 
     With a local source, which may have been completed since, the splits must also have as many
@@ -154,7 +156,7 @@ def _is_done(job: _Job) -> bool:
         parts = {part for part in job.names if job.names[part] == name} or {name}
     if job.redo or not manifest.is_complete(job.root) or not parts <= job.previous.parts:
         return False
-    if not isinstance(job.data, COCOConfig):
+    if not isinstance(job.data, COCOSettings):
         return True
     prepared = job.previous.splits
     splits = [split for split, file in job.data.annotations.items() if file and split in prepared]
@@ -230,7 +232,7 @@ def _space_requirements(job: _Job, source: Source) -> list[SpaceRequirement]:
 def _derive(job: _Job, parts: frozenset[str]) -> None:
     data, config = job.data, job.config
     num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
-    if isinstance(data, COCOConfig):
+    if isinstance(data, COCOSettings):
         make_coco_masks(
             job.root,
             annotations={split: file for split, file in data.annotations.items() if file},
@@ -276,7 +278,10 @@ def _count_images(job: _Job) -> dict[str, int]:
 
 
 def _print_summary(
-    config: PrepareConfig, data: DataConfig, counts: dict[str, int], notes: Sequence[str] = ()
+    config: PrepareConfig,
+    data: SegmentationSettings,
+    counts: dict[str, int],
+    notes: Sequence[str] = (),
 ) -> None:
     print_summary(
         config.data_choice,

@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-from deeplab.config.build_classification_data import check_classification_data, image_folder
-from deeplab.config.build_data import check_data, class_set, data_layout
 from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
 from deeplab.data.bad_files import BadFileError
+from deeplab.data.class_set import class_set
 from deeplab.data.image_io import read_image
-from deeplab.data.layouts.base import split_items
+from deeplab.data.layouts.base import check_data, data_layout, open_layout, split_items
+from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
@@ -54,8 +54,9 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
             "unpacked. Leave out source and set data.root."
         )
     data = config.data
-    check_classification_data(data)
-    folder = image_folder(data)
+    check_data(data)
+    folder = open_layout(data)
+    assert isinstance(folder, LabeledFolder)
     splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
     print(f"\n{config.data_choice} in {folder.root}: {len(folder.classes)} classes")
     images_by_split = {split: folder.images(split) for split in splits}

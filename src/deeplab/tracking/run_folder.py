@@ -25,14 +25,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from deeplab.config.schema.data import LOCATION_KEYS
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
-from deeplab.config.schema.types import to_dict
+from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import write_text
+from deeplab.utils.settings import to_dict
 
 OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlparse
 
-from deeplab.config.schema.logger import LoggerConfig
+from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.utils.errors import UserError
 
@@ -57,7 +57,7 @@ def add_group_and_tags(
 
 
 def open_run(
-    logger: LoggerConfig, folder: RunFolder, record: Mapping[str, Any], **more: Any
+    logger: LoggerSettings, folder: RunFolder, record: Mapping[str, Any], **more: Any
 ) -> "wandb.Run":
     """Start or resume the W&B run of a run folder.
 

@@ -10,16 +10,13 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from deeplab.config.build_classification_data import (
-    build_classification_data,
-    classification_example,
-    classification_fingerprint,
-    is_multi_label,
-)
+from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
-from deeplab.data.classification.dataset import ClassificationData
+from deeplab.config.schema.stage import Recipe
+from deeplab.data.classification.dataset import ClassificationData, classification_example
 from deeplab.data.dataset import evenly_spaced
+from deeplab.data.layouts.base import data_fingerprint
 from deeplab.metrics.percent import to_percent
 from deeplab.metrics.topk import TopKErrorMetric, TopKErrors, ranks
 from deeplab.models.classifier import Classifier
@@ -28,8 +25,8 @@ from deeplab.tracking.evaluation_protocol import crop_protocol
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.loggers import log_figure
 from deeplab.training.losses import ClassificationLoss
-from deeplab.training.module import Batch, Recipe, TrainingModule
-from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, build_recipe, execution_options
+from deeplab.training.module import Batch, TrainingModule
+from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, execution_options
 from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import ClassificationExample, classification_figure
@@ -143,7 +140,7 @@ class ClassificationTask(Task):
         return ["train/loss", "train/lr", "val/top1_error", "val/top5_error"]
 
     def fingerprint(self) -> str:
-        return classification_fingerprint(self.data.folder, self.config.data)
+        return data_fingerprint(self.config.data, self.data.layout)
 
     def use_cache(self) -> None:
         """Do nothing: decoded, ImageNet takes more than a terabyte."""
@@ -152,9 +149,9 @@ class ClassificationTask(Task):
         classes = self.data.classes
         return ClassificationModule(
             build_classifier(self.config, num_classes=len(classes)),
-            build_recipe(self.config.stage),
+            self.config.stage,
             classes,
-            loss=ClassificationLoss("sigmoid" if is_multi_label(self.config.data) else "softmax"),
+            loss=ClassificationLoss("sigmoid" if self.data.layout.multi_label else "softmax"),
             epoch_steps=self.data.epoch_steps,
             seed=self.config.seed,
             **execution_options(self.execution),

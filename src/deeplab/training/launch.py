@@ -21,11 +21,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from deeplab.config.paths import ROOT
-from deeplab.config.schema.trainer import TrainerConfig
+from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.utils.errors import UserError
 
 
-def run_in_subprocess_if_needed(trainer: TrainerConfig) -> bool:
+def run_in_subprocess_if_needed(trainer: TrainerSettings) -> bool:
     """Run the current job in a subprocess if it belongs to a sweep and needs several devices.
 
     A job of a sweep on one GPU stays in this process and gets a GPU of its own.

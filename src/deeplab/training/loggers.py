@@ -9,14 +9,14 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeplab.config.schema.logger import LoggerConfig
+from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.visualization import Example
 
 
 def build_loggers(
-    config: LoggerConfig,
+    config: LoggerSettings,
     folder: RunFolder,
     *,
     columns: Sequence[str],
@@ -43,7 +43,7 @@ def build_loggers(
 
 
 def _wandb_logger(
-    config: LoggerConfig, folder: RunFolder, resolved: dict[str, Any], record: Mapping[str, Any]
+    config: LoggerSettings, folder: RunFolder, resolved: dict[str, Any], record: Mapping[str, Any]
 ) -> WandbLogger:
     """Return a logger that logs by training step; only the main process has a W&B run."""
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]

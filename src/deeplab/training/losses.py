@@ -8,7 +8,6 @@ memory is that of one image, and it takes about half the time of the plain versi
 (``python src/benchmark.py loss``).
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from deeplab.config.schema.stage import Recipe
 from deeplab.metrics.topk import UNLABELED
 from deeplab.models.layers import resize
 from deeplab.utils.constants import IGNORE
@@ -28,29 +28,16 @@ class SegmentationLoss(nn.Module):
     ``hard_pixel_fraction`` below 1, only the hardest pixels count (online hard example mining).
 
     Args:
-        class_weights: a weight per class; the divisor stays the number of pixels.
-        hard_pixel_fraction: fraction of all pixels, including ignored ones, that is kept: those
-            with the largest losses. The divisor is then the number of kept pixels with a loss
+        recipe: of which ``class_weights``, ``hard_pixel_fraction`` and ``hard_pixel_steps`` count.
+            With weights the divisor stays the number of pixels. The fraction is of all pixels,
+            including ignored ones; the divisor is then the number of kept pixels with a loss
             above 0.
-        hard_pixel_steps: the fraction falls linearly from 1 to ``hard_pixel_fraction`` over this
-            many steps.
     """
 
-    def __init__(
-        self,
-        *,
-        class_weights: Sequence[float] | None = None,
-        hard_pixel_fraction: float = 1.0,
-        hard_pixel_steps: int = 0,
-    ) -> None:
+    def __init__(self, recipe: Recipe = Recipe()) -> None:  # noqa: B008  frozen
         super().__init__()
-        if not 0 < hard_pixel_fraction <= 1:
-            raise ValueError(
-                f"hard_pixel_fraction={hard_pixel_fraction}: not a fraction of all pixels. It must "
-                "be above 0 and at most 1."
-            )
-        self.hard_pixel_fraction, self.hard_pixel_steps = hard_pixel_fraction, hard_pixel_steps
-        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.recipe = recipe
+        weights = None if recipe.class_weights is None else torch.tensor(recipe.class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.class_weights: Tensor | None
 
@@ -71,9 +58,9 @@ class SegmentationLoss(nn.Module):
 
     def kept_fraction(self, step: int) -> float:
         """Return the fraction of the pixels that counts at a training step."""
-        if step >= self.hard_pixel_steps:
-            return self.hard_pixel_fraction
-        return 1 - (1 - self.hard_pixel_fraction) * step / self.hard_pixel_steps
+        if step >= self.recipe.hard_pixel_steps:
+            return self.recipe.hard_pixel_fraction
+        return 1 - (1 - self.recipe.hard_pixel_fraction) * step / self.recipe.hard_pixel_steps
 
 
 class _FusedCrossEntropy(torch.autograd.Function):

@@ -1,7 +1,6 @@
 """Base class of the LightningModules: recipe, optimizer, learning rate and batch norms."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -9,6 +8,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from deeplab.config.schema.stage import Recipe
 from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import Schedule, cosine, exponential, poly, warmup
@@ -16,57 +16,6 @@ from deeplab.training.optimizers import build_optimizer, parameter_groups
 
 Batch = dict[str, Any]
 """``image`` (N, 3, H, W) uint8, ``label`` (N, H, W) uint8, lists of N ``image_id`` and ``size``."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Optimization recipe: the keys of a ``stage`` config, with the paper's values as defaults.
-
-    Args:
-        max_steps: number of training steps.
-        optimizer, momentum, nesterov, betas: ``sgd`` with ``momentum``, optionally Nesterov's; or
-            ``adamw`` with ``betas``. Settings of the other optimizer are None.
-        lr, weight_decay: initial values; see ``parameter_groups``.
-        schedule, power, decay_rate, decay_epochs: learning rate by step: ``poly`` with ``power``;
-            ``cosine``; or ``exponential`` with ``decay_rate`` every ``decay_epochs`` passes over
-            the training images. Settings of the other schedules are None.
-        warmup_steps, warmup_lr, warmup_mode: learning rate of the first steps: ``constant``, or
-            ``linear``, which ends at ``lr``.
-        gradient_clip_val: largest norm of the gradient of all parameters; None: no clipping.
-        ema_decay: validate and save a moving average of the network with this decay (see
-            ``decay_at``); None: the network itself.
-        backbone_lr_mult, head_lr_mult, bias_lr_mult: multipliers of lr.
-        batch_norm: ``train`` trains with batch statistics; ``frozen`` uses the running statistics
-            and leaves them unchanged (weight and bias are still trained, as in the authors' code).
-        bn_momentum: PyTorch momentum of every batch norm; None keeps the value of each part. With
-            the authors' 0.0003 a short run never leaves the initial statistics.
-        class_weights, hard_pixel_fraction, hard_pixel_steps: see ``SegmentationLoss``.
-    """
-
-    max_steps: int = 30_000
-    optimizer: str = "sgd"
-    lr: float = 0.007
-    schedule: str = "poly"
-    power: float | None = 0.9
-    decay_rate: float | None = None
-    decay_epochs: float | None = None
-    momentum: float | None = 0.9
-    nesterov: bool = False
-    betas: tuple[float, float] | None = None
-    weight_decay: float = 4e-5
-    gradient_clip_val: float | None = None
-    warmup_mode: str = "constant"
-    warmup_steps: int = 0
-    warmup_lr: float = 1e-4
-    ema_decay: float | None = None
-    backbone_lr_mult: float = 1.0
-    head_lr_mult: float = 1.0
-    bias_lr_mult: float = 2.0
-    batch_norm: str = "train"
-    bn_momentum: float | None = None
-    class_weights: Sequence[float] | None = None
-    hard_pixel_fraction: float = 1.0
-    hard_pixel_steps: int = 0
 
 
 def build_schedule(recipe: Recipe, epoch_steps: float) -> Schedule:
@@ -175,20 +124,9 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
-        groups = parameter_groups(
-            self.model,
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            backbone_multiplier=recipe.backbone_lr_mult,
-            head_multiplier=recipe.head_lr_mult,
-            bias_multiplier=recipe.bias_lr_mult,
-        )
         optimizer = build_optimizer(
-            groups,
-            recipe.optimizer,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            betas=recipe.betas,
+            parameter_groups(self.model, recipe),
+            recipe,
             # In mixed precision a fused update unscales the gradients itself, which is too late
             # for clipping their norm. Lightning therefore rejects the combination.
             fused=self.fused_optimizer and recipe.gradient_clip_val is None,

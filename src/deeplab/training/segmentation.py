@@ -9,14 +9,15 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from deeplab.config.build_data import data_fingerprint, data_layout
-from deeplab.config.build_datamodule import build_datamodule, padded_to
+from deeplab.config.build_data import build_segmentation_data
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.run import TrainConfig
+from deeplab.config.schema.stage import Recipe
 from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import check_split, evenly_spaced
+from deeplab.data.layouts.base import data_fingerprint
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
@@ -28,8 +29,8 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.example_figure import ExampleFigure
 from deeplab.training.loggers import log_examples
 from deeplab.training.losses import SegmentationLoss
-from deeplab.training.module import Batch, Recipe, TrainingModule
-from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, build_recipe, execution_options
+from deeplab.training.module import Batch, TrainingModule
+from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, execution_options
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count
 
@@ -58,11 +59,7 @@ class SegmentationModule(TrainingModule):
     ) -> None:
         super().__init__(model, recipe, class_names, **options)
         self.palette = [list(color) for color in palette]
-        self.loss = SegmentationLoss(
-            class_weights=recipe.class_weights,
-            hard_pixel_fraction=recipe.hard_pixel_fraction,
-            hard_pixel_steps=recipe.hard_pixel_steps,
-        )
+        self.loss = SegmentationLoss(recipe)
         self.confusion = ConfusionMatrix(model.num_classes)
         self.scores: Scores | None = None
         """Scores of the last validation."""
@@ -103,9 +100,8 @@ class SegmentationTask(Task):
     def __init__(self, config: TrainConfig, execution: Execution) -> None:
         self.config: TrainConfig = config
         self.execution = execution
-        self._layout = data_layout(config.data)
-        self.data: SegmentationData = build_datamodule(
-            config, self._layout, num_workers=execution.num_workers
+        self.data: SegmentationData = build_segmentation_data(
+            config, num_workers=execution.num_workers
         )
         for dataset in (self.data.train_set, self.data.val_set):
             check_split(dataset)
@@ -117,7 +113,7 @@ class SegmentationTask(Task):
         return ["train/loss", "train/lr", "val/mIoU", "val/pixel_accuracy", *per_class]
 
     def fingerprint(self) -> str:
-        return data_fingerprint(self.config.data, self._layout)
+        return data_fingerprint(self.config.data, self.data.layout)
 
     def use_cache(self) -> None:
         folder, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar
@@ -129,7 +125,7 @@ class SegmentationTask(Task):
         classes = self.config.data.classes
         return SegmentationModule(
             build_model(self.config, num_classes=len(classes)),
-            build_recipe(self.config.stage),
+            self.config.stage,
             classes,
             palette=self.data.classes.palette[: len(classes)].tolist(),
             epoch_steps=self.data.epoch_steps,
@@ -160,7 +156,7 @@ class SegmentationTask(Task):
                 images=len(self.data.val_set),
                 content=self.data.val_set.content_hash(),
                 classes=self.config.data.classes,
-                padded_to=padded_to(self.config.data),
+                padded_to=self.config.data.padded_size,
                 strategy=Strategy(self.config.output_stride),
                 precision=str(module.trainer.precision),
             ),

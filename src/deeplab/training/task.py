@@ -8,10 +8,9 @@ from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
 from deeplab.config.schema.run import RunConfig
-from deeplab.config.schema.stage import StageConfig
 from deeplab.data.datamodules import StreamData
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.module import Recipe, TrainingModule
+from deeplab.training.module import TrainingModule
 from deeplab.utils.hardware import Execution
 
 NUM_EXAMPLES = 6
@@ -69,11 +68,6 @@ class Task(ABC):
     @abstractmethod
     def report(self, module: Any) -> None:
         """Print the scores of the last validation."""
-
-
-def build_recipe(stage: StageConfig) -> Recipe:
-    """Return the recipe of a stage."""
-    return Recipe(**{key: getattr(stage, key) for key in Recipe.__dataclass_fields__})
 
 
 def execution_options(execution: Execution) -> dict[str, bool]:

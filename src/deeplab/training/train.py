@@ -14,9 +14,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from deeplab.checkpoints.initialization import find_init_source, init_record
 from deeplab.checkpoints.loading import initialize_from, load_backbone, save_weights
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
-from deeplab.config.execution import build_execution
+from deeplab.config.execution import choose_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
-from deeplab.config.schema.types import to_dict
 from deeplab.tracking.console import format_main_score, print_skipped, silence_library_messages
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import (
@@ -41,11 +40,12 @@ from deeplab.training.trainer import build_trainer
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash, write_json, write_text
 from deeplab.utils.hardware import Execution
+from deeplab.utils.settings import to_dict
 
 
 def run_experiment(config: RunConfig) -> RunFolder:
     """Train a run, resume it, or report that it is finished; return the run folder."""
-    execution = build_execution(config.trainer)
+    execution = choose_execution(config.trainer)
     _check_devices(config, execution)
     task = _build_task(config, execution)
     fingerprint = task.fingerprint()

@@ -11,14 +11,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
 from deeplab.config.parsing import parse, validate
-from deeplab.config.schema.data import LOCATION_KEYS
-from deeplab.config.schema.logger import LoggerConfig
+from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
-from deeplab.config.schema.types import to_dict
+from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.settings import to_dict
 
 CHANGEABLE_KEYS = (
     "resume",
@@ -106,11 +106,11 @@ def default_name(config: DictConfig, *, segmentation: bool) -> str:
 
 def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
     """Check the config of a classifier, with the errors of ``check_train``."""
-    from deeplab.config.build_classification_data import check_classification_data
     from deeplab.config.build_model import check_classifier
+    from deeplab.data.layouts.base import check_data
 
     _check_augmentations(config.data.augmentations)
-    check_classification_data(config.data)
+    check_data(config.data)
     model = check_classifier(config, num_classes=2)
     if init := find_init_source(config):
         from deeplab.checkpoints.loading import match_backbone
@@ -145,7 +145,7 @@ def _check_strategies(config: RunConfig) -> None:
             raise UserError(f"eval_after_training: {error}.") from None
 
 
-def _check_logger(config: LoggerConfig) -> None:
+def _check_logger(config: LoggerSettings) -> None:
     if config.name == "tensorboard":
         require_extra(
             "tensorboard",
@@ -157,7 +157,7 @@ def _check_logger(config: LoggerConfig) -> None:
 
 def _check_data(config: TrainConfig) -> TrainConfig:
     """Check the data set and return the config with its classes."""
-    from deeplab.config.build_data import check_data
+    from deeplab.data.layouts.base import check_data
 
     _check_augmentations(config.data.augmentations)
     data = check_data(config.data)

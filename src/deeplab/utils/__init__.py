@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "errors": ["UserError"],
         "file_lock": ["LockedError", "locked"],
         "files": ["atomic_write", "file_hash", "write_json", "write_text"],
-        "hardware": ["Execution", "choose_execution"],
+        "hardware": ["Execution"],
         "parallel": ["parallel_map", "prefetch"],
     },
 )

@@ -3,7 +3,6 @@
 Lightning's own ``auto`` chooses the accelerator and the devices only.
 """
 
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -44,54 +43,12 @@ class Execution:
         )
 
 
-def choose_execution(
-    *,
-    accelerator: str = "auto",
-    devices: int | str = 1,
-    precision: str = "auto",
-    memory_format: str = "auto",
-    compile: bool | str = "auto",
-    num_workers: int | str = "auto",
-) -> Execution:
-    """Resolve every ``auto`` for this machine.
-
-    On a GPU: bfloat16 where it is native, channels_last, a compiled network, a fused optimizer. On
-    a CPU: bfloat16 and channels_last where its matrix units support bfloat16 (AMX: measured 1.5 to
-    2.6 times as fast as contiguous float32 for ResNets and Xception-65 at 161 pixels), else float32
-    and contiguous; never compiled, which alone took most of a minute for a tiny network; and no
-    loading workers on few cores, where they would take the cores that the network needs.
+def resolve_accelerator(name: str) -> str:
+    """Return the accelerator that ``trainer.accelerator`` names.
 
     Raises:
-        UserError: this machine does not have the accelerator or that many devices.
+        UserError: this machine does not have it.
     """
-    accelerator = _resolve_accelerator(accelerator)
-    available = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1
-    count = (available if accelerator == "cuda" else 1) if devices == "auto" else int(devices)
-    if count > available:
-        kind = "GPUs" if accelerator == "cuda" else "cores"
-        raise UserError(
-            f"trainer.devices={count}: this machine has {available} {kind}. Set trainer.devices to "
-            f"{available} or less."
-        )
-    fast_bf16 = _has_fast_bf16(accelerator)
-    gpu = accelerator == "cuda"
-    if precision == "auto":
-        precision = "bf16-mixed" if fast_bf16 else "32-true"
-    channels_last = gpu or (fast_bf16 and precision != "32-true")
-    return Execution(
-        accelerator=accelerator,
-        devices=count,
-        precision=precision,
-        channels_last=channels_last
-        if memory_format == "auto"
-        else memory_format == "channels_last",
-        compiled=gpu and _can_compile() if compile == "auto" else bool(compile),
-        fused_optimizer=gpu,
-        num_workers=_default_num_workers(gpu, count) if num_workers == "auto" else int(num_workers),
-    )
-
-
-def _resolve_accelerator(name: str) -> str:
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -109,12 +66,13 @@ def _resolve_accelerator(name: str) -> str:
     return name
 
 
-def _can_compile() -> bool:
+def can_compile() -> bool:
     """Return True if torch.compile works on this GPU: it needs triton and Volta or newer."""
     return find_spec("triton") is not None and torch.cuda.get_device_capability() >= (7, 0)
 
 
-def _has_fast_bf16(accelerator: str) -> bool:
+def has_fast_bf16(accelerator: str) -> bool:
+    """Return True if the accelerator computes bfloat16 faster than float32."""
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if accelerator == "cpu" and hasattr(torch.cpu, "get_capabilities"):
@@ -122,6 +80,7 @@ def _has_fast_bf16(accelerator: str) -> bool:
     return False
 
 
-def _default_num_workers(gpu: bool, devices: int) -> int:
+def default_num_workers(gpu: bool, devices: int) -> int:
+    """Return the number of loading processes for each device."""
     cores = cpu_count() // devices
     return min(16, cores) if gpu else 0 if cores <= 4 else 2

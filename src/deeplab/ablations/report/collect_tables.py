@@ -14,7 +14,7 @@ from deeplab.ablations.report.row_results import (
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
-from deeplab.config.schema.data import LOCATION_KEYS
+from deeplab.data.settings import LOCATION_KEYS
 
 RESULT_GROUPS = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
 """Config groups and keys that a result depends on, besides the seed."""

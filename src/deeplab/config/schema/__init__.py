@@ -5,8 +5,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "logger": ["LoggerConfig"],
-        "model": ["ModelConfig", "NetworkConfig"],
+        "logger": ["LoggerSettings"],
+        "model": [
+            "AsppSettings",
+            "BackboneSettings",
+            "DecoderSettings",
+            "ModelConfig",
+            "NetworkConfig",
+        ],
         "run": ["ClassifierConfig", "RunConfig", "TrainConfig"],
         "scripts": [
             "CompareConfig",
@@ -18,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "PredictConfig",
             "PrepareConfig",
         ],
-        "stage": ["ClassifierStageConfig", "StageConfig"],
-        "trainer": ["TrainerConfig"],
+        "stage": ["ClassifierRecipe", "Recipe"],
+        "trainer": ["TrainerSettings"],
     },
 )

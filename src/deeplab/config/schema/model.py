@@ -1,128 +1,78 @@
-"""Schemas of backbone, ASPP and decoder."""
+"""Keys of backbone, ASPP and decoder: those of the constructors, and a few more."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, SerializeAsAny
 
-from deeplab.config.schema.types import (
-    AboveZero,
-    Bool,
-    Channels,
-    Color,
-    Float,
-    Grid,
-    Momentum,
-    NonNegative,
-    Positive,
-    Schema,
-    Std,
-    Text,
-    WeightInit,
-)
+from deeplab.config.schema.constructor import settings_from
+from deeplab.models.backbones.names import backbone_names
+from deeplab.utils.settings import Color, NonNegative, Settings, Std, Text
 
 
-class _Backbone(Schema):
-    """Keys of every backbone."""
+class BackboneSettings(Settings):
+    """Keys of every backbone; the others are the keyword arguments of its class."""
 
+    family: Text
+    """Module of ``deeplab.models.backbones`` that defines the backbone."""
     pretrained: Text | None = None
-    weight_decay: NonNegative
+    """Initial weights of the backbone: ``imagenet`` for the published ones, or a file. They also set
+    mean, std and bn_eps."""
+    weight_decay: NonNegative = 4e-5
+    """Weight decay of a training with this backbone, which ``stage.weight_decay`` takes."""
+    mean: Color | None = None
+    std: Std | None = None
+
+    if TYPE_CHECKING:  # the keys of each family, which its constructor defines
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
-class _NativeBackbone(_Backbone):
-    """Keys of every backbone that this project implements."""
-
-    mean: Color
-    std: Std
-    weight_init: WeightInit
-    bn_eps: AboveZero
-    bn_momentum: Momentum
+NOT_ARGUMENTS = ("family", "pretrained", "weight_decay")
+"""Keys of a backbone that its constructor does not take."""
 
 
-class XceptionConfig(_NativeBackbone):
-    """Keys of ``deeplab.models.backbones.Xception``."""
+def backbone_settings(family: str) -> type[BackboneSettings]:
+    """Return the keys of a family of backbones.
 
-    family: Literal["xception"]
-    depth: Literal[41, 65, 71]
-    width_mult: Annotated[Float, Field(ge=0.0625, le=4)] = 1.0
-    multi_grid: Grid
-
-
-class ResNetConfig(_NativeBackbone):
-    """Keys of ``deeplab.models.backbones.ResNet``."""
-
-    family: Literal["resnet"]
-    depth: Literal[50, 101] | tuple[Positive, Positive, Positive, Positive]
-    layout: Literal["beta", "torchvision"]
-    base_width: Positive
-    stem: Literal["3x3x3", "7x7"]
-    multi_grid: Grid
+    Raises:
+        ValueError: there is no such family.
+    """
+    if family not in backbone_names():
+        raise ValueError(
+            f"family={family}: no such backbone. Choose from {', '.join(backbone_names())}"
+        )
+    module = f"deeplab.models.backbones.{family}"
+    return settings_from(BackboneSettings, module, matches=r"\w*Backbone")
 
 
-class MobileNetV2Config(_NativeBackbone):
-    """Keys of ``deeplab.models.backbones.MobileNetV2``."""
-
-    family: Literal["mobilenetv2"]
-    width_mult: AboveZero
-    divisor: Positive
-
-
-class TimmConfig(_Backbone):
-    """Keys of ``deeplab.models.backbones.TimmEncoder``; null stands for timm's own value."""
-
-    family: Literal["timm"]
-    model: Text
-    mean: Color | None
-    std: Std | None
-    bn_eps: AboveZero | None
-    bn_momentum: Momentum | None
-    drop_path_rate: Annotated[Float, Field(ge=0, lt=1)] | None
+def _resolve_backbone(values: Any) -> Any:
+    """Return the keys of a backbone as an object of its family's settings."""
+    if isinstance(values, dict) and isinstance(values.get("family"), str):
+        return backbone_settings(values["family"])(**values)
+    return values
 
 
-BackboneConfig = Annotated[
-    XceptionConfig | ResNetConfig | MobileNetV2Config | TimmConfig, Field(discriminator="family")
-]
+if TYPE_CHECKING:  # their keys are known at run time only
+    from typing import Any as AsppSettings
+    from typing import Any as DecoderSettings
+else:
+    AsppSettings = settings_from(Settings, "deeplab.models.aspp", "ASPP", exclude=("in_channels",))
+    DecoderSettings = settings_from(
+        Settings, "deeplab.models.decoder", "Decoder", exclude=("in_channels", "features")
+    )
 
 
-class AsppConfig(Schema):
-    """Keys of ``deeplab.models.aspp.ASPP``."""
-
-    channels: Channels
-    atrous_rates: tuple[Positive, ...]
-    image_pooling: Bool
-    separable: Bool
-    dropout: Annotated[Float, Field(ge=0, lt=1)]
-    weight_init: WeightInit
-    bn_eps: AboveZero
-    bn_momentum: Momentum
-
-
-def _check_odd(kernel_size: int) -> int:
-    if isinstance(kernel_size, int) and kernel_size % 2 == 0:
-        raise ValueError("the kernel size must be odd")
-    return kernel_size
-
-
-class DecoderConfig(Schema):
-    """Keys of ``deeplab.models.decoder.Decoder``."""
-
-    low_level: tuple[Text, ...]
-    low_level_channels: Channels
-    convs: tuple[tuple[Annotated[Positive, BeforeValidator(_check_odd)], Channels], ...]
-    separable: Bool
-    weight_init: WeightInit
-    bn_eps: AboveZero
-    bn_momentum: Momentum
-
-
-class NetworkConfig(Schema):
+class NetworkConfig(Settings):
     """Keys of every network."""
 
-    backbone: BackboneConfig
+    backbone: Annotated[SerializeAsAny[BackboneSettings], BeforeValidator(_resolve_backbone)]
 
 
 class ModelConfig(NetworkConfig):
     """Keys of the segmentation network, for ``deeplab.config.build_model.build_model``."""
 
-    aspp: AsppConfig
-    decoder: DecoderConfig
-    output_stride: Literal[8, 16, 32]
+    aspp: AsppSettings
+    decoder: DecoderSettings
+    output_stride: Literal[8, 16, 32] = 16
+    """Ratio of the image's size to the encoder's map; the atrous rates of backbone and ASPP follow.
+    """

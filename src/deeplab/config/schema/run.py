@@ -1,50 +1,69 @@
-"""Schemas of ``conf/train.yaml``: a training run."""
+"""Keys of ``conf/train.yaml``: a training run."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from deeplab.config.schema.classification_data import CLASSIFICATION_DATA, ClassificationDataConfig
-from deeplab.config.schema.data import DataConfig
-from deeplab.config.schema.logger import LoggerConfig
-from deeplab.config.schema.model import (
-    ModelConfig,
-    NetworkConfig,
-)
-from deeplab.config.schema.stage import ClassifierStageConfig, StageConfig
-from deeplab.config.schema.trainer import TrainerConfig
-from deeplab.config.schema.types import (
-    Bool,
-    OneOrMore,
-    Schema,
-    Seed,
-    Text,
-)
+from deeplab.config.schema.logger import LoggerSettings
+from deeplab.config.schema.model import ModelConfig, NetworkConfig
+from deeplab.config.schema.stage import ClassifierRecipe, Recipe
+from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.data.layouts.base import layout_names, settings_class
+from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
+from deeplab.utils.settings import Bool, OneOrMore, Seed, Settings, Text
 
 
-class EvaluationConfig(Schema):
+def _resolve_data(values: Any) -> Any:
+    """Return the keys of a data set as an object of its own settings."""
+    if isinstance(values, dict) and isinstance(values.get("name"), str):
+        return settings_class(values["name"])(**values)
+    return values
+
+
+Data = Annotated[SerializeAsAny[DataSettings], BeforeValidator(_resolve_data)]
+SegmentationData = Annotated[SerializeAsAny[SegmentationSettings], BeforeValidator(_resolve_data)]
+ClassificationData = Annotated[
+    SerializeAsAny[ClassificationSettings], BeforeValidator(_resolve_data)
+]
+
+
+class EvaluationSettings(Settings):
     """Evaluation at the end of a run: keys of ``conf/evaluate.yaml``."""
 
     strategies: OneOrMore
+    """Inference strategies."""
     split: Text | None = None
+    """Split to evaluate; null: the validation split."""
     submission: Literal["voc", "cityscapes"] | None = None
+    """Test server to pack the predictions for."""
 
 
 class RunConfig(NetworkConfig):
     """Keys of ``conf/train.yaml`` for every kind of run."""
 
     name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
-    seed: Seed
-    runs_dir: Text
-    init_from: Text | None
+    """Name of the run, to which a hash of its settings is added; null: data, backbone, ASPP,
+    decoder, output stride and seed."""
+    seed: Seed = 0
+    """Seed of the initial weights, the order of the images and their augmentation."""
+    runs_dir: Text = "runs"
+    """Parent folder of the run folders."""
+    init_from: Text | None = None
+    """Initial weights of the whole network: a run folder, a weights file, or ``user/name`` on the
+    Hugging Face hub."""
     init_strict: Bool = True
-    resume: Text | None
-    overwrite: Bool
-    data: DataConfig | ClassificationDataConfig
-    stage: StageConfig
-    eval_after_training: tuple[EvaluationConfig, ...] = ()
-    trainer: TrainerConfig
-    logger: LoggerConfig
+    """Only the classes may differ from the initial weights; false: load what matches by name and
+    shape, and list the rest."""
+    resume: Text | None = None
+    """Folder of an interrupted run to continue."""
+    overwrite: Bool = False
+    """Move a run of the same settings aside and train again."""
+    data: Data
+    stage: Recipe
+    eval_after_training: tuple[EvaluationSettings, ...] = ()
+    """Evaluations to run after the training, as ``[{strategies: [os16, os8-ms-flip]}]``."""
+    trainer: TrainerSettings
+    logger: LoggerSettings
 
     @model_validator(mode="before")
     @classmethod
@@ -53,23 +72,36 @@ class RunConfig(NetworkConfig):
         data, stage = values.get("data", {}), values.get("stage", {})
         task = getattr(stage, "task", None) or dict(stage).get("task", "segmentation")
         name = getattr(data, "name", None) or dict(data).get("name")
-        if task == "segmentation" and name in CLASSIFICATION_DATA:
+        labeled = has_labels(name)
+        if task == "segmentation" and labeled:
             raise ValueError(
                 f"stage: this stage trains a segmentation network, but data={name} has image "
                 "labels and no masks. To train a classifier, set stage=imagenet"
             )
-        if task == "classification" and name not in CLASSIFICATION_DATA:
+        if task == "classification" and not labeled:
+            choices = [name for name in layout_names() if has_labels(name)]
             raise ValueError(
                 f"stage: this stage trains an image classifier, but data={name} has masks. Data "
-                f"sets with image labels are data={' and data='.join(CLASSIFICATION_DATA)}"
+                f"sets with image labels are data={' and data='.join(choices)}"
             )
         return values
+
+
+class SweepConfig(Settings):
+    """Keys of ``conf/train.yaml`` that define several runs."""
+
+    num_seeds: Annotated[int, Field(ge=1)] | None = None
+    """Seeds of each row of the tables (``ablation=...`` only); null: 1."""
+    data_roots: dict[Text, Text] = {}
+    """Folders of the tables' data sets, as ``data_roots.voc=... data_roots.coco=...``."""
+    external_weights: dict[Text, Text] = {}
+    """Files of weights that the tables name, as ``external_weights.resnet101=FILE``."""
 
 
 class TrainConfig(ModelConfig, RunConfig):
     """Keys of a segmentation network's run."""
 
-    data: DataConfig
+    data: SegmentationData
 
     @model_validator(mode="after")
     def _check_class_weights(self) -> Self:
@@ -87,8 +119,8 @@ class TrainConfig(ModelConfig, RunConfig):
 class ClassifierConfig(RunConfig):
     """Keys of a classifier's run: a backbone at output stride 32, without ASPP and decoder."""
 
-    data: ClassificationDataConfig
-    stage: ClassifierStageConfig
+    data: ClassificationData
+    stage: ClassifierRecipe
 
     @model_validator(mode="after")
     def _check_init_from(self) -> Self:
@@ -99,6 +131,17 @@ class ClassifierConfig(RunConfig):
         return self
 
 
+def has_labels(name: Any) -> bool:
+    """Return True if the images of a data set have labels instead of masks.
+
+    Names of no data set have none; the check of ``data`` reports them.
+    """
+    try:
+        return issubclass(settings_class(str(name)), ClassificationSettings)
+    except ValueError:
+        return False
+
+
 def run_schema(data: Any) -> type[RunConfig]:
     """Return the schema of runs on a data set, given its keys."""
-    return ClassifierConfig if data.get("name") in CLASSIFICATION_DATA else TrainConfig
+    return ClassifierConfig if has_labels(data.get("name")) else TrainConfig

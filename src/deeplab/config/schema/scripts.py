@@ -1,50 +1,55 @@
-"""Schemas of the scripts' config files, checked before anything starts.
+"""Keys of the scripts' config files, checked before anything starts.
 
-Hydra composes the YAML files of ``conf/``; these classes define the allowed keys, types and limits.
-The keys of a group are the keyword names of the class that it configures.
+Each class is the definition of its keys: types, bounds, defaults and meanings. The files in
+``conf/`` hold the help text, the choice of the groups, and what differs.
 """
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from deeplab.config.schema.classification_data import CLASSIFICATION_DATA, ClassificationDataConfig
-from deeplab.config.schema.data import DataConfig
-from deeplab.config.schema.model import (
-    ModelConfig,
-)
-from deeplab.config.schema.stage import ClassifierStageConfig, StageConfig
-from deeplab.config.schema.trainer import TrainerConfig
-from deeplab.config.schema.types import (
+from deeplab.config.schema.model import ModelConfig
+from deeplab.config.schema.run import ClassificationData, SegmentationData, has_labels
+from deeplab.config.schema.stage import Recipe
+from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.utils.settings import (
     AboveZero,
     Bool,
-    Float,
     Natural,
     OneOrMore,
+    Overlap,
     Positive,
-    Schema,
+    Settings,
     Side,
     Text,
 )
+
+OutputStride = Literal[8, 16, 32]
 
 
 class CostConfig(ModelConfig):
     """Keys of ``conf/cost.yaml``."""
 
-    data: DataConfig
-    stage: StageConfig
-    input_size: Side | tuple[Side, Side]
-    scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)]
-    flip: Bool
-    strategies: OneOrMore | None
-    measure_speed: Bool
-    trainer: TrainerConfig
-    format: Literal["table", "json"]
+    data: SegmentationData
+    stage: Recipe
+    input_size: Side | tuple[Side, Side] = 513
+    """Side of the image in pixels, or height and width."""
+    scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)] = (1.0,)
+    """Scales of the image; the paper's multi-scale: ``[0.5,0.75,1.0,1.25,1.5,1.75]``."""
+    flip: Bool = False
+    """Predict on the mirrored image too."""
+    strategies: OneOrMore | None = None
+    """Several inference strategies instead of scales and flip, as ``[single-scale,os8-ms-flip]``."""
+    measure_speed: Bool = False
+    """Measure milliseconds, images per second and memory on this machine too."""
+    trainer: TrainerSettings
+    format: Literal["table", "json"] = "table"
+    """Form of the output."""
 
     @model_validator(mode="before")
     @classmethod
     def _check_segmentation(cls, values: Any) -> Any:
-        if values["data"].get("name") in CLASSIFICATION_DATA:
+        if has_labels(values["data"].get("name")):
             raise ValueError(
                 "data: cost.py counts segmentation networks only. The cost of a classifier is in "
                 "the result that evaluate.py writes"
@@ -56,62 +61,85 @@ class _PrepareConfig(ModelConfig):
     """Keys of ``conf/prepare.yaml`` for every data set."""
 
     data_choice: Text
-    source: Text | None
-    download_dir: Text
-    check: Bool
-    splits: Annotated[tuple[Text, ...], Field(min_length=1)] | None
-    report_dir: Text
-    num_workers: Positive | Literal["auto"]
-    overwrite: Bool
-    enable_progress_bar: Bool
+    """Name of the data set's config, for messages."""
+    source: Text | None = None
+    """Folder or archive with files that you have; nothing is downloaded then."""
+    download_dir: Text = "data/downloads"
+    """Folder in which archives are kept."""
+    check: Bool = False
+    """Run the doctor, which decodes every file and reports errors."""
+    splits: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """Splits for the doctor; null: the training and the validation split."""
+    report_dir: Text = "data/reports"
+    """Folder of the doctor's report."""
+    num_workers: Positive | Literal["auto"] = "auto"
+    """Number of processes; auto: one per core."""
+    overwrite: Bool = False
+    """Prepare again what is done."""
+    enable_progress_bar: Bool = True
+    """Show progress bars."""
 
 
 class PrepareConfig(_PrepareConfig):
     """Keys of ``conf/prepare.yaml`` for images with masks."""
 
-    data: DataConfig
-    stage: StageConfig
+    data: SegmentationData
+    stage: Recipe
 
 
 class PrepareClassificationConfig(_PrepareConfig):
     """Keys of ``conf/prepare.yaml`` for images with labels."""
 
-    data: ClassificationDataConfig
-    stage: ClassifierStageConfig
+    data: ClassificationData
+    stage: Recipe
 
 
-class DataRootConfig(Schema):
+class DataRootConfig(Settings):
     """Current location of a recorded run's images."""
 
-    root: Text | None
+    root: Text | None = None
+    """Current folder of the images; null: where the run found them."""
 
 
 class EvaluationDataConfig(DataRootConfig):
     """Current location of a recorded run's images, and the treatment of bad files."""
 
-    on_error: Literal["stop", "skip"] | None
+    on_error: Literal["stop", "skip"] | None = None
+    """Reaction to a bad file: stop or skip it; null: as in training."""
 
 
-class EvaluateConfig(Schema):
+class EvaluateConfig(Settings):
     """Keys of ``conf/evaluate.yaml``."""
 
     run: Text
-    strategies: OneOrMore
-    output_stride: Literal[8, 16, 32] | None
-    window_size: Side | None
-    overlap: Annotated[Float, Field(ge=0, le=0.9)]
-    split: Text | None
+    """Run folder, a checkpoint in one, or ``user/name`` on the Hugging Face hub."""
+    strategies: OneOrMore = ("single-scale",)
+    """Inference strategies, evaluated in one pass over the data."""
+    output_stride: OutputStride | None = None
+    """Output stride of strategies that name none; null: that of training."""
+    window_size: Side | None = None
+    """Side in pixels: cut larger images into windows, to save memory; null: whole images."""
+    overlap: Overlap = 0.33
+    """Least fraction of a window's side that neighbors have in common."""
+    split: Text | None = None
+    """Split to evaluate; null: the run's validation split."""
     trimap_widths: Annotated[
         tuple[AboveZero, ...],
         BeforeValidator(lambda value: [value] if isinstance(value, int | float) else value),
-    ]
-    save_predictions: Bool
-    measure_speed: Bool
-    submission: Literal["voc", "cityscapes"] | None
-    log_to_wandb: Bool
-    overwrite: Bool
-    data: EvaluationDataConfig
-    trainer: TrainerConfig
+    ] = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40)
+    """Widths of the bands around object borders, in pixels."""
+    save_predictions: Bool = True
+    """Keep the label maps."""
+    measure_speed: Bool = False
+    """Measure milliseconds, images per second and memory of each strategy too."""
+    submission: Literal["voc", "cityscapes"] | None = None
+    """Test server to pack the predictions for."""
+    log_to_wandb: Bool = True
+    """Add the results to the W&B run of the training, if it has one."""
+    overwrite: Bool = False
+    """Evaluate again what is done."""
+    data: EvaluationDataConfig = EvaluationDataConfig()
+    trainer: TrainerSettings = TrainerSettings()
 
     @model_validator(mode="after")
     def _check_devices(self) -> Self:
@@ -138,54 +166,79 @@ class EvaluateConfig(Schema):
         return widths
 
 
-class CompareConfig(Schema):
+class CompareConfig(Settings):
     """Keys of ``conf/compare.yaml``."""
 
     runs: OneOrMore
-    output: Text
+    """Run folders (all their evaluations) or evaluation folders."""
+    output: Text = "comparison"
+    """Folder of the table and the figures."""
 
 
-class PredictConfig(Schema):
+class PredictConfig(Settings):
     """Keys of ``conf/predict.yaml``."""
 
     run: Text
+    """Run folder, a checkpoint in one, or ``user/name`` on the Hugging Face hub."""
     input: OneOrMore
-    output: Text
-    strategy: Text
-    window_size: Side | None
-    overlap: Annotated[Float, Field(ge=0, le=0.9)]
-    save_overlay: Bool
-    save_probabilities: Bool
-    save_frames: Bool
-    trainer: TrainerConfig
+    """Image, video, folder, quoted pattern, or a list of these."""
+    output: Text = "predictions"
+    """Folder of the results; earlier results are replaced."""
+    strategy: Text = "single-scale"
+    """Inference strategy."""
+    window_size: Side | None = None
+    """Side in pixels: cut larger images into windows, to save memory; null: whole images."""
+    overlap: Overlap = 0.33
+    """Least fraction of a window's side that neighbors have in common."""
+    save_overlay: Bool = True
+    """Write images with the colors of their classes."""
+    save_probabilities: Bool = False
+    """Write the probabilities of all classes, for images only."""
+    save_frames: Bool = False
+    """Write the label maps of a video's frames."""
+    trainer: TrainerSettings = TrainerSettings()
 
 
-class ConvertConfig(Schema):
+class ConvertConfig(Settings):
     """Keys of ``conf/convert.yaml``."""
 
     input: Text
-    output: Text | None
-    overrides: tuple[Text, ...]
-    enable_progress_bar: Bool
+    """Archive of the model zoo, folder, frozen graph, prefix of a checkpoint, or .tflite file."""
+    output: Text | None = None
+    """File of the weights; null: ``runs/NAME/weights.safetensors``."""
+    overrides: tuple[Text, ...] = ()
+    """Overrides of ``train.py`` that were typed."""
+    enable_progress_bar: Bool = True
+    """Show progress bars."""
 
 
 HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
 
 
-class ExportConfig(Schema):
+class ExportConfig(Settings):
     """Keys of ``conf/export.yaml``."""
 
     run: Text
-    format: Literal["onnx", "torch_export", "safetensors"]
-    output: Text | None
-    output_stride: Literal[8, 16, 32] | None
-    padding: Bool
-    probabilities: Bool
-    num_check_images: Annotated[Natural, Field(le=1000)]
-    push_to_hub: HubId | None
-    private: Bool
-    license: Annotated[Text, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None
-    data: DataRootConfig
+    """Run folder, a checkpoint in one, or a weights file with ``config.yaml`` beside it."""
+    format: Literal["onnx", "torch_export", "safetensors"] = "onnx"
+    """Format of the file."""
+    output: Text | None = None
+    """Folder of the files; null: ``export`` in the run's folder."""
+    output_stride: OutputStride | None = None
+    """Output stride; null: that of training."""
+    padding: Bool = True
+    """Pad images smaller than ``data.eval_size`` as ``evaluate.py`` does; false: to 33 x 33."""
+    probabilities: Bool = False
+    """Add a second output with the probabilities of all classes."""
+    num_check_images: Annotated[Natural, Field(le=1000)] = 4
+    """Images on which the file is compared with PyTorch; 0: none."""
+    push_to_hub: HubId | None = None
+    """``USER/NAME``: upload weights, config and a model card to the Hugging Face hub."""
+    private: Bool = False
+    """Let ``push_to_hub`` create a private repository."""
+    license: Annotated[Text, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None = None
+    """License of the weights, for the model card, such as ``cc-by-4.0``."""
+    data: DataRootConfig = DataRootConfig()
 
     @model_validator(mode="after")
     def _check_graph_keys(self) -> Self:
@@ -212,17 +265,27 @@ class ExportConfig(Schema):
         return self
 
 
-class GalleryConfig(Schema):
+class GalleryConfig(Settings):
     """Keys of ``conf/gallery.yaml``."""
 
     run: Text
-    compare_with: Text | None
-    strategy: Text | None
-    output: Text | None
-    num_images: Positive
-    num_per_class: Positive
-    num_confused_pairs: Positive
-    thumbnail_width: Side
-    max_image_size: Side
-    enable_progress_bar: Bool
-    data: DataRootConfig
+    """Run folder, or the folder of one of its evaluations."""
+    compare_with: Text | None = None
+    """Second run or evaluation to compare image by image."""
+    strategy: Text | None = None
+    """Evaluation of a run with this strategy; null: the newest."""
+    output: Text | None = None
+    """Folder of the page; null: ``gallery`` in the evaluation's folder."""
+    num_images: Positive = 24
+    """Images in each section of whole images."""
+    num_per_class: Positive = 4
+    """Images per class and per pair of classes."""
+    num_confused_pairs: Positive = 10
+    """Pairs of classes that are confused most."""
+    thumbnail_width: Side = 240
+    """Width of the small images, in pixels."""
+    max_image_size: Side = 800
+    """Longer side of the large images, in pixels."""
+    enable_progress_bar: Bool = True
+    """Show progress bars."""
+    data: DataRootConfig = DataRootConfig()

@@ -4,16 +4,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from deeplab.config.schema.types import (
+from deeplab.utils.settings import (
     AboveZero,
-    Beta,
+    BelowOne,
     Bool,
     Float,
     Momentum,
     Natural,
     NonNegative,
     Positive,
-    Schema,
+    Settings,
 )
 
 DEPENDENT_KEYS = {
@@ -23,7 +23,7 @@ DEPENDENT_KEYS = {
     "decay_rate": ("schedule", "exponential", "0.94"),
     "decay_epochs": ("schedule", "exponential", "2.0"),
 }
-"""Keys of ``StageConfig`` that have an effect with one value of another key only.
+"""Keys of ``Recipe`` that have an effect with one value of another key only.
 
 Each entry is the other key, that value, and a usual setting of the dependent key.
 """
@@ -32,39 +32,65 @@ Each entry is the other key, that value, and a usual setting of the dependent ke
 Task = Literal["segmentation", "classification"]
 
 
-class StageConfig(Schema):
-    """Keys of ``deeplab.training.module.Recipe``, the batch size and the task.
-
-    Keys with a default were added after the first runs, whose records lack them; the default is
-    the behavior of those runs, and does not count in a run's hash.
-    """
+class Recipe(Settings):
+    """Keys of ``conf/stage``: the training recipe. The defaults are the paper's for VOC trainaug."""
 
     task: Task = "segmentation"
-    max_steps: Positive
-    batch_size: Positive
+    """Kind of network to train."""
+    max_steps: Positive = 30_000
+    """Number of training steps."""
+    batch_size: Positive = 16
+    """Training images per step, over all devices; 12 or more if batch norms are trained."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: AboveZero
+    """``sgd`` with ``momentum``, or ``adamw`` with ``betas`` (then ``momentum=null``)."""
+    lr: AboveZero = 0.007
+    """Learning rate at the start, after the warm-up."""
     schedule: Literal["poly", "cosine", "exponential"] = "poly"
-    power: NonNegative | None
+    """Learning rate by step: ``poly`` with ``power``; ``cosine`` (then ``power=null``); or
+    ``exponential`` with ``decay_rate`` and ``decay_epochs``."""
+    power: NonNegative | None = 0.9
+    """Power of the poly schedule, ``lr * (1 - step / steps) ** power``."""
     decay_rate: Annotated[Float, Field(gt=0, le=1)] | None = None
+    """Factor of the exponential schedule every ``decay_epochs``."""
     decay_epochs: AboveZero | None = None
-    momentum: Beta | None
+    """Passes over the training images between two decays of the exponential schedule."""
+    momentum: BelowOne | None = 0.9
+    """Momentum of SGD."""
     nesterov: Bool = False
-    betas: tuple[Beta, Beta] | None = None
-    weight_decay: NonNegative
+    """Use Nesterov's momentum."""
+    betas: tuple[BelowOne, BelowOne] | None = None
+    """Betas of AdamW, as ``[0.9,0.999]``."""
+    weight_decay: NonNegative = 4e-5
+    """Weight decay of dense and pointwise convolutions; the others have none."""
     gradient_clip_val: AboveZero | None = None
+    """Largest norm of the gradient of all parameters; null: no clipping."""
     warmup_mode: Literal["constant", "linear"] = "constant"
-    warmup_steps: Natural
-    warmup_lr: AboveZero
+    """Warm-up at ``warmup_lr``, or linear from ``warmup_lr`` to ``lr``."""
+    warmup_steps: Natural = 0
+    """Number of steps of the warm-up."""
+    warmup_lr: AboveZero = 1e-4
+    """Learning rate at the start of the warm-up."""
     ema_decay: Annotated[Float, Field(gt=0, lt=1)] | None = None
-    backbone_lr_mult: NonNegative
-    head_lr_mult: NonNegative
-    bias_lr_mult: NonNegative
-    batch_norm: Literal["train", "frozen"]
-    bn_momentum: Momentum | None
-    class_weights: tuple[NonNegative, ...] | None
-    hard_pixel_fraction: Annotated[Float, Field(gt=0, le=1)]
-    hard_pixel_steps: Natural
+    """Decay of a moving average of the weights, which is then validated and saved instead of the
+    network itself; null: no average."""
+    backbone_lr_mult: NonNegative = 1.0
+    """Multiplier of the backbone's learning rate."""
+    head_lr_mult: NonNegative = 1.0
+    """Multiplier of the learning rate of everything else; the paper has no larger one."""
+    bias_lr_mult: NonNegative = 2.0
+    """Multiplier of the learning rate of the logits' biases; from the authors' code."""
+    batch_norm: Literal["train", "frozen"] = "train"
+    """``train`` uses the statistics of the batch; ``frozen`` uses the running statistics and leaves
+    them unchanged, while weight and bias are trained, as in the authors' code."""
+    bn_momentum: Momentum | None = None
+    """PyTorch's momentum of every batch norm; null: that of backbone, ASPP and decoder, which is for
+    thousands of steps: with the authors' 0.0003 a short run keeps the initial statistics."""
+    class_weights: tuple[NonNegative, ...] | None = None
+    """Weight of each class in the loss; null: equal weights."""
+    hard_pixel_fraction: Annotated[Float, Field(gt=0, le=1)] = 1.0
+    """Fraction of all pixels, the hardest, that counts in the loss."""
+    hard_pixel_steps: Natural = 0
+    """Steps over which the fraction falls linearly from 1 to ``hard_pixel_fraction``."""
 
     @model_validator(mode="after")
     def _check_dependent_keys(self) -> Self:
@@ -90,10 +116,11 @@ class StageConfig(Schema):
         return self
 
 
-class ClassifierStageConfig(StageConfig):
+class ClassifierRecipe(Recipe):
     """Recipe of a classifier, with the dropout probability of its pooled features."""
 
-    dropout: Annotated[Float, Field(ge=0, lt=1)]
+    dropout: BelowOne = 0.5
+    """Dropout probability of the pooled features; 0.5 in the authors' Xception, 0 in their ResNets."""
 
     @model_validator(mode="after")
     def _check_no_pixel_keys(self) -> Self:

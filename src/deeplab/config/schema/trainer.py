@@ -1,20 +1,30 @@
-"""Schema of ``conf/trainer``."""
+"""Keys of ``conf/trainer``: execution, on which no result depends except by rounding."""
 
 from typing import Literal
 
-from deeplab.config.schema.types import Bool, Natural, Positive, Schema
+from deeplab.utils.settings import Bool, Natural, Positive, Settings
 
 
-class TrainerConfig(Schema):
-    """Execution keys, on which no result depends; ``deeplab.utils.hardware`` resolves auto."""
+class TrainerSettings(Settings):
+    """Execution keys; ``deeplab.utils.hardware`` resolves ``auto`` to what is fastest and safe."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
-    devices: Positive | Literal["auto"]
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
-    memory_format: Literal["auto", "contiguous", "channels_last"]
-    compile: Bool | Literal["auto"]
-    num_workers: Natural | Literal["auto"]
-    num_validations: Natural
-    num_checkpoints: Positive
-    log_every_n_steps: Positive
-    enable_progress_bar: Bool
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+    devices: Positive | Literal["auto"] = 1
+    """Number of devices; auto: every GPU."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """Lightning's name of the precision."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Memory format of weights and images."""
+    compile: Bool | Literal["auto"] = "auto"
+    """Train the network compiled by ``torch.compile``."""
+    num_workers: Natural | Literal["auto"] = "auto"
+    """Loading processes per device."""
+    num_validations: Natural = 10
+    """Number of validations, evenly spaced, the last one at the end; 0: the last one only."""
+    num_checkpoints: Positive = 20
+    """How often ``last.ckpt`` is written, evenly spaced."""
+    log_every_n_steps: Positive = 10
+    """Steps between two rows of the log."""
+    enable_progress_bar: Bool = True
+    """Show progress bars."""

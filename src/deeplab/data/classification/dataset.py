@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,11 +11,13 @@ from torch.utils.data import Dataset
 
 from deeplab.data.bad_files import OnError, read_with_fallback
 from deeplab.data.class_set import Pixels
-from deeplab.data.classification.image_folder import ImageFolder, LabeledImage, LabeledImages
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.datamodules import StreamData
 from deeplab.data.image_io import read_image
+from deeplab.data.layouts.imagenet import LabeledFolder, LabeledImage, LabeledImages
+from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.parallel import map_in_threads
+from deeplab.utils.visualization import ClassificationExample
 
 NO_LABEL = -1
 """Padding of label lists, and label of empty samples."""
@@ -115,6 +117,15 @@ class ClassificationDataset(Dataset[Batch]):
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 
+def classification_example(
+    batch: Batch, index: int, predicted: int, classes: Sequence[str]
+) -> ClassificationExample:
+    """Return an image of a batch with the names of its labels and of the predicted class."""
+    known = [classes[k] for k in batch["label"][index].tolist() if k != NO_LABEL]
+    image = batch["image"][index].permute(1, 2, 0).cpu().numpy()
+    return ClassificationExample(image, known, classes[predicted])
+
+
 class _Ids(Sequence[str]):
     """Image ids, decoded on access."""
 
@@ -147,47 +158,25 @@ class ClassificationData(StreamData):
     """LightningDataModule of uint8 crops and their labels.
 
     Args:
-        folder: lists the images and their labels.
-        train_split: name of the training split; several are joined by ``+``.
-        val_split: name of the validation split; several are joined by ``+``.
-        train_crop, eval_crop: see ``deeplab.data.classification.transforms``.
-        steps, batch_size, eval_batch_size, seed, num_workers: see ``StreamData``.
-        on_error: reaction to a bad file: ``stop``, or ``skip``, which replaces it by the next good
-            image in training, leaves it out of validation, and counts it in ``skipped``.
+        settings: keys of ``data``.
+        layout: lists the images and their labels.
+        options: see ``StreamData``.
     """
 
     def __init__(
-        self,
-        folder: ImageFolder,
-        *,
-        train_split: str,
-        val_split: str,
-        train_crop: RandomResizedCrop,
-        eval_crop: CentralCrop,
-        steps: int,
-        batch_size: int,
-        eval_batch_size: int,
-        seed: int,
-        num_workers: int,
-        on_error: Literal["stop", "skip"] = "stop",
+        self, settings: ClassificationSettings, layout: LabeledFolder, **options: Any
     ) -> None:
-        super().__init__(
-            steps=steps,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            num_workers=num_workers,
-        )
-        self.folder, self.classes = folder, folder.classes
-        self.train_split, self.val_split = train_split, val_split
-        self.train_crop, self.eval_crop, self.on_error = train_crop, eval_crop, on_error
+        super().__init__(settings, **options)
+        self.layout, self.classes = layout, layout.classes
+        self.train_crop = RandomResizedCrop(settings)
+        self.eval_crop = CentralCrop(size=settings.crop_size, crop_pct=settings.crop_pct)
 
     @cached_property
     def train_set(self) -> ClassificationDataset:
         """The training images, listed on first use because evaluation needs none of them."""
         return ClassificationDataset(
             self.train_split,
-            self.folder.images(self.train_split),
+            self.layout.images(self.train_split),
             crop=self.train_crop,
             seed=self.seed,
             on_error="stop" if self.on_error == "stop" else "next",
@@ -198,7 +187,7 @@ class ClassificationData(StreamData):
         """The validation images."""
         return ClassificationDataset(
             self.val_split,
-            self.folder.images(self.val_split),
+            self.layout.images(self.val_split),
             crop=self.eval_crop,
             on_error="stop" if self.on_error == "stop" else "blank",
         )

@@ -9,14 +9,14 @@ are equally common; if both sides shrink, pixels are averaged over areas, while 
 networks drew one of four resize methods at random; colors are not changed.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from deeplab.data.augmentations import build_augmentations, check_augmented
 from deeplab.data.class_set import Pixels
+from deeplab.data.settings import CropSettings
 
 MAX_TRIES = 10
 """Number of random boxes to try; if none fits, the whole image is used."""
@@ -34,31 +34,22 @@ class Box(NamedTuple):
 class RandomResizedCrop:
     """A random part of an image, resized to a square and flipped at random.
 
+    The part's share of the image's area is drawn uniformly, its width over its height
+    log-uniformly.
+
     Args:
-        size: side of the square, in pixels.
-        scale: lower and upper bound of the part's share of the image's area, drawn uniformly.
-        ratio: lower and upper bound of its width over its height, drawn log-uniformly.
-        hflip_prob: probability of a left-right flip.
-        augmentations: albumentations transforms that are applied to the crop.
+        settings: side of the square, bounds of the part, flip and further augmentations.
     """
 
-    def __init__(
-        self,
-        *,
-        size: int,
-        scale: tuple[float, float],
-        ratio: tuple[float, float],
-        hflip_prob: float,
-        augmentations: Sequence[Mapping[str, Mapping[str, Any]]] = (),
-    ) -> None:
-        self.size, self.scale, self.ratio, self.hflip_prob = size, scale, ratio, hflip_prob
-        self.augmentations = build_augmentations(augmentations) if augmentations else None
+    def __init__(self, settings: CropSettings) -> None:
+        self.settings, self.size = settings, settings.crop_size
+        self.augmentations = build_augmentations(settings.augmentations)
 
     def __call__(self, image: Pixels, generator: np.random.Generator, out: Pixels) -> None:
         """Write the crop of an image ``(H, W, 3)`` to ``out``, ``(size, size, 3)``."""
         box = self.sample_box(image.shape[0], image.shape[1], generator)
         crop = crop_and_resize(image, box, self.size)
-        np.copyto(out, crop[:, ::-1] if generator.random() < self.hflip_prob else crop)
+        np.copyto(out, crop[:, ::-1] if generator.random() < self.settings.hflip_prob else crop)
         if self.augmentations:
             self.augmentations.set_random_seed(int(generator.integers(2**31)))
             changed = self.augmentations(image=out)["image"]
@@ -67,9 +58,9 @@ class RandomResizedCrop:
 
     def sample_box(self, height: int, width: int, generator: np.random.Generator) -> Box:
         """Draw a box in an image of this height and width."""
-        min_log_ratio, max_log_ratio = np.log(self.ratio)
+        min_log_ratio, max_log_ratio = np.log(self.settings.ratio)
         for _ in range(MAX_TRIES):
-            area = height * width * generator.uniform(*self.scale)
+            area = height * width * generator.uniform(*self.settings.scale)
             ratio = float(
                 np.exp(generator.uniform(min_log_ratio, max_log_ratio))
             )  # width over height

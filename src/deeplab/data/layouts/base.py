@@ -1,17 +1,29 @@
-"""Layouts, which find the images and masks of each split.
+"""Layouts, which find the images of each split and their masks or labels.
 
-A layout lists its splits and the items of each.
+Each module of this package that defines one is a data set: ``data.name`` is the module's name, and
+the keys of its config are those of the settings that the layout takes.
 """
 
 import hashlib
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
+from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Ends of the names of image files."""
 
 PREPARING = ".preparing"
 """Name of the marker file in the root of a data set whose preparation is not finished."""
+
+
+D = TypeVar("D", bound=DataSettings)
 
 
 class Item(NamedTuple):
@@ -22,22 +34,172 @@ class Item(NamedTuple):
     mask: Path
 
 
-class Layout(Protocol):
-    """Interface between a data set and its folder."""
+class DataLayout(ABC):
+    """Interface between a data set and its folder.
+
+    The constructor of a data set's layout takes ``settings``, the keys of ``data``, whose type is
+    the schema of the data set's config. It raises UserError if the data set is not at
+    ``settings.root``.
+    """
 
     root: Path
 
+    @classmethod
+    def check(cls, settings: Any) -> Any:
+        """Check that the data set and its splits exist, without reading all of it.
+
+        Returns:
+            The settings, with the classes if the data set's files name them.
+
+        Raises:
+            UserError: the data set or one of its splits does not exist.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def check_same_classes(cls, settings: Any, root: str) -> None:
+        """Check the classes of another folder of images than the one that a run was trained on.
+
+        Raises:
+            UserError: that folder has a file of its classes, and they are not the run's.
+        """
+
+    def check_split(self, split: str) -> None:
+        """Raise UserError unless a split exists."""
+        self.num_images(split)
+
+    @abstractmethod
+    def num_images(self, split: str) -> int:
+        """Return the number of images of a split, or of several joined by ``+``.
+
+        Raises:
+            UserError: there is no such split, or it is empty.
+        """
+
+    @abstractmethod
+    def fingerprint(self, split: str) -> str:
+        """Return a hash of the ids of a split, their order, and the sizes of their files."""
+
+
+class Layout(DataLayout):
+    """Layout of images with masks."""
+
+    @abstractmethod
     def splits(self) -> list[str]:
         """Return the names of the available splits."""
-        ...
 
+    @abstractmethod
     def items(self, split: str) -> list[Item]:
         """Return the items of a split, always in the same order.
 
         Raises:
             UserError: there is no such split, or it is empty.
         """
-        ...
+
+    @classmethod
+    def check(cls, settings: Any) -> Any:
+        """See ``DataLayout``."""
+        check_complete(Path(settings.root).expanduser())
+        layout: Layout = cls(settings)  # type: ignore[call-arg]
+        items: list[Item] = []
+        for key in ("train_split", "val_split"):
+            split = getattr(settings, key)
+            try:
+                items += split_items(layout, split)
+            except UserError as error:
+                raise UserError(f"data.{key}={split}: {error}") from None
+        return layout.with_classes(settings, items)
+
+    def with_classes(self, settings: Any, items: Sequence[Item]) -> Any:
+        """Return the settings with the classes that the data set's files name."""
+        return settings
+
+    def num_images(self, split: str) -> int:
+        """See ``DataLayout``."""
+        return len(split_items(self, split))
+
+    def fingerprint(self, split: str) -> str:
+        """See ``DataLayout``."""
+        return fingerprint(split_items(self, split))
+
+
+def open_layout(settings: DataSettings, *, require_complete: bool = True) -> DataLayout:
+    """Return the layout of a data set.
+
+    Raises:
+        UserError: the data set is not at ``data.root``, or (with ``require_complete``) its
+            preparation is not finished.
+    """
+    if require_complete:
+        check_complete(Path(settings.root).expanduser())
+    return layout_class(settings.name)(settings)  # type: ignore[call-arg]
+
+
+def data_layout(settings: SegmentationSettings, *, require_complete: bool = True) -> "Layout":
+    """Return the layout of a data set with masks; raises as ``open_layout`` does."""
+    layout = open_layout(settings, require_complete=require_complete)
+    assert isinstance(layout, Layout)
+    return layout
+
+
+def check_data(settings: D) -> D:
+    """Check that a data set exists and return its settings with its classes.
+
+    Raises:
+        UserError: the data set or one of its splits does not exist.
+    """
+    checked: D = layout_class(settings.name).check(settings)
+    return checked
+
+
+def data_fingerprint(settings: DataSettings, layout: DataLayout) -> str:
+    """Return the fingerprint of the images that a run is trained and validated on."""
+    return "-".join(map(layout.fingerprint, (settings.train_split, settings.val_split)))
+
+
+@cache
+def layout_class(name: str) -> type[DataLayout]:
+    """Return the layout of ``data.name``, the class that the module of this name defines.
+
+    Raises:
+        ValueError: there is no such layout.
+    """
+    found = _layout_in(name) if name in _module_names() else None
+    if found is None:
+        raise ValueError(f"name={name}: no such data set. Choose from {', '.join(layout_names())}")
+    return found
+
+
+def layout_names() -> list[str]:
+    """Return the names of all data sets."""
+    return [name for name in _module_names() if _layout_in(name)]
+
+
+def settings_class(name: str) -> type[DataSettings]:
+    """Return the keys of a data set: the type of the settings that its layout takes.
+
+    Raises:
+        ValueError: there is no such layout.
+    """
+    settings: type[DataSettings] = get_type_hints(layout_class(name).__init__)["settings"]
+    return settings
+
+
+def _module_names() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
+
+
+def _layout_in(name: str) -> type[DataLayout] | None:
+    module = importlib.import_module(f"{__package__}.{name}")
+    for value in vars(module).values():
+        if (
+            isinstance(value, type)
+            and issubclass(value, DataLayout)
+            and value.__module__ == module.__name__
+            and "settings" in get_type_hints(value.__init__)
+        ):
+            return value
+    return None
 
 
 def split_items(layout: Layout, split: str) -> list[Item]:
@@ -64,6 +226,16 @@ def check_complete(root: Path) -> None:
             "interrupted. Wait for it to finish, or run the same python src/prepare.py command "
             "again, which resumes it."
         )
+
+
+def check_drawn_splits(settings: DataSettings) -> None:
+    """Raise UserError unless the splits of drawn images are train and val."""
+    for key in ("train_split", "val_split"):
+        if getattr(settings, key) not in ("train", "val"):
+            raise UserError(
+                f"data.{key}={getattr(settings, key)}: no such split. The splits of "
+                f"data={settings.name} are train and val."
+            )
 
 
 def read_list(path: Path, split: str, splits: list[str]) -> list[str]:

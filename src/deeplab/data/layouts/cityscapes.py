@@ -10,7 +10,8 @@ Masks are converted to the 19 train ids when they are read (``mask_values`` in
 
 from pathlib import Path
 
-from deeplab.data.layouts.base import Item
+from deeplab.data.layouts.base import Item, Layout
+from deeplab.data.settings import PublishedSettings
 from deeplab.utils.errors import UserError
 
 SPLITS = {
@@ -27,19 +28,23 @@ For fine and coarse annotations together: ``train+train_extra``.
 """
 
 
-class CityscapesLayout:
+class CityscapesSettings(PublishedSettings):
+    """Cityscapes in its official layout."""
+
+
+class CityscapesLayout(Layout):
     """Layout of a Cityscapes folder.
 
     Raises:
-        UserError: ``root`` is missing or has no ``leftImg8bit``.
+        UserError: ``settings.root`` is missing or has no ``leftImg8bit``.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser()
+    def __init__(self, settings: CityscapesSettings) -> None:
+        self.root = Path(settings.root).expanduser()
         if not (self.root / "leftImg8bit").is_dir():
             state = "has no leftImg8bit" if self.root.is_dir() else "does not exist"
             raise UserError(
-                f"data.root={root}: this folder {state}. Set data.root to a folder that holds "
+                f"data.root={settings.root}: this folder {state}. Set data.root to a folder that holds "
                 "Cityscapes' leftImg8bit and gtFine, or unpack your archives with python "
                 "src/prepare.py data=cityscapes source=FOLDER."
             )

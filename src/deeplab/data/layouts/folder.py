@@ -15,10 +15,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from deeplab.data.image_io import IMAGE_SUFFIXES
-from deeplab.data.layouts.base import Item, read_lines
+from pydantic import BeforeValidator, Field
+
+from deeplab.data.layouts.base import IMAGE_SUFFIXES, Item, Layout, read_lines
+from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.settings import Float, Seed, Text
 
 JPEG = (".jpg", ".jpeg")
 NON_JPEG = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in JPEG)
@@ -40,42 +44,49 @@ FolderPair = tuple[Path, Path]
 """Folder of images and folder of masks."""
 
 
-class FolderLayout:
-    """Layout of a folder of images and masks.
+class FolderSettings(SegmentationSettings):
+    """Your own images and masks."""
 
-    Args:
-        root: the folder.
-        image_dir, mask_dir: folders below ``root``; None: found by their usual names. If both are
-            the same folder, suffixes distinguish images from masks.
-        image_suffix, mask_suffix: end of a file's name after the part that an image and its mask
-            share, such as ``_mask``; None: the usual suffixes of masks are tried.
-        val_fraction: if there are neither lists nor folders for splits, this fraction of the
-            images, drawn at random with ``split_seed``, is ``val`` and the rest ``train``.
-        split_seed: seed of the random split.
+    classes: Annotated[
+        tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())
+    ] = ()
+    """Names of the classes; null: from ``classes_file``."""
+    classes_file: Text | None = None
+    """File of the names and mask values of the classes; null: ``classes.yaml``, ``classes.csv`` and
+    similar in ``root``. Without one they are found in the masks and written to
+    ``root/classes.yaml``."""
+    image_dir: Text | None = None
+    """Folder of the images below ``root``; null: the usual names are tried."""
+    mask_dir: Text | None = None
+    """Folder of the masks; if it is that of the images, suffixes distinguish them."""
+    image_suffix: Annotated[str, Field(max_length=100)] = ""
+    """End of an image's file name, after the part that it shares with its mask."""
+    mask_suffix: Annotated[str, Field(max_length=100)] | None = None
+    """End of a mask's file name, such as ``_mask``; null: the usual ones are tried."""
+    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.2
+    """Fraction of the images that is drawn as ``val``, if there are neither lists nor folders of
+    splits; the rest is ``train``."""
+    split_seed: Seed = 0
+    """Seed of that draw."""
+
+
+class FolderLayout(Layout):
+    """Layout of a folder of images and masks.
 
     Raises:
         UserError: the folder does not exist, or no images and masks are found in it.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        image_dir: str | None = None,
-        mask_dir: str | None = None,
-        image_suffix: str = "",
-        mask_suffix: str | None = None,
-        val_fraction: float = 0.2,
-        split_seed: int = 0,
-    ) -> None:
+    def __init__(self, settings: FolderSettings) -> None:
+        root, image_dir, mask_dir = settings.root, settings.image_dir, settings.mask_dir
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise UserError(
                 f"data.root={root}: this folder does not exist. Set data.root to the folder of "
                 "your images and masks."
             )
-        self.image_suffix, self.mask_suffix = image_suffix, mask_suffix
-        self.val_fraction, self.split_seed = val_fraction, split_seed
+        self.image_suffix, self.mask_suffix = settings.image_suffix, settings.mask_suffix
+        self.val_fraction, self.split_seed = settings.val_fraction, settings.split_seed
         self.folders = (
             self._configured_folders(image_dir, mask_dir)
             if image_dir or mask_dir
@@ -108,6 +119,41 @@ class FolderLayout:
             return all_items
         val_ids = self._draw_val_ids([item.id for item in all_items])
         return [item for item in all_items if (item.id in val_ids) == (split == "val")]
+
+    def with_classes(self, settings: FolderSettings, items: Sequence[Item]) -> FolderSettings:
+        """Return the settings with the classes of their file or, without one, of the masks."""
+        if settings.classes:
+            return settings
+        from deeplab.data.layouts.class_discovery import read_or_find_classes  # imports OpenCV
+
+        found = read_or_find_classes(
+            self.root, items, classes_file=settings.classes_file, ignored=settings.ignored_values
+        )
+        return settings.model_copy(
+            update={
+                "classes": found.names,
+                "palette": found.colors,
+                "mask_values": found.values,
+                "ignored_values": found.ignored,
+            }
+        )
+
+    @classmethod
+    def check_same_classes(cls, settings: FolderSettings, root: str) -> None:
+        """See ``DataLayout``."""
+        from deeplab.data.class_set import class_set  # imports OpenCV
+        from deeplab.data.layouts.classes_file import find_classes_file, read_classes
+
+        path = find_classes_file(Path(root).expanduser(), settings.classes_file)
+        if path is None:
+            return
+        folder_classes, run_classes = read_classes(path), class_set(settings)
+        if (folder_classes.names, folder_classes.values) != (run_classes.names, run_classes.values):
+            raise UserError(
+                f"{path}: its classes or their values differ from those that the run was trained "
+                f"with ({', '.join(settings.classes)}). Convert the masks to the run's values, or "
+                "remove the file."
+            )
 
     def _configured_folders(
         self, image_dir: str | None, mask_dir: str | None

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "scenes": ["ShapesSpec", "draw_scene"],
-        "single_objects": ["ShapeClassesSpec", "draw_shape_image"],
+        "scenes": ["draw_scene", "get_or_draw_scenes"],
+        "single_objects": ["draw_shape_image", "get_or_draw_shape_images"],
     },
 )

@@ -9,9 +9,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels, write_mask
+from deeplab.data.settings import SceneSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 
@@ -31,47 +32,27 @@ FORMAT = 1
 """Version of the drawing code; a higher number makes existing scenes be drawn again."""
 
 
-@dataclass(frozen=True)
-class ShapesSpec:
-    """All parameters of the scenes.
-
-    Args:
-        classes: ``background`` and then names of ``SHAPES``.
-        train, val: number of scenes of each split.
-        min_size, max_size: range of a scene's sides, in pixels.
-        max_objects: maximum number of objects in a scene.
-        seed: random seed.
-    """
-
-    classes: tuple[str, ...]
-    train: int
-    val: int
-    min_size: int
-    max_size: int
-    max_objects: int
-    seed: int
-
-    def fingerprint(self) -> str:
-        """Return a hash of the parameters and of the drawing code's version."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+def get_or_draw_scenes(root: str | Path, settings: SceneSettings) -> Path:
+    """Return the folder below ``root`` with these scenes; draw them if it is missing."""
+    keys = settings.model_dump(mode="json", include=set(SceneSettings.model_fields))
+    keys["format"] = FORMAT
+    return get_or_draw_folder(root, keys, lambda draft: _draw_tree(draft, settings))
 
 
-def get_or_draw_scenes(root: str | Path, spec: ShapesSpec) -> Path:
-    """Return the folder below ``root`` with the scenes of ``spec``; draw them if it is missing."""
-    return get_or_draw_folder(root, spec.fingerprint(), lambda draft: _draw_tree(draft, spec))
+def get_or_draw_folder(
+    root: str | Path, keys: Mapping[str, Any], draw: Callable[[Path], None]
+) -> Path:
+    """Return the folder of drawn images below ``root``; let ``draw`` fill it if it is missing.
 
-
-def get_or_draw_folder(root: str | Path, name: str, draw: Callable[[Path], None]) -> Path:
-    """Return the folder ``name`` below ``root``; let ``draw`` fill it if it is missing.
-
-    The folder gets its name when it is complete, so that neither an interruption nor a second
-    process that draws the same images leaves an incomplete folder.
+    Its name is a hash of ``keys``, on which the images depend. It gets its name when it is
+    complete, so that neither an interruption nor a second process that draws the same images
+    leaves an incomplete folder.
 
     Raises:
         UserError: ``root`` cannot be written.
     """
-    target = Path(root).expanduser() / name
+    text = json.dumps(keys, sort_keys=True)
+    target = Path(root).expanduser() / hashlib.sha256(text.encode()).hexdigest()[:8]
     if target.is_dir():
         return target
     try:
@@ -84,6 +65,7 @@ def get_or_draw_folder(root: str | Path, name: str, draw: Callable[[Path], None]
         ) from None
     try:
         draw(draft)
+        (draft / "settings.json").write_text(json.dumps(keys, indent=2) + "\n")
         draft.chmod(0o755)  # mkdtemp creates it with 0o700
         draft.rename(target)
     except OSError:
@@ -94,16 +76,17 @@ def get_or_draw_folder(root: str | Path, name: str, draw: Callable[[Path], None]
     return target
 
 
-def _draw_tree(root: Path, spec: ShapesSpec) -> None:
+def _draw_tree(root: Path, settings: SceneSettings) -> None:
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
-    (root / "spec.json").write_text(json.dumps(asdict(spec), indent=2) + "\n")
-    splits = {"train": spec.train, "val": spec.val}
+    splits = {"train": settings.num_train, "val": settings.num_val}
     with tqdm(total=sum(splits.values()), desc=f"Drawing scenes in {root.parent}") as bar:
         for number, (split, count) in enumerate(splits.items()):
             ids = [f"{split}_{i:05d}" for i in range(count)]
             for i, image_id in enumerate(ids):
-                image, label = draw_scene(spec, np.random.default_rng((spec.seed, number, i)))
+                image, label = draw_scene(
+                    settings, np.random.default_rng((settings.scene_seed, number, i))
+                )
                 jpeg = root / "JPEGImages" / f"{image_id}.jpg"
                 Image.fromarray(image).save(jpeg, quality=92, subsampling=0)
                 write_mask(root / "SegmentationClass" / f"{image_id}.png", label)
@@ -111,16 +94,16 @@ def _draw_tree(root: Path, spec: ShapesSpec) -> None:
             (root / "ImageSets/Segmentation" / f"{split}.txt").write_text("\n".join(ids) + "\n")
 
 
-def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+def draw_scene(settings: SceneSettings, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
     """Draw one scene: an image ``(H, W, 3)`` and a label ``(H, W)``."""
-    height, width = (int(n) for n in rng.integers(spec.min_size, spec.max_size + 1, 2))
+    height, width = (int(n) for n in rng.integers(settings.min_size, settings.max_size + 1, 2))
     image = texture(height, width, hue=rng.uniform(), contrast=0.35, rng=rng)
     label = np.zeros((height, width), np.uint8)
     border = np.zeros((height, width), np.uint8)
-    for _ in range(int(rng.integers(1, spec.max_objects + 1))):
-        index = int(rng.integers(1, len(spec.classes)))
-        mask = random_shape_mask(SHAPES[spec.classes[index]](), height, width, rng)
-        hue = (index - 1) / (len(spec.classes) - 1) + rng.normal(0, 0.05)
+    for _ in range(int(rng.integers(1, settings.max_objects + 1))):
+        index = int(rng.integers(1, len(settings.classes)))
+        mask = random_shape_mask(SHAPES[settings.classes[index]](), height, width, rng)
+        hue = (index - 1) / (len(settings.classes) - 1) + rng.normal(0, 0.05)
         surface = texture(height, width, hue=hue, contrast=0.25, rng=rng)
         image[mask > 0] = surface[mask > 0]
         label[mask > 0] = index

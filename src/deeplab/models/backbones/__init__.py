@@ -1,25 +1,18 @@
-"""The backbones by family name. To add one, add a file here and an entry to ``BACKBONES``."""
+"""The backbones: one module for each family, with one class derived from ``Backbone``.
 
-from deeplab.models.backbones.base import OUTPUT_STRIDES, Backbone, Feature
-from deeplab.models.backbones.mobilenetv2 import MobileNetV2
-from deeplab.models.backbones.resnet import ResNet
-from deeplab.models.backbones.timm_encoder import TimmEncoder
-from deeplab.models.backbones.xception import Xception
+To add one, add a module; ``backbone.family`` is its name, and the keyword arguments of the class
+are the keys of its configs in ``conf/backbone``.
+"""
 
-BACKBONES: dict[str, type[Backbone]] = {
-    "xception": Xception,
-    "resnet": ResNet,
-    "mobilenetv2": MobileNetV2,
-    "timm": TimmEncoder,
-}
+import lazy_loader
 
-__all__ = [
-    "BACKBONES",
-    "OUTPUT_STRIDES",
-    "Backbone",
-    "Feature",
-    "MobileNetV2",
-    "ResNet",
-    "TimmEncoder",
-    "Xception",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["OUTPUT_STRIDES", "Backbone", "Feature"],
+        "mobilenetv2": ["MobileNetV2"],
+        "resnet": ["ResNet"],
+        "timm": ["TimmEncoder"],
+        "xception": ["Xception"],
+    },
+)

@@ -18,8 +18,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
-from deeplab.models.layers import Add, ConvNorm, WeightInit, initialize, set_batch_norm
+from deeplab.models.layers import Add, ConvNorm, initialize, set_batch_norm
 from deeplab.models.normalization import INCEPTION
+from deeplab.utils.settings import AboveZero, Color, Momentum, Positive, Std, WeightInit
 
 
 class Row(NamedTuple):
@@ -94,14 +95,14 @@ class MobileNetV2(UnitBackbone):
 
     def __init__(
         self,
-        width_mult: float = 1.0,
+        width_mult: AboveZero = 1.0,
         *,
-        divisor: int = 8,
-        mean: tuple[float, float, float] = INCEPTION.mean,
-        std: tuple[float, float, float] = INCEPTION.std,
+        divisor: Positive = 8,
+        mean: Color = INCEPTION.mean,
+        std: Std = INCEPTION.std,
         weight_init: WeightInit = 0.09,
-        bn_eps: float = 1e-3,
-        bn_momentum: float = 3e-3,
+        bn_eps: AboveZero = 1e-3,
+        bn_momentum: Momentum = 3e-3,
     ) -> None:
         in_channels = scale_channels(32, width_mult, divisor)
         stem = ConvNorm(3, in_channels, 3, stride=2, activation=nn.ReLU6)

@@ -23,14 +23,15 @@ Multi-grid stays on at every output stride: the published multiply-adds of the r
 output stride 32 can only be reproduced with it.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
-from deeplab.models.layers import Add, ConvNorm, Subsample, WeightInit, initialize, set_batch_norm
-from deeplab.models.normalization import IMAGENET, INCEPTION
+from deeplab.models.layers import Add, ConvNorm, Subsample, initialize, set_batch_norm
+from deeplab.models.normalization import INCEPTION
+from deeplab.utils.settings import AboveZero, Color, Grid, Momentum, Positive, Std, WeightInit
 
 EXPANSION = 4
 """Ratio of a bottleneck's output channels to its width."""
@@ -81,20 +82,6 @@ class BottleneckUnit(Unit):
         return UnitOutput(output, branch if self.low_level == "branch" else output)
 
 
-class _Layout(NamedTuple):
-    stem: Literal["3x3x3", "7x7"]
-    multi_grid: tuple[int, int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-LAYOUTS: dict[str, _Layout] = {
-    "beta": _Layout("3x3x3", (1, 2, 4), *INCEPTION),
-    "torchvision": _Layout("7x7", (1, 1, 1), *IMAGENET),
-}
-"""Default arguments of each layout."""
-
-
 class ResNet(UnitBackbone):
     """The ResNet of Tables 1 to 3, with 2048 output channels.
 
@@ -114,17 +101,17 @@ class ResNet(UnitBackbone):
 
     def __init__(
         self,
-        depth: int | tuple[int, int, int, int] = 101,
+        depth: Literal[50, 101] | tuple[Positive, Positive, Positive, Positive] = 101,
         *,
         layout: Literal["beta", "torchvision"] = "beta",
-        base_width: int = 64,
-        stem: Literal["3x3x3", "7x7"] | None = None,
-        multi_grid: tuple[int, int, int] | None = None,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        base_width: Positive = 64,
+        stem: Literal["3x3x3", "7x7"] = "3x3x3",
+        multi_grid: Grid = (1, 2, 4),
+        mean: Color = INCEPTION.mean,
+        std: Std = INCEPTION.std,
         weight_init: WeightInit = "variance_scaling",
-        bn_eps: float = 1e-5,
-        bn_momentum: float = 3e-4,
+        bn_eps: AboveZero = 1e-5,
+        bn_momentum: Momentum = 3e-4,
     ) -> None:
         units_per_block = UNITS_PER_BLOCK.get(depth, ()) if isinstance(depth, int) else depth
         if len(units_per_block) != 4:
@@ -138,14 +125,12 @@ class ResNet(UnitBackbone):
                 f"depth={depth}: ResNet's beta layout needs at least two units in each of the "
                 "first three blocks, because the second to last one returns the low-level feature"
             )
-        defaults = LAYOUTS[layout]
-        stem = stem or defaults.stem
         units, low_level_units = _build_units(
             units_per_block,
             in_channels=2 * base_width if stem == "3x3x3" else base_width,
             width=base_width,
             layout=layout,
-            multi_grid=multi_grid or defaults.multi_grid,
+            multi_grid=multi_grid,
         )
         super().__init__(
             stem=_build_stem(stem, base_width),
@@ -153,8 +138,8 @@ class ResNet(UnitBackbone):
             units=units,
             out_channels=8 * base_width * EXPANSION,
             low_level_units=low_level_units,
-            mean=mean or defaults.mean,
-            std=std or defaults.std,
+            mean=mean,
+            std=std,
         )
         self.layout, self.units_per_block = layout, tuple(units_per_block)
         initialize(self, weight_init)

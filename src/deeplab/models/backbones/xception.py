@@ -26,11 +26,11 @@ from deeplab.models.layers import (
     Add,
     ConvNorm,
     SeparableConv,
-    WeightInit,
     initialize,
     set_batch_norm,
 )
 from deeplab.models.normalization import INCEPTION
+from deeplab.utils.settings import AboveZero, Color, Grid, Momentum, Std, WeightInit, WidthMult
 
 
 class Row(NamedTuple):
@@ -141,15 +141,15 @@ class Xception(UnitBackbone):
 
     def __init__(
         self,
-        depth: int = 65,
+        depth: Literal[41, 65, 71] = 65,
         *,
-        width_mult: float = 1.0,
-        multi_grid: tuple[int, int, int] = (1, 1, 1),
-        mean: tuple[float, float, float] = INCEPTION.mean,
-        std: tuple[float, float, float] = INCEPTION.std,
+        width_mult: WidthMult = 1.0,
+        multi_grid: Grid = (1, 1, 1),
+        mean: Color = INCEPTION.mean,
+        std: Std = INCEPTION.std,
         weight_init: WeightInit = 0.09,
-        bn_eps: float = 1e-3,
-        bn_momentum: float = 3e-4,
+        bn_eps: AboveZero = 1e-3,
+        bn_momentum: Momentum = 3e-4,
     ) -> None:
         if depth not in ROWS:
             choices = ", ".join(map(str, ROWS))

@@ -22,6 +22,7 @@ from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.layouts.base import Item
+from deeplab.data.settings import AugmentationSettings
 from deeplab.data.transforms import TrainTransform
 from deeplab.tools.benchmarks.timing import compare
 from deeplab.utils.constants import IGNORE
@@ -116,9 +117,7 @@ class StockPipeline(Dataset[tuple[Any, Any]]):
 
 def build_dataset(items: list[Item]) -> SegmentationDataset:
     """Build the data set as this project does."""
-    transform = TrainTransform(
-        crop_size=CROP, scale_min=0.5, scale_max=2.0, scale_step=0.25, hflip_prob=0.5, fill=MEAN
-    )
+    transform = TrainTransform(AugmentationSettings(crop_size=CROP), fill=MEAN)
     names = tuple(f"class {i}" for i in range(21))
     return SegmentationDataset("train", items, classes=ClassSet(names), transform=transform)
 

@@ -84,9 +84,9 @@ def _measure(
     config: CostConfig, strategies: Sequence[Strategy], size: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
     """Yield speed and memory of each strategy; a table's user sees each as soon as it is known."""
-    from deeplab.config.execution import build_execution  # imports Lightning
+    from deeplab.config.execution import choose_execution  # imports Lightning
 
-    execution = build_execution(config.trainer)
+    execution = choose_execution(config.trainer)
     device = execution.accelerator
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     threads, precision = torch.get_num_threads(), execution.precision

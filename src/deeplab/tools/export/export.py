@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
-from deeplab.config.build_datamodule import padded_to, padding_color
+from deeplab.config.build_data import padding_color
+from deeplab.config.execution import choose_execution
 from deeplab.config.schema.scripts import ExportConfig
+from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
@@ -29,7 +31,6 @@ from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import read_json
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, file_hash, write_json
-from deeplab.utils.hardware import choose_execution
 
 RECORD = "export.json"
 """Name of the record in a folder of exports; a folder that holds it may be written to again."""
@@ -97,15 +98,15 @@ def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, fold
     """Trace the network, write it and compare it; keep the file only if the comparison passes."""
     run = trained.config
     stride = config.output_stride or run.output_stride
-    execution = choose_execution(accelerator="cpu", precision="32-true")
+    execution = choose_execution(TrainerSettings(accelerator="cpu", precision="32-true"))
     predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
-    size = padded_to(run.data) if config.padding else MIN_SIZE
+    size = run.data.padded_size if config.padding else MIN_SIZE
     padding = EvalTransform(size=size, fill=padding_color(run))
     options: dict[str, Any] = {"padded_to": size, "probabilities": config.probabilities}
     network = ImageToClasses(predictor.model, fill=padding.fill, **options)
     metadata = build_metadata(trained, output_stride=stride, **options)
     samples = config.num_check_images and sample_images(
-        run.data, padded_to(run.data), config.num_check_images, config.data.root
+        run.data, run.data.padded_size, config.num_check_images, config.data.root
     )
     print(f"Tracing the network at output stride {stride} ...", flush=True)
     program = trace(network)

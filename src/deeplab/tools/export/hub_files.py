@@ -8,10 +8,10 @@ from typing import Any
 
 from deeplab.checkpoints.loading import load_weights, save_weights
 from deeplab.checkpoints.trained_run import TrainedRun
-from deeplab.config.build_data import class_set
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ExportConfig
+from deeplab.data.class_set import class_set
 from deeplab.tools.export.model_card import model_card
 from deeplab.tracking.run_folder import RunFolder, write_config
 from deeplab.utils.files import atomic_write, write_text

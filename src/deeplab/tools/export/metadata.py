@@ -4,7 +4,7 @@ import json
 
 from deeplab import __version__
 from deeplab.checkpoints.trained_run import TrainedRun
-from deeplab.config.build_data import class_set
+from deeplab.data.class_set import class_set
 from deeplab.tracking.run_folder import read_record
 from deeplab.utils.files import file_hash
 

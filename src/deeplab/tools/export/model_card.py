@@ -10,9 +10,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deeplab.checkpoints.trained_run import TrainedRun
-from deeplab.config.build_data import data_layout
 from deeplab.config.schema.run import TrainConfig
-from deeplab.data.layouts.base import fingerprint, split_items
+from deeplab.data.layouts.base import data_layout, fingerprint, split_items
 from deeplab.tracking.console import format_percent
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.tracking.run_folder import read_json, read_record

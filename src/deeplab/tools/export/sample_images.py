@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.config.build_data import data_layout
-from deeplab.config.schema.data import DataConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.dataset import evenly_spaced
 from deeplab.data.image_io import read_image
-from deeplab.data.layouts.base import split_items
+from deeplab.data.layouts.base import data_layout, split_items
+from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -20,7 +19,7 @@ BLOB_SIZE = 9
 
 
 def sample_images(
-    data: DataConfig, size: tuple[int, int], count: int, root: str | None
+    data: SegmentationSettings, size: tuple[int, int], count: int, root: str | None
 ) -> tuple[list[Pixels], str]:
     """Return RGB images ``(H, W, 3)`` and a description of their origin.
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from deeplab.config.build_data import class_set, data_layout
-from deeplab.config.schema.data import DataConfig
 from deeplab.config.schema.scripts import GalleryConfig
-from deeplab.data.layouts.base import Item, split_items
+from deeplab.data.class_set import class_set
+from deeplab.data.layouts.base import Item, data_layout, split_items
+from deeplab.data.settings import SegmentationSettings
 from deeplab.tools.gallery.evaluations import LoadedEvaluation, align, find_evaluation
 from deeplab.tools.gallery.images import (
     IMAGES_FOLDER,
@@ -75,7 +75,7 @@ def _load_evaluations(config: GalleryConfig) -> tuple[LoadedEvaluation, ...]:
 def _gallery_images(
     evaluations: tuple[LoadedEvaluation, ...],
     indices: list[int],
-    data: DataConfig,
+    data: SegmentationSettings,
     data_root: str | None,
 ) -> list[GalleryImage]:
     """Return the selected images with their masks and predictions."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deeplab.data.image_io import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import IMAGE_SUFFIXES
 from deeplab.tools.predict.outputs import OutputRecords
 from deeplab.utils.errors import UserError
 

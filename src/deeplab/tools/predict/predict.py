@@ -15,12 +15,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.checkpoints.trained_run import find_trained_run, inference_execution
-from deeplab.config.build_data import class_set
-from deeplab.config.build_datamodule import padded_to, padding_color
-from deeplab.config.parsing import file_values
+from deeplab.config.build_data import padding_color
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.class_set import ClassSet, write_mask
+from deeplab.data.class_set import ClassSet, class_set, write_mask
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.segmenter import Segmenter
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
@@ -72,7 +70,7 @@ def run_prediction(config: PredictConfig) -> int:
         output, {path: file.path for file in files for path in file.output_paths(**saved)}
     )
     run = trained.config
-    padding = EvalTransform(size=padded_to(run.data), fill=padding_color(run))
+    padding = EvalTransform(size=run.data.padded_size, fill=padding_color(run))
     segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
@@ -93,7 +91,10 @@ def _check_settings(config: PredictConfig, files: Sequence[InputFile]) -> None:
         raise UserError(
             "save_overlay=false: nothing to write for videos. Set save_frames=true as well."
         )
-    if config.window_size is None and config.overlap != file_values("predict")["overlap"]:
+    if (
+        config.window_size is None
+        and config.overlap != PredictConfig.model_fields["overlap"].default
+    ):
         raise UserError(
             f"overlap={config.overlap}: overlap applies to windows, and window_size is not set. "
             "Set window_size as well, for example window_size=1025."

@@ -1,22 +1,31 @@
-"""Types of the values that config keys hold."""
+"""Base class of all settings, and the types of their values with their bounds."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AllowInfNan,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     Strict,
-    model_validator,
 )
+
+
+def _check_odd(kernel_size: int) -> int:
+    if kernel_size % 2 == 0:
+        raise ValueError("the kernel size must be odd")
+    return kernel_size
+
 
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), AllowInfNan(False)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Positive = Annotated[Int, Field(ge=1, le=10**9)]
+Odd = Annotated[Positive, AfterValidator(_check_odd)]
+"""Side of a convolution's kernel."""
 Channels = Annotated[Int, Field(ge=1, le=2**16)]
 Side = Annotated[Int, Field(ge=33, le=2**14)]
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]
@@ -24,36 +33,31 @@ Natural = Annotated[Int, Field(ge=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
 AboveZero = Annotated[Float, Field(gt=0)]
 Byte = Annotated[Int, Field(ge=0, le=255)]
-Beta = Annotated[Float, Field(ge=0, lt=1)]
+BelowOne = Annotated[Float, Field(ge=0, lt=1)]
+Overlap = Annotated[Float, Field(ge=0, le=0.9)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
+WidthMult = Annotated[Float, Field(ge=0.0625, le=4)]
 Momentum = Annotated[Float, Field(gt=0, le=1)]
 Pixel = Annotated[Float, Field(ge=0, le=255)]
 Color = tuple[Pixel, Pixel, Pixel]
 Std = tuple[AboveZero, AboveZero, AboveZero]
 Grid = tuple[Positive, Positive, Positive]
 WeightInit = AboveZero | Literal["variance_scaling", "xavier", "head"]
+"""Initialization of convolution weights.
+
+A number is the standard deviation of a truncated normal; ``deeplab.models.layers.initialize``
+explains the names.
+"""
 
 
-class Schema(BaseModel):
-    """Base of all groups of keys: unknown keys are not allowed, values cannot be changed."""
+class Settings(BaseModel):
+    """Base of all groups of keys: unknown keys are not allowed, values cannot be changed.
+
+    The class is the one definition of its keys: type, bounds, default, and as the docstring below
+    each key its meaning, which ``deeplab.config.reference`` shows.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SyntheticData(Schema):
-    """Number of images to draw, their side lengths in pixels, and the seed."""
-
-    num_train: Positive
-    num_val: Positive
-    min_size: Side
-    max_size: Side
-    scene_seed: Seed
-
-    @model_validator(mode="after")
-    def _check_sizes(self) -> Self:
-        if self.max_size < self.min_size:
-            raise ValueError(f"max_size ({self.max_size}) is below min_size ({self.min_size})")
-        return self
 
 
 def to_dict(value: Any) -> dict[str, Any]:
@@ -67,10 +71,3 @@ OneOrMore = Annotated[
     Field(min_length=1),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
 ]
-
-
-def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return a lower and an upper bound; raise ValueError if they are in the wrong order."""
-    if bounds[0] > bounds[1]:
-        raise ValueError("the first bound must not be above the second")
-    return bounds

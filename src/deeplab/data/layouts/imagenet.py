@@ -1,4 +1,4 @@
-"""Folders of labeled images for classifiers: their classes, and the images of each split.
+"""ImageNet, or any labeled images for classifiers: their classes, and the images of each split.
 
     folders        SPLIT/CLASS/**/IMAGE   the class is the name of the folder, in sorted order
     single_label   SPLIT.csv              one line per image: its path below the root, its label
@@ -14,11 +14,12 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from deeplab.data.image_io import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import IMAGE_SUFFIXES, DataLayout
+from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
 
 CLASSES = "classes.txt"
@@ -77,7 +78,18 @@ def _bytes(path: str) -> int:
         return -1
 
 
-class ImageFolder:
+Labels = Literal["folders", "single_label", "multi_label"]
+
+
+class ImageNetSettings(ClassificationSettings):
+    """ImageNet, or any images in class folders or with lists of labels."""
+
+    labels: Labels = "folders"
+    """Arrangement of the labels: folders with the names of the classes; or ``root/SPLIT.csv`` names
+    one or several labels of each image and ``root/classes.txt`` the classes."""
+
+
+class LabeledFolder(DataLayout):
     """Folder of labeled images in one of the arrangements of the module docstring.
 
     Args:
@@ -87,19 +99,17 @@ class ImageFolder:
 
     Attributes:
         classes: names of the classes, in order.
+        multi_label: True if an image may have several labels, each a yes-or-no question.
 
     Raises:
         UserError: ``root`` is missing or has another arrangement.
     """
 
     def __init__(
-        self,
-        root: str | Path,
-        *,
-        labels: Literal["folders", "single_label", "multi_label"],
-        train_split: str,
+        self, root: str | Path, *, labels: Labels = "folders", train_split: str = "train"
     ) -> None:
         self.root, self.arrangement = Path(root).expanduser(), labels
+        self.multi_label = labels == "multi_label"
         if not self.root.is_dir():
             raise UserError(
                 f"data.root={root}: this folder does not exist. Set data.root to the folder of "
@@ -117,12 +127,16 @@ class ImageFolder:
         self._class_index = {name: k for k, name in enumerate(self.classes)}
         self._images: dict[str, LabeledImages] = {}
 
-    def check(self, split: str) -> None:
-        """Check that a split exists, without listing its images.
+    def num_images(self, split: str) -> int:
+        """See ``DataLayout``."""
+        return len(self.images(split))
 
-        Raises:
-            UserError: there is no such split, or one of its folders is not a class.
-        """
+    def fingerprint(self, split: str) -> str:
+        """See ``DataLayout``."""
+        return self.images(split).fingerprint()
+
+    def check_split(self, split: str) -> None:
+        """Check that a split exists, without listing its images; see ``DataLayout``."""
         for name in split.split("+"):
             if self.arrangement == "folders":
                 self._class_folders(name)
@@ -238,6 +252,19 @@ class ImageFolder:
                 "the line."
             )
         return row[0].strip(), tuple(self._class_index[name] for name in names)
+
+
+class ImageNetLayout(LabeledFolder):
+    """Layout of ImageNet and of any other labeled images."""
+
+    def __init__(self, settings: ImageNetSettings) -> None:
+        super().__init__(settings.root, labels=settings.labels, train_split=settings.train_split)
+
+    @classmethod
+    def check(cls, settings: Any) -> Any:
+        """See ``DataLayout``."""
+        cls(settings).check_split(settings.val_split)
+        return settings
 
 
 def _images_below(folder: str, prefix: str = "") -> Iterator[str]:

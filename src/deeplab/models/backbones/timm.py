@@ -25,6 +25,7 @@ from deeplab.models.backbones.timm_models import (
 )
 from deeplab.models.backbones.timm_output_stride import encoder_info, module_changes
 from deeplab.models.layers import set_batch_norm
+from deeplab.utils.settings import AboveZero, BelowOne, Color, Momentum, Std, Text
 
 
 class TimmEncoder(Backbone):
@@ -48,13 +49,13 @@ class TimmEncoder(Backbone):
 
     def __init__(
         self,
-        model: str,
+        model: Text,
         *,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
-        bn_eps: float | None = None,
-        bn_momentum: float | None = None,
-        drop_path_rate: float | None = None,
+        mean: Color | None = None,
+        std: Std | None = None,
+        bn_eps: AboveZero | None = None,
+        bn_momentum: Momentum | None = None,
+        drop_path_rate: BelowOne | None = None,
     ) -> None:
         super().__init__()
         info, normalization = encoder_info(model), pretrained_normalization(model)

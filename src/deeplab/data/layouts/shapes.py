@@ -1,0 +1,50 @@
+"""Drawn scenes of textured shapes in VOC's layout; see ``deeplab.data.synthetic.scenes``."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from deeplab.data.layouts.base import Item, Layout, check_drawn_splits
+from deeplab.data.layouts.voc import VOCFolder
+from deeplab.data.settings import SceneSettings, SegmentationSettings
+from deeplab.utils.errors import UserError
+
+
+class ShapesSettings(SceneSettings, SegmentationSettings):
+    """Drawn scenes of textured shapes."""
+
+
+class ShapesLayout(Layout):
+    """Layout of scenes that are drawn when they are needed for the first time."""
+
+    def __init__(self, settings: ShapesSettings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def check(cls, settings: Any) -> Any:
+        """Check the names of the classes and splits, without drawing."""
+        from deeplab.data.synthetic.scenes import check_classes  # imports OpenCV
+
+        try:
+            check_classes(settings.classes)
+        except ValueError as error:
+            raise UserError(f"data.classes: {error}.") from None
+        check_drawn_splits(settings)
+        return settings
+
+    @cached_property
+    def _folder(self) -> VOCFolder:
+        from deeplab.data.synthetic.scenes import get_or_draw_scenes  # imports OpenCV
+
+        return VOCFolder(get_or_draw_scenes(self.settings.root, self.settings))
+
+    @property
+    def root(self) -> Path:  # type: ignore[override]
+        """Folder of the drawn scenes."""
+        return self._folder.root
+
+    def splits(self) -> list[str]:
+        return self._folder.splits()
+
+    def items(self, split: str) -> list[Item]:
+        return self._folder.items(split)

@@ -1,0 +1,231 @@
+"""Keys of ``conf/data`` that all data sets share. The defaults are the paper's for PASCAL VOC.
+
+Each data set adds its own keys, beside the class that reads it (``deeplab.data.layouts``).
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from deeplab.utils.settings import (
+    AboveZero,
+    Byte,
+    Float,
+    Fraction,
+    NonNegative,
+    Positive,
+    Seed,
+    Settings,
+    Side,
+    Text,
+)
+
+RGB = tuple[Byte, Byte, Byte]
+Augmentation = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
+Values = tuple[Byte, ...] | tuple[RGB, ...]
+ScaleFactor = Annotated[Float, Field(ge=0.01, le=16)]
+
+LOCATION_KEYS = (
+    "root",
+    "eval_batch_size",
+    "on_error",
+    "cache_dir",
+    "parts",
+    "archives",
+    "unpacked_gb",
+    "expected_images",
+)
+"""Keys about the location, download and reading of the data, not about their content."""
+
+
+def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return a lower and an upper bound; raise ValueError if they are in the wrong order."""
+    if bounds[0] > bounds[1]:
+        raise ValueError("the first bound must not be above the second")
+    return bounds
+
+
+class DataSettings(Settings):
+    """Keys of every data set."""
+
+    name: Text
+    """Module of ``deeplab.data.layouts`` that reads the data set."""
+    root: Text
+    """Folder of the data set."""
+    crop_size: Side = 513
+    """Side of the square crops that the network is trained on, in pixels."""
+    expected_images: dict[Text, Positive] = {}
+    """Published number of images of each split."""
+    train_split: Text = "train"
+    """Split to train on; several are joined by ``+``."""
+    val_split: Text = "val"
+    """Split to validate on; several are joined by ``+``."""
+    eval_batch_size: Positive = 1
+    """Images per validation step; 1 if some images are larger than ``eval_size``."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """Reaction to a bad file: ``skip`` takes the next good image in training, leaves the image out
+    of validation, and counts it."""
+
+
+class ScaleSettings(Settings):
+    """Range of the random scale in training."""
+
+    min: ScaleFactor = 0.5
+    """Smallest factor."""
+    max: ScaleFactor = 2.0
+    """Largest factor."""
+    step: NonNegative = 0.25
+    """Step between the possible factors; 0: any factor in the range."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is below min ({self.min})")
+        steps = (self.max - self.min) / self.step if self.step else 0
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"step ({self.step}) does not divide max - min ({self.max - self.min})"
+            )
+        return self
+
+
+class AugmentationSettings(Settings):
+    """Keys of the training crops of images with masks."""
+
+    crop_size: Side = 513
+    """Side of the square crop, in pixels."""
+    scales: ScaleSettings = ScaleSettings()
+    """Random scale of image and mask before the crop."""
+    hflip_prob: Fraction = 0.5
+    """Probability of a left-right flip."""
+    augmentations: tuple[Augmentation, ...] = ()
+    """Further albumentations transforms, as ``[{ColorJitter: {p: 0.5}}]``; the paper has none."""
+
+
+class ClassSettings(Settings):
+    """Classes of a data set of images with masks, and their values in the masks."""
+
+    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=254)]
+    """Names of the classes, with the background first if there is one."""
+    palette: tuple[RGB, ...] | None = None
+    """Color of each class in overlays and figures; null: VOC's colors."""
+    mask_values: Values | None = None
+    """Value of each class in the masks, an index or a color; null: class k has value k."""
+    ignored_values: Values = ()
+    """Further mask values that are ignored; 255 is, unless it is a class."""
+    unlisted_values: Literal["error", "ignore"] = "error"
+    """Treatment of mask values that are neither a class nor ignored."""
+
+    @model_validator(mode="after")
+    def _check_class_counts(self) -> Self:
+        for key in ("palette", "mask_values"):
+            entries = getattr(self, key)
+            if entries is not None and self.classes and len(entries) != len(self.classes):
+                raise ValueError(
+                    f"{key} has {len(entries)} entries, but classes has {len(self.classes)}"
+                )
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes contains the same name twice")
+        return self
+
+
+class SegmentationSettings(ClassSettings, AugmentationSettings, DataSettings):
+    """Keys of every data set of images with masks."""
+
+    eval_size: Side | tuple[Side, Side] = 513
+    """Side in pixels, or height and width, that whole images are padded to at least; images are
+    never resized for scoring."""
+    cache_dir: Text | None = None
+    """Folder for decoded images, which training maps into memory; null: no cache."""
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Height and width that whole images are padded to at least."""
+        size = self.eval_size
+        return (size, size) if isinstance(size, int) else size
+
+
+AreaFraction = Annotated[Float, Field(gt=0, le=1)]
+AspectRatio = Annotated[Float, Field(ge=0.1, le=10)]
+
+
+class CropSettings(Settings):
+    """Keys of the crops of images with labels."""
+
+    crop_size: Side = 299
+    """Side of the crop that the network sees, in pixels; 299 in the paper's Table 4."""
+    scale: Annotated[tuple[AreaFraction, AreaFraction], AfterValidator(ascending)] = (0.08, 1.0)
+    """Bounds of the random part's share of the image's area in training."""
+    ratio: Annotated[tuple[AspectRatio, AspectRatio], AfterValidator(ascending)] = (0.75, 4 / 3)
+    """Bounds of the random part's width over its height in training."""
+    hflip_prob: Fraction = 0.5
+    """Probability of a left-right flip."""
+    augmentations: tuple[Augmentation, ...] = ()
+    """Further albumentations transforms, as ``[{ColorJitter: {p: 0.5}}]``; the paper has none."""
+    crop_pct: Annotated[Float, Field(gt=0, le=1)] = 0.875
+    """Side of the central square for validation, as a fraction of the shorter side."""
+
+
+class ClassificationSettings(CropSettings, DataSettings):
+    """Keys of every data set of images with labels."""
+
+
+class ArchiveSettings(Settings):
+    """Published archive of a data set; see ``deeplab.utils.download.Archive``."""
+
+    url: Text | None
+    """Address; null: the archive needs a login."""
+    checksum: Annotated[Text, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")] | None
+    """Checksum with its kind; null: not published."""
+    size: Annotated[int, Field(ge=1)] | None
+    """Size in bytes; null: not published."""
+
+
+class PublishedSettings(SegmentationSettings):
+    """Data set that ``prepare.py`` makes from published archives."""
+
+    parts: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """Names of the archives to prepare."""
+    archives: dict[Text, ArchiveSettings]
+    """All archives by name."""
+    unpacked_gb: AboveZero
+    """Size of the unpacked data set in GB."""
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if unknown := set(self.parts) - set(self.archives):
+            raise ValueError(
+                f"parts contains unknown names: {', '.join(sorted(unknown))}. The parts are "
+                f"{', '.join(self.archives)}"
+            )
+        return self
+
+
+class SyntheticSettings(Settings):
+    """Keys of drawn images, on which their content depends."""
+
+    classes: Annotated[tuple[Text, ...], Field(min_length=2)]
+    """Names of shapes; for scenes ``background`` comes first."""
+    num_train: Positive = 1000
+    """Number of training images."""
+    num_val: Positive = 200
+    """Number of validation images."""
+    min_size: Side = 96
+    """Smallest side of an image, in pixels."""
+    max_size: Side = 128
+    """Largest side of an image, in pixels."""
+    scene_seed: Seed = 0
+    """Seed of the drawing."""
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        if self.max_size < self.min_size:
+            raise ValueError(f"max_size ({self.max_size}) is below min_size ({self.min_size})")
+        return self
+
+
+class SceneSettings(SyntheticSettings):
+    """Keys of drawn scenes of several objects."""
+
+    max_objects: Positive = 4
+    """Largest number of objects in a scene."""
