@@ -22,6 +22,7 @@ from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.utils import download as download_module
 from deeplab.utils.errors import UserError
 from support.hubs import COMMIT, hub
+from support.networks import TORCHVISION_RESNET
 from support.scripts import SMALL, environment, run, run_folders
 from support.servers import Response, serving
 
@@ -232,7 +233,7 @@ def test_weights_that_cannot_be_downloaded(arguments, offline, words, tmp_path):
 @pytest.mark.parametrize(
     ("choice", "backbone"),
     [
-        ("resnet50_torchvision", lambda: ResNet(50, layout="torchvision", bn_eps=1e-5)),
+        ("resnet50_torchvision", lambda: ResNet(50, **TORCHVISION_RESNET, bn_eps=1e-5)),
         ("mobilenetv2", lambda: MobileNetV2(bn_eps=1e-5)),
     ],
 )

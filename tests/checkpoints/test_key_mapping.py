@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from deeplab.checkpoints.loading import load_backbone
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
+from support.networks import TORCHVISION_RESNET
 
 pytestmark = pytest.mark.extras
 
@@ -58,7 +59,7 @@ def test_resnet_and_torchvision(tmp_path, images, depth, output_stride):
     dilated = [False, output_stride < 16, output_stride < 32]
     reference = getattr(models, f"resnet{depth}")(replace_stride_with_dilation=dilated)
     reference = randomize_batch_norm(reference)
-    backbone = copy_weights(reference, ResNet(depth, layout="torchvision"), tmp_path)
+    backbone = copy_weights(reference, ResNet(depth, **TORCHVISION_RESNET), tmp_path)
     backbone.set_output_stride(output_stride)
     features = backbone(images)
     x = reference.maxpool(reference.relu(reference.bn1(reference.conv1(images))))

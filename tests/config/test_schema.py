@@ -9,10 +9,10 @@ from deeplab.config.parsing import parse
 from deeplab.config.paths import CONF, TABLES
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import CostConfig
+from deeplab.config.schema.stage import Recipe
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.decoder import Decoder
-from deeplab.training.module import Recipe
 from deeplab.training.validate_config import check_train
 from support.configs import compose_config, train_config
 
@@ -64,16 +64,6 @@ def test_the_papers_choice_equals_the_constructors_defaults(choice, constructor)
     for name, default in defaults.items():
         if default is not None or constructor is Recipe:
             assert getattr(group, name) == default, name
-
-
-def test_resnet_layout_presets_equal_the_files():
-    for choice in ("resnet101", "resnet101_torchvision"):
-        config = train_config(f"backbone={choice}").backbone
-        preset = ResNet((2, 2, 2, 2), base_width=4, layout=config.layout)
-        assert preset.mean == config.mean
-        assert preset.std == config.std
-        assert preset.units[-1].grid == config.multi_grid[1]
-        assert len(preset.stem) == (4 if config.stem == "3x3x3" else 2)
 
 
 def test_backbone_names_match_their_depths():

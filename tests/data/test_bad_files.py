@@ -10,7 +10,7 @@ from PIL import Image
 
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.dataset import SegmentationDataset, check_split
-from deeplab.data.layouts.voc import voc_layout
+from deeplab.data.layouts.voc import VOCFolder
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run
@@ -231,7 +231,7 @@ def root(tmp_path):
 
 
 def examine(root):
-    layout = voc_layout(root)
+    layout = VOCFolder(root)
     splits = {split: layout.items(split) for split in ("train", "val")}
     return examine_dataset(
         splits, CLASSES, crop_size=33, largest_scale=2.0, num_workers=1, progress=False
@@ -240,7 +240,7 @@ def examine(root):
 
 def read_split(root, split):
     """Check and read a split from first to last, as training does."""
-    items = voc_layout(root).items(split)
+    items = VOCFolder(root).items(split)
     data = SegmentationDataset(split, items, classes=CLASSES, transform=IdentityTransform())
     check_split(data)
     for index in range(len(data)):

@@ -11,7 +11,7 @@ from deeplab.data import cache
 from deeplab.data.cache import DecodedCache, use_cache
 from deeplab.data.class_set import ClassSet
 from deeplab.data.dataset import SegmentationDataset
-from deeplab.data.layouts.voc import voc_layout
+from deeplab.data.layouts.voc import VOCFolder
 from deeplab.utils.errors import UserError
 from support.trees import IdentityTransform, voc_tree, write_sample
 
@@ -28,7 +28,7 @@ def five_image_tree(folder):
 
 
 def dataset(root, **kwargs):
-    items = voc_layout(root).items("train")
+    items = VOCFolder(root).items("train")
     return SegmentationDataset(
         "train", items, classes=CLASSES, transform=IdentityTransform(), **kwargs
     )

@@ -9,6 +9,7 @@ from deeplab.data.classification.transforms import (
     RandomResizedCrop,
     crop_and_resize,
 )
+from deeplab.data.settings import CropSettings
 
 
 def random_image(height, width, seed=0):
@@ -56,7 +57,9 @@ def test_central_crop_equals_reference(height, width):
 @pytest.mark.parametrize("seed", range(4))
 def test_random_crop_equals_reference_on_the_sampled_box(seed):
     image = random_image(80, 120)
-    crop = RandomResizedCrop(size=33, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.5)
+    crop = RandomResizedCrop(
+        CropSettings(crop_size=33, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.5)
+    )
     out = np.zeros((33, 33, 3), np.uint8)
     crop(image, np.random.default_rng(seed), out)
     generator = np.random.default_rng(seed)
@@ -70,7 +73,9 @@ def test_random_crop_equals_reference_on_the_sampled_box(seed):
 
 @pytest.mark.parametrize(("height", "width"), [(75, 100), (500, 333), (40, 400)])
 def test_boxes_are_inside_and_cover_their_ranges(height, width):
-    crop = RandomResizedCrop(size=33, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.0)
+    crop = RandomResizedCrop(
+        CropSettings(crop_size=33, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.0)
+    )
     generator = np.random.default_rng(0)
     boxes = [crop.sample_box(height, width, generator) for _ in range(2000)]
     assert all(0 <= b.top <= height - b.height and 0 <= b.left <= width - b.width for b in boxes)
@@ -94,7 +99,9 @@ def test_flips_have_the_given_probability():
     image[:, 20:] = 255
     flips = 0
     for seed in range(300):
-        crop = RandomResizedCrop(size=33, scale=(1.0, 1.0), ratio=(1.0, 1.0), hflip_prob=0.25)
+        crop = RandomResizedCrop(
+            CropSettings(crop_size=33, scale=(1.0, 1.0), ratio=(1.0, 1.0), hflip_prob=0.25)
+        )
         out = np.zeros_like(image)
         crop(image, np.random.default_rng(seed), out)
         flips += bool(out[:, :5].all())
@@ -109,7 +116,13 @@ def test_box_of_the_crop_size_is_copied():
 def test_augmentations_depend_on_the_generator():
     augmentations = [{"ColorJitter": {"p": 1.0}}]
     crop = RandomResizedCrop(
-        size=33, scale=(0.5, 1.0), ratio=(1 / 1.2, 1.2), hflip_prob=0.5, augmentations=augmentations
+        CropSettings(
+            crop_size=33,
+            scale=(0.5, 1.0),
+            ratio=(1 / 1.2, 1.2),
+            hflip_prob=0.5,
+            augmentations=augmentations,
+        )
     )
     crops = []
     for seed in (0, 0, 1):

@@ -12,10 +12,11 @@ from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset, check_split, evenly_spaced
 from deeplab.data.image_io import read_image, read_mask
-from deeplab.data.layouts.voc import voc_layout
+from deeplab.data.layouts.voc import VOCFolder
 from deeplab.data.samplers import EvalSampler, TrainSampler
+from deeplab.data.settings import AugmentationSettings, ScaleSettings, SceneSettings, SegmentationSettings
 from deeplab.data.synthetic import scenes
-from deeplab.data.synthetic.scenes import SHAPES, ShapesSpec, draw_scene, get_or_draw_scenes
+from deeplab.data.synthetic.scenes import SHAPES, draw_scene, get_or_draw_scenes
 from deeplab.data.transforms import CropParams, EvalTransform, TrainTransform
 from deeplab.utils.errors import UserError
 from support.trees import IdentityTransform, voc_tree, write_sample
@@ -29,7 +30,7 @@ FILL = (124, 116, 104)
 @pytest.mark.parametrize("subfolder", ["", "VOC2012", "VOCdevkit/VOC2012"])
 def test_tree_is_found_in_its_usual_subfolders(tmp_path, subfolder):
     voc_tree(tmp_path / subfolder, {"train": 2})
-    assert [i.id for i in voc_layout(tmp_path).items("train")] == ["train_0", "train_1"]
+    assert [i.id for i in VOCFolder(tmp_path).items("train")] == ["train_0", "train_1"]
 
 
 def test_palette_png_is_read_as_indices(tmp_path):
@@ -62,7 +63,7 @@ def test_images_are_rgb_and_not_rotated(tmp_path):
 
 
 def test_official_mask_is_preferred_to_the_augmented_one(tmp_path):
-    tree = voc_layout(voc_tree(tmp_path, {"train": 1}))
+    tree = VOCFolder(voc_tree(tmp_path, {"train": 1}))
     label = np.full((50, 60), 7, np.uint8)
     for name in ("train_0", "sbd"):
         write_sample(tmp_path, name, np.zeros((50, 60, 3), np.uint8), label, "SegmentationClassAug")
@@ -76,7 +77,7 @@ CLASSES = ClassSet(tuple(f"class_{i}" for i in range(21)))
 
 def dataset(root, split="train", classes=21):
     names = CLASSES.names[:classes]
-    items = voc_layout(root).items(split)
+    items = VOCFolder(root).items(split)
     return SegmentationDataset(split, items, classes=ClassSet(names), transform=IdentityTransform())
 
 
@@ -154,14 +155,7 @@ def reference_crop(image, scaled, corner, size):
 
 
 def transform(size, **changes):
-    settings = {
-        "scale_min": 0.5,
-        "scale_max": 2.0,
-        "scale_step": 0.25,
-        "hflip_prob": 0.5,
-        "fill": FILL,
-    }
-    return TrainTransform(crop_size=size, **(settings | changes))
+    return TrainTransform(AugmentationSettings(crop_size=size, **changes), fill=FILL)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -200,7 +194,7 @@ def test_image_and_mask_stay_aligned(step):
     label[10:40, 20:50] = 7
     label[30:55, 45:75] = 12
     image = np.repeat(label[..., None] * 10, 3, axis=2)
-    crop = transform(65, scale_step=step)
+    crop = transform(65, scales=ScaleSettings(step=step))
     for draw in range(60):
         pixels, labels = crop(image, label, np.random.default_rng(draw))
         assert pixels.shape == (65, 65, 3)
@@ -300,21 +294,20 @@ def test_validation_uses_every_image_once():
 
 
 def data_module(root, num_workers):
-    return SegmentationData(
-        voc_layout(root),
-        classes=CLASSES,
-        train_split="train",
-        val_split="val",
+    settings = SegmentationSettings(
+        name="voc",
+        root=str(root),
+        classes=CLASSES.names,
         crop_size=33,
-        scale_min=0.5,
-        scale_max=2.0,
-        scale_step=0.25,
-        hflip_prob=0.5,
-        eval_size=(65, 65),
+        eval_size=65,
+        eval_batch_size=2,
+    )
+    return SegmentationData(
+        settings,
+        VOCFolder(root),
         fill=FILL,
         steps=4,
         batch_size=3,
-        eval_batch_size=2,
         seed=3,
         num_workers=num_workers,
     )
@@ -364,14 +357,12 @@ def test_images_of_several_sizes_are_not_padded_to_each_other(tmp_path):
 def spec(**changes):
     settings = {
         "classes": ("background", *SHAPES),
-        "train": 6,
-        "val": 2,
+        "num_train": 6,
+        "num_val": 2,
         "min_size": 48,
         "max_size": 64,
-        "max_objects": 4,
-        "seed": 0,
     }
-    return ShapesSpec(**(settings | changes))
+    return SceneSettings(**(settings | changes))
 
 
 def file_contents(root):
@@ -382,7 +373,7 @@ def test_scenes_are_a_voc_tree_from_a_seed(tmp_path):
     first = get_or_draw_scenes(tmp_path / "a", spec())
     second = get_or_draw_scenes(tmp_path / "b", spec())
     assert file_contents(first) == file_contents(second)
-    tree = voc_layout(first)
+    tree = VOCFolder(first)
     assert tree.splits() == ["train", "val"]
     data = SegmentationDataset(
         "train", tree.items("train"), classes=CLASSES, transform=IdentityTransform()
@@ -390,13 +381,13 @@ def test_scenes_are_a_voc_tree_from_a_seed(tmp_path):
     assert len(data) == 6
     labels = [data[i].label for i in range(6)]
     assert any((label == 255).any() for label in labels)
-    assert json.loads((first / "spec.json").read_text())["seed"] == 0
+    assert json.loads((first / "settings.json").read_text())["scene_seed"] == 0
 
 
 def test_scenes_are_reused_unless_a_setting_changes(tmp_path, monkeypatch):
     first = get_or_draw_scenes(tmp_path, spec())
     assert get_or_draw_scenes(tmp_path, spec(max_objects=3)) != first
-    assert get_or_draw_scenes(tmp_path, spec(seed=1)) != first
+    assert get_or_draw_scenes(tmp_path, spec(scene_seed=1)) != first
     monkeypatch.setattr(scenes, "draw_scene", None)  # a new drawing would fail
     assert get_or_draw_scenes(tmp_path, spec()) == first
 
@@ -415,7 +406,7 @@ def test_interrupted_drawing_leaves_no_folder(tmp_path, monkeypatch):
         get_or_draw_scenes(tmp_path, spec())
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
-    assert len(voc_layout(get_or_draw_scenes(tmp_path, spec())).items("train")) == 6
+    assert len(VOCFolder(get_or_draw_scenes(tmp_path, spec())).items("train")) == 6
 
 
 def test_two_processes_draw_the_same_scenes_at_the_same_time(tmp_path):

@@ -11,7 +11,7 @@ from deeplab.data.class_set import ClassSet
 from deeplab.data.image_io import read_mask
 from deeplab.data.layouts.class_discovery import find_classes, read_or_find_classes
 from deeplab.data.layouts.classes_file import read_classes
-from deeplab.data.layouts.folder import FolderLayout
+from deeplab.data.layouts.folder import FolderLayout, FolderSettings
 from deeplab.utils.errors import UserError
 from support.pairs import SIZE, label_map, write_image, write_mask, write_pairs
 from support.scripts import SMALL, run, run_folders
@@ -19,8 +19,12 @@ from support.scripts import SMALL, run, run_folders
 COLORS = [(128, 64, 128), (0, 0, 192), (64, 0, 64)]
 
 
+def folder_layout(root, **kwargs):
+    return FolderLayout(FolderSettings(name="folder", root=str(root), **kwargs))
+
+
 def split_ids(root, **kwargs):
-    layout = FolderLayout(root, **kwargs)
+    layout = folder_layout(root, **kwargs)
     return {split: [item.id for item in layout.items(split)] for split in ("train", "val")}
 
 
@@ -46,7 +50,7 @@ def test_split_folders(arrangement, val, tmp_path):
     ids = split_ids(tmp_path)
     assert [i.split("/")[-1] for i in ids["train"]] == ABC
     assert [i.split("/")[-1] for i in ids["val"]] == DE
-    layout = FolderLayout(tmp_path)
+    layout = folder_layout(tmp_path)
     assert all(i.image.is_file() and i.mask.is_file() for i in layout.items("train"))
     assert {"train", "val"} <= set(layout.splits())
 
@@ -86,33 +90,33 @@ def test_files_of_operating_systems_are_not_images(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "images" / "._a.jpg").write_bytes(b"x")
     (tmp_path / "masks" / "._a.png").write_bytes(b"x")
-    layout = FolderLayout(tmp_path)
+    layout = folder_layout(tmp_path)
     assert [item.id for item in layout.items("all")] == ABC + DE
 
 
 def test_configured_folders_and_suffixes(tmp_path):
     write_pairs(tmp_path, "rgb/{}-left.png", "truth/{}-classes.png", ABC + DE)
     with pytest.raises(UserError, match=r"data\.image_dir=FOLDER data\.mask_dir=FOLDER"):
-        FolderLayout(tmp_path)
-    layout = FolderLayout(
+        folder_layout(tmp_path)
+    layout = folder_layout(
         tmp_path, image_dir="rgb", mask_dir="truth", image_suffix="-left", mask_suffix="-classes"
     )
     assert [item.id for item in layout.items("all")] == ABC + DE
     with pytest.raises(UserError, match=r"data\.mask_dir: the folder .*missing"):
-        FolderLayout(tmp_path, image_dir="rgb", mask_dir="missing")
+        folder_layout(tmp_path, image_dir="rgb", mask_dir="missing")
 
 
 def test_two_images_with_the_same_name(tmp_path):
     write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
     write_image(tmp_path / "images" / "b.png")
     with pytest.raises(UserError, match=r"b\.jpg and b\.png: two files have the same name"):
-        FolderLayout(tmp_path).items("all")
+        folder_layout(tmp_path).items("all")
 
 
 def test_train_and_test_without_val(tmp_path):
     write_pairs(tmp_path, "train/{}.jpg", "train_masks/{}.png", [f"n{i}" for i in range(10)])
     write_pairs(tmp_path, "test/{}.jpg", "test_masks/{}.png", DE)
-    layout = FolderLayout(tmp_path)
+    layout = folder_layout(tmp_path)
     assert layout.splits() == ["all", "test", "train", "val"]
     assert [len(layout.items(split)) for split in layout.splits()] == [10, 2, 8, 2]
 
@@ -120,7 +124,7 @@ def test_train_and_test_without_val(tmp_path):
 def test_image_without_a_mask_is_listed(tmp_path):
     write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
     (tmp_path / "masks" / "b.png").unlink()
-    items = FolderLayout(tmp_path).items("all")
+    items = folder_layout(tmp_path).items("all")
     assert [item.id for item in items] == ABC
     assert items[1].mask == tmp_path / "masks" / "b.png"
 
@@ -148,7 +152,7 @@ def test_split_lists(folder, kind, end, tmp_path):
         text = end.join(LISTS[kind](name) for name in names) + end
         (tmp_path / folder / f"{split}.txt").write_bytes(text.encode())
     assert split_ids(tmp_path) == {"train": ["c", "a"], "val": DE}
-    items = FolderLayout(tmp_path).items("train")
+    items = folder_layout(tmp_path).items("train")
     assert all(i.image.is_file() and i.mask.is_file() for i in items)
 
 
@@ -156,7 +160,7 @@ def test_wrong_split_lists(tmp_path):
     write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
     (tmp_path / "train.txt").write_text("a\nz\n")
     (tmp_path / "val.txt").write_text("\n")
-    layout = FolderLayout(tmp_path)
+    layout = folder_layout(tmp_path)
     with pytest.raises(UserError, match=r"train\.txt names 'z', but .* has no such image"):
         layout.items("train")
     with pytest.raises(UserError, match="lists no images"):
@@ -167,12 +171,12 @@ def test_wrong_split_lists(tmp_path):
 
 def test_missing_or_empty_folder(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        FolderLayout(tmp_path / "missing")
+        folder_layout(tmp_path / "missing")
     with pytest.raises(UserError, match="no images and masks found in this folder"):
-        FolderLayout(tmp_path)
+        folder_layout(tmp_path)
     write_image(tmp_path / "images" / "a.jpg")
     with pytest.raises(UserError, match="no images and masks found in this folder"):
-        FolderLayout(tmp_path)
+        folder_layout(tmp_path)
 
 
 # classes
@@ -300,7 +304,7 @@ def test_found_classes_are_written_and_read_back(tmp_path):
     (tmp_path / "masks").mkdir()
     palette.save(tmp_path / "masks" / "a.png")
     write_image(tmp_path / "images" / "a.jpg")
-    items = FolderLayout(tmp_path).items("all")
+    items = folder_layout(tmp_path).items("all")
     found = read_or_find_classes(tmp_path, items, classes_file=None, ignored=())
     assert found.colors == ((9, 8, 7), (60, 50, 40), (200, 100, 0))
     read = read_or_find_classes(tmp_path, items, classes_file=None, ignored=())

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from deeplab.data.classification.dataset import ClassificationData, ClassificationDataset
-from deeplab.data.classification.image_folder import ImageFolder
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.image_io import read_image
+from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.settings import ClassificationSettings, CropSettings, SyntheticSettings
 from deeplab.data.synthetic.single_objects import (
-    ShapeClassesSpec,
     check_shapes,
     get_or_draw_shape_images,
 )
@@ -21,7 +21,7 @@ from support.image_trees import csv_tree, folder_tree
 
 
 def image_folder(root, **kwargs):
-    return ImageFolder(root, **{"labels": "folders", "train_split": "train"} | kwargs)
+    return LabeledFolder(root, **kwargs)
 
 
 def test_classes_and_images_are_sorted(tmp_path):
@@ -80,12 +80,12 @@ def test_wrong_folders(tmp_path):
         image_folder(root).images("test")
     (root / "val/dog").mkdir()
     with pytest.raises(UserError, match="dog is not a class of the training images"):
-        image_folder(root).check("val")
+        image_folder(root).check_split("val")
     shutil.rmtree(root / "val")
     (root / "val").mkdir()
     shutil.copy(root / "train/ant/0.jpg", root / "val/ILSVRC2012_val_00000001.JPEG")
     with pytest.raises(UserError, match="sort them into folders"):
-        image_folder(root).check("val")
+        image_folder(root).check_split("val")
     (tmp_path / "one/train/ant").mkdir(parents=True)
     with pytest.raises(UserError, match="1 classes found; at least 2 are needed"):
         image_folder(tmp_path / "one")
@@ -162,18 +162,15 @@ def test_labels_are_padded_to_the_largest_number_in_the_batch(tmp_path):
 
 
 def random_crop():
-    return RandomResizedCrop(size=33, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3), hflip_prob=0.5)
+    return RandomResizedCrop(CropSettings(crop_size=33, scale=(0.3, 1.0)))
 
 
 def data_module(root, **kwargs):
-    return ClassificationData(
-        image_folder(root),
-        train_split="train",
-        val_split="val",
-        train_crop=random_crop(),
-        eval_crop=CentralCrop(size=33, crop_pct=0.875),
-        **{"steps": 4, "batch_size": 3, "eval_batch_size": 2, "seed": 0, "num_workers": 0} | kwargs,
+    settings = ClassificationSettings(
+        name="imagenet", root=str(root), crop_size=33, scale=(0.3, 1.0), eval_batch_size=2
     )
+    options = {"steps": 4, "batch_size": 3, "seed": 0, "num_workers": 0} | kwargs
+    return ClassificationData(settings, image_folder(root), **options)
 
 
 def test_batches_depend_only_on_the_draw(tmp_path):
@@ -190,7 +187,9 @@ def test_batches_depend_only_on_the_draw(tmp_path):
 
 
 def test_drawn_shape_images(tmp_path):
-    spec = ShapeClassesSpec(("disc", "star"), train=5, val=2, min_size=40, max_size=50, seed=0)
+    spec = SyntheticSettings(
+        classes=("disc", "star"), num_train=5, num_val=2, min_size=40, max_size=50
+    )
     root = get_or_draw_shape_images(tmp_path, spec)
     folder = image_folder(root)
     assert folder.classes == ("disc", "star")

@@ -3,15 +3,22 @@ import torch
 from torch import nn
 
 from deeplab.models.backbones import (
-    BACKBONES,
     OUTPUT_STRIDES,
     MobileNetV2,
     ResNet,
     TimmEncoder,
     Xception,
+    backbone_class,
+    backbone_names,
 )
 from deeplab.models.backbones.mobilenetv2 import scale_channels
-from support.networks import SMALL_BACKBONES, on_meta, randomize_norms, tiny_resnet
+from support.networks import (
+    SMALL_BACKBONES,
+    TORCHVISION_RESNET,
+    on_meta,
+    randomize_norms,
+    tiny_resnet,
+)
 
 
 def parameter_count(module: nn.Module) -> int:
@@ -25,10 +32,10 @@ def parameter_count(module: nn.Module) -> int:
         (lambda: Xception(65), 37_867_312),
         (lambda: Xception(71), 40_289_736),
         (lambda: ResNet(101), 42_623_936),
-        (lambda: ResNet(101, layout="torchvision"), 42_500_160),
+        (lambda: ResNet(101, **TORCHVISION_RESNET), 42_500_160),
         (lambda: ResNet(101, stem="7x7"), 42_500_160),
         # torchvision's resnet50 has 25,557,032 parameters, 2,049,000 of them in its classifier
-        (lambda: ResNet(50, layout="torchvision"), 23_508_032),
+        (lambda: ResNet(50, **TORCHVISION_RESNET), 23_508_032),
         # torchvision's mobilenet_v2 has 3,504,872: without classifier and 1280-channel convolution
         (lambda: MobileNetV2(), 3_504_872 - 1_281_000 - (320 * 1280 + 2 * 1280)),
     ],
@@ -131,7 +138,7 @@ def test_resnet_beta_strides_and_dilations(
 )
 def test_torchvision_layout_strides_and_dilations(output_stride, layer_3, layer_4):
     """They equal those of torchvision's ``replace_stride_with_dilation``."""
-    backbone = on_meta(ResNet, 50, layout="torchvision")
+    backbone = on_meta(ResNet, 50, **TORCHVISION_RESNET)
     backbone.set_output_stride(output_stride)
     units = [strides_and_dilations(unit)[0] for unit in backbone.units]
     assert units[:7] == [(1, 1)] * 3 + [(2, 1)] + [(1, 1)] * 3
@@ -238,7 +245,7 @@ def test_multi_grid():
 
 
 def test_every_family_is_registered():
-    assert set(BACKBONES.values()) == {Xception, ResNet, MobileNetV2, TimmEncoder}
+    assert {backbone_class(name) for name in backbone_names()} == {Xception, ResNet, MobileNetV2, TimmEncoder}
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import torch
 from torch.nn import functional as F
 
 from deeplab.checkpoints.loading import load_backbone, save_weights
+from deeplab.config.schema.stage import Recipe
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.classifier import Classifier
 from deeplab.models.flops import measure_cost
 from deeplab.training.classification import ClassificationModule
 from deeplab.training.losses import ClassificationLoss
-from deeplab.training.module import Recipe
 from deeplab.training.optimizers import parameter_groups
 from support.networks import SMALL_BACKBONES, build, on_meta, randomize_norms, tiny_resnet
 
@@ -80,7 +80,7 @@ def test_weights_initialize_a_segmentation_network(tmp_path):
 
 def test_every_parameter_is_in_one_group_and_the_bias_has_no_weight_decay():
     model = Classifier(MobileNetV2(0.25), num_classes=7)
-    groups = {g["name"]: g for g in parameter_groups(model, lr=0.1, weight_decay=1.0)}
+    groups = {g["name"]: g for g in parameter_groups(model, Recipe(lr=0.1, weight_decay=1.0))}
     grouped = [id(p) for group in groups.values() for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
     assert [p is model.classifier.weight for p in groups["head.weight"]["params"]] == [True]

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from deeplab.models.backbones import OUTPUT_STRIDES, MobileNetV2, ResNet, Xception
-from support.networks import build, on_meta, randomize_norms, tiny_model, tiny_resnet
+from support.networks import (
+    TORCHVISION_RESNET,
+    build,
+    on_meta,
+    randomize_norms,
+    tiny_model,
+    tiny_resnet,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,7 +19,7 @@ from support.networks import build, on_meta, randomize_norms, tiny_model, tiny_r
         (lambda: ResNet(101), {}, 59_468_085, 59_578_005),
         (lambda: ResNet(101), {"separable": True}, 45_812_037, 45_935_365),
         (lambda: ResNet(101, stem="7x7"), {}, 59_344_309, 59_453_845),
-        (lambda: ResNet(101, layout="torchvision"), {}, 59_344_309, 59_453_845),
+        (lambda: ResNet(101, **TORCHVISION_RESNET), {}, 59_344_309, 59_453_845),
         (lambda: Xception(65), {"naive": True}, 53_407_813, 53_596_085),
         (lambda: Xception(65), {}, 54_711_461, 54_900_853),
         (lambda: Xception(65), {"separable": True}, 41_055_413, 41_258_213),
@@ -77,7 +84,7 @@ def test_changing_the_output_stride_equals_building_at_it():
 
 
 def test_model_normalizes_its_input():
-    model = build(tiny_resnet(layout="torchvision"), channels=8).eval()
+    model = build(tiny_resnet(**TORCHVISION_RESNET), channels=8).eval()
     captured = []
     model.backbone.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
     image = torch.full((1, 3, 33, 33), 255, dtype=torch.uint8)

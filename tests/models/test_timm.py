@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab.checkpoints.loading import load_backbone
 from deeplab.checkpoints.pretrained import find_published_weights
+from deeplab.config.schema.stage import Recipe
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import parse_strategy
 from deeplab.models.backbones import TimmEncoder
@@ -214,7 +215,7 @@ def test_padding_equals_a_larger_image_with_zeros(timm):
 def test_every_parameter_is_trained_in_one_group(timm, name):
     """Weight decay applies to matrices and convolution kernels only."""
     model = build(TimmEncoder(name), channels=8)
-    groups = parameter_groups(model, lr=0.1, weight_decay=1e-4)
+    groups = parameter_groups(model, Recipe(lr=0.1, weight_decay=1e-4))
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
     decayed = {id(p) for g in groups if g["weight_decay"] > 0 for p in g["params"]}

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab.data.class_set import ClassSet, write_mask
-from deeplab.data.layouts.voc import voc_layout
+from deeplab.data.layouts.voc import VOCFolder
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from support.trees import voc_tree, write_sample
@@ -13,7 +13,7 @@ CLASSES = ClassSet(("background", *(f"class_{i}" for i in range(1, 21))))
 
 
 def splits(root):
-    layout = voc_layout(root)
+    layout = VOCFolder(root)
     return {split: layout.items(split) for split in ("train", "val")}
 
 

@@ -9,6 +9,7 @@ from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.models.normalization import IMAGENET
 
 
 def build(
@@ -68,10 +69,20 @@ def randomize_norms(model: torch.nn.Module) -> None:
             torch.nn.init.uniform_(module.bias, -0.5, 0.5)
 
 
+TORCHVISION_RESNET = {
+    "layout": "torchvision",
+    "stem": "7x7",
+    "multi_grid": (1, 1, 1),
+    "mean": IMAGENET.mean,
+    "std": IMAGENET.std,
+}
+"""Arguments of a ResNet for torchvision's public weights."""
+
+
 SMALL_BACKBONES = {
     "xception41": lambda: Xception(41),
     "resnet_beta": tiny_resnet,
-    "resnet_torchvision": lambda: tiny_resnet(layout="torchvision"),
+    "resnet_torchvision": lambda: tiny_resnet(**TORCHVISION_RESNET),
     "mobilenetv2": lambda: MobileNetV2(0.25),
 }
 

@@ -32,7 +32,14 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.utils.errors import UserError
 from support.configs import train_config
 from support.hub_server import hub_server
-from support.networks import build, randomize_logits, randomize_norms, tiny_model, tiny_resnet
+from support.networks import (
+    TORCHVISION_RESNET,
+    build,
+    randomize_logits,
+    randomize_norms,
+    tiny_model,
+    tiny_resnet,
+)
 from support.real_data import real
 from support.scripts import SMALL, run, run_folders
 
@@ -67,7 +74,7 @@ NETWORKS = {
     "full": lambda: tiny_model(),
     "naive": lambda: build(tiny_resnet(), num_classes=5, naive=True, channels=8),
     "conv2_conv3": lambda: tiny_model(low_level=("conv2", "conv3"), convs=((3, 8),)),
-    "torchvision": lambda: build(tiny_resnet(layout="torchvision"), num_classes=5, channels=8),
+    "torchvision": lambda: build(tiny_resnet(**TORCHVISION_RESNET), num_classes=5, channels=8),
     "xception": lambda: build(Xception(41, width_mult=0.125), separable=True, channels=16),
     "mobilenetv2": lambda: build(MobileNetV2(0.25), separable=True, channels=16),
 }

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from deeplab.config.paths import ROOT
+from deeplab.config.schema.stage import Recipe
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
 from deeplab.training.ema import decay_at, ema_copy, update_ema
-from deeplab.training.module import Recipe
 from deeplab.training.segmentation import SegmentationModule
 from deeplab.utils.errors import UserError
 from support.batches import NAMES, batch

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from deeplab.training.module import Recipe
+from deeplab.config.schema.stage import Recipe
 from deeplab.training.segmentation import SegmentationModule
 from support.batches import NAMES, batch
 from support.networks import tiny_model

@@ -6,16 +6,21 @@ import pytest
 import torch
 from torch import nn
 
+from deeplab.config.schema.stage import Recipe
 from deeplab.models.backbones import MobileNetV2
 from deeplab.training.lr_schedules import cosine, exponential, poly, warmup
-from deeplab.training.module import Recipe, build_schedule
+from deeplab.training.module import build_schedule
 from deeplab.training.optimizers import build_optimizer, parameter_groups
 from support.networks import build, tiny_model
 
 
+def adamw(**changes):
+    return Recipe(optimizer="adamw", momentum=None, **changes)
+
+
 def test_every_parameter_is_in_one_group():
     model = build(MobileNetV2(0.25), separable=True, channels=8)
-    groups = parameter_groups(model, lr=0.1, weight_decay=4e-5)
+    groups = parameter_groups(model, Recipe(lr=0.1))
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
 
@@ -24,7 +29,7 @@ def test_weight_decay_applies_to_dense_and_pointwise_weights():
     model = build(MobileNetV2(0.25), separable=True, channels=8)
     decayed = {
         id(p)
-        for group in parameter_groups(model, lr=0.1, weight_decay=4e-5)
+        for group in parameter_groups(model, Recipe(lr=0.1))
         if group["weight_decay"] > 0
         for p in group["params"]
     }
@@ -44,7 +49,7 @@ def test_multipliers():
     groups = {
         group["name"]: group["lr"]
         for group in parameter_groups(
-            model, lr=0.1, weight_decay=0.0, backbone_multiplier=0.5, head_multiplier=10
+            model, Recipe(lr=0.1, weight_decay=0.0, backbone_lr_mult=0.5, head_lr_mult=10.0)
         )
     }
     assert groups == {
@@ -90,12 +95,13 @@ def test_linear_warmup_ends_at_the_start_of_the_schedule(schedule):
 def test_adamw_decays_weights_at_the_learning_rate_of_their_group():
     """Compare one step with its closed form: the ratio of the moments is the gradient's sign."""
     model = tiny_model()
-    groups = parameter_groups(model, lr=0.01, weight_decay=0.5, head_multiplier=10)
+    recipe = adamw(lr=0.01, betas=(0.9, 0.99), weight_decay=0.5, head_lr_mult=10.0)
+    groups = parameter_groups(model, recipe)
     before = {id(p): p.detach().clone() for p in model.parameters()}
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
-    build_optimizer(groups, "adamw", betas=(0.9, 0.99)).step()
+    build_optimizer(groups, recipe).step()
     for name, lr, decay in [
         ("backbone.weight", 0.01, 0.5),
         ("backbone.norm", 0.01, 0),
@@ -114,7 +120,7 @@ def test_betas_reach_the_optimizer():
     actual, expected = (torch.ones(3, requires_grad=True) for _ in range(2))
     groups = [{"params": [actual], "lr": 0.1, "weight_decay": 0.2}]
     optimizers = (
-        build_optimizer(groups, "adamw", betas=(0.5, 0.7)),
+        build_optimizer(groups, adamw(betas=(0.5, 0.7))),
         torch.optim.AdamW([expected], lr=0.1, betas=(0.5, 0.7), weight_decay=0.2),
     )
     for step in range(3):
@@ -133,7 +139,7 @@ def test_exponential_is_a_staircase():
 
 def test_decay_epochs_are_passes_over_the_images():
     """Two passes over 1,281,167 images at 256 images per step are 10,009.1 steps."""
-    recipe = Recipe(lr=0.05, schedule="exponential", decay_rate=0.94, decay_epochs=2.0)
+    recipe = Recipe(lr=0.05, schedule="exponential", power=None, decay_rate=0.94, decay_epochs=2.0)
     schedule = build_schedule(recipe, 1_281_167 / 256)
     assert schedule(10_009) == 1
     assert schedule(10_010) == pytest.approx(0.94)
@@ -142,9 +148,8 @@ def test_decay_epochs_are_passes_over_the_images():
 
 def test_nesterov_matches_torch():
     weights = [torch.ones(3, requires_grad=True) for _ in range(2)]
-    actual = build_optimizer(
-        [{"params": [weights[0]], "lr": 0.1}], "sgd", momentum=0.9, nesterov=True
-    )
+    recipe = Recipe(momentum=0.9, nesterov=True)
+    actual = build_optimizer([{"params": [weights[0]], "lr": 0.1}], recipe)
     expected = torch.optim.SGD([weights[1]], lr=0.1, momentum=0.9, nesterov=True)
     for _ in range(3):
         for weight, optimizer in zip(weights, (actual, expected), strict=True):

@@ -3,7 +3,6 @@
 The builders in this package are the only code that knows both the config and the networks.
 """
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from deeplab.config.schema.model import NOT_ARGUMENTS, ModelConfig, NetworkConfi
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import Backbone
+from deeplab.models.backbones.families import backbone_class
 from deeplab.models.classifier import Classifier
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
@@ -58,18 +58,6 @@ def build_backbone(config: NetworkConfig) -> Backbone:
     kwargs = group_kwargs(config.backbone, exclude=NOT_ARGUMENTS)
     backbone: Backbone = _build("backbone", backbone_class(config.backbone.family), **kwargs)
     return backbone
-
-
-def backbone_class(family: str) -> type[Backbone]:
-    """Return the class of a family: the one that its module in ``models.backbones`` defines."""
-    module = importlib.import_module(f"deeplab.models.backbones.{family}")
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Backbone)
-        and value.__module__ == module.__name__
-    )
 
 
 def check_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:

@@ -27,6 +27,11 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     error keeps its traceback. In a sweep a job that fails prints its error at once, and the other
     jobs continue.
     """
+    if "--keys" in sys.argv:
+        from deeplab.config.reference import print_keys
+
+        print_keys(" ".join(sys.argv[sys.argv.index("--keys") + 1 :]))
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
@@ -60,6 +65,9 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         _exit(format_hydra_error(error))  # composing failed
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        if "--help" in sys.argv:
+            print(f"Keys: python {sys.argv[0]} --keys WORD looks them up; docs/keys.md has all.")
 
 
 def _implied_overrides(arguments: list[str]) -> list[str]:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import OverrideParseException
-from omegaconf import OmegaConf
 
-from deeplab.config.paths import CONF, TABLES
+from deeplab.config.paths import CONF
 from deeplab.utils.extras import install_command
 
 PYDANTIC_MESSAGES = {
@@ -90,7 +89,9 @@ def _unknown_key(key: str, text: str) -> str:
     groups = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "hydra")
     if "No match in the defaults list" in text and (CONF / key).is_dir():
         return f"{key}: this script has no such config group."
-    known = [*groups, *_known_keys()]
+    from deeplab.config.reference import key_names
+
+    known = [*groups, *key_names()]
     return f"{key}: no such key.{_did_you_mean(key, known)}"
 
 
@@ -122,21 +123,4 @@ def _group_value_error() -> str:
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     candidates = [candidate for candidate in known if candidate != word]
     near = difflib.get_close_matches(word, candidates, n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(near)}?" if near else " See --help and --cfg job."
-
-
-def _known_keys() -> list[str]:
-    """Return every key of every file of ``conf/`` in the form of the command line."""
-    keys = set()
-    for path in CONF.rglob("*.yaml"):
-        if path.parent.name in TABLES:
-            continue
-        group = "" if path.parent == CONF else f"{path.parent.name}."
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        for name, value in loaded.items() if isinstance(loaded, dict) else ():
-            key = str(name)
-            if key not in ("defaults", "hydra"):
-                keys.add(f"{group}{key}")
-                if isinstance(value, dict):
-                    keys.update(f"{group}{key}.{inner}" for inner in value)
-    return sorted(keys)
+    return f" Did you mean {' or '.join(near)}?" if near else " See --help and --keys."

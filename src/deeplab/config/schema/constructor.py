@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from deeplab.utils.settings import Settings
 
@@ -108,8 +108,15 @@ def settings_from(
         exclude: arguments that are no settings.
     """
     source = ClassSource(module, matches)
+    descriptions = source.descriptions()
     fields: dict[str, Any] = {
-        name: (argument.annotation, ... if argument.default is argument.empty else argument.default)
+        name: (
+            argument.annotation,
+            Field(
+                ... if argument.default is argument.empty else argument.default,
+                description=descriptions.get(name),
+            ),
+        )
         for name, argument in source.signature(exclude).parameters.items()
     }
     return create_model(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, SerializeAsAny
 
 from deeplab.config.schema.constructor import settings_from
-from deeplab.models.backbones.names import backbone_names
+from deeplab.models.backbones.families import backbone_names
 from deeplab.utils.settings import Color, NonNegative, Settings, Std, Text
 
 
@@ -53,8 +53,16 @@ def _resolve_backbone(values: Any) -> Any:
 
 
 if TYPE_CHECKING:  # their keys are known at run time only
-    from typing import Any as AsppSettings
-    from typing import Any as DecoderSettings
+
+    class AsppSettings(Settings):
+        """Keys of ``deeplab.models.aspp.ASPP``."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    class DecoderSettings(Settings):
+        """Keys of ``deeplab.models.decoder.Decoder``."""
+
+        def __getattr__(self, name: str) -> Any: ...
 else:
     AsppSettings = settings_from(Settings, "deeplab.models.aspp", "ASPP", exclude=("in_channels",))
     DecoderSettings = settings_from(

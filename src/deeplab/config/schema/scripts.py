@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import ClassificationData, SegmentationData, has_labels
-from deeplab.config.schema.stage import Recipe
+from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.utils.settings import (
     AboveZero,
@@ -91,7 +91,7 @@ class PrepareClassificationConfig(_PrepareConfig):
     """Keys of ``conf/prepare.yaml`` for images with labels."""
 
     data: ClassificationData
-    stage: Recipe
+    stage: ClassifierRecipe
 
 
 class DataRootConfig(Settings):

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "base": ["OUTPUT_STRIDES", "Backbone", "Feature"],
+        "families": ["backbone_class", "backbone_names"],
         "mobilenetv2": ["MobileNetV2"],
         "resnet": ["ResNet"],
         "timm": ["TimmEncoder"],

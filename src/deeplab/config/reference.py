@@ -1,0 +1,222 @@
+"""Reference of all keys, made from the settings: name, type, bounds, default, meaning.
+
+``python src/train.py --keys WORD`` looks keys up; ``python -m deeplab.config.reference`` prints the
+page ``docs/keys.md``.
+"""
+
+import ast
+import inspect
+import json
+import textwrap
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from deeplab.config.schema.groups import GROUPS, SCRIPTS
+from deeplab.config.schema.model import backbone_settings
+from deeplab.config.schema.stage import ClassifierRecipe
+from deeplab.data.layouts.base import layout_names, settings_class
+from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
+from deeplab.models.backbones.families import backbone_names
+from deeplab.utils.settings import Settings
+
+NO_BOUND = 10**9
+"""Bounds from here on only keep out slips of the keyboard."""
+
+NESTED = {"backbone", "aspp", "decoder", "data", "stage", "trainer", "logger"}
+"""Keys of scripts that are groups, which have sections of their own."""
+
+
+class Key(NamedTuple):
+    """One key and what may be set."""
+
+    name: str
+    """Full name, as on the command line."""
+    type: str
+    """Type and bounds in words."""
+    default: str
+    meaning: str
+
+
+class Section(NamedTuple):
+    """The keys of one group or script."""
+
+    title: str
+    description: str
+    keys: list[Key]
+
+
+def sections() -> list[Section]:
+    """Return all keys by the script or group that they belong to."""
+    found = [
+        _section(f"src/{name}.py", "", schemas, skip=NESTED) for name, schemas in SCRIPTS.items()
+    ]
+    found.append(_section("stage", "stage.", (ClassifierRecipe,)))
+    found += [_section(group, f"{group}.", (schema,)) for group, schema in GROUPS.items()]
+    for name in backbone_names():
+        schema = backbone_settings(name)
+        found.append(_section(f"backbone (family: {name})", "backbone.", (schema,)))
+    kinds: dict[str, type[DataSettings]] = {
+        "masks": SegmentationSettings,
+        "labels": ClassificationSettings,
+    }
+    for kind, data in kinds.items():
+        found.append(_section(f"data (all with {kind})", "data.", (data,)))
+    for name in layout_names():
+        data = settings_class(name)
+        shared = next(s for s in kinds.values() if issubclass(data, s)).model_fields
+        same = {k for k in shared if data.model_fields[k].default == shared[k].default}
+        found.append(_section(f"data (name: {name})", "data.", (data,), skip=same))
+    return found
+
+
+def _section(
+    title: str,
+    prefix: str,
+    schemas: tuple[type[Settings], ...],
+    skip: Collection[str] = (),
+) -> Section:
+    keys = [key for schema in schemas for key in _keys(schema, prefix, skip)]
+    return Section(title, inspect.cleandoc(schemas[0].__doc__ or "").split("\n\n")[0], keys)
+
+
+def _keys(schema: type[Settings], prefix: str, skip: Collection[str] = ()) -> Iterator[Key]:
+    meanings = descriptions(schema)
+    definitions = schema.model_json_schema()
+    for name, field in schema.model_fields.items():
+        nested = field.annotation
+        if name in skip:
+            continue
+        if inspect.isclass(nested) and issubclass(nested, Settings):
+            yield from _keys(nested, f"{prefix}{name}.")
+            continue
+        described = definitions["properties"][name]
+        default = (
+            "required"
+            if field.default is PydanticUndefined
+            else _value(to_jsonable_python(field.default))
+        )
+        meaning = field.description or meanings.get(name, "")
+        kind = type_in_words(described, definitions.get("$defs", {}))
+        yield Key(prefix + name, kind, default, meaning[:1].upper() + meaning[1:])
+
+
+def descriptions(schema: type[Settings]) -> dict[str, str]:
+    """Return the docstring of each key."""
+    found: dict[str, str] = {}
+    for cls in reversed(schema.__mro__):
+        if not issubclass(cls, Settings) or cls.__module__ == "pydantic.main":
+            continue
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+        except (OSError, TypeError):  # a class made from a constructor
+            continue
+        for key, text in pairwise(body):
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
+                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                    found[key.target.id] = " ".join(str(text.value.value).split())
+    return found
+
+
+def type_in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """Return a JSON schema as a short text, such as ``int >= 1`` or ``null or list of str``."""
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        parts = dict.fromkeys(type_in_words(part, definitions) for part in schema["anyOf"])
+        return " or ".join(sorted(parts, key=lambda part: part != "null"))
+    if "enum" in schema:
+        return ", ".join(map(_value, schema["enum"]))
+    if "const" in schema:
+        return _value(schema["const"])
+    match schema.get("type"):
+        case "array":
+            items = schema.get("prefixItems")
+            if items:
+                return "[" + ", ".join(type_in_words(item, definitions) for item in items) + "]"
+            return f"list of {type_in_words(schema.get('items', {}), definitions)}"
+        case "object":
+            inner = schema.get("additionalProperties")
+            return (
+                f"name: {type_in_words(inner, definitions)}" if isinstance(inner, dict) else "keys"
+            )
+        case "integer" | "number" as kind:
+            return ("int" if kind == "integer" else "float") + _bounds(schema)
+        case "boolean":
+            return "true, false"
+        case "string":
+            return "str"
+        case kind:
+            return str(kind or "any value")
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = [
+        f"{sign} {schema[key]:.12g}"
+        for key, sign in signs.items()
+        if schema.get(key, NO_BOUND) < NO_BOUND
+    ]
+    return f" {', '.join(bounds)}" if bounds else ""
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value or '""'
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value)
+
+
+def key_names() -> list[str]:
+    """Return the names of all keys and groups, as on the command line."""
+    names = {key.name for section in sections() for key in section.keys}
+    return sorted(names | {name.rpartition(".")[0] for name in names} - {""})
+
+
+def find_keys(word: str) -> list[Key]:
+    """Return the keys whose name or meaning contains a word; all without one."""
+    everything = {key: None for section in sections() for key in section.keys}
+    word = word.lower()
+    by_name = [key for key in everything if word in key.name.lower()]
+    by_meaning = [key for key in everything if word in key.meaning.lower()]
+    return list(dict.fromkeys([*by_name, *by_meaning]))
+
+
+def print_keys(word: str) -> None:
+    """Print the keys that a word finds, one paragraph each."""
+    found = find_keys(word)
+    for key in found:
+        print(f"{key.name}={key.default}   {key.type}")
+        print(textwrap.fill(key.meaning, 96, initial_indent="    ", subsequent_indent="    "))
+    if not found:
+        print(f"{word}: no key has this word in its name or meaning. Without a word all are shown.")
+
+
+def as_markdown() -> str:
+    """Return the page of all keys."""
+    lines = [
+        "# All keys",
+        "",
+        "Set them on the command line as `key=value`, or in the files of `conf/`. This page is made from the",
+        "settings of the code: `python -m deeplab.config.reference > docs/keys.md`. To look a key up:",
+        "`python src/train.py --keys WORD`.",
+    ]
+    for section in sections():
+        lines += ["", f"## {section.title}", "", section.description, ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"| `{key.name}` | {_cell(key.type)} | `{_cell(key.default)}` | {_cell(key.meaning)} |"
+            for key in section.keys
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")

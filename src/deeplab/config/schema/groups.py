@@ -1,0 +1,58 @@
+"""Settings of each config file: those of its group, or of its script."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deeplab.config.schema import scripts
+from deeplab.config.schema.logger import LoggerSettings
+from deeplab.config.schema.model import AsppSettings, DecoderSettings, backbone_settings
+from deeplab.config.schema.run import SweepConfig, TrainConfig
+from deeplab.config.schema.stage import ClassifierRecipe, Recipe
+from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.data.layouts.base import settings_class
+from deeplab.utils.settings import Settings
+
+SCRIPTS: dict[str, tuple[type[Settings], ...]] = {
+    "train": (TrainConfig, SweepConfig),
+    "evaluate": (scripts.EvaluateConfig,),
+    "predict": (scripts.PredictConfig,),
+    "compare": (scripts.CompareConfig,),
+    "gallery": (scripts.GalleryConfig,),
+    "export": (scripts.ExportConfig,),
+    "convert": (scripts.ConvertConfig,),
+    "cost": (scripts.CostConfig,),
+    "prepare": (scripts.PrepareConfig,),
+}
+"""Settings of each script's config file."""
+
+GROUPS: dict[str, type[Settings]] = {
+    "aspp": AsppSettings,
+    "decoder": DecoderSettings,
+    "trainer": TrainerSettings,
+    "logger": LoggerSettings,
+}
+"""Settings of the groups whose choices have the same keys."""
+
+
+def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...]:
+    """Return the settings that a file of ``conf/`` is for; none for tables and presets.
+
+    Args:
+        path: path of the file below ``conf/``, such as ``stage/voc``.
+        values: content of the file.
+
+    Raises:
+        ValueError: the file names a data set or a backbone that does not exist.
+    """
+    group, _, name = path.removesuffix(".yaml").rpartition("/")
+    match group:
+        case "":
+            return SCRIPTS.get(name, ())
+        case "stage":
+            return (ClassifierRecipe if values.get("task") == "classification" else Recipe,)
+        case "backbone":
+            return (backbone_settings(values["family"]),) if "family" in values else ()
+        case "data":
+            return (settings_class(values["name"]),) if "name" in values else ()
+        case _:
+            return (GROUPS[group],) if group in GROUPS else ()
