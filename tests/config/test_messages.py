@@ -78,7 +78,6 @@ TRAIN = [
     (["data.eval_size=1000000000"], ["data.eval_size=1000000000", "less than or equal to"]),
     (["stage.class_weights=[0,0,0,0,0,0,0]"], ["stage.class_weights: all weights are 0"]),
     (["name=.."], ["name=..", "pattern"]),
-    (["~stage.lr"], ["stage.lr: this key is missing"]),
     (["stage.class_weights=[1,2]"], ["stage.class_weights", "2 weights", "7 classes"]),
     (["stage.warmup_steps=5000"], ["warmup_steps (5000)", "below max_steps"]),
     (["stage=modern_shapes", "stage.momentum=0.9"], ["momentum has no effect", "momentum=null"]),
