@@ -14,7 +14,12 @@ from deeplab.data.dataset import SegmentationDataset, check_split, evenly_spaced
 from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.data.samplers import EvalSampler, TrainSampler
-from deeplab.data.settings import AugmentationSettings, ScaleSettings, SceneSettings, SegmentationSettings
+from deeplab.data.settings import (
+    AugmentationSettings,
+    ScaleSettings,
+    SceneSettings,
+    SegmentationSettings,
+)
 from deeplab.data.synthetic import scenes
 from deeplab.data.synthetic.scenes import SHAPES, draw_scene, get_or_draw_scenes
 from deeplab.data.transforms import CropParams, EvalTransform, TrainTransform

@@ -245,7 +245,12 @@ def test_multi_grid():
 
 
 def test_every_family_is_registered():
-    assert {backbone_class(name) for name in backbone_names()} == {Xception, ResNet, MobileNetV2, TimmEncoder}
+    assert {backbone_class(name) for name in backbone_names()} == {
+        Xception,
+        ResNet,
+        MobileNetV2,
+        TimmEncoder,
+    }
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,11 @@ def descriptions(schema: type[Settings]) -> dict[str, str]:
         except (OSError, TypeError):  # a class made from a constructor
             continue
         for key, text in pairwise(body):
-            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
-                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                    found[key.target.id] = " ".join(str(text.value.value).split())
+            match key, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
+                    value=ast.Constant(value=doc)
+                ):
+                    found[name] = " ".join(str(doc).split())
     return found
 
 
@@ -200,9 +202,9 @@ def as_markdown() -> str:
     lines = [
         "# All keys",
         "",
-        "Set them on the command line as `key=value`, or in the files of `conf/`. This page is made from the",
-        "settings of the code: `python -m deeplab.config.reference > docs/keys.md`. To look a key up:",
-        "`python src/train.py --keys WORD`.",
+        "Set them on the command line as `key=value`, or in the files of `conf/`.",
+        "`python src/train.py --keys WORD` looks keys up. This page is made from the settings in",
+        "the code: `PYTHONPATH=src python -m deeplab.config.reference > docs/keys.md`.",
     ]
     for section in sections():
         lines += ["", f"## {section.title}", "", section.description, ""]

@@ -54,7 +54,7 @@ class DataSettings(Settings):
     """Folder of the data set."""
     crop_size: Side = 513
     """Side of the square crops that the network is trained on, in pixels."""
-    expected_images: dict[Text, Positive] = {}
+    expected_images: dict[Text, Positive] = Field({})
     """Published number of images of each split."""
     train_split: Text = "train"
     """Split to train on; several are joined by ``+``."""

@@ -8,8 +8,7 @@ Departure: the mean pixel is rounded to uint8, so padding is 0.004 instead of 0 
 normalization to [-1, 1].
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np

@@ -58,12 +58,15 @@ class ASPP(nn.Module):
     Args:
         in_channels: channels of the backbone's output.
         channels: channels of every branch and of the result.
-        atrous_rates: atrous rates at output stride 16; ``set_output_stride`` scales them. Empty
-            for no atrous branch.
-        image_pooling: adds the image-level branch (not in Table 7's best rows).
-        separable: uses depthwise separable 3x3 convolutions ("SC" of Table 5).
+        atrous_rates: atrous rates at output stride 16, doubled at 8 and halved at 32. Empty for no
+            atrous branch.
+        image_pooling: add the image-level branch (not in Table 7's best rows).
+        separable: use depthwise separable 3x3 convolutions ("SC" of Table 5).
         dropout: dropout probability after the projection.
-        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
+        weight_init: ``head``, the authors': Xavier, for separable convolutions 0.33 (depthwise) and
+            0.06 (pointwise); or another value of ``deeplab.models.layers.initialize``.
+        bn_eps: epsilon of the batch norms.
+        bn_momentum: PyTorch's momentum of the batch norms: 1 minus the authors' decay 0.9997.
     """
 
     def __init__(

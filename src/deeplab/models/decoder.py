@@ -71,9 +71,12 @@ class Decoder(nn.Module):
             paper's choice is ``conv2``; empty for the naive decoder.
         low_level_channels: output channels of the 1x1 convolution on each feature (Table 1).
         convs: kernel and channels of each convolution after a concatenation (Table 2).
-        separable: uses depthwise separable convolutions ("SC" of Table 5); 1x1 convolutions are
+        separable: use depthwise separable convolutions ("SC" of Table 5); 1x1 convolutions are
             not affected.
-        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
+        weight_init: ``head``, the authors': Xavier, for separable convolutions 0.33 (depthwise) and
+            0.06 (pointwise); or another value of ``deeplab.models.layers.initialize``.
+        bn_eps: epsilon of the batch norms.
+        bn_momentum: PyTorch's momentum of the batch norms: 1 minus the authors' decay 0.9997.
 
     Raises:
         ValueError: the backbone has no such feature, a feature is listed twice, or there are

@@ -143,7 +143,7 @@ def _prepare(job: _Job) -> None:
 def _check_packages(job: _Job, parts_to_add: Collection[str]) -> None:
     """Check, before anything is downloaded, the packages that read these parts."""
     setting = f"data={job.config.data_choice}"
-    if isinstance(job.data, COCOConfig):
+    if isinstance(job.data, COCOSettings):
         require_extra("coco", "pycocotools", setting=setting)
     elif "sbd" in parts_to_add:
         require_extra("voc", "scipy", setting=f"{setting} with SBD")

@@ -15,8 +15,8 @@ class BackboneSettings(Settings):
     family: Text
     """Module of ``deeplab.models.backbones`` that defines the backbone."""
     pretrained: Text | None = None
-    """Initial weights of the backbone: ``imagenet`` for the published ones, or a file. They also set
-    mean, std and bn_eps."""
+    """Initial weights of the backbone: ``imagenet`` for the published ones, or a file. They also
+    set mean, std and bn_eps."""
     weight_decay: NonNegative = 4e-5
     """Weight decay of a training with this backbone, which ``stage.weight_decay`` takes."""
     mean: Color | None = None

@@ -92,9 +92,9 @@ class SweepConfig(Settings):
 
     num_seeds: Annotated[int, Field(ge=1)] | None = None
     """Seeds of each row of the tables (``ablation=...`` only); null: 1."""
-    data_roots: dict[Text, Text] = {}
+    data_roots: dict[Text, Text] = Field({})
     """Folders of the tables' data sets, as ``data_roots.voc=... data_roots.coco=...``."""
-    external_weights: dict[Text, Text] = {}
+    external_weights: dict[Text, Text] = Field({})
     """Files of weights that the tables name, as ``external_weights.resnet101=FILE``."""
 
 

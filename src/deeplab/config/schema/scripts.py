@@ -39,7 +39,7 @@ class CostConfig(ModelConfig):
     flip: Bool = False
     """Predict on the mirrored image too."""
     strategies: OneOrMore | None = None
-    """Several inference strategies instead of scales and flip, as ``[single-scale,os8-ms-flip]``."""
+    """Inference strategies instead of scales and flip, as ``[single-scale,os8-ms-flip]``."""
     measure_speed: Bool = False
     """Measure milliseconds, images per second and memory on this machine too."""
     trainer: TrainerSettings

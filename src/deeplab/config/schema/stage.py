@@ -33,7 +33,7 @@ Task = Literal["segmentation", "classification"]
 
 
 class Recipe(Settings):
-    """Keys of ``conf/stage``: the training recipe. The defaults are the paper's for VOC trainaug."""
+    """Keys of ``conf/stage``: the training recipe, by default the paper's for VOC trainaug."""
 
     task: Task = "segmentation"
     """Kind of network to train."""
@@ -83,8 +83,8 @@ class Recipe(Settings):
     """``train`` uses the statistics of the batch; ``frozen`` uses the running statistics and leaves
     them unchanged, while weight and bias are trained, as in the authors' code."""
     bn_momentum: Momentum | None = None
-    """PyTorch's momentum of every batch norm; null: that of backbone, ASPP and decoder, which is for
-    thousands of steps: with the authors' 0.0003 a short run keeps the initial statistics."""
+    """PyTorch's momentum of every batch norm; null: that of backbone, ASPP and decoder, which is
+    for thousands of steps: with the authors' 0.0003 a short run keeps the initial statistics."""
     class_weights: tuple[NonNegative, ...] | None = None
     """Weight of each class in the loss; null: equal weights."""
     hard_pixel_fraction: Annotated[Float, Field(gt=0, le=1)] = 1.0
@@ -120,7 +120,7 @@ class ClassifierRecipe(Recipe):
     """Recipe of a classifier, with the dropout probability of its pooled features."""
 
     dropout: BelowOne = 0.5
-    """Dropout probability of the pooled features; 0.5 in the authors' Xception, 0 in their ResNets."""
+    """Dropout probability of the pooled features: the authors' 0.5 for Xception; 0 for ResNets."""
 
     @model_validator(mode="after")
     def _check_no_pixel_keys(self) -> Self:

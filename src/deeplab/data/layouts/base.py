@@ -63,6 +63,7 @@ class DataLayout(ABC):
         Raises:
             UserError: that folder has a file of its classes, and they are not the run's.
         """
+        return
 
     def check_split(self, split: str) -> None:
         """Raise UserError unless a split exists."""

@@ -44,8 +44,8 @@ class CityscapesLayout(Layout):
         if not (self.root / "leftImg8bit").is_dir():
             state = "has no leftImg8bit" if self.root.is_dir() else "does not exist"
             raise UserError(
-                f"data.root={settings.root}: this folder {state}. Set data.root to a folder that holds "
-                "Cityscapes' leftImg8bit and gtFine, or unpack your archives with python "
+                f"data.root={settings.root}: this folder {state}. Set data.root to a folder that "
+                "holds Cityscapes' leftImg8bit and gtFine, or unpack your archives with python "
                 "src/prepare.py data=cityscapes source=FOLDER."
             )
 

@@ -87,10 +87,14 @@ class MobileNetV2(UnitBackbone):
     stride 8) and ``conv4`` (576, stride 16).
 
     Args:
-        width_mult: channel multiplier.
-        divisor: channel counts are rounded to a multiple of it.
-        mean, std: by default ``[-1, 1]``, which the authors' checkpoints expect.
-        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
+        width_mult: multiplier of all channel counts.
+        divisor: channel counts are rounded to a multiple of it; 1 at the authors' width 0.5.
+        mean, std: normalization of the input per color, from 0 to 255; by default to [-1, 1], which
+            the authors' checkpoints expect.
+        weight_init: standard deviation of a truncated normal, or a name that
+            ``deeplab.models.layers.initialize`` explains; by default the authors'.
+        bn_eps: epsilon of the batch norms.
+        bn_momentum: PyTorch's momentum of the batch norms: 1 minus the authors' decay 0.997.
     """
 
     def __init__(

@@ -90,10 +90,19 @@ class ResNet(UnitBackbone):
 
     Args:
         depth: 50 or 101; or the number of units in each of the four blocks.
-        layout: position of strides and low-level features; see the module's docstring.
+        layout: position of strides and low-level features: ``beta`` is the authors', with the
+            stride in a block's last unit; ``torchvision`` has it in the first.
         base_width: bottleneck width of the first block; 64 in the paper.
-        stem, multi_grid, mean, std: by default the layout's values.
-        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``.
+        stem: first convolutions: the authors' three 3x3, or one 7x7.
+        multi_grid: factors of the atrous rates of the last block's units, DeepLabv3's; the
+            published multiply-adds include it.
+        mean, std: normalization of the input per color, from 0 to 255; by default to [-1, 1], which
+            the authors' checkpoints expect.
+        weight_init: standard deviation of a truncated normal, or a name that
+            ``deeplab.models.layers.initialize`` explains; by default the authors'.
+        bn_eps: epsilon of the batch norms.
+        bn_momentum: PyTorch's momentum of the batch norms: 1 minus the authors' decay 0.9997 (DeepLabv3's
+            text; the late code has 0.95 for ResNets).
 
     Raises:
         ValueError: the depth is not known, or does not suit the layout.

@@ -36,11 +36,12 @@ class TimmEncoder(Backbone):
 
     Args:
         model: timm's name of the network (see ``timm.list_models()``), optionally with a dot and
-            the tag of pretrained weights.
-        mean, std: the input normalization; by default that of the pretrained weights.
-        bn_eps, bn_momentum: epsilon and momentum of all batch norms; by default timm's.
+            the tag of pretrained weights, as ``convnext_tiny.fb_in22k``.
+        mean, std: normalization of the input, from 0 to 255; None: that of the pretrained weights.
+        bn_eps: epsilon of the batch norms; None: timm's.
+        bn_momentum: momentum of the batch norms; None: timm's.
         drop_path_rate: probability of dropping the last residual branch in training (stochastic
-            depth); by default the network's.
+            depth); None: the network's.
 
     Raises:
         UserError: timm is not installed, or has no such network.

@@ -129,11 +129,14 @@ class Xception(UnitBackbone):
     Args:
         depth: 41, 65 or 71.
         width_mult: multiplier of all channel counts; 1 in the paper.
-        multi_grid: factors of the atrous rates of the last block's three convolutions (the paper
-            uses none for Xception).
-        mean, std: by default ``[-1, 1]``, which the authors' checkpoints expect.
-        weight_init, bn_eps, bn_momentum: see ``deeplab.models.layers``; by default the authors'
-            values.
+        multi_grid: factors of the atrous rates of the last block's three convolutions; it does not
+            help Xception (section 4.3).
+        mean, std: normalization of the input per color, from 0 to 255; by default to [-1, 1], which
+            the authors' checkpoints expect.
+        weight_init: standard deviation of a truncated normal, or a name that
+            ``deeplab.models.layers.initialize`` explains; by default the authors'.
+        bn_eps: epsilon of the batch norms.
+        bn_momentum: PyTorch's momentum of the batch norms: 1 minus the authors' decay 0.9997.
 
     Raises:
         ValueError: the depth is not known.

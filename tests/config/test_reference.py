@@ -1,0 +1,31 @@
+"""Tests of the reference of all keys."""
+
+import subprocess
+import sys
+
+from deeplab.config.paths import ROOT
+from deeplab.config.reference import as_markdown, find_keys, sections
+
+
+def test_the_page_is_that_of_the_settings():
+    """``PYTHONPATH=src python -m deeplab.config.reference > docs/keys.md`` makes it anew."""
+    assert (ROOT / "docs/keys.md").read_text() == as_markdown()
+
+
+def test_every_key_has_a_meaning():
+    without = [key.name for section in sections() for key in section.keys if not key.meaning]
+    assert without == []
+
+
+def test_a_key_is_found_by_its_name_and_by_its_meaning():
+    (decay,) = (key for key in find_keys("stage.ema_decay") if key.name == "stage.ema_decay")
+    assert decay.type == "null or float > 0, < 1"
+    assert decay.default == "null"
+    assert "stage.ema_decay" in [key.name for key in find_keys("moving average")]
+
+
+def test_keys_are_looked_up_on_the_command_line():
+    command = [sys.executable, "src/train.py", "--keys", "hard_pixel"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "stage.hard_pixel_fraction=1   float > 0, <= 1\n" in done.stdout
+    assert "stage.hard_pixel_steps=0   int >= 0\n" in done.stdout
