@@ -207,7 +207,7 @@ def as_markdown() -> str:
         "the code: `PYTHONPATH=src python -m deeplab.config.reference > docs/keys.md`.",
     ]
     for section in sections():
-        lines += ["", f"## {section.title}", "", section.description, ""]
+        lines += ["", f"## {section.title}", "", _cell(section.description), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         lines += [
             f"| `{key.name}` | {_cell(key.type)} | `{_cell(key.default)}` | {_cell(key.meaning)} |"

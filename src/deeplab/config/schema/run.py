@@ -99,7 +99,7 @@ class SweepConfig(Settings):
 
 
 class TrainConfig(ModelConfig, RunConfig):
-    """Keys of a segmentation network's run."""
+    """Training of a segmentation network."""
 
     data: SegmentationData
 

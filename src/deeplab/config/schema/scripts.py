@@ -28,7 +28,7 @@ OutputStride = Literal[8, 16, 32]
 
 
 class CostConfig(ModelConfig):
-    """Keys of ``conf/cost.yaml``."""
+    """Parameters and multiply-adds of a network."""
 
     data: SegmentationData
     stage: Recipe
@@ -81,7 +81,7 @@ class _PrepareConfig(ModelConfig):
 
 
 class PrepareConfig(_PrepareConfig):
-    """Keys of ``conf/prepare.yaml`` for images with masks."""
+    """Preparation of a data set."""
 
     data: SegmentationData
     stage: Recipe
@@ -109,7 +109,7 @@ class EvaluationDataConfig(DataRootConfig):
 
 
 class EvaluateConfig(Settings):
-    """Keys of ``conf/evaluate.yaml``."""
+    """Evaluation of a trained network."""
 
     run: Text
     """Run folder, a checkpoint in one, or ``user/name`` on the Hugging Face hub."""
@@ -167,7 +167,7 @@ class EvaluateConfig(Settings):
 
 
 class CompareConfig(Settings):
-    """Keys of ``conf/compare.yaml``."""
+    """Comparison of evaluations."""
 
     runs: OneOrMore
     """Run folders (all their evaluations) or evaluation folders."""
@@ -176,7 +176,7 @@ class CompareConfig(Settings):
 
 
 class PredictConfig(Settings):
-    """Keys of ``conf/predict.yaml``."""
+    """Prediction on images and videos."""
 
     run: Text
     """Run folder, a checkpoint in one, or ``user/name`` on the Hugging Face hub."""
@@ -200,7 +200,7 @@ class PredictConfig(Settings):
 
 
 class ConvertConfig(Settings):
-    """Keys of ``conf/convert.yaml``."""
+    """Conversion of the authors' checkpoints."""
 
     input: Text
     """Archive of the model zoo, folder, frozen graph, prefix of a checkpoint, or .tflite file."""
@@ -216,7 +216,7 @@ HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
 
 
 class ExportConfig(Settings):
-    """Keys of ``conf/export.yaml``."""
+    """Export of a trained network."""
 
     run: Text
     """Run folder, a checkpoint in one, or a weights file with ``config.yaml`` beside it."""
@@ -266,7 +266,7 @@ class ExportConfig(Settings):
 
 
 class GalleryConfig(Settings):
-    """Keys of ``conf/gallery.yaml``."""
+    """Gallery of an evaluation."""
 
     run: Text
     """Run folder, or the folder of one of its evaluations."""

@@ -101,8 +101,8 @@ class ResNet(UnitBackbone):
         weight_init: standard deviation of a truncated normal, or a name that
             ``deeplab.models.layers.initialize`` explains; by default the authors'.
         bn_eps: epsilon of the batch norms.
-        bn_momentum: PyTorch's momentum of the batch norms: 1 minus the authors' decay 0.9997 (DeepLabv3's
-            text; the late code has 0.95 for ResNets).
+        bn_momentum: PyTorch's momentum of the batch norms: 1 minus the authors' decay 0.9997
+            (DeepLabv3's text; the late code has 0.95 for ResNets).
 
     Raises:
         ValueError: the depth is not known, or does not suit the layout.
