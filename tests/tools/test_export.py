@@ -367,7 +367,7 @@ def test_weights_config_and_card(tmp_path, trained):
 def test_data_set_of_a_card(trained, data, datasets, title):
     folder = RunFolder(trained[1])
     names = ("a|b", "<i>", "_c_", *(f"class {i}" for i in range(4)))
-    config = train_config(f"data={data}", "logger=csv")
+    config = train_config(f"data={data}", "data.root=nowhere", "logger=csv")
     config = config.model_copy(update={"data": config.data.model_copy(update={"classes": names})})
     run = TrainedRun(folder, config, folder.weights)
     card = model_card(run, parameters=1, hub_id="a_b/c_d", graph=Path("_.pt2"), license=None)

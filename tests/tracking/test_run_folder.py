@@ -1,16 +1,12 @@
-import hashlib
 import json
 
 import pytest
-import yaml
 
-from deeplab.config.schema.stage import Recipe
 from deeplab.tracking.run_folder import (
     RunFolder,
     lock_run_folder,
     read_config,
     read_record,
-    result_settings,
     run_hash,
     write_config,
 )
@@ -60,25 +56,6 @@ def test_hash_does_not_depend_on_other_keys(change):
 
 def test_hash_changes_with_the_images():
     assert run_hash(train_config(), "x") != run_hash(train_config(), "y")
-
-
-def test_runs_older_than_a_key_of_the_stage_keep_their_names(tmp_path):
-    """``optimizer`` and other optional keys were added after runs that are recorded without."""
-    folder = RunFolder(tmp_path / "run")
-    write_config(folder.config, train_config())
-    written = yaml.safe_load(folder.config.read_text())
-    optional = {name for name, field in Recipe.model_fields.items() if not field.is_required()}
-    assert {"optimizer", "ema_decay", "task", "nesterov"} <= optional
-    for key in optional:
-        del written["stage"][key]
-    folder.config.write_text(yaml.safe_dump(written))
-    assert read_config(folder) == train_config()
-    determining = result_settings(train_config()) | {
-        "data_fingerprint": "x",
-        "stage": written["stage"],
-    }
-    text = json.dumps(determining, sort_keys=True)
-    assert run_hash(train_config(), "x") == hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def test_config_is_read_back(tmp_path):
