@@ -10,7 +10,9 @@ from pydantic import (
     ConfigDict,
     Field,
     Strict,
+    ValidationError,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 def _check_odd(kernel_size: int) -> int:
@@ -58,6 +60,14 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def key_error(key: str, value: Any, problem: str) -> ValidationError:
+    """Return the error of a key's value, for validators that choose a class by it."""
+    kind = PydanticCustomError("no_choice", "{problem}", {"problem": problem})
+    return ValidationError.from_exception_data(
+        "Settings", [InitErrorDetails(type=kind, loc=(key,), input=value)]
+    )
 
 
 def to_dict(value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from deeplab.config.schema.constructor import settings_from
 from deeplab.models.backbones.families import backbone_names
-from deeplab.utils.settings import Color, NonNegative, Settings, Std, Text
+from deeplab.utils.settings import Color, NonNegative, Settings, Std, Text, key_error
 
 
 class BackboneSettings(Settings):
@@ -38,17 +38,19 @@ def backbone_settings(family: str) -> type[BackboneSettings]:
         ValueError: there is no such family.
     """
     if family not in backbone_names():
-        raise ValueError(
-            f"family={family}: no such backbone. Choose from {', '.join(backbone_names())}"
-        )
+        raise ValueError(f"no such backbone. Choose from {', '.join(backbone_names())}")
     module = f"deeplab.models.backbones.{family}"
     return settings_from(BackboneSettings, module, matches=r"\w*Backbone")
 
 
 def _resolve_backbone(values: Any) -> Any:
     """Return the keys of a backbone as an object of its family's settings."""
-    if isinstance(values, dict) and isinstance(values.get("family"), str):
-        return backbone_settings(values["family"])(**values)
+    if isinstance(values, dict) and "family" in values:
+        try:
+            schema = backbone_settings(str(values["family"]))
+        except ValueError as error:
+            raise key_error("family", values["family"], str(error)) from None
+        return schema(**values)
     return values
 
 

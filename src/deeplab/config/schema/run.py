@@ -10,13 +10,17 @@ from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
-from deeplab.utils.settings import Bool, OneOrMore, Seed, Settings, Text
+from deeplab.utils.settings import Bool, OneOrMore, Seed, Settings, Text, key_error
 
 
 def _resolve_data(values: Any) -> Any:
     """Return the keys of a data set as an object of its own settings."""
-    if isinstance(values, dict) and isinstance(values.get("name"), str):
-        return settings_class(values["name"])(**values)
+    if isinstance(values, dict) and "name" in values:
+        try:
+            schema = settings_class(str(values["name"]))
+        except ValueError as error:
+            raise key_error("name", values["name"], str(error)) from None
+        return schema(**values)
     return values
 
 

@@ -167,7 +167,7 @@ def layout_class(name: str) -> type[DataLayout]:
     """
     found = _layout_in(name) if name in _module_names() else None
     if found is None:
-        raise ValueError(f"name={name}: no such data set. Choose from {', '.join(layout_names())}")
+        raise ValueError(f"no such data set. Choose from {', '.join(layout_names())}")
     return found
 
 

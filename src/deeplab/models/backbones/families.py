@@ -25,9 +25,7 @@ def backbone_class(family: str) -> "type[Backbone]":
         ValueError: there is no such family.
     """
     if family not in backbone_names():
-        raise ValueError(
-            f"family={family}: no such backbone. Choose from {', '.join(backbone_names())}"
-        )
+        raise ValueError(f"{family}: no such backbone. Choose from {', '.join(backbone_names())}")
     from deeplab.models.backbones.base import Backbone  # imports torch
 
     module = importlib.import_module(f"{__package__}.{family}")
