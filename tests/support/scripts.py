@@ -76,7 +76,7 @@ def warm_server(prefix: tuple[str, ...] = ()) -> subprocess.Popen:
     """Return a process that has the libraries loaded; see ``warm``."""
     server = subprocess.Popen(
         [*prefix, sys.executable, Path(__file__).with_name("warm.py")],
-        env=environment(),
+        env=environment() | {"PYTHONPATH": str(ROOT / "src")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

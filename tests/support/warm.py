@@ -1,4 +1,4 @@
-"""Server that runs scripts in forks of a process with the libraries loaded, to save seconds each.
+"""Server that runs scripts in forks of a process with all code loaded, to save seconds each.
 
 It reads one JSON object a line: the command, its folder, environment, files for its output, and
 the seconds after which it is killed. It answers each with the exit status. Every fork is a separate
@@ -8,11 +8,15 @@ process; tests of the start itself use fresh processes.
 import atexit
 import contextlib
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import sys
+import threading
+import traceback
 from pathlib import Path
 
 import hydra  # noqa: F401
@@ -20,8 +24,13 @@ import lightning.pytorch  # noqa: F401
 import requests  # noqa: F401
 import torch._dynamo  # noqa: F401
 
+import deeplab
+
 with contextlib.suppress(ImportError):  # not one of the locked packages
     import timm  # noqa: F401
+
+for module in pkgutil.walk_packages(deeplab.__path__, "deeplab."):
+    importlib.import_module(module.name)
 
 
 def main() -> None:
@@ -61,8 +70,27 @@ def run_in_fork(
     if path := environment.get("MODULES"):
         atexit.register(lambda: Path(path).write_text(" ".join(sys.modules)))
     signal.alarm(timeout)
-    runpy.run_path(command[0], run_name="__main__")
-    sys.exit()
+    status = 1
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+        if isinstance(status, str):
+            print(status, file=sys.stderr)
+            status = 1
+    except BaseException:
+        traceback.print_exc()
+    leave(status)
+
+
+def leave(status: int) -> None:
+    """End this process as Python does, without freeing each object, which would copy all pages."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
