@@ -2,6 +2,8 @@
 
 import argparse
 
+from deeplab.utils.errors import UserError
+
 
 def main() -> None:
     """Run one benchmark."""
@@ -13,6 +15,14 @@ def main() -> None:
         "--repeats", type=int, help="number of repeats (default: 7; for strategies: 3)"
     )
     arguments = parser.parse_args()
+    try:
+        measure(arguments)
+    except UserError as error:
+        parser.error(str(error))
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Run the benchmark of a part."""
     repeats = arguments.repeats or (3 if arguments.part == "strategies" else 7)
     if arguments.part == "loss":
         from deeplab.tools.benchmarks.loss import compare_losses

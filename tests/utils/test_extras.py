@@ -44,6 +44,12 @@ def test_a_missing_launcher_names_the_extra(tmp_path):
     assert 'pip install ".[launchers]"' in done.stderr
 
 
+def test_a_benchmark_names_the_extra(tmp_path):
+    done = run("benchmark", "pipeline", cwd=tmp_path, ok=False, without=["albumentations"])
+    assert done.returncode == 2
+    assert "error: pipeline: albumentations is not installed. Run pip install" in done.stderr
+
+
 def test_installed_packages_pass():
     require_extra("voc", "numpy", "yaml", setting="data=voc")
     with pytest.raises(UserError, match=r"a, b are not .*, or do something else\.$"):

@@ -39,6 +39,7 @@ def compare_pipelines(*, repeats: int) -> None:
     Whole batches are loaded in one process. The images are drawn noise and shapes, with VOC's sizes
     and bytes per pixel.
     """
+    import_albumentations("pipeline")  # fails before the images are drawn
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         items = draw_images(Path(folder))
