@@ -232,14 +232,17 @@ def _write_result(
             "skipped_files": dict(task.data.skipped),
             "steps": config.stage.max_steps,
             "seconds": round(seconds, 1),  # with validations, over all sessions
-            "peak_memory_bytes": _peak_memory(module),
+            "peak_memory_bytes": _peak_memory(),
         },
     )
 
 
-def _peak_memory(module: TrainingModule) -> int | None:
-    """Return the peak bytes allocated by PyTorch on the main process's GPU in this session."""
-    return torch.cuda.max_memory_allocated() if module.device.type == "cuda" else None
+def _peak_memory() -> int | None:
+    """Return the peak bytes allocated by PyTorch on the main process's GPU in this session.
+
+    The module does not tell the device: Lightning has moved it to the CPU by now.
+    """
+    return torch.cuda.max_memory_allocated() or None
 
 
 def _first_step(folder: RunFolder) -> int:
