@@ -63,7 +63,7 @@ def test_multipliers():
 
 def test_poly_matches_the_paper_at_every_step():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.007)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, poly(steps=30_000))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, poly(steps=30_000, power=0.9))
     for step in range(1000):
         assert scheduler.get_last_lr()[0] == pytest.approx(0.007 * (1 - step / 30_000) ** 0.9)
         optimizer.step()
@@ -77,7 +77,7 @@ def test_cosine_is_half_a_wave():
 
 
 def test_constant_warmup():
-    factor = warmup(poly(steps=100), steps=10, factor=0.01)
+    factor = warmup(poly(steps=100, power=0.9), steps=10, factor=0.01)
     assert factor(0) == factor(9) == 0.01
     assert factor(10) == 1
     assert factor(60) == pytest.approx(0.5**0.9)

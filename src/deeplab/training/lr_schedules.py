@@ -7,7 +7,7 @@ Schedule = Callable[[int], float]
 """Function from the training step (the first is 0) to the factor of the base learning rate."""
 
 
-def poly(*, steps: int, power: float = 0.9) -> Schedule:
+def poly(*, steps: int, power: float) -> Schedule:
     """Return the paper's "poly" schedule: ``(1 - step / steps) ** power``."""
     return lambda step: float(max(0.0, 1 - step / max(1, steps)) ** power)
 

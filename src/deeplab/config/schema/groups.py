@@ -9,7 +9,8 @@ from deeplab.config.schema.model import AsppSettings, DecoderSettings, backbone_
 from deeplab.config.schema.run import SweepConfig, TrainConfig
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
-from deeplab.data.layouts.base import settings_class
+from deeplab.data.layouts.base import layout_names, settings_class
+from deeplab.models.backbones.families import backbone_names
 from deeplab.utils.settings import Settings
 
 SCRIPTS: dict[str, tuple[type[Settings], ...]] = {
@@ -35,14 +36,14 @@ GROUPS: dict[str, type[Settings]] = {
 
 
 def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...]:
-    """Return the settings that a file of ``conf/`` is for; none for tables and presets.
+    """Return the settings that a file of ``conf/`` is for.
+
+    There are none for tables and presets, and for a data set or a backbone that does not exist,
+    which the check of the values reports.
 
     Args:
         path: path of the file below ``conf/``, such as ``stage/voc``.
         values: content of the file.
-
-    Raises:
-        ValueError: the file names a data set or a backbone that does not exist.
     """
     group, _, name = path.removesuffix(".yaml").rpartition("/")
     match group:
@@ -50,9 +51,9 @@ def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...
             return SCRIPTS.get(name, ())
         case "stage":
             return (ClassifierRecipe if values.get("task") == "classification" else Recipe,)
-        case "backbone":
-            return (backbone_settings(values["family"]),) if "family" in values else ()
-        case "data":
-            return (settings_class(values["name"]),) if "name" in values else ()
+        case "backbone" if values.get("family") in backbone_names():
+            return (backbone_settings(values["family"]),)
+        case "data" if values.get("name") in layout_names():
+            return (settings_class(values["name"]),)
         case _:
             return (GROUPS[group],) if group in GROUPS else ()

@@ -81,8 +81,8 @@ class NetworkConfig(Settings):
 class ModelConfig(NetworkConfig):
     """Keys of the segmentation network, for ``deeplab.config.build_model.build_model``."""
 
-    aspp: AsppSettings
-    decoder: DecoderSettings
+    aspp: AsppSettings = AsppSettings()
+    decoder: DecoderSettings = DecoderSettings()
     output_stride: Literal[8, 16, 32] = 16
     """Ratio of the image's size to the encoder's map; the atrous rates of backbone and ASPP follow.
     """

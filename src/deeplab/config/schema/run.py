@@ -63,11 +63,11 @@ class RunConfig(NetworkConfig):
     overwrite: Bool = False
     """Move a run of the same settings aside and train again."""
     data: Data
-    stage: Recipe
+    stage: Recipe = Recipe()
     eval_after_training: tuple[EvaluationSettings, ...] = ()
     """Evaluations to run after the training, as ``[{strategies: [os16, os8-ms-flip]}]``."""
-    trainer: TrainerSettings
-    logger: LoggerSettings
+    trainer: TrainerSettings = TrainerSettings()
+    logger: LoggerSettings = LoggerSettings()
 
     @model_validator(mode="before")
     @classmethod

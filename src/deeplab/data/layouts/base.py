@@ -6,7 +6,7 @@ the keys of its config are those of the settings that the layout takes.
 
 import hashlib
 import importlib
-import pkgutil
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
@@ -165,15 +165,25 @@ def layout_class(name: str) -> type[DataLayout]:
     Raises:
         ValueError: there is no such layout.
     """
-    found = _layout_in(name) if name in _module_names() else None
-    if found is None:
+    if name not in layout_names():
         raise ValueError(f"no such data set. Choose from {', '.join(layout_names())}")
-    return found
+    module = importlib.import_module(f"{__package__}.{name}")
+    return next(
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, DataLayout)
+        and value.__module__ == module.__name__
+        and "settings" in get_type_hints(value.__init__)
+    )
 
 
-def layout_names() -> list[str]:
-    """Return the names of all data sets."""
-    return [name for name in _module_names() if _layout_in(name)]
+@cache
+def layout_names() -> tuple[str, ...]:
+    """Return the names of the modules whose layout takes settings; none is imported."""
+    paths = Path(__file__).parent.glob("*.py")
+    takes_settings = re.compile(r"^    def __init__\(self, settings: ", re.MULTILINE)
+    return tuple(sorted(path.stem for path in paths if takes_settings.search(path.read_text())))
 
 
 def settings_class(name: str) -> type[DataSettings]:
@@ -184,23 +194,6 @@ def settings_class(name: str) -> type[DataSettings]:
     """
     settings: type[DataSettings] = get_type_hints(layout_class(name).__init__)["settings"]
     return settings
-
-
-def _module_names() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
-
-
-def _layout_in(name: str) -> type[DataLayout] | None:
-    module = importlib.import_module(f"{__package__}.{name}")
-    for value in vars(module).values():
-        if (
-            isinstance(value, type)
-            and issubclass(value, DataLayout)
-            and value.__module__ == module.__name__
-            and "settings" in get_type_hints(value.__init__)
-        ):
-            return value
-    return None
 
 
 def split_items(layout: Layout, split: str) -> list[Item]:
