@@ -3,7 +3,9 @@ import json
 import pytest
 
 from deeplab.tracking.run_folder import (
+    UNHASHED_KEYS,
     RunFolder,
+    flat_result_settings,
     lock_run_folder,
     read_config,
     read_record,
@@ -14,6 +16,7 @@ from deeplab.training.loggers import MetricsCSV
 from deeplab.training.train import _set_aside
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
+from deeplab.utils.settings import to_dict
 from support.configs import train_config
 
 
@@ -30,6 +33,8 @@ from support.configs import train_config
         "seed=1",
         "data.hflip_prob=0.0",
         "data.scene_seed=1",
+        "data.val_split=train",
+        "init_strict=false",
     ],
 )
 def test_hash_changes_with_settings_that_determine_the_result(change):
@@ -48,6 +53,9 @@ def test_hash_changes_with_settings_that_determine_the_result(change):
         "runs_dir=/elsewhere",
         "name=other",
         "overwrite=true",
+        "resume_with_other_code=true",
+        "eval_after_training=[{strategies: [os16]}]",
+        "data.on_error=skip",
     ],
 )
 def test_hash_does_not_depend_on_other_keys(change):
@@ -56,6 +64,33 @@ def test_hash_does_not_depend_on_other_keys(change):
 
 def test_hash_changes_with_the_images():
     assert run_hash(train_config(), "x") != run_hash(train_config(), "y")
+
+
+def test_hash_changes_with_the_content_of_the_initial_weights_and_their_use():
+    files = ("/here/a.safetensors", "/there/b.safetensors")
+    backbone, moved = (train_config(f"backbone.pretrained={file}") for file in files)
+    assert run_hash(backbone, "x", "1") == run_hash(moved, "x", "1") != run_hash(backbone, "x", "2")
+    network = backbone.model_copy(update={"init_from": "runs/other"})
+    hashes = {run_hash(c, "x", sha) for c in (backbone, network) for sha in ("1", None)}
+    assert len(hashes) == 3
+
+
+def dotted_keys(values, prefix=""):
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from dotted_keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+@pytest.mark.parametrize("data", ["shapes", "voc", "cityscapes", "shape_classes"])
+def test_all_keys_are_hashed_but_those_of_the_list(data):
+    """Also keys with default values."""
+    unhashed = tuple(f"{key}." for key in UNHASHED_KEYS)
+    config = train_config(f"data={data}")
+    keys, hashed = set(dotted_keys(to_dict(config))), set(flat_result_settings(config))
+    assert hashed == {key for key in keys if not f"{key}.".startswith(unhashed)}
+    assert {f"stage.{name}" for name in type(config.stage).model_fields} <= hashed
 
 
 def test_config_is_read_back(tmp_path):

@@ -60,9 +60,18 @@ class Job:
         init = (
             self.pretraining.key
             if self.pretraining
-            else self.missing_weights or self.initial_weights or ""
+            else self.missing_weights or self._named_weights
         )
         return f"{settings_hash(self.config)}({init})"
+
+    @property
+    def starts_whole(self) -> bool:
+        """True if the whole network starts from weights, not only the backbone."""
+        return self.pretraining is not None or self.config.init_from is not None
+
+    @property
+    def _named_weights(self) -> str:
+        return f"{'network' if self.starts_whole else 'backbone'}={self.initial_weights}"
 
     @property
     def initial_weights(self) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import FindRun, Run
-from deeplab.ablations.sweep import is_done, missing_weights_lines
+from deeplab.ablations.sweep import is_done, missing_weights_lines, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
@@ -50,7 +50,7 @@ def print_plan(
         + (f" ({len(waiting)} of them after you provide weights)" if waiting else "")
         + (f", {len(blocked)} need weights that you provide" if blocked else "")
     )
-    for line in missing_weights_lines(jobs):
+    for line in [*missing_weights_lines(jobs), *other_code_lines(jobs, find_run)]:
         print(f"  {line}")
     if todo and probe:
         _print_estimates(todo, find_run, names)
@@ -115,11 +115,12 @@ def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
         return f"stale, because the images have changed: {stale_run.folder.path}"
     if run is None:
         return "not started"
+    by_other_code = " by other code" if run.made_by_other_code(job.row_evaluations) else ""
     if is_done(job, run):
-        return f"done: {run.folder.path}"
+        return f"done{by_other_code}: {run.folder.path}"
     if run.folder.finished:
-        return f"trained, but evaluations are missing: {run.folder.path}"
-    steps = f"at step {run.step} of {job.config.stage.max_steps}"
+        return f"trained{by_other_code}, but evaluations are missing: {run.folder.path}"
+    steps = f"at step {run.step} of {job.config.stage.max_steps}{by_other_code}"
     if run.state == "failed":
         return f"failed {steps} ({run.failure.strip().splitlines()[-1]}): {run.folder.path}"
     return (

@@ -33,6 +33,7 @@ from deeplab.tracking.run_folder import (
     read_run,
     settings_hash,
 )
+from deeplab.tracking.source_code import code_hash, trained_by_other_code
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import is_locked
 
@@ -62,6 +63,14 @@ class Run:
     def result(self) -> dict[str, Any]:
         """Content of ``metrics.json``; empty before the run is finished."""
         return read_json(self.folder.result) if self.folder.finished else {}
+
+    def made_by_other_code(self, row_evaluations: Sequence[RowEvaluation]) -> bool:
+        """Return True if other code than the present has trained the run or made evaluations."""
+        evaluations = filter(None, map(self.evaluation, row_evaluations))
+        now = code_hash("evaluation")
+        return trained_by_other_code(self.record) or any(
+            evaluation.result.get("evaluation_code") != now for evaluation in evaluations
+        )
 
     @property
     def state(self) -> State:
@@ -156,6 +165,7 @@ def make_run_finder(
             for run in runs
             if (run.settings == settings or _matches_with_found_classes(run, job.config))
             and run.record.get("init_weights_sha256") == init
+            and (run.config.init_from is not None) == job.starts_whole
             and fingerprint in (None, run.record.get("data_fingerprint"))
         ]
         return next((run for run in matching if run.folder.finished), next(iter(matching), None))

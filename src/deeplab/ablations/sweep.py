@@ -65,7 +65,8 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     if jobs and all(job.missing_weights_in_chain for job in jobs):
         problem = "ablation: no row of these tables can run, because weights are missing."
         raise UserError("\n       ".join([problem, *missing]))
-    for line in missing:
+    kept = [job for job in jobs if not job.config.overwrite]
+    for line in [*missing, *other_code_lines(kept, find_run)]:
         print(f"  {line}", flush=True)
     for job in todo:
         check(job.overrides)
@@ -92,6 +93,22 @@ def missing_weights_lines(jobs: Iterable[Job]) -> list[str]:
         jobs_need = "1 run needs" if count == 1 else f"{count} runs need"
         lines.append(f"{jobs_need} external_weights.{name}=FILE: {description}")
     return lines
+
+
+def other_code_lines(jobs: Sequence[Job], find_run: FindRun) -> list[str]:
+    """Return a line that names the rows whose finished runs other code than the present has made.
+
+    Such runs are neither repeated nor mixed with the present code without a word.
+    """
+    rows = [
+        describe_rows(job)
+        for job in jobs
+        if (run := find_run(job))
+        and run.folder.finished
+        and run.made_by_other_code(job.row_evaluations)
+    ]
+    fix = "overwrite=true trains and evaluates with it"
+    return [f"Made by other code than the present ({fix}): {', '.join(rows)}"] if rows else []
 
 
 def _ready_jobs(waiting: Mapping[str, Job], find_run: FindRun) -> list[tuple[Job, Run | None]]:

@@ -34,9 +34,9 @@ from deeplab.models.classifier import OUTPUT_STRIDE, Classifier
 from deeplab.models.flops import measure_cost
 from deeplab.tracking.console import error_report, format_percent, print_skipped
 from deeplab.tracking.evaluation_protocol import CLASSIFIER_STRATEGY, crop_protocol
-from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_json, read_run
 from deeplab.tracking.schema_version import VERSION_STAMP
+from deeplab.tracking.source_code import code_record, describe_reused
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, file_hash, write_json
 from deeplab.utils.hardware import Execution
@@ -113,6 +113,8 @@ def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[dict
     print_skipped(data.skipped)
     if reused:
         print("  existing evaluation; overwrite=true runs it again")
+        if other_code := describe_reused([record]):
+            print(f"  {other_code}")
     print(f"  {job.folder.path}")
     if config.log_to_wandb and not reused and run.config.logger.name == "wandb":
         evaluations = [read_evaluation(job.folder.path)]
@@ -176,7 +178,7 @@ def _evaluate(
         "cost": _cost(model, run.config.data.crop_size),
         "skipped_files": dict(data.skipped),
         "machine": vars(execution),
-        **provenance(),
+        **code_record(),
     }
     write_json(draft_job.folder.result, record)
     job.install(draft_job)

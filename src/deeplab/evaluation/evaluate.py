@@ -29,6 +29,7 @@ from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.tracking.console import print_comparison, print_skipped, silence_library_messages
 from deeplab.tracking.evaluation_protocol import protocol
 from deeplab.tracking.run_folder import read_json
+from deeplab.tracking.source_code import describe_reused
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.hardware import Execution
@@ -64,6 +65,9 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
     if len(todo) < len(jobs):
         existing = len(jobs) - len(todo)
         print(f"  {existing} of {len(jobs)} existed already; overwrite=true runs them again")
+        reused = [r for job, r in zip(jobs, records, strict=True) if job not in todo]
+        if other_code := describe_reused(reused):
+            print(f"  {other_code}")
     width = max(len(job.strategy.name) for job in jobs)
     for job in jobs:
         print(f"  {job.strategy.name:<{width}}  {job.folder.path}")

@@ -20,7 +20,7 @@ from deeplab.evaluation.resume import PredictedImage, Progress
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy
-from deeplab.tracking.provenance import code_version
+from deeplab.tracking.source_code import code_hash
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count, prefetch
 
@@ -78,10 +78,10 @@ def evaluate_strategies(
 def _working_folder(trained: TrainedRun, jobs: Sequence[EvaluationJob]) -> Path:
     """Create the folder that holds the results until they are complete.
 
-    The same jobs and the same version of the code get the same folder, so that an interrupted
+    The same jobs and the same code get the same folder, so that an interrupted
     evaluation resumes.
     """
-    text = json.dumps([code_version(), *(job.identity for job in jobs)], sort_keys=True)
+    text = json.dumps([code_hash("evaluation"), *(job.identity for job in jobs)], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = trained.folder.evaluations / f".unfinished-{digest}"
     folder.mkdir(exist_ok=True)

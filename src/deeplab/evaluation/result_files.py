@@ -19,9 +19,9 @@ from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.speed import Speed
 from deeplab.inference.strategy import Strategy
 from deeplab.tracking.console import score_report
-from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import read_json
 from deeplab.tracking.schema_version import VERSION_STAMP
+from deeplab.tracking.source_code import code_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, write_json
 from deeplab.utils.hardware import Execution
@@ -115,6 +115,6 @@ def write_result(
     record |= {
         "skipped_files": dict(data.skipped),
         "machine": vars(execution),
-        **provenance(),
+        **code_record(),
     }
     write_json(job.folder.result, record)

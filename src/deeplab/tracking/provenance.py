@@ -22,25 +22,33 @@ RECORDED_PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Return the provenance of a result: command, commit, versions, time."""
+    """Return the provenance of a result: command, commit, versions, time.
+
+    ``uncommitted_changes`` says whether the package's files differ from the commit.
+    """
+    commit = _commit()
     return {
         "command": " ".join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": code_version(),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": commit,
+        "uncommitted_changes": bool(commit and _git("status", "--porcelain", "--", ".")),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in RECORDED_PACKAGES},
     }
 
 
-def code_version() -> str | None:
-    """Return the commit of this code; None if it is not in a git checkout."""
-    return _git("rev-parse", "HEAD")
+def _commit() -> str | None:
+    """Return the commit of this code; None if it is not in a commit.
+
+    An installed package may lie in the checkout of another project.
+    """
+    found = _git("rev-parse", "HEAD", "HEAD:./__init__.py")
+    return found.splitlines()[0] if found else None
 
 
 def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[1]
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True

@@ -17,7 +17,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,11 @@ from pydantic import ValidationError
 
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
 from deeplab.data.settings import LOCATION_KEYS
-from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
+from deeplab.tracking.schema_version import (
+    SCHEMA_VERSION,
+    VERSION_STAMP,
+    check_schema_version,
+)
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
@@ -38,6 +42,29 @@ OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
 
 SET_ASIDE_MARKER = ".old-"
 """Part of the names of run folders that ``overwrite=true`` has moved aside."""
+
+EXECUTION_KEYS = (
+    "resume",
+    "resume_with_other_code",
+    "eval_after_training",
+    "trainer",
+    "logger",
+    *(f"data.{key}" for key in LOCATION_KEYS),
+)
+"""Keys that may change when a run is resumed: how and where it runs, and what follows it.
+
+``data.on_error`` is one of them: ``stop`` has the same result as ``skip``, or none.
+"""
+
+UNHASHED_KEYS = (
+    *EXECUTION_KEYS,
+    "name",
+    "runs_dir",
+    "overwrite",
+    "init_from",  # the content of these weights counts, wherever they come from
+    "backbone.pretrained",
+)
+"""Keys that are no part of a run's identity, because they cannot change its result."""
 
 WEIGHTS = (".ckpt", ".safetensors")
 """Suffixes of weight files in a run folder."""
@@ -106,20 +133,17 @@ class RunFolder:
 
 
 def result_settings(config: RunConfig) -> dict[str, Any]:
-    """Return all keys that a result depends on: network, data, recipe and seed.
+    """Return the keys that a result depends on, with all values: all but ``UNHASHED_KEYS``."""
+    return config.model_dump(mode="json", exclude=_exclusion(UNHASHED_KEYS))
 
-    Devices, workers, paths and loggers are not among them.
-    """
-    values = to_dict(config)
-    settings: dict[str, Any] = {
-        key: values[key]
-        for key in ("backbone", "aspp", "decoder", "output_stride", "data", "stage", "seed")
-        if key in values  # a classifier lacks some of them
-    }
-    for key in LOCATION_KEYS:
-        settings["data"].pop(key, None)
-    del settings["backbone"]["pretrained"]  # a path; the content of the file counts
-    return settings
+
+def _exclusion(keys: Sequence[str]) -> dict[str, Any]:
+    """Return dotted keys as pydantic's ``exclude`` expects them."""
+    tree: dict[str, Any] = {}
+    for key in keys:
+        group, _, name = key.rpartition(".")
+        (tree.setdefault(group, {}) if group else tree)[name] = True
+    return tree
 
 
 def flat_result_settings(config: RunConfig) -> dict[str, str]:
@@ -137,16 +161,7 @@ def _flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
 
 def settings_hash(config: RunConfig) -> str:
     """Return a hash of ``result_settings``."""
-    return _digest(_hashed_settings(config))
-
-
-def _hashed_settings(config: RunConfig) -> dict[str, Any]:
-    """Return ``result_settings`` without optional keys of the stage that have their defaults.
-
-    These keys were added later; without them older runs keep their names.
-    """
-    stage = config.stage.model_dump(mode="json", exclude_defaults=True)
-    return result_settings(config) | {"stage": stage}
+    return _digest(result_settings(config))
 
 
 def run_hash(
@@ -154,13 +169,19 @@ def run_hash(
 ) -> str:
     """Return eight hexadecimal digits that identify a run.
 
-    They depend on everything that determines a result and on nothing else: the settings, the data,
-    and the content of the weights that the run starts from (``init_weights_sha256``).
+    They depend on everything that determines a result, apart from the code, and on nothing else:
+    the settings, the data, the content of the weights that the run starts from
+    (``init_weights_sha256``) and the schema version.
     """
-    determining = _hashed_settings(config) | {"data_fingerprint": data_fingerprint}
-    if init_weights_sha256:
-        determining["start"] = init_weights_sha256
-    return _digest(determining)
+    part = "network" if config.init_from is not None else "backbone"
+    return _digest(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "settings": result_settings(config),
+            "data": data_fingerprint,
+            "initial_weights": init_weights_sha256 and {part: init_weights_sha256},
+        }
+    )
 
 
 def _digest(values: dict[str, Any]) -> str:
@@ -170,7 +191,12 @@ def _digest(values: dict[str, Any]) -> str:
 def write_config(path: Path, config: RunConfig) -> None:
     """Write the resolved config as YAML."""
     # Keys of one command, not of the run.
-    command_keys: dict[str, Any] = {"resume": None, "overwrite": False, "eval_after_training": []}
+    command_keys: dict[str, Any] = {
+        "resume": None,
+        "resume_with_other_code": False,
+        "overwrite": False,
+        "eval_after_training": [],
+    }
     values = VERSION_STAMP | to_dict(config) | command_keys
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 

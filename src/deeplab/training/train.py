@@ -17,7 +17,6 @@ from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.execution import choose_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.tracking.console import format_main_score, print_skipped, silence_library_messages
-from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import (
     OVERWRITE_HINT,
     RunFolder,
@@ -28,6 +27,15 @@ from deeplab.tracking.run_folder import (
     write_config,
 )
 from deeplab.tracking.schema_version import VERSION_STAMP
+from deeplab.tracking.source_code import (
+    SOURCE_FILES,
+    code_hash,
+    code_record,
+    describe_difference,
+    source_files,
+    trained_by_other_code,
+    training_sessions,
+)
 from deeplab.tracking.wandb_run import add_group_and_tags
 from deeplab.training.callbacks.graceful_stop import GracefulStop
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
@@ -60,9 +68,11 @@ def run_experiment(config: RunConfig) -> RunFolder:
         return folder
     if main_process and config.overwrite:
         _set_aside(folder)
-    with lock_run_folder(folder) if main_process else nullcontext(), _record_failure(folder):
-        origin = {"data_fingerprint": fingerprint, **init}
-        _start_session(config, execution, task, folder, origin)
+    with lock_run_folder(folder) if main_process else nullcontext():
+        _check_code(config, folder)
+        with _record_failure(folder):
+            origin = {"data_fingerprint": fingerprint, **init}
+            _start_session(config, execution, task, folder, origin)
     return folder
 
 
@@ -103,7 +113,10 @@ def _start_session(
     first_step, logger = _first_step(folder), config.logger
     record = add_group_and_tags(read_record(folder), logger.group, logger.tags)
     record |= origin
-    record["sessions"].append({"from_step": first_step, **provenance(), "machine": vars(execution)})
+    session = {"from_step": first_step, **code_record(), "machine": vars(execution)}
+    record["sessions"].append(session)
+    files = {session["training_code"]: source_files("training")}
+    record[SOURCE_FILES] = record.get(SOURCE_FILES, {}) | files
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
         write_json(folder.record, record)
@@ -128,6 +141,22 @@ def _check_resume(config: RunConfig, folder: RunFolder) -> None:
         raise UserError(
             f"resume={config.resume}: its settings and the present images belong to the run "
             f"{folder.path}. Check whether the folder was renamed or the split lists have changed."
+        )
+
+
+def _check_code(config: RunConfig, folder: RunFolder) -> None:
+    """Check that the code that has trained an interrupted run is the present code."""
+    step = _first_step(folder)
+    if not step or config.resume_with_other_code:
+        return
+    record = read_record(folder)
+    last = training_sessions(record, step)[-1:]
+    if not last or last[0].get("training_code") != code_hash("training"):
+        raise UserError(
+            f"resume_with_other_code=false: the code has changed since this run was interrupted at "
+            f"step {step} ({folder.path}): {describe_difference(record, last)}. Go back to that "
+            "code, set overwrite=true to train anew, or set resume_with_other_code=true to "
+            "continue with the present code."
         )
 
 
@@ -263,8 +292,14 @@ def _set_aside(folder: RunFolder) -> None:
 
 def _print_finished(folder: RunFolder) -> None:
     print(f"This run is finished: {format_main_score(read_json(folder.result))}. Nothing to do.")
+    record = read_record(folder)
+    other_code = trained_by_other_code(record)
+    if other_code:
+        difference = describe_difference(record, training_sessions(record))
+        print(f"Other code has made it: {difference}.")
     _print_paths(folder)
-    print("  overwrite=true trains it again; a different seed=... makes another run.")
+    again = "again with the present code" if other_code else "again"
+    print(f"  overwrite=true trains it {again}; a different seed=... makes another run.")
 
 
 def _print_paths(folder: RunFolder) -> None:

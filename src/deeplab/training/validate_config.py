@@ -13,21 +13,11 @@ from deeplab.checkpoints.initialization import adapt_to_weights, find_init_sourc
 from deeplab.config.parsing import parse, validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
-from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
-from deeplab.tracking.run_folder import RunFolder, read_run
+from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, read_run
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.settings import to_dict
-
-CHANGEABLE_KEYS = (
-    "resume",
-    "eval_after_training",
-    "trainer",
-    "logger",
-    *(f"data.{key}" for key in LOCATION_KEYS),
-)
-"""Keys that may be given with ``resume``: the result does not depend on them."""
 
 SEGMENTATION_KEYS = ("aspp", "decoder", "output_stride")
 """Keys that only segmentation networks have."""
@@ -184,7 +174,7 @@ def _resumed_config(config: DictConfig) -> RunConfig:
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
         value = _value(config, key)
-        if key in CHANGEABLE_KEYS or key.split(".")[0] in CHANGEABLE_KEYS:
+        if key in EXECUTION_KEYS or key.split(".")[0] in EXECUTION_KEYS:
             OmegaConf.update(stored, key, value, merge=False)
         elif value != _value(stored, key):
             raise UserError(

@@ -17,6 +17,7 @@ from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.report.table_notes import table_legend, table_notes
 from deeplab.ablations.run_index import FindRun, Run
+from deeplab.ablations.sweep import other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import write_text
@@ -40,7 +41,8 @@ def write_report(
     tables = collect_table_results(request, jobs, find_run)
     preset = request.preset
     overrides = [f"All rows with {' '.join(request.overrides)}."] if request.overrides else []
-    lines = [*overrides, *describe_initial_weights(jobs), *describe_provenance(tables)]
+    origin = [*describe_initial_weights(jobs), *describe_provenance(tables)]
+    lines = [*overrides, *origin, *(f"{line}." for line in other_code_lines(jobs, find_run))]
     return _write(tables, Header(f"Ablations: {preset.title}", preset.note, lines), folder)
 
 

@@ -60,6 +60,9 @@ class RunConfig(NetworkConfig):
     shape, and list the rest."""
     resume: Text | None = None
     """Folder of an interrupted run to continue."""
+    resume_with_other_code: Bool = False
+    """Continue an interrupted run although the source code has changed since; the run records
+    both codes."""
     overwrite: Bool = False
     """Move a run of the same settings aside and train again."""
     data: Data

@@ -1,0 +1,123 @@
+"""Identity of the code that makes a result: hashes of the source files that the result depends on.
+
+Which files those are is decided here and nowhere else: the modules (``*.py``) of the sub-packages
+in ``COUNTED``. YAML files do not count, because the resolved settings do; neither do the scripts,
+docs and tests. A process keeps the code that it started with, so the files are read once.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from deeplab.tracking.provenance import provenance
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+Result = Literal["training", "evaluation"]
+
+SHARED = ("checkpoints", "config", "data", "inference", "metrics", "models", "utils")
+
+COUNTED: Mapping[Result, Sequence[str]] = {
+    "training": (*SHARED, "training"),
+    "evaluation": (*SHARED, "evaluation"),
+}
+"""Sub-packages of ``deeplab`` that the result of a training or an evaluation depends on."""
+
+NOT_COUNTED = ("ablations", "preparation", "tools", "tracking")
+"""Sub-packages that only start runs, prepare data (which has its fingerprint), record and show."""
+
+SOURCE_FILES = "source_files"
+"""Key of ``run.json``: for each code that trained the run, the hash of each of its files."""
+
+MAX_FILES = 5
+"""Number of differing files that are named."""
+
+
+@cache
+def source_files(result: Result) -> Mapping[str, str]:
+    """Return the hash of each source file that a result depends on, by its path in the package."""
+    return {
+        path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        for part in COUNTED[result]
+        for path in sorted((PACKAGE / part).rglob("*.py"))
+    }
+
+
+@cache
+def code_hash(result: Result) -> str:
+    """Return the hash of the code that a result depends on."""
+    text = "".join(f"{path} {digest}\n" for path, digest in source_files(result).items())
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def code_record() -> dict[str, Any]:
+    """Return the provenance of a result with the hashes of the code."""
+    return {
+        **provenance(),
+        "training_code": code_hash("training"),
+        "evaluation_code": code_hash("evaluation"),
+    }
+
+
+def describe_code(record: Mapping[str, Any], result: Result) -> str:
+    """Return the hash and the commit of the code in the record of a session or a result."""
+    code, commit = record.get(f"{result}_code"), record.get("commit")
+    if not code:
+        return "code that was not recorded"
+    changed = " with uncommitted changes" if record.get("uncommitted_changes") else ""
+    return f"code {code} ({f'commit {commit[:9]}{changed}' if commit else 'no commit'})"
+
+
+def training_sessions(record: Mapping[str, Any], step: int | None = None) -> list[dict[str, Any]]:
+    """Return the sessions of a run that its weights after ``step`` (None: the last) come from.
+
+    Steps after the last checkpoint of an interrupted session are lost, and the next session trains
+    them again: a session counts if a later one did not start at or before its first step.
+    """
+    sessions = record["sessions"]
+    starts = [session.get("from_step", 0) for session in sessions]
+    if step is not None:
+        starts.append(step)
+    return [
+        session
+        for i, session in enumerate(sessions)
+        if all(starts[i] < later for later in starts[i + 1 :])
+    ]
+
+
+def trained_by_other_code(record: Mapping[str, Any]) -> bool:
+    """Return True if other code than the present has trained a run, or a part of it."""
+    codes = {session.get("training_code") for session in training_sessions(record)}
+    return codes != {code_hash("training")}
+
+
+def describe_difference(record: Mapping[str, Any], sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Return the code of some sessions, the present code and, if known, the files that differ."""
+    codes = dict.fromkeys(describe_code(session, "training") for session in sessions or [{}])
+    now = source_files("training")
+    files: set[str] = set()
+    for session in sessions:
+        then = record.get(SOURCE_FILES, {}).get(session.get("training_code"), now)
+        files |= {path for path in then.keys() | now.keys() if then.get(path) != now.get(path)}
+    text = f"{', then '.join(codes)}; now {describe_code(code_record(), 'training')}"
+    return text + (f"; different: {_list(sorted(files))}" if files else "")
+
+
+def describe_reused(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line on evaluations that other code has made; empty if there are none."""
+    now = code_hash("evaluation")
+    others = [result for result in results if result.get("evaluation_code") != now]
+    if not others:
+        return ""
+    codes = dict.fromkeys(describe_code(result, "evaluation") for result in others)
+    return (
+        f"other code has made {len(others)} of {len(results)}: {', '.join(codes)}; now "
+        f"{describe_code(code_record(), 'evaluation')}; overwrite=true evaluates with it"
+    )
+
+
+def _list(files: Sequence[str]) -> str:
+    more = len(files) - MAX_FILES
+    return ", ".join(files[:MAX_FILES]) + (f" and {more} more" if more > 0 else "")
