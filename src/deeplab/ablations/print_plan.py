@@ -115,7 +115,8 @@ def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
         return f"stale, because the images have changed: {stale_run.folder.path}"
     if run is None:
         return "not started"
-    by_other_code = " by other code" if run.made_by_other_code(job.row_evaluations) else ""
+    evaluations = map(run.evaluation, job.row_evaluations)
+    by_other_code = " by other code" if run.made_by_other_code(evaluations) else ""
     if is_done(job, run):
         return f"done{by_other_code}: {run.folder.path}"
     if run.folder.finished:

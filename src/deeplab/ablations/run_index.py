@@ -5,7 +5,7 @@ its initial weights, no matter how it was started.
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,12 +64,11 @@ class Run:
         """Content of ``metrics.json``; empty before the run is finished."""
         return read_json(self.folder.result) if self.folder.finished else {}
 
-    def made_by_other_code(self, row_evaluations: Sequence[RowEvaluation]) -> bool:
+    def made_by_other_code(self, evaluations: Iterable[Evaluation | None]) -> bool:
         """Return True if other code than the present has trained the run or made evaluations."""
-        evaluations = filter(None, map(self.evaluation, row_evaluations))
         now = code_hash("evaluation")
         return trained_by_other_code(self.record) or any(
-            evaluation.result.get("evaluation_code") != now for evaluation in evaluations
+            e is not None and e.result.get("evaluation_code") != now for e in evaluations
         )
 
     @property

@@ -105,8 +105,13 @@ def other_code_lines(jobs: Sequence[Job], find_run: FindRun) -> list[str]:
         for job in jobs
         if (run := find_run(job))
         and run.folder.finished
-        and run.made_by_other_code(job.row_evaluations)
+        and run.made_by_other_code(map(run.evaluation, job.row_evaluations))
     ]
+    return name_other_code(rows)
+
+
+def name_other_code(rows: Sequence[str]) -> list[str]:
+    """Return a line that names rows of other code; no line if there are none."""
     fix = "overwrite=true trains and evaluates with it"
     return [f"Made by other code than the present ({fix}): {', '.join(rows)}"] if rows else []
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job
-from deeplab.ablations.report.collect_grid import collect_grid_results
+from deeplab.ablations.report.collect_grid import TRAINING, collect_grid_results
 from deeplab.ablations.report.collect_tables import collect_table_results
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
@@ -17,7 +17,7 @@ from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.report.table_notes import table_legend, table_notes
 from deeplab.ablations.run_index import FindRun, Run
-from deeplab.ablations.sweep import other_code_lines
+from deeplab.ablations.sweep import name_other_code, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import write_text
@@ -58,8 +58,22 @@ def write_grid_report(runs: Sequence[Run], keys: Sequence[str], folder: Path) ->
         UserError: no run is finished, a key is unknown, or runs differ in other keys too.
     """
     tables = collect_grid_results(runs, keys)
-    header = Header(f"Runs by {', '.join(keys)}", None, describe_provenance(tables))
+    lines = [*describe_provenance(tables), *(f"{line}." for line in _other_code_lines(tables))]
+    header = Header(f"Runs by {', '.join(keys)}", None, lines)
     return _write(tables, header, folder)
+
+
+def _other_code_lines(tables: Sequence[TableResult]) -> list[str]:
+    """Return a line that names the rows of a grid that other code than the present has made."""
+    rows = [
+        f"{table.name} row {row.number}"
+        for table in tables
+        for row in table.rows
+        for seed in row.seed_results
+        if seed.run
+        and seed.run.made_by_other_code([] if table.name == TRAINING else [seed.evaluation])
+    ]
+    return name_other_code(list(dict.fromkeys(rows)))
 
 
 def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> Path:
