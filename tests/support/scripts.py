@@ -43,19 +43,21 @@ def run(
     variables: Mapping[str, str | None] = {},
     without: Sequence[str] = (),
     prefix: tuple[str, ...] = (),
+    root: Path = ROOT,
 ) -> subprocess.CompletedProcess:
     """Run ``src/<script>.py`` with more ``variables`` in the environment; None removes one.
 
     With ``ok`` it must succeed; otherwise the caller checks its status and message. Packages in
     ``without`` cannot be imported, as if they were not installed. ``prefix`` is a command that runs
-    the script's process, such as ``unshare``. If ``MODULES`` is among the variables, the file of
+    the script's process, such as ``unshare``. The script is that of the repository or of a copy at
+    ``root``. If ``MODULES`` is among the variables, the file of
     that name gets the names of all modules that were imported.
     """
     all_variables = {**environment(), **variables}
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         request = {
-            "command": [str(ROOT / "src" / f"{script}.py"), *map(str, arguments)],
+            "command": [str(root / "src" / f"{script}.py"), *map(str, arguments)],
             "cwd": str(cwd),
             "environment": {k: v for k, v in all_variables.items() if v is not None},
             "without": list(without),

@@ -59,6 +59,9 @@ def run_in_fork(
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]  # it reads the environment on import
+    if not Path(deeplab.__file__).is_relative_to(Path(command[0]).parent):  # an edited copy
+        for name in [name for name in sys.modules if name.partition(".")[0] == "deeplab"]:
+            del sys.modules[name]
     for name in [*without, *sys.modules]:
         if name.partition(".")[0] in without:
             sys.modules[name] = None  # as if it were not installed

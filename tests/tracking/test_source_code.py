@@ -20,7 +20,7 @@ from deeplab.tracking.source_code import (
     source_files,
     training_sessions,
 )
-from support.scripts import SMALL, environment, run_folders
+from support.scripts import SMALL, environment, run, run_folders
 
 LOSSES = "training/losses.py"
 EVALUATE = (
@@ -50,10 +50,17 @@ class Copy:
     def undo(self, file: str) -> None:
         shutil.copy(PACKAGE / file, self.folder / "src/deeplab" / file)
 
-    def start(self, script: str, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, f"src/{script}.py", *arguments]
-        return subprocess.Popen(
-            command,
+    def run(self, script: str, *arguments: str, status: int = 0) -> str:
+        """Run a script of the copy and return what it prints."""
+        done = run(script, *arguments, cwd=self.folder, root=self.folder, ok=False)
+        output = done.stdout + done.stderr
+        assert done.returncode == status, output
+        return output
+
+    def kill_after_a_checkpoint(self, *arguments: str) -> Path:
+        """Kill a training and all its processes once it has a checkpoint; return its folder."""
+        process = subprocess.Popen(
+            [sys.executable, "src/train.py", *arguments],
             cwd=self.folder,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -61,17 +68,6 @@ class Copy:
             text=True,
             start_new_session=True,
         )
-
-    def run(self, script: str, *arguments: str, status: int = 0) -> str:
-        """Run a script of the copy and return what it prints."""
-        process = self.start(script, *arguments)
-        output = process.communicate()[0]
-        assert process.returncode == status, output
-        return output
-
-    def kill_after_a_checkpoint(self, *arguments: str) -> Path:
-        """Kill a training and all its processes once it has a checkpoint; return its folder."""
-        process = self.start("train", *arguments)
         deadline = time.monotonic() + 120
         while not any(self.folder.glob("runs/*/checkpoints/last.ckpt")):
             assert time.monotonic() < deadline
