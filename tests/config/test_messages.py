@@ -37,6 +37,8 @@ TRAIN = [
     (["backbone.depth=34"], ["backbone.depth=34", "50", "101"]),
     (["backbone.layout=caffe"], ["backbone.layout=caffe", "beta", "torchvision"]),
     (["backbone.family=vgg"], ["backbone.family=vgg: no such backbone", "resnet", "xception"]),
+    (["~data"], ["data: this group is missing"]),
+    (["~logger", "stage.lr=0"], ["logger: this group is missing"]),
     (["data.name=kitti"], ["data.name=kitti: no such data set", "cityscapes", "voc"]),
     (["data.name=../voc"], ["data.name=../voc: no such data set"]),
     (["stage.optimizer=adam"], ["stage.optimizer=adam", "sgd", "adamw"]),

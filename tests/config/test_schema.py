@@ -1,12 +1,17 @@
 """Agreement of the YAML files with each other and with the constructors' defaults."""
 
 import inspect
+import subprocess
+import sys
 
 import pytest
+import yaml
 
 from deeplab.config.build_model import build_backbone, check_classifier, check_model
+from deeplab.config.defaults import default_values
 from deeplab.config.parsing import parse
-from deeplab.config.paths import CONF, TABLES
+from deeplab.config.paths import CONF, ROOT, TABLES
+from deeplab.config.schema.groups import schema_of
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import CostConfig
 from deeplab.config.schema.stage import Recipe
@@ -111,3 +116,36 @@ def test_check_accepts_the_default():
     assert check_train(OmegaConf.create(compose_config("train"))).name.startswith(
         "shapes-resnet_tiny"
     )
+
+
+def test_files_of_another_folder_are_completed_too(tmp_path):
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone/mine.yaml").write_text("family: xception\ndepth: 41\n")
+    (tmp_path / "backbone/wrong.yaml").write_text("family: xceptoin\n")
+
+    def run(*arguments):
+        command = [sys.executable, "src/train.py", "--config-dir", str(tmp_path), *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    printed = yaml.safe_load(run("backbone=mine", "backbone.width_mult=0.5", "--cfg", "job").stdout)
+    assert printed["backbone"] == {
+        **train_config("backbone=xception").backbone.model_dump(mode="json"),
+        "depth": 41,
+        "width_mult": 0.5,
+    }
+    assert "backbone.family=xceptoin: no such backbone." in run("backbone=wrong").stderr
+
+
+def test_no_file_repeats_a_default():
+    repeated = []
+    for path in sorted(CONF.rglob("*.yaml")):
+        values = yaml.safe_load(path.read_text()) or {}
+        entries = values.get("defaults", [])
+        if any(isinstance(entry, str) and entry != "_self_" for entry in entries):
+            continue  # it builds on another file, from which it differs
+        name = path.relative_to(CONF).with_suffix("").as_posix()
+        defaults = {k: v for s in schema_of(name, values) for k, v in default_values(s).items()}
+        repeated += [
+            f"{name}: {k}" for k, v in values.items() if k in defaults and v == defaults[k]
+        ]
+    assert repeated == []

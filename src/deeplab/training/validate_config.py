@@ -19,6 +19,9 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.settings import to_dict
 
+GROUP_KEYS = {"backbone", "aspp", "decoder", "data", "stage", "trainer", "logger"}
+"""Keys of ``conf/train.yaml`` that are groups."""
+
 SEGMENTATION_KEYS = ("aspp", "decoder", "output_stride")
 """Keys that only segmentation networks have."""
 
@@ -64,6 +67,8 @@ def parse_run(config: DictConfig) -> RunConfig:
         UserError: a key is wrong.
     """
     config = single_run_config(config)
+    if missing := sorted(GROUP_KEYS - config.keys()):
+        raise UserError(f"{missing[0]}: this group is missing. Remove the ~ before its name.")
     schema = run_schema(config.data)
     if config.name is None:
         with open_dict(config):

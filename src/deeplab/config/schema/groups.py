@@ -5,11 +5,17 @@ from typing import Any
 
 from deeplab.config.schema import scripts
 from deeplab.config.schema.logger import LoggerSettings
-from deeplab.config.schema.model import AsppSettings, DecoderSettings, backbone_settings
+from deeplab.config.schema.model import (
+    AsppSettings,
+    BackboneSettings,
+    DecoderSettings,
+    backbone_settings,
+)
 from deeplab.config.schema.run import SweepConfig, TrainConfig
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
+from deeplab.data.settings import DataSettings
 from deeplab.models.backbones.families import backbone_names
 from deeplab.utils.settings import Settings
 
@@ -38,8 +44,8 @@ GROUPS: dict[str, type[Settings]] = {
 def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...]:
     """Return the settings that a file of ``conf/`` is for.
 
-    There are none for tables and presets, and for a data set or a backbone that does not exist,
-    which the check of the values reports.
+    There are none for tables and presets. A data set or a backbone that does not exist has the keys
+    of all; the check of the values reports it.
 
     Args:
         path: path of the file below ``conf/``, such as ``stage/voc``.
@@ -51,9 +57,11 @@ def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...
             return SCRIPTS.get(name, ())
         case "stage":
             return (ClassifierRecipe if values.get("task") == "classification" else Recipe,)
-        case "backbone" if values.get("family") in backbone_names():
-            return (backbone_settings(values["family"]),)
-        case "data" if values.get("name") in layout_names():
-            return (settings_class(values["name"]),)
+        case "backbone":
+            known = values.get("family") in backbone_names()
+            return (backbone_settings(values["family"]) if known else BackboneSettings,)
+        case "data":
+            known = values.get("name") in layout_names()
+            return (settings_class(values["name"]) if known else DataSettings,)
         case _:
             return (GROUPS[group],) if group in GROUPS else ()

@@ -1,0 +1,19 @@
+"""Source of config files for Hydra; not a plugin, since it takes the place of Hydra's own."""
+
+import sys
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.plugins.config_source import ConfigResult
+
+
+class SettingsSource(FileConfigSource):
+    """Folder of config files that are completed by their defaults when they are read."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return the file's content over the defaults of its keys."""
+        result = super().load_config(config_path)
+        if "--help" not in sys.argv:  # it lists groups, not keys, and must answer at once
+            from deeplab.config.defaults import complete
+
+            result.config = complete(config_path, result.config)
+        return result
