@@ -144,7 +144,8 @@ def test_an_interrupted_run_is_not_continued_by_other_code(tmp_path):
         printed = copy.run("train", *command, status=2)
         assert "Error: resume_with_other_code=false: the code has changed since" in printed
         assert f"{code_of(before)}; now {code_of(now)}; different: {LOSSES}. Go back" in printed
-        assert "overwrite=true" in printed
+        by_command = "by the run's first command with overwrite=true" in printed
+        assert by_command == (command != arguments)
     assert (folder / "run.json").read_text() == original
     assert not (folder / "failure.txt").exists()
 

@@ -152,11 +152,13 @@ def _check_code(config: RunConfig, folder: RunFolder) -> None:
     record = read_record(folder)
     last = training_sessions(record, step)[-1:]
     if not last or last[0].get("training_code") != code_hash("training"):
+        anew = "set overwrite=true to train anew"
+        if config.resume:
+            anew = "train anew by the run's first command with overwrite=true"
         raise UserError(
             f"resume_with_other_code=false: the code has changed since this run was interrupted at "
             f"step {step} ({folder.path}): {describe_difference(record, last)}. Go back to that "
-            "code, set overwrite=true to train anew, or set resume_with_other_code=true to "
-            "continue with the present code."
+            f"code, {anew}, or set resume_with_other_code=true to continue with the present code."
         )
 
 
