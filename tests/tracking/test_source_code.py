@@ -169,10 +169,18 @@ def test_an_interrupted_run_is_not_continued_by_other_code(tmp_path):
 
 
 @pytest.mark.processes
-def test_two_processes_continue_with_other_code_only_if_told(tmp_path):
+def test_two_processes_resume_exactly_and_with_other_code_only_if_told(tmp_path):
     copy = Copy(tmp_path)
     arguments = (*SMALL, *STEPS, "trainer.devices=2")
     folder = copy.kill_after_a_checkpoint(*arguments)
+    kept = shutil.copytree(folder, tmp_path / "kept")
+    weights = []
+    for more, start in (((), "(from step"), (("overwrite=true",), "random weights")):
+        assert start in copy.run("train", *arguments, *more)
+        weights.append((folder / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    shutil.rmtree(folder)
+    kept.rename(folder)
     copy.edit(LOSSES)
     assert f"different: {LOSSES}" in copy.run("train", *arguments, status=2)
     copy.run("train", *arguments, "resume_with_other_code=true")
