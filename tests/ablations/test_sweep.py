@@ -73,10 +73,13 @@ def test_a_run_that_was_started_by_hand_fills_its_row(tmp_path, swept):
     run("train", *by_hand, *read_preset("quick").train, *SMALL, *STEPS, cwd=cwd)
     assert folder.is_dir()
     before = modification_times([folder])
-    plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)
+    plan = ("plan", "ablation=table1", *SMALL, *STEPS)
     planned = run("ablations", *plan, cwd=cwd).stdout
     assert "trained, but evaluations are missing" in planned
     assert "5 distinct runs: 4 done, 1 to run" in planned
+    cost = re.search(r"run +multiply-adds +disk\nR\d +([\d.]+ T) +([\d.]+MB)\nTotal: ", planned)
+    assert cost, planned
+    assert "{} multiply-adds, {} of disk space".format(*cost.groups()) in planned
     run("train", *TABLE_1, cwd=cwd)
     assert (folder / RESULT).is_file()
     after = modification_times([folder])
@@ -108,7 +111,7 @@ def test_a_killed_sweep_resumes(tmp_path, swept):
     sweep.wait()
     (killed,) = (folder for folder in removed if folder.exists())
     assert not (killed / "metrics.json").exists()
-    plan = ("plan", "ablation=table1", "probe=false", *SMALL, *STEPS)
+    plan = ("plan", "ablation=table1", *SMALL, *STEPS)
     planned = run("ablations", *plan, cwd=cwd).stdout
     assert "interrupted at step" in planned
     assert "3 done, 2 to run" in planned
@@ -196,7 +199,7 @@ def test_a_run_on_images_that_have_changed_is_stale(tmp_path):
     (first,) = (p.parent for p in tmp_path.glob("runs/*/run.json"))
     image = tmp_path / "mine/train/a.jpg"
     image.write_bytes(image.read_bytes() + b"\0")
-    planned = run("ablations", "plan", "probe=false", *request, cwd=tmp_path).stdout
+    planned = run("ablations", "plan", *request, cwd=tmp_path).stdout
     assert f"stale, because the images have changed: runs/{first.name}" in planned
     assert "1 to run" in run("train", "-m", *request, cwd=tmp_path).stdout
     assert len(list(tmp_path.glob("runs/*/metrics.json"))) == 2

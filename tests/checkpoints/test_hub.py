@@ -333,7 +333,7 @@ def test_a_corrupt_download_from_the_hub(uploaded, tmp_path):
 def test_a_plan_downloads_nothing(tmp_path):
     with hub({}) as site:
         variables = site.variables(tmp_path)
-        arguments = ("plan", "probe=false", "ablation=table3,table5", "preset=paper")
+        arguments = ("plan", "ablation=table3,table5", "preset=paper")
         output = run("ablations", *arguments, cwd=tmp_path, variables=variables).stdout
         assert site.requests == []
         random_weights = run(

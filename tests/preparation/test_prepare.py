@@ -583,22 +583,6 @@ def test_coco_from_downloads_and_training_on_it(tmp_path):
     assert "nothing to do" in prepare("data=coco", cwd=tmp_path).stdout
 
 
-def test_coco_2014(tmp_path):
-    coco_archives(tmp_path / "mine", 2014)
-    coco_archives(tmp_path / "mine", 2017)
-    done = prepare("data=coco2014", "source=mine", cwd=tmp_path)
-    assert "train.py data=coco2014" in done.stdout
-    assert "not among data.parts: train2017.zip" in done.stdout
-    root = tmp_path / "data" / "coco"
-    assert {p.stem for p in (root / "lists").iterdir()} == {"train2014", "val2014"}
-    assert not (root / "train2017").exists()
-    more = prepare("data=coco", "source=mine", cwd=tmp_path)
-    for split in ("train2014", "val2014", "train2017", "val2017"):
-        assert f"\n  {split:<12}       3 images" in more.stdout
-    for data in ("coco", "coco2014"):
-        assert "nothing to do" in prepare(f"data={data}", cwd=tmp_path).stdout
-
-
 def test_coco_part_by_part_and_from_unpacked_files(tmp_path):
     archives = coco_archives(tmp_path / "mine")
     tree = tmp_path / "tree" / "images"

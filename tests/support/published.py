@@ -123,7 +123,7 @@ def coco_content(images: dict[int, tuple[str, list]]) -> dict:
     }
 
 
-def coco_archives(folder: Path, year: int = 2017, count: int = 3) -> dict[str, Path]:
+def coco_archives(folder: Path, count: int = 3) -> dict[str, Path]:
     """Write the images of train and val and their instances as zip archives.
 
     In each split the first image has too few pixels of VOC's classes, the second has none, the
@@ -136,11 +136,11 @@ def coco_archives(folder: Path, year: int = 2017, count: int = 3) -> dict[str, P
     folder.mkdir(parents=True, exist_ok=True)
     archives = {}
     instances = {}
-    for start, split in ((1, f"train{year}"), (100, f"val{year}")):
+    for start, split in ((1, "train2017"), (100, "val2017")):
         images = {}
         with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
             for i in range(start, start + count + 2):
-                name = f"COCO_{split}_{i:012}.jpg" if year == 2014 else f"{i:012}.jpg"
+                name = f"{i:012}.jpg"
                 shapes = {0: [(1, small, 0)], 1: [(47, box, 0)]}.get(
                     i - start, [(18, box, 0), (1, crowd, 1)]
                 )
@@ -150,12 +150,12 @@ def coco_archives(folder: Path, year: int = 2017, count: int = 3) -> dict[str, P
                 archive.writestr(f"{split}/{name}", data.getvalue())
         instances[split] = coco_content(images)
         archives[split] = folder / f"{split}.zip"
-    path = folder / f"annotations_trainval{year}.zip"
+    path = folder / "annotations_trainval2017.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for split, content in instances.items():
             archive.writestr(f"annotations/instances_{split}.json", json.dumps(content))
             archive.writestr(f"annotations/captions_{split}.json", "{}")
-    archives[f"annotations{year}"] = path
+    archives["annotations2017"] = path
     return archives
 
 

@@ -15,7 +15,7 @@ HELP = """Plan and report ablation tables of the paper. To run the tables, use t
 
   python src/train.py -m ablation=table1,table2 preset=quick num_seeds=3
 
-plan prints the rows, the state of their runs, and the remaining time and disk space:
+plan prints the rows, the state of their runs, and the remaining multiply-adds and disk space:
 
   python src/ablations.py plan                                all tables with preset=quick
   python src/ablations.py plan ablation=table2 preset=paper   one table on VOC
@@ -44,7 +44,6 @@ data_roots.NAME=FOLDER
                     data_roots.voc=... data_roots.coco=...
 external_weights.NAME=FILE
                     file of weights that a table needs; plan prints the names
-probe=false         plan: skip the speed measurement on this machine
 rows=KEY,...        report: config keys that define the rows of your own grid
 runs=PATTERN        report with rows: the run folders
 output=FOLDER       report with rows: folder of the report
@@ -87,15 +86,13 @@ def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.sweep_request import parse_request
     from deeplab.training.compose_config import compose_train
 
-    options, rest = _split_arguments(arguments, ("probe",))
-    if options.get("probe", "true") not in ("true", "false"):
-        raise UserError(f"probe={options['probe']}: expected true or false.")
-    request = parse_request(_with_tables(rest))
+    _split_arguments(arguments, ())
+    request = parse_request(_with_tables(arguments))
     jobs = collect_jobs(request, partial(compose_train, download=False))
     runs = known_runs(runs_root(request, jobs))
     find_run = make_run_finder(runs, make_fingerprint_lookup())
     find_stale_run = make_run_finder(runs)
-    print_plan(request, jobs, find_run, find_stale_run, probe=options.get("probe") != "false")
+    print_plan(request, jobs, find_run, find_stale_run)
 
 
 def _report(arguments: Sequence[str]) -> None:

@@ -1,29 +1,18 @@
-"""Estimates the device hours and the disk space of jobs before they run.
+"""Counts the multiply-adds and the disk space of jobs before they run."""
 
-Multiply-adds are counted; the multiply-adds per second are measured in a few training steps of each
-backbone. Reading images and writing files are not included.
-"""
-
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
-
-import torch
-from torch import nn
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import Run
-from deeplab.config.build_model import build_classifier, build_model, check_classifier
-from deeplab.config.execution import choose_execution
+from deeplab.config.build_model import check_classifier
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.data.layouts.base import open_layout
 from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
-from deeplab.training.losses import ClassificationLoss, SegmentationLoss
 from deeplab.utils.errors import UserError
-from deeplab.utils.hardware import Execution
 
 STEP_COST = 3
 """Cost of a training step in forward passes; the backward pass costs two of them."""
@@ -39,9 +28,6 @@ LABEL_MAP_BYTES = 8_000
 
 IMAGENET_CLASSES = 1000
 """Published number of classes."""
-
-CPU_BATCH_SIZE, MIN_SECONDS = 2, 3.0
-"""Batch size on a CPU and minimum duration of the speed measurement."""
 
 
 class Estimate(NamedTuple):
@@ -133,54 +119,3 @@ def split_size(data: DataSettings, split: str) -> int:
         return open_layout(data).num_images(split)
     except UserError:
         return data.expected_images.get(split, 0)
-
-
-def measure_rates(configs: Mapping[str, RunConfig]) -> dict[str, float]:
-    """Return the multiply-adds per second of one device in training, measured for each config."""
-    return {key: _measure_rate(config) for key, config in configs.items()}
-
-
-def _measure_rate(config: RunConfig) -> float:
-    execution = choose_execution(config.trainer.model_copy(update={"devices": 1}))
-    batch = config.stage.batch_size if execution.accelerator == "cuda" else CPU_BATCH_SIZE
-    step = _TrainingStep(config, execution, batch)
-    step()  # warm-up: allocates memory and chooses algorithms
-    start, steps = time.perf_counter(), 0
-    while time.perf_counter() - start < MIN_SECONDS:
-        step()
-        steps += 1
-    seconds = (time.perf_counter() - start) / steps
-    return STEP_COST * _crop_cost(config).conv * batch / seconds
-
-
-def _network_and_loss(config: RunConfig) -> tuple[nn.Module, nn.Module]:
-    if isinstance(config, TrainConfig):
-        classes = max(2, len(config.data.classes))
-        return build_model(config, num_classes=classes), SegmentationLoss()
-    assert isinstance(config, ClassifierConfig)
-    network = build_classifier(config, num_classes=_num_classes(config.data))
-    return network, ClassificationLoss("softmax")
-
-
-class _TrainingStep:
-    """Training step on random images, without the optimizer's update."""
-
-    def __init__(self, config: RunConfig, execution: Execution, batch: int) -> None:
-        self.device, self.dtype = execution.accelerator, execution.autocast_dtype
-        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
-        size = (config.data.crop_size, config.data.crop_size)
-        model, self.loss = _network_and_loss(config)
-        self.model = model.train().to(self.device, memory_format=layout)  # type: ignore[call-overload]
-        shape = (batch, *size) if isinstance(config, TrainConfig) else (batch, 1)
-        self.images = torch.randint(
-            0, 256, (batch, 3, *size), dtype=torch.uint8, device=self.device
-        )
-        self.labels = torch.randint(0, 2, shape, device=self.device)
-
-    def __call__(self) -> None:
-        with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
-            loss = self.loss(self.model(self.images), self.labels)
-        loss.backward()
-        self.model.zero_grad()
-        if self.device == "cuda":
-            torch.cuda.synchronize()

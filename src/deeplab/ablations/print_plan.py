@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
+from deeplab.ablations.estimate import estimate_job
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep import is_done, missing_weights_lines, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
@@ -19,8 +20,6 @@ def print_plan(
     jobs: Sequence[Job],
     find_run: FindRun,
     find_stale_run: FindRun,
-    *,
-    probe: bool,
 ) -> None:
     """Print the rows with their runs, the states of the runs, and the remaining work.
 
@@ -29,7 +28,6 @@ def print_plan(
         jobs: distinct jobs of the tables.
         find_run: returns the run of a job.
         find_stale_run: returns the run of a job, even if its images have changed since.
-        probe: whether to measure the speed of this machine.
     """
     print(f"Preset {request.preset_name}: {request.preset.title}")
     names = {job.key: f"R{number}" for number, job in enumerate(jobs, 1)}
@@ -52,7 +50,7 @@ def print_plan(
     )
     for line in [*missing_weights_lines(jobs), *other_code_lines(jobs, find_run)]:
         print(f"  {line}")
-    if todo and probe:
+    if todo:
         _print_estimates(todo, find_run, names)
 
 
@@ -160,43 +158,21 @@ def _print_missing_data(jobs: Sequence[Job]) -> None:
 
 
 def _print_estimates(todo: Sequence[Job], find_run: FindRun, names: Mapping[str, str]) -> None:
-    from deeplab.ablations.estimate import estimate_job, measure_rates
-
-    configs = {_backbone_key(job): job.config for job in todo}
-    print("\nMeasuring training steps on this machine ...", flush=True)
-    rates = measure_rates(configs)
-    total_hours, total_disk = 0.0, 0
-    rows = []
-    for job in todo:
-        estimate = estimate_job(job, find_run(job))
-        hours = estimate.multiply_adds / rates[_backbone_key(job)] / 3600
-        rows.append((names[job.key], hours, estimate.disk))
-        total_hours, total_disk = total_hours + hours, total_disk + estimate.disk
+    estimates = [estimate_job(job, find_run(job)) for job in todo]
     columns = [
         Column("run"),
-        Column("time", number=True, format=_hours),
+        Column("multiply-adds", number=True, format=_tera),
         Column("disk", number=True, format=format_size),
     ]
+    rows = [(names[job.key], *estimate) for job, estimate in zip(todo, estimates, strict=True)]
     print(TextTable.from_values(columns, rows).as_text())
-    speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())
-    print(
-        f"Total: {_hours(total_hours)} on one device like this one, {format_size(total_disk)} of "
-        "disk space"
-    )
-    print(
-        f"  (counted multiply-adds at the measured {speed} G per second; reading images is not "
-        "included)"
-    )
+    multiply_adds = sum(estimate.multiply_adds for estimate in estimates)
+    disk = sum(estimate.disk for estimate in estimates)
+    print(f"Total: {_tera(multiply_adds)} multiply-adds, {format_size(disk)} of disk space")
 
 
-def _backbone_key(job: Job) -> str:
-    """Return the task and the backbone, because speed depends on both."""
-    config = job.config
-    return config.stage.task + config.backbone.model_dump_json()
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+def _tera(count: float) -> str:
+    return f"{count / 1e12:,.1f} T"
 
 
 def _cell(cell: object) -> str:

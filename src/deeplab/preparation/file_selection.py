@@ -19,15 +19,9 @@ PART_FILES: dict[str, dict[str, str]] = {
         "sbd": r"cls/[^/]+\.mat|SegmentationClassAug/[^/]+\.png",
     },
     "coco": {
-        **{
-            f"{split}{year}": rf"{split}{year}/[^/]+\.jpg"
-            for split in ("train", "val")
-            for year in (2014, 2017)
-        },
-        **{
-            f"annotations{year}": rf"annotations/instances_(?:train|val){year}\.json"
-            for year in (2014, 2017)
-        },
+        "train2017": r"train2017/[^/]+\.jpg",
+        "val2017": r"val2017/[^/]+\.jpg",
+        "annotations2017": r"annotations/instances_(?:train|val)2017\.json",
     },
     "cityscapes": {
         "leftImg8bit_trainvaltest": (

@@ -159,7 +159,7 @@ def _is_done(job: _Job) -> bool:
     if not isinstance(job.data, COCOSettings):
         return True
     prepared = job.previous.splits
-    splits = [split for split, file in job.data.annotations.items() if file and split in prepared]
+    splits = [split for split in job.data.annotations if split in prepared]
     return masks_match_settings(job.root, splits, job.data.category_ids, job.data.min_pixels)
 
 
@@ -235,7 +235,7 @@ def _derive(job: _Job, parts: frozenset[str]) -> None:
     if isinstance(data, COCOSettings):
         make_coco_masks(
             job.root,
-            annotations={split: file for split, file in data.annotations.items() if file},
+            annotations=data.annotations,
             category_ids=data.category_ids,
             min_pixels=data.min_pixels,
             overwrite=config.overwrite,

@@ -15,7 +15,7 @@ from deeplab.utils.settings import Natural, Text
 class COCOSettings(PublishedSettings):
     """COCO with its instances turned into label maps of VOC's classes."""
 
-    annotations: dict[Text, Text | None]
+    annotations: dict[Text, Text]
     """Annotation file of each split, which is also the name of its folder of images."""
     category_ids: tuple[Annotated[int, Field(ge=0)], ...]
     """COCO's category of each class; all others are background."""
