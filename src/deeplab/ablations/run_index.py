@@ -25,10 +25,11 @@ from deeplab.evaluation.evaluation_folder import (
     read_evaluation,
 )
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
+from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import (
+    OVERWRITE_HINT,
     SET_ASIDE_MARKER,
     RunFolder,
-    read_json,
     read_record,
     read_run,
     settings_hash,
@@ -60,15 +61,22 @@ class Run:
         return read_record(self.folder)
 
     @cached_property
-    def result(self) -> dict[str, Any]:
-        """Content of ``metrics.json``; empty before the run is finished."""
-        return read_json(self.folder.result) if self.folder.finished else {}
+    def result(self) -> Result | None:
+        """Result of the training; None before the run is finished."""
+        if not self.folder.finished:
+            return None
+        return Result.read(self.folder.result, f"{OVERWRITE_HINT}.")
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Hash of the final weights; None before the run is finished."""
+        return self.result.weights_sha256 if self.result else None
 
     def made_by_other_code(self, evaluations: Iterable[Evaluation | None]) -> bool:
         """Return True if other code than the present has trained the run or made evaluations."""
         now = code_hash("evaluation")
         return trained_by_other_code(self.record) or any(
-            e is not None and e.result.get("evaluation_code") != now for e in evaluations
+            e is not None and e.result.evaluation_code != now for e in evaluations
         )
 
     @property
@@ -102,8 +110,7 @@ class Run:
         if not folder.result.is_file():
             return None
         evaluation = read_evaluation(folder.path)
-        same = evaluation.result.get("weights_sha256") == self.result.get("weights_sha256")
-        return evaluation if same else None
+        return evaluation if evaluation.result.is_of_weights(self.weights_sha256) else None
 
 
 FindRun = Callable[[Job], Run | None]
@@ -144,7 +151,7 @@ def make_run_finder(
         """Return the hash of a job's initial weights; empty if they do not exist yet."""
         if job.pretraining:
             pretraining = find_run(job.pretraining)
-            return str(pretraining.result.get("weights_sha256", "")) if pretraining else ""
+            return (pretraining and pretraining.weights_sha256) or ""
         config = job.config
         key = (config.init_from, config.backbone.model_dump_json())
         if key not in hashes:

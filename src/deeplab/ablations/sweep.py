@@ -195,7 +195,7 @@ def _archive_missing(run: Run, row_evaluation: RowEvaluation) -> bool:
     evaluation = run.evaluation(row_evaluation)
     if row_evaluation.submission is None or evaluation is None:
         return False
-    split = str(evaluation.protocol["split"])
+    split = evaluation.protocol.split
     return not evaluation.folder.archive(row_evaluation.submission, split).is_file()
 
 

@@ -21,12 +21,6 @@ S = TypeVar("S", bound=Settings)
 
 Score = Literal["mIoU", "top1_error", "top5_error"]
 
-TITLES: dict[Score, str] = {
-    "mIoU": "mIoU",
-    "top1_error": "top-1 error",
-    "top5_error": "top-5 error",
-}
-
 ERRORS: tuple[Score, ...] = ("top1_error", "top5_error")
 """Scores of classifiers, where lower is better."""
 

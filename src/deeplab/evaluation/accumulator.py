@@ -13,7 +13,9 @@ from deeplab.metrics.boundary import (
     score_boundary,
 )
 from deeplab.metrics.confusion_matrix import Scores, scores
-from deeplab.metrics.percent import to_percent
+from deeplab.metrics.definitions import to_percent
+from deeplab.metrics.iou import intersection_over_union
+from deeplab.tracking.result import Band, BoundaryResult, in_percent
 from deeplab.utils.constants import IGNORE
 
 Pixels = NDArray[np.uint8]
@@ -140,30 +142,27 @@ class ScoreAccumulator:
             return []
         return [(w, scores(counts)) for w, counts in zip(self.widths, self.bands, strict=True)]
 
-    def boundary_report(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return scores of the bands, boundary F-score and boundary IoU.
+    def boundary_result(self, class_names: Sequence[str]) -> BoundaryResult:
+        """Return scores of the bands, boundary F-score and boundary IoU, in percent.
 
-        Scores of classes that occur nowhere are None.
+        Scores of classes that occur nowhere are nan.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            f, iou = self.f_sum / self.f_count, self.intersection / self.union
-        return {
-            "images_with_borders": int(self.num_with_ignored),
-            "bands": [
-                {
-                    "width": width,
-                    "mIoU": to_percent(band.miou),
-                    "pixel_accuracy": to_percent(band.pixel_accuracy),
-                }
+            f = self.f_sum / self.f_count
+        iou = intersection_over_union(self.intersection, self.union)
+        by_class = [
+            in_percent(dict(zip(class_names, values.tolist(), strict=True))) for values in (f, iou)
+        ]
+        return BoundaryResult(
+            images_with_borders=int(self.num_with_ignored),
+            bands=tuple(
+                Band(width=width, scores=in_percent(band.values))
                 for width, band in self.band_scores
-            ],
-            "boundary_F": to_percent(_mean(f)),
-            "class_boundary_F": dict(zip(class_names, map(to_percent, f.tolist()), strict=True)),
-            "boundary_IoU": to_percent(_mean(iou)),
-            "class_boundary_IoU": dict(
-                zip(class_names, map(to_percent, iou.tolist()), strict=True)
             ),
-        }
+            scores={"boundary_F": to_percent(_mean(f)), "boundary_IoU": to_percent(_mean(iou))},
+            class_boundary_F=by_class[0],
+            class_boundary_IoU=by_class[1],
+        )
 
 
 def _mean(values: NDArray[np.float64]) -> float:

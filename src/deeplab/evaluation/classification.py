@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,25 +19,30 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import Batch, ClassificationData, classification_example
 from deeplab.data.dataset import evenly_spaced
 from deeplab.evaluation.evaluation_folder import (
+    EVALUATE_AGAIN,
     EvaluationFolder,
     evaluation_name,
     lock_evaluations,
     read_evaluation,
     write_ranks,
 )
-from deeplab.evaluation.result_files import EvaluationJob
+from deeplab.evaluation.result_files import EvaluationJob, Identity, cost_record
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.inference.strategy import Strategy
+from deeplab.metrics.definitions import format_percent
 from deeplab.metrics.topk import TopKErrorMetric, ranks
 from deeplab.models.classifier import OUTPUT_STRIDE, Classifier
 from deeplab.models.flops import measure_cost
-from deeplab.tracking.console import error_report, format_percent, print_skipped
-from deeplab.tracking.evaluation_protocol import CLASSIFIER_STRATEGY, crop_protocol
-from deeplab.tracking.run_folder import RunFolder, read_json, read_run
-from deeplab.tracking.schema_version import VERSION_STAMP
+from deeplab.tracking.console import print_skipped
+from deeplab.tracking.evaluation_protocol import (
+    CLASSIFIER_STRATEGY,
+    crop_protocol,
+)
+from deeplab.tracking.result import Result, in_percent, write_result
+from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.tracking.source_code import code_record, describe_reused
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write, file_hash, write_json
+from deeplab.utils.files import atomic_write, file_hash
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import classification_figure
 
@@ -92,11 +96,11 @@ def find_classifier(config: EvaluateConfig) -> ClassifierRun | None:
     )
 
 
-def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[dict[str, Any]]:
+def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[Result]:
     """Evaluate a classifier, print its errors and save them in the run folder.
 
     Returns:
-        A list with the record of the evaluation.
+        A list with the result of the evaluation.
     """
     execution = inference_execution(config.trainer)
     data = build_classification_data(run.config, num_workers=execution.num_workers)
@@ -107,38 +111,35 @@ def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[dict
         reused = job.done and not config.overwrite
         if not reused:
             _evaluate(job, run, data, execution, show=config.trainer.enable_progress_bar)
-    record = read_json(job.folder.result)
-    errors = [format_percent(record[f"top{k}_error"]) for k in (1, 5)]
-    print(f"\ntop-1 error {errors[0]} %, top-5 error {errors[1]} %\n")
+    result = Result.read(job.folder.result, EVALUATE_AGAIN)
+    errors = [f"{m.label} {format_percent(result.value(m.key))} %" for m in result.metrics]
+    print(f"\n{', '.join(errors)}\n")
     print_skipped(data.skipped)
     if reused:
         print("  existing evaluation; overwrite=true runs it again")
-        if other_code := describe_reused([record]):
+        if other_code := describe_reused([result]):
             print(f"  {other_code}")
     print(f"  {job.folder.path}")
     if config.log_to_wandb and not reused and run.config.logger.name == "wandb":
         evaluations = [read_evaluation(job.folder.path)]
         if files := log_evaluations(run.config.logger, run.folder, evaluations):
             print(f"  W&B  offline; upload it after the training run with: wandb sync {files}")
-    return [record]
+    return [result]
 
 
 def _build_job(run: ClassifierRun, data: ClassificationData, execution: Execution) -> EvaluationJob:
     folder, config, weights = run.folder, run.config, run.weights
-    identity = {
-        "run": folder.path.name,
-        "weights": str(weights.relative_to(folder.path.resolve())),
-        "weights_sha256": file_hash(weights),
-        "protocol": crop_protocol(
-            split=data.val_split,
-            images=len(data.val_set),
-            content=data.val_set.content_hash(),
-            classes=data.classes,
+    identity = Identity(
+        run=folder.path.name,
+        weights=str(weights.relative_to(folder.path.resolve())),
+        weights_sha256=file_hash(weights),
+        protocol=crop_protocol(
+            data,
             crop_size=config.data.crop_size,
             crop_pct=config.data.crop_pct,
             precision=execution.precision,
         ),
-    }
+    )
     name = evaluation_name(data.val_split, weights, CLASSIFIER_STRATEGY)
     return EvaluationJob(
         Strategy(OUTPUT_STRIDE), EvaluationFolder(folder.evaluations / name), identity
@@ -170,17 +171,17 @@ def _evaluate(
     write_ranks(draft_job.folder, ids, torch.cat(batch_ranks).numpy())
     with atomic_write(draft_job.folder.examples) as draft:
         classification_figure(examples).save(draft, format="PNG")
-    record = {
-        **VERSION_STAMP,
-        **job.identity,
-        "scored": True,
-        **error_report(top_errors.compute()),
-        "cost": _cost(model, run.config.data.crop_size),
-        "skipped_files": dict(data.skipped),
-        "machine": vars(execution),
+    size = (run.config.data.crop_size, run.config.data.crop_size)
+    write_result(
+        draft_job.folder.result,
+        **vars(job.identity),
+        scored=True,
+        scores=in_percent(top_errors.compute()),
+        cost=cost_record(measure_cost(model.cpu(), input_size=size), size),
+        skipped_files=dict(data.skipped),
+        machine=vars(execution),
         **code_record(),
-    }
-    write_json(draft_job.folder.result, record)
+    )
     job.install(draft_job)
     temporary.rmdir()
 
@@ -199,13 +200,3 @@ def _predict(
                 logits: Tensor = model(images)
             yield batch, logits.cpu()
             bar.update(len(images))
-
-
-def _cost(model: Classifier, size: int) -> dict[str, Any]:
-    cost = measure_cost(model.cpu(), input_size=(size, size))
-    return {
-        "parameters": cost.trainable,
-        "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
-        "input_size": [size, size],
-        "measured": None,
-    }

@@ -13,17 +13,20 @@ from typing import Any
 from deeplab.config.schema.scripts import CompareConfig
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.evaluation.plots import plot_boundary, plot_cost, split_common_prefix
+from deeplab.metrics.definitions import BOUNDARY, SEGMENTATION
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import write_text
 from deeplab.utils.text_table import Column, TextTable, number_column
 
-SCORES = ("mIoU", "pixel accuracy", "boundary IoU", "boundary F")
+METRICS = (*SEGMENTATION, *BOUNDARY)
+"""Metrics of the columns."""
+
 FILES = ("table.csv", "boundary.png", "cost.png")
 """Files that are written for each group."""
 
 COLUMNS = (
-    *(number_column(f"{name}, %", ".2f", name=name) for name in SCORES),
+    *(number_column(f"{m.label}, %", ".2f", name=m.label) for m in METRICS),
     number_column("params, M", ".2f", unit=1e6, name="parameters"),
     number_column("multiply-adds, B", ".2f", unit=1e9, name="multiply-adds"),
     number_column("time, ms", ".1f", unit=1e-3, name="seconds"),
@@ -39,13 +42,13 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
         UserError: a path holds no evaluation, or no evaluation with scores.
     """
     evaluations = _unique(e for path in config.runs for e in _find_evaluations(path))
-    if classifier := next((e for e in evaluations if "top1_error" in e.result), None):
+    if classifier := next((e for e in evaluations if e.result.is_classifier), None):
         raise UserError(
             f"runs: {classifier.name} is the evaluation of a classifier. compare.py compares "
             "segmentation networks. Run python src/ablations.py report runs=... rows=backbone to "
             "compare classifiers."
         )
-    scored = [e for e in evaluations if e.result["scored"]]
+    scored = [e for e in evaluations if e.result.scored]
     if not scored:
         raise UserError(
             "runs: none of these evaluations has scores, because their images have no masks. Name "
@@ -135,20 +138,17 @@ def _unique(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
     return list({e.folder.path.resolve(): e for e in evaluations}.values())
 
 
-def _row(evaluation: Evaluation) -> dict[str, Any]:
+def _row(evaluation: Evaluation) -> list[Any]:
     """Return the values of the columns, in their order."""
     result = evaluation.result
-    measured = result["cost"].get("measured") or {}
-    return {
-        "mIoU": result["mIoU"],
-        "pixel accuracy": result["pixel_accuracy"],
-        "boundary IoU": result["boundary"]["boundary_IoU"],
-        "boundary F": result["boundary"]["boundary_F"],
-        "parameters": result["cost"]["parameters"],
-        "multiply-adds": result["cost"]["multiply_adds"]["paper"],
-        "seconds": measured.get("latency"),
-        "peak memory": measured.get("peak_memory_bytes"),
-    }
+    cost, measured = result.cost, result.cost and result.cost.measured
+    return [
+        *(result.value(metric.key) for metric in METRICS),
+        cost and cost.parameters,
+        cost and cost.multiply_adds.paper,
+        measured and measured.latency,
+        measured and measured.peak_memory_bytes,
+    ]
 
 
 def _write(folder: Path, group: Sequence[Evaluation]) -> None:
@@ -156,19 +156,18 @@ def _write(folder: Path, group: Sequence[Evaluation]) -> None:
     rows = {name: _row(evaluation) for name, evaluation in zip(names, group, strict=True)}
     run, _ = split_common_prefix(names)
     title = Column("evaluation", format=lambda name: name.removeprefix(f"{run}/"))
-    values = TextTable.from_values(
-        [title, *COLUMNS], [(n, *row.values()) for n, row in rows.items()]
-    )
+    values = TextTable.from_values([title, *COLUMNS], [(n, *row) for n, row in rows.items()])
     print("\n".join(["", *[f"{run}:"] * bool(run), values.without_empty_columns().as_text(), ""]))
     table, boundary, accuracy = FILES
     write_text(folder / table, values.as_csv())
-    curves = {n: e.result["boundary"]["bands"] for n, e in zip(names, group, strict=True)}
+    results = {name: evaluation.result for name, evaluation in zip(names, group, strict=True)}
+    curves = {name: r.boundary.bands for name, r in results.items() if r.boundary}
     if with_bands := {name: bands for name, bands in curves.items() if bands}:
         plot_boundary(folder / boundary, with_bands)
     points = [
-        (name, row["multiply-adds"] / 1e9, row["mIoU"])
-        for name, row in rows.items()
-        if row["mIoU"] is not None
+        (name, r.cost.multiply_adds.paper / 1e9, score)
+        for name, r in results.items()
+        if r.cost and (score := r.value(r.main_metric.key)) is not None
     ]
     if points:
         plot_cost(folder / accuracy, points)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +16,19 @@ from deeplab.data.dataset import check_ids
 from deeplab.data.layouts.base import data_layout, layout_class, split_items
 from deeplab.evaluation.classification import evaluate_classifier, find_classifier
 from deeplab.evaluation.evaluation_folder import (
+    EVALUATE_AGAIN,
     EvaluationFolder,
     evaluation_name,
     lock_evaluations,
     read_evaluation,
 )
 from deeplab.evaluation.loop import evaluate_strategies
-from deeplab.evaluation.result_files import EvaluationJob
+from deeplab.evaluation.result_files import EvaluationJob, Identity
 from deeplab.evaluation.submission import Kind, check_submission, write_submission
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.tracking.console import print_comparison, print_skipped, silence_library_messages
-from deeplab.tracking.evaluation_protocol import protocol
-from deeplab.tracking.run_folder import read_json
+from deeplab.tracking.evaluation_protocol import segmentation_protocol
+from deeplab.tracking.result import Result
 from deeplab.tracking.source_code import describe_reused
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
@@ -37,11 +37,11 @@ from deeplab.utils.hardware import Execution
 Pixels = NDArray[np.uint8]
 
 
-def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
+def run_evaluation(config: EvaluateConfig) -> list[Result]:
     """Evaluate a run, print the scores and save them in the run folder.
 
     Returns:
-        The record of each strategy, in the order of ``config.strategies``.
+        The result of each strategy, in the order of ``config.strategies``.
     """
     silence_library_messages()
     if classifier := find_classifier(config):
@@ -59,13 +59,13 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
         todo = jobs if config.overwrite else [job for job in jobs if not job.done]
         if todo:
             evaluate_strategies(todo, trained, config, data, execution)
-    records = [read_json(job.folder.result) for job in jobs]
-    print_comparison(records)
+    results = [Result.read(job.folder.result, EVALUATE_AGAIN) for job in jobs]
+    print_comparison(results)
     print_skipped(data.skipped)
     if len(todo) < len(jobs):
         existing = len(jobs) - len(todo)
         print(f"  {existing} of {len(jobs)} existed already; overwrite=true runs them again")
-        reused = [r for job, r in zip(jobs, records, strict=True) if job not in todo]
+        reused = [r for job, r in zip(jobs, results, strict=True) if job not in todo]
         if other_code := describe_reused(reused):
             print(f"  {other_code}")
     width = max(len(job.strategy.name) for job in jobs)
@@ -75,7 +75,7 @@ def run_evaluation(config: EvaluateConfig) -> list[dict[str, Any]]:
             _pack(config.submission, job, data, progress=config.trainer.enable_progress_bar)
     if config.log_to_wandb and todo:
         _log_to_wandb(trained, todo)
-    return records
+    return results
 
 
 def _pack(kind: Kind, job: EvaluationJob, data: SegmentationData, *, progress: bool) -> None:
@@ -111,23 +111,21 @@ def _build_jobs(
     content, weights_hash = data.val_set.content_hash(), file_hash(weights)
     jobs = []
     for strategy in strategies:
-        identity = {
-            "run": folder.path.name,
-            "weights": str(weights.relative_to(folder.path)),
-            "weights_sha256": weights_hash,
-            "protocol": protocol(
-                split=data.val_split,
-                images=len(data.val_set),
+        identity = Identity(
+            run=folder.path.name,
+            weights=str(weights.relative_to(folder.path)),
+            weights_sha256=weights_hash,
+            protocol=segmentation_protocol(
+                data,
+                strategy,
                 content=content,
-                classes=run.data.classes,
                 padded_to=run.data.padded_size,
-                strategy=strategy,
                 precision=execution.precision,
             ),
-            "band_widths": list(config.trimap_widths),
-            **({"save_predictions": True} if config.save_predictions else {}),
-            **({"measured": True} if config.measure_speed else {}),
-        }
+            band_widths=config.trimap_widths,
+            save_predictions=config.save_predictions,
+            measured=config.measure_speed,
+        )
         name = evaluation_name(data.val_split, weights, strategy.name)
         jobs.append(EvaluationJob(strategy, EvaluationFolder(folder.evaluations / name), identity))
     return jobs

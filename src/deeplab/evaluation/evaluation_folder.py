@@ -10,7 +10,6 @@ evaluations/NAME/boundary.csv    scores in bands around object borders; their pl
 Reading them needs neither torch nor the network.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.tracking.schema_version import check_schema_version
+from deeplab.tracking.evaluation_protocol import Protocol
+from deeplab.tracking.result import Result
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write
+
+EVALUATE_AGAIN = "Run evaluate.py with overwrite=true to write it again."
 
 
 def evaluation_name(split: str, weights: Path, strategy: str) -> str:
@@ -75,26 +77,26 @@ class Evaluation:
     """Scores of one network on one split under one strategy."""
 
     folder: EvaluationFolder
-    result: dict[str, Any]
+    result: Result
 
     @property
     def name(self) -> str:
         """Name of the run and of the evaluation folder."""
-        return f"{self.result['run']}/{self.folder.path.name}"
+        return f"{self.result.run}/{self.folder.path.name}"
 
     @property
-    def protocol(self) -> dict[str, Any]:
-        """Conditions of the evaluation; see ``deeplab.tracking.evaluation_protocol``."""
-        return dict(self.result["protocol"])
+    def protocol(self) -> Protocol:
+        """Conditions of the evaluation."""
+        return self.result.protocol
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(self.result["protocol"]["classes"])
+        return self.result.protocol.classes
 
     @property
     def per_image_key(self) -> str:
         """Key of the per-image results in ``images.npz``."""
-        return "rank" if "top1_error" in self.result else "confusion"
+        return "rank" if self.result.is_classifier else "confusion"
 
     @cached_property
     def _images(self) -> dict[str, Any]:
@@ -103,8 +105,7 @@ class Evaluation:
                 return {key: stored[key] for key in ("ids", self.per_image_key)}
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
-                f"{self.folder.images}: cannot be read ({error}). Run evaluate.py with "
-                "overwrite=true to write it again."
+                f"{self.folder.images}: cannot be read ({error}). {EVALUATE_AGAIN}"
             ) from None
 
     @property
@@ -132,15 +133,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
     folder = EvaluationFolder(Path(path).expanduser())
     if not folder.result.is_file():
         raise UserError(f"{path}: no evaluation (result.json) in it. Run evaluate.py first.")
-    try:
-        result = dict(json.loads(folder.result.read_text()))
-        check_schema_version(result, folder.result)
-        return Evaluation(folder, {**result, "protocol": dict(result["protocol"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{folder.result}: cannot be read ({error}). Run evaluate.py with overwrite=true to "
-            "write it again."
-        ) from None
+    return Evaluation(folder, Result.read(folder.result, EVALUATE_AGAIN))
 
 
 def write_images(

@@ -1,7 +1,6 @@
 """Evaluation loop: one pass over the images of a split for several strategies."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from deeplab.data.class_set import write_mask
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import evenly_spaced
 from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator, score_image
-from deeplab.evaluation.result_files import EvaluationJob, write_example_figure, write_result
+from deeplab.evaluation.result_files import EvaluationJob, write_evaluation, write_example_figure
 from deeplab.evaluation.resume import PredictedImage, Progress
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
@@ -69,7 +68,7 @@ def evaluate_strategies(
         examples = {k: labels[i] for k, labels in progress.examples.items() if labels}
         write_example_figure(job, data, examples)
         speed = _speed(job.strategy, trained, execution) if config.measure_speed else None
-        write_result(job, accumulator, trained.config, data, execution, speed)
+        write_evaluation(job, accumulator, trained.config, data, execution, speed)
     for job, draft_job in zip(jobs, draft_jobs, strict=True):
         job.install(draft_job)
     shutil.rmtree(temporary)
@@ -81,7 +80,7 @@ def _working_folder(trained: TrainedRun, jobs: Sequence[EvaluationJob]) -> Path:
     The same jobs and the same code get the same folder, so that an interrupted
     evaluation resumes.
     """
-    text = json.dumps([code_hash("evaluation"), *(job.identity for job in jobs)], sort_keys=True)
+    text = f"{code_hash('evaluation')} {[job.identity for job in jobs]!r}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = trained.folder.evaluations / f".unfinished-{digest}"
     folder.mkdir(exist_ok=True)

@@ -5,35 +5,36 @@ import io
 import os
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
 
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
+from deeplab.tracking.result import Band
 from deeplab.utils.files import atomic_write, write_text
 
 
-def write_boundary_curve(folder: EvaluationFolder, result: Mapping[str, Any]) -> None:
-    """Write ``boundary.csv`` and ``boundary.png``, unless no borders are labeled 255."""
-    bands = result["boundary"]["bands"]
+def write_boundary_curve(folder: EvaluationFolder, title: str, bands: Sequence[Band]) -> None:
+    """Write ``boundary.csv`` and ``boundary.png``, unless no borders are labeled 255.
+
+    Args:
+        folder: folder of the evaluation.
+        title: run and strategy, for the plot.
+        bands: scores in the bands.
+    """
     if not bands:
         return
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(bands[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(bands)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["width", *bands[0].scores])
+    writer.writerows([band.width, *band.scores.values()] for band in bands)
     write_text(folder.boundary_csv, text.getvalue())
-    plot_boundary(folder.boundary_png, {f"{result['run']}, {_strategy(result)}": bands})
+    plot_boundary(folder.boundary_png, {title: bands})
 
 
-def _strategy(result: Mapping[str, Any]) -> str:
-    return str(result["protocol"]["strategy"]["label"])
-
-
-def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+def plot_boundary(path: Path, curves: Mapping[str, Sequence[Band]]) -> None:
     """Plot mIoU over the width of the band around object borders (Figure 5).
 
     Args:
         path: path of the PNG.
-        curves: by title, the ``width`` in pixels and ``mIoU`` of each band.
+        curves: by title, the bands from narrow to wide.
     """
     from matplotlib.figure import Figure
 
@@ -41,8 +42,8 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]
     axes = figure.add_subplot()
     run, names = split_common_prefix(list(curves))
     for name, bands in zip(names, curves.values(), strict=True):
-        scored = [band for band in bands if band["mIoU"] is not None]
-        widths, values = [b["width"] for b in scored], [b["mIoU"] for b in scored]
+        points = {b.width: miou for b in bands if (miou := b.scores["mIoU"]) is not None}
+        widths, values = list(points), list(points.values())
         axes.plot(widths, values, marker="o", markersize=4, label=name)
     axes.set_title(run, fontsize="small")
     axes.set_xlabel("width of the band around object borders, in pixels")

@@ -3,9 +3,9 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +13,48 @@ from numpy.typing import NDArray
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.evaluation.accumulator import ScoreAccumulator
-from deeplab.evaluation.evaluation_folder import EvaluationFolder, write_images
+from deeplab.evaluation.evaluation_folder import EVALUATE_AGAIN, EvaluationFolder, write_images
 from deeplab.evaluation.plots import write_boundary_curve
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.speed import Speed
 from deeplab.inference.strategy import Strategy
-from deeplab.tracking.console import score_report
-from deeplab.tracking.run_folder import read_json
-from deeplab.tracking.schema_version import VERSION_STAMP
+from deeplab.models import flops
+from deeplab.tracking.evaluation_protocol import Protocol
+from deeplab.tracking.result import (
+    Cost,
+    MeasuredSpeed,
+    MultiplyAdds,
+    Result,
+    in_percent,
+    write_result,
+)
 from deeplab.tracking.source_code import code_record
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write, write_json
+from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import Example, segmentation_figure
 
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Fields that identify the result of an evaluation."""
+
+    run: str
+    weights: str
+    """File in the run folder."""
+    weights_sha256: str
+    protocol: Protocol
+    band_widths: tuple[float, ...] = ()
+    save_predictions: bool = False
+    measured: bool = False
+    """True if the speed is measured too."""
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        """Return the identity of a result."""
+        return cls(**{field.name: getattr(result, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -36,14 +63,13 @@ class EvaluationJob:
 
     strategy: Strategy
     folder: EvaluationFolder
-    identity: dict[str, Any]
-    """Fields that identify the result: run, weights, protocol and options of the evaluation."""
+    identity: Identity
 
     @property
     def done(self) -> bool:
         """True if a result under the same conditions exists."""
         result = self._existing_result()
-        return all(result.get(key) == value for key, value in self.identity.items())
+        return result is not None and Identity.of(result) == self.identity
 
     def in_folder(self, folder: Path) -> "EvaluationJob":
         """Return this job with a temporary folder, for files that are not complete yet."""
@@ -60,18 +86,18 @@ class EvaluationJob:
             existing = self._existing_result()
             backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
             path.rename(backup)
-            if existing and existing.get("protocol") != self.identity["protocol"]:
+            if existing and existing.protocol != self.identity.protocol:
                 print(f"Moved the existing result, which has other conditions, to {backup}")
             else:
                 shutil.rmtree(backup)
         finished.folder.path.rename(path)
 
-    def _existing_result(self) -> dict[str, Any]:
-        """Return the existing result; empty if there is none or it cannot be read."""
+    def _existing_result(self) -> Result | None:
+        """Return the existing result; None if there is none or it cannot be read."""
         try:
-            return read_json(self.folder.result) if self.folder.result.is_file() else {}
+            return Result.read(self.folder.result, EVALUATE_AGAIN)
         except UserError:
-            return {}
+            return None
 
 
 def write_example_figure(
@@ -89,7 +115,7 @@ def write_example_figure(
             figure.save(draft, format="PNG")
 
 
-def write_result(
+def write_evaluation(
     job: EvaluationJob,
     accumulator: ScoreAccumulator,
     run: TrainConfig,
@@ -100,21 +126,32 @@ def write_result(
     """Write the files of one result; ``result.json`` last, so that it implies the others."""
     classes, size = len(run.data.classes), run.data.padded_size
     cost = strategy_cost(run, job.strategy, classes=classes, size=size)
-    record: dict[str, Any] = {**VERSION_STAMP, **job.identity, "scored": data.val_labeled}
-    record["cost"] = {
-        "parameters": cost.trainable,
-        "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
-        "input_size": list(size),
-        "measured": speed and speed.record(),
-    }
+    scores: dict[str, Any] = {}
     if data.val_labeled:
         write_images(job.folder, accumulator.ids, np.stack(accumulator.confusions))
-        record |= score_report(accumulator.scores, run.data.classes)
-        record["boundary"] = accumulator.boundary_report(run.data.classes)
-        write_boundary_curve(job.folder, record)
-    record |= {
-        "skipped_files": dict(data.skipped),
-        "machine": vars(execution),
+        final, names = accumulator.scores, run.data.classes
+        scores["scores"] = in_percent(final.values)
+        scores["class_IoU"] = in_percent(dict(zip(names, final.class_iou, strict=True)))
+        scores["boundary"] = boundary = accumulator.boundary_result(names)
+        title = f"{job.identity.run}, {job.strategy.label}"
+        write_boundary_curve(job.folder, title, boundary.bands)
+    write_result(
+        job.folder.result,
+        **vars(job.identity),
+        scored=data.val_labeled,
+        **scores,
+        cost=cost_record(cost, size, speed),
+        skipped_files=dict(data.skipped),
+        machine=vars(execution),
         **code_record(),
-    }
-    write_json(job.folder.result, record)
+    )
+
+
+def cost_record(cost: flops.Cost, size: tuple[int, int], speed: Speed | None = None) -> Cost:
+    """Return the cost of a network on images of this height and width."""
+    return Cost(
+        parameters=cost.trainable,
+        multiply_adds=MultiplyAdds(conv=cost.conv, paper=cost.paper),
+        input_size=size,
+        measured=MeasuredSpeed(**speed.record()) if speed else None,
+    )

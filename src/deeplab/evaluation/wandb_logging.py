@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
-from deeplab.tracking.run_folder import RunFolder, read_json, read_record
+from deeplab.tracking.result import BoundaryResult, Result
+from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, read_record
 from deeplab.tracking.wandb_run import (
     add_group_and_tags,
     evaluation_key,
@@ -49,16 +50,16 @@ def log_evaluations(
 def _log(run: "wandb.Run", folder: RunFolder, new: Sequence[Evaluation]) -> None:
     step = int(time.time())  # W&B drops steps that are not after training and earlier evaluations
     for evaluation in new:
-        if evaluation.result["scored"]:
+        if evaluation.result.scored:
             run.log(_add_prefix(evaluation, _tables_and_figures(evaluation)), step)
     results = sorted(folder.evaluations.glob("*/result.json"))
     evaluations = [read_evaluation(path.parent) for path in results]
-    scored = [evaluation for evaluation in evaluations if evaluation.result["scored"]]
+    scored = [evaluation for evaluation in evaluations if evaluation.result.scored]
     if scored:
         rows = [{"evaluation": e.folder.path.name, **_row(e)} for e in scored]
         run.log({"evaluations": wandb_table(rows)}, step)
     if folder.finished:
-        run.log(training_scores(read_json(folder.result)), step)
+        run.log(training_scores(Result.read(folder.result, OVERWRITE_HINT)), step)
     run.summary.update(_last_logged(folder))
     for evaluation in scored:
         run.summary.update(_add_prefix(evaluation, _row(evaluation)))
@@ -98,16 +99,8 @@ def _last_logged(folder: RunFolder) -> dict[str, float]:
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:
     result = evaluation.result
-    if "top1_error" in result:
-        errors = {key: result[key] for key in ("top1_error", "top5_error")}
-        return errors | {"multiply_adds": result["cost"]["multiply_adds"]["paper"]}
-    return {
-        "mIoU": result["mIoU"],
-        "pixel_accuracy": result["pixel_accuracy"],
-        "boundary_IoU": result["boundary"]["boundary_IoU"],
-        "boundary_F": result["boundary"]["boundary_F"],
-        "multiply_adds": result["cost"]["multiply_adds"]["paper"],
-    }
+    scores = {metric.key: result.value(metric.key) for metric in result.metrics}
+    return scores | {"multiply_adds": result.cost and result.cost.multiply_adds.paper}
 
 
 def _tables_and_figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -117,25 +110,24 @@ def _tables_and_figures(evaluation: Evaluation) -> dict[str, Any]:
     folder = evaluation.folder
     figures = {"examples": folder.examples, "boundary_curve": folder.boundary_png}
     tables = {}
-    if "class_IoU" in evaluation.result:
-        tables["classes"] = _class_table(evaluation.result)
-        tables["bands"] = wandb_table(evaluation.result["boundary"]["bands"])
+    if boundary := evaluation.result.boundary:
+        tables["classes"] = _class_table(evaluation.result, boundary)
+        tables["bands"] = wandb_table([{"width": b.width, **b.scores} for b in boundary.bands])
     return {
         **tables,
         **{key: wandb.Image(str(path)) for key, path in figures.items() if path.is_file()},
     }
 
 
-def _class_table(result: Mapping[str, Any]) -> Any:
-    boundary = result["boundary"]
+def _class_table(result: Result, boundary: BoundaryResult) -> Any:
     return wandb_table(
         [
             {
                 "class": name,
                 "IoU": iou,
-                "boundary_IoU": boundary["class_boundary_IoU"][name],
-                "boundary_F": boundary["class_boundary_F"][name],
+                "boundary_IoU": boundary.class_boundary_IoU[name],
+                "boundary_F": boundary.class_boundary_F[name],
             }
-            for name, iou in result["class_IoU"].items()
+            for name, iou in result.class_IoU.items()
         ]
     )

@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "boundary": ["BoundaryScore", "score_boundary"],
         "confusion_matrix": ["ConfusionMatrix", "Scores", "scores"],
-        "percent": ["to_percent"],
+        "definitions": ["METRICS", "Metric", "format_percent", "to_percent"],
+        "iou": ["class_iou", "correct_and_union", "intersection_over_union", "mean_over_classes"],
         "topk": ["TopKErrorMetric", "TopKErrors", "ranks"],
     },
 )

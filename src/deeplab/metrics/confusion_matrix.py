@@ -6,6 +6,7 @@ class as 0, and its ``segmentation.MeanIoU`` has no ignored label. Only its ``Me
 it keeps the matrix on the device and sums it over processes.)
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,18 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
+from deeplab.metrics.definitions import SEGMENTATION
+from deeplab.metrics.iou import class_iou
 from deeplab.utils.constants import IGNORE
 
 
 class Scores(NamedTuple):
     """Scores of a confusion matrix, all from 0 to 1."""
 
-    miou: float
-    """Mean of ``class_iou`` over the classes that occur; nan if none occurs."""
-    pixel_accuracy: float
-    """Fraction of the labeled pixels that are correct; nan if no pixel is labeled."""
+    values: dict[str, float]
+    """Value of each metric of ``deeplab.metrics.definitions.SEGMENTATION`` by its key."""
     class_iou: list[float]
     """IoU of each class; nan for a class that occurs neither in truth nor in prediction."""
+
+    @property
+    def miou(self) -> float:
+        """Mean of ``class_iou`` over the classes that occur; nan if none occurs."""
+        return self.values["mIoU"]
 
 
 class ConfusionMatrix(Metric):
@@ -61,14 +67,26 @@ class ConfusionMatrix(Metric):
         return self.matrix
 
 
+def mean_iou(counts: NDArray[np.int64]) -> float:
+    """Return the mean of the IoU over the classes that occur; nan if none occurs."""
+    return float(torch.from_numpy(class_iou(counts)).nanmean())
+
+
+def pixel_accuracy(counts: NDArray[np.int64]) -> float:
+    """Return the fraction of the labeled pixels that are correct; nan if no pixel is labeled."""
+    total = counts.sum()
+    return float(counts.trace() / total) if total else float("nan")
+
+
+FUNCTIONS: dict[str, Callable[[NDArray[np.int64]], float]] = {
+    "mIoU": mean_iou,
+    "pixel_accuracy": pixel_accuracy,
+}
+"""Function of a confusion matrix ``(K, K)`` for each metric of ``SEGMENTATION``."""
+
+
 def scores(matrix: Tensor | NDArray[np.int64]) -> Scores:
-    """Return IoU and accuracy of a confusion matrix ``(K, K)``: rows truth, columns prediction."""
-    counts = torch.as_tensor(matrix).cpu().double()  # some devices have no float64
-    correct = counts.diag()
-    union = counts.sum(0) + counts.sum(1) - correct
-    class_iou = correct / union  # 0 / 0 = nan: absent from both
-    return Scores(
-        miou=float(class_iou.nanmean()),
-        pixel_accuracy=float(correct.sum() / counts.sum()),
-        class_iou=class_iou.tolist(),
-    )
+    """Return the scores of a confusion matrix ``(K, K)``: rows truth, columns prediction."""
+    counts = torch.as_tensor(matrix).cpu().numpy()
+    values = {metric.key: FUNCTIONS[metric.key](counts) for metric in SEGMENTATION}
+    return Scores(values, class_iou(counts).tolist())

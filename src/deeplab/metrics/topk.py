@@ -9,7 +9,7 @@ logits; for one label per image this is ImageNet's measure. Among equal logits t
 lower index ranks first, as in ``argmax``, so a network with constant logits is not rewarded.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +22,11 @@ TOP_K = (1, 5)
 """Values of k for which errors are counted."""
 
 
-class TopKErrors(NamedTuple):
-    """Errors as fractions of the labeled images; nan if there are none."""
+TopKErrors = dict[str, float]
+"""Error by metric (``top1_error``, ``top5_error``), as a fraction of the labeled images.
 
-    top1: float
-    top5: float
+Without any, errors are nan.
+"""
 
 
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
@@ -71,4 +71,5 @@ class TopKErrorMetric(Metric):
     def compute(self) -> TopKErrors:
         """Return the errors over all images so far."""
         wrong, images = self.wrong.cpu().double(), self.images.cpu().double()
-        return TopKErrors(*(wrong / images).tolist())
+        errors = (wrong / images).tolist()
+        return {f"top{k}_error": error for k, error in zip(TOP_K, errors, strict=True)}

@@ -1,10 +1,16 @@
 """Protocols: the conditions of a measurement, and the check that two results are comparable."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
 
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
+
+if TYPE_CHECKING:
+    from deeplab.data.classification.dataset import ClassificationData
+    from deeplab.data.datamodules import SegmentationData
 
 CLASSIFIER_STRATEGY = SINGLE_SCALE
 """Only strategy of a classifier: the central crop, once."""
@@ -26,97 +32,132 @@ TITLES = {
 }
 
 
-def protocol(
-    *,
-    split: str,
-    images: int,
-    content: str,
-    classes: Sequence[str],
-    padded_to: tuple[int, int],
+class WindowRecord(BaseModel):
+    """Windows that an image is cut into; see ``deeplab.inference.strategy.Window``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int
+    overlap: float
+
+
+class StrategyRecord(BaseModel):
+    """Inference strategy of a result; see ``deeplab.inference.strategy.Strategy``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    label: str
+    """Description for tables and figures."""
+    output_stride: int | None = None
+    scales: tuple[float, ...] | None = None
+    flip: bool | None = None
+    window: WindowRecord | None = None
+
+
+class Protocol(BaseModel):
+    """Conditions of a measurement."""
+
+    model_config = ConfigDict(frozen=True)
+
+    split: str
+    """Name of the split."""
+    images: int
+    """Number of images in it."""
+    content: str
+    """Hash of its images and their masks or labels."""
+    classes: tuple[str, ...]
+    """Class names, in order."""
+    ignored_label: str | None = None
+    """Rule for ignored pixels."""
+    padded_to: tuple[int, int] | None = None
+    """Minimum height and width; images are never resized for scoring."""
+    crop: str | None = None
+    """Part of the image that a classifier sees."""
+    strategy: StrategyRecord
+    """Inference strategy."""
+    whole_images: bool | None = None
+    """False if the network sees windows."""
+    precision: str
+    """Lightning's name of the precision."""
+
+
+def segmentation_protocol(
+    data: "SegmentationData",
     strategy: Strategy,
+    *,
+    content: str,
+    padded_to: tuple[int, int],
     precision: str,
-) -> dict[str, Any]:
-    """Return the protocol of a segmentation result.
+) -> Protocol:
+    """Return the protocol of a segmentation network on a data module's validation split.
 
     Args:
-        split: name of the split.
-        images: number of images in it.
-        content: hash of its images and masks.
-        classes: class names, in order.
-        padded_to: minimum height and width; images are never resized for scoring.
+        data: the data.
         strategy: inference strategy; it says whether the network sees whole images or windows.
+        content: hash of the images and masks.
+        padded_to: minimum height and width of images.
         precision: Lightning's name of the precision.
     """
-    return {
-        "split": split,
-        "images": images,
-        "content": content,
-        "classes": list(classes),
-        "ignored_label": IGNORED_LABEL_RULE,
-        "padded_to": list(padded_to),
-        "strategy": strategy.record(),
-        "whole_images": strategy.window is None,
-        "precision": precision,
-    }
+    return Protocol(
+        split=data.val_split,
+        images=len(data.val_set),
+        content=content,
+        classes=data.classes.names,
+        ignored_label=IGNORED_LABEL_RULE,
+        padded_to=padded_to,
+        strategy=StrategyRecord(**strategy.record()),
+        whole_images=strategy.window is None,
+        precision=precision,
+    )
 
 
 def crop_protocol(
-    *,
-    split: str,
-    images: int,
-    content: str,
-    classes: Sequence[str],
-    crop_size: int,
-    crop_pct: float,
-    precision: str,
-) -> dict[str, Any]:
-    """Return the protocol of a classifier's result.
+    data: "ClassificationData", *, crop_size: int, crop_pct: float, precision: str
+) -> Protocol:
+    """Return the protocol of a classifier on a data module's validation split.
 
     Args:
-        split: name of the split.
-        images: number of images in it.
-        content: hash of its images and labels.
-        classes: class names, in order.
+        data: the data.
         crop_size: side of the crop that the network sees, in pixels.
         crop_pct: side of the central square that the crop is resized from, as a fraction of
             the image's shorter side.
         precision: Lightning's name of the precision.
     """
     crop = f"central {100 * crop_pct:g} % at {crop_size} x {crop_size}"
-    return {
-        "split": split,
-        "images": images,
-        "content": content,
-        "classes": list(classes),
-        "crop": crop,
-        "strategy": {"name": CLASSIFIER_STRATEGY, "label": f"one crop, {crop}"},
-        "precision": precision,
-    }
+    return Protocol(
+        split=data.val_split,
+        images=len(data.val_set),
+        content=data.val_set.content_hash(),
+        classes=data.classes,
+        crop=crop,
+        strategy=StrategyRecord(name=CLASSIFIER_STRATEGY, label=f"one crop, {crop}"),
+        precision=precision,
+    )
 
 
-def differences(
-    first: Mapping[str, Any], second: Mapping[str, Any], ignore: Sequence[str] = ()
-) -> list[str]:
+def differences(first: Protocol, second: Protocol, ignore: Sequence[str] = ()) -> list[str]:
     """Return the differences that make two results incomparable, one line for each condition.
 
     Args:
         first: protocol of one result.
         second: protocol of the other result.
-        ignore: keys that may differ, such as ``strategy`` where each row states its own.
+        ignore: conditions that may differ, such as ``strategy`` where each row states its own.
     """
+    pairs = {key: (getattr(first, key), getattr(second, key)) for key in TITLES}
     return [
-        f"{title}: {_format_condition(first.get(key))} against {_format_condition(second.get(key))}"
-        for key, title in TITLES.items()
-        if key not in ignore and first.get(key) != second.get(key)
+        f"{TITLES[key]}: {_format_condition(one)} against {_format_condition(other)}"
+        for key, (one, other) in pairs.items()
+        if key not in ignore and one != other
     ]
 
 
 def _format_condition(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(value["label"])
-    if isinstance(value, list) and len(value) > 4:
+    if isinstance(value, StrategyRecord):
+        return value.label
+    if isinstance(value, tuple) and len(value) > 4:
         return f"{len(value)} ({', '.join(str(v) for v in value[:4])} ...)"
-    return str(value)
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def resolve_strategy_name(config: RunConfig, name: str) -> str:

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeplab.tracking.provenance import provenance
+from deeplab.tracking.result import Result
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-Result = Literal["training", "evaluation"]
+Kind = Literal["training", "evaluation"]
 
 SHARED = ("checkpoints", "config", "data", "inference", "metrics", "models", "utils")
 
-COUNTED: Mapping[Result, Sequence[str]] = {
+COUNTED: Mapping[Kind, Sequence[str]] = {
     "training": (*SHARED, "training"),
     "evaluation": (*SHARED, "evaluation"),
 }
@@ -36,19 +37,19 @@ MAX_FILES = 5
 
 
 @cache
-def source_files(result: Result) -> Mapping[str, str]:
+def source_files(kind: Kind) -> Mapping[str, str]:
     """Return the hash of each source file that a result depends on, by its path in the package."""
     return {
         path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        for part in COUNTED[result]
+        for part in COUNTED[kind]
         for path in sorted((PACKAGE / part).rglob("*.py"))
     }
 
 
 @cache
-def code_hash(result: Result) -> str:
+def code_hash(kind: Kind) -> str:
     """Return the hash of the code that a result depends on."""
-    text = "".join(f"{path} {digest}\n" for path, digest in source_files(result).items())
+    text = "".join(f"{path} {digest}\n" for path, digest in source_files(kind).items())
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -61,9 +62,9 @@ def code_record() -> dict[str, Any]:
     }
 
 
-def describe_code(record: Mapping[str, Any], result: Result) -> str:
+def describe_code(record: Mapping[str, Any], kind: Kind) -> str:
     """Return the hash and the commit of the code in the record of a session or a result."""
-    code, commit = record.get(f"{result}_code"), record.get("commit")
+    code, commit = record.get(f"{kind}_code"), record.get("commit")
     if not code:
         return "code that was not recorded"
     changed = " with uncommitted changes" if record.get("uncommitted_changes") else ""
@@ -105,13 +106,13 @@ def describe_difference(record: Mapping[str, Any], sessions: Sequence[Mapping[st
     return text + (f"; different: {_list(sorted(files))}" if files else "")
 
 
-def describe_reused(results: Sequence[Mapping[str, Any]]) -> str:
+def describe_reused(results: Sequence[Result]) -> str:
     """Return a line on evaluations that other code has made; empty if there are none."""
     now = code_hash("evaluation")
-    others = [result for result in results if result.get("evaluation_code") != now]
+    others = [result for result in results if result.evaluation_code != now]
     if not others:
         return ""
-    codes = dict.fromkeys(describe_code(result, "evaluation") for result in others)
+    codes = dict.fromkeys(describe_code(result.model_dump(), "evaluation") for result in others)
     return (
         f"other code has made {len(others)} of {len(results)}: {', '.join(codes)}; now "
         f"{describe_code(code_record(), 'evaluation')}; overwrite=true evaluates with it"

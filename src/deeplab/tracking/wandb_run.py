@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlparse
 
 from deeplab.config.schema.logger import LoggerSettings
+from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.utils.errors import UserError
 
@@ -114,19 +115,15 @@ def evaluation_key(name: str) -> str:
     return f"evaluation/{name}"
 
 
-def training_scores(result: Mapping[str, Any]) -> dict[str, Any]:
+def training_scores(result: Result) -> dict[str, Any]:
     """Return the scores of a ``metrics.json`` as W&B values, with the IoU of each class as a table.
 
     The other values are numbers for the summary.
     """
-    if "class_IoU" not in result:  # a classifier's result
-        return {key: result[key] for key in ("top1_error", "top5_error")}
-    classes = [{"class": name, "IoU": iou} for name, iou in result["class_IoU"].items()]
-    return {
-        "mIoU": result["mIoU"],
-        "pixel_accuracy": result["pixel_accuracy"],
-        "val/per_class": wandb_table(classes),
-    }
+    if result.is_classifier:
+        return dict(result.scores)
+    classes = [{"class": name, "IoU": iou} for name, iou in result.class_IoU.items()]
+    return {**result.scores, "val/per_class": wandb_table(classes)}
 
 
 def wandb_table(rows: Sequence[Mapping[str, Any]]) -> Any:

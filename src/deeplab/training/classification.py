@@ -17,16 +17,17 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.data.classification.dataset import ClassificationData, classification_example
 from deeplab.data.dataset import evenly_spaced
 from deeplab.data.layouts.base import data_fingerprint
-from deeplab.metrics.percent import to_percent
+from deeplab.metrics.definitions import CLASSIFICATION, to_percent
 from deeplab.metrics.topk import TopKErrorMetric, TopKErrors, ranks
 from deeplab.models.classifier import Classifier
-from deeplab.tracking.console import error_report, print_errors
+from deeplab.tracking.console import print_errors
 from deeplab.tracking.evaluation_protocol import crop_protocol
+from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.loggers import log_figure
 from deeplab.training.losses import ClassificationLoss
 from deeplab.training.module import Batch, TrainingModule
-from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, execution_options
+from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import ClassificationExample, classification_figure
@@ -80,8 +81,9 @@ class ClassificationModule(TrainingModule):
         self.errors, self.scored_step = self.top_errors.compute(), self.global_step
         self.top_errors.reset()
         self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
-        self.log("val/top1_error", to_percent(self.errors.top1), prog_bar=True)
-        self.log("val/top5_error", to_percent(self.errors.top5))
+        for metric in CLASSIFICATION:
+            value = to_percent(self.errors[metric.key])
+            self.log(f"val/{metric.key}", value, prog_bar=metric is CLASSIFICATION[0])
 
 
 class ClassificationFigure(Callback):
@@ -126,7 +128,7 @@ class ClassificationFigure(Callback):
 class ClassificationTask(Task):
     """Classification task of one run; see ``Task``."""
 
-    monitor = Monitor("val/top1_error", "min")
+    main_metric = CLASSIFICATION[0]
 
     def __init__(self, config: ClassifierConfig, execution: Execution) -> None:
         self.config: ClassifierConfig = config
@@ -137,7 +139,7 @@ class ClassificationTask(Task):
 
     @property
     def metrics(self) -> list[str]:
-        return ["train/loss", "train/lr", "val/top1_error", "val/top5_error"]
+        return ["train/loss", "train/lr", *(f"val/{metric.key}" for metric in CLASSIFICATION)]
 
     def fingerprint(self) -> str:
         return data_fingerprint(self.config.data, self.data.layout)
@@ -170,18 +172,14 @@ class ClassificationTask(Task):
     def result(self, module: ClassificationModule) -> dict[str, Any]:
         assert module.errors is not None
         return {
-            **error_report(module.errors),
+            "scores": in_percent(module.errors),
             "protocol": crop_protocol(
-                split=self.data.val_split,
-                images=len(self.data.val_set),
-                content=self.data.val_set.content_hash(),
-                classes=self.data.classes,
+                self.data,
                 crop_size=self.config.data.crop_size,
                 crop_pct=self.config.data.crop_pct,
                 precision=str(module.trainer.precision),
             ),
         }
 
-    def report(self, module: ClassificationModule) -> None:
-        assert module.errors is not None
-        print_errors(module.errors)
+    def report(self, result: Result) -> None:
+        print_errors(result)

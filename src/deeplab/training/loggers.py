@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.config.schema.logger import LoggerSettings
+from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.visualization import Example
@@ -95,7 +96,7 @@ def log_figure(loggers: Sequence[Logger], path: Path, step: int) -> None:
             logger.experiment.log({"sheet": figure, "trainer/global_step": step})
 
 
-def log_result(loggers: Sequence[Logger], result: Mapping[str, Any]) -> None:
+def log_result(loggers: Sequence[Logger], result: Result) -> None:
     """Log the final scores of ``metrics.json`` to W&B."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):

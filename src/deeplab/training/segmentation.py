@@ -21,16 +21,17 @@ from deeplab.data.layouts.base import data_fingerprint
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
-from deeplab.metrics.percent import to_percent
+from deeplab.metrics.definitions import SEGMENTATION, to_percent
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.tracking.console import print_scores, score_report
-from deeplab.tracking.evaluation_protocol import protocol
+from deeplab.tracking.console import print_scores
+from deeplab.tracking.evaluation_protocol import segmentation_protocol
+from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.example_figure import ExampleFigure
 from deeplab.training.loggers import log_examples
 from deeplab.training.losses import SegmentationLoss
 from deeplab.training.module import Batch, TrainingModule
-from deeplab.training.task import NUM_EXAMPLES, Monitor, Task, execution_options
+from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count
 
@@ -86,8 +87,9 @@ class SegmentationModule(TrainingModule):
         self.scores, self.scored_step = scores(self.confusion.compute()), self.global_step
         self.confusion.reset()
         self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
-        self.log("val/mIoU", to_percent(self.scores.miou), prog_bar=True)
-        self.log("val/pixel_accuracy", to_percent(self.scores.pixel_accuracy))
+        for metric in SEGMENTATION:
+            value = to_percent(self.scores.values[metric.key])
+            self.log(f"val/{metric.key}", value, prog_bar=metric is SEGMENTATION[0])
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
             self.log(f"val/IoU/{name}", to_percent(iou))
 
@@ -95,7 +97,7 @@ class SegmentationModule(TrainingModule):
 class SegmentationTask(Task):
     """Segmentation task of one run; see ``Task``."""
 
-    monitor = Monitor("val/mIoU", "max")
+    main_metric = SEGMENTATION[0]
 
     def __init__(self, config: TrainConfig, execution: Execution) -> None:
         self.config: TrainConfig = config
@@ -110,7 +112,8 @@ class SegmentationTask(Task):
     @property
     def metrics(self) -> list[str]:
         per_class = [f"val/IoU/{name}" for name in self.config.data.classes]
-        return ["train/loss", "train/lr", "val/mIoU", "val/pixel_accuracy", *per_class]
+        scores = [f"val/{metric.key}" for metric in SEGMENTATION]
+        return ["train/loss", "train/lr", *scores, *per_class]
 
     def fingerprint(self) -> str:
         return data_fingerprint(self.config.data, self.data.layout)
@@ -149,22 +152,21 @@ class SegmentationTask(Task):
 
     def result(self, module: SegmentationModule) -> dict[str, Any]:
         assert module.scores is not None
+        ious = zip(self.config.data.classes, module.scores.class_iou, strict=True)
         return {
-            **score_report(module.scores, self.config.data.classes),
-            "protocol": protocol(
-                split=self.data.val_split,
-                images=len(self.data.val_set),
+            "scores": in_percent(module.scores.values),
+            "class_IoU": in_percent(dict(ious)),
+            "protocol": segmentation_protocol(
+                self.data,
+                Strategy(self.config.output_stride),
                 content=self.data.val_set.content_hash(),
-                classes=self.config.data.classes,
                 padded_to=self.config.data.padded_size,
-                strategy=Strategy(self.config.output_stride),
                 precision=str(module.trainer.precision),
             ),
         }
 
-    def report(self, module: SegmentationModule) -> None:
-        assert module.scores is not None
-        print_scores(module.scores, self.config.data.classes)
+    def report(self, result: Result) -> None:
+        print_scores(result)
 
 
 def _warn_about_overlap(data: SegmentationData) -> None:

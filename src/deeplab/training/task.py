@@ -2,26 +2,21 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.datamodules import StreamData
+from deeplab.metrics.definitions import Metric
+from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.module import TrainingModule
 from deeplab.utils.hardware import Execution
 
 NUM_EXAMPLES = 6
 """Number of rows in the figure of validation images."""
-
-
-class Monitor(NamedTuple):
-    """Score by which ``best.ckpt`` is chosen."""
-
-    name: str
-    mode: Literal["min", "max"]
 
 
 class Task(ABC):
@@ -34,7 +29,8 @@ class Task(ABC):
 
     config: RunConfig
     data: StreamData
-    monitor: Monitor
+    main_metric: Metric
+    """Metric by which ``best.ckpt`` is chosen."""
 
     @property
     @abstractmethod
@@ -63,11 +59,11 @@ class Task(ABC):
 
     @abstractmethod
     def result(self, module: Any) -> dict[str, Any]:
-        """Return the scores of the last validation and their protocol."""
+        """Return the scores of the last validation and their protocol, as fields of ``Result``."""
 
     @abstractmethod
-    def report(self, module: Any) -> None:
-        """Print the scores of the last validation."""
+    def report(self, result: Result) -> None:
+        """Print the scores at the end of training."""
 
 
 def execution_options(execution: Execution) -> dict[str, bool]:

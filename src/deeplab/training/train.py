@@ -16,17 +16,16 @@ from deeplab.checkpoints.loading import initialize_from, load_backbone, save_wei
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.execution import choose_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
-from deeplab.tracking.console import format_main_score, print_skipped, silence_library_messages
+from deeplab.tracking.console import print_skipped, silence_library_messages
+from deeplab.tracking.result import Result, write_result
 from deeplab.tracking.run_folder import (
     OVERWRITE_HINT,
     RunFolder,
     lock_run_folder,
-    read_json,
     read_record,
     run_hash,
     write_config,
 )
-from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.tracking.source_code import (
     SOURCE_FILES,
     code_hash,
@@ -191,7 +190,7 @@ def _train(
         config.trainer.log_every_n_steps, _non_finite_advice(config, execution)
     )
     callbacks = [timer, terminate, task.figure_callback(folder, loggers), stop]
-    trainer = build_trainer(config, execution, folder, loggers, callbacks, task.monitor)
+    trainer = build_trainer(config, execution, folder, loggers, callbacks, task.main_metric)
     try:
         with stop.handling_signals():
             trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
@@ -200,8 +199,9 @@ def _train(
             trainer.validate(module, task.data, verbose=False)
         if trainer.is_global_zero:
             _write_result(config, task, folder, module, timer.time_elapsed("train"))
-            log_result(loggers, read_json(folder.result))
-            task.report(module)
+            result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
+            log_result(loggers, result)
+            task.report(result)
             print_skipped(task.data.skipped)
             _print_paths(folder)
     finally:
@@ -252,19 +252,16 @@ def _write_result(
 ) -> None:
     """Write the weights, then ``metrics.json``, so that a run with a result has all its files."""
     save_weights(module.eval_model, folder.weights, task.metadata(module))
-    write_json(
+    write_result(
         folder.result,
-        {
-            **VERSION_STAMP,
-            "run": folder.path.name,
-            **task.result(module),
-            "weights": "moving average" if config.stage.ema_decay else "last step",
-            "weights_sha256": file_hash(folder.weights),
-            "skipped_files": dict(task.data.skipped),
-            "steps": config.stage.max_steps,
-            "seconds": round(seconds, 1),  # with validations, over all sessions
-            "peak_memory_bytes": _peak_memory(),
-        },
+        run=folder.path.name,
+        **task.result(module),
+        weights="moving average" if config.stage.ema_decay else "last step",
+        weights_sha256=file_hash(folder.weights),
+        skipped_files=dict(task.data.skipped),
+        steps=config.stage.max_steps,
+        seconds=round(seconds, 1),
+        peak_memory_bytes=_peak_memory(),
     )
 
 
@@ -293,7 +290,8 @@ def _set_aside(folder: RunFolder) -> None:
 
 
 def _print_finished(folder: RunFolder) -> None:
-    print(f"This run is finished: {format_main_score(read_json(folder.result))}. Nothing to do.")
+    result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
+    print(f"This run is finished: {result.format_main_score()}. Nothing to do.")
     record = read_record(folder)
     other_code = trained_by_other_code(record)
     if other_code:

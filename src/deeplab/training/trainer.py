@@ -9,9 +9,9 @@ from lightning.pytorch.plugins import TorchSyncBatchNorm
 from torch.nn import Module
 
 from deeplab.config.schema.run import RunConfig
+from deeplab.metrics.definitions import Metric
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.progress_bar import RunProgress
-from deeplab.training.task import Monitor
 from deeplab.utils.hardware import Execution
 
 
@@ -46,15 +46,15 @@ def build_trainer(
     folder: RunFolder,
     loggers: list[Any],
     callbacks: list[Callback],
-    monitor: Monitor,
+    metric: Metric,
 ) -> Trainer:
     """Return a Lightning trainer for one stream of ``stage.max_steps`` batches."""
     steps = config.stage.max_steps
     best = ModelCheckpoint(
         folder.checkpoints,
         filename="best",
-        monitor=monitor.name,
-        mode=monitor.mode,
+        monitor=f"val/{metric.key}",
+        mode="max" if metric.higher_is_better else "min",
         save_on_train_epoch_end=False,  # after every validation instead
         enable_version_counter=False,
     )

@@ -10,7 +10,6 @@ from deeplab.ablations.report.row_results import (
     RowResult,
     SeedResult,
     TableResult,
-    has_score,
     score_names,
 )
 from deeplab.ablations.run_index import Run
@@ -166,8 +165,7 @@ def _evaluations(run: Run) -> dict[str, Evaluation]:
     return {
         evaluation.folder.path.name: evaluation
         for evaluation in evaluations
-        if evaluation.result.get("scored", True)
-        and evaluation.result.get("weights_sha256") == run.result.get("weights_sha256")
+        if evaluation.result.scored and evaluation.result.is_of_weights(run.weights_sha256)
     }
 
 
@@ -183,7 +181,7 @@ def _table(
         reference = 1 if number > 1 else None
         results.append(RowResult(number, cells, seed_results, reference=reference))
     first = next(e for row in results for e in row.evaluations)
-    label, split = first.protocol["strategy"]["label"], first.protocol["split"]
+    label, split = first.protocol.strategy.label, first.protocol.split
     scored_by = "at the end of training" if evaluation_name == TRAINING else "by evaluate.py"
     setting = f"split {split}, {label}, scored {scored_by}"
     title, scores = f"{', '.join(keys)}: {evaluation_name}", score_names(first.result)
@@ -192,7 +190,7 @@ def _table(
 
 def _seed_result(run: Run, evaluation_name: str, name: str) -> SeedResult:
     seed = run.config.seed
-    if not run.folder.finished:
+    if run.result is None:
         return SeedResult(name, seed, run, problem=describe_state(run))
     evaluation = (
         Evaluation(EvaluationFolder(run.folder.path / evaluation_name), run.result)
@@ -201,5 +199,5 @@ def _seed_result(run: Run, evaluation_name: str, name: str) -> SeedResult:
     )
     if evaluation is None:
         return SeedResult(name, seed, run, problem="trained, but this evaluation is missing")
-    problem = "" if has_score(evaluation.result) else NO_LABELED_PIXELS
+    problem = "" if evaluation.result.has_score else NO_LABELED_PIXELS
     return SeedResult(name, seed, run, evaluation, problem=problem)

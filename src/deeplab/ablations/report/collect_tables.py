@@ -9,7 +9,6 @@ from deeplab.ablations.report.row_results import (
     RowResult,
     SeedResult,
     TableResult,
-    has_score,
 )
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep_request import SweepRequest
@@ -105,8 +104,8 @@ def _seed_result(
     evaluation = run.evaluation(row_evaluation)
     if evaluation is None:
         return SeedResult(name, seed, run, problem="trained, but this evaluation is missing")
-    if not evaluation.result.get("scored", True):
-        split = str(evaluation.protocol["split"])
+    if not evaluation.result.scored:
+        split = evaluation.protocol.split
         path = row_evaluation.submission and evaluation.folder.archive(
             row_evaluation.submission, split
         )
@@ -117,7 +116,7 @@ def _seed_result(
             else "no score, because these images have no masks"
         )
         return SeedResult(name, seed, run, evaluation, archive, problem)
-    problem = "" if has_score(evaluation.result) else NO_LABELED_PIXELS
+    problem = "" if evaluation.result.has_score else NO_LABELED_PIXELS
     return SeedResult(name, seed, run, evaluation, problem=problem)
 
 

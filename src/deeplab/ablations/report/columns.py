@@ -1,6 +1,7 @@
 """Columns of a table in a report."""
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,7 +15,8 @@ from deeplab.ablations.report.row_results import (
     narrowest_band_miou,
 )
 from deeplab.ablations.report.significance import Comparison
-from deeplab.ablations.tables import ERRORS, TITLES, Score
+from deeplab.ablations.tables import Score
+from deeplab.metrics.definitions import METRICS, format_percent
 from deeplab.utils.text_table import Cell, Column
 
 TICK = "✓"
@@ -35,6 +37,7 @@ def table_columns(table: TableResult, comparisons: Comparisons, folder: Path) ->
         (Column("row", number=True, identifies_row=True), lambda row: Cell(str(row.number))),
         *(_setting_column(title, i) for i, title in enumerate(table.columns)),
         *chain.from_iterable(_score_columns(table, name, comparisons) for name in table.scores),
+        *_other_scores(table),
         *_band_columns(table),
         *cost_columns(folder),
         (Column("remark", data_only=True), lambda row: Cell(row.status)),
@@ -55,11 +58,27 @@ def _score_columns(table: TableResult, score: Score, comparisons: Comparisons) -
     def printed(row: RowResult) -> Cell:
         return number_cell(getattr(row.paper, score))
 
-    title = TITLES[score]
+    title = METRICS[score].label
     column = Column("paper", f"{title}, %", number=True, name=f"{title} paper")
     conditions = range(max(1, len(table.conditions)))
     measured = [_MeasuredColumns(table, i, comparisons, score).columns() for i in conditions]
     return [(column, printed), *chain.from_iterable(measured)]
+
+
+def _other_scores(table: TableResult) -> list[TableColumn]:
+    """Return columns of the other metrics for the CSV file, averaged over all runs of a row."""
+
+    def cell(row: RowResult, key: str) -> Cell:
+        values = [v for e in row.evaluations if (v := e.result.value(key)) is not None]
+        return Cell(format_percent(mean(values)), data={"": mean(values)}) if values else Cell()
+
+    results = [e.result for row in table.rows for e in row.evaluations]
+    metrics = dict.fromkeys(metric for result in results for metric in result.metrics)
+    return [
+        (Column(metric.label, data_only=True), partial(cell, key=metric.key))
+        for metric in metrics
+        if metric.key not in table.scores
+    ]
 
 
 class _MeasuredColumns:
@@ -76,7 +95,7 @@ class _MeasuredColumns:
     def columns(self) -> list[TableColumn]:
         letter = self.table.letter(self.condition)
         under = f" under {letter}" if letter else ""
-        name, scored = f"{TITLES[self.score]}{under}", bool(self.table.conditions)
+        name, scored = f"{METRICS[self.score].label}{under}", bool(self.table.conditions)
         first = self.score == self.table.scores[0]
         group = f"{name}, %" if scored else ""
         versus = f"vs. row {self.reference}" if self.reference else "vs. reference"
@@ -137,7 +156,7 @@ def best_row(
     that row by more than noise, and the noise between runs is known: with several seeds, or if both
     rows evaluate the same runs.
     """
-    sign = -1 if name in ERRORS else 1
+    sign = 1 if METRICS[name].higher_is_better else -1
     seed_results = {row.number: table.scored_under(row, condition) for row in table.rows}
     means = {
         number: sign * mean(get_score(s, name) for s in results)

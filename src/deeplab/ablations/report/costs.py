@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Literal
 
 from deeplab.ablations.report.row_results import RowResult, SeedResult
 from deeplab.utils.text_table import Cell, Column, Link
@@ -21,8 +22,8 @@ TableColumn = tuple[Column, Callable[[RowResult], Cell]]
 
 def multiply_adds(row: RowResult) -> list[float]:
     """Return the distinct multiply-adds of a row's evaluations by the paper's rule, in 10^9."""
-    counts = [(e.result.get("cost") or {}).get("multiply_adds") for e in row.evaluations]
-    return list(dict.fromkeys(count["paper"] / 1e9 for count in counts if count))
+    costs = [e.result.cost for e in row.evaluations]
+    return list(dict.fromkeys(cost.multiply_adds.paper / 1e9 for cost in costs if cost))
 
 
 def differs_from_paper(row: RowResult) -> bool:
@@ -48,8 +49,7 @@ def cost_columns(folder: Path) -> list[TableColumn]:
         return Cell(text + mark, data={"": counts[0]} if len(counts) == 1 else None)
 
     def parameters(row: RowResult) -> Cell:
-        costs = [e.result.get("cost") or {} for e in row.evaluations]
-        counts = {int(cost["parameters"]) for cost in costs if "parameters" in cost}
+        counts = {cost.parameters for e in row.evaluations if (cost := e.result.cost)}
         return number_cell(counts.pop() / 1e6) if len(counts) == 1 else Cell()
 
     return [
@@ -79,7 +79,7 @@ def _billions(value: float) -> str:
 
 
 def _training_time(row: RowResult) -> Cell:
-    seconds = [float(s) for run in row.runs if (s := run.result.get("seconds")) is not None]
+    seconds = [r.seconds for run in row.runs if (r := run.result) and r.seconds is not None]
     if not seconds:
         return Cell()
     return Cell(format_duration(mean(seconds)), data={", s": mean(seconds)})
@@ -87,7 +87,7 @@ def _training_time(row: RowResult) -> Cell:
 
 def _training_memory(row: RowResult) -> Cell:
     """Return the peak memory of a device during training, which is measured on GPUs only."""
-    peaks = [float(p) for run in row.runs if (p := run.result.get("peak_memory_bytes")) is not None]
+    peaks = [r.peak_memory_bytes for run in row.runs if (r := run.result) and r.peak_memory_bytes]
     return Cell(f"{max(peaks) / 1e6:.0f}", data={"": max(peaks) / 1e6}) if peaks else Cell()
 
 
@@ -103,15 +103,17 @@ def _inference_memory(row: RowResult) -> Cell:
     return Cell(f"{mean(peaks) / 1e6:.0f}", data={"": mean(peaks) / 1e6}) if peaks else Cell()
 
 
-def measurements(seed_results: Sequence[SeedResult], quantity: str) -> list[float]:
+def measurements(
+    seed_results: Sequence[SeedResult], quantity: Literal["latency", "peak_memory_bytes"]
+) -> list[float]:
     """Return what was measured on one image.
 
     Args:
         seed_results: the results of a row; those without a measurement are skipped.
         quantity: ``latency`` in seconds, or ``peak_memory_bytes``.
     """
-    costs = [s.evaluation.result.get("cost") or {} for s in seed_results if s.evaluation]
-    values = [(cost.get("measured") or {}).get(quantity) for cost in costs]
+    costs = [s.evaluation.result.cost for s in seed_results if s.evaluation]
+    values = [getattr(cost.measured, quantity) for cost in costs if cost and cost.measured]
     return [float(value) for value in values if value is not None]
 
 

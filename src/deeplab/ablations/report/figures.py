@@ -20,7 +20,8 @@ from deeplab.ablations.report.row_results import (
     get_score,
 )
 from deeplab.ablations.report.sheet import FigureFile
-from deeplab.ablations.tables import TITLES, Score
+from deeplab.ablations.tables import Score
+from deeplab.metrics.definitions import METRICS
 from deeplab.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -98,10 +99,10 @@ def _draw_cost(
     _set_log_scale(axes, [*costs.values(), *(cost for cost, _ in paper)])
     axes.margins(0.08)
     axes.set_xlabel("multiply-adds by the paper's rule, 10⁹")
-    axes.set_ylabel(f"{TITLES[main]}, %")
+    axes.set_ylabel(f"{METRICS[main].label}, %")
     if paper:
         axes.legend(fontsize="small")
-    caption = f"{TITLES[main]} over multiply-adds{under}; the numbers are row numbers"
+    caption = f"{METRICS[main].label} over multiply-adds{under}; the numbers are row numbers"
     return _save(figure, path, caption)
 
 
@@ -152,7 +153,7 @@ def mean_curve(seed_results: Sequence[SeedResult]) -> dict[float, float]:
     Only widths that all runs have are included.
     """
     curves = [
-        {float(b["width"]): b["mIoU"] for b in boundary_bands(e) if b["mIoU"] is not None}
+        {b.width: miou for b in boundary_bands(e) if (miou := b.scores["mIoU"]) is not None}
         for s in seed_results
         if (e := s.evaluation)
     ]

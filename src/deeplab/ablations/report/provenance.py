@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from deeplab.ablations.distinct_jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.table_notes import distinct
+from deeplab.tracking.result import Result
 
 PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 """Packages whose versions the report states; ``result.json`` has all."""
@@ -15,13 +15,13 @@ PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 def describe_provenance(tables: Sequence[TableResult]) -> list[str]:
     """Return lines on the dates of the results and the code that produced them."""
     results = [e.result for table in tables for row in table.rows for e in row.evaluations]
-    dated = [result for result in results if result.get("started")]
+    dated = [result for result in results if result.started]
     if not dated:
         return [] if results else ["No run of these tables has results yet."]
-    dates = sorted({str(result["started"])[:10] for result in dated})
-    commits = distinct(str(result.get("commit") or "unknown")[:9] for result in dated)
+    dates = sorted({str(result.started)[:10] for result in dated})
+    commits = distinct(str(result.commit or "unknown")[:9] for result in dated)
     when = f"on {dates[0]}" if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}"
-    changed = any(result.get("uncommitted_changes") for result in dated)
+    changed = any(result.uncommitted_changes for result in dated)
     code = f"commit {commits[0]}" if len(commits) == 1 else f"{len(commits)} commits"
     lines = [
         f"Evaluated {when} with code of {code}{', with uncommitted changes' if changed else ''}; "
@@ -35,12 +35,10 @@ def describe_provenance(tables: Sequence[TableResult]) -> list[str]:
     return lines
 
 
-def _versions(results: Sequence[dict[str, Any]]) -> str:
-    versions = {"Python": distinct(str(r["python"]) for r in results if r.get("python"))}
+def _versions(results: Sequence[Result]) -> str:
+    versions = {"Python": distinct(r.python for r in results if r.python)}
     for name in PACKAGES:
-        versions[name] = distinct(
-            str(version) for r in results if (version := (r.get("versions") or {}).get(name))
-        )
+        versions[name] = distinct(version for r in results if (version := r.versions.get(name)))
     texts = [f"{name} {' and '.join(found)}" for name, found in versions.items() if found]
     return ", ".join(texts) or "versions unknown"
 

@@ -1,16 +1,16 @@
 """Results of the rows of a table, for ablation tables and for grids of runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from deeplab.ablations.run_index import Run
 from deeplab.ablations.tables import ERRORS, Paper, Score
 from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import Evaluation
+from deeplab.tracking.result import Band, Result
 
 CONDITION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -37,7 +37,7 @@ class SeedResult:
     @property
     def scored(self) -> bool:
         """True if there is a score."""
-        return self.evaluation is not None and has_score(self.evaluation.result)
+        return self.evaluation is not None and self.evaluation.result.has_score
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,17 +137,14 @@ class TableResult:
 def get_score(seed_result: SeedResult, name: Score = "mIoU") -> float:
     """Return one of the scores, in percent."""
     assert seed_result.evaluation
-    return float(seed_result.evaluation.result[name])
+    value = seed_result.evaluation.result.value(name)
+    assert value is not None
+    return value
 
 
-def has_score(result: Mapping[str, Any]) -> bool:
-    """Return whether a result has a score; without any labels it has none."""
-    return any(result.get(name) is not None for name in score_names(result))
-
-
-def score_names(result: Mapping[str, Any]) -> tuple[Score, ...]:
-    """Return the names of the scores of a segmentation network, or of a classifier."""
-    return ERRORS if ERRORS[0] in result else ("mIoU",)
+def score_names(result: Result) -> tuple[Score, ...]:
+    """Return the scores that rows are compared by: mIoU, or the errors of a classifier."""
+    return ERRORS if result.is_classifier else ("mIoU",)
 
 
 def narrowest_band_miou(seed_results: Sequence[SeedResult]) -> float | None:
@@ -156,13 +153,13 @@ def narrowest_band_miou(seed_results: Sequence[SeedResult]) -> float | None:
     The value is None if a score is missing or the widths differ.
     """
     curves = [c for s in seed_results if s.evaluation and (c := boundary_bands(s.evaluation))]
-    if not curves or len({curve[0]["width"] for curve in curves}) > 1:
+    if not curves or len({curve[0].width for curve in curves}) > 1:
         return None
-    values = [curve[0]["mIoU"] for curve in curves]
-    return None if None in values else mean(values)
+    values = [miou for curve in curves if (miou := curve[0].scores["mIoU"]) is not None]
+    return mean(values) if len(values) == len(curves) else None
 
 
-def boundary_bands(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return width in pixels and mIoU of each band around object borders, the narrowest first."""
-    bands = (evaluation.result.get("boundary") or {}).get("bands") or []
-    return sorted(bands, key=lambda band: float(band["width"]))
+def boundary_bands(evaluation: Evaluation) -> list[Band]:
+    """Return the bands around object borders, the narrowest first."""
+    boundary = evaluation.result.boundary
+    return sorted(boundary.bands if boundary else (), key=lambda band: band.width)

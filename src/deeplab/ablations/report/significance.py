@@ -78,7 +78,7 @@ def _image_mismatch(
     first: Evaluation | None = None
     for evaluation in (*reference, *candidate):
         if not evaluation.folder.images.is_file():
-            run = evaluation.result["run"]
+            run = evaluation.result.run
             return f"{run} has no counts of single images; evaluate.py run=... writes them"
         first = first or evaluation
         mismatch = sorted(set(sampler.ids(evaluation)) ^ set(sampler.ids(first)))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deeplab.ablations.report.row_results import score_names
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
+from deeplab.metrics.iou import correct_and_union, intersection_over_union, mean_over_classes
 from deeplab.utils.errors import UserError
 
 NUM_DRAWS = 1000
@@ -76,8 +77,7 @@ def segmentation_counts(evaluation: Evaluation) -> ImageCounts:
     if counts.ndim != 3 or len(ids) != len(counts):
         raise _damaged(evaluation, f"{len(ids)} images and counts of shape {counts.shape}")
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    correct = np.diagonal(counts, axis1=1, axis2=2).astype(np.float64)
-    union = (counts.sum(1) + counts.sum(2)).astype(np.float64) - correct
+    correct, union = correct_and_union(counts)
     return ImageCounts(tuple(ids[i] for i in order), correct[order], union[order])
 
 
@@ -93,10 +93,7 @@ def mean_iou(correct: FloatArray, union: FloatArray) -> FloatArray:
 
     Classes in neither truth nor prediction are left out; the result is nan if no class is left.
     """
-    present = union > 0
-    iou = np.divide(correct, union, out=np.zeros_like(union), where=present)
-    number = present.sum(-1)
-    return np.where(number > 0, iou.sum(-1) / np.maximum(number, 1), np.nan)
+    return mean_over_classes(intersection_over_union(correct, union))
 
 
 def classification_counts(evaluation: Evaluation, score: Score) -> ImageCounts:

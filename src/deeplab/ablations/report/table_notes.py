@@ -1,6 +1,6 @@
 """Notes on the numbers of a table, and the legend of a report."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from deeplab.ablations.report.columns import Comparisons, band_gain, best_row
@@ -8,8 +8,8 @@ from deeplab.ablations.report.costs import DIFFERS_MARK, differs_from_paper, mea
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import CONFIDENCE_LEVEL, NUM_DRAWS
-from deeplab.ablations.tables import ERRORS
-from deeplab.tracking.evaluation_protocol import differences
+from deeplab.metrics.definitions import METRICS
+from deeplab.tracking.evaluation_protocol import Protocol, differences
 
 COMPARISON_LEGEND = (
     "Vs. row: the difference from that row in points, and the interval that contains "
@@ -45,7 +45,7 @@ def table_legend(table: TableResult, comparisons: Comparisons) -> list[str]:
     tested = [c for c in comparisons.values() if c and c.difference]
     several_seeds = any(number > 1 for c in tested for number in c.seeds)
     bold = any(best_row(table, i, comparisons, s) for i in conditions for s in table.scores)
-    is_error = table.scores[0] in ERRORS
+    is_error = not METRICS[table.scores[0]].higher_is_better
     printed = any(row.scored and getattr(row.paper, table.scores[0]) for row in table.rows)
     has_band_gain = any(band_gain(table, row) is not None for row in table.rows)
     explanations = {
@@ -78,9 +78,9 @@ def _conditions(table: TableResult) -> Iterator[str]:
         protocol = group[0].protocol
         letter = table.letter(i)
         yield (
-            f"{f'Conditions {letter}: ' if letter else 'Measured on '}split {protocol['split']}, "
-            f"{protocol['images']} images, {len(protocol['classes'])} classes, "
-            f"{protocol['precision']}, {_input_area(protocol)}."
+            f"{f'Conditions {letter}: ' if letter else 'Measured on '}split {protocol.split}, "
+            f"{protocol.images} images, {len(protocol.classes)} classes, "
+            f"{protocol.precision}, {_input_area(protocol)}."
         )
         if i:
             first = table.conditions[0][0].protocol
@@ -91,11 +91,11 @@ def _conditions(table: TableResult) -> Iterator[str]:
             )
 
 
-def _input_area(protocol: Mapping[str, Any]) -> str:
+def _input_area(protocol: Protocol) -> str:
     """Return which part of an image the network sees."""
-    if "crop" in protocol:
-        return f"of each image the {protocol['crop']} pixels"
-    return f"images padded to at least {' x '.join(map(str, protocol['padded_to']))}"
+    if protocol.crop:
+        return f"of each image the {protocol.crop} pixels"
+    return f"images padded to at least {' x '.join(map(str, protocol.padded_to or ()))}"
 
 
 def _partial(table: TableResult) -> Iterator[str]:
@@ -142,10 +142,10 @@ def _not_comparable(table: TableResult, comparisons: Comparisons) -> Iterator[st
 def _cost(table: TableResult) -> Iterator[str]:
     if any(differs_from_paper(row) for row in table.rows):
         input_sizes = [
-            cost["input_size"]
+            cost.input_size
             for row in table.rows
             for e in row.evaluations
-            if (cost := e.result.get("cost"))
+            if (cost := e.result.cost)
         ]
         sizes = distinct(" x ".join(map(str, size)) for size in input_sizes)
         yield (
@@ -153,10 +153,10 @@ def _cost(table: TableResult) -> Iterator[str]:
             f"the row's network at {' or '.join(sizes)} pixels, by the paper's rule."
         )
     machines = [
-        f"{e.result['machine']['accelerator']}, {e.result['machine']['precision']}"
+        f"{machine.accelerator}, {machine.precision}"
         for row in table.rows
         for e in row.evaluations
-        if measurements(row.seed_results, "latency") and e.result.get("machine")
+        if measurements(row.seed_results, "latency") and (machine := e.result.machine)
     ]
     if machines:
         names = " and on ".join(distinct(machines))

@@ -12,9 +12,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.layouts.base import data_layout, fingerprint, split_items
-from deeplab.tracking.console import format_percent
+from deeplab.evaluation.evaluation_folder import read_evaluation
+from deeplab.metrics.definitions import SEGMENTATION, format_percent
 from deeplab.tracking.evaluation_protocol import differences
-from deeplab.tracking.run_folder import read_json, read_record
+from deeplab.tracking.result import Result
+from deeplab.tracking.run_folder import OVERWRITE_HINT, read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.templates import render_template
@@ -26,8 +28,6 @@ DATASETS = {
     "cityscapes": ("cityscapes", "Cityscapes"),
 }
 """Ids and titles of data sets on the hub by the name of their layout."""
-
-Result = Mapping[str, Any]
 
 
 def model_card(
@@ -68,12 +68,12 @@ def measured_results(trained: TrainedRun) -> Sequence[Result]:
     """
     weights = file_hash(trained.weights)
     paths = sorted(trained.folder.evaluations.glob("*/result.json"))
-    records = [read_json(path) for path in paths]
-    results = [r for r in records if r.get("scored") and r.get("weights_sha256") == weights]
+    evaluations = [read_evaluation(path.parent).result for path in paths]
+    results = [r for r in evaluations if r.scored and r.is_of_weights(weights)]
     if trained.folder.finished:
-        final = read_json(trained.folder.result)
-        if final.get("weights_sha256") == weights and not any(
-            not differences(r["protocol"], final["protocol"]) for r in results
+        final = Result.read(trained.folder.result, f"{OVERWRITE_HINT}.")
+        if final.is_of_weights(weights) and not any(
+            not differences(r.protocol, final.protocol) for r in results
         ):
             results.insert(0, final)
     return results
@@ -89,10 +89,10 @@ def _metadata(
             task_type="image-segmentation",
             dataset_type=dataset or run.data.name,
             dataset_name=title,
-            dataset_split=result["protocol"]["split"],
+            dataset_split=result.protocol.split,
             metric_type="mean_iou",
-            metric_name=f"mIoU in percent ({result['protocol']['strategy']['label']})",
-            metric_value=round(result["mIoU"], 4),
+            metric_name=f"mIoU in percent ({result.protocol.strategy.label})",
+            metric_value=round(result.scores["mIoU"] or 0.0, 4),
         )
         for result in results
     ]
@@ -140,22 +140,25 @@ def _scores(results: Sequence[Result]) -> dict[str, Any]:
     """Return a table of the results and one of the class IoUs, with a column per result."""
     if not results:
         return {"protocol": None}
-    protocols = [result["protocol"] for result in results]
+    protocols = [result.protocol for result in results]
     columns = [
         Column("Split, inference strategy"),
         Column("Images", number=True),
-        Column("mIoU", number=True, format=format_percent),
-        Column("Pixel accuracy", number=True, format=format_percent),
+        *(Column(m.label, number=True, format=format_percent) for m in SEGMENTATION),
     ]
     rows = [
-        (f"{p['split']}, {p['strategy']['label']}", p["images"], r["mIoU"], r["pixel_accuracy"])
-        for p, r in zip(protocols, results, strict=True)
+        (
+            f"{p.split}, {p.strategy.label}",
+            p.images,
+            *(result.value(metric.key) for metric in SEGMENTATION),
+        )
+        for p, result in zip(protocols, results, strict=True)
     ]
-    names = [f"{p['split']}, {p['strategy']['name']}" for p in protocols]
+    names = [f"{p.split}, {p.strategy.name}" for p in protocols]
     class_columns = [Column(name, number=True) for name in names]
     class_rows = [
-        (name, *(format_percent(result["class_IoU"].get(name)) for result in results))
-        for name in results[0]["class_IoU"]
+        (name, *(format_percent(result.class_IoU.get(name)) for result in results))
+        for name in results[0].class_IoU
     ]
     return {
         "protocol": protocols[0],

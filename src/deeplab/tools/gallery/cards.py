@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from deeplab.data.class_set import ClassSet
+from deeplab.metrics.iou import class_iou
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
-from deeplab.tools.gallery.selection import class_iou, image_iou
+from deeplab.tools.gallery.selection import image_iou
 
 NO_VALUE = "\N{EN DASH}"
 

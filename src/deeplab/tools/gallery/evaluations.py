@@ -4,12 +4,11 @@ import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.inference.strategy import parse_strategy
 from deeplab.tools.gallery.selection import Counts
-from deeplab.tracking.evaluation_protocol import differences
+from deeplab.tracking.evaluation_protocol import Protocol, differences
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
 
@@ -30,14 +29,14 @@ class LoadedEvaluation:
     confusion: Counts  # (N, K, K)
 
     @property
-    def protocol(self) -> dict[str, Any]:
+    def protocol(self) -> Protocol:
         """Conditions of the evaluation; see ``deeplab.tracking.evaluation_protocol``."""
         return self.stored.protocol
 
     @property
     def strategy(self) -> str:
         """Name of the inference strategy, as typed on the command line."""
-        return str(self.protocol["strategy"]["name"])
+        return self.protocol.strategy.name
 
     def prediction(self, index: int, data_root: str | None = None) -> Path:
         """Return the path of an image's label map.
@@ -59,13 +58,13 @@ class LoadedEvaluation:
 
     def evaluate_command(self, data_root: str | None) -> str:
         """Return the command that repeats this evaluation and saves its predictions."""
-        weights = str(self.stored.result.get("weights", DEFAULT_WEIGHTS))
-        strategy, window = self.strategy, self.protocol["strategy"]["window"]
+        weights = self.stored.result.weights or DEFAULT_WEIGHTS
+        strategy, window = self.strategy, self.protocol.strategy.window
         path = self.run.path / weights if weights != DEFAULT_WEIGHTS else self.run.path
-        words = [f"run={path}", f"split={self.protocol['split']}"]
+        words = [f"run={path}", f"split={self.protocol.split}"]
         if window:
-            words += [f"window_size={window['size']}", f"overlap={window['overlap']}"]
-            strategy = strategy.removesuffix(f"-w{window['size']}")
+            words += [f"window_size={window.size}", f"overlap={window.overlap}"]
+            strategy = strategy.removesuffix(f"-w{window.size}")
         words.append(f"strategies={strategy}")
         words += [f"data.root={data_root}"] if data_root else []
         return shlex.join(
@@ -129,11 +128,11 @@ def _choose_evaluation(
 
 
 def _split_and_strategy(evaluation: Evaluation) -> tuple[str, str]:
-    return str(evaluation.protocol["split"]), str(evaluation.protocol["strategy"]["name"])
+    return evaluation.protocol.split, evaluation.protocol.strategy.name
 
 
 def _load(run: RunFolder, evaluation: Evaluation) -> LoadedEvaluation:
-    if evaluation.result.get("mIoU") is None:
+    if not evaluation.result.has_score:
         raise UserError(
             f"{evaluation.folder.path}: this evaluation has no scores, because its images have no "
             "masks to compare the predictions with."

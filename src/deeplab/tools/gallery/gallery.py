@@ -79,7 +79,7 @@ def _gallery_images(
     data_root: str | None,
 ) -> list[GalleryImage]:
     """Return the selected images with their masks and predictions."""
-    split = str(evaluations[0].protocol["split"])
+    split = evaluations[0].protocol.split
     data = data.model_copy(update={"root": data_root or data.root})
     items = {item.id: item for item in split_items(data_layout(data), split)}
     return [

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from deeplab.data.class_set import ClassSet
+from deeplab.metrics.iou import class_iou
 from deeplab.tools.gallery.cards import (
     Card,
     CardMaker,
@@ -16,7 +17,7 @@ from deeplab.tools.gallery.confusion_matrix import lay_out_matrix
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
 from deeplab.tools.gallery.images import ERROR_COLOR, view_path, views
 from deeplab.tools.gallery.score_tables import class_rows, summary_rows
-from deeplab.tools.gallery.selection import Comparison, ConfusedPair, Selection, class_iou
+from deeplab.tools.gallery.selection import Comparison, ConfusedPair, Selection
 from deeplab.utils.templates import render_template
 from deeplab.utils.visualization import IGNORE_COLOR
 
@@ -83,7 +84,7 @@ def render_page(
 
 def _title(evaluations: tuple[LoadedEvaluation, ...]) -> str:
     """Return the names of the runs; for two evaluations of one run, those of the evaluations."""
-    runs = [str(evaluation.stored.result["run"]) for evaluation in evaluations]
+    runs = [evaluation.stored.result.run for evaluation in evaluations]
     if len({evaluation.run.path.resolve() for evaluation in evaluations}) == len(evaluations):
         return " vs. ".join(runs)
     names = (evaluation.stored.folder.path.name for evaluation in evaluations)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from deeplab.data.class_set import ClassSet
+from deeplab.metrics.definitions import format_percent
 from deeplab.tools.gallery.cards import NO_VALUE, ColoredClass, colored_classes
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
 
@@ -18,19 +19,19 @@ class SummaryRow(NamedTuple):
 def summary_rows(evaluations: tuple[LoadedEvaluation, ...]) -> list[SummaryRow]:
     """Return the run, conditions and scores of the evaluations."""
     return [
-        SummaryRow("run", [e.stored.result["run"] for e in evaluations]),
-        SummaryRow("split", [f"{e.protocol['split']}, {len(e.ids):,} images" for e in evaluations]),
-        SummaryRow("strategy", [e.protocol["strategy"]["label"] for e in evaluations]),
-        SummaryRow("weights", [e.stored.result.get("weights", NO_VALUE) for e in evaluations]),
-        SummaryRow("mIoU", [_score(e, "mIoU") for e in evaluations], is_score=True),
-        SummaryRow(
-            "pixel accuracy", [_score(e, "pixel_accuracy") for e in evaluations], is_score=True
+        SummaryRow("run", [e.stored.result.run for e in evaluations]),
+        SummaryRow("split", [f"{e.protocol.split}, {len(e.ids):,} images" for e in evaluations]),
+        SummaryRow("strategy", [e.protocol.strategy.label for e in evaluations]),
+        SummaryRow("weights", [e.stored.result.weights or NO_VALUE for e in evaluations]),
+        *(
+            SummaryRow(m.label, [_score(e, m.key) for e in evaluations], is_score=True)
+            for m in evaluations[0].stored.result.metrics
         ),
     ]
 
 
 def _score(evaluation: LoadedEvaluation, key: str) -> str:
-    return f"{evaluation.stored.result[key]:.2f} %"
+    return f"{format_percent(evaluation.stored.result.value(key))} %"
 
 
 class ClassRow(NamedTuple):
@@ -64,5 +65,5 @@ def class_rows(evaluations: tuple[LoadedEvaluation, ...], classes: ClassSet) -> 
 
 def _class_iou(evaluation: LoadedEvaluation, name: str) -> float:
     """Return the IoU as a fraction; nan if the class does not occur, which JSON writes as null."""
-    value = evaluation.stored.result["class_IoU"][name]
+    value = evaluation.stored.result.class_IoU[name]
     return float("nan") if value is None else float(value) / 100

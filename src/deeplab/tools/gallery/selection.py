@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.metrics.iou import class_iou, intersection_over_union, mean_over_classes
+
 Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
@@ -97,24 +99,13 @@ def select(
     )
 
 
-def class_iou(confusion: Counts) -> Scores:
-    """Return the IoU of each class, ``(..., K, K)`` to ``(..., K)``; nan for absent classes."""
-    intersection = np.diagonal(confusion, axis1=-2, axis2=-1)
-    return _ratio(intersection, confusion.sum(-1) + confusion.sum(-2) - intersection)
-
-
 def image_iou(confusion: Counts) -> Scores:
     """Return the mean IoU of each image, ``(..., K, K)`` to ``(...)``.
 
     The mean is over the classes that occur in the image's truth or prediction; nan if none occurs,
     because all pixels are ignored.
     """
-    iou = class_iou(confusion)
-    return _ratio(np.nansum(iou, axis=-1), (~np.isnan(iou)).sum(-1))
-
-
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Scores:
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return mean_over_classes(class_iou(confusion))
 
 
 def evenly_spaced(num_images: int, count: int) -> list[int]:
@@ -141,7 +132,7 @@ def worst_of_class(confusion: Counts, k: int, count: int) -> list[int]:
     """
     truth, prediction = confusion[:, k].sum(1), confusion[:, :, k].sum(1)
     intersection = confusion[:, k, k]
-    iou = _ratio(intersection, truth + prediction - intersection)
+    iou = intersection_over_union(intersection, truth + prediction - intersection)
     return lowest(np.where(truth > 0, iou, np.nan), count, truth)
 
 

@@ -1,0 +1,55 @@
+"""The metrics: their names, what they are for, and which direction is better.
+
+This list is what training logs, evaluations record, and comparisons, reports, galleries, W&B and
+model cards show. A metric of the confusion matrix is an entry in ``SEGMENTATION`` and its function
+in ``deeplab.metrics.confusion_matrix.FUNCTIONS``.
+
+All are fractions where they are computed, and percent (``UNIT``) where they are recorded or shown.
+"""
+
+from typing import NamedTuple
+
+UNIT = "percent"
+"""Name of the unit in records."""
+
+
+class Metric(NamedTuple):
+    """A score of a network."""
+
+    key: str
+    """Name in records, logs and config files."""
+    label: str
+    """Name in tables and figures."""
+    higher_is_better: bool = True
+
+
+SEGMENTATION = (
+    Metric("mIoU", "mIoU"),
+    Metric("pixel_accuracy", "pixel accuracy"),
+)
+"""Metrics of a confusion matrix; the first is the main one."""
+
+BOUNDARY = (
+    Metric("boundary_IoU", "boundary IoU"),
+    Metric("boundary_F", "boundary F"),
+)
+"""Metrics near the borders of objects, which evaluations measure besides."""
+
+CLASSIFICATION = (
+    Metric("top1_error", "top-1 error", higher_is_better=False),
+    Metric("top5_error", "top-5 error", higher_is_better=False),
+)
+"""Metrics of image classifiers; the first is the main one."""
+
+METRICS = {metric.key: metric for metric in (*SEGMENTATION, *BOUNDARY, *CLASSIFICATION)}
+"""All metrics by key."""
+
+
+def to_percent(fraction: float) -> float:
+    """Return a fraction of 1 in percent, the unit of the paper's tables; nan stays nan."""
+    return 100 * fraction
+
+
+def format_percent(value: float | None) -> str:
+    """Return a score in percent as text; a dash if there is none."""
+    return "-" if value is None or value != value else f"{value:.2f}"

@@ -1,0 +1,234 @@
+"""Results of trainings (``metrics.json``) and evaluations (``result.json``), written and read here.
+
+A result has the scores, the protocol under which they were measured, and the cost. All scores are
+in percent. In the files the scores lie beside the other fields, by the keys of
+``deeplab.metrics.definitions``; a score that does not exist, such as the IoU of a class that occurs
+nowhere, is null.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from deeplab.metrics.definitions import (
+    BOUNDARY,
+    CLASSIFICATION,
+    METRICS,
+    SEGMENTATION,
+    UNIT,
+    Metric,
+    format_percent,
+    to_percent,
+)
+from deeplab.tracking.evaluation_protocol import Protocol
+from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import write_json
+
+Score = float | None
+"""Score in percent; None if it does not exist."""
+
+
+class Record(BaseModel):
+    """Base of the parts of a result. Fields of later versions are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Scored(Record):
+    """Record with the values of some metrics."""
+
+    scores: dict[str, Score] = {}
+    """Value of each metric that was measured, by its key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_scores(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "scores" not in values:
+            found = {key: values[key] for key in METRICS if key in values}
+            return {**values, "scores": found}
+        return values
+
+    @model_serializer(mode="wrap")
+    def _spread_scores(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {**fields.pop("scores", {}), **fields}
+
+
+class Band(Scored):
+    """Scores in a band around the borders of objects."""
+
+    width: float
+    """Width in pixels."""
+
+
+class BoundaryResult(Scored):
+    """Scores near the borders of objects."""
+
+    images_with_borders: int
+    """Number of masks with pixels labeled 255, on which the bands are measured."""
+    bands: tuple[Band, ...] = ()
+    """From narrow to wide."""
+    class_boundary_F: dict[str, Score] = {}  # noqa: N815  names of the scores
+    class_boundary_IoU: dict[str, Score] = {}  # noqa: N815
+
+
+class MultiplyAdds(Record):
+    """Multiply-adds of one image."""
+
+    conv: int
+    """Of the convolutions."""
+    paper: int
+    """By the paper's counting rule."""
+
+
+class MeasuredSpeed(Record):
+    """Speed on the machine of the evaluation; see ``deeplab.inference.speed.Speed``."""
+
+    latency: float | None = None
+    images_per_second: float | None = None
+    batch: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Cost(Record):
+    """Cost of the network under the strategy."""
+
+    parameters: int
+    multiply_adds: MultiplyAdds
+    input_size: tuple[int, int]
+    measured: MeasuredSpeed | None = None
+
+
+class Machine(Record):
+    """Execution settings; see ``deeplab.utils.hardware.Execution``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    accelerator: str
+    precision: str
+
+
+class Result(Scored):
+    """Scores of one network on one split under one strategy."""
+
+    run: str
+    """Name of the run folder."""
+    protocol: Protocol
+    scored: bool = True
+    """False if the images have no masks."""
+    class_IoU: dict[str, Score] = {}  # noqa: N815  name of the score
+    """IoU of each class of a segmentation network."""
+    boundary: BoundaryResult | None = None
+    cost: Cost | None = None
+    weights: str = ""
+    """Weights that were scored: a file in the run folder, or which ones in words."""
+    weights_sha256: str | None = None
+    skipped_files: dict[str, int] = {}
+    """Number of times that each bad file was skipped."""
+    band_widths: tuple[float, ...] = ()
+    save_predictions: bool = False
+    measured: bool = False
+    """True if the speed was asked for."""
+    steps: int | None = None
+    """Training steps."""
+    seconds: float | None = None
+    """Duration of the training with its validations, over all sessions."""
+    peak_memory_bytes: int | None = None
+    """Peak memory of the main process's GPU in training."""
+    evaluation_code: str | None = None
+    """Hash of the code that made the result."""
+    started: str | None = None
+    """Date and time in ISO format."""
+    commit: str | None = None
+    uncommitted_changes: bool | None = None
+    python: str | None = None
+    versions: dict[str, str | None] = {}
+    """Version of each recorded package."""
+    machine: Machine | None = None
+
+    @property
+    def is_classifier(self) -> bool:
+        """True for the result of an image classifier."""
+        return CLASSIFICATION[0].key in self.scores
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Metrics of the result's task that it has, the main one first."""
+        metrics = CLASSIFICATION if self.is_classifier else (*SEGMENTATION, *BOUNDARY)
+        return tuple(m for m in metrics if m.key in self.scores or m.key in self._boundary_scores)
+
+    @property
+    def main_metric(self) -> Metric:
+        """Metric by which networks of the result's task are ranked."""
+        return (CLASSIFICATION if self.is_classifier else SEGMENTATION)[0]
+
+    @property
+    def has_score(self) -> bool:
+        """True if there is any score; without a labeled pixel there is none."""
+        return self.scored and self.value(self.main_metric.key) is not None
+
+    def value(self, key: str) -> Score:
+        """Return the value of a metric; None if it was not measured or does not exist."""
+        return self.scores.get(key, self._boundary_scores.get(key))
+
+    @property
+    def _boundary_scores(self) -> dict[str, Score]:
+        return self.boundary.scores if self.boundary else {}
+
+    def is_of_weights(self, sha256: str | None) -> bool:
+        """Return True if the result belongs to the weights with this hash."""
+        return self.weights_sha256 == sha256
+
+    def format_main_score(self) -> str:
+        """Return the main score as text."""
+        metric = self.main_metric
+        return f"{metric.label} {format_percent(self.value(metric.key))} %"
+
+    @classmethod
+    def read(cls, path: Path, hint: str) -> Self:
+        """Read a result.
+
+        Args:
+            path: the file.
+            hint: what to do if it cannot be read.
+
+        Raises:
+            UserError: the file is damaged, or of another schema version.
+        """
+        try:
+            values = dict(json.loads(path.read_text()))
+            check_schema_version(values, path)
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except (OSError, ValueError, TypeError) as error:
+            problem = str(error)
+        raise UserError(f"{path}: cannot be read ({problem}). {hint}")
+
+
+def write_result(path: Path, **fields: Any) -> None:
+    """Write a result with the versions of schema and program; fields are those of ``Result``.
+
+    Fields that ``Result`` does not have are kept with it.
+    """
+    known = Result(**fields).model_dump(mode="python", exclude_unset=True)
+    unit = {"unit": UNIT} if fields.get("scores") else {}
+    kept = {key: value for key, value in fields.items() if key not in Result.model_fields}
+    write_json(path, {**VERSION_STAMP, **known, **unit, **kept})
+
+
+def in_percent(values: Mapping[str, float]) -> dict[str, Score]:
+    """Return fractions by metric or class in percent."""
+    return {key: to_percent(value) for key, value in values.items()}
