@@ -41,13 +41,15 @@ from deeplab.evaluation.evaluation_folder import (
     write_ranks,
 )
 from deeplab.inference.strategy import parse_strategy
-from deeplab.tracking.evaluation_protocol import crop_protocol, protocol
+from deeplab.tracking.evaluation_protocol import Protocol
+from deeplab.tracking.result import write_result
 from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
 from support.browser import CHROMIUM, DRIVER, FLAGS
+from support.results import make_protocol
 from support.scripts import run
 
 IMAGES = 40
@@ -93,26 +95,27 @@ def write_evaluation(
         folder.evaluations / evaluation_name(split, folder.weights, strategy.name)
     )
     write_images(evaluation, ids or [f"i{i}" for i in range(len(confusion))], confusion)
-    stamp = protocol(
-        split=split, images=len(confusion), content="c0ffee", classes=tuple("abcd"),
-        padded_to=(513, 513), strategy=strategy, precision="32-true",
-    ) | changes.pop("stamp", {})  # fmt: skip
+    conditions = {
+        "split": split, "images": len(confusion), "content": "c0ffee", "classes": tuple("abcd"),
+        "padded_to": (513, 513), "strategy": strategy,
+    } | changes.pop("stamp", {})  # fmt: skip
     score = literal_miou(confusion.sum(0))
     bands = [{"width": w, "mIoU": 100 * score * part} for w, part in ((5.0, 0.9), (1.0, 0.5))]
     adds = changes.pop("multiply_adds", 3e9)
     result = {
-        **VERSION_STAMP,
-        "run": folder.path.name, "weights_sha256": sha, "protocol": stamp, "scored": True,
-        "mIoU": 100 * score, "boundary": {"bands": bands},
+        "run": folder.path.name, "weights_sha256": sha, "protocol": make_protocol(**conditions),
+        "scored": True, "scores": {"mIoU": 100 * score},
+        "boundary": {"images_with_borders": 1, "bands": bands},
         "cost": {
-            "parameters": 41_055_413, "multiply_adds": {"paper": adds}, "input_size": [513, 513],
+            "parameters": 41_055_413, "multiply_adds": {"conv": adds, "paper": adds},
+            "input_size": [513, 513],
             "measured": {"latency": 0.125, "peak_memory_bytes": 250_000_000},
         },
         "machine": {"accelerator": "cpu", "precision": "32-true"},
         "started": "2026-01-02T03:04:05+00:00", "commit": "0123456789abcdef", "python": "3.11.7",
         "versions": {"torch": "2.13.0", "numpy": "2.4.6"},
     }  # fmt: skip
-    write_json(evaluation.result, result | changes)
+    write_result(evaluation.result, **(result | changes))
     return evaluation
 
 
@@ -125,10 +128,12 @@ def create_run(root, config, name, *, finished=True, init_hash=None, seconds=450
         {**VERSION_STAMP, "wandb_id": "x", "sessions": [{}], "init_weights_sha256": init_hash},
     )
     if finished:
-        write_json(
-            folder.result,
-            {**VERSION_STAMP, "weights_sha256": "abc", "seconds": seconds} | result,
-        )
+        conditions = make_protocol(
+            split="val", images=9, content="c", classes=("a", "b"), padded_to=(129, 129),
+            strategy=parse_strategy("os16", output_stride=16),
+        )  # fmt: skip
+        fields = {"run": name, "protocol": conditions, "weights_sha256": "abc", "seconds": seconds}
+        write_result(folder.result, **(fields | result))
     else:
         write_text(folder.metrics_csv, "step,loss\n10,1.5\n30,1.25\n")
     return folder
@@ -456,13 +461,14 @@ def write_classification(folder, ranks):
         folder.evaluations / evaluation_name("val", folder.weights, "single-scale")
     )
     write_ranks(evaluation, [f"i{i:03}" for i in range(len(ranks))], ranks)
-    stamp = crop_protocol(
-        split="val", images=len(ranks), content="c0ffee", classes=tuple("abcdefgh"), crop_size=65,
-        crop_pct=0.875, precision="32-true",
+    stamp = Protocol(
+        split="val", images=len(ranks), content="c0ffee", classes=tuple("abcdefgh"),
+        crop="central 87.5 % at 65 x 65", precision="32-true",
+        strategy={"name": "single-scale", "label": "one crop"},
     )  # fmt: skip
     errors = {f"top{k}_error": 100 * float(np.mean(ranks >= k)) for k in (1, 5)}
-    result = {**VERSION_STAMP, "run": "x", "weights_sha256": "abc", "protocol": stamp, **errors}
-    write_json(evaluation.result, result)
+    fields = {"run": "x", "weights_sha256": "abc", "protocol": stamp, "scores": errors}
+    write_result(evaluation.result, **fields)
 
 
 def test_classifier_errors(tmp_path):
@@ -995,12 +1001,8 @@ def test_grid(tmp_path):
 
 def test_grid_without_evaluations(tmp_path):
     """The scores are those from the end of training."""
-    stamp = protocol(
-        split="val", images=9, content="c", classes=("a", "b"), padded_to=(129, 129),
-        strategy=parse_strategy("os16", output_stride=16), precision="32-true",
-    )  # fmt: skip
     for channels in (8, 16):
-        result = {"mIoU": channels, "protocol": stamp, "run": f"c{channels}"}
+        result = {"scores": {"mIoU": channels}, "run": f"c{channels}"}
         create_grid_run(tmp_path, f"{KEY}={channels}", strategies=(), **result)
     rows = grid_rows(tmp_path, KEY)["training"]
     assert [float(row["mIoU here"]) for row in rows] == pytest.approx([8, 16])

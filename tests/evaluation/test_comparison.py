@@ -1,7 +1,6 @@
 """Tests of ``compare.py`` on evaluations that the tests write."""
 
 import csv
-import json
 
 import pytest
 from PIL import Image
@@ -10,8 +9,8 @@ from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.plots import pareto_front, split_common_prefix
 from deeplab.inference.strategy import Strategy
-from deeplab.tracking.evaluation_protocol import protocol
-from deeplab.tracking.schema_version import VERSION_STAMP
+from deeplab.tracking.evaluation_protocol import Protocol, StrategyRecord
+from deeplab.tracking.result import Band, BoundaryResult, Cost, MultiplyAdds, write_result
 from support.scripts import run
 
 
@@ -19,19 +18,21 @@ def write_evaluation(root, name, strategy, *, miou=50.0, content="abc", bands=Tr
     """Write the ``result.json`` of an evaluation and return its folder."""
     folder = root / name / "evaluations" / f"val-weights-{strategy.name}"
     folder.mkdir(parents=True)
-    conditions = protocol(
+    conditions = Protocol(
         split="val", images=2, content=content, classes=("a", "b"), padded_to=(65, 65),
-        strategy=strategy, precision="32-true",
+        strategy=StrategyRecord(**strategy.record()), precision="32-true",
     )  # fmt: skip
-    band = {"width": 1.0, "mIoU": miou and miou / 2, "pixel_accuracy": 50.0}
-    scores = {
-        "mIoU": miou,
-        "pixel_accuracy": 90.0,
-        "boundary": {"boundary_IoU": None, "boundary_F": 25.0, "bands": [band] if bands else []},
-    }
-    cost = {"parameters": 1_500_000, "multiply_adds": {"conv": 10**9, "paper": 2 * 10**9}}
-    record = {**VERSION_STAMP, "run": name, "protocol": conditions, "scored": scored, "cost": cost}
-    (folder / "result.json").write_text(json.dumps(record | (scores if scored else {})))
+    band = Band(width=1.0, scores={"mIoU": miou and miou / 2, "pixel_accuracy": 50.0})
+    boundary = BoundaryResult(
+        images_with_borders=2 if bands else 0,
+        bands=(band,) if bands else (),
+        scores={"boundary_IoU": float("nan"), "boundary_F": 25.0},
+    )
+    scores = {"scores": {"mIoU": miou, "pixel_accuracy": 90.0}, "boundary": boundary}
+    multiply_adds = MultiplyAdds(conv=10**9, paper=2 * 10**9)
+    cost = Cost(parameters=1_500_000, multiply_adds=multiply_adds, input_size=(65, 65))
+    fields = {"run": name, "protocol": conditions, "scored": scored, "cost": cost}
+    write_result(folder / "result.json", **fields, **(scores if scored else {}))
     return folder
 
 
@@ -135,7 +136,7 @@ def test_group_comparable(tmp_path):
         for name, content in (("A", "x"), ("B", "y"), ("C", "x"))
     ]
     groups = group_comparable([read_evaluation(folder) for folder in folders])
-    assert [[e.result["run"] for e in group] for group in groups] == [["A", "C"], ["B"]]
+    assert [[e.result.run for e in group] for group in groups] == [["A", "C"], ["B"]]
 
 
 @pytest.mark.parametrize(

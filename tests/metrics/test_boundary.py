@@ -134,42 +134,42 @@ def test_perfect_prediction():
         truth = random_rectangles(seed)
         pairs.append((truth, np.where(truth == 255, 3, truth).astype(np.uint8)))
     accumulator = accumulate(pairs)
-    report = accumulator.boundary_report("abcd")
+    report = accumulator.boundary_result("abcd")
     assert accumulator.scores.miou == 1
-    assert report["boundary_IoU"] == report["boundary_F"] == 100
-    assert all(band["mIoU"] == 100 for band in report["bands"])
+    assert report.scores == {"boundary_F": 100, "boundary_IoU": 100}
+    assert all(band.scores["mIoU"] == 100 for band in report.bands)
 
 
 def test_predictions_at_ignored_pixels_do_not_matter():
     truth, prediction = random_rectangles(0), random_rectangles(1, ignored=False)
     changed = np.where(truth == 255, 3 - prediction, prediction).astype(np.uint8)
-    reports = [accumulate([(truth, p)]).boundary_report("abcd") for p in (prediction, changed)]
+    reports = [accumulate([(truth, p)]).boundary_result("abcd") for p in (prediction, changed)]
     assert str(reports[0]) == str(reports[1])
 
 
 def test_masks_without_borders_have_no_bands():
     pair = (random_rectangles(0, ignored=False), random_rectangles(1, ignored=False))
-    report = accumulate([pair]).boundary_report("abcd")
-    assert report["images_with_borders"] == 0
-    assert report["bands"] == []
-    assert 0 < report["boundary_IoU"] < 100
+    report = accumulate([pair]).boundary_result("abcd")
+    assert report.images_with_borders == 0
+    assert report.bands == ()
+    assert 0 < report.scores["boundary_IoU"] < 100
 
 
 def test_bands_include_only_images_with_borders():
     with_borders = (random_rectangles(0), random_rectangles(1, ignored=False))
     without = (random_rectangles(2, ignored=False), random_rectangles(3, ignored=False))
     mixed, only_with_borders = accumulate([with_borders, without]), accumulate([with_borders])
-    assert mixed.boundary_report("abcd")["images_with_borders"] == 1
+    assert mixed.boundary_result("abcd").images_with_borders == 1
     assert str(mixed.band_scores) == str(only_with_borders.band_scores)
 
 
 def test_absent_classes_have_no_score():
     truth = random_rectangles(0, classes=2)
     prediction = random_rectangles(1, classes=2, ignored=False)
-    report = accumulate([(truth, prediction)]).boundary_report("abcd")
-    assert math.isnan(report["class_boundary_IoU"]["d"])
-    assert math.isnan(report["class_boundary_F"]["d"])
-    assert not math.isnan(report["boundary_IoU"])
+    report = accumulate([(truth, prediction)]).boundary_result("abcd")
+    assert math.isnan(report.class_boundary_IoU["d"])
+    assert math.isnan(report.class_boundary_F["d"])
+    assert not math.isnan(report.scores["boundary_IoU"])
 
 
 def test_several_predictions_equal_single_ones():

@@ -53,7 +53,7 @@ def test_class_that_is_only_predicted_has_iou_zero():
     assert result.class_iou[0] == pytest.approx(2 / 3)
     assert result.class_iou[2] == 0
     assert result.miou == pytest.approx(1 / 3)
-    assert result.pixel_accuracy == pytest.approx(2 / 3)
+    assert result.values["pixel_accuracy"] == pytest.approx(2 / 3)
 
 
 def test_batches_are_added_to_one_matrix():

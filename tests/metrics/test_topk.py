@@ -45,7 +45,7 @@ def test_constant_logits_are_not_rewarded():
     labels = torch.arange(20)[:, None]
     metric = TopKErrorMetric()
     metric.update(ranks(torch.zeros(20, 20), labels))
-    assert metric.compute() == pytest.approx((19 / 20, 15 / 20))
+    assert metric.compute() == pytest.approx({"top1_error": 19 / 20, "top5_error": 15 / 20})
 
 
 def test_nan_logits_count_as_errors():
@@ -65,11 +65,13 @@ def test_counts_are_exact_for_any_split_into_batches():
     images, wrong = sum(part.images for part in parts), sum(part.wrong for part in parts)
     assert int(images) == len(expected)
     assert wrong.tolist() == [(expected >= 1).sum(), (expected >= 5).sum()]
-    assert single.compute() == pytest.approx(((expected >= 1).mean(), (expected >= 5).mean()))
+    assert single.compute() == pytest.approx(
+        {"top1_error": (expected >= 1).mean(), "top5_error": (expected >= 5).mean()}
+    )
 
 
 def test_errors_without_images_are_nan():
-    assert all(map(math.isnan, TopKErrorMetric().compute()))
+    assert all(map(math.isnan, TopKErrorMetric().compute().values()))
 
 
 def test_softmax_loss_equals_torchs_cross_entropy():

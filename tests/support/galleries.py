@@ -9,12 +9,12 @@ from PIL import Image
 from deeplab.data.class_set import write_mask
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, write_images
 from deeplab.inference.strategy import parse_strategy
-from deeplab.tools.gallery.selection import class_iou
-from deeplab.tracking.evaluation_protocol import protocol
+from deeplab.metrics.iou import class_iou
+from deeplab.tracking.result import write_result
 from deeplab.tracking.run_folder import RunFolder, write_config
-from deeplab.tracking.schema_version import VERSION_STAMP
-from deeplab.utils.files import write_json, write_text
+from deeplab.utils.files import write_text
 from support.configs import train_config
+from support.results import make_protocol
 
 NAMES = ("background", "cat & <dog>", '"quoted"', "absent")
 IDS = ("plain", "folder/inside", "a&b<i>c\"d'e", "ignored", "tall")
@@ -51,7 +51,7 @@ def write_evaluation(
         pairs = len(names) * truth[labeled].astype(int) + prediction[labeled]
         confusion.append(np.bincount(pairs, minlength=len(names) ** 2).reshape(len(names), -1))
     write_images(evaluation, list(ids), np.stack(confusion))
-    write_json(evaluation.result, _result(run, names, split, strategy, np.stack(confusion)))
+    write_result(evaluation.result, **_result(run, names, split, strategy, np.stack(confusion)))
     return evaluation
 
 
@@ -79,22 +79,21 @@ def _write_image_and_mask(root: Path, image_id: str) -> np.ndarray:
 def _result(run, names, split, strategy, confusion):
     total = confusion.sum(0)
     iou = class_iou(total)
-    stamp = protocol(
-        split=split,
-        images=len(confusion),
-        content="the same",
-        classes=names,
-        padded_to=(65, 65),
-        strategy=parse_strategy(strategy, output_stride=16),
-        precision="32-true",
-    )
     return {
-        **VERSION_STAMP,
         "run": run,
         "weights": "weights.safetensors",
-        "protocol": stamp,
+        "protocol": make_protocol(
+            split=split,
+            images=len(confusion),
+            content="the same",
+            classes=names,
+            padded_to=(65, 65),
+            strategy=parse_strategy(strategy, output_stride=16),
+        ),
         "scored": True,
-        "mIoU": 100 * float(np.nanmean(iou)),
-        "pixel_accuracy": 100 * float(np.trace(total) / total.sum()),
+        "scores": {
+            "mIoU": 100 * float(np.nanmean(iou)),
+            "pixel_accuracy": 100 * float(np.trace(total) / total.sum()),
+        },
         "class_IoU": dict(zip(names, map(float, 100 * iou), strict=True)),
     }

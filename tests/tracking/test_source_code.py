@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from deeplab.config.paths import ROOT
+from deeplab.tracking.evaluation_protocol import Protocol
+from deeplab.tracking.result import Result
 from deeplab.tracking.source_code import (
     COUNTED,
     NOT_COUNTED,
@@ -272,4 +274,9 @@ def test_sessions_whose_steps_were_lost_do_not_count(starts, step, expected):
 
 
 def test_an_evaluation_without_recorded_code_is_not_taken_for_the_present_code():
-    assert "1 of 1: code that was not recorded; now" in describe_reused([{"mIoU": 1.0}])
+    strategy = {"name": "os16", "label": "output stride 16"}
+    protocol = Protocol(
+        split="val", images=1, content="x", classes=("a",), strategy=strategy, precision="32-true"
+    )
+    result = Result(run="x", protocol=protocol, scores={"mIoU": 1.0})
+    assert "1 of 1: code that was not recorded; now" in describe_reused([result])

@@ -91,13 +91,13 @@ def test_evaluation_agrees_with_training_and_saves_ranks(tmp_path, trained):
     run("evaluate", f"run={folder}", *EXECUTION[:2], "trainer.enable_progress_bar=false", cwd=cwd)
     evaluation = read_evaluation(folder / "evaluations/val-weights-single-scale")
     result = result_of(folder)
-    assert evaluation.result["protocol"] == result["protocol"]
-    assert evaluation.result["weights_sha256"] == result["weights_sha256"]
+    assert evaluation.protocol.model_dump(exclude_unset=True, mode="json") == result["protocol"]
+    assert evaluation.result.weights_sha256 == result["weights_sha256"]
     assert evaluation.folder.examples.is_file()
     assert len(evaluation.ids) == len(evaluation.ranks) == 7
     for k in (1, 5):
         error = 100 * np.mean(evaluation.ranks >= k)
-        assert evaluation.result[f"top{k}_error"] == pytest.approx(error)
+        assert evaluation.result.value(f"top{k}_error") == pytest.approx(error)
         assert result[f"top{k}_error"] == pytest.approx(error)
     before = evaluation.folder.result.stat().st_mtime_ns
     repeated = run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)

@@ -75,7 +75,7 @@ class Band(Scored):
 class BoundaryResult(Scored):
     """Scores near the borders of objects."""
 
-    images_with_borders: int
+    images_with_borders: int = 0
     """Number of masks with pixels labeled 255, on which the bands are measured."""
     bands: tuple[Band, ...] = ()
     """From narrow to wide."""
