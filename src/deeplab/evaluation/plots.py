@@ -42,7 +42,7 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Band]]) -> None:
     axes = figure.add_subplot()
     run, names = split_common_prefix(list(curves))
     for name, bands in zip(names, curves.values(), strict=True):
-        points = {b.width: miou for b in bands if (miou := b.scores["mIoU"]) is not None}
+        points = {b.width: miou for b in bands if (miou := b.miou) is not None}
         widths, values = list(points), list(points.values())
         axes.plot(widths, values, marker="o", markersize=4, label=name)
     axes.set_title(run, fontsize="small")

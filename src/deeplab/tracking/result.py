@@ -51,6 +51,11 @@ class Scored(Record):
     scores: dict[str, Score] = {}
     """Value of each metric that was measured, by its key."""
 
+    @property
+    def miou(self) -> Score:
+        """Mean IoU over the classes."""
+        return self.scores.get("mIoU")
+
     @model_validator(mode="before")
     @classmethod
     def _collect_scores(cls, values: Any) -> Any:

@@ -153,7 +153,7 @@ def mean_curve(seed_results: Sequence[SeedResult]) -> dict[float, float]:
     Only widths that all runs have are included.
     """
     curves = [
-        {b.width: miou for b in boundary_bands(e) if (miou := b.scores["mIoU"]) is not None}
+        {b.width: miou for b in boundary_bands(e) if (miou := b.miou) is not None}
         for s in seed_results
         if (e := s.evaluation)
     ]

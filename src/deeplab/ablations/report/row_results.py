@@ -155,7 +155,7 @@ def narrowest_band_miou(seed_results: Sequence[SeedResult]) -> float | None:
     curves = [c for s in seed_results if s.evaluation and (c := boundary_bands(s.evaluation))]
     if not curves or len({curve[0].width for curve in curves}) > 1:
         return None
-    values = [miou for curve in curves if (miou := curve[0].scores["mIoU"]) is not None]
+    values = [miou for curve in curves if (miou := curve[0].miou) is not None]
     return mean(values) if len(values) == len(curves) else None
 
 

@@ -1,7 +1,7 @@
 """Cost of a configured network under inference strategies, counted and optionally measured."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy, parse_strategy
+from deeplab.models.flops import Cost
 from deeplab.utils.errors import UserError
 from deeplab.utils.text_table import Column, TextTable, number_column
 
@@ -21,18 +22,21 @@ def run_cost(config: CostConfig) -> None:
     """Print parameters, multiply-adds and, with ``measure_speed``, speed and memory."""
     height, width = size = _input_size(config)
     strategies = _strategies(config)
-    rows = [_count(config, strategy, size) for strategy in strategies]
-    parameters = [row.pop("parameters") for row in rows]
     classes = len(config.data.classes)
+    costs = [strategy_cost(config, s, classes=classes, size=size) for s in strategies]
+    rows = [_row(strategy, cost) for strategy, cost in zip(strategies, costs, strict=True)]
     if config.format == "table":  # printed first: measuring a large input may kill the process
-        print(format_table(parameters[0], rows))
+        print(format_table(strategies, costs))
         print(f"\n({height} x {width}, {classes} classes)", flush=True)
     if config.measure_speed:
         measurements = list(_measure(config, strategies, size))
         rows = [{**row, "measured": m} for row, m in zip(rows, measurements, strict=True)]
     if config.format == "json":
         report = {
-            "parameters": parameters[0],
+            "parameters": {
+                "trainable": costs[0].trainable,
+                "with_bn_statistics": costs[0].with_bn_statistics,
+            },
             **({"strategies": rows} if config.strategies else rows[0]),
             "input_size": [height, width],
             "num_classes": classes,
@@ -68,15 +72,14 @@ def _format_scales(scales: Sequence[float]) -> str:
     return f"[{','.join(f'{scale:g}' for scale in scales)}]"
 
 
-def _count(config: CostConfig, strategy: Strategy, size: tuple[int, int]) -> dict[str, Any]:
-    cost = strategy_cost(config, strategy, classes=len(config.data.classes), size=size)
+def _row(strategy: Strategy, cost: Cost) -> dict[str, Any]:
+    """Return the part of the JSON report that differs between strategies."""
     return {
-        "parameters": {
-            "trainable": cost.trainable,
-            "with_bn_statistics": cost.with_bn_statistics,
-        },
         "multiply_adds": {"conv": cost.conv, "paper": cost.paper},
-        **{key: strategy.record()[key] for key in ("name", "output_stride", "scales", "flip")},
+        "name": strategy.name,
+        "output_stride": strategy.output_stride,
+        "scales": list(strategy.scales),
+        "flip": strategy.flip,
     }
 
 
@@ -131,20 +134,18 @@ def _describe(speed: Speed) -> str:
     return f"{1e3 * speed.latency:,.1f} ms/image, {speed.images_per_second:,.2f} images/s{memory}"
 
 
-def format_table(parameters: Mapping[str, int], rows: Sequence[Mapping[str, Any]]) -> str:
+def format_table(strategies: Sequence[Strategy], costs: Sequence[Cost]) -> str:
     """Format the counts as two tables: the parameters, and the strategies."""
     counts = [
-        ("trainable", parameters["trainable"]),
-        ("with BN statistics", parameters["with_bn_statistics"]),
+        ("trainable", costs[0].trainable),
+        ("with BN statistics", costs[0].with_bn_statistics),
     ]
     columns = [Column("parameters"), number_column("number", ",.0f")]
-    strategies = [
+    adds_columns = [
         Column("strategy"),
         number_column("multiply-adds, B", ",.3f", unit=1e9),
         number_column("by the paper's rule, B", ",.3f", unit=1e9),
     ]
-    adds = [
-        (row["name"], *(row["multiply_adds"][rule] for rule in ("conv", "paper"))) for row in rows
-    ]
-    tables = TextTable.from_values(columns, counts), TextTable.from_values(strategies, adds)
+    adds = [(s.name, cost.conv, cost.paper) for s, cost in zip(strategies, costs, strict=True)]
+    tables = TextTable.from_values(columns, counts), TextTable.from_values(adds_columns, adds)
     return "\n\n".join(table.as_text() for table in tables)

@@ -92,7 +92,7 @@ def _metadata(
             dataset_split=result.protocol.split,
             metric_type="mean_iou",
             metric_name=f"mIoU in percent ({result.protocol.strategy.label})",
-            metric_value=round(result.scores["mIoU"] or 0.0, 4),
+            metric_value=round(result.miou or 0.0, 4),
         )
         for result in results
     ]
