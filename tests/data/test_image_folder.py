@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from deeplab.data.classification.dataset import ClassificationData, ClassificationDataset
+from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
+from deeplab.data.datamodules import ClassificationData
 from deeplab.data.image_io import read_image
 from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.settings import ClassificationSettings, CropSettings, SyntheticSettings

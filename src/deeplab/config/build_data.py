@@ -1,11 +1,8 @@
 """Builders of the LightningDataModules from the checked config."""
 
-from typing import Any
-
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
-from deeplab.data.classification.dataset import ClassificationData
-from deeplab.data.datamodules import SegmentationData
-from deeplab.data.layouts.base import Layout, open_layout
+from deeplab.data.datamodules import ClassificationData, SegmentationData
+from deeplab.data.layouts.base import data_layout, open_layout
 from deeplab.data.layouts.imagenet import LabeledFolder
 
 
@@ -20,11 +17,9 @@ def build_segmentation_data(
     config: TrainConfig, *, num_workers: int, val_labeled: bool = True
 ) -> SegmentationData:
     """Return the DataModule of images with masks that the config describes."""
-    layout = open_layout(config.data)
-    assert isinstance(layout, Layout)
     return SegmentationData(
         config.data,
-        layout,
+        data_layout(config.data),
         fill=padding_color(config),
         val_labeled=val_labeled,
         **_stream_options(config, num_workers),
@@ -38,7 +33,7 @@ def build_classification_data(config: ClassifierConfig, *, num_workers: int) -> 
     return ClassificationData(config.data, layout, **_stream_options(config, num_workers))
 
 
-def _stream_options(config: RunConfig, num_workers: int) -> dict[str, Any]:
+def _stream_options(config: RunConfig, num_workers: int) -> dict[str, int]:
     return {
         "steps": config.stage.max_steps,
         "batch_size": config.stage.batch_size,

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "bad_files": ["BadFileError"],
         "cache": ["DecodedCache", "use_cache"],
         "class_set": ["ClassSet", "voc_palette"],
-        "datamodules": ["SegmentationData", "StreamData"],
+        "datamodules": ["ClassificationData", "SegmentationData", "StreamData"],
         "dataset": ["SegmentationDataset"],
         "samplers": ["EvalSampler", "TrainSampler"],
         "transforms": ["EvalTransform", "TrainTransform", "Transform"],

@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeplab.data.class_set import Pixels
 from deeplab.utils.errors import UserError
@@ -51,11 +50,20 @@ def build_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]
     return albumentations.Compose(steps)
 
 
-def check_augmented(image: NDArray[Any], crop: Pixels) -> None:
-    """Raise UserError if augmentation has changed the type or the shape of a crop."""
+def augment(augmentations: Any, generator: np.random.Generator, **arrays: Pixels) -> None:
+    """Apply what ``build_augmentations`` returns to an ``image``, and its ``mask``, in place.
+
+    Raises:
+        UserError: the augmentations change the type or the shape of the image.
+    """
+    augmentations.set_random_seed(int(generator.integers(2**31)))
+    changed = augmentations(**arrays)
+    image, crop = changed["image"], arrays["image"]
     if image.dtype != np.uint8 or image.shape != crop.shape:
         raise UserError(
             f"data.augmentations: they return {image.dtype} of shape {image.shape} for a crop of "
             f"shape {crop.shape}. Remove those that change the shape or the type: a crop must stay "
             "uint8, because the network normalizes its input itself."
         )
+    for name, array in arrays.items():
+        array[:] = changed[name]

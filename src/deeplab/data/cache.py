@@ -9,6 +9,7 @@ All DataLoader workers share the pages that the operating system keeps in memory
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class DecodedCache:
         fallback: reads an item that is not in the cache.
     """
 
-    def __init__(self, folder: Path, items: list[Item], fallback: Reader) -> None:
+    def __init__(self, folder: Path, items: Sequence[Item], fallback: Reader) -> None:
         self.folder, self.fallback = folder, fallback
         self.rows = {item: row for row, item in enumerate(items)}
         self.index: Index = np.load(folder / "index.npy")

@@ -1,47 +1,80 @@
-"""LightningDataModule for data sets of any layout."""
+"""LightningDataModules for data sets of any layout."""
 
+from abc import abstractmethod
 from collections import Counter
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from deeplab.data.bad_files import OnError
 from deeplab.data.class_set import class_set
-from deeplab.data.dataset import Batch, SegmentationDataset
-from deeplab.data.layouts.base import Layout, split_items
+from deeplab.data.classification.dataset import ClassificationDataset
+from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
+from deeplab.data.dataset import Batch, ImageDataset, SegmentationDataset
+from deeplab.data.layouts.base import DataLayout, Layout, split_items
+from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.samplers import EvalSampler, TrainSampler
-from deeplab.data.settings import DataSettings, SegmentationSettings
+from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
 
+D = TypeVar("D", bound=ImageDataset[Any, Any])
 
-class StreamData(LightningDataModule):
+
+class StreamData(LightningDataModule, Generic[D]):
     """Base LightningDataModule: one stream of training steps, and the validation images.
-
-    A subclass has the data sets ``train_set`` and ``val_set``, which return whole batches.
 
     Args:
         settings: keys of ``data``.
+        layout: finds the images.
         steps: training steps of the run.
         batch_size: training images per step, over all processes.
         seed: seed of order and augmentation.
         num_workers: number of DataLoader workers.
     """
 
-    train_set: Any
-    val_set: Any
-
     def __init__(
-        self, settings: DataSettings, *, steps: int, batch_size: int, seed: int, num_workers: int
+        self,
+        settings: DataSettings,
+        layout: DataLayout,
+        *,
+        steps: int,
+        batch_size: int,
+        seed: int,
+        num_workers: int,
     ) -> None:
         super().__init__()
+        self.layout = layout
         self.train_split, self.val_split = settings.train_split, settings.val_split
         self.eval_batch_size, self.on_error = settings.eval_batch_size, settings.on_error
         self.steps, self.batch_size = steps, batch_size
         self.seed, self.num_workers = seed, num_workers
         self.skipped: Counter[str] = Counter()
         """Number of times that each bad file was skipped in this process."""
+
+    @abstractmethod
+    def open_split(self, split: str, *, training: bool, on_error: OnError) -> D:
+        """Return the images of a split, which gives whole batches.
+
+        Args:
+            split: name of the split.
+            training: True to augment the images.
+            on_error: reaction to a bad file.
+        """
+
+    @cached_property
+    def train_set(self) -> D:
+        """The training images, listed on first use because evaluation needs none of them."""
+        on_error: OnError = "stop" if self.on_error == "stop" else "next"
+        return self.open_split(self.train_split, training=True, on_error=on_error)
+
+    @cached_property
+    def val_set(self) -> D:
+        """The validation images."""
+        on_error: OnError = "stop" if self.on_error == "stop" else "blank"
+        return self.open_split(self.val_split, training=False, on_error=on_error)
 
     @property
     def epoch_steps(self) -> float:
@@ -73,7 +106,7 @@ class StreamData(LightningDataModule):
         )
         return self._loader(self.val_set, sampler=sampler, batch_size=self.eval_batch_size)
 
-    def _loader(self, dataset: Dataset[Any], **kwargs: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: D, **kwargs: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
             num_workers=self.num_workers,
@@ -91,7 +124,7 @@ class StreamData(LightningDataModule):
         return batch
 
 
-class SegmentationData(StreamData):
+class SegmentationData(StreamData[SegmentationDataset]):
     """LightningDataModule of uint8 images and label maps.
 
     Training gets crops, validation whole images.
@@ -104,6 +137,8 @@ class SegmentationData(StreamData):
         options: see ``StreamData``.
     """
 
+    layout: Layout
+
     def __init__(
         self,
         settings: SegmentationSettings,
@@ -111,36 +146,54 @@ class SegmentationData(StreamData):
         *,
         fill: tuple[int, int, int],
         val_labeled: bool = True,
-        **options: Any,
+        **options: int,
     ) -> None:
-        super().__init__(settings, **options)
-        self.layout, self.classes = layout, class_set(settings)
+        super().__init__(settings, layout, **options)
+        self.classes = class_set(settings)
         self.train_transform = TrainTransform(settings, fill=fill)
         self.eval_transform = EvalTransform(size=settings.padded_size, fill=fill)
         self.val_labeled = val_labeled
 
-    @cached_property
-    def train_set(self) -> SegmentationDataset:
-        """The training images, listed on first use because evaluation needs none of them."""
+    def open_split(self, split: str, *, training: bool, on_error: OnError) -> SegmentationDataset:
+        """See ``StreamData``."""
         return SegmentationDataset(
-            self.train_split,
-            split_items(self.layout, self.train_split),
+            split,
+            split_items(self.layout, split),
             classes=self.classes,
-            transform=self.train_transform,
+            transform=self.train_transform if training else self.eval_transform,
             seed=self.seed,
-            on_error="stop" if self.on_error == "stop" else "next",
+            on_error=on_error,
+            labeled=training or self.val_labeled,
         )
 
-    @cached_property
-    def val_set(self) -> SegmentationDataset:
-        """The validation images."""
-        return SegmentationDataset(
-            self.val_split,
-            split_items(self.layout, self.val_split),
-            classes=self.classes,
-            transform=self.eval_transform,
-            on_error="stop" if self.on_error == "stop" else "blank",
-            labeled=self.val_labeled,
+
+class ClassificationData(StreamData[ClassificationDataset]):
+    """LightningDataModule of uint8 crops and their labels.
+
+    Args:
+        settings: keys of ``data``.
+        layout: lists the images and their labels.
+        options: see ``StreamData``.
+    """
+
+    layout: LabeledFolder
+
+    def __init__(
+        self, settings: ClassificationSettings, layout: LabeledFolder, **options: int
+    ) -> None:
+        super().__init__(settings, layout, **options)
+        self.classes = layout.classes
+        self.train_crop = RandomResizedCrop(settings)
+        self.eval_crop = CentralCrop(size=settings.crop_size, crop_pct=settings.crop_pct)
+
+    def open_split(self, split: str, *, training: bool, on_error: OnError) -> ClassificationDataset:
+        """See ``StreamData``."""
+        return ClassificationDataset(
+            split,
+            self.layout.images(split),
+            crop=self.train_crop if training else self.eval_crop,
+            seed=self.seed,
+            on_error=on_error,
         )
 
 

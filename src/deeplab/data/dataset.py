@@ -1,23 +1,32 @@
-"""Data set of the images and masks of a split."""
+"""Data sets: the images of a split with their masks or labels."""
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Generic, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from deeplab.data.bad_files import BadFileError, OnError, read_with_fallback
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_io import image_size, read_image, read_mask, size_mismatch_error
 from deeplab.data.layouts.base import Item, fingerprint
+from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.transforms import Transform
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import map_in_threads
 
 T = TypeVar("T")
+SampleT = TypeVar("SampleT")
+ItemT = TypeVar("ItemT", bound=Item | LabeledImage)
+
+Index = int | tuple[int, int]
+"""Index of an image, or the number of a draw and an index."""
 
 Reader = Callable[[Item], tuple[Pixels, Pixels]]
 """Function from an item to its image ``(H, W, 3)`` and its label ``(H, W)``."""
@@ -34,12 +43,87 @@ class Sample(NamedTuple):
     """Bad files that this sample replaces."""
 
 
-Batch = dict[str, Any]
-"""``image`` (N, 3, H, W) in channels_last order, ``label`` (N, H, W), and the lists ``image_id``,
-``size`` and ``skipped`` (the bad files that each image replaces)."""
+class Batch(TypedDict):
+    """Batch of images with their label maps or labels."""
+
+    image: Tensor
+    """uint8 ``(N, 3, H, W)`` in channels_last order."""
+    label: Tensor
+    """uint8 ``(N, H, W)``; of a classifier the class indices ``(N, M)``, padded with -1."""
+    image_id: list[str]
+    skipped: list[tuple[str, ...]]
+    """Bad files that each image replaces."""
 
 
-class SegmentationDataset(Dataset[Sample]):
+class SegmentationBatch(Batch):
+    """Batch of images with their label maps."""
+
+    size: list[tuple[int, int]]
+    """Height and width of each image, without padding."""
+
+
+class ImageDataset(Dataset[SampleT], Generic[SampleT, ItemT]):
+    """Base of the data sets of one split: draws, bad files, content hash.
+
+    Args:
+        split: name of the split, for messages.
+        items: its images.
+        seed: seed of the generators of the augmentation.
+        on_error: reaction to a bad file.
+    """
+
+    def __init__(self, split: str, items: Sequence[ItemT], *, seed: int, on_error: OnError) -> None:
+        self.split, self.items = split, items
+        self.seed, self.on_error = seed, on_error
+
+    @property
+    def ids(self) -> list[str]:
+        """Image ids, in order."""
+        return [item.id for item in self.items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @abstractmethod
+    def __getitems__(self, items: Sequence[Index]) -> Batch:
+        """Return the batch of several indices, as the network takes it."""
+
+    def draw(self, index: Index) -> tuple[int, np.random.Generator]:
+        """Return the index of an image and the random generator of its draw.
+
+        It depends only on the seed and on the number of the draw: neither on the worker nor on
+        earlier draws.
+        """
+        draw, index = index if isinstance(index, tuple) else (0, index)
+        return index, np.random.default_rng((self.seed, draw))
+
+    def read_item(
+        self, index: int, read: Callable[[ItemT], T]
+    ) -> tuple[ItemT, T | None, tuple[str, ...]]:
+        """Return the item of an index or its replacement, what is read, and the skipped files.
+
+        Raises:
+            UserError: a file is bad and ``on_error`` is ``stop``, or no file is good.
+        """
+        used, sample, skipped = read_with_fallback(
+            lambda i: read(self.items[i]), index, len(self), self.on_error
+        )
+        return self.items[used], sample, skipped
+
+    def content_hash(self) -> str:
+        """Return a hash of the split's ids, of its labels and of all bytes of its files.
+
+        It does not depend on their order.
+        """
+        digests = sorted(map_in_threads(self.item_hash, self.items))
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+
+    @abstractmethod
+    def item_hash(self, item: ItemT) -> str:
+        """Return the id of an item, its labels if they are in no file, and a hash of its files."""
+
+
+class SegmentationDataset(ImageDataset[Sample, Item]):
     """The images of one split.
 
     Args:
@@ -63,31 +147,19 @@ class SegmentationDataset(Dataset[Sample]):
         on_error: OnError = "stop",
         labeled: bool = True,
     ) -> None:
-        self.split, self.items, self.classes = split, list(items), classes
-        self.labeled = labeled
-        self.transform, self.seed, self.on_error = transform, seed, on_error
+        super().__init__(split, list(items), seed=seed, on_error=on_error)
+        self.classes, self.transform, self.labeled = classes, transform, labeled
         self.reader: Reader = self.read
 
-    @property
-    def ids(self) -> list[str]:
-        """Image ids, in order."""
-        return [item.id for item in self.items]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, item: int | tuple[int, int]) -> Sample:
+    def __getitem__(self, item: Index) -> Sample:
         """Return the sample of an index, or of ``(draw, index)``.
-
-        The augmentation depends only on the seed and on the number of the draw: neither on the
-        worker nor on earlier draws.
 
         Raises:
             UserError: a file is bad and ``on_error`` is ``stop``, or no file is good.
         """
         return self._sample(item)
 
-    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> Batch:
+    def __getitems__(self, items: Sequence[Index]) -> SegmentationBatch:
         """Return the batch of several indices, as the network takes it.
 
         If all results have the same size, they are computed directly into the batch: separate
@@ -105,22 +177,13 @@ class SegmentationDataset(Dataset[Sample]):
         samples = [self._sample(item, (image, label)) for item, image, label in outs]
         return make_batch(samples, images, labels)
 
-    def _sample(
-        self, item: int | tuple[int, int], out: tuple[Pixels, Pixels] | None = None
-    ) -> Sample:
-        draw, index = item if isinstance(item, tuple) else (0, item)
-        used, (image, label), skipped = self._read_sample(index)
-        generator = np.random.default_rng((self.seed, draw))
+    def _sample(self, item: Index, out: tuple[Pixels, Pixels] | None = None) -> Sample:
+        index, generator = self.draw(item)
+        used, arrays, skipped = self.read_item(index, self.reader)
+        blank = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
+        image, label = blank if arrays is None else arrays
         size = (label.shape[0], label.shape[1])
         return Sample(*self.transform(image, label, generator, out), used.id, size, skipped)
-
-    def _read_sample(self, index: int) -> tuple[Item, tuple[Pixels, Pixels], tuple[str, ...]]:
-        """Return the item of an index or its replacement, its arrays, and the skipped files."""
-        used, sample, skipped = read_with_fallback(
-            lambda i: self.reader(self.items[i]), index, len(self.items), self.on_error
-        )
-        blank = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
-        return self.items[used], blank if sample is None else sample, skipped
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
         """Return the image ``(H, W, 3)`` and the label ``(H, W)`` in their size on disk.
@@ -136,20 +199,16 @@ class SegmentationDataset(Dataset[Sample]):
             raise size_mismatch_error(item.mask, mask.shape, image.shape)
         return image, self.classes.decode(mask, item.mask)
 
-    def content_hash(self) -> str:
-        """Return a hash of the split's ids and of all bytes of its images and masks.
-
-        It does not depend on their order.
-        """
-        digests = sorted(map_in_threads(_item_hash, self.items))
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+    def item_hash(self, item: Item) -> str:
+        """See ``ImageDataset``."""
+        return f"{item.id} {hash_files(item.image, item.mask)}"
 
     def fingerprint(self) -> str:
         """Return ``deeplab.data.layouts.base.fingerprint`` of the items."""
         return fingerprint(self.items)
 
 
-def make_batch(samples: Sequence[Sample], images: Pixels, labels: Pixels) -> Batch:
+def make_batch(samples: Sequence[Sample], images: Pixels, labels: Pixels) -> SegmentationBatch:
     """Return the batch of these samples, with images ``(N, H, W, 3)`` and labels ``(N, H, W)``."""
     return {
         "image": torch.from_numpy(images).permute(0, 3, 1, 2),
@@ -169,12 +228,13 @@ def _stack(samples: Sequence[Sample]) -> tuple[Pixels, Pixels]:
     return np.stack([s.image for s in samples]), np.stack([s.label for s in samples])
 
 
-def _item_hash(item: Item) -> str:
+def hash_files(*paths: Path) -> str:
+    """Return a hash of the bytes of some files."""
     digest = hashlib.sha256()
-    for path in (item.image, item.mask):
+    for path in paths:
         if path.is_file():  # a missing file is reported when it is read
             digest.update(path.read_bytes())
-    return f"{item.id} {digest.hexdigest()}"
+    return digest.hexdigest()
 
 
 def check_split(dataset: SegmentationDataset, max_items: int = 100) -> None:

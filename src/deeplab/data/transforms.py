@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data.augmentations import build_augmentations, check_augmented
+from deeplab.data.augmentations import augment, build_augmentations
 from deeplab.data.class_set import Pixels
 from deeplab.data.settings import AugmentationSettings
 from deeplab.utils.constants import IGNORE
@@ -79,10 +79,7 @@ class TrainTransform:
         self.crop_image(image, params, crop)
         self.crop_label(label, params, labels)
         if self.augmentations:
-            self.augmentations.set_random_seed(int(generator.integers(2**31)))
-            changed = self.augmentations(image=crop, mask=labels)
-            check_augmented(changed["image"], crop)
-            crop[:], labels[:] = changed["image"], changed["mask"]
+            augment(self.augmentations, generator, image=crop, mask=labels)
         return crop, labels
 
     def sample_params(self, size: tuple[int, ...], generator: np.random.Generator) -> CropParams:

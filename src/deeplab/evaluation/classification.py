@@ -16,8 +16,9 @@ from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
-from deeplab.data.classification.dataset import Batch, ClassificationData, classification_example
-from deeplab.data.dataset import evenly_spaced
+from deeplab.data.classification.dataset import classification_example
+from deeplab.data.datamodules import ClassificationData
+from deeplab.data.dataset import Batch, evenly_spaced
 from deeplab.evaluation.evaluation_folder import (
     EVALUATE_AGAIN,
     EvaluationFolder,

@@ -29,7 +29,6 @@ from deeplab.utils.disk_space import SpaceRequirement
 from deeplab.utils.download import Archive, fetch_all
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
-from deeplab.utils.parallel import cpu_count
 
 PublishedSettings = VOCSettings | COCOSettings | CityscapesSettings
 
@@ -231,7 +230,6 @@ def _space_requirements(job: _Job, source: Source) -> list[SpaceRequirement]:
 
 def _derive(job: _Job, parts: frozenset[str]) -> None:
     data, config = job.data, job.config
-    num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     if isinstance(data, COCOSettings):
         make_coco_masks(
             job.root,
@@ -239,14 +237,14 @@ def _derive(job: _Job, parts: frozenset[str]) -> None:
             category_ids=data.category_ids,
             min_pixels=data.min_pixels,
             overwrite=config.overwrite,
-            num_workers=num_workers,
+            num_workers=config.num_processes,
             progress=config.enable_progress_bar,
         )
     elif "sbd" in parts:
         make_voc_masks(
             job.root,
             overwrite=config.overwrite,
-            num_workers=num_workers,
+            num_workers=config.num_processes,
             progress=config.enable_progress_bar,
         )
 

@@ -13,7 +13,7 @@ from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
-from deeplab.utils.parallel import cpu_count, parallel_map
+from deeplab.utils.parallel import parallel_map
 
 MAX_ERRORS_SHOWN = 20
 """Number of bad files that the terminal shows."""
@@ -23,17 +23,16 @@ def run_check(config: PrepareConfig) -> None:
     """Examine the splits, print and write the report; exit with status 1 if there are errors."""
     data = check_data(config.data)
     layout = data_layout(data)
-    splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
+    splits = _splits(config)
     report = examine_dataset(
         {split: split_items(layout, split) for split in splits},
         class_set(data),
         crop_size=data.crop_size,
         largest_scale=data.scales.max,
-        num_workers=cpu_count() if config.num_workers == "auto" else config.num_workers,
+        num_workers=config.num_processes,
         progress=config.enable_progress_bar,
     )
-    name = "-".join([data.name, *splits]).replace("/", "_")
-    target = Path(config.report_dir) / f"{name}.md"
+    target = _report_path(config)
     write_text(target, as_markdown(report, f"{data.name}: {layout.root}"))
     write_json(target.with_suffix(".json"), as_json(report))
     print(as_text(report))
@@ -57,21 +56,23 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     check_data(data)
     folder = open_layout(data)
     assert isinstance(folder, LabeledFolder)
-    splits = config.splits or tuple(dict.fromkeys((data.train_split, data.val_split)))
     print(f"\n{config.data_choice} in {folder.root}: {len(folder.classes)} classes")
-    images_by_split = {split: folder.images(split) for split in splits}
+    images_by_split = {split: folder.images(split) for split in _splits(config)}
     for split, images in images_by_split.items():
         print(f"  {split:<12} {len(images):>9,} images")
     if not config.check:
         return
-    num_workers = cpu_count() if config.num_workers == "auto" else config.num_workers
     paths = list(dict.fromkeys(i.path for images in images_by_split.values() for i in images))
     desc = "Decoding every file"
     problems = parallel_map(
-        _problem, paths, num_workers=num_workers, desc=desc, progress=config.enable_progress_bar
+        _problem,
+        paths,
+        num_workers=config.num_processes,
+        desc=desc,
+        progress=config.enable_progress_bar,
     )
     errors = [problem for problem in problems if problem]
-    target = Path(config.report_dir) / f"{'-'.join([data.name, *splits]).replace('/', '_')}.md"
+    target = _report_path(config)
     lines = [f"# {data.name}: {folder.root}", "", _summary_line(len(paths), errors), ""]
     write_text(target, "\n".join([*lines, *(f"- {error}" for error in errors), ""]))
     num_hidden = len(errors) - MAX_ERRORS_SHOWN
@@ -80,6 +81,16 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     print(f"{lines[2]}\n  report  {target}")
     if errors:
         sys.exit(1)
+
+
+def _splits(config: PrepareConfig | PrepareClassificationConfig) -> tuple[str, ...]:
+    """Return the splits to examine, by default those of training and validation."""
+    return config.splits or tuple(dict.fromkeys((config.data.train_split, config.data.val_split)))
+
+
+def _report_path(config: PrepareConfig | PrepareClassificationConfig) -> Path:
+    name = "-".join([config.data.name, *_splits(config)]).replace("/", "_")
+    return Path(config.report_dir) / f"{name}.md"
 
 
 def _problem(path: Path) -> str:

@@ -9,8 +9,7 @@ from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
 
 if TYPE_CHECKING:
-    from deeplab.data.classification.dataset import ClassificationData
-    from deeplab.data.datamodules import SegmentationData
+    from deeplab.data.datamodules import ClassificationData, SegmentationData
 
 CLASSIFIER_STRATEGY = SINGLE_SCALE
 """Only strategy of a classifier: the central crop, once."""

@@ -1,12 +1,10 @@
 """Training of a backbone as an image classifier."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
@@ -14,23 +12,23 @@ from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.stage import Recipe
-from deeplab.data.classification.dataset import ClassificationData, classification_example
-from deeplab.data.dataset import evenly_spaced
-from deeplab.data.layouts.base import data_fingerprint
-from deeplab.metrics.definitions import CLASSIFICATION, to_percent
+from deeplab.data.classification.dataset import classification_example
+from deeplab.data.datamodules import ClassificationData
+from deeplab.data.dataset import Batch, evenly_spaced
+from deeplab.metrics.definitions import CLASSIFICATION
 from deeplab.metrics.topk import TopKErrorMetric, TopKErrors, ranks
 from deeplab.models.classifier import Classifier
 from deeplab.tracking.console import print_errors
 from deeplab.tracking.evaluation_protocol import crop_protocol
 from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.loggers import log_figure
+from deeplab.training.callbacks.example_figure import ExampleFigure
+from deeplab.training.loggers import log_examples
 from deeplab.training.losses import ClassificationLoss
-from deeplab.training.module import Batch, TrainingModule
+from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
-from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
-from deeplab.utils.visualization import ClassificationExample, classification_figure
+from deeplab.utils.visualization import classification_figure
 
 
 class ClassificationModule(TrainingModule):
@@ -62,67 +60,21 @@ class ClassificationModule(TrainingModule):
         """Errors of the last validation."""
         self.train()  # Lightning does not change the training mode
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["classes"] = {"names": list(self.class_names)}
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images = batch["image"].contiguous(memory_format=self.memory_format)
-        loss: Tensor = self.loss(self._runner[0](images), batch["label"])
-        self.log_step(loss)
+    def compute_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """See ``TrainingModule``."""
+        loss: Tensor = self.loss(logits, label)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the class with the highest logit, ``(N,)``, for the callbacks."""
-        logits = self.eval_model(batch["image"].contiguous(memory_format=self.memory_format))
+        logits = self.eval_model(self.to_layout(batch["image"]))
         self.top_errors.update(ranks(logits, batch["label"]))
         return logits.argmax(1)
 
     def on_validation_epoch_end(self) -> None:
-        self.errors, self.scored_step = self.top_errors.compute(), self.global_step
+        self.errors = self.top_errors.compute()
         self.top_errors.reset()
-        self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
-        for metric in CLASSIFICATION:
-            value = to_percent(self.errors[metric.key])
-            self.log(f"val/{metric.key}", value, prog_bar=metric is CLASSIFICATION[0])
-
-
-class ClassificationFigure(Callback):
-    """Draws some validation images with their labels and predicted classes.
-
-    Args:
-        image_ids: ids of the images.
-        class_names: one per class.
-        path: file of the figure.
-        log_functions: called with the path and the step, such as for W&B.
-    """
-
-    def __init__(
-        self,
-        image_ids: Sequence[str],
-        class_names: Sequence[str],
-        path: Path,
-        log_functions: Sequence[Any] = (),
-    ) -> None:
-        self.image_ids, self.class_names = list(image_ids), class_names
-        self.path, self.log_functions = path, log_functions
-        self._examples: dict[str, ClassificationExample] = {}
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        for i, name in enumerate(batch["image_id"]):
-            if name in self.image_ids:
-                self._examples[name] = classification_example(
-                    batch, i, int(outputs[i]), self.class_names
-                )
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        examples = [self._examples[name] for name in self.image_ids if name in self._examples]
-        if trainer.is_global_zero and examples:
-            with atomic_write(self.path) as draft:
-                classification_figure(examples).save(draft, format="PNG")
-            for log in self.log_functions:
-                log(self.path, trainer.global_step)
+        self.log_scores({metric.key: self.errors[metric.key] for metric in CLASSIFICATION})
 
 
 class ClassificationTask(Task):
@@ -141,12 +93,6 @@ class ClassificationTask(Task):
     def metrics(self) -> list[str]:
         return ["train/loss", "train/lr", *(f"val/{metric.key}" for metric in CLASSIFICATION)]
 
-    def fingerprint(self) -> str:
-        return data_fingerprint(self.config.data, self.data.layout)
-
-    def use_cache(self) -> None:
-        """Do nothing: decoded, ImageNet takes more than a terabyte."""
-
     def build_module(self) -> ClassificationModule:
         classes = self.data.classes
         return ClassificationModule(
@@ -159,15 +105,14 @@ class ClassificationTask(Task):
             **execution_options(self.execution),
         )
 
-    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> ClassificationFigure:
-        image_ids = evenly_spaced(self.data.val_set.ids, 4 * NUM_EXAMPLES)
-        log_functions = [partial(log_figure, loggers)]
-        return ClassificationFigure(
-            image_ids, self.data.classes, folder.validation_figure, log_functions
+    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
+        return ExampleFigure(
+            evenly_spaced(self.data.val_set.ids, 4 * NUM_EXAMPLES),
+            folder.validation_figure,
+            make_example=partial(classification_example, classes=self.data.classes),
+            draw=classification_figure,
+            log=partial(log_examples, loggers, self.data.classes),
         )
-
-    def metadata(self, module: ClassificationModule) -> dict[str, str]:
-        return {"classes": json.dumps({"names": list(module.class_names)})}
 
     def result(self, module: ClassificationModule) -> dict[str, Any]:
         assert module.errors is not None

@@ -13,7 +13,7 @@ from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
-from deeplab.utils.visualization import Example
+from deeplab.utils.visualization import ClassificationExample, Example
 
 
 def build_loggers(
@@ -58,14 +58,14 @@ def _wandb_logger(
 def log_examples(
     loggers: Sequence[Logger],
     class_names: Sequence[str],
-    examples: Sequence[Example],
+    examples: Sequence[Example | ClassificationExample],
     path: Path,
     step: int,
 ) -> None:
     """Log the validation images and the figure of them to W&B.
 
-    Truth and prediction are masks that can be switched on and off, in W&B's colors; the figure has
-    the data set's colors.
+    Truth and prediction of segmentation are masks that can be switched on and off, in W&B's
+    colors; the figure has the data set's colors. A classifier's images are only in the figure.
     """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
@@ -81,19 +81,10 @@ def log_examples(
                     },
                 )
                 for e in examples
+                if isinstance(e, Example)
             }
             figure = {"sheet": wandb.Image(str(path))}
             logger.experiment.log({**images, **figure, "trainer/global_step": step})
-
-
-def log_figure(loggers: Sequence[Logger], path: Path, step: int) -> None:
-    """Log the figure of validation images to W&B."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            import wandb
-
-            figure = wandb.Image(str(path))
-            logger.experiment.log({"sheet": figure, "trainer/global_step": step})
 
 
 def log_result(loggers: Sequence[Logger], result: Result) -> None:

@@ -1,6 +1,7 @@
 """Base class of the LightningModules: recipe, optimizer, learning rate and batch norms."""
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -9,13 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deeplab.config.schema.stage import Recipe
+from deeplab.data.dataset import Batch
+from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import Schedule, cosine, exponential, poly, warmup
 from deeplab.training.optimizers import build_optimizer, parameter_groups
-
-Batch = dict[str, Any]
-"""``image`` (N, 3, H, W) uint8, ``label`` (N, H, W) uint8, lists of N ``image_id`` and ``size``."""
 
 
 def build_schedule(recipe: Recipe, epoch_steps: float) -> Schedule:
@@ -103,10 +103,34 @@ class TrainingModule(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)))
 
-    def log_step(self, loss: Tensor) -> None:
-        """Log the loss and the learning rate of a training step."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.compute_loss(self._runner[0](self.to_layout(batch["image"])), batch["label"])
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    @abstractmethod
+    def compute_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the loss of a training batch."""
+
+    def to_layout(self, images: Tensor) -> Tensor:
+        """Return images in the memory format of the network."""
+        return images.contiguous(memory_format=self.memory_format)
+
+    def log_scores(self, values: Mapping[str, float]) -> None:
+        """Log fractions as percentages after a validation; the progress bar shows the first."""
+        self.scored_step, shown = self.global_step, next(iter(values))
+        self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
+        for name, value in values.items():
+            self.log(f"val/{name}", to_percent(value), prog_bar=name == shown)
+
+    @property
+    def classes(self) -> dict[str, Any]:
+        """Classes as checkpoints and weights files hold them."""
+        return {"names": list(self.class_names)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["classes"] = self.classes
 
     def optimizer_step(
         self,

@@ -1,10 +1,10 @@
 """Training of segmentation networks."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
@@ -16,12 +16,11 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.dataset import check_split, evenly_spaced
-from deeplab.data.layouts.base import data_fingerprint
+from deeplab.data.dataset import SegmentationBatch, check_split, evenly_spaced
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
-from deeplab.metrics.definitions import SEGMENTATION, to_percent
+from deeplab.metrics.definitions import SEGMENTATION
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
@@ -30,10 +29,11 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.example_figure import ExampleFigure
 from deeplab.training.loggers import log_examples
 from deeplab.training.losses import SegmentationLoss
-from deeplab.training.module import Batch, TrainingModule
+from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count
+from deeplab.utils.visualization import Example, segmentation_figure
 
 
 class SegmentationModule(TrainingModule):
@@ -66,32 +66,29 @@ class SegmentationModule(TrainingModule):
         """Scores of the last validation."""
         self.train()  # Lightning does not change the training mode
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["classes"] = {"names": list(self.class_names), "palette": self.palette}
+    @property
+    def classes(self) -> dict[str, Any]:
+        """See ``TrainingModule``."""
+        return {**super().classes, "palette": self.palette}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images = batch["image"].contiguous(memory_format=self.memory_format)
-        logits = self._runner[0](images)  # (N, K, H/4, W/4)
-        loss: Tensor = self.loss(logits, batch["label"], step=self.global_step)
-        self.log_step(loss)
+    def compute_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the loss of logits ``(N, K, H/4, W/4)``."""
+        loss: Tensor = self.loss(logits, label, step=self.global_step)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> Tensor:
         """Predict whole images and return the label maps ``(N, H, W)`` for the callbacks."""
-        images = batch["image"].contiguous(memory_format=self.memory_format)
-        prediction = predict_labels(self.eval_model, images)
+        prediction = predict_labels(self.eval_model, self.to_layout(batch["image"]))
         self.confusion.update(prediction, batch["label"])
         return prediction
 
     def on_validation_epoch_end(self) -> None:
-        self.scores, self.scored_step = scores(self.confusion.compute()), self.global_step
+        self.scores = scores(self.confusion.compute())
         self.confusion.reset()
-        self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
-        for metric in SEGMENTATION:
-            value = to_percent(self.scores.values[metric.key])
-            self.log(f"val/{metric.key}", value, prog_bar=metric is SEGMENTATION[0])
+        values = {metric.key: self.scores.values[metric.key] for metric in SEGMENTATION}
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
-            self.log(f"val/IoU/{name}", to_percent(iou))
+            values[f"IoU/{name}"] = iou
+        self.log_scores(values)
 
 
 class SegmentationTask(Task):
@@ -115,9 +112,6 @@ class SegmentationTask(Task):
         scores = [f"val/{metric.key}" for metric in SEGMENTATION]
         return ["train/loss", "train/lr", *scores, *per_class]
 
-    def fingerprint(self) -> str:
-        return data_fingerprint(self.config.data, self.data.layout)
-
     def use_cache(self) -> None:
         folder, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar
         for dataset in (self.data.train_set, self.data.val_set) if folder else ():
@@ -136,19 +130,15 @@ class SegmentationTask(Task):
             **execution_options(self.execution),
         )
 
-    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> ExampleFigure:
-        classes = self.data.classes
+    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
+        names, palette = self.data.classes.names, self.data.classes.palette
         return ExampleFigure(
             evenly_spaced(self.data.val_set.ids, NUM_EXAMPLES),
-            classes.names,
-            classes.palette,
             folder.validation_figure,
-            log_functions=[partial(log_examples, loggers, classes.names)],
+            make_example=_example,
+            draw=partial(segmentation_figure, class_names=names, palette=palette),
+            log=partial(log_examples, loggers, names),
         )
-
-    def metadata(self, module: SegmentationModule) -> dict[str, str]:
-        classes = {"names": list(module.class_names), "palette": module.palette}
-        return {"classes": json.dumps(classes)}
 
     def result(self, module: SegmentationModule) -> dict[str, Any]:
         assert module.scores is not None
@@ -167,6 +157,17 @@ class SegmentationTask(Task):
 
     def report(self, result: Result) -> None:
         print_scores(result)
+
+
+def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Example:
+    """Return an image of a batch, without its padding."""
+    height, width = batch["size"][index]
+    return Example(
+        batch["image_id"][index],
+        batch["image"][index].permute(1, 2, 0)[:height, :width].cpu().numpy(),
+        batch["label"][index, :height, :width].cpu().numpy(),
+        prediction[:height, :width].cpu().numpy(),
+    )
 
 
 def _warn_about_overlap(data: SegmentationData) -> None:

@@ -1,5 +1,6 @@
 """Interface between a training run and the task that it trains a network for."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.datamodules import StreamData
+from deeplab.data.layouts.base import data_fingerprint
 from deeplab.metrics.definitions import Metric
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
@@ -28,7 +30,7 @@ class Task(ABC):
     """
 
     config: RunConfig
-    data: StreamData
+    data: StreamData[Any]
     main_metric: Metric
     """Metric by which ``best.ckpt`` is chosen."""
 
@@ -37,12 +39,11 @@ class Task(ABC):
     def metrics(self) -> list[str]:
         """Columns of ``metrics.csv``."""
 
-    @abstractmethod
     def fingerprint(self) -> str:
         """Return the fingerprint of the training and validation images."""
+        return data_fingerprint(self.config.data, self.data.layout)
 
-    @abstractmethod
-    def use_cache(self) -> None:
+    def use_cache(self) -> None:  # noqa: B027  a task without a cache is complete
         """Read images from a cache of decoded images, if the config has one."""
 
     @abstractmethod
@@ -53,9 +54,9 @@ class Task(ABC):
     def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
         """Return a callback that draws some validation images after each validation."""
 
-    @abstractmethod
-    def metadata(self, module: Any) -> dict[str, str]:
+    def metadata(self, module: TrainingModule) -> dict[str, str]:
         """Return the metadata to save in the weights file."""
+        return {"classes": json.dumps(module.classes)}
 
     @abstractmethod
     def result(self, module: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import ClassificationData, SegmentationData, has_labels
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.utils.parallel import cpu_count
 from deeplab.utils.settings import (
     AboveZero,
     Bool,
@@ -78,6 +79,11 @@ class _PrepareConfig(ModelConfig):
     """Prepare again what is done."""
     enable_progress_bar: Bool = True
     """Show progress bars."""
+
+    @property
+    def num_processes(self) -> int:
+        """Number of processes that ``num_workers`` stands for."""
+        return cpu_count() if self.num_workers == "auto" else self.num_workers
 
 
 class PrepareConfig(_PrepareConfig):

@@ -1,34 +1,22 @@
-"""Data set of labeled images, and its LightningDataModule."""
+"""Data set of labeled images."""
 
-import hashlib
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from numpy.typing import NDArray
+from torch import Tensor
 
-from deeplab.data.bad_files import OnError, read_with_fallback
+from deeplab.data.bad_files import OnError
 from deeplab.data.class_set import Pixels
-from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
-from deeplab.data.datamodules import StreamData
+from deeplab.data.dataset import Batch, ImageDataset, Index, hash_files
 from deeplab.data.image_io import read_image
-from deeplab.data.layouts.imagenet import LabeledFolder, LabeledImage, LabeledImages
-from deeplab.data.settings import ClassificationSettings
-from deeplab.utils.parallel import map_in_threads
+from deeplab.data.layouts.imagenet import LabeledImage, LabeledImages
 from deeplab.utils.visualization import ClassificationExample
 
 NO_LABEL = -1
 """Padding of label lists, and label of empty samples."""
-
-Batch = dict[str, Any]
-"""Batch of images as a dictionary.
-
-``image`` (N, 3, S, S) uint8 in channels_last order, ``label`` (N, M) class indices, and the lists
-``image_id`` and ``skipped`` (the bad files that each image replaces). M is the largest number of
-labels of an image; shorter lists are padded with -1.
-"""
 
 
 class Crop(Protocol):
@@ -41,7 +29,7 @@ class Crop(Protocol):
         ...
 
 
-class ClassificationDataset(Dataset[Batch]):
+class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
     """The labeled images of one split.
 
     Args:
@@ -61,25 +49,15 @@ class ClassificationDataset(Dataset[Batch]):
         seed: int = 0,
         on_error: OnError = "stop",
     ) -> None:
-        self.split, self.images, self.crop = split, images, crop
-        self.seed, self.on_error = seed, on_error
+        super().__init__(split, images, seed=seed, on_error=on_error)
+        self.crop = crop
 
-    @property
-    def ids(self) -> Sequence[str]:
-        """Paths of the images below the root, in order."""
-        return _Ids(self.images)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, item: int | tuple[int, int]) -> Batch:
+    def __getitem__(self, item: Index) -> Batch:
         """Return the batch of one index, or of one ``(draw, index)``."""
         return self.__getitems__([item])
 
-    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> Batch:
+    def __getitems__(self, items: Sequence[Index]) -> Batch:
         """Return the batch of several indices, or of several ``(draw, index)``.
-
-        The augmentation depends only on the seed and on the number of the draw.
 
         Raises:
             UserError: a file is bad and ``on_error`` is ``stop``, or no file is good.
@@ -87,10 +65,10 @@ class ClassificationDataset(Dataset[Batch]):
         images = np.zeros((len(items), self.crop.size, self.crop.size, 3), np.uint8)
         labels, ids, skipped = [], [], []
         for item, out in zip(items, images, strict=True):
-            draw, index = item if isinstance(item, tuple) else (0, item)
-            used, image, skipped_files = self._read_sample(index)
+            index, generator = self.draw(item)
+            used, image, skipped_files = self.read_item(index, lambda i: read_image(i.path))
             if image is not None:
-                self.crop(image, np.random.default_rng((self.seed, draw)), out)
+                self.crop(image, generator, out)
             labels.append(used.labels if image is not None else ())
             ids.append(used.id)
             skipped.append(skipped_files)
@@ -101,93 +79,22 @@ class ClassificationDataset(Dataset[Batch]):
             "skipped": skipped,
         }
 
-    def _read_sample(self, index: int) -> tuple[LabeledImage, Pixels | None, tuple[str, ...]]:
-        """Return the image of an index or its replacement, its pixels, and the skipped files."""
-        used, image, skipped = read_with_fallback(
-            lambda i: read_image(self.images[i].path), index, len(self), self.on_error
-        )
-        return self.images[used], image, skipped
-
-    def content_hash(self) -> str:
-        """Return a hash of the split's ids, of their labels and of all bytes of the files.
-
-        It does not depend on their order.
-        """
-        digests = sorted(map_in_threads(_image_hash, self.images))
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+    def item_hash(self, item: LabeledImage) -> str:
+        """See ``ImageDataset``."""
+        return f"{item.id} {item.labels} {hash_files(item.path)}"
 
 
 def classification_example(
-    batch: Batch, index: int, predicted: int, classes: Sequence[str]
+    batch: Batch, index: int, predicted: int | Tensor, classes: Sequence[str]
 ) -> ClassificationExample:
     """Return an image of a batch with the names of its labels and of the predicted class."""
     known = [classes[k] for k in batch["label"][index].tolist() if k != NO_LABEL]
     image = batch["image"][index].permute(1, 2, 0).cpu().numpy()
-    return ClassificationExample(image, known, classes[predicted])
+    return ClassificationExample(image, known, classes[int(predicted)])
 
 
-class _Ids(Sequence[str]):
-    """Image ids, decoded on access."""
-
-    def __init__(self, images: LabeledImages) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: Any) -> Any:
-        paths = self.images.paths[index]
-        return paths.decode() if isinstance(paths, bytes) else [path.decode() for path in paths]
-
-
-def _pad_labels(labels: Sequence[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _pad_labels(labels: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     padded = np.full((len(labels), max(1, *map(len, labels))), NO_LABEL, np.int64)
     for row, image_labels in zip(padded, labels, strict=True):
         row[: len(image_labels)] = image_labels
     return padded
-
-
-def _image_hash(image: LabeledImage) -> str:
-    digest = hashlib.sha256()
-    if image.path.is_file():  # a missing file is reported when it is read
-        digest.update(image.path.read_bytes())
-    return f"{image.id} {image.labels} {digest.hexdigest()}"
-
-
-class ClassificationData(StreamData):
-    """LightningDataModule of uint8 crops and their labels.
-
-    Args:
-        settings: keys of ``data``.
-        layout: lists the images and their labels.
-        options: see ``StreamData``.
-    """
-
-    def __init__(
-        self, settings: ClassificationSettings, layout: LabeledFolder, **options: Any
-    ) -> None:
-        super().__init__(settings, **options)
-        self.layout, self.classes = layout, layout.classes
-        self.train_crop = RandomResizedCrop(settings)
-        self.eval_crop = CentralCrop(size=settings.crop_size, crop_pct=settings.crop_pct)
-
-    @cached_property
-    def train_set(self) -> ClassificationDataset:
-        """The training images, listed on first use because evaluation needs none of them."""
-        return ClassificationDataset(
-            self.train_split,
-            self.layout.images(self.train_split),
-            crop=self.train_crop,
-            seed=self.seed,
-            on_error="stop" if self.on_error == "stop" else "next",
-        )
-
-    @cached_property
-    def val_set(self) -> ClassificationDataset:
-        """The validation images."""
-        return ClassificationDataset(
-            self.val_split,
-            self.layout.images(self.val_split),
-            crop=self.eval_crop,
-            on_error="stop" if self.on_error == "stop" else "blank",
-        )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from deeplab.data.augmentations import build_augmentations, check_augmented
+from deeplab.data.augmentations import augment, build_augmentations
 from deeplab.data.class_set import Pixels
 from deeplab.data.settings import CropSettings
 
@@ -51,10 +51,7 @@ class RandomResizedCrop:
         crop = crop_and_resize(image, box, self.size)
         np.copyto(out, crop[:, ::-1] if generator.random() < self.settings.hflip_prob else crop)
         if self.augmentations:
-            self.augmentations.set_random_seed(int(generator.integers(2**31)))
-            changed = self.augmentations(image=out)["image"]
-            check_augmented(changed, out)
-            np.copyto(out, changed)
+            augment(self.augmentations, generator, image=out)
 
     def sample_box(self, height: int, width: int, generator: np.random.Generator) -> Box:
         """Draw a box in an image of this height and width."""

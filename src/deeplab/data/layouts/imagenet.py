@@ -34,7 +34,7 @@ class LabeledImage(NamedTuple):
     labels: tuple[int, ...]
 
 
-class LabeledImages:
+class LabeledImages(Sequence[LabeledImage]):
     """The labeled images of a split.
 
     Args:
@@ -52,7 +52,7 @@ class LabeledImages:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> LabeledImage:
+    def __getitem__(self, index: int) -> LabeledImage:  # type: ignore[override]  # no slices
         name = self.paths[index].decode()
         labels = self.labels[self.starts[index] : self.starts[index + 1]]
         return LabeledImage(name, self.root / name, tuple(labels.tolist()))

@@ -2,62 +2,51 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from lightning import Callback, LightningModule, Trainer
+from PIL.Image import Image
 from torch import Tensor
 
 from deeplab.utils.files import atomic_write
-from deeplab.utils.visualization import Example, Pixels, segmentation_figure
+
+E = TypeVar("E")
 
 
-class ExampleFigure(Callback):
+class ExampleFigure(Callback, Generic[E]):
     """Draws the predictions for some validation images after each validation.
 
     Args:
         image_ids: ids of the images.
-        class_names: one per class, for the legend.
-        palette: colors of the classes.
         path: file of the figure.
-        log_functions: called with the examples, the path and the step, such as for W&B.
+        make_example: returns the example of a batch, an index in it and the prediction.
+        draw: returns the figure of some examples.
+        log: called with the examples, the path and the step, such as for W&B.
     """
 
     def __init__(
         self,
         image_ids: Sequence[str],
-        class_names: Sequence[str],
-        palette: Pixels,
         path: Path,
-        log_functions: Sequence[Callable[[list[Example], Path, int], None]] = (),
+        *,
+        make_example: Callable[[Any, int, Tensor], E],
+        draw: Callable[[list[E]], Image],
+        log: Callable[[list[E], Path, int], None],
     ) -> None:
-        self.image_ids = list(image_ids)
-        self.class_names, self.palette, self.path = class_names, palette, path
-        self.log_functions = log_functions
-        self._examples: dict[str, Example] = {}
+        self.image_ids, self.path = list(image_ids), path
+        self.make_example, self.draw, self.log_figure = make_example, draw, log
+        self._examples: dict[str, E] = {}
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Tensor | Any,
-        batch: dict[str, Any],
-        *_: Any,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         for i, image_id in enumerate(batch["image_id"]):
             if image_id in self.image_ids:
-                height, width = batch["size"][i]  # without the padding
-                self._examples[image_id] = Example(
-                    image_id,
-                    batch["image"][i].permute(1, 2, 0)[:height, :width].cpu().numpy(),
-                    batch["label"][i, :height, :width].cpu().numpy(),
-                    outputs[i, :height, :width].cpu().numpy(),
-                )
+                self._examples[image_id] = self.make_example(batch, i, outputs[i])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
         if trainer.is_global_zero and examples:
-            figure = segmentation_figure(examples, self.class_names, self.palette)
             with atomic_write(self.path) as draft:
-                figure.save(draft, format="PNG")
-            for log in self.log_functions:
-                log(examples, self.path, trainer.global_step)
+                self.draw(examples).save(draft, format="PNG")
+            self.log_figure(examples, self.path, trainer.global_step)
