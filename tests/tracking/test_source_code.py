@@ -18,6 +18,7 @@ from deeplab.tracking.source_code import (
     COUNTED,
     NOT_COUNTED,
     PACKAGE,
+    code_hash,
     describe_reused,
     source_files,
     training_sessions,
@@ -280,3 +281,17 @@ def test_an_evaluation_without_recorded_code_is_not_taken_for_the_present_code()
     )
     result = Result(run="x", protocol=protocol, scores={"mIoU": 1.0})
     assert "1 of 1: code that was not recorded; now" in describe_reused([result])
+
+
+def test_a_process_keeps_the_code_that_it_started_with(tmp_path):
+    copied = shutil.copytree(ROOT / "src", tmp_path / "src")
+    code = (
+        "from pathlib import Path; from deeplab.tracking.source_code import code_hash, PACKAGE;"
+        f"losses = PACKAGE / '{LOSSES}'; losses.write_text(losses.read_text() + '# edited');"
+        "print(code_hash('training'))"
+    )
+    command = [sys.executable, "-c", code]
+    variables = {"PYTHONPATH": str(copied), "PATH": os.environ["PATH"]}
+    hashes = [subprocess.check_output(command, env=variables, text=True) for _ in range(3)]
+    assert len(set(hashes)) == 3  # each sees the edit of the one before, and not its own
+    assert hashes[0].strip() == code_hash("training")

@@ -2,7 +2,8 @@
 
 Which files those are is decided here and nowhere else: the modules (``*.py``) of the sub-packages
 in ``COUNTED``. YAML files do not count, because the resolved settings do; neither do the scripts,
-docs and tests. A process keeps the code that it started with, so the files are read once.
+docs and tests. A process keeps the code that it started with, so the files are read once, when
+this module is imported.
 """
 
 import hashlib
@@ -44,6 +45,10 @@ def source_files(kind: Kind) -> Mapping[str, str]:
         for part in COUNTED[kind]
         for path in sorted((PACKAGE / part).rglob("*.py"))
     }
+
+
+for _kind in COUNTED:  # now, before minutes of work in which a file may be edited
+    source_files(_kind)
 
 
 @cache
