@@ -163,7 +163,7 @@ def test_a_killed_evaluation_resumes(tmp_path, trained):
     run("evaluate", *arguments, cwd=cwd)
     paths = sorted((folder / "evaluations").glob("*"))
     complete = [read_evaluation(path) for path in paths]
-    expected = [(e.result["mIoU"], e.result["boundary"], e.confusion) for e in complete]
+    expected = [(e.result.miou, e.result.boundary, e.confusion) for e in complete]
     script = (
         "import os, runpy, signal, sys\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
@@ -180,13 +180,13 @@ def test_a_killed_evaluation_resumes(tmp_path, trained):
     killed = subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(), check=False)
     assert killed.returncode == -signal.SIGKILL
     for path, (miou, _, _) in zip(paths, expected, strict=True):
-        assert read_evaluation(path).result["mIoU"] == miou  # the existing result is not touched
+        assert read_evaluation(path).result.miou == miou  # the existing result is not touched
     done = run("evaluate", *arguments, "overwrite=true", cwd=cwd)
     assert "of 3 images are already evaluated" in done.stdout
     for path, (miou, boundary, confusion) in zip(paths, expected, strict=True):
         resumed = read_evaluation(path)
-        assert resumed.result["mIoU"] == miou
-        assert resumed.result["boundary"] == boundary
+        assert resumed.result.miou == miou
+        assert resumed.result.boundary == boundary
         assert (resumed.confusion == confusion).all()
         assert (path / "examples.png").is_file()
     assert sorted((folder / "evaluations").iterdir()) == paths  # no unfinished folder is left
