@@ -12,7 +12,7 @@ SEEDS ?= 1
 FREEZE := --all --exclude pip --exclude deeplab | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev train data ablations test test-extras check format bench lock clean
+.PHONY: help setup setup-dev train data ablations test test-extras test-lowest check format bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,12 +43,21 @@ ablations: setup ## run tables of the paper and report: TABLE=2 PRESET=paper SEE
 test: setup-dev ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-extras: $(VENV)-extras/.complete ## tests with torchvision, timm, TensorFlow and onnxruntime, in an environment of the newest releases
-	$(VENV)-extras/bin/python -m pytest -m extras -n 2 $(ARGS)
+test-extras: $(VENV)-extras/.complete ## run the tests with the newest releases, also those with torchvision, timm, TensorFlow and onnxruntime
+	$(VENV)-extras/bin/python -m pytest -m 'not processes' -n 2 $(ARGS)
 
 $(VENV)-extras/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[convert,export,peers]' pytest pytest-xdist
+	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[convert,export,peers,tests]'
+	@touch $@
+
+test-lowest: $(VENV)-lowest/.complete ## run the tests with the lowest releases that pyproject.toml admits
+	$(VENV)-lowest/bin/python -m pytest -n 2 $(ARGS)
+
+$(VENV)-lowest/.complete: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check uv
+	$(VENV)-lowest/bin/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct '.[tests]'
 	@touch $@
 
 check: setup-dev ## lint, format, import order and types
@@ -77,4 +86,4 @@ lock: ## write both lock files anew from pyproject.toml; pins stay, a deleted on
 	rm -rf $(VENV)-lock
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) $(VENV)-extras .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-extras $(VENV)-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
