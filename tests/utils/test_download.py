@@ -470,6 +470,11 @@ def zip_link() -> bytes:
         (link_tar("bad", tarfile.FIFOTYPE), "link or a device"),
         (zip_link(), "link or a device"),
     ],
+    ids=[
+        *("tar root", "tar parent", "tar parent of a folder", "tar itself"),
+        *("zip root", "zip parent of a folder"),
+        *("tar symlink", "tar hard link", "tar device", "tar FIFO", "zip symlink"),
+    ],
 )
 def test_unsafe_members(tmp_path, write_archive, content, reason):
     path = write_archive(content)
