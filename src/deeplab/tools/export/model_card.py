@@ -92,9 +92,10 @@ def _metadata(
             dataset_split=result.protocol.split,
             metric_type="mean_iou",
             metric_name=f"mIoU in percent ({result.protocol.strategy.label})",
-            metric_value=round(result.miou or 0.0, 4),
+            metric_value=round(result.miou, 4),
         )
         for result in results
+        if result.miou is not None
     ]
     return ModelCardData(
         license=license,
