@@ -110,11 +110,30 @@ def _wait_for(future: Future[R]) -> R:
     """Return the result of a future, checking for it at short intervals.
 
     Ctrl-C during ``Future.result`` may interrupt ``Condition.wait`` while its lock is released,
-    which then ends in a RuntimeError instead of a KeyboardInterrupt (CPython 3.11).
+    which then ends in a RuntimeError instead of a KeyboardInterrupt (CPython 3.11). Between taking
+    the lock and entering its block it would even leave the lock taken, and the pool waiting for it.
     """
-    while not future.done():
+    while True:
+        with _ctrl_c_deferred():
+            if future.done():
+                return future.result()
         time.sleep(POLL_INTERVAL)
-    return future.result()
+
+
+@contextmanager
+def _ctrl_c_deferred() -> Iterator[None]:
+    """Let Ctrl-C take effect after the block only; other threads may receive the signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        if received and callable(before):
+            before(signal.SIGINT, None)
 
 
 def _map_chunk(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
