@@ -14,6 +14,6 @@ class SettingsDefaults(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Replace Hydra's source of files; the search path stays as it is."""
-        from deeplab.config.settings_source import SettingsSource
+        from deeplab.config.settings_source import FileConfigSource
 
-        SourcesRegistry.instance().types["file"] = SettingsSource
+        SourcesRegistry.instance().types["file"] = FileConfigSource

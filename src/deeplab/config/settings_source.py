@@ -2,12 +2,16 @@
 
 import sys
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra.plugins.config_source import ConfigResult
 
 
-class SettingsSource(FileConfigSource):
-    """Folder of config files that are completed by their defaults when they are read."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Folder of config files that are completed by their defaults when they are read.
+
+    It has the name of Hydra's class: by it the registry of a launcher's worker, which gets this one
+    from its parent, sees that files have their source.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the file's content over the defaults of its keys."""
