@@ -229,7 +229,7 @@ def test_two_processes_count_each_image_once(tmp_path, trained):
     run("evaluate", f"run={distributed}", *EXECUTION[:2], cwd=tmp_path)
     single = read_evaluation(distributed / "evaluations/val-weights-single-scale").result
     for key in ("top1_error", "top5_error"):
-        assert result_of(distributed)[key] == pytest.approx(single[key])
+        assert result_of(distributed)[key] == pytest.approx(single.value(key))
 
 
 def test_custom_image_folder_with_a_bad_file(tmp_path):
