@@ -25,12 +25,14 @@ import requests  # noqa: F401
 import torch._dynamo  # noqa: F401
 
 import deeplab
-
-with contextlib.suppress(ImportError):  # not one of the locked packages
-    import timm  # noqa: F401
+from deeplab.models.backbones.timm_models import import_timm
+from deeplab.utils.errors import UserError
 
 for module in pkgutil.walk_packages(deeplab.__path__, "deeplab."):
     importlib.import_module(module.name)
+
+with contextlib.suppress(UserError):  # not one of the locked packages
+    import_timm()
 
 
 def main() -> None:

@@ -91,13 +91,24 @@ def test_offline_runs_look_up_nothing(network, settings, variables):
     assert network.names() == []
 
 
+@pytest.mark.extras
+def test_timm_does_not_import_wandb(network):
+    pytest.importorskip("timm")
+    arguments = ("train", *SMALL, "backbone=timm", "backbone.model=resnet18", "seed=4")
+    _, modules = network.run(*arguments, variables=KEY)
+    assert "timm" in modules
+    assert "wandb" not in modules
+    assert network.names() == []
+
+
 def test_other_loggers_and_scripts_do_not_import_wandb(network):
     augmented = "data.augmentations=[{HorizontalFlip:{p: 1}}]"
     strategies = "eval_after_training=[{strategies:[single-scale,flip]}]"
-    _, modules = network.run("train", *SMALL, augmented, strategies, variables={**UNSET, **KEY})
+    arguments = ("train", *SMALL, "name=csv-run", augmented, strategies)
+    _, modules = network.run(*arguments, variables={**UNSET, **KEY})
     assert "albumentations" in modules
     assert "wandb" not in modules
-    (folder,) = (f for f in run_folders(network.folder) if not (f / "wandb").exists())
+    (folder,) = (f for f in run_folders(network.folder) if "csv-run" in f.name)
     (image, *_) = sorted(folder.glob("*.png"))
     for arguments in (
         ("evaluate", f"run={folder}", "strategies=flip", "overwrite=true"),

@@ -27,14 +27,21 @@ DYNAMIC_SIZE_OPTIONS = {"dynamic_img_size": True, "strict_img_size": False}
 
 
 def import_timm() -> ModuleType:
-    """Import timm, which is an optional dependency.
+    """Import timm, which is an optional dependency, without W&B, which it would import.
 
     Raises:
         UserError: it is not installed.
     """
     require_extra("timm", "timm", setting="backbone=timm")
-    import timm
-
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    hide_wandb = "wandb" not in modules
+    if hide_wandb:
+        modules["wandb"] = None
+    try:
+        import timm
+    finally:
+        if hide_wandb:
+            del modules["wandb"]
     return timm
 
 
