@@ -208,7 +208,7 @@ def test_rows_of_other_code_are_named_in_sweep_plan_and_report(tmp_path):
     (interrupted / "metrics.json").unlink()  # as if killed after its last checkpoint
     copy.edit(LOSSES)
     line = "Made by other code than the present (overwrite=true trains and evaluates with it): mine"
-    planned = copy.run("ablations", "plan", "probe=false", *table)
+    planned = copy.run("ablations", "plan", *table)
     assert f"{line} row 1\n" in planned
     assert "done by other code: runs/" in planned
     assert "interrupted at step 2 of 2 by other code: runs/" in planned
@@ -223,7 +223,7 @@ def test_rows_of_other_code_are_named_in_sweep_plan_and_report(tmp_path):
     grid = (tmp_path / "grid/report.md").read_text()
     assert "evaluates with it): val-weights-os16 row 1, val-weights-os16 row 2." in grid
     copy.run("train", "-m", *table, "resume_with_other_code=true")
-    assert f"{line} row 1, mine row 2\n" in copy.run("ablations", "plan", "probe=false", *table)
+    assert f"{line} row 1, mine row 2\n" in copy.run("ablations", "plan", *table)
 
 
 def test_the_commit_is_that_of_the_package(tmp_path):
