@@ -7,9 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+UMASK = os.umask(0o077)
+os.umask(UMASK)  # the only way to read it; now, before there are threads
 
 MAX_NAME_BYTES = 200
 """Longest file name that is kept; temporary names add some bytes and file systems allow 255."""
@@ -17,7 +20,10 @@ MAX_NAME_BYTES = 200
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; it is renamed to ``path`` if the block succeeds."""
+    """Yield a temporary path beside ``path``; it is renamed to ``path`` if the block succeeds.
+
+    A file gets the mode of the umask: some libraries, such as safetensors, write for the owner only.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.name
     if len(name.encode()) > MAX_NAME_BYTES:
@@ -25,6 +31,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{name}.{os.getpid()}")
     try:
         yield temporary
+        if temporary.is_file():
+            with suppress(PermissionError):  # a file system without modes
+                temporary.chmod(0o666 & ~UMASK)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
