@@ -162,7 +162,7 @@ DAMAGE = {
         lambda r: mask_path(r).write_text("0 0 0"), READ, "unreadable mask", "decoded",
     ),
     "mask cut": (lambda r: truncate(mask_path(r), 0.6), READ, "truncated mask", "truncated"),
-    "mask corrupt": (corrupt_png, READ, "unreadable mask", "cannot be decoded"),
+    "mask corrupt": (corrupt_png, READ, "corrupt mask", "a checksum is wrong"),
     "mask of another size": (
         lambda r: Image.new("L", (10, 50)).save(mask_path(r)),
         READ, "sizes differ", "mask 50 x 10, but its image is 50 x 60",

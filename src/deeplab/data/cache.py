@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
-from deeplab.data.image_io import image_size
+from deeplab.data.image_io import read_header
 from deeplab.data.layouts.base import Item
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
@@ -137,7 +137,7 @@ def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progres
 
 def _size(item: Item) -> tuple[int, int]:
     try:
-        return image_size(item.image)
+        return read_header(item.image).size
     except BadFileError:
         return (0, 0)
 

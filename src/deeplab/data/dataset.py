@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from deeplab.data.bad_files import BadFileError, OnError, read_with_fallback
 from deeplab.data.class_set import ClassSet, Pixels
-from deeplab.data.image_io import image_size, read_image, read_mask, size_mismatch_error
+from deeplab.data.image_io import read_header, read_image, read_mask, size_mismatch_error
 from deeplab.data.layouts.base import Item, fingerprint
 from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.transforms import Transform
@@ -196,7 +196,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
         mask = read_mask(item.mask, colored=self.classes.colored)
         if image.shape[:2] != mask.shape[:2]:
-            raise size_mismatch_error(item.mask, mask.shape, image.shape)
+            raise size_mismatch_error(item.mask, mask.shape, item.image)
         return image, self.classes.decode(mask, item.mask)
 
     def item_hash(self, item: Item) -> str:
@@ -251,12 +251,12 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> None:
     for index in evenly_spaced(range(len(dataset)), max_items):
         item = dataset.items[index]
         try:
-            size = image_size(item.image)
+            size = read_header(item.image).size
             mask = read_mask(item.mask, colored=dataset.classes.colored)
             label = dataset.classes.decode(mask, item.mask)
             labeled = labeled or bool((label != IGNORE).any())
             if size != label.shape:
-                raise size_mismatch_error(item.mask, label.shape, size)
+                raise size_mismatch_error(item.mask, label.shape, item.image)
         except BadFileError:
             if dataset.on_error == "stop":
                 raise

@@ -1,150 +1,308 @@
-"""Reading of image and mask files.
+"""Reading of image and mask files: the only place where their pixels are decoded.
 
-Nothing is repaired silently: a file that cannot be decoded to its last pixel is an error.
+Nothing is repaired silently: a file that cannot be decoded to its last pixel is an error. Whatever
+a decoder raises becomes a BadFileError with the file's name, and nothing is printed.
 """
 
+import io
+import struct
+import warnings
+import zlib
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
+from deeplab.data.image_header import (
+    DOWNLOAD_AGAIN,
+    FORMATS,
+    Header,
+    Role,
+    check_readable,
+    not_an_image_error,
+    open_file,
+    parse_header,
+)
 
-DOWNLOAD_AGAIN = "Download it again or remove it from the split"
+JPEG, PNG, NPY = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY"
+
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+"""Numbers of bits that the values of a 16-bit file may use."""
+
+Values = NDArray[Any]
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: Path, image_bits: int | None = None) -> Pixels:
     """Return an RGB image ``(H, W, 3)``.
 
-    Gray becomes three equal channels, alpha is dropped, 16 bits become 8. An EXIF rotation is
-    ignored, since masks have none.
+    Gray becomes three equal channels, alpha is dropped, of several frames or pages the first is
+    read. An EXIF rotation is ignored, since masks have none.
+
+    Args:
+        path: the file.
+        image_bits: number of bits that the values of images of more than 8 bits use, of which the
+            upper 8 are kept; None: 16, and an image that is so dark that it may have fewer is an
+            error.
 
     Raises:
-        BadFileError: the file is missing, not an image, truncated or corrupt.
+        BadFileError: the file is missing, not an image, truncated, corrupt, or of a kind that is
+            not read.
     """
-    data = _bytes(path, "image")
-    if data.startswith(b"\xff\xd8"):
-        # OpenCV and Pillow decode most damaged JPEGs without an error; simplejpeg also raises on
-        # libjpeg's warnings, and is as fast.
-        try:
-            return np.asarray(simplejpeg.decode_jpeg(data, "RGB", strict=True), np.uint8)
-        except ValueError as error:
-            raise _jpeg_error(path, str(error)) from None
-    _check_png_end(data, path, "image")
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        raise _not_an_image_error(path)
-    return np.asarray(image, dtype=np.uint8)
+    with open_file(path, "image") as stream:
+        if stream.read(2) == JPEG:
+            stream.seek(0)
+            return _decode_jpeg(stream.read(), path, "image", "RGB")
+        stream.seek(0)
+        header, data = _read(stream, path, "image")
+        if header.deep:
+            return _to_8_bits(_decode_deep(data, path, "image"), image_bits, path)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return np.asarray(image.convert("RGB"), np.uint8)
 
 
 def read_mask(path: Path, *, colored: bool = False) -> Pixels:
     """Return the values of a mask: ``(H, W)``, or ``(H, W, 3)`` with ``colored``.
 
-    Values are the indices of a palette PNG, or gray values; a color image whose channels are equal
-    counts as gray.
+    Values are the indices of a palette image, or gray values; a color image whose channels are
+    equal counts as gray, and so does a GIF with a gray palette: encoders of GIF reorder palettes.
+    Alpha is dropped. A ``.npy`` file holds an array ``(H, W)``.
 
     Raises:
-        BadFileError: the file is missing, not an image, damaged, or has colors or 16 bits where
-            indices are expected.
+        BadFileError: the file is missing, not an image, damaged, or has colors or values above 255
+            where indices are expected.
     """
-    data = _bytes(path, "mask")
-    _check_png_end(data, path, "mask")
-    try:
-        with Image.open(path) as mask:
-            if colored:
-                return np.array(mask.convert("RGB"), dtype=np.uint8)
-            if mask.mode == "P":
-                return np.array(mask, dtype=np.uint8)
-            values = np.array(mask)
-    except OSError as error:
-        raise BadFileError(
-            "unreadable mask", path, f"the mask cannot be decoded ({error})", f"{DOWNLOAD_AGAIN}."
-        ) from None
-    if values.ndim == 3 and (values[..., :1] == values[..., :3]).all():
-        values = values[..., 0]
-    if values.ndim == 3:
-        raise BadFileError(
-            "color mask",
-            path,
-            f"this is a color mask (mode {mask.mode}); class indices are expected",
-            "Convert it to a palette or 8-bit gray PNG of class indices, or use data=folder, which "
-            "also reads colors.",
-        )
-    if values.dtype != np.bool_ and values.size and (values.max() > 255 or values.min() < 0):
-        raise BadFileError(
-            "16-bit mask",
-            path,
-            f"this mask has values up to {values.max()} (mode {mask.mode}); 0 to 255 are expected",
-            "Convert it to an 8-bit PNG of class indices.",
-        )
-    return values.astype(np.uint8)
+    with open_file(path, "mask") as stream:
+        start = stream.read(8)
+        stream.seek(0)
+        if start.startswith(NPY):
+            values, mode = _read_npy(path), "NumPy array"
+        else:
+            header, data = _read(stream, path, "mask")
+            values, mode = _decode_mask(data, header, path, colored=colored)
+        if values.ndim == 3 and not colored and (values[..., :1] == values).all():
+            values = values[..., 0]
+        if values.ndim == 3 and not colored:
+            raise BadFileError(
+                "color mask",
+                path,
+                f"this is a color mask (mode {mode}); class indices are expected",
+                "Convert it to a palette or 8-bit gray PNG of class indices, or use data=folder, "
+                "which also reads colors.",
+            )
+        _check_mask_values(values, mode, path)
+        if values.ndim == 2 and colored:
+            values = np.repeat(values[..., None], 3, axis=2)
+        return np.ascontiguousarray(values, np.uint8)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return the height and width in an image file's header.
+def read_header(path: Path) -> Header:
+    """Return the header of an image file.
 
     Raises:
-        BadFileError: the file is missing or not an image.
+        BadFileError: as in ``read_image``, but damage behind the header is not noticed.
     """
-    if not path.is_file():
-        raise missing_file_error(path, "image")
-    if not path.stat().st_size:
-        raise _empty_file_error(path, "image")
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError:
-        raise _not_an_image_error(path) from None
+        with open_file(path, "image") as stream:
+            header = parse_header(stream)
+        check_readable(header, path, "image")
+    except BadFileError:
+        read_image(path)  # whose error says more
+        raise
+    return header
 
 
-def size_mismatch_error(path: Path, mask: tuple[int, ...], image: tuple[int, ...]) -> BadFileError:
+def largest_value(path: Path) -> int:
+    """Return the largest value of an image of more than 8 bits.
+
+    Raises:
+        BadFileError: as in ``read_image``.
+    """
+    with open_file(path, "image") as stream:
+        _, data = _read(stream, path, "image")
+        return int(_decode_deep(data, path, "image").max())
+
+
+def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFileError:
     """Return the error of a mask at ``path`` whose shape differs from its image's shape."""
+    header = read_header(image)
+    height, width = header.size
+    rotated = header.orientation >= 5 and mask[:2] == (width, height)
     return BadFileError(
         "sizes differ",
         path,
-        f"mask {mask[0]} x {mask[1]}, but its image is {image[0]} x {image[1]} (height x width)",
-        "Both must have the same size: export the mask at the image's size.",
+        f"mask {mask[0]} x {mask[1]}, but its image is {height} x {width} (height x width)"
+        + ", with a rotation in its EXIF header, which is not applied" * rotated,
+        "Save the image rotated and without the header, for example with mogrify -auto-orient."
+        if rotated
+        else "Both must have the same size: export the mask at the image's size.",
     )
 
 
-def missing_file_error(path: Path, role: str) -> BadFileError:
-    """Return the error of a file that does not exist; ``role`` is image or mask."""
-    return BadFileError(
-        f"missing {role}",
-        path,
-        f"the {role} does not exist",
-        "Add the file or remove its line from the split list.",
-    )
+def _read(stream: BinaryIO, path: Path, role: Role) -> tuple[Header, bytes]:
+    """Return the header and all bytes of a file, checked."""
+    data = b""
+    if stream.read(len(PNG)) == PNG:  # before its header is parsed, for an error that says more
+        stream.seek(0)
+        data = stream.read()
+        _check_png(data, path, role)
+    stream.seek(0)
+    header = parse_header(stream)
+    check_readable(header, path, role)
+    return header, data or stream.read()
 
 
-def _bytes(path: Path, role: str) -> bytes:
+def _decode_jpeg(data: bytes, path: Path, role: Role, colors: str) -> Pixels:
+    # OpenCV and Pillow decode most damaged JPEGs without an error; simplejpeg also raises on
+    # libjpeg's warnings, and is as fast.
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise missing_file_error(path, role) from None
-    except OSError as error:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        check_readable(Header((height, width), 3, 8), path, role)
+        return np.asarray(simplejpeg.decode_jpeg(data, colors, strict=True), np.uint8)
+    except ValueError as error:
+        raise _jpeg_error(path, role, str(error)) from None
+
+
+def _decode_deep(data: bytes, path: Path, role: Role) -> Values:
+    """Return the values of an image of more than 8 bits: an image as ``(H, W, 3)``."""
+    if data.startswith(PNG):
+        data = _critical_chunks(data)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.load()  # checks the compressed data; libpng would print what is wrong
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if values is None:
+        raise not_an_image_error(path, role)
+    if values.dtype.kind not in "ui" or values.min() < 0:
         raise BadFileError(
-            f"unreadable {role}",
+            f"negative {role}",
             path,
-            f"the {role} cannot be read ({error.strerror})",
-            "Check the file and its permissions.",
-        ) from None
-    if not data:
-        raise _empty_file_error(path, role)
-    return data
+            f"values of type {values.dtype} from {values.min()} on; 0 and above are read",
+            "Convert all files to unsigned integers by the same scale.",
+        )
+    return np.asarray(values)
 
 
-def _empty_file_error(path: Path, role: str) -> BadFileError:
-    return BadFileError(f"empty {role} file", path, "this file is empty", f"{DOWNLOAD_AGAIN}.")
+def _to_8_bits(values: Values, image_bits: int | None, path: Path) -> Pixels:
+    """Return the upper 8 of the bits that the values use."""
+    largest = int(values.max())
+    if image_bits is None and largest < 1 << 14:
+        raise BadFileError(
+            "unknown bit depth",
+            path,
+            f"a 16-bit image whose largest value is {largest}, nearly black if all 16 bits count",
+            "Set data.image_bits to the bits that its values use (10, 12, 14 or 16) and train "
+            "with it, or scale it to 8 bits.",
+        )
+    bits = image_bits or 16
+    if largest >= 1 << bits:
+        raise BadFileError(
+            "value above data.image_bits",
+            path,
+            f"values up to {largest}, which are more than data.image_bits={bits}",
+            f"Set data.image_bits={fewest_bits(largest)}.",
+        )
+    return np.right_shift(values, bits - 8).astype(np.uint8)
 
 
-def _check_png_end(data: bytes, path: Path, role: str) -> None:
-    """Raise BadFileError for a truncated PNG, which OpenCV decodes without an error."""
-    if data.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in data[-64:]:
+def fewest_bits(largest: int) -> int:
+    """Return the smallest of ``BIT_DEPTHS`` that holds a value."""
+    return next(bits for bits in BIT_DEPTHS if largest < 1 << bits)
+
+
+def _decode_mask(data: bytes, header: Header, path: Path, *, colored: bool) -> tuple[Values, str]:
+    """Return the values of a mask, ``(H, W)`` or ``(H, W, 3)``, and the name of its kind."""
+    if data.startswith(JPEG):
+        pixels = _decode_jpeg(data, path, "mask", "GRAY" if header.gray else "RGB")
+        return pixels.squeeze(2) if header.gray else pixels, "JPEG"
+    if header.deep and header.channels > 1:
+        return _decode_deep(data, path, "mask"), f"{header.bits} bits"
+    with Image.open(io.BytesIO(data), formats=FORMATS) as mask:
+        mode = mask.mode
+        if mode == "P" and (colored or mask.format == "GIF"):
+            return np.asarray(mask.convert("RGB")), mode
+        if mode in ("LA", "La", "PA") and not (mode == "PA" and colored):
+            return np.asarray(mask.getchannel(0)), mode
+        if len(mask.getbands()) > 1:
+            return np.asarray(mask if mode == "RGB" else mask.convert("RGB")), mode
+        return np.asarray(mask), mode
+
+
+def _read_npy(path: Path) -> Values:
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    if values.ndim != 2 or values.dtype.kind not in "buif":
+        shape = " x ".join(map(str, values.shape)) or "no"
+        raise BadFileError(
+            "unreadable mask",
+            path,
+            f"an array of {shape} entries of type {values.dtype}; integers (height, width) are "
+            "expected",
+            "Save the class indices of the pixels as such an array, or as a PNG.",
+        )
+    return np.array(values)
+
+
+def _check_mask_values(values: Values, mode: str, path: Path) -> None:
+    """Raise BadFileError unless all values are integers from 0 to 255."""
+    if values.dtype in (np.uint8, np.bool_) or not values.size:
+        return
+    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+        raise BadFileError(
+            "fractions in a mask",
+            path,
+            f"this mask has values that are no integers (mode {mode})",
+            "Convert it to an 8-bit PNG of class indices.",
+        )
+    smallest, largest = int(values.min()), int(values.max())
+    if smallest < 0 or largest > 255:
+        value_range = f"from {smallest}" if smallest < 0 else f"up to {largest}"
+        raise BadFileError(
+            "16-bit mask",
+            path,
+            f"this mask has values {value_range} (mode {mode}); 0 to 255 are expected",
+            "Convert it to an 8-bit PNG of class indices.",
+        )
+
+
+def _chunks(data: bytes) -> list[tuple[int, int]]:
+    """Return start and end of each chunk of a PNG, up to its end or the first incomplete one."""
+    spans, start = [], len(PNG)
+    while start + 12 <= len(data):
+        end = start + 12 + int(struct.unpack_from(">I", data, start)[0])
+        if end > len(data):
+            break
+        spans.append((start, end))
+        if data[start + 4 : start + 8] == b"IEND":
+            break
+        start = end
+    return spans
+
+
+def _check_png(data: bytes, path: Path, role: Role) -> None:
+    """Raise BadFileError for a PNG that is truncated, or whose checksums are wrong.
+
+    Decoders do not look at all of them.
+    """
+    spans, content = _chunks(data), memoryview(data)
+    if any(
+        zlib.crc32(content[start + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]
+        for start, end in spans
+    ):
+        raise BadFileError(
+            f"corrupt {role}",
+            path,
+            "this PNG is corrupt (a checksum is wrong)",
+            f"{DOWNLOAD_AGAIN}.",
+        )
+    if not spans or data[spans[-1][0] + 4 : spans[-1][0] + 8] != b"IEND":
         raise BadFileError(
             f"truncated {role}",
             path,
@@ -153,28 +311,25 @@ def _check_png_end(data: bytes, path: Path, role: str) -> None:
         )
 
 
-def _jpeg_error(path: Path, message: str) -> BadFileError:
+def _critical_chunks(data: bytes) -> bytes:
+    """Return a PNG without comments, profiles and the like, of which libpng prints warnings."""
+    spans = _chunks(data)
+    return PNG + b"".join(data[s:e] for s, e in spans if data[s + 4 : s + 5].isupper())
+
+
+def _jpeg_error(path: Path, role: Role, message: str) -> BadFileError:
     if "Premature end" in message:
         return BadFileError(
-            "truncated image",
+            f"truncated {role}",
             path,
             "this JPEG is truncated (its end is missing)",
             f"{DOWNLOAD_AGAIN}.",
         )
     if "header" in message.lower():
-        return _not_an_image_error(path)
+        return not_an_image_error(path, role)
     return BadFileError(
-        "corrupt image",
+        f"corrupt {role}",
         path,
         f"this JPEG is corrupt ({message.strip()})",
         f"{DOWNLOAD_AGAIN}; if it looks right, save it again.",
-    )
-
-
-def _not_an_image_error(path: Path) -> BadFileError:
-    return BadFileError(
-        "no image",
-        path,
-        "this file cannot be decoded as an image",
-        f"{DOWNLOAD_AGAIN}, or convert it.",
     )

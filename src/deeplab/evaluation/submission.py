@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from deeplab.config.parsing import file_values
 from deeplab.data.class_set import ClassSet
-from deeplab.data.image_io import image_size
+from deeplab.data.image_io import read_header
 from deeplab.data.layouts.base import Item
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.utils.errors import UserError
@@ -155,7 +155,7 @@ def _check(kind: Kind, path: Path, expected: dict[str, Item], *, allowed: Sequen
             values = np.unique(np.array(label))
             size = (label.height, label.width)
             valid = label.mode == mode and np.isin(values, allowed).all()
-        if not valid or size != image_size(item.image):
+        if not valid or size != read_header(item.image).size:
             raise UserError(
                 f"submission={kind}: {name} is not a PNG of mode {mode} with the image's size and "
                 f"values of {len(allowed)} classes. Set overwrite=true to predict all again."

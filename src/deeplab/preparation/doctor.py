@@ -13,41 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
-from deeplab.data.image_io import read_image, read_mask, size_mismatch_error
+from deeplab.data.image_header import KINDS
+from deeplab.data.image_io import read_header, read_image, read_mask, size_mismatch_error
 from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.parallel import parallel_map
-
-ORIENTATION = 0x0112  # EXIF's tag
-
-IMAGE_KINDS = {
-    "EXIF orientation": (
-        "the EXIF header asks for a rotation, which is not applied",
-        "Masks have no such header. If the mask was drawn on the rotated image, save the image "
-        "rotated and without the header.",
-    ),
-    "gray image": (
-        "a gray image; its three channels are made equal",
-        "Nothing to do if it is meant to be gray.",
-    ),
-    "CMYK image": (
-        "a CMYK image, converted without its color profile",
-        "Save it as RGB if its colors matter.",
-    ),
-    "16-bit image": (
-        "more than 8 bits per channel, reduced to 8",
-        "Scale it to 8 bits yourself if it does not use the whole range.",
-    ),
-    "alpha channel": (
-        "an alpha channel, which is dropped",
-        "Save it without an alpha channel, on the background of your choice.",
-    ),
-}
-"""Images that are not plain 8-bit RGB: how training decodes them, and the remedy."""
 
 
 class Finding(NamedTuple):
@@ -144,7 +117,7 @@ def examine_item(item: Item, *, classes: ClassSet) -> ItemReport:
     try:
         mask = read_mask(item.mask, colored=classes.colored)
         if image is not None and image.shape[:2] != mask.shape[:2]:
-            raise size_mismatch_error(item.mask, mask.shape, image.shape)
+            raise size_mismatch_error(item.mask, mask.shape, item.image)
         label = classes.decode(mask, item.mask)
         pixels = _count(label, len(classes))
         findings += _empty_mask(item.mask, pixels, classes)
@@ -173,24 +146,8 @@ def _count(label: Pixels, classes: int) -> tuple[int, ...]:
 
 def _unusual_format(path: Path) -> list[Finding]:
     """Return a warning for each way in which an image is not plain 8-bit RGB."""
-    with Image.open(path) as image:
-        mode, orientation = image.mode, image.getexif().get(ORIENTATION, 1)
-        transparent = mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    with path.open("rb") as file:
-        header = file.read(26)
-    is_16_bit = mode.startswith(("I", "F")) or (header.startswith(b"\x89PNG") and header[24] == 16)
-    kinds = {
-        "EXIF orientation": orientation != 1,
-        "gray image": mode in ("L", "LA", "1"),
-        "CMYK image": mode in ("CMYK", "YCCK"),
-        "16-bit image": is_16_bit,
-        "alpha channel": transparent,
-    }
-    return [
-        Finding("warning", kind, str(path), *IMAGE_KINDS[kind])
-        for kind, applies in kinds.items()
-        if applies
-    ]
+    kinds = read_header(path).kinds
+    return [Finding("warning", kind, str(path), *KINDS[kind]) for kind in kinds]
 
 
 def _empty_mask(path: Path, pixels: tuple[int, ...], classes: ClassSet) -> list[Finding]:

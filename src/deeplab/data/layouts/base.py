@@ -16,8 +16,11 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 """Ends of the names of image files."""
+
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
+"""Ends of the names of mask files."""
 
 PREPARING = ".preparing"
 """Name of the marker file in the root of a data set whose preparation is not finished."""

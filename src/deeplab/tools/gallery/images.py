@@ -121,7 +121,7 @@ class ImageRenderer:
         rgb = read_image(item.image)
         truth = read_mask(item.mask, colored=self.classes.colored)
         if truth.shape[:2] != rgb.shape[:2]:
-            raise size_mismatch_error(item.mask, truth.shape, rgb.shape)
+            raise size_mismatch_error(item.mask, truth.shape, item.image)
         truth = self.classes.decode(truth, item.mask)
         predictions = [_read_prediction(path, truth) for path in image.predictions]
         for path, prediction, confusion in zip(
