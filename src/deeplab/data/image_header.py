@@ -1,12 +1,13 @@
 """Image and mask files: opening them, what their headers say, and which of it is read."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, Literal, NamedTuple
 
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from deeplab.data.bad_files import BadFileError
 
@@ -19,16 +20,25 @@ MAX_PIXELS = 2**30
 """Largest number of pixels of an image, which is also OpenCV's."""
 
 MAX_PAGES = 1000
-"""Number of directories of a TIFF file that are followed, since a damaged one may have a loop."""
+"""Largest number of directories of a TIFF file that are looked at."""
 
 Image.MAX_IMAGE_PIXELS = None  # ``MAX_PIXELS`` takes the place of Pillow's warnings and errors
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # for large color profiles
 
 DOWNLOAD_AGAIN = "Download it again or remove it from the split"
 
+MAX_TAGS = 1000
+"""Largest number of tags in a directory of a TIFF file; a damaged one may claim more."""
+
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # TIFF's sample formats
-GRAY, CMYK = (0, 1), 5  # TIFF's photometric interpretations
-REDUCED_OR_MASK = 5  # TIFF's subfile types of previews and transparency masks, as bits
+SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262  # TIFF's tags
+ORIENTATION, CHANNELS, SAMPLE_FORMAT = 274, 277, 339
+UNSIGNED, FLOAT = 1, 3  # values of SAMPLE_FORMAT
+GRAY, CMYK = (0, 1), 5  # values of PHOTOMETRIC
+NO_PAGE = 5  # bits of SUBFILE: a preview or a transparency mask
+
+TRANSPOSED_ORIENTATIONS = range(5, 9)
+"""EXIF orientations that exchange rows and columns."""
 
 KINDS = {
     "EXIF orientation": (
@@ -69,13 +79,15 @@ class Header(NamedTuple):
     bits: int
     """Bits per channel in the file."""
     sample_format: int = UNSIGNED
-    """Unsigned integers, signed integers or floating-point numbers, by TIFF's numbers."""
+    """Kind of numbers, as TIFF's tag has it."""
     gray: bool = False
     cmyk: bool = False
     extra_channel: bool = False
     """True for transparency or for a channel beyond those of the colors."""
     several: bool = False
     """True for more than one frame or page."""
+    compressed: bool = False
+    """True for a TIFF with compressed pixels."""
     orientation: int = 1
     """EXIF orientation that is not applied to the pixels; 1 is upright."""
 
@@ -170,6 +182,13 @@ def check_readable(header: Header, path: Path, role: Role) -> None:
             "read",
             "Cut it into tiles.",
         )
+    if not 1 <= header.channels <= 4:
+        raise BadFileError(
+            "too many channels",
+            path,
+            f"{header.channels} channels; 1 to 4 are read",
+            "Save the three channels that the network should see as an RGB image.",
+        )
     if role == "mask":
         if header.several:
             raise BadFileError(
@@ -179,13 +198,6 @@ def check_readable(header: Header, path: Path, role: Role) -> None:
                 "Save the one with the classes as a PNG.",
             )
         return
-    if not 1 <= header.channels <= 4:
-        raise BadFileError(
-            "too many channels",
-            path,
-            f"{header.channels} channels; 1 to 4 are read",
-            "Save the three channels that the network should see as an RGB image.",
-        )
     if header.sample_format == FLOAT or header.bits > 16:
         values = "floating-point values" if header.sample_format == FLOAT else "integers"
         raise BadFileError(
@@ -257,42 +269,50 @@ def _exif_orientation(image: Image.Image) -> int:
 
 
 def _parse_tiff(stream: BinaryIO) -> Header:
-    """Return the header of a TIFF file, of kinds that Pillow does not open too."""
-    start = stream.read(8)
-    if start[2] == ord("+") or start[3] == ord("+"):  # BigTIFF
-        start += stream.read(8)
-    directory = TiffImagePlugin.ImageFileDirectory_v2(start)
-    pages: list[dict[int, object]] = []
-    for _ in range(MAX_PAGES):
-        if not directory.next:
-            break
-        stream.seek(directory.next)
-        directory.load(stream)
-        if not pages or not int(directory.get(ExifTags.Base.NewSubfileType, 0)) & REDUCED_OR_MASK:
-            pages.append(dict(directory))
-    if not pages:
-        raise UnidentifiedImageError
-    tags: dict[int, object] = pages[0]
-    width, height = (
-        _number(tags, ExifTags.Base.ImageWidth),
-        _number(tags, ExifTags.Base.ImageLength),
-    )
-    channels = _number(tags, ExifTags.Base.SamplesPerPixel, 1)
-    photometric = _number(tags, ExifTags.Base.PhotometricInterpretation, 1)
-    orientation = _number(tags, ExifTags.Base.Orientation, 1)
-    colors = 4 if photometric == CMYK else 1 if channels < 3 else 3
+    """Return the header of a TIFF file, also of kinds that Pillow does not open."""
+    pages = [tags for tags in _tiff_directories(stream) if not tags.get(SUBFILE, 0) & NO_PAGE]
+    tags = pages[0]
+    channels, colors = tags.get(CHANNELS, 1), tags.get(PHOTOMETRIC, 1)
+    size = tags[HEIGHT], tags[WIDTH]
     return Header(
-        size=(width, height) if 5 <= orientation <= 8 else (height, width),  # decoders rotate TIFFs
+        size=size[::-1] if tags.get(ORIENTATION, 1) in TRANSPOSED_ORIENTATIONS else size,
         channels=channels,
-        bits=_number(tags, ExifTags.Base.BitsPerSample, 1),
-        sample_format=_number(tags, ExifTags.Base.SampleFormat, UNSIGNED),
-        gray=channels < 3 and photometric in GRAY,
-        cmyk=photometric == CMYK,
-        extra_channel=channels > colors,
+        bits=tags.get(BITS, 1),
+        sample_format=tags.get(SAMPLE_FORMAT, UNSIGNED),
+        gray=channels < 3 and colors in GRAY,
+        cmyk=colors == CMYK,
+        extra_channel=channels in ((2,) if colors in GRAY else (2, 4)) and colors != CMYK,
         several=len(pages) > 1,
+        compressed=tags.get(COMPRESSION, 1) != 1,
     )
 
 
-def _number(tags: dict[int, object], tag: int, default: int | None = None) -> int:
-    value = tags.get(tag, default)
-    return max(value) if isinstance(value, tuple) else int(value)  # type: ignore[call-overload]
+def _tiff_directories(stream: BinaryIO) -> list[dict[int, int]]:
+    """Return the numbers in each directory of a TIFF file by tag; of several the first.
+
+    Raises:
+        Exception: the file is damaged.
+    """
+    start = stream.read(16)
+    order, big = "<" if start.startswith(b"II") else ">", b"+" in start[2:4]
+    number, entry = ("Q", "HHQ8s") if big else ("I", "HHI4s")
+    sizes = {1: "B", 3: "H", 4: "I", 16: "Q"}  # formats of struct by TIFF's types
+    offset = struct.unpack_from(order + number, start, 8 if big else 4)[0]
+    seen: dict[int, dict[int, int]] = {}
+    while offset and offset not in seen and len(seen) < MAX_PAGES:
+        stream.seek(offset)
+        count = struct.unpack(order + ("Q" if big else "H"), stream.read(8 if big else 2))[0]
+        if count > MAX_TAGS:
+            raise ValueError(f"{count} tags")
+        table = stream.read(struct.calcsize(order + entry) * count)
+        following = stream.read(struct.calcsize(number))
+        seen[offset] = tags = {}
+        for tag, kind, length, value in struct.iter_unpack(order + entry, table):
+            if kind in sizes and length:
+                size = struct.calcsize(order + sizes[kind])
+                if length * size > len(value):  # the entry holds the position of its values
+                    stream.seek(struct.unpack(order + number, value)[0])
+                    value = stream.read(size)
+                tags[tag] = struct.unpack(order + sizes[kind], value[:size])[0]
+        offset = struct.unpack(order + number, following)[0]
+    return list(seen.values())

@@ -5,9 +5,13 @@ a decoder raises becomes a BadFileError with the file's name, and nothing is pri
 """
 
 import io
+import os
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +19,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
@@ -39,6 +43,7 @@ Values = NDArray[Any]
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
+_stderr_lock = threading.Lock()
 
 
 def read_image(path: Path, image_bits: int | None = None) -> Pixels:
@@ -64,9 +69,8 @@ def read_image(path: Path, image_bits: int | None = None) -> Pixels:
         stream.seek(0)
         header, data = _read(stream, path, "image")
         if header.deep:
-            return _to_8_bits(_decode_deep(data, path, "image"), image_bits, path)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return np.asarray(image.convert("RGB"), np.uint8)
+            return _to_8_bits(_decode_deep(data, header, path, "image"), image_bits, path)
+        return np.asarray(_load(data, header).convert("RGB"), np.uint8)
 
 
 def read_mask(path: Path, *, colored: bool = False) -> Pixels:
@@ -127,8 +131,8 @@ def largest_value(path: Path) -> int:
         BadFileError: as in ``read_image``.
     """
     with open_file(path, "image") as stream:
-        _, data = _read(stream, path, "image")
-        return int(_decode_deep(data, path, "image").max())
+        header, data = _read(stream, path, "image")
+        return int(_decode_deep(data, header, path, "image").max())
 
 
 def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFileError:
@@ -171,21 +175,48 @@ def _decode_jpeg(data: bytes, path: Path, role: Role, colors: str) -> Pixels:
         raise _jpeg_error(path, role, str(error)) from None
 
 
-def _decode_deep(data: bytes, path: Path, role: Role) -> Values:
-    """Return the values of an image of more than 8 bits: an image as ``(H, W, 3)``."""
+def _load(data: bytes, header: Header) -> Image.Image:
+    """Return a decoded image of Pillow."""
+    with _silent_stderr() if header.compressed else nullcontext():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image.load()
+        return image
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep C libraries from printing: Pillow's libtiff says there what it also raises."""
+    with _stderr_lock:
+        try:
+            saved = os.dup(2)
+        except OSError:  # this process has no stderr
+            yield
+            return
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(null)
+
+
+def _decode_deep(data: bytes, header: Header, path: Path, role: Role) -> Values:
+    """Return the values of an image of more than 8 bits, ``(H, W, 3)``."""
     if data.startswith(PNG):
         data = _critical_chunks(data)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()  # checks the compressed data; libpng would print what is wrong
+    with suppress(UnidentifiedImageError):  # raised for some TIFFs that OpenCV decodes
+        _load(data, header)  # which notices damage that OpenCV prints or passes over
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     values = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if values is None:
         raise not_an_image_error(path, role)
-    if values.dtype.kind not in "ui" or values.min() < 0:
+    if values.dtype != np.uint16 and values.min() < 0:
         raise BadFileError(
             f"negative {role}",
             path,
-            f"values of type {values.dtype} from {values.min()} on; 0 and above are read",
+            f"values from {values.min()} to {values.max()}; 0 and above are read",
             "Convert all files to unsigned integers by the same scale.",
         )
     return np.asarray(values)
@@ -224,21 +255,19 @@ def _decode_mask(data: bytes, header: Header, path: Path, *, colored: bool) -> t
         pixels = _decode_jpeg(data, path, "mask", "GRAY" if header.gray else "RGB")
         return pixels.squeeze(2) if header.gray else pixels, "JPEG"
     if header.deep and header.channels > 1:
-        return _decode_deep(data, path, "mask"), f"{header.bits} bits"
-    with Image.open(io.BytesIO(data), formats=FORMATS) as mask:
-        mode = mask.mode
-        if mode == "P" and (colored or mask.format == "GIF"):
-            return np.asarray(mask.convert("RGB")), mode
-        if mode in ("LA", "La", "PA") and not (mode == "PA" and colored):
-            return np.asarray(mask.getchannel(0)), mode
-        if len(mask.getbands()) > 1:
-            return np.asarray(mask if mode == "RGB" else mask.convert("RGB")), mode
-        return np.asarray(mask), mode
+        return _decode_deep(data, header, path, "mask"), f"{header.bits} bits"
+    mask = _load(data, header)
+    mode, is_palette = mask.mode, mask.mode in ("P", "PA")
+    if mode == "RGB" or (is_palette and (colored or mask.format == "GIF")):
+        return np.asarray(mask.convert("RGB")), mode
+    if len(mask.getbands()) > 2:
+        return np.asarray(mask.convert("RGB")), mode
+    return np.asarray(mask.getchannel(0) if len(mask.getbands()) == 2 else mask), mode
 
 
 def _read_npy(path: Path) -> Values:
     values = np.load(path, mmap_mode="r", allow_pickle=False)
-    if values.ndim != 2 or values.dtype.kind not in "buif":
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "buif":
         shape = " x ".join(map(str, values.shape)) or "no"
         raise BadFileError(
             "unreadable mask",

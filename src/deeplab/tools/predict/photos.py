@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.data.image_header import TRANSPOSED_ORIENTATIONS
 from deeplab.data.image_io import read_header, read_image
 
 Pixels = NDArray[np.uint8]
-
-TRANSPOSED_ORIENTATIONS = range(5, 9)
-"""EXIF orientations that exchange rows and columns."""
 
 FLIPPED_AXES = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}
 """Axes that each EXIF orientation flips, after the transposition."""
