@@ -98,10 +98,15 @@ class StreamData(LightningDataModule, Generic[D]):
     def val_dataloader(self, first: int = 0) -> DataLoader[Any]:
         """Return this process's part of the validation images, from index ``first`` on."""
         trainer = self.trainer
+        rank = trainer.global_rank if trainer else 0
+        if rank >= len(self.val_set):  # Lightning needs a batch on every device
+            batch = self.val_set.__getitems__([0])
+            batch["label"].fill_(self.val_set.no_label)
+            return DataLoader([{**batch, "skipped": [()]}], batch_size=None)  # type: ignore[arg-type]
         sampler = EvalSampler(
             len(self.val_set),
             first=first,
-            rank=trainer.global_rank if trainer else 0,
+            rank=rank,
             world_size=trainer.world_size if trainer else 1,
         )
         return self._loader(self.val_set, sampler=sampler, batch_size=self.eval_batch_size)

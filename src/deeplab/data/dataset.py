@@ -72,6 +72,9 @@ class ImageDataset(Dataset[SampleT], Generic[SampleT, ItemT]):
         on_error: reaction to a bad file.
     """
 
+    no_label: int
+    """Label that does not count."""
+
     def __init__(self, split: str, items: Sequence[ItemT], *, seed: int, on_error: OnError) -> None:
         self.split, self.items = split, items
         self.seed, self.on_error = seed, on_error
@@ -135,6 +138,8 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         on_error: reaction to a bad file; an empty sample is an image of ignored pixels.
         labeled: False if there are no masks, as in a test set; every pixel is then 255.
     """
+
+    no_label = IGNORE
 
     def __init__(
         self,

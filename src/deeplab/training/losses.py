@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from deeplab.config.schema.stage import Recipe
 from deeplab.metrics.topk import UNLABELED
 from deeplab.models.layers import resize
+from deeplab.training.devices import gather_from_devices, num_devices, sum_over_devices
 from deeplab.utils.constants import IGNORE
 
 
@@ -26,6 +27,8 @@ class SegmentationLoss(nn.Module):
 
     It is the sum over all pixels that are not labeled 255, divided by their number. With
     ``hard_pixel_fraction`` below 1, only the hardest pixels count (online hard example mining).
+    On several devices pixels are counted and selected in the whole batch: each device divides the
+    sum over its own by the mean number of a device, and the mean over the devices is the loss.
 
     Args:
         recipe: of which ``class_weights``, ``hard_pixel_fraction`` and ``hard_pixel_steps`` count.
@@ -42,7 +45,7 @@ class SegmentationLoss(nn.Module):
         self.class_weights: Tensor | None
 
     def forward(self, logits: Tensor, labels: Tensor, step: int = 0) -> Tensor:
-        """Return the loss as a scalar; it is 0 if no pixel is labeled.
+        """Return this device's part of the loss as a scalar; it is 0 if no pixel is labeled.
 
         Args:
             logits: ``(N, K, h, w)``.
@@ -75,11 +78,13 @@ class _FusedCrossEntropy(torch.autograd.Function):
                 _pixel_losses(_log_probabilities(small, label), label, class_weights)
                 for small, label in zip(logits, labels, strict=True)
             ]
-            kept, total = _hardest_pixels(torch.stack(losses), fraction)
+            all_losses, own = gather_from_devices(torch.stack(losses))
+            kept, total = _hardest_pixels(all_losses, fraction)
+            kept = kept[own]
         else:
             kept = labels != IGNORE
-            total = kept.sum()
-        scale = 1 / total.clamp(min=1).to(_at_least_float32(logits.dtype))
+            total = sum_over_devices(kept.sum())
+        scale = num_devices() / total.clamp(min=1).to(_at_least_float32(logits.dtype))
         loss = torch.zeros((), dtype=_at_least_float32(logits.dtype), device=logits.device)
         # float32 also for float16 logits: the gradient would underflow before the loss is scaled.
         grad = torch.empty_like(logits, dtype=loss.dtype) if ctx.needs_input_grad[0] else None
@@ -177,6 +182,8 @@ def _hardest_pixels(losses: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
 class ClassificationLoss(nn.Module):
     """Cross-entropy of logits ``(N, K)`` with labels ``(N, M)``, averaged over images.
 
+    On several devices the mean over the devices is the loss, as in ``SegmentationLoss``.
+
     Args:
         kind: ``softmax`` for one label per image; ``sigmoid`` for several, with a binary
             cross-entropy per class, summed over the classes.
@@ -188,7 +195,10 @@ class ClassificationLoss(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.kind == "softmax":
-            return F.cross_entropy(logits, labels[:, 0], ignore_index=UNLABELED)
+            label = labels[:, 0]
+            total = sum_over_devices((label != UNLABELED).sum()).clamp(min=1)
+            loss = F.cross_entropy(logits, label, ignore_index=UNLABELED, reduction="sum")
+            return loss / total * num_devices()
         is_label = labels != UNLABELED
         label_logits = logits.gather(1, labels.clamp(min=0)) * is_label  # (N, M)
         # -log sigmoid(x) for the labels, -log(1 - sigmoid(x)) = softplus(x) for all other classes

@@ -13,6 +13,7 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.data.dataset import Batch
 from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import batch_norms, set_batch_norm
+from deeplab.training.devices import mean_over_devices
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import Schedule, cosine, exponential, poly, warmup
 from deeplab.training.optimizers import build_optimizer, parameter_groups
@@ -104,14 +105,15 @@ class TrainingModule(LightningModule):
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.compute_loss(self._runner[0](self.to_layout(batch["image"])), batch["label"])
+        logits = self._runner[0](self.to_layout(batch["image"]))
+        loss = mean_over_devices(self.compute_loss(logits, batch["label"]))
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     @abstractmethod
     def compute_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the loss of a training batch."""
+        """Return this device's part of the loss of a training batch; their mean is the loss."""
 
     def to_layout(self, images: Tensor) -> Tensor:
         """Return images in the memory format of the network."""

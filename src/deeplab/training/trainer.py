@@ -1,43 +1,16 @@
 """Lightning trainer of a run."""
 
-import sys
 from typing import Any
 
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins import TorchSyncBatchNorm
-from torch.nn import Module
 
 from deeplab.config.schema.run import RunConfig
 from deeplab.metrics.definitions import Metric
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.progress_bar import RunProgress
+from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
-
-
-class SyncBatchNormPlugin(TorchSyncBatchNorm):
-    """Batch norms with statistics over all devices; PyTorch has them for GPUs only.
-
-    Departure: the authors' code does not synchronize statistics. With 16 images on several
-    devices each device would have too few images.
-    """
-
-    def apply(self, model: Module) -> Module:
-        """Replace the batch norms; timm's, which include an activation, keep it."""
-        if "timm" not in sys.modules:
-            return super().apply(model)
-        from timm.layers import convert_sync_batchnorm
-
-        replaced: Module = convert_sync_batchnorm(model)
-        return replaced
-
-    def revert(self, model: Module) -> Module:
-        """Keep the replaced batch norms.
-
-        In evaluation they act like any other, and Lightning's conversion back would lose the
-        activations.
-        """
-        return model
 
 
 def build_trainer(
@@ -71,7 +44,7 @@ def build_trainer(
         devices=execution.devices,
         strategy="ddp" if execution.devices > 1 else "auto",
         precision=execution.precision,  # type: ignore[arg-type]
-        plugins=[SyncBatchNormPlugin()] if execution.devices > 1 and gpu else None,
+        plugins=[SyncBatchNormPlugin(gpu=gpu)] if execution.devices > 1 else None,
         gradient_clip_val=config.stage.gradient_clip_val,
         max_epochs=1,
         max_steps=steps,

@@ -1,4 +1,4 @@
-"""Keys of ``conf/trainer``: execution, on which no result depends except by rounding."""
+"""Keys of ``conf/trainer``: execution, on which results depend by rounding and dropout masks only."""
 
 from typing import Literal
 

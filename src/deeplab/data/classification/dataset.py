@@ -40,6 +40,8 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         on_error: reaction to a bad file; an empty sample is black and has no label.
     """
 
+    no_label = NO_LABEL
+
     def __init__(
         self,
         split: str,
