@@ -4,7 +4,6 @@ Neither torch nor the images are needed: a run is found by its recorded config a
 its initial weights, no matter how it was started.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import (
     OVERWRITE_HINT,
+    RESTORE_HINT,
     SET_ASIDE_MARKER,
     RunFolder,
     read_record,
@@ -37,6 +37,7 @@ from deeplab.tracking.run_folder import (
 from deeplab.tracking.source_code import code_hash, trained_by_other_code
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import is_locked
+from deeplab.utils.reading import exists, read_csv, read_text
 
 CurrentFingerprint = Callable[[DataSettings], str | None]
 """Function that returns the fingerprint of a config's current images; None if it is unknown."""
@@ -85,21 +86,21 @@ class Run:
             return "finished"
         if is_locked(self.folder.lock):
             return "running"
-        return "failed" if self.folder.failure.is_file() else "interrupted"
+        return "failed" if exists(self.folder.failure) else "interrupted"
 
     @property
     def failure(self) -> str:
         """Traceback of the error that ended the run; empty if there is none."""
-        return self.folder.failure.read_text() if self.folder.failure.is_file() else ""
+        return read_text(self.folder.failure, "") if exists(self.folder.failure) else ""
 
     @property
     def step(self) -> int:
-        """Last logged step; a killed process may have left half a line."""
-        if not self.folder.metrics_csv.is_file():
+        """Last logged step."""
+        if not exists(self.folder.metrics_csv):
             return 0
-        with self.folder.metrics_csv.open(newline="", errors="replace") as file:
-            steps = [row["step"] or "" for row in csv.DictReader(file)]
-        return max((int(step) for step in steps if step.isdigit()), default=0)
+        rows = read_csv(self.folder.metrics_csv, RESTORE_HINT)
+        steps = [row.get("step", "") for row in rows]
+        return max((int(step) for step in steps if step.isdecimal()), default=0)
 
     def evaluation(self, row_evaluation: RowEvaluation) -> Evaluation | None:
         """Return a row's evaluation of the run's current weights; None if it does not exist."""
@@ -107,7 +108,7 @@ class Run:
         strategy = resolve_strategy_name(self.config, row_evaluation.strategy)
         name = evaluation_name(split, self.folder.weights, strategy)
         folder = EvaluationFolder(self.folder.evaluations / name)
-        if not folder.result.is_file():
+        if not exists(folder.result):
             return None
         evaluation = read_evaluation(folder.path)
         return evaluation if evaluation.result.is_of_weights(self.weights_sha256) else None

@@ -1,6 +1,5 @@
 """Commands on tables: a sweep over their rows, the report, and views on W&B."""
 
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from deeplab.ablations.wandb_views import save_views
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.files import write_json
+from deeplab.utils.reading import read_json, report_damage
 
 compose_offline = partial(compose_train, download=False)
 """Composition for commands that train nothing and therefore download nothing."""
@@ -92,4 +92,9 @@ def last_request(root: str) -> list[str]:
     """Return the arguments of the latest report; an empty list if there is none."""
     files = Path(root).expanduser().glob(f"ablations/*/{REQUEST_FILE}")
     latest = max(files, key=lambda path: path.stat().st_mtime, default=None)
-    return list(json.loads(latest.read_text())["arguments"]) if latest else []
+    if latest is None:
+        return []
+    hint = "Delete it, or name the tables: ablation=..."
+    content = read_json(latest, hint)
+    with report_damage(latest, hint):
+        return [str(argument) for argument in content["arguments"]]

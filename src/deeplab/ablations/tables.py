@@ -6,15 +6,15 @@ CPU.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-import yaml
 from pydantic import Field, model_validator
 
 from deeplab.config.parsing import validate
 from deeplab.config.paths import CONF
 from deeplab.inference.strategy import SINGLE_SCALE, parse_strategy
 from deeplab.utils.errors import UserError
+from deeplab.utils.reading import read_yaml, report_damage
 from deeplab.utils.settings import Bool, Float, Natural, Positive, Settings, Text
 
 S = TypeVar("S", bound=Settings)
@@ -183,13 +183,9 @@ def _read(schema: type[S], group: str, name: str) -> S:
     if not path.is_file():
         known = ", ".join(choices(group))
         raise UserError(f"{group}={name}: no such choice. Choices: {known}.")
+    values = read_yaml(path, "Correct the file.")
     try:
-        values: Any = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error}).") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping of keys to values.")
-    try:
-        return validate(schema, values)
+        with report_damage(path, "Correct the file."):
+            return validate(schema, values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -13,8 +13,6 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-import yaml
-
 from deeplab.checkpoints.hub import (
     WEIGHT_SUFFIXES,
     LocalWeights,
@@ -29,10 +27,17 @@ from deeplab.config.parsing import validate
 from deeplab.config.schema.model import BackboneSettings
 from deeplab.config.schema.run import RunConfig
 from deeplab.models.normalization import IMAGENET, INCEPTION
-from deeplab.tracking.run_folder import WEIGHTS, RunFolder, read_record
-from deeplab.tracking.schema_version import check_schema_version
+from deeplab.tracking.run_folder import (
+    RESTORE_HINT,
+    WEIGHTS,
+    WEIGHTS_HINT,
+    RunFolder,
+    read_record,
+    read_run,
+)
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
+from deeplab.utils.reading import check_regular, exists, read_yaml, report_damage
 
 R = TypeVar("R", bound=RunConfig)
 
@@ -191,14 +196,13 @@ def _recorded_normalization(weights: Path) -> dict[str, Any] | None:
     Raises:
         UserError: the run has another schema version.
     """
-    for folder in (*weights.absolute().parents[:2], *weights.resolve().parents[:2]):
-        try:
-            values = dict(yaml.safe_load((folder / "config.yaml").read_text()))
-            backbone = values["backbone"]
-            check_schema_version(values, folder / "config.yaml")
-            return {key: backbone[key] for key in NORMALIZATION_KEYS}
-        except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-            continue
+    for path in dict.fromkeys((weights.absolute(), weights.resolve())):
+        folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+        if exists(folder / "config.yaml"):
+            values = read_yaml(folder / "config.yaml", RESTORE_HINT)
+            if isinstance(values.get("backbone"), dict):  # else another program's config
+                backbone = read_run(RunFolder(folder)).backbone
+                return {key: getattr(backbone, key) for key in NORMALIZATION_KEYS}
     return None
 
 
@@ -211,12 +215,11 @@ def _has_project_names(path: Path) -> bool:
         return True
     if path.suffix != ".safetensors":
         return False
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
-            return False
-        try:
-            names = json.loads(file.read(size))
-        except ValueError:
-            return False
+    with report_damage(path, WEIGHTS_HINT):
+        length = check_regular(path)
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > length:
+                raise ValueError("it is cut off, or not a safetensors file")
+            names = dict(json.loads(file.read(size)))
     return any(name.startswith(("backbone.", "units.", "timm.")) for name in names)

@@ -6,10 +6,10 @@ Weights are read from safetensors, from checkpoints of a run, and from files tha
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from deeplab.checkpoints.key_mapping import KeyMapping, find_key_mapping
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.tracking.run_folder import WEIGHTS_HINT
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
+from deeplab.utils.reading import check_regular, report_damage
 
 MODEL_PREFIX = "model."
 """Prefix of the network's names in a checkpoint of the LightningModule."""
@@ -63,6 +65,30 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise UserError(
             f"{path}: these are weights of another network. {textwrap.shorten(detail, 200)}"
         ) from None
+    _check_tensors(state, model.state_dict(), path)
+
+
+def _check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    """Check types and values of the tensors that a network takes; shapes are checked before.
+
+    Of Xception-65's 41 million weights it takes 10 ms: a sum finds nan and inf in one pass.
+
+    Raises:
+        UserError: a tensor holds no numbers of the network's kind, or nan or inf.
+    """
+    for name, tensor in state.items():
+        if tensor.is_floating_point() != expected[name].is_floating_point() or (
+            tensor.is_complex() or tensor.layout != torch.strided or tensor.device.type != "cpu"
+        ):
+            raise UserError(f"{path}: {name} has the type {tensor.dtype}. {WEIGHTS_HINT}")
+        finite = not tensor.is_floating_point() or bool(
+            tensor.sum(dtype=torch.float32).isfinite() or tensor.isfinite().all()
+        )
+        if not finite:
+            raise UserError(
+                f"{path}: {name} has values that are nan or inf, so the network predicts nothing. "
+                f"{WEIGHTS_HINT}"
+            )
 
 
 class LoadReport(NamedTuple):
@@ -116,6 +142,7 @@ def match_weights(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> L
             name for name in model_state if not name.startswith(BACKBONE_PREFIX)
         )
         matched = {BACKBONE_PREFIX + n: t for n, t in report.state.items()}
+        _check_tensors(matched, model_state, path)
         return report._replace(state=matched, new=new_parts)
     matched = {
         n: t for n, t in state.items() if n in model_state and model_state[n].shape == t.shape
@@ -135,6 +162,7 @@ def match_weights(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> L
             f"{len(model_state)} tensors are missing or have another shape, {len(left_out)} of the "
             f"file have no counterpart (such as {(differing or left_out or new)[0]}). {advice}"
         )
+    _check_tensors(matched, model_state, path)
     return LoadReport(matched, THIS_PROJECT, _count_parts(left_out), _count_parts(new))
 
 
@@ -154,7 +182,9 @@ def match_backbone(backbone: Backbone, path: Path) -> LoadReport:
 
     The network may be on the meta device.
     """
-    return _match_backbone_state(backbone, _read(path), f"backbone.pretrained={path}")
+    report = _match_backbone_state(backbone, _read(path), f"backbone.pretrained={path}")
+    _check_tensors(report.state, backbone.state_dict(), path)
+    return report
 
 
 def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting: str) -> LoadReport:
@@ -204,26 +234,39 @@ def _count_parts(names: Iterable[str]) -> Counter[str]:
     return Counter(name.partition(".")[0] for name in counted)
 
 
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Return the content of a file of weights or of a checkpoint; no code in it is executed.
+
+    Raises:
+        UserError: the file is damaged, or holds code.
+    """
+    with report_damage(path, WEIGHTS_HINT):
+        check_regular(path)
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            if code := re.search(r"GLOBAL (\S+)", str(error)):
+                raise UserError(
+                    f"{path}: this pickle is refused. Besides tensors it needs {code[1]}, which is "
+                    "code. If you trust the file, save its state dict as safetensors."
+                ) from None
+            raise
+        if not isinstance(content, dict):
+            raise ValueError("it holds no tensors by name")
+        return content
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name; of a checkpoint, the moving average if it has one.
 
     Raises:
         UserError: the file is damaged, holds no state dict, or holds more than weights.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_tensors(path)
+    with report_damage(path, WEIGHTS_HINT):
         state = {str(k): t for k, t in content.get("state_dict", content).items()}
-    except UnpicklingError as error:
-        if code := re.search(r"GLOBAL (\S+)", str(error)):
-            raise UserError(
-                f"{path}: this pickle is refused. Besides tensors it needs {code[1]}, which is "
-                "code. If you trust the file, save its state dict as safetensors."
-            ) from None
-        raise UserError(f"{path}: the weights cannot be read ({error}).") from None
-    except Exception as error:  # a damaged file can raise anything
-        raise UserError(f"{path}: the weights cannot be read ({error}).") from None
     if path.suffix == ".ckpt":
         averaged = any(name.startswith(AVERAGE_PREFIX) for name in state)
         prefix = AVERAGE_PREFIX if averaged else MODEL_PREFIX

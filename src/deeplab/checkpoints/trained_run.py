@@ -42,7 +42,7 @@ class TrainedRun:
         model = build_model(self.config, num_classes=len(self.config.data.classes))
         load_weights(model, self.weights)
         try:
-            return Predictor(model.to(execution.accelerator), strategies)
+            return Predictor(model.to(execution.accelerator), strategies, self.weights)
         except ValueError as error:
             raise UserError(f"{key}: {error}.") from None
 

@@ -29,6 +29,7 @@ from deeplab.evaluation.evaluation_folder import (
 )
 from deeplab.evaluation.result_files import EvaluationJob, Identity, cost_record
 from deeplab.evaluation.wandb_logging import log_evaluations
+from deeplab.inference.predictor import check_finite
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.definitions import format_percent
 from deeplab.metrics.topk import TopKErrorMetric, ranks
@@ -161,6 +162,7 @@ def _evaluate(
     top_errors, ids, batch_ranks = TopKErrorMetric(), [], []
     example_ids, examples = set(evenly_spaced(data.val_set.ids, NUM_EXAMPLES)), []
     for batch, logits in _predict(model, data, execution, show=show):
+        check_finite(logits, run.weights)
         batch_ranks.append(ranks(logits, batch["label"]))
         top_errors.update(batch_ranks[-1])
         ids += batch["image_id"]

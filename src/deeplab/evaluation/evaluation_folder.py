@@ -25,6 +25,7 @@ from deeplab.tracking.result import Result
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write
+from deeplab.utils.reading import exists, read_npz
 
 EVALUATE_AGAIN = "Run evaluate.py with overwrite=true to write it again."
 
@@ -100,13 +101,10 @@ class Evaluation:
 
     @cached_property
     def _images(self) -> dict[str, Any]:
-        try:
-            with np.load(self.folder.images) as stored:
-                return {key: stored[key] for key in ("ids", self.per_image_key)}
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{self.folder.images}: cannot be read ({error}). {EVALUATE_AGAIN}"
-            ) from None
+        classes = len(self.class_names)
+        shape = (None,) if self.result.is_classifier else (None, classes, classes)
+        arrays = {"ids": ("U", (None,)), self.per_image_key: ("i", shape)}
+        return read_npz(self.folder.images, arrays, EVALUATE_AGAIN)
 
     @property
     def ids(self) -> list[str]:
@@ -131,7 +129,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
         UserError: the folder holds no evaluation, or its result is damaged.
     """
     folder = EvaluationFolder(Path(path).expanduser())
-    if not folder.result.is_file():
+    if not exists(folder.result):
         raise UserError(f"{path}: no evaluation (result.json) in it. Run evaluate.py first.")
     return Evaluation(folder, Result.read(folder.result, EVALUATE_AGAIN))
 

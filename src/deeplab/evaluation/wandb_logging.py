@@ -1,6 +1,5 @@
 """Logging of evaluations to the W&B run of their training run: tables, curves and figures."""
 
-import csv
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from deeplab.tracking.wandb_run import (
     wandb_table,
 )
 from deeplab.utils.files import write_json
+from deeplab.utils.reading import exists, read_csv, report_damage
 
 if TYPE_CHECKING:
     import wandb
@@ -88,13 +88,16 @@ def _add_prefix(evaluation: Evaluation, values: Mapping[str, Any]) -> dict[str, 
 
 def _last_logged(folder: RunFolder) -> dict[str, float]:
     """Return the last value of each column of ``metrics.csv``."""
-    if not folder.metrics_csv.is_file():
+    if not exists(folder.metrics_csv):
         return {}
-    with folder.metrics_csv.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        key: float(value) for row in rows for key, value in row.items() if value and key != "step"
-    }
+    rows = read_csv(folder.metrics_csv, OVERWRITE_HINT)
+    with report_damage(folder.metrics_csv, OVERWRITE_HINT):
+        return {
+            key: float(value)
+            for row in rows
+            for key, value in row.items()
+            if value and key != "step"
+        }
 
 
 def _row(evaluation: Evaluation) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from deeplab.inference.strategy import ForwardPass, Strategy
 from deeplab.inference.windows import blend_windows
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import Conv, resize
+from deeplab.utils.errors import UserError
 
 Size = tuple[int, int]
 """Height and width."""
@@ -49,6 +50,18 @@ def predict_labels(model: nn.Module, images: Tensor) -> Tensor:
     return torch.stack([_argmax(resize(small[None].float(), size)[0]) for small in logits])
 
 
+def check_finite(logits: Tensor, source: object) -> None:
+    """Raise UserError if there is nan or inf among the logits of the weights ``source``.
+
+    Without this check such pixels would count as the first class.
+    """
+    if not logits.sum().isfinite():
+        raise UserError(
+            f"{source}: the network returns nan or inf. Try trainer.precision=32-true; if it "
+            "returns them still, get an undamaged copy of the weights."
+        )
+
+
 class Predictor:
     """Runs a trained network with one or several inference strategies.
 
@@ -56,13 +69,16 @@ class Predictor:
         model: the network. It is copied; the copy's batch norms are folded into the convolutions
             before them where these are known, and its weights are channels_last.
         strategies: the strategies to run; all with the same window or all without one.
+        source: file of the weights, for error messages.
 
     Raises:
         ValueError: the network cannot run at a strategy's output stride.
     """
 
-    def __init__(self, model: DeepLabV3Plus, strategies: Sequence[Strategy]) -> None:
-        self.model = fold_batch_norms(model)
+    def __init__(
+        self, model: DeepLabV3Plus, strategies: Sequence[Strategy], source: object = "network"
+    ) -> None:
+        self.model, self.source = fold_batch_norms(model), source
         self.strategies = tuple(strategies)
         self.window = self.strategies[0].window
         passes = dict.fromkeys(p for strategy in strategies for p in strategy.passes)
@@ -132,6 +148,7 @@ class Predictor:
         for forward_pass in self.passes:
             self.model.set_output_stride(forward_pass.output_stride)
             logits = self.model(_scale_and_flip(images, forward_pass)).float()  # (N, K, h, w)
+            check_finite(logits, self.source)
             step = self.model.logits_stride / max(1.0, forward_pass.scale)
             grid = (int((full_size[0] - 1) / step) + 1, int((full_size[1] - 1) / step) + 1)
             logits = resize(logits, grid)

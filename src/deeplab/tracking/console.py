@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 from deeplab.metrics.definitions import format_percent
-from deeplab.tracking.result import Result
+from deeplab.tracking.result import BoundaryResult, Result
 from deeplab.utils.text_table import Column, TextTable
 
 
@@ -33,17 +33,18 @@ def print_comparison(results: Sequence[Result]) -> None:
     if not scored:
         print("\nThese images have no masks: predictions only, no scores.\n")
         return
-    rows = [(name, *(r.class_IoU[name] for r in scored)) for name in scored[0].class_IoU]
+    rows = [(name, *(r.class_IoU.get(name) for r in scored)) for name in scored[0].class_IoU]
     rows += [(m.label, *(r.value(m.key) for r in scored)) for m in scored[0].metrics]
-    boundaries = [result.boundary for result in scored if result.boundary]
+    boundaries = [result.boundary or BoundaryResult() for result in scored]
     main = scored[0].main_metric
-    for i, band in enumerate(boundaries[0].bands if boundaries else ()):
-        title = f"{main.label} within {band.width:g} px of borders"
-        rows.append((title, *(boundary.bands[i].scores[main.key] for boundary in boundaries)))
+    for width in (band.width for band in boundaries[0].bands):
+        bands = [next((b for b in r.bands if b.width == width), None) for r in boundaries]
+        title = f"{main.label} within {width:g} px of borders"
+        rows.append((title, *(b.scores.get(main.key) if b else None for b in bands)))
     names = [result.protocol.strategy.name for result in scored]
     columns = [Column(name, number=True, format=format_percent) for name in names]
     print(f"\n{TextTable.from_values([Column('score, %'), *columns], rows).as_text()}")
-    with_borders = boundaries[0].images_with_borders if boundaries else 0
+    with_borders = boundaries[0].images_with_borders
     images = scored[0].protocol.images
     if not with_borders:
         print("No mask has borders labeled 255, so there are no bands around them to score.")

@@ -6,7 +6,6 @@ in percent. In the files the scores lie beside the other fields, by the keys of
 nowhere, is null.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +14,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -32,8 +30,8 @@ from deeplab.metrics.definitions import (
 )
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
-from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
+from deeplab.utils.reading import read_json, report_damage
 
 Score = float | None
 """Score in percent; None if it does not exist."""
@@ -162,6 +160,16 @@ class Result(Scored):
     """Version of each recorded package."""
     machine: Machine | None = None
 
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        boundary = self.boundary or BoundaryResult()
+        classes = self.protocol.classes
+        for name in ("class_IoU", "class_boundary_F", "class_boundary_IoU"):
+            scores = getattr(self if name == "class_IoU" else boundary, name)
+            if scores and scores.keys() != set(classes):
+                raise ValueError(f"{name}: its classes are not those of protocol.classes")
+        return self
+
     @property
     def is_classifier(self) -> bool:
         """True for the result of an image classifier."""
@@ -211,16 +219,10 @@ class Result(Scored):
         Raises:
             UserError: the file is damaged, or of another schema version.
         """
-        try:
-            values = dict(json.loads(path.read_text()))
-            check_schema_version(values, path)
+        values = read_json(path, hint)
+        check_schema_version(values, path)
+        with report_damage(path, hint):
             return cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        except (OSError, ValueError, TypeError) as error:
-            problem = str(error)
-        raise UserError(f"{path}: cannot be read ({problem}). {hint}")
 
 
 def write_result(path: Path, **fields: Any) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
 from deeplab.data.settings import LOCATION_KEYS
@@ -36,9 +36,13 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import write_text
+from deeplab.utils.reading import exists, read_json, read_yaml, report_damage
 from deeplab.utils.settings import to_dict
 
 OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
+
+RESTORE_HINT = f"Restore the file from a copy; {OVERWRITE_HINT}."
+"""What to do if a record is damaged."""
 
 SET_ASIDE_MARKER = ".old-"
 """Part of the names of run folders that ``overwrite=true`` has moved aside."""
@@ -69,6 +73,9 @@ UNHASHED_KEYS = (
 WEIGHTS = (".ckpt", ".safetensors")
 """Suffixes of weight files in a run folder."""
 
+WEIGHTS_HINT = "Get an undamaged copy of the weights."
+"""What to do if a file of weights is damaged."""
+
 
 class RunFolder:
     """Paths of one run."""
@@ -91,7 +98,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """True once the run has its result, the last file that it writes."""
-        return self.result.is_file()
+        return exists(self.result)
 
     @classmethod
     def find(cls, path: str | Path, key: str) -> "RunFolder":
@@ -102,7 +109,7 @@ class RunFolder:
         """
         start = Path(path).expanduser().resolve()
         for folder in (start, start.parent, start.parent.parent):
-            if (folder / "config.yaml").is_file() and start.exists():
+            if exists(folder / "config.yaml") and start.exists():
                 return cls(folder)
         problem = "not a run folder (it has no config.yaml)" if start.exists() else "does not exist"
         raise UserError(
@@ -223,49 +230,55 @@ def read_run(folder: RunFolder) -> RunConfig:
     Raises:
         UserError: the file is damaged, or was written by a version with other keys.
     """
-    try:
-        values = dict(yaml.safe_load(folder.config.read_text()))
-        check_schema_version(values, folder.config)
+    values = read_yaml(folder.config, RESTORE_HINT)
+    check_schema_version(values, folder.config)
+    with report_damage(folder.config, RESTORE_HINT):
         config = {key: value for key, value in values.items() if key not in VERSION_STAMP}
         return run_schema(config.get("data") or {})(**config)
-    except (
-        OSError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        ValidationError,
-        yaml.YAMLError,
-    ) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError(
-            f"{folder.config}: this version cannot read this config ({first_line})."
-        ) from None
 
 
 def read_record(folder: RunFolder) -> dict[str, Any]:
     """Return the content of ``run.json``, or a new record if there is none.
 
     It holds the W&B id and an entry for each time that the run was started.
+
+    Raises:
+        UserError: the file is damaged, or of another schema version.
     """
-    if not folder.record.is_file():
+    if not exists(folder.record):
         return {**VERSION_STAMP, "wandb_id": secrets.token_hex(4), "sessions": []}
-    record = read_json(folder.record)
+    record = read_json(folder.record, RESTORE_HINT)
     check_schema_version(record, folder.record)
-    if not isinstance(record.get("sessions"), list) or "wandb_id" not in record:
-        raise UserError(f"{folder.record}: not the record of a run. {OVERWRITE_HINT}.")
+    with report_damage(folder.record, RESTORE_HINT):
+        RunRecord(**record)
     return record
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object of a run folder.
+class Session(BaseModel):
+    """Types of what ``run.json`` keeps of one start of a run."""
 
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). {OVERWRITE_HINT}.") from None
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    from_step: int = Field(0, ge=0)
+    training_code: str | None = None
+    commit: str | None = None
+    uncommitted_changes: bool | None = None
+    versions: dict[str, str | None] = {}
+
+
+class RunRecord(BaseModel):
+    """Types of the content of ``run.json``."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    wandb_id: str = Field(pattern=r"^[\w-]+$")
+    sessions: list[Session]
+    group: str | None = None
+    tags: list[str] = []
+    data_fingerprint: str | None = None
+    init_weights_sha256: str | None = None
+    init_source: str | None = None
+    source_files: dict[str, dict[str, str]] = {}
 
 
 @contextmanager

@@ -174,20 +174,23 @@ def _check_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]
 def _resumed_config(config: DictConfig) -> RunConfig:
     """Return the config of the run to resume, with the overrides that are allowed for it."""
     folder = RunFolder.find(str(config.resume), key="resume")
-    stored = OmegaConf.create(to_dict(read_run(folder)))
+    stored = to_dict(read_run(folder))  # not as OmegaConf, which would interpolate its values
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
-        value = _value(config, key)
+        value, (*groups, name) = _value(config, key), key.split(".")
+        holder = stored
+        for group in groups:
+            holder = holder.get(group) or {}
         if key in EXECUTION_KEYS or key.split(".")[0] in EXECUTION_KEYS:
-            OmegaConf.update(stored, key, value, merge=False)
-        elif value != _value(stored, key):
+            holder[name] = value
+        elif value != holder.get(name):
             raise UserError(
                 f"{key}={text}: a resumed run keeps its settings, and this run has another {key}. "
                 "Leave it out, or start a new run without resume."
             )
-    stored.resume, stored.runs_dir = str(folder.path), str(folder.path.parent)
-    checked = parse(run_schema(stored.data), stored)
+    stored |= {"resume": str(folder.path), "runs_dir": str(folder.path.parent)}
+    checked = validate(run_schema(stored["data"]), stored)
     _check_logger(checked.logger)
     _check_strategies(checked)
     if isinstance(checked, ClassifierConfig):

@@ -22,7 +22,7 @@ MAX_NAME_BYTES = 200
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it is renamed to ``path`` if the block succeeds.
 
-    A file gets the mode of the umask: some libraries, such as safetensors, write for the owner only.
+    A file gets the mode of the umask: safetensors, for one, writes for the owner only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.name

@@ -28,9 +28,9 @@ from deeplab.tools.export.parity_check import Pixels, compare
 from deeplab.tools.export.sample_images import sample_images
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
-from deeplab.tracking.run_folder import read_json
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, file_hash, write_json
+from deeplab.utils.reading import exists, read_json
 
 RECORD = "export.json"
 """Name of the record in a folder of exports; a folder that holds it may be written to again."""
@@ -144,7 +144,7 @@ def _file_stem(trained: TrainedRun, output_stride: int) -> str:
 def _add_to_record(folder: Path, path: Path, entry: dict[str, Any]) -> None:
     """Add a file to the folder's record: its metadata, the comparison, its hash and provenance."""
     record = folder / RECORD
-    entries = read_json(record) if record.is_file() else {}
+    entries = read_json(record, "Delete it to write a new one.") if exists(record) else {}
     write_json(
         record, {**entries, path.name: {**entry, "sha256": file_hash(path), "made": provenance()}}
     )

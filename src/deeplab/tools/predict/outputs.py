@@ -3,12 +3,12 @@
 It replaces only these files, and never takes one of them as an input image.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
+from deeplab.utils.reading import exists, read_json, report_damage
 
 RECORD = ".predictions.json"
 """Name of the record in an output folder; it lists the outputs below the folder."""
@@ -72,7 +72,10 @@ def _exists(path: Path) -> bool:
 
 
 def _read_record(output: Path) -> set[str]:
-    try:
-        return set(json.loads((output / RECORD).read_text())["written"])
-    except (OSError, ValueError, KeyError, TypeError):
+    record = output / RECORD
+    if not exists(record):
         return set()
+    hint = "Delete it, or choose another output."
+    content = read_json(record, hint)
+    with report_damage(record, hint):
+        return {str(Path(name)) for name in content["written"]}
