@@ -84,6 +84,18 @@ class DataLayout(ABC):
     def fingerprint(self, split: str) -> str:
         """Return a hash of the ids of a split, their order, and the sizes of their files."""
 
+    def origin(self, split: str) -> str:
+        """Return where the images of a split come from: a list, a folder, a draw."""
+        return split
+
+    def origins(self, split: str) -> str:
+        """Return ``origin`` of a split, or of each of several joined by ``+``."""
+        return ", ".join(f"{name}: {self.origin(name)}" for name in split.split("+"))
+
+    def notes(self) -> list[str]:
+        """Return lines about what was guessed or is not used."""
+        return []
+
 
 class Layout(DataLayout):
     """Layout of images with masks."""
@@ -233,33 +245,3 @@ def check_drawn_splits(settings: DataSettings) -> None:
                 f"data.{key}={getattr(settings, key)}: no such split. The splits of "
                 f"data={settings.name} are train and val."
             )
-
-
-def read_list(path: Path, split: str, splits: list[str]) -> list[str]:
-    """Return the first word of each line of a split list.
-
-    Raises:
-        UserError: there is no such list, it cannot be read, or it is empty.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"split {split!r}: {path} does not exist. Available splits: {', '.join(splits)}."
-        )
-    return [line.split()[0] for line in read_lines(path, split)]
-
-
-def read_lines(path: Path, split: str) -> list[str]:
-    """Return the lines of a split list that are not empty.
-
-    Raises:
-        UserError: the list cannot be read, or it is empty.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"split {split!r}: {path} cannot be read ({error}). Check the file and its permissions."
-        ) from None
-    if not lines:
-        raise UserError(f"split {split!r}: {path} lists no images. Add their ids, one per line.")
-    return lines

@@ -1,9 +1,131 @@
-"""Layout with a list of ids for each split: the class of VOC's and COCO's layouts."""
+"""Lists of the images of a split: their reading, and the layouts that have one for each split."""
 
+import csv
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from deeplab.data.layouts.base import Item, Layout, read_list
+from deeplab.data.layouts.base import MASK_SUFFIXES, Item, Layout
+from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, WORD
 from deeplab.utils.errors import UserError
+from deeplab.utils.paths import relative_path
+
+LIST_SUFFIXES = (".txt", ".lst", ".csv")
+"""Ends of the names of lists."""
+
+SUFFIX = "|".join(re.escape(suffix) for suffix in MASK_SUFFIXES)
+TWO_FILES = re.compile(
+    rf"(.+?(?:{SUFFIX}))[\"']?\s*[\s,;]\s*[\"']?(.+?(?:{SUFFIX}))(?:[\s,;].*)?", re.IGNORECASE
+)
+"""A line that names an image and its mask."""
+NUMBERS = re.compile(r"(.*\S)(?:\s+-?\d+)+", re.DOTALL)
+"""A line with numbers after the id, such as VOC's lists of a class."""
+
+
+class Line(NamedTuple):
+    """A line of a list."""
+
+    list: Path
+    number: int
+    text: str
+
+    def error(self, problem: str, fix: str) -> UserError:
+        """Return an error of this line; ``problem`` is a phrase after the text."""
+        text = self.text if len(self.text) <= 100 else f"{self.text[:100]}..."
+        return UserError(f"{self.list}, line {self.number}: {text!r} {problem}. {fix}")
+
+    @property
+    def files(self) -> tuple[str, str | None]:
+        """The image or its id, and the mask if the line names both."""
+        text = self.text.replace("\\", "/")
+        match = TWO_FILES.fullmatch(text)
+        return (match[1], match[2]) if match else (text.strip("\"'"), None)
+
+    @property
+    def is_heading(self) -> bool:
+        """True for a comment, or words such as ``image`` and ``mask`` in the first line."""
+        words = [word.lower() for word in WORD.findall(self.text)]
+        heading = self.number == 1 and all(w in ROLE_OF or w in FILLER_WORDS for w in words)
+        return heading or self.text.startswith("#")
+
+    def check(self, path: str) -> str:
+        """Return a path of this line in its plain form, without ``./``.
+
+        Raises:
+            UserError: it leads out of the folder of the data set.
+        """
+        try:
+            return relative_path(path)
+        except ValueError as error:
+            raise self.error(
+                str(error), "Write the path of the image below data.root, or its id."
+            ) from None
+
+
+def read_lines(path: Path, split: str) -> list[Line]:
+    """Return the lines of a split list that are not empty.
+
+    Raises:
+        UserError: the list cannot be read, or it is empty.
+    """
+    try:
+        if not path.is_file():
+            raise OSError("it is no regular file")
+        text = decode_text(path.read_bytes())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"split {split!r}: {path} cannot be read ({error}). Check the file and its "
+            "permissions, and save it as UTF-8."
+        ) from None
+    texts = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
+    lines = [Line(path, number, text.strip()) for number, text in texts if text.strip()]
+    if path.suffix.lower() == ".csv":
+        lines = _choose_columns(lines)
+    if not lines:
+        raise UserError(f"split {split!r}: {path} lists no images. Add their ids, one per line.")
+    return lines
+
+
+def _choose_columns(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines of a table with nothing but image and mask, without its heading."""
+    if not lines:
+        return []
+    delimiter = max(",;\t", key=lines[0].text.count)
+    rows = [next(csv.reader([line.text], delimiter=delimiter), [""]) for line in lines]
+    roles = [_role(cell) for cell in rows[0]]
+    has_heading = any(roles) and not any(
+        Path(c).suffix.lower() in MASK_SUFFIXES for c in rows[0]
+    )
+    image = roles.index("image") if has_heading and "image" in roles else 0
+    mask = roles.index("mask") if has_heading and "mask" in roles else 1
+    chosen = []
+    for line, row in list(zip(lines, rows, strict=True))[has_heading:]:
+        cells = [row[column].strip() for column in (image, mask) if column < len(row)]
+        both = all(Path(cell[-9:]).suffix.lower() in MASK_SUFFIXES for cell in cells)
+        chosen.append(line._replace(text="\t".join(cells) if both else cells[0] if cells else ""))
+    return [line for line in chosen if line.text]
+
+
+def _role(heading: str) -> str | None:
+    """Return whether a column holds images or masks; None if its heading tells neither."""
+    words = [word.lower() for word in WORD.findall(heading)]
+    if any(ROLE_OF.get(word) == "mask" for word in words):
+        return "mask"
+    known = words and all(word in ROLE_OF or word in FILLER_WORDS for word in words)
+    return "image" if known or any(ROLE_OF.get(word) == "image" for word in words) else None
+
+
+def decode_text(data: bytes) -> str:
+    """Return a text file's content without its byte-order mark.
+
+    Raises:
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with a byte-order mark.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
 
 
 class SplitListLayout(Layout):
@@ -47,11 +169,33 @@ class SplitListLayout(Layout):
         return sorted(p.stem for p in (self.root / self.lists).glob("*.txt"))
 
     def items(self, split: str) -> list[Item]:
-        ids = read_list(self.root / self.lists / f"{split}.txt", split, self.splits())
+        path = self.root / self.lists / f"{split}.txt"
+        if split not in self.splits():
+            raise UserError(
+                f"split {split!r}: {path} does not exist. Available splits: "
+                f"{', '.join(self.splits())}."
+            )
+        ids = [self._read_id(line) for line in read_lines(path, split)]
         return [Item(i, self.root / self.image.format(i), self._mask(i)) for i in ids]
+
+    def origin(self, split: str) -> str:
+        """See ``DataLayout``."""
+        return f"{self.lists}/{split}.txt"
+
+    def _read_id(self, line: Line) -> str:
+        """Return the id of a line: an id, the path of an image, or an image and its mask."""
+        start, end = self.image.split("{}")
+        image = line.text.removeprefix("/")  # as in the lists of DeepLab's authors
+        if (match := TWO_FILES.fullmatch(image)) or (match := NUMBERS.fullmatch(image)):
+            image = match[1]
+        if (start and image.startswith(start)) or image.endswith(end):
+            image = image.removeprefix(start).removesuffix(end)
+        elif line.text.startswith("/"):
+            image = line.text
+        return line.check(image)
 
     def _mask(self, image_id: str) -> Path:
         candidates = [self.root / pattern.format(image_id) for pattern in self.masks]
         if len(candidates) == 1:
             return candidates[0]
-        return next((path for path in candidates if path.exists()), candidates[0])
+        return next((path for path in candidates if os.path.exists(path)), candidates[0])  # noqa: PTH110  False for a name that is too long

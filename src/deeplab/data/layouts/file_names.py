@@ -1,0 +1,128 @@
+"""Meaning of the names of folders and lists: the split and the kind of files that they tell.
+
+train2017, Train, training, train_list, imagesTr, train_images, DUTS-TR     training images
+trainannot, train_masks, SegmentationClass, gtFine, GroundTruth             masks
+fold_0, train_fold0, fold0_train                                            folds, a number
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+Role = Literal["image", "mask"]
+
+SPLIT_WORDS = {
+    "train": ("train", "training", "tr", "trn"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "te", "ts", "tst"),
+    "trainval": ("trainval", "trainvalid"),
+}
+"""Words for each split."""
+
+ROLE_WORDS: dict[Role, tuple[str, ...]] = {
+    "image": (
+        "image", "images", "img", "imgs", "im", "ims", "input", "inputs", "photo", "photos",
+        "picture", "pictures", "rgb", "frame", "frames", "original", "originals", "ortho",
+    ),
+    "mask": (
+        "mask", "masks", "label", "labels", "annotation", "annotations", "annot", "annots", "anno",
+        "annos", "ann", "anns", "gt", "gts", "truth", "groundtruth", "groundtruths", "target",
+        "targets", "segmentation", "segmentations", "seg", "segs", "manual", "category",
+        "categories", "labelmap", "labelmaps",
+    ),
+}  # fmt: skip
+"""Words for the files in a folder."""
+
+FOLD_WORDS = ("fold", "folds", "kfold", "cv")
+"""Words for the parts of a cross-validation."""
+
+FILLER_WORDS = {
+    "list", "lists", "id", "ids", "set", "sets", "split", "splits", "data", "dataset", "file",
+    "files", "filename", "filenames", "name", "names", "sample", "samples", "jpeg", "jpg", "png",
+    "tif", "tiff", "bmp", "dir", "folder", "index", "path", "paths", "class", "fine", "ground",
+    "left", "bit", "st", "nd",
+}  # fmt: skip
+"""Words that change nothing."""
+
+SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
+ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
+
+WORD = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+")
+GLUED = re.compile(
+    f"({'|'.join(sorted((w for w in SPLIT_OF if len(w) > 2), key=len, reverse=True))})"
+    f"({'|'.join(sorted((*ROLE_OF, *FILLER_WORDS), key=len, reverse=True))})"
+)
+"""A word for a split with another word, as in CamVid's ``trainannot``."""
+
+
+class NameMeaning(NamedTuple):
+    """What a name tells."""
+
+    split: str | None = None
+    """``train``, ``val``, ``test`` or ``trainval``."""
+    role: Role | None = None
+    numbers: tuple[str, ...] = ()
+    """Number of a fold, a year and the like."""
+    fold: bool = False
+    """True if it has a word for a fold."""
+    others: tuple[str, ...] = ()
+    """Words of no known meaning, such as the name of the data set."""
+
+
+@lru_cache(4096)
+def read_name(name: str) -> NameMeaning:
+    """Return the meaning of a folder's name or of a list's name without its suffix."""
+    splits: list[str] = []
+    role: Role | None = None
+    numbers: list[str] = []
+    others: list[str] = []
+    fold, end_of_other = False, -1
+    for match in WORD.finditer(name):
+        word = match[0].lower()
+        glued = GLUED.fullmatch(word)
+        for part in glued.groups() if glued and word not in SPLIT_OF else (word,):
+            if part in SPLIT_OF:
+                splits.append(SPLIT_OF[part])
+            elif part in ROLE_OF:
+                role = ROLE_OF[part] if role != "mask" else role
+            elif part.isdecimal():
+                # of "task1" the number is a part of the word
+                (others if match.start() == end_of_other else numbers).append(part)
+            elif part in FOLD_WORDS:
+                fold = True
+            elif part not in FILLER_WORDS:
+                others.append(part)
+                end_of_other = match.end()
+    split = splits[0] if len(set(splits)) == 1 else None
+    if set(splits) == {"train", "val"}:  # train_val
+        split = "trainval"
+    elif len(set(splits)) > 1:
+        others += splits
+    return NameMeaning(split, role, tuple(numbers), fold, tuple(others))
+
+
+def families(names: Iterable[str]) -> set[tuple[str, ...]]:
+    """Return the unknown words with which at least two of the names tell different splits.
+
+    They are the name of a data set, as in ``DUTS-TR`` and ``DUTS-TE``; the name ``train_station``
+    alone tells no split.
+    """
+    splits: dict[tuple[str, ...], set[str]] = {}
+    for meaning in map(read_name, set(names)):
+        if meaning.split:
+            splits.setdefault(meaning.others, set()).add(meaning.split)
+    return {others for others, told in splits.items() if not others or len(told) > 1}
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Return names sorted with their numbers in ascending order."""
+    return sorted(names, key=lambda name: [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    ])  # fmt: skip
+
+
+def name_some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of some names and the number of the others, as a text."""
+    more = len(names) - most
+    return ", ".join([*names[:most], *[f"and {more} more"] * (more > 0)])

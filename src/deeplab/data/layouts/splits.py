@@ -1,0 +1,359 @@
+"""The splits of a folder of images and masks: the one place where they are decided.
+
+A list of a split comes before a folder of it. A split that has neither is taken from what is left:
+``train`` from ``trainval`` or from the images of no split, ``val`` from ``trainval`` or by drawing
+a part of ``train``. Nothing is taken or drawn that belongs to another split by its list or folder.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from deeplab.data.layouts.base import MASK_SUFFIXES, Item
+from deeplab.data.layouts.file_names import (
+    SPLIT_WORDS,
+    families,
+    name_some,
+    natural_order,
+    read_name,
+)
+from deeplab.data.layouts.pairing import Pair, shared_start
+from deeplab.data.layouts.split_lists import LIST_SUFFIXES, NUMBERS, Line, read_lines
+from deeplab.utils.errors import UserError
+from deeplab.utils.paths import ROOT_OR_DRIVE, is_absolute
+
+MAX_UNKNOWN_LISTS = 30
+"""Number of lists with unknown names that are opened."""
+
+
+class Split(NamedTuple):
+    """Images of a split."""
+
+    items: list[Item]
+    origin: str
+    """List or folder, or how the images were chosen."""
+    error: str = ""
+    """Reason why it cannot be used; empty if it can."""
+
+
+class Splits(NamedTuple):
+    """Splits of a folder."""
+
+    by_name: dict[str, Split]
+    notes: list[str]
+    """Lines about lists and images that are in none."""
+
+
+class _Source(NamedTuple):
+    """A list or folder that is a split by its name."""
+
+    name: str
+    split: str | None
+    value: Split
+
+
+def decide_splits(
+    root: Path, paths: Sequence[str], pairs: Sequence[Pair], *, val_fraction: float, seed: int
+) -> Splits:
+    """Return the splits of a folder.
+
+    Args:
+        root: the folder.
+        paths: its files.
+        pairs: its images with their masks.
+        val_fraction: fraction of the images that is drawn as ``val`` if nothing else gives it.
+        seed: seed of that draw.
+    """
+    lists, unused = _read_lists(root, paths, pairs)
+    folders = _split_folders(pairs)
+    sources = {
+        split: [source for source in lists if source.split == split]
+        or [source for source in folders if source.split == split]
+        for split in SPLIT_WORDS
+    }
+    owned = {
+        split: {item.image for source in found for item in source.value.items}
+        for split, found in sources.items()
+    }
+    given = {split: _choose(split, sources) for split, found in sources.items() if found}
+    for split in given:  # a list comes before a folder
+        if sources[split][0] in folders:
+            listed = [other for other in given if other != split and sources[other][0] in lists]
+            given[split] = _without(given[split], owned, listed)
+    rest = [pair.item for pair in pairs if not pair.image.split]
+    decided = _complete(given, owned, rest, val_fraction=val_fraction, seed=seed)
+    chosen = {source.name for found in sources.values() if len(found) == 1 for source in found}
+    named = {s.name: s.value for s in (*folders, *lists) if s.name not in {*chosen, *decided}}
+    everything = Split([pair.item for pair in pairs], "all images")
+    by_name = {**decided, **{name: named[name] for name in natural_order(named)}}
+    notes = [f"Lists not used: {name_some(unused)}"] if unused else []
+    if "train" in given or "trainval" in given:
+        used = {item.image for split in decided.values() for item in split.items}
+        used = used.union(*owned.values())
+        if left := [pair.image.path for pair in pairs if pair.item.image not in used]:
+            notes.append(f"{len(left)} of {len(pairs)} images are in no split: {name_some(left)}")
+    return Splits({**by_name, "all": everything}, notes)
+
+
+def _complete(
+    given: dict[str, Split],
+    owned: dict[str, set[Path]],
+    rest: list[Item],
+    *,
+    val_fraction: float,
+    seed: int,
+) -> dict[str, Split]:
+    """Return the given splits with ``train`` and ``val``.
+
+    Args:
+        given: the splits that lists and folders give.
+        owned: the images of each.
+        rest: the images in no folder of a split.
+        val_fraction: see ``decide_splits``.
+        seed: see ``decide_splits``.
+    """
+    splits = dict(given)
+    trainval = splits.get("trainval")
+    if "train" not in splits:
+        source = trainval or Split(rest, "all images")
+        splits["train"] = _without(source, owned, ("val", "test"))
+    elif "val" not in splits and trainval:
+        others = _without(trainval, owned, ("train", "test"))
+        splits |= {"val": others} if others.items else {}
+    train = splits["train"]
+    if "val" not in splits and (train.items or train.error):
+        splits["train"], splits["val"] = _draw(train, owned["test"], val_fraction, seed)
+    return {
+        name: splits[name]
+        for name in ("train", "val", "test", "trainval")
+        if name in splits and (splits[name].items or splits[name].error)
+    }
+
+
+def _draw(train: Split, test: set[Path], fraction: float, seed: int) -> tuple[Split, Split]:
+    """Return a split without a part of it, and this part; a new image moves few of the others."""
+    ids = [item.id for item in train.items if item.image not in test]
+    ranked = sorted(ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
+    drawn = set(ranked[: max(1, round(fraction * len(ids)))])
+    percent = f"{100 * fraction:g} % of {train.origin} by seed {seed}"
+    rest = Split([i for i in train.items if i.id not in drawn], f"the rest of {train.origin}")
+    error = train.error or ("" if rest.items else "there is only one image to draw val from")
+    return rest._replace(error=error), Split(
+        [item for item in train.items if item.id in drawn], percent, train.error
+    )
+
+
+def _without(split: Split, owned: dict[str, set[Path]], others: Iterable[str]) -> Split:
+    """Return a split without the images of others."""
+    removed = [other for other in others if any(i.image in owned[other] for i in split.items)]
+    if not removed:
+        return split
+    left = [i for i in split.items if not any(i.image in owned[other] for other in removed)]
+    return split._replace(items=left, origin=f"{split.origin} without {' and '.join(removed)}")
+
+
+def _choose(split: str, sources: dict[str, list[_Source]]) -> Split:
+    """Return the only source of a split, or one with the error that there are several."""
+    found = sources[split]
+    if len({tuple(sorted(item.image for item in source.value.items)) for source in found}) == 1:
+        return found[0].value
+    names = natural_order(source.name for source in found)
+    example = " ".join(
+        f"data.{name}_split={natural_order(source.name for source in sources[name])[0]}"
+        for name in dict.fromkeys((split, "train", "val"))
+        if name in ("train", "val") and len(sources[name]) > 1
+    ) or f"data.val_split={names[0]}"  # fmt: skip
+    return Split(
+        [], "", f"{len(names)} may be it: {name_some(names)}. Choose one, as with {example}."
+    )
+
+
+def _split_folders(pairs: Sequence[Pair]) -> list[_Source]:
+    """Return the folders of splits and folds."""
+    by_name: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_name[pair.image.subset].append(pair)
+    return [
+        _Source(
+            name,
+            members[0].image.split,
+            Split(
+                [pair.item for pair in members], _common_folder([p.image.folder for p in members])
+            ),
+        )
+        for name, members in by_name.items()
+        if name
+    ]
+
+
+def _common_folder(folders: Sequence[str]) -> str:
+    """Return the folder that holds all of some folders."""
+    first, last = min(folders).split("/"), max(folders).split("/")
+    return "/".join(first[: shared_start(first, last)])
+
+
+def _read_lists(
+    root: Path, paths: Sequence[str], pairs: Sequence[Pair]
+) -> tuple[list[_Source], list[str]]:
+    """Return the lists of splits, and the paths of lists that are not used.
+
+    Those are lists with unknown names, and JSON files with the name of a split.
+    """
+    finder = _ImageFinder(root, paths, pairs)
+    lists = [path for path in paths if path.lower().endswith(LIST_SUFFIXES)]
+    lists = [path for path in lists if _stem(path) not in finder.by_stem]  # labels of one image
+    known_words = families(_stem(path) for path in lists)
+    sources: list[_Source] = []
+    uncertain: list[_Source] = []
+    unknown: list[str] = []
+    stems = [_stem(path) for path in lists]
+    for path in lists:
+        meaning = read_name(_stem(path))
+        told = meaning.split if meaning.others in known_words else None
+        certain = told is not None and not path.lower().endswith(".csv")
+        if not certain and (len(unknown) == MAX_UNKNOWN_LISTS or not finder.is_list(path)):
+            continue
+        unique = stems.count(_stem(path)) == 1
+        name = _stem(path) if unique else path.rpartition(".")[0]
+        source = _Source(name, told, finder.read(path, told or name))
+        if told is None:
+            unknown.append(path)
+        (uncertain if meaning.others or told is None else sources).append(source)
+    known = {source.split for source in sources}
+    for source in uncertain:
+        if source.split in known:
+            unknown.append(source.value.origin)
+            source = source._replace(split=None)
+        sources.append(source)
+    unknown += [
+        path
+        for path in paths
+        if path.endswith(".json") and not (m := read_name(_stem(path))).others
+        and (m.split or "split" in _stem(path).lower())
+    ]  # fmt: skip
+    return _prefer_segmentation(sources), natural_order(unknown)
+
+
+def _prefer_segmentation(sources: list[_Source]) -> list[_Source]:
+    """Return lists without those of VOC's other tasks."""
+    folders = {s.value.origin.rpartition("/")[0] for s in sources}
+    segmentation = {folder for folder in folders if folder.endswith("ImageSets/Segmentation")}
+    if not segmentation:
+        return sources
+    return [s for s in sources
+            if "ImageSets/" not in s.value.origin
+            or s.value.origin.rpartition("/")[0] in segmentation]  # fmt: skip
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]
+
+
+class _ImageFinder:
+    """Finds the images that lists name."""
+
+    def __init__(self, root: Path, paths: Sequence[str], pairs: Sequence[Pair]) -> None:
+        self.root = root
+        self.by_stem: dict[str, list[Pair]] = defaultdict(list)
+        self.by_path = {pair.image.path: pair for pair in pairs}
+        for pair in pairs:
+            stems = {pair.image.stem, pair.item.id.rpartition("/")[2]}
+            for stem in stems:
+                self.by_stem[stem].append(pair)
+        self.by_file: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            self.by_file[path.rpartition("/")[2]].append(path)
+
+    def is_list(self, path: str) -> bool:
+        """Return True if the first line of a file that is no heading names an image."""
+        try:
+            lines = read_lines(self.root / path, path)
+            first = next(line for line in lines if not line.is_heading)
+            return self._item(first, None) is not None
+        except (UserError, StopIteration):
+            return False
+
+    def read(self, path: str, split: str) -> Split:
+        """Return the images of a list, with the error of its first wrong line."""
+        items: list[Item] = []
+        error = ""
+        try:
+            lines = read_lines(self.root / path, split)
+        except UserError as problem:
+            return Split([], path, str(problem))
+        for line in lines:
+            try:
+                items += [item] if (item := self._item(line, split)) else []
+            except UserError as problem:
+                error = error or str(problem)
+        return Split(items, path, error or ("" if items else f"{path} lists no images."))
+
+    def _item(self, line: Line, split: str | None) -> Item | None:
+        """Return the image of a line with its mask; None for a heading.
+
+        Raises:
+            UserError: there is no such image.
+        """
+        image, mask = line.files
+        image_file = self._file(line, image) if mask else None
+        mask_file = self._file(line, mask) if mask else None
+        if image_file and mask_file:
+            pair = self.by_path.get(image_file)
+            name = pair.item.id if pair else _without_suffix(image_file)
+            return Item(name, self.root / image_file, self.root / mask_file)
+        pair = self._find(line, image, split)
+        if pair is None and (match := NUMBERS.fullmatch(image)):
+            pair = self._find(line, match[1], split)
+        if pair and not mask:
+            return pair.item
+        if line.is_heading:
+            return None
+        kind = (
+            "is an absolute path and" if is_absolute(image) else "names files and" if mask else ""
+        )
+        raise line.error(
+            f"{kind} is no image of {self.root}".strip(), "Add the image or remove the line."
+        )
+
+    def _parts(self, line: Line, name: str) -> list[str]:
+        """Return the parts of a path, without the root or drive of another machine."""
+        return line.check(ROOT_OR_DRIVE.sub("", name, count=1)).split("/")
+
+    def _find(self, line: Line, name: str, split: str | None) -> Pair | None:
+        """Return the image whose path or id ends as a name does, preferably of a split."""
+        *folders, last = self._parts(line, _without_suffix(name))
+        told = {read_name(folder).split for folder in folders} - {None}
+        found = [
+            p for p in self.by_stem.get(last, ()) if not told or p.image.split in {*told, None}
+        ]
+        if len(found) > 1:
+            shared = [
+                max(shared_start([last, *folders[::-1]], text.split("/")[::-1])
+                    for text in (_without_suffix(pair.image.path), pair.item.id))
+                for pair in found
+            ]  # fmt: skip
+            found = [p for p, n in zip(found, shared, strict=True) if n == max(shared)]
+        if len(found) > 1:
+            found = [pair for pair in found if pair.image.split == split] or found
+        if len(found) > 1:
+            raise line.error(
+                f"may be {found[0].image.path} or {found[1].image.path}", "Add the folder."
+            )
+        return found[0] if found else None
+
+    def _file(self, line: Line, name: str) -> str | None:
+        """Return the only file below the root whose path ends as a name does."""
+        parts = self._parts(line, name)
+        found = [
+            (shared_start(parts[::-1], path.split("/")[::-1]), path)
+            for path in self.by_file.get(parts[-1], ())
+        ]
+        best = [path for shared, path in found if shared == max(found)[0]]
+        return best[0] if len(best) == 1 else None
+
+
+def _without_suffix(path: str) -> str:
+    stem, dot, suffix = path.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in MASK_SUFFIXES else path

@@ -1,0 +1,33 @@
+"""Relative paths that come from files, such as the ids of a split list."""
+
+import re
+
+ROOT_OR_DRIVE = re.compile(r"^(?:[A-Za-z]:)?[/~]+|^[A-Za-z]:")
+"""Beginning of an absolute path, of any operating system."""
+MAX_NAME_BYTES = 255
+"""Longest name of a file that file systems allow."""
+
+
+def relative_path(text: str) -> str:
+    """Return a path that stays below the folder that it is joined to.
+
+    Raises:
+        ValueError: it does not, or it can be no path; the message is a phrase after the text.
+    """
+    if is_absolute(text):
+        raise ValueError("is an absolute path")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise ValueError("has control characters in it")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise ValueError("has '..' in it")
+    if not parts:
+        raise ValueError("names no file")
+    if any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in parts):
+        raise ValueError(f"has more than {MAX_NAME_BYTES} bytes, which no file name can have")
+    return "/".join(parts)
+
+
+def is_absolute(text: str) -> bool:
+    """Return True for a path that begins at a root, a drive or a home."""
+    return ROOT_OR_DRIVE.match(text) is not None
