@@ -340,7 +340,7 @@ def test_training_on_validation_images_is_a_warning(root, tmp_path):
     write_list(root, "val", ["val_0", "train_1"])
     arguments = ["data=voc", f"data.root={root}", "data.train_split=train", *TINY]
     done = run("train", *arguments, cwd=tmp_path)
-    assert "Warning: train_1: this id is in train and in val" in done.stdout
+    assert "Warning: train_1: this image is in train and in val" in done.stdout
 
 
 def test_undamaged_tree_passes_prepare(root, tmp_path):

@@ -95,15 +95,15 @@ def test_files_of_operating_systems_are_not_images(tmp_path):
 
 
 def test_configured_folders_and_suffixes(tmp_path):
-    write_pairs(tmp_path, "rgb/{}-left.png", "truth/{}-classes.png", ABC + DE)
+    write_pairs(tmp_path, "one/{}-left.png", "two/{}-classes.png", ABC + DE)
     with pytest.raises(UserError, match=r"data\.image_dir=FOLDER data\.mask_dir=FOLDER"):
         folder_layout(tmp_path)
     layout = folder_layout(
-        tmp_path, image_dir="rgb", mask_dir="truth", image_suffix="-left", mask_suffix="-classes"
+        tmp_path, image_dir="one", mask_dir="two", image_suffix="-left", mask_suffix="-classes"
     )
     assert [item.id for item in layout.items("all")] == ABC + DE
     with pytest.raises(UserError, match=r"data\.mask_dir: the folder .*missing"):
-        folder_layout(tmp_path, image_dir="rgb", mask_dir="missing")
+        folder_layout(tmp_path, image_dir="one", mask_dir="missing")
 
 
 def test_two_images_with_the_same_name(tmp_path):
@@ -117,8 +117,8 @@ def test_train_and_test_without_val(tmp_path):
     write_pairs(tmp_path, "train/{}.jpg", "train_masks/{}.png", [f"n{i}" for i in range(10)])
     write_pairs(tmp_path, "test/{}.jpg", "test_masks/{}.png", DE)
     layout = folder_layout(tmp_path)
-    assert layout.splits() == ["all", "test", "train", "val"]
-    assert [len(layout.items(split)) for split in layout.splits()] == [10, 2, 8, 2]
+    assert layout.splits() == ["train", "val", "test", "all"]
+    assert [len(layout.items(split)) for split in layout.splits()] == [8, 2, 2, 12]
 
 
 def test_image_without_a_mask_is_listed(tmp_path):
@@ -161,7 +161,7 @@ def test_wrong_split_lists(tmp_path):
     (tmp_path / "train.txt").write_text("a\nz\n")
     (tmp_path / "val.txt").write_text("\n")
     layout = folder_layout(tmp_path)
-    with pytest.raises(UserError, match=r"train\.txt names 'z', but .* has no such image"):
+    with pytest.raises(UserError, match=r"train\.txt, line 2: 'z' is no image of"):
         layout.items("train")
     with pytest.raises(UserError, match="lists no images"):
         layout.items("val")
@@ -175,7 +175,7 @@ def test_missing_or_empty_folder(tmp_path):
     with pytest.raises(UserError, match="no images and masks found in this folder"):
         folder_layout(tmp_path)
     write_image(tmp_path / "images" / "a.jpg")
-    with pytest.raises(UserError, match="no images and masks found in this folder"):
+    with pytest.raises(UserError, match=r"1 images \(images/a.jpg\), but no .* masks"):
         folder_layout(tmp_path)
 
 

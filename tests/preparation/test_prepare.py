@@ -160,7 +160,7 @@ def test_voc_from_downloads(served, archives, tmp_path):
     assert lines[0] == "Preparing voc (trainval, sbd)"
     assert lines[1].split()[:4] == ["download", "95.7kB", "into", "data/downloads"]
     assert lines[2].split()[:4] == ["unpack", "1.00MB", "into", "data/VOCdevkit"]
-    assert "  trainaug           6 images" in lines
+    assert "  trainaug           6 images  ImageSets/Segmentation/trainaug.txt" in lines
     assert lines[-1] == "  python src/train.py data=voc"
     for bar in (f"Downloading {TAR}", f"Unpacking {TGZ}", "Converting SBD"):
         assert f"{bar}: 100%" in done.stderr

@@ -64,7 +64,7 @@ def read_with_fallback(
 def split_overlap_message(first: str, second: str) -> tuple[str, str]:
     """Return the problem and the fix of an image that is in two splits."""
     return (
-        f"this id is in {first} and in {second}, so the score would include an image that was "
+        f"this image is in {first} and in {second}, so a score would include an image that was "
         "trained on",
         "Remove it from one of them.",
     )

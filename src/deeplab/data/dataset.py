@@ -1,6 +1,7 @@
 """Data sets: the images of a split with their masks or labels."""
 
 import hashlib
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -237,7 +238,7 @@ def hash_files(*paths: Path) -> str:
     """Return a hash of the bytes of some files."""
     digest = hashlib.sha256()
     for path in paths:
-        if path.is_file():  # a missing file is reported when it is read
+        if os.path.isfile(path):  # noqa: PTH113  a missing file is reported when it is read
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

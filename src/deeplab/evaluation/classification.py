@@ -19,6 +19,7 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import classification_example
 from deeplab.data.datamodules import ClassificationData
 from deeplab.data.dataset import Batch, evenly_spaced
+from deeplab.data.layouts.base import describe_splits
 from deeplab.evaluation.evaluation_folder import (
     EVALUATE_AGAIN,
     EvaluationFolder,
@@ -109,6 +110,7 @@ def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[Resu
     job = _build_job(run, data, execution)
     print(f"Weights: {run.weights}")
     print(f"Machine: {execution}")
+    print("Data:    " + "\n         ".join(describe_splits(data.layout, data.val_split)))
     with lock_evaluations(run.folder.evaluations, f"run={config.run}"):
         reused = job.done and not config.overwrite
         if not reused:

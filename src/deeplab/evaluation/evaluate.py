@@ -1,5 +1,6 @@
 """Evaluation of a trained network on a split, under several inference strategies in one pass."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import check_ids
-from deeplab.data.layouts.base import data_layout, layout_class, split_items
+from deeplab.data.layouts.base import data_layout, describe_splits, layout_class, split_items
 from deeplab.evaluation.classification import evaluate_classifier, find_classifier
 from deeplab.evaluation.evaluation_folder import (
     EVALUATE_AGAIN,
@@ -55,6 +56,7 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
     jobs = _build_jobs(trained, config, data, execution)
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
+    print("Data:    " + "\n         ".join(describe_splits(data.layout, data.val_split)))
     with lock_evaluations(trained.folder.evaluations, f"run={config.run}"):
         todo = jobs if config.overwrite else [job for job in jobs if not job.done]
         if todo:
@@ -97,7 +99,7 @@ def _pack(kind: Kind, job: EvaluationJob, data: SegmentationData, *, progress: b
 def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
     items = split_items(data_layout(run.data), run.data.val_split)
     check_ids(run.data.val_split, [item.id for item in items])
-    labeled = any(item.mask.is_file() for item in items)
+    labeled = any(os.path.isfile(item.mask) for item in items)  # noqa: PTH113  names may be too long
     return build_segmentation_data(run, num_workers=execution.num_workers, val_labeled=labeled)
 
 

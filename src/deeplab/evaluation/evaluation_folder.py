@@ -25,6 +25,7 @@ from deeplab.tracking.result import Result
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write
+from deeplab.utils.paths import relative_path
 from deeplab.utils.reading import exists, read_npz
 
 EVALUATE_AGAIN = "Run evaluate.py with overwrite=true to write it again."
@@ -69,8 +70,16 @@ class EvaluationFolder:
         return self.path / f"{kind}_{split}{suffix}"
 
     def prediction(self, image_id: str) -> Path:
-        """Return the path of the label map of an image."""
-        return self.path / "predictions" / f"{image_id}.png"
+        """Return the path of the label map of an image.
+
+        Raises:
+            UserError: the id leads out of the folder.
+        """
+        try:
+            name = relative_path(image_id)
+        except ValueError as error:
+            raise UserError(f"image {image_id!r}: its id {error}. Change it in the list.") from None
+        return self.path / "predictions" / f"{name}.png"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ decoded in one of several possible ways, or looks like a mistake.
 """
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS
 from deeplab.data.image_io import read_header, read_image, read_mask, size_mismatch_error
-from deeplab.data.layouts.base import Item
+from deeplab.data.layouts.base import Item, shared_images
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.parallel import parallel_map
 
@@ -73,6 +74,7 @@ def examine_dataset(
     largest_scale: float,
     num_workers: int,
     progress: bool = True,
+    exclusive: Sequence[tuple[str, str]] | None = None,
 ) -> DatasetReport:
     """Decode all files of the splits, each once, and compare them.
 
@@ -83,6 +85,7 @@ def examine_dataset(
         largest_scale: largest random scale of training, for the same comparison.
         num_workers: number of processes.
         progress: True to show a progress bar.
+        exclusive: pairs of splits that must share no image; None: all pairs.
     """
     items = list(dict.fromkeys(item for split_items in splits.values() for item in split_items))
     results = parallel_map(
@@ -93,11 +96,20 @@ def examine_dataset(
         progress=progress,
     )
     reports = dict(zip(items, results, strict=True))
-    findings = [finding for report in reports.values() for finding in report.findings]
+    unlabeled = {
+        item for split, split_items in splits.items() if split != next(iter(splits))
+        if not any(os.path.isfile(item.mask) for item in split_items)  # noqa: PTH113  long names
+        for item in split_items
+    }  # fmt: skip
+    findings = [
+        finding for item, report in reports.items() for finding in report.findings
+        if not (item in unlabeled and finding.kind == "missing mask")
+    ]  # fmt: skip
     split_reports = {
         split: _summarize(split_items, reports, classes) for split, split_items in splits.items()
     }
     findings += _duplicate_ids(splits)
+    findings += _shared_images(splits, _pairs(splits) if exclusive is None else exclusive)
     findings += _duplicate_images(splits, reports)
     findings += _missing_classes(split_reports, classes)
     findings += _check_crop_size(split_reports, crop_size, largest_scale)
@@ -174,20 +186,36 @@ def _summarize(
 
 
 def _duplicate_ids(splits: Mapping[str, Sequence[Item]]) -> list[Finding]:
-    """Return an error for each id that is twice in a split, or in two splits."""
+    """Return a finding for each id that is twice in a split, or differs by its case only."""
     findings = []
     for split, items in splits.items():
+        by_folded: dict[str, list[str]] = defaultdict(list)
         for name, count in Counter(item.id for item in items).items():
+            by_folded[name.casefold()].append(name)
             if count > 1:
                 findings.append(Finding(
                     "error", "listed twice", f"{split}: {name}", f"this id is listed {count} times",
                     "Keep one entry of it in the list."))  # fmt: skip
-    for first, second in _pairs(splits):
-        shared = {item.id for item in splits[first]} & {item.id for item in splits[second]}
-        texts = split_overlap_message(first, second)
-        findings += [Finding("error", "in two splits", f"{first}, {second}: {name}", *texts)
-                     for name in sorted(shared)]  # fmt: skip
+        findings += [
+            Finding("warning", "same id but for its case", f"{split}: {second}",
+                    f"differs from {first} by upper and lower case only",
+                    "Rename one of them: some systems take both for one file.")
+            for first, second, *_ in (names for names in by_folded.values() if len(names) > 1)
+        ]  # fmt: skip
     return findings
+
+
+def _shared_images(
+    splits: Mapping[str, Sequence[Item]], exclusive: Sequence[tuple[str, str]]
+) -> list[Finding]:
+    """Return an error for each image file that is in two splits."""
+    return [
+        Finding("error", "in two splits", f"{first}, {second}: {item.id}",
+                *split_overlap_message(first, second))
+        for first, second in exclusive
+        if first in splits and second in splits
+        for item in sorted(shared_images(splits[first], splits[second]))
+    ]  # fmt: skip
 
 
 def _duplicate_images(

@@ -8,7 +8,7 @@ from urllib.parse import urlparse
 from hydra.core.hydra_config import HydraConfig
 
 from deeplab.config.schema.scripts import PrepareConfig
-from deeplab.data.layouts.base import check_data, data_layout, split_items
+from deeplab.data.layouts.base import check_data, data_layout
 from deeplab.data.layouts.cityscapes import CityscapesSettings
 from deeplab.data.layouts.coco import COCOSettings
 from deeplab.data.layouts.voc import VOCSettings
@@ -78,8 +78,14 @@ def run_preparation(config: PrepareConfig) -> None:
     else:
         data = check_data(config.data)
         layout = data_layout(data)
-        counts = {split: len(split_items(layout, split)) for split in layout.splits()}
-        _print_summary(config, data, counts)
+        counts = {}
+        notes = [*layout.notes()]
+        for split in layout.splits():
+            try:
+                counts[split] = len(layout.items(split))
+            except UserError as error:
+                notes.append(str(error))
+        _print_summary(config, data, counts, notes)
 
 
 def _is_intact(config: PrepareConfig, data: PublishedSettings, previous: Manifest) -> bool:
@@ -281,10 +287,12 @@ def _print_summary(
     counts: dict[str, int],
     notes: Sequence[str] = (),
 ) -> None:
+    layout = data_layout(data)
     print_summary(
         config.data_choice,
-        data_layout(data).root,
+        layout.root,
         counts,
+        {split: layout.origin(split) for split in counts},
         data.classes,
         required_splits={"data.train_split": data.train_split, "data.val_split": data.val_split},
         notes=notes,

@@ -7,9 +7,19 @@ from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareCo
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import class_set
 from deeplab.data.image_io import read_image
-from deeplab.data.layouts.base import check_data, data_layout, open_layout, split_items
+from deeplab.data.layouts.base import (
+    Item,
+    Layout,
+    check_data,
+    data_layout,
+    describe_splits,
+    exclusive_splits,
+    open_layout,
+    split_items,
+    split_origin,
+)
 from deeplab.data.layouts.imagenet import LabeledFolder
-from deeplab.preparation.doctor import examine_dataset
+from deeplab.preparation.doctor import Finding, examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json, write_text
@@ -23,15 +33,20 @@ def run_check(config: PrepareConfig) -> None:
     """Examine the splits, print and write the report; exit with status 1 if there are errors."""
     data = check_data(config.data)
     layout = data_layout(data)
-    splits = _splits(config)
+    splits, unreadable = _splits_to_check(config, layout)
+    print("\n".join(describe_splits(layout, *splits)))
     report = examine_dataset(
-        {split: split_items(layout, split) for split in splits},
+        splits,
         class_set(data),
+        exclusive=None
+        if config.splits
+        else exclusive_splits(layout, data.train_split, data.val_split),
         crop_size=data.crop_size,
         largest_scale=data.scales.max,
         num_workers=config.num_processes,
         progress=config.enable_progress_bar,
     )
+    report.findings[:0] = unreadable
     target = _report_path(config)
     write_text(target, as_markdown(report, f"{data.name}: {layout.root}"))
     write_json(target.with_suffix(".json"), as_json(report))
@@ -59,7 +74,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     print(f"\n{config.data_choice} in {folder.root}: {len(folder.classes)} classes")
     images_by_split = {split: folder.images(split) for split in _splits(config)}
     for split, images in images_by_split.items():
-        print(f"  {split:<12} {len(images):>9,} images")
+        print(f"  {split:<12} {len(images):>9,} images  {split_origin(folder, split)}")
     if not config.check:
         return
     paths = list(dict.fromkeys(i.path for images in images_by_split.values() for i in images))
@@ -83,8 +98,33 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
         sys.exit(1)
 
 
+def _splits_to_check(
+    config: PrepareConfig, layout: Layout
+) -> tuple[dict[str, list[Item]], list[Finding]]:
+    """Return the configured splits and, if none are named, the others that have more images.
+
+    The findings are the errors of splits whose lists are wrong.
+    """
+    splits = {split: split_items(layout, split) for split in _splits(config)}
+    findings: list[Finding] = []
+    if config.splits:
+        return splits, findings
+    examined = {item for items in splits.values() for item in items}
+    for split in [name for name in layout.splits() if name not in splits and name != "all"]:
+        try:
+            items = layout.items(split)
+        except UserError as error:
+            problem, remedy = str(error).rstrip(".").rsplit(". ", 1)
+            findings.append(Finding("error", "wrong list", split, problem, f"{remedy}."))
+            continue
+        if not examined.issuperset(items) or split == "test":
+            splits[split] = items
+            examined.update(items)
+    return splits, findings
+
+
 def _splits(config: PrepareConfig | PrepareClassificationConfig) -> tuple[str, ...]:
-    """Return the splits to examine, by default those of training and validation."""
+    """Return the splits that are asked for, by default those of training and validation."""
     return config.splits or tuple(dict.fromkeys((config.data.train_split, config.data.val_split)))
 
 

@@ -22,6 +22,7 @@ def print_summary(
     choice: str,
     root: Path,
     counts: Mapping[str, int],
+    origins: Mapping[str, str],
     classes: Sequence[str],
     *,
     required_splits: Mapping[str, str],
@@ -34,6 +35,7 @@ def print_summary(
         choice: its name.
         root: its folder.
         counts: the number of images of each split.
+        origins: where the images of each split come from.
         classes: the class names.
         required_splits: the splits of training and validation by config key, possibly several
             joined by ``+``.
@@ -42,7 +44,7 @@ def print_summary(
     """
     print(f"\n{choice} is ready in {root}")
     for split, count in counts.items():
-        print(f"  {split:<12} {count:>7} images")
+        print(f"  {split:<12} {count:>7} images  {origins.get(split, '')}".rstrip())
     print(f"  {len(classes)} classes: {', '.join(classes)}")
     for note in notes:
         print(f"  {note}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from deeplab.config.schema.run import RunConfig, TrainConfig
+from deeplab.data.layouts.base import split_origin
 from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Protocol(BaseModel):
 
     split: str
     """Name of the split."""
+    split_origin: str | None = None
+    """List or folder of the split, or how its images were chosen."""
     images: int
     """Number of images in it."""
     content: str
@@ -79,6 +82,18 @@ class Protocol(BaseModel):
     """False if the network sees windows."""
     precision: str
     """Lightning's name of the precision."""
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the conditions; ``split_origin`` only explains ``content``."""
+        if not isinstance(other, Protocol):
+            return NotImplemented
+        return self._conditions() == other._conditions()
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+    def _conditions(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"split_origin"})
 
 
 def segmentation_protocol(
@@ -100,6 +115,7 @@ def segmentation_protocol(
     """
     return Protocol(
         split=data.val_split,
+        split_origin=split_origin(data.layout, data.val_split),
         images=len(data.val_set),
         content=content,
         classes=data.classes.names,
@@ -126,6 +142,7 @@ def crop_protocol(
     crop = f"central {100 * crop_pct:g} % at {crop_size} x {crop_size}"
     return Protocol(
         split=data.val_split,
+        split_origin=split_origin(data.layout, data.val_split),
         images=len(data.val_set),
         content=data.val_set.content_hash(),
         classes=data.classes,

@@ -17,6 +17,7 @@ from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationBatch, check_split, evenly_spaced
+from deeplab.data.layouts.base import exclusive_splits, shared_images, split_items
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
@@ -31,6 +32,7 @@ from deeplab.training.loggers import log_examples
 from deeplab.training.losses import SegmentationLoss
 from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
+from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count
 from deeplab.utils.visualization import Example, segmentation_figure
@@ -171,12 +173,18 @@ def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Exampl
 
 
 def _warn_about_overlap(data: SegmentationData) -> None:
-    """Print a warning if images are in both splits.
+    """Print a warning if images are in two of the splits of training, validation and test.
 
     The doctor reports this as an error. Here it may be intended, as in training on trainval.
     """
-    shared = sorted(set(data.train_set.ids) & set(data.val_set.ids))
-    if shared and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        problem, _ = split_overlap_message(data.train_split, data.val_split)
-        more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
-        print(f"Warning: {shared[0]}{more}: {problem}.")
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        return
+    for first, second in exclusive_splits(data.layout, data.train_split, data.val_split):
+        try:
+            shared = shared_images(*(split_items(data.layout, name) for name in (first, second)))
+        except UserError:  # a test split that cannot be read
+            continue
+        if shared:
+            problem, _ = split_overlap_message(first, second)
+            more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
+            print(f"Warning: {shared[0].id}{more}: {problem}.")

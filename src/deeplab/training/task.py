@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.datamodules import StreamData
-from deeplab.data.layouts.base import data_fingerprint
+from deeplab.data.layouts.base import data_fingerprint, describe_splits, split_origin
 from deeplab.metrics.definitions import Metric
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
@@ -42,6 +42,15 @@ class Task(ABC):
     def fingerprint(self) -> str:
         """Return the fingerprint of the training and validation images."""
         return data_fingerprint(self.config.data, self.data.layout)
+
+    def split_origins(self) -> dict[str, str]:
+        """Return where the images of training and validation come from."""
+        splits = (self.data.train_split, self.data.val_split)
+        return {split: split_origin(self.data.layout, split) for split in splits}
+
+    def describe_data(self) -> list[str]:
+        """Return lines about the training and validation images."""
+        return describe_splits(self.data.layout, self.data.train_split, self.data.val_split)
 
     def use_cache(self) -> None:  # noqa: B027  a task without a cache is complete
         """Read images from a cache of decoded images, if the config has one."""

@@ -70,7 +70,7 @@ def run_experiment(config: RunConfig) -> RunFolder:
     with lock_run_folder(folder) if main_process else nullcontext():
         _check_code(config, folder)
         with _record_failure(folder):
-            origin = {"data_fingerprint": fingerprint, **init}
+            origin = {"data_fingerprint": fingerprint, "splits": task.split_origins(), **init}
             _start_session(config, execution, task, folder, origin)
     return folder
 
@@ -121,6 +121,7 @@ def _start_session(
         write_json(folder.record, record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
+        print("Data:       " + "\n            ".join(task.describe_data()))
     task.use_cache()
     _train(config, execution, task, folder, record=record, first_step=first_step)
 

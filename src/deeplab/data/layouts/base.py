@@ -6,6 +6,7 @@ the keys of its config are those of the settings that the layout takes.
 
 import hashlib
 import importlib
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -86,11 +87,7 @@ class DataLayout(ABC):
 
     def origin(self, split: str) -> str:
         """Return where the images of a split come from: a list, a folder, a draw."""
-        return split
-
-    def origins(self, split: str) -> str:
-        """Return ``origin`` of a split, or of each of several joined by ``+``."""
-        return ", ".join(f"{name}: {self.origin(name)}" for name in split.split("+"))
+        return f"folder {split}"
 
     def notes(self) -> list[str]:
         """Return lines about what was guessed or is not used."""
@@ -216,6 +213,46 @@ def split_items(layout: Layout, split: str) -> list[Item]:
     return [item for name in split.split("+") for item in layout.items(name)]
 
 
+def split_origin(layout: DataLayout, split: str) -> str:
+    """Return where the images of a split come from, or of several joined by ``+``."""
+    names = split.split("+")
+    if len(names) == 1:
+        return layout.origin(split)
+    return ", ".join(f"{name}: {layout.origin(name)}" for name in names)
+
+
+def describe_splits(layout: DataLayout, *splits: str) -> list[str]:
+    """Return a line for each split: how many images it has and where they come from."""
+    lines = [
+        f"{split}: {layout.num_images(split):,} images ({split_origin(layout, split)})"
+        for split in splits
+    ]
+    return [*lines, *layout.notes()]
+
+
+def exclusive_splits(layout: Layout, train_split: str, val_split: str) -> list[tuple[str, str]]:
+    """Return the pairs of splits that should share no image: training, validation and test."""
+    names = [train_split, val_split]
+    if "test" in layout.splits() and "test" not in "+".join(names).split("+"):
+        names.append("test")
+    return [(one, other) for i, one in enumerate(names) for other in names[i + 1 :]]
+
+
+def shared_images(first: Sequence[Item], second: Sequence[Item]) -> list[Item]:
+    """Return the items of ``first`` whose image file is also that of an item of ``second``."""
+    files = {_file_identity(item.image) for item in second}
+    return [item for item in first if _file_identity(item.image) in files]
+
+
+def _file_identity(path: Path) -> tuple[int, int] | Path:
+    """Return what two names of one file have in common."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return path
+    return stat.st_dev, stat.st_ino
+
+
 def fingerprint(items: Sequence[Item]) -> str:
     """Return a hash of the ids, their order, and the sizes of their files."""
     lines = [f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in items]
@@ -224,7 +261,7 @@ def fingerprint(items: Sequence[Item]) -> str:
 
 def _bytes(path: Path) -> int:
     """Return a file's size, or -1 if it is missing, which is reported when it is read."""
-    return path.stat().st_size if path.is_file() else -1
+    return os.path.getsize(path) if os.path.isfile(path) else -1  # noqa: PTH113, PTH202  faster
 
 
 def check_complete(root: Path) -> None:

@@ -72,6 +72,11 @@ class CityscapesLayout(Layout):
             )
         return [self._item(image, folder, kind) for image in images]
 
+    def origin(self, split: str) -> str:
+        """See ``DataLayout``."""
+        folder, kind = SPLITS[split]
+        return f"leftImg8bit/{folder} with {kind}/{folder}"
+
     def _item(self, image: Path, folder: str, kind: str) -> Item:
         name = image.name.removesuffix("_leftImg8bit.png")
         mask = self.root / kind / folder / image.parent.name / f"{name}_{kind}_labelIds.png"

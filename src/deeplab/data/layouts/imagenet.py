@@ -21,6 +21,7 @@ import numpy as np
 from deeplab.data.layouts.base import IMAGE_SUFFIXES, DataLayout
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.paths import relative_path
 
 CLASSES = "classes.txt"
 
@@ -143,6 +144,10 @@ class LabeledFolder(DataLayout):
             else:
                 self._csv_path(name)
 
+    def origin(self, split: str) -> str:
+        """See ``DataLayout``."""
+        return f"folder {split}" if self.arrangement == "folders" else f"{split}.csv"
+
     def images(self, split: str) -> LabeledImages:
         """Return the images of a split, or of several joined by ``+``.
 
@@ -218,7 +223,7 @@ class LabeledFolder(DataLayout):
         file = self._csv_path(split)
         labels_by_path: dict[str, tuple[int, ...]] = {}
         try:
-            with file.open(newline="") as lines:
+            with file.open(newline="", encoding="utf-8-sig") as lines:
                 for row in csv.reader(lines):
                     if row and row != ["path", "labels"]:
                         path, labels = self._parse_row(file, row)
@@ -251,7 +256,14 @@ class LabeledFolder(DataLayout):
                 f"{file}: {row[0]}: the class {unknown[0]} is not in {CLASSES}. Add it or correct "
                 "the line."
             )
-        return row[0].strip(), tuple(self._class_index[name] for name in names)
+        try:
+            path = relative_path(row[0].strip())
+        except ValueError as error:
+            raise UserError(
+                f"{file}: the line {','.join(row)[:100]!r} {error}. Write the path of the image "
+                "below data.root."
+            ) from None
+        return path, tuple(self._class_index[name] for name in names)
 
 
 class ImageNetLayout(LabeledFolder):
@@ -279,7 +291,7 @@ def _images_below(folder: str, prefix: str = "") -> Iterator[str]:
 
 def _read_classes(path: Path) -> tuple[str, ...]:
     try:
-        names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: this file cannot be read ({error}). Write the names of the classes into it, "

@@ -18,8 +18,8 @@ from deeplab.data.layouts.base import IMAGE_SUFFIXES, MASK_SUFFIXES, Item
 from deeplab.data.layouts.file_names import NameMeaning, Role, families, name_some, read_name
 from deeplab.utils.errors import UserError
 
-FORMATS = ((".jpg", ".jpeg"), (".gif", ".npy"))
-"""Formats of images of which a file in another format is the mask, and formats of masks."""
+JPEG, ONLY_MASKS = (".jpg", ".jpeg"), (".gif", ".npy")
+"""Formats by which an image and its mask of the same name are told apart."""
 MASK_ENDS = (
     "", "_mask", "_masks", "_label", "_labels", "_gt", "_GT", "_seg", "_segmentation", "_annot",
     "_anno", "_L", "-mask", "-label", "_groundtruth", "_gtFine_labelIds",
@@ -483,10 +483,9 @@ def _pair_in_one_folder(
     root: Path, files: list[File], rules: Sequence[Rule], *, infer: bool
 ) -> tuple[list[Pair], list[str]]:
     """Pair images and masks that are in the same folders, by their format or suffix."""
-    photo, mask_only = FORMATS
-    for is_image in (lambda suffix: suffix in photo, lambda suffix: suffix not in mask_only):
-        images = [file for file in files if is_image(file.suffix)]
-        masks = [file for file in files if not is_image(file.suffix)]
+    for image_suffixes in ({*JPEG}, {*IMAGE_SUFFIXES} - {*ONLY_MASKS}):
+        images = [file for file in files if file.suffix in image_suffixes]
+        masks = [file for file in files if file.suffix not in image_suffixes]
         index = _MaskIndex(masks, by_key=True, fold_case=False)
         if any(index.find(image, Rule()) for image in images):
             found = [index.find(image, Rule()) for image in images]
@@ -526,7 +525,7 @@ def _infer_end(files: Sequence[File]) -> Rule | None:
     )
     end, count = max(ends.items(), key=lambda item: item[1], default=("", 0))
     masks = [file for file in files if file.stem.endswith(end)]
-    whole = 2 * count == len(files) and not any(mask.suffix in FORMATS[0] for mask in masks)
+    whole = 2 * count == len(files) and not any(mask.suffix in JPEG for mask in masks)
     return Rule("", end) if whole and count > 1 and _is_plausible(Rule("", end), "x0") else None
 
 

@@ -48,3 +48,7 @@ class ShapesLayout(Layout):
 
     def items(self, split: str) -> list[Item]:
         return self._folder.items(split)
+
+    def origin(self, split: str) -> str:
+        """See ``DataLayout``."""
+        return f"drawn with scene_seed {self.settings.scene_seed}"

@@ -95,9 +95,7 @@ def _choose_columns(lines: Sequence[Line]) -> list[Line]:
     delimiter = max(",;\t", key=lines[0].text.count)
     rows = [next(csv.reader([line.text], delimiter=delimiter), [""]) for line in lines]
     roles = [_role(cell) for cell in rows[0]]
-    has_heading = any(roles) and not any(
-        Path(c).suffix.lower() in MASK_SUFFIXES for c in rows[0]
-    )
+    has_heading = any(roles) and not any(Path(c).suffix.lower() in MASK_SUFFIXES for c in rows[0])
     image = roles.index("image") if has_heading and "image" in roles else 0
     mask = roles.index("mask") if has_heading and "mask" in roles else 1
     chosen = []
