@@ -493,7 +493,15 @@ def _pair_in_one_folder(
                 raise _same_name_error(several[0].path, several[1].path)
             return _make_pairs(root, images, [m[0] if m else None for m in found], Rule()), []
     index = _MaskIndex(files, by_key=True, fold_case=False)
-    candidates = [rule for rule in rules if rule.image_end != rule.mask_end]
+    stems = {file.stem for file in files}
+    words: dict[Role, list[str]] = {
+        role: sorted(stem for stem in stems if read_name(stem)[1:] == (role, (), False, ()))
+        for role in ("image", "mask")
+    }
+    candidates = [
+        *(rule for rule in rules if rule.image_end != rule.mask_end),
+        *(Rule(*names) for names in product(words["image"], words["mask"])),  # ID/image.png
+    ]
     rule = max(candidates, key=lambda rule: index.count(files, rule), default=Rule())
     notes = []
     if infer and not index.count(files, rule) and (found_rule := _infer_end(files)):
@@ -547,7 +555,7 @@ def _make_pairs(
             expected = f"{folder}/{file}".lstrip("/")
             if expected in paths:
                 expected = f"{folder}/masks/{file}".lstrip("/")
-        image_id = f"{image.key}/{name}".lstrip("/")
+        image_id = f"{image.key}/{name}".strip("/") or image.stem
         pairs.append(Pair(Item(image_id, root / image.path, root / expected), image, mask))
     return pairs
 

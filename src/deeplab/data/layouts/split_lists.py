@@ -20,7 +20,7 @@ TWO_FILES = re.compile(
     rf"(.+?(?:{SUFFIX}))[\"']?\s*[\s,;]\s*[\"']?(.+?(?:{SUFFIX}))(?:[\s,;].*)?", re.IGNORECASE
 )
 """A line that names an image and its mask."""
-NUMBERS = re.compile(r"(.*\S)(?:\s+-?\d+)+", re.DOTALL)
+NUMBERS = re.compile(r"(.*?\S)(?:\s+-?\d+)+")
 """A line with numbers after the id, such as VOC's lists of a class."""
 
 

@@ -86,7 +86,8 @@ def decide_splits(
     decided = _complete(given, owned, rest, val_fraction=val_fraction, seed=seed)
     chosen = {source.name for found in sources.values() if len(found) == 1 for source in found}
     named = {s.name: s.value for s in (*folders, *lists) if s.name not in {*chosen, *decided}}
-    everything = Split([pair.item for pair in pairs], "all images")
+    images = [pair.item for pair in pairs] or [i for split in decided.values() for i in split.items]
+    everything = Split(list(dict.fromkeys(images)), "all images")
     by_name = {**decided, **{name: named[name] for name in natural_order(named)}}
     notes = [f"Lists not used: {name_some(unused)}"] if unused else []
     if "train" in given or "trainval" in given:
