@@ -451,8 +451,8 @@ UNCLEAR = {
         ["images/{0..9}.jpg", "annotations/{0..9}.xml"], {},
         ["10 images (images/0.jpg", "annotations holds 10 .xml files, which are not masks"],
     ),
-    "an id that is nowhere": (TWO, {"train.txt": ["{0..5}", "x"]}, ["train.txt,
-     line 7: 'x' is no image"]),
+    "an id that is nowhere": (TWO, {"train.txt": ["{0..5}", "x"]},
+                              ["train.txt, line 7: 'x' is no image"]),
     "two images of a name": (
         ["images/a/{0..9}.jpg", "masks/a/{0..9}.png", "images/b/1.jpg", "masks/b/1.png"],
         {"train.txt": "1\n"}, ["line 1: '1' may be images/a/1.jpg or images/b/1.jpg"],
