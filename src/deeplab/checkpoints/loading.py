@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from deeplab.checkpoints.key_mapping import KeyMapping, find_key_mapping
@@ -45,10 +45,10 @@ THIS_PROJECT = "this project"
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write the state dict atomically, with metadata as text."""
+    """Write the state dict, with metadata as text."""
     state = {name: t.contiguous().cpu() for name, t in model.state_dict().items()}
     with atomic_write(path) as draft:
-        save_file(state, draft, metadata=metadata)
+        draft.write_bytes(save(state, metadata))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -40,17 +40,20 @@ def voc_palette() -> Pixels:
     return palette
 
 
-def write_mask(path: Path, label: Pixels, palette: Pixels | None = None) -> None:
+def write_mask(
+    path: Path, label: Pixels, palette: Pixels | None = None, *, flush: bool = True
+) -> None:
     """Write labels ``(H, W)`` as a palette PNG.
 
     Args:
         path: the file.
         label: class indices.
         palette: colors ``(256, 3)``; None: VOC's.
+        flush: see ``atomic_write``.
     """
     mask = Image.fromarray(label, mode="P")
     mask.putpalette((voc_palette() if palette is None else palette).tobytes())
-    with atomic_write(path) as draft:
+    with atomic_write(path, flush=flush) as draft:
         mask.save(draft, format="PNG")
 
 

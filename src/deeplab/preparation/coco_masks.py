@@ -179,7 +179,7 @@ def _draw_if_enough(
     label = _draw(image, source)
     enough = np.count_nonzero((label > 0) & (label != IGNORE)) > min_pixels
     if enough:
-        write_mask(_mask_path(image, mask_folder), label)
+        write_mask(_mask_path(image, mask_folder), label, flush=False)
     return bool(enough)
 
 

@@ -145,7 +145,7 @@ def link_or_copy(
     for old, new in tqdm(files.items(), "Linking or copying", unit=" files", disable=not shown):
         if new.is_file() and (new.samefile(old) or (not overwrite and _size(new) == _size(old))):
             continue
-        with atomic_write(new) as temporary:
+        with atomic_write(new, flush=False) as temporary:
             try:
                 os.link(old.resolve(), temporary)
             except OSError:

@@ -6,7 +6,6 @@ nothing reads it then (``deeplab.data.layouts.base.check_complete``).
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +14,10 @@ from typing import NamedTuple
 from deeplab.data.layouts.base import PREPARING
 from deeplab.utils import disk_space
 from deeplab.utils.file_lock import locked
-from deeplab.utils.files import write_json
+from deeplab.utils.files import remove_leftovers, write_json
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
-
-TEMPORARY_FILE = re.compile(r"\..+\.(?:jpg|png|mat|txt|json)\.\d+")
-"""Pattern of the temporary names that ``deeplab.utils.files.atomic_write`` gives prepared files."""
 
 
 class Manifest(NamedTuple):
@@ -41,7 +37,8 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
-    """Write the completed parts and splits."""
+    """Write the completed parts and splits, after all other files."""
+    os.sync()  # they were not flushed one by one
     content = {"parts": sorted(manifest.parts), "splits": manifest.splits}
     write_json(root / MANIFEST, content)
 
@@ -82,7 +79,5 @@ def locked_for_preparation(root: Path) -> Iterator[None]:
 
 def remove_temporary_files(root: Path) -> None:
     """Delete the temporary files of killed processes; no other process may use the folder."""
-    for folder, _, files in os.walk(root):
-        for name in files:
-            if TEMPORARY_FILE.fullmatch(name):
-                Path(folder, name).unlink(missing_ok=True)
+    for folder, _, _ in os.walk(root):
+        remove_leftovers(Path(folder), exclusive=True)

@@ -69,7 +69,7 @@ def _mask_path(mat_file: Path, mask_folder: Path) -> Path:
 
 
 def _convert(mat_file: Path, mask_folder: Path) -> None:
-    write_mask(_mask_path(mat_file, mask_folder), _read(mat_file))
+    write_mask(_mask_path(mat_file, mask_folder), _read(mat_file), flush=False)
 
 
 def _read(mat_file: Path) -> Pixels:

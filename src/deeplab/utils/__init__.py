@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "constants": ["IGNORE"],
         "errors": ["UserError"],
         "file_lock": ["LockedError", "locked"],
-        "files": ["atomic_write", "file_hash", "write_json", "write_text"],
+        "files": ["atomic_write", "file_hash", "remove_leftovers", "write_json", "write_text"],
         "hardware": ["Execution"],
         "parallel": ["parallel_map", "prefetch"],
     },

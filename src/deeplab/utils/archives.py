@@ -143,7 +143,7 @@ def _extract(
 def _write(archive: Path, member: _Member, path: Path) -> None:
     with _report_damage(archive):
         stream = member.open()
-    with stream, atomic_write(path) as temporary, temporary.open("wb") as out:
+    with stream, atomic_write(path, flush=False) as temporary, temporary.open("wb") as out:
         while block := _read(archive, stream):
             out.write(block)
 

@@ -3,40 +3,163 @@
 The package for this, ``atomicwrites``, is no longer maintained.
 """
 
+import errno
 import hashlib
 import json
 import os
+import platform
+import re
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-UMASK = os.umask(0o077)
-os.umask(UMASK)  # the only way to read it; now, before there are threads
+from deeplab.utils.disk_space import FULL_ERRNOS, write_error
 
 MAX_NAME_BYTES = 200
 """Longest file name that is kept; temporary names add some bytes and file systems allow 255."""
 
+UMASK = os.umask(0o077)
+os.umask(UMASK)  # the only way to read it; now, before there are threads
+
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+_TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{6})\.(?P<process>\d+)")
+"""Names of temporary files: ``.NAME.HOST.PROCESS``."""
+
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it is renamed to ``path`` if the block succeeds.
 
-    A file gets the mode of the umask: safetensors, for one, writes for the owner only.
+    The file has the mode of the umask, whatever writes it.
+
+    Args:
+        path: the file, whose folders are created.
+        flush: wait until the file is on the disk before it is renamed, so that it is complete after
+            a power failure too. Takes milliseconds; leave it out for thousands of files whose
+            completeness is recorded elsewhere.
+
+    Raises:
+        UserError: the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_path(path)
+    with _report_full_disk(path.parent):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _complete(temporary, flush=flush)
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new temporary folder, which is renamed to ``path`` if the block succeeds.
+
+    If another process has made ``path`` in the meantime, its folder stays.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    temporary = _temporary_path(path)
+    with _report_full_disk(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for folder, _, names in os.walk(temporary):
+                for name in names:
+                    _complete(Path(folder, name), flush=True)
+            try:
+                temporary.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_path(path: Path) -> Path:
     name = path.name
     if len(name.encode()) > MAX_NAME_BYTES:
         name = hashlib.sha256(name.encode()).hexdigest() + path.suffix
-    temporary = path.with_name(f".{name}.{os.getpid()}")
+    return path.with_name(f".{name}.{_HOST}.{os.getpid()}")
+
+
+@contextmanager
+def _report_full_disk(folder: Path) -> Iterator[None]:
     try:
-        yield temporary
-        if temporary.is_file():
-            with suppress(PermissionError):  # a file system without modes
-                temporary.chmod(0o666 & ~UMASK)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        full = full_disk_error(error)
+        if full is None:
+            raise
+        raise write_error(full, folder) from None
+
+
+def _complete(file: Path, *, flush: bool) -> None:
+    """Set the mode of a new file and write it out to the disk."""
+    status = file.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # a link to an existing file
+        return
+    with suppress(PermissionError):  # a file system without modes
+        file.chmod(0o666 & ~UMASK)
+    if flush:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno in FULL_ERRNOS | {errno.EIO}:
+                raise
+            # a file system that cannot flush
+        finally:
+            os.close(descriptor)
+
+
+def full_disk_error(error: BaseException | None) -> OSError | None:
+    """Return the error of a full disk among the causes of an error, or None.
+
+    Writers of zip files and images raise others on top of it when they close the file.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL_ERRNOS:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def remove_leftovers(folder: Path, *, exclusive: bool = False) -> None:
+    """Remove the temporary files and folders of killed processes from a folder.
+
+    Args:
+        folder: the folder; those inside it are not searched.
+        exclusive: True if no other process can be writing there now. Otherwise only files of
+            processes of this machine that are no longer alive are removed.
+    """
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            name = _TEMPORARY.fullmatch(path.name)
+            if name and (exclusive or (name["host"] == _HOST and not _is_alive(name["process"]))):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

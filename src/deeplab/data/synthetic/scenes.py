@@ -7,8 +7,6 @@ better decoder segments better. As in VOC, object borders are labeled 255.
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from deeplab.data.class_set import Pixels, write_mask
 from deeplab.data.settings import SceneSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
+from deeplab.utils.files import atomic_folder
 
 Contour = NDArray[np.float64]  # (points, 2)
 Shape = list[list[Contour]]
@@ -56,23 +55,14 @@ def get_or_draw_folder(
     if target.is_dir():
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with atomic_folder(target) as draft:
+            draw(draft)
+            (draft / "settings.json").write_text(json.dumps(keys, indent=2) + "\n")
     except OSError as error:
         raise UserError(
             f"data.root={root}: cannot draw the images into this folder ({error.strerror}). Set "
             "data.root to a writable folder."
         ) from None
-    try:
-        draw(draft)
-        (draft / "settings.json").write_text(json.dumps(keys, indent=2) + "\n")
-        draft.chmod(0o755)  # mkdtemp creates it with 0o700
-        draft.rename(target)
-    except OSError:
-        if not target.is_dir():  # else another process was first, with the same images
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return target
 
 
@@ -89,7 +79,7 @@ def _draw_tree(root: Path, settings: SceneSettings) -> None:
                 )
                 jpeg = root / "JPEGImages" / f"{image_id}.jpg"
                 Image.fromarray(image).save(jpeg, quality=92, subsampling=0)
-                write_mask(root / "SegmentationClass" / f"{image_id}.png", label)
+                write_mask(root / "SegmentationClass" / f"{image_id}.png", label, flush=False)
                 bar.update()
             (root / "ImageSets/Segmentation" / f"{split}.txt").write_text("\n".join(ids) + "\n")
 
