@@ -1,9 +1,25 @@
 """Writing of files."""
 
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
 import torch
 from safetensors.torch import save_file
 
-from deeplab.utils.files import UMASK, atomic_write, write_json
+from deeplab.config.paths import ROOT
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import (
+    UMASK,
+    atomic_folder,
+    atomic_write,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
+from support.scripts import environment
 
 
 def test_files_have_the_mode_of_the_umask_whichever_library_writes_them(tmp_path):
@@ -12,3 +28,65 @@ def test_files_have_the_mode_of_the_umask_whichever_library_writes_them(tmp_path
     write_json(tmp_path / "a.json", {})
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys(("weights.safetensors", "a.json"), 0o666 & ~UMASK)
+
+
+def test_nothing_is_left_of_a_failed_write_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ValueError, match="half"), atomic_write(path) as draft:
+        draft.write_text("half")
+        raise ValueError("half")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def close_broken_zip(draft):
+    """Raise what closing a file raises after its disk became full."""
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError:
+        raise ValueError("cannot close the file") from None
+
+
+@pytest.mark.parametrize("write", [close_broken_zip, lambda draft: fail(errno.EDQUOT)])
+def test_a_full_disk_is_one_message_whatever_raises_it(tmp_path, write):
+    with pytest.raises(UserError, match=r"Free some space there.*run this again"):
+        with atomic_write(tmp_path / "sub" / "a.npz") as draft:
+            write(draft)
+    with pytest.raises(UserError, match="Free some space"), atomic_folder(tmp_path / "b") as draft:
+        write(draft)
+    assert os.listdir(tmp_path) == ["sub"]
+
+
+def fail(number):
+    raise OSError(number, os.strerror(number))
+
+
+def test_other_errors_stay(tmp_path):
+    with pytest.raises(PermissionError), atomic_write(tmp_path / "a"):
+        fail(errno.EACCES)
+
+
+KILLED = """
+import os
+from pathlib import Path
+from deeplab.utils.files import atomic_folder, atomic_write
+with atomic_write(Path("a.txt")) as draft, atomic_folder(Path("b")) as folder:
+    draft.write_text("half")
+    (folder / "c").write_text("half")
+    os._exit(1)
+"""
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
+    script = [sys.executable, "-c", KILLED]
+    subprocess.run(script, cwd=tmp_path, env=environment() | {"PYTHONPATH": str(ROOT / "src")})
+    assert len(os.listdir(tmp_path)) == 2
+    kept = [tmp_path / ".git.1", tmp_path / ".a.txt.abcdef.1"]  # of others
+    with atomic_write(tmp_path / "of_this_process") as mine:
+        for path in (*kept, mine):
+            path.write_text("")
+        remove_leftovers(tmp_path)
+        assert set(tmp_path.iterdir()) == {*kept, mine}
+    remove_leftovers(tmp_path, exclusive=True)
+    assert set(tmp_path.iterdir()) == {kept[0], tmp_path / "of_this_process"}
