@@ -343,7 +343,7 @@ def test_rerun_after_a_kill_gives_the_same_files(moment, voc, archives, voc_tree
     assert training_is_refused("voc", tmp_path)
     for folder in ("", "VOC2012/JPEGImages", "VOC2012/SegmentationClassAug"):
         if (root / folder).is_dir():  # a temporary file, even if the process left none
-            (root / folder / ".2007_1.png.4194305").write_bytes(b"half")
+            (root / folder / ".2007_1.png.abcdef.4194305").write_bytes(b"half")
     with serving_folder(archives) as (url, _):
         prepare("data=voc", *addresses(voc, url), *COUNTS, cwd=tmp_path)
     assert contents(root) == contents(voc_tree)

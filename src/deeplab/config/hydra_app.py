@@ -18,6 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF, TABLES
 from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import exit_interrupted, handle_signals
+
+RESUMABLE = ("train", "evaluate", "prepare")
+"""Scripts that go on where they were interrupted."""
 
 
 def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
@@ -32,6 +36,7 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 
         print_keys(" ".join(sys.argv[sys.argv.index("--keys") + 1 :]))
         return
+    handle_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
@@ -64,7 +69,8 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
             raise
         _exit(format_hydra_error(error))  # composing failed
     except KeyboardInterrupt:
-        sys.exit(130)
+        resumes = config_name in RESUMABLE
+        exit_interrupted("Interrupted." + " Run the same command to go on." * resumes)
     finally:
         if "--help" in sys.argv:
             print(f"Keys: python {sys.argv[0]} --keys WORD looks them up; docs/keys.md has all.")

@@ -122,6 +122,14 @@ class StreamData(LightningDataModule, Generic[D]):
             **kwargs,
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of the data: the counts of skipped files."""
+        return {"skipped": dict(self.skipped)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what a checkpoint holds."""
+        self.skipped = Counter(state_dict["skipped"])
+
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Count the files that DataLoader workers have skipped."""
         for files in batch["skipped"]:

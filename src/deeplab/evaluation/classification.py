@@ -1,6 +1,5 @@
 """Errors of a trained classifier on a split, and the rank of each image's label."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,12 @@ from deeplab.evaluation.evaluation_folder import (
     read_evaluation,
     write_ranks,
 )
-from deeplab.evaluation.result_files import EvaluationJob, Identity, cost_record
+from deeplab.evaluation.result_files import (
+    EvaluationJob,
+    Identity,
+    cost_record,
+    working_folder,
+)
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.inference.predictor import check_finite
 from deeplab.inference.strategy import Strategy
@@ -113,8 +117,10 @@ def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[Resu
     print("Data:    " + "\n         ".join(describe_splits(data.layout, data.val_split)))
     with lock_evaluations(run.folder.evaluations, f"run={config.run}"):
         reused = job.done and not config.overwrite
-        if not reused:
-            _evaluate(job, run, data, execution, show=config.trainer.enable_progress_bar)
+        with working_folder(run.folder.evaluations, [job]) as temporary:
+            if not reused:
+                show = config.trainer.enable_progress_bar
+                _evaluate(job, run, data, execution, temporary, show=show)
     result = Result.read(job.folder.result, EVALUATE_AGAIN)
     errors = [f"{m.label} {format_percent(result.value(m.key))} %" for m in result.metrics]
     print(f"\n{', '.join(errors)}\n")
@@ -155,6 +161,7 @@ def _evaluate(
     run: ClassifierRun,
     data: ClassificationData,
     execution: Execution,
+    temporary: Path,
     *,
     show: bool,
 ) -> None:
@@ -170,8 +177,6 @@ def _evaluate(
         ids += batch["image_id"]
         for i in (i for i, name in enumerate(batch["image_id"]) if name in example_ids):
             examples.append(classification_example(batch, i, int(logits[i].argmax()), data.classes))
-    temporary = run.folder.evaluations / f".unfinished-{job.folder.path.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
     draft_job = job.in_folder(temporary)
     write_ranks(draft_job.folder, ids, torch.cat(batch_ranks).numpy())
     with atomic_write(draft_job.folder.examples) as draft:
@@ -188,7 +193,6 @@ def _evaluate(
         **code_record(),
     )
     job.install(draft_job)
-    temporary.rmdir()
 
 
 def _predict(

@@ -24,7 +24,7 @@ from deeplab.evaluation.evaluation_folder import (
     read_evaluation,
 )
 from deeplab.evaluation.loop import evaluate_strategies
-from deeplab.evaluation.result_files import EvaluationJob, Identity
+from deeplab.evaluation.result_files import EvaluationJob, Identity, working_folder
 from deeplab.evaluation.submission import Kind, check_submission, write_submission
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.tracking.console import print_comparison, print_skipped, silence_library_messages
@@ -59,8 +59,9 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
     print("Data:    " + "\n         ".join(describe_splits(data.layout, data.val_split)))
     with lock_evaluations(trained.folder.evaluations, f"run={config.run}"):
         todo = jobs if config.overwrite else [job for job in jobs if not job.done]
-        if todo:
-            evaluate_strategies(todo, trained, config, data, execution)
+        with working_folder(trained.folder.evaluations, jobs) as temporary:
+            if todo:
+                evaluate_strategies(todo, temporary, trained, config, data, execution)
     results = [Result.read(job.folder.result, EVALUATE_AGAIN) for job in jobs]
     print_comparison(results)
     print_skipped(data.skipped)

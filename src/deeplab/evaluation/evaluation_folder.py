@@ -24,7 +24,7 @@ from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, remove_leftovers
 from deeplab.utils.paths import relative_path
 from deeplab.utils.reading import exists, read_npz
 
@@ -172,4 +172,6 @@ def lock_evaluations(evaluations: Path, setting: str) -> Iterator[None]:
         evaluations.mkdir(exist_ok=True)
         waiting = f"{evaluations}: waiting until another evaluation has finished ..."
         with locked(evaluations / ".lock", waiting, wait=True):
+            for path in (evaluations, *evaluations.iterdir()):
+                remove_leftovers(path)
             yield

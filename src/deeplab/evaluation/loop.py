@@ -1,8 +1,6 @@
 """Evaluation loop: one pass over the images of a split for several strategies."""
 
-import hashlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,9 +17,9 @@ from deeplab.evaluation.resume import PredictedImage, Progress
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy
-from deeplab.tracking.source_code import code_hash
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count, prefetch
+from deeplab.utils.progress_lines import ProgressLines
 
 NUM_EXAMPLES = 6
 """Number of images in the example figure."""
@@ -29,25 +27,40 @@ NUM_EXAMPLES = 6
 
 def evaluate_strategies(
     jobs: list[EvaluationJob],
+    temporary: Path,
     trained: TrainedRun,
     config: EvaluateConfig,
     data: SegmentationData,
     execution: Execution,
 ) -> None:
-    """Run several evaluation jobs in one pass over the images and write their files."""
+    """Run several evaluation jobs in one pass over the images and write their files.
+
+    Args:
+        jobs: the jobs to run.
+        temporary: folder that keeps what is done if this is interrupted; see ``working_folder``.
+        trained: the network.
+        config: config of the evaluation.
+        data: its images.
+        execution: execution settings.
+    """
     classes = len(trained.config.data.classes)
     strategies = [job.strategy for job in jobs]
     predictor = trained.predictor(strategies, execution, key="strategies")
-    temporary = _working_folder(trained, jobs)
     draft_jobs = [job.in_folder(temporary) for job in jobs]
     progress = Progress(
         temporary,
-        [ScoreAccumulator(classes=classes, widths=config.trimap_widths) for _ in jobs],
+        {
+            strategy.name: ScoreAccumulator(classes=classes, widths=config.trimap_widths)
+            for strategy in strategies
+        },
         examples=evenly_spaced(data.val_set.ids, NUM_EXAMPLES),
         skipped=data.skipped,
     )
     if progress.images:
         print(f"Resuming: {progress.images} of {len(data.val_set)} images are already evaluated")
+    if progress.images < len(data.val_set):
+        for draft_job in draft_jobs:
+            draft_job.folder.path.mkdir(parents=True, exist_ok=True)
 
     def score(image: PredictedImage) -> list[ImageScore]:
         if image.skipped:
@@ -60,31 +73,25 @@ def evaluate_strategies(
     images = _predict_images(
         predictor, data, execution, first=progress.images, show=config.trainer.enable_progress_bar
     )
-    for (image,), image_scores in prefetch(
-        score, ((image,) for image in images), num_threads=cpu_count(), max_pending=4 * cpu_count()
-    ):
-        progress.add(image, image_scores)
-    for i, (job, accumulator) in enumerate(zip(draft_jobs, progress.accumulators, strict=True)):
+    try:
+        for (image,), image_scores in prefetch(
+            score,
+            ((image,) for image in images),
+            num_threads=cpu_count(),
+            max_pending=4 * cpu_count(),
+        ):
+            progress.add(image, image_scores)
+    finally:  # also after Ctrl-C
+        progress.save()
+    for i, (job, draft_job) in enumerate(zip(jobs, draft_jobs, strict=True)):
+        if not draft_job.folder.path.is_dir():  # finished before an interruption
+            continue
         examples = {k: labels[i] for k, labels in progress.examples.items() if labels}
-        write_example_figure(job, data, examples)
+        write_example_figure(draft_job, data, examples)
         speed = _speed(job.strategy, trained, execution) if config.measure_speed else None
-        write_evaluation(job, accumulator, trained.config, data, execution, speed)
-    for job, draft_job in zip(jobs, draft_jobs, strict=True):
+        accumulator = progress.accumulators[job.strategy.name]
+        write_evaluation(draft_job, accumulator, trained.config, data, execution, speed)
         job.install(draft_job)
-    shutil.rmtree(temporary)
-
-
-def _working_folder(trained: TrainedRun, jobs: Sequence[EvaluationJob]) -> Path:
-    """Create the folder that holds the results until they are complete.
-
-    The same jobs and the same code get the same folder, so that an interrupted
-    evaluation resumes.
-    """
-    text = f"{code_hash('evaluation')} {[job.identity for job in jobs]!r}"
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    folder = trained.folder.evaluations / f".unfinished-{digest}"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def _speed(strategy: Strategy, trained: TrainedRun, execution: Execution) -> Speed:
@@ -103,6 +110,7 @@ def _predict_images(
     """Yield predictions without padding, beginning with image number ``first``."""
     dtype, count = execution.autocast_dtype, len(data.val_set)
     loader = data.val_dataloader(first)
+    lines = ProgressLines(count, "Image", done=first, show=not show)
     with tqdm(total=count, initial=first, desc="Evaluating", unit="img", disable=not show) as bar:
         for batch in loader:
             images = batch["image"].to(execution.accelerator, non_blocking=True)
@@ -114,3 +122,4 @@ def _predict_images(
                 predictions = [label.cpu().numpy() for label in labels]
                 yield PredictedImage(batch["image_id"][i], batch["skipped"][i], truth, predictions)
             bar.update(len(maps))
+            lines.advance(len(maps))

@@ -1,8 +1,11 @@
 """Evaluation jobs and the files of their results."""
 
+import hashlib
+import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -28,9 +31,9 @@ from deeplab.tracking.result import (
     in_percent,
     write_result,
 )
-from deeplab.tracking.source_code import code_record
+from deeplab.tracking.source_code import code_hash, code_record
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, remove_leftovers
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import Example, segmentation_figure
 
@@ -79,17 +82,19 @@ class EvaluationJob:
         """Move the complete files of ``finished`` to this job's folder.
 
         An existing result under other conditions is renamed; one under the same conditions is
-        replaced.
+        moved to the folder of ``finished``, which the caller removes.
         """
         path = self.folder.path
         if path.exists():
             existing = self._existing_result()
-            backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-            path.rename(backup)
             if existing and existing.protocol != self.identity.protocol:
+                backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+                path.rename(backup)
                 print(f"Moved the existing result, which has other conditions, to {backup}")
             else:
-                shutil.rmtree(backup)
+                replaced = finished.folder.path.with_name(f"{path.name}.replaced")
+                shutil.rmtree(replaced, ignore_errors=True)
+                path.rename(replaced)
         finished.folder.path.rename(path)
 
     def _existing_result(self) -> Result | None:
@@ -98,6 +103,35 @@ class EvaluationJob:
             return Result.read(self.folder.result, EVALUATE_AGAIN)
         except UserError:
             return None
+
+
+UNFINISHED = ".unfinished-"
+"""Begin of the names of folders with unfinished evaluations."""
+
+MAX_AGE = 7 * 24 * 3600.0
+"""Seconds after which an unfinished evaluation that nobody has resumed is removed."""
+
+
+@contextmanager
+def working_folder(evaluations: Path, jobs: Sequence[EvaluationJob]) -> Iterator[Path]:
+    """Yield the folder that holds results until they are complete; remove it after the block.
+
+    The same jobs and the same code get the same folder, so that an interrupted evaluation resumes.
+    Folders that no command will resume, of other code or a week old, are removed too. The
+    evaluations must be locked.
+    """
+    code = f"{UNFINISHED}{code_hash('evaluation')[:8]}-"
+    digest = hashlib.sha256(repr([job.identity for job in jobs]).encode()).hexdigest()[:16]
+    folder = evaluations / f"{code}{digest}"
+    for path in evaluations.glob(f"{UNFINISHED}*"):
+        is_old = time.time() - path.stat().st_mtime > MAX_AGE
+        if path != folder and (is_old or not path.name.startswith(code)):
+            shutil.rmtree(path, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    for parent, _, _ in os.walk(folder):
+        remove_leftovers(Path(parent), exclusive=True)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def write_example_figure(

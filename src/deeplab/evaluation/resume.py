@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from deeplab.utils.files import atomic_write
 
 Pixels = NDArray[np.uint8]
 
-SAVE_INTERVAL = 30.0
+SAVE_INTERVAL = 5.0
 """Seconds between two saves; longer if saving takes more than a twentieth of that."""
 
 
@@ -35,7 +35,8 @@ class Progress:
 
     Args:
         folder: temporary folder of this evaluation only.
-        accumulators: empty accumulators, one per strategy.
+        accumulators: empty accumulators by the name of their strategy; some of those that were
+            saved, or all.
         examples: ids of the images whose label maps are saved.
         skipped: how often each bad file was skipped; counts of the interrupted part are added.
     """
@@ -43,7 +44,7 @@ class Progress:
     def __init__(
         self,
         folder: Path,
-        accumulators: Sequence[ScoreAccumulator],
+        accumulators: Mapping[str, ScoreAccumulator],
         examples: Sequence[str],
         skipped: Counter[str],
     ) -> None:
@@ -52,32 +53,40 @@ class Progress:
         self.examples: dict[str, list[Pixels] | None] = dict.fromkeys(examples)
         self.images = 0
         """Number of processed images, including skipped ones."""
+        self._is_consistent = True
         self._interval, self._saved_at = SAVE_INTERVAL, time.monotonic()
         if self.path.is_file():
             self._restore()
 
     def add(self, image: PredictedImage, scores: list[ImageScore]) -> None:
         """Add the scores of the next image, and save the progress from time to time."""
+        self._is_consistent = False
         self.images += 1
         self.skipped.update(image.skipped)
         if not image.skipped:
-            for accumulator, score in zip(self.accumulators, scores, strict=True):
+            for accumulator, score in zip(self.accumulators.values(), scores, strict=True):
                 accumulator.add(image.id, score)
             if image.id in self.examples:
                 self.examples[image.id] = image.maps
+        self._is_consistent = True
         if time.monotonic() - self._saved_at > self._interval:
             self.save()
 
     def save(self) -> None:
-        """Save the progress."""
+        """Save the progress, unless an interruption has left the last image half added."""
+        if not self._is_consistent:
+            return
         started_at = time.monotonic()
         arrays: dict[str, Any] = {
-            f"accumulator{i}/{key}": value
-            for i, accumulator in enumerate(self.accumulators)
+            f"accumulator/{name}/{key}": value
+            for name, accumulator in self.accumulators.items()
             for key, value in accumulator.state().items()
         }
         for image_id, maps in self.examples.items():
-            arrays |= {f"examples/{image_id}/{i}": labels for i, labels in enumerate(maps or [])}
+            arrays |= {
+                f"examples/{image_id}/{name}": labels
+                for name, labels in zip(self.accumulators, maps or (), strict=False)
+            }
         counts = json.dumps({"images": self.images, "skipped": self.skipped})
         with atomic_write(self.path) as draft, draft.open("wb") as file:
             np.savez(file, counts=np.array(counts), **arrays)
@@ -92,12 +101,12 @@ class Progress:
             counts = json.loads(str(arrays["counts"]))
         except (OSError, ValueError, KeyError):
             return
-        for i, accumulator in enumerate(self.accumulators):
-            prefix = f"accumulator{i}/"
+        for name, accumulator in self.accumulators.items():
+            prefix = f"accumulator/{name}/"
             keys = [key for key in arrays if key.startswith(prefix)]
             accumulator.restore({key.removeprefix(prefix): arrays[key] for key in keys})
         for image_id in self.examples:
-            maps = [f"examples/{image_id}/{i}" for i in range(len(self.accumulators))]
+            maps = [f"examples/{image_id}/{name}" for name in self.accumulators]
             if all(key in arrays for key in maps):
                 self.examples[image_id] = [arrays[key] for key in maps]
         self.skipped.update(counts["skipped"])

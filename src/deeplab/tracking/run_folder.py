@@ -35,7 +35,7 @@ from deeplab.tracking.schema_version import (
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
-from deeplab.utils.files import write_text
+from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.reading import exists, read_json, read_yaml, report_damage
 from deeplab.utils.settings import to_dict
 
@@ -285,6 +285,8 @@ class RunRecord(BaseModel):
 def lock_run_folder(folder: RunFolder) -> Iterator[None]:
     """Keep other processes out of a run folder; the lock ends with the process in any case.
 
+    Temporary files of killed processes are removed.
+
     Raises:
         UserError: the folder cannot be created.
         LockedError: another process has it, on this or another machine.
@@ -299,4 +301,6 @@ def lock_run_folder(folder: RunFolder) -> Iterator[None]:
                 f"runs_dir={folder.path.parent}: cannot create a run folder there "
                 f"({error.strerror}). Set runs_dir to a folder that you can write to."
             ) from None
+        for path in (folder.path, folder.checkpoints):
+            remove_leftovers(path, exclusive=True)
         yield

@@ -1,6 +1,8 @@
 """Loggers of a run: ``metrics.csv`` always, plus W&B or TensorBoard if selected."""
 
 import csv
+import io
+import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,12 @@ from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
+from deeplab.utils.disk_space import write_error
+from deeplab.utils.files import atomic_write
 from deeplab.utils.visualization import ClassificationExample, Example
+
+TRAIN_LOSS = "train/loss"
+"""Metric that the rows of training steps have, and those of validations do not."""
 
 
 def build_loggers(
@@ -37,7 +44,14 @@ def build_loggers(
     """
     loggers: list[Logger] = [MetricsCSV(folder.metrics_csv, columns, first_step=first_step)]
     if config.name == "tensorboard":
-        loggers.append(TensorBoardLogger(folder.path, name="", version="tensorboard"))
+        loggers.append(
+            TensorBoardLogger(
+                folder.path,
+                name="",
+                version="tensorboard",
+                purge_step=first_step or None,  # logged again from there on
+            )
+        )
     if config.name == "wandb":
         loggers.append(_wandb_logger(config, folder, resolved, record))
     return loggers
@@ -109,8 +123,9 @@ class MetricsCSV(Logger):
     Args:
         path: the file; existing rows are kept up to ``first_step``.
         columns: names of the metrics.
-        first_step: the step that the run continues from; later rows are dropped, because the run
-            writes them again.
+        first_step: the step that the run continues from, whose checkpoint is from before the
+            validation that may follow it. Later rows, and the validation's, are dropped, because
+            the run writes them again.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], *, first_step: int = 0) -> None:
@@ -136,8 +151,18 @@ class MetricsCSV(Logger):
             self._start()
         row = {name: metrics[name] for name in self.columns if name in metrics}
         if row:
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self.columns).writerow({"step": (step or 0) + 1, **row})
+            try:
+                with self.path.open("a", newline="") as file:
+                    csv.DictWriter(file, self.columns).writerow({"step": (step or 0) + 1, **row})
+            except OSError as error:
+                raise write_error(error, self.path.parent) from None
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Wait until the rows are on the disk."""
+        if self._started:
+            with self.path.open("a") as file:
+                os.fsync(file.fileno())
 
     def _start(self) -> None:
         """Write the header and the rows to keep."""
@@ -145,9 +170,17 @@ class MetricsCSV(Logger):
         if self.first_step and self.path.exists():
             with self.path.open(newline="", errors="replace") as file:
                 readable = (r for r in csv.DictReader(file) if (r.get("step") or "").isdigit())
-                rows = [r for r in readable if int(r["step"]) <= self.first_step]
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
+                rows = [r for r in readable if self._is_kept(r)]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        with atomic_write(self.path) as draft:
+            draft.write_text(text.getvalue(), newline="")
         self._started = True
+
+    def _is_kept(self, row: Mapping[str, str | Any]) -> bool:
+        if None in row.values():  # cut off by a full disk
+            return False
+        step = int(row["step"])
+        return step < self.first_step or (step == self.first_step and bool(row[TRAIN_LOSS]))

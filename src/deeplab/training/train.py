@@ -37,7 +37,9 @@ from deeplab.tracking.source_code import (
 )
 from deeplab.tracking.wandb_run import add_group_and_tags
 from deeplab.training.callbacks.graceful_stop import GracefulStop
+from deeplab.training.callbacks.log_steps import LogSteps
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
+from deeplab.training.callbacks.save_checkpoints import SaveCheckpoints
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
@@ -47,6 +49,7 @@ from deeplab.training.trainer import build_trainer
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash, write_json, write_text
 from deeplab.utils.hardware import Execution
+from deeplab.utils.interrupts import children_end_with_this_process
 from deeplab.utils.settings import to_dict
 
 
@@ -186,16 +189,22 @@ def _train(
     )
     if execution.accelerator == "cuda":
         torch.cuda.reset_peak_memory_stats()  # of earlier jobs of a sweep in this process
-    timer, stop = Timer(), GracefulStop(folder.last)
-    terminate = TerminateOnNonFinite(
-        config.trainer.log_every_n_steps, _non_finite_advice(config, execution)
-    )
-    callbacks = [timer, terminate, task.figure_callback(folder, loggers), stop]
-    trainer = build_trainer(config, execution, folder, loggers, callbacks, task.main_metric)
+    log_every_n_steps = min(config.stage.max_steps, config.trainer.log_every_n_steps)
+    checkpoints = SaveCheckpoints(folder, task.main_metric, config)
+    stop, timer = GracefulStop(checkpoints.save_last), Timer()
+    callbacks = [
+        timer,
+        TerminateOnNonFinite(log_every_n_steps, _non_finite_advice(config, execution)),
+        LogSteps(log_every_n_steps),
+        checkpoints,
+        task.figure_callback(folder, loggers),
+        stop,
+    ]
+    trainer = build_trainer(config, execution, folder, loggers, callbacks)
     try:
-        with stop.handling_signals():
+        with stop.handling_signals(), children_end_with_this_process():
             trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
-        trainer.save_checkpoint(folder.last)
+        checkpoints.save_last(trainer)
         if module.scored_step != config.stage.max_steps:  # the result must be of the last step
             trainer.validate(module, task.data, verbose=False)
         if trainer.is_global_zero:
@@ -205,6 +214,8 @@ def _train(
             task.report(result)
             print_skipped(task.data.skipped)
             _print_paths(folder)
+    except SystemExit:  # Lightning's answer to KeyboardInterrupt
+        raise KeyboardInterrupt from None
     finally:
         finish_wandb(loggers)
 

@@ -1,4 +1,4 @@
-"""Keys of ``conf/trainer``: execution, on which results depend by rounding and dropout masks only."""
+"""Keys of ``conf/trainer``: execution, on which results depend by rounding and dropout only."""
 
 from typing import Literal
 

@@ -7,7 +7,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "example_figure": ["ExampleFigure"],
         "graceful_stop": ["GracefulStop"],
+        "log_steps": ["LogSteps"],
         "non_finite_loss": ["TerminateOnNonFinite"],
         "progress_bar": ["RunProgress"],
+        "save_checkpoints": ["SaveCheckpoints"],
     },
 )

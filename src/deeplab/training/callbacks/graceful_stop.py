@@ -2,13 +2,13 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lightning import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 SECOND_SIGNAL_DELAY = 1.0
 """Seconds within which another signal is a duplicate of the first one."""
@@ -18,16 +18,20 @@ class GracefulStop(Callback):
     """Stop after the current step, with a checkpoint, on Ctrl-C or SIGTERM.
 
     (Lightning stops in the middle of a step, and a run does not resume exactly from such a
-    checkpoint.) A second Ctrl-C stops immediately. Logging and validation that are due after the
-    last step are skipped; the resumed run continues with the next step. A run that is stopped
-    during validation ends without a new checkpoint. All processes of a run stop together,
-    whichever gets the signal; they agree every ten steps.
+    checkpoint.) A second Ctrl-C stops immediately. A run that is stopped during validation has a
+    checkpoint from before it, and begins with it when it is resumed. All processes of a run stop
+    together, whichever gets the signal: they agree after each step. (During a validation they
+    cannot, since they may have different numbers of images; they stop after the next step.)
+
+    Args:
+        save: saves a checkpoint; called in every process.
     """
 
-    def __init__(self, checkpoint: Path) -> None:
-        self.checkpoint = checkpoint
+    def __init__(self, save: Callable[[Trainer], None]) -> None:
+        self.save = save
         self.stop_requested = False
         self._requested_at = 0.0
+        self._announced = False
 
     @contextmanager
     def handling_signals(self) -> Iterator[None]:
@@ -54,17 +58,22 @@ class GracefulStop(Callback):
                 return  # a job scheduler signals all processes, and parents signal their children
             raise KeyboardInterrupt
         self.stop_requested, self._requested_at = True, time.monotonic()
-        print(
-            "\nStopping after this step. Run the same command to resume; press Ctrl-C again to "
-            "abort.",
-            flush=True,
-        )
+        self._announce()
+
+    def _announce(self) -> None:
+        """Say once, in the main process, that the run stops."""
+        if not self._announced and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(
+                "\nStopping after this step. Run the same command to resume; press Ctrl-C again "
+                "to abort.",
+                flush=True,
+            )
+        self._announced = True
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.world_size > 1 and trainer.global_step % 10:
-            return  # the common decision waits for every device
         if trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False):
-            trainer.save_checkpoint(self.checkpoint)
+            self._announce()
+            self.save(trainer)
             raise KeyboardInterrupt
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:

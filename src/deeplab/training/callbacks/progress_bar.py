@@ -1,10 +1,13 @@
-"""The progress bar of a run."""
+"""The progress bar of a run, or lines instead of it."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+
+from deeplab.utils.progress_lines import ProgressLines
 
 UPDATES_IN_FILE = 20
 """Number of progress bar updates when the output goes to a file."""
@@ -21,11 +24,34 @@ class RunProgress(TQDMProgressBar):
         is_terminal = sys.stdout.isatty()
         super().__init__(refresh_rate=1 if is_terminal else max(1, steps // UPDATES_IN_FILE))
 
+        self.steps = steps
+
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer)
-        self.train_progress_bar.set_description("Training")
+        bar = self.train_progress_bar
+        bar.set_description("Training")
+        # the batches of a resumed run are those that are left
+        bar.total, bar.initial, bar.n = self.steps, trainer.global_step, trainer.global_step
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return dict(metrics)
+
+
+class RunProgressLines(Callback):
+    """Lines about the progress of a run that shows no progress bar."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        show = trainer.is_global_zero
+        self.lines = ProgressLines(self.steps, "Step", done=trainer.global_step, show=show)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.lines.advance(text=lambda: _format_metrics(trainer.progress_bar_metrics))
+
+
+def _format_metrics(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())

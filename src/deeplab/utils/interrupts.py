@@ -1,0 +1,77 @@
+"""Ends of scripts by signals, and of the processes that they start.
+
+A run on several devices starts the script again for each further device. Such a child is told by an
+environment variable whose child it is.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+PARENT = "DEEPLAB_PARENT_PROCESS"
+"""Environment variable with the number of the process that has started this one as its child."""
+
+STATUS = 130
+"""Exit status after Ctrl-C or SIGTERM."""
+
+POLL_INTERVAL = 0.25
+"""Seconds between two checks whether the parent is alive."""
+
+
+def handle_signals() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, with its locks and temporary files removed.
+
+    A child ignores both, since its parent gets them too and ends it. It never outlives its parent.
+    """
+    parent = os.environ.get(PARENT)
+    if parent:
+        _end_with(int(parent))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if parent else _interrupt)
+        if parent:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def exit_interrupted(message: str) -> NoReturn:
+    """Exit after Ctrl-C or SIGTERM; a child does so silently, and as if it had succeeded.
+
+    Lightning kills the parent of a child that fails.
+    """
+    if PARENT in os.environ:
+        sys.exit(0)
+    print(f"\n{message}", file=sys.stderr, flush=True)
+    sys.exit(STATUS)
+
+
+@contextmanager
+def children_end_with_this_process() -> Iterator[None]:
+    """Let the children that are started in the block end when this process ends, even if killed."""
+    if PARENT in os.environ:
+        yield
+        return
+    os.environ[PARENT] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[PARENT]
+
+
+def _end_with(parent: int) -> None:
+    """End this process as soon as its parent has ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_INTERVAL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
