@@ -91,6 +91,15 @@ def test_offline_runs_look_up_nothing(network, settings, variables):
     assert network.names() == []
 
 
+@pytest.mark.processes
+def test_processes_find_each_other_without_looking_up_names(network):
+    leftovers = {"MASTER_ADDR": "master.example", "SLURM_NODELIST": "node.example"}
+    slurm = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_JOB_ID": "1"}
+    arguments = ("train", *SMALL, "name=two-processes", "trainer.devices=2")
+    network.run(*arguments, variables={**leftovers, **slurm})
+    assert network.names() == []
+
+
 @pytest.mark.extras
 def test_timm_does_not_import_wandb(network):
     pytest.importorskip("timm")

@@ -28,14 +28,15 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
         UserError: this machine does not have the accelerator or that many devices.
     """
     accelerator = resolve_accelerator(trainer.accelerator)
-    available = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1
+    gpus = {"cuda": torch.cuda.device_count(), "mps": 1}
+    available = gpus.get(accelerator, os.cpu_count() or 1)
     count = (
         (available if accelerator == "cuda" else 1)
         if trainer.devices == "auto"
         else trainer.devices
     )
     if count > available:
-        kind = "GPUs" if accelerator == "cuda" else "cores"
+        kind = "GPUs" if accelerator in gpus else "cores"
         raise UserError(
             f"trainer.devices={count}: this machine has {available} {kind}. Set trainer.devices to "
             f"{available} or less."

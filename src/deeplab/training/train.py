@@ -43,6 +43,7 @@ from deeplab.training.callbacks.save_checkpoints import SaveCheckpoints
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
+from deeplab.training.processes import join_processes
 from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.task import Task
 from deeplab.training.trainer import build_trainer
@@ -56,6 +57,7 @@ from deeplab.utils.settings import to_dict
 def run_experiment(config: RunConfig) -> RunFolder:
     """Train a run, resume it, or report that it is finished; return the run folder."""
     execution = choose_execution(config.trainer)
+    join_processes(execution.devices)
     _check_devices(config, execution)
     task = _build_task(config, execution)
     fingerprint = task.fingerprint()

@@ -9,6 +9,7 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.progress_bar import RunProgress, RunProgressLines
 from deeplab.training.callbacks.save_checkpoints import validation_interval
 from deeplab.training.checkpoint_io import AtomicCheckpointIO
+from deeplab.training.processes import OneMachineStrategy, environment_plugin
 from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
 
@@ -22,7 +23,7 @@ def build_trainer(
 ) -> Trainer:
     """Return a Lightning trainer for one stream of ``stage.max_steps`` batches."""
     steps = config.stage.max_steps
-    plugins: list[Any] = [AtomicCheckpointIO()]
+    plugins: list[Any] = [AtomicCheckpointIO(), environment_plugin()]
     if execution.devices > 1:
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
     show_bar = config.trainer.enable_progress_bar
@@ -30,7 +31,7 @@ def build_trainer(
     return Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
-        strategy="ddp" if execution.devices > 1 else "auto",
+        strategy=OneMachineStrategy() if execution.devices > 1 else "auto",
         precision=execution.precision,  # type: ignore[arg-type]
         plugins=plugins,
         gradient_clip_val=config.stage.gradient_clip_val,

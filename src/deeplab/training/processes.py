@@ -1,0 +1,216 @@
+"""Processes of a run on several devices: who starts them, and how they find each other.
+
+They all run on one machine. By default the first process starts the others; ``srun`` and
+``torchrun`` start all of them. Variables that other jobs have left in the environment do not count.
+"""
+
+import atexit
+import os
+import socket
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from torch import distributed
+
+from deeplab.utils.errors import UserError
+
+LOOPBACK = "127.0.0.1"
+
+STORE = "DEEPLAB_STORE"
+"""Variable with the path of the file by which the processes of a run find each other."""
+
+LAUNCHER_VARIABLES = (
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "NODE_RANK",
+    "WORLD_SIZE",
+    "TORCHELASTIC_RUN_ID",
+)
+"""Variables by which ``torchrun`` and Lightning number processes and name their group."""
+
+INTERACTIVE_JOBS = ("bash", "interactive")
+"""Names of SLURM jobs that are a shell, whose variables do not describe this process."""
+
+
+class Launcher(NamedTuple):
+    """Program that has started this process together with others."""
+
+    name: str
+    processes: int
+    rank: int
+    machines: int
+    count_variable: str
+    """Variable that has the number of processes."""
+
+
+def find_launcher() -> Launcher | None:
+    """Return the launcher that has started this process as one of several."""
+    processes = _number("WORLD_SIZE", 1)
+    if processes > 1 and ("RANK" in os.environ or "LOCAL_RANK" in os.environ):
+        machines = max(_number("GROUP_WORLD_SIZE", 1), _number("NODE_RANK", 0) + 1)
+        rank = _number("LOCAL_RANK", _number("RANK", 0))
+        return Launcher("torchrun", processes, rank, machines, "WORLD_SIZE")
+    variable = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in os.environ else "SLURM_NTASKS"
+    tasks, name = _number(variable, 1), os.environ.get("SLURM_JOB_NAME")
+    if tasks > 1 and "SLURM_PROCID" in os.environ and name not in INTERACTIVE_JOBS:
+        machines = _number("SLURM_STEP_NUM_NODES", _number("SLURM_NNODES", 1))
+        return Launcher("srun", tasks, _number("SLURM_PROCID", 0), machines, variable)
+    return None
+
+
+def _number(variable: str, default: int) -> int:
+    value = os.environ.get(variable, "")
+    return int(value) if value.isdecimal() else default
+
+
+def join_processes(devices: int) -> None:
+    """Find the number of this process, and check that there are as many as devices.
+
+    Raises:
+        UserError: another program has started another number of processes.
+    """
+    launcher = find_launcher()
+    if launcher is None:
+        for variable in LAUNCHER_VARIABLES:
+            os.environ.pop(variable, None)
+        if devices > 1:
+            os.environ[STORE] = _new_store()
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+        return
+    name, processes, rank, machines, variable = launcher
+    if machines > 1:
+        raise UserError(
+            f"trainer.devices={devices}: {name} has started processes on {machines} machines. A "
+            "run needs the devices of one machine: start all of its processes there."
+        )
+    if processes != devices:
+        raise UserError(
+            f"trainer.devices={devices}: {name} has started {processes} processes "
+            f"({variable}={processes}). Set trainer.devices={processes}, start one process with "
+            f"{'srun --ntasks=1' if name == 'srun' else 'python'}, or unset {variable} if another "
+            "job has left it in the environment."
+        )
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]
+    if name == "srun":
+        port = 15000 + _number("SLURM_JOB_ID", 0) % 10000 + _number("SLURM_STEP_ID", 0) % 1000
+        os.environ.pop(STORE, None)
+        os.environ.setdefault("MASTER_PORT", str(port))
+        os.environ |= {
+            "MASTER_ADDR": LOOPBACK,
+            "NODE_RANK": "0",
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(processes),
+        }
+        if rank == 0 and "SLURM_STEP_ID" not in os.environ:
+            print(
+                f"SLURM:      waiting for the other {processes - 1} of {variable}={processes} "
+                "tasks. If they do not start, put srun before the command, or set --ntasks=1."
+            )
+
+
+class OneMachine(LightningEnvironment):
+    """Processes of one machine, which connect by its loopback address or by a file only.
+
+    Processes that the first one starts find each other by a file: PyTorch's store on a port would
+    look up the name of the address. Those of srun know nothing in common but a port.
+    """
+
+    @property
+    def main_address(self) -> str:
+        return LOOPBACK
+
+    @property
+    def main_port(self) -> int:
+        return _number("MASTER_PORT", 0)
+
+    def open_store(self, rank: int, world_size: int, timeout: timedelta) -> Any:
+        """Return the store by which the processes find each other.
+
+        Raises:
+            UserError: its port is not free.
+        """
+        if STORE in os.environ:
+            store = distributed.FileStore(os.environ[STORE], world_size)  # type: ignore[attr-defined]
+            store.set_timeout(timeout)
+            return store
+        listener = None
+        if rank == 0:
+            try:
+                listener = socket.create_server((LOOPBACK, self.main_port)).detach()
+            except OSError as error:
+                raise UserError(
+                    f"MASTER_PORT={self.main_port}: the processes of this run cannot connect there "
+                    f"({error.strerror}). Set MASTER_PORT to a free port."
+                ) from None
+        return distributed.TCPStore(  # type: ignore[attr-defined]
+            LOOPBACK,
+            self.main_port,
+            world_size,
+            is_master=rank == 0,
+            timeout=timeout,
+            master_listen_fd=listener,
+        )
+
+
+def _new_store() -> str:
+    """Return the path of a new store, and remove the stores of killed processes."""
+    prefix = f"deeplab-store-{os.getuid()}-"
+    for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        owner = path.name.removeprefix(prefix).partition("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except (OSError, ValueError):
+            continue
+    file, path_name = tempfile.mkstemp(prefix=f"{prefix}{os.getpid()}-")
+    os.close(file)
+    atexit.register(Path(path_name).unlink, missing_ok=True)
+    return path_name
+
+
+class OneMachineStrategy(DDPStrategy):
+    """DistributedDataParallel whose processes listen on the loopback address only.
+
+    PyTorch's own store listens on all addresses, and gloo looks up the name of the machine.
+    """
+
+    def setup_distributed(self) -> None:
+        """Connect the processes before Lightning would."""
+        interface = next(n for _, n in socket.if_nameindex() if n in ("lo", "lo0"))
+        os.environ |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
+        if isinstance(self.cluster_environment, OneMachine) and not distributed.is_initialized():
+            self.set_world_ranks()
+            self._connect(self.cluster_environment)
+        super().setup_distributed()
+
+    def _connect(self, environment: OneMachine) -> None:
+        rank, world_size = self.global_rank, self.world_size
+        timeout = self._timeout or distributed.default_pg_timeout
+        cuda = self.root_device.type == "cuda"
+        distributed.init_process_group(
+            self._get_process_group_backend(),
+            store=environment.open_store(rank, world_size, timeout),
+            rank=rank,
+            world_size=world_size,
+            timeout=timeout,
+            device_id=self.root_device if cuda else None,
+        )
+        if cuda:
+            atexit.register(distributed.destroy_process_group)
+
+
+def environment_plugin() -> OneMachine | TorchElasticEnvironment:
+    """Return how Lightning finds the processes; torchrun's have their own store."""
+    launcher = find_launcher()
+    if launcher and launcher.name == "torchrun" and torch.distributed.is_torchelastic_launched():
+        return TorchElasticEnvironment()
+    return OneMachine()

@@ -1,0 +1,183 @@
+"""Processes on several devices: who starts them, and where they listen."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from safetensors.torch import load_file
+
+from deeplab.config.paths import ROOT
+from deeplab.training.processes import find_launcher, join_processes
+from deeplab.utils.errors import UserError
+from support.processes import start_training, wait_for_step
+from support.scripts import SMALL, environment, run, run_folders
+
+LEFTOVERS = {"MASTER_ADDR": "10.255.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "8"}
+"""Variables of another job that name no process."""
+
+SLURM = {
+    "SLURM_JOB_ID": "4711",
+    "SLURM_NNODES": "1",
+    "SLURM_NODELIST": "node[07-09]",
+    "SLURM_JOB_NAME": "train.sh",
+}
+
+
+def tasks(count, rank=0, **more):
+    """Return what SLURM sets for one of some tasks."""
+    values = {"NTASKS": count, "PROCID": rank, "LOCALID": rank, "NTASKS_PER_NODE": count, **more}
+    return SLURM | {f"SLURM_{key}": str(value) for key, value in values.items()}
+
+
+@pytest.fixture
+def set_environment(monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+
+    def set_all(variables):
+        for name in [n for n in os.environ if n.startswith("SLURM") or n in LEFTOVERS]:
+            monkeypatch.delenv(name)
+        for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):
+            monkeypatch.setenv(name, "")  # so that it is restored
+            monkeypatch.delenv(name)
+        for name, value in {**LEFTOVERS, **variables}.items():
+            monkeypatch.setenv(name, value)
+
+    return set_all
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        tasks(1),
+        tasks(1, JOB_NAME="interactive"),
+        tasks(4, JOB_NAME="bash"),  # a shell in an allocation
+        tasks(4, STEP_NUM_TASKS=1),  # srun --ntasks=1 within it
+        {"RANK": "3", "WORLD_SIZE": "1"},
+        {"LOCAL_RANK": "1", "WORLD_SIZE": "x"},
+        {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none"},
+    ],
+)
+def test_a_process_that_was_started_alone_starts_the_others(set_environment, variables):
+    set_environment(variables)
+    assert find_launcher() is None
+    rank_zero_only.rank = 3  # as Lightning takes it from RANK
+    join_processes(2)
+    assert rank_zero_only.rank == 0
+    assert Path(os.environ.pop("DEEPLAB_STORE")).exists()
+    assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"} & set(os.environ)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        tasks(2, 1),
+        tasks(8, 1, STEP_NUM_TASKS=2, STEP_NUM_NODES=1, NNODES=4),
+        {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
+        {**tasks(1), "LOCAL_RANK": "1", "WORLD_SIZE": "2"},  # started by the first process
+    ],
+)
+def test_a_process_that_was_started_with_others_joins_them(set_environment, variables):
+    set_environment(variables)
+    join_processes(2)
+    assert rank_zero_only.rank == 1
+    assert os.environ["LOCAL_RANK"] == "1"
+    assert os.environ["WORLD_SIZE"] == "2"
+    with pytest.raises(UserError, match=r"^trainer\.devices=1: \w+ has started 2 processes \(\w+="):
+        join_processes(1)
+    assert find_launcher().processes == 2
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        tasks(2, 1, NNODES=2),
+        tasks(2, 1, STEP_NUM_NODES=2),
+        {"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2"},
+        {"LOCAL_RANK": "0", "NODE_RANK": "1", "WORLD_SIZE": "2"},
+    ],
+)
+def test_several_machines(set_environment, variables):
+    set_environment(variables)
+    with pytest.raises(UserError, match="processes on 2 machines"):
+        join_processes(2)
+
+
+def listening_addresses(processes):
+    """Return the addresses at which some processes listen, as in ``/proc/net/tcp``."""
+    own = set()
+    for process in processes:
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            try:
+                own.add(str(link.readlink()))
+            except OSError:  # closed since
+                continue
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]
+    ]
+    return [f[1].rpartition(":")[0] for f in lines if f[3] == "0A" and f"socket:[{f[9]}]" in own]
+
+
+@pytest.mark.processes
+def test_processes_listen_on_the_loopback_address_only(tmp_path, monkeypatch):
+    """Leftovers of another job name another address; the job has one task of SLURM."""
+    for name, value in {**LEFTOVERS, **tasks(1), "RANK": "1", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    steps = ("stage.max_steps=1000", "trainer.num_checkpoints=1000", "trainer.devices=2")
+    first = start_training(
+        *SMALL, *steps, "trainer.num_validations=1", "trainer.log_every_n_steps=1", cwd=tmp_path
+    )
+    try:
+        wait_for_step(tmp_path, 2, first)
+        children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+        addresses = listening_addresses([first.pid, *children])
+        assert len(children) == 1
+        assert len(addresses) > 1  # of the store and of gloo
+        assert set(addresses) == {"0100007F"}
+    finally:
+        first.send_signal(signal.SIGTERM)
+        output, _ = first.communicate(timeout=60)
+    (folder,) = run_folders(tmp_path)
+    (session,) = json.loads((folder / "run.json").read_text())["sessions"]
+    assert session["machine"]["devices"] == 2, output
+
+
+@pytest.mark.processes
+def test_srun_and_torchrun_train_the_same_run(tmp_path):
+    two = (*SMALL, "trainer.devices=2")
+    (tmp_path / "own").mkdir()
+    run("train", *two, cwd=tmp_path / "own", variables=tasks(1))
+    command = [str(ROOT / "src/train.py"), *two, f"data.root={tmp_path}/own/data/shapes"]
+    started = {
+        "srun": [([sys.executable], tasks(2, rank)) for rank in range(2)],
+        "torchrun": [([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"], {})],
+    }
+    (expected,) = run_folders(tmp_path / "own")
+    for launcher, processes in started.items():
+        cwd = tmp_path / launcher
+        cwd.mkdir()
+        running = [
+            subprocess.Popen([*prefix, *command], cwd=cwd, env=environment() | variables)
+            for prefix, variables in processes
+        ]
+        assert [process.wait(timeout=120) for process in running] == [0] * len(running)
+        (folder,) = run_folders(cwd)
+        assert folder.name == expected.name
+        weights, reference = (load_file(f / "weights.safetensors") for f in (folder, expected))
+        assert all(torch.equal(weights[name], reference[name]) for name in reference)
+
+
+def test_another_number_of_tasks_than_devices(tmp_path):
+    done = run("train", *SMALL, cwd=tmp_path, variables=tasks(2), ok=False)
+    assert done.returncode == 2
+    assert "trainer.devices=1: srun has started 2 processes (SLURM_NTASKS=2)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not run_folders(tmp_path)
