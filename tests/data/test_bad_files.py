@@ -149,7 +149,7 @@ DAMAGE = {
         lambda r: Image.fromarray(random_pixels()).convert("CMYK").save(image_path(r)),
         DOCTOR, "CMYK image", "CMYK",
     ),
-    "16-bit image": (write_16_bit_image, DOCTOR, "16-bit image", "8 bits"),
+    "16-bit image": (write_16_bit_image, DOCTOR, "16-bit image", "more than 8 bits"),
     "image with alpha": (
         lambda r: save_png_as_jpg(r, Image.fromarray(random_pixels()).convert("RGBA")),
         DOCTOR, "alpha channel", "dropped",

@@ -9,16 +9,19 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from deeplab.data.bad_files import OnError
+from deeplab.data.bad_files import BadFileError, OnError
 from deeplab.data.class_set import class_set
 from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.dataset import Batch, ImageDataset, SegmentationDataset
-from deeplab.data.layouts.base import DataLayout, Layout, split_items
+from deeplab.data.image_io import read_header
+from deeplab.data.layouts.base import DataLayout, Item, Layout, split_items
 from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.samplers import EvalSampler, TrainSampler
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
+from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import map_in_threads
 
 D = TypeVar("D", bound=ImageDataset[Any, Any])
 
@@ -49,6 +52,7 @@ class StreamData(LightningDataModule, Generic[D]):
         self.layout = layout
         self.train_split, self.val_split = settings.train_split, settings.val_split
         self.eval_batch_size, self.on_error = settings.eval_batch_size, settings.on_error
+        self.image_bits = settings.image_bits
         self.steps, self.batch_size = steps, batch_size
         self.seed, self.num_workers = seed, num_workers
         self.skipped: Counter[str] = Counter()
@@ -177,7 +181,34 @@ class SegmentationData(StreamData[SegmentationDataset]):
             seed=self.seed,
             on_error=on_error,
             labeled=training or self.val_labeled,
+            image_bits=self.image_bits,
         )
+
+    def check_eval_batches(self) -> None:
+        """Check by the headers that validation images which share a batch have the same size.
+
+        Raises:
+            UserError: they differ in size.
+        """
+        if self.eval_batch_size == 1:
+            return
+        sizes = sorted(set(map_in_threads(self._padded_size, self.val_set.items)))
+        if len(sizes) > 1:
+            largest = [max(size[axis] for size in sizes) for axis in (0, 1)]
+            raise UserError(
+                f"data.eval_batch_size={self.eval_batch_size}: images larger than data.eval_size "
+                f"differ in size and cannot share a batch ({len(sizes)} sizes in split "
+                f"{self.val_split!r}). Set data.eval_batch_size=1, or data.eval_size={largest} "
+                "(height, width) to pad all images to the largest."
+            )
+
+    def _padded_size(self, item: Item) -> tuple[int, int]:
+        padded_height, padded_width = self.eval_transform.size
+        try:
+            height, width = read_header(item.image).size
+        except BadFileError:  # which becomes an empty sample, or an error when it is read
+            return padded_height, padded_width
+        return max(height, padded_height), max(width, padded_width)
 
 
 class ClassificationData(StreamData[ClassificationDataset]):
@@ -207,6 +238,7 @@ class ClassificationData(StreamData[ClassificationDataset]):
             crop=self.train_crop if training else self.eval_crop,
             seed=self.seed,
             on_error=on_error,
+            image_bits=self.image_bits,
         )
 
 

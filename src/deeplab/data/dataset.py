@@ -14,7 +14,14 @@ from torch.utils.data import Dataset
 
 from deeplab.data.bad_files import BadFileError, OnError, read_with_fallback
 from deeplab.data.class_set import ClassSet, Pixels
-from deeplab.data.image_io import read_header, read_image, read_mask, size_mismatch_error
+from deeplab.data.image_header import KINDS, QUIET_KINDS
+from deeplab.data.image_io import (
+    read_header,
+    read_image,
+    read_mask,
+    size_mismatch_error,
+    unusual_kinds,
+)
 from deeplab.data.layouts.base import Item, fingerprint
 from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.transforms import Transform
@@ -138,6 +145,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         seed: seed of these generators.
         on_error: reaction to a bad file; an empty sample is an image of ignored pixels.
         labeled: False if there are no masks, as in a test set; every pixel is then 255.
+        image_bits: see ``deeplab.data.image_io.read_image``.
     """
 
     no_label = IGNORE
@@ -152,9 +160,11 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         seed: int = 0,
         on_error: OnError = "stop",
         labeled: bool = True,
+        image_bits: int | None = None,
     ) -> None:
         super().__init__(split, list(items), seed=seed, on_error=on_error)
         self.classes, self.transform, self.labeled = classes, transform, labeled
+        self.image_bits = image_bits
         self.reader: Reader = self.read
 
     def __getitem__(self, item: Index) -> Sample:
@@ -197,7 +207,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         Raises:
             BadFileError: a file is missing or damaged, sizes differ, or a value has no class.
         """
-        image = read_image(item.image)
+        image = read_image(item.image, self.image_bits)
         if not self.labeled:
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
         mask = read_mask(item.mask, colored=self.classes.colored)
@@ -243,26 +253,32 @@ def hash_files(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def check_split(dataset: SegmentationDataset, max_items: int = 100) -> None:
+def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]:
     """Run the cheap part of the doctor's checks, so that wrong classes show before training.
 
     Ids must be unique; up to ``max_items`` masks and image headers, evenly spaced over the split,
     are checked. The other files are checked when they are read.
+
+    Returns:
+        Warnings about images that are not read as they are, one for each kind.
 
     Raises:
         UserError: as in ``SegmentationDataset.read``, or no checked mask has a label.
     """
     check_ids(dataset.split, dataset.ids)
     labeled = False
-    for index in evenly_spaced(range(len(dataset)), max_items):
-        item = dataset.items[index]
+    unusual: dict[str, list[Path]] = {}
+    items = evenly_spaced(dataset.items, max_items)
+    for item in items:
         try:
             size = read_header(item.image).size
             mask = read_mask(item.mask, colored=dataset.classes.colored)
+            if size != mask.shape[:2]:
+                raise size_mismatch_error(item.mask, mask.shape, item.image)
             label = dataset.classes.decode(mask, item.mask)
             labeled = labeled or bool((label != IGNORE).any())
-            if size != label.shape:
-                raise size_mismatch_error(item.mask, label.shape, item.image)
+            for kind, path in unusual_kinds(item.image, item.mask):
+                unusual.setdefault(kind, []).append(path)
         except BadFileError:
             if dataset.on_error == "stop":
                 raise
@@ -271,6 +287,12 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> None:
             f"split {dataset.split!r}: its masks hold nothing but {IGNORE} (ignore). Check the "
             "masks, data.mask_values and data.ignored_values."
         )
+    return [
+        f"{len(paths)} of {len(items)} images checked in {dataset.split}, such as {paths[0]}: "
+        + "{}. {}".format(*KINDS[kind])
+        for kind, paths in unusual.items()
+        if kind not in QUIET_KINDS
+    ]
 
 
 def check_ids(split: str, ids: Sequence[str]) -> None:

@@ -40,11 +40,13 @@ NO_PAGE = 5  # bits of SUBFILE: a preview or a transparency mask
 TRANSPOSED_ORIENTATIONS = range(5, 9)
 """EXIF orientations that exchange rows and columns."""
 
+ROTATED = "EXIF orientation"
+
 KINDS = {
-    "EXIF orientation": (
+    ROTATED: (
         "the EXIF header asks for a rotation, which is not applied",
-        "If its mask was drawn on the rotated image, save the image rotated and without the "
-        "header, for example with mogrify -auto-orient.",
+        "If image and mask do not lie on each other without it, save the image rotated and "
+        "without the header, for example with mogrify -auto-orient.",
     ),
     "gray image": (
         "a gray image; its three channels are made equal",
@@ -55,8 +57,8 @@ KINDS = {
         "Save it as RGB if its colors matter.",
     ),
     "16-bit image": (
-        "more than 8 bits per channel, reduced to 8",
-        "Set data.image_bits to the number of bits that its values use, or scale it to 8 bits.",
+        "more than 8 bits per channel; the upper 8 bits of data.image_bits are read",
+        "Set data.image_bits if its values use another number of bits.",
     ),
     "alpha channel": (
         "an alpha or fourth channel, which is dropped",
@@ -68,6 +70,11 @@ KINDS = {
     ),
 }
 """Images that are not plain 8-bit RGB: how they are read, and the remedy."""
+
+
+QUIET_KINDS = ("gray image", "16-bit image")
+"""Kinds that only the doctor reports: most gray images are meant to be, and for the bits of deep
+images there is a key."""
 
 
 class Header(NamedTuple):
@@ -100,7 +107,7 @@ class Header(NamedTuple):
     def kinds(self) -> list[str]:
         """The keys of ``KINDS`` that apply."""
         applies = {
-            "EXIF orientation": self.orientation != 1,
+            ROTATED: self.orientation != 1,
             "gray image": self.gray,
             "CMYK image": self.cmyk,
             "16-bit image": self.deep,

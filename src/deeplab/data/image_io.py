@@ -26,6 +26,7 @@ from deeplab.data.class_set import Pixels
 from deeplab.data.image_header import (
     DOWNLOAD_AGAIN,
     FORMATS,
+    ROTATED,
     Header,
     Role,
     check_readable,
@@ -124,6 +125,23 @@ def read_header(path: Path) -> Header:
     return header
 
 
+def unusual_kinds(image: Path, mask: Path) -> list[tuple[str, Path]]:
+    """Return what is not plain 8-bit RGB in an image, by the keys of ``KINDS``, with its file.
+
+    An EXIF orientation counts if image and mask differ in it.
+
+    Raises:
+        BadFileError: the header of the image cannot be read.
+    """
+    header, mask_orientation = read_header(image), 1
+    with suppress(BadFileError), open_file(mask, "mask") as stream:
+        mask_orientation = parse_header(stream).orientation
+    kinds = [(kind, image) for kind in header.kinds if kind != ROTATED]
+    if header.orientation != mask_orientation:
+        kinds.append((ROTATED, image if header.orientation != 1 else mask))
+    return kinds
+
+
 def largest_value(path: Path) -> int:
     """Return the largest value of an image of more than 8 bits.
 
@@ -208,7 +226,8 @@ def _decode_deep(data: bytes, header: Header, path: Path, role: Role) -> Values:
         data = _critical_chunks(data)
     with suppress(UnidentifiedImageError):  # raised for some TIFFs that OpenCV decodes
         _load(data, header)  # which notices damage that OpenCV prints or passes over
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    # not IMREAD_COLOR_RGB: OpenCV 5.0 returns wrong values with it for TIFFs of 3 x 16 bits
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION
     values = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if values is None:
         raise not_an_image_error(path, role)
@@ -219,7 +238,7 @@ def _decode_deep(data: bytes, header: Header, path: Path, role: Role) -> Values:
             f"values from {values.min()} to {values.max()}; 0 and above are read",
             "Convert all files to unsigned integers by the same scale.",
         )
-    return np.asarray(values)
+    return values[..., ::-1]
 
 
 def _to_8_bits(values: Values, image_bits: int | None, path: Path) -> Pixels:

@@ -62,6 +62,9 @@ class DataSettings(Settings):
     """Split to validate on; several are joined by ``+``."""
     eval_batch_size: Positive = 1
     """Images per validation step; 1 if some images are larger than ``eval_size``."""
+    image_bits: Literal[8, 10, 12, 14, 16] | None = None
+    """Bits that the values of images of more than 8 bits per channel use, of which the upper 8 are
+    kept; null: the fewest that hold the largest value in a sample of the images."""
     on_error: Literal["stop", "skip"] = "stop"
     """Reaction to a bad file: ``skip`` takes the next good image in training, leaves the image out
     of validation, and counts it."""

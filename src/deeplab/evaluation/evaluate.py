@@ -101,7 +101,9 @@ def _build_data(run: TrainConfig, execution: Execution) -> SegmentationData:
     items = split_items(data_layout(run.data), run.data.val_split)
     check_ids(run.data.val_split, [item.id for item in items])
     labeled = any(os.path.isfile(item.mask) for item in items)  # noqa: PTH113  names may be too long
-    return build_segmentation_data(run, num_workers=execution.num_workers, val_labeled=labeled)
+    data = build_segmentation_data(run, num_workers=execution.num_workers, val_labeled=labeled)
+    data.check_eval_batches()
+    return data
 
 
 def _build_jobs(

@@ -18,7 +18,7 @@ import numpy as np
 from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS
-from deeplab.data.image_io import read_header, read_image, read_mask, size_mismatch_error
+from deeplab.data.image_io import read_image, read_mask, size_mismatch_error, unusual_kinds
 from deeplab.data.layouts.base import Item, shared_images
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.parallel import parallel_map
@@ -74,6 +74,7 @@ def examine_dataset(
     largest_scale: float,
     num_workers: int,
     progress: bool = True,
+    image_bits: int | None = None,
     exclusive: Sequence[tuple[str, str]] | None = None,
 ) -> DatasetReport:
     """Decode all files of the splits, each once, and compare them.
@@ -85,11 +86,12 @@ def examine_dataset(
         largest_scale: largest random scale of training, for the same comparison.
         num_workers: number of processes.
         progress: True to show a progress bar.
+        image_bits: see ``deeplab.data.image_io.read_image``.
         exclusive: pairs of splits that must share no image; None: all pairs.
     """
     items = list(dict.fromkeys(item for split_items in splits.values() for item in split_items))
     results = parallel_map(
-        partial(examine_item, classes=classes),
+        partial(examine_item, classes=classes, image_bits=image_bits),
         items,
         num_workers=num_workers,
         desc="Decoding every file",
@@ -117,13 +119,16 @@ def examine_dataset(
     return DatasetReport(classes, split_reports, findings)
 
 
-def examine_item(item: Item, *, classes: ClassSet) -> ItemReport:
+def examine_item(item: Item, *, classes: ClassSet, image_bits: int | None) -> ItemReport:
     """Decode an image and its mask."""
     findings: list[Finding] = []
     image, mask, pixels = None, None, None
     try:
-        image = read_image(item.image)
-        findings += _unusual_format(item.image)
+        image = read_image(item.image, image_bits)
+        findings += [
+            Finding("warning", kind, str(path), *KINDS[kind])
+            for kind, path in unusual_kinds(item.image, item.mask)
+        ]
     except BadFileError as error:
         findings.append(_error(error))
     try:
@@ -154,12 +159,6 @@ def _digest(image: Pixels) -> str:
 def _count(label: Pixels, classes: int) -> tuple[int, ...]:
     counts = np.bincount(label.ravel(), minlength=256).tolist()
     return (*counts[:classes], counts[IGNORE])
-
-
-def _unusual_format(path: Path) -> list[Finding]:
-    """Return a warning for each way in which an image is not plain 8-bit RGB."""
-    kinds = read_header(path).kinds
-    return [Finding("warning", kind, str(path), *KINDS[kind]) for kind in kinds]
 
 
 def _empty_mask(path: Path, pixels: tuple[int, ...], classes: ClassSet) -> list[Finding]:

@@ -1,6 +1,7 @@
 """The doctor on a configured data set: examines the files, prints and writes the report."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
@@ -45,6 +46,7 @@ def run_check(config: PrepareConfig) -> None:
         largest_scale=data.scales.max,
         num_workers=config.num_processes,
         progress=config.enable_progress_bar,
+        image_bits=data.image_bits,
     )
     report.findings[:0] = unreadable
     target = _report_path(config)
@@ -80,7 +82,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     paths = list(dict.fromkeys(i.path for images in images_by_split.values() for i in images))
     desc = "Decoding every file"
     problems = parallel_map(
-        _problem,
+        partial(_problem, image_bits=data.image_bits),
         paths,
         num_workers=config.num_processes,
         desc=desc,
@@ -133,10 +135,10 @@ def _report_path(config: PrepareConfig | PrepareClassificationConfig) -> Path:
     return Path(config.report_dir) / f"{name}.md"
 
 
-def _problem(path: Path) -> str:
+def _problem(path: Path, image_bits: int | None) -> str:
     """Return the error of an image; empty if it can be decoded."""
     try:
-        read_image(path)
+        read_image(path, image_bits)
     except BadFileError as error:
         return str(error)
     return ""

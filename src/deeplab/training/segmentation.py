@@ -105,7 +105,8 @@ class SegmentationTask(Task):
             config, num_workers=execution.num_workers
         )
         for dataset in (self.data.train_set, self.data.val_set):
-            check_split(dataset)
+            _warn(check_split(dataset))
+        self.data.check_eval_batches()
         _warn_about_overlap(self.data)
 
     @property
@@ -170,6 +171,12 @@ def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Exampl
         batch["label"][index, :height, :width].cpu().numpy(),
         prediction[:height, :width].cpu().numpy(),
     )
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        for warning in warnings:
+            print(f"Warning: {warning}")
 
 
 def _warn_about_overlap(data: SegmentationData) -> None:

@@ -38,6 +38,7 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         crop: applied to each image with the random generator of its draw.
         seed: seed of these generators.
         on_error: reaction to a bad file; an empty sample is black and has no label.
+        image_bits: see ``deeplab.data.image_io.read_image``.
     """
 
     no_label = NO_LABEL
@@ -50,9 +51,10 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         crop: Crop,
         seed: int = 0,
         on_error: OnError = "stop",
+        image_bits: int | None = None,
     ) -> None:
         super().__init__(split, images, seed=seed, on_error=on_error)
-        self.crop = crop
+        self.crop, self.image_bits = crop, image_bits
 
     def __getitem__(self, item: Index) -> Batch:
         """Return the batch of one index, or of one ``(draw, index)``."""
@@ -68,7 +70,9 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         labels, ids, skipped = [], [], []
         for item, out in zip(items, images, strict=True):
             index, generator = self.draw(item)
-            used, image, skipped_files = self.read_item(index, lambda i: read_image(i.path))
+            used, image, skipped_files = self.read_item(
+                index, lambda i: read_image(i.path, self.image_bits)
+            )
             if image is not None:
                 self.crop(image, generator, out)
             labels.append(used.labels if image is not None else ())

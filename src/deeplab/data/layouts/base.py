@@ -53,7 +53,7 @@ class DataLayout(ABC):
         """Check that the data set and its splits exist, without reading all of it.
 
         Returns:
-            The settings, with the classes if the data set's files name them.
+            The settings, with the classes and the bit depth if the data set's files tell them.
 
         Raises:
             UserError: the data set or one of its splits does not exist.
@@ -121,7 +121,10 @@ class Layout(DataLayout):
                 items += split_items(layout, split)
             except UserError as error:
                 raise UserError(f"data.{key}={split}: {error}") from None
-        return layout.with_classes(settings, items)
+        from deeplab.data.image_bits import with_image_bits  # imports OpenCV
+
+        settings = layout.with_classes(settings, items)
+        return with_image_bits(settings, [item.image for item in items])
 
     def with_classes(self, settings: Any, items: Sequence[Item]) -> Any:
         """Return the settings with the classes that the data set's files name."""

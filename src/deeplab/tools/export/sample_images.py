@@ -40,7 +40,7 @@ def sample_images(
                 f"data.root={data.root}: no such folder. Set it to the folder of the images."
             )
         items = split_items(data_layout(data), data.val_split)
-        images = [read_image(item.image) for item in evenly_spaced(items, count)]
+        images = [read_image(i.image, data.image_bits) for i in evenly_spaced(items, count)]
         return images, f"{len(images)} images of split {data.val_split}"
     except (UserError, BadFileError) as error:
         if root:

@@ -48,6 +48,7 @@ def run_gallery(config: GalleryConfig) -> Path:
         classes,
         thumbnail_width=config.thumbnail_width,
         max_image_size=config.max_image_size,
+        image_bits=data.image_bits,
     )
     target = folder / "index.html"
     if target.exists() and not (folder / IMAGES_FOLDER).is_dir():

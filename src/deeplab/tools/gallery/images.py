@@ -78,12 +78,14 @@ class ImageRenderer:
         classes: decoding and colors of the masks.
         thumbnail_width: width of small images in pixels; their height is at most 1.5 times that.
         max_image_size: longer side of large images in pixels; images are never enlarged.
+        image_bits: see ``deeplab.data.image_io.read_image``.
     """
 
     folder: Path
     classes: ClassSet
     thumbnail_width: int
     max_image_size: int
+    image_bits: int | None = None
 
     def render_all(
         self, images: Sequence[GalleryImage], progress: bool
@@ -118,7 +120,7 @@ class ImageRenderer:
     def _render_views(self, image: GalleryImage) -> list[Pixels]:
         """Return RGB ``(H, W, 3)`` or labels ``(H, W)`` in the order of ``views``."""
         item = image.item
-        rgb = read_image(item.image)
+        rgb = read_image(item.image, self.image_bits)
         truth = read_mask(item.mask, colored=self.classes.colored)
         if truth.shape[:2] != rgb.shape[:2]:
             raise size_mismatch_error(item.mask, truth.shape, item.image)

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -51,7 +50,6 @@ def run_prediction(config: PredictConfig) -> int:
         The number of files that could not be read completely.
     """
     silence_library_messages()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
     output = Path(config.output).expanduser()
     inputs = find_inputs(config.input, output)
@@ -74,8 +72,12 @@ def run_prediction(config: PredictConfig) -> int:
     segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
+    if run.data.image_bits:
+        print(
+            f"Images of more than 8 bits are read as ones of {run.data.image_bits}, as in training"
+        )
     _print_skipped_and_renamed(inputs)
-    job = PredictionJob(config, segmenter, class_set(run.data))
+    job = PredictionJob(config, segmenter, class_set(run.data), run.data.image_bits)
     with report_write_errors(f"output={output}"):
         job.run(files)
     job.report(output)
@@ -129,10 +131,17 @@ class PredictionJob:
         config: which outputs to write.
         segmenter: the network.
         classes: names and colors.
+        image_bits: see ``deeplab.data.image_io.read_image``.
     """
 
-    def __init__(self, config: PredictConfig, segmenter: Segmenter, classes: ClassSet) -> None:
-        self.config, self.segmenter = config, segmenter
+    def __init__(
+        self,
+        config: PredictConfig,
+        segmenter: Segmenter,
+        classes: ClassSet,
+        image_bits: int | None,
+    ) -> None:
+        self.config, self.segmenter, self.image_bits = config, segmenter, image_bits
         self.names, self.palette = classes.names, classes.palette
         self.num_images = self.num_videos = self.num_frames = 0
         self.seconds = 0.0
@@ -186,7 +195,7 @@ class PredictionJob:
     ) -> Iterator[tuple[InputFile, Pixels, Pixels]]:
         """Yield each readable image with its label map."""
         arguments = ((file,) for file in files)
-        images = prefetch(_read, arguments, num_threads=min(2, cpu_count()), max_pending=2)
+        images = prefetch(self._read, arguments, num_threads=min(2, cpu_count()), max_pending=2)
         for (file,), image in images:
             try:
                 if isinstance(image, BadFileError):
@@ -196,6 +205,12 @@ class PredictionJob:
             except MemoryError as error:
                 self.problems[file.path] = str(error)
             bar.update()
+
+    def _read(self, file: InputFile) -> Pixels | BadFileError:
+        try:
+            return read_photo(file.path, self.image_bits)
+        except BadFileError as error:
+            return error
 
     def _predict(self, file: InputFile, image: Pixels) -> Pixels:
         if not self.config.save_probabilities:
@@ -265,13 +280,6 @@ class PredictionJob:
 
     def _overlay(self, frame: Frame, label: Pixels) -> Pixels:
         return overlay_with_outlines(frame.pixels, label, self.names, self.palette)
-
-
-def _read(file: InputFile) -> Pixels | BadFileError:
-    try:
-        return read_photo(file.path)
-    except BadFileError as error:
-        return error
 
 
 def _write_jpeg(path: Path, image: Image.Image) -> None:
