@@ -263,7 +263,7 @@ def color_mask(seed):
     [
         ([label_map(0), label_map(1)], (0, 1, 2)),
         ([label_map(0) * 100], (0, 100, 200)),
-        ([np.where(label_map(0) == 2, 255, label_map(0)).astype(np.uint8)], (0, 1)),
+        ([np.where(label_map(0, 4) == 3, 255, label_map(0, 4)).astype(np.uint8)], (0, 1, 2)),
         ([np.where(label_map(0) == 2, 255, 0).astype(np.uint8)], (0, 255)),
         ([label_map(0) == 2], (0, 1)),
         ([np.repeat(label_map(0)[..., None], 3, axis=2)], (0, 1, 2)),
@@ -320,9 +320,9 @@ def test_found_classes_are_written_and_read_back(tmp_path):
     ("arrays", "message"),
     [
         ([np.zeros(SIZE, np.uint8)], "hold 1 class"),
-        ([np.full(SIZE, 255, np.uint8)], "hold 0 classes"),
-        ([label_map(0), color_mask(0)], "some masks hold indices or gray values, others colors"),
-        ([np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)], "blended values"),
+        ([np.full(SIZE, 255, np.uint8)], "hold 1 class"),
+        ([label_map(0), color_mask(0)], "this mask holds indices or gray values, .* holds colors"),
+        ([np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)], "cannot all be classes"),
     ],
 )
 def test_masks_without_classes(arrays, message, tmp_path):
@@ -352,7 +352,7 @@ def test_camvid_with_one_command(tmp_path):
     done = run(
         "train", "data=folder", "data.root=CamVid", "data.ignored_values=[11]", *TINY, cwd=tmp_path
     )
-    assert "11 found in 5 masks; name them in CamVid/classes.yaml" in done.stdout
+    assert "11 classes: 0 to 10. Found in 5 masks; name them in CamVid/classes.yaml" in done.stdout
     (folder,) = run_folders(tmp_path)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert len(config["data"]["classes"]) == 11

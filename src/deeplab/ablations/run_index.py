@@ -212,7 +212,7 @@ def _matches_with_found_classes(run: Run, config: RunConfig) -> bool:
         return False
     if requested.classes:
         return False
-    keys = ("classes", "palette", "mask_values", "ignored_values")
+    keys = ("classes", "palette", "mask_values", "ignored_values", "unlisted_values")
     completed = requested.model_copy(update={key: getattr(recorded, key) for key in keys})
     includes_ignored = set(requested.ignored_values) <= set(recorded.ignored_values)
     return includes_ignored and run.settings == settings_hash(

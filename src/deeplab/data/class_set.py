@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,8 @@ Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
 Value = int | Color
 """Value of a class in a mask: an index or gray value, or a color."""
+UnlistedValues = Literal["error", "ignore", "nearest"]
+"""Treatment of mask values that are neither a class nor ignored."""
 
 
 MAX_CLASSES = 254
@@ -78,14 +81,15 @@ class ClassSet:
         values: the value of each class in masks: all indices or all colors. None: class k has
             value k.
         ignored: further values that become 255. (255 itself always does, unless it is a class.)
-        unlisted_values: all other values are an error, or are ignored too.
+        unlisted_values: all other values are an error, are ignored too, or belong to the nearest
+            class if they are within ``nearest_radii`` of its value.
     """
 
     names: tuple[str, ...]
     colors: tuple[Color, ...] | None = None
     values: tuple[Value, ...] | None = None
     ignored: tuple[Value, ...] = ()
-    unlisted_values: Literal["error", "ignore"] = "error"
+    unlisted_values: UnlistedValues = "error"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -114,7 +118,7 @@ class ClassSet:
             BadFileError: a value belongs to no class and is not ignored.
         """
         if self.colored:
-            label = self._table[_color_codes(mask)]
+            label = self._table[color_codes(mask)]
         else:
             label = np.asarray(cv2.LUT(mask, self._table), np.uint8)
         if self.unlisted_values == "error" and (label == _UNKNOWN).any():
@@ -152,26 +156,51 @@ class ClassSet:
     @cached_property
     def _table(self) -> Pixels:
         """The label of each value: 256 entries, or one for each color code (16 MB)."""
-        table = np.full(1 << 24 if self.colored else 256, _UNKNOWN, np.uint8)
-        if self.unlisted_values == "ignore":
-            table[:] = IGNORE
+        shape = (256,) * (3 if self.colored else 1)
+        unlisted = _UNKNOWN if self.unlisted_values == "error" else IGNORE
+        table = np.full(shape, unlisted, np.uint8)
+        values = list(range(len(self)) if self.values is None else self.values)
         if not self.colored:
             table[IGNORE] = IGNORE
+        if self.unlisted_values == "nearest":
+            radii = nearest_radii([*values, *self.ignored])
+            for label, value in enumerate(values):
+                radius = radii[value]
+                table[tuple(slice(max(0, c - radius), c + radius + 1) for c in _tuple(value))] = (
+                    label
+                )
         for value in self.ignored:
-            table[_code(value)] = IGNORE
-        values = range(len(self)) if self.values is None else self.values
+            table[value] = IGNORE
         for label, value in enumerate(values):
-            table[_code(value)] = label
-        return table
+            table[value] = label
+        return table.ravel()
 
 
-def _code(value: Value) -> int:
-    if isinstance(value, int):
-        return value
-    red, green, blue = value
-    return red << 16 | green << 8 | blue
+def _tuple(value: Value) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else value
 
 
-def _color_codes(mask: Pixels) -> NDArray[np.int32]:
+def value_distance(first: Value, second: Value) -> int:
+    """Return the distance of two indices or gray values, or of two colors in any channel."""
+    return max(abs(a - b) for a, b in zip(_tuple(first), _tuple(second), strict=True))
+
+
+def min_distance(values: Sequence[Value]) -> int:
+    """Return the smallest distance of two of the values; 255 for one."""
+    pairs = combinations(dict.fromkeys(values), 2)
+    return min((value_distance(*pair) for pair in pairs), default=IGNORE)
+
+
+def nearest_radii(values: Sequence[Value]) -> dict[Value, int]:
+    """Return the distance from each of these values up to which other values belong to it.
+
+    It is a quarter of the distance to the nearest of the other values, so that a blend of two is
+    ignored if neither has three quarters of it.
+    """
+    return {v: min(value_distance(v, u) for u in values if u != v) // 4 for v in values}
+
+
+def color_codes(mask: Pixels) -> NDArray[np.int32]:
+    """Return colors ``(H, W, 3)`` as 24-bit numbers ``(H, W)``."""
     channels = mask.astype(np.int32)
     return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]

@@ -116,8 +116,9 @@ class ClassSettings(Settings):
     """Value of each class in the masks, an index or a color; null: class k has value k."""
     ignored_values: Values = ()
     """Further mask values that are ignored; 255 is, unless it is a class."""
-    unlisted_values: Literal["error", "ignore"] = "error"
-    """Treatment of mask values that are neither a class nor ignored."""
+    unlisted_values: Literal["error", "ignore", "nearest"] = "error"
+    """Treatment of mask values that are neither a class nor ignored; ``nearest``: as the nearest
+    class up to a quarter of the distance between two, as for JPEG masks; ignored beyond."""
 
     @model_validator(mode="after")
     def _check_class_counts(self) -> Self:

@@ -1,171 +1,506 @@
-"""Discovery of the classes of masks without a classes file."""
+"""Discovery of the classes of masks without a classes file.
 
-from collections import Counter
-from collections.abc import Sequence
+All masks are read, since a class may be in few of them, and for each value its pixels are counted:
+all, those inside uniform areas, and those with a value between their neighbors'
+(``mask_statistics``). Then
+
+1. a value is *stray* if it is in at most 5 % of the masks (or in one), with at most 16 pixels in
+   each and 0.1 % of all pixels. An object of 16 pixels fills one cell of the stride of 4 at which
+   the network predicts, so such a class could not be learned; an object that is only a bit larger
+   makes its value a class.
+2. Values are *blended* (by antialiasing, interpolation or JPEG) if at least three different ones
+   lie between their neighbors' in most pixels outside uniform areas, and these hold less than a
+   quarter of all pixels. One or two such values may be drawn outlines, which are classes of index
+   masks; between gray levels they have two likely readings. In blended masks the classes are the
+   values with uniform areas (a tenth of their pixels or more) that are no noise of a ten times more
+   frequent value at a distance of up to 8, which JPEG shifts uniform areas by at most. All other
+   values are ignored, or count as the nearest class if most of them are close to one (JPEG). Three
+   or more classes at distances below 8 are an error: blends would be taken for other classes.
+3. 255 beside other values is ignored if VOC's palette draws it cream, if the other values are
+   indices (three or more, at most twice as many as they are, or eight or more at any distance), or
+   if at least half of it lies along borders between other values. It is a class beside one other
+   value, and if it fills areas beside gray levels at distances of 16 or more. Everything else has
+   two likely readings. In color masks cream is ignored if all other colors are VOC's.
+
+What has two likely readings is an error that names the keys to choose with.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from deeplab.data.bad_files import BadFileError
-from deeplab.data.class_set import MAX_CLASSES, ClassSet, Color, Pixels, Value
-from deeplab.data.image_io import read_mask
+from deeplab.data.class_set import (
+    MAX_CLASSES,
+    ClassSet,
+    Color,
+    UnlistedValues,
+    Value,
+    min_distance,
+    nearest_radii,
+    value_distance,
+    voc_palette,
+)
 from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.classes_file import (
     find_classes_file,
     format_classes_yaml,
     read_classes,
 )
+from deeplab.data.layouts.mask_statistics import (
+    CREAM,
+    Statistics,
+    ValueStatistics,
+    marked_by_palette,
+    read_statistics,
+)
+from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
-from deeplab.utils.parallel import cpu_count, parallel_map
+
+MIN_NUMBERED = 8
+STRAY_PIXELS, STRAY_MASKS, STRAY_SHARE = 16, 0.05, 0.001
+MIN_BLENDED, MAX_BLENDED_SHARE = 3, 0.25
+MIN_FLAT, NOISE_DISTANCE, NOISE_FACTOR = 0.1, 8, 10
+EDGE_SHARE, NEAR_SHARE, MAX_BLENDS, MIN_LEVEL_SHARE = 0.1, 0.25, 64, 0.5
+GRAY_DISTANCE, MANY_INDICES, BORDER_SHARE = 16, 8, 0.5
+MAX_LISTED = 8
+"""Number of values that a message lists."""
 
 
-class MaskContent(NamedTuple):
-    """Values and palette of one mask."""
+class FoundClasses(NamedTuple):
+    """Classes found in masks."""
 
-    path: str
-    pixels: dict[Value, int]  # number of pixels of each value
-    palette: tuple[Color, ...] | None
+    classes: ClassSet
+    shares: list[float]
+    """Share of each class in the pixels of all classes."""
+    reading: str
+    """One line that says which values are classes, which are ignored, and why."""
 
 
 def read_or_find_classes(
-    root: Path, items: Sequence[Item], *, classes_file: str | None, ignored: tuple[Value, ...]
+    root: Path,
+    items: Sequence[Item],
+    *,
+    classes_file: str | None,
+    ignored: tuple[Value, ...] = (),
+    mask_values: tuple[Value, ...] | None = None,
+    unlisted_values: UnlistedValues = "error",
 ) -> ClassSet:
     """Return the classes of a folder, from its classes file or from all of its masks.
 
     Classes that come from the masks are written to ``classes.yaml`` in the folder, where you can
-    change their names.
+    change their names. One line about them is printed.
 
     Args:
         root: the folder.
         items: its images and masks.
         classes_file: path of the classes file; None: the usual names are tried.
         ignored: values that belong to no class, in addition to those of the file.
+        mask_values: the values of the classes; None: all of the file, or those that are found.
+        unlisted_values: treatment of other values, if neither the file nor the masks say more.
 
     Raises:
         UserError: the file is wrong, or the values of the masks cannot be classes.
     """
     path = find_classes_file(root, classes_file)
     if path is not None:
-        return _without_ignored(read_classes(path), ignored)
+        classes = select_classes(read_classes(path), ignored, mask_values, unlisted_values)
+        _report(f"{len(classes)} classes of {path}: {_named(classes)}")
+        return classes
     paths = [item.mask for item in items if item.mask.is_file()]
-    classes, shares = find_classes(paths, ignored)
+    if not paths:
+        raise UserError(f"data.root={root}: none of its {len(items)} images has a mask. Add them.")
+    classes, shares, reading = find_classes(paths, ignored, mask_values, unlisted_values)
     target = root / "classes.yaml"
     try:
-        write_text(target, format_classes_yaml(classes, shares, f"{len(paths)} masks of {root}"))
-        print(f"Classes: {len(classes)} found in {len(paths)} masks; name them in {target}")
+        write_text(target, format_classes_yaml(classes, shares, f"{len(paths)} masks", reading))
+        _report(f"{reading}. Found in {len(paths)} masks; name them in {target}")
     except OSError as error:
-        print(f"Classes: {len(classes)} found; cannot write them to {target}: {error.strerror}")
+        _report(f"{reading}. They cannot be written to {target}: {error.strerror}")
     return classes
 
 
-def find_classes(
-    masks: Sequence[Path], ignored: tuple[Value, ...] = ()
-) -> tuple[ClassSet, list[float]]:
-    """Return the classes that masks hold, and the share of the pixels of each.
-
-    255 is ignored, unless 0 and 255 are the only values: then 255 is an object on a background.
+def select_classes(
+    classes: ClassSet,
+    ignored: tuple[Value, ...],
+    mask_values: tuple[Value, ...] | None,
+    unlisted_values: UnlistedValues = "error",
+) -> ClassSet:
+    """Return the classes of a file with these values, or without those that are ignored.
 
     Raises:
-        UserError: the values of the masks cannot be classes.
+        UserError: no class has one of the values.
     """
-    num_workers = min(cpu_count(), 1 + len(masks) // 200)  # starting a worker takes a second
-    pixels: Counter[Value] = Counter()
-    palettes: Counter[tuple[Color, ...]] = Counter()
-    for content in parallel_map(
-        _read_content, list(masks), num_workers=num_workers, desc="Finding classes"
-    ):
-        pixels.update(content.pixels)
-        if content.palette:
-            palettes[content.palette] += 1
-        _check_values(pixels, content.path)
-    binary = set(pixels) == {0, 255}
-    ignored_values = set(ignored) if binary else {*ignored, 255}
-    values = sorted(v for v in pixels if v not in ignored_values)
-    if len(values) < 2:
-        raise UserError(
-            f"the masks hold {len(values)} class{'es' * (len(values) != 1)} besides ignored values "
-            f"(all values: {', '.join(map(str, sorted(map(str, pixels))))}); at least 2 are needed."
-        )
-    total = sum(pixels[v] for v in values)
-    names = ("background", "object") if binary else tuple(f"class_{i}" for i in range(len(values)))
-    colors = _colors(values, palettes)
-    return (
-        ClassSet(
-            names,
-            colors,
-            values=tuple(values),
-            ignored=tuple(v for v in pixels if v in ignored_values),
-        ),
-        [pixels[v] / total for v in values],
-    )
-
-
-def _without_ignored(classes: ClassSet, ignored: tuple[Value, ...]) -> ClassSet:
-    """Return the classes without those whose value is ignored."""
     assert classes.values is not None
-    kept = [i for i, value in enumerate(classes.values) if value not in ignored]
+    values = classes.values if mask_values is None else mask_values
+    if unknown := [value for value in values if value not in classes.values]:
+        raise UserError(
+            f"data.mask_values={_key(values)}: no class of the classes file has the value "
+            f"{_listed(unknown)}. Leave it out, or add the class to the file."
+        )
+    kept = [classes.values.index(value) for value in values if value not in ignored]
     return ClassSet(
         names=tuple(classes.names[i] for i in kept),
         colors=tuple(classes.colors[i] for i in kept) if classes.colors else None,
         values=tuple(classes.values[i] for i in kept),
         ignored=tuple(dict.fromkeys((*classes.ignored, *ignored))),
+        unlisted_values=unlisted_values
+        if classes.unlisted_values == "error"
+        else classes.unlisted_values,
     )
 
 
-def _read_content(path: Path) -> MaskContent:
-    palette = None
-    try:
-        try:
-            values = read_mask(path)
-        except BadFileError as error:
-            if error.kind != "color mask":
-                raise
-            return MaskContent(str(path), _count_colors(read_mask(path, colored=True)), None)
-        with Image.open(path) as mask:
-            entries = mask.getpalette("RGB") if mask.mode == "P" else None
-        if entries:
-            palette = tuple((r, g, b) for r, g, b in np.reshape(entries, (-1, 3)).tolist())
-    except BadFileError:
-        return MaskContent(str(path), {}, None)  # the doctor and training report the file
-    counts = np.bincount(values.ravel(), minlength=256)
-    return MaskContent(str(path), {int(v): int(counts[v]) for v in np.flatnonzero(counts)}, palette)
+def find_classes(
+    masks: Sequence[Path],
+    ignored: tuple[Value, ...] = (),
+    mask_values: tuple[Value, ...] | None = None,
+    unlisted_values: UnlistedValues = "error",
+) -> FoundClasses:
+    """Return the classes that masks hold.
+
+    Args:
+        masks: the files.
+        ignored: values that are no class.
+        mask_values: the values that are classes; None: they are found.
+        unlisted_values: treatment of other values, if the masks do not require one.
+
+    Raises:
+        UserError: the values of the masks cannot be classes, or have two likely readings.
+    """
+    statistics = read_statistics(masks)
+    discovery = _Discovery(masks[0].parent, statistics, ignored, mask_values, unlisted_values)
+    return discovery.result()
 
 
-def _count_colors(mask: Pixels) -> dict[Value, int]:
-    colors, counts = np.unique(mask.reshape(-1, 3), axis=0, return_counts=True)
-    return {
-        (int(r), int(g), int(b)): int(n)
-        for (r, g, b), n in zip(colors.tolist(), counts.tolist(), strict=True)
-    }
+class _Discovery:
+    """The decision about each value; the head of this module describes it."""
 
+    def __init__(
+        self,
+        folder: Path,
+        statistics: Statistics,
+        ignored: tuple[Value, ...],
+        mask_values: tuple[Value, ...] | None,
+        unlisted_values: UnlistedValues,
+    ) -> None:
+        self.folder, self.statistics = folder, statistics
+        self.chosen, self.unlisted = mask_values, unlisted_values
+        self.notes: list[str] = []
+        self.values = self._values_by_kind()
+        self.pixels = max(1, statistics.others + sum(v.pixels for v in self.values.values()))
+        settled = {*ignored, *(mask_values or ())}
+        self.open = [v for v in self.values if v not in settled]
+        self.blends = [v for v in self.open if self.values[v].is_between]
+        self.ignored = list(ignored)
+        self._check_instances()
+        self.levels = self._find_levels()
+        self._decide_void()
 
-def _check_values(pixels: Counter[Value], path: str) -> None:
-    """Raise UserError if the values so far are of two kinds or too many for classes."""
-    kinds = {isinstance(value, int) for value in pixels}
-    if len(kinds) > 1:
-        raise UserError(
-            f"{path}: some masks hold indices or gray values, others colors. Convert all masks to "
-            "one kind."
+    def result(self) -> FoundClasses:
+        """Return the classes; raises UserError if they are too few or too many."""
+        levels = self.levels
+        if len(levels) > MAX_CLASSES:
+            raise self._too_many()
+        if len(levels) < 2:
+            raise UserError(
+                f"{self.folder}: the masks hold {len(levels)} "
+                f"class{'es' * (len(levels) != 1)} besides ignored values (all values: "
+                f"{_listed(list(self.values))}); at least 2 are needed. Check the masks, "
+                "data.ignored_values and data.mask_values."
+            )
+        binary = len(levels) == 2 and levels[0] == 0 and value_distance(*levels) >= GRAY_DISTANCE
+        names = ("background", "object") if binary else _numbered_names(len(levels))
+        counts = [self.values[v].pixels if v in self.values else 0 for v in levels]
+        classes = ClassSet(
+            names,
+            _colors(levels, self.statistics.palette),
+            values=tuple(levels),
+            ignored=tuple(self.ignored),
+            unlisted_values=self.unlisted,
         )
-    if len(pixels) > MAX_CLASSES + 1:
+        reading = "; ".join([f"{len(levels)} classes: {_listed(levels)}", *self.notes])
+        return FoundClasses(classes, [n / max(1, sum(counts)) for n in counts], reading)
+
+    def _values_by_kind(self) -> dict[Value, ValueStatistics]:
+        """Return the statistics by color if any mask has colors, or the palettes differ."""
+        statistics = self.statistics
+        if self.chosen is not None:
+            by_color = not isinstance(self.chosen[0], int)
+            if not by_color and "color" in statistics.first:
+                raise UserError(
+                    f"data.mask_values={_key(self.chosen)}: {statistics.first['color']} holds "
+                    "colors. List colors such as [128,64,128]."
+                )
+            return statistics.by_color() if by_color else statistics.by_index()
+        if "color" in statistics.first:
+            return statistics.by_color()
+        if statistics.differs:
+            first, second = (Path(path).name for path in statistics.differs)
+            self.notes.append(f"told by color, since the palettes of {first} and {second} differ")
+            return statistics.by_color()
+        by_index = statistics.by_index()
+        gray = all(r == g == b for r, g, b in statistics.palette or ())
+        if not gray and "indices" not in statistics.first:
+            blends = [v for v in statistics.by_color().values() if v.is_between]
+            flat, pixels = sum(v.flat for v in blends), sum(v.pixels for v in blends)
+            if len(blends) >= MIN_BLENDED and flat < MIN_FLAT * pixels:
+                return statistics.by_color()  # a palette of blends, whose order means nothing
+        return by_index
+
+    def _is_stray(self, value: Value) -> bool:
+        v, masks = self.values[value], self.statistics.masks
+        return (
+            v.largest <= STRAY_PIXELS
+            and v.masks <= max(1, STRAY_MASKS * masks)
+            and v.pixels <= STRAY_SHARE * self.pixels
+            and not (isinstance(value, int) and value == IGNORE)
+        )
+
+    def _check_instances(self) -> None:
+        """Raise UserError if the values number the objects of each mask."""
+        lengths, masks = self.statistics.numbered, self.statistics.masks
+        if (
+            self.chosen is None
+            and sum(lengths.values()) == masks >= MIN_NUMBERED
+            and len(lengths) >= MIN_NUMBERED // 2
+            and max(lengths) > MIN_NUMBERED
+        ):
+            raise UserError(
+                f"{self.folder}: each mask holds the values from 0 without a gap, up to another "
+                f"one ({min(lengths) - 1} to {max(lengths) - 1}), as if they numbered its objects. "
+                "Convert the masks to one value for each class. If the values are classes, set "
+                f"data.mask_values=[0,1,...,{max(lengths) - 1}]."
+            )
+
+    def _find_levels(self) -> list[Value]:
+        """Return the values of classes, among them 255, and settle the other values."""
+        dominant = self._dominant()
+        if dominant:
+            levels = list(self.chosen or dominant)
+            self._settle_blends(levels, [v for v in self.open if v not in levels])
+            return levels
+        if self.chosen is None and len(self.blends) > max(MAX_BLENDS, len(self.values) / 2):
+            raise self._too_many()
+        if stray := [v for v in self.open if self._is_stray(v)]:
+            self.ignored += stray
+            self.open = [v for v in self.open if v not in stray]
+            self.notes.append(self._amount(stray, f"{_listed(stray)} (stray) are ignored"))
+        if self.chosen is None:
+            self._check_outlines()
+            return self.open
+        rest = [v for v in self.open if v != IGNORE]
+        if rest and self.unlisted == "error":
+            raise UserError(
+                f"data.mask_values={_key(self.chosen)}: the masks also hold {_listed(rest)} "
+                f"({100 * self._share(rest):.2g} % of the pixels). Add them to data.mask_values or "
+                "to data.ignored_values, or set data.unlisted_values=ignore."
+            )
+        return list(self.chosen)
+
+    def _dominant(self) -> list[Value]:
+        """Return the values of blended masks that fill areas and are no noise of others.
+
+        None if the masks are not blended.
+        """
+        if not (levels := self._levels_of_noise()):
+            return []
+        radii = nearest_radii(levels)
+        rest = sum(v.pixels for value, v in self.values.items() if not _is_near(value, radii))
+        if rest > MAX_BLENDED_SHARE * self.pixels or self._share(levels) < MIN_LEVEL_SHARE:
+            return []
+        if self.chosen is None:
+            self._check_levels(sorted(levels))
+        return sorted(v for v in levels if v not in self.ignored)
+
+    def _levels_of_noise(self) -> list[Value]:
+        """Return the values that fill areas, if the other values look like blends or noise."""
+        levels: list[Value] = []
+        noise: dict[Value, Value] = {}  # the level of each value that is close to one
+        for value in sorted(self.values, key=lambda v: -self.values[v].flat):
+            v = self.values[value]
+            level = next((u for u in levels if self._is_noise_of(value, u)), None)
+            if level is not None:
+                noise[value] = level
+            elif v.flat >= MIN_FLAT * v.pixels:
+                levels.append(value)
+        if len(levels) < 2:
+            return []
+        two_sided = len({*noise.values()}) > 1 and min_distance(levels) >= GRAY_DISTANCE
+        suspects = {*self.blends, *noise} if two_sided else {*self.blends}
+        many = 2 * len(suspects) >= len(self.values)
+        edges = sum(v.pixels - v.flat for v in self.values.values())
+        frequent = sum(self.values[v].pixels for v in suspects) >= EDGE_SHARE * edges
+        several = two_sided or len(suspects) >= MIN_BLENDED
+        return levels if several and (many or frequent) else []
+
+    def _is_noise_of(self, value: Value, level: Value) -> bool:
+        return (
+            value_distance(value, level) <= NOISE_DISTANCE
+            and self.values[level].flat >= NOISE_FACTOR * self.values[value].flat
+        )
+
+    def _check_levels(self, levels: list[Value]) -> None:
+        """Raise UserError if blends cannot be told from the levels of blended masks."""
+        if len(levels) > 2 and min_distance(levels) < NOISE_DISTANCE:
+            raise UserError(
+                f"{self.folder}: {_listed(levels)} fill areas, and "
+                f"{100 * self._share(self.blends):.2g} % of the pixels lie between other values at "
+                "edges: masks resized with interpolation, in which blends of two classes look "
+                "like a third. Export them again with nearest-neighbor interpolation as PNG."
+            )
+
+    def _check_outlines(self) -> None:
+        """Raise UserError if a gray level is only found between two others, at their border."""
+        if not all(isinstance(v, int) for v in self.open) or self.statistics.palettes:
+            return
+        if self._share(self.blends) > MAX_BLENDED_SHARE or min_distance(self.open) < GRAY_DISTANCE:
+            return
+        thin = [v for v in self.blends if self.values[v].flat < MIN_FLAT * self.values[v].pixels]
+        if thin:
+            raise UserError(
+                f"data.mask_values=null: {_listed(thin)} ({100 * self._share(thin):.2g} % of the "
+                f"pixels) {'is' if len(thin) == 1 else 'are'} only found between other values, at "
+                "their borders: a drawn outline, or blended. To ignore it set "
+                f"data.ignored_values={_key(thin)}, to make it a class "
+                f"data.mask_values={_key(self.open)}."
+            )
+
+    def _settle_blends(self, levels: list[Value], rest: list[Value]) -> None:
+        """Ignore the values that are no class, or count them as the nearest class."""
+        near = [v for v in rest if min(value_distance(v, u) for u in levels) <= NOISE_DISTANCE]
+        self.unlisted = "ignore"
+        if self._share(near) > NEAR_SHARE * self._share(rest):
+            self.unlisted = "nearest"
+            radii = nearest_radii([*levels, *self.ignored])
+            near = [v for v in rest if _is_near(v, {u: radii[u] for u in levels})]
+            rest = [v for v in rest if v not in near]
+            self.notes.append(self._amount(near, "values near them count as them"))
+        if rest or self.statistics.others:
+            others = self.statistics.others
+            self.notes.append(self._amount(rest, "other values at edges are ignored", others))
+
+    def _decide_void(self) -> None:
+        """Take 255, or cream in color masks, from the classes if it marks ignored pixels."""
+        void: Value = IGNORE if all(isinstance(v, int) for v in self.levels) else CREAM
+        others = [v for v in self.levels if v != void]
+        if self.chosen is not None or void not in self.levels or len(others) < 2:
+            return
+        if reason := self._void_reason(void, others):
+            self.levels = others
+            self.ignored.append(void)
+            self.notes.append(self._amount([void], f"{_text(void)} are ignored, {reason}"))
+
+    def _void_reason(self, void: Value, others: list[Value]) -> str | None:
+        """Return why 255 or cream is ignored beside other values; None if it is a class."""
+        if not isinstance(void, int):
+            voc = {tuple(color) for color in voc_palette().tolist()}
+            return "as VOC colors borders" if voc.issuperset(others) else None
+        if marked_by_palette(self.statistics.palette):
+            return "as VOC's palette marks it"
+        indices = [v for v in others if isinstance(v, int)]
+        gray = min_distance(self.levels) >= GRAY_DISTANCE or _evenly_spaced([*indices, void])
+        along_borders = self.statistics.border >= BORDER_SHARE * self.values[void].pixels
+        if not gray and (
+            3 <= len(indices) >= max(indices) / 2 or len(indices) >= MANY_INDICES
+        ):  # fmt: skip
+            return "as usual beside indices"
+        if gray != along_borders:
+            return None if gray else "since it lies along borders"
+        place = "lies along borders" if along_borders else "fills areas"
         raise UserError(
-            f"{path}: the masks up to this one have more than {MAX_CLASSES} distinct values, which "
-            "cannot all be classes. Masks saved as JPEG or resized with interpolation have blended "
-            "values: export them again as PNG, or list the true values in classes.yaml and set "
-            "data.unlisted_values=ignore."
+            f"data.ignored_values=[]: {void} {place} in the masks ({100 * self._share([void]):.2g} "
+            f"% of the pixels), beside {_listed(others)}: a class, or pixels to ignore. To ignore "
+            f"it set data.ignored_values=[{void}], to make it a class "
+            f"data.mask_values={_key(self.levels)}."
+        )
+
+    def _amount(self, values: Sequence[Value], text: str, others: int = 0) -> str:
+        """Return a note with the number and the share of the pixels of some values."""
+        count = others + sum(self.values[v].pixels for v in values)
+        return f"{count:,} pixel{'s' * (count != 1)} of {text} ({100 * count / self.pixels:.2g} %)"
+
+    def _share(self, values: Sequence[Value]) -> float:
+        return sum(self.values[v].pixels for v in values) / self.pixels
+
+    def _too_many(self) -> UserError:
+        values, masks = self.values.values(), self.statistics.masks
+        shared = sum(v.masks for v in values) / len(self.values)
+        if masks > 4 and shared < 2:
+            reason = (
+                "most of them are in one mask only, as ids or colors of instances are. Convert the "
+                "masks to one value for each class."
+            )
+        else:
+            reason = (
+                "JPEG, resizing with interpolation, or images that are no masks. Export the masks "
+                "again as PNG, or list the true values, such as data.mask_values=[0,255], and set "
+                "data.unlisted_values=nearest."
+            )
+        return UserError(
+            f"{self.folder}: the masks have {len(values)} distinct values, which cannot all be "
+            f"classes (at most {MAX_CLASSES}): {reason}"
         )
 
 
-def _colors(values: list[Value], palettes: Counter[tuple[Color, ...]]) -> tuple[Color, ...] | None:
-    """Return the colors in the masks: their values, or the most frequent palette."""
-    if not isinstance(values[0], int):
-        return tuple(v for v in values if not isinstance(v, int))
-    if not palettes:
+def _colors(levels: Sequence[Value], palette: tuple[Color, ...] | None) -> tuple[Color, ...] | None:
+    """Return the colors in the masks: their values, or those of the palette if they differ."""
+    if not isinstance(levels[0], int):
+        return tuple(v for v in levels if not isinstance(v, int))
+    if palette is None:
         return None
-    palette = palettes.most_common(1)[0][0]
-    colors = [palette[v] for v in values if isinstance(v, int) and v < len(palette)]
-    distinct = len(colors) == len(values) and len(set(colors)) == len(colors)
+    colors = [palette[v] for v in levels if isinstance(v, int) and v < len(palette)]
+    distinct = len(colors) == len(levels) and len(set(colors)) == len(colors)
     return tuple(colors) if distinct else None
+
+
+def _is_near(value: Value, radii: Mapping[Value, int]) -> bool:
+    return any(value_distance(value, level) <= radius for level, radius in radii.items())
+
+
+def _report(text: str) -> None:
+    """Print a line about the classes, in the first of several processes only."""
+    if not any(int(os.environ.get(name) or 0) for name in ("LOCAL_RANK", "SLURM_PROCID")):
+        print(text)
+
+
+def _named(classes: ClassSet) -> str:
+    """Return the names of classes with their values, and what happens to other values."""
+    assert classes.values is not None
+    pairs = [f"{n} {_text(v)}" for n, v in zip(classes.names, classes.values, strict=True)]
+    others = {"error": "an error", "ignore": "ignored", "nearest": "the nearest class or ignored"}
+    ignored = f"; {_listed(classes.ignored)} ignored" if classes.ignored else ""
+    return f"{_shortened(pairs)}{ignored}; other values are {others[classes.unlisted_values]}"
+
+
+def _evenly_spaced(levels: list[int]) -> bool:
+    """Return True for gray levels at equal distances up to rounding, but not for indices."""
+    gaps = {b - a for a, b in pairwise(levels)}
+    return 2 < min(gaps) >= max(gaps) - 2
+
+
+def _listed(values: Sequence[Value]) -> str:
+    numbers = [v for v in values if isinstance(v, int)]
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return _shortened([_text(v) for v in values])
+
+
+def _shortened(texts: list[str]) -> str:
+    if len(texts) > MAX_LISTED:
+        texts = [*texts[: MAX_LISTED - 1], f"{len(texts) - MAX_LISTED + 1} more"]
+    return " and ".join([", ".join(texts[:-1])] * (len(texts) > 1) + texts[-1:])
+
+
+def _text(value: Value) -> str:
+    return str(value).replace(" ", "")
+
+
+def _key(values: Sequence[Value]) -> str:
+    """Return values as the command line takes them."""
+    return str([v if isinstance(v, int) else list(v) for v in values]).replace(" ", "")
+
+
+def _numbered_names(count: int) -> tuple[str, ...]:
+    return tuple(f"class_{i}" for i in range(count))

@@ -21,6 +21,7 @@ from deeplab.data.class_set import MAX_CLASSES, ClassSet, Value
 from deeplab.utils.errors import UserError
 
 NAMES = ("classes.yaml", "classes.yml", "classes.csv", "class_dict.csv", "classes.txt")
+UNLISTED = "error, ignore, or nearest (as the nearest class if it is close)"
 VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
 
 
@@ -71,11 +72,11 @@ def read_classes(path: Path) -> ClassSet:
     )
 
 
-def format_classes_yaml(classes: ClassSet, shares: list[float], source: str) -> str:
+def format_classes_yaml(classes: ClassSet, shares: list[float], source: str, reading: str) -> str:
     """Return the text of a ``classes.yaml`` in which you can change the names."""
     lines = [
-        f"# The classes found in {source}, with their share of all pixels. Replace class_0,",
-        "# class_1 ... by your names; the order of the lines is the order of the classes. Pixels",
+        f"# Found in {source}: {reading}.",
+        "# Replace the names by yours; the order of the lines is the order of the classes. Pixels",
         "# with a value under ignored are left out of training and of scores.",
         "classes:",
     ]
@@ -83,6 +84,8 @@ def format_classes_yaml(classes: ClassSet, shares: list[float], source: str) -> 
     for name, value, share in zip(classes.names, classes.values, shares, strict=True):
         lines.append(f"  {name}: {_format_value(value)}  # {100 * share:.2f} %")
     lines.append(f"ignored: [{', '.join(_format_value(value) for value in classes.ignored)}]")
+    if classes.unlisted_values != "error":
+        lines.append(f"unlisted: {classes.unlisted_values}  # all other values: {UNLISTED}")
     if classes.colors and not classes.colored:
         lines.append("colors:")
         for name, color in zip(classes.names, classes.colors, strict=True):

@@ -117,7 +117,12 @@ class FolderLayout(Layout):
         from deeplab.data.layouts.class_discovery import read_or_find_classes  # imports OpenCV
 
         found = read_or_find_classes(
-            self.root, items, classes_file=settings.classes_file, ignored=settings.ignored_values
+            self.root,
+            items,
+            classes_file=settings.classes_file,
+            ignored=settings.ignored_values,
+            mask_values=settings.mask_values,
+            unlisted_values=settings.unlisted_values,
         )
         return settings.model_copy(
             update={
@@ -125,6 +130,7 @@ class FolderLayout(Layout):
                 "palette": found.colors,
                 "mask_values": found.values,
                 "ignored_values": found.ignored,
+                "unlisted_values": found.unlisted_values,
             }
         )
 

@@ -1,0 +1,318 @@
+"""Statistics of the values in masks, from which ``class_discovery`` finds the classes.
+
+A pixel is *flat* if its 3 x 3 neighborhood has one value, and *between* if its value, or one of its
+channels, lies strictly between the smallest and the largest of its neighborhood. Areas of a class
+are flat inside, and the pixels at their rim see this class and one other value, so they are not
+between. Pixels that interpolation, antialiasing or JPEG has blended are between and hardly ever
+flat.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeplab.data.bad_files import BadFileError
+from deeplab.data.class_set import Color, Pixels, Value, color_codes
+from deeplab.data.image_io import read_mask
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import cpu_count, parallel_map
+
+cv2.setNumThreads(0)  # masks are read in parallel, each by one thread
+
+Array = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Kind = Literal["indices", "palette", "gray", "color"]
+"""One channel; one channel and a palette; three equal channels; three channels."""
+
+CREAM: Color = (224, 224, 192)
+"""Color of entry 255 of VOC's palette, with which VOC draws the ignored borders of objects."""
+
+BORDER_RADIUS = 6
+"""Distance in pixels at which both sides of an ignored border are searched: VOC's borders are five
+pixels wide, and the rim of an area is not flat."""
+
+STRIP_PIXELS = 1 << 22
+"""Pixels of a mask that are counted at a time, which bounds the memory for huge masks."""
+
+MAX_VALUES_PER_MASK = 512
+"""Most frequent colors of a mask that are counted; only noise has more."""
+
+GRAY = 0x010101
+"""Code of the color (1, 1, 1)."""
+
+MAX_VALUES = 1 << 18
+"""Distinct colors after which reading ends: no class can be found among so many."""
+
+
+class MaskStatistics(NamedTuple):
+    """Statistics of one mask; the arrays have one entry for each value."""
+
+    path: str
+    kind: Kind
+    codes: Array  # values; colors as 24-bit numbers
+    counts: Array  # (values, 3): pixels; flat pixels; pixels between
+    others: int  # pixels of rarer values
+    border: int  # pixels of 255 within BORDER_RADIUS of two other values; not in colors
+    palette: tuple[Color, ...] | None
+
+
+@dataclass
+class ValueStatistics:
+    """Statistics of one value over all masks; the numbers are pixels."""
+
+    pixels: int = 0
+    flat: int = 0
+    between: int = 0
+    masks: int = 0
+    largest: int = 0
+    """Largest number of its pixels in a mask."""
+
+    def add(self, pixels: int, flat: int, between: int, masks: int, largest: int) -> None:
+        """Add the statistics of other masks."""
+        self.pixels += pixels
+        self.flat += flat
+        self.between += between
+        self.masks += masks
+        self.largest = max(self.largest, largest)
+
+    @property
+    def is_between(self) -> bool:
+        """True if most of its pixels that are not flat are between."""
+        return self.between > 0.5 * (self.pixels - self.flat)
+
+
+class Statistics:
+    """Statistics of all masks."""
+
+    def __init__(self) -> None:
+        self.masks = 0
+        self.others = 0
+        """Pixels of values that were too rare to be counted."""
+        self.border = 0
+        """Pixels of 255 along the borders of other values."""
+        self.first: dict[Kind, str] = {}
+        """The first mask of each kind."""
+        self.palettes: Counter[tuple[Color, ...]] = Counter()
+        self.numbered: Counter[int] = Counter()
+        """Numbers of values of the masks whose values are 0, 1 ... without a gap."""
+        self.differs: tuple[str, str] | None = None
+        """Two masks whose palettes have another color for the same index."""
+        self._values: dict[Kind, dict[int, ValueStatistics]] = {
+            kind: defaultdict(ValueStatistics) for kind in ("indices", "palette", "gray", "color")
+        }
+        self._palette_colors: dict[int, ValueStatistics] = defaultdict(ValueStatistics)
+        self._entries: dict[int, tuple[Color, str]] = {}
+
+    def add(self, mask: MaskStatistics) -> None:
+        """Add the statistics of a mask."""
+        self.masks += 1
+        self.others += mask.others
+        self.border += mask.border
+        self.first.setdefault(mask.kind, mask.path)
+        codes = mask.codes.tolist()
+        _add(self._values[mask.kind], codes, mask.counts)
+        inner = [code for code in codes if code != IGNORE]
+        if inner == list(range(len(inner))):
+            self.numbered[len(inner)] += 1
+        if mask.palette:
+            self.palettes[mask.palette] += 1
+            _add(self._palette_colors, [_code(mask.palette[code]) for code in codes], mask.counts)
+            for code in codes:
+                color, path = self._entries.setdefault(code, (mask.palette[code], mask.path))
+                if color != mask.palette[code]:
+                    self.differs = self.differs or (path, mask.path)
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct values."""
+        return sum(map(len, self._values.values()))
+
+    @property
+    def palette(self) -> tuple[Color, ...] | None:
+        """The most frequent palette."""
+        return self.palettes.most_common(1)[0][0] if self.palettes else None
+
+    def by_index(self) -> dict[Value, ValueStatistics]:
+        """Return the statistics of each index or gray value."""
+        total: dict[int, ValueStatistics] = defaultdict(ValueStatistics)
+        for kind in ("indices", "palette", "gray"):
+            _join(total, self._values[kind])
+        return {code: total[code] for code in sorted(total)}
+
+    def by_color(self) -> dict[Value, ValueStatistics]:
+        """Return the statistics of each color.
+
+        Raises:
+            UserError: some masks have one channel, with values that are no colors of the others.
+        """
+        total: dict[int, ValueStatistics] = defaultdict(ValueStatistics)
+        for values in (self._values["color"], self._palette_colors):
+            _join(total, values)
+        _join(total, {code * GRAY: value for code, value in self._values["gray"].items()})
+        indices = {code * GRAY: value for code, value in self._values["indices"].items()}
+        if indices.keys() - total.keys() - {0}:
+            colored = self.first.get("color") or self.first["palette"]
+            raise UserError(
+                f"{self.first['indices']}: this mask holds indices or gray values, {colored} holds "
+                "colors. Convert all masks to one kind."
+            )
+        _join(total, indices)
+        return {(code >> 16, code >> 8 & 255, code & 255): total[code] for code in sorted(total)}
+
+
+def read_statistics(masks: Sequence[Path]) -> Statistics:
+    """Return the statistics of all masks that can be read.
+
+    Masks that cannot be read are left out; the doctor and training report them.
+
+    Raises:
+        BadFileError: no mask can be read; this is the error of the first.
+    """
+    num_workers = min(cpu_count(), 1 + len(masks) // 200)  # starting a worker takes a second
+    statistics, first_error = Statistics(), None
+    results = parallel_map(mask_statistics, masks, num_workers=num_workers, desc="Finding classes")
+    for result in results:
+        if isinstance(result, BadFileError):
+            first_error = first_error or result
+        else:
+            statistics.add(result)
+        if statistics.distinct > MAX_VALUES:
+            break
+    if first_error and not statistics.masks:
+        raise first_error
+    return statistics
+
+
+def mask_statistics(path: Path) -> MaskStatistics | BadFileError:
+    """Return the statistics of a mask, or the error that it cannot be read."""
+    try:
+        try:
+            mask = read_mask(path)
+            kind, palette = _kind(path)
+        except BadFileError as error:
+            if error.kind != "color mask":
+                raise
+            mask, kind, palette = read_mask(path, colored=True), "color", None
+    except BadFileError as error:
+        return error
+    if palette is not None and len(palette) <= int(mask.max(initial=0)):
+        palette = None
+    colors = None if palette is None else np.array(palette, np.uint8)
+    rows = max(1, STRIP_PIXELS // max(1, mask.shape[1]))
+    strips = [
+        _count_strip(mask, start, start + rows, colors) for start in range(0, len(mask), rows)
+    ]
+    codes, inverse = np.unique(np.concatenate([s[0] for s in strips]), return_inverse=True)
+    counts = np.zeros((len(codes), 3), np.int64)
+    np.add.at(counts, inverse, np.concatenate([s[1] for s in strips]))
+    kept = np.sort(np.argsort(-counts[:, 0] - counts[:, 1], kind="stable")[:MAX_VALUES_PER_MASK])
+    others = int(counts[:, 0].sum() - counts[kept, 0].sum())
+    border = sum(s[2] for s in strips)
+    used = None if palette is None else palette
+    return MaskStatistics(str(path), kind, codes[kept], counts[kept], others, border, used)
+
+
+def _kind(path: Path) -> tuple[Kind, tuple[Color, ...] | None]:
+    """Return the kind of a mask without colors, and its palette."""
+    try:
+        with Image.open(path) as mask:
+            if mask.mode == "P" and (entries := mask.getpalette("RGB")):
+                palette = tuple((r, g, b) for r, g, b in np.reshape(entries, (-1, 3)).tolist())
+                return "palette", palette
+            return ("gray" if mask.mode in ("RGB", "RGBA") else "indices"), None
+    except (OSError, SyntaxError, ValueError):  # a format that is read without Pillow
+        return "indices", None
+
+
+def _count_strip(
+    mask: Pixels, start: int, end: int, palette: Pixels | None
+) -> tuple[Array, Array, int]:
+    """Return the values of some rows of a mask, their counts, and the pixels of ``border``."""
+    halo = BORDER_RADIUS + 1
+    top = max(0, start - halo)
+    inner = slice(start - top, end - top)
+    strip = mask[top : end + halo]
+    colors = strip
+    if palette is not None:
+        table = np.zeros((1, 256, 3), np.uint8)
+        table[0, : len(palette)] = palette
+        colors = np.asarray(cv2.LUT(cv2.merge([strip] * 3), table), np.uint8)
+    channels = 1 if colors.ndim == 2 else 3
+    low, high = _extremes(colors, 1)
+    flat: Mask = _all(low == high)
+    rim = np.flatnonzero(~flat[inner])
+    values, smallest, largest = (
+        array[inner].reshape(-1, *array.shape[2:])[rim] for array in (colors, low, high)
+    )
+    between = ((smallest < values) & (values < largest)).reshape(len(rim), channels).any(axis=1)
+    pixels = color_codes(strip[inner]) if strip.ndim == 3 else strip[inner]
+    at_rim = pixels.reshape(-1)[rim]
+    codes, totals = _unique(pixels)
+    counts = np.stack([totals, totals, np.zeros_like(totals)], axis=1)
+    for column, part, sign in ((1, at_rim, -1), (2, at_rim[between], 1)):
+        found, numbers = _unique(part)
+        counts[np.searchsorted(codes, found), column] += sign * numbers
+    others = np.count_nonzero(counts[codes != IGNORE, 1])
+    if strip.ndim == 3 or IGNORE not in codes or others < 2 or marked_by_palette(palette):
+        return codes, counts, 0
+    return codes, counts, int(_near_two_values(strip, flat)[inner].sum())
+
+
+def marked_by_palette(palette: Sequence[Color] | Pixels | None) -> bool:
+    """Return True if a palette has VOC's color of ignored pixels for 255."""
+    return palette is not None and len(palette) > IGNORE and tuple(palette[IGNORE]) == CREAM
+
+
+def _all(equal: Mask) -> Mask:
+    """Return ``equal.all(axis=2)`` for three channels; that is ten times slower."""
+    return equal if equal.ndim == 2 else equal[..., 0] & equal[..., 1] & equal[..., 2]
+
+
+def _unique(values: NDArray[np.uint8] | NDArray[np.int32]) -> tuple[Array, Array]:
+    """Return the distinct values and their numbers."""
+    if values.dtype != np.uint8:
+        codes, counts = np.unique(values, return_counts=True)
+        return codes.astype(np.int64), counts
+    if not values.size:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    # exact up to 2 ** 24 pixels, and ten times as fast as np.bincount
+    histogram = cv2.calcHist([values], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    codes = np.flatnonzero(histogram)
+    return codes, histogram[codes]
+
+
+def _near_two_values(strip: Pixels, flat: Mask) -> Mask:
+    """Return the pixels of 255 that have flat pixels of two other values nearby."""
+    marked = strip == IGNORE
+    shown = flat & ~marked
+    low, _ = _extremes(np.where(shown, strip, np.uint8(255)), BORDER_RADIUS)
+    _, high = _extremes(np.where(shown, strip, np.uint8(0)), BORDER_RADIUS)
+    return marked & (low < high)
+
+
+def _extremes(image: Pixels, radius: int) -> tuple[Pixels, Pixels]:
+    """Return the minimum and the maximum of each square neighborhood, by channel."""
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return cv2.erode(image, kernel), cv2.dilate(image, kernel)  # type: ignore[return-value]
+
+
+def _add(values: dict[int, ValueStatistics], codes: list[int], counts: Array) -> None:
+    for code, (pixels, flat, between) in zip(codes, counts.tolist(), strict=True):
+        values[code].add(pixels, flat, between, 1, pixels)
+
+
+def _join(values: dict[int, ValueStatistics], others: Mapping[int, ValueStatistics]) -> None:
+    for code, v in others.items():
+        values[code].add(v.pixels, v.flat, v.between, v.masks, v.largest)
+
+
+def _code(color: Color) -> int:
+    return color[0] << 16 | color[1] << 8 | color[2]
