@@ -322,7 +322,10 @@ def test_found_classes_are_written_and_read_back(tmp_path):
         ([np.zeros(SIZE, np.uint8)], "hold 1 class"),
         ([np.full(SIZE, 255, np.uint8)], "hold 1 class"),
         ([label_map(0), color_mask(0)], "this mask holds indices or gray values, .* holds colors"),
-        ([np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)], "cannot all be classes"),
+        (
+            [np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)],
+            "cannot all be classes",
+        ),
     ],
 )
 def test_masks_without_classes(arrays, message, tmp_path):

@@ -15,6 +15,7 @@ from PIL import Image
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.settings import ClassSettings
 from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 
 Pixels = NDArray[np.uint8]
@@ -90,6 +91,19 @@ class ClassSet:
     values: tuple[Value, ...] | None = None
     ignored: tuple[Value, ...] = ()
     unlisted_values: UnlistedValues = "error"
+
+    def __post_init__(self) -> None:
+        """Check that all values are of one kind.
+
+        Raises:
+            UserError: some are indices and some colors.
+        """
+        kind = "color" if self.colored else "index"
+        if wrong := [v for v in self.ignored if isinstance(v, int) == self.colored]:
+            raise UserError(
+                f"data.ignored_values: {wrong[0]} is no {kind}, but the classes are told by "
+                f"{kind}. Write a {'color such as [0,0,0]' if self.colored else 'number'}."
+            )
 
     def __len__(self) -> int:
         return len(self.names)

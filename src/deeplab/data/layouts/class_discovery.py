@@ -194,7 +194,6 @@ class _Discovery:
         self.open = [v for v in self.values if v not in settled]
         self.blends = [v for v in self.open if self.values[v].is_between]
         self.ignored = list(ignored)
-        self._check_instances()
         self.levels = self._find_levels()
         self._decide_void()
 
@@ -283,6 +282,7 @@ class _Discovery:
             return levels
         if self.chosen is None and len(self.blends) > max(MAX_BLENDS, len(self.values) / 2):
             raise self._too_many()
+        self._check_instances()
         if stray := [v for v in self.open if self._is_stray(v)]:
             self.ignored += stray
             self.open = [v for v in self.open if v not in stray]
@@ -419,6 +419,7 @@ class _Discovery:
     def _amount(self, values: Sequence[Value], text: str, others: int = 0) -> str:
         """Return a note with the number and the share of the pixels of some values."""
         count = others + sum(self.values[v].pixels for v in values)
+        text = text if count != 1 else text.replace(" are ", " is ")
         return f"{count:,} pixel{'s' * (count != 1)} of {text} ({100 * count / self.pixels:.2g} %)"
 
     def _share(self, values: Sequence[Value]) -> float:

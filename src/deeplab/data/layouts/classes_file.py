@@ -1,17 +1,25 @@
 """Classes file: names, values and colors of the classes of a folder of masks.
 
-    classes.yaml   classes: {background: 0, road: 1, car: [255, 0, 0]}
-                   ignored: [11]
-                   colors: {road: [128, 64, 128]}      optional, for overlays and figures
-             or    [background, road, car]              by index
-             or    {background: 0, road: 1}
-    classes.csv    name,r,g,b   or   name,value         the header is optional
-    classes.txt    one name per line, by index
+    classes.yaml      classes: {background: 0, road: 1, car: [255, 0, 0]}
+                      ignored: [11]
+                      unlisted: ignore                    or nearest, or error (the default)
+                      colors: {road: [128, 64, 128]}      optional, for overlays and figures
+                or    [background, road, car]             by index
+                or    {background: 0, road: 1}
+    classes.csv       name,r,g,b   or   name,value        also class_dict.csv; a header is optional
+    _classes.csv      Pixel Value, Class                  Roboflow's
+    labelmap.txt      name:r,g,b:parts:actions            CVAT's
+    label_colors.txt  r g b name                          CamVid's
+    classes.txt       one name per line, by index         also labelme's class_names.txt
 
-A class named void, ignore, ignored, unlabeled or unlabelled is ignored.
+A class named void, ignore, unlabeled or the like is ignored. ``unlisted`` is
+``data.unlisted_values``.
 """
 
 import csv
+import re
+import reprlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +27,26 @@ import yaml
 
 from deeplab.data.class_set import MAX_CLASSES, ClassSet, Value
 from deeplab.utils.errors import UserError
+from deeplab.utils.reading import exists, read_text, report_damage
+from deeplab.utils.text import printable
 
-NAMES = ("classes.yaml", "classes.yml", "classes.csv", "class_dict.csv", "classes.txt")
-UNLISTED = "error, ignore, or nearest (as the nearest class if it is close)"
-VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
+NAMES = (
+    "classes.yaml", "classes.yml", "classes.csv", "class_dict.csv", "_classes.csv", "labelmap.txt",
+    "label_colors.txt", "classes.txt", "class_names.txt", "train/_classes.csv",
+)  # fmt: skip
+"""Paths below the folder where a classes file is looked for."""
+
+VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare")
+UNLISTED = ("error", "ignore", "nearest")
+HINT = "Correct the file."
+
+NAME_COLUMNS = ("name", "class", "classname", "label", "labelname", "category")
+VALUE_COLUMNS = ("value", "pixelvalue", "index", "id", "classid", "labelid")
+COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
+"""Names of columns, without case, spaces and underscores."""
+
+CVAT_LINE = re.compile(r"(?P<name>.*):(?P<values>\d+,\d+,\d+):[^:]*:[^:]*")
+VALUES_FIRST = re.compile(r"(?P<values>\d+(\s+\d+\s+\d+)?)[\s:=]+(?P<name>\D.*)")
 
 
 def find_classes_file(root: Path, classes_file: str | None) -> Path | None:
@@ -32,13 +56,14 @@ def find_classes_file(root: Path, classes_file: str | None) -> Path | None:
         UserError: ``classes_file`` does not exist.
     """
     if classes_file is None:
-        return next((root / name for name in NAMES if (root / name).is_file()), None)
+        return next((root / name for name in NAMES if exists(root / name)), None)
     for path in (root / classes_file, Path(classes_file).expanduser()):
-        if path.is_file():
+        if exists(path):
             return path
     raise UserError(
-        f"data.classes_file={classes_file}: neither {root / classes_file} nor {classes_file} "
-        f"exists. Correct the path, or set data.classes_file=null to look for {', '.join(NAMES)}."
+        f"data.classes_file={_short(classes_file)}: this file exists neither in {root} nor in the "
+        f"current folder. Correct the path, or set data.classes_file=null to look for "
+        f"{', '.join(NAMES)}."
     )
 
 
@@ -48,17 +73,38 @@ def read_classes(path: Path) -> ClassSet:
     Raises:
         UserError: the file cannot be read, or its content is wrong.
     """
-    try:
-        text = path.read_text()
-        entries, ignored, colors = _parse(path, text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, csv.Error) as error:
+    text = read_text(path, HINT)
+    unlisted: Any = "error"
+    ignored: Any = []
+    colors: Any = {}
+    with report_damage(path, HINT):
+        if path.suffix == ".csv":
+            entries = _parse_csv(path, text)
+        elif path.suffix == ".txt":
+            entries = _parse_lines(path, text)
+        else:
+            content = yaml.load(text, _Loader)
+            if isinstance(content, dict) and "classes" in content:
+                if unknown := sorted(content.keys() - {"classes", "ignored", "colors", "unlisted"}):
+                    raise UserError(
+                        f"{path}: {_short(unknown[0])}: unknown key. Allowed keys: classes, "
+                        "ignored, unlisted, colors."
+                    )
+                ignored, colors = content.get("ignored") or [], content.get("colors") or {}
+                unlisted = content.get("unlisted", unlisted)
+                content = content["classes"]
+            entries = _entries(path, content)
+        if not isinstance(ignored, list) or not isinstance(colors, dict):
+            raise UserError(f"{path}: ignored must be a list, and colors must have names.")
+    if unlisted not in UNLISTED:
         raise UserError(
-            f"{path}: this file cannot be read ({str(error).splitlines()[0]}). Correct the file."
-        ) from None
+            f"{path}: unlisted: {_short(unlisted)}: not allowed. Choose from {', '.join(UNLISTED)}."
+        )
+    if len(entries) > 2 * MAX_CLASSES:
+        raise UserError(f"{path}: {len(entries)} classes; 2 to {MAX_CLASSES} are allowed.")
     values = {name: _value(path, name, value) for name, value in entries.items()}
-    ignored_names = [name for name in values if name.lower() in VOID]
     ignored_values = [_value(path, "ignored", value) for value in ignored]
-    ignored_values += [values.pop(name) for name in ignored_names]
+    ignored_values += [values.pop(name) for name in list(values) if _plain(name) in VOID]
     _check(path, values)
     listed_colors = {name: _value(path, name, value) for name, value in colors.items()}
     palette = [listed_colors.get(name, value) for name, value in values.items()]
@@ -69,6 +115,7 @@ def read_classes(path: Path) -> ClassSet:
         else None,
         values=tuple(values.values()),
         ignored=tuple(ignored_values),
+        unlisted_values=unlisted,
     )
 
 
@@ -85,7 +132,9 @@ def format_classes_yaml(classes: ClassSet, shares: list[float], source: str, rea
         lines.append(f"  {name}: {_format_value(value)}  # {100 * share:.2f} %")
     lines.append(f"ignored: [{', '.join(_format_value(value) for value in classes.ignored)}]")
     if classes.unlisted_values != "error":
-        lines.append(f"unlisted: {classes.unlisted_values}  # all other values: {UNLISTED}")
+        lines.append(
+            f"unlisted: {classes.unlisted_values}  # all other values: {' or '.join(UNLISTED)}"
+        )
     if classes.colors and not classes.colored:
         lines.append("colors:")
         for name, color in zip(classes.names, classes.colors, strict=True):
@@ -97,77 +146,119 @@ def _format_value(value: Value) -> str:
     return str(value) if isinstance(value, int) else f"[{', '.join(map(str, value))}]"
 
 
-def _parse(path: Path, text: str) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
-    """Return the values by name, the ignored values, and the display colors by name."""
-    if path.suffix == ".csv":
-        return _parse_csv(path, text), [], {}
-    if path.suffix == ".txt":
-        names = [line.strip() for line in text.splitlines() if line.strip()]
-        return _unique(path, [(name, index) for index, name in enumerate(names)]), [], {}
-    content = yaml.safe_load(text)
-    ignored: list[Any] = []
-    colors: dict[str, Any] = {}
-    if isinstance(content, dict) and "classes" in content:
-        unknown = set(content) - {"classes", "ignored", "colors"}
-        if unknown:
-            raise UserError(
-                f"{path}: {', '.join(sorted(map(str, unknown)))}: unknown key. Allowed keys: "
-                "classes, ignored, colors."
+class _Loader(yaml.BaseLoader):
+    """Loader that keeps all scalars as texts (names such as no and 1.0) and every name."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise yaml.constructor.ConstructorError(
+                problem=f"{repeated} is named more than once", problem_mark=node.start_mark
             )
-        ignored, colors = content.get("ignored") or [], content.get("colors") or {}
-        content = content["classes"]
-    if isinstance(content, list):
-        return _unique(path, [(str(n), i) for i, n in enumerate(content)]), ignored, colors
-    if not isinstance(content, dict) or not isinstance(ignored, list | tuple):
+        return super().construct_mapping(node, deep)
+
+
+def _entries(path: Path, content: Any) -> dict[str, Any]:
+    """Return the values by name of a list of names, or of a mapping in either direction."""
+    if isinstance(content, list) and all(isinstance(name, str) for name in content):
+        return _unique(path, [(name, index) for index, name in enumerate(content)])
+    if not isinstance(content, dict):
         raise UserError(
             f"{path}: this file names no classes. Write a list of names, or name: value pairs "
             "with an index or a color such as [128, 64, 128]."
         )
-    return {str(name): value for name, value in content.items()}, ignored, colors
+    names = list(content.values())
+    if all(key.isdecimal() for key in content) and not any(
+        not isinstance(name, str) or name.isdecimal() for name in names
+    ):
+        return _unique(path, [(name, index) for index, name in content.items()])
+    return content
+
+
+def _parse_lines(path: Path, text: str) -> dict[str, Any]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and re.match(r"#\s*label\s*:", lines[0]):  # CVAT's header
+        lines = [line for line in lines if not line.startswith("#")]
+    for pattern in (CVAT_LINE, VALUES_FIRST):
+        matches = [match for line in lines if (match := pattern.fullmatch(line))]
+        if len(matches) == len(lines):
+            return _unique(
+                path, [(m["name"].strip(), re.findall(r"\d+", m["values"])) for m in matches]
+            )
+    if lines and _plain(lines[0]) == "ignore":  # labelme's, whose index is -1
+        return _unique(path, [(lines[0], 255), *((n, i) for i, n in enumerate(lines[1:]))])
+    return _unique(path, [(name, index) for index, name in enumerate(lines)])
 
 
 def _parse_csv(path: Path, text: str) -> dict[str, Any]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(row)]
-    if rows and not any(cell.isdigit() for cell in rows[0]):
-        rows = rows[1:]  # the header
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(text.splitlines(), delimiter=delimiter)
+    rows = [[cell.strip() for cell in row] for row in reader if any(row)]
+    columns: list[int] | None = None
+    if rows and not any(cell.isdecimal() for cell in rows[0]):
+        columns = _columns([_plain(cell) for cell in rows.pop(0)])
     pairs: list[tuple[str, Any]] = []
     for row in rows:
-        numbers = [int(cell) for cell in row if cell.isdigit()]
-        words = [cell for cell in row if not cell.isdigit()]
-        if len(words) != 1 or len(numbers) not in (1, 3):
+        if columns and len(row) > max(columns):
+            name, *numbers = (row[column] for column in columns)
+        else:
+            numbers = [cell for cell in row if cell.isdecimal()]
+            words = [cell for cell in row if cell and not cell.isdecimal()]
+            name = words[0] if len(words) == 1 else ""
+        if not name or len(numbers) not in (1, 3):
             raise UserError(
-                f"{path}: the line {','.join(row)!r} is neither name,r,g,b nor name,value. Correct "
-                "the line."
+                f"{path}: the line {_short(','.join(row))} is neither name,r,g,b nor name,value. "
+                "Correct the line."
             )
-        pairs.append((words[0], numbers[0] if len(numbers) == 1 else numbers))
+        pairs.append((name, numbers))
     return _unique(path, pairs)
+
+
+def _columns(header: list[str]) -> list[int] | None:
+    """Return the columns of the name and of the value or color; None if they are unclear."""
+    names = [i for i, cell in enumerate(header) if cell in NAME_COLUMNS]
+    values = [i for i, cell in enumerate(header) if cell in VALUE_COLUMNS]
+    colors = next(
+        ([header.index(c) for c in group] for group in COLOR_COLUMNS if {*group} <= {*header}), []
+    )
+    if len(names) != 1 or bool(colors) == (len(values) == 1):
+        return None
+    return names + (colors or values)
+
+
+def _plain(name: str) -> str:
+    """Return a name without case, spaces and punctuation."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _short(value: Any) -> str:
+    return printable(reprlib.repr(value))
 
 
 def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
-    repeated = {name for name in names if names.count(name) > 1}
+    repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UserError(
-            f"{path}: {', '.join(sorted(repeated))} is named more than once. Keep each name once."
+            f"{path}: {_short(repeated[0])} is named more than once. Keep each name once."
         )
     return dict(pairs)
 
 
 def _value(path: Path, name: str, value: Any) -> Value:
-    if isinstance(value, bool) or not isinstance(value, int | list | tuple):
+    numbers = value if isinstance(value, list) else [value]
+    if not all(isinstance(n, int) or re.fullmatch(r"[+-]?\d+", str(n)) for n in numbers):
         raise UserError(
-            f"{path}: {name}: {value!r} is neither an index nor a color. Write an index or a color "
-            "such as [128, 64, 128]."
+            f"{path}: {_short(name)}: {_short(value)} is neither an index nor a color. Write an "
+            "index or a color such as [128, 64, 128]."
         )
-    numbers = [value] if isinstance(value, int) else list(value)
-    if len(numbers) not in (1, 3) or not all(
-        isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 255 for n in numbers
-    ):
+    if len(numbers) not in (1, 3) or not all(0 <= int(n) <= 255 for n in numbers):
         raise UserError(
-            f"{path}: {name}: {value!r} is out of range. Write an index from 0 to 255, or a color "
-            "of three such numbers."
+            f"{path}: {_short(name)}: {_short(value)} is out of range. Write an index from 0 to "
+            "255, or a color of three such numbers."
         )
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
+    first, *others = map(int, numbers)
+    return (first, others[0], others[1]) if others else first
 
 
 def _check(path: Path, values: dict[str, Value]) -> None:

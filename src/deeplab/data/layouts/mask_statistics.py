@@ -16,11 +16,10 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Color, Pixels, Value, color_codes
-from deeplab.data.image_io import read_mask
+from deeplab.data.image_io import mask_kind, read_mask
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import cpu_count, parallel_map
@@ -61,7 +60,7 @@ class MaskStatistics(NamedTuple):
     counts: Array  # (values, 3): pixels; flat pixels; pixels between
     others: int  # pixels of rarer values
     border: int  # pixels of 255 within BORDER_RADIUS of two other values; not in colors
-    palette: tuple[Color, ...] | None
+    palette: Pixels | None  # (N, 3)
 
 
 @dataclass
@@ -100,7 +99,7 @@ class Statistics:
         """Pixels of 255 along the borders of other values."""
         self.first: dict[Kind, str] = {}
         """The first mask of each kind."""
-        self.palettes: Counter[tuple[Color, ...]] = Counter()
+        self.palettes: Counter[bytes] = Counter()
         self.numbered: Counter[int] = Counter()
         """Numbers of values of the masks whose values are 0, 1 ... without a gap."""
         self.differs: tuple[str, str] | None = None
@@ -122,12 +121,13 @@ class Statistics:
         inner = [code for code in codes if code != IGNORE]
         if inner == list(range(len(inner))):
             self.numbered[len(inner)] += 1
-        if mask.palette:
-            self.palettes[mask.palette] += 1
-            _add(self._palette_colors, [_code(mask.palette[code]) for code in codes], mask.counts)
-            for code in codes:
-                color, path = self._entries.setdefault(code, (mask.palette[code], mask.path))
-                if color != mask.palette[code]:
+        if mask.palette is not None:
+            self.palettes[mask.palette.tobytes()] += 1
+            colors = _colors(mask.palette[mask.codes])
+            _add(self._palette_colors, [_code(color) for color in colors], mask.counts)
+            for code, color in zip(codes, colors, strict=True):
+                known, path = self._entries.setdefault(code, (color, mask.path))
+                if color != known:
                     self.differs = self.differs or (path, mask.path)
 
     @property
@@ -138,7 +138,9 @@ class Statistics:
     @property
     def palette(self) -> tuple[Color, ...] | None:
         """The most frequent palette."""
-        return self.palettes.most_common(1)[0][0] if self.palettes else None
+        if not self.palettes:
+            return None
+        return _colors(np.frombuffer(self.palettes.most_common(1)[0][0], np.uint8).reshape(-1, 3))
 
     def by_index(self) -> dict[Value, ValueStatistics]:
         """Return the statistics of each index or gray value."""
@@ -196,7 +198,8 @@ def mask_statistics(path: Path) -> MaskStatistics | BadFileError:
     try:
         try:
             mask = read_mask(path)
-            kind, palette = _kind(path)
+            channels, palette = mask_kind(path)
+            kind: Kind = "palette" if palette is not None else "gray" if channels > 2 else "indices"
         except BadFileError as error:
             if error.kind != "color mask":
                 raise
@@ -205,10 +208,9 @@ def mask_statistics(path: Path) -> MaskStatistics | BadFileError:
         return error
     if palette is not None and len(palette) <= int(mask.max(initial=0)):
         palette = None
-    colors = None if palette is None else np.array(palette, np.uint8)
     rows = max(1, STRIP_PIXELS // max(1, mask.shape[1]))
     strips = [
-        _count_strip(mask, start, start + rows, colors) for start in range(0, len(mask), rows)
+        _count_strip(mask, start, start + rows, palette) for start in range(0, len(mask), rows)
     ]
     codes, inverse = np.unique(np.concatenate([s[0] for s in strips]), return_inverse=True)
     counts = np.zeros((len(codes), 3), np.int64)
@@ -216,20 +218,7 @@ def mask_statistics(path: Path) -> MaskStatistics | BadFileError:
     kept = np.sort(np.argsort(-counts[:, 0] - counts[:, 1], kind="stable")[:MAX_VALUES_PER_MASK])
     others = int(counts[:, 0].sum() - counts[kept, 0].sum())
     border = sum(s[2] for s in strips)
-    used = None if palette is None else palette
-    return MaskStatistics(str(path), kind, codes[kept], counts[kept], others, border, used)
-
-
-def _kind(path: Path) -> tuple[Kind, tuple[Color, ...] | None]:
-    """Return the kind of a mask without colors, and its palette."""
-    try:
-        with Image.open(path) as mask:
-            if mask.mode == "P" and (entries := mask.getpalette("RGB")):
-                palette = tuple((r, g, b) for r, g, b in np.reshape(entries, (-1, 3)).tolist())
-                return "palette", palette
-            return ("gray" if mask.mode in ("RGB", "RGBA") else "indices"), None
-    except (OSError, SyntaxError, ValueError):  # a format that is read without Pillow
-        return "indices", None
+    return MaskStatistics(str(path), kind, codes[kept], counts[kept], others, border, palette)
 
 
 def _count_strip(
@@ -312,6 +301,10 @@ def _add(values: dict[int, ValueStatistics], codes: list[int], counts: Array) ->
 def _join(values: dict[int, ValueStatistics], others: Mapping[int, ValueStatistics]) -> None:
     for code, v in others.items():
         values[code].add(v.pixels, v.flat, v.between, v.masks, v.largest)
+
+
+def _colors(array: Pixels) -> tuple[Color, ...]:
+    return tuple((r, g, b) for r, g, b in array.tolist())
 
 
 def _code(color: Color) -> int:

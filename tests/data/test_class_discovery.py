@@ -1,0 +1,282 @@
+"""Tests of how the classes of masks are found: drawn masks, saved in the ways of many tools."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab.data.class_set import ClassSet, voc_palette
+from deeplab.data.image_io import read_mask
+from deeplab.data.layouts.class_discovery import find_classes, select_classes
+from deeplab.data.layouts.classes_file import format_classes_yaml, read_classes
+from deeplab.utils.errors import UserError
+
+SIZE = (90, 120)
+COLORS = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128)], np.uint8)
+CITY = np.array([(70, 70, 70), (128, 64, 128), (0, 80, 100), (0, 60, 100)], np.uint8)
+CREAM = (224, 224, 192)
+VOC = voc_palette()
+
+
+def scene(seed, classes, scale=1, objects=9):
+    """Return a label map of discs and boxes that holds all classes."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros((SIZE[0] * scale, SIZE[1] * scale), np.uint8)
+    for number in range(max(objects, classes - 1)):
+        value = 1 + number % (classes - 1)
+        x, y = (int(rng.integers(0, side * scale)) for side in SIZE[::-1])
+        radius = scale * int(rng.integers(8, 18))
+        if number % 3:
+            cv2.circle(label, (x, y), radius, value, -1)
+        else:
+            cv2.rectangle(label, (x, y), (x + radius, y + radius), value, -1)
+    return label
+
+
+def antialiased(seed, values, classes=None):
+    """Return a scene of gray values or colors that was drawn at four times its size."""
+    large = np.asarray(values, np.uint8)[scene(seed, classes or len(values), 4)]
+    return cv2.resize(large, SIZE[::-1], interpolation=cv2.INTER_AREA)
+
+
+def with_border(label, value=255, width=5):
+    kernel = np.ones((width, width), np.uint8)
+    return np.where(cv2.erode(label, kernel) != cv2.dilate(label, kernel), value, label).astype(
+        np.uint8
+    )
+
+
+def with_spot(label, value, side, seed=0):
+    label = label.copy()
+    y, x = np.random.default_rng(seed).integers(5, 70, 2)
+    label[y : y + side, x : x + side] = value
+    return label
+
+
+def palette_image(label, palette=VOC):
+    image = Image.fromarray(label, mode="P")
+    image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    return image
+
+
+def gray(values, seed):
+    return np.asarray(values, np.uint8)[scene(seed, len(values))]
+
+
+def shuffled_palette(seed):
+    """Return a scene whose palette has its colors in another order for each seed."""
+    order = np.random.default_rng(seed).permutation(4)
+    return palette_image(order.astype(np.uint8)[scene(seed, 4)], COLORS[np.argsort(order)])
+
+
+def save(folder, masks, suffix="png", **kwargs):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, mask in enumerate(masks):
+        image = Image.fromarray(mask) if isinstance(mask, np.ndarray) else mask
+        image.save(folder / f"{number:03}.{suffix}", **kwargs)
+    return sorted(folder.iterdir())
+
+
+def colors(array):
+    return tuple(sorted(tuple(color) for color in array.tolist()))
+
+
+N = range(8)
+LEVELS = (0, 85, 170, 255)
+
+FOUND = {
+    "binary": ((0, 255), lambda s: gray((0, 255), s)),
+    "one bit": ((0, 1), lambda s: scene(s, 2) > 0),
+    "object 128": ((0, 128), lambda s: gray((0, 128), s)),
+    "four levels": (LEVELS, lambda s: gray(LEVELS, s)),
+    "three levels": ((0, 127, 255), lambda s: gray((0, 127, 255), s)),
+    "17 levels": (tuple(range(0, 256, 15)), lambda s: gray(range(0, 256, 15), s)),
+    "gray copy of colors": ((29, 76, 150, 255), lambda s: gray((29, 76, 150, 255), s)),
+    "trimap": ((0, 128, 255), lambda s: with_border(gray((0, 255), s), 128, 9)),
+    "Oxford pets": ((1, 2, 3), lambda s: gray((1, 2, 3), s)),
+    "most without an object": ((0, 255), lambda s: gray((0, 255), s) * (s == 3)),
+    "antialiased": ((0, 255), lambda s: antialiased(s, (0, 255))),
+    "antialiased levels": (LEVELS, lambda s: antialiased(s, LEVELS)),
+    "enlarged": ((0, 255), lambda s: cv2.resize(gray((0, 255), s), None, fx=3, fy=3)),
+    "blurred": ((0, 255), lambda s: cv2.GaussianBlur(gray((0, 255), s), (0, 0), 1.2)),
+    "two indices, enlarged": ((0, 15), lambda s: cv2.resize(gray((0, 15), s), None, fx=2, fy=2)),
+    "one stray pixel": ((0, 255), lambda s: with_spot(gray((0, 255), s), 93, int(s == 4))),
+    "rare objects in two masks": (
+        (0, 1, 2, 3), lambda s: with_spot(scene(s, 3), 3, 5 * (s in (2, 5)))),
+    "a thin class": ((0, 1, 2), lambda s: cv2.line(scene(s, 2), (0, 9 * s), (119, 40), 2, 1)),
+    "an outline class": ((0, 1, 2), lambda s: with_border(2 * scene(s, 2), 1, 3)),
+    "VOC": ((0, 1, 2, 3), lambda s: palette_image(with_border(scene(s, 4)))),
+    "VOC, gray": ((0, 1, 2, 3), lambda s: with_border(scene(s, 4))),
+    "some of VOC's classes": ((0, 3, 15), lambda s: with_border(gray((0, 3, 15), s))),
+    "object with a border": ((0, 1), lambda s: with_border(scene(s, 2))),
+    "train ids": (tuple(range(6)), lambda s: gray((*range(6), 255), s)),
+    "label ids": ((0, 4, 7, 8, 11, 21, 24, 26), lambda s: gray((0, 4, 7, 8, 11, 21, 24, 26), s)),
+    "COCO-Stuff": (
+        (0, 3, 17, 44, 62, 95, 120, 145, 181),
+        lambda s: gray((0, 3, 17, 44, 62, 95, 120, 145, 181, 255), s)),
+    "labels without areas": ((0, 1, 2, 3, 4), lambda s: np.random.default_rng(s).integers(
+        0, 5, SIZE, dtype=np.uint8)),
+    "16 bits": ((0, 1, 2), lambda s: scene(s, 3).astype(np.uint16)),
+    "colors": (colors(COLORS), lambda s: COLORS[scene(s, 4)]),
+    "colors with alpha": (colors(COLORS), lambda s: np.dstack(
+        [COLORS[scene(s, 4)], np.full(SIZE, 255, np.uint8)])),
+    "colors, some masks black": (colors(COLORS), lambda s: COLORS[scene(s, 4) * (s % 2)]),
+    "antialiased colors": (colors(CITY), lambda s: antialiased(s, CITY)),
+    "VOC's colors with borders": (
+        colors(VOC[:4]), lambda s: np.vstack([VOC[:255], [CREAM]]).astype(np.uint8)[
+            with_border(scene(s, 4))]),
+    "a stray color": (colors(COLORS), lambda s: with_spot(COLORS[scene(s, 4)], (9, 9, 7), s == 1)),
+    "palettes in other orders": (colors(COLORS), shuffled_palette),
+    "palettes and colors": (
+        colors(VOC[:4]), lambda s: palette_image(scene(s, 4)) if s % 2 else VOC[scene(s, 4)]),
+    "palette of blended colors": (
+        colors(COLORS), lambda s: Image.fromarray(antialiased(s, COLORS)).quantize(64)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_found_classes(kind, tmp_path):
+    expected, make = FOUND[kind]
+    files = save(tmp_path, [make(seed) for seed in N])
+    classes, _, reading = find_classes(files)
+    assert classes.values == expected, reading
+    for path in files:  # every mask can be read with them
+        classes.decode(read_mask(path, colored=classes.colored), path)
+
+
+@pytest.mark.parametrize("quality", [30, 60, 75, 90, 100])
+@pytest.mark.parametrize("values", [(0, 255), (0, 128, 255), LEVELS, COLORS, CITY])
+def test_jpeg_masks(values, quality, tmp_path):
+    """Their classes are as many as were drawn, and hardly any pixel gets another one."""
+    labels = [cv2.resize(scene(s, len(values)), None, fx=3, fy=3, interpolation=0) for s in N]
+    files = save(tmp_path, [np.uint8(values)[m] for m in labels], "jpg", quality=quality)
+    classes, _, reading = find_classes(files)
+    assert len(classes) == len(values), reading
+    found, drawn = (np.reshape(v, (len(values), -1)).astype(int) for v in (classes.values, values))
+    order = np.abs(found[:, None] - drawn).max(axis=2).argmin(axis=1)
+    assert sorted(order) == list(range(len(values)))
+    wrong = ignored = 0.0
+    for path, truth in zip(files, labels, strict=True):
+        label = classes.decode(read_mask(path, colored=classes.colored), path)
+        used = label != 255
+        wrong += np.mean(order[label[used]] != truth[used]) / len(files)
+        ignored += np.mean(~used) / len(files)
+    assert wrong < 0.001
+    assert ignored < 0.16
+
+
+UNCLEAR = {
+    "255 in areas beside 0 and 1": ([255], [0, 1, 255], lambda s: gray((0, 1, 255), s)),
+    "255 in areas beside 3 and 15": ([255], [3, 15, 255], lambda s: gray((3, 15, 255), s)),
+    "255 along borders of gray levels": (
+        [255], [0, 128, 255], lambda s: with_border(gray((0, 128), s))),
+    "a thin gray level in between": (
+        [128], [0, 128, 255], lambda s: with_border(gray((0, 255), s), 128, 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNCLEAR)
+def test_two_likely_readings_are_a_question_with_two_answers(kind, tmp_path):
+    ignored, values, make = UNCLEAR[kind]
+    files = save(tmp_path, [make(seed) for seed in N])
+    with pytest.raises(UserError) as error:
+        find_classes(files)
+    for key, choice in (("ignored_values", ignored), ("mask_values", values)):
+        assert f"data.{key}={choice}".replace(" ", "") in str(error.value)
+    without = find_classes(files, ignored=tuple(ignored)).classes
+    assert without.values == tuple(v for v in values if v not in ignored)
+    assert (without.decode(np.uint8([ignored]), files[0]) == 255).all()
+    classes = find_classes(files, mask_values=tuple(values)).classes
+    assert classes.decode(np.uint8([values]), files[0]).tolist() == [list(range(len(values)))]
+
+
+WRONG = {
+    "instance ids": ("as if they numbered its objects", lambda s: np.pad(np.kron(
+        np.arange(s + 3, dtype=np.uint8)[None], np.ones((20, 7), np.uint8)), 3)),
+    "instance colors": ("ids or colors of instances", lambda s: np.random.default_rng(s).integers(
+        0, 256, (60, 3), dtype=np.uint8)[scene(s, 60)]),
+    "photos": ("cannot all be classes", lambda s: np.random.default_rng(s).integers(
+        0, 256, (*SIZE, 3), dtype=np.uint8)),
+    "probabilities": (
+        "cannot all be classes", lambda s: cv2.GaussianBlur(gray((0, 255), s), (0, 0), 9)),
+    "depth": ("cannot all be classes", lambda s: np.tile(np.arange(120, dtype=np.uint8), (90, 1))),
+    "indices resized with interpolation": (
+        "resized with interpolation",
+        lambda s: cv2.resize(gray((0, 3, 7, 15), s), None, fx=2, fy=2)),
+    "indices and colors": (
+        "holds colors", lambda s: COLORS[scene(s, 4)] if s % 2 else scene(s, 4)),
+    "16 bits": (r"000\.png: .* values up to 65535", lambda s: np.uint16(
+        [0, 300, 65535])[scene(s, 3)]),
+    "only background": ("hold 1 class ", lambda s: np.zeros(SIZE, np.uint8)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_masks_that_are_refused(kind, tmp_path):
+    message, make = WRONG[kind]
+    with pytest.raises(UserError, match=message):
+        find_classes(save(tmp_path, [make(seed) for seed in range(12)]))
+
+
+def test_one_mask_is_enough(tmp_path):
+    for name, mask in (("a", gray((0, 255), 1)), ("b", antialiased(1, (0, 255)))):
+        assert find_classes(save(tmp_path / name, [mask])).classes.values == (0, 255)
+
+
+def test_reading_says_what_is_ignored_and_is_read_back(tmp_path):
+    stray = find_classes(save(tmp_path / "a", [with_spot(scene(s, 3), 7, s == 3) for s in N]))
+    assert stray.reading == "3 classes: 0 to 2; 1 pixel of 7 (stray) is ignored (0.0012 %)"
+    blended = find_classes(save(tmp_path / "b", [antialiased(s, LEVELS) for s in N]))
+    assert "of other values at edges are ignored (" in blended.reading
+    jpeg = find_classes(save(tmp_path / "c", [gray((0, 255), s) for s in N], "jpg"))
+    assert "of values near them count as them (" in jpeg.reading
+    void = find_classes(save(tmp_path / "d", [with_border(scene(s, 4)) for s in N]))
+    assert "of 255 are ignored, as usual beside indices (" in void.reading
+    path = tmp_path / "classes.yaml"
+    for found in (stray, blended, jpeg, void):
+        path.write_text(format_classes_yaml(*found[:2], "8 masks", found.reading))
+        assert found.reading in path.read_text()
+        read = read_classes(path)
+        assert read == found.classes
+        every_value = np.arange(256, dtype=np.uint8)[None]
+        if found is not stray and found is not void:
+            labels = [c.decode(every_value, path) for c in (read, found.classes)]
+            assert np.array_equal(*labels)
+
+
+def test_nearest_class_reaches_a_quarter_of_the_distance(tmp_path):
+    gray_levels = ClassSet(("a", "b", "c"), values=(0, 100, 255), unlisted_values="nearest")
+    label = gray_levels.decode(np.arange(256, dtype=np.uint8)[None], tmp_path)[0].tolist()
+    ranges = {0: range(26), 1: range(75, 126), 2: range(217, 256)}
+    assert all(label[v] == k for k, values in ranges.items() for v in values)
+    assert label.count(255) == 256 - sum(map(len, ranges.values()))
+    rgb = ClassSet(("a", "b"), values=((0, 0, 0), (0, 40, 0)), unlisted_values="nearest")
+    pixels = np.uint8([[(10, 10, 10), (11, 0, 0), (0, 30, 10), (0, 29, 0), (10, 50, 0)]])
+    assert rgb.decode(pixels, tmp_path).tolist() == [[0, 255, 1, 255, 1]]
+
+
+def test_values_of_a_huge_mask_are_counted_in_strips(tmp_path, monkeypatch):
+    files = save(tmp_path, [with_border(gray((0, 3, 15), s)) for s in N])
+    whole = find_classes(files)
+    monkeypatch.setattr("deeplab.data.layouts.mask_statistics.STRIP_PIXELS", 1000)
+    assert find_classes(files) == whole
+
+
+def test_mask_values_choose_classes_of_a_file(tmp_path):
+    path = tmp_path / "classes.yaml"
+    path.write_text("classes: {a: 0, b: 5, c: 255}\n")
+    chosen = select_classes(read_classes(path), (), (255, 0))
+    assert (chosen.names, chosen.values) == (("c", "a"), (255, 0))
+    with pytest.raises(UserError, match=r"data\.mask_values=\[0,7\]: no class .* the value 7"):
+        select_classes(read_classes(path), (), (0, 7))
+    with pytest.raises(UserError, match=r"data\.ignored_values: \(0, 0, 0\) is no index"):
+        select_classes(read_classes(path), ((0, 0, 0),), None)
+
+
+def test_mask_values_must_cover_areas(tmp_path):
+    files = save(tmp_path, [scene(s, 4) for s in N])
+    with pytest.raises(UserError, match=r"the masks also hold 2 and 3 \(.*data\.unlisted_values="):
+        find_classes(files, mask_values=(0, 1))
+    found = find_classes(files, mask_values=(0, 1), unlisted_values="ignore")
+    assert found.classes.values == (0, 1)
+    assert find_classes(files, (2, 3), (0, 1)).classes.ignored == (2, 3)
