@@ -102,6 +102,10 @@ def read_classes(path: Path) -> ClassSet:
         )
     if len(entries) > 2 * MAX_CLASSES:
         raise UserError(f"{path}: {len(entries)} classes; 2 to {MAX_CLASSES} are allowed.")
+    if wrong := next((n for n in entries if n != printable(n)), None):
+        raise UserError(f"{path}: {_short(wrong)}: control characters in a name. Remove them.")
+    if "" in entries:
+        raise UserError(f"{path}: a class has no name. Add it.")
     values = {name: _value(path, name, value) for name, value in entries.items()}
     ignored_values = [_value(path, "ignored", value) for value in ignored]
     ignored_values += [values.pop(name) for name in list(values) if _plain(name) in VOID]
@@ -247,7 +251,7 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _value(path: Path, name: str, value: Any) -> Value:
     numbers = value if isinstance(value, list) else [value]
-    if not all(isinstance(n, int) or re.fullmatch(r"[+-]?\d+", str(n)) for n in numbers):
+    if not all(isinstance(n, int) or re.fullmatch(r"[+-]?\d{1,9}", str(n)) for n in numbers):
         raise UserError(
             f"{path}: {_short(name)}: {_short(value)} is neither an index nor a color. Write an "
             "index or a color such as [128, 64, 128]."
