@@ -116,7 +116,8 @@ def _splits_to_check(
         try:
             items = layout.items(split)
         except UserError as error:
-            problem, remedy = str(error).rstrip(".").rsplit(". ", 1)
+            text = str(error).removeprefix(f"split {split!r}: ").rstrip(".")
+            problem, remedy = text.rsplit(". ", 1)
             findings.append(Finding("error", "wrong list", split, problem, f"{remedy}."))
             continue
         if not examined.issuperset(items) or split == "test":

@@ -120,7 +120,8 @@ class Layout(DataLayout):
             try:
                 items += split_items(layout, split)
             except UserError as error:
-                raise UserError(f"data.{key}={split}: {error}") from None
+                problem = str(error).removeprefix(f"split {split!r}: ")
+                raise UserError(f"data.{key}={split}: {problem}") from None
         from deeplab.data.image_bits import with_image_bits  # imports OpenCV
 
         settings = layout.with_classes(settings, items)

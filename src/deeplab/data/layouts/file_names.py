@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from deeplab.utils.text import printable
+
 Role = Literal["image", "mask"]
 
 SPLIT_WORDS = {
@@ -33,6 +35,9 @@ ROLE_WORDS: dict[Role, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Words for the files in a folder."""
+
+SHORT_WORDS = {"tr", "trn", "te", "ts", "tst", "dev"}
+"""Words that tell a split only beside another split: ``tr`` alone may be a language."""
 
 FOLD_WORDS = ("fold", "folds", "kfold", "cv")
 """Words for the parts of a cross-validation."""
@@ -103,16 +108,22 @@ def read_name(name: str) -> NameMeaning:
 
 
 def families(names: Iterable[str]) -> set[tuple[str, ...]]:
-    """Return the unknown words with which at least two of the names tell different splits.
+    """Return the unknown words with which the names tell splits; none is one of them.
 
-    They are the name of a data set, as in ``DUTS-TR`` and ``DUTS-TE``; the name ``train_station``
-    alone tells no split.
+    With others at least two names must tell different splits. Such words are the name of a data
+    set, as in ``DUTS-TR`` and ``DUTS-TE``; the name ``train_station`` alone tells no split.
     """
     splits: dict[tuple[str, ...], set[str]] = {}
-    for meaning in map(read_name, set(names)):
+    certain: set[tuple[str, ...]] = set()
+    for name in set(names):
+        meaning = read_name(name)
         if meaning.split:
             splits.setdefault(meaning.others, set()).add(meaning.split)
-    return {others for others, told in splits.items() if not others or len(told) > 1}
+            if not meaning.others and {w.lower() for w in WORD.findall(name)}.isdisjoint(
+                SHORT_WORDS
+            ):
+                certain.add(())
+    return {others for others, told in splits.items() if others in certain or len(told) > 1}
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
@@ -125,4 +136,4 @@ def natural_order(names: Iterable[str]) -> list[str]:
 def name_some(names: Sequence[str], most: int = 3) -> str:
     """Return the first of some names and the number of the others, as a text."""
     more = len(names) - most
-    return ", ".join([*names[:most], *[f"and {more} more"] * (more > 0)])
+    return ", ".join([*map(printable, names[:most]), *[f"and {more} more"] * (more > 0)])

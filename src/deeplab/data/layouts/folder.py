@@ -89,7 +89,7 @@ class FolderLayout(Layout):
         self._notes = [*pairing.notes, *self._splits.notes]
 
     def splits(self) -> list[str]:
-        return list(self._splits.by_name)
+        return [name for name, split in self._splits.by_name.items() if split.origin]
 
     def items(self, split: str) -> list[Item]:
         decided = self._splits.by_name.get(split)

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from deeplab.data.layouts.base import IMAGE_SUFFIXES, MASK_SUFFIXES, Item
 from deeplab.data.layouts.file_names import NameMeaning, Role, families, name_some, read_name
@@ -347,17 +347,20 @@ def _strip(stem: str, start: str, end: str) -> str | None:
 
 
 class _MaskIndex:
-    """Masks by key and name."""
+    """Masks by the folders of their key, all or the last one or none of them, and their name."""
 
-    def __init__(self, masks: Iterable[File], *, by_key: bool, fold_case: bool) -> None:
-        self.by_key, self.fold_case = by_key, fold_case
+    def __init__(
+        self, masks: Iterable[File], folders: Literal["all", "last", "none"], *, fold_case: bool
+    ) -> None:
+        self.folders, self.fold_case = folders, fold_case
         self.masks: dict[tuple[str, str], list[File]] = defaultdict(list)
         for mask in masks:
             self.masks[self._entry(mask.key, mask.stem)].append(mask)
 
     def _entry(self, key: str, stem: str) -> tuple[str, str]:
-        text = (key if self.by_key else "", stem)
-        return (text[0].casefold(), text[1].casefold()) if self.fold_case else text
+        if self.folders != "all":
+            key = key.rpartition("/")[2] if self.folders == "last" else ""
+        return (key.casefold(), stem.casefold()) if self.fold_case else (key, stem)
 
     def find(self, image: File, rule: Rule) -> list[File]:
         """Return the masks of an image: those of its subset, else of its split, else of none."""
@@ -382,25 +385,28 @@ def _pair(
     """Pair the images of some folders with the masks of others."""
     _check_same_names(images)
     complete = min(len(images), len(masks))
-    best: tuple[int, Rule, _MaskIndex] | None = None
-    for by_key, fold_case in ((True, False), (False, False), (False, True)):
-        index = _MaskIndex(masks, by_key=by_key, fold_case=fold_case)
-        rule = _best_rule(images, index, rules)
-        if best is None or index.count(images, rule) > best[0]:
-            best = (index.count(images, rule), rule, index)
-        if best[0] >= complete:
+    rule, index, count = Rule(), _MaskIndex(masks, "all", fold_case=False), 0
+    for tried in (
+        index,
+        _MaskIndex(masks, "last", fold_case=False),
+        _MaskIndex(masks, "none", fold_case=False),
+        _MaskIndex(masks, "none", fold_case=True),
+    ):
+        best = _best_rule(images, tried, rules)
+        paired = sum(bool(tried.find(image, best)) for image in images)
+        if paired > count:
+            rule, index, count = best, tried, paired
+        if count >= complete:
             break
-    assert best is not None
-    count, rule, index = best
     notes = []
     if infer and 2 * count < complete and (found := _infer_rule(images, masks)):
-        rule, index = found, _MaskIndex(masks, by_key=False, fold_case=False)
+        rule, index = found, _MaskIndex(masks, "none", fold_case=False)
         notes.append(_inferred_note(rule))
     found_masks = [index.find(image, rule) for image in images]
     if not any(found_masks):
         return [], []
     for image, several in zip(images, found_masks, strict=True):
-        if len(several) > 1 and index.by_key:
+        if len(several) > 1 and index.folders == "all":
             raise _two_masks_error(several[0].path, several[1].path, image.path)
     return _make_pairs(
         root, images, [m[0] if len(m) == 1 else None for m in found_masks], rule
@@ -460,9 +466,9 @@ def _candidate_rules(image: str, mask: str) -> Iterator[Rule]:
         start = image.index(mask)
         yield Rule(image[start + len(mask) :], "", image[:start], "")
     else:
-        if shared := shared_start(image, mask):
+        if shared := len(image[: shared_start(image, mask)].rstrip("_- ")):
             yield Rule(image[shared:], mask[shared:])
-        if shared := shared_start(image[::-1], mask[::-1]):
+        if shared := len(image[len(image) - shared_start(image[::-1], mask[::-1]) :].lstrip("_- ")):
             yield Rule("", "", image[:-shared], mask[:-shared])
 
 
@@ -482,45 +488,48 @@ def _is_plausible(rule: Rule, image: str) -> bool:
 def _pair_in_one_folder(
     root: Path, files: list[File], rules: Sequence[Rule], *, infer: bool
 ) -> tuple[list[Pair], list[str]]:
-    """Pair images and masks that are in the same folders, by their format or suffix."""
-    for image_suffixes in ({*JPEG}, {*IMAGE_SUFFIXES} - {*ONLY_MASKS}):
-        images = [file for file in files if file.suffix in image_suffixes]
-        masks = [file for file in files if file.suffix not in image_suffixes]
-        index = _MaskIndex(masks, by_key=True, fold_case=False)
-        if any(index.find(image, Rule()) for image in images):
-            found = [index.find(image, Rule()) for image in images]
+    """Pair images and masks that are in the same folders, by their format or name."""
+    words: dict[Role, list[str]] = {"image": [], "mask": []}
+    for stem in sorted({file.stem for file in files}):
+        if (role := read_name(stem).role) and stem.isalpha():
+            words[role].append(stem)  # a folder for each image, such as ID/image.png
+    candidates = [
+        *(rule for rule in rules if rule.image_end != rule.mask_end),
+        *(Rule(image, mask) for image, mask in product(words["image"], words["mask"])),
+    ]
+    index, notes = _MaskIndex(files, "all", fold_case=False), []
+    rule = max(candidates, key=lambda rule: index.count(files, rule), default=Rule())
+    count = index.count(files, rule) if candidates else 0
+    for image_formats in ({*JPEG}, {*IMAGE_SUFFIXES} - {*ONLY_MASKS}):
+        images = [file for file in files if file.suffix in image_formats]
+        by_format = _MaskIndex(
+            (file for file in files if file.suffix not in image_formats), "all", fold_case=False
+        )
+        found = [by_format.find(image, Rule()) for image in images]
+        if sum(map(bool, found)) > count:
             if several := next((masks for masks in found if len(masks) > 1), None):
                 raise _same_name_error(several[0].path, several[1].path)
             return _make_pairs(root, images, [m[0] if m else None for m in found], Rule()), []
-    index = _MaskIndex(files, by_key=True, fold_case=False)
-    stems = {file.stem for file in files}
-    words: dict[Role, list[str]] = {
-        role: sorted(stem for stem in stems if read_name(stem)[1:] == (role, (), False, ()))
-        for role in ("image", "mask")
-    }
-    candidates = [
-        *(rule for rule in rules if rule.image_end != rule.mask_end),
-        *(Rule(*names) for names in product(words["image"], words["mask"])),  # ID/image.png
-    ]
-    rule = max(candidates, key=lambda rule: index.count(files, rule), default=Rule())
-    notes = []
-    if infer and not index.count(files, rule) and (found_rule := _infer_end(files)):
-        rule = found_rule
+    if infer and not count and (found_rule := _infer_end(files)):
+        rule, count = found_rule, 1
         notes.append(_inferred_note(rule))
-    if rule.image_end == rule.mask_end or not index.count(files, rule):
+    if not count:
         return [], []
-    masks_by_image = {file: index.find(file, rule) for file in files if rule.core(file) is not None}
-    used = {mask.stem for found in masks_by_image.values() for mask in found}
+    masks = {file: index.find(file, rule) for file in files if rule.core(file) is not None}
+    used = {mask.stem for found in masks.values() for mask in found}
+    folders = {file.folder for file, found in masks.items() if found}
     images = [
         file
-        for file in masks_by_image
-        if not (rule.mask_end and file.stem.endswith(rule.mask_end))
+        for file in masks
+        if (file.folder in folders or file.split)
+        and not (rule.mask_end and file.stem.endswith(rule.mask_end))
         and file.suffix in IMAGE_SUFFIXES
         and file.stem.rstrip("0123456789").rstrip("_- ") not in used  # a second mask
     ]
     _check_same_names(images)
-    found = [masks_by_image[image] for image in images]
-    return _make_pairs(root, images, [m[0] if m else None for m in found], rule), notes
+    return _make_pairs(
+        root, images, [masks[image][0] if masks[image] else None for image in images], rule
+    ), notes
 
 
 def _infer_end(files: Sequence[File]) -> Rule | None:
@@ -556,6 +565,8 @@ def _make_pairs(
             if expected in paths:
                 expected = f"{folder}/masks/{file}".lstrip("/")
         image_id = f"{image.key}/{name}".strip("/") or image.stem
+        if mask and not image.subset:  # the masks may be in folders of splits alone
+            image = image._replace(split=mask.split, subset=mask.subset)
         pairs.append(Pair(Item(image_id, root / image.path, root / expected), image, mask))
     return pairs
 
@@ -574,28 +585,25 @@ def _check_same_names(images: Sequence[File]) -> None:
 
 
 def _same_name_error(first: str, second: str) -> UserError:
-    name = (
-        second.rpartition("/")[2]
-        if first.rpartition("/")[0] == second.rpartition("/")[0]
-        else second
-    )
     return UserError(
-        f"{first} and {name}: two files have the same name. Remove one of them, or set "
-        "data.image_dir and data.mask_dir."
+        f"{first} and {second.rpartition('/')[2]}: two files have the same name. Remove one of "
+        "them, or set data.image_dir and data.mask_dir."
     )
 
 
 def _two_masks_error(first: str, second: str, image: str | None = None) -> UserError:
+    if image and first.rpartition("/")[0] == second.rpartition("/")[0]:
+        return UserError(f"{image} has two masks: {first} and {second}. Remove one of them.")
     of, what = (f"{image} has two masks: ", "be it") if image else ("", "hold the masks")
     return UserError(
-        f"data.mask_dir: {of}{first} and {second} may both {what}. "
-        "Set data.mask_dir to the folder to use."
+        f"data.mask_dir: {of}{first} and {second} may both {what}. Set data.mask_dir to the "
+        "folder to use."
     )
 
 
 def _inferred_note(rule: Rule) -> str:
     image, mask = f"{rule.image_start}NAME{rule.image_end}", f"{rule.mask_start}NAME{rule.mask_end}"
-    return f"The mask of {image} is {mask}, which pairs every mask"
+    return f"The mask of {image} is taken to be {mask}, which pairs every mask"
 
 
 def _unpaired(pairs: Sequence[Pair], folders: _Folders) -> list[str]:
@@ -609,14 +617,24 @@ def _unpaired(pairs: Sequence[Pair], folders: _Folders) -> list[str]:
         for file in folders.files[folder]
         if file.path not in used
     ]
-    images = {pair.image.path for pair in pairs}
-    unused = sorted(path for path in unused if path not in images)
+    known = {pair.image.path for pair in pairs} | {pair.image.stem for pair in pairs}
+    known |= {pair.item.id.rpartition("/")[2] for pair in pairs}
+    unused = sorted(path for path in unused if not known.intersection(_shorter_names(path)))
     notes = []
     if lonely:
         notes.append(f"{len(lonely)} of {len(pairs)} images have no mask: {name_some(lonely)}")
     if unused:
         notes.append(f"{len(unused)} masks have no image: {name_some(unused)}")
     return notes
+
+
+def _shorter_names(path: str) -> Iterator[str]:
+    """Yield a file's path, its name, and the name without its last words, as of ``1_color.png``."""
+    yield path
+    name = path.rpartition("/")[2].rpartition(".")[0]
+    while name:
+        yield name
+        name = name.rpartition("_")[0]
 
 
 def _no_pairs_error(root: Path, folders: _Folders, rules: Sequence[Rule]) -> UserError:

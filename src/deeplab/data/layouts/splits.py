@@ -6,7 +6,7 @@ a part of ``train``. Nothing is taken or drawn that belongs to another split by 
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -83,6 +83,7 @@ def decide_splits(
             listed = [other for other in given if other != split and sources[other][0] in lists]
             given[split] = _without(given[split], owned, listed)
     rest = [pair.item for pair in pairs if not pair.image.split]
+    folds = [source.name for source in folders if not source.split]
     decided = _complete(given, owned, rest, val_fraction=val_fraction, seed=seed)
     chosen = {source.name for found in sources.values() if len(found) == 1 for source in found}
     named = {s.name: s.value for s in (*folders, *lists) if s.name not in {*chosen, *decided}}
@@ -90,6 +91,10 @@ def decide_splits(
     everything = Split(list(dict.fromkeys(images)), "all images")
     by_name = {**decided, **{name: named[name] for name in natural_order(named)}}
     notes = [f"Lists not used: {name_some(unused)}"] if unused else []
+    if folds:
+        notes.append(
+            f"Folds not used, unless data.train_split or val_split names them: {name_some(folds)}"
+        )
     if "train" in given or "trainval" in given:
         used = {item.image for split in decided.values() for item in split.items}
         used = used.union(*owned.values())
@@ -118,7 +123,8 @@ def _complete(
     splits = dict(given)
     trainval = splits.get("trainval")
     if "train" not in splits:
-        source = trainval or Split(rest, "all images")
+        name = "the other images" if "val" in given or "test" in given else "all images"
+        source = trainval or Split(rest, name)
         splits["train"] = _without(source, owned, ("val", "test"))
     elif "val" not in splits and trainval:
         others = _without(trainval, owned, ("train", "test"))
@@ -139,7 +145,7 @@ def _draw(train: Split, test: set[Path], fraction: float, seed: int) -> tuple[Sp
     ranked = sorted(ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
     drawn = set(ranked[: max(1, round(fraction * len(ids)))])
     percent = f"{100 * fraction:g} % of {train.origin} by seed {seed}"
-    rest = Split([i for i in train.items if i.id not in drawn], f"the rest of {train.origin}")
+    rest = Split([i for i in train.items if i.id not in drawn], f"{train.origin} without val")
     error = train.error or ("" if rest.items else "there is only one image to draw val from")
     return rest._replace(error=error), Split(
         [item for item in train.items if item.id in drawn], percent, train.error
@@ -204,30 +210,31 @@ def _read_lists(
     """
     finder = _ImageFinder(root, paths, pairs)
     lists = [path for path in paths if path.lower().endswith(LIST_SUFFIXES)]
-    lists = [path for path in lists if _stem(path) not in finder.by_stem]  # labels of one image
-    known_words = families(_stem(path) for path in lists)
+    known_words = families(map(_stem, lists))
     sources: list[_Source] = []
     uncertain: list[_Source] = []
     unknown: list[str] = []
-    stems = [_stem(path) for path in lists]
+    stems = Counter(_stem(path) for path in lists)
     for path in lists:
         meaning = read_name(_stem(path))
         told = meaning.split if meaning.others in known_words else None
-        certain = told is not None and not path.lower().endswith(".csv")
-        if not certain and (len(unknown) == MAX_UNKNOWN_LISTS or not finder.is_list(path)):
+        sure = told and not meaning.others and meaning.role != "mask"
+        if not told and (_stem(path) in finder.by_stem or len(unknown) == MAX_UNKNOWN_LISTS):
+            continue  # labels of one image
+        if not (sure and not path.lower().endswith(".csv")) and not finder.is_list(path):
             continue
-        unique = stems.count(_stem(path)) == 1
-        name = _stem(path) if unique else path.rpartition(".")[0]
+        name = _stem(path) if stems[_stem(path)] == 1 else path.rpartition(".")[0]
         source = _Source(name, told, finder.read(path, told or name))
-        if told is None:
+        if not told:
             unknown.append(path)
-        (uncertain if meaning.others or told is None else sources).append(source)
+        (sources if sure else uncertain).append(source)
     known = {source.split for source in sources}
     for source in uncertain:
         if source.split in known:
             unknown.append(source.value.origin)
             source = source._replace(split=None)
-        sources.append(source)
+        if source.split or not source.value.error:
+            sources.append(source)
     unknown += [
         path
         for path in paths
@@ -289,6 +296,8 @@ class _ImageFinder:
                 items += [item] if (item := self._item(line, split)) else []
             except UserError as problem:
                 error = error or str(problem)
+        if path.lower().endswith(".csv"):  # a table may have a row for each object
+            items = list(dict.fromkeys(items))
         return Split(items, path, error or ("" if items else f"{path} lists no images."))
 
     def _item(self, line: Line, split: str | None) -> Item | None:
@@ -298,22 +307,17 @@ class _ImageFinder:
             UserError: there is no such image.
         """
         image, mask = line.files
-        image_file = self._file(line, image) if mask else None
-        mask_file = self._file(line, mask) if mask else None
-        if image_file and mask_file:
+        if mask:
+            image_file, mask_file = self._file(line, image), self._file(line, mask)
             pair = self.by_path.get(image_file)
             name = pair.item.id if pair else _without_suffix(image_file)
             return Item(name, self.root / image_file, self.root / mask_file)
         pair = self._find(line, image, split)
         if pair is None and (match := NUMBERS.fullmatch(image)):
             pair = self._find(line, match[1], split)
-        if pair and not mask:
-            return pair.item
-        if line.is_heading:
-            return None
-        kind = (
-            "is an absolute path and" if is_absolute(image) else "names files and" if mask else ""
-        )
+        if pair or line.is_heading:
+            return pair.item if pair else None
+        kind = "is an absolute path and" if is_absolute(image) else ""
         raise line.error(
             f"{kind} is no image of {self.root}".strip(), "Add the image or remove the line."
         )
@@ -344,15 +348,16 @@ class _ImageFinder:
             )
         return found[0] if found else None
 
-    def _file(self, line: Line, name: str) -> str | None:
+    def _file(self, line: Line, name: str) -> str:
         """Return the only file below the root whose path ends as a name does."""
-        parts = self._parts(line, name)
-        found = [
-            (shared_start(parts[::-1], path.split("/")[::-1]), path)
-            for path in self.by_file.get(parts[-1], ())
-        ]
-        best = [path for shared, path in found if shared == max(found)[0]]
-        return best[0] if len(best) == 1 else None
+        parts = self._parts(line, name)[::-1]
+        paths = self.by_file.get(parts[0], [])
+        shared = [shared_start(parts, path.split("/")[::-1]) for path in paths]
+        best = [path for path, n in zip(paths, shared, strict=True) if n == max(shared)]
+        if len(best) != 1:
+            found = f"{best[0]} and {best[1]}" if best else f"no file below {self.root}"
+            raise line.error(f"names {name}, which is {found}", "Correct the line.")
+        return best[0]
 
 
 def _without_suffix(path: str) -> str:
