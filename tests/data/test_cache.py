@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeplab.data import cache
 from deeplab.data.cache import DecodedCache, use_cache
@@ -57,7 +58,6 @@ def test_cache_is_built_once_and_again_when_the_data_change(tmp_path, monkeypatc
     monkeypatch.setattr(cache, "_build", None)  # a second build would fail
     use_cache(dataset(root), tmp_path / "cache", num_workers=1, progress=False)
     monkeypatch.undo()
-    os.utime(root / "JPEGImages" / "train_0.jpg")  # the modification time is ignored
     assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 1
     write_sample(
         root, "train_0", np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.uint8),
@@ -117,3 +117,86 @@ def test_pickled_reader_has_no_pixels(tmp_path):
     assert data[0].image.any()
     pickled = pickle.dumps(data.reader.__getstate__() | {"fallback": None})
     assert len(pickled) < 10_000
+
+
+def edit(path):
+    """Change a pixel of a BMP, which keeps its size."""
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_edit_that_keeps_the_size_is_noticed(tmp_path):
+    root = five_image_tree(tmp_path / "voc")
+    path = root / "JPEGImages" / "train_0.jpg"
+    Image.fromarray(dataset(root)[0].image).save(path, "BMP")
+    use_cache(dataset(root), tmp_path / "cache", num_workers=1, progress=False)
+    before, size = dataset(root)[0].image, path.stat().st_size
+    edit(path)
+    assert path.stat().st_size == size
+    edited = dataset(root)
+    use_cache(edited, tmp_path / "cache", num_workers=1, progress=False)
+    assert np.array_equal(edited[0].image, dataset(root)[0].image)
+    assert not np.array_equal(edited[0].image, before)
+
+
+def test_other_bits_and_other_decoding_make_other_caches(tmp_path, monkeypatch):
+    root = five_image_tree(tmp_path / "voc")
+    changed = tmp_path / "image_io.py"
+    changed.write_text("# another version")
+    for image_bits, module in ((None, None), (12, None), (None, changed)):
+        if module:
+            monkeypatch.setattr(cache.image_io, "__file__", str(module))
+        data = dataset(root, image_bits=image_bits)
+        use_cache(data, tmp_path / "cache", num_workers=1, progress=False)
+    assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 3
+
+
+def overwrite(path, start, content):
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def save_index(path, change):
+    index = np.load(path)
+    np.save(path, change(index))
+
+
+CACHE_DAMAGE = {
+    "pixels cut": lambda p, i: os.truncate(p, p.stat().st_size // 2),
+    "pixels empty": lambda p, i: os.truncate(p, 0),
+    "pixels missing": lambda p, i: p.unlink(),
+    "pixels zeroed": lambda p, i: overwrite(p, 0, bytes(p.stat().st_size)),
+    "one pixel changed": lambda p, i: overwrite(p, 1234, b"\x01\x02\x03"),
+    "pixels shifted": lambda p, i: p.write_bytes(b"\0" + p.read_bytes()[:-1]),
+    "index cut": lambda p, i: os.truncate(i, i.stat().st_size - 30),
+    "index empty": lambda p, i: os.truncate(i, 0),
+    "index missing": lambda p, i: i.unlink(),
+    "index is text": lambda p, i: i.write_text("index"),
+    "index is a pickle": lambda p, i: np.save(i, np.array([None]), allow_pickle=True),
+    "index zeroed": lambda p, i: save_index(i, lambda index: index * 0),
+    "index of floats": lambda p, i: save_index(i, lambda index: index.astype(float)),
+    "index without a row": lambda p, i: save_index(i, lambda index: index[1:]),
+    "rows swapped": lambda p, i: save_index(i, lambda index: index[::-1]),
+    "sides swapped": lambda p, i: save_index(i, lambda index: index[:, [0, 2, 1, 3]]),
+    "negative offset": lambda p, i: save_index(i, lambda index: index - np.array([4, 0, 0, 0])),
+    "offset beyond the end": lambda p, i: save_index(
+        i, lambda index: index + np.array([2**40, 0, 0, 0])
+    ),
+    "huge sides": lambda p, i: save_index(i, lambda index: index + np.array([0, 2**33, 2**33, 0])),
+}
+
+
+@pytest.mark.parametrize("name", CACHE_DAMAGE)
+def test_damaged_cache_never_gives_wrong_pixels(tmp_path, name):
+    root = five_image_tree(tmp_path / "voc")
+    plain = dataset(root)
+    use_cache(dataset(root), tmp_path / "cache", num_workers=1, progress=False)
+    (folder,) = (p for p in (tmp_path / "cache").iterdir() if p.is_dir())
+    CACHE_DAMAGE[name](folder / "pixels.bin", folder / "index.npy")
+    damaged = dataset(root)
+    use_cache(damaged, tmp_path / "cache", num_workers=1, progress=False)
+    for index in range(5):
+        assert np.array_equal(damaged[index].image, plain[index].image)
+        assert np.array_equal(damaged[index].label, plain[index].label)

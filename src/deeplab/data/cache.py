@@ -1,7 +1,8 @@
 """Cache of decoded images and labels: one memory-mapped file for each split.
 
     pixels.bin    image after image: its RGB pixels, then its labels
-    index.npy     one row for each item: offset, height and width; height 0 if decoding failed
+    index.npy     one row for each item: offset, height, width and checksum; height 0 if decoding
+                  failed
 
 All DataLoader workers share the pages that the operating system keeps in memory; ``diskcache`` and
 ``zarr`` would copy each sample.
@@ -9,6 +10,7 @@ All DataLoader workers share the pages that the operating system keeps in memory
 
 import hashlib
 import shutil
+import zlib
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.data import class_set, image_header, image_io
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
@@ -33,18 +36,24 @@ BYTES_PER_PIXEL = 4
 class DecodedCache:
     """Reader of cached items.
 
-    Items that could not be decoded are read by ``fallback``, which raises their error.
+    Items that could not be decoded, or whose checksum is wrong, are read by ``fallback``. The
+    checksum is verified when a process reads an item for the first time.
 
     Args:
         folder: the folder that holds the two files.
         items: in the order of the index.
         fallback: reads an item that is not in the cache.
+
+    Raises:
+        ValueError: the cache is damaged.
     """
 
     def __init__(self, folder: Path, items: Sequence[Item], fallback: Reader) -> None:
         self.folder, self.fallback = folder, fallback
         self.rows = {item: row for row, item in enumerate(items)}
-        self.index: Index = np.load(folder / "index.npy")
+        self.index = _read_index(folder, len(items))
+        self.verified: set[int] = set()
+        self.damaged = False
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -53,22 +62,62 @@ class DecodedCache:
 
     def __call__(self, item: Item) -> tuple[Pixels, Pixels]:
         """Return the image ``(H, W, 3)`` and the label ``(H, W)``, both read-only."""
-        offset, height, width = (int(n) for n in self.index[self.rows[item]])
+        row = self.rows[item]
+        offset, height, width, checksum = (int(n) for n in self.index[row])
         if not height:
             return self.fallback(item)
         middle, end = offset + 3 * height * width, offset + BYTES_PER_PIXEL * height * width
+        if row not in self.verified:
+            if _checksum(item, (height, width), self.pixels[offset:end]) != checksum:
+                self._report_damage()
+                return self.fallback(item)
+            self.verified.add(row)
         image = self.pixels[offset:middle].reshape(height, width, 3)
         return image, self.pixels[middle:end].reshape(height, width)
+
+    def _report_damage(self) -> None:
+        if not self.damaged:
+            print(
+                f"{self.folder}: this cache is damaged; its damaged items are decoded from their "
+                "files. Remove the folder to build it again."
+            )
+        self.damaged = True
 
     def __getstate__(self) -> dict[str, object]:
         """Return the state without the memory map, which a worker process opens itself."""
         return {name: value for name, value in vars(self).items() if name != "pixels"}
 
 
+def _read_index(folder: Path, count: int) -> Index:
+    """Return the index of a cache.
+
+    Raises:
+        ValueError: it does not have one row for each item, or does not fit the pixels.
+    """
+    try:
+        index: Index = np.load(folder / "index.npy")
+        size = (folder / "pixels.bin").stat().st_size
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(error) from None
+    if index.dtype != np.int64 or index.shape != (count, 4):
+        raise ValueError(f"index of {index.dtype} {index.shape}")
+    offset, height, width, _ = index.T
+    if (index < 0).any() or (height > size).any() or (width > size).any():
+        raise ValueError("index out of range")
+    if count and int((offset + height * width * BYTES_PER_PIXEL).max()) > size:
+        raise ValueError("index beyond the end")
+    return index
+
+
+def _checksum(item: Item, size: tuple[int, int], pixels: Pixels) -> int:
+    """Return a checksum of an item's pixels, its id and its size."""
+    return zlib.crc32(pixels.data, zlib.crc32(f"{item.id} {size}".encode()))
+
+
 def build_index(sizes: list[tuple[int, int]]) -> Index:
-    """Return the index of images of these heights and widths, stored one after another."""
-    index = np.zeros((len(sizes), 3), np.int64)
-    index[:, 1:] = sizes
+    """Return the index of images of these heights and widths, without checksums."""
+    index = np.zeros((len(sizes), 4), np.int64)
+    index[:, 1:3] = np.reshape(sizes, (-1, 2))
     index[1:, 0] = np.cumsum(index[:-1, 1] * index[:-1, 2] * BYTES_PER_PIXEL)
     return index
 
@@ -82,14 +131,15 @@ def use_cache(
 ) -> None:
     """Make a data set read from a cache below ``cache_dir``; build the cache if it is missing.
 
-    Each cache has its own folder, named by a hash of the data that it depends on. If the disk has
+    Each cache has its own folder, named by a hash of what it depends on: the times and sizes of the
+    files, the classes, and the code that decodes. A damaged cache is built again. If the disk has
     no room for it, a message is printed and the data set keeps decoding its files.
 
     Raises:
         UserError: ``cache_dir`` cannot be written.
     """
     cache_dir = Path(cache_dir).expanduser()
-    key = hashlib.sha256(f"{dataset.fingerprint()} {dataset.classes}".encode()).hexdigest()[:12]
+    key = _key(dataset)
     folder = cache_dir / key
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -97,7 +147,14 @@ def use_cache(
             f"data.cache_dir={cache_dir}: another process is building this cache; waiting for it."
         )
         with locked(cache_dir / f".{key}.lock", busy, wait=True):
-            if not folder.is_dir() and not _build(dataset, folder, num_workers, progress):
+            if folder.is_dir():
+                try:
+                    dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
+                    return
+                except ValueError as error:
+                    print(f"data.cache_dir={cache_dir}: {folder} is damaged ({error}); rebuilding")
+                    shutil.rmtree(folder)
+            if not _build(dataset, folder, num_workers, progress):
                 return
     except OSError as error:
         raise UserError(
@@ -105,6 +162,25 @@ def use_cache(
             "data.cache_dir to a writable folder."
         ) from None
     dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
+
+
+def _key(dataset: SegmentationDataset) -> str:
+    """Return the name of a data set's cache."""
+    digest = hashlib.sha256(f"{dataset.classes} {dataset.image_bits}".encode())
+    for module in (class_set, image_header, image_io):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    for item in dataset.items:
+        digest.update(f"{item.id} {_stamp(item.image)} {_stamp(item.mask)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _stamp(path: Path) -> str:
+    """Return the size and the time of the last change of a file; empty without the file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progress: bool) -> bool:
@@ -126,10 +202,11 @@ def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progres
     with pixels.open("wb") as file:
         file.truncate(total)
     store = partial(_store, dataset=dataset, path=pixels)
-    jobs = list(zip(dataset.items, index.tolist(), strict=True))
+    jobs = [(item, tuple(row[:3])) for item, row in zip(dataset.items, index.tolist(), strict=True)]
     desc = f"Decoding {dataset.split} into {folder.parent}"
-    stored = list(parallel_map(store, jobs, num_workers=num_workers, desc=desc, progress=progress))
-    index[~np.array(stored, bool), 1:] = 0
+    checksums = parallel_map(store, jobs, num_workers=num_workers, desc=desc, progress=progress)
+    for row, checksum in zip(index, checksums, strict=True):
+        row[1:] = (*row[1:3], checksum) if checksum is not None else 0
     np.save(draft / "index.npy", index)
     draft.rename(folder)
     return True
@@ -144,21 +221,17 @@ def _size(item: Item) -> tuple[int, int]:
 
 def _store(
     job: tuple[Item, tuple[int, int, int]], dataset: SegmentationDataset, path: Path
-) -> bool:
-    """Write one item at its offset; return False if it cannot be decoded."""
+) -> int | None:
+    """Write one item at its offset; return its checksum, or None if it cannot be decoded."""
     item, (offset, height, width) = job
     try:
         image, label = dataset.read(item)
     except BadFileError:
-        return False
+        return None
     if label.shape != (height, width):
-        return False
+        return None
+    pixels = np.concatenate([image.ravel(), label.ravel()])
     with path.open("r+b") as file:
         file.seek(offset)
-        file.write(_bytes(image))
-        file.write(_bytes(label))
-    return True
-
-
-def _bytes(pixels: Pixels) -> bytes:
-    return np.ascontiguousarray(pixels).tobytes()
+        file.write(pixels.data)
+    return _checksum(item, (height, width), pixels)

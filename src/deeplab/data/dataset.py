@@ -22,7 +22,7 @@ from deeplab.data.image_io import (
     size_mismatch_error,
     unusual_kinds,
 )
-from deeplab.data.layouts.base import Item, fingerprint
+from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.transforms import Transform
 from deeplab.utils.constants import IGNORE
@@ -218,10 +218,6 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""
         return f"{item.id} {hash_files(item.image, item.mask)}"
-
-    def fingerprint(self) -> str:
-        """Return ``deeplab.data.layouts.base.fingerprint`` of the items."""
-        return fingerprint(self.items)
 
 
 def make_batch(samples: Sequence[Sample], images: Pixels, labels: Pixels) -> SegmentationBatch:
