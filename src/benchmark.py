@@ -1,24 +1,38 @@
 """Measure the speed of a part of the project; see ``python src/benchmark.py --help``."""
 
 import argparse
+import re
+from typing import NoReturn
 
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import UserError, script_errors
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors have the form of the other scripts'."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError."""
+        raise UserError(f"{message}. See python src/benchmark.py --help.")
 
 
 def main() -> None:
     """Run one benchmark."""
-    parser = argparse.ArgumentParser(
-        description="Measure the speed of a part of the project and print ratios."
-    )
+    parser = Parser(description="Measure the speed of a part of the project and print ratios.")
     parser.add_argument("part", choices=["loss", "pipeline", "strategies", "export"])
     parser.add_argument(
-        "--repeats", type=int, help="number of repeats (default: 7; for strategies: 3)"
+        "--repeats",
+        type=num_repeats,
+        help="number of repeats, 1 to 1000 (default: 7; for strategies: 3)",
     )
-    arguments = parser.parse_args()
-    try:
-        measure(arguments)
-    except UserError as error:
-        parser.error(str(error))
+    with script_errors():
+        measure(parser.parse_args())
+
+
+def num_repeats(text: str) -> int:
+    """Return the number of repeats."""
+    if not re.fullmatch("[1-9][0-9]{0,2}|1000", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected an integer from 1 to 1000")
+    return int(text)
 
 
 def measure(arguments: argparse.Namespace) -> None:

@@ -15,8 +15,9 @@ def main(config: DictConfig) -> None:
     if run_in_subprocess_if_needed(checked.trainer):
         return
     from deeplab.evaluation.after_training import check_evaluations, evaluate_after_training
-    from deeplab.training.train import run_experiment
+    from deeplab.training.train import check_machine, run_experiment
 
+    check_machine(checked)
     check_evaluations(checked)
     folder = run_experiment(checked)
     evaluate_after_training(checked, folder)

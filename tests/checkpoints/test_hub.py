@@ -251,9 +251,9 @@ def test_a_file_with_torchvision_s_names(choice, backbone, tmp_path):
     ("name", "expected"),
     [
         ("hf://user/name", HubId("user/name")),
-        ("user/name", HubId("user/name")),
-        ("user/name-1.0@v2", HubId("user/name-1.0", "v2")),
-        ("runs/name", None),  # the folder runs exists
+        ("hf://user/name-1.0@v2", HubId("user/name-1.0", "v2")),
+        ("user/name", None),
+        ("runs/name@v2", None),
         ("hf://runs/name", HubId("runs/name")),
         ("user/weights.pth", None),
         ("a/b/c", None),
@@ -263,10 +263,14 @@ def test_a_file_with_torchvision_s_names(choice, backbone, tmp_path):
         ("../name", None),
     ],
 )
-def test_hub_ids(name, expected, tmp_path, monkeypatch):
-    (tmp_path / "runs").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert hub_id(name) == expected
+def test_hub_ids(name, expected):
+    assert hub_id(name, "run") == expected
+
+
+@pytest.mark.parametrize("name", ["hf://", "hf://name", "hf://a/b/c", "hf:///user/name"])
+def test_wrong_hub_ids(name):
+    with pytest.raises(UserError, match=f"init_from={name}: not the name of a repository"):
+        hub_id(name, "init_from")
 
 
 @pytest.fixture(scope="module")
@@ -283,15 +287,15 @@ def test_a_run_of_the_hub(uploaded, tmp_path):
     with hub(uploaded) as site:
         variables = site.variables(tmp_path / "caches")
         options = {"cwd": tmp_path, "variables": variables}
-        init_from = "init_from=somebody/scenes"
+        init_from = "init_from=hf://somebody/scenes"
         done = run("train", *SMALL, *STILL, init_from, "seed=1", **options)
         assert f"Weights:    hf://somebody/scenes@{COMMIT}/weights.safetensors" in done.stdout
         (folder,) = run_folders(tmp_path)
         config = yaml.safe_load((folder / "config.yaml").read_text())
-        assert config["init_from"] == "somebody/scenes"
+        assert config["init_from"] == "hf://somebody/scenes"
         assert config["backbone"]["mean"] == [1.0, 2.0, 3.0]  # the weights' normalization
         trainer = [s for s in SMALL if s.startswith("trainer.a")]
-        run("evaluate", f"run=somebody/scenes@{COMMIT}", *trainer, **options)
+        run("evaluate", f"run=hf://somebody/scenes@{COMMIT}", *trainer, **options)
         Image.new("RGB", (50, 40), "red").save(tmp_path / "a.png")
         run("predict", "run=hf://somebody/scenes", "input=a.png", *trainer, **options)
         assert (tmp_path / "predictions" / "a.png").is_file()
@@ -306,9 +310,9 @@ def test_runs_that_are_not_on_the_hub(uploaded, tmp_path):
     with hub(weights) as site:
         options = {"cwd": tmp_path, "variables": site.variables(tmp_path / "c"), "ok": False}
         for name, words in (
-            ("somebody/scenes", "has no config.yaml"),
-            ("somebody/scenes@v7", "has no revision v7"),
-            ("somebody/other", "no such file or folder on this machine, and no such repository"),
+            ("hf://somebody/scenes", "has no config.yaml"),
+            ("hf://somebody/scenes@v7", "has no revision v7"),
+            ("hf://somebody/other", "no such repository"),
         ):
             done = run("evaluate", f"run={name}", **options)
             assert done.returncode == 2
@@ -321,9 +325,9 @@ def test_a_corrupt_download_from_the_hub(uploaded, tmp_path):
     with hub(uploaded) as site:
         site.corrupt = True
         options = {"cwd": tmp_path, "variables": site.variables(tmp_path / "c"), "ok": False}
-        done = run("evaluate", "run=somebody/scenes", **options)
+        done = run("evaluate", "run=hf://somebody/scenes", **options)
     assert done.returncode == 2
-    assert "Error: run=somebody/scenes: " in done.stderr
+    assert "Error: run=hf://somebody/scenes: " in done.stderr
     assert "Traceback" not in done.stderr
 
 

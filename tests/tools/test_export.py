@@ -433,7 +433,7 @@ def test_pushing(tmp_path, trained, hub):
     pushed = hashlib.sha256(repository.files["weights.safetensors"]).hexdigest()
     assert pushed == sha256(folder / "weights.safetensors")
     card = repository.files["README.md"].decode()
-    assert "run=somebody/shapes" in card
+    assert "run=hf://somebody/shapes" in card
     assert f"`{folder.name}.pt2` runs without this project" in card
     run("export", f"run={folder}", "format=safetensors", "push_to_hub=somebody/shapes", cwd=cwd,
         variables=variables)  # fmt: skip

@@ -387,7 +387,7 @@ def test_split_without_masks(folder):
 
 
 def test_images_in_another_folder(folder):
-    assert "does not exist" in error_message(folder, "run=runs/first", "data.root=nowhere")
+    assert "no such folder" in error_message(folder, "run=runs/first", "data.root=nowhere")
     (folder / "data").rename(folder / "moved")
     run_gallery(folder, "run=runs/first", "data.root=moved")
     lists = folder / "moved" / "ImageSets" / "Segmentation" / "val.txt"

@@ -3,13 +3,12 @@
 This is no Hydra application, because one command composes many configs.
 """
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from deeplab.config.hydra_app import to_sweep_override
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import UserError, script_errors
 
 HELP = """Plan and report ablation tables of the paper. To run the tables, use train.py:
 
@@ -58,7 +57,7 @@ data.root=FOLDER.
 
 def run_ablations(arguments: Sequence[str]) -> None:
     """Run the script; a user's mistake ends it with a message and status 2."""
-    try:
+    with script_errors():
         match [to_sweep_override(argument) for argument in arguments]:
             case ["plan", *rest]:
                 _plan(rest)
@@ -73,9 +72,6 @@ def run_ablations(arguments: Sequence[str]) -> None:
                 print(HELP, end="")
             case [command, *_]:
                 raise UserError(f"{command}: no such command. Commands: plan, report, views.")
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _plan(arguments: Sequence[str]) -> None:
@@ -112,10 +108,17 @@ def _report(arguments: Sequence[str]) -> None:
             f"runs={options['runs']}: allowed only with rows=.... Set runs_dir to the folder of "
             "all runs."
         )
+    from deeplab.ablations.run_index import known_runs
     from deeplab.ablations.run_tables import last_request, report_tables
 
     location, changes = _split_arguments(rest, ("runs_dir",))
-    latest = [] if changes else last_request(location.get("runs_dir", "runs"))
+    root = location.get("runs_dir", "runs")
+    if not known_runs(root):
+        raise UserError(
+            f"runs_dir={root}: no run in this folder. Set runs_dir to the folder of all runs, or "
+            "run the tables first: python src/train.py -m ablation=..."
+        )
+    latest = [] if changes else last_request(root)
     report_tables(latest or _with_tables(arguments))
 
 

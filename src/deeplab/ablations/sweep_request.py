@@ -4,16 +4,17 @@ It has the form ``ablation=table1,table2 preset=quick num_seeds=3`` plus overrid
 for all rows.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.ablations.tables import Preset, Table, choices, is_yaml_path, read_preset, read_table
-from deeplab.config.messages import format_hydra_error
+from deeplab.config.command_line import check_overrides, parse_overrides
+from deeplab.config.parsing import script_groups
 from deeplab.utils.errors import UserError
 
 DEFAULT_PRESET = "quick"
@@ -50,12 +51,13 @@ def parse_request(arguments: Sequence[str]) -> SweepRequest:
     Raises:
         UserError: a table, a preset, a path or a number is invalid.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(arguments))
-    except HydraException as error:
-        raise UserError(format_hydra_error(error)) from None
+    parsed = parse_overrides(arguments)
+    check_overrides(parsed, script_groups("train"))
     options = {o.key_or_group: o for o in parsed if _is_option(o)}
     rest = [o for o in parsed if not _is_option(o)]
+    counts = Counter(override.key_or_group for override in parsed if _is_option(override))
+    if repeated := [key for key, count in counts.items() if count > 1]:
+        raise UserError(f"{repeated[0]}: this key is set more than once. Keep one of them.")
     for override in rest:
         if override.is_sweep_override():
             raise UserError(
@@ -77,10 +79,11 @@ def parse_request(arguments: Sequence[str]) -> SweepRequest:
 
 def _read_tables(names: Sequence[str]) -> dict[str, Table]:
     """Return the tables by the stems of their files, which also name the report's files."""
-    unique = dict.fromkeys(names)
-    by_stem = {Path(name).stem if is_yaml_path(name) else name: name for name in unique}
-    if len(by_stem) < len(unique):
-        duplicate = next(name for name in unique if name not in by_stem.values())
+    if len(set(names)) < len(names):
+        raise UserError(f"ablation={','.join(names)}: a table is named twice. Name each once.")
+    by_stem = {Path(name).stem if is_yaml_path(name) else name: name for name in names}
+    if len(by_stem) < len(names):
+        duplicate = next(name for name in names if name not in by_stem.values())
         raise UserError(
             f"ablation={duplicate}: another table has the same file name. Rename this file."
         )

@@ -54,18 +54,24 @@ class HubId(NamedTuple):
     """Branch, tag or commit; None for the latest."""
 
 
-def hub_id(name: str) -> HubId | None:
-    """Return the repository that ``hf://user/name`` or ``user/name`` names.
+def hub_id(name: str, key: str) -> HubId | None:
+    """Return the repository that ``hf://user/name`` names; None if ``name`` is a path.
 
-    Both may end with ``@revision``. The result is None if ``name`` is something else: also if the
-    form without ``hf://`` begins with an existing folder, or is the name of a weight file.
+    It may end with ``@revision``. A name without ``hf://`` is never looked up: ``runs/NAME``, typed
+    in another folder, looks like the name of a repository.
+
+    Raises:
+        UserError: the part after ``hf://`` has another form; ``key`` is the key that was set.
     """
-    match = re.fullmatch(rf"({HUB_SCHEME})?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", name)
+    if not name.startswith(HUB_SCHEME):
+        return None
+    match = re.fullmatch(rf"{HUB_SCHEME}(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", name)
     if not match:
-        return None
-    if not match[1] and (Path(name).parent.exists() or name.endswith(WEIGHT_SUFFIXES)):
-        return None
-    return HubId(match[2], match[3])
+        raise UserError(
+            f"{key}={name}: not the name of a repository. Write {HUB_SCHEME}USER/NAME, with "
+            "@REVISION after it for a branch, tag or commit."
+        )
+    return HubId(match[1], match[2])
 
 
 def fetch_published_weights(
@@ -138,8 +144,8 @@ def _download(hub: HubId, name: str, setting: str) -> Path:
         raise UserError(_unreachable(hub, name, setting)) from None
     except errors.RepositoryNotFoundError:
         raise UserError(
-            f"{setting}: no such file or folder on this machine, and no such repository on the hub "
-            f"({site}). A private repository needs a login."
+            f"{setting}: the hub has no such repository ({site}). A private repository needs a "
+            "login."
         ) from None
     except errors.RevisionNotFoundError:
         raise UserError(f"{setting}: {site} has no revision {hub.revision}.") from None

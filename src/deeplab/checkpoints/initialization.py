@@ -99,7 +99,7 @@ def _find(key: Key, value: str, config: RunConfig, download: bool) -> InitSource
     setting, path = f"{key}={value}", Path(value).expanduser()
     public = key == "backbone.pretrained"
     suffixes = WEIGHT_SUFFIXES if public else WEIGHTS
-    if hub := hub_id(value):
+    if hub := hub_id(value, key):
         progress = config.trainer.enable_progress_bar
         local = fetch_run_weights(hub, setting=setting, download=download, progress=progress)
         return InitSource(key, *local)

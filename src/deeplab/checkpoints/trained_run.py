@@ -75,7 +75,7 @@ def find_trained_run(name: str, *, progress: bool = True) -> TrainedRun:
     Raises:
         UserError: there is no such run, or it has no weights yet.
     """
-    if hub := hub_id(name):
+    if hub := hub_id(name, "run"):
         return _hub_run(hub, name, progress)
     folder = RunFolder.find(name, key="run")
     weights = folder.weights_file(Path(name).expanduser())

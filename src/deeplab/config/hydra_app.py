@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,8 +17,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.messages import format_hydra_error
-from deeplab.config.paths import CONF, TABLES
-from deeplab.utils.errors import UserError
+from deeplab.config.paths import CONF, TABLES, group_choices
+from deeplab.utils.errors import UserError, exit_with_error, format_message, script_errors
 from deeplab.utils.interrupts import exit_interrupted, handle_signals
 
 RESUMABLE = ("train", "evaluate", "prepare")
@@ -31,6 +32,11 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     error keeps its traceback. In a sweep a job that fails prints its error at once, and the other
     jobs continue.
     """
+    with script_errors():
+        _run_script(task, config_name)
+
+
+def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     if "--keys" in sys.argv:
         from deeplab.config.reference import print_keys
 
@@ -42,6 +48,10 @@ def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
     sys.argv += _implied_overrides(sys.argv[1:])
     sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
+    if sys.argv[1:] != ["--help"]:
+        from deeplab.config.command_line import check_arguments
+
+        sys.argv[1:] = check_arguments(sys.argv[1:], config_name)
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
     started = False
@@ -83,7 +93,7 @@ def _implied_overrides(arguments: list[str]) -> list[str]:
     """
     overrides = dict(a.split("=", 1) for a in arguments if "=" in a)
     stage = overrides.get("stage", "")
-    is_data_set = stage != "" and (CONF / "data" / f"{stage}.yaml").is_file()
+    is_data_set = stage in group_choices("data")
     return [f"data={stage}"] if is_data_set and "data" not in overrides else []
 
 
@@ -117,19 +127,18 @@ def _report_job_error(error: Exception) -> Exception:
     only UserError and JobFailedError are raised.
     """
     job = HydraConfig.get()
-    text = _without_traceback(str(error))
+    text = format_message(_without_traceback(str(error)))
     if not isinstance(error, UserError):
         text = "\n" + "".join(traceback.format_exception(error)).rstrip()
-    overrides = " ".join(job.overrides.task)
+    overrides = format_message(" ".join(job.overrides.task))
     print(f"Error in job {job.job.num} ({overrides}): {text}", file=sys.stderr, flush=True)
     if isinstance(error, UserError):
         return error
     return JobFailedError(f"{type(error).__name__}: {error}")
 
 
-def _exit(message: str, status: int = 2) -> None:
-    print(f"Error: {_without_traceback(message)}", file=sys.stderr)
-    sys.exit(status)
+def _exit(message: str, status: int = 2) -> NoReturn:
+    exit_with_error(_without_traceback(message), status)
 
 
 def _without_traceback(message: str) -> str:

@@ -1,20 +1,24 @@
 """Error messages for wrong keys and values on the command line and in YAML files."""
 
 import difflib
+import importlib.util
 import re
+import shlex
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import OverrideParseException
 
-from deeplab.config.paths import CONF
+from deeplab.config.paths import CONF, config_groups, exists, group_choices
 from deeplab.utils.extras import install_command
 
 PYDANTIC_MESSAGES = {
     "too_short": "expected {min_length} or more values",
     "tuple_type": "expected a list, as in [a,b]",
+    "string_too_short": "expected a value that is not empty",
     "string_type": "expected a string (quote numbers: 'key=\"2024\"')",
 }
 """Replacements for pydantic's messages that use Python's type names, by error type."""
@@ -56,19 +60,26 @@ def format_hydra_error(error: Exception) -> str:
     text = str(error)
     cause = str(error.__cause__ or "")
     if isinstance(error, OverrideParseException):
-        if "=" not in error.override:
-            path = error.override.rstrip("/")
-            hint = f" Did you mean run={path}?" if (Path(path) / "config.yaml").is_file() else ""
-            return f"{error.override}: cannot be read as key=value.{hint}"
+        key, is_pair, value = error.override.partition("=")
+        if not is_pair:
+            path = key.rstrip("/")
+            hint = f" Did you mean run={path}?" if exists(Path(path, "config.yaml")) else ""
+            return f"{key}: cannot be read as key=value.{hint}"
         return (
-            f"{error.override}: cannot be read as key=value ({text.splitlines()[0]}). Put a value "
-            "with special characters into two pairs of quotes: 'key=\"value\"'."
+            f"{error.override}: cannot be read as key=value ({text.splitlines()[0]}). A value with "
+            f"special characters needs two pairs of quotes: {_quoted(key, value)}."
         )
     if match := re.search(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
         key, values = match[1], match[2]
+        if exists(Path(values)):
+            return (
+                f"{key}={values}: a value with commas needs two pairs of quotes. Write "
+                f"{_quoted(key, values)}."
+            )
+        sweep = ", or add -m to sweep over the values" if script_name() == "train" else ""
         return (
-            f"{key}={values}: a list needs brackets. Write {key}=[{values}], or add -m to sweep "
-            "over the values."
+            f"{key}={values}: a list needs brackets, and one value with commas two pairs of "
+            f"quotes. Write {key}=[{values}] or {_quoted(key, values)}{sweep}."
         )
     if match := re.search(r"Sweep parameters '([^=]*)=", text):
         return f"{match[1]}: this value defines several runs. Add -m to sweep over them."
@@ -79,35 +90,75 @@ def format_hydra_error(error: Exception) -> str:
     if match := re.search(r"Could not find '([^']*)'", text) or re.search(
         r"In '[^']*': Could not find '([^']*)'", text
     ):
-        return _unknown_choice(match[1])
+        group, _, choice = match[1].rpartition("/")
+        return unknown_choice(group, choice)
     if match := re.search(r"full_key: (\S+)", text) if "Missing mandatory" in text else None:
         return f"{match[1]}: this key has no value. Set {match[1]}=..."
     return text.split("\nSee ")[0].strip()
 
 
+def script_name() -> str:
+    """Return the name of the script's config file, by default that of ``train.py``."""
+    name = Path(sys.argv[0]).stem
+    return name if exists(CONF / f"{name}.yaml") else "train"
+
+
+def _quoted(key: str, value: str) -> str:
+    """Return an override with its value in quotes, as it is typed in a shell."""
+    text = value.replace("\\", "\\\\").replace('"', '\\"')
+    return shlex.quote(f'{key}="{text}"')
+
+
 def _unknown_key(key: str, text: str) -> str:
-    groups = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "hydra")
-    if "No match in the defaults list" in text and (CONF / key).is_dir():
+    if "No match in the defaults list" in text and key in config_groups():
         return f"{key}: this script has no such config group."
-    from deeplab.config.reference import key_names
+    from deeplab.config.reference import script_keys
 
-    known = [*groups, *key_names()]
-    return f"{key}: no such key.{_did_you_mean(key, known)}"
+    return f"{key}: no such key.{_did_you_mean(key, script_keys(script_name()))}"
 
 
-def _unknown_choice(path: str) -> str:
-    group, _, choice = path.rpartition("/")
+def unknown_choice(group: str, choice: str) -> str:
+    """Return the message for a choice that a config group does not have."""
     if group == "hydra/launcher":
         return (
             f"{group}={choice}: this launcher is not installed. "
             f"For joblib and submitit: {install_command('launchers')}"
         )
-    folder = CONF / group
-    if not folder.is_dir():
-        return f"{path}: no such group or choice."
-    choices = sorted((p.stem for p in folder.glob("*.yaml")), key=lambda c: (len(c), c))
-    hint = _did_you_mean(choice, choices)
+    if group not in config_groups():
+        return f"{group}/{choice}: no such group or choice."
+    choices = group_choices(group)
+    name = choice.removesuffix(".yaml").rpartition("/")[2]
+    hint = f" Did you mean {name}?" if name in choices else _did_you_mean(choice, choices)
+    if group == "backbone" and name not in choices and re.fullmatch(r"\w{3,60}", name):
+        hint = f"{hint if 'Did you mean' in hint else ''}{_timm_hint(name)}" or hint
     return f"{group}={choice}: no such choice.{hint} Choices: {', '.join(choices)}."
+
+
+def _timm_hint(name: str) -> str:
+    """Return how to select timm's network of a name; empty if timm has none."""
+    known = _timm_networks()
+    if known is None:
+        install = install_command("timm")
+        return f" For a network of timm: backbone=timm backbone.model={name}, after {install}."
+    names = [network for network in known if network == name or network.startswith(f"{name}_")]
+    if not names:
+        return ""
+    network = name if name in names else min(names, key=lambda n: (len(n), n))
+    return f" timm has it: backbone=timm backbone.model={network}."
+
+
+@cache
+def _timm_networks() -> list[str] | None:
+    """Return the names of timm's networks, from its source: importing it takes seconds.
+
+    None if it is not installed.
+    """
+    spec = importlib.util.find_spec("timm")
+    if spec is None or spec.origin is None:
+        return None
+    files = Path(spec.origin).parent.glob("models/*.py")
+    pattern = re.compile(r"^@register_model\ndef (\w+)", re.MULTILINE)
+    return [name for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))]
 
 
 def _group_value_error() -> str:
@@ -115,8 +166,8 @@ def _group_value_error() -> str:
     for argument in sys.argv[1:]:
         group, _, choice = argument.partition("=")
         not_a_name = choice in ("null", "true", "false") or choice.replace(".", "").isdigit()
-        if not_a_name and (CONF / group).is_dir():
-            return _unknown_choice(f"{group}/{choice}")
+        if not_a_name and group in config_groups():
+            return unknown_choice(group, choice)
     return "A config group must be set to the name of a choice, as in backbone=xception."
 
 

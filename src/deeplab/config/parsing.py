@@ -19,6 +19,13 @@ def file_values(name: str) -> dict[str, Any]:
     return {str(k): v for k, v in loaded.items() if k not in ("defaults", "hydra")}
 
 
+def script_groups(script: str) -> set[str]:
+    """Return the config groups that ``conf/<script>.yaml`` composes."""
+    entries = OmegaConf.load(CONF / f"{script}.yaml").defaults
+    names = {str(key) for entry in entries if isinstance(entry, DictConfig) for key in entry}
+    return {name for name in names if not name.startswith("override ")}
+
+
 def parse(schema: type[S], config: DictConfig) -> S:
     """Return the composed config as an object of its schema.
 
@@ -39,7 +46,11 @@ def validate(schema: type[S], values: Any) -> S:
     try:
         return schema(**values)
     except ValidationError as error:
+        errors = error.errors()
+        inside = {item["loc"][:-1] for item in errors}  # a list with wrong items counts as short
         lines = dict.fromkeys(
-            format_validation_error(dict(item), values) for item in error.errors()
+            format_validation_error(dict(item), values)
+            for item in errors
+            if item["type"] != "too_short" or item["loc"] not in inside
         )
         raise UserError("\n       ".join(lines)) from None

@@ -1,5 +1,6 @@
 """Locations of the project's folders and of its config files."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -11,3 +12,18 @@ CONF = ROOT / "conf"
 
 TABLES = ("ablation", "preset")
 """Folders of ``conf/`` whose files describe sweeps and hold no keys of a run."""
+
+
+def exists(path: Path) -> bool:
+    """Return True if a file or folder exists; False also if it cannot, such as by its length."""
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises OSError for a long name
+
+
+def group_choices(group: str) -> list[str]:
+    """Return the names of a config group's files, short ones first."""
+    return sorted((p.stem for p in (CONF / group).glob("*.yaml")), key=lambda c: (len(c), c))
+
+
+def config_groups() -> set[str]:
+    """Return the names of the config groups."""
+    return {path.name for path in CONF.iterdir() if path.is_dir()}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from deeplab.config.parsing import script_groups
 from deeplab.config.schema.groups import GROUPS, SCRIPTS
 from deeplab.config.schema.model import backbone_settings
 from deeplab.config.schema.stage import ClassifierRecipe
@@ -172,10 +173,12 @@ def _value(value: Any) -> str:
     return json.dumps(value)
 
 
-def key_names() -> list[str]:
-    """Return the names of all keys and groups, as on the command line."""
-    names = {key.name for section in sections() for key in section.keys}
-    return sorted(names | {name.rpartition(".")[0] for name in names} - {""})
+def script_keys(script: str) -> list[str]:
+    """Return the names of a script's keys and groups, as on the command line."""
+    groups = script_groups(script)
+    names = {key.name for schema in SCRIPTS[script] for key in _keys(schema, "")}
+    names |= {key.name for s in sections() if s.title.partition(" ")[0] in groups for key in s.keys}
+    return sorted(names | groups | {name.rpartition(".")[0] for name in names} - {""})
 
 
 def find_keys(word: str) -> list[Key]:

@@ -10,19 +10,25 @@ from pydantic import AfterValidator, Field, model_validator
 from deeplab.utils.settings import (
     AboveZero,
     Byte,
+    FilePath,
     Float,
     Fraction,
+    Int,
     NonNegative,
     Positive,
     Seed,
     Settings,
     Side,
+    Size,
+    SplitName,
     Text,
 )
 
 RGB = tuple[Byte, Byte, Byte]
 Augmentation = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
 Values = tuple[Byte, ...] | tuple[RGB, ...]
+OneOrMoreValues = Annotated[Values, Field(min_length=1)]
+Drawn = Annotated[Int, Field(ge=1, le=10**6)]
 ScaleFactor = Annotated[Float, Field(ge=0.01, le=16)]
 
 LOCATION_KEYS = (
@@ -50,17 +56,17 @@ class DataSettings(Settings):
 
     name: Text
     """Module of ``deeplab.data.layouts`` that reads the data set."""
-    root: Text
+    root: FilePath
     """Folder of the data set."""
     crop_size: Side = 513
     """Side of the square crops that the network is trained on, in pixels."""
     expected_images: dict[Text, Positive] = Field({})
     """Published number of images of each split."""
-    train_split: Text = "train"
+    train_split: SplitName = "train"
     """Split to train on; several are joined by ``+``."""
-    val_split: Text = "val"
+    val_split: SplitName = "val"
     """Split to validate on; several are joined by ``+``."""
-    eval_batch_size: Positive = 1
+    eval_batch_size: Size = 1
     """Images per validation step; 1 if some images are larger than ``eval_size``."""
     image_bits: Literal[8, 10, 12, 14, 16] | None = None
     """Bits that the values of images of more than 8 bits per channel use, of which the upper 8 are
@@ -110,9 +116,9 @@ class ClassSettings(Settings):
 
     classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=254)]
     """Names of the classes, with the background first if there is one."""
-    palette: tuple[RGB, ...] | None = None
+    palette: Annotated[tuple[RGB, ...], Field(min_length=1)] | None = None
     """Color of each class in overlays and figures; null: VOC's colors."""
-    mask_values: Values | None = None
+    mask_values: OneOrMoreValues | None = None
     """Value of each class in the masks, an index or a color; null: class k has value k."""
     ignored_values: Values = ()
     """Further mask values that are ignored; 255 is, unless it is a class."""
@@ -139,7 +145,7 @@ class SegmentationSettings(ClassSettings, AugmentationSettings, DataSettings):
     eval_size: Side | tuple[Side, Side] = 513
     """Side in pixels, or height and width, that whole images are padded to at least; images are
     never resized for scoring."""
-    cache_dir: Text | None = None
+    cache_dir: FilePath | None = None
     """Folder for decoded images, which training maps into memory; null: no cache."""
 
     @property
@@ -210,9 +216,9 @@ class SyntheticSettings(Settings):
 
     classes: Annotated[tuple[Text, ...], Field(min_length=2)]
     """Names of shapes; for scenes ``background`` comes first."""
-    num_train: Positive = 1000
+    num_train: Drawn = 1000
     """Number of training images."""
-    num_val: Positive = 200
+    num_val: Drawn = 200
     """Number of validation images."""
     min_size: Side = 96
     """Smallest side of an image, in pixels."""
@@ -231,5 +237,5 @@ class SyntheticSettings(Settings):
 class SceneSettings(SyntheticSettings):
     """Keys of drawn scenes of several objects."""
 
-    max_objects: Positive = 4
+    max_objects: Annotated[Int, Field(ge=1, le=100)] = 4
     """Largest number of objects in a scene."""

@@ -18,7 +18,7 @@ def check_evaluations(config: RunConfig) -> None:
     for split in {
         evaluation.split for evaluation in config.eval_after_training if evaluation.split
     }:
-        open_layout(config.data).check_split(split)
+        open_layout(config.data.model_copy(update={"val_split": split})).check_split(split)
 
 
 def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:

@@ -18,7 +18,7 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import classification_example
 from deeplab.data.datamodules import ClassificationData
 from deeplab.data.dataset import Batch, evenly_spaced
-from deeplab.data.layouts.base import describe_splits
+from deeplab.data.layouts.base import describe_splits, move_data
 from deeplab.evaluation.evaluation_folder import (
     EVALUATE_AGAIN,
     EvaluationFolder,
@@ -49,7 +49,7 @@ from deeplab.tracking.result import Result, in_percent, write_result
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.tracking.source_code import code_record, describe_reused
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write, file_hash
+from deeplab.utils.files import atomic_write, check_writable, file_hash
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import classification_figure
 
@@ -72,7 +72,7 @@ def find_classifier(config: EvaluateConfig) -> ClassifierRun | None:
     Raises:
         UserError: as in ``find_trained_run``, or a key for segmentation is set.
     """
-    if hub_id(config.run):  # the hub has segmentation networks only
+    if hub_id(config.run, "run"):  # the hub has segmentation networks only
         return None
     folder = RunFolder.find(config.run, key="run")
     run = read_run(folder)
@@ -95,12 +95,10 @@ def find_classifier(config: EvaluateConfig) -> ClassifierRun | None:
         )
     changes = {
         "val_split": config.split or run.data.val_split,
-        "root": config.data.root or run.data.root,
         "on_error": config.data.on_error or run.data.on_error,
     }
-    return ClassifierRun(
-        folder, run.model_copy(update={"data": run.data.model_copy(update=changes)}), weights
-    )
+    data = move_data(run.data, config.data.root).model_copy(update=changes)
+    return ClassifierRun(folder, run.model_copy(update={"data": data}), weights)
 
 
 def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[Result]:
@@ -110,6 +108,7 @@ def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[Resu
         A list with the result of the evaluation.
     """
     execution = inference_execution(config.trainer)
+    check_writable(run.folder.evaluations, f"run={config.run}")
     data = build_classification_data(run.config, num_workers=execution.num_workers)
     job = _build_job(run, data, execution)
     print(f"Weights: {run.weights}")

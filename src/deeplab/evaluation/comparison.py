@@ -16,7 +16,7 @@ from deeplab.evaluation.plots import plot_boundary, plot_cost, split_common_pref
 from deeplab.metrics.definitions import BOUNDARY, SEGMENTATION
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.errors import UserError, report_write_errors
-from deeplab.utils.files import write_text
+from deeplab.utils.files import check_writable, write_text
 from deeplab.utils.text_table import Column, TextTable, number_column
 
 METRICS = (*SEGMENTATION, *BOUNDARY)
@@ -41,6 +41,8 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
     Raises:
         UserError: a path holds no evaluation, or no evaluation with scores.
     """
+    output = Path(config.output).expanduser()
+    check_writable(output, f"output={config.output}")
     evaluations = _unique(e for path in config.runs for e in _find_evaluations(path))
     if classifier := next((e for e in evaluations if e.result.is_classifier), None):
         raise UserError(
@@ -55,7 +57,6 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
             "evaluations on a split with masks."
         )
     groups = group_comparable(scored)
-    output = Path(config.output).expanduser()
     with report_write_errors(f"output={config.output}"):
         _remove_previous(output)
         _write_groups(output, groups)

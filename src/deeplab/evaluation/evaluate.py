@@ -14,7 +14,7 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import check_ids
-from deeplab.data.layouts.base import data_layout, describe_splits, layout_class, split_items
+from deeplab.data.layouts.base import data_layout, describe_splits, move_data, split_items
 from deeplab.evaluation.classification import evaluate_classifier, find_classifier
 from deeplab.evaluation.evaluation_folder import (
     EVALUATE_AGAIN,
@@ -31,8 +31,7 @@ from deeplab.tracking.console import print_comparison, print_skipped, silence_li
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.source_code import describe_reused
-from deeplab.utils.errors import UserError
-from deeplab.utils.files import file_hash
+from deeplab.utils.files import check_writable, file_hash
 from deeplab.utils.hardware import Execution
 
 Pixels = NDArray[np.uint8]
@@ -50,6 +49,7 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
     trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
     trained = replace(trained, config=_override_config(trained.config, config))
     execution = inference_execution(config.trainer)
+    check_writable(trained.folder.evaluations, f"run={config.run}")
     data = _build_data(trained.config, execution)
     if config.submission:
         check_submission(config.submission, data.classes)
@@ -114,6 +114,8 @@ def _build_jobs(
         config.strategies, window=config.window_size, overlap=config.overlap, key="strategies"
     )
     content, weights_hash = data.val_set.content_hash(), file_hash(weights)
+    root = config.data.root
+    data_root = str(Path(root).expanduser().absolute()) if root else None
     jobs = []
     for strategy in strategies:
         identity = Identity(
@@ -132,7 +134,8 @@ def _build_jobs(
             measured=config.measure_speed,
         )
         name = evaluation_name(data.val_split, weights, strategy.name)
-        jobs.append(EvaluationJob(strategy, EvaluationFolder(folder.evaluations / name), identity))
+        path = EvaluationFolder(folder.evaluations / name)
+        jobs.append(EvaluationJob(strategy, path, identity, data_root))
     return jobs
 
 
@@ -148,19 +151,11 @@ def _log_to_wandb(trained: TrainedRun, jobs: Sequence[EvaluationJob]) -> None:
 
 def _override_config(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
     """Return the run's config with the output stride, split and data of the evaluation."""
-    if config.data.root and not Path(config.data.root).expanduser().is_dir():
-        raise UserError(
-            f"data.root={config.data.root}: no such folder. Set data.root to the folder that holds "
-            "the data set."
-        )
-    data = run.data.model_copy(
+    data = move_data(run.data, config.data.root).model_copy(
         update={
             "val_split": config.split or run.data.val_split,
-            "root": config.data.root or run.data.root,
             "on_error": config.data.on_error or run.data.on_error,
         }
     )
-    if config.data.root:
-        layout_class(run.data.name).check_same_classes(run.data, config.data.root)
     output_stride = config.output_stride or run.output_stride
     return run.model_copy(update={"data": data, "output_stride": output_stride})

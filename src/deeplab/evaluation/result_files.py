@@ -67,6 +67,8 @@ class EvaluationJob:
     strategy: Strategy
     folder: EvaluationFolder
     identity: Identity
+    data_root: str | None = None
+    """Folder of the images, if it is another one than the run's."""
 
     @property
     def done(self) -> bool:
@@ -177,6 +179,7 @@ def write_evaluation(
         cost=cost_record(cost, size, speed),
         skipped_files=dict(data.skipped),
         machine=vars(execution),
+        data_root=job.data_root,
         **code_record(),
     )
 

@@ -27,7 +27,7 @@ from deeplab.utils.settings import (
     Bool,
     Channels,
     Momentum,
-    Positive,
+    Rates,
     WeightInit,
 )
 
@@ -58,7 +58,7 @@ class ASPP(nn.Module):
     Args:
         in_channels: channels of the backbone's output.
         channels: channels of every branch and of the result.
-        atrous_rates: atrous rates at output stride 16, doubled at 8 and halved at 32. Empty for no
+        atrous_rates: atrous rates at output stride 16, doubled at 8 and halved at 32; null for no
             atrous branch.
         image_pooling: add the image-level branch (not in Table 7's best rows).
         separable: use depthwise separable 3x3 convolutions ("SC" of Table 5).
@@ -74,7 +74,7 @@ class ASPP(nn.Module):
         in_channels: int,
         *,
         channels: Channels = 256,
-        atrous_rates: tuple[Positive, ...] = (6, 12, 18),
+        atrous_rates: Rates | None = (6, 12, 18),
         image_pooling: Bool = True,
         separable: Bool = False,
         dropout: BelowOne = 0.1,
@@ -84,11 +84,11 @@ class ASPP(nn.Module):
     ) -> None:
         super().__init__()
         atrous = SeparableConv if separable else ConvNorm
-        self.atrous_rates = tuple(atrous_rates)
+        self.atrous_rates = tuple(atrous_rates or ())
         self.out_channels = channels
         self.image_pooling = ImagePooling(in_channels, channels) if image_pooling else None
         self.conv = ConvNorm(in_channels, channels)
-        self.atrous = nn.ModuleList(atrous(in_channels, channels, 3) for _ in atrous_rates)
+        self.atrous = nn.ModuleList(atrous(in_channels, channels, 3) for _ in self.atrous_rates)
         branches = bool(image_pooling) + 1 + len(self.atrous_rates)
         self.project = ConvNorm(branches * channels, channels)
         self.dropout = nn.Dropout(dropout)

@@ -11,9 +11,10 @@ and separate refining convolutions. The paper does not state the former; its cap
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Feature
@@ -88,9 +89,12 @@ class Decoder(nn.Module):
         in_channels: int,
         features: Mapping[str, Feature],
         *,
-        low_level: tuple[Text, ...] = ("conv2",),
+        low_level: Annotated[tuple[Text, ...], Field(max_length=8)] = ("conv2",),
         low_level_channels: Channels = 48,
-        convs: tuple[tuple[Odd, Channels], ...] = ((3, 256), (3, 256)),
+        convs: Annotated[tuple[tuple[Odd, Channels], ...], Field(max_length=32)] = (
+            (3, 256),
+            (3, 256),
+        ),
         separable: Bool = False,
         weight_init: WeightInit = "head",
         bn_eps: AboveZero = 1e-5,

@@ -23,12 +23,14 @@ from deeplab.preparation.local_source import (
 )
 from deeplab.preparation.make_masks import make_coco_masks, make_voc_masks, masks_match_settings
 from deeplab.preparation.manifest import Manifest
+from deeplab.preparation.run_doctor import check_no_source
 from deeplab.preparation.summary import print_summary
 from deeplab.utils import disk_space
 from deeplab.utils.disk_space import SpaceRequirement
 from deeplab.utils.download import Archive, fetch_all
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.files import check_writable
 
 PublishedSettings = VOCSettings | COCOSettings | CityscapesSettings
 
@@ -71,11 +73,14 @@ class _Job:
 
 def run_preparation(config: PrepareConfig) -> None:
     """Prepare the missing parts of a data set, verify them, and print a summary."""
+    if config.splits:
+        raise UserError("splits: only the doctor examines splits. Set check=true, or leave it out.")
     if isinstance(config.data, PublishedSettings):
         previous = manifest.read_manifest(Path(config.data.root).expanduser())
         redo = config.overwrite or not _is_intact(config, config.data, previous)
         _prepare(_Job(config, config.data, previous, redo))
     else:
+        check_no_source(config)
         data = check_data(config.data)
         layout = data_layout(data)
         counts = {}
@@ -117,6 +122,11 @@ def _prepare(job: _Job) -> None:
     parts_to_add = [*source.archives, *source.parts] if job.source else job.missing_parts
     _check_packages(job, parts_to_add)
     print(f"Preparing {config.data_choice} ({', '.join(parts_to_add) or 'masks and lists'})")
+    for folder, key in (
+        (root, "data.root"),
+        *[(job.download_dir, "download_dir")] * bool(archives),
+    ):
+        check_writable(folder, f"{key}={folder}")
     disk_space.check_space(_space_requirements(job, source))
     with manifest.locked_for_preparation(root):
         if archives:

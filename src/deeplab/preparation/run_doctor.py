@@ -23,7 +23,7 @@ from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.preparation.doctor import Finding, examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import write_json, write_text
+from deeplab.utils.files import check_writable, write_json, write_text
 from deeplab.utils.parallel import parallel_map
 
 MAX_ERRORS_SHOWN = 20
@@ -32,6 +32,8 @@ MAX_ERRORS_SHOWN = 20
 
 def run_check(config: PrepareConfig) -> None:
     """Examine the splits, print and write the report; exit with status 1 if there are errors."""
+    check_no_source(config)
+    check_writable(Path(config.report_dir), f"report_dir={config.report_dir}")
     data = check_data(config.data)
     layout = data_layout(data)
     splits, unreadable = _splits_to_check(config, layout)
@@ -64,11 +66,9 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     Files that cannot be decoded are listed in the terminal and in the report, and the exit status
     is 1 if there are any.
     """
-    if config.source:
-        raise UserError(
-            f"source={config.source}: data={config.data_choice} is used as it is, nothing is "
-            "unpacked. Leave out source and set data.root."
-        )
+    check_no_source(config)
+    if config.check:
+        check_writable(Path(config.report_dir), f"report_dir={config.report_dir}")
     data = config.data
     check_data(data)
     folder = open_layout(data)
@@ -124,6 +124,16 @@ def _splits_to_check(
             splits[split] = items
             examined.update(items)
     return splits, findings
+
+
+def check_no_source(config: PrepareConfig | PrepareClassificationConfig) -> None:
+    """Raise UserError if a source is set although nothing is unpacked."""
+    if config.source:
+        reason = "the doctor examines data.root" if config.check else "the images are used in place"
+        raise UserError(
+            f"source={config.source}: has no effect with data={config.data_choice}, {reason}. "
+            "Leave it out, or set data.root to the folder of the images."
+        )
 
 
 def _splits(config: PrepareConfig | PrepareClassificationConfig) -> tuple[str, ...]:

@@ -159,6 +159,8 @@ class Result(Scored):
     versions: dict[str, str | None] = {}
     """Version of each recorded package."""
     machine: Machine | None = None
+    data_root: str | None = None
+    """Folder of the images, if an evaluation was told another one than the run's."""
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:

@@ -109,11 +109,14 @@ class RunFolder:
         """
         start = Path(path).expanduser().resolve()
         for folder in (start, start.parent, start.parent.parent):
-            if exists(folder / "config.yaml") and start.exists():
+            if exists(start) and exists(folder / "config.yaml"):
                 return cls(folder)
-        problem = "not a run folder (it has no config.yaml)" if start.exists() else "does not exist"
+        here = "" if Path(path).expanduser().is_absolute() else f" in {Path.cwd()}"
+        problem = "not a run folder (it has no config.yaml)"
+        problem = problem if exists(start) else f"does not exist{here}"
+        hub = "" if key == "resume" else f"; a run on the Hugging Face hub is {key}=hf://USER/NAME"
         raise UserError(
-            f"{key}={path}: {problem}. Set {key} to a folder below runs/ or to a file in one."
+            f"{key}={path}: {problem}. Set {key} to a folder below runs/ or to a file in one{hub}."
         )
 
     def weights_file(self, path: Path) -> Path | None:

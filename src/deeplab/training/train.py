@@ -48,17 +48,30 @@ from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.task import Task
 from deeplab.training.trainer import build_trainer
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import file_hash, write_json, write_text
+from deeplab.utils.files import check_writable, file_hash, write_json, write_text
 from deeplab.utils.hardware import Execution
 from deeplab.utils.interrupts import children_end_with_this_process
 from deeplab.utils.settings import to_dict
 
 
-def run_experiment(config: RunConfig) -> RunFolder:
-    """Train a run, resume it, or report that it is finished; return the run folder."""
+def check_machine(config: RunConfig) -> Execution:
+    """Check the devices and the folder of the runs, before any image is drawn or read.
+
+    Raises:
+        UserError: this machine lacks the devices, or the folder cannot be written.
+    """
     execution = choose_execution(config.trainer)
     join_processes(execution.devices)
     _check_devices(config, execution)
+    check_writable(Path(config.runs_dir), f"runs_dir={config.runs_dir}")
+    if isinstance(config, TrainConfig) and config.data.cache_dir:
+        check_writable(Path(config.data.cache_dir), f"data.cache_dir={config.data.cache_dir}")
+    return execution
+
+
+def run_experiment(config: RunConfig) -> RunFolder:
+    """Train a run, resume it, or report that it is finished; return the run folder."""
+    execution = check_machine(config)
     task = _build_task(config, execution)
     fingerprint = task.fingerprint()
     init = init_record(config)

@@ -1,7 +1,19 @@
 """The exception for mistakes of the user."""
 
+import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+from deeplab.utils.text import printable
+
+MAX_WORD = 160
+"""Longest word of a message that is shown in full, such as a value or a path."""
+
+MAX_LINE = 1200
+"""Longest line of a message that is shown in full."""
 
 
 class UserError(Exception):
@@ -29,3 +41,60 @@ def report_write_errors(setting: str) -> Iterator[None]:
         raise UserError(
             f"{setting}: {path}cannot be written ({reason}). Choose a writable path."
         ) from None
+
+
+def format_message(message: str) -> str:
+    """Return a message for the terminal: long values shortened, control characters escaped."""
+    lines = []
+    for line in printable(message, keep="\n").split("\n"):
+        words = re.sub(rf"\S{{{MAX_WORD},}}", lambda match: _shorten(match[0], MAX_WORD), line)
+        lines.append(_shorten(words, MAX_LINE))
+    return "\n".join(lines)
+
+
+def _shorten(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    part = length // 2 - 20
+    return f"{text[:part]}[... {len(text) - 2 * part:,} characters ...]{text[-part:]}"
+
+
+@contextmanager
+def script_errors() -> Iterator[None]:
+    """End a script quietly if the reader of its output has ended, as ``head`` does.
+
+    A UserError ends it with its message and status 2, without a traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
+    try:
+        try:
+            yield
+        except UserError as error:
+            exit_with_error(str(error))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if not _output_is_closed():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left goes there
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)  # as a program that SIGPIPE ends
+        exit_with_error(f"standard output: cannot be written ({error.strerror}).")
+
+
+def _output_is_closed() -> bool:
+    """Return True if standard output cannot be written; its buffer still holds what failed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def exit_with_error(message: str, status: int = 2) -> NoReturn:
+    """Print a message to standard error and exit."""
+    print(f"Error: {format_message(message)}", file=sys.stderr)
+    sys.exit(status)

@@ -11,12 +11,14 @@ import platform
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from deeplab.utils.disk_space import FULL_ERRNOS, write_error
+from deeplab.utils.errors import report_write_errors
 
 MAX_NAME_BYTES = 200
 """Longest file name that is kept; temporary names add some bytes and file systems allow 255."""
@@ -160,6 +162,24 @@ def _is_alive(process: str) -> bool:
     except PermissionError:  # another user's
         pass
     return True
+
+
+def check_writable(folder: Path, setting: str) -> None:
+    """Check before any work that files can be written into a folder, without creating it.
+
+    Raises:
+        UserError: they cannot; ``setting`` chose the folder, as ``output=here``.
+    """
+    with report_write_errors(setting):
+        folder = folder.expanduser()
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
+        try:
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except OSError as error:  # without the name of that file
+            raise OSError(error.errno, error.strerror, str(existing)) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -56,14 +56,14 @@ def resolve_accelerator(name: str) -> str:
     }
     if name == "auto":
         return next(key for key, is_available in available.items() if is_available)
-    name = {"gpu": "cuda"}.get(name, name)
-    if not available[name]:
+    device = {"gpu": "cuda"}.get(name, name)
+    if not available[device]:
         names = [key for key, is_available in available.items() if is_available]
         raise UserError(
             f"trainer.accelerator={name}: not available on this machine. "
             f"Available: {', '.join(names)}."
         )
-    return name
+    return device
 
 
 def can_compile() -> bool:

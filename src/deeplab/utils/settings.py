@@ -1,5 +1,6 @@
 """Base class of all settings, and the types of their values with their bounds."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,17 +22,64 @@ def _check_odd(kernel_size: int) -> int:
     return kernel_size
 
 
+def _error(problem: str) -> PydanticCustomError:
+    """Return the error of a value, whose message shows the value, unlike that of a ValueError."""
+    return PydanticCustomError("wrong_value", "{problem}", {"problem": problem})
+
+
+def _check_path(text: str) -> str:
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except RuntimeError as error:  # there is no such user, or no home folder
+        raise _error(f"{str(error).removesuffix('.').lower()}; write the whole path") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            return text  # reported with its reason when it is read
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _error(f"cannot be a path ({reason.lower()}); shorten it") from None
+    return text
+
+
+def _check_split(name: str) -> str:
+    if len(name.encode()) > 200:
+        raise _error("the name of a split has at most 200 bytes")
+    return name
+
+
+def _check_integer(value: Any) -> Any:
+    if isinstance(value, bool | float):  # pydantic takes 16.0 for Literal[16]
+        raise _error("expected an integer")
+    return value
+
+
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), AllowInfNan(False)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
+FilePath = Annotated[Text, AfterValidator(_check_path)]
+"""Path of a file or folder, which need not exist."""
+SplitName = Annotated[Text, AfterValidator(_check_split)]
+"""Name of a split, of which files are named."""
+INTEGER = BeforeValidator(_check_integer)
+"""Strict integers of a ``Literal``, which itself accepts equal numbers, such as 16.0."""
+OutputStride = Annotated[Literal[8, 16, 32], INTEGER]
 Positive = Annotated[Int, Field(ge=1, le=10**9)]
-Odd = Annotated[Positive, AfterValidator(_check_odd)]
+Workers = Annotated[Int, Field(ge=1, le=256)]
+"""Number of processes."""
+Size = Annotated[Int, Field(ge=1, le=2**16)]
+"""Number of things that are in memory at the same time."""
+Odd = Annotated[Int, Field(ge=1, le=127), AfterValidator(_check_odd)]
 """Side of a convolution's kernel."""
 Channels = Annotated[Int, Field(ge=1, le=2**16)]
+Rate = Annotated[Int, Field(ge=1, le=1000)]
+"""Atrous rate, or a factor of one."""
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=32)]
+Units = Annotated[Int, Field(ge=1, le=1000)]
+"""Number of units of a block."""
 Side = Annotated[Int, Field(ge=33, le=2**14)]
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]
-Natural = Annotated[Int, Field(ge=0)]
+Natural = Annotated[Int, Field(ge=0, le=10**9)]
 NonNegative = Annotated[Float, Field(ge=0)]
 AboveZero = Annotated[Float, Field(gt=0)]
 Byte = Annotated[Int, Field(ge=0, le=255)]
@@ -43,7 +91,7 @@ Momentum = Annotated[Float, Field(gt=0, le=1)]
 Pixel = Annotated[Float, Field(ge=0, le=255)]
 Color = tuple[Pixel, Pixel, Pixel]
 Std = tuple[AboveZero, AboveZero, AboveZero]
-Grid = tuple[Positive, Positive, Positive]
+Grid = tuple[Rate, Rate, Rate]
 WeightInit = AboveZero | Literal["variance_scaling", "xavier", "head"]
 """Initialization of convolution weights.
 
@@ -64,9 +112,8 @@ class Settings(BaseModel):
 
 def key_error(key: str, value: Any, problem: str) -> ValidationError:
     """Return the error of a key's value, for validators that choose a class by it."""
-    kind = PydanticCustomError("no_choice", "{problem}", {"problem": problem})
     return ValidationError.from_exception_data(
-        "Settings", [InitErrorDetails(type=kind, loc=(key,), input=value)]
+        "Settings", [InitErrorDetails(type=_error(problem), loc=(key,), input=value)]
     )
 
 
@@ -76,8 +123,7 @@ def to_dict(value: Any) -> dict[str, Any]:
     return dumped
 
 
-OneOrMore = Annotated[
-    tuple[Text, ...],
-    Field(min_length=1),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-]
+AS_LIST = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+
+OneOrMore = Annotated[tuple[Text, ...], Field(min_length=1), AS_LIST]
+Paths = Annotated[tuple[FilePath, ...], Field(min_length=1), AS_LIST]

@@ -1,12 +1,21 @@
 """Keys of backbone, ASPP and decoder: those of the constructors, and a few more."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
 from deeplab.config.schema.constructor import settings_from
 from deeplab.models.backbones.families import backbone_names
-from deeplab.utils.settings import Color, NonNegative, Settings, Std, Text, key_error
+from deeplab.utils.settings import (
+    Color,
+    FilePath,
+    NonNegative,
+    OutputStride,
+    Settings,
+    Std,
+    Text,
+    key_error,
+)
 
 
 class BackboneSettings(Settings):
@@ -14,7 +23,7 @@ class BackboneSettings(Settings):
 
     family: Text
     """Module of ``deeplab.models.backbones`` that defines the backbone."""
-    pretrained: Text | None = None
+    pretrained: FilePath | None = None
     """Initial weights of the backbone: ``imagenet`` for the published ones, or a file. They also
     set mean, std and bn_eps."""
     weight_decay: NonNegative = 4e-5
@@ -83,6 +92,6 @@ class ModelConfig(NetworkConfig):
 
     aspp: AsppSettings = AsppSettings()
     decoder: DecoderSettings = DecoderSettings()
-    output_stride: Literal[8, 16, 32] = 16
+    output_stride: OutputStride = 16
     """Ratio of the image's size to the encoder's map; the atrous rates of backbone and ASPP follow.
     """

@@ -10,7 +10,17 @@ from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
-from deeplab.utils.settings import Bool, OneOrMore, Seed, Settings, Text, key_error
+from deeplab.utils.settings import (
+    Bool,
+    FilePath,
+    Int,
+    OneOrMore,
+    Seed,
+    Settings,
+    SplitName,
+    Text,
+    key_error,
+)
 
 
 def _resolve_data(values: Any) -> Any:
@@ -36,7 +46,7 @@ class EvaluationSettings(Settings):
 
     strategies: OneOrMore
     """Inference strategies."""
-    split: Text | None = None
+    split: SplitName | None = None
     """Split to evaluate; null: the validation split."""
     submission: Literal["voc", "cityscapes"] | None = None
     """Test server to pack the predictions for."""
@@ -50,15 +60,15 @@ class RunConfig(NetworkConfig):
     decoder, output stride and seed."""
     seed: Seed = 0
     """Seed of the initial weights, the order of the images and their augmentation."""
-    runs_dir: Text = "runs"
+    runs_dir: FilePath = "runs"
     """Parent folder of the run folders."""
-    init_from: Text | None = None
-    """Initial weights of the whole network: a run folder, a weights file, or ``user/name`` on the
-    Hugging Face hub."""
+    init_from: FilePath | None = None
+    """Initial weights of the whole network: a run folder, a weights file, or ``hf://user/name`` on
+    the Hugging Face hub."""
     init_strict: Bool = True
     """Only the classes may differ from the initial weights; false: load what matches by name and
     shape, and list the rest."""
-    resume: Text | None = None
+    resume: FilePath | None = None
     """Folder of an interrupted run to continue."""
     resume_with_other_code: Bool = False
     """Continue an interrupted run although the source code has changed since; the run records
@@ -97,11 +107,11 @@ class RunConfig(NetworkConfig):
 class SweepConfig(Settings):
     """Keys of ``conf/train.yaml`` that define several runs."""
 
-    num_seeds: Annotated[int, Field(ge=1)] | None = None
+    num_seeds: Annotated[Int, Field(ge=1, le=1000)] | None = None
     """Seeds of each row of the tables (``ablation=...`` only); null: 1."""
-    data_roots: dict[Text, Text] = Field({})
+    data_roots: dict[Text, FilePath] = Field({})
     """Folders of the tables' data sets, as ``data_roots.voc=... data_roots.coco=...``."""
-    external_weights: dict[Text, Text] = Field({})
+    external_weights: dict[Text, FilePath] = Field({})
     """Files of weights that the tables name, as ``external_weights.resnet101=FILE``."""
 
 

@@ -16,16 +16,19 @@ from deeplab.utils.parallel import cpu_count
 from deeplab.utils.settings import (
     AboveZero,
     Bool,
+    FilePath,
     Natural,
     OneOrMore,
+    OutputStride,
     Overlap,
+    Paths,
     Positive,
     Settings,
     Side,
+    SplitName,
     Text,
+    Workers,
 )
-
-OutputStride = Literal[8, 16, 32]
 
 
 class CostConfig(ModelConfig):
@@ -63,17 +66,17 @@ class _PrepareConfig(ModelConfig):
 
     data_choice: Text
     """Name of the data set's config, for messages."""
-    source: Text | None = None
+    source: FilePath | None = None
     """Folder or archive with files that you have; nothing is downloaded then."""
-    download_dir: Text = "data/downloads"
+    download_dir: FilePath = "data/downloads"
     """Folder in which archives are kept."""
     check: Bool = False
     """Run the doctor, which decodes every file and reports errors."""
-    splits: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    splits: Annotated[tuple[SplitName, ...], Field(min_length=1)] | None = None
     """Splits for the doctor; null: the training and the validation split."""
-    report_dir: Text = "data/reports"
+    report_dir: FilePath = "data/reports"
     """Folder of the doctor's report."""
-    num_workers: Positive | Literal["auto"] = "auto"
+    num_workers: Workers | Literal["auto"] = "auto"
     """Number of processes; auto: one per core."""
     overwrite: Bool = False
     """Prepare again what is done."""
@@ -103,7 +106,7 @@ class PrepareClassificationConfig(_PrepareConfig):
 class DataRootConfig(Settings):
     """Current location of a recorded run's images."""
 
-    root: Text | None = None
+    root: FilePath | None = None
     """Current folder of the images; null: where the run found them."""
 
 
@@ -117,8 +120,8 @@ class EvaluationDataConfig(DataRootConfig):
 class EvaluateConfig(Settings):
     """Evaluation of a trained network."""
 
-    run: Text
-    """Run folder, a checkpoint in one, or ``user/name`` on the Hugging Face hub."""
+    run: FilePath
+    """Run folder, a checkpoint in one, or ``hf://user/name`` on the Hugging Face hub."""
     strategies: OneOrMore = ("single-scale",)
     """Inference strategies, evaluated in one pass over the data."""
     output_stride: OutputStride | None = None
@@ -127,10 +130,11 @@ class EvaluateConfig(Settings):
     """Side in pixels: cut larger images into windows, to save memory; null: whole images."""
     overlap: Overlap = 0.33
     """Least fraction of a window's side that neighbors have in common."""
-    split: Text | None = None
+    split: SplitName | None = None
     """Split to evaluate; null: the run's validation split."""
     trimap_widths: Annotated[
-        tuple[AboveZero, ...],
+        tuple[Annotated[AboveZero, Field(le=10**4)], ...],
+        Field(min_length=1, max_length=100),
         BeforeValidator(lambda value: [value] if isinstance(value, int | float) else value),
     ] = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40)
     """Widths of the bands around object borders, in pixels."""
@@ -175,20 +179,20 @@ class EvaluateConfig(Settings):
 class CompareConfig(Settings):
     """Comparison of evaluations."""
 
-    runs: OneOrMore
+    runs: Paths
     """Run folders (all their evaluations) or evaluation folders."""
-    output: Text = "comparison"
+    output: FilePath = "comparison"
     """Folder of the table and the figures."""
 
 
 class PredictConfig(Settings):
     """Prediction on images and videos."""
 
-    run: Text
-    """Run folder, a checkpoint in one, or ``user/name`` on the Hugging Face hub."""
-    input: OneOrMore
+    run: FilePath
+    """Run folder, a checkpoint in one, or ``hf://user/name`` on the Hugging Face hub."""
+    input: Paths
     """Image, video, folder, quoted pattern, or a list of these."""
-    output: Text = "predictions"
+    output: FilePath = "predictions"
     """Folder of the results; earlier results are replaced."""
     strategy: Text = "single-scale"
     """Inference strategy."""
@@ -208,9 +212,9 @@ class PredictConfig(Settings):
 class ConvertConfig(Settings):
     """Conversion of the authors' checkpoints."""
 
-    input: Text
+    input: FilePath
     """Archive of the model zoo, folder, frozen graph, prefix of a checkpoint, or .tflite file."""
-    output: Text | None = None
+    output: FilePath | None = None
     """File of the weights; null: ``runs/NAME/weights.safetensors``."""
     overrides: tuple[Text, ...] = ()
     """Overrides of ``train.py`` that were typed."""
@@ -224,11 +228,11 @@ HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
 class ExportConfig(Settings):
     """Export of a trained network."""
 
-    run: Text
+    run: FilePath
     """Run folder, a checkpoint in one, or a weights file with ``config.yaml`` beside it."""
     format: Literal["onnx", "torch_export", "safetensors"] = "onnx"
     """Format of the file."""
-    output: Text | None = None
+    output: FilePath | None = None
     """Folder of the files; null: ``export`` in the run's folder."""
     output_stride: OutputStride | None = None
     """Output stride; null: that of training."""
@@ -274,13 +278,13 @@ class ExportConfig(Settings):
 class GalleryConfig(Settings):
     """Gallery of an evaluation."""
 
-    run: Text
+    run: FilePath
     """Run folder, or the folder of one of its evaluations."""
-    compare_with: Text | None = None
+    compare_with: FilePath | None = None
     """Second run or evaluation to compare image by image."""
     strategy: Text | None = None
     """Evaluation of a run with this strategy; null: the newest."""
-    output: Text | None = None
+    output: FilePath | None = None
     """Folder of the page; null: ``gallery`` in the evaluation's folder."""
     num_images: Positive = 24
     """Images in each section of whole images."""

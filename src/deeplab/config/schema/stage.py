@@ -14,6 +14,7 @@ from deeplab.utils.settings import (
     NonNegative,
     Positive,
     Settings,
+    Size,
 )
 
 DEPENDENT_KEYS = {
@@ -39,7 +40,7 @@ class Recipe(Settings):
     """Kind of network to train."""
     max_steps: Positive = 30_000
     """Number of training steps."""
-    batch_size: Positive = 16
+    batch_size: Size = 16
     """Training images per step, over all devices; 12 or more if batch norms are trained."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """``sgd`` with ``momentum``, or ``adamw`` with ``betas`` (then ``momentum=null``)."""
@@ -85,7 +86,7 @@ class Recipe(Settings):
     bn_momentum: Momentum | None = None
     """PyTorch's momentum of every batch norm; null: that of backbone, ASPP and decoder, which is
     for thousands of steps: with the authors' 0.0003 a short run keeps the initial statistics."""
-    class_weights: tuple[NonNegative, ...] | None = None
+    class_weights: Annotated[tuple[NonNegative, ...], Field(min_length=1)] | None = None
     """Weight of each class in the loss; null: equal weights."""
     hard_pixel_fraction: Annotated[Float, Field(gt=0, le=1)] = 1.0
     """Fraction of all pixels, the hardest, that counts in the loss."""

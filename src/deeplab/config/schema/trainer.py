@@ -1,8 +1,10 @@
 """Keys of ``conf/trainer``: execution, on which results depend by rounding and dropout only."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from deeplab.utils.settings import Bool, Natural, Positive, Settings
+from pydantic import Field
+
+from deeplab.utils.settings import Bool, Int, Natural, Positive, Settings
 
 
 class TrainerSettings(Settings):
@@ -18,7 +20,7 @@ class TrainerSettings(Settings):
     """Memory format of weights and images."""
     compile: Bool | Literal["auto"] = "auto"
     """Train the network compiled by ``torch.compile``."""
-    num_workers: Natural | Literal["auto"] = "auto"
+    num_workers: Annotated[Int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     """Loading processes per device."""
     num_validations: Natural = 10
     """Number of validations, evenly spaced, the last one at the end; 0: the last one only."""

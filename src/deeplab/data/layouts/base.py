@@ -61,11 +61,12 @@ class DataLayout(ABC):
         raise NotImplementedError
 
     @classmethod
-    def check_same_classes(cls, settings: Any, root: str) -> None:
-        """Check the classes of another folder of images than the one that a run was trained on.
+    def check_other_root(cls, settings: Any, root: str) -> None:
+        """Check another folder of images than the one that a run was trained on.
 
         Raises:
-            UserError: that folder has a file of its classes, and they are not the run's.
+            UserError: that folder has a file of its classes, and they are not the run's; or the
+                images are drawn and not in it.
         """
         return
 
@@ -167,6 +168,23 @@ def check_data(settings: D) -> D:
     """
     checked: D = layout_class(settings.name).check(settings)
     return checked
+
+
+def move_data(settings: D, root: str | None) -> D:
+    """Return a run's settings with the folder that ``data.root`` names now; None: unchanged.
+
+    Raises:
+        UserError: the folder does not exist or holds other images.
+    """
+    if root is None:
+        return settings
+    if not Path(root).expanduser().is_dir():
+        raise UserError(
+            f"data.root={root}: no such folder. Set data.root to the folder that holds the data "
+            "set."
+        )
+    layout_class(settings.name).check_other_root(settings, root)
+    return settings.model_copy(update={"root": root})
 
 
 def data_fingerprint(settings: DataSettings, layout: DataLayout) -> str:
@@ -278,11 +296,25 @@ def check_complete(root: Path) -> None:
         )
 
 
+DRAWN_SPLITS = ("train", "val")
+"""Splits of drawn images."""
+
+
 def check_drawn_splits(settings: DataSettings) -> None:
-    """Raise UserError unless the splits of drawn images are train and val."""
+    """Raise UserError unless the splits of drawn images exist, before any is drawn."""
     for key in ("train_split", "val_split"):
-        if getattr(settings, key) not in ("train", "val"):
-            raise UserError(
-                f"data.{key}={getattr(settings, key)}: no such split. The splits of "
-                f"data={settings.name} are train and val."
-            )
+        for name in getattr(settings, key).split("+"):
+            if name not in DRAWN_SPLITS:
+                raise UserError(
+                    f"data.{key}={getattr(settings, key)}: no such split. The splits of "
+                    f"data={settings.name} are {' and '.join(DRAWN_SPLITS)}."
+                )
+
+
+def check_drawn_root(root: str, *, drawn: bool) -> None:
+    """Raise UserError unless drawn images are already in a folder that was named for them."""
+    if not drawn:
+        raise UserError(
+            f"data.root={root}: the drawn images of this run are not in this folder. Leave out "
+            "data.root to have them drawn again."
+        )

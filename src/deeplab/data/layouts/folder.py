@@ -23,7 +23,7 @@ from deeplab.data.layouts.pairing import Pairing, find_pairs, list_files
 from deeplab.data.layouts.splits import decide_splits
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError
-from deeplab.utils.settings import Float, Seed, Text
+from deeplab.utils.settings import FilePath, Float, Seed, Text
 
 
 class FolderSettings(SegmentationSettings):
@@ -33,13 +33,13 @@ class FolderSettings(SegmentationSettings):
         tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())
     ] = ()
     """Names of the classes; null: from ``classes_file``."""
-    classes_file: Text | None = None
+    classes_file: FilePath | None = None
     """File of the names and mask values of the classes; null: ``classes.yaml``, ``classes.csv`` and
     similar in ``root``. Without one they are found in the masks and written to
     ``root/classes.yaml``."""
-    image_dir: Text | None = None
+    image_dir: FilePath | None = None
     """Folder of the images below ``root``; null: the usual names are tried."""
-    mask_dir: Text | None = None
+    mask_dir: FilePath | None = None
     """Folder of the masks; if it is that of the images, suffixes distinguish them."""
     image_suffix: Annotated[str, Field(max_length=100)] = ""
     """End of an image's file name, after the part that it shares with its mask."""
@@ -135,7 +135,7 @@ class FolderLayout(Layout):
         )
 
     @classmethod
-    def check_same_classes(cls, settings: FolderSettings, root: str) -> None:
+    def check_other_root(cls, settings: FolderSettings, root: str) -> None:
         """See ``DataLayout``."""
         from deeplab.data.class_set import class_set  # imports OpenCV
         from deeplab.data.layouts.classes_file import find_classes_file, read_classes

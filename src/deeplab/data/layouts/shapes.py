@@ -4,7 +4,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deeplab.data.layouts.base import Item, Layout, check_drawn_splits
+from deeplab.data.layouts.base import (
+    DRAWN_SPLITS,
+    Item,
+    Layout,
+    check_drawn_root,
+    check_drawn_splits,
+)
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.data.settings import SceneSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
@@ -43,10 +49,27 @@ class ShapesLayout(Layout):
         """Folder of the drawn scenes."""
         return self._folder.root
 
+    @classmethod
+    def check_other_root(cls, settings: Any, root: str) -> None:
+        """See ``DataLayout``."""
+        from deeplab.data.synthetic.scenes import scenes_folder  # imports OpenCV
+
+        check_drawn_root(root, drawn=scenes_folder(root, settings).is_dir())
+
+    def check_split(self, split: str) -> None:
+        """Check that a split exists, without drawing; see ``DataLayout``."""
+        for name in split.split("+"):
+            if name not in DRAWN_SPLITS:
+                raise UserError(
+                    f"split {name!r}: no such split. The splits of data={self.settings.name} are "
+                    f"{' and '.join(DRAWN_SPLITS)}."
+                )
+
     def splits(self) -> list[str]:
-        return self._folder.splits()
+        return list(DRAWN_SPLITS)
 
     def items(self, split: str) -> list[Item]:
+        self.check_split(split)
         return self._folder.items(split)
 
     def origin(self, split: str) -> str:

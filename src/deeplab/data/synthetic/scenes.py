@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels, write_mask
-from deeplab.data.settings import SceneSettings
+from deeplab.data.settings import SceneSettings, SyntheticSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_folder
@@ -33,9 +33,27 @@ FORMAT = 1
 
 def get_or_draw_scenes(root: str | Path, settings: SceneSettings) -> Path:
     """Return the folder below ``root`` with these scenes; draw them if it is missing."""
-    keys = settings.model_dump(mode="json", include=set(SceneSettings.model_fields))
-    keys["format"] = FORMAT
-    return get_or_draw_folder(root, keys, lambda draft: _draw_tree(draft, settings))
+    return get_or_draw_folder(root, _keys(settings), lambda draft: _draw_tree(draft, settings))
+
+
+def scenes_folder(root: str | Path, settings: SceneSettings) -> Path:
+    """Return the folder below ``root`` that these scenes have once they are drawn."""
+    return drawn_folder(root, _keys(settings))
+
+
+def _keys(settings: SceneSettings) -> dict[str, Any]:
+    return drawing_keys(settings, SceneSettings) | {"format": FORMAT}
+
+
+def drawing_keys(settings: SyntheticSettings, schema: type[SyntheticSettings]) -> dict[str, Any]:
+    """Return the settings that drawn images depend on."""
+    return settings.model_dump(mode="json", include=set(schema.model_fields))
+
+
+def drawn_folder(root: str | Path, keys: Mapping[str, Any]) -> Path:
+    """Return the folder of drawn images below ``root``; its name is a hash of ``keys``."""
+    text = json.dumps(keys, sort_keys=True)
+    return Path(root).expanduser() / hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def get_or_draw_folder(
@@ -50,8 +68,7 @@ def get_or_draw_folder(
     Raises:
         UserError: ``root`` cannot be written.
     """
-    text = json.dumps(keys, sort_keys=True)
-    target = Path(root).expanduser() / hashlib.sha256(text.encode()).hexdigest()[:8]
+    target = drawn_folder(root, keys)
     if target.is_dir():
         return target
     try:

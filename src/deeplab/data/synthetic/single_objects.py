@@ -6,6 +6,7 @@ neighbors in hue overlap; only the shape identifies the class.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,8 @@ from deeplab.data.class_set import Pixels
 from deeplab.data.settings import SyntheticSettings
 from deeplab.data.synthetic.scenes import (
     SHAPES,
+    drawing_keys,
+    drawn_folder,
     get_or_draw_folder,
     random_shape_mask,
     simulate_camera,
@@ -27,9 +30,16 @@ FORMAT = 1
 
 def get_or_draw_shape_images(root: str | Path, settings: SyntheticSettings) -> Path:
     """Return the folder below ``root`` with these images; draw them if it is missing."""
-    keys = settings.model_dump(mode="json", include=set(SyntheticSettings.model_fields))
-    keys["format"] = FORMAT
-    return get_or_draw_folder(root, keys, lambda draft: _draw_tree(draft, settings))
+    return get_or_draw_folder(root, _keys(settings), lambda draft: _draw_tree(draft, settings))
+
+
+def shape_images_folder(root: str | Path, settings: SyntheticSettings) -> Path:
+    """Return the folder below ``root`` that these images have once they are drawn."""
+    return drawn_folder(root, _keys(settings))
+
+
+def _keys(settings: SyntheticSettings) -> dict[str, Any]:
+    return drawing_keys(settings, SyntheticSettings) | {"format": FORMAT}
 
 
 def _draw_tree(root: Path, settings: SyntheticSettings) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.models.layers import Add, ConvNorm, initialize, set_batch_norm
 from deeplab.models.normalization import INCEPTION
-from deeplab.utils.settings import AboveZero, Color, Momentum, Positive, Std, WeightInit
+from deeplab.utils.settings import AboveZero, Color, Momentum, Rate, Std, WeightInit, WidthMult
 
 
 class Row(NamedTuple):
@@ -99,9 +99,9 @@ class MobileNetV2(UnitBackbone):
 
     def __init__(
         self,
-        width_mult: AboveZero = 1.0,
+        width_mult: WidthMult = 1.0,
         *,
-        divisor: Positive = 8,
+        divisor: Rate = 8,
         mean: Color = INCEPTION.mean,
         std: Std = INCEPTION.std,
         weight_init: WeightInit = 0.09,

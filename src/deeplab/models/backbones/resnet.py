@@ -23,7 +23,7 @@ Multi-grid stays on at every output stride: the published multiply-adds of the r
 output stride 32 can only be reproduced with it.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +31,17 @@ from torch.nn import functional as F
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.models.layers import Add, ConvNorm, Subsample, initialize, set_batch_norm
 from deeplab.models.normalization import INCEPTION
-from deeplab.utils.settings import AboveZero, Color, Grid, Momentum, Positive, Std, WeightInit
+from deeplab.utils.settings import (
+    INTEGER,
+    AboveZero,
+    Channels,
+    Color,
+    Grid,
+    Momentum,
+    Std,
+    Units,
+    WeightInit,
+)
 
 EXPANSION = 4
 """Ratio of a bottleneck's output channels to its width."""
@@ -110,10 +120,10 @@ class ResNet(UnitBackbone):
 
     def __init__(
         self,
-        depth: Literal[50, 101] | tuple[Positive, Positive, Positive, Positive] = 101,
+        depth: Annotated[Literal[50, 101], INTEGER] | tuple[Units, Units, Units, Units] = 101,
         *,
         layout: Literal["beta", "torchvision"] = "beta",
-        base_width: Positive = 64,
+        base_width: Channels = 64,
         stem: Literal["3x3x3", "7x7"] = "3x3x3",
         multi_grid: Grid = (1, 2, 4),
         mean: Color = INCEPTION.mean,

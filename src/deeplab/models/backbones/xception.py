@@ -17,7 +17,7 @@ Where the released code and checkpoints differ from the paper's text, this file 
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -30,7 +30,16 @@ from deeplab.models.layers import (
     set_batch_norm,
 )
 from deeplab.models.normalization import INCEPTION
-from deeplab.utils.settings import AboveZero, Color, Grid, Momentum, Std, WeightInit, WidthMult
+from deeplab.utils.settings import (
+    INTEGER,
+    AboveZero,
+    Color,
+    Grid,
+    Momentum,
+    Std,
+    WeightInit,
+    WidthMult,
+)
 
 
 class Row(NamedTuple):
@@ -144,7 +153,7 @@ class Xception(UnitBackbone):
 
     def __init__(
         self,
-        depth: Literal[41, 65, 71] = 65,
+        depth: Annotated[Literal[41, 65, 71], INTEGER] = 65,
         *,
         width_mult: WidthMult = 1.0,
         multi_grid: Grid = (1, 1, 1),

@@ -9,7 +9,7 @@ from deeplab.utils.errors import UserError
 VOC_CLASSES, CITYSCAPES_CLASSES = 21, 19
 """Numbers of classes that identify a data set."""
 
-ATROUS_RATES = {0: [], 3: [6, 12, 18]}
+ATROUS_RATES = {0: "null", 3: "[6,12,18]"}
 """Atrous rates at output stride 16 by the number of branches; no variable stores them."""
 
 CAFFE_MEAN = "[123.15,115.9,103.06]"
@@ -107,7 +107,7 @@ def _aspp_overrides(variables: Variables) -> list[str]:
     pooling = "image_pooling/weights" in variables
     return [
         f"aspp={'separable' if separable else 'full'}",
-        f"aspp.atrous_rates={ATROUS_RATES[branches]}".replace(" ", ""),
+        f"aspp.atrous_rates={ATROUS_RATES[branches]}",
         f"aspp.image_pooling={str(pooling).lower()}",
     ]
 

@@ -17,7 +17,7 @@ from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_config, result_settings, write_config
 from deeplab.training.compose_config import compose_segmentation
 from deeplab.utils.errors import UserError, report_write_errors
-from deeplab.utils.files import file_hash, write_json
+from deeplab.utils.files import check_writable, file_hash, write_json
 
 RECORD = "conversion.json"
 
@@ -31,6 +31,8 @@ def run_conversion(config: ConvertConfig) -> Path:
     Returns:
         The file of the weights; ``config.yaml`` and ``conversion.json`` are in the same folder.
     """
+    if config.output:
+        check_writable(_output_file(config.output).parent, f"output={config.output}")
     source = read_source(config.input, progress=config.enable_progress_bar)
     try:
         architecture = detect_architecture(source.variables)
@@ -80,11 +82,13 @@ def _weights_path(config: ConvertConfig, *, complete: bool) -> Path:
     if config.output is None:
         name = "weights.safetensors" if complete else "backbone.safetensors"
         return Path("runs") / _run_name(Path(config.input).expanduser()) / name
-    path = Path(config.output).expanduser()
+    return _output_file(config.output)
+
+
+def _output_file(output: str) -> Path:
+    path = Path(output).expanduser()
     if path.suffix != ".safetensors":
-        raise UserError(
-            f"output={config.output}: not a .safetensors file. Choose a name that ends in it."
-        )
+        raise UserError(f"output={output}: not a .safetensors file. Choose a name that ends in it.")
     return path
 
 

@@ -15,6 +15,7 @@ from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost
 from deeplab.utils.errors import UserError
+from deeplab.utils.hardware import Execution
 from deeplab.utils.text_table import Column, TextTable, number_column
 
 
@@ -22,14 +23,15 @@ def run_cost(config: CostConfig) -> None:
     """Print parameters, multiply-adds and, with ``measure_speed``, speed and memory."""
     height, width = size = _input_size(config)
     strategies = _strategies(config)
+    execution = _execution(config) if config.measure_speed else None
     classes = len(config.data.classes)
     costs = [strategy_cost(config, s, classes=classes, size=size) for s in strategies]
     rows = [_row(strategy, cost) for strategy, cost in zip(strategies, costs, strict=True)]
     if config.format == "table":  # printed first: measuring a large input may kill the process
         print(format_table(strategies, costs))
         print(f"\n({height} x {width}, {classes} classes)", flush=True)
-    if config.measure_speed:
-        measurements = list(_measure(config, strategies, size))
+    if execution:
+        measurements = list(_measure(config, strategies, size, execution))
         rows = [{**row, "measured": m} for row, m in zip(rows, measurements, strict=True)]
     if config.format == "json":
         report = {
@@ -83,13 +85,19 @@ def _row(strategy: Strategy, cost: Cost) -> dict[str, Any]:
     }
 
 
-def _measure(
-    config: CostConfig, strategies: Sequence[Strategy], size: tuple[int, int]
-) -> Iterator[dict[str, Any]]:
-    """Yield speed and memory of each strategy; a table's user sees each as soon as it is known."""
+def _execution(config: CostConfig) -> Execution:
     from deeplab.config.execution import choose_execution  # imports Lightning
 
-    execution = choose_execution(config.trainer)
+    return choose_execution(config.trainer)
+
+
+def _measure(
+    config: CostConfig,
+    strategies: Sequence[Strategy],
+    size: tuple[int, int],
+    execution: Execution,
+) -> Iterator[dict[str, Any]]:
+    """Yield speed and memory of each strategy; a table's user sees each as soon as it is known."""
     device = execution.accelerator
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     threads, precision = torch.get_num_threads(), execution.precision

@@ -8,6 +8,7 @@ from deeplab.config.build_data import padding_color
 from deeplab.config.execution import choose_execution
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.data.layouts.base import move_data
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
@@ -29,7 +30,7 @@ from deeplab.tools.export.sample_images import sample_images
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
 from deeplab.utils.errors import UserError, report_write_errors
-from deeplab.utils.files import atomic_write, file_hash, write_json
+from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
 from deeplab.utils.reading import exists, read_json
 
 RECORD = "export.json"
@@ -66,6 +67,8 @@ def run_export(config: ExportConfig) -> list[Path]:
         check_account(config.push_to_hub)
     folder = Path(config.output).expanduser() if config.output else trained.folder.path / "export"
     _check_folder(folder)
+    check_writable(folder, f"output={folder}")
+    move_data(trained.config.data, config.data.root)  # checks the folder
     print(f"Weights:    {trained.weights}")
     files = []
     with report_write_errors(f"output={folder}"):

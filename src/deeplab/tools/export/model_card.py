@@ -124,7 +124,7 @@ HIDDEN_KEYS = {
 
 def _architecture(run: TrainConfig) -> dict[str, str]:
     aspp, decoder = run.aspp, run.decoder
-    rates = ", ".join(map(str, aspp.atrous_rates))
+    rates = ", ".join(map(str, aspp.atrous_rates or ()))
     convs = ", ".join(f"{kernel}x{kernel} {channels}" for kernel, channels in decoder.convs)
     return {
         "backbone": ", ".join(f"{key} {v}" for key, v in run.backbone if key not in HIDDEN_KEYS),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deeplab.config.schema.scripts import GalleryConfig
 from deeplab.data.class_set import class_set
-from deeplab.data.layouts.base import Item, data_layout, split_items
+from deeplab.data.layouts.base import Item, data_layout, move_data, split_items
 from deeplab.data.settings import SegmentationSettings
 from deeplab.tools.gallery.evaluations import LoadedEvaluation, align, find_evaluation
 from deeplab.tools.gallery.images import (
@@ -17,7 +17,7 @@ from deeplab.tools.gallery.page import render_page
 from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import read_config
 from deeplab.utils.errors import UserError, report_write_errors
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, check_writable
 
 
 def run_gallery(config: GalleryConfig) -> Path:
@@ -28,6 +28,8 @@ def run_gallery(config: GalleryConfig) -> Path:
             evaluations cannot be compared.
     """
     evaluations = _load_evaluations(config)
+    folder = _output_folder(evaluations, config.output)
+    check_writable(folder, f"output={folder}")
     data = read_config(evaluations[0].run).data
     classes = class_set(data)
     if classes.names != evaluations[0].stored.class_names:
@@ -42,7 +44,6 @@ def run_gallery(config: GalleryConfig) -> Path:
         num_confused_pairs=config.num_confused_pairs,
     )
     images = _gallery_images(evaluations, selection.all_images, data, config.data.root)
-    folder = _output_folder(evaluations, config.output)
     renderer = ImageRenderer(
         folder,
         classes,
@@ -81,7 +82,7 @@ def _gallery_images(
 ) -> list[GalleryImage]:
     """Return the selected images with their masks and predictions."""
     split = evaluations[0].protocol.split
-    data = data.model_copy(update={"root": data_root or data.root})
+    data = move_data(data, data_root or evaluations[0].stored.result.data_root)
     items = {item.id: item for item in split_items(data_layout(data), split)}
     return [
         GalleryImage(

@@ -1,7 +1,6 @@
 """Prediction of images and videos that have no masks, with a trained network."""
 
 import errno
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -31,7 +30,7 @@ from deeplab.tools.predict.video import (
 from deeplab.tracking.console import silence_library_messages
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.extras import require_extra
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import cpu_count, prefetch
 from deeplab.utils.visualization import add_legend, legend, overlay_with_outlines, rgb
 
@@ -58,15 +57,16 @@ def run_prediction(config: PredictConfig) -> int:
     strategies = trained.strategies(
         [config.strategy], window=config.window_size, overlap=config.overlap, key="strategy"
     )
-    _check_writable(output)
+    check_writable(output, f"output={config.output}")
     execution = inference_execution(config.trainer)
     predictor = trained.predictor(strategies, execution, key="strategy")
     saved = {
         key: getattr(config, key) for key in ("save_overlay", "save_probabilities", "save_frames")
     }
-    reserve_outputs(
-        output, {path: file.path for file in files for path in file.output_paths(**saved)}
-    )
+    with report_write_errors(f"output={output}"):
+        reserve_outputs(
+            output, {path: file.path for file in files for path in file.output_paths(**saved)}
+        )
     run = trained.config
     padding = EvalTransform(size=run.data.padded_size, fill=padding_color(run))
     segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
@@ -285,13 +285,6 @@ class PredictionJob:
 def _write_jpeg(path: Path, image: Image.Image) -> None:
     with atomic_write(path) as draft:
         image.save(draft, format="JPEG", quality=JPEG_QUALITY)
-
-
-def _check_writable(output: Path) -> None:
-    with report_write_errors(f"output={output}"):
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
 
 
 def _pluralize(count: int, noun: str) -> str:

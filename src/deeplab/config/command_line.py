@@ -1,0 +1,197 @@
+"""Checks of a script's arguments before Hydra composes a config from them.
+
+Hydra accepts several mistakes without a word: a dictionary for a group, an empty one for a section,
+a removed key that gets its default again, other settings of its own that the scripts rely on.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
+
+from deeplab.config.messages import format_hydra_error, unknown_choice
+from deeplab.config.parsing import script_groups
+from deeplab.config.paths import TABLES, exists, group_choices
+from deeplab.utils.errors import UserError
+
+HYDRA_KEYS = (
+    r"hydra/(launcher|sweeper)",
+    r"hydra\.(launcher|sweeper)\..+",
+    r"hydra\.job\.env_(set|copy)(\..+)?",
+    r"hydra\.(sweep\.dir|verbose)",
+)
+"""Hydra's own keys that may be set; the scripts rely on the others as ``conf/`` sets them."""
+
+CONFIG_DIR = ("--config-dir", "-cd")
+
+OPTIONS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", *CONFIG_DIR)
+
+REFUSED_OPTIONS = ("--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")
+"""Options of Hydra that replace a script's own config."""
+
+MULTIRUN = ("-m", "--multirun")
+
+MAX_KEY = 200
+
+NAME = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})*")
+"""Name of a choice of a group."""
+
+
+def check_arguments(arguments: Sequence[str], script: str) -> list[str]:
+    """Check options and overrides; return them in this order, as Hydra's parser needs them.
+
+    Args:
+        arguments: the command line without the script, as Hydra gets it.
+        script: name of the script's file in ``conf/``.
+
+    Raises:
+        UserError: an argument is wrong.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{argument}: not valid UTF-8. Rename the file.") from None
+    options, overrides = _split_options(arguments)
+    parsed = parse_overrides(overrides)
+    check_overrides(parsed, script_groups(script))
+    if script == "train" and not set(MULTIRUN).isdisjoint(options):
+        _check_sweep(parsed)
+    return [*options, *overrides]
+
+
+def parse_overrides(arguments: Sequence[str]) -> list[Override]:
+    """Return the overrides in parsed form.
+
+    Raises:
+        UserError: one cannot be parsed.
+    """
+    parser = OverridesParser.create()
+    parsed = []
+    for argument in arguments:
+        try:
+            parsed += parser.parse_overrides([argument])
+        except HydraException as error:
+            raise UserError(format_hydra_error(error)) from None
+        except RecursionError:
+            raise UserError(
+                f"{argument}: its brackets are nested too deeply. Remove some."
+            ) from None
+        except (ValueError, ArithmeticError):  # thousands of digits, or an exponent as long
+            raise UserError(f"{argument}: this number is too long. Write a shorter one.") from None
+    return parsed
+
+
+def check_overrides(overrides: Sequence[Override], groups: Collection[str]) -> None:
+    """Check the parts of overrides that neither Hydra nor the settings check.
+
+    Args:
+        overrides: the overrides in parsed form.
+        groups: config groups of the script.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    for override in overrides:
+        key, text = override.key_or_group, str(override.input_line)
+        if len(key) > MAX_KEY:
+            raise UserError(f"{key}: no such key. See --help and --keys.")
+        if override.is_hydra_override():
+            _check_hydra_override(override)
+        elif override.is_delete() and key.count(".") < 2:  # deeper ones are entries, as in a list
+            raise UserError(
+                f"{text}: a key cannot be removed, it would have its default. Leave out the ~ and "
+                "set it to another value; many keys accept null."
+            )
+        values = list(_values(override))
+        if key in groups:
+            for value in values:
+                _check_choice(text, key, value)
+        if {} in values:
+            raise UserError(
+                f"{text}: an empty dictionary changes nothing. Leave it out, or set single keys, "
+                f"as in {key}.KEY=VALUE."
+            )
+        if duplicate := [value for value in values if values.count(value) > 1]:
+            raise UserError(f"{text}: {duplicate[0]} is listed twice. Name each value once.")
+
+
+def _check_choice(text: str, group: str, value: object) -> None:
+    if isinstance(value, list | dict):
+        choices = group_choices(group)
+        several = " To run several, sweep over them with -m." if isinstance(value, list) else ""
+        raise UserError(
+            f"{text}: expected the name of one choice, as in {group}={choices[0]}.{several} "
+            f"Choices: {', '.join(choices)}."
+        )
+    name = str(value)
+    is_file = name.endswith((".yaml", ".yml"))
+    if group in TABLES and (value is None or is_file):
+        return
+    if is_file or not NAME.fullmatch(name):
+        raise UserError(unknown_choice(group, name))
+
+
+def _check_hydra_override(override: Override) -> None:
+    key, text = override.key_or_group, str(override.input_line)
+    if not any(re.fullmatch(pattern, key) for pattern in HYDRA_KEYS) or override.is_delete():
+        raise UserError(
+            f"{text}: the scripts rely on this setting of Hydra. Leave it out; runs_dir and output "
+            "say where results go. Of Hydra's own, hydra/launcher, hydra.launcher.*, "
+            "hydra.sweeper.*, hydra.sweep.dir, hydra.job.env_set.* and hydra.verbose can be set."
+        )
+    if key == "hydra/sweeper" and override.value() == "basic":
+        raise UserError(
+            f"{text}: this sweeper starts jobs without checking all of them first. Leave it out."
+        )
+    if override.value() == "":
+        raise UserError(f"{text}: expected a value. Leave it out, or set it.")
+
+
+def _check_sweep(overrides: Sequence[Override]) -> None:
+    """Raise UserError if ``-m`` has nothing to do with the other arguments."""
+    keys = {override.key_or_group for override in overrides}
+    several = any(override.is_sweep_override() for override in overrides)
+    if "ablation" not in keys and "num_seeds" in keys:
+        raise UserError(
+            "num_seeds: this key is for tables. Add ablation=NAME, or sweep over seed=0,1,2."
+        )
+    if not several and not keys & {"ablation", "hydra/launcher", "hydra/sweeper"}:
+        raise UserError(
+            "-m: no key has several values. List them, as in -m seed=0,1,2, or leave out -m."
+        )
+
+
+def _split_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the options with their values, and the overrides, after a check of the options."""
+    options: list[str] = []
+    overrides = []
+    takes_value = False
+    for argument in arguments:
+        if not takes_value and not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        name, has_value, value = ("", "", argument) if takes_value else argument.partition("=")
+        if name in REFUSED_OPTIONS:
+            raise UserError(
+                f"{name}: a script has one config file. Set keys as key=value; choices of your own "
+                "go into a folder that --config-dir names."
+            )
+        option = options[-1] if takes_value else name
+        if (has_value or takes_value) and option in CONFIG_DIR and not exists(Path(value, ".")):
+            raise UserError(f"{option}={value}: no such folder. Name one with files as in conf/.")
+        takes_value = not takes_value and not has_value and name in OPTIONS_WITH_VALUE
+        options.append(argument)
+    return options, overrides
+
+
+def _values(override: Override) -> Iterator[object]:
+    """Yield the value of an override, or the values of a list of alternatives."""
+    if override.is_sweep_override():
+        for value in getattr(override.value(), "list", ()):
+            yield value.text if isinstance(value, QuotedString) else value
+    elif not override.is_delete():
+        yield override.value()
