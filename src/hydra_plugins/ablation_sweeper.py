@@ -6,8 +6,10 @@ It also turns ``ablation=...`` into the jobs of a table; otherwise it is Hydra's
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
@@ -70,12 +72,18 @@ class AblationSweeper(BasicSweeper):
     def _check(self, overrides: Sequence[str]) -> None:
         from deeplab.training.compose_config import without_hydra
         from deeplab.training.validate_config import check_train
+        from deeplab.utils.files import check_writable
 
         assert self.config is not None
         config = self._loader().load_sweep_config(self.config, list(overrides))
         config.hydra.job.num = 0
         config.hydra.job.id = "check"
-        check_train(without_hydra(config))
+        checked = check_train(without_hydra(config))
+        check_writable(Path(checked.runs_dir), f"runs_dir={checked.runs_dir}")
+        if isinstance(self.launcher, BasicLauncher):  # others may run jobs on other machines
+            from deeplab.training.launch import check_gpu
+
+            check_gpu(checked.trainer)
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
         """Run jobs, ``max_batch_size`` at a time; return the error of each, or None."""

@@ -47,6 +47,19 @@ def run_in_subprocess_if_needed(trainer: TrainerSettings) -> bool:
     return True
 
 
+def check_gpu(trainer: TrainerSettings) -> None:
+    """Check that there is a GPU if one is named, without initializing CUDA as ``select_gpu`` needs.
+
+    Raises:
+        UserError: there is none.
+    """
+    if trainer.accelerator in ("gpu", "cuda") and not torch.cuda.device_count():
+        raise UserError(
+            f"trainer.accelerator={trainer.accelerator}: this machine has no GPU. Leave it out, or "
+            "set trainer.accelerator=cpu."
+        )
+
+
 def _run_in_subprocess(job: HydraConf) -> None:
     command = [sys.executable, str(ROOT / "src" / "train.py"), *job.overrides.task]
     sys.stdout.flush()
