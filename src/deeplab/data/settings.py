@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from deeplab.utils.settings import (
+    INTEGER,
     AboveZero,
     Byte,
     FilePath,
@@ -68,7 +69,7 @@ class DataSettings(Settings):
     """Split to validate on; several are joined by ``+``."""
     eval_batch_size: Size = 1
     """Images per validation step; 1 if some images are larger than ``eval_size``."""
-    image_bits: Literal[8, 10, 12, 14, 16] | None = None
+    image_bits: Annotated[Literal[8, 10, 12, 14, 16], INTEGER] | None = None
     """Bits that the values of images of more than 8 bits per channel use, of which the upper 8 are
     kept; null: the fewest that hold the largest value in a sample of the images."""
     on_error: Literal["stop", "skip"] = "stop"
