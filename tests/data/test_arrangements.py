@@ -368,6 +368,11 @@ FOUND = {
          "val.csv": "filename;width\n8.jpg;3\n9.jpg;4\n"},
         {"train": (8,), "val": (2,)},
     ),
+    "CSV without a heading, whose ids are words": (
+        ["images/IMG {0..9}.jpg", "masks/IMG {0..9}.png", "images/image.jpg", "masks/image.png"],
+        {"train.csv": ["image", "IMG {1..7}"], "val.csv": ["IMG 8", "IMG 9"]},
+        {"train": (8,), "val": (2,)},
+    ),
     "CSV of pairs": (
         ["images/{0..9}.jpg", "masks/{0..9}.png"],
         {"train.csv": ["mask_path,image_path",

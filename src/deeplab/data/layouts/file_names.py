@@ -6,7 +6,7 @@ fold_0, train_fold0, fold0_train                                            fold
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -53,12 +53,16 @@ FILLER_WORDS = {
 SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
 
-WORD = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+")
-GLUED = re.compile(
-    f"({'|'.join(sorted((w for w in SPLIT_OF if len(w) > 2), key=len, reverse=True))})"
-    f"({'|'.join(sorted((*ROLE_OF, *FILLER_WORDS), key=len, reverse=True))})"
-)
-"""A word for a split with another word, as in CamVid's ``trainannot``."""
+LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
+CAPITALIZED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+")
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return f"({'|'.join(sorted((w for w in words if len(w) > 2), key=len, reverse=True))})"
+
+
+GLUED = re.compile(_any_of((*SPLIT_OF, *FILLER_WORDS)) + _any_of((*ROLE_OF, *FILLER_WORDS)))
+"""Two words in one, as in CamVid's ``trainannot``."""
 
 
 class NameMeaning(NamedTuple):
@@ -75,6 +79,25 @@ class NameMeaning(NamedTuple):
     """Words of no known meaning, such as the name of the data set."""
 
 
+def words_of(name: str) -> list[str]:
+    """Return the words and numbers of a name, in lower case."""
+    return [word for word, _ in _words(name)]
+
+
+def _words(name: str) -> Iterator[tuple[str, bool]]:
+    """Yield each word or number, with True if nothing is before it that separates them."""
+    for match in LETTERS_OR_DIGITS.finditer(name):
+        glued = match.start() > 0 and name[match.start() - 1].isalnum()
+        word = match[0].lower()
+        if word in SPLIT_OF or word in ROLE_OF or word.isdecimal():
+            words = [word]
+        elif two := GLUED.fullmatch(word):
+            words = [*two.groups()]
+        else:
+            words = [part.lower() for part in CAPITALIZED.findall(match[0])]
+        yield from ((word, glued) for word in words)
+
+
 @lru_cache(4096)
 def read_name(name: str) -> NameMeaning:
     """Return the meaning of a folder's name or of a list's name without its suffix."""
@@ -82,23 +105,19 @@ def read_name(name: str) -> NameMeaning:
     role: Role | None = None
     numbers: list[str] = []
     others: list[str] = []
-    fold, end_of_other = False, -1
-    for match in WORD.finditer(name):
-        word = match[0].lower()
-        glued = GLUED.fullmatch(word)
-        for part in glued.groups() if glued and word not in SPLIT_OF else (word,):
-            if part in SPLIT_OF:
-                splits.append(SPLIT_OF[part])
-            elif part in ROLE_OF:
-                role = ROLE_OF[part] if role != "mask" else role
-            elif part.isdecimal():
-                # of "task1" the number is a part of the word
-                (others if match.start() == end_of_other else numbers).append(part)
-            elif part in FOLD_WORDS:
-                fold = True
-            elif part not in FILLER_WORDS:
-                others.append(part)
-                end_of_other = match.end()
+    fold, after_other = False, False
+    for word, glued in _words(name):
+        if word in SPLIT_OF:
+            splits.append(SPLIT_OF[word])
+        elif word in ROLE_OF:
+            role = ROLE_OF[word] if role != "mask" else role
+        elif word in FOLD_WORDS:
+            fold = True
+        elif word.isdecimal() and not (glued and after_other):
+            numbers.append(word)
+        elif word not in FILLER_WORDS:
+            others.append(word)  # also the number of "task1"
+        after_other = bool(others) and others[-1] == word
     split = splits[0] if len(set(splits)) == 1 else None
     if set(splits) == {"train", "val"}:  # train_val
         split = "trainval"
@@ -119,9 +138,7 @@ def families(names: Iterable[str]) -> set[tuple[str, ...]]:
         meaning = read_name(name)
         if meaning.split:
             splits.setdefault(meaning.others, set()).add(meaning.split)
-            if not meaning.others and {w.lower() for w in WORD.findall(name)}.isdisjoint(
-                SHORT_WORDS
-            ):
+            if not meaning.others and SHORT_WORDS.isdisjoint(words_of(name)):
                 certain.add(())
     return {others for others, told in splits.items() if others in certain or len(told) > 1}
 

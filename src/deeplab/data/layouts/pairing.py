@@ -10,7 +10,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -534,11 +534,12 @@ def _pair_in_one_folder(
 
 def _infer_end(files: Sequence[File]) -> Rule | None:
     """Return the end by which the names of one half of the files differ from those of the other."""
-    stems = sorted({(file.key, file.stem) for file in files})
+    stems = {(file.key, file.stem) for file in files}
     ends = Counter(
-        second[1].removeprefix(first[1])
-        for first, second in pairwise(stems)
-        if first[0] == second[0] and second[1].startswith(first[1])
+        stem[length:]
+        for key, stem in stems
+        for length in range(max(1, len(stem) - MAX_AFFIX), len(stem))
+        if (key, stem[:length]) in stems
     )
     end, count = max(ends.items(), key=lambda item: item[1], default=("", 0))
     masks = [file for file in files if file.stem.endswith(end)]

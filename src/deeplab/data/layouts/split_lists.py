@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.layouts.base import MASK_SUFFIXES, Item, Layout
-from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, WORD
+from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, words_of
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import relative_path
 
@@ -30,6 +30,7 @@ class Line(NamedTuple):
     list: Path
     number: int
     text: str
+    may_be_heading: bool = False
 
     def error(self, problem: str, fix: str) -> UserError:
         """Return an error of this line; ``problem`` is a phrase after the text."""
@@ -45,10 +46,11 @@ class Line(NamedTuple):
 
     @property
     def is_heading(self) -> bool:
-        """True for a comment, or words such as ``image`` and ``mask`` in the first line."""
-        words = [word.lower() for word in WORD.findall(self.text)]
-        heading = self.number == 1 and all(w in ROLE_OF or w in FILLER_WORDS for w in words)
-        return heading or self.text.startswith("#")
+        """True for what is a comment or heading unless it names an image."""
+        first = self.number == 1 and all(
+            w in ROLE_OF or w in FILLER_WORDS for w in words_of(self.text)
+        )
+        return self.may_be_heading or first or self.text.startswith("#")
 
     def check(self, path: str) -> str:
         """Return a path of this line in its plain form, without ``./``.
@@ -89,30 +91,31 @@ def read_lines(path: Path, split: str) -> list[Line]:
 
 
 def _choose_columns(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of a table with nothing but image and mask, without its heading."""
+    """Return the lines of a table with nothing but image and mask."""
     if not lines:
         return []
     delimiter = max(",;\t", key=lines[0].text.count)
     rows = [next(csv.reader([line.text], delimiter=delimiter), [""]) for line in lines]
     roles = [_role(cell) for cell in rows[0]]
-    has_heading = any(roles) and not any(Path(c).suffix.lower() in MASK_SUFFIXES for c in rows[0])
-    image = roles.index("image") if has_heading and "image" in roles else 0
-    mask = roles.index("mask") if has_heading and "mask" in roles else 1
+    image = roles.index("image") if "image" in roles else 0
+    mask = roles.index("mask") if "mask" in roles else 1
     chosen = []
-    for line, row in list(zip(lines, rows, strict=True))[has_heading:]:
+    for line, row in zip(lines, rows, strict=True):
         cells = [row[column].strip() for column in (image, mask) if column < len(row)]
         both = all(Path(cell[-9:]).suffix.lower() in MASK_SUFFIXES for cell in cells)
-        chosen.append(line._replace(text="\t".join(cells) if both else cells[0] if cells else ""))
+        text = "\t".join(cells) if both else cells[0] if cells else ""
+        chosen.append(Line(line.list, line.number, text, line is lines[0] and any(roles)))
     return [line for line in chosen if line.text]
 
 
 def _role(heading: str) -> str | None:
     """Return whether a column holds images or masks; None if its heading tells neither."""
-    words = [word.lower() for word in WORD.findall(heading)]
-    if any(ROLE_OF.get(word) == "mask" for word in words):
-        return "mask"
-    known = words and all(word in ROLE_OF or word in FILLER_WORDS for word in words)
-    return "image" if known or any(ROLE_OF.get(word) == "image" for word in words) else None
+    roles = {
+        ROLE_OF.get(word, "image" if word in FILLER_WORDS else "") for word in words_of(heading)
+    }
+    if Path(heading[-9:]).suffix.lower() in MASK_SUFFIXES or any(map(str.isdecimal, heading)):
+        return None
+    return "mask" if "mask" in roles else "image" if "image" in roles else None
 
 
 def decode_text(data: bytes) -> str:
