@@ -9,6 +9,7 @@ from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.image_io import read_mask
 from deeplab.data.layouts.class_discovery import find_classes, select_classes
 from deeplab.data.layouts.classes_file import format_classes_yaml, read_classes
+from deeplab.data.layouts.folder import FolderLayout, FolderSettings
 from deeplab.utils.errors import UserError
 
 SIZE = (90, 120)
@@ -103,6 +104,13 @@ FOUND = {
     "one stray pixel": ((0, 255), lambda s: with_spot(gray((0, 255), s), 93, int(s == 4))),
     "rare objects in two masks": (
         (0, 1, 2, 3), lambda s: with_spot(scene(s, 3), 3, 5 * (s in (2, 5)))),
+    "salt and pepper": ((0, 255), lambda s: np.where(
+        np.random.default_rng(s).random(SIZE) < 0.002,
+        np.random.default_rng(s + 9).integers(9, 247, SIZE), gray((0, 255), s)).astype(np.uint8)),
+    "antialiased lines": ((0, 255), lambda s: cv2.line(
+        np.zeros(SIZE, np.uint8), (0, 9 * s), (119, 40), 255, 2, cv2.LINE_AA)),
+    "few masks antialiased": (
+        LEVELS, lambda s: antialiased(s, LEVELS) if s == 2 else gray(LEVELS, s)),
     "a thin class": ((0, 1, 2), lambda s: cv2.line(scene(s, 2), (0, 9 * s), (119, 40), 2, 1)),
     "an outline class": ((0, 1, 2), lambda s: with_border(2 * scene(s, 2), 1, 3)),
     "VOC": ((0, 1, 2, 3), lambda s: palette_image(with_border(scene(s, 4)))),
@@ -280,3 +288,26 @@ def test_mask_values_must_cover_areas(tmp_path):
     found = find_classes(files, mask_values=(0, 1), unlisted_values="ignore")
     assert found.classes.values == (0, 1)
     assert find_classes(files, (2, 3), (0, 1)).classes.ignored == (2, 3)
+
+
+def test_values_of_named_classes_are_compared_with_the_masks(tmp_path):
+    """Masks of 0 and 255 with names alone would be nothing but background."""
+    save(tmp_path / "masks", [gray((0, 255), s) for s in N])
+    save(tmp_path / "images", [COLORS[scene(s, 4)] for s in N])
+
+    def settings(**kwargs):
+        data = FolderSettings(name="folder", root=str(tmp_path), **kwargs)
+        return FolderLayout.check(data)
+
+    names = ("ground", "house")
+    with pytest.raises(UserError, match=r"data\.classes: .* 0 and 255.*data\.mask_values"):
+        settings(classes=names)
+    assert settings(classes=names, mask_values=(0, 255)).mask_values == (0, 255)
+    assert settings(classes=names, ignored_values=(255,)).classes == names
+    (tmp_path / "classes.txt").write_text("ground\nhouse\n")
+    with pytest.raises(UserError, match=r"classes\.txt: .* are 0 and 1, .* hold 0 and 255"):
+        settings()
+    (tmp_path / "classes.yaml").write_text("ground: 0\nhouse: 255\n")
+    assert settings().mask_values == (0, 255)
+    (tmp_path / "classes.yaml").write_text("classes: {a: 0, b: 1}\nignored: [255]\n")
+    assert settings().ignored_values == (255,)

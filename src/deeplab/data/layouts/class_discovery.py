@@ -63,8 +63,10 @@ MIN_NUMBERED = 8
 STRAY_PIXELS, STRAY_MASKS, STRAY_SHARE = 16, 0.05, 0.001
 MIN_BLENDED, MAX_BLENDED_SHARE = 3, 0.25
 MIN_FLAT, NOISE_DISTANCE, NOISE_FACTOR = 0.1, 8, 10
-EDGE_SHARE, NEAR_SHARE, MAX_BLENDS, MIN_LEVEL_SHARE = 0.1, 0.25, 64, 0.5
+EDGE_SHARE, NEAR_SHARE, MAX_BLENDS, MIN_LEVEL_SHARE = 0.1, 0.25, 32, 0.5
+FREQUENT, MANY_WEAK = 10, 4
 GRAY_DISTANCE, MANY_INDICES, BORDER_SHARE = 16, 8, 0.5
+MAX_CHECKED = 100
 MAX_LISTED = 8
 """Number of values that a message lists."""
 
@@ -107,6 +109,7 @@ def read_or_find_classes(
     path = find_classes_file(root, classes_file)
     if path is not None:
         classes = select_classes(read_classes(path), ignored, mask_values, unlisted_values)
+        check_void(classes, items, str(path), "Correct the values in the file")
         _report(f"{len(classes)} classes of {path}: {_named(classes)}")
         return classes
     paths = [item.mask for item in items if item.mask.is_file()]
@@ -120,6 +123,36 @@ def read_or_find_classes(
     except OSError as error:
         _report(f"{reading}. They cannot be written to {target}: {error.strerror}")
     return classes
+
+
+def check_void(classes: ClassSet, items: Sequence[Item], source: str, remedy: str) -> None:
+    """Check that 255, which is ignored unless it is a class, is not an object in the masks.
+
+    Up to ``MAX_CHECKED`` masks are read.
+
+    Args:
+        classes: the classes.
+        items: the images and masks.
+        source: the file or key that names the classes.
+        remedy: what to do if 255 is a class.
+
+    Raises:
+        UserError: 255 is a class by its place in the masks, but not by ``source``.
+    """
+    if classes.colored or IGNORE in (*(classes.values or ()), *classes.ignored):
+        return
+    masks = [item.mask for item in items[:: 1 + len(items) // MAX_CHECKED] if item.mask.is_file()]
+    try:
+        found = find_classes(masks, classes.ignored).classes.values if masks else None
+    except UserError:  # training and the doctor report such masks
+        return
+    if found and IGNORE in found:
+        listed = classes.values or range(len(classes))
+        raise UserError(
+            f"{source}: the values of the classes are {_listed(listed)}, but the masks hold "
+            f"{_listed(found)}, so 255 would be ignored. {remedy}, or set "
+            "data.ignored_values=[255] if it is no class."
+        )
 
 
 def select_classes(
@@ -318,22 +351,32 @@ class _Discovery:
         """Return the values that fill areas, if the other values look like blends or noise."""
         levels: list[Value] = []
         noise: dict[Value, Value] = {}  # the level of each value that is close to one
+        weak: list[Value] = []
+        frequent = FREQUENT * self._mean_pixels(self.blends)
         for value in sorted(self.values, key=lambda v: -self.values[v].flat):
             v = self.values[value]
             level = next((u for u in levels if self._is_noise_of(value, u)), None)
             if level is not None:
                 noise[value] = level
-            elif v.flat >= MIN_FLAT * v.pixels:
+            elif v.flat >= MIN_FLAT * v.pixels or not (v.is_between or v.pixels < frequent):
                 levels.append(value)
+            else:
+                weak.append(value)
         if len(levels) < 2:
             return []
-        two_sided = len({*noise.values()}) > 1 and min_distance(levels) >= GRAY_DISTANCE
-        suspects = {*self.blends, *noise} if two_sided else {*self.blends}
+        suspects, several = {*self.blends}, len(self.blends) >= MIN_BLENDED
+        if min_distance(levels) >= GRAY_DISTANCE:
+            if len({*noise.values()}) > 1:  # noise of several levels
+                suspects, several = suspects | {*noise}, True
+            if len(weak) >= MANY_WEAK * len(levels):
+                suspects, several = suspects | {*weak}, True
         many = 2 * len(suspects) >= len(self.values)
         edges = sum(v.pixels - v.flat for v in self.values.values())
-        frequent = sum(self.values[v].pixels for v in suspects) >= EDGE_SHARE * edges
-        several = two_sided or len(suspects) >= MIN_BLENDED
-        return levels if several and (many or frequent) else []
+        at_edges = sum(self.values[v].pixels for v in suspects) >= EDGE_SHARE * edges
+        return levels if several and (many or at_edges) else []
+
+    def _mean_pixels(self, values: Sequence[Value]) -> float:
+        return sum(self.values[v].pixels for v in values) / max(1, len(values))
 
     def _is_noise_of(self, value: Value, level: Value) -> bool:
         return (
@@ -348,7 +391,9 @@ class _Discovery:
                 f"{self.folder}: {_listed(levels)} fill areas, and "
                 f"{100 * self._share(self.blends):.2g} % of the pixels lie between other values at "
                 "edges: masks resized with interpolation, in which blends of two classes look "
-                "like a third. Export them again with nearest-neighbor interpolation as PNG."
+                "like a third, or JPEG files of several qualities. Export them again as PNG with "
+                "nearest-neighbor interpolation, or list the true values, such as "
+                "data.mask_values=[0,85,170,255]."
             )
 
     def _check_outlines(self) -> None:
@@ -383,7 +428,9 @@ class _Discovery:
 
     def _decide_void(self) -> None:
         """Take 255, or cream in color masks, from the classes if it marks ignored pixels."""
-        void: Value = IGNORE if all(isinstance(v, int) for v in self.levels) else CREAM
+        void: Value = IGNORE
+        if not all(isinstance(v, int) for v in self.levels):
+            void = next((v for v in self.levels if _same_color(v, CREAM)), CREAM)
         others = [v for v in self.levels if v != void]
         if self.chosen is not None or void not in self.levels or len(others) < 2:
             return
@@ -395,8 +442,9 @@ class _Discovery:
     def _void_reason(self, void: Value, others: list[Value]) -> str | None:
         """Return why 255 or cream is ignored beside other values; None if it is a class."""
         if not isinstance(void, int):
-            voc = {tuple(color) for color in voc_palette().tolist()}
-            return "as VOC colors borders" if voc.issuperset(others) else None
+            voc = [(r, g, b) for r, g, b in voc_palette().tolist()]
+            all_voc = all(any(_same_color(v, color) for color in voc) for v in others)
+            return "as VOC colors borders" if all_voc else None
         if marked_by_palette(self.statistics.palette):
             return "as VOC's palette marks it"
         indices = [v for v in others if isinstance(v, int)]
@@ -454,6 +502,11 @@ def _colors(levels: Sequence[Value], palette: tuple[Color, ...] | None) -> tuple
     colors = [palette[v] for v in levels if isinstance(v, int) and v < len(palette)]
     distinct = len(colors) == len(levels) and len(set(colors)) == len(colors)
     return tuple(colors) if distinct else None
+
+
+def _same_color(first: Value, second: Color) -> bool:
+    """Return True for colors that JPEG makes of each other."""
+    return value_distance(first, second) <= NOISE_DISTANCE // 2
 
 
 def _is_near(value: Value, radii: Mapping[Value, int]) -> bool:

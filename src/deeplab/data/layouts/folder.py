@@ -112,10 +112,14 @@ class FolderLayout(Layout):
 
     def with_classes(self, settings: FolderSettings, items: Sequence[Item]) -> FolderSettings:
         """Return the settings with the classes of their file or, without one, of the masks."""
-        if settings.classes:
-            return settings
-        from deeplab.data.layouts.class_discovery import read_or_find_classes  # imports OpenCV
+        from deeplab.data.class_set import class_set  # imports OpenCV
+        from deeplab.data.layouts.class_discovery import check_void, read_or_find_classes
 
+        if settings.classes:
+            if settings.mask_values is None:
+                remedy = "Set data.mask_values to the values of the classes"
+                check_void(class_set(settings), items, "data.classes", remedy)
+            return settings
         found = read_or_find_classes(
             self.root,
             items,
@@ -138,12 +142,14 @@ class FolderLayout(Layout):
     def check_other_root(cls, settings: FolderSettings, root: str) -> None:
         """See ``DataLayout``."""
         from deeplab.data.class_set import class_set  # imports OpenCV
+        from deeplab.data.layouts.class_discovery import select_classes
         from deeplab.data.layouts.classes_file import find_classes_file, read_classes
 
         path = find_classes_file(Path(root).expanduser(), settings.classes_file)
         if path is None:
             return
-        folder_classes, run_classes = read_classes(path), class_set(settings)
+        folder_classes = select_classes(read_classes(path), settings.ignored_values, None)
+        run_classes = class_set(settings)
         if (folder_classes.names, folder_classes.values) != (run_classes.names, run_classes.values):
             raise UserError(
                 f"{path}: its classes or their values differ from those that the run was trained "
