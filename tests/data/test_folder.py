@@ -360,7 +360,13 @@ def test_camvid_with_one_command(tmp_path):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert len(config["data"]["classes"]) == 11
     assert 11 in config["data"]["ignored_values"]
-    run("evaluate", f"run={folder}", cwd=tmp_path)
+    assert "Data:       train: 3 images (train.txt)" in done.stdout
+    record = json.loads((folder / "run.json").read_text())
+    assert record["splits"] == {"train": "train.txt", "val": "val.txt"}
+    evaluated = run("evaluate", f"run={folder}", cwd=tmp_path)
+    assert "Data:    val: 2 images (val.txt)" in evaluated.stdout
+    for path in [folder / "metrics.json", *folder.glob("evaluations/*/result.json")]:
+        assert json.loads(path.read_text())["protocol"]["split_origin"] == "val.txt"
     listing = run("prepare", "data=folder", "data.root=CamVid", cwd=tmp_path).stdout
     assert "train              3 images" in listing
     checked = run("prepare", "data=folder", "data.root=CamVid", "data.ignored_values=[11]",

@@ -64,6 +64,9 @@ def test_lists_of_labels(tmp_path):
         ("a.png,dog\n", "dog is not in classes.txt"),
         ("a.png,ant\na.png,bee\n", "a.png is listed more than once"),
         ("", "this split has no images"),
+        ("../a.png,ant\n", r"has '\.\.' in it"),
+        ("/etc/a.png,ant\n", "is an absolute path"),
+        ("x/../../a.png,ant\n", r"has '\.\.' in it"),
     ],
 )
 def test_wrong_lists(tmp_path, text, message):
@@ -71,6 +74,25 @@ def test_wrong_lists(tmp_path, text, message):
     (root / "train.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         image_folder(root, labels="multi_label").images("train")
+
+
+def test_lists_with_byte_order_marks(tmp_path):
+    root = csv_tree(tmp_path / "t", {"train": ["ant", "bee"]})
+    for name in ("train.csv", "classes.txt"):
+        (root / name).write_bytes(b"\xef\xbb\xbf" + (root / name).read_bytes())
+    layout = image_folder(root, labels="single_label")
+    assert layout.classes[0] == "ant"
+    assert [image.id for image in layout.images("train")] == ["train-0.png", "train-1.png"]
+
+
+def test_splits_that_exist(tmp_path):
+    root = folder_tree(tmp_path / "t", {"train": 1, "val": 1, "held out": 1})
+    (root / "notes").mkdir()
+    assert image_folder(root).splits() == ["held out", "train", "val"]
+    assert image_folder(root).origin("val") == "folder val"
+    root = csv_tree(tmp_path / "c", {"train": ["ant"], "test": ["bee"]})
+    (root / "sizes.csv").write_text("1,2\n")
+    assert image_folder(root, labels="single_label").splits() == ["test", "train"]
 
 
 def test_wrong_folders(tmp_path):

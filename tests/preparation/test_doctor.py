@@ -7,6 +7,7 @@ from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
+from support.scripts import run
 from support.trees import voc_tree, write_sample
 
 CLASSES = ClassSet(("background", *(f"class_{i}" for i in range(1, 21))))
@@ -79,3 +80,59 @@ def test_text_and_markdown_reports(tmp_path):
     assert all(f"train_{i}.jpg" in page for i in range(8))
     assert page.startswith("# my data")
     assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 120
+
+
+def kinds_of(splits, **options):
+    report = examine_dataset(
+        splits, CLASSES, crop_size=33, largest_scale=2.0, num_workers=1, progress=False, **options
+    )
+    found = [(f.severity, f.kind, f.path) for f in report.findings]
+    return [f for f in found if f[1] != "class without a pixel" and f[1][:10] != "same image"]
+
+
+def test_an_image_is_in_two_splits_if_its_file_is(tmp_path):
+    root = voc_tree(tmp_path, {"train": 3, "val": 2, "test": 2})
+    layout = VOCFolder(root)
+    splits = {split: layout.items(split) for split in ("train", "val", "test")}
+    assert kinds_of(splits) == []
+    linked = root / "JPEGImages" / "other.jpg"
+    linked.symlink_to(splits["train"][1].image)
+    splits["test"].append(splits["test"][0]._replace(id="other", image=linked))
+    assert kinds_of(splits) == [("error", "in two splits", "train, test: train_1")]
+    assert kinds_of(splits, exclusive=[("train", "val")]) == []
+    ids = [item.id for item in splits["train"]]
+    same_ids = [item._replace(id=i) for item, i in zip(splits["val"], ids, strict=False)]
+    assert kinds_of({"train": splits["train"], "val": same_ids}) == []
+
+
+def test_ids_that_differ_by_their_case(tmp_path):
+    root = voc_tree(tmp_path, {"train": 2, "val": 1})
+    splits = {split: VOCFolder(root).items(split) for split in ("train", "val")}
+    splits["train"].append(splits["train"][0]._replace(id="TRAIN_0"))
+    assert kinds_of(splits) == [("warning", "same id but for its case", "train: TRAIN_0")]
+
+
+def test_a_split_without_any_mask_is_not_labeled(tmp_path):
+    root = voc_tree(tmp_path, {"train": 2, "val": 1, "test": 2})
+    for path in (root / "SegmentationClass").glob("test_*"):
+        path.unlink()
+    splits = {split: VOCFolder(root).items(split) for split in ("train", "val", "test")}
+    assert kinds_of(splits) == []
+    (root / "SegmentationClass" / "train_1.png").unlink()
+    assert [kind for _, kind, _ in kinds_of(splits)] == ["missing mask"]
+
+
+def test_doctor_checks_every_split(tmp_path):
+    root = voc_tree(tmp_path / "voc", {"train": 3, "val": 2, "trainval": 0, "test": 2})
+    lists = root / "ImageSets" / "Segmentation"
+    lists.joinpath("trainval.txt").write_text("train_0\nval_1\n")
+    lists.joinpath("holdout.txt").write_text("test_0\n../x\n")
+    (root / "JPEGImages" / "test_1.jpg").write_bytes(b"no")
+    arguments = ["data=voc", f"data.root={root}", "data.train_split=train", "data.crop_size=33"]
+    done = run("prepare", *arguments, "check=true", cwd=tmp_path, ok=False)
+    assert done.returncode == 1
+    assert "test: 2 images (ImageSets/Segmentation/test.txt)" in done.stdout
+    assert "trainval: " not in done.stdout  # all of its images are examined already
+    assert "holdout.txt, line 2: '../x' has '..' in it" in done.stdout
+    assert "test_1.jpg: this file cannot be decoded" in done.stdout
+    assert "7 images: 2 errors" in done.stdout

@@ -28,6 +28,17 @@ def test_equal_protocols_have_no_differences():
     assert differences(make_protocol(), make_protocol()) == []
 
 
+def test_origin_of_the_split_is_no_condition():
+    """Its images are compared by their content; older records have no origin."""
+    drawn = make_protocol(split_origin="20 % of train.txt by seed 0")
+    assert drawn == make_protocol()
+    assert hash(drawn) == hash(make_protocol())
+    assert differences(drawn, make_protocol()) == []
+    assert drawn != make_protocol(content="abd")
+    assert Protocol(**make_protocol().model_dump(exclude={"split_origin"})) == drawn
+    assert Protocol(**drawn.model_dump()).split_origin == "20 % of train.txt by seed 0"
+
+
 def test_every_differing_condition_is_reported():
     for changed, words in (
         ({"split": "train"}, "split: val against train"),

@@ -74,7 +74,9 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     folder = open_layout(data)
     assert isinstance(folder, LabeledFolder)
     print(f"\n{config.data_choice} in {folder.root}: {len(folder.classes)} classes")
-    images_by_split = {split: folder.images(split) for split in _splits(config)}
+    others = folder.splits() if config.check and not config.splits else []
+    splits = dict.fromkeys((*_splits(config), *others))
+    images_by_split = {split: folder.images(split) for split in splits}
     for split, images in images_by_split.items():
         print(f"  {split:<12} {len(images):>9,} images  {split_origin(folder, split)}")
     if not config.check:
@@ -117,7 +119,7 @@ def _splits_to_check(
             items = layout.items(split)
         except UserError as error:
             text = str(error).removeprefix(f"split {split!r}: ").rstrip(".")
-            problem, remedy = text.rsplit(". ", 1)
+            problem, _, remedy = text.rpartition(". ")
             findings.append(Finding("error", "wrong list", split, problem, f"{remedy}."))
             continue
         if not examined.issuperset(items) or split == "test":

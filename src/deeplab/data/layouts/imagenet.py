@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from deeplab.data.layouts.base import IMAGE_SUFFIXES, DataLayout
+from deeplab.data.layouts.file_names import read_name
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import relative_path
@@ -143,6 +144,13 @@ class LabeledFolder(DataLayout):
                 self._class_folders(name)
             else:
                 self._csv_path(name)
+
+    def splits(self) -> list[str]:
+        """Return the folders with folders of classes, or the lists with names of splits."""
+        if self.arrangement != "folders":
+            return sorted(p.stem for p in self.root.glob("*.csv") if read_name(p.stem).split)
+        folders = (path for path in self.root.iterdir() if path.is_dir())
+        return sorted(p.name for p in folders if any((p / name).is_dir() for name in self.classes))
 
     def origin(self, split: str) -> str:
         """See ``DataLayout``."""

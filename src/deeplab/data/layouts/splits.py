@@ -298,7 +298,11 @@ class _ImageFinder:
                 error = error or str(problem)
         if path.lower().endswith(".csv"):  # a table may have a row for each object
             items = list(dict.fromkeys(items))
-        return Split(items, path, error or ("" if items else f"{path} lists no images."))
+        return Split(
+            items,
+            path,
+            error or ("" if items else f"{path} lists no images. Add their ids, one per line."),
+        )
 
     def _item(self, line: Line, split: str | None) -> Item | None:
         """Return the image of a line with its mask; None for a heading.
