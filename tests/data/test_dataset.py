@@ -12,6 +12,7 @@ from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset, check_split, evenly_spaced
 from deeplab.data.image_io import read_image, read_mask
+from deeplab.data.layouts.base import fingerprint
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.data.samplers import EvalSampler, TrainSampler
 from deeplab.data.settings import (
@@ -128,10 +129,10 @@ def test_split_check_finds_labels_out_of_range(tmp_path):
 
 def test_fingerprint_depends_on_the_files(tmp_path):
     voc_tree(tmp_path, {"train": 3})
-    before = dataset(tmp_path).fingerprint()
-    assert dataset(tmp_path).fingerprint() == before
+    before = fingerprint(dataset(tmp_path).items)
+    assert fingerprint(dataset(tmp_path).items) == before
     Image.new("L", (60, 50), 255).save(tmp_path / "SegmentationClass/train_1.png")
-    assert dataset(tmp_path).fingerprint() != before
+    assert fingerprint(dataset(tmp_path).items) != before
 
 
 def test_evenly_spaced():

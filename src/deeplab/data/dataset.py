@@ -3,7 +3,8 @@
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, NamedTuple, TypedDict, TypeVar
 
@@ -214,6 +215,14 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         if image.shape[:2] != mask.shape[:2]:
             raise size_mismatch_error(item.mask, mask.shape, item.image)
         return image, self.classes.decode(mask, item.mask)
+
+    def sample_labels(self, max_items: int = 100) -> Iterator[Pixels]:
+        """Yield the labels ``(H, W)`` of readable masks, evenly spaced over the split."""
+        for item in evenly_spaced(self.items, max_items):
+            with suppress(BadFileError):  # reported when the item is read
+                mask = read_mask(item.mask, colored=self.classes.colored)
+                if mask.size:
+                    yield self.classes.decode(mask, item.mask)
 
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""

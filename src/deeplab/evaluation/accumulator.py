@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.metrics.boundary import (
+    Bands,
     BoundaryScore,
     band_indices,
     class_outlines,
@@ -28,13 +29,18 @@ class ImageScore(NamedTuple):
     confusion: Counts
     """Number of pixels by truth (row) and prediction (column): ``(K, K)``."""
     bands: Counts | None
-    """Confusion matrix of each band: ``(bands, K, K)``; None if no pixel is labeled 255."""
+    """Confusion matrix of each band: ``(bands, K, K)``; None without borders."""
     boundary: dict[int, BoundaryScore]
     """Boundary scores by class, for the classes in truth or prediction."""
 
 
 def score_image(
-    truth: Pixels, predictions: Sequence[Pixels], *, classes: int, widths: Sequence[float]
+    truth: Pixels,
+    predictions: Sequence[Pixels],
+    *,
+    classes: int,
+    widths: Sequence[float],
+    bands: Bands = "void",
 ) -> list[ImageScore]:
     """Score several predictions ``(H, W)`` of one image.
 
@@ -45,8 +51,9 @@ def score_image(
         predictions: labels below ``classes``.
         classes: number of classes.
         widths: widths of the bands in pixels, ascending.
+        bands: what they are measured from.
     """
-    band = band_indices(truth, widths)
+    band = band_indices(truth, widths, bands)
     truth_outlines = class_outlines(truth, _present_classes(truth))
     image_scores = []
     for prediction in predictions:
@@ -93,15 +100,15 @@ class ScoreAccumulator:
         widths: widths of the bands in pixels.
     """
 
-    _SUMS = ("bands", "num_with_ignored", "f_sum", "f_count", "intersection", "union")
+    _SUMS = ("bands", "num_with_borders", "f_sum", "f_count", "intersection", "union")
 
     def __init__(self, *, classes: int, widths: Sequence[float]) -> None:
         self.widths = tuple(widths)
         self.ids: list[str] = []
         self.confusions: list[Counts] = []
         self.bands = np.zeros((len(self.widths), classes, classes), np.int64)
-        self.num_with_ignored = np.zeros((), np.int64)
-        """Number of images that have pixels labeled 255."""
+        self.num_with_borders = np.zeros((), np.int64)
+        """Number of images that have the borders which bands are measured from."""
         self.f_sum, self.f_count = np.zeros(classes), np.zeros(classes, np.int64)
         self.intersection, self.union = (np.zeros(classes, np.int64) for _ in range(2))
 
@@ -111,7 +118,7 @@ class ScoreAccumulator:
         self.confusions.append(score.confusion)
         if score.bands is not None:
             self.bands += score.bands
-            self.num_with_ignored += 1
+            self.num_with_borders += 1
         for k, boundary in score.boundary.items():
             self.intersection[k] += boundary.intersection
             self.union[k] += boundary.union
@@ -137,8 +144,8 @@ class ScoreAccumulator:
 
     @property
     def band_scores(self) -> list[tuple[float, Scores]]:
-        """Width and scores of each band; empty if no image has a border labeled 255."""
-        if not self.num_with_ignored:
+        """Width and scores of each band; empty if no image has a border."""
+        if not self.num_with_borders:
             return []
         return [(w, scores(counts)) for w, counts in zip(self.widths, self.bands, strict=True)]
 
@@ -154,7 +161,7 @@ class ScoreAccumulator:
             in_percent(dict(zip(class_names, values.tolist(), strict=True))) for values in (f, iou)
         ]
         return BoundaryResult(
-            images_with_borders=int(self.num_with_ignored),
+            images_with_borders=int(self.num_with_borders),
             bands=tuple(
                 Band(width=width, scores=in_percent(band.values))
                 for width, band in self.band_scores

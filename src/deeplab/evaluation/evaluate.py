@@ -27,6 +27,7 @@ from deeplab.evaluation.loop import evaluate_strategies
 from deeplab.evaluation.result_files import EvaluationJob, Identity, working_folder
 from deeplab.evaluation.submission import Kind, check_submission, write_submission
 from deeplab.evaluation.wandb_logging import log_evaluations
+from deeplab.metrics.boundary import find_bands
 from deeplab.tracking.console import print_comparison, print_skipped, silence_library_messages
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result
@@ -116,6 +117,7 @@ def _build_jobs(
     content, weights_hash = data.val_set.content_hash(), file_hash(weights)
     root = config.data.root
     data_root = str(Path(root).expanduser().absolute()) if root else None
+    bands = find_bands(data.val_set.sample_labels()) if data.val_labeled else None
     jobs = []
     for strategy in strategies:
         identity = Identity(
@@ -128,6 +130,7 @@ def _build_jobs(
                 content=content,
                 padded_to=run.data.padded_size,
                 precision=execution.precision,
+                bands=bands,
             ),
             band_widths=config.trimap_widths,
             save_predictions=config.save_predictions,

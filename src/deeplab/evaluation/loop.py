@@ -43,7 +43,7 @@ def evaluate_strategies(
         data: its images.
         execution: execution settings.
     """
-    classes = len(trained.config.data.classes)
+    classes, bands = len(trained.config.data.classes), jobs[0].identity.protocol.bands or "void"
     strategies = [job.strategy for job in jobs]
     predictor = trained.predictor(strategies, execution, key="strategies")
     draft_jobs = [job.in_folder(temporary) for job in jobs]
@@ -68,7 +68,9 @@ def evaluate_strategies(
         if config.save_predictions:
             for job, label in zip(draft_jobs, image.maps, strict=True):
                 write_mask(job.folder.prediction(image.id), label, data.classes.palette)
-        return score_image(image.truth, image.maps, classes=classes, widths=config.trimap_widths)
+        return score_image(
+            image.truth, image.maps, classes=classes, widths=config.trimap_widths, bands=bands
+        )
 
     images = _predict_images(
         predictor, data, execution, first=progress.images, show=config.trainer.enable_progress_bar

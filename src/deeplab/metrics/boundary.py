@@ -1,8 +1,10 @@
 """Accuracy of a label map near object borders.
 
 * Bands (the paper's trimap, section 4.4 and Figure 5): the labeled pixels within a distance of the
-  ignored pixels (255), which VOC draws around every object. The paper states neither the widths nor
-  the structuring element; here the distance is Euclidean, to the nearest pixel of value 255.
+  ignored pixels (255, "void"), which VOC draws around every object. The paper states neither the
+  widths nor the structuring element; here the distance is Euclidean, to the nearest pixel of value
+  255. Where a data set has no such borders, which is the case for most (and 255 may then be
+  anywhere), the distance is that to the nearest border between two classes.
 * Boundary F-score (Csurka et al. 2013; computed as by Perazzi et al. 2016): F-score of the contour
   pixels of a class, where a pixel is correct if the other map has a contour pixel of the class
   within 0.75 % of the image's diagonal.
@@ -12,9 +14,9 @@
 For the latter two, ignored pixels belong to no class in either map, as is common practice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,21 +36,65 @@ CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 """Structuring element of the four direct neighbors."""
 
 
-def band_indices(truth: Pixels, widths: Sequence[float]) -> NDArray[np.intp] | None:
+Bands = Literal["void", "label borders"]
+"""Where bands are measured from: ignored pixels, or borders between two classes."""
+
+MAX_DIRECT_BORDERS = 0.1
+"""Pairs of neighbors of two classes, per pair of a labeled and an ignored pixel, up to which
+ignored pixels lie along the borders; 0.002 on VOC."""
+
+MAX_VOID_PIXELS = 10
+"""Ignored pixels per such pair up to which they are borders, not areas; 2.6 on VOC."""
+
+
+def find_bands(label_maps: Iterable[Pixels]) -> Bands:
+    """Return ``void`` if ignored pixels lie along the borders of classes in these label maps."""
+    direct = void = ignored = 0
+    for label_map in label_maps:
+        ignored += int((label_map == IGNORE).sum())
+        for one, other in ((label_map[1:], label_map[:-1]), (label_map[:, 1:], label_map[:, :-1])):
+            num_void = int(((one == IGNORE) != (other == IGNORE)).sum())
+            void += num_void
+            direct += int((one != other).sum()) - num_void
+    is_void = void and direct <= MAX_DIRECT_BORDERS * void and ignored <= MAX_VOID_PIXELS * void
+    return "void" if is_void else "label borders"
+
+
+def band_indices(
+    truth: Pixels, widths: Sequence[float], bands: Bands = "void"
+) -> NDArray[np.intp] | None:
     """Return for each pixel the index of the narrowest band that contains it.
 
     Args:
         truth: the label map ``(H, W)``.
         widths: widths of the bands in pixels, in ascending order.
+        bands: what they are measured from.
 
     Returns:
-        ``(H, W)``, with ``len(widths)`` for pixels outside all bands; None if no pixel is ignored.
+        ``(H, W)``, with ``len(widths)`` for pixels outside all bands; None without borders.
     """
-    valid = (truth != IGNORE).astype(np.uint8)
-    if valid.all():
+    border = truth == IGNORE if bands == "void" else _class_borders(truth)
+    if not border.any():
         return None
-    distance = cv2.distanceTransform(valid, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inside = (~border).astype(np.uint8)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    if bands == "label borders":
+        distance = distance + 1  # from the pixels on a border to those across it
     return np.searchsorted(np.asarray(widths, np.float32), distance)
+
+
+def _class_borders(truth: Pixels) -> NDArray[np.bool_]:
+    """Return the pixels with a direct neighbor of another class; 255 is none."""
+    border = np.zeros(truth.shape, np.bool_)
+    for first, second in (
+        ((slice(1, None),), (slice(None, -1),)),
+        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
+    ):
+        one, other = truth[first], truth[second]
+        differ = (one != other) & (one != IGNORE) & (other != IGNORE)
+        border[first] |= differ
+        border[second] |= differ
+    return border
 
 
 def diagonal(label_map: Pixels) -> float:

@@ -44,14 +44,14 @@ def print_comparison(results: Sequence[Result]) -> None:
     names = [result.protocol.strategy.name for result in scored]
     columns = [Column(name, number=True, format=format_percent) for name in names]
     print(f"\n{TextTable.from_values([Column('score, %'), *columns], rows).as_text()}")
-    with_borders = boundaries[0].images_with_borders
-    images = scored[0].protocol.images
+    with_borders, protocol = boundaries[0].images_with_borders, scored[0].protocol
+    borders = "labeled 255" if protocol.bands != "label borders" else "between classes"
     if not with_borders:
-        print("No mask has borders labeled 255, so there are no bands around them to score.")
-    elif with_borders < images:
+        print(f"No mask has borders {borders}, so there are no bands around them to score.")
+    elif with_borders < protocol.images or protocol.bands == "label borders":
         print(
-            f"{with_borders} of {images} masks have borders labeled 255; the bands are scored on "
-            "these only."
+            f"{with_borders} of {protocol.images} masks have borders {borders}; the bands are "
+            "measured from these."
         )
     print()
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.layouts.base import split_origin
 from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
+from deeplab.metrics.boundary import Bands
 
 if TYPE_CHECKING:
     from deeplab.data.datamodules import ClassificationData, SegmentationData
@@ -82,9 +83,11 @@ class Protocol(BaseModel):
     """False if the network sees windows."""
     precision: str
     """Lightning's name of the precision."""
+    bands: Bands | None = None
+    """Borders that the bands of boundary scores are measured from."""
 
     def __eq__(self, other: object) -> bool:
-        """Compare the conditions; ``split_origin`` only explains ``content``."""
+        """Compare the conditions; ``split_origin`` and ``bands`` follow from ``content``."""
         if not isinstance(other, Protocol):
             return NotImplemented
         return self._conditions() == other._conditions()
@@ -93,7 +96,7 @@ class Protocol(BaseModel):
         return hash(self.content)
 
     def _conditions(self) -> dict[str, Any]:
-        return self.model_dump(exclude={"split_origin"})
+        return self.model_dump(exclude={"split_origin", "bands"})
 
 
 def segmentation_protocol(
@@ -103,6 +106,7 @@ def segmentation_protocol(
     content: str,
     padded_to: tuple[int, int],
     precision: str,
+    bands: Bands | None = None,
 ) -> Protocol:
     """Return the protocol of a segmentation network on a data module's validation split.
 
@@ -112,6 +116,7 @@ def segmentation_protocol(
         content: hash of the images and masks.
         padded_to: minimum height and width of images.
         precision: Lightning's name of the precision.
+        bands: borders that bands are measured from; None if there are no boundary scores.
     """
     return Protocol(
         split=data.val_split,
@@ -124,6 +129,7 @@ def segmentation_protocol(
         strategy=StrategyRecord(**strategy.record()),
         whole_images=strategy.window is None,
         precision=precision,
+        bands=bands,
     )
 
 

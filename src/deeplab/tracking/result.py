@@ -79,7 +79,7 @@ class BoundaryResult(Scored):
     """Scores near the borders of objects."""
 
     images_with_borders: int = 0
-    """Number of masks with pixels labeled 255, on which the bands are measured."""
+    """Number of masks with borders, on which the bands are measured."""
     bands: tuple[Band, ...] = ()
     """From narrow to wide."""
     class_boundary_F: dict[str, Score] = {}  # noqa: N815  names of the scores
