@@ -502,6 +502,8 @@ UNCLEAR = {
         each("images/<s>/<n>.jpg", "masks/<s>/<n>.png", train="{0..5}", val="{6..7}"),
         {"train.txt": "train/1\ntrain/6\n"}, ["line 2: 'train/6' is no image"],
     ),
+    "nothing left to train on": (TWO, {"val.txt": ["{0..9}"]}, ["no image is left for it"]),
+    "one image": (["images/a.jpg", "masks/a.png"], {}, ["only one image to draw val from"]),
     "a list of no images": (TWO, {"train.txt": "\n"}, ["lists no images"]),
     **{
         f"a line that leads out, {line!r}": (TWO, {"train.txt": f"0\n{line}\n"},
@@ -511,7 +513,7 @@ UNCLEAR = {
              "..\\images\\0": "has '..'",
             "/etc/passwd": "is an absolute path and is no image",
              "C:\\x.jpg": "is an absolute path",
-            "~/x": "is an absolute path", "a\0b": "has a NUL character",
+            "~/x": "'~/x' is no image", "a\0b": "has a NUL character",
             "a\x1bb": r"'a\x1bb' is no image",
             "x" * 300: "has more than 255 bytes", "images/0.jpg ../../0.png": "has '..'",
         }.items()
@@ -563,6 +565,8 @@ def test_notes(tmp_path):
     assert layout.origin("train") == "train.txt without val"
     assert layout.origin("val") == "20 % of train.txt by seed 0"
     assert len(layout.items("holdout")) == 1
+    notes = read_layout(tmp_path, val_split="holdout").notes()
+    assert notes[1] == "Lists not used: all.txt"
     other = tmp_path / "other"
     write_tree(other, ["images/{0..9}.jpg", "masks/{2..9}.png", "masks/x.png"])
     assert read_layout(other).notes() == [

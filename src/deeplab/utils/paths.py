@@ -2,7 +2,7 @@
 
 import re
 
-ROOT_OR_DRIVE = re.compile(r"^(?:[A-Za-z]:)?[/~]+|^[A-Za-z]:")
+ROOT_OR_DRIVE = re.compile(r"^(?:[A-Za-z]:)?/+")
 """Beginning of an absolute path, of any operating system."""
 MAX_NAME_BYTES = 255
 """Longest name of a file that file systems allow."""
@@ -29,5 +29,5 @@ def relative_path(text: str) -> str:
 
 
 def is_absolute(text: str) -> bool:
-    """Return True for a path that begins at a root, a drive or a home."""
+    """Return True for a path that begins at a root or a drive."""
     return ROOT_OR_DRIVE.match(text) is not None

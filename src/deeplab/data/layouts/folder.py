@@ -83,6 +83,7 @@ class FolderLayout(Layout):
             pairing.pairs,
             val_fraction=settings.val_fraction,
             seed=settings.split_seed,
+            used={*settings.train_split.split("+"), *settings.val_split.split("+")},
         )
         if error and not any(split.items for split in self._splits.by_name.values()):
             raise error

@@ -648,7 +648,7 @@ def _no_pairs_error(root: Path, folders: _Folders, rules: Sequence[Rule]) -> Use
             "a_mask.png. For other folders set data.image_dir=FOLDER data.mask_dir=FOLDER."
         )
     images, masks = found
-    ends = ", ".join(f"NAME{rule.mask_end}" for rule in rules[:4])
+    ends = ", ".join(f"NAME{rule.mask_end}" for rule in rules[:4] if rule.mask_end or masks)
     listed = f"{len(images)} images ({name_some([file.path for file in images])})"
     if masks is not None:
         return UserError(
@@ -660,7 +660,7 @@ def _no_pairs_error(root: Path, folders: _Folders, rules: Sequence[Rule]) -> Use
     other = "".join(f" {folder} holds {n} {suffix or 'other'} files, which are not masks."
                     for (folder, suffix), n in folders.others.most_common(1))  # fmt: skip
     return UserError(
-        f"data.root={root}: {listed}, but no images and masks found in pairs: no folder with a "
-        f"name such as masks, labels or annotations has images, and no image has {ends} beside "
-        f"it.{other} Set data.image_dir=FOLDER data.mask_dir=FOLDER, or data.mask_suffix."
+        f"data.root={root}: {listed}, but no pairs of image and mask: no folder with a name such "
+        f"as masks, labels or annotations has images, and no image NAME has {ends} beside it."
+        f"{other} Set data.image_dir=FOLDER data.mask_dir=FOLDER, or data.mask_suffix."
     )

@@ -7,7 +7,7 @@ a part of ``train``. Nothing is taken or drawn that belongs to another split by 
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +55,13 @@ class _Source(NamedTuple):
 
 
 def decide_splits(
-    root: Path, paths: Sequence[str], pairs: Sequence[Pair], *, val_fraction: float, seed: int
+    root: Path,
+    paths: Sequence[str],
+    pairs: Sequence[Pair],
+    *,
+    val_fraction: float,
+    seed: int,
+    used: Set[str] = frozenset(),
 ) -> Splits:
     """Return the splits of a folder.
 
@@ -65,6 +71,7 @@ def decide_splits(
         pairs: its images with their masks.
         val_fraction: fraction of the images that is drawn as ``val`` if nothing else gives it.
         seed: seed of that draw.
+        used: names of the splits of training and validation, which are no news.
     """
     lists, unused = _read_lists(root, paths, pairs)
     folders = _split_folders(pairs)
@@ -83,7 +90,8 @@ def decide_splits(
             listed = [other for other in given if other != split and sources[other][0] in lists]
             given[split] = _without(given[split], owned, listed)
     rest = [pair.item for pair in pairs if not pair.image.split]
-    folds = [source.name for source in folders if not source.split]
+    folds = [s.name for s in folders if not s.split and s.name not in used]
+    unused = [path for path in unused if used.isdisjoint((_stem(path), path.rpartition(".")[0]))]
     decided = _complete(given, owned, rest, val_fraction=val_fraction, seed=seed)
     chosen = {source.name for found in sources.values() if len(found) == 1 for source in found}
     named = {s.name: s.value for s in (*folders, *lists) if s.name not in {*chosen, *decided}}
@@ -96,9 +104,9 @@ def decide_splits(
             f"Folds not used, unless data.train_split or val_split names them: {name_some(folds)}"
         )
     if "train" in given or "trainval" in given:
-        used = {item.image for split in decided.values() for item in split.items}
-        used = used.union(*owned.values())
-        if left := [pair.image.path for pair in pairs if pair.item.image not in used]:
+        taken = {item.image for split in decided.values() for item in split.items}
+        taken = taken.union(*owned.values())
+        if left := [pair.image.path for pair in pairs if pair.item.image not in taken]:
             notes.append(f"{len(left)} of {len(pairs)} images are in no split: {name_some(left)}")
     return Splits({**by_name, "all": everything}, notes)
 
@@ -130,7 +138,9 @@ def _complete(
         others = _without(trainval, owned, ("train", "test"))
         splits |= {"val": others} if others.items else {}
     train = splits["train"]
-    if "val" not in splits and (train.items or train.error):
+    if not train.items and not train.error:
+        splits["train"] = Split([], "", "no image is left for it. Add images or another list.")
+    elif "val" not in splits:
         splits["train"], splits["val"] = _draw(train, owned["test"], val_fraction, seed)
     return {
         name: splits[name]
@@ -146,7 +156,9 @@ def _draw(train: Split, test: set[Path], fraction: float, seed: int) -> tuple[Sp
     drawn = set(ranked[: max(1, round(fraction * len(ids)))])
     percent = f"{100 * fraction:g} % of {train.origin} by seed {seed}"
     rest = Split([i for i in train.items if i.id not in drawn], f"{train.origin} without val")
-    error = train.error or ("" if rest.items else "there is only one image to draw val from")
+    error = train.error or (
+        "" if rest.items else "there is only one image to draw val from. Add images."
+    )
     return rest._replace(error=error), Split(
         [item for item in train.items if item.id in drawn], percent, train.error
     )
