@@ -305,6 +305,11 @@ FOUND = {
         ["{0..9}_json/img.png", "{0..9}_json/label.png", "{0..9}_json/label_viz.png"], {},
         {"train": (8, "0_json/img.png", "0_json/label.png"), "val": (2,)},
     ),
+    "masks of images that are elsewhere": (
+        ["images/train/a/{0..5}.jpg", "gt/train/a/{0..5}.png", "gt/train/b/{0..8}.png",
+         "images/val/a/7.jpg", "gt/val/a/7.png"], {},
+        {"train": (6, "images/train/a/0.jpg", "gt/train/a/0.png"), "val": (1,)},
+    ),
     "splits of the masks only": (
         ["images/{0..9}.jpg", "gt/train/{0..5}.png", "gt/val/{6..9}.png"], {},
         {"train": (6, "images/0.jpg", "gt/train/0.png"), "val": (4,)},
@@ -542,6 +547,27 @@ def test_choice_between_folds(tmp_path):
     write_tree(drive, UNCLEAR["DRIVE's second folder"][0])
     items = read_layout(drive, mask_dir="1st_manual").items("train")
     assert all(item.mask.name.endswith("_manual1.gif") for item in items)
+
+
+@pytest.mark.parametrize("mask_dir", ["deep/two", "two", "{root}/deep/two", "../other"])
+def test_configured_folders(mask_dir, tmp_path):
+    root = tmp_path / "mine"
+    write_tree(root, ["deep/one/train/{0..5}.png", "deep/two/train/{0..5}.png", "masks/0.png"])
+    write_tree(tmp_path, ["other/train/{0..5}.png"])
+    layout = read_layout(root, image_dir="deep/one", mask_dir=mask_dir.format(root=root))
+    folder = tmp_path / "other" if "other" in mask_dir else root / "deep" / "two"
+    items = layout.items("train") + layout.items("val")
+    assert {item.mask.resolve().parent.parent for item in items} == {folder}
+    assert [item.id for item in sorted(items)] == list("012345")
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    name = b"\xff\xfe".decode(errors="surrogateescape")
+    write_tree(tmp_path, [f"images/{name}{{0..9}}.jpg", f"masks/{name}{{0..8}}.png"])
+    layout = read_layout(tmp_path)
+    assert len(layout.items("train")) == 8
+    assert len(layout.fingerprint("train")) == 16
+    assert all(note.isprintable() for note in layout.notes())
 
 
 def test_notes(tmp_path):

@@ -190,10 +190,10 @@ class _Folders:
         by_folder: dict[str, list[str]] = defaultdict(list)
         for path in paths:
             by_folder[path.rpartition("/")[0]].append(path)
-        self.keys: dict[Role, str | None] = {"image": image_dir, "mask": mask_dir}
-        self.configured: dict[Role, set[str]] = {
+        keys: dict[Role, str | None] = {"image": image_dir, "mask": mask_dir}
+        self.configured: dict[Role, dict[str, str]] = {
             role: self._configured_folders(role, key, by_folder)
-            for role, key in self.keys.items()
+            for role, key in keys.items()
             if key is not None
         }
         self.families = families({name for folder in by_folder for name in folder.split("/")})
@@ -210,21 +210,20 @@ class _Folders:
             self.files[folder] = [file for file in files if file.suffix in MASK_SUFFIXES]
 
     def _configured_folders(
-        self, role: Role, key: str, by_folder: dict[str, list[str]]
-    ) -> set[str]:
-        """Return the folders below the one that ``image_dir`` or ``mask_dir`` names."""
+        self, role: str, key: str, by_folder: dict[str, list[str]]
+    ) -> dict[str, str]:
+        """Return the folders that ``image_dir`` or ``mask_dir`` names, each without that part."""
         path = self.root / key
-        if path.is_dir():
-            relative = os.path.relpath(path, self.root)
-            if not relative.startswith(".."):
-                inside = "" if relative == "." else relative
-                return {f for f in by_folder if not inside or f"{f}/".startswith(f"{inside}/")}
-            below = {f"{path}/{name}" for name in list_files(path)}
-            for file in sorted(below):
-                by_folder[file.rpartition("/")[0]].append(file)
-            return {file.rpartition("/")[0] for file in below}
+        relative = os.path.relpath(path, self.root)
+        if path.is_dir() and relative.startswith(".."):
+            for file in list_files(path):
+                by_folder[f"{path}/{file}".rpartition("/")[0]].append(f"{path}/{file}")
+            relative = str(path)
+        start = "" if relative == "." else f"{relative}/"
         named = f"/{key.strip('/')}/"
-        if found := {folder for folder in by_folder if named in f"/{folder}/"}:
+        if path.is_dir():
+            return {f: f[len(start) :] for f in by_folder if f"{f}/".startswith(start)}
+        if found := {f: f"/{f}/".replace(named, "/", 1) for f in by_folder if named in f"/{f}/"}:
             return found
         raise UserError(
             f"data.{role}_dir: the folder {path} does not exist. Set data.{role}_dir to a folder "
@@ -232,10 +231,9 @@ class _Folders:
         )
 
     def _read_folder(self, folder: str) -> FolderMeaning:
-        parts = tuple(folder.split("/")) if folder else ()
         roles = [role for role, folders in self.configured.items() if folder in folders]
-        if roles:
-            parts = self._without_key(parts, self.keys[roles[0]])
+        text = self.configured[roles[0]][folder] if roles else folder
+        parts = tuple(part for part in text.split("/") if part)
         meanings = [self._read_name(name) for name in parts]
         role = next((m.role for m in reversed(meanings) if m.role), None)
         if self.configured:  # a folder of the other role is found by its name
@@ -258,17 +256,6 @@ class _Folders:
             "/".join(subset),
         )
 
-    def _without_key(self, parts: tuple[str, ...], key: str | None) -> tuple[str, ...]:
-        """Return the parts of a folder without those that a key names."""
-        names = Path(os.path.normpath(key or ".")).parts
-        if names in ((), (".",)):
-            return parts
-        for start in range(len(parts) - len(names) + 1):
-            if parts[start : start + len(names)] == names:
-                return (*parts[:start], *parts[start + len(names) :])
-        outside = len((self.root / (key or "")).parts)
-        return Path("/".join(parts)).parts[outside:]
-
     def _read_name(self, name: str) -> NameMeaning:
         meaning = read_name(name)
         if meaning.split and meaning.others not in self.families:
@@ -282,8 +269,7 @@ class _Folders:
 
         The masks are None if images and masks are in the same folders.
         """
-        same_folder = self.configured.get("image") == self.configured.get("mask")
-        if self.configured and same_folder:
+        if self.configured and self.configured.get("image") == self.configured.get("mask"):
             yield self._of("image"), None
             return
         for image_role in ("image", None):
@@ -323,7 +309,8 @@ class _Folders:
             if meaning.role != "mask" or not meaning.certain or folder in used:
                 continue
             for other, mask in used.items():
-                same = (meaning.split, meaning.subset) == (mask.split, mask.subset)
+                same = meaning.after == self.meanings[other].after
+                same = same and (meaning.split, meaning.subset) == (mask.split, mask.subset)
                 if same and 2 * len(self.files[folder]) >= len(self.files[other]) > 0:
                     raise _two_masks_error(folder, other)
 
