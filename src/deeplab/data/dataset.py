@@ -128,7 +128,7 @@ class ImageDataset(Dataset[SampleT], Generic[SampleT, ItemT]):
         It does not depend on their order.
         """
         digests = sorted(map_in_threads(self.item_hash, self.items))
-        return hashlib.sha256(os.fsencode("\n".join(digests))).hexdigest()[:16]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     @abstractmethod
     def item_hash(self, item: ItemT) -> str:

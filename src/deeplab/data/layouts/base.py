@@ -278,7 +278,7 @@ def _file_identity(path: Path) -> tuple[int, int] | Path:
 def fingerprint(items: Sequence[Item]) -> str:
     """Return a hash of the ids, their order, and the sizes of their files."""
     lines = [f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in items]
-    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()[:16]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _bytes(path: Path) -> int:

@@ -553,6 +553,8 @@ def _make_pairs(
             if expected in paths:
                 expected = f"{folder}/masks/{file}".lstrip("/")
         image_id = f"{image.key}/{name}".strip("/") or image.stem
+        if not image_id.isascii():  # an id is text, although a file name may be none
+            image_id = os.fsencode(image_id).decode(errors="backslashreplace")
         if mask and not image.subset:  # the masks may be in folders of splits alone
             image = image._replace(split=mask.split, subset=mask.subset)
         pairs.append(Pair(Item(image_id, root / image.path, root / expected), image, mask))

@@ -6,7 +6,6 @@ a part of ``train``. Nothing is taken or drawn that belongs to another split by 
 """
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
@@ -153,7 +152,7 @@ def _complete(
 def _draw(train: Split, test: set[Path], fraction: float, seed: int) -> tuple[Split, Split]:
     """Return a split without a part of it, and this part; a new image moves few of the others."""
     ids = [item.id for item in train.items if item.image not in test]
-    ranked = sorted(ids, key=lambda i: hashlib.sha256(os.fsencode(f"{seed} {i}")).digest())
+    ranked = sorted(ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
     drawn = set(ranked[: max(1, round(fraction * len(ids)))])
     percent = f"{100 * fraction:g} % of {train.origin} by seed {seed}"
     rest = Split([i for i in train.items if i.id not in drawn], f"{train.origin} without val")
