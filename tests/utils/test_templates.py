@@ -35,7 +35,7 @@ def test_html_is_escaped(package):
 
 def test_markdown_is_escaped(package):
     text = package("a.md", "# {{ value }}\n{{ value|safe }}\n", value=HOSTILE)
-    assert text == f"# \\<b\\>\"'&\\</b\\> \\*x\\* \\| \\#\n{HOSTILE}\n"
+    assert text == f"# \\<b\\>\"'\\&\\</b\\> \\*x\\* \\| \\#\n{HOSTILE}\n"
 
 
 @pytest.mark.parametrize("file", ["a.html", "a.md"])

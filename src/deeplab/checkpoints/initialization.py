@@ -27,6 +27,7 @@ from deeplab.config.parsing import validate
 from deeplab.config.schema.model import BackboneSettings
 from deeplab.config.schema.run import RunConfig
 from deeplab.models.normalization import IMAGENET, INCEPTION
+from deeplab.tracking.result import check_weights
 from deeplab.tracking.run_folder import (
     RESTORE_HINT,
     WEIGHTS,
@@ -104,6 +105,7 @@ def _find(key: Key, value: str, config: RunConfig, download: bool) -> InitSource
         local = fetch_run_weights(hub, setting=setting, download=download, progress=progress)
         return InitSource(key, *local)
     if path.is_file() and path.suffix in suffixes:
+        check_weights(RunFolder(path.parent), path)
         return InitSource(key, *LocalWeights(path, str(path)))
     if public and not path.is_dir():
         if not path.exists():
@@ -112,6 +114,7 @@ def _find(key: Key, value: str, config: RunConfig, download: bool) -> InitSource
     weights = RunFolder.find(value, key=key).weights_file(path)
     if weights is None:
         raise UserError(f"{setting}: this run has no weights yet.")
+    check_weights(RunFolder(weights.parent), weights)
     return InitSource(key, weights, str(weights))
 
 

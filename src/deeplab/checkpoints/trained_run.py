@@ -3,21 +3,25 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
 from deeplab.checkpoints.loading import load_weights
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import choose_execution
+from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy, Window, parse_strategy
+from deeplab.tracking.result import check_weights
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write
 from deeplab.utils.hardware import Execution
+from deeplab.utils.settings import to_dict
 
 DEFAULT_RUNS_DIR = "runs"
 """Default of ``runs_dir`` in ``train.py``."""
@@ -81,14 +85,15 @@ def find_trained_run(name: str, *, progress: bool = True) -> TrainedRun:
     weights = folder.weights_file(Path(name).expanduser())
     if weights is None:
         raise UserError(f"run={name}: this run has neither weights nor a checkpoint yet.")
+    check_weights(folder, weights)
     return TrainedRun(folder, read_config(folder), weights)
 
 
 def _hub_run(hub: HubId, name: str, progress: bool) -> TrainedRun:
     """Return a run of the hub from a copy of its files, next to which results are written.
 
-    The folder's name has the commit, so an existing folder of that name is up to date. The run's
-    logger is replaced, because it is not this user's.
+    The folder's name has the commit, so an existing folder of that name is up to date. Paths and
+    logger of the machine that trained it are replaced, because they are not this user's.
     """
     setting = f"run={name}"
     local = fetch_run_weights(hub, setting=setting, download=True, progress=progress)
@@ -101,8 +106,28 @@ def _hub_run(hub: HubId, name: str, progress: bool) -> TrainedRun:
                 with atomic_write(folder.path / file) as draft:
                     shutil.copyfile(cache_folder / file, draft)
     print(f"Downloaded: {local.source} to {folder.path}")
-    config = read_config(folder).model_copy(update={"logger": LoggerSettings(name="csv")})
-    return TrainedRun(folder, config, folder.weights)
+    return TrainedRun(folder, without_local_paths(read_config(folder)), folder.weights)
+
+
+def without_local_paths(run: TrainConfig) -> TrainConfig:
+    """Return the config without the paths and accounts of the machine that wrote it.
+
+    Of a path that is absolute or leads upwards its last part stays.
+    """
+    values = to_dict(run)
+    values |= {"runs_dir": DEFAULT_RUNS_DIR, "logger": to_dict(LoggerSettings(name="csv"))}
+    values["data"] |= {"cache_dir": None}
+    return validate(TrainConfig, {key: _without_local_paths(v, key) for key, v in values.items()})
+
+
+def _without_local_paths(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_local_paths(v, k) for k, v in value.items()}
+    if isinstance(value, list) and key != "classes":
+        return [_without_local_paths(v, key) for v in value]
+    if isinstance(value, str) and (value.startswith(("/", "~")) or ".." in PurePath(value).parts):
+        return PurePath(value.rstrip("./")).name or "data"
+    return value
 
 
 def inference_execution(trainer: TrainerSettings) -> Execution:

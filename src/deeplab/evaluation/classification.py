@@ -45,7 +45,7 @@ from deeplab.tracking.evaluation_protocol import (
     CLASSIFIER_STRATEGY,
     crop_protocol,
 )
-from deeplab.tracking.result import Result, in_percent, write_result
+from deeplab.tracking.result import Result, check_weights, in_percent, write_result
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.tracking.source_code import code_record, describe_reused
 from deeplab.utils.errors import UserError
@@ -83,6 +83,7 @@ def find_classifier(config: EvaluateConfig) -> ClassifierRun | None:
         raise UserError(
             f"run={config.run}: this run has no weights and no checkpoint yet. Train it first."
         )
+    check_weights(folder, weights)
     for key in ("output_stride", "window_size", "submission"):
         if getattr(config, key):
             raise UserError(

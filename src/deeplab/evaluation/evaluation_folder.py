@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
+from deeplab.tracking.run_folder import check_links
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, remove_leftovers
 from deeplab.utils.paths import relative_path
-from deeplab.utils.reading import exists, read_npz
+from deeplab.utils.reading import exists, read_npz, report_damage
 
 EVALUATE_AGAIN = "Run evaluate.py with overwrite=true to write it again."
 
@@ -67,7 +68,7 @@ class EvaluationFolder:
     def archive(self, kind: str, split: str) -> Path:
         """Return the path of the archive for a test server."""
         suffix = {"voc": ".tgz", "cityscapes": ".zip"}[kind]
-        return self.path / f"{kind}_{split}{suffix}"
+        return self.path / f"{kind}_{split}{suffix}".replace("/", "_")
 
     def prediction(self, image_id: str) -> Path:
         """Return the path of the label map of an image.
@@ -113,7 +114,14 @@ class Evaluation:
         classes = len(self.class_names)
         shape = (None,) if self.result.is_classifier else (None, classes, classes)
         arrays = {"ids": ("U", (None,)), self.per_image_key: ("i", shape)}
-        return read_npz(self.folder.images, arrays, EVALUATE_AGAIN)
+        stored = read_npz(self.folder.images, arrays, EVALUATE_AGAIN)
+        with report_damage(self.folder.images, EVALUATE_AGAIN):
+            ids = [str(i) for i in stored["ids"]]
+            if ids != [relative_path(i) for i in ids] or len(set(ids)) < len(ids):
+                raise ValueError("its ids are not the relative paths of different images")
+            if stored[self.per_image_key].min(initial=0) < -int(self.result.is_classifier):
+                raise ValueError(f"{self.per_image_key}: it has negative numbers")
+        return stored
 
     @property
     def ids(self) -> list[str]:
@@ -166,9 +174,10 @@ def lock_evaluations(evaluations: Path, setting: str) -> Iterator[None]:
         setting: ``key=value`` that named the run, for error messages.
 
     Raises:
-        UserError: the folder is not writable.
+        UserError: the folder is not writable, or the run folder has links that lead out of it.
     """
     with report_write_errors(setting):
+        check_links(evaluations.parent)
         evaluations.mkdir(exist_ok=True)
         waiting = f"{evaluations}: waiting until another evaluation has finished ..."
         with locked(evaluations / ".lock", waiting, wait=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.tracking.result import Band
 from deeplab.utils.files import atomic_write, write_text
+from deeplab.utils.text import plot_text
 
 
 def write_boundary_curve(folder: EvaluationFolder, title: str, bands: Sequence[Band]) -> None:
@@ -44,8 +45,8 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Band]]) -> None:
     for name, bands in zip(names, curves.values(), strict=True):
         points = {b.width: miou for b in bands if (miou := b.miou) is not None}
         widths, values = list(points), list(points.values())
-        axes.plot(widths, values, marker="o", markersize=4, label=name)
-    axes.set_title(run, fontsize="small")
+        axes.plot(widths, values, marker="o", markersize=4, label=plot_text(name))
+    axes.set_title(plot_text(run), fontsize="small")
     axes.set_xlabel("width of the band around object borders, in pixels")
     axes.set_ylabel("mIoU in the band, %")
     axes.grid(alpha=0.3)
@@ -70,8 +71,8 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
     axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=1)
     run, names = split_common_prefix([title for title, *_ in points])
     for name, (_, cost, score) in zip(names, points, strict=True):
-        axes.scatter(cost, score, zorder=2, label=name)
-    axes.set_title(run, fontsize="small")
+        axes.scatter(cost, score, zorder=2, label=plot_text(name))
+    axes.set_title(plot_text(run), fontsize="small")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.tracking.result import BoundaryResult, Result
-from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, read_record
+from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, check_links, read_record
 from deeplab.tracking.wandb_run import (
     add_group_and_tags,
     evaluation_key,
@@ -77,6 +77,7 @@ def label_run(
     record = add_group_and_tags(previous, group, tags)
     if record == previous:
         return None
+    check_links(folder.path)
     write_json(folder.record, record)
     return log_evaluations(config, folder, [])
 

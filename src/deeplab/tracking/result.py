@@ -13,6 +13,7 @@ from typing import Any, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -29,9 +30,10 @@ from deeplab.metrics.definitions import (
     to_percent,
 )
 from deeplab.tracking.evaluation_protocol import Protocol
+from deeplab.tracking.run_folder import RESTORE_HINT, WEIGHTS_HINT, RunFolder
 from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
-from deeplab.utils.files import write_json
-from deeplab.utils.reading import read_json, report_damage
+from deeplab.utils.files import file_hash, write_json
+from deeplab.utils.reading import check_regular, read_json, report_damage
 
 Score = float | None
 """Score in percent; None if it does not exist."""
@@ -125,7 +127,7 @@ class Machine(Record):
 class Result(Scored):
     """Scores of one network on one split under one strategy."""
 
-    run: str
+    run: str = Field(pattern=r"^[^/]*[^/.][^/]*$")
     """Name of the run folder."""
     protocol: Protocol
     scored: bool = True
@@ -225,6 +227,25 @@ class Result(Scored):
         check_schema_version(values, path)
         with report_damage(path, hint):
             return cls(**values)
+
+
+def check_weights(folder: RunFolder, weights: Path) -> None:
+    """Check that weights are a file, and those of a finished run the ones of its result.
+
+    Raises:
+        UserError: they are no file, damaged, or were replaced.
+    """
+    with report_damage(weights, WEIGHTS_HINT):
+        check_regular(weights)
+    if not folder.finished or weights.resolve() != folder.weights.resolve():
+        return
+    result = Result.read(folder.result, RESTORE_HINT)
+    with report_damage(weights, WEIGHTS_HINT):
+        if result.weights_sha256 and not result.is_of_weights(file_hash(weights)):
+            raise ValueError(
+                f"its SHA-256 is not the one in {folder.result.name}: it was damaged or replaced "
+                "after the training"
+            )
 
 
 def write_result(path: Path, **fields: Any) -> None:

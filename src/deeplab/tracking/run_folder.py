@@ -15,6 +15,7 @@ lock                  held by the process that trains, with its name in it
 
 import hashlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -120,19 +121,20 @@ class RunFolder:
         )
 
     def weights_file(self, path: Path) -> Path | None:
-        """Return ``path`` if it is a file, else the run's final weights or its last checkpoint.
+        """Return ``path`` if it names a file, else the run's final weights or its last checkpoint.
 
         Raises:
             UserError: ``path`` is a file without weights.
         """
-        if path.is_file():
+        in_run = path.resolve() != self.path.resolve()
+        if path.is_file() or (in_run and path.suffix in WEIGHTS):
             if path.suffix not in WEIGHTS:
                 raise UserError(
                     f"{path}: this file holds no weights. Give the run's folder, or a file in it "
                     f"that ends in {' or '.join(WEIGHTS)}."
                 )
             return path.resolve()
-        return next((file for file in (self.weights, self.last) if file.is_file()), None)
+        return next((file for file in (self.weights, self.last) if exists(file)), None)
 
     def set_aside(self) -> Path:
         """Rename the folder so that its name is free; return the new path."""
@@ -140,6 +142,33 @@ class RunFolder:
         target = self.path.with_name(f"{self.path.name}{SET_ASIDE_MARKER}{stamp}")
         self.path.rename(target)
         return target
+
+
+def check_links(folder: Path) -> None:
+    """Check that a run folder, which may be a link itself, has no links that lead out of it.
+
+    What is written to such a folder or file would be written elsewhere.
+
+    Raises:
+        UserError: it has one.
+    """
+    root = folder.resolve()
+    for link in _links(root):
+        target = link.resolve()
+        if not target.is_relative_to(root):
+            raise UserError(
+                f"{folder / link.relative_to(root)}: this link leads out of the run folder, to "
+                f"{target}, where nothing is written. Replace it by what it leads to, or remove it."
+            )
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield Path(entry.path)
+            elif entry.is_dir() and entry.name != "wandb":  # W&B makes links to its logs
+                yield from _links(Path(entry.path))
 
 
 def result_settings(config: RunConfig) -> dict[str, Any]:
@@ -291,13 +320,14 @@ def lock_run_folder(folder: RunFolder) -> Iterator[None]:
     Temporary files of killed processes are removed.
 
     Raises:
-        UserError: the folder cannot be created.
+        UserError: the folder cannot be created, or has links that lead out of it.
         LockedError: another process has it, on this or another machine.
     """
     busy = f"{folder.path}: this run is in progress in {OWNER_PLACEHOLDER}."
     with ExitStack() as stack:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            check_links(folder.path)
             stack.enter_context(file_lock(folder.lock, busy, wait=False))
         except OSError as error:
             raise UserError(

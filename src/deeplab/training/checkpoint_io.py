@@ -1,13 +1,21 @@
 """Reading and writing of Lightning's checkpoints."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Timer
+from torch import Tensor, nn
 
+from deeplab.checkpoints.loading import check_tensors, read_tensors
+from deeplab.tracking.run_folder import RESTORE_HINT
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
+from deeplab.utils.reading import check_regular, exists, report_damage
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -29,3 +37,60 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         with atomic_write(Path(path)) as draft:
             draft.write_bytes(buffer.getbuffer())
+
+
+def read_step(path: Path) -> int:
+    """Return the step of a checkpoint; 0 if there is none.
+
+    Raises:
+        UserError: the checkpoint is damaged.
+    """
+    if not exists(path):
+        return 0
+    with report_damage(path, RESTORE_HINT):
+        check_regular(path)
+        step = torch.load(path, mmap=True, weights_only=True)["global_step"]
+        if type(step) is not int or step < 0:
+            raise ValueError(f"global_step={step}")
+        return step
+
+
+def check_checkpoint(path: Path, module: nn.Module, max_steps: int) -> None:
+    """Check that a training can go on from a checkpoint: its weights and the optimizer's state.
+
+    Raises:
+        UserError: it is damaged or of another network; the message names the tensor.
+    """
+    content, expected = read_tensors(path), module.state_dict()
+    shapes = {tensor.shape for tensor in expected.values()} | {torch.Size()}
+    with report_damage(path, RESTORE_HINT):
+        if content["global_step"] > max_steps:
+            raise ValueError(f"global_step={content['global_step']}, but the run has {max_steps}")
+        state = content["state_dict"]
+        if different := expected.keys() ^ state.keys():
+            raise ValueError(f"state_dict: {min(different)} is missing or of another network")
+        for name, tensor in state.items():
+            if tensor.shape != expected[name].shape:
+                raise ValueError(f"state_dict: {name} has the shape {tuple(tensor.shape)}")
+        check_tensors(state, expected, path)
+        for number, optimizer in enumerate(content["optimizer_states"]):
+            for index, values in optimizer["state"].items():
+                tensors = {k: t for k, t in values.items() if isinstance(t, Tensor)}
+                if any(t.shape not in shapes or not t.isfinite().all() for t in tensors.values()):
+                    raise ValueError(f"optimizer_states: the state {number}.{index} is damaged")
+
+
+@contextmanager
+def report_resume_errors(path: Path, timer: Timer) -> Iterator[None]:
+    """Turn an exception of resuming, before the training starts, into a UserError with the file."""
+    try:
+        yield
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if timer.start_time("train") is not None:
+            raise
+        problem = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        raise UserError(
+            f"{path}: cannot be continued from ({problem[:200]}). {RESTORE_HINT}"
+        ) from error

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.result import Result
-from deeplab.tracking.run_folder import RunFolder
+from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.disk_space import write_error
 from deeplab.utils.files import atomic_write
+from deeplab.utils.reading import exists, read_csv, report_damage
 from deeplab.utils.visualization import ClassificationExample, Example
 
 TRAIN_LOSS = "train/loss"
@@ -167,10 +168,8 @@ class MetricsCSV(Logger):
     def _start(self) -> None:
         """Write the header and the rows to keep."""
         rows = []
-        if self.first_step and self.path.exists():
-            with self.path.open(newline="", errors="replace") as file:
-                readable = (r for r in csv.DictReader(file) if (r.get("step") or "").isdigit())
-                rows = [r for r in readable if self._is_kept(r)]
+        if self.first_step and exists(self.path):
+            rows = [row for row in read_csv(self.path, RESTORE_HINT) if self._is_kept(row)]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, self.columns, extrasaction="ignore")
         writer.writeheader()
@@ -179,8 +178,7 @@ class MetricsCSV(Logger):
             draft.write_text(text.getvalue(), newline="")
         self._started = True
 
-    def _is_kept(self, row: Mapping[str, str | Any]) -> bool:
-        if None in row.values():  # cut off by a full disk
-            return False
-        step = int(row["step"])
-        return step < self.first_step or (step == self.first_step and bool(row[TRAIN_LOSS]))
+    def _is_kept(self, row: Mapping[str, str]) -> bool:
+        with report_damage(self.path, RESTORE_HINT):
+            step, loss = int(row["step"]), row[TRAIN_LOSS]
+        return step < self.first_step or (step == self.first_step and bool(loss))

@@ -40,6 +40,11 @@ from deeplab.training.callbacks.graceful_stop import GracefulStop
 from deeplab.training.callbacks.log_steps import LogSteps
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
 from deeplab.training.callbacks.save_checkpoints import SaveCheckpoints
+from deeplab.training.checkpoint_io import (
+    check_checkpoint,
+    read_step,
+    report_resume_errors,
+)
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
@@ -127,7 +132,7 @@ def _start_session(
     origin: Mapping[str, Any],
 ) -> None:
     """Record this session of the run, with its data and initial weights, then train."""
-    first_step, logger = _first_step(folder), config.logger
+    first_step, logger = read_step(folder.last), config.logger
     record = add_group_and_tags(read_record(folder), logger.group, logger.tags)
     record |= origin
     session = {"from_step": first_step, **code_record(), "machine": vars(execution)}
@@ -164,7 +169,7 @@ def _check_resume(config: RunConfig, folder: RunFolder) -> None:
 
 def _check_code(config: RunConfig, folder: RunFolder) -> None:
     """Check that the code that has trained an interrupted run is the present code."""
-    step = _first_step(folder)
+    step = read_step(folder.last)
     if not step or config.resume_with_other_code:
         return
     record = read_record(folder)
@@ -192,7 +197,9 @@ def _train(
     silence_library_messages()
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
-    if not first_step:
+    if first_step:
+        check_checkpoint(folder.last, module, config.stage.max_steps)
+    else:
         _initialize_weights(module, config, record["init_weights_sha256"])
     loggers = build_loggers(
         config.logger,
@@ -217,7 +224,8 @@ def _train(
     ]
     trainer = build_trainer(config, execution, folder, loggers, callbacks)
     try:
-        with stop.handling_signals(), children_end_with_this_process():
+        resuming = report_resume_errors(folder.last, timer) if first_step else nullcontext()
+        with stop.handling_signals(), children_end_with_this_process(), resuming:
             trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
         checkpoints.save_last(trainer)
         if module.scored_step != config.stage.max_steps:  # the result must be of the last step
@@ -298,16 +306,6 @@ def _peak_memory() -> int | None:
     The module does not tell the device: Lightning has moved it to the CPU by now.
     """
     return torch.cuda.max_memory_allocated() or None
-
-
-def _first_step(folder: RunFolder) -> int:
-    """Return the step of the last checkpoint; 0 without one."""
-    if not folder.last.is_file():
-        return 0
-    try:
-        return int(torch.load(folder.last, mmap=True, weights_only=True)["global_step"])
-    except Exception as error:  # a damaged file can raise anything
-        raise UserError(f"{folder.last}: cannot be read ({error}). {OVERWRITE_HINT}.") from None
 
 
 def _set_aside(folder: RunFolder) -> None:

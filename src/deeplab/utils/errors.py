@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from deeplab.utils.text import printable
+from deeplab.utils.text import PrintableStream, printable
 
-MAX_WORD = 160
+MAX_WORD = 300
 """Longest word of a message that is shown in full, such as a value or a path."""
 
 MAX_LINE = 1200
@@ -63,11 +63,14 @@ def _shorten(text: str, length: int) -> str:
 def script_errors() -> Iterator[None]:
     """End a script quietly if the reader of its output has ended, as ``head`` does.
 
-    A UserError ends it with its message and status 2, without a traceback.
+    A UserError ends it with its message and status 2, without a traceback. Control characters in
+    what it prints, such as those of names, are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
+    if sys.stdout is not None:
+        sys.stdout = PrintableStream(sys.stdout)
     try:
         try:
             yield

@@ -39,6 +39,9 @@ MAX_MISSED_HEARTBEATS = 10
 OWNER_PLACEHOLDER = "{owner}"
 """Part of a message that is replaced by the owner of the lock."""
 
+NO_LINK_NO_PIPE = os.O_NOFOLLOW | os.O_NONBLOCK
+"""Flags for opening lock files: a link would lead elsewhere, and a pipe would block."""
+
 UNKNOWN_OWNER = "another process"
 """Name for the owner if the lock file names none."""
 
@@ -72,8 +75,10 @@ class Owner:
         """Return the owner that a lock file names, or None."""
         try:
             line = os.pread(file, 1000, 0).partition(b"\n")[0]
-            return cls(**json.loads(line))
-        except (ValueError, TypeError):
+            owner = cls(**json.loads(line))
+            datetime.fromisoformat(owner.since)
+            return owner if isinstance(owner.process, int) else None
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     def write(self, file: int) -> None:
@@ -155,7 +160,7 @@ def is_locked(path: Path) -> bool:
 
 
 def _has_owner(path: Path, now: float) -> bool:
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(path, os.O_RDONLY | NO_LINK_NO_PIPE)
     try:
         return _find_owner(file, fcntl.LOCK_SH, now) is not None
     finally:
@@ -185,7 +190,7 @@ def _try_acquire(path: Path) -> tuple[int, Owner] | str:
     """Return the locked file and this process as its owner, or the name of the current owner."""
     with _guard(path) as now:
         while True:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK_NO_PIPE, 0o666)
             try:
                 other = _find_owner(file, fcntl.LOCK_EX, now)
                 if not other and _is_same_file(file, path):

@@ -74,7 +74,8 @@ def describe(error: Exception) -> str:
         case UnicodeDecodeError():
             text = f"not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}"
         case KeyError():
-            text = f"{error.args[0] if error.args else 'a key'} is missing"
+            text = str(error.args[0] if error.args else "a key")
+            text = text if " " in text else f"{text} is missing"
         case yaml.MarkedYAMLError() if error.problem and error.problem_mark:
             text = f"line {error.problem_mark.line + 1}: {error.problem}"
         case OSError() if error.strerror:
@@ -194,6 +195,8 @@ def read_csv(path: Path, hint: str) -> list[dict[str, str]]:
     text = read_text(path, hint).replace("\0", "")
     with report_damage(path, hint):
         rows = csv.DictReader(io.StringIO(text, newline=""))
+        if not rows.fieldnames:
+            raise ValueError("it has no heading")
         return [row for row in rows if None not in row and None not in row.values()]
 
 

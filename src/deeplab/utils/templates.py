@@ -5,6 +5,7 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from deeplab.utils.text import printable
 from deeplab.utils.text_table import escape_markdown
 
 
@@ -12,8 +13,8 @@ def render_template(package: str, name: str, /, **values: Any) -> str:
     """Return a template with its values filled in.
 
     Values are escaped for HTML, or for Markdown if the name ends with ``.md``, unless the template
-    marks them as ``safe``. A value that is missing is an error. Pages extend ``base.html``, which
-    lies beside this module.
+    marks them as ``safe``; control characters are escaped for both. A value that is missing is an
+    error. Pages extend ``base.html``, which lies beside this module.
 
     Args:
         package: the package that holds the template's file.
@@ -28,12 +29,16 @@ def _environment(package: str, is_markdown: bool) -> Environment:
     return Environment(
         loader=ChoiceLoader([PackageLoader(name, ".") for name in (package, "deeplab.utils")]),
         autoescape=not is_markdown,
-        finalize=_escape_markdown if is_markdown else None,
+        finalize=_escape_markdown if is_markdown else _escape_controls,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def _escape_controls(value: Any) -> Any:
+    return printable(value, keep="\n\t") if type(value) is str else value
 
 
 def _escape_markdown(value: Any) -> Any:

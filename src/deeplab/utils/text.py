@@ -1,6 +1,7 @@
 """Texts from files of others, made safe to print."""
 
 import re
+from typing import Any, TextIO
 
 HARMFUL = re.compile(
     # control characters, which move the cursor or color the terminal, line separators, signs that
@@ -20,3 +21,22 @@ def printable(text: str, keep: str = "") -> str:
         keep: control characters that stay.
     """
     return HARMFUL.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
+
+
+def plot_text(text: str) -> str:
+    """Return a text for matplotlib, which would read what stands between dollars as a formula."""
+    return printable(text).replace("$", r"\$")
+
+
+class PrintableStream:
+    """Text stream that escapes control characters, except those of lines and progress bars."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        moves_up = re.fullmatch(r"(\x1b\[A)+", text)  # to the bar above
+        return self._stream.write(text if moves_up else printable(text, keep="\n\r\t"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

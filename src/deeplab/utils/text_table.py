@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
+from deeplab.utils.text import printable
+
 GAP = "  "
 """Space between two columns in a terminal."""
 
@@ -149,10 +151,10 @@ class TextTable:
             width: number of characters of a line; None: those of the terminal, or 80.
         """
         width = width or shutil.get_terminal_size().columns
-        titles = [column.full_title for column in self.columns]
+        titles = [printable(column.full_title) for column in self.columns]
         headings = [titles]
         rows = [
-            [c.text or "-" * column.number for column, c in zip(self.columns, row, strict=True)]
+            [printable(c.text) or "-" * k.number for k, c in zip(self.columns, row, strict=True)]
             for row in self.rows
         ]
         excess = _total_width([titles, *rows]) - width
@@ -194,7 +196,7 @@ class TextTable:
             suffixes = dict.fromkeys(suffix for values in cells for suffix in values)
             unfilled = not any(row[i].filled for row in self.rows)
             for suffix in suffixes or [""] * unfilled:
-                header.append((column.name or column.title) + suffix)
+                header.append(_csv_value((column.name or column.title) + suffix))
                 for line, values in zip(lines, cells, strict=True):
                     line.append(values.get(suffix))
         text = io.StringIO()
@@ -240,7 +242,8 @@ def _fold_headings(titles: Sequence[str], widths: Sequence[int]) -> list[list[st
 def escape_markdown(text: str) -> str:
     """Escape what Markdown would interpret, which an underscore inside a word is not."""
     inside_word = r"(?<=[^\W_])_(?=[^\W_])"
-    return re.sub(rf"(?!{inside_word})([\\`*_\[\]|<>~#$])", r"\\\1", " ".join(text.split()))
+    line = printable(" ".join(text.split()))
+    return re.sub(rf"(?!{inside_word})([\\`*_\[\]|<>~#$&])", r"\\\1", line)
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -254,4 +257,13 @@ def _markdown_cell(cell: Cell) -> str:
 def _csv_values(cell: Cell) -> Mapping[str, Any]:
     if cell.links:
         return {"": ";".join(link.path.rstrip("/") for link in cell.links)}
-    return cell.values if cell.filled else {}
+    return {k: _csv_value(v) for k, v in cell.values.items()} if cell.filled else {}
+
+
+def _csv_value(value: Any) -> Any:
+    """Return a value that no spreadsheet takes for a formula, which a text in a cell would be."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    is_formula = text.startswith(("=", "+", "-", "@")) and not re.fullmatch(r"[-+][\d.e+-]+", text)
+    return f"'{text}" if is_formula else text

@@ -11,11 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from deeplab.utils.text import printable
+
 Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 IGNORE_COLOR = (224, 224, 192)
 """Color of ignored pixels (255), as in VOC."""
+
+
+MAX_NAME = 200
+"""Longest name that is drawn, in characters."""
 
 
 class Example(NamedTuple):
@@ -153,7 +159,8 @@ def classification_figure(
 
 
 def _truncated(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    """Return as much of a text as fits into a width in pixels."""
+    """Return as much of a text as fits into a width in pixels, in one line."""
+    text = printable(text[:MAX_NAME])
     while text and draw.textlength(text) > width:
         text = text[:-1]
     return text
@@ -170,7 +177,7 @@ def legend(entries: Sequence[tuple[str, Color]], width: int, size: int = 10) -> 
     line_height, gap, swatch = 2 * size, round(1.4 * size), round(1.2 * size)
     font = ImageFont.load_default(size)
     positions, x, y, max_width = [], 0, 0, width
-    for name, color in entries:
+    for name, color in ((printable(name[:MAX_NAME]), color) for name, color in entries):
         length = round(1.8 * size) + int(font.getlength(name)) + gap
         if x + length > width and x > 0:
             x, y = 0, y + line_height

@@ -23,6 +23,7 @@ from deeplab.ablations.report.sheet import FigureFile
 from deeplab.ablations.tables import Score
 from deeplab.metrics.definitions import METRICS
 from deeplab.utils.files import atomic_write
+from deeplab.utils.text import plot_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,8 +138,7 @@ def _draw_boundary(
     figure, axes = _new_figure(len(curves))
     for i, (row, curve) in enumerate(curves.items()):
         style = LINE_STYLES[i // 10 % len(LINE_STYLES)]
-        title = row_title(table, row).replace("$", r"\$")  # matplotlib would read a formula
-        label = f"{row.number}: {title}"
+        label = f"{row.number}: {plot_text(row_title(table, row))}"
         axes.plot(list(curve), list(curve.values()), style, marker="o", markersize=3, label=label)
     axes.set_xlabel("width of the band around object borders, pixels")
     axes.set_ylabel("mIoU in the band, %")

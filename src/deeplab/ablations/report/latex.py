@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from deeplab.ablations.report.sheet import Sheet, cell_spans, heading_groups
 from deeplab.ablations.report.table_notes import SAME_RUN
+from deeplab.utils.text import printable
 from deeplab.utils.text_table import Cell, Column
 
 OMITTED = ("run", "files", "training: time", "training: memory, MB", "remark")
@@ -134,4 +135,4 @@ def _label(name: str) -> str:
 
 def escape_latex(text: str) -> str:
     """Return LaTeX code that prints a text literally."""
-    return "".join(ESCAPES.get(sign, sign) for sign in " ".join(text.split()))
+    return "".join(ESCAPES.get(sign, sign) for sign in printable(" ".join(text.split())))

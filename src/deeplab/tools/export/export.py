@@ -29,6 +29,7 @@ from deeplab.tools.export.parity_check import Pixels, compare
 from deeplab.tools.export.sample_images import sample_images
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
+from deeplab.tracking.run_folder import check_links
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
 from deeplab.utils.reading import exists, read_json
@@ -66,6 +67,8 @@ def run_export(config: ExportConfig) -> list[Path]:
     if config.push_to_hub:
         check_account(config.push_to_hub)
     folder = Path(config.output).expanduser() if config.output else trained.folder.path / "export"
+    if not config.output:
+        check_links(trained.folder.path)
     _check_folder(folder)
     check_writable(folder, f"output={folder}")
     move_data(trained.config.data, config.data.root)  # checks the folder
@@ -145,9 +148,9 @@ def _file_stem(trained: TrainedRun, output_stride: int) -> str:
 
 
 def _add_to_record(folder: Path, path: Path, entry: dict[str, Any]) -> None:
-    """Add a file to the folder's record: its metadata, the comparison, its hash and provenance."""
+    """Add a file to the folder's record: its metadata, the comparison, its hash and versions."""
     record = folder / RECORD
     entries = read_json(record, "Delete it to write a new one.") if exists(record) else {}
-    write_json(
-        record, {**entries, path.name: {**entry, "sha256": file_hash(path), "made": provenance()}}
-    )
+    made = {k: v for k, v in provenance().items() if k not in ("command", "platform")}
+    entries[path.name] = {**entry, "sha256": file_hash(path), "made": made}
+    write_json(record, entries)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from deeplab.tools.export.exportable import INPUT, OUTPUTS, ImageToClasses
 from deeplab.utils.errors import UserError
@@ -25,6 +26,9 @@ AXES = ("batch", "height", "width")
 
 OPSET = 18
 """ONNX opset: the one that PyTorch's exporter writes and that onnxruntime reads since 1.14."""
+
+STACK_TRACE = "stack_trace"
+"""Name of the metadata of a node that holds lines and paths of the source code."""
 
 METADATA = "metadata.json"
 """Name of the metadata file inside a ``torch.export`` program."""
@@ -71,6 +75,9 @@ def trace(network: ImageToClasses) -> ExportedProgram:
             f"format: PyTorch {torch.__version__} cannot trace this network with dynamic sizes "
             f"({type(error).__name__}: {first}). format=safetensors does not trace."
         ) from error
+    for graph in program.graph_module.modules():
+        for node in graph.graph.nodes if isinstance(graph, GraphModule) else ():
+            node.meta.pop(STACK_TRACE, None)
     return _remove_assertions(program)
 
 
@@ -122,6 +129,9 @@ def _write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str
     )  # the last axis, of the colors, has a fixed size
     exported.rename_axes({str(traced): name for traced, name in axes})
     exported.model.metadata_props.update(metadata)
+    for node in exported.model.graph.all_nodes():
+        for key in [key for key in node.metadata_props if key.endswith(STACK_TRACE)]:
+            del node.metadata_props[key]
     exported.save(path, external_data=False)
 
 

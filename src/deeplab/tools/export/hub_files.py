@@ -3,13 +3,11 @@
 import json
 import shutil
 from collections.abc import Sequence
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 from deeplab.checkpoints.loading import load_weights, save_weights
-from deeplab.checkpoints.trained_run import TrainedRun
+from deeplab.checkpoints.trained_run import TrainedRun, without_local_paths
 from deeplab.config.build_model import build_model
-from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.class_set import class_set
 from deeplab.tools.export.model_card import model_card
@@ -56,22 +54,3 @@ def write_repository(
     )
     write_text(readme, str(card))
     return [target.weights, target.config, readme]
-
-
-def without_local_paths(run: TrainConfig) -> TrainConfig:
-    """Return the config without the paths and accounts of the machine that wrote it.
-
-    Absolute paths are reduced to their last part.
-    """
-    data = run.data.model_copy(update={"root": _last_part(run.data.root), "cache_dir": None})
-    backbone = run.backbone.model_copy(update={"pretrained": _last_part(run.backbone.pretrained)})
-    update: dict[str, Any] = {"data": data, "backbone": backbone, "runs_dir": "runs"}
-    update |= {"init_from": _last_part(run.init_from)}
-    update |= {"logger": run.logger.model_copy(update={"entity": None})}
-    return run.model_copy(update=update)
-
-
-def _last_part(path: str | None) -> Any:
-    """Return the last part of an absolute path; a relative path is returned unchanged."""
-    absolute = path is not None and (PurePath(path).is_absolute() or path.startswith("~"))
-    return PurePath(path).name if path and absolute else path

@@ -15,7 +15,7 @@ from deeplab.tools.gallery.images import (
 )
 from deeplab.tools.gallery.page import render_page
 from deeplab.tools.gallery.selection import select
-from deeplab.tracking.run_folder import read_config
+from deeplab.tracking.run_folder import check_links, read_config
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable
 
@@ -28,6 +28,8 @@ def run_gallery(config: GalleryConfig) -> Path:
             evaluations cannot be compared.
     """
     evaluations = _load_evaluations(config)
+    if not config.output:
+        check_links(evaluations[0].run.path)
     folder = _output_folder(evaluations, config.output)
     check_writable(folder, f"output={folder}")
     data = read_config(evaluations[0].run).data
