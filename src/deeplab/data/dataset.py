@@ -253,8 +253,10 @@ def hash_files(*paths: Path) -> str:
     """Return a hash of the bytes of some files."""
     digest = hashlib.sha256()
     for path in paths:
-        if os.path.isfile(path):  # noqa: PTH113  a missing file is reported when it is read
-            digest.update(path.read_bytes())
+        # a file that cannot be read is reported when it is decoded
+        with suppress(OSError):
+            if os.path.isfile(path):  # noqa: PTH113  names may be too long
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
