@@ -50,13 +50,20 @@ class AblationSweeper(BasicSweeper):
         """Check all jobs, then launch them as the basic sweeper does."""
         from deeplab.ablations.sweep_request import has_tables
 
+        if self.max_batch_size is not None and self.max_batch_size < 1:
+            raise UserError(
+                f"hydra.sweeper.max_batch_size={self.max_batch_size}: expected 1 or more, or null."
+            )
         _add_to_pythonpath()
         if has_tables(arguments):
             from deeplab.ablations.run_tables import run_tables
 
             run_tables([*self._parse_config(), *arguments], self._check, self._launch)
             return []
-        for overrides in self._jobs(arguments):
+        jobs = self._jobs(arguments)
+        if not jobs:
+            raise UserError(f"{' '.join(arguments)}: there is no run with these values.")
+        for overrides in jobs:
             self._check(overrides)
         return super().sweep(arguments)
 

@@ -92,7 +92,12 @@ def _plan(arguments: Sequence[str]) -> None:
 
 
 def _report(arguments: Sequence[str]) -> None:
+    from deeplab.config.parsing import validate
+    from deeplab.config.schema.scripts import ReportConfig
+
     options, rest = _split_arguments(arguments, ("rows", "runs", "output"))
+    location, changes = _split_arguments(rest, ("runs_dir",))
+    config = validate(ReportConfig, options | location)
     if "rows" in options:
         if rest:
             raise UserError(f"{rest[0]}: with rows=..., only runs=... and output=... are allowed.")
@@ -111,8 +116,7 @@ def _report(arguments: Sequence[str]) -> None:
     from deeplab.ablations.run_index import known_runs
     from deeplab.ablations.run_tables import last_request, report_tables
 
-    location, changes = _split_arguments(rest, ("runs_dir",))
-    root = location.get("runs_dir", "runs")
+    root = config.runs_dir
     if not known_runs(root):
         raise UserError(
             f"runs_dir={root}: no run in this folder. Set runs_dir to the folder of all runs, or "

@@ -4,6 +4,8 @@ It has the form ``ablation=table1,table2 preset=quick num_seeds=3`` plus overrid
 for all rows.
 """
 
+import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +17,14 @@ from hydra.errors import HydraException
 from deeplab.ablations.tables import Preset, Table, choices, is_yaml_path, read_preset, read_table
 from deeplab.config.command_line import check_overrides, parse_overrides
 from deeplab.config.parsing import script_groups
+from deeplab.config.paths import exists
 from deeplab.utils.errors import UserError
 
 DEFAULT_PRESET = "quick"
 
 ALL = "all"
+
+MAX_SEEDS = 1000
 
 PATH_PREFIXES = ("data_roots.", "external_weights.")
 """Starts of the keys whose values are files or folders."""
@@ -108,7 +113,7 @@ def _existing_paths(options: dict[str, Override], group: str) -> dict[str, str]:
         if key.startswith(f"{group}.")
     }
     for name, path in paths.items():
-        if not Path(path).expanduser().exists():
+        if not path or not exists(Path(os.path.expanduser(path))):  # noqa: PTH111  never raises
             raise UserError(f"{group}.{name}={path}: no such file or folder. Check the path.")
     return paths
 
@@ -162,10 +167,13 @@ def _seeds(options: dict[str, Override]) -> list[int]:
             "seed=0,...,N-1; keep one of the two."
         )
     texts = listed if count is None else [count]
-    if not all(text.isdecimal() for text in texts) or (count and not int(count)):
+    limit = MAX_SEEDS if count is not None else 2**32 - 1
+    if not all(re.fullmatch("[0-9]{1,10}", text) and int(text) <= limit for text in texts) or (
+        count and not int(count)
+    ):
         key = "seed" if count is None else "num_seeds"
         raise UserError(
-            f"{key}={','.join(texts)}: expected whole numbers, for num_seeds above 0. Examples: "
-            "num_seeds=3, seed=0,1,2."
+            f"{key}={','.join(texts)}: expected whole numbers, for num_seeds from 1 to "
+            f"{MAX_SEEDS}. Examples: num_seeds=3, seed=0,1,2."
         )
     return [int(seed) for seed in listed] or list(range(int(count or 1)))

@@ -4,17 +4,20 @@ Hydra accepts several mistakes without a word: a dictionary for a group, an empt
 a removed key that gets its default again, other settings of its own that the scripts rely on.
 """
 
+import os
 import re
+from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from typing import NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.config.messages import format_hydra_error, unknown_choice
 from deeplab.config.parsing import script_groups
-from deeplab.config.paths import TABLES, exists, group_choices
+from deeplab.config.paths import TABLES, group_choices
 from deeplab.utils.errors import UserError
 
 HYDRA_KEYS = (
@@ -24,15 +27,6 @@ HYDRA_KEYS = (
     r"hydra\.(sweep\.dir|verbose)",
 )
 """Hydra's own keys that may be set; the scripts rely on the others as ``conf/`` sets them."""
-
-CONFIG_DIR = ("--config-dir", "-cd")
-
-OPTIONS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", *CONFIG_DIR)
-
-REFUSED_OPTIONS = ("--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")
-"""Options of Hydra that replace a script's own config."""
-
-MULTIRUN = ("-m", "--multirun")
 
 MAX_KEY = 200
 
@@ -55,12 +49,38 @@ def check_arguments(arguments: Sequence[str], script: str) -> list[str]:
             argument.encode()
         except UnicodeEncodeError:
             raise UserError(f"{argument}: not valid UTF-8. Rename the file.") from None
-    options, overrides = _split_options(arguments)
-    parsed = parse_overrides(overrides)
+    parser = get_args_parser()
+    parser.error = _option_error  # type: ignore[method-assign]
+    options = parser.parse_intermixed_args(arguments)
+    _check_options(options)
+    parsed = parse_overrides(options.overrides)
     check_overrides(parsed, script_groups(script))
-    if script == "train" and not set(MULTIRUN).isdisjoint(options):
+    if script == "train" and options.multirun:
         _check_sweep(parsed)
-    return [*options, *overrides]
+    rest = list(arguments)
+    for override in options.overrides:
+        rest.remove(override)
+    return [*rest, *options.overrides]
+
+
+def _option_error(message: str) -> NoReturn:
+    raise UserError(f"{message}. Keys are set as key=value; --hydra-help has all options.")
+
+
+def _check_options(options: Namespace) -> None:
+    for name in ("config_path", "config_name", "experimental_rerun"):
+        if getattr(options, name) is not None:
+            raise UserError(
+                f"--{name.replace('_', '-')}={getattr(options, name)}: a script has one config "
+                "file. Set keys as key=value; choices of your own go into a folder that "
+                "--config-dir names."
+            )
+    folder = options.config_dir
+    if folder is not None and not os.path.isdir(folder):  # noqa: PTH112  never raises
+        raise UserError(f"--config-dir={folder}: no such folder. Name one with files as in conf/.")
+    if not options.cfg and (options.package or options.resolve):
+        name = "--package" if options.package else "--resolve"
+        raise UserError(f"{name}: has no effect here. Add --cfg job, or leave it out.")
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[Override]:
@@ -147,8 +167,12 @@ def _check_hydra_override(override: Override) -> None:
         raise UserError(
             f"{text}: this sweeper starts jobs without checking all of them first. Leave it out."
         )
-    if override.value() == "":
-        raise UserError(f"{text}: expected a value. Leave it out, or set it.")
+    if override.value() in ("", None) or (key.startswith("hydra/") and not _is_name(override)):
+        raise UserError(f"{text}: expected a name or a value. Leave it out, or set it.")
+
+
+def _is_name(override: Override) -> bool:
+    return isinstance(override.value(), str)
 
 
 def _check_sweep(overrides: Sequence[Override]) -> None:
@@ -163,29 +187,6 @@ def _check_sweep(overrides: Sequence[Override]) -> None:
         raise UserError(
             "-m: no key has several values. List them, as in -m seed=0,1,2, or leave out -m."
         )
-
-
-def _split_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the options with their values, and the overrides, after a check of the options."""
-    options: list[str] = []
-    overrides = []
-    takes_value = False
-    for argument in arguments:
-        if not takes_value and not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        name, has_value, value = ("", "", argument) if takes_value else argument.partition("=")
-        if name in REFUSED_OPTIONS:
-            raise UserError(
-                f"{name}: a script has one config file. Set keys as key=value; choices of your own "
-                "go into a folder that --config-dir names."
-            )
-        option = options[-1] if takes_value else name
-        if (has_value or takes_value) and option in CONFIG_DIR and not exists(Path(value, ".")):
-            raise UserError(f"{option}={value}: no such folder. Name one with files as in conf/.")
-        takes_value = not takes_value and not has_value and name in OPTIONS_WITH_VALUE
-        options.append(argument)
-    return options, overrides
 
 
 def _values(override: Override) -> Iterator[object]:

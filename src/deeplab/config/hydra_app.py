@@ -18,7 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF, TABLES, group_choices
-from deeplab.utils.errors import UserError, exit_with_error, format_message, script_errors
+from deeplab.utils.errors import (
+    UserError,
+    exit_with_error,
+    format_message,
+    output_is_closed,
+    script_errors,
+)
 from deeplab.utils.interrupts import exit_interrupted, handle_signals
 
 RESUMABLE = ("train", "evaluate", "prepare")
@@ -66,24 +72,25 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
                 raise _report_job_error(error) from None
             if isinstance(error, UserError):
                 _exit(str(error))  # exit here, because Hydra would add its own message
+            if isinstance(error, OmegaConfBaseException):  # an interpolation that fails
+                _exit(format_hydra_error(error))
             raise
 
     try:
         main(job)()
+        if "--help" in sys.argv:
+            print(f"Keys: python {sys.argv[0]} --keys WORD looks them up; docs/keys.md has all.")
     except UserError as error:
         _exit(str(error))
     except JobFailedError as error:
         _exit(str(error), status=1)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if started:
+        if started or (isinstance(error, OSError) and output_is_closed()):
             raise
         _exit(format_hydra_error(error))  # composing failed
     except KeyboardInterrupt:
         resumes = config_name in RESUMABLE
         exit_interrupted("Interrupted." + " Run the same command to go on." * resumes)
-    finally:
-        if "--help" in sys.argv:
-            print(f"Keys: python {sys.argv[0]} --keys WORD looks them up; docs/keys.md has all.")
 
 
 def _implied_overrides(arguments: list[str]) -> list[str]:

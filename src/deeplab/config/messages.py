@@ -94,6 +94,8 @@ def format_hydra_error(error: Exception) -> str:
         return unknown_choice(group, choice)
     if match := re.search(r"full_key: (\S+)", text) if "Missing mandatory" in text else None:
         return f"{match[1]}: this key has no value. Set {match[1]}=..."
+    if match := re.search(r"full_key: (\S+)", text):
+        return f"{match[1]}: {text.splitlines()[0].rstrip('.')}. Set it to a value."
     return text.split("\nSee ")[0].strip()
 
 

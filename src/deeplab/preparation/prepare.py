@@ -26,6 +26,7 @@ from deeplab.preparation.manifest import Manifest
 from deeplab.preparation.run_doctor import check_no_source
 from deeplab.preparation.summary import print_summary
 from deeplab.utils import disk_space
+from deeplab.utils.archives import check_archive
 from deeplab.utils.disk_space import SpaceRequirement
 from deeplab.utils.download import Archive, fetch_all
 from deeplab.utils.errors import UserError
@@ -121,12 +122,14 @@ def _prepare(job: _Job) -> None:
     source = _find_source(job, job.source) if job.source else EMPTY_SOURCE
     parts_to_add = [*source.archives, *source.parts] if job.source else job.missing_parts
     _check_packages(job, parts_to_add)
-    print(f"Preparing {config.data_choice} ({', '.join(parts_to_add) or 'masks and lists'})")
+    for archive in source.archives.values():
+        check_archive(archive)
     for folder, key in (
         (root, "data.root"),
         *[(job.download_dir, "download_dir")] * bool(archives),
     ):
         check_writable(folder, f"{key}={folder}")
+    print(f"Preparing {config.data_choice} ({', '.join(parts_to_add) or 'masks and lists'})")
     disk_space.check_space(_space_requirements(job, source))
     with manifest.locked_for_preparation(root):
         if archives:

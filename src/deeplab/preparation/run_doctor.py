@@ -12,6 +12,7 @@ from deeplab.data.layouts.base import (
     Item,
     Layout,
     check_data,
+    check_drawn_split,
     data_layout,
     describe_splits,
     exclusive_splits,
@@ -20,6 +21,7 @@ from deeplab.data.layouts.base import (
     split_origin,
 )
 from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.settings import SyntheticSettings
 from deeplab.preparation.doctor import Finding, examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
@@ -70,6 +72,9 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     if config.check:
         check_writable(Path(config.report_dir), f"report_dir={config.report_dir}")
     data = config.data
+    if isinstance(data, SyntheticSettings):
+        for split in config.splits or ():
+            check_drawn_split(split, data.name)
     check_data(data)
     folder = open_layout(data)
     assert isinstance(folder, LabeledFolder)

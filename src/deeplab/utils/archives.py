@@ -76,17 +76,12 @@ def unpack(
     """
     paths: dict[str, None] = {}
     existing = _ExistingFiles(target, ignored=overwrite)
-    try:
-        size = archive.stat().st_size
-        file = archive.open("rb")
-    except OSError as error:
-        raise UserError(
-            f"{archive}: cannot be read ({error.strerror}). Check the path and its permissions."
-        ) from None
+    check_archive(archive)
+    size = archive.stat().st_size
     done = 0
     desc = f"Unpacking {archive.name}"
     bar = tqdm(desc=desc, total=size, unit="B", unit_scale=True, disable=not progress)
-    with file, bar:
+    with archive.open("rb") as file, bar:
         for member in _members(archive, file):
             path = select(member.name)
             if path is not None:
@@ -97,6 +92,22 @@ def unpack(
             done = member.end
         bar.update(size - done)
     return list(paths)
+
+
+def check_archive(archive: Path) -> None:
+    """Check that a file begins as an archive does, before anything is written.
+
+    Raises:
+        UserError: it cannot be read or is no archive.
+    """
+    try:
+        file = archive.open("rb")
+    except OSError as error:
+        raise UserError(
+            f"{archive}: cannot be read ({error.strerror}). Check the path and its permissions."
+        ) from None
+    with file:
+        next(_members(archive, file), None)
 
 
 class _ExistingFiles:

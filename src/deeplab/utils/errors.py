@@ -80,7 +80,7 @@ def script_errors() -> Iterator[None]:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except OSError as error:
-        if not _output_is_closed():
+        if not output_is_closed():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left goes there
         if isinstance(error, BrokenPipeError):
@@ -88,10 +88,10 @@ def script_errors() -> Iterator[None]:
         exit_with_error(f"standard output: cannot be written ({error.strerror}).")
 
 
-def _output_is_closed() -> bool:
-    """Return True if standard output cannot be written; its buffer still holds what failed."""
+def output_is_closed() -> bool:
+    """Return True if standard output cannot be written."""
     try:
-        sys.stdout.flush()
+        print(flush=True)
     except OSError:
         return True
     return False

@@ -117,7 +117,28 @@ class EvaluationDataConfig(DataRootConfig):
     """Reaction to a bad file: stop or skip it; null: as in training."""
 
 
-class EvaluateConfig(Settings):
+class WindowConfig(Settings):
+    """Windows of images that are too large for memory."""
+
+    window_size: Side | None = None
+    """Side in pixels: cut larger images into windows, to save memory; null: whole images."""
+    overlap: Overlap = 0.33
+    """Least fraction of a window's side that neighbors have in common."""
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> Self:
+        if (
+            self.window_size is None
+            and self.overlap != WindowConfig.model_fields["overlap"].default
+        ):
+            raise ValueError(
+                f"overlap={self.overlap}: it applies to windows, and window_size is not set. Set "
+                "window_size as well, for example window_size=1025"
+            )
+        return self
+
+
+class EvaluateConfig(WindowConfig):
     """Evaluation of a trained network."""
 
     run: FilePath
@@ -126,10 +147,6 @@ class EvaluateConfig(Settings):
     """Inference strategies, evaluated in one pass over the data."""
     output_stride: OutputStride | None = None
     """Output stride of strategies that name none; null: that of training."""
-    window_size: Side | None = None
-    """Side in pixels: cut larger images into windows, to save memory; null: whole images."""
-    overlap: Overlap = 0.33
-    """Least fraction of a window's side that neighbors have in common."""
     split: SplitName | None = None
     """Split to evaluate; null: the run's validation split."""
     trimap_widths: Annotated[
@@ -185,7 +202,20 @@ class CompareConfig(Settings):
     """Folder of the table and the figures."""
 
 
-class PredictConfig(Settings):
+class ReportConfig(Settings):
+    """Keys of ``ablations.py report`` itself."""
+
+    rows: Text | None = None
+    """Config keys that define the rows of a grid of runs."""
+    runs: FilePath = "runs/*"
+    """Run folders of the grid, as a pattern."""
+    output: FilePath | None = None
+    """Folder of the grid's report."""
+    runs_dir: FilePath = "runs"
+    """Folder of all runs."""
+
+
+class PredictConfig(WindowConfig):
     """Prediction on images and videos."""
 
     run: FilePath
@@ -196,10 +226,6 @@ class PredictConfig(Settings):
     """Folder of the results; earlier results are replaced."""
     strategy: Text = "single-scale"
     """Inference strategy."""
-    window_size: Side | None = None
-    """Side in pixels: cut larger images into windows, to save memory; null: whole images."""
-    overlap: Overlap = 0.33
-    """Least fraction of a window's side that neighbors have in common."""
     save_overlay: Bool = True
     """Write images with the colors of their classes."""
     save_probabilities: Bool = False

@@ -303,12 +303,21 @@ DRAWN_SPLITS = ("train", "val")
 def check_drawn_splits(settings: DataSettings) -> None:
     """Raise UserError unless the splits of drawn images exist, before any is drawn."""
     for key in ("train_split", "val_split"):
-        for name in getattr(settings, key).split("+"):
-            if name not in DRAWN_SPLITS:
-                raise UserError(
-                    f"data.{key}={getattr(settings, key)}: no such split. The splits of "
-                    f"data={settings.name} are {' and '.join(DRAWN_SPLITS)}."
-                )
+        split = getattr(settings, key)
+        try:
+            check_drawn_split(split, settings.name)
+        except UserError as error:
+            raise UserError(f"data.{key}={split}: {error}") from None
+
+
+def check_drawn_split(split: str, name: str) -> None:
+    """Raise UserError unless a split, or several joined by ``+``, is one of a drawn data set."""
+    for part in split.split("+"):
+        if part not in DRAWN_SPLITS:
+            raise UserError(
+                f"split {part!r}: no such split. The splits of data={name} are "
+                f"{' and '.join(DRAWN_SPLITS)}."
+            )
 
 
 def check_drawn_root(root: str, *, drawn: bool) -> None:

@@ -9,6 +9,7 @@ from deeplab.data.layouts.base import (
     Item,
     Layout,
     check_drawn_root,
+    check_drawn_split,
     check_drawn_splits,
 )
 from deeplab.data.layouts.voc import VOCFolder
@@ -58,12 +59,7 @@ class ShapesLayout(Layout):
 
     def check_split(self, split: str) -> None:
         """Check that a split exists, without drawing; see ``DataLayout``."""
-        for name in split.split("+"):
-            if name not in DRAWN_SPLITS:
-                raise UserError(
-                    f"split {name!r}: no such split. The splits of data={self.settings.name} are "
-                    f"{' and '.join(DRAWN_SPLITS)}."
-                )
+        check_drawn_split(split, self.settings.name)
 
     def splits(self) -> list[str]:
         return list(DRAWN_SPLITS)

@@ -93,14 +93,6 @@ def _check_settings(config: PredictConfig, files: Sequence[InputFile]) -> None:
         raise UserError(
             "save_overlay=false: nothing to write for videos. Set save_frames=true as well."
         )
-    if (
-        config.window_size is None
-        and config.overlap != PredictConfig.model_fields["overlap"].default
-    ):
-        raise UserError(
-            f"overlap={config.overlap}: overlap applies to windows, and window_size is not set. "
-            "Set window_size as well, for example window_size=1025."
-        )
     if config.save_frames and not videos:
         print("save_frames=true has no effect: it applies to videos, and the inputs have none.")
     if config.save_probabilities and len(videos) == len(files):
