@@ -8,6 +8,7 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -29,6 +30,9 @@ HYDRA_KEYS = (
 """Hydra's own keys that may be set; the scripts rely on the others as ``conf/`` sets them."""
 
 MAX_KEY = 200
+
+MAX_DEPTH = 30
+"""Largest number of brackets inside each other; the parser calls itself for each."""
 
 NAME = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})*")
 """Name of a choice of a group."""
@@ -92,17 +96,20 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
     for argument in arguments:
+        if _depth(argument) > MAX_DEPTH:
+            raise UserError(f"{argument}: its brackets are nested too deeply. Remove some.")
         try:
             parsed += parser.parse_overrides([argument])
         except HydraException as error:
             raise UserError(format_hydra_error(error)) from None
-        except RecursionError:
-            raise UserError(
-                f"{argument}: its brackets are nested too deeply. Remove some."
-            ) from None
         except (ValueError, ArithmeticError):  # thousands of digits, or an exponent as long
             raise UserError(f"{argument}: this number is too long. Write a shorter one.") from None
     return parsed
+
+
+def _depth(text: str) -> int:
+    steps = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
+    return max(accumulate(steps.get(character, 0) for character in text), default=0)
 
 
 def check_overrides(overrides: Sequence[Override], groups: Collection[str]) -> None:

@@ -21,8 +21,8 @@ from deeplab.config.paths import CONF, TABLES, group_choices
 from deeplab.utils.errors import (
     UserError,
     exit_with_error,
+    exit_without_output,
     format_message,
-    output_is_closed,
     script_errors,
 )
 from deeplab.utils.interrupts import exit_interrupted, handle_signals
@@ -68,6 +68,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         try:
             task(config)
         except Exception as error:
+            exit_without_output(error)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise _report_job_error(error) from None
             if isinstance(error, UserError):
@@ -85,7 +86,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     except JobFailedError as error:
         _exit(str(error), status=1)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if started or (isinstance(error, OSError) and output_is_closed()):
+        exit_without_output(error)
+        if started:
             raise
         _exit(format_hydra_error(error))  # composing failed
     except KeyboardInterrupt:

@@ -80,21 +80,21 @@ def script_errors() -> Iterator[None]:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except OSError as error:
-        if not output_is_closed():
-            raise
+        exit_without_output(error)
+        raise
+
+
+def exit_without_output(error: BaseException) -> None:
+    """Exit if an error is that of standard output, which cannot be written any more."""
+    if not isinstance(error, OSError):
+        return
+    try:
+        print(flush=True)
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left goes there
         if isinstance(error, BrokenPipeError):
             sys.exit(141)  # as a program that SIGPIPE ends
         exit_with_error(f"standard output: cannot be written ({error.strerror}).")
-
-
-def output_is_closed() -> bool:
-    """Return True if standard output cannot be written."""
-    try:
-        print(flush=True)
-    except OSError:
-        return True
-    return False
 
 
 def exit_with_error(message: str, status: int = 2) -> NoReturn:

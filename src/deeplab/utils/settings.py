@@ -28,6 +28,8 @@ def _error(problem: str) -> PydanticCustomError:
 
 
 def _check_path(text: str) -> str:
+    if "\0" in text:
+        raise _error("cannot be a path (it has a null character); remove it")
     try:
         path = Path(text).expanduser()
         path.exists()

@@ -1,0 +1,236 @@
+"""Command lines that must end before anything is drawn, written or looked up on the network."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from deeplab.config import messages
+from deeplab.config.command_line import check_arguments
+from deeplab.config.messages import format_hydra_error, unknown_choice
+from deeplab.config.parsing import validate
+from deeplab.config.paths import ROOT
+from deeplab.config.reference import script_keys
+from deeplab.config.schema.model import AsppSettings, ModelConfig
+from deeplab.config.schema.scripts import EvaluateConfig
+from deeplab.utils.errors import UserError, format_message
+from deeplab.utils.settings import FilePath, SplitName
+from support.messages import check_error_message
+from support.scripts import SMALL, environment, run, run_folders
+
+LONG = "z" * 7000
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("stage={lr: 1}", "expected the name of one choice"),
+        ("logger=[csv,wandb]", "expected the name of one choice"),
+        ("stage=voc.yml", "Did you mean voc?"),
+        ("aspp=../aspp/full", "Did you mean full?"),
+        ("decoder=", "no such choice"),
+        ("data.scales={}", "an empty dictionary changes nothing"),
+        ("~trainer", "a key cannot be removed"),
+        ("~stage.momentum", "a key cannot be removed"),
+        ("hydra.output_subdir=.hydra", "the scripts rely on this setting"),
+        ("hydra/hydra_logging=none", "the scripts rely on this setting"),
+        ("hydra/sweeper=basic", "without checking"),
+        ("hydra/launcher=", "expected a name"),
+        ("--config-name=other", "a script has one config file"),
+        ("--experimental-rerun=config.pickle", "a script has one config file"),
+        ("--config-dir=/no/such/folder", "--config-dir=/no/such/folder: no such folder"),
+        (f"--config-dir {LONG}", "no such folder"),
+        ("--resolve", "Add --cfg job"),
+        ("--lr=0.1", "unrecognized arguments: --lr=0.1"),
+        ("-m stage.lr=0.1", "no key has several values"),
+        ("stage.lr=0.1 -m", "no key has several values"),
+        ("-m num_seeds=2", "num_seeds: this key is for tables"),
+        ("-m ablation=table2,table2", "table2 is listed twice"),
+        ("-m decoder=full,naive,full", "full is listed twice"),
+        (f"data.classes={'[' * 400}{']' * 400}", "nested too deeply"),
+        (f"stage.lr={'9' * 5000}", "this number is too long"),
+        (f"{LONG}=1", "no such key"),
+        ("name=\udcfe", "not valid UTF-8"),
+    ],
+)
+def test_refused_before_a_config_is_composed(line, words):
+    with pytest.raises(UserError, match=r"^\S") as error:
+        check_arguments(shlex.split(line) if "{" not in line else [line], "train")
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seed=1 -m stage.lr=0.1,0.2 trainer.accelerator=cpu",
+        "-m ablation=table1,table2 num_seeds=2",
+        "-m hydra/launcher=joblib hydra.launcher.n_jobs=2 seed=0",
+        "hydra.job.env_set.OMP_NUM_THREADS=1 ~data.expected_images.val",
+        "--cfg job --resolve backbone=xception",
+    ],
+)
+def test_lines_that_are_right(line):
+    arguments = shlex.split(line)
+    checked = check_arguments(arguments, "train")
+    assert sorted(checked) == sorted(arguments)
+    assert [a for a in checked if "=" in a] == [a for a in arguments if "=" in a]
+
+
+@pytest.mark.parametrize(
+    ("schema", "values", "words"),
+    [
+        (AsppSettings, {"atrous_rates": []}, "atrous_rates=[]: expected 1 or more"),
+        (AsppSettings, {"atrous_rates": [6, 10**6]}, "atrous_rates.1=1000000"),
+        (ModelConfig, {"backbone": {"family": "resnet"}, "output_stride": 8.0}, "=8.0: expected"),
+        (ModelConfig, {"backbone": {"family": "xception", "depth": 65.0}}, "depth=65.0: expected"),
+        (EvaluateConfig, {"run": "r", "trimap_widths": []}, "trimap_widths=[]"),
+        (EvaluateConfig, {"run": "r", "overlap": 0.5}, "window_size is not set"),
+        (EvaluateConfig, {"run": "~no such user/r"}, "run=~no such user/r: "),
+    ],
+)
+def test_values_of_wrong_shape(schema, values, words):
+    with pytest.raises(UserError) as error:
+        validate(schema, values)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("path", [LONG, "a/" * 5000, "a\0b", "~no such user/x"])
+def test_text_that_cannot_be_a_path(path):
+    with pytest.raises(ValidationError):
+        TypeAdapter(FilePath).validate_python(path)
+
+
+def test_names_of_splits_fit_into_file_names():
+    assert TypeAdapter(SplitName).validate_python("train+val")
+    with pytest.raises(ValidationError):
+        TypeAdapter(SplitName).validate_python("é" * 101)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "words"),
+    [
+        ("train", ["runs_dir=/dev/null/x"], ["runs_dir=/dev/null/x", "Not a directory"]),
+        ("train", ["trainer.accelerator=gpu"], ["trainer.accelerator=gpu: not available"]),
+        ("train", ["-m", "seed=3,4", "runs_dir=/proc/x"], ["runs_dir=/proc/x"]),
+        ("train", ["-m", "seed=3,4", "trainer.accelerator=cuda"], ["this machine has no GPU"]),
+        ("train", ["-m", "seed=range(5,5)"], ["there is no run"]),
+        ("train", ["name=${name}"], ["name: Recursive interpolation"]),
+        ("train", [f"resume={LONG}"], ["resume=z", "does not exist", " characters "]),
+        ("train", ["data=shape_classes", "data.val_split=dev"], ["data.val_split=dev"]),
+        ("train", ["eval_after_training=[{strategies:os8,split:dev}]"], ["split 'dev'"]),
+        ("evaluate", ["run=runs/NAME"], ["run=runs/NAME: does not exist", "run=hf://USER/NAME"]),
+        ("evaluate", ["run=x", "data={}"], ["data={}: an empty dictionary"]),
+        ("evaluate", ["run=x", "stage.lr=1"], ["stage.lr: no such key"]),
+        ("predict", ["run=x", f"input={LONG}"], ["input=z", "cannot be a path"]),
+        ("prepare", ["source=/no/such"], ["source=/no/such: has no effect with data=shapes"]),
+        ("prepare", ["data=shape_classes", "splits=[dev]", "check=true"], ["split 'dev'"]),
+        ("prepare", ["data=voc", "source=/dev/null"], ["source=/dev/null"]),
+        ("compare", ["runs=/no/such*", "output=/dev/null/x"], ["output=/dev/null/x"]),
+        ("convert", ["a.pb", "output=/dev/null/x/w.safetensors"], ["output=/dev/null/x"]),
+        ("ablations", ["report", "runs_dir=/no/such"], ["runs_dir=/no/such: no run"]),
+        ("ablations", ["report", f"runs_dir={LONG}"], ["runs_dir=z", "cannot be a path"]),
+        ("ablations", ["plan", "ablation=table1,table1"], ["table1 is listed twice"]),
+        ("cost", ["measure_speed=true", "trainer.accelerator=gpu"], ["trainer.accelerator=gpu"]),
+        ("benchmark", ["loss", "--repeats", "0"], ["an integer from 1 to 1000"]),
+    ],
+)
+def test_nothing_begins(script, arguments, words, tmp_path):
+    done = run(script, *arguments, cwd=tmp_path, ok=False)
+    check_error_message(done, words, tmp_path)
+    assert done.returncode == 2
+    assert not done.stdout
+    assert len(done.stderr) < 1000
+
+
+def test_values_are_shortened_and_printable():
+    shown = format_message(f"run={LONG}: \x1b[31mproblem.\nSecond line.")
+    assert len(shown) < 300
+    assert shown.startswith("run=zzz")
+    assert shown.endswith(": \\x1b[31mproblem.\nSecond line.")
+    assert len(format_message("word " * 3000)) < 1300
+    assert format_message("a short one.") == "a short one."
+
+
+def test_suggestions_are_keys_of_the_script(monkeypatch):
+    assert "strategies" in script_keys("evaluate")
+    assert "stage.lr" not in script_keys("evaluate")
+    assert {"stage.lr", "backbone.multi_grid", "data.image_dir"} <= set(script_keys("train"))
+    monkeypatch.setattr(sys, "argv", ["src/predict.py"])
+    message = format_hydra_error(ValueError("Could not override 'save_overlays'"))
+    assert "Did you mean save_overlay or " in message
+    message = format_hydra_error(ValueError("Could not override 'stage.lr'"))
+    assert message == "stage.lr: no such key. See --help and --keys."
+
+
+def test_networks_of_timm_are_suggested(tmp_path, monkeypatch):
+    models = tmp_path / "timm" / "models"
+    models.mkdir(parents=True)
+    (tmp_path / "timm" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (models / "some.py").write_text("@register_model\ndef efficientnet_b0(**kwargs): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    messages._timm_networks.cache_clear()
+    try:
+        hint = "timm has it: backbone=timm backbone.model=efficientnet_b0."
+        assert hint in unknown_choice("backbone", "efficientnet")
+        assert "timm has it" not in unknown_choice("backbone", "alexnet")
+    finally:
+        messages._timm_networks.cache_clear()
+
+
+def test_output_into_a_closed_pipe_ends_quietly(tmp_path):
+    for script, *arguments in (("train", "--keys"), ("ablations", "--help")):
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "src" / f"{script}.py", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Return a folder with a run of the default data set."""
+    cwd = tmp_path_factory.mktemp("scenes")
+    run("train", *SMALL, cwd=cwd)
+    return cwd
+
+
+def test_drawn_scenes_are_not_drawn_into_a_folder_that_is_named(scenes, tmp_path):
+    (folder,) = run_folders(scenes)
+    for line in ([f"data.root={tmp_path}"], ["split=dev"], ["trainer.accelerator=gpu"]):
+        done = run("evaluate", f"run={folder}", *line, cwd=tmp_path, ok=False)
+        check_error_message(done, [line[0].partition("=")[2]], tmp_path)
+    assert not (folder / "evaluations").exists()
+
+
+def test_gallery_of_an_evaluation_of_moved_images(scenes, tmp_path):
+    (folder,) = run_folders(scenes)
+    (scenes / "data").rename(scenes / "moved")
+    root = scenes / "moved" / "shapes"
+    cpu = ("trainer.accelerator=cpu", "trainer.enable_progress_bar=false")
+    run("evaluate", f"run={folder}", "data.root=moved/shapes", *cpu, cwd=scenes)
+    assert root.is_dir()
+    done = run("gallery", f"run={folder}", "enable_progress_bar=false", cwd=tmp_path)
+    assert "Gallery of 3 images" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_hints_for_odd_file_names_work(scenes, tmp_path):
+    (folder,) = run_folders(scenes)
+    line = ("predict", f"run={folder}", "trainer.accelerator=cpu", "save_overlay=false")
+    for name, before in (("it's [1].png", "two pairs of quotes: "), ("a,b.png", "Write ")):
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
+        done = run(*line, f"input={name}", cwd=tmp_path, ok=False)
+        hint = done.stderr.partition(before)[2].rstrip(".\n")
+        run(*line, *shlex.split(hint), cwd=tmp_path)
+        assert (tmp_path / "predictions" / name).is_file()
