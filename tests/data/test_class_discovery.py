@@ -281,6 +281,34 @@ def test_mask_values_choose_classes_of_a_file(tmp_path):
         select_classes(read_classes(path), ((0, 0, 0),), None)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"mask_values": (5,)}, "at least two values"),
+        ({"mask_values": (0, 0)}, "each once"),
+        ({"mask_values": (0, 255), "ignored_values": (255,)}, "both contain 255"),
+    ],
+)
+def test_contradictory_values_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        FolderSettings(name="folder", root=".", **kwargs)
+
+
+def test_a_single_pixel_of_255_is_no_question(tmp_path):
+    files = save(tmp_path, [with_spot(scene(s, 2), 255, int(s == 3)) for s in N])
+    classes, _, reading = find_classes(files)
+    assert (classes.values, classes.ignored) == ((0, 1), (255,))
+    assert "1 pixel of 255 (stray) is ignored" in reading
+
+
+def test_chosen_values_of_jpeg_masks_must_cover_areas(tmp_path):
+    files = save(tmp_path, [gray(LEVELS, s) for s in N], "jpg")
+    with pytest.raises(UserError, match="the masks also hold 85 and 170"):
+        find_classes(files, mask_values=(0, 255))
+    found = find_classes(files, (85, 170), (0, 255)).classes
+    assert (found.values, found.unlisted_values) == ((0, 255), "nearest")
+
+
 def test_mask_values_must_cover_areas(tmp_path):
     files = save(tmp_path, [scene(s, 4) for s in N])
     with pytest.raises(UserError, match=r"the masks also hold 2 and 3 \(.*data\.unlisted_values="):

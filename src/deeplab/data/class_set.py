@@ -211,7 +211,9 @@ def nearest_radii(values: Sequence[Value]) -> dict[Value, int]:
     It is a quarter of the distance to the nearest of the other values, so that a blend of two is
     ignored if neither has three quarters of it.
     """
-    return {v: min(value_distance(v, u) for u in values if u != v) // 4 for v in values}
+    return {
+        v: min((value_distance(v, u) for u in values if u != v), default=0) // 4 for v in values
+    }
 
 
 def color_codes(mask: Pixels) -> NDArray[np.int32]:

@@ -137,6 +137,11 @@ class ClassSettings(Settings):
                 )
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes contains the same name twice")
+        values = self.mask_values
+        if values is not None and (len(values) < 2 or len(set(values)) < len(values)):
+            raise ValueError("mask_values must name at least two values, each once")
+        if both := [value for value in values or () if value in self.ignored_values]:
+            raise ValueError(f"mask_values and ignored_values both contain {both[0]}")
         return self
 
 

@@ -1,28 +1,31 @@
 """Discovery of the classes of masks without a classes file.
 
-All masks are read, since a class may be in few of them, and for each value its pixels are counted:
-all, those inside uniform areas, and those with a value between their neighbors'
-(``mask_statistics``). Then
+All masks are read, since a class may be in few of them. For each value its pixels are counted, how
+many of them are flat (inside areas) and how many between their neighbors' values
+(``mask_statistics``). Then three questions are decided:
 
-1. a value is *stray* if it is in at most 5 % of the masks (or in one), with at most 16 pixels in
-   each and 0.1 % of all pixels. An object of 16 pixels fills one cell of the stride of 4 at which
-   the network predicts, so such a class could not be learned; an object that is only a bit larger
+1. Are there blended values, made by antialiasing, interpolation, JPEG or noise? The *levels* are
+   the values that fill areas (at least a tenth of their pixels is flat: a third for objects of
+   5 x 5 pixels, less than a hundredth for blends) or are ten times as frequent as a mean blend, as
+   in antialiased lines. A value at a distance of up to 8 from a level with ten times as many flat
+   pixels is noise of it: JPEG makes no larger areas. The masks are blended if three or more values
+   are mostly between others (one or two may be drawn outlines), if two levels have noise, or if
+   four times as many values as levels fill no areas; and if these are half of all values or a tenth
+   of the pixels that are not flat, since some rare, thin classes of many may look like blends.
+   The levels are then the classes. Other values are ignored, or count as the nearest level if a
+   quarter of their pixels is close to one, as in JPEG.
+2. If not, is a value *stray*? It is ignored if it is in at most 5 % of the masks (or in one), with
+   at most 16 pixels in each, and 0.1 % of all pixels. 16 pixels are one cell of the stride of 4 at
+   which the network predicts: such a class could not be learned. One larger object in one mask
    makes its value a class.
-2. Values are *blended* (by antialiasing, interpolation or JPEG) if at least three different ones
-   lie between their neighbors' in most pixels outside uniform areas, and these hold less than a
-   quarter of all pixels. One or two such values may be drawn outlines, which are classes of index
-   masks; between gray levels they have two likely readings. In blended masks the classes are the
-   values with uniform areas (a tenth of their pixels or more) that are no noise of a ten times more
-   frequent value at a distance of up to 8, which JPEG shifts uniform areas by at most. All other
-   values are ignored, or count as the nearest class if most of them are close to one (JPEG). Three
-   or more classes at distances below 8 are an error: blends would be taken for other classes.
-3. 255 beside other values is ignored if VOC's palette draws it cream, if the other values are
-   indices (three or more, at most twice as many as they are, or eight or more at any distance), or
-   if at least half of it lies along borders between other values. It is a class beside one other
-   value, and if it fills areas beside gray levels at distances of 16 or more. Everything else has
-   two likely readings. In color masks cream is ignored if all other colors are VOC's.
+3. Is 255 a class? It is ignored if VOC's palette draws it cream; beside indices, if these are at
+   least three and dense (the largest is at most twice their number) or at least eight; and beside
+   one or two indices if at least half of it has two other values nearby, as borders have. It is a
+   class beside one other value, and among gray levels, at distances of 16 or more or all equal, if
+   it fills areas. In color masks cream is ignored if all other colors are VOC's.
 
-What has two likely readings is an error that names the keys to choose with.
+What has two likely readings is an error that names the keys to choose with: 255 in areas beside two
+indices or along borders of gray levels, or a gray level that is only found between two others.
 """
 
 import os
@@ -58,15 +61,23 @@ from deeplab.data.layouts.mask_statistics import (
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
+from deeplab.utils.text import printable
 
-MIN_NUMBERED = 8
+MIN_FLAT, FREQUENT = 0.1, 10
+NOISE_DISTANCE, NOISE_FACTOR = 8, 10
+MIN_BLENDED, MANY_WEAK, EDGE_SHARE, NEAR_SHARE = 3, 4, 0.1, 0.25
 STRAY_PIXELS, STRAY_MASKS, STRAY_SHARE = 16, 0.05, 0.001
-MIN_BLENDED, MAX_BLENDED_SHARE = 3, 0.25
-MIN_FLAT, NOISE_DISTANCE, NOISE_FACTOR = 0.1, 8, 10
-EDGE_SHARE, NEAR_SHARE, MAX_BLENDS, MIN_LEVEL_SHARE = 0.1, 0.25, 32, 0.5
-FREQUENT, MANY_WEAK = 10, 4
 GRAY_DISTANCE, MANY_INDICES, BORDER_SHARE = 16, 8, 0.5
+
+MAX_OTHERS, MIN_LEVELS = 0.25, 0.3
+"""Largest share of pixels far from all levels, and smallest share of the levels, in blended masks;
+in probability maps they were 0.8 and 0.2."""
+MAX_BLENDS = 32
+"""Number of values between others from which on unblended masks are no masks."""
+MIN_NUMBERED = 8
+"""Smallest number of masks, and of values, in which ids of instances are recognized."""
 MAX_CHECKED = 100
+"""Number of masks that are compared with the values of named classes."""
 MAX_LISTED = 8
 """Number of values that a message lists."""
 
@@ -108,7 +119,9 @@ def read_or_find_classes(
     """
     path = find_classes_file(root, classes_file)
     if path is not None:
-        classes = select_classes(read_classes(path), ignored, mask_values, unlisted_values)
+        classes = select_classes(
+            read_classes(path), ignored, mask_values, unlisted_values, str(path)
+        )
         check_void(classes, items, str(path), "Correct the values in the file")
         _report(f"{len(classes)} classes of {path}: {_named(classes)}")
         return classes
@@ -160,6 +173,7 @@ def select_classes(
     ignored: tuple[Value, ...],
     mask_values: tuple[Value, ...] | None,
     unlisted_values: UnlistedValues = "error",
+    source: str = "the file",
 ) -> ClassSet:
     """Return the classes of a file with these values, or without those that are ignored.
 
@@ -170,7 +184,7 @@ def select_classes(
     values = classes.values if mask_values is None else mask_values
     if unknown := [value for value in values if value not in classes.values]:
         raise UserError(
-            f"data.mask_values={_key(values)}: no class of the classes file has the value "
+            f"data.mask_values={_key(values)}: no class of {source} has the value "
             f"{_listed(unknown)}. Leave it out, or add the class to the file."
         )
     kept = [classes.values.index(value) for value in values if value not in ignored]
@@ -252,6 +266,9 @@ class _Discovery:
             ignored=tuple(self.ignored),
             unlisted_values=self.unlisted,
         )
+        if bad := self.statistics.bad:
+            more = f" and {len(bad) - 1} more" * (len(bad) > 1)
+            self.notes.append(f"{bad[0].path}{more} cannot be read")
         reading = "; ".join([f"{len(levels)} classes: {_listed(levels)}", *self.notes])
         return FoundClasses(classes, [n / max(1, sum(counts)) for n in counts], reading)
 
@@ -287,7 +304,7 @@ class _Discovery:
             v.largest <= STRAY_PIXELS
             and v.masks <= max(1, STRAY_MASKS * masks)
             and v.pixels <= STRAY_SHARE * self.pixels
-            and not (isinstance(value, int) and value == IGNORE)
+            and not (value == IGNORE and len(self.values) == 2)
         )
 
     def _check_instances(self) -> None:
@@ -311,6 +328,9 @@ class _Discovery:
         dominant = self._dominant()
         if dominant:
             levels = list(self.chosen or dominant)
+            self._check_rest(
+                [v for v in dominant if all(value_distance(u, v) > NOISE_DISTANCE for u in levels)]
+            )
             self._settle_blends(levels, [v for v in self.open if v not in levels])
             return levels
         if self.chosen is None and len(self.blends) > max(MAX_BLENDS, len(self.values) / 2):
@@ -323,25 +343,29 @@ class _Discovery:
         if self.chosen is None:
             self._check_outlines()
             return self.open
-        rest = [v for v in self.open if v != IGNORE]
+        self._check_rest([v for v in self.open if v != IGNORE])
+        return list(self.chosen)
+
+    def _check_rest(self, rest: list[Value]) -> None:
+        """Raise UserError if there are classes beside the chosen ones, and nothing says why."""
         if rest and self.unlisted == "error":
             raise UserError(
-                f"data.mask_values={_key(self.chosen)}: the masks also hold {_listed(rest)} "
+                f"data.mask_values={_key(self.chosen or ())}: the masks also hold {_listed(rest)} "
                 f"({100 * self._share(rest):.2g} % of the pixels). Add them to data.mask_values or "
-                "to data.ignored_values, or set data.unlisted_values=ignore."
+                "to data.ignored_values, or set data.unlisted_values=ignore or nearest."
             )
-        return list(self.chosen)
 
     def _dominant(self) -> list[Value]:
         """Return the values of blended masks that fill areas and are no noise of others.
 
-        None if the masks are not blended.
+        Empty if the masks are not blended.
         """
         if not (levels := self._levels_of_noise()):
             return []
         radii = nearest_radii(levels)
         rest = sum(v.pixels for value, v in self.values.items() if not _is_near(value, radii))
-        if rest > MAX_BLENDED_SHARE * self.pixels or self._share(levels) < MIN_LEVEL_SHARE:
+        rest += self.statistics.others
+        if rest > MAX_OTHERS * self.pixels or self._share(levels) < MIN_LEVELS:
             return []
         if self.chosen is None:
             self._check_levels(sorted(levels))
@@ -360,9 +384,11 @@ class _Discovery:
                 noise[value] = level
             elif v.flat >= MIN_FLAT * v.pixels or not (v.is_between or v.pixels < frequent):
                 levels.append(value)
+                if len(levels) > MAX_CLASSES + 1:
+                    break
             else:
                 weak.append(value)
-        if len(levels) < 2:
+        if not 2 <= len(levels) <= MAX_CLASSES + 1:
             return []
         suspects, several = {*self.blends}, len(self.blends) >= MIN_BLENDED
         if min_distance(levels) >= GRAY_DISTANCE:
@@ -400,7 +426,7 @@ class _Discovery:
         """Raise UserError if a gray level is only found between two others, at their border."""
         if not all(isinstance(v, int) for v in self.open) or self.statistics.palettes:
             return
-        if self._share(self.blends) > MAX_BLENDED_SHARE or min_distance(self.open) < GRAY_DISTANCE:
+        if self._share(self.blends) > MAX_OTHERS or min_distance(self.open) < GRAY_DISTANCE:
             return
         thin = [v for v in self.blends if self.values[v].flat < MIN_FLAT * self.values[v].pixels]
         if thin:
@@ -450,9 +476,8 @@ class _Discovery:
         indices = [v for v in others if isinstance(v, int)]
         gray = min_distance(self.levels) >= GRAY_DISTANCE or _evenly_spaced([*indices, void])
         along_borders = self.statistics.border >= BORDER_SHARE * self.values[void].pixels
-        if not gray and (
-            3 <= len(indices) >= max(indices) / 2 or len(indices) >= MANY_INDICES
-        ):  # fmt: skip
+        dense = 3 <= len(indices) >= max(indices, default=0) / 2
+        if not gray and (dense or len(indices) >= MANY_INDICES):
             return "as usual beside indices"
         if gray != along_borders:
             return None if gray else "since it lies along borders"
@@ -475,17 +500,18 @@ class _Discovery:
 
     def _too_many(self) -> UserError:
         values, masks = self.values.values(), self.statistics.masks
+        example = "[[0,0,0],[255,0,0]]" if len(self.values) > 256 else "[0,255]"
         shared = sum(v.masks for v in values) / len(self.values)
         if masks > 4 and shared < 2:
             reason = (
-                "most of them are in one mask only, as ids or colors of instances are. Convert the "
-                "masks to one value for each class."
+                "most of them are in one mask only: ids or colors of instances, or images that are "
+                "no masks. Convert them to masks with one value for each class."
             )
         else:
             reason = (
                 "JPEG, resizing with interpolation, or images that are no masks. Export the masks "
-                "again as PNG, or list the true values, such as data.mask_values=[0,255], and set "
-                "data.unlisted_values=nearest."
+                f"again as PNG, or list the true values, such as data.mask_values={example}, and "
+                "set data.unlisted_values=nearest."
             )
         return UserError(
             f"{self.folder}: the masks have {len(values)} distinct values, which cannot all be "
@@ -515,8 +541,8 @@ def _is_near(value: Value, radii: Mapping[Value, int]) -> bool:
 
 def _report(text: str) -> None:
     """Print a line about the classes, in the first of several processes only."""
-    if not any(int(os.environ.get(name) or 0) for name in ("LOCAL_RANK", "SLURM_PROCID")):
-        print(text)
+    if all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID")):
+        print(printable(text))
 
 
 def _named(classes: ClassSet) -> str:

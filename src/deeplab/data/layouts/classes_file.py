@@ -126,7 +126,7 @@ def read_classes(path: Path) -> ClassSet:
 def format_classes_yaml(classes: ClassSet, shares: list[float], source: str, reading: str) -> str:
     """Return the text of a ``classes.yaml`` in which you can change the names."""
     lines = [
-        f"# Found in {source}: {reading}.",
+        f"# Found in {source}: {printable(reading)}.",
         "# Replace the names by yours; the order of the lines is the order of the classes. Pixels",
         "# with a value under ignored are left out of training and of scores.",
         "classes:",

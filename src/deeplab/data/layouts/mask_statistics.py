@@ -41,6 +41,9 @@ pixels wide, and the rim of an area is not flat."""
 STRIP_PIXELS = 1 << 22
 """Pixels of a mask that are counted at a time, which bounds the memory for huge masks."""
 
+MIN_PROGRESS = 200
+"""Number of masks above which a progress bar is shown."""
+
 MAX_VALUES_PER_MASK = 512
 """Most frequent colors of a mask that are counted; only noise has more."""
 
@@ -97,6 +100,8 @@ class Statistics:
         """Pixels of values that were too rare to be counted."""
         self.border = 0
         """Pixels of 255 along the borders of other values."""
+        self.bad: list[BadFileError] = []
+        """Errors of the masks that cannot be read."""
         self.first: dict[Kind, str] = {}
         """The first mask of each kind."""
         self.palettes: Counter[bytes] = Counter()
@@ -179,17 +184,23 @@ def read_statistics(masks: Sequence[Path]) -> Statistics:
         BadFileError: no mask can be read; this is the error of the first.
     """
     num_workers = min(cpu_count(), 1 + len(masks) // 200)  # starting a worker takes a second
-    statistics, first_error = Statistics(), None
-    results = parallel_map(mask_statistics, masks, num_workers=num_workers, desc="Finding classes")
+    statistics = Statistics()
+    results = parallel_map(
+        mask_statistics,
+        masks,
+        num_workers=num_workers,
+        desc="Finding classes",
+        progress=len(masks) > MIN_PROGRESS,
+    )
     for result in results:
         if isinstance(result, BadFileError):
-            first_error = first_error or result
+            statistics.bad.append(result)
         else:
             statistics.add(result)
         if statistics.distinct > MAX_VALUES:
             break
-    if first_error and not statistics.masks:
-        raise first_error
+    if statistics.bad and not statistics.masks:
+        raise statistics.bad[0]
     return statistics
 
 
