@@ -322,6 +322,11 @@ FOUND = {
         [*each("images/<s>/<n>.jpg", "masks/final/<s>/<n>.png", a="{0..4}", b="{0..4}")], {},
         {"train": (8, "images/a/0.jpg", "masks/final/a/0.png"), "val": (2,)},
     ),
+    "several sites": (
+        [*each("bonn/<s>/images/<n>.jpg", "bonn/<s>/masks/<n>.png", train="{0..5}", val="{6..7}"),
+         *each("rome/<s>/images/<n>.jpg", "rome/<s>/masks/<n>.png", train="{0..5}", val="{6..7}")],
+        {}, {"train": (12, "bonn/train/images/0.jpg", "bonn/train/masks/0.png"), "val": (4,)},
+    ),
     "languages": (
         each("images/<s>/<n>.jpg", "masks/<s>/<n>.png", tr="{0..4}", en="{0..4}"), {},
         {"train": (8, "images/tr/0.jpg", "masks/tr/0.png"), "val": (2,)},
@@ -509,6 +514,7 @@ UNCLEAR = {
     ),
     "nothing left to train on": (TWO, {"val.txt": ["{0..9}"]}, ["no image is left for it"]),
     "one image": (["images/a.jpg", "masks/a.png"], {}, ["only one image to draw val from"]),
+    "a line of no end": (TWO, {"train.txt": "0\n" + "1.jpg " * 9999}, ["line 2", "more than 9000"]),
     "a list of no images": (TWO, {"train.txt": "\n"}, ["lists no images"]),
     **{
         f"a line that leads out, {line!r}": (TWO, {"train.txt": f"0\n{line}\n"},

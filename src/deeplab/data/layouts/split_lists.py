@@ -15,9 +15,13 @@ from deeplab.utils.paths import relative_path
 LIST_SUFFIXES = (".txt", ".lst", ".csv")
 """Ends of the names of lists."""
 
+MAX_LIST_BYTES = 1 << 28
+MAX_LINE = 9000
+"""Longest line of a list: two paths."""
+
 SUFFIX = "|".join(re.escape(suffix) for suffix in MASK_SUFFIXES)
 TWO_FILES = re.compile(
-    rf"(.+?(?:{SUFFIX}))[\"']?\s*[\s,;]\s*[\"']?(.+?(?:{SUFFIX}))(?:[\s,;].*)?", re.IGNORECASE
+    rf"(.+?(?:{SUFFIX}))[\"']?[\s,;]+[\"']?(.+?(?:{SUFFIX}))(?:[\s,;].*)?", re.IGNORECASE
 )
 """A line that names an image and its mask."""
 NUMBERS = re.compile(r"(.*?\S)(?:\s+-?\d+)+")
@@ -75,6 +79,8 @@ def read_lines(path: Path, split: str) -> list[Line]:
     try:
         if not path.is_file():
             raise OSError("it is no regular file")
+        if path.stat().st_size > MAX_LIST_BYTES:
+            raise OSError("it is too large for a list")
         text = decode_text(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
@@ -83,6 +89,8 @@ def read_lines(path: Path, split: str) -> list[Line]:
         ) from None
     texts = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
     lines = [Line(path, number, text.strip()) for number, text in texts if text.strip()]
+    if long := next((line for line in lines if len(line.text) > MAX_LINE), None):
+        raise long.error(f"has more than {MAX_LINE} characters", "Write one image per line.")
     if path.suffix.lower() == ".csv":
         lines = _choose_columns(lines)
     if not lines:

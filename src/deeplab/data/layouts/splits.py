@@ -154,13 +154,12 @@ def _draw(train: Split, test: set[Path], fraction: float, seed: int) -> tuple[Sp
     ids = [item.id for item in train.items if item.image not in test]
     ranked = sorted(ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
     drawn = set(ranked[: max(1, round(fraction * len(ids)))])
-    percent = f"{100 * fraction:g} % of {train.origin} by seed {seed}"
-    rest = Split([i for i in train.items if i.id not in drawn], f"{train.origin} without val")
-    error = train.error or (
-        "" if rest.items else "there is only one image to draw val from. Add images."
-    )
-    return rest._replace(error=error), Split(
-        [item for item in train.items if item.id in drawn], percent, train.error
+    val = [item for item in train.items if item.id in drawn]
+    rest = [item for item in train.items if item.id not in drawn]
+    problem = "" if rest else "there is only one image to draw val from. Add images."
+    return (
+        Split(rest, f"{train.origin} without val", train.error or problem),
+        Split(val, f"{100 * fraction:g} % of {train.origin} by seed {seed}", train.error),
     )
 
 
@@ -199,7 +198,8 @@ def _split_folders(pairs: Sequence[Pair]) -> list[_Source]:
             name,
             members[0].image.split,
             Split(
-                [pair.item for pair in members], _common_folder([p.image.folder for p in members])
+                [pair.item for pair in members],
+                _common_folder([pair.image.folder for pair in members]) or f"folders {name}",
             ),
         )
         for name, members in by_name.items()
