@@ -64,6 +64,9 @@ EVALUATE = (
 CHAIN = 4
 """Kills of one run before it may finish."""
 
+START = 0.25
+"""Part of the time of an undisturbed script before its first result."""
+
 EXIT_TIME = 15.0
 """Seconds within which the other processes of a killed one must be gone."""
 
@@ -327,7 +330,12 @@ class Bench:
         return self.reference if script == "train" else self.folder / "evaluated"
 
     def chain(self, campaign: Campaign, moments: Sequence[str | float]) -> None:
-        """Kill a run at each of these moments, named or in seconds, let it finish, and compare."""
+        """Kill a run at each of these moments, let it finish, and compare.
+
+        Args:
+            campaign: receives the results.
+            moments: names, or parts of the time that the session would take.
+        """
         cwd = self.folder / f"{campaign.script}{next(self.numbers)}"
         if campaign.script == "train":
             cwd.mkdir()
@@ -335,6 +343,8 @@ class Bench:
             shutil.copytree(self.reference, cwd)
         history = []
         for moment in moments:
+            if not isinstance(moment, str):
+                moment = moment * self._remaining_seconds(campaign.script, cwd)
             session = self._session(campaign, cwd, moment)
             status = session.wait(120 if isinstance(moment, str) else moment)
             if status is None and not isinstance(moment, str):
@@ -365,6 +375,13 @@ class Bench:
             campaign.problems.append(f"{cwd.name} ({'; '.join(history)}): {different} {remaining}")
         else:
             shutil.rmtree(cwd)
+
+    def _remaining_seconds(self, script: str, cwd: Path) -> float:
+        """Return about how long a session takes that goes on with what is there."""
+        lines = [path.read_text().count("\n") for path in cwd.glob("runs/*/metrics.csv")]
+        (expected,) = self.reference.glob("runs/*/metrics.csv")
+        done = sum(lines) / expected.read_text().count("\n") if script == "train" else 0.0
+        return self.seconds[script] * (1 - (1 - START) * min(1.0, done))
 
     def _session(self, campaign: Campaign, cwd: Path, moment: str | float | None) -> Session:
         prepare: Callable[[], None] = lambda: None  # noqa: E731
@@ -413,8 +430,7 @@ def run_campaign(
         names = list(MOMENTS[script] if named is None else named.get(script, ()))
         for i in range(0, len(names), CHAIN):
             bench.chain(campaign, names[i : i + CHAIN])
-        limit = 0.8 * bench.seconds[script]
-        times = [randomness.uniform(0, limit) for _ in range(moments)]
+        times = [randomness.random() for _ in range(moments)]
         for i in range(0, moments, CHAIN):
             bench.chain(campaign, times[i : i + CHAIN])
         report(str(campaign))

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF, TABLES, group_choices
+from deeplab.utils.disk_space import write_error
 from deeplab.utils.errors import (
     UserError,
     exit_with_error,
@@ -25,6 +27,7 @@ from deeplab.utils.errors import (
     format_message,
     script_errors,
 )
+from deeplab.utils.files import full_disk_error
 from deeplab.utils.interrupts import exit_interrupted, handle_signals
 
 RESUMABLE = ("train", "evaluate", "prepare")
@@ -69,6 +72,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
             task(config)
         except Exception as error:
             exit_without_output(error)
+            if not isinstance(error, UserError) and (full := full_disk_error(error)):
+                error = write_error(full, Path(full.filename or ""))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise _report_job_error(error) from None
             if isinstance(error, UserError):

@@ -1,11 +1,11 @@
 """LightningDataModules for data sets of any layout."""
 
+import math
 from abc import abstractmethod
 from collections import Counter
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -17,6 +17,7 @@ from deeplab.data.dataset import Batch, ImageDataset, SegmentationDataset
 from deeplab.data.image_io import read_header
 from deeplab.data.layouts.base import DataLayout, Item, Layout, split_items
 from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.loader import build_loader
 from deeplab.data.samplers import EvalSampler, TrainSampler
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
@@ -50,6 +51,8 @@ class StreamData(LightningDataModule, Generic[D]):
     ) -> None:
         super().__init__()
         self.layout = layout
+        self.train_size = settings.crop_size
+        self.eval_size = (settings.crop_size, settings.crop_size)
         self.train_split, self.val_split = settings.train_split, settings.val_split
         self.eval_batch_size, self.on_error = settings.eval_batch_size, settings.on_error
         self.image_bits = settings.image_bits
@@ -116,15 +119,15 @@ class StreamData(LightningDataModule, Generic[D]):
         return self._loader(self.val_set, sampler=sampler, batch_size=self.eval_batch_size)
 
     def _loader(self, dataset: D, **kwargs: Any) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=_identity,
-            generator=torch.Generator(),  # keeps loaders off the global generator
-            **kwargs,
+        # the batches of training and validation in all processes, whose images have three bytes a
+        # pixel and a label
+        processes = self.trainer.world_size if self.trainer else 1
+        pixels = self.batch_size * self.train_size**2
+        pixels += processes * self.eval_batch_size * math.prod(self.eval_size)
+        loader: DataLoader[Any] = build_loader(
+            dataset, num_workers=self.num_workers, batch_bytes=4 * pixels, **kwargs
         )
+        return loader
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds of the data: the counts of skipped files."""
@@ -166,6 +169,7 @@ class SegmentationData(StreamData[SegmentationDataset]):
         **options: int,
     ) -> None:
         super().__init__(settings, layout, **options)
+        self.eval_size = settings.padded_size
         self.classes = class_set(settings)
         self.train_transform = TrainTransform(settings, fill=fill)
         self.eval_transform = EvalTransform(size=settings.padded_size, fill=fill)
@@ -240,7 +244,3 @@ class ClassificationData(StreamData[ClassificationDataset]):
             on_error=on_error,
             image_bits=self.image_bits,
         )
-
-
-def _identity(batch: Any) -> Any:
-    return batch  # the data set returns whole batches

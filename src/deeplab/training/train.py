@@ -119,7 +119,9 @@ def _record_failure(folder: RunFolder) -> Iterator[None]:
         yield
     except Exception:
         if main_process or not folder.failure.exists():
-            with suppress(OSError):  # do not hide the original error, such as a full disk
+            with suppress(
+                OSError, UserError
+            ):  # keep the original error
                 write_text(folder.failure, traceback.format_exc())
         raise
 
