@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 
 import numpy as np
 import pytest
@@ -329,6 +330,24 @@ def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
         assert a["image_id"] == b["image_id"]
     assert first[0]["image"].shape == (3, 3, 33, 33)
     assert first[0]["image"].dtype == first[0]["label"].dtype == torch.uint8
+
+
+def test_batches_do_not_depend_on_the_size_of_shared_memory(tmp_path, monkeypatch, capsys):
+    voc_tree(tmp_path, {"train": 5, "val": 3})
+    data = data_module(tmp_path, 1)
+    shared = [*data.train_dataloader(), *data.val_dataloader()]
+    assert all(batch["image"].is_shared() for batch in shared)
+    assert not capsys.readouterr().out
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50_000))
+    piped = [*data.train_dataloader(), *data.val_dataloader()]
+    assert "/dev/shm: 50.0kB free" in capsys.readouterr().out
+    for a, b in zip(shared, piped, strict=True):
+        assert not b["image"].is_shared()
+        assert torch.equal(a["image"], b["image"])
+        assert a["image"].stride() == b["image"].stride()
+        assert torch.equal(a["label"], b["label"])
+        assert a["image_id"] == b["image_id"]
 
 
 def test_loaders_do_not_use_the_global_generator(tmp_path):

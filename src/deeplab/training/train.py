@@ -119,9 +119,7 @@ def _record_failure(folder: RunFolder) -> Iterator[None]:
         yield
     except Exception:
         if main_process or not folder.failure.exists():
-            with suppress(
-                OSError, UserError
-            ):  # keep the original error
+            with suppress(OSError, UserError):  # keep the original error
                 write_text(folder.failure, traceback.format_exc())
         raise
 

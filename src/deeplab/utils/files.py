@@ -167,6 +167,8 @@ def _is_alive(process: str) -> bool:
 def check_writable(folder: Path, setting: str) -> None:
     """Check before any work that files can be written into a folder, without creating it.
 
+    Temporary files of killed processes in it are removed.
+
     Raises:
         UserError: they cannot; ``setting`` chose the folder, as ``output=here``.
     """
@@ -180,6 +182,7 @@ def check_writable(folder: Path, setting: str) -> None:
                 pass
         except OSError as error:  # without the name of that file
             raise OSError(error.errno, error.strerror, str(existing)) from None
+        remove_leftovers(folder)
 
 
 def write_text(path: Path, text: str) -> None:

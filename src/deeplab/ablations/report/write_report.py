@@ -20,7 +20,7 @@ from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep import name_other_code, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.errors import report_write_errors
-from deeplab.utils.files import write_text
+from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.text_table import TextTable
 
 
@@ -80,6 +80,7 @@ def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> Path:
     sampler = Sampler()
     page = folder / "index.html"
     with report_write_errors(f"report in {folder}"):
+        remove_leftovers(folder)
         sheets = [_sheet(table, tables, sampler, folder) for table in tables]
         for sheet in sheets:
             write_text(folder / f"{sheet.name}.csv", sheet.table.as_csv())

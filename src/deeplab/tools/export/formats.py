@@ -1,5 +1,6 @@
 """Writing and running exported files: ONNX models and ``torch.export`` programs."""
 
+import io
 import json
 import logging
 import warnings
@@ -143,8 +144,9 @@ def _open_onnx(path: Path) -> Runner:
 
 
 def _write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
-    with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={METADATA: json.dumps(dict(metadata))})
+    buffer = io.BytesIO()  # a full disk would abort the process inside of torch
+    torch.export.save(program, buffer, extra_files={METADATA: json.dumps(dict(metadata))})
+    path.write_bytes(buffer.getbuffer())
 
 
 def _open_program(path: Path) -> Runner:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from deeplab.utils.progress_lines import ProgressLines
 
@@ -26,12 +27,21 @@ class RunProgress(TQDMProgressBar):
 
         self.steps = steps
 
-    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
-        super().on_train_epoch_start(trainer)
-        bar = self.train_progress_bar
-        bar.set_description("Training")
-        # the batches of a resumed run are those that are left
-        bar.total, bar.initial, bar.n = self.steps, trainer.global_step, trainer.global_step
+    def init_train_tqdm(self) -> Tqdm:
+        """Return the bar of all steps, those of earlier sessions among them."""
+        return Tqdm(
+            desc="Training",
+            total=self.steps,
+            initial=self.trainer.global_step,
+            disable=self.is_disabled,
+            dynamic_ncols=True,
+            file=sys.stdout,
+            smoothing=0,
+            bar_format=self.BAR_FORMAT,
+        )
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Keep the bar; Lightning's would count the batches of this session."""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)

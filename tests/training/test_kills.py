@@ -1,0 +1,108 @@
+"""Kills, signals and full disks in trainings and evaluations."""
+
+import os
+import re
+import resource
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from deeplab.training.checkpoint_io import AtomicCheckpointIO
+from deeplab.training.loggers import MetricsCSV
+from deeplab.utils.errors import UserError
+from deeplab.utils.progress_lines import ProgressLines
+from support import kill_campaign
+from support.scripts import SMALL, run
+
+MOMENTS = int(os.environ.get("KILL_MOMENTS", "2"))
+"""Random moments for each script, signal and number of processes."""
+
+
+@pytest.mark.processes
+def test_nothing_shows_that_a_run_was_killed(tmp_path):
+    campaigns = kill_campaign.run_campaign(tmp_path / "one", processes=1, moments=MOMENTS)
+    assert not [problem for campaign in campaigns for problem in campaign.problems]
+    assert all(campaign.kills for campaign in campaigns)
+
+
+@pytest.mark.processes
+def test_nothing_shows_that_a_run_of_two_processes_was_killed(tmp_path):
+    campaigns = kill_campaign.run_campaign(
+        tmp_path / "two",
+        processes=2,
+        moments=MOMENTS,
+        named={"train": ["validation row", "in a checkpoint", "before the result"]},
+    )
+    assert not [problem for campaign in campaigns for problem in campaign.problems]
+    assert all(campaign.kills for campaign in campaigns)
+
+
+@contextmanager
+def file_size_limit(num_bytes):
+    """Let no file grow beyond a size in the block, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"a": torch.arange(3)}, path)
+    full = pytest.raises(UserError, match=f"{tmp_path}: .*Free some space")
+    with file_size_limit(1000), full:
+        AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(10_000)}, path)
+    assert torch.load(path)["a"].tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_that_a_full_disk_cut_off_are_dropped(tmp_path):
+    path = tmp_path / "metrics.csv"
+    first = MetricsCSV(path, ["train/loss", "val/mIoU"])
+    first.log_metrics({"train/loss": 1.5}, step=37)
+    complete = path.read_bytes()
+    full = pytest.raises(UserError, match="Free some space")
+    with file_size_limit(len(complete) + 1), full:
+        first.log_metrics({"train/loss": 0.5}, step=38)
+    assert path.read_bytes() == complete + b"3"  # of 39
+    second = MetricsCSV(path, ["train/loss", "val/mIoU"], first_step=38)
+    second.log_metrics({"train/loss": 0.25}, step=38)
+    assert path.read_bytes() == complete + b"39,0.25,\r\n"
+
+
+def test_the_validation_of_the_step_that_a_run_continues_from_is_logged_again(tmp_path):
+    rows = [{"train/loss": 2.0}, {"val/mIoU": 3.0}], [{"train/loss": 1.0}, {"val/mIoU": 4.0}]
+    path = tmp_path / "metrics.csv"
+    first = MetricsCSV(path, ["train/loss", "val/mIoU"])
+    for step, pair in enumerate(rows):
+        for row in pair:
+            first.log_metrics(row, step=step)
+    complete = path.read_bytes()
+    for first_step in (1, 2):
+        second = MetricsCSV(path, ["train/loss", "val/mIoU"], first_step=first_step)
+        second.log_metrics(rows[first_step - 1][1], step=first_step - 1)
+        for row in rows[1] if first_step == 1 else ():
+            second.log_metrics(row, step=1)
+        assert path.read_bytes() == complete
+
+
+def test_a_run_without_a_progress_bar_prints_lines(tmp_path):
+    arguments = [s for s in SMALL if "steps" not in s]
+    printed = run("train", *arguments, "stage.max_steps=4", cwd=tmp_path).stdout
+    lines = re.findall(r"^Step (\d) of 4 .* left: train/loss \d", printed, re.MULTILINE)
+    assert lines == ["1", "2", "3", "4"]
+
+
+def test_lines_are_few_and_come_at_least_every_few_minutes(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    lines = ProgressLines(10_000, "Step", done=5000)
+    for _ in range(5000):
+        now[0] += 1.0
+        lines.advance()
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 20
+    assert printed[0] == "Step 5301 of 10000 (53%), 1 s each, 1:18:19 left"
