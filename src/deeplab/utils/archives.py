@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, full_disk_error
 
 BLOCK_SIZE = 1 << 20
 
@@ -147,8 +147,11 @@ def _extract(
     try:
         if not existing.has(path, member.size):
             _write(archive, member, existing.root / path)
-    except OSError as error:
-        raise disk_space.write_error(error, existing.root, num_bytes) from None
+    except (OSError, UserError) as error:
+        cause = full_disk_error(error) or error
+        if isinstance(cause, UserError):
+            raise
+        raise disk_space.write_error(cause, existing.root, num_bytes) from None
 
 
 def _write(archive: Path, member: _Member, path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.utils.disk_space import FULL_ERRNOS, write_error
-from deeplab.utils.errors import report_write_errors
+from deeplab.utils.errors import UserError, report_write_errors
 
 MAX_NAME_BYTES = 200
 """Longest file name that is kept; temporary names add some bytes and file systems allow 255."""
@@ -98,6 +98,8 @@ def _temporary_path(path: Path) -> Path:
 def _report_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
+    except UserError:  # the block knows more about it
+        raise
     except Exception as error:
         full = full_disk_error(error)
         if full is None:
