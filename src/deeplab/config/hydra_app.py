@@ -28,7 +28,7 @@ from deeplab.utils.errors import (
     script_errors,
 )
 from deeplab.utils.files import full_disk_error
-from deeplab.utils.interrupts import exit_interrupted, handle_signals
+from deeplab.utils.interrupts import exit_interrupted, handle_signals, is_child
 
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
@@ -57,7 +57,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
     sys.argv += _implied_overrides(sys.argv[1:])
     sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
-    if sys.argv[1:] != ["--help"]:
+    if sys.argv[1:] != ["--help"] and not is_child():  # Lightning adds to a child's arguments
         from deeplab.config.command_line import check_arguments
 
         sys.argv[1:] = check_arguments(sys.argv[1:], config_name)

@@ -24,6 +24,11 @@ POLL_INTERVAL = 0.25
 """Seconds between two checks whether the parent is alive."""
 
 
+def is_child() -> bool:
+    """Return True if another process of the same run has started this one."""
+    return PARENT in os.environ
+
+
 def handle_signals() -> None:
     """Let SIGTERM end this process as Ctrl-C does, with its locks and temporary files removed.
 
@@ -47,7 +52,7 @@ def exit_interrupted(message: str) -> NoReturn:
 
     Lightning kills the parent of a child that fails.
     """
-    if PARENT in os.environ:
+    if is_child():
         sys.exit(0)
     print(f"\n{message}", file=sys.stderr, flush=True)
     sys.exit(STATUS)
@@ -56,7 +61,7 @@ def exit_interrupted(message: str) -> NoReturn:
 @contextmanager
 def children_end_with_this_process() -> Iterator[None]:
     """Let the children that are started in the block end when this process ends, even if killed."""
-    if PARENT in os.environ:
+    if is_child():
         yield
         return
     os.environ[PARENT] = str(os.getpid())
