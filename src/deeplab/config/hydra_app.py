@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -34,7 +34,7 @@ RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
 
 
-def run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
+def run_script(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose ``conf/<config_name>.yaml`` from the command line and run ``task`` with it.
 
     A user's mistake ends the script with a message and status 2, without a traceback; any other
@@ -65,11 +65,11 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 
     started = False
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> Any:
         nonlocal started
         started = True
         try:
-            task(config)
+            return task(config)  # sweepers that optimize a score take it
         except Exception as error:
             exit_without_output(error)
             if not isinstance(error, UserError) and (full := full_disk_error(error)):

@@ -12,6 +12,7 @@ from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, check_links, 
 from deeplab.tracking.wandb_run import (
     add_group_and_tags,
     evaluation_key,
+    leave_agent,
     open_run,
     tolerate_wandb_errors,
     training_scores,
@@ -38,7 +39,9 @@ def log_evaluations(
         The folder of the offline files; None if they were uploaded.
     """
     with tolerate_wandb_errors():
-        run = open_run(config, folder, read_record(folder))
+        record = read_record(folder)
+        leave_agent(record)
+        run = open_run(config, folder, record)
         try:
             _log(run, folder, new)
         finally:

@@ -5,13 +5,11 @@ opening writes a part of its own, and ``wandb sync`` joins the parts in their or
 summary comes from the latest part, which is why every part that is added has the whole summary.
 """
 
-import netrc
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import urlparse
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.result import Result
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["online", "offline"]
 
-SERVERS = ("api.forge.coreweave.com", "api.wandb.ai")
-"""W&B's server and its name before wandb 0.31, for which keys may be stored."""
-
 
 def wandb_mode(mode: str) -> Mode:
     """Return ``online`` or ``offline``; auto is online for a user who is logged in.
@@ -33,20 +28,34 @@ def wandb_mode(mode: str) -> Mode:
     ``WANDB_MODE`` in the environment replaces ``auto``.
     """
     if mode == "auto":
-        logged_in = os.environ.get("WANDB_API_KEY") or _in_netrc()
-        mode = os.environ.get("WANDB_MODE") or ("online" if logged_in else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
     return cast(Mode, mode)
 
 
-def _in_netrc() -> bool:
-    """Return True if ``wandb login`` has stored a key, without importing W&B."""
-    url = os.environ.get("WANDB_BASE_URL")
-    hosts = (urlparse(url).netloc,) if url else SERVERS
+def _logged_in() -> bool:
+    """Return True if W&B finds a key for its server: in the environment, netrc or its settings."""
+    _silence_wandb()
+    import wandb
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib.wbauth import authenticate_session
+
+    settings = wandb_setup.singleton().settings
     try:
-        stored = netrc.netrc(os.environ.get("NETRC"))
-        return any(stored.authenticators(host) for host in hosts)
-    except (OSError, netrc.NetrcParseError):
-        return False
+        key = authenticate_session(
+            host=settings.base_url, source="train.py", prompt=False, update_session=False
+        )
+    except wandb.Error:  # of a damaged key, which W&B reports when it starts
+        return True
+    return key is not None and not settings._offline
+
+
+def _silence_wandb() -> None:
+    """Keep W&B, which is not imported yet, from printing and from sending error reports.
+
+    The run prints where its results are. The reports connect to W&B's server for offline runs too.
+    """
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
 def add_group_and_tags(
@@ -62,6 +71,9 @@ def open_run(
 ) -> "wandb.Run":
     """Start or resume the W&B run of a run folder.
 
+    A training that an agent of W&B has started gets the id that the agent has chosen, see
+    ``leave_agent``.
+
     Args:
         logger: logger config that the run was trained with.
         folder: folder of the run.
@@ -72,9 +84,7 @@ def open_run(
         UserError: W&B cannot be reached, or refuses this user.
     """
     mode = wandb_mode(logger.mode)
-    os.environ.setdefault("WANDB_SILENT", "true")  # the run prints where its results are
-    if mode != "online":  # W&B's own telemetry connects to its server for offline runs too
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    _silence_wandb()
     import wandb
 
     try:
@@ -97,6 +107,16 @@ def open_run(
             f"W&B: {error} Set WANDB_MODE=offline to log on this machine and send it later with "
             "wandb sync."
         ) from None
+
+
+def leave_agent(record: Mapping[str, Any]) -> None:
+    """Forget the agent of W&B that has started this process, unless for this run.
+
+    With an agent W&B uses the agent's id instead of the one that is asked for.
+    """
+    if os.environ.get("WANDB_RUN_ID") != record["wandb_id"]:
+        for variable in ("WANDB_RUN_ID", "WANDB_SWEEP_ID"):
+            os.environ.pop(variable, None)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ one again. In a sweep that command line is the whole sweep, and in a launcher's 
 worker's. A job on several devices therefore runs in a subprocess with a command line of its own.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -19,32 +20,37 @@ from filelock import FileLock, Timeout
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.config.paths import ROOT
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.tracking.result import Result
+from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.utils.errors import UserError
 
+SCORE_FILE = "DEEPLAB_SCORE_FILE"
+"""Variable with the path of the file to which a job's subprocess writes its score."""
 
-def run_in_subprocess_if_needed(trainer: TrainerSettings) -> bool:
+
+def run_in_subprocess_if_needed(trainer: TrainerSettings) -> float | None:
     """Run the current job in a subprocess if it belongs to a sweep and needs several devices.
 
     A job of a sweep on one GPU stays in this process and gets a GPU of its own.
 
     Returns:
-        True after the subprocess has run the job; False if the job must run in this process.
+        The score of the job that a subprocess has run; None if it must run in this process.
 
     Raises:
         UserError: the subprocess failed; its own output has the reason.
         KeyboardInterrupt: this process got a signal to stop, which it has passed on.
     """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return False
+        return None
     if trainer.devices == 1:
         if trainer.accelerator != "cpu":
             select_gpu(HydraConfig.get().job.num)
-        return False
-    _run_in_subprocess(HydraConfig.get())
-    return True
+        return None
+    return _run_in_subprocess(HydraConfig.get())
 
 
 def check_gpu(trainer: TrainerSettings) -> None:
@@ -60,14 +66,36 @@ def check_gpu(trainer: TrainerSettings) -> None:
         )
 
 
-def _run_in_subprocess(job: HydraConf) -> None:
+def report_score(folder: RunFolder) -> float:
+    """Return the main score of a run, and write it for the process that has started this one.
+
+    It is nan if the validation images have no label, and in all processes of a run but the first.
+    """
+    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+        return math.nan
+    result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
+    value = result.value(result.main_metric.key)
+    score = math.nan if value is None else float(value)
+    if path := os.environ.get(SCORE_FILE):
+        Path(path).write_text(repr(score))
+    return score
+
+
+def _run_in_subprocess(job: HydraConf) -> float:
     command = [sys.executable, str(ROOT / "src" / "train.py"), *job.overrides.task]
     sys.stdout.flush()
-    status = _ChildProcess(command, Path(job.runtime.cwd)).run()
+    with tempfile.NamedTemporaryFile("r") as file:
+        os.environ[SCORE_FILE] = file.name
+        try:
+            status = _ChildProcess(command, Path(job.runtime.cwd)).run()
+        finally:
+            del os.environ[SCORE_FILE]
+        score = file.read()
     if status < 0:
         raise UserError(f"its process was ended by {signal.Signals(-status).name}.")
     if status:
         raise UserError(f"its process ended with status {status}. See its output above.")
+    return float(score or math.nan)
 
 
 class _ChildProcess:

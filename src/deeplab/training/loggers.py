@@ -16,7 +16,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.disk_space import write_error
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, write_json
 from deeplab.utils.reading import exists, read_csv, report_damage
 from deeplab.utils.visualization import ClassificationExample, Example
 
@@ -65,6 +65,8 @@ def _wandb_logger(
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=str(folder.path))
     run = open_run(config, folder, record, config=resolved)
+    if run.id != record["wandb_id"]:  # of an agent
+        write_json(folder.record, {**record, "wandb_id": run.id})
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     return WandbLogger(save_dir=str(folder.path), experiment=run)
