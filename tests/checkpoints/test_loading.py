@@ -1,5 +1,6 @@
 """Loading of weight files into networks."""
 
+import json
 import os
 
 import pytest
@@ -124,3 +125,52 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"this pickle is refused.*mkdir"):
         initialize_from(tiny_model(num_classes=3), path)
     assert not (tmp_path / "ran").exists()
+
+
+def named(path, model, names):
+    """Write the weights of a network with the names of its classes."""
+    if path.suffix == ".ckpt":
+        state = {f"model.{name}": t for name, t in model.state_dict().items()}
+        torch.save({"state_dict": state, "classes": {"names": names}}, path)
+    else:
+        save_weights(model, path, {"classes": json.dumps({"names": names})})
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize(
+    "order", [("sky", "road", "car"), ("car", "sky", "road"), ("road", "sky", "car")]
+)
+def test_the_last_layer_is_taken_by_the_names_of_its_classes(tmp_path, suffix, order):
+    source, target = tiny_model(num_classes=3), tiny_model(num_classes=3)
+    names = ["sky", "road", "car"]
+    report = initialize_from(target, named(tmp_path / f"w{suffix}", source, names), classes=order)
+    assert ("ordered by their names" in str(report)) == (list(order) != names)
+    for i, name in enumerate(order):
+        for kind in ("weight", "bias"):
+            rows = getattr(target.logits, kind), getattr(source.logits, kind)
+            assert torch.equal(rows[0][i], rows[1][names.index(name)])
+    assert torch.equal(
+        target.state_dict()["backbone.stem.0.conv.weight"],
+        source.state_dict()["backbone.stem.0.conv.weight"],
+    )
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_last_layer_of_other_classes_is_new(tmp_path, strict):
+    source, target = tiny_model(num_classes=3), tiny_model(num_classes=3)
+    path = named(tmp_path / "w.safetensors", source, ["sky", "road", "car"])
+    initial = target.logits.weight.clone()
+    report = initialize_from(target, path, classes=("sky", "road", "lorry"), strict=strict)
+    assert report.new == report.left_out == {"logits": 2}
+    assert "the file has no class 'lorry'" in str(report)
+    assert torch.equal(target.logits.weight, initial)
+
+
+@pytest.mark.parametrize("names", [None, 7, ["a"], ["a", 2, 3], {"a": 1}])
+def test_classes_that_the_file_does_not_name_are_in_the_same_order(tmp_path, names):
+    source, target = tiny_model(num_classes=3), tiny_model(num_classes=3)
+    path = named(tmp_path / "w.safetensors", source, names)
+    report = initialize_from(target, path, classes=("sky", "road", "car"))
+    assert "the file does not name its classes" in str(report)
+    assert torch.equal(target.logits.weight, source.logits.weight)

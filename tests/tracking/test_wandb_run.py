@@ -29,26 +29,78 @@ def test_group_and_tags_of_a_run():
     }
 
 
+KEY = "0" * 40
+
+
+def netrc_of(host):
+    return f"machine {host}\n  login user\n  password {KEY}\n"
+
+
 @pytest.mark.parametrize(
-    ("host", "url", "mode"),
+    ("files", "variables", "mode"),
     [
-        ("api.wandb.ai", None, "online"),
-        ("api.forge.coreweave.com", None, "online"),
-        ("own.example:8080", "http://own.example:8080", "online"),
-        ("api.wandb.ai", "http://own.example:8080", "offline"),
+        ({}, {}, "offline"),
+        ({}, {"WANDB_API_KEY": KEY}, "online"),
+        ({}, {"WANDB_API_KEY": "damaged"}, "online"),  # W&B says so
+        ({".netrc": netrc_of("api.wandb.ai")}, {}, "online"),
+        ({"_netrc": netrc_of("api.forge.coreweave.com")}, {}, "online"),
+        ({".netrc": netrc_of("github.example")}, {}, "offline"),
+        ({"mine": netrc_of("api.wandb.ai")}, {"NETRC": "~/mine"}, "online"),
+        (
+            {".netrc": netrc_of("own.example:8080")},
+            {"WANDB_BASE_URL": "http://own.example:8080"},
+            "online",
+        ),
+        (
+            {".netrc": netrc_of("api.wandb.ai")},
+            {"WANDB_BASE_URL": "http://own.example:8080"},
+            "offline",
+        ),
+        (
+            {
+                ".config/wandb/settings": "[default]\nbase_url = http://own.example\n",
+                ".netrc": netrc_of("own.example"),
+            },
+            {},
+            "online",
+        ),
+        ({".netrc": "machine\n"}, {}, "offline"),
+        ({".netrc": netrc_of("api.wandb.ai")}, {"WANDB_MODE": "offline"}, "offline"),
     ],
 )
-def test_a_stored_key_of_the_server_is_a_log_in(tmp_path, monkeypatch, host, url, mode):
-    (tmp_path / "netrc").write_text(f"machine {host}\n  login user\n  password {'0' * 40}\n")
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+def test_the_log_in_is_that_which_wandb_finds(tmp_path, monkeypatch, files, variables, mode):
+    import wandb
+
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC", "WANDB_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    if url:
-        monkeypatch.setenv("WANDB_BASE_URL", url)
-    assert wandb_mode("auto") == mode
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert wandb_mode("auto") == "offline"
-    assert wandb_mode("online") == "online"
+    for name, value in {"HOME": str(tmp_path), "WANDB_SILENT": "true", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    wandb.teardown()  # it reads the environment once
+    try:
+        assert wandb_mode("auto") == mode
+        assert wandb_mode("online") == "online"
+    finally:
+        wandb.teardown()
+
+
+@pytest.mark.processes
+def test_the_run_of_an_agent_keeps_its_id(tmp_path):
+    """Also evaluations are sent to it, whatever agent has started them."""
+    agent = {"WANDB_SWEEP_ID": "sweep1", "WANDB_RUN_ID": "agentrun1"}
+    run("train", *WANDB, cwd=tmp_path, variables=agent)
+    (folder,) = run_folders(tmp_path)
+    assert json.loads((folder / "run.json").read_text())["wandb_id"] == "agentrun1"
+    other = {"WANDB_SWEEP_ID": "sweep2", "WANDB_RUN_ID": "agentrun2"}
+    for number, variables in enumerate(({}, agent, other)):
+        strategy = ("single-scale", "flip", "ms")[number]
+        arguments = (f"run={folder}", f"strategies={strategy}", "trainer.accelerator=cpu")
+        run("evaluate", *arguments, cwd=tmp_path, variables=variables)
+    parts = [path.name.rpartition("-")[2] for path in folder.glob("wandb/offline-run-*")]
+    assert parts == ["agentrun1"] * 4
 
 
 @pytest.fixture(scope="module")

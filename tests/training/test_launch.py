@@ -1,5 +1,6 @@
-"""Tests of GPU selection by the processes of a sweep, with fake GPUs and real processes."""
+"""GPU selection by the processes of a sweep, with fake GPUs and real processes; returned scores."""
 
+import json
 import os
 import signal
 import subprocess
@@ -151,3 +152,28 @@ def test_job_selects_its_gpu_before_cuda_is_initialized(tmp_path):
     assert "job 0" in sweep.stdout, sweep.stderr
     assert "CUDA is used" in call().stderr  # a single run uses all GPUs
     assert "job 0" not in call("-m", "trainer.accelerator=cpu").stdout
+
+
+RETURNED = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "src")!r})
+from deeplab.config.hydra_app import run_script
+from train import main
+run_script(lambda config: print("returned", main(config)), "train")
+"""
+
+
+@pytest.mark.processes
+def test_a_job_returns_its_score_to_the_sweeper(tmp_path):
+    """On two devices a subprocess trains, in which the sweeper does not run."""
+    script = tmp_path / "returned.py"
+    script.write_text(RETURNED)
+    for devices in (1, 2):
+        overrides = (*SMALL, f"trainer.devices={devices}", f"runs_dir=runs{devices}")
+        output = subprocess.check_output(
+            [sys.executable, script, "-m", *overrides], cwd=tmp_path, env=environment(), text=True
+        )
+        (result,) = tmp_path.glob(f"runs{devices}/*/metrics.json")
+        score = json.loads(result.read_text())["mIoU"]
+        assert score > 0
+        assert f"returned {score}" in output.splitlines()

@@ -3,16 +3,18 @@
 Weights are read from safetensors, from checkpoints of a run, and from files that others publish.
 """
 
+import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 from zipfile import ZipFile, is_zipfile
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -103,33 +105,41 @@ class LoadReport(NamedTuple):
     """Number of tensors of the file that have no counterpart, by the part of its network."""
     new: Counter[str]
     """Number of tensors that keep their initial values, by the part of the network."""
+    classes: str = ""
+    """What was done with the last layer, unless its classes are the network's."""
 
     def __str__(self) -> str:
         text = f"{len(self.state)} tensors by {self.publisher}'s names"
         for title, parts in (("left out", self.left_out), ("new", self.new)):
             if parts:
                 text += f"; {title}: {', '.join(f'{part} ({n})' for part, n in parts.items())}"
-        return text
+        return f"{text}; {self.classes}" if self.classes else text
 
 
-def initialize_from(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> LoadReport:
+def initialize_from(
+    model: DeepLabV3Plus, path: Path, *, classes: Sequence[str] | None = None, strict: bool = True
+) -> LoadReport:
     """Load the weights of a network, which may have other classes, or of its backbone.
 
     Raises:
         UserError: as ``match_weights`` does.
     """
-    report = match_weights(model, path, strict=strict)
+    report = match_weights(model, path, classes=classes, strict=strict)
     model.load_state_dict({**model.state_dict(), **report.state})
     return report
 
 
-def match_weights(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> LoadReport:
+def match_weights(
+    model: DeepLabV3Plus, path: Path, *, classes: Sequence[str] | None = None, strict: bool = True
+) -> LoadReport:
     """Return what ``initialize_from`` would load; the network may be on the meta device.
 
     Args:
         model: network to initialize.
         path: file with this project's names. If it holds the backbone alone, perhaps with a
             classifier, then ASPP, decoder and logits are new.
+        classes: names of the network's classes. The last layer is taken by their names if the file
+            has the same ones in any order; with other names it is new.
         strict: whether the networks may differ in their classes only; otherwise every tensor that
             matches by name and shape is taken.
 
@@ -148,10 +158,13 @@ def match_weights(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> L
     matched = {
         n: t for n, t in state.items() if n in model_state and model_state[n].shape == t.shape
     }
+    head = {name: tensor for name, tensor in matched.items() if name.startswith(HEAD_PREFIX)}
+    check_tensors(head, model_state, path)
+    note = _match_classes(matched, list(head), path, classes) if classes and head else ""
     left_out = [name for name in state if name not in matched]
     new = [name for name in model_state if name not in matched]
-    head = {name for name in model_state if name.startswith(HEAD_PREFIX) and name in state}
-    differing = [name for name in (*new, *left_out) if name not in head]
+    last_layer = {name for name in model_state if name.startswith(HEAD_PREFIX) and name in state}
+    differing = [name for name in (*new, *left_out) if name not in last_layer]
     if (differing and strict) or not matched:
         advice = (
             "Use the same backbone, aspp and decoder, or set init_strict=false to load what fits."
@@ -164,7 +177,44 @@ def match_weights(model: DeepLabV3Plus, path: Path, *, strict: bool = True) -> L
             f"file have no counterpart (such as {(differing or left_out or new)[0]}). {advice}"
         )
     check_tensors(matched, model_state, path)
-    return LoadReport(matched, THIS_PROJECT, _count_parts(left_out), _count_parts(new))
+    return LoadReport(matched, THIS_PROJECT, _count_parts(left_out), _count_parts(new), note)
+
+
+def _match_classes(
+    state: dict[str, Tensor], head: Sequence[str], path: Path, classes: Sequence[str]
+) -> str:
+    """Order the last layer in ``state`` by the names of the classes; remove it if they differ.
+
+    Returns:
+        A description of what was done; empty if the file has the same classes.
+    """
+    stored = _class_names(path)
+    if stored == list(classes):
+        return ""
+    if stored is None or len(stored) != len(classes):
+        return "the file does not name its classes: taken to be this run's, in the same order"
+    if sorted(stored) == sorted(classes):
+        order = [stored.index(name) for name in classes]
+        state.update({name: state[name][order] for name in head})
+        return "the file has the classes in another order: logits ordered by their names"
+    for name in head:
+        del state[name]
+    other = sorted(set(classes) - set(stored))
+    return f"logits are new because the file has no class {other[0]!r}"
+
+
+def _class_names(path: Path) -> list[str] | None:
+    """Return the names of the classes that a weight file holds; None if it has none."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                values = json.loads(file.metadata()["classes"])
+        else:
+            values = torch.load(path, mmap=True, weights_only=True)["classes"]
+        names = values["names"]
+        return names if all(isinstance(name, str) for name in names) else None
+    except Exception:  # of a file without classes, or with damaged ones, anything
+        return None
 
 
 def load_backbone(backbone: Backbone, path: Path) -> LoadReport:

@@ -185,15 +185,12 @@ def _is_name(override: Override) -> bool:
 def _check_sweep(overrides: Sequence[Override]) -> None:
     """Raise UserError if ``-m`` has nothing to do with the other arguments."""
     keys = {override.key_or_group for override in overrides}
-    several = any(override.is_sweep_override() for override in overrides)
     if "ablation" not in keys and "num_seeds" in keys:
         raise UserError(
             "num_seeds: this key is for tables. Add ablation=NAME, or sweep over seed=0,1,2."
         )
-    if not several and not keys & {"ablation", "hydra/launcher", "hydra/sweeper"}:
-        raise UserError(
-            "-m: no key has several values. List them, as in -m seed=0,1,2, or leave out -m."
-        )
+    if not keys:
+        raise UserError("-m: no key has a value. List them, as in -m seed=0,1,2, or leave out -m.")
 
 
 def _values(override: Override) -> Iterator[object]:

@@ -101,7 +101,8 @@ def join_processes(devices: int) -> None:
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
     if name == "srun":
         port = 15000 + _number("SLURM_JOB_ID", 0) % 10000 + _number("SLURM_STEP_ID", 0) % 1000
-        os.environ.pop(STORE, None)
+        for left in (STORE, "TORCHELASTIC_RUN_ID"):
+            os.environ.pop(left, None)
         os.environ.setdefault("MASTER_PORT", str(port))
         os.environ |= {
             "MASTER_ADDR": LOOPBACK,

@@ -262,7 +262,9 @@ def _initialize_weights(module: TrainingModule, config: RunConfig, sha256: str |
         lines = [f"random weights{_pretraining_hint(config)}"]
     else:
         if isinstance(config, TrainConfig) and init.key == "init_from":
-            load_report = initialize_from(network, init.path, strict=config.init_strict)
+            load_report = initialize_from(
+                network, init.path, classes=module.class_names, strict=config.init_strict
+            )
         else:
             load_report = load_backbone(network.backbone, init.path)
         part = "loaded" if init.key == "init_from" else "the backbone"

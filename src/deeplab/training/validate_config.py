@@ -51,7 +51,9 @@ def check_train(config: DictConfig) -> RunConfig:
         from deeplab.checkpoints.loading import match_backbone, match_weights
 
         if init.key == "init_from":
-            match_weights(model, init.path, strict=checked.init_strict)
+            match_weights(
+                model, init.path, classes=checked.data.classes, strict=checked.init_strict
+            )
         else:
             match_backbone(model.backbone, init.path)
     return checked
