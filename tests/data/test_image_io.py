@@ -162,6 +162,10 @@ ODD_FILES = {
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot be decoded"),
     "TIFF without tags": (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "cannot be decoded"),
     "TIFF of many tags": (b"II*\0\x08\0\0\0\xff\xff" + bytes(900), "cannot be decoded"),
+    "TIFF without a size": (
+        b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 258, 3, 1, 8) + bytes(4),
+        "cannot be decoded as",
+    ),
     "TIFF that ends": (b"II*\0\xff\xff\xff\xff", "cannot be decoded"),
     "huge PPM": (b"P6 60000 60000 255\n", "60000 x 60000 pixels"),
     "five channels": (

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.class_set import voc_palette
+from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.image_io import read_image
 from deeplab.tools.predict.files import InputFile, find_inputs
 from deeplab.tools.predict.outputs import recorded_outputs, reserve_outputs
 from deeplab.tools.predict.photos import read_photo
+from deeplab.tools.predict.predict import PredictionJob
 from deeplab.tools.predict.video import Video
 from deeplab.utils.errors import UserError
 from support.networks import randomize_logits
@@ -316,3 +317,17 @@ def test_photos_equal_training_images_apart_from_orientation(photos):
         assert np.array_equal(read_photo(photos / name), read_image(photos / name))
     with pytest.raises(BadFileError, match="truncated"):
         read_photo(photos / "broken.jpg")
+
+
+def test_report_says_what_is_not_read_as_it_is(tmp_path, capsys):
+    frames = [Image.fromarray(np.full((9, 9), value, np.uint8)) for value in (10, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    for name in ("b", "c"):
+        Image.new("RGBA", (9, 9), "red").save(tmp_path / f"{name}.png")
+    job = PredictionJob(None, None, ClassSet(("background", "red")), None)
+    for path in sorted(tmp_path.iterdir()):
+        assert isinstance(job._read(InputFile(path, path)), np.ndarray)
+    job.report(tmp_path)
+    printed = capsys.readouterr().out
+    assert "1 image: several frames or pages, of which the first is read" in printed
+    assert "2 images: an alpha or fourth channel, which is dropped" in printed

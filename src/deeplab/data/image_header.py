@@ -278,7 +278,9 @@ def _exif_orientation(image: Image.Image) -> int:
 def _parse_tiff(stream: BinaryIO) -> Header:
     """Return the header of a TIFF file, also of kinds that Pillow does not open."""
     pages = [tags for tags in _tiff_directories(stream) if not tags.get(SUBFILE, 0) & NO_PAGE]
-    tags = pages[0]
+    tags = pages[0] if pages else {}
+    if WIDTH not in tags or HEIGHT not in tags:
+        raise UnidentifiedImageError
     channels, colors = tags.get(CHANNELS, 1), tags.get(PHOTOMETRIC, 1)
     size = tags[HEIGHT], tags[WIDTH]
     return Header(

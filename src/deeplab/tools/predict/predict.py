@@ -2,6 +2,7 @@
 
 import errno
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,6 +18,8 @@ from deeplab.config.build_data import padding_color
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask
+from deeplab.data.image_header import KINDS, QUIET_KINDS, ROTATED
+from deeplab.data.image_io import read_header
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.segmenter import Segmenter
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
@@ -138,6 +141,8 @@ class PredictionJob:
         self.num_images = self.num_videos = self.num_frames = 0
         self.seconds = 0.0
         self.problems: dict[Path, str] = {}
+        self.kinds: list[str] = []
+        """What images have that is not read as it is, by the keys of ``KINDS``."""
 
     def run(self, files: Sequence[InputFile]) -> None:
         """Predict all images, then one video after the other."""
@@ -159,6 +164,9 @@ class PredictionJob:
         count = self.num_images + self.num_frames
         speed = f", {count / self.seconds:.3g} images per second" if count else ""
         print(f"Predicted {' and '.join(parts)}{speed}. Results: {output}")
+        for kind, number in Counter(self.kinds).items():
+            if kind not in QUIET_KINDS:
+                print(f"{_pluralize(number, 'image')}: {KINDS[kind][0]}")
         if self.problems:
             print(f"{_pluralize(len(self.problems), 'file')} could not be read completely:")
             for path, problem in self.problems.items():
@@ -200,7 +208,9 @@ class PredictionJob:
 
     def _read(self, file: InputFile) -> Pixels | BadFileError:
         try:
-            return read_photo(file.path, self.image_bits)
+            image = read_photo(file.path, self.image_bits)
+            self.kinds += (kind for kind in read_header(file.path).kinds if kind != ROTATED)
+            return image
         except BadFileError as error:
             return error
 
