@@ -9,6 +9,7 @@ from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.layouts.base import split_origin
 from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
 from deeplab.metrics.boundary import Bands
+from deeplab.utils.settings import Int
 
 if TYPE_CHECKING:
     from deeplab.data.datamodules import ClassificationData, SegmentationData
@@ -38,7 +39,7 @@ class WindowRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    size: int
+    size: Int
     overlap: float
 
 
@@ -50,7 +51,7 @@ class StrategyRecord(BaseModel):
     name: str
     label: str
     """Description for tables and figures."""
-    output_stride: int | None = None
+    output_stride: Int | None = None
     scales: tuple[float, ...] | None = None
     flip: bool | None = None
     window: WindowRecord | None = None
@@ -65,7 +66,7 @@ class Protocol(BaseModel):
     """Name of the split."""
     split_origin: str | None = None
     """List or folder of the split, or how its images were chosen."""
-    images: int
+    images: Int
     """Number of images in it."""
     content: str
     """Hash of its images and their masks or labels."""
@@ -73,7 +74,7 @@ class Protocol(BaseModel):
     """Class names, in order."""
     ignored_label: str | None = None
     """Rule for ignored pixels."""
-    padded_to: tuple[int, int] | None = None
+    padded_to: tuple[Int, Int] | None = None
     """Minimum height and width; images are never resized for scoring."""
     crop: str | None = None
     """Part of the image that a classifier sees."""

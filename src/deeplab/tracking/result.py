@@ -8,13 +8,14 @@ nowhere, is null.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    Strict,
     model_serializer,
     model_validator,
 )
@@ -34,8 +35,11 @@ from deeplab.tracking.run_folder import RESTORE_HINT, WEIGHTS_HINT, RunFolder
 from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
 from deeplab.utils.files import file_hash, write_json
 from deeplab.utils.reading import check_regular, read_json, report_damage
+from deeplab.utils.settings import Int
 
-Score = float | None
+Number = Annotated[float, Strict()]
+
+Score = Number | None
 """Score in percent; None if it does not exist."""
 
 
@@ -73,14 +77,14 @@ class Scored(Record):
 class Band(Scored):
     """Scores in a band around the borders of objects."""
 
-    width: float
+    width: Number
     """Width in pixels."""
 
 
 class BoundaryResult(Scored):
     """Scores near the borders of objects."""
 
-    images_with_borders: int = 0
+    images_with_borders: Int = 0
     """Number of masks with borders, on which the bands are measured."""
     bands: tuple[Band, ...] = ()
     """From narrow to wide."""
@@ -91,27 +95,27 @@ class BoundaryResult(Scored):
 class MultiplyAdds(Record):
     """Multiply-adds of one image."""
 
-    conv: int
+    conv: Int
     """Of the convolutions."""
-    paper: int
+    paper: Int
     """By the paper's counting rule."""
 
 
 class MeasuredSpeed(Record):
     """Speed on the machine of the evaluation; see ``deeplab.inference.speed.Speed``."""
 
-    latency: float | None = None
-    images_per_second: float | None = None
-    batch: int | None = None
-    peak_memory_bytes: int | None = None
+    latency: Number | None = None
+    images_per_second: Number | None = None
+    batch: Int | None = None
+    peak_memory_bytes: Int | None = None
 
 
 class Cost(Record):
     """Cost of the network under the strategy."""
 
-    parameters: int
+    parameters: Int
     multiply_adds: MultiplyAdds
-    input_size: tuple[int, int]
+    input_size: tuple[Int, Int]
     measured: MeasuredSpeed | None = None
 
 
@@ -139,17 +143,17 @@ class Result(Scored):
     weights: str = ""
     """Weights that were scored: a file in the run folder, or which ones in words."""
     weights_sha256: str | None = None
-    skipped_files: dict[str, int] = {}
+    skipped_files: dict[str, Int] = {}
     """Number of times that each bad file was skipped."""
-    band_widths: tuple[float, ...] = ()
+    band_widths: tuple[Number, ...] = ()
     save_predictions: bool = False
     measured: bool = False
     """True if the speed was asked for."""
-    steps: int | None = None
+    steps: Int | None = None
     """Training steps."""
-    seconds: float | None = None
+    seconds: Number | None = None
     """Duration of the training with its validations, over all sessions."""
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Int | None = None
     """Peak memory of the main process's GPU in training."""
     evaluation_code: str | None = None
     """Hash of the code that made the result."""

@@ -43,6 +43,7 @@ class ShapesLayout(Layout):
     def _folder(self) -> VOCFolder:
         from deeplab.data.synthetic.scenes import get_or_draw_scenes  # imports OpenCV
 
+        self.check(self.settings)  # a run's config may have been edited
         return VOCFolder(get_or_draw_scenes(self.settings.root, self.settings))
 
     @property

@@ -1,0 +1,187 @@
+"""Run folders of others: damaged, edited by hand, or made to do harm."""
+
+import os
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Timer
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.trained_run import without_local_paths
+from deeplab.tracking.run_folder import (
+    RunFolder,
+    check_links,
+    lock_run_folder,
+    read_record,
+    read_run,
+    write_config,
+)
+from deeplab.training.checkpoint_io import check_checkpoint, read_step, report_resume_errors
+from deeplab.training.validate_config import check_train
+from deeplab.utils.errors import UserError
+from deeplab.utils.file_lock import is_locked
+from deeplab.utils.files import write_json
+from support.configs import compose_config, train_config
+from support.networks import tiny_model
+
+RECORD = {"schema_version": 2, "wandb_id": "a1", "sessions": [{"from_step": 0, "commit": None}]}
+
+
+@pytest.mark.parametrize("link", ["metrics.csv", "lock", "evaluations", "evaluations/a/gallery"])
+def test_nothing_is_written_through_links_that_lead_out(tmp_path, link):
+    canary = tmp_path / "canary"
+    canary.write_text("as it was")
+    run = RunFolder(tmp_path / "runs" / "a")
+    path = run.path / link
+    path.parent.mkdir(parents=True)
+    path.symlink_to(canary)
+    message = f"{path}: this link leads out of the run folder, to {canary}"
+    with pytest.raises(UserError, match=message), lock_run_folder(run):
+        pass
+    assert canary.read_text() == "as it was"
+    assert not is_locked(run.lock) if link != "lock" else True
+
+
+def test_links_inside_a_run_and_to_it_are_followed(tmp_path):
+    run = tmp_path / "disk" / "a"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").symlink_to(run / "best.ckpt")
+    (tmp_path / "a").symlink_to(run)
+    check_links(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("wandb_id", "../x"),
+        ("sessions", {}),
+        ("sessions", [{"from_step": "0"}]),
+        ("sessions", [{"commit": 5}]),
+        ("sessions", [{"training_code": [1]}]),
+        ("tags", 5),
+        ("source_files", {"a": [1]}),
+    ],
+)
+def test_wrong_types_in_a_record_are_named(tmp_path, key, value):
+    run = RunFolder(tmp_path)
+    write_json(run.record, RECORD)
+    assert read_record(run) == RECORD
+    write_json(run.record, RECORD | {key: value})
+    with pytest.raises(UserError, match=rf"run\.json: cannot be read \({key}"):
+        read_record(run)
+
+
+def test_a_resumed_config_is_not_interpolated(tmp_path, monkeypatch):
+    monkeypatch.setenv("CANARY", "secret")
+    run = RunFolder(tmp_path / "runs" / "a")
+    root = "data/${oc.env:CANARY}"
+    config = train_config(f"data.root='{root.replace('$', chr(92) + '$')}'")
+    write_config(run.config, config)
+    assert read_run(run).data.root == root
+    composed = OmegaConf.create(compose_config("train", f"resume={run.path}"))
+    assert check_train(composed).data.root == root
+
+
+def test_a_config_of_the_hub_has_no_paths_of_another_machine():
+    config = train_config("data.root=/home/them/voc", "runs_dir=/scratch", "init_from=../../x/run")
+    local = without_local_paths(config)
+    assert (local.data.root, local.runs_dir, local.init_from) == ("voc", "runs", "run")
+
+
+def set_value(value):
+    def change(state, name):
+        state[name].view(-1)[1] = value
+
+    return change
+
+
+WEIGHTS = {
+    "nan": (set_value(float("nan")), "has values that are nan or inf"),
+    "inf": (set_value(float("-inf")), "has values that are nan or inf"),
+    "integers": (lambda state, name: state.update({name: state[name].int()}), "torch.int32"),
+    "shape": (lambda state, name: state.update({name: state[name][:1].clone()}), "another network"),
+    "missing": (lambda state, name: state.pop(name), "another network"),
+}
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_damaged_weights_are_named_with_the_tensor(tmp_path, kind):
+    change, problem = WEIGHTS[kind]
+    model, path = tiny_model(), tmp_path / "weights.safetensors"
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    name = next(key for key, tensor in state.items() if tensor.dim() == 4)
+    change(state, name)
+    save_file(state, path)
+    with pytest.raises(UserError, match=rf"weights\.safetensors: .*{problem}") as error:
+        load_weights(model, path)
+    assert name in str(error.value)
+
+
+def checkpoint(module):
+    state = {0: {"momentum_buffer": torch.zeros(3, 2)}}
+    return {
+        "global_step": 4,
+        "state_dict": {key: tensor.clone() for key, tensor in module.state_dict().items()},
+        "optimizer_states": [{"state": state, "param_groups": [{"params": [0]}]}],
+    }
+
+
+CHECKPOINTS = {
+    "no step": lambda c: c.pop("global_step"),
+    "text": lambda c: c.update(global_step="4"),
+    "negative": lambda c: c.update(global_step=-1),
+    "too late": lambda c: c.update(global_step=10**12),
+    "no weights": lambda c: c.pop("state_dict"),
+    "a list": lambda c: c.update(state_dict=[1]),
+    "nan": lambda c: c["state_dict"]["weight"].fill_(float("nan")),
+    "shape": lambda c: c["state_dict"].update(weight=torch.ones(2)),
+    "no optimizer": lambda c: c.pop("optimizer_states"),
+    "momentum": lambda c: c["optimizer_states"][0]["state"][0].update(momentum=torch.ones(7)),
+    "inf": lambda c: c["optimizer_states"][0]["state"][0]["momentum_buffer"].fill_(float("inf")),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_damaged_checkpoints_are_named(tmp_path, kind):
+    module, path = torch.nn.Linear(2, 3), tmp_path / "last.ckpt"
+    torch.save(checkpoint(module), path)
+    assert read_step(path) == 4
+    check_checkpoint(path, module, max_steps=9)
+    content = checkpoint(module)
+    CHECKPOINTS[kind](content)
+    torch.save(content, path)
+
+    def resume():
+        read_step(path)
+        check_checkpoint(path, module, max_steps=9)
+
+    with pytest.raises(UserError, match=r"last\.ckpt: "):
+        resume()
+
+
+def test_a_changed_byte_of_a_checkpoint_is_found(tmp_path):
+    """Torch would load it: it does not compare the checksums."""
+    module, path = torch.nn.Linear(64, 64), tmp_path / "last.ckpt"
+    torch.save(checkpoint(module) | {"optimizer_states": []}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(module.weight.detach().numpy().tobytes()) + 9000] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+    with pytest.raises(UserError, match=r"last\.ckpt: cannot be read \(.* is damaged\)"):
+        check_checkpoint(path, module, max_steps=9)
+
+
+def test_errors_of_resuming_name_the_checkpoint(tmp_path):
+    message = r"last\.ckpt: cannot be continued from \(KeyError: 'loops'\)"
+    with (
+        pytest.raises(UserError, match=message),
+        report_resume_errors(tmp_path / "last.ckpt", Timer()),
+    ):
+        raise KeyError("loops")
+
+
+def test_a_pipe_in_the_place_of_a_lock_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
