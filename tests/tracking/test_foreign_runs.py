@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Timer
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
+from deeplab.ablations.run_index import known_runs
 from deeplab.checkpoints.loading import load_weights
 from deeplab.checkpoints.trained_run import without_local_paths
 from deeplab.tracking.run_folder import (
@@ -124,6 +125,8 @@ def checkpoint(module):
     return {
         "global_step": 4,
         "state_dict": {key: tensor.clone() for key, tensor in module.state_dict().items()},
+        "lr_schedulers": [{"last_epoch": 4}],
+        "loops": {"fit_loop": {}},
         "optimizer_states": [{"state": state, "param_groups": [{"params": [0]}]}],
     }
 
@@ -138,6 +141,9 @@ CHECKPOINTS = {
     "nan": lambda c: c["state_dict"]["weight"].fill_(float("nan")),
     "shape": lambda c: c["state_dict"].update(weight=torch.ones(2)),
     "no optimizer": lambda c: c.pop("optimizer_states"),
+    "empty optimizer": lambda c: c.update(optimizer_states=[]),
+    "no schedule": lambda c: c.update(lr_schedulers=[]),
+    "no loops": lambda c: c.pop("loops"),
     "momentum": lambda c: c["optimizer_states"][0]["state"][0].update(momentum=torch.ones(7)),
     "inf": lambda c: c["optimizer_states"][0]["state"][0]["momentum_buffer"].fill_(float("inf")),
 }
@@ -164,7 +170,7 @@ def test_damaged_checkpoints_are_named(tmp_path, kind):
 def test_a_changed_byte_of_a_checkpoint_is_found(tmp_path):
     """Torch would load it: it does not compare the checksums."""
     module, path = torch.nn.Linear(64, 64), tmp_path / "last.ckpt"
-    torch.save(checkpoint(module) | {"optimizer_states": []}, path)
+    torch.save(checkpoint(module), path)
     content = bytearray(path.read_bytes())
     content[content.index(module.weight.detach().numpy().tobytes()) + 9000] ^= 1
     path.write_bytes(content)
@@ -180,6 +186,13 @@ def test_errors_of_resuming_name_the_checkpoint(tmp_path):
         report_resume_errors(tmp_path / "last.ckpt", Timer()),
     ):
         raise KeyError("loops")
+
+
+def test_runs_that_cannot_be_read_are_said_to_be_left_out(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "config.yaml").write_text("data: [")
+    assert known_runs(tmp_path) == known_runs(tmp_path) == []
+    assert capsys.readouterr().err.count(f"Left out: {tmp_path}/a/config.yaml: cannot be read") == 1
 
 
 def test_a_pipe_in_the_place_of_a_lock_does_not_block(tmp_path):

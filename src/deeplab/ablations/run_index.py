@@ -4,9 +4,10 @@ Neither torch nor the images are needed: a run is found by its recorded config a
 its initial weights, no matter how it was started.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ from deeplab.tracking.run_folder import (
     settings_hash,
 )
 from deeplab.tracking.source_code import code_hash, trained_by_other_code
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.file_lock import is_locked
 from deeplab.utils.reading import exists, read_csv, read_text
 
@@ -121,7 +122,7 @@ FindRun = Callable[[Job], Run | None]
 def known_runs(root: str | Path) -> list[Run]:
     """Return the runs in a folder, the latest first.
 
-    Runs that cannot be read or were set aside are left out.
+    Runs that were set aside are left out, and those that cannot be read, which a line says.
     """
     runs = []
     configs = Path(root).expanduser().glob("*/config.yaml")
@@ -131,9 +132,15 @@ def known_runs(root: str | Path) -> list[Run]:
             continue
         try:
             runs.append(Run(folder, read_run(folder)))
-        except UserError:
-            continue
+        except UserError as error:
+            _say_once(f"Left out: {error}")
     return runs
+
+
+@cache
+def _say_once(line: str) -> None:
+    """Print a line to standard error, unless it has been printed already."""
+    print(format_message(line), file=sys.stderr)
 
 
 def make_run_finder(

@@ -73,6 +73,9 @@ def check_checkpoint(path: Path, module: nn.Module, max_steps: int) -> None:
             if tensor.shape != expected[name].shape:
                 raise ValueError(f"state_dict: {name} has the shape {tuple(tensor.shape)}")
         check_tensors(state, expected, path)
+        for key in ("optimizer_states", "lr_schedulers", "loops"):
+            if not content[key]:
+                raise ValueError(f"{key} is empty")
         for number, optimizer in enumerate(content["optimizer_states"]):
             for index, values in optimizer["state"].items():
                 tensors = {k: t for k, t in values.items() if isinstance(t, Tensor)}
