@@ -362,7 +362,7 @@ def test_multirun_of_two_by_two(tmp_path, trained):
 def test_full_size_networks_train(tmp_path, trained):
     cwd, _ = trained
     run(
-        "train", *SMALL, f"data.root={cwd}/data/shapes", "backbone=xception", "decoder=full", "-m",
+        "train", *SMALL, f"data.root={cwd}/data/shapes", "backbone=xception", "decoder=full",
         cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
