@@ -203,7 +203,7 @@ def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
         (
             lambda r: (r / "ImageSets/Segmentation/val.txt").write_bytes(b"\xff\xfe"),
             [],
-            ["data.val_split=val", "cannot be read"],
+            ["data.val_split=val", "lists no images"],
         ),
         (
             lambda r: Image.new("RGB", (60, 50), "red").save(r / "SegmentationClass/train_1.png"),
