@@ -71,7 +71,8 @@ def read_image(path: Path, image_bits: int | None = None) -> Pixels:
         header, data = _read(stream, path, "image")
         if header.deep:
             return _to_8_bits(_decode_deep(data, header, path, "image"), image_bits, path)
-        return np.asarray(_load(data, header).convert("RGB"), np.uint8)
+        image = _load(data, header)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
 
 
 def read_mask(path: Path, *, colored: bool = False) -> Pixels:
