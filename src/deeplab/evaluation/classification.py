@@ -97,6 +97,7 @@ def find_classifier(config: EvaluateConfig) -> ClassifierRun | None:
     changes = {
         "val_split": config.split or run.data.val_split,
         "on_error": config.data.on_error or run.data.on_error,
+        "augmentations": (),  # of training only
     }
     data = move_data(run.data, config.data.root).model_copy(update=changes)
     return ClassifierRun(folder, run.model_copy(update={"data": data}), weights)

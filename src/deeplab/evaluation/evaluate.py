@@ -158,6 +158,7 @@ def _override_config(run: TrainConfig, config: EvaluateConfig) -> TrainConfig:
         update={
             "val_split": config.split or run.data.val_split,
             "on_error": config.data.on_error or run.data.on_error,
+            "augmentations": (),  # of training only
         }
     )
     output_stride = config.output_stride or run.output_stride

@@ -20,6 +20,7 @@ from deeplab.tracking.run_folder import OVERWRITE_HINT, read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.templates import render_template
+from deeplab.utils.text import printable
 from deeplab.utils.text_table import Column, TextTable
 
 DATASETS = {
@@ -89,9 +90,9 @@ def _metadata(
             task_type="image-segmentation",
             dataset_type=dataset or run.data.name,
             dataset_name=title,
-            dataset_split=result.protocol.split,
+            dataset_split=printable(result.protocol.split),
             metric_type="mean_iou",
-            metric_name=f"mIoU in percent ({result.protocol.strategy.label})",
+            metric_name=f"mIoU in percent ({printable(result.protocol.strategy.label)})",
             metric_value=round(result.miou, 4),
         )
         for result in results
