@@ -1,7 +1,6 @@
 """Tests of reports on synthetic runs, so that every number can be computed independently."""
 
 import csv
-import hashlib
 import json
 import math
 import os
@@ -17,6 +16,8 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from deeplab.ablations.distinct_jobs import collect_jobs
 from deeplab.ablations.report.latex import escape_latex
@@ -47,7 +48,7 @@ from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import write_json, write_text
+from deeplab.utils.files import file_hash, write_json, write_text
 from support.browser import CHROMIUM, DRIVER, FLAGS
 from support.results import make_protocol
 from support.scripts import run
@@ -101,7 +102,7 @@ def write_evaluation(
     } | changes.pop("stamp", {})  # fmt: skip
     score = literal_miou(confusion.sum(0))
     bands = [{"width": w, "mIoU": 100 * score * part} for w, part in ((5.0, 0.9), (1.0, 0.5))]
-    adds = changes.pop("multiply_adds", 3e9)
+    adds = int(changes.pop("multiply_adds", 3e9))
     result = {
         "run": folder.path.name, "weights_sha256": sha, "protocol": make_protocol(**conditions),
         "scored": True, "scores": {"mIoU": 100 * score},
@@ -613,8 +614,11 @@ def test_overwrite_runs_all_jobs_again(tmp_path, capsys):
 def test_row_with_external_weights_is_found(tmp_path):
     """The run has the settings that the weights were trained with."""
     config = compose_train([*SMALL, "backbone.mean=[1,2,3]"])
-    create_run(tmp_path, config, "given")
-    write_text(tmp_path / "runs/given/weights.safetensors", "weights")
+    weights = tmp_path / "runs/given/weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    save_file({"weight": torch.zeros(1)}, weights)
+    weights_hash = file_hash(weights)
+    create_run(tmp_path, config, "given", weights_sha256=weights_hash)
     external_weights = {"mine": str(tmp_path / "runs/given")}
     rows = (Row(cells=("a", True), init_from="first"),)
     pretraining = {"first": {"train": (), "external_weights": "mine"}}
@@ -622,7 +626,6 @@ def test_row_with_external_weights_is_found(tmp_path):
     report = Report(tmp_path, table, external_weights=external_weights)
     first, after = report.jobs
     assert first.config.backbone.mean == after.config.backbone.mean == (1, 2, 3)
-    weights_hash = hashlib.sha256(b"weights").hexdigest()
     folder = create_run(tmp_path, first.config, "first", init_hash=weights_hash)
     assert make_run_finder(known_runs(tmp_path / "runs"))(first).folder.path == folder.path
 
@@ -721,7 +724,7 @@ def test_initial_weights_are_described(tmp_path):
     )
     assert describe_initial_weights(changed) == ["Initial weights of the runs: 3 from x."]
     weights = tmp_path / "public.safetensors"
-    weights.touch()
+    save_file({"weight": torch.zeros(1)}, weights)
     jobs = Report(tmp_path, make_table(), overrides=(f"backbone.pretrained={weights}",)).jobs
     assert describe_initial_weights(jobs) == [f"Initial weights of the runs: 3 from {weights}."]
 
@@ -749,7 +752,7 @@ def test_markdown_can_be_parsed(full_report):
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[:6]]
     assert {len(line) for line in cells} == {len(cells[0])}
     assert [line[1].strip() for line in cells[2:]] == [
-        "8 & 16\\_%", r"\[a\|b\]", r"\<c\>", r"ä, αλΔ ≤ \$\_^ €"
+        "8 \\& 16\\_%", r"\[a\|b\]", r"\<c\>", r"ä, αλΔ ≤ \$\_^ €"
     ]  # fmt: skip
     header = [text.strip() for text in cells[0]]
     here = [line[header.index("mIoU, %: here")].strip(" *") for line in cells[2:]]
@@ -948,6 +951,8 @@ def test_report_without_table_covers_latest_or_all(tmp_path):
         run("ablations", "report", *arguments, cwd=tmp_path)
         return sorted(path.stem for path in tmp_path.glob("runs/ablations/quick/*.csv"))
 
+    create_run(tmp_path, compose_train(SMALL), "one", mIoU=50.0)
+    shutil.copytree(tmp_path / "runs", tmp_path / "other")
     run("ablations", "report", "ablation=table2", "runs_dir=other", cwd=tmp_path)
     assert report("runs_dir=other") == []  # the report is in the other folder
     assert sorted(p.stem for p in tmp_path.glob("other/ablations/quick/*.csv")) == ["table2"]

@@ -45,8 +45,6 @@ LONG = "z" * 7000
         (f"--config-dir {LONG}", "no such folder"),
         ("--resolve", "Add --cfg job"),
         ("--lr=0.1", "unrecognized arguments: --lr=0.1"),
-        ("-m stage.lr=0.1", "no key has several values"),
-        ("stage.lr=0.1 -m", "no key has several values"),
         ("-m num_seeds=2", "num_seeds: this key is for tables"),
         ("-m ablation=table2,table2", "table2 is listed twice"),
         ("-m decoder=full,naive,full", "full is listed twice"),
@@ -147,7 +145,7 @@ def test_nothing_begins(script, arguments, words, tmp_path):
 
 def test_values_are_shortened_and_printable():
     shown = format_message(f"run={LONG}: \x1b[31mproblem.\nSecond line.")
-    assert len(shown) < 300
+    assert len(shown) < 400
     assert shown.startswith("run=zzz")
     assert shown.endswith(": \\x1b[31mproblem.\nSecond line.")
     assert len(format_message("word " * 3000)) < 1300

@@ -1,5 +1,6 @@
 """Small networks for several test modules."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.normalization import IMAGENET
+from deeplab.utils.files import file_hash, write_json
 
 
 def build(
@@ -95,3 +97,6 @@ def randomize_logits(run: Path) -> None:
     weights = load_file(run / "weights.safetensors")
     weights["logits.weight"].normal_(generator=torch.Generator().manual_seed(0))
     save_file(weights, run / "weights.safetensors")
+    result = json.loads((run / "metrics.json").read_text())
+    result["weights_sha256"] = file_hash(run / "weights.safetensors")
+    write_json(run / "metrics.json", result)

@@ -217,7 +217,7 @@ def test_files_that_differ_are_rejected(tmp_path):
         compare(run_file, predictor, padding, images, "noise")
     with torch.inference_mode():
         bias.fill_(float("nan"))
-    with pytest.raises(UserError, match="differ"):
+    with pytest.raises(UserError, match="nan or inf"):
         compare(run_file, predictor, padding, images, "noise")
 
 
@@ -376,7 +376,7 @@ def test_data_set_of_a_card(trained, data, datasets, title):
         ((datasets or [data])[0], title)
     }
     assert r"- Classes: a\|b, \<i\>, \_c\_, class 0" in card.text
-    assert "predict.py run=a_b/c_d input=" in card.text
+    assert "predict.py run=hf://a_b/c_d input=" in card.text
     assert "`_.pt2` runs without this project" in card.text
 
 

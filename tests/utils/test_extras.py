@@ -9,6 +9,7 @@ from support.scripts import SMALL, run
 BOARD = ("train", *SMALL, "logger=tensorboard")
 FLIP = "data.augmentations=[{HorizontalFlip:{p: 1}}]"
 TIMM = ("data=shapes", "backbone=timm", "backbone.model=resnet18")
+TF = ["tensorflow"]
 ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -21,7 +22,12 @@ ONNX = ("onnx", "onnxruntime", "onnxscript")
         (("cost", *TIMM), ["timm"], "backbone=timm", "timm"),
         (("prepare", "data=coco"), ["pycocotools"], "data=coco", "coco"),
         (("prepare", "data=voc"), ["scipy"], "data=voc with SBD", "voc"),
-        (("convert", "input=net.pb", "output=o"), ["tensorflow"], "input=net.pb", "convert"),
+        (
+            ("convert", "input=net.pb", "output=o.safetensors"),
+            ["tensorflow"],
+            "input=net.pb",
+            "convert",
+        ),
         (("export", "run=nowhere", "format=onnx"), ONNX, "format=onnx", "export"),
     ],
 )
@@ -47,7 +53,7 @@ def test_a_missing_launcher_names_the_extra(tmp_path):
 def test_a_benchmark_names_the_extra(tmp_path):
     done = run("benchmark", "pipeline", cwd=tmp_path, ok=False, without=["albumentations"])
     assert done.returncode == 2
-    assert "error: pipeline: albumentations is not installed. Run pip install" in done.stderr
+    assert "Error: pipeline: albumentations is not installed. Run pip install" in done.stderr
 
 
 def test_installed_packages_pass():

@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.metrics.boundary import (
-    Bands,
     BoundaryScore,
     band_indices,
     class_outlines,
     score_boundary,
 )
 from deeplab.metrics.confusion_matrix import Scores, scores
-from deeplab.metrics.definitions import to_percent
+from deeplab.metrics.definitions import Bands, to_percent
 from deeplab.metrics.iou import intersection_over_union
 from deeplab.tracking.result import Band, BoundaryResult, in_percent
 from deeplab.utils.constants import IGNORE

@@ -16,12 +16,13 @@ For the latter two, ignored pixels belong to no class in either map, as is commo
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.metrics.definitions import Bands
 from deeplab.utils.constants import IGNORE
 
 Pixels = NDArray[np.uint8]
@@ -35,9 +36,6 @@ IOU_WIDTH = 0.02
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 """Structuring element of the four direct neighbors."""
 
-
-Bands = Literal["void", "label borders"]
-"""Where bands are measured from: ignored pixels, or borders between two classes."""
 
 MAX_DIRECT_BORDERS = 0.1
 """Pairs of neighbors of two classes, per pair of a labeled and an ignored pixel, up to which

@@ -7,10 +7,13 @@ in ``deeplab.metrics.confusion_matrix.FUNCTIONS``.
 All are fractions where they are computed, and percent (``UNIT``) where they are recorded or shown.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 UNIT = "percent"
 """Name of the unit in records."""
+
+Bands = Literal["void", "label borders"]
+"""Where boundary bands are measured from: ignored pixels, or borders between two classes."""
 
 
 class Metric(NamedTuple):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.layouts.base import split_origin
 from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
-from deeplab.metrics.boundary import Bands
+from deeplab.metrics.definitions import Bands
 from deeplab.utils.settings import Int
 
 if TYPE_CHECKING:
