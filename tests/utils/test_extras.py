@@ -9,7 +9,6 @@ from support.scripts import SMALL, run
 BOARD = ("train", *SMALL, "logger=tensorboard")
 FLIP = "data.augmentations=[{HorizontalFlip:{p: 1}}]"
 TIMM = ("data=shapes", "backbone=timm", "backbone.model=resnet18")
-TF = ["tensorflow"]
 ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -48,6 +47,12 @@ def test_a_missing_launcher_names_the_extra(tmp_path):
     assert done.returncode == 2
     assert "hydra/launcher=ray: this launcher is not installed" in done.stderr
     assert 'pip install ".[launchers]"' in done.stderr
+
+
+def test_a_missing_sweeper_is_named(tmp_path):
+    done = run("train", "-m", *SMALL, "hydra/sweeper=nevergrad", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: hydra/sweeper=nevergrad: this sweeper is not installed.")
 
 
 def test_a_benchmark_names_the_extra(tmp_path):

@@ -126,6 +126,11 @@ def unknown_choice(group: str, choice: str) -> str:
             f"{group}={choice}: this launcher is not installed. "
             f"For joblib and submitit: {install_command('launchers')}"
         )
+    if group == "hydra/sweeper":
+        return (
+            f"{group}={choice}: this sweeper is not installed. Install Hydra's plugin for it, such "
+            "as hydra-optuna-sweeper."
+        )
     if group not in config_groups():
         return f"{group}/{choice}: no such group or choice."
     choices = group_choices(group)
