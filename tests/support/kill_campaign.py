@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -408,7 +408,7 @@ def run_campaign(
     processes: int,
     moments: int,
     scripts: Sequence[str] = ("train", "evaluate"),
-    named: Mapping[str, Sequence[str]] | None = None,
+    named: Sequence[str] | None = None,
     report: Callable[[str], None] = print,
 ) -> list[Campaign]:
     """Kill runs and evaluations by SIGKILL and by SIGTERM.
@@ -418,7 +418,7 @@ def run_campaign(
         processes: processes of a run; evaluations have one.
         moments: random moments for each script and each signal.
         scripts: ``train``, ``evaluate`` or both.
-        named: named moments for each script; None: all.
+        named: the named moments; None: all.
         report: receives the summary of each script and signal.
     """
     bench, randomness = Bench(folder, processes), random.Random(processes)
@@ -427,7 +427,7 @@ def run_campaign(
         if script == "evaluate" and processes > 1:
             continue
         campaign = Campaign(script, processes, number)
-        names = list(MOMENTS[script] if named is None else named.get(script, ()))
+        names = [name for name in MOMENTS[script] if named is None or name in named]
         for i in range(0, len(names), CHAIN):
             bench.chain(campaign, names[i : i + CHAIN])
         times = [randomness.random() for _ in range(moments)]
@@ -445,22 +445,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=20, help="random moments")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--named", nargs="*", help="named moments; all if left out")
     parser.add_argument("--scripts", nargs="+", default=["train", "evaluate"])
     parser.add_argument("--folder", type=Path, help="keeps what has failed; must be empty")
     arguments = parser.parse_args()
     assert Path(deeplab.__file__).is_relative_to(ROOT)
-    failed = False
-    with tempfile.TemporaryDirectory() as temporary:
-        for processes in arguments.processes:
-            folder = (arguments.folder or Path(temporary)) / f"processes{processes}"
-            campaigns = run_campaign(
-                folder,
-                processes=processes,
-                moments=arguments.moments,
-                scripts=arguments.scripts,
-                report=partial(print, flush=True),
-            )
-            failed |= any(campaign.problems for campaign in campaigns)
+    # no TemporaryDirectory, which each fork would remove at its end
+    folder, failed = arguments.folder or Path(tempfile.mkdtemp()), False
+    for processes in arguments.processes:
+        campaigns = run_campaign(
+            folder / f"processes{processes}",
+            processes=processes,
+            moments=arguments.moments,
+            scripts=arguments.scripts,
+            named=arguments.named,
+            report=partial(print, flush=True),
+        )
+        failed |= any(campaign.problems or not campaign.kills for campaign in campaigns)
+    if not arguments.folder:
+        shutil.rmtree(folder)
     sys.exit(failed)
 
 

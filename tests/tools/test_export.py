@@ -440,7 +440,7 @@ def test_pushing(tmp_path, trained, hub):
     assert len(repository.messages) == 2  # into the existing repository
     Image.new("RGB", (50, 40), "red").save(tmp_path / "a.png")
     options = ("input=a.png", "trainer.accelerator=cpu", "trainer.precision=32-true")
-    for name in (str(folder), "somebody/shapes"):  # download it again
+    for name in (str(folder), "hf://somebody/shapes"):  # download it again
         output = f"output={name.rpartition('/')[2]}"
         run("predict", f"run={name}", *options, output, cwd=tmp_path, variables=variables)
     label_map = (tmp_path / folder.name / "a.png").read_bytes()

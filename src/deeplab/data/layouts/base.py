@@ -245,9 +245,10 @@ def split_origin(layout: DataLayout, split: str) -> str:
 
 def describe_splits(layout: DataLayout, *splits: str) -> list[str]:
     """Return a line for each split: how many images it has and where they come from."""
+    counts = [layout.num_images(split) for split in splits]
     lines = [
-        f"{split}: {layout.num_images(split):,} images ({split_origin(layout, split)})"
-        for split in splits
+        f"{split}: {count:,} {'image' if count == 1 else 'images'} ({split_origin(layout, split)})"
+        for split, count in zip(splits, counts, strict=True)
     ]
     return [*lines, *layout.notes()]
 
