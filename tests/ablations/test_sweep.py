@@ -154,7 +154,7 @@ def test_two_concurrent_sweeps_train_each_row_once(tmp_path, swept):
         for _ in range(2)
     ]
     outputs = [sweep.communicate()[0].decode() for sweep in sweeps]
-    assert [sweep.returncode for sweep in sweeps] == [0, 0], outputs
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], "\n".join(outputs)
     for folder in removed:
         assert len(json.loads((folder / "run.json").read_text())["sessions"]) == 1
         assert (folder / RESULT).is_file()

@@ -304,7 +304,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, uninterrupted, stop
     (folder,) = run_folders(tmp_path)
     assert not (folder / "metrics.json").exists()
     same = [s for s in (*FORTY_STEPS, data) if "progress_bar" not in s]
-    arguments = [f"resume={folder}", "logger=csv"] if how == "resume=" else same
+    resumed = [f"resume={folder}", "logger=csv", "trainer.enable_progress_bar=true"]
+    arguments = resumed if how == "resume=" else same
     printed = run("train", *arguments, cwd=tmp_path).stdout
     assert "from step" in printed
     assert set(re.findall(r"Training: .*/(\S+) \[", printed)) == {"40"}  # with the earlier steps
