@@ -1,6 +1,8 @@
 """Run folders of others: damaged, edited by hand, or made to do harm."""
 
 import os
+import shutil
+import threading
 
 import pytest
 import torch
@@ -51,6 +53,24 @@ def test_links_inside_a_run_and_to_it_are_followed(tmp_path):
     (run / "checkpoints" / "last.ckpt").symlink_to(run / "best.ckpt")
     (tmp_path / "a").symlink_to(run)
     check_links(tmp_path / "a")
+
+
+def test_folders_may_vanish_while_links_are_looked_for(tmp_path):
+    stop = threading.Event()
+
+    def write_and_remove():
+        while not stop.is_set():
+            (tmp_path / "evaluations/new").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "evaluations")
+
+    writer = threading.Thread(target=write_and_remove)
+    writer.start()
+    try:
+        for _ in range(2000):
+            check_links(tmp_path)
+    finally:
+        stop.set()
+        writer.join()
 
 
 @pytest.mark.parametrize(

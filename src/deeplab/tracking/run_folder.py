@@ -19,7 +19,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def check_links(folder: Path) -> None:
 
 
 def _links(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:  # removed by another process
         for entry in entries:
             if entry.is_symlink():
                 yield Path(entry.path)
