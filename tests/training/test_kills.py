@@ -17,7 +17,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.progress_lines import ProgressLines
 from support.scripts import SMALL, run
 
-MOMENTS = int(os.environ.get("KILL_MOMENTS", "2"))
+MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
 """Random moments for each script, signal and number of processes."""
 
 
