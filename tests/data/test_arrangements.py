@@ -567,6 +567,16 @@ def test_configured_folders(mask_dir, tmp_path):
     assert [item.id for item in sorted(items)] == list("012345")
 
 
+@pytest.mark.parametrize(
+    "names", [["images/{0..5}.png", "masks/{0..5}.png"], ["{0..5}.jpg", "{0..5}.png"]]
+)
+def test_a_configured_suffix_that_no_mask_has(names, tmp_path):
+    write_tree(tmp_path, names)
+    assert read_layout(tmp_path).items("train")
+    with pytest.raises(UserError, match="NAME_nosuch"):
+        read_layout(tmp_path, mask_suffix="_nosuch").items("train")
+
+
 def test_names_that_are_not_utf8(tmp_path):
     name = b"\xff\xfe".decode(errors="surrogateescape")
     write_tree(tmp_path, [f"images/{name}{{0..9}}.jpg", f"masks/{name}{{0..8}}.png"])

@@ -372,7 +372,7 @@ def _pair(
     """Pair the images of some folders with the masks of others."""
     _check_same_names(images)
     complete = min(len(images), len(masks))
-    rule, index, count = Rule(), _MaskIndex(masks, "all", fold_case=False), 0
+    rule, index, count = rules[0], _MaskIndex(masks, "all", fold_case=False), 0
     for tried in (
         index,
         _MaskIndex(masks, "last", fold_case=False),
@@ -487,7 +487,8 @@ def _pair_in_one_folder(
     index, notes = _MaskIndex(files, "all", fold_case=False), []
     rule = max(candidates, key=lambda rule: index.count(files, rule), default=Rule())
     count = index.count(files, rule) if candidates else 0
-    for image_formats in ({*JPEG}, {*IMAGE_SUFFIXES} - {*ONLY_MASKS}):
+    formats = ({*JPEG}, {*IMAGE_SUFFIXES} - {*ONLY_MASKS}) if Rule() in rules else ()
+    for image_formats in formats:
         images = [file for file in files if file.suffix in image_formats]
         by_format = _MaskIndex(
             (file for file in files if file.suffix not in image_formats), "all", fold_case=False
@@ -637,13 +638,15 @@ def _no_pairs_error(root: Path, folders: _Folders, rules: Sequence[Rule]) -> Use
             "a_mask.png. For other folders set data.image_dir=FOLDER data.mask_dir=FOLDER."
         )
     images, masks = found
-    ends = ", ".join(f"NAME{rule.mask_end}" for rule in rules[:4] if rule.mask_end or masks)
+    ends_tried = [rule.mask_end for rule in rules if rule.mask_end or masks]
+    names = [f"NAME{end}" for end in dict.fromkeys(ends_tried)]
+    ends = ", ".join(names[:4]) + " or similar" * (len(names) > 1)
     listed = f"{len(images)} images ({name_some([file.path for file in images])})"
     if masks is not None:
         return UserError(
             f"data.root={root}: {listed} and {len(masks)} masks "
             f"({name_some([file.path for file in masks])}), but no mask has the name of an image: "
-            f"the mask of NAME is {ends} or similar. Set data.mask_suffix to the end of the "
+            f"the mask of NAME is {ends}. Set data.mask_suffix to the end of the "
             "masks' names, or data.image_dir and data.mask_dir to their folders."
         )
     other = "".join(f" {folder} holds {n} {suffix or 'other'} files, which are not masks."
