@@ -358,7 +358,7 @@ def test_sync_batch_norm_keeps_activations(timm, name):
     """PyTorch's conversion to SyncBatchNorm would drop the activation in timm's batch norms."""
     backbone = randomized(TimmEncoder(name))
     expected = backbone(random_image(64, 64))["output"]
-    plugin = SyncBatchNormPlugin()
+    plugin = SyncBatchNormPlugin(gpu=True)
     replaced = plugin.revert(plugin.apply(backbone))
     norms = [m for m in replaced.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
