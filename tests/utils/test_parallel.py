@@ -12,7 +12,7 @@ import pytest
 
 from deeplab.config.paths import ROOT
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import map_in_threads, parallel_map, prefetch
+from deeplab.utils.parallel import is_first_process, map_in_threads, parallel_map, prefetch
 
 
 def test_results_are_in_order():
@@ -103,3 +103,11 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     process = start_script(tmp_path, "working")
     process.kill()
     process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("variable", ["LOCAL_RANK", "SLURM_PROCID"])
+def test_further_processes_of_a_launcher_are_known(variable, monkeypatch):
+    monkeypatch.setenv(variable, "0")
+    assert is_first_process()
+    monkeypatch.setenv(variable, "1")
+    assert not is_first_process()

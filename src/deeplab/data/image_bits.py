@@ -1,6 +1,5 @@
 """Bit depth of the images of a data set, which is one number for all of them."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -8,7 +7,7 @@ from typing import TypeVar
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_io import fewest_bits, largest_value, read_header
 from deeplab.data.settings import DataSettings
-from deeplab.utils.parallel import map_in_threads
+from deeplab.utils.parallel import is_first_process, map_in_threads
 
 D = TypeVar("D", bound=DataSettings)
 
@@ -31,7 +30,7 @@ def with_image_bits(settings: D, images: Sequence[Path]) -> D:
     if not values:
         return settings
     bits, largest = fewest_bits(max(values)), max(values)
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if is_first_process():
         print(
             f"Images: {len(values)} of {len(sample)} checked ones have more than 8 bits per "
             f"channel, with values up to {largest}: they are read as images of {bits} bits "

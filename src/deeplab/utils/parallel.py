@@ -250,3 +250,8 @@ def cpu_count() -> int:
     """Return the number of cores that this process may use."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return count or 1
+
+
+def is_first_process() -> bool:
+    """Return True unless this is a further process of a run, by what its launcher has set."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID"))

@@ -28,7 +28,6 @@ What has two likely readings is an error that names the keys to choose with: 255
 indices or along borders of gray levels, or a gray level that is only found between two others.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +60,7 @@ from deeplab.data.layouts.mask_statistics import (
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.text import printable
 
 MIN_FLAT, FREQUENT = 0.1, 10
@@ -541,7 +541,7 @@ def _is_near(value: Value, radii: Mapping[Value, int]) -> bool:
 
 def _report(text: str) -> None:
     """Print a line about the classes, in the first of several processes only."""
-    if all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID")):
+    if is_first_process():
         print(printable(text))
 
 
