@@ -12,7 +12,7 @@ from deeplab.config.schema.model import AsppSettings, DecoderSettings, backbone_
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import backbone_class, backbone_names
 from deeplab.models.decoder import Decoder
-from support.scripts import SMALL
+from support.scripts import SMALL, run
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_a_backbone_and_a_layout_are_one_module_and_one_file_each(tmp_path):
     (tmp_path / "conf/data/few.yaml").write_text(shapes.replace("name: shapes", "name: few"))
 
     def train(*arguments):
-        command = [sys.executable, "src/train.py", "data=few", "backbone=mine", *SMALL, *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        overrides = ("data=few", "backbone=mine", *SMALL, *arguments)
+        return run("train", *overrides, cwd=tmp_path, root=tmp_path, ok=False)
 
     done = train("stage.max_steps=2", "backbone.width=2", "data.keep=3")
     assert done.returncode == 0, done.stderr

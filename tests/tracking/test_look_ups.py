@@ -77,8 +77,8 @@ def test_an_online_run_looks_up_the_server(network):
     ("settings", "variables"),
     [
         ("seed=1", UNSET),  # nobody is logged in
-        ("seed=2", {"WANDB_MODE": "offline", **KEY}),
-        ("seed=3 logger.mode=offline", {**UNSET, **KEY}),
+        pytest.param("seed=2", {"WANDB_MODE": "offline", **KEY}, marks=pytest.mark.processes),
+        pytest.param("seed=3 logger.mode=offline", {**UNSET, **KEY}, marks=pytest.mark.processes),
     ],
 )
 def test_offline_runs_look_up_nothing(network, settings, variables):

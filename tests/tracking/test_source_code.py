@@ -135,6 +135,7 @@ def test_a_finished_run_of_other_code_is_named(tmp_path):
     assert "Other code" not in copy.run("train", *SMALL)
 
 
+@pytest.mark.processes
 def test_an_interrupted_run_is_not_continued_by_other_code(tmp_path):
     copy = Copy(tmp_path)
     before = copy.record()

@@ -196,6 +196,7 @@ def test_classifier_learns(tmp_path):
     assert result_of(folder)["top1_error"] < 35
 
 
+@pytest.mark.processes
 def test_interrupted_run_resumes_to_the_same_result(tmp_path, trained):
     cwd, _ = trained
     overrides = (*TINY, "stage.max_steps=40", "stage.dropout=0.5", "trainer.log_every_n_steps=1")

@@ -176,6 +176,7 @@ def test_evaluation_of_a_checkpoint_uses_its_average(uninterrupted, tmp_path):
         assert json.loads(result.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.processes
 def test_killed_run_resumes_to_the_same_result(uninterrupted, tmp_path):
     reference, data = uninterrupted
     process = subprocess.Popen(

@@ -5,116 +5,147 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from contextlib import suppress
 
 import pytest
 
 from deeplab.config.paths import ROOT
+from deeplab.training import launch
 from support.scripts import SMALL, environment
 
-SELECT = f"""
-import os, sys, time
-sys.path.insert(0, {str(ROOT / "src")!r})
-from deeplab.training import launch
-num_gpus = int(sys.argv[1])
-def count():
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return num_gpus if visible is None else min(num_gpus, len([n for n in visible.split(",") if n]))
-launch.torch.cuda.device_count = count
-launch.select_gpu(int(sys.argv[2]))
-if sys.argv[3:] and not os.fork():
-    time.sleep(60)
-    os._exit(0)
-print("has", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-sys.stdin.readline()
-launch.select_gpu(int(sys.argv[2]) + 1)
-print("has", os.environ.get("CUDA_VISIBLE_DEVICES"))
-print("outer", launch.subprocess_environment().get("CUDA_VISIBLE_DEVICES"))
-"""
+
+class JobProcess:
+    """Fork of this process that selects a GPU, and after a line of input that of its next job."""
+
+    def __init__(self, folder, num_gpus, job=0, visible=None, fork=False):
+        child_input, self.input = os.pipe()
+        output, child_output = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            os.setsid()
+            os.dup2(child_input, 0)
+            os.dup2(child_output, 1)
+            for end in (self.input, output, child_input, child_output):
+                os.close(end)
+            try:
+                select(folder, num_gpus, job, visible, fork)
+            finally:
+                os._exit(0)
+        os.close(child_input)
+        os.close(child_output)
+        self.output = os.fdopen(output)
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def next_job(self):
+        """Let it run its next job; return what it prints until its end."""
+        os.write(self.input, b"\n")
+        return self.output.read()
+
+    def close(self):
+        """End it with its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        os.close(self.input)
+        self.output.close()
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def select(folder, num_gpus, job, visible, fork):
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w", buffering=1)
+    tempfile.tempdir = str(folder)
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+    def count():
+        value = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return num_gpus if value is None else min(num_gpus, len([n for n in value.split(",") if n]))
+
+    launch.torch.cuda.device_count = count
+    launch.select_gpu(job)
+    if fork and not os.fork():
+        time.sleep(60)
+        os._exit(0)
+    print("has", os.environ.get("CUDA_VISIBLE_DEVICES"))
+    sys.stdin.readline()
+    launch.select_gpu(job + 1)
+    print("has", os.environ.get("CUDA_VISIBLE_DEVICES"))
+    print("outer", launch.subprocess_environment().get("CUDA_VISIBLE_DEVICES"))
 
 
 @pytest.fixture
-def select(tmp_path):
+def job(tmp_path):
     """Return a function that starts a process, which selects one of ``num_gpus`` GPUs."""
     started = []
 
-    def start(num_gpus, job=0, visible=None, fork=False):
-        variables = {k: v for k, v in environment().items() if k != "CUDA_VISIBLE_DEVICES"}
-        variables |= {"TMPDIR": str(tmp_path)}
-        variables |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-        process = subprocess.Popen(
-            [sys.executable, "-c", SELECT, str(num_gpus), str(job), *["fork"] * fork],
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def start(*arguments, **options):
+        started.append(JobProcess(tmp_path, *arguments, **options))
+        return started[-1]
 
     yield start
     for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # with its children
-        process.communicate()
+        process.close()
 
 
 def output_of(process):
     """Return the GPU that a process has selected, and its output before that."""
     lines = []
     while not lines or not lines[-1].startswith("has "):
-        lines.append(process.stdout.readline())
+        lines.append(process.output.readline())
         assert lines[-1], "the process has ended"
     return lines[-1].removeprefix("has ").strip(), "".join(lines[:-1])
 
 
-def test_each_process_has_its_own_gpu_until_it_ends(select):
-    processes = [select(3, job) for job in range(3)]
+def test_each_process_has_its_own_gpu_until_it_ends(job):
+    processes = [job(3, number) for number in range(3)]
     gpus = [output_of(process)[0] for process in processes]
     assert sorted(gpus) == ["0", "1", "2"]
-    gpu, printed = output_of(select(3, 4))
+    gpu, printed = output_of(job(3, 4))
     assert gpu == "1"  # job 4 modulo 3 GPUs
     assert "shared" in printed
     processes[1].kill()
-    processes[1].wait()
-    gpu, printed = output_of(select(3, 4))
+    gpu, printed = output_of(job(3, 4))
     assert gpu == gpus[1]
     assert "shared" not in printed
-    out, _ = processes[0].communicate("\n")
-    assert out.splitlines() == [f"has {gpus[0]}", "outer None"]  # its next job keeps the GPU
-    assert output_of(select(3, 4))[0] == gpus[0]
+    kept = processes[0].next_job()
+    assert kept.splitlines() == [f"has {gpus[0]}", "outer None"]
+    assert output_of(job(3, 4))[0] == gpus[0]
 
 
-def test_only_visible_gpus_are_selected(select):
-    processes = [select(8, job, visible="5, GPU-abc/1,7") for job in range(3)]
+def test_only_visible_gpus_are_selected(job):
+    processes = [job(8, number, visible="5, GPU-abc/1,7") for number in range(3)]
     assert sorted(output_of(process)[0] for process in processes) == ["5", "7", "GPU-abc/1"]
-    assert processes[0].communicate("\n")[0].endswith("outer 5, GPU-abc/1,7\n")
+    assert processes[0].next_job().endswith("outer 5, GPU-abc/1,7\n")
 
 
 @pytest.mark.parametrize(("num_gpus", "visible"), [(0, None), (1, None), (8, "3"), (8, "")])
-def test_nothing_is_selected_with_less_than_two_gpus(select, tmp_path, num_gpus, visible):
-    process = select(num_gpus, visible=visible)
+def test_nothing_is_selected_with_less_than_two_gpus(job, tmp_path, num_gpus, visible):
+    process = job(num_gpus, visible=visible)
     gpu, printed = output_of(process)
     assert gpu == str(visible)  # "None" if the variable is not set
     assert not printed
     assert not list(tmp_path.iterdir())
-    assert process.communicate("\n")[0].endswith(f"outer {visible}\n")
+    assert process.next_job().endswith(f"outer {visible}\n")
 
 
-def test_child_of_a_killed_process_does_not_keep_the_gpu(select):
+def test_child_of_a_killed_process_does_not_keep_the_gpu(job):
     """Data loading processes outlive their parent for some seconds."""
-    process = select(2, fork=True)
+    process = job(2, fork=True)
     gpu, _ = output_of(process)
     process.kill()
-    process.wait()
-    assert output_of(select(2))[0] == gpu
+    assert output_of(job(2))[0] == gpu
 
 
-def test_unusable_lock_file_is_no_error(select, tmp_path):
+def test_unusable_lock_file_is_no_error(job, tmp_path):
     for gpu in range(2):
         (tmp_path / f"deeplab-gpu-{os.getuid()}-{gpu}").mkdir()
-    gpu, printed = output_of(select(2, 1))
+    gpu, printed = output_of(job(2, 1))
     assert gpu == "1"
     assert "shared" in printed
 
