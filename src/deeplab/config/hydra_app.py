@@ -42,7 +42,11 @@ def run_script(task: Callable[[DictConfig], Any], config_name: str) -> None:
     jobs continue.
     """
     with script_errors():
-        _run_script(task, config_name)
+        try:
+            _run_script(task, config_name)
+        except KeyboardInterrupt:
+            resumes = config_name in RESUMABLE
+            exit_interrupted("Interrupted." + " Run the same command to go on." * resumes)
 
 
 def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
@@ -95,9 +99,6 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         if started:
             raise
         _exit(format_hydra_error(error))  # composing failed
-    except KeyboardInterrupt:
-        resumes = config_name in RESUMABLE
-        exit_interrupted("Interrupted." + " Run the same command to go on." * resumes)
 
 
 def _implied_overrides(arguments: list[str]) -> list[str]:

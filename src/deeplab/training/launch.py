@@ -27,6 +27,7 @@ from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import STOP_SIGNALS
 
 SCORE_FILE = "DEEPLAB_SCORE_FILE"
 """Variable with the path of the file to which a job's subprocess writes its score."""
@@ -108,7 +109,7 @@ class _ChildProcess:
 
     def run(self) -> int:
         """Run the subprocess to its end and return its exit status."""
-        previous = {s: signal.signal(s, self._forward) for s in (signal.SIGINT, signal.SIGTERM)}
+        previous = {s: signal.signal(s, self._forward) for s in STOP_SIGNALS}
         try:
             # In its own process group: it would otherwise get each Ctrl-C twice and abort.
             self.process = subprocess.Popen(

@@ -9,16 +9,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
 PARENT = "DEEPLAB_PARENT_PROCESS"
 """Environment variable with the number of the process that has started this one as its child."""
 
+STOP_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    *([] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]),
+)
+"""Signals that stop a script: Ctrl-C, that of job schedulers, and, except under ``nohup``, that of
+a terminal that is closed."""
+
 STATUS = 130
-"""Exit status after Ctrl-C or SIGTERM."""
+"""Exit status after one of them."""
 
 POLL_INTERVAL = 0.25
 """Seconds between two checks whether the parent is alive."""
@@ -30,17 +38,19 @@ def is_child() -> bool:
 
 
 def handle_signals() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, with its locks and temporary files removed.
+    """Let all stop signals end this process as Ctrl-C does, with its temporary files removed.
 
-    A child ignores both, since its parent gets them too and ends it. It never outlives its parent.
+    A child ignores them, since its parent gets them too and ends it. It never outlives its parent.
     """
-    parent = os.environ.get(PARENT)
-    if parent:
+    if parent := os.environ.get(PARENT):
         _end_with(int(parent))
+    _set_handlers(signal.SIG_IGN if parent else _interrupt)
+
+
+def _set_handlers(handler: signal.Handlers | Callable[[int, FrameType | None], NoReturn]) -> None:
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN if parent else _interrupt)
-        if parent:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in STOP_SIGNALS:
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -48,13 +58,15 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def exit_interrupted(message: str) -> NoReturn:
-    """Exit after Ctrl-C or SIGTERM; a child does so silently, and as if it had succeeded.
+    """Exit after a stop signal; a child does so silently, and as if it had succeeded.
 
     Lightning kills the parent of a child that fails.
     """
+    _set_handlers(signal.SIG_IGN)  # another one would interrupt the exit
     if is_child():
         sys.exit(0)
-    print(f"\n{message}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal is closed
+        print(f"\n{message}", file=sys.stderr, flush=True)
     sys.exit(STATUS)
 
 

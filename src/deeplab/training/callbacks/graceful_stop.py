@@ -1,21 +1,23 @@
-"""Stop of a run by Ctrl-C or SIGTERM: after the current step, with a checkpoint."""
+"""Stop of a run by Ctrl-C or another stop signal: after the current step, with a checkpoint."""
 
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 from lightning import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from deeplab.utils.interrupts import STOP_SIGNALS
+
 SECOND_SIGNAL_DELAY = 1.0
 """Seconds within which another signal is a duplicate of the first one."""
 
 
 class GracefulStop(Callback):
-    """Stop after the current step, with a checkpoint, on Ctrl-C or SIGTERM.
+    """Stop after the current step, with a checkpoint, on Ctrl-C or another stop signal.
 
     (Lightning stops in the middle of a step, and a run does not resume exactly from such a
     checkpoint.) A second Ctrl-C stops immediately. A run that is stopped during validation has a
@@ -45,7 +47,7 @@ class GracefulStop(Callback):
 
     def _install_handlers(self) -> dict[signal.Signals, Any]:
         """Install the signal handlers and return the previous ones."""
-        return {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        return {s: signal.signal(s, self._on_signal) for s in STOP_SIGNALS}
 
     def on_train_start(self, *_: Any) -> None:
         # Lightning has replaced these handlers with its own. On several devices those communicate
@@ -63,11 +65,12 @@ class GracefulStop(Callback):
     def _announce(self) -> None:
         """Say once, in the main process, that the run stops."""
         if not self._announced and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            print(
-                "\nStopping after this step. Run the same command to resume; press Ctrl-C again "
-                "to abort.",
-                flush=True,
-            )
+            with suppress(OSError):  # the terminal is closed
+                print(
+                    "\nStopping after this step. Run the same command to resume; press Ctrl-C "
+                    "again to abort.",
+                    flush=True,
+                )
         self._announced = True
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
