@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from deeplab.utils.disk_space import format_size
+from deeplab.utils.interrupts import leave_signals_to_parent
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -42,6 +43,7 @@ def build_loader(dataset: Any, *, num_workers: int, batch_bytes: int, **kwargs: 
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate,
+        worker_init_fn=leave_signals_to_parent,
         generator=torch.Generator(),  # keeps loaders off the global generator
         **kwargs,
     )

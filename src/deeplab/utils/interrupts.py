@@ -70,6 +70,23 @@ def exit_interrupted(message: str) -> NoReturn:
     sys.exit(STATUS)
 
 
+def leave_signals_to_parent(*_: object) -> None:
+    """Let this worker process outlive stop signals, which a terminal or a scheduler sends to all.
+
+    Its parent finishes what it has begun, and then ends its workers; a SIGTERM of it counts.
+    """
+    _set_handlers(signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    parent = os.getppid()
+
+    def watch() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def children_end_with_this_process() -> Iterator[None]:
     """Let the children that are started in the block end when this process ends, even if killed."""
