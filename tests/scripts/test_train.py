@@ -169,13 +169,13 @@ def test_a_killed_evaluation_resumes(tmp_path, trained):
         "import os, runpy, signal, sys\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
         f"sys.argv = ['evaluate.py', *{[*arguments, 'overwrite=true']!r}]\n"
-        "from deeplab.evaluation import resume\n"
-        "resume.SAVE_INTERVAL, add = 0.0, resume.Progress.add\n"
+        "from deeplab.evaluation import loop\n"
+        "loop.SAVE_INTERVAL, add = 0.0, loop.Progress.add\n"
         "def die(self, *image):\n"
         "    add(self, *image)\n"
         "    if self.images == 2:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "resume.Progress.add = die\n"
+        "loop.Progress.add = die\n"
         f"runpy.run_path({str(ROOT / 'src/evaluate.py')!r}, run_name='__main__')\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(), check=False)

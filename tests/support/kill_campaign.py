@@ -136,9 +136,9 @@ MOMENTS = {
         "in the result": ("tracking.result:write_json", before, 1),
     },
     "evaluate": {
-        "evaluation": ("evaluation.resume:Progress.add", after, 3),
-        "first result": ("evaluation.loop:write_evaluation", before, 1),
-        "second result": ("evaluation.loop:write_evaluation", before, 2),
+        "evaluation": ("evaluation.loop:Progress.add", after, 3),
+        "first result": ("evaluation.segmentation:SegmentationEvaluation.write", before, 1),
+        "second result": ("evaluation.segmentation:SegmentationEvaluation.write", before, 2),
         "between results": ("evaluation.result_files:EvaluationJob.install", after, 1),
     },
 }

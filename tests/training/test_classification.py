@@ -101,7 +101,7 @@ def test_evaluation_agrees_with_training_and_saves_ranks(tmp_path, trained):
         assert result[f"top{k}_error"] == pytest.approx(error)
     before = evaluation.folder.result.stat().st_mtime_ns
     repeated = run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
-    assert "existing evaluation" in repeated.stdout
+    assert "1 of 1 existed already" in repeated.stdout
     assert evaluation.folder.result.stat().st_mtime_ns == before
     best = run(
         "evaluate", f"run={folder}/checkpoints/best.ckpt", "split=train", *EXECUTION[:2], cwd=cwd

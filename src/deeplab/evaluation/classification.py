@@ -1,212 +1,164 @@
-"""Errors of a trained classifier on a split, and the rank of each image's label."""
+"""Evaluation of an image classifier: errors on a split, and the rank of each image's label."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deeplab.checkpoints.hub import hub_id
 from deeplab.checkpoints.loading import load_weights
-from deeplab.checkpoints.trained_run import inference_execution
 from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import classification_example
 from deeplab.data.datamodules import ClassificationData
-from deeplab.data.dataset import Batch, evenly_spaced
-from deeplab.data.layouts.base import describe_splits, move_data
-from deeplab.evaluation.evaluation_folder import (
-    EVALUATE_AGAIN,
-    EvaluationFolder,
-    evaluation_name,
-    lock_evaluations,
-    read_evaluation,
-    write_ranks,
-)
-from deeplab.evaluation.result_files import (
-    EvaluationJob,
-    Identity,
-    cost_record,
-    working_folder,
-)
-from deeplab.evaluation.wandb_logging import log_evaluations
+from deeplab.data.dataset import Batch
+from deeplab.evaluation.evaluation_folder import write_ranks
+from deeplab.evaluation.result_files import EvaluationJob, cost_record
+from deeplab.evaluation.task import Array, EvaluationTask, Predict, PredictedImage, override_data
 from deeplab.inference.predictor import check_finite
 from deeplab.inference.strategy import Strategy
-from deeplab.metrics.definitions import format_percent
 from deeplab.metrics.topk import TopKErrorMetric, ranks
-from deeplab.models.classifier import OUTPUT_STRIDE, Classifier
+from deeplab.models.classifier import OUTPUT_STRIDE
 from deeplab.models.flops import measure_cost
-from deeplab.tracking.console import print_skipped
-from deeplab.tracking.evaluation_protocol import (
-    CLASSIFIER_STRATEGY,
-    crop_protocol,
-)
-from deeplab.tracking.result import Result, check_weights, in_percent, write_result
+from deeplab.tracking.console import print_errors
+from deeplab.tracking.evaluation_protocol import CLASSIFIER_STRATEGY, crop_protocol
+from deeplab.tracking.result import Result, check_weights, in_percent
 from deeplab.tracking.run_folder import RunFolder, read_run
-from deeplab.tracking.source_code import code_record, describe_reused
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write, check_writable, file_hash
-from deeplab.utils.hardware import Execution
+from deeplab.utils.files import atomic_write
 from deeplab.utils.visualization import classification_figure
 
-NUM_EXAMPLES = 24
-"""Number of images in the example figure."""
 
+class ClassifierEvaluation(EvaluationTask):
+    """Evaluation of a classifier; see ``EvaluationTask``."""
 
-@dataclass(frozen=True)
-class ClassifierRun:
-    """Run of a classifier, with the config and the weights to evaluate."""
+    num_examples = 24
+    run: ClassifierConfig
+    data: ClassificationData
 
-    folder: RunFolder
-    config: ClassifierConfig
-    weights: Path
+    def __init__(
+        self, folder: RunFolder, weights: Path, run: ClassifierConfig, config: EvaluateConfig
+    ) -> None:
+        super().__init__(folder, weights, config)
+        self.run = run.model_copy(update=override_data(run, config))
 
+    @classmethod
+    def find(cls, config: EvaluateConfig) -> Self | None:
+        """Return the evaluation of the run that ``run=`` names if it is a classifier, else None.
 
-def find_classifier(config: EvaluateConfig) -> ClassifierRun | None:
-    """Return the run that ``run=`` names if it is a classifier, else None.
-
-    Raises:
-        UserError: as in ``find_trained_run``, or a key for segmentation is set.
-    """
-    if hub_id(config.run, "run"):  # the hub has segmentation networks only
-        return None
-    folder = RunFolder.find(config.run, key="run")
-    run = read_run(folder)
-    if not isinstance(run, ClassifierConfig):
-        return None
-    weights = folder.weights_file(Path(config.run).expanduser())
-    if weights is None:
-        raise UserError(
-            f"run={config.run}: this run has no weights and no checkpoint yet. Train it first."
-        )
-    check_weights(folder, weights)
-    for key in ("output_stride", "window_size", "submission"):
-        if getattr(config, key):
+        Raises:
+            UserError: as in ``find_trained_run``, or a key for segmentation is set.
+        """
+        if hub_id(config.run, "run"):  # the hub has segmentation networks only
+            return None
+        folder = RunFolder.find(config.run, key="run")
+        run = read_run(folder)
+        if not isinstance(run, ClassifierConfig):
+            return None
+        weights = folder.weights_file(Path(config.run).expanduser())
+        if weights is None:
             raise UserError(
-                f"{key}: this run is an image classifier, which has no {key}. Leave it out."
+                f"run={config.run}: this run has no weights and no checkpoint yet. Train it first."
             )
-    if config.strategies != (CLASSIFIER_STRATEGY,):
-        raise UserError(
-            f"strategies=[{','.join(config.strategies)}]: this run is an image classifier, which "
-            f"predicts on one crop. Set strategies=[{CLASSIFIER_STRATEGY}]."
+        check_weights(folder, weights)
+        for key in ("output_stride", "window_size", "submission"):
+            if getattr(config, key):
+                raise UserError(
+                    f"{key}: this run is an image classifier, which has no {key}. Leave it out."
+                )
+        if config.strategies != (CLASSIFIER_STRATEGY,):
+            raise UserError(
+                f"strategies=[{','.join(config.strategies)}]: this run is an image classifier, "
+                f"which predicts on one crop. Set strategies=[{CLASSIFIER_STRATEGY}]."
+            )
+        return cls(folder, weights, run, config)
+
+    def open_data(self) -> None:
+        workers = self.execution.num_workers
+        self.data = build_classification_data(self.run, num_workers=workers)
+
+    def jobs(self) -> list[EvaluationJob]:
+        """Return the only job: a classifier has one strategy."""
+        protocol = crop_protocol(
+            self.data,
+            crop_size=self.run.data.crop_size,
+            crop_pct=self.run.data.crop_pct,
+            precision=self.execution.precision,
         )
-    changes = {
-        "val_split": config.split or run.data.val_split,
-        "on_error": config.data.on_error or run.data.on_error,
-        "augmentations": (),  # of training only
-    }
-    data = move_data(run.data, config.data.root).model_copy(update=changes)
-    return ClassifierRun(folder, run.model_copy(update={"data": data}), weights)
+        return [self.job(Strategy(OUTPUT_STRIDE), CLASSIFIER_STRATEGY, protocol)]
+
+    def predict_function(self, jobs: Sequence[EvaluationJob]) -> Predict:
+        model = build_classifier(self.run, num_classes=len(self.data.classes))
+        load_weights(model, self.weights)
+        model.eval().to(self.execution.accelerator)
+
+        def predict(images: Tensor, batch: Batch) -> Sequence[Sequence[Array]]:
+            logits: Tensor = model(images).cpu()
+            check_finite(logits, self.weights)
+            return [[image_logits] for image_logits in logits.float().numpy()]
+
+        return predict
+
+    def truth(self, batch: Batch, index: int) -> Array:
+        """Return the labels of an image, as a list that ends in -1."""
+        labels: Array = batch["label"][index].numpy()
+        return labels
+
+    def accumulator(self) -> "RankAccumulator":
+        return RankAccumulator()
+
+    def score(self, image: PredictedImage, drafts: Sequence[EvaluationJob]) -> list[int]:
+        """Return the rank of the image's label."""
+        (logits,), labels = image.outputs, torch.from_numpy(image.truth)
+        return [int(ranks(torch.from_numpy(logits)[None], labels[None]))]
+
+    def write(
+        self, draft: EvaluationJob, accumulator: "RankAccumulator", examples: Mapping[str, Array]
+    ) -> None:
+        found, errors = np.array(accumulator.ranks), TopKErrorMetric()
+        write_ranks(draft.folder, accumulator.ids, found)
+        val_set, classes = self.data.val_set, self.data.classes
+        indices = {name: i for i, name in enumerate(val_set.ids)}
+        figure = classification_figure(
+            [
+                classification_example(val_set[indices[name]], 0, int(logits.argmax()), classes)
+                for name, logits in examples.items()
+            ]
+        )
+        with atomic_write(draft.folder.examples) as file:
+            figure.save(file, format="PNG")
+        errors.update(torch.from_numpy(found))
+        size = (self.run.data.crop_size, self.run.data.crop_size)
+        model = build_classifier(self.run, num_classes=len(classes))
+        cost = cost_record(measure_cost(model, input_size=size), size)
+        self.write_result(draft, cost, scored=True, scores=in_percent(errors.compute()))
+
+    def print_scores(self, results: Sequence[Result]) -> None:
+        print()
+        print_errors(results[0])
 
 
-def evaluate_classifier(run: ClassifierRun, config: EvaluateConfig) -> list[Result]:
-    """Evaluate a classifier, print its errors and save them in the run folder.
+class RankAccumulator:
+    """Ranks of the images' labels; see ``Accumulator``."""
 
-    Returns:
-        A list with the result of the evaluation.
-    """
-    execution = inference_execution(config.trainer)
-    check_writable(run.folder.evaluations, f"run={config.run}")
-    data = build_classification_data(run.config, num_workers=execution.num_workers)
-    job = _build_job(run, data, execution)
-    print(f"Weights: {run.weights}")
-    print(f"Machine: {execution}")
-    print("Data:    " + "\n         ".join(describe_splits(data.layout, data.val_split)))
-    with lock_evaluations(run.folder.evaluations, f"run={config.run}"):
-        reused = job.done and not config.overwrite
-        with working_folder(run.folder.evaluations, [job]) as temporary:
-            if not reused:
-                show = config.trainer.enable_progress_bar
-                _evaluate(job, run, data, execution, temporary, show=show)
-    result = Result.read(job.folder.result, EVALUATE_AGAIN)
-    errors = [f"{m.label} {format_percent(result.value(m.key))} %" for m in result.metrics]
-    print(f"\n{', '.join(errors)}\n")
-    print_skipped(data.skipped)
-    if reused:
-        print("  existing evaluation; overwrite=true runs it again")
-        if other_code := describe_reused([result]):
-            print(f"  {other_code}")
-    print(f"  {job.folder.path}")
-    if config.log_to_wandb and not reused and run.config.logger.name == "wandb":
-        evaluations = [read_evaluation(job.folder.path)]
-        if files := log_evaluations(run.config.logger, run.folder, evaluations):
-            print(f"  W&B  offline; upload it after the training run with: wandb sync {files}")
-    return [result]
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.ranks: list[int] = []
 
+    def add(self, image_id: str, score: int) -> None:
+        """Add the rank of one image's label."""
+        self.ids.append(image_id)
+        self.ranks.append(score)
 
-def _build_job(run: ClassifierRun, data: ClassificationData, execution: Execution) -> EvaluationJob:
-    folder, config, weights = run.folder, run.config, run.weights
-    identity = Identity(
-        run=folder.path.name,
-        weights=str(weights.relative_to(folder.path.resolve())),
-        weights_sha256=file_hash(weights),
-        protocol=crop_protocol(
-            data,
-            crop_size=config.data.crop_size,
-            crop_pct=config.data.crop_pct,
-            precision=execution.precision,
-        ),
-    )
-    name = evaluation_name(data.val_split, weights, CLASSIFIER_STRATEGY)
-    return EvaluationJob(
-        Strategy(OUTPUT_STRIDE), EvaluationFolder(folder.evaluations / name), identity
-    )
+    def state(self) -> dict[str, Array]:
+        """Return ids and ranks, for ``restore``."""
+        return {"ids": np.array(self.ids), "ranks": np.array(self.ranks, np.int64)}
 
-
-def _evaluate(
-    job: EvaluationJob,
-    run: ClassifierRun,
-    data: ClassificationData,
-    execution: Execution,
-    temporary: Path,
-    *,
-    show: bool,
-) -> None:
-    """Evaluate all images in one pass and write the result files; ``result.json`` last."""
-    model = build_classifier(run.config, num_classes=len(data.classes))
-    load_weights(model, run.weights)
-    top_errors, ids, batch_ranks = TopKErrorMetric(), [], []
-    example_ids, examples = set(evenly_spaced(data.val_set.ids, NUM_EXAMPLES)), []
-    for batch, logits in _predict(model, data, execution, show=show):
-        check_finite(logits, run.weights)
-        batch_ranks.append(ranks(logits, batch["label"]))
-        top_errors.update(batch_ranks[-1])
-        ids += batch["image_id"]
-        for i in (i for i, name in enumerate(batch["image_id"]) if name in example_ids):
-            examples.append(classification_example(batch, i, int(logits[i].argmax()), data.classes))
-    draft_job = job.in_folder(temporary)
-    write_ranks(draft_job.folder, ids, torch.cat(batch_ranks).numpy())
-    with atomic_write(draft_job.folder.examples) as draft:
-        classification_figure(examples).save(draft, format="PNG")
-    size = (run.config.data.crop_size, run.config.data.crop_size)
-    write_result(
-        draft_job.folder.result,
-        **vars(job.identity),
-        scored=True,
-        scores=in_percent(top_errors.compute()),
-        cost=cost_record(measure_cost(model.cpu(), input_size=size), size),
-        skipped_files=dict(data.skipped),
-        machine=vars(execution),
-        **code_record(),
-    )
-    job.install(draft_job)
-
-
-def _predict(
-    model: Classifier, data: ClassificationData, execution: Execution, *, show: bool
-) -> Iterator[tuple[Batch, Tensor]]:
-    """Yield each batch and the logits of its images, on the CPU."""
-    device, dtype = execution.accelerator, execution.autocast_dtype
-    model.eval().to(device)
-    with tqdm(total=len(data.val_set), desc="Evaluating", unit="img", disable=not show) as bar:
-        for batch in data.val_dataloader():
-            data.on_before_batch_transfer(batch, 0)
-            images = batch["image"].to(device, non_blocking=True)
-            with torch.inference_mode(), torch.autocast(device, dtype, enabled=dtype is not None):
-                logits: Tensor = model(images)
-            yield batch, logits.cpu()
-            bar.update(len(images))
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Continue from what ``state`` returned."""
+        self.ids, self.ranks = state["ids"].tolist(), state["ranks"].tolist()

@@ -1,127 +1,177 @@
-"""Evaluation loop: one pass over the images of a split for several strategies."""
+"""Evaluation loop: one pass over the images of a split, which resumes after an interruption."""
 
-from collections.abc import Iterator
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from deeplab.checkpoints.trained_run import TrainedRun
-from deeplab.config.schema.scripts import EvaluateConfig
-from deeplab.data.class_set import write_mask
-from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import evenly_spaced
-from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator, score_image
-from deeplab.evaluation.result_files import EvaluationJob, write_evaluation, write_example_figure
-from deeplab.evaluation.resume import PredictedImage, Progress
-from deeplab.inference.predictor import Predictor
-from deeplab.inference.speed import Speed, measure_speed
-from deeplab.inference.strategy import Strategy
-from deeplab.utils.hardware import Execution
+from deeplab.evaluation.result_files import EvaluationJob
+from deeplab.evaluation.task import Accumulator, Array, EvaluationTask, Predict, PredictedImage
+from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, prefetch
 from deeplab.utils.progress_lines import ProgressLines
 
-NUM_EXAMPLES = 6
-"""Number of images in the example figure."""
+SAVE_INTERVAL = 5.0
+"""Seconds between two saves; longer if saving takes more than a twentieth of that."""
 
 
-def evaluate_strategies(
-    jobs: list[EvaluationJob],
-    temporary: Path,
-    trained: TrainedRun,
-    config: EvaluateConfig,
-    data: SegmentationData,
-    execution: Execution,
-) -> None:
+def evaluate_jobs(task: EvaluationTask, jobs: Sequence[EvaluationJob], temporary: Path) -> None:
     """Run several evaluation jobs in one pass over the images and write their files.
 
     Args:
+        task: the network and its images.
         jobs: the jobs to run.
         temporary: folder that keeps what is done if this is interrupted; see ``working_folder``.
-        trained: the network.
-        config: config of the evaluation.
-        data: its images.
-        execution: execution settings.
     """
-    classes, bands = len(trained.config.data.classes), jobs[0].identity.protocol.bands or "void"
-    strategies = [job.strategy for job in jobs]
-    predictor = trained.predictor(strategies, execution, key="strategies")
-    draft_jobs = [job.in_folder(temporary) for job in jobs]
+    drafts, ids = [job.in_folder(temporary) for job in jobs], task.data.val_set.ids
     progress = Progress(
         temporary,
-        {
-            strategy.name: ScoreAccumulator(classes=classes, widths=config.trimap_widths)
-            for strategy in strategies
-        },
-        examples=evenly_spaced(data.val_set.ids, NUM_EXAMPLES),
-        skipped=data.skipped,
+        {job.folder.path.name: task.accumulator() for job in jobs},
+        examples=evenly_spaced(ids, task.num_examples),
+        skipped=task.data.skipped,
     )
     if progress.images:
-        print(f"Resuming: {progress.images} of {len(data.val_set)} images are already evaluated")
-    if progress.images < len(data.val_set):
-        for draft_job in draft_jobs:
-            draft_job.folder.path.mkdir(parents=True, exist_ok=True)
+        print(f"Resuming: {progress.images} of {len(ids)} images are already evaluated")
+    if progress.images < len(ids):
+        for draft in drafts:
+            draft.folder.path.mkdir(parents=True, exist_ok=True)
+        _evaluate_images(task, jobs, drafts, progress)
+    for i, (job, draft) in enumerate(zip(jobs, drafts, strict=True)):
+        if draft.folder.path.is_dir():  # otherwise finished before an interruption
+            examples = {k: outputs[i] for k, outputs in progress.examples.items() if outputs}
+            task.write(draft, progress.accumulators[job.folder.path.name], examples)
+            job.install(draft)
 
-    def score(image: PredictedImage) -> list[ImageScore]:
-        if image.skipped:
-            return []
-        if config.save_predictions:
-            for job, label in zip(draft_jobs, image.maps, strict=True):
-                write_mask(job.folder.prediction(image.id), label, data.classes.palette)
-        return score_image(
-            image.truth, image.maps, classes=classes, widths=config.trimap_widths, bands=bands
-        )
 
-    images = _predict_images(
-        predictor, data, execution, first=progress.images, show=config.trainer.enable_progress_bar
-    )
+def _evaluate_images(
+    task: EvaluationTask,
+    jobs: Sequence[EvaluationJob],
+    drafts: Sequence[EvaluationJob],
+    progress: "Progress",
+) -> None:
+    """Add the images that are not evaluated yet to the progress, in order."""
+
+    def score(image: PredictedImage) -> Sequence[Any]:
+        return () if image.skipped else task.score(image, drafts)
+
+    images = _predict_images(task, task.predict_function(jobs), first=progress.images)
     try:
-        for (image,), image_scores in prefetch(
+        for (image,), scores in prefetch(
             score,
             ((image,) for image in images),
             num_threads=cpu_count(),
             max_pending=4 * cpu_count(),
         ):
-            progress.add(image, image_scores)
+            progress.add(image, scores)
     finally:  # also after Ctrl-C
         progress.save()
-    for i, (job, draft_job) in enumerate(zip(jobs, draft_jobs, strict=True)):
-        if not draft_job.folder.path.is_dir():  # finished before an interruption
-            continue
-        examples = {k: labels[i] for k, labels in progress.examples.items() if labels}
-        write_example_figure(draft_job, data, examples)
-        speed = _speed(job.strategy, trained, execution) if config.measure_speed else None
-        accumulator = progress.accumulators[job.strategy.name]
-        write_evaluation(draft_job, accumulator, trained.config, data, execution, speed)
-        job.install(draft_job)
-
-
-def _speed(strategy: Strategy, trained: TrainedRun, execution: Execution) -> Speed:
-    """Measure the speed on this machine at the size that images are padded to."""
-    return measure_speed(
-        trained.predictor([strategy], execution, key="strategies"),
-        input_size=trained.config.data.padded_size,
-        device=execution.accelerator,
-        dtype=execution.autocast_dtype,
-    )
 
 
 def _predict_images(
-    predictor: Predictor, data: SegmentationData, execution: Execution, *, first: int, show: bool
+    task: EvaluationTask, predict: Predict, *, first: int
 ) -> Iterator[PredictedImage]:
-    """Yield predictions without padding, beginning with image number ``first``."""
-    dtype, count = execution.autocast_dtype, len(data.val_set)
-    loader = data.val_dataloader(first)
+    """Yield the outputs for the images, beginning with image number ``first``."""
+    execution, count = task.execution, len(task.data.val_set)
+    device, dtype = execution.accelerator, execution.autocast_dtype
+    show = task.config.trainer.enable_progress_bar
     lines = ProgressLines(count, "Image", done=first, show=not show)
     with tqdm(total=count, initial=first, desc="Evaluating", unit="img", disable=not show) as bar:
-        for batch in loader:
-            images = batch["image"].to(execution.accelerator, non_blocking=True)
-            with torch.autocast(execution.accelerator, dtype, enabled=dtype is not None):
-                maps = predictor.label_maps(images, batch["size"])
-            for i, labels in enumerate(maps):
-                height, width = batch["size"][i]
-                truth = batch["label"][i, :height, :width].numpy()
-                predictions = [label.cpu().numpy() for label in labels]
-                yield PredictedImage(batch["image_id"][i], batch["skipped"][i], truth, predictions)
-            bar.update(len(maps))
-            lines.advance(len(maps))
+        for batch in task.data.val_dataloader(first):
+            images = batch["image"].to(device, non_blocking=True)
+            with torch.inference_mode(), torch.autocast(device, dtype, enabled=dtype is not None):
+                outputs = predict(images, batch)
+            for i, image_id in enumerate(batch["image_id"]):
+                truth, skipped = task.truth(batch, i), batch["skipped"][i]
+                yield PredictedImage(image_id, skipped, truth, outputs[i])
+            bar.update(len(images))
+            lines.advance(len(images))
+
+
+class Progress:
+    """Accumulators of jobs that are evaluated in one pass, image by image in order.
+
+    Args:
+        folder: temporary folder of this evaluation only.
+        accumulators: empty accumulators by the name of their job; some of those that were saved,
+            or all.
+        examples: ids of the images whose outputs are saved.
+        skipped: how often each bad file was skipped; counts of the interrupted part are added.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        accumulators: Mapping[str, Accumulator],
+        examples: Sequence[str],
+        skipped: Counter[str],
+    ) -> None:
+        self.path = folder / "progress.npz"
+        self.accumulators, self.skipped = accumulators, skipped
+        self.examples: dict[str, Sequence[Array] | None] = dict.fromkeys(examples)
+        self.images = 0
+        """Number of processed images, including skipped ones."""
+        self._is_consistent = True
+        self._interval, self._saved_at = SAVE_INTERVAL, time.monotonic()
+        if self.path.is_file():
+            self._restore()
+
+    def add(self, image: PredictedImage, scores: Sequence[Any]) -> None:
+        """Add the scores of the next image, and save the progress from time to time."""
+        self._is_consistent = False
+        self.images += 1
+        self.skipped.update(image.skipped)
+        if not image.skipped:
+            for accumulator, score in zip(self.accumulators.values(), scores, strict=True):
+                accumulator.add(image.id, score)
+            if image.id in self.examples:
+                self.examples[image.id] = image.outputs
+        self._is_consistent = True
+        if time.monotonic() - self._saved_at > self._interval:
+            self.save()
+
+    def save(self) -> None:
+        """Save the progress, unless an interruption has left the last image half added."""
+        if not self._is_consistent:
+            return
+        started_at = time.monotonic()
+        arrays: dict[str, Any] = {
+            f"accumulator/{name}/{key}": value
+            for name, accumulator in self.accumulators.items()
+            for key, value in accumulator.state().items()
+        }
+        for image_id, outputs in self.examples.items():
+            arrays |= {
+                f"examples/{image_id}/{name}": output
+                for name, output in zip(self.accumulators, outputs or (), strict=False)
+            }
+        counts = json.dumps({"images": self.images, "skipped": self.skipped})
+        with atomic_write(self.path) as draft, draft.open("wb") as file:
+            np.savez(file, counts=np.array(counts), **arrays)
+        self._saved_at = time.monotonic()
+        self._interval = max(SAVE_INTERVAL, 20 * (self._saved_at - started_at))
+
+    def _restore(self) -> None:
+        """Restore the progress from the file; ignore a damaged file."""
+        try:
+            with np.load(self.path) as stored:
+                arrays = dict(stored)
+            counts = json.loads(str(arrays["counts"]))
+        except (OSError, ValueError, KeyError):
+            return
+        for name, accumulator in self.accumulators.items():
+            prefix = f"accumulator/{name}/"
+            keys = [key for key in arrays if key.startswith(prefix)]
+            accumulator.restore({key.removeprefix(prefix): arrays[key] for key in keys})
+        for image_id in self.examples:
+            keys = [f"examples/{image_id}/{name}" for name in self.accumulators]
+            if all(key in arrays for key in keys):
+                self.examples[image_id] = [arrays[key] for key in keys]
+        self.skipped.update(counts["skipped"])
+        self.images = int(counts["images"])

@@ -4,21 +4,16 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.config.schema.run import TrainConfig
-from deeplab.data.datamodules import SegmentationData
-from deeplab.evaluation.accumulator import ScoreAccumulator
-from deeplab.evaluation.evaluation_folder import EVALUATE_AGAIN, EvaluationFolder, write_images
-from deeplab.evaluation.plots import write_boundary_curve
-from deeplab.evaluation.strategy_cost import strategy_cost
+from deeplab.evaluation.evaluation_folder import EVALUATE_AGAIN, EvaluationFolder
 from deeplab.inference.speed import Speed
 from deeplab.inference.strategy import Strategy
 from deeplab.models import flops
@@ -28,14 +23,10 @@ from deeplab.tracking.result import (
     MeasuredSpeed,
     MultiplyAdds,
     Result,
-    in_percent,
-    write_result,
 )
-from deeplab.tracking.source_code import code_hash, code_record
+from deeplab.tracking.source_code import code_hash
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write, remove_leftovers
-from deeplab.utils.hardware import Execution
-from deeplab.utils.visualization import Example, segmentation_figure
+from deeplab.utils.files import remove_leftovers
 
 Pixels = NDArray[np.uint8]
 
@@ -134,54 +125,6 @@ def working_folder(evaluations: Path, jobs: Sequence[EvaluationJob]) -> Iterator
         remove_leftovers(Path(parent), exclusive=True)
     yield folder
     shutil.rmtree(folder)
-
-
-def write_example_figure(
-    job: EvaluationJob, data: SegmentationData, predictions: Mapping[str, Pixels]
-) -> None:
-    """Write the figure of some images with truth and prediction."""
-    items = {item.id: item for item in data.val_set.items}
-    examples = [
-        Example(image_id, *data.val_set.read(items[image_id]), label)
-        for image_id, label in predictions.items()
-    ]
-    if examples:
-        figure = segmentation_figure(examples, data.classes.names, data.classes.palette)
-        with atomic_write(job.folder.examples) as draft:
-            figure.save(draft, format="PNG")
-
-
-def write_evaluation(
-    job: EvaluationJob,
-    accumulator: ScoreAccumulator,
-    run: TrainConfig,
-    data: SegmentationData,
-    execution: Execution,
-    speed: Speed | None,
-) -> None:
-    """Write the files of one result; ``result.json`` last, so that it implies the others."""
-    classes, size = len(run.data.classes), run.data.padded_size
-    cost = strategy_cost(run, job.strategy, classes=classes, size=size)
-    scores: dict[str, Any] = {}
-    if data.val_labeled:
-        write_images(job.folder, accumulator.ids, np.stack(accumulator.confusions))
-        final, names = accumulator.scores, run.data.classes
-        scores["scores"] = in_percent(final.values)
-        scores["class_IoU"] = in_percent(dict(zip(names, final.class_iou, strict=True)))
-        scores["boundary"] = boundary = accumulator.boundary_result(names)
-        title = f"{job.identity.run}, {job.strategy.label}"
-        write_boundary_curve(job.folder, title, boundary.bands)
-    write_result(
-        job.folder.result,
-        **vars(job.identity),
-        scored=data.val_labeled,
-        **scores,
-        cost=cost_record(cost, size, speed),
-        skipped_files=dict(data.skipped),
-        machine=vars(execution),
-        data_root=job.data_root,
-        **code_record(),
-    )
 
 
 def cost_record(cost: flops.Cost, size: tuple[int, int], speed: Speed | None = None) -> Cost:
