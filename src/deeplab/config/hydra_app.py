@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from deeplab.utils.errors import (
 )
 from deeplab.utils.files import full_disk_error
 from deeplab.utils.interrupts import exit_interrupted, handle_signals, is_child
+from deeplab.utils.parallel import WORKER_KILLED
 
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
@@ -76,8 +78,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
             return task(config)  # sweepers that optimize a score take it
         except Exception as error:
             exit_without_output(error)
-            if not isinstance(error, UserError) and (full := full_disk_error(error)):
-                error = write_error(full, Path(full.filename or ""))
+            if not isinstance(error, UserError):
+                error = _explain(error)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise _report_job_error(error) from None
             if isinstance(error, UserError):
@@ -99,6 +101,15 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         if started:
             raise
         _exit(format_hydra_error(error))  # composing failed
+
+
+def _explain(error: Exception) -> Exception:
+    """Return a UserError for what is no fault of the program, else the error itself."""
+    if full := full_disk_error(error):
+        return write_error(full, Path(full.filename or ""))
+    if re.search(r"DataLoader worker \(pid.*(killed|exited)", str(error)):
+        return UserError(WORKER_KILLED)
+    return error
 
 
 def _implied_overrides(arguments: list[str]) -> list[str]:

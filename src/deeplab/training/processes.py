@@ -6,20 +6,32 @@ They all run on one machine. By default the first process starts the others; ``s
 
 import atexit
 import os
+import signal
 import socket
+import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import torch
+from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
 
 from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import POLL_INTERVAL
+
+FAILURE_TIMEOUT = 10.0
+"""Seconds within which the failure of one process of a run reaches the others."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -178,11 +190,87 @@ def _new_store() -> str:
     return path_name
 
 
+class ProcessLauncher(_SubprocessScriptLauncher):
+    """Starts the other processes of a run, and ends the run if one of them fails.
+
+    (Lightning's watcher would kill the first process without a word.)
+
+    Args:
+        strategy: the strategy of the run.
+        record: file in which a process leaves its error.
+    """
+
+    def __init__(self, strategy: DDPStrategy, record: Path) -> None:
+        assert strategy.cluster_environment is not None
+        super().__init__(strategy.cluster_environment, strategy.num_processes, strategy.num_nodes)
+        self.record = record
+        self._is_ending = False
+
+    def launch(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Start the processes and call a function of the trainer."""
+        self._call_children_scripts()
+        Thread(target=self._watch, daemon=True).start()
+        del kwargs["trainer"]
+        return function(*args, **kwargs)
+
+    def kill(self, signum: Any) -> None:
+        """End the other processes, as the end of an interrupted run does."""
+        self._is_ending = True
+        super().kill(signum)
+
+    def failure(self, timeout: float) -> Exception | None:
+        """Return the error of a process that has failed or fails within some seconds, or None."""
+        self._is_ending = True
+        end = time.monotonic() + timeout
+        while not (failed := self._failed()) and time.monotonic() < end:
+            time.sleep(POLL_INTERVAL)
+        return self._describe(*failed) if failed else None
+
+    def _failed(self) -> tuple[int, int] | None:
+        """Return rank and exit status of a process that has failed."""
+        statuses = ((rank, process.poll()) for rank, process in enumerate(self.procs, 1))
+        return next(((rank, status) for rank, status in statuses if status), None)
+
+    def _describe(self, rank: int, status: int) -> Exception:
+        process = f"trainer.devices={self.num_processes}: process {rank} of this run"
+        if status < 0:
+            name = signal.Signals(-status).name
+            reason = ", probably because memory ran out" if status == -signal.SIGKILL else ""
+            return UserError(
+                f"{process} was ended by {name}{reason}. Run the same command to go on from the "
+                "last checkpoint."
+            )
+        text = self.record.read_text() if self.record.is_file() else "see its message above"
+        _, is_user_error, message = text.rpartition("UserError: ")
+        return UserError(message.strip()) if is_user_error else RuntimeError(f"{process}: {text}")
+
+    def _watch(self) -> None:
+        """End this process too if it waits forever for one that has failed."""
+        while not (failed := self._failed()):
+            time.sleep(POLL_INTERVAL)
+        time.sleep(FAILURE_TIMEOUT)
+        if not self._is_ending:
+            print(f"Error: {self._describe(*failed)}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+
 class OneMachineStrategy(DDPStrategy):
     """DistributedDataParallel whose processes listen on the loopback address only.
 
     PyTorch's own store listens on all addresses, and gloo looks up the name of the machine.
+
+    Args:
+        record: file in which a process leaves its error.
     """
+
+    def __init__(self, record: Path) -> None:
+        super().__init__()
+        self.record = record
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        if not self.cluster_environment.creates_processes_externally:
+            self._launcher = ProcessLauncher(self, self.record)
 
     def setup_distributed(self) -> None:
         """Connect the processes before Lightning would."""
@@ -207,6 +295,21 @@ class OneMachineStrategy(DDPStrategy):
         )
         if cuda:
             atexit.register(distributed.destroy_process_group)
+
+
+@contextmanager
+def report_failed_process(trainer: Trainer) -> Iterator[None]:
+    """Replace an error of the block by that of another process which has failed before."""
+    try:
+        yield
+    except UserError:  # the other processes have it too, or follow
+        raise
+    except Exception:
+        launcher = trainer.strategy.launcher
+        failed = isinstance(launcher, ProcessLauncher) and launcher.failure(FAILURE_TIMEOUT)
+        if failed:
+            raise failed from None
+        raise
 
 
 def environment_plugin() -> OneMachine | TorchElasticEnvironment:

@@ -1,5 +1,6 @@
 """One training run, step by step, from a checked config to its result."""
 
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -48,14 +49,14 @@ from deeplab.training.checkpoint_io import (
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
-from deeplab.training.processes import join_processes
+from deeplab.training.processes import join_processes, report_failed_process
 from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.task import Task
 from deeplab.training.trainer import build_trainer
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, file_hash, write_json, write_text
 from deeplab.utils.hardware import Execution
-from deeplab.utils.interrupts import children_end_with_this_process
+from deeplab.utils.interrupts import children_end_with_this_process, is_child
 from deeplab.utils.settings import to_dict
 
 
@@ -110,7 +111,8 @@ def _record_failure(folder: RunFolder) -> Iterator[None]:
     """Write the error that ends a run to a file, which the next session of the run removes.
 
     Any process of a run may fail and end the others. Errors of other processes are only recorded
-    if the main process has not recorded one, since they may be consequences of it.
+    if the main process has not recorded one, since they may be consequences of it; the main process
+    prints what they record.
     """
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if main_process:
@@ -121,6 +123,8 @@ def _record_failure(folder: RunFolder) -> Iterator[None]:
         if main_process or not folder.failure.exists():
             with suppress(OSError, UserError):  # keep the original error
                 write_text(folder.failure, traceback.format_exc())
+        if is_child():
+            sys.exit(1)
         raise
 
 
@@ -225,7 +229,12 @@ def _train(
     trainer = build_trainer(config, execution, folder, loggers, callbacks)
     try:
         resuming = report_resume_errors(folder.last, timer) if first_step else nullcontext()
-        with stop.handling_signals(), children_end_with_this_process(), resuming:
+        with (
+            report_failed_process(trainer),
+            stop.handling_signals(),
+            children_end_with_this_process(),
+            resuming,
+        ):
             trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
         checkpoints.save_last(trainer)
         if module.scored_step != config.stage.max_steps:  # the result must be of the last step

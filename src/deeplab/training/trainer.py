@@ -31,7 +31,7 @@ def build_trainer(
     return Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
-        strategy=OneMachineStrategy() if execution.devices > 1 else "auto",
+        strategy=OneMachineStrategy(folder.failure) if execution.devices > 1 else "auto",
         precision=execution.precision,  # type: ignore[arg-type]
         plugins=plugins,
         gradient_clip_val=config.stage.gradient_clip_val,

@@ -58,10 +58,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def exit_interrupted(message: str) -> NoReturn:
-    """Exit after a stop signal; a child does so silently, and as if it had succeeded.
-
-    Lightning kills the parent of a child that fails.
-    """
+    """Exit after a stop signal; a child does so silently, and as if it had succeeded."""
     _set_handlers(signal.SIG_IGN)  # another one would interrupt the exit
     if is_child():
         sys.exit(0)

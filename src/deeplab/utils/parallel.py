@@ -22,6 +22,11 @@ from tqdm import tqdm
 
 from deeplab.utils.errors import UserError
 
+WORKER_KILLED = (
+    "One of the worker processes was killed, probably because memory ran out. Run this again with "
+    "fewer workers (num_workers)."
+)
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -83,10 +88,7 @@ def _map_in_processes(
         for results in _in_order(pool, chunks, CHUNKS_PER_WORKER * num_workers):
             yield from results
     except BrokenProcessPool:
-        raise UserError(
-            f"One of the {num_workers} worker processes was killed, probably because memory ran "
-            "out. Run this again with fewer workers."
-        ) from None
+        raise UserError(WORKER_KILLED) from None
 
 
 def _in_order(pool: Executor, futures: Iterable[Future[R]], max_pending: int) -> Iterator[R]:
