@@ -1,5 +1,7 @@
 """Tests of how the classes of masks are found: drawn masks, saved in the ways of many tools."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -38,6 +40,33 @@ def antialiased(seed, values, classes=None):
     """Return a scene of gray values or colors that was drawn at four times its size."""
     large = np.asarray(values, np.uint8)[scene(seed, classes or len(values), 4)]
     return cv2.resize(large, SIZE[::-1], interpolation=cv2.INTER_AREA)
+
+
+def resized(seed, values, scale, how):
+    """Return a scene that was drawn at ``scale`` times its size, or at half if that is 1 / 2."""
+    large = np.asarray(values, np.uint8)[scene(seed, len(values), max(1, int(scale)))]
+    return cv2.resize(large, None, fx=1 / scale, fy=1 / scale, interpolation=how)
+
+
+def blocks(mask, side):
+    return mask.repeat(side, axis=0).repeat(side, axis=1)
+
+
+def thin_lines(seed, scale=1, width=2):
+    """Return lines of one class, all of them ``width`` pixels wide."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros((SIZE[0] * scale, SIZE[1] * scale), np.uint8)
+    for row in rng.integers(5, 80, 3):
+        label[row * scale : (row + width) * scale] = 1
+    for angle in rng.uniform(0.5, 1, 2 * (scale > 1)):
+        cv2.line(label, (0, 0), (int(400 * angle), int(300 / angle)), 1, width * scale)
+    return label
+
+
+def with_band(label, reach=3, value=255):
+    """Return labels with a band around all objects, which leaves them as they are."""
+    wide = cv2.dilate(label, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return np.where((label == 0) & (wide > 0), value, label).astype(np.uint8)
 
 
 def with_border(label, value=255, width=5):
@@ -109,6 +138,20 @@ FOUND = {
         np.random.default_rng(s + 9).integers(9, 247, SIZE), gray((0, 255), s)).astype(np.uint8)),
     "antialiased lines": ((0, 255), lambda s: cv2.line(
         np.zeros(SIZE, np.uint8), (0, 9 * s), (119, 40), 255, 2, cv2.LINE_AA)),
+    "thin lines": ((0, 255), lambda s: cv2.resize(
+        thin_lines(s, 4) * 255, SIZE[::-1], interpolation=cv2.INTER_AREA)),
+    "antialiased, then enlarged": ((0, 255), lambda s: blocks(antialiased(s, (0, 255)), 2)),
+    "levels of Lanczos, then enlarged": (
+        (0, 128, 255), lambda s: blocks(resized(s, (0, 128, 255), 4, cv2.INTER_LANCZOS4), 3)),
+    "colors, then enlarged": (colors(COLORS), lambda s: blocks(antialiased(s, COLORS), 4)),
+    "enlarged by Lanczos": (
+        (0, 255), lambda s: resized(s, (0, 255), 1 / 2, cv2.INTER_LANCZOS4)),
+    "enlarged by cubic": (
+        (0, 128, 255), lambda s: resized(s, (0, 128, 255), 1 / 2, cv2.INTER_CUBIC)),
+    "colors of Lanczos": (colors(CITY), lambda s: resized(s, CITY, 4, cv2.INTER_LANCZOS4)),
+    "labels in blocks": (tuple(range(5)), lambda s: blocks(np.random.default_rng(s).integers(
+        0, 5, (9, 12), np.uint8), 8)),
+    "a band around lines": ((0, 1), lambda s: with_band(thin_lines(s))),
     "few masks antialiased": (
         LEVELS, lambda s: antialiased(s, LEVELS) if s == 2 else gray(LEVELS, s)),
     "a thin class": ((0, 1, 2), lambda s: cv2.line(scene(s, 2), (0, 9 * s), (119, 40), 2, 1)),
@@ -171,6 +214,14 @@ def test_jpeg_masks(values, quality, tmp_path):
         ignored += np.mean(~used) / len(files)
     assert wrong < 0.001
     assert ignored < 0.16
+
+
+def test_jpeg_of_indices_is_refused(tmp_path):
+    """Their values are closer than what JPEG makes of them."""
+    indices = [cv2.resize(scene(s, 6), None, fx=3, fy=3, interpolation=0) for s in N]
+    files = save(tmp_path, indices, "jpg", quality=90)
+    with pytest.raises(UserError, match=r"JPEG files, .* data\.mask_values="):
+        find_classes(files)
 
 
 UNCLEAR = {
@@ -339,3 +390,27 @@ def test_values_of_named_classes_are_compared_with_the_masks(tmp_path):
     assert settings().mask_values == (0, 255)
     (tmp_path / "classes.yaml").write_text("classes: {a: 0, b: 1}\nignored: [255]\n")
     assert settings().ignored_values == (255,)
+
+
+OBJECTS = {
+    "ignored index": ((0, 1, 2), (0, 1, 2, 3), "ignore", "of 3 are no class"),
+    "new level": ((0, 255), (0, 255, 128), "nearest", "of 128 are no class"),
+    "255": ((0, 1, 2), (0, 1, 2, 255), "ignore", "of 255 are ignored, as usual beside indices"),
+    "colors": (COLORS[:3], COLORS, "ignore", r"of \(0,0,128\) are no class"),
+    "all listed": ((0, 1, 2), (0, 1, 2), "ignore", r"are ignored\n$"),
+    "noise": ((0, 1, 2), (0, 1, 2), "nearest", r"are the nearest class or ignored\n$"),
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_objects_that_are_not_listed_are_said(kind, tmp_path, capsys):
+    listed, drawn, unlisted, message = OBJECTS[kind]
+    save(tmp_path / "images", [COLORS[scene(s, 4)] for s in N])
+    save(tmp_path / "masks", [np.asarray(drawn, np.uint8)[scene(s, len(drawn))] for s in N])
+    lines = [f"  c{i}: {np.asarray(value).tolist()}\n" for i, value in enumerate(listed)]
+    text = f"classes:\n{''.join(lines)}unlisted: {unlisted}\n"
+    (tmp_path / "classes.yaml").write_text(text)
+    FolderLayout.check(FolderSettings(name="folder", root=str(tmp_path)))
+    output = capsys.readouterr().out
+    assert output.count("\n") == 1
+    assert re.search(message, output), output

@@ -110,23 +110,23 @@ def read_mask(path: Path, *, colored: bool = False) -> Pixels:
         return np.ascontiguousarray(values, np.uint8)
 
 
-def mask_kind(path: Path) -> tuple[int, Pixels | None]:
-    """Return the number of channels of a mask, and the palette ``(N, 3)`` of its indices.
+def mask_kind(path: Path) -> tuple[str, int, Pixels | None]:
+    """Return the format of a mask, its channels, and the palette ``(N, 3)`` of its indices.
 
     Raises:
         BadFileError: as in ``read_mask``, but damage behind the header is not noticed.
     """
     with open_file(path, "mask") as stream:
         if stream.read(len(NPY)) == NPY:
-            return 1, None
+            return "NPY", 1, None
         stream.seek(0)
         with suppress(UnidentifiedImageError), Image.open(stream, formats=FORMATS) as mask:
             if mask.format == "GIF":
-                return 3, None
+                return "GIF", 3, None
             entries = mask.getpalette("RGB") if mask.mode in ("P", "PA") else None
             palette = None if entries is None else np.array(entries, np.uint8).reshape(-1, 3)
-            return len(mask.getbands()), palette
-        return 1, None  # a TIFF that Pillow does not open
+            return str(mask.format), len(mask.getbands()), palette
+        return "TIFF", 1, None  # of a kind that Pillow does not open
 
 
 def read_header(path: Path) -> Header:

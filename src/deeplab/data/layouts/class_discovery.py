@@ -6,8 +6,9 @@ many of them are flat (inside areas) and how many between their neighbors' value
 
 1. Are there blended values, made by antialiasing, interpolation, JPEG or noise? The *levels* are
    the values that fill areas (at least a tenth of their pixels is flat: a third for objects of
-   5 x 5 pixels, less than a hundredth for blends) or are ten times as frequent as a mean blend, as
-   in antialiased lines. A value at a distance of up to 8 from a level with ten times as many flat
+   5 x 5 pixels, less than a hundredth for blends) or, as in antialiased lines, are ten times as
+   frequent as a mean blend and far from other levels: cubic and Lanczos interpolation overshoot by
+   up to an eighth. A value at a distance of up to 8 from a level with ten times as many flat
    pixels is noise of it: JPEG makes no larger areas. The masks are blended if three or more values
    are mostly between others (one or two may be drawn outlines), if two levels have noise, or if
    four times as many values as levels fill no areas; and if these are half of all values or a tenth
@@ -25,10 +26,15 @@ many of them are flat (inside areas) and how many between their neighbors' value
    it fills areas. In color masks cream is ignored if all other colors are VOC's.
 
 What has two likely readings is an error that names the keys to choose with: 255 in areas beside two
-indices or along borders of gray levels, or a gray level that is only found between two others.
+indices or along borders of gray levels, a gray level that is only found between two others, or
+levels so close that JPEG or interpolation may have made one of another.
+
+Values that a file or key lists are compared with the masks in the same way, and values of whole
+objects that are not among them are said.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -52,7 +58,6 @@ from deeplab.data.layouts.classes_file import (
 )
 from deeplab.data.layouts.mask_statistics import (
     CREAM,
-    Statistics,
     ValueStatistics,
     marked_by_palette,
     read_statistics,
@@ -64,7 +69,7 @@ from deeplab.utils.parallel import is_first_process
 from deeplab.utils.text import printable
 
 MIN_FLAT, FREQUENT = 0.1, 10
-NOISE_DISTANCE, NOISE_FACTOR = 8, 10
+NOISE_DISTANCE, NOISE_FACTOR, RINGING = 8, 10, 1 / 8
 MIN_BLENDED, MANY_WEAK, EDGE_SHARE, NEAR_SHARE = 3, 4, 0.1, 0.25
 STRAY_PIXELS, STRAY_MASKS, STRAY_SHARE = 16, 0.05, 0.001
 GRAY_DISTANCE, MANY_INDICES, BORDER_SHARE = 16, 8, 0.5
@@ -122,8 +127,7 @@ def read_or_find_classes(
         classes = select_classes(
             read_classes(path), ignored, mask_values, unlisted_values, str(path)
         )
-        check_void(classes, items, str(path), "Correct the values in the file")
-        _report(f"{len(classes)} classes of {path}: {_named(classes)}")
+        report_listed(classes, items, str(path), "Correct the values in the file")
         return classes
     paths = [item.mask for item in items if item.mask.is_file()]
     if not paths:
@@ -138,34 +142,36 @@ def read_or_find_classes(
     return classes
 
 
-def check_void(classes: ClassSet, items: Sequence[Item], source: str, remedy: str) -> None:
-    """Check that 255, which is ignored unless it is a class, is not an object in the masks.
+def report_listed(classes: ClassSet, items: Sequence[Item], source: str, remedy: str) -> None:
+    """Print the classes that a file or key lists, and values of whole objects that are none.
 
-    Up to ``MAX_CHECKED`` masks are read.
+    Up to ``MAX_CHECKED`` masks are read for these values.
 
     Args:
         classes: the classes.
         items: the images and masks.
-        source: the file or key that names the classes.
-        remedy: what to do if 255 is a class.
+        source: the file or key that lists the classes.
+        remedy: what to do if 255, which is ignored unless it is listed, is a class.
 
     Raises:
-        UserError: 255 is a class by its place in the masks, but not by ``source``.
+        UserError: 255 is a class by its place in the masks, but is not listed.
     """
-    if classes.colored or IGNORE in (*(classes.values or ()), *classes.ignored):
-        return
     masks = [item.mask for item in items[:: 1 + len(items) // MAX_CHECKED] if item.mask.is_file()]
-    try:
-        found = find_classes(masks, classes.ignored).classes.values if masks else None
-    except UserError:  # training and the doctor report such masks
-        return
-    if found and IGNORE in found:
-        listed = classes.values or range(len(classes))
+    listed, missed, notes = classes.values or tuple(range(len(classes))), list[Value](), [""]
+    with suppress(UserError):  # training and the doctor report masks that cannot be read
+        if masks:
+            found = _Discovery(masks, classes.ignored, listed, classes.unlisted_values)
+            notes, missed = [*notes, *found.void_notes], found.missed
+        if missed and classes.unlisted_values != "error":
+            notes.append(found.amount(missed, f"{_listed(missed)} are no class"))
+    if IGNORE in missed:
+        held = [v for v in (*listed, *missed) if v in found.values]
         raise UserError(
             f"{source}: the values of the classes are {_listed(listed)}, but the masks hold "
-            f"{_listed(found)}, so 255 would be ignored. {remedy}, or set "
+            f"{_listed(held)}, so 255 would be ignored. {remedy}, or set "
             "data.ignored_values=[255] if it is no class."
         )
+    _report(f"{len(classes)} classes of {source}: {_named(classes)}{'; '.join(notes)}")
 
 
 def select_classes(
@@ -216,9 +222,7 @@ def find_classes(
     Raises:
         UserError: the values of the masks cannot be classes, or have two likely readings.
     """
-    statistics = read_statistics(masks)
-    discovery = _Discovery(masks[0].parent, statistics, ignored, mask_values, unlisted_values)
-    return discovery.result()
+    return _Discovery(masks, ignored, mask_values, unlisted_values).result()
 
 
 class _Discovery:
@@ -226,27 +230,32 @@ class _Discovery:
 
     def __init__(
         self,
-        folder: Path,
-        statistics: Statistics,
+        masks: Sequence[Path],
         ignored: tuple[Value, ...],
         mask_values: tuple[Value, ...] | None,
         unlisted_values: UnlistedValues,
     ) -> None:
-        self.folder, self.statistics = folder, statistics
+        self.folder, self.statistics = masks[0].parent, read_statistics(masks)
         self.chosen, self.unlisted = mask_values, unlisted_values
+        self.strict = unlisted_values == "error"
         self.notes: list[str] = []
+        self.void_notes: list[str] = []
         self.values = self._values_by_kind()
-        self.pixels = max(1, statistics.others + sum(v.pixels for v in self.values.values()))
+        self.pixels = max(1, self.statistics.others + sum(v.pixels for v in self.values.values()))
         settled = {*ignored, *(mask_values or ())}
         self.open = [v for v in self.values if v not in settled]
         self.blends = [v for v in self.open if self.values[v].is_between]
         self.ignored = list(ignored)
+        self.missed: list[Value] = []
+        """Values of objects that are not among the chosen ones."""
         self.levels = self._find_levels()
         self._decide_void()
 
     def result(self) -> FoundClasses:
-        """Return the classes; raises UserError if they are too few or too many."""
+        """Return the classes; raises UserError if they are too few, too many or not all listed."""
         levels = self.levels
+        if self.missed:
+            self._report_missed()
         if len(levels) > MAX_CLASSES:
             raise self._too_many()
         if len(levels) < 2:
@@ -269,7 +278,9 @@ class _Discovery:
         if bad := self.statistics.bad:
             more = f" and {len(bad) - 1} more" * (len(bad) > 1)
             self.notes.append(f"{bad[0].path}{more} cannot be read")
-        reading = "; ".join([f"{len(levels)} classes: {_listed(levels)}", *self.notes])
+        reading = "; ".join(
+            [f"{len(levels)} classes: {_listed(levels)}", *self.notes, *self.void_notes]
+        )
         return FoundClasses(classes, [n / max(1, sum(counts)) for n in counts], reading)
 
     def _values_by_kind(self) -> dict[Value, ValueStatistics]:
@@ -325,13 +336,12 @@ class _Discovery:
 
     def _find_levels(self) -> list[Value]:
         """Return the values of classes, among them 255, and settle the other values."""
-        dominant = self._dominant()
-        if dominant:
+        if dominant := self._dominant():
+            near = NOISE_DISTANCE if self.chosen else 0
             levels = list(self.chosen or dominant)
-            self._check_rest(
-                [v for v in dominant if all(value_distance(u, v) > NOISE_DISTANCE for u in levels)]
-            )
-            self._settle_blends(levels, [v for v in self.open if v not in levels])
+            self.missed = [v for v in dominant if all(value_distance(u, v) > near for u in levels)]
+            kept = {*levels, *self.missed}
+            self._settle_blends(levels, [v for v in self.open if v not in kept])
             return levels
         if self.chosen is None and len(self.blends) > max(MAX_BLENDS, len(self.values) / 2):
             raise self._too_many()
@@ -339,21 +349,27 @@ class _Discovery:
         if stray := [v for v in self.open if self._is_stray(v)]:
             self.ignored += stray
             self.open = [v for v in self.open if v not in stray]
-            self.notes.append(self._amount(stray, f"{_listed(stray)} (stray) are ignored"))
+            self.notes.append(self.amount(stray, f"{_listed(stray)} (stray) are ignored"))
         if self.chosen is None:
             self._check_outlines()
+            if self.statistics.jpegs:
+                self._check_distances(self.open)
             return self.open
-        self._check_rest([v for v in self.open if v != IGNORE])
+        radii = nearest_radii(self.chosen) if self.unlisted == "nearest" else {}
+        self.missed = [v for v in self.open if not _is_near(v, radii)]
         return list(self.chosen)
 
-    def _check_rest(self, rest: list[Value]) -> None:
-        """Raise UserError if there are classes beside the chosen ones, and nothing says why."""
-        if rest and self.unlisted == "error":
-            raise UserError(
-                f"data.mask_values={_key(self.chosen or ())}: the masks also hold {_listed(rest)} "
-                f"({100 * self._share(rest):.2g} % of the pixels). Add them to data.mask_values or "
-                "to data.ignored_values, or set data.unlisted_values=ignore or nearest."
-            )
+    def _report_missed(self) -> None:
+        """Note that there are classes beside the chosen ones, or raise UserError."""
+        if not self.strict:
+            self.notes.append(self.amount(self.missed, f"{_listed(self.missed)} are no class"))
+            return
+        raise UserError(
+            f"data.mask_values={_key(self.chosen or ())}: the masks also hold "
+            f"{_listed(self.missed)} ({100 * self._share(self.missed):.2g} % of the pixels). Add "
+            "them to data.mask_values or to data.ignored_values, or set "
+            "data.unlisted_values=ignore or nearest."
+        )
 
     def _dominant(self) -> list[Value]:
         """Return the values of blended masks that fill areas and are no noise of others.
@@ -368,28 +384,29 @@ class _Discovery:
         if rest > MAX_OTHERS * self.pixels or self._share(levels) < MIN_LEVELS:
             return []
         if self.chosen is None:
-            self._check_levels(sorted(levels))
+            self._check_distances(sorted(levels))
         return sorted(v for v in levels if v not in self.ignored)
 
     def _levels_of_noise(self) -> list[Value]:
-        """Return the values that fill areas, if the other values look like blends or noise."""
+        """Return the values of areas and lines, if the others look like blends or noise."""
         levels: list[Value] = []
         noise: dict[Value, Value] = {}  # the level of each value that is close to one
         weak: list[Value] = []
-        frequent = FREQUENT * self._mean_pixels(self.blends)
         for value in sorted(self.values, key=lambda v: -self.values[v].flat):
             v = self.values[value]
             level = next((u for u in levels if self._is_noise_of(value, u)), None)
             if level is not None:
                 noise[value] = level
-            elif v.flat >= MIN_FLAT * v.pixels or not (v.is_between or v.pixels < frequent):
+            elif v.flat >= MIN_FLAT * v.pixels:
                 levels.append(value)
                 if len(levels) > MAX_CLASSES + 1:
                     break
             else:
                 weak.append(value)
+        levels += self._lines(levels, weak)
         if not 2 <= len(levels) <= MAX_CLASSES + 1:
             return []
+        weak = [v for v in weak if v not in levels]
         suspects, several = {*self.blends}, len(self.blends) >= MIN_BLENDED
         if min_distance(levels) >= GRAY_DISTANCE:
             if len({*noise.values()}) > 1:  # noise of several levels
@@ -401,6 +418,25 @@ class _Discovery:
         at_edges = sum(self.values[v].pixels for v in suspects) >= EDGE_SHARE * edges
         return levels if several and (many or at_edges) else []
 
+    def _lines(self, levels: list[Value], weak: list[Value]) -> list[Value]:
+        """Return the values of thin lines among those that fill no areas.
+
+        If there are no areas but those of one value, as around thin objects, the largest gray
+        value is also one.
+        """
+        reach = RINGING * max((value_distance(u, v) for u in levels for v in levels), default=0)
+        frequent = FREQUENT * self._mean_pixels(self.blends)
+        lines = [
+            v
+            for v in weak
+            if not self.values[v].is_between
+            and self.values[v].pixels >= frequent
+            and all(value_distance(v, u) > reach for u in levels)
+        ]
+        if len(levels) + len(lines) == 1:
+            lines += [v for v in weak if v == list(self.values)[-1] and isinstance(v, int)]
+        return lines
+
     def _mean_pixels(self, values: Sequence[Value]) -> float:
         return sum(self.values[v].pixels for v in values) / max(1, len(values))
 
@@ -410,16 +446,16 @@ class _Discovery:
             and self.values[level].flat >= NOISE_FACTOR * self.values[value].flat
         )
 
-    def _check_levels(self, levels: list[Value]) -> None:
-        """Raise UserError if blends cannot be told from the levels of blended masks."""
-        if len(levels) > 2 and min_distance(levels) < NOISE_DISTANCE:
+    def _check_distances(self, levels: Sequence[Value]) -> None:
+        """Raise UserError if blends or JPEG may have made one of the levels of another."""
+        if len(levels) > 2 and min_distance(levels) < GRAY_DISTANCE:
             raise UserError(
                 f"{self.folder}: {_listed(levels)} fill areas, and "
                 f"{100 * self._share(self.blends):.2g} % of the pixels lie between other values at "
-                "edges: masks resized with interpolation, in which blends of two classes look "
-                "like a third, or JPEG files of several qualities. Export them again as PNG with "
-                "nearest-neighbor interpolation, or list the true values, such as "
-                "data.mask_values=[0,85,170,255]."
+                "edges: JPEG files, which change values by several, or masks resized with "
+                "interpolation, in which blends of two classes look like a third. Export them "
+                "again as PNG with nearest-neighbor interpolation, or list the true values, such "
+                "as data.mask_values=[0,85,170,255]."
             )
 
     def _check_outlines(self) -> None:
@@ -447,23 +483,23 @@ class _Discovery:
             radii = nearest_radii([*levels, *self.ignored])
             near = [v for v in rest if _is_near(v, {u: radii[u] for u in levels})]
             rest = [v for v in rest if v not in near]
-            self.notes.append(self._amount(near, "values near them count as them"))
+            self.notes.append(self.amount(near, "values near them count as them"))
         if rest or self.statistics.others:
             others = self.statistics.others
-            self.notes.append(self._amount(rest, "other values at edges are ignored", others))
+            self.notes.append(self.amount(rest, "other values at edges are ignored", others))
 
     def _decide_void(self) -> None:
         """Take 255, or cream in color masks, from the classes if it marks ignored pixels."""
+        levels = self.missed if self.chosen else self.levels
+        found = [v for v in (*self.levels, *self.missed) if v in self.values]
         void: Value = IGNORE
-        if not all(isinstance(v, int) for v in self.levels):
-            void = next((v for v in self.levels if _same_color(v, CREAM)), CREAM)
-        others = [v for v in self.levels if v != void]
-        if self.chosen is not None or void not in self.levels or len(others) < 2:
-            return
-        if reason := self._void_reason(void, others):
-            self.levels = others
+        if not all(isinstance(v, int) for v in found):
+            void = next((v for v in levels if _same_color(v, CREAM)), CREAM)
+        others = [v for v in found if v != void]
+        if void in levels and len(others) > 1 and (reason := self._void_reason(void, others)):
+            levels.remove(void)
             self.ignored.append(void)
-            self.notes.append(self._amount([void], f"{_text(void)} are ignored, {reason}"))
+            self.void_notes = [self.amount([void], f"{_text(void)} are ignored, {reason}")]
 
     def _void_reason(self, void: Value, others: list[Value]) -> str | None:
         """Return why 255 or cream is ignored beside other values; None if it is a class."""
@@ -474,22 +510,24 @@ class _Discovery:
         if marked_by_palette(self.statistics.palette):
             return "as VOC's palette marks it"
         indices = [v for v in others if isinstance(v, int)]
-        gray = min_distance(self.levels) >= GRAY_DISTANCE or _evenly_spaced([*indices, void])
+        gray = min_distance([*others, void]) >= GRAY_DISTANCE or _evenly_spaced([*indices, void])
         along_borders = self.statistics.border >= BORDER_SHARE * self.values[void].pixels
         dense = 3 <= len(indices) >= max(indices, default=0) / 2
         if not gray and (dense or len(indices) >= MANY_INDICES):
             return "as usual beside indices"
         if gray != along_borders:
             return None if gray else "since it lies along borders"
+        if self.chosen:
+            return "since it is not listed"
         place = "lies along borders" if along_borders else "fills areas"
         raise UserError(
             f"data.ignored_values=[]: {void} {place} in the masks ({100 * self._share([void]):.2g} "
             f"% of the pixels), beside {_listed(others)}: a class, or pixels to ignore. To ignore "
             f"it set data.ignored_values=[{void}], to make it a class "
-            f"data.mask_values={_key(self.levels)}."
+            f"data.mask_values={_key(sorted([*others, void]))}."
         )
 
-    def _amount(self, values: Sequence[Value], text: str, others: int = 0) -> str:
+    def amount(self, values: Sequence[Value], text: str, others: int = 0) -> str:
         """Return a note with the number and the share of the pixels of some values."""
         count = others + sum(self.values[v].pixels for v in values)
         text = text if count != 1 else text.replace(" are ", " is ")
@@ -547,8 +585,8 @@ def _report(text: str) -> None:
 
 def _named(classes: ClassSet) -> str:
     """Return the names of classes with their values, and what happens to other values."""
-    assert classes.values is not None
-    pairs = [f"{n} {_text(v)}" for n, v in zip(classes.names, classes.values, strict=True)]
+    values = classes.values or range(len(classes))
+    pairs = [f"{n} {_text(v)}" for n, v in zip(classes.names, values, strict=True)]
     others = {"error": "an error", "ignore": "ignored", "nearest": "the nearest class or ignored"}
     ignored = f"; {_listed(classes.ignored)} ignored" if classes.ignored else ""
     return f"{_shortened(pairs)}{ignored}; other values are {others[classes.unlisted_values]}"

@@ -114,12 +114,11 @@ class FolderLayout(Layout):
     def with_classes(self, settings: FolderSettings, items: Sequence[Item]) -> FolderSettings:
         """Return the settings with the classes of their file or, without one, of the masks."""
         from deeplab.data.class_set import class_set  # imports OpenCV
-        from deeplab.data.layouts.class_discovery import check_void, read_or_find_classes
+        from deeplab.data.layouts.class_discovery import read_or_find_classes, report_listed
 
         if settings.classes:
-            if settings.mask_values is None:
-                remedy = "Set data.mask_values to the values of the classes"
-                check_void(class_set(settings), items, "data.classes", remedy)
+            remedy = "Set data.mask_values to the values of the classes"
+            report_listed(class_set(settings), items, "data.classes", remedy)
             return settings
         found = read_or_find_classes(
             self.root,

@@ -9,7 +9,9 @@ flat.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -41,6 +43,10 @@ pixels wide, and the rim of an area is not flat."""
 STRIP_PIXELS = 1 << 22
 """Pixels of a mask that are counted at a time, which bounds the memory for huge masks."""
 
+SCALE_SAMPLES, MIN_GAPS, MAX_SCALE = 16, 20, 8
+"""Number of masks in which a common scale is looked for, number of distances that it must explain,
+and largest scale."""
+
 MIN_PROGRESS = 200
 """Number of masks above which a progress bar is shown."""
 
@@ -64,6 +70,7 @@ class MaskStatistics(NamedTuple):
     others: int  # pixels of rarer values
     border: int  # pixels of 255 within BORDER_RADIUS of two other values; not in colors
     palette: Pixels | None  # (N, 3)
+    is_jpeg: bool
 
 
 @dataclass
@@ -100,6 +107,7 @@ class Statistics:
         """Pixels of values that were too rare to be counted."""
         self.border = 0
         """Pixels of 255 along the borders of other values."""
+        self.jpegs = 0
         self.bad: list[BadFileError] = []
         """Errors of the masks that cannot be read."""
         self.first: dict[Kind, str] = {}
@@ -120,6 +128,7 @@ class Statistics:
         self.masks += 1
         self.others += mask.others
         self.border += mask.border
+        self.jpegs += mask.is_jpeg
         self.first.setdefault(mask.kind, mask.path)
         codes = mask.codes.tolist()
         _add(self._values[mask.kind], codes, mask.counts)
@@ -186,7 +195,7 @@ def read_statistics(masks: Sequence[Path]) -> Statistics:
     num_workers = min(cpu_count(), 1 + len(masks) // 200)  # starting a worker takes a second
     statistics = Statistics()
     results = parallel_map(
-        mask_statistics,
+        partial(mask_statistics, scale=common_scale(masks)),
         masks,
         num_workers=num_workers,
         desc="Finding classes",
@@ -204,19 +213,34 @@ def read_statistics(masks: Sequence[Path]) -> Statistics:
     return statistics
 
 
-def mask_statistics(path: Path) -> MaskStatistics | BadFileError:
-    """Return the statistics of a mask, or the error that it cannot be read."""
+def common_scale(masks: Sequence[Path]) -> int:
+    """Return the factor by which nearest-neighbor interpolation has enlarged masks; 1 for none.
+
+    Blends that have become blocks of pixels would look like areas. The factor is rounded down, and
+    found in the distances of rows and of columns that differ from the one before, in some masks.
+    """
+    gaps = [MAX_SCALE]
+    for path in masks[:: 1 + len(masks) // SCALE_SAMPLES]:
+        with suppress(BadFileError):  # reported when all are read
+            mask = read_mask(path, colored=True)
+            for axis in (0, 1):
+                changes = np.diff(mask.view(np.int8), axis=axis).any(axis=(1 - axis, 2))
+                gaps += np.diff(np.flatnonzero(changes)).tolist()
+        if min(gaps) == 1:
+            return 1
+    return min(gaps) if len(gaps) > MIN_GAPS else 1
+
+
+def mask_statistics(path: Path, scale: int = 1) -> MaskStatistics | BadFileError:
+    """Return the statistics of a mask, or the error that it cannot be read.
+
+    Of a mask that was enlarged by ``scale`` one pixel of each block is counted.
+    """
     try:
-        try:
-            mask = read_mask(path)
-            channels, palette = mask_kind(path)
-            kind: Kind = "palette" if palette is not None else "gray" if channels > 2 else "indices"
-        except BadFileError as error:
-            if error.kind != "color mask":
-                raise
-            mask, kind, palette = read_mask(path, colored=True), "color", None
+        mask, kind, palette, is_jpeg = _read(path)
     except BadFileError as error:
         return error
+    mask = np.ascontiguousarray(mask[scale // 2 :: scale, scale // 2 :: scale])
     if palette is not None and len(palette) <= int(mask.max(initial=0)):
         palette = None
     rows = max(1, STRIP_PIXELS // max(1, mask.shape[1]))
@@ -229,7 +253,28 @@ def mask_statistics(path: Path) -> MaskStatistics | BadFileError:
     kept = np.sort(np.argsort(-counts[:, 0] - counts[:, 1], kind="stable")[:MAX_VALUES_PER_MASK])
     others = int(counts[:, 0].sum() - counts[kept, 0].sum())
     border = sum(s[2] for s in strips)
-    return MaskStatistics(str(path), kind, codes[kept], counts[kept], others, border, palette)
+    area = scale**2
+    return MaskStatistics(
+        str(path), kind, codes[kept], counts[kept] * area, others * area, border * area, palette,
+        is_jpeg,
+    )  # fmt: skip
+
+
+def _read(path: Path) -> tuple[Pixels, Kind, Pixels | None, bool]:
+    """Return the values of a mask, their kind, the palette, and True for a JPEG.
+
+    Raises:
+        BadFileError: see ``read_mask``.
+    """
+    format_, channels, palette = mask_kind(path)
+    is_jpeg = format_ == "JPEG"
+    try:
+        kind: Kind = "palette" if palette is not None else "gray" if channels > 2 else "indices"
+        return read_mask(path), kind, palette, is_jpeg
+    except BadFileError as error:
+        if error.kind != "color mask":
+            raise
+        return read_mask(path, colored=True), "color", None, is_jpeg
 
 
 def _count_strip(
@@ -260,10 +305,10 @@ def _count_strip(
     for column, part, sign in ((1, at_rim, -1), (2, at_rim[between], 1)):
         found, numbers = _unique(part)
         counts[np.searchsorted(codes, found), column] += sign * numbers
-    others = np.count_nonzero(counts[codes != IGNORE, 1])
-    if strip.ndim == 3 or IGNORE not in codes or others < 2 or marked_by_palette(palette):
+    if strip.ndim == 3 or IGNORE not in codes or len(codes) < 3 or marked_by_palette(palette):
         return codes, counts, 0
-    return codes, counts, int(_near_two_values(strip, flat)[inner].sum())
+    pure = ~_any((low < colors) & (colors < high))
+    return codes, counts, int(_near_two_values(strip, pure)[inner].sum())
 
 
 def marked_by_palette(palette: Sequence[Color] | Pixels | None) -> bool:
@@ -274,6 +319,10 @@ def marked_by_palette(palette: Sequence[Color] | Pixels | None) -> bool:
 def _all(equal: Mask) -> Mask:
     """Return ``equal.all(axis=2)`` for three channels; that is ten times slower."""
     return equal if equal.ndim == 2 else equal[..., 0] & equal[..., 1] & equal[..., 2]
+
+
+def _any(found: Mask) -> Mask:
+    return ~_all(~found)
 
 
 def _unique(values: NDArray[np.uint8] | NDArray[np.int32]) -> tuple[Array, Array]:
@@ -289,10 +338,10 @@ def _unique(values: NDArray[np.uint8] | NDArray[np.int32]) -> tuple[Array, Array
     return codes, histogram[codes]
 
 
-def _near_two_values(strip: Pixels, flat: Mask) -> Mask:
-    """Return the pixels of 255 that have flat pixels of two other values nearby."""
+def _near_two_values(strip: Pixels, pure: Mask) -> Mask:
+    """Return the pixels of 255 that have pure pixels of two other values nearby."""
     marked = strip == IGNORE
-    shown = flat & ~marked
+    shown = pure & ~marked
     low, _ = _extremes(np.where(shown, strip, np.uint8(255)), BORDER_RADIUS)
     _, high = _extremes(np.where(shown, strip, np.uint8(0)), BORDER_RADIUS)
     return marked & (low < high)
