@@ -331,7 +331,77 @@ FOUND = {
         each("images/<s>/<n>.jpg", "masks/<s>/<n>.png", tr="{0..4}", en="{0..4}"), {},
         {"train": (8, "images/tr/0.jpg", "masks/tr/0.png"), "val": (2,)},
     ),
+    "crops of Crack500": (
+        each("<s>/<n>.jpg", "<s>/<n>.png", traincrop="{00..05}", valcrop="{06..07}",
+             testcrop="{08..09}"), {},
+        {"train": (6, "traincrop/00.jpg", "traincrop/00.png"), "val": (2,), "test": (2,)},
+    ),
+    "ISIC 2017 with superpixels": (
+        [*each("ISIC-2017_<s>_Data/I_<n>.jpg",
+               "ISIC-2017_<s>_Part1_GroundTruth/I_<n>_segmentation.png",
+               Training="{0..5}", Validation="{6..7}", Test_v2="{8..9}"),
+         "ISIC-2017_Training_Data/I_{0..5}_superpixels.png"], {},
+        {"train": (6, "ISIC-2017_Training_Data/I_0.jpg",
+                   "ISIC-2017_Training_Part1_GroundTruth/I_0_segmentation.png"),
+         "val": (2,), "test": (2,)},
+    ),
+    "CVAT's CamVid export": (
+        ["default/{0..9}.png", "defaultannot/{0..9}.png"], {},
+        {"train": (8, "default/0.png", "defaultannot/0.png"), "val": (2,)},
+    ),
+    "words in the middle of names": (
+        ["seq/camera/2018_camera_front_{0..9}.png", "seq/label/2018_label_front_{0..9}.png"], {},
+        {"train": (8, "seq/camera/2018_camera_front_0.png", "seq/label/2018_label_front_0.png"),
+         "val": (2,)},
+    ),
+    "words at the start of names": (
+        ["data/img_{0..9}.png", "data/mask_{0..9}.png"], {},
+        {"train": (8, "data/img_0.png", "data/mask_0.png"), "val": (2,)},
+    ),
+    "other files of each image": (
+        [f"A1/plant{{1..9}}_{kind}.png" for kind in ("rgb", "label", "fg", "centers")], {},
+        {"train": (7, "A1/plant1_rgb.png", "A1/plant1_label.png"), "val": (2,)},
+    ),
+    "two forms of Unicode": (
+        [f"images/{name}/{{0..4}}.jpg" for name in ("\u00fc", "b")]
+        + [f"masks/{name}/{{0..4}}.png" for name in ("u\u0308", "b")],
+        {"train.txt": ["u\u0308/{0..4}"], "val.txt": ["b/{0..4}"]},
+        {"train": (5, "images/\u00fc/0.jpg", "masks/u\u0308/0.png"), "val": (5,)},
+    ),
+    "thumbnails and deleted files": (
+        [*TWO, "images/@eaDir/{0..9}.jpg/THUMB.jpg", "$RECYCLE.BIN/images/{0..3}.jpg",
+         "$RECYCLE.BIN/masks/{0..3}.png"], {},
+        {"train": (8,), "val": (2,), "all": (10,)},
+    ),
+    "a folder val without masks": (
+        ["train/{0..9}_sat.jpg", "train/{0..9}_mask.png", "valid/{10..12}_sat.jpg"], {},
+        {"train": (8, "train/0_sat.jpg", "train/0_mask.png"), "val": (2,), "valid": (3,)},
+    ),
+    "a folder eval": (
+        each("images/<s>/<n>.jpg", "masks/<s>/<n>.png", train="{0..5}", eval="{6..7}"), {},
+        {"train": (6,), "val": (2, "images/eval/6.jpg", "masks/eval/6.png")},
+    ),
     # lists
+    "a table with a column of splits": (
+        TWO, {"meta.csv": ["id,patient,Subset", "{0..5},a,training", "{6..7},b,validation",
+                           "{8..9},c,testing"]},
+        {"train": (6,), "val": (2,), "test": (2,)},
+    ),
+    "a table with a column of folds": (
+        TWO, {"meta.csv": ["fold,image", "0,{0..4}.jpg", "1,{5..9}.jpg"]},
+        {"train": (8,), "val": (2,), "fold0": (5,), "fold1": (5,)},
+    ),
+    "tables with tabs": (
+        TWO, {"train.tsv": ["mask\timage", *(f"masks/{i}.png\timages/{i}.jpg" for i in range(8))],
+              "val.tsv": ["8", "9"]},
+        {"train": (8, "images/0.jpg", "masks/0.png"), "val": (2,)},
+    ),
+    "lists of DAVIS's videos": (
+        [f"{folder}/480p/{video}/{{0..4}}.{end}" for video in ("bear", "bus")
+         for folder, end in (("JPEGImages", "jpg"), ("Annotations", "png"))],
+        {"ImageSets/2017/train.txt": ["bear"], "ImageSets/2017/val.txt": ["480p/bus"]},
+        {"train": (5, "JPEGImages/480p/bear/0.jpg", "Annotations/480p/bear/0.png"), "val": (5,)},
+    ),
     "a table of objects": (
         TWO, {"train.csv": ["filename,class", "{0..7}.jpg,1", "{0..7}.jpg,2"],
               "val.txt": ["{8..9}"]},
@@ -486,6 +556,29 @@ UNCLEAR = {
          "training/mask/{21..30}_training_mask.gif"], {},
         ["data.mask_dir: training/1st_manual and training/mask may both hold the masks"],
     ),
+    "two lungs": (
+        ["CXR_png/{0..9}.png", "ManualMask/leftMask/{0..9}.png",
+         "ManualMask/rightMask/{0..9}.png"], {},
+        ["CXR_png/0.png has two masks: ManualMask/leftMask/0.png and ManualMask/rightMask/0.png",
+         "Set data.mask_dir"],
+    ),
+    "a mask of two images": (
+        ["images/a/{0..4}.jpg", "images/b/{0..4}.jpg", "masks/{0..4}.png"], {},
+        ["images/a/0.jpg and images/b/0.jpg: two files have the same name"],
+    ),
+    "two masks of an image": (
+        ["images/{0..4}.jpg", "masks/{0..4}_mask.png", "masks/{0..4}_label.png"], {},
+        ["images/0.jpg has two masks", "data.mask_suffix"],
+    ),
+    "training images without masks": (
+        ["test/broken/{0..5}.png", "ground_truth/broken/{0..5}_mask.png", "train/good/{0..9}.png"],
+        {}, ["none of the 10 images of train", "has a mask"],
+    ),
+    "masks beside the training images only": (
+        ["train/{0..7}.jpg", "train/{0..7}_mask.png", "val/images/{8..9}.jpg",
+         "val/masks/{8..9}.png"], {},
+        ["no image is left for it (val: 2 images of val/images)"],
+    ),
     "two folders of masks": (
         [*TWO, "labels/{0..9}.png"], {}, ["data.mask_dir: images/0.jpg has two masks: "],
     ),
@@ -609,6 +702,11 @@ def test_notes(tmp_path):
     assert len(layout.items("holdout")) == 1
     notes = read_layout(tmp_path, val_split="holdout").notes()
     assert notes[1] == "Lists not used: all.txt"
+    (tmp_path / "train.txt").write_text("1\n2\n3\n1\n1\n")
+    write_tree(tmp_path, ["depth/{0..9}.png"])
+    notes = read_layout(tmp_path, train_split="train", val_split="holdout").notes()
+    assert "Folders not used: depth (10 files)" in notes
+    assert "train.txt names images more than once: 2 lines" in notes
     other = tmp_path / "other"
     write_tree(other, ["images/{0..9}.jpg", "masks/{2..9}.png", "masks/x.png"])
     assert read_layout(other).notes() == [

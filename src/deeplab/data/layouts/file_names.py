@@ -16,7 +16,7 @@ Role = Literal["image", "mask"]
 
 SPLIT_WORDS = {
     "train": ("train", "training", "tr", "trn"),
-    "val": ("val", "valid", "validation", "dev"),
+    "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
     "test": ("test", "testing", "te", "ts", "tst"),
     "trainval": ("trainval", "trainvalid"),
 }
@@ -46,7 +46,7 @@ FILLER_WORDS = {
     "list", "lists", "id", "ids", "set", "sets", "split", "splits", "data", "dataset", "file",
     "files", "filename", "filenames", "name", "names", "sample", "samples", "jpeg", "jpg", "png",
     "tif", "tiff", "bmp", "dir", "folder", "index", "path", "paths", "class", "fine", "ground",
-    "left", "bit", "st", "nd",
+    "st", "nd", "v", "version", "crop", "crops", "tile", "tiles", "patch", "patches",
 }  # fmt: skip
 """Words that change nothing."""
 
@@ -61,8 +61,11 @@ def _any_of(words: Iterable[str]) -> str:
     return f"({'|'.join(sorted((w for w in words if len(w) > 2), key=len, reverse=True))})"
 
 
-GLUED = re.compile(_any_of((*SPLIT_OF, *FILLER_WORDS)) + _any_of((*ROLE_OF, *FILLER_WORDS)))
-"""Two words in one, as in CamVid's ``trainannot``."""
+GLUED = re.compile(
+    _any_of((*SPLIT_OF, *FILLER_WORDS)) + _any_of((*ROLE_OF, *FILLER_WORDS))
+    + f"|(.+?){_any_of(word for word in ROLE_OF if len(word) > 3)}"
+)  # fmt: skip
+"""Two words in one, as in ``trainannot`` of CamVid and ``defaultannot`` of CVAT."""
 
 
 class NameMeaning(NamedTuple):
@@ -92,7 +95,7 @@ def _words(name: str) -> Iterator[tuple[str, bool]]:
         if word in SPLIT_OF or word in ROLE_OF or word.isdecimal():
             words = [word]
         elif two := GLUED.fullmatch(word):
-            words = [*two.groups()]
+            words = [*filter(None, two.groups())]
         else:
             words = [part.lower() for part in CAPITALIZED.findall(match[0])]
         yield from ((word, glued) for word in words)

@@ -67,24 +67,10 @@ class FolderLayout(Layout):
             )
         paths, error = list_files(self.root), None
         try:
-            pairing = find_pairs(
-                self.root,
-                paths,
-                image_dir=settings.image_dir,
-                mask_dir=settings.mask_dir,
-                image_suffix=settings.image_suffix,
-                mask_suffix=settings.mask_suffix,
-            )
+            pairing = find_pairs(self.root, paths, settings)
         except UserError as problem:  # lists may name images with their masks
             pairing, error = Pairing([], []), problem
-        self._splits = decide_splits(
-            self.root,
-            paths,
-            pairing.pairs,
-            val_fraction=settings.val_fraction,
-            seed=settings.split_seed,
-            used={*settings.train_split.split("+"), *settings.val_split.split("+")},
-        )
+        self._splits = decide_splits(self.root, paths, pairing.pairs, settings)
         if error and not any(split.items for split in self._splits.by_name.values()):
             raise error
         self._notes = [*pairing.notes, *self._splits.notes]

@@ -3,32 +3,58 @@
 1. The name of each subfolder tells whether it holds images or masks and of which split
    (``file_names``). What remains of a path without these words is the key that an image shares
    with its mask: ``bonn/1`` for ``train/images/bonn/1.jpg`` and ``train/labels/bonn/1.png``.
-2. The names of the files may differ by a constant beginning or end. The usual ends are tried;
-   another one is used, and said, if it pairs every mask.
+   Where images and masks are in one folder, a word in the file's name or its format tells them
+   apart.
+2. The names of the files may differ by such words, too: ``1_rgb.jpg`` and ``1_mask.png``. Other
+   constant beginnings or ends are used, and said, if they pair every mask.
+
+Each reading of the folders is tried with each rule, the strictest first; the one with the most
+pairs is used.
 """
 
 import os
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from unicodedata import normalize
 
 from deeplab.data.layouts.base import IMAGE_SUFFIXES, MASK_SUFFIXES, Item
-from deeplab.data.layouts.file_names import NameMeaning, Role, families, name_some, read_name
+from deeplab.data.layouts.file_names import (
+    ROLE_WORDS,
+    NameMeaning,
+    Role,
+    families,
+    name_some,
+    read_name,
+)
 from deeplab.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from deeplab.data.layouts.folder import FolderSettings
 
 JPEG, ONLY_MASKS = (".jpg", ".jpeg"), (".gif", ".npy")
 """Formats by which an image and its mask of the same name are told apart."""
-MASK_ENDS = (
-    "", "_mask", "_masks", "_label", "_labels", "_gt", "_GT", "_seg", "_segmentation", "_annot",
-    "_anno", "_L", "-mask", "-label", "_groundtruth", "_gtFine_labelIds",
-)  # fmt: skip
-IMAGE_ENDS = ("", "_image", "_img", "_im", "_rgb", "_RGB", "_sat", "_input", "_leftImg8bit")
-MAX_AFFIX = 60
-"""Longest beginning or end of a file name that is found without a key."""
-NUM_SAMPLES = 64
-"""Number of images on which the usual ends are compared."""
+MAX_END = 60
+"""Longest end of a file name that is found without a key."""
+SYSTEM_FOLDERS = {
+    "@eadir", "__macosx", "$recycle.bin", "#recycle", "system volume information", "lost+found",
+}  # fmt: skip
+"""Folders of operating and storage systems, which may hold thumbnails and deleted files."""
+
+
+def _word_pattern(*words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|[_\-. ]+)(?i:{'|'.join(words)})(?=[_\-. ]|$)")
+
+
+NAME_WORDS: dict[Role, re.Pattern[str]] = {
+    "image": _word_pattern(*ROLE_WORDS["image"], "sat", "leftImg8bit"),
+    "mask": _word_pattern(*ROLE_WORDS["mask"], "(?-i:L)", "gtFine", "labelIds"),
+}
+"""Words in the names of files that an image does not share with its mask."""
 
 
 class File(NamedTuple):
@@ -37,11 +63,13 @@ class File(NamedTuple):
     path: str
     """Path below the root."""
     key: str
-    """What its folders are called, apart from roles and splits."""
+    """What its folders are called, apart from roles and splits; in Unicode's composed form."""
     stem: str
-    """Name without its suffix."""
+    """Name without its suffix, in the same form."""
     suffix: str
     """End of the name, in lower case."""
+    role: Role | None
+    """Kind of file that its folders tell."""
     split: str | None
     """Split that its folders tell."""
     subset: str
@@ -70,22 +98,65 @@ class Pairing(NamedTuple):
     """Lines about what was guessed and left out."""
 
 
+Cut = Callable[[str], str | None]
+"""Function from a name to the part that images share with their masks; None if it has none."""
+
+
 class Rule(NamedTuple):
-    """Beginnings and ends by which the names of images and masks differ."""
+    """What an image shares with its mask."""
 
-    image_end: str = ""
-    mask_end: str = ""
-    image_start: str = ""
-    mask_start: str = ""
+    image: Cut
+    mask: Cut
+    folders: Literal["all", "last", "none"] = "none"
+    """Folders of the key that are the same."""
+    fold_case: bool = False
 
-    def core(self, image: File) -> str | None:
-        """Return the part of an image's name that its mask shares; None if it has none."""
-        return _strip(image.stem, self.image_start, self.image_end)
+    def entry(self, file: File, cut: Cut) -> tuple[str, str] | None:
+        """Return what a file shares with its partner."""
+        core = cut(file.stem)
+        if core is None:
+            return None
+        key = {"all": file.key, "last": file.key.rpartition("/")[2], "none": ""}[self.folders]
+        return (key.casefold(), core.casefold()) if self.fold_case else (key, core)
 
-    def mask_stem(self, image: File) -> str | None:
-        """Return the name of an image's mask."""
-        core = self.core(image)
-        return None if core is None else f"{self.mask_start}{core}{self.mask_end}"
+    def match(self, images: Sequence[File], masks: Sequence[File]) -> list[list[File]]:
+        """Return the masks of each image: those of its subset, else of its split, else of none."""
+        by_entry: dict[tuple[str, str] | None, list[File]] = defaultdict(list)
+        for mask in masks:
+            by_entry[self.entry(mask, self.mask)].append(mask)
+        by_entry.pop(None, None)
+        return [_nearest(by_entry.get(self.entry(i, self.image), []), i) for i in images]
+
+
+def _nearest(masks: list[File], image: File) -> list[File]:
+    if not masks or (len(masks) == 1 and masks[0].subset == image.subset):
+        return masks
+    return (
+        [mask for mask in masks if mask.subset == image.subset]
+        or [mask for mask in masks if mask.split == image.split]
+        or [mask for mask in masks if not mask.split or not image.split]
+    )
+
+
+class Affixes(NamedTuple):
+    """A constant beginning and end of file names."""
+
+    start: str = ""
+    end: str = ""
+
+    def cut(self, stem: str) -> str | None:
+        """Return a name without them."""
+        if not stem.startswith(self.start) or not stem.endswith(self.end):
+            return None
+        return stem[len(self.start) : len(stem) - len(self.end)] or None
+
+
+def _same(stem: str) -> str:
+    return stem
+
+
+def _without_words(role: Role, stem: str) -> str:
+    return NAME_WORDS[role].sub("", stem).lstrip("_-. ")
 
 
 class FolderMeaning(NamedTuple):
@@ -102,47 +173,49 @@ class FolderMeaning(NamedTuple):
     subset: str
 
 
-def find_pairs(
-    root: Path,
-    paths: Sequence[str],
-    *,
-    image_dir: str | None = None,
-    mask_dir: str | None = None,
-    image_suffix: str = "",
-    mask_suffix: str | None = None,
-) -> Pairing:
+Reading = tuple[list[File], list[File]]
+"""Images and masks."""
+
+
+class _Match(NamedTuple):
+    """The masks that a rule gives some images."""
+
+    images: Sequence[File] = ()
+    masks: Sequence[Sequence[File]] = ()
+    """For each image."""
+    rule: Rule = Rule(_same, _same)
+    num_pairs: int = 0
+    """Number of images with one mask."""
+    num_unclear: int = 0
+    """Number of images with several."""
+    largest: int = 1
+    """Number of pairs if no image or no mask is left over."""
+    note: str = ""
+
+
+def find_pairs(root: Path, paths: Sequence[str], settings: "FolderSettings") -> Pairing:
     """Return every image below a folder with its mask.
 
     Args:
         root: the folder.
         paths: its files (``list_files``).
-        image_dir: folder of the images, below the root or by its name; None: by the usual names.
-        mask_dir: folder of the masks, likewise.
-        image_suffix: end of the images' names after the part that they share with the masks.
-        mask_suffix: end of the masks' names; None: the usual ends and others.
+        settings: of which the folders and suffixes are used.
 
     Raises:
         UserError: there are none, or it is not clear which they are.
     """
-    folders = _Folders(root, paths, image_dir, mask_dir)
-    rules = _rules(image_suffix, mask_suffix)
-    best: list[Pair] = []
-    notes: list[str] = []
-    for images, masks in folders.readings():
-        pairs, pair_notes = (
-            _pair_in_one_folder(root, images, rules, infer=mask_suffix is None)
-            if masks is None
-            else _pair(root, images, masks, rules, infer=mask_suffix is None)
-        )
-        if _num_paired(pairs) > _num_paired(best):
-            best, notes = pairs, pair_notes
-        if best and _num_paired(best) in (len(images), len(masks or ())):
-            break
-    if not best:
-        raise _no_pairs_error(root, folders, rules)
-    if mask_dir is None:
-        folders.check_other_masks(best)
-    return Pairing(best, [*notes, *_unpaired(best, folders)])
+    folders = _Folders(root, paths, settings)
+    best = _best(_matches(folders, _rules(settings)))
+    keys = settings.image_suffix or settings.mask_suffix is not None
+    if 2 * (best.num_pairs + best.num_unclear) < best.largest and not keys:
+        readings = (*folders.readings_by_role(), *folders.readings_by_end())
+        best = _best([best, *(_infer_match(*reading) for reading in readings)])
+    pairs = _make_pairs(root, best)
+    if not pairs:
+        raise _no_pairs_error(root, folders, settings)
+    if settings.mask_dir is None:
+        folders.check_other_masks(pairs)
+    return Pairing(pairs, [*filter(None, [best.note]), *_unpaired(pairs, folders)])
 
 
 def shared_start(first: Sequence[str], second: Sequence[str]) -> int:
@@ -167,7 +240,7 @@ def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterato
             return
         with os.scandir(f"{root}/{prefix}") as entries:
             for entry in entries:
-                if entry.name.startswith((".", "__MACOSX")):
+                if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
                     continue
                 if entry.is_dir():
                     yield from _walk(root, f"{prefix}{entry.name}/", (*above, identity))
@@ -183,31 +256,25 @@ def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterato
 class _Folders:
     """The files of a data set by the meaning of their folders."""
 
-    def __init__(
-        self, root: Path, paths: Sequence[str], image_dir: str | None, mask_dir: str | None
-    ) -> None:
-        self.root = root
+    def __init__(self, root: Path, paths: Sequence[str], settings: "FolderSettings") -> None:
+        self.root, self.settings = root, settings
         by_folder: dict[str, list[str]] = defaultdict(list)
         for path in paths:
             by_folder[path.rpartition("/")[0]].append(path)
-        keys: dict[Role, str | None] = {"image": image_dir, "mask": mask_dir}
+        keys: dict[Role, str | None] = {"image": settings.image_dir, "mask": settings.mask_dir}
         self.configured: dict[Role, dict[str, str]] = {
             role: self._configured_folders(role, key, by_folder)
             for role, key in keys.items()
             if key is not None
         }
         self.families = families({name for folder in by_folder for name in folder.split("/")})
-        self.others = Counter[tuple[str, str]]()
-        """Number of the other files in folders of masks, by folder and suffix."""
-        self.meanings: dict[str, FolderMeaning] = {}
-        self.files: dict[str, list[File]] = {}
-        for folder, folder_paths in by_folder.items():
-            meaning = self.meanings[folder] = self._read_folder(folder)
-            files = [_file(path, meaning) for path in folder_paths]
-            if meaning.role == "mask":
-                suffixes = (file.suffix for file in files if file.suffix not in MASK_SUFFIXES)
-                self.others.update((folder, suffix) for suffix in suffixes)
-            self.files[folder] = [file for file in files if file.suffix in MASK_SUFFIXES]
+        self.meanings = {folder: self._read_folder(folder) for folder in by_folder}
+        self.paths = by_folder
+        self.files = {
+            folder: [file for file in files if file.suffix in MASK_SUFFIXES]
+            for folder, meaning in self.meanings.items()
+            for files in [[_file(path, meaning) for path in by_folder[folder]]]
+        }
 
     def _configured_folders(
         self, role: str, key: str, by_folder: dict[str, list[str]]
@@ -264,26 +331,59 @@ class _Folders:
             meaning = meaning._replace(fold=False)
         return meaning
 
-    def readings(self) -> Iterator[tuple[list[File], list[File] | None]]:
-        """Yield the possible images and masks, the likeliest first.
-
-        The masks are None if images and masks are in the same folders.
-        """
-        if self.configured and self.configured.get("image") == self.configured.get("mask"):
-            yield self._of("image"), None
+    def readings_by_role(self) -> Iterator[Reading]:
+        """Yield the images and masks of folders whose names tell them, the likeliest first."""
+        if self._is_shared():
             return
-        for image_role in ("image", None):
-            if image_role is None and "image" in self.configured:
-                break
+        roles: tuple[Role | None, ...] = ("image", None)
+        for image_role in roles[: 1 if "image" in self.configured else 2]:
             for image_certain, mask_certain in product((True, False), repeat=2):
-                images = self._of(image_role, image_certain)
-                masks = self._of("mask", mask_certain)
-                if images and masks:
-                    yield images, masks
-        if "mask" not in self.configured:
-            files = self._of("image") + ([] if self.configured else self._of(None))
-            if files := files or self._of("mask"):
-                yield files, None
+                images = [
+                    f for f in self._of(image_role, image_certain) if f.suffix in IMAGE_SUFFIXES
+                ]
+                yield images, self._of("mask", mask_certain)
+
+    def readings_in_one_folder(self) -> Iterator[Reading]:
+        """Yield the images and masks of folders with both, told apart by a word or the format."""
+        files = self._in_one_folder()
+        yield _divide(files, self._is_mask)
+        if not self.settings.mask_suffix and not self.settings.image_suffix:
+            yield _divide(files, lambda file: file.suffix not in JPEG)
+            yield _divide(files, lambda file: file.suffix in ONLY_MASKS)
+
+    def readings_by_end(self) -> Iterator[Reading]:
+        """Yield the halves of the files in one folder whose names differ by a constant end."""
+        files = self._in_one_folder()
+        stems = {(file.key, file.stem) for file in files}
+        ends = Counter(
+            stem[length:]
+            for key, stem in stems
+            for length in range(max(1, len(stem) - MAX_END), len(stem))
+            if (key, stem[:length]) in stems
+        )
+        end, count = max(ends.items(), key=lambda item: item[1], default=("", 0))
+        is_image = read_name(end).role == "image"
+        images, masks = _divide(files, lambda file: file.stem.endswith(end) != is_image)
+        if 2 * count == len(files) and count > 1 and not any(m.suffix in JPEG for m in masks):
+            yield images, masks
+
+    def _is_shared(self) -> bool:
+        """Return True if one folder is configured for both images and masks."""
+        folders = {role: self.configured.get(role) for role in ("image", "mask")}
+        return bool(self.configured) and folders["image"] == folders["mask"]
+
+    def _in_one_folder(self) -> list[File]:
+        """Return the files of folders that may hold both images and masks."""
+        if "mask" in self.configured and not self._is_shared():
+            return []
+        files = self._of("image") + ([] if self.configured else self._of(None))
+        return files or self._of("mask")
+
+    def _is_mask(self, file: File) -> bool:
+        image, mask = self.settings.image_suffix, self.settings.mask_suffix
+        if image or mask:
+            return file.stem.endswith(mask) if mask else not file.stem.endswith(image)
+        return NAME_WORDS["mask"].search(file.stem) is not None
 
     def _of(self, role: Role | None, certain: bool | None = None) -> list[File]:
         """Return the files of a role; those without one are images beside folders of masks."""
@@ -292,15 +392,18 @@ class _Folders:
             for folder, meaning in self.meanings.items()
             if meaning.role == role and (certain is None or meaning.certain == certain)
         }
-        suffixes = IMAGE_SUFFIXES if role == "image" else MASK_SUFFIXES
         before = [meaning.before for meaning in chosen.values()] or [()]
         shared = shared_start(min(before), max(before))
         return [
-            file._replace(key="/".join((*meaning.before[shared:], *meaning.after)))
-            for folder, meaning in chosen.items()
+            file._replace(key=normalize("NFC", "/".join((*m.before[shared:], *m.after))))
+            for folder, m in chosen.items()
             for file in self.files[folder]
-            if file.suffix in suffixes
         ]
+
+    def paths_by_role(self) -> dict[Role | None, list[str]]:
+        """Return the images and masks of folders of each role."""
+        roles: tuple[Role | None, ...] = ("image", "mask", None)
+        return {role: [file.path for file in self._of(role)] for role in roles}
 
     def check_other_masks(self, pairs: Sequence[Pair]) -> None:
         """Raise UserError if a second folder may hold the masks of the same images."""
@@ -312,289 +415,175 @@ class _Folders:
                 same = meaning.after == self.meanings[other].after
                 same = same and (meaning.split, meaning.subset) == (mask.split, mask.subset)
                 if same and 2 * len(self.files[folder]) >= len(self.files[other]) > 0:
-                    raise _two_masks_error(folder, other)
+                    names = " and ".join(sorted((folder, other)))
+                    raise UserError(
+                        f"data.mask_dir: {names} may both hold the masks. Set "
+                        "data.mask_dir to the folder to use."
+                    )
+
+
+def _divide(files: Sequence[File], is_mask: Callable[[File], bool]) -> Reading:
+    images = [f for f in files if f.suffix in IMAGE_SUFFIXES and not is_mask(f)]
+    return images, [file for file in files if is_mask(file)]
 
 
 def _file(path: str, meaning: FolderMeaning) -> File:
     stem, suffix = os.path.splitext(path.rpartition("/")[2])  # noqa: PTH122
-    return File(path, "", stem, suffix.lower(), meaning.split, meaning.subset)
+    return File(
+        path,
+        "",
+        normalize("NFC", stem),
+        suffix.lower(),
+        meaning.role,
+        meaning.split,
+        meaning.subset,
+    )
 
 
-def _rules(image_suffix: str, mask_suffix: str | None) -> list[Rule]:
-    """Return the rules to try."""
-    image_ends = (image_suffix,) if image_suffix else IMAGE_ENDS
-    mask_ends = MASK_ENDS if mask_suffix is None else (mask_suffix,)
-    return [Rule(image_end, mask_end) for image_end in image_ends for mask_end in mask_ends]
+def _rules(settings: "FolderSettings") -> list[Rule]:
+    """Return the rules to try, the strictest first."""
+    cut_image: Cut = partial(_without_words, "image")
+    cut_mask: Cut = partial(_without_words, "mask")
+    if settings.image_suffix:
+        cut_image = Affixes(end=settings.image_suffix).cut
+    if settings.mask_suffix is not None:
+        cut_mask = Affixes(end=settings.mask_suffix).cut
+    images = (cut_image,) if settings.image_suffix else (_same, cut_image)
+    masks = (_same, cut_mask) if settings.mask_suffix is None else (cut_mask,)
+    cuts = [
+        *dict.fromkeys([(images[0], masks[0]), (images[0], masks[-1]), (images[-1], masks[-1])])
+    ]
+    folders: tuple[Literal["all", "last", "none"], ...] = ("all", "last", "none")
+    return [
+        *(Rule(*names, level) for level in folders for names in cuts),
+        *(Rule(*names, "none", fold_case=True) for names in cuts),
+    ]
 
 
-def _strip(stem: str, start: str, end: str) -> str | None:
-    if not (stem.startswith(start) and stem.endswith(end)) or len(stem) < len(start) + len(end):
-        return None
-    return stem[len(start) : len(stem) - len(end)]
+def _matches(folders: _Folders, rules: Sequence[Rule]) -> Iterator[_Match]:
+    for reading in folders.readings_by_role():
+        yield _best(_match(*reading, rule) for rule in rules)
+    for reading in folders.readings_in_one_folder():
+        yield _best(_match(*reading, rule) for rule in rules if rule.folders == "all")
 
 
-class _MaskIndex:
-    """Masks by the folders of their key, all or the last one or none of them, and their name."""
-
-    def __init__(
-        self, masks: Iterable[File], folders: Literal["all", "last", "none"], *, fold_case: bool
-    ) -> None:
-        self.folders, self.fold_case = folders, fold_case
-        self.masks: dict[tuple[str, str], list[File]] = defaultdict(list)
-        for mask in masks:
-            self.masks[self._entry(mask.key, mask.stem)].append(mask)
-
-    def _entry(self, key: str, stem: str) -> tuple[str, str]:
-        if self.folders != "all":
-            key = key.rpartition("/")[2] if self.folders == "last" else ""
-        return (key.casefold(), stem.casefold()) if self.fold_case else (key, stem)
-
-    def find(self, image: File, rule: Rule) -> list[File]:
-        """Return the masks of an image: those of its subset, else of its split, else of none."""
-        stem = rule.mask_stem(image)
-        masks = self.masks.get(self._entry(image.key, stem)) if stem else None
-        if not masks or (len(masks) == 1 and masks[0].subset == image.subset):
-            return masks or []
-        return (
-            [mask for mask in masks if mask.subset == image.subset]
-            or [mask for mask in masks if mask.split == image.split]
-            or [mask for mask in masks if not mask.split or not image.split]
-        )
-
-    def count(self, images: Sequence[File], rule: Rule) -> int:
-        """Return the number of images with one mask."""
-        return sum(len(self.find(image, rule)) == 1 for image in images)
-
-
-def _pair(
-    root: Path, images: list[File], masks: list[File], rules: Sequence[Rule], *, infer: bool
-) -> tuple[list[Pair], list[str]]:
-    """Pair the images of some folders with the masks of others."""
-    _check_same_names(images)
-    complete = min(len(images), len(masks))
-    rule, index, count = rules[0], _MaskIndex(masks, "all", fold_case=False), 0
-    for tried in (
-        index,
-        _MaskIndex(masks, "last", fold_case=False),
-        _MaskIndex(masks, "none", fold_case=False),
-        _MaskIndex(masks, "none", fold_case=True),
-    ):
-        best = _best_rule(images, tried, rules)
-        paired = sum(bool(tried.find(image, best)) for image in images)
-        if paired > count:
-            rule, index, count = best, tried, paired
-        if count >= complete:
+def _best(matches: Iterable[_Match]) -> _Match:
+    """Return the match with the most pairs, the first of several."""
+    best = _Match()
+    for match in matches:
+        best = max(best, match, key=lambda m: (m.num_pairs, m.num_unclear))
+        if best.num_pairs == best.largest:
             break
-    notes = []
-    if infer and 2 * count < complete and (found := _infer_rule(images, masks)):
-        rule, index = found, _MaskIndex(masks, "none", fold_case=False)
-        notes.append(_inferred_note(rule))
-    found_masks = [index.find(image, rule) for image in images]
-    if not any(found_masks):
-        return [], []
-    for image, several in zip(images, found_masks, strict=True):
-        if len(several) > 1 and index.folders == "all":
-            raise _two_masks_error(several[0].path, several[1].path, image.path)
-    return _make_pairs(
-        root, images, [m[0] if len(m) == 1 else None for m in found_masks], rule
-    ), notes
-
-
-def _best_rule(images: Sequence[File], index: _MaskIndex, rules: Sequence[Rule]) -> Rule:
-    """Return the rule that pairs the most images of a sample, or of all if it pairs none."""
-    sample = images[:: max(1, len(images) // NUM_SAMPLES)]
-    if index.count(sample, rules[0]) == len(sample):
-        return rules[0]
-    best = max(rules, key=lambda rule: index.count(sample, rule))
-    if len(sample) < len(images) and not index.count(sample, best):
-        best = max(rules, key=lambda rule: index.count(images, rule))
     return best
 
 
-def _infer_rule(images: Sequence[File], masks: Sequence[File]) -> Rule | None:
-    """Return the only rule that gives every mask an image of its own; None without one.
+def _match(images: Sequence[File], masks: Sequence[File], rule: Rule) -> _Match:
+    if not images or not masks:
+        return _Match()
+    found = rule.match(images, masks)
+    numbers = Counter(min(len(several), 2) for several in found)
+    return _Match(images, found, rule, numbers[1], numbers[2], min(len(images), len(masks)))
+
+
+def _infer_match(images: Sequence[File], masks: Sequence[File]) -> _Match:
+    """Return the pairs without what all names of images or of masks have at an end, if all do."""
+    if not images or not masks:
+        return _Match()
+    ends = _constant_affixes(images), _constant_affixes(masks)
+    for image, mask in (
+        tuple(Affixes(end=affixes.end) for affixes in ends),
+        tuple(Affixes(affixes.start) for affixes in ends),
+        ends,
+    ):
+        match = _match(images, masks, Rule(image.cut, mask.cut))
+        if match.num_pairs == len(masks) and any(map(str.isalpha, "".join((*image, *mask)))):
+            names = [f"{affixes.start}NAME{affixes.end}" for affixes in (image, mask)]
+            note = f"The mask of {names[0]} is taken to be {names[1]}, which pairs every mask"
+            return match._replace(note=note)
+    return _Match()
+
+
+def _constant_affixes(files: Sequence[File]) -> Affixes:
+    """Return the beginning and end of all names, up to a separator or a number."""
+    stems = [file.stem for file in files]
+    first, last = min(stems), max(stems)
+    start = first[: shared_start(first, last)]
+    first, last = (name([stem[::-1] for stem in stems]) for name in (min, max))
+    end = first[: shared_start(first, last)][::-1]
+    if start in stems:
+        start = ""
+    start = start[: 1 + max(map(start.rfind, "_-. "))] or start.rstrip("0123456789")
+    separator = min((end.find(letter) for letter in "_-. " if letter in end), default=-1)
+    return Affixes(start, end[separator:] if separator >= 0 else end.lstrip("0123456789"))
+
+
+def _make_pairs(root: Path, match: _Match) -> list[Pair]:
+    """Return the pairs; a missing mask has a path of no file, where it is expected.
 
     Raises:
-        UserError: several rules do, with different pairs.
+        UserError: an image has several masks, or a mask or an id is that of several images.
     """
-    stems = {image.stem for image in images}
-    mask = masks[0].stem
-    candidates = {
-        rule
-        for stem in stems
-        for rule in _candidate_rules(stem, mask)
-        if _is_plausible(rule, stem) and all(_image_stem(m, rule) in stems for m in masks[:8])
+    found = [(i, m[0]) for i, m in zip(match.images, match.masks, strict=True) if m]
+    if not found:
+        return []
+    mask_folders = {image.folder: mask.folder for image, mask in found}
+    names = {
+        (image.folder, name)
+        for image, _ in found
+        for name in (image.stem, match.rule.image(image.stem))
     }
-    pairs: dict[tuple[str | None, ...], Rule] = {}
-    for rule in sorted(candidates, key=lambda rule: (sum(map(len, rule)), rule)):
-        names = tuple(_image_stem(m, rule) for m in masks)
-        if set(names) <= stems and len(set(names)) == len({m.stem for m in masks}):
-            pairs.setdefault(names, rule)
-    if len(pairs) > 1:
-        first, second = [(images_of[0], rule) for images_of, rule in pairs.items()][:2]
-        raise UserError(
-            f"data.mask_suffix: the mask {masks[0].path} may belong to {first[0]} or to "
-            f"{second[0]}. Set data.mask_suffix to the end of the masks' names."
-        )
-    return next(iter(pairs.values()), None)
-
-
-def _image_stem(mask: File, rule: Rule) -> str | None:
-    core = _strip(mask.stem, rule.mask_start, rule.mask_end)
-    return None if core is None else f"{rule.image_start}{core}{rule.image_end}"
-
-
-def _candidate_rules(image: str, mask: str) -> Iterator[Rule]:
-    """Yield the rules by which a mask may belong to an image."""
-    if image in mask:
-        start = mask.index(image)
-        yield Rule("", mask[start + len(image) :], "", mask[:start])
-    elif mask in image:
-        start = image.index(mask)
-        yield Rule(image[start + len(mask) :], "", image[:start], "")
-    else:
-        if shared := len(image[: shared_start(image, mask)].rstrip("_- ")):
-            yield Rule(image[shared:], mask[shared:])
-        if shared := len(image[len(image) - shared_start(image[::-1], mask[::-1]) :].lstrip("_- ")):
-            yield Rule("", "", image[:-shared], mask[:-shared])
-
-
-def _is_plausible(rule: Rule, image: str) -> bool:
-    """Return False if beginnings and ends may be parts of numbers, or are long."""
-    core = _strip(image, rule.image_start, rule.image_end)
-    if not core:
-        return False
-    starts, ends = (rule.image_start, rule.mask_start), (rule.image_end, rule.mask_end)
-    cut = any(text[-1:].isdigit() and core[0].isdigit() for text in starts) or any(
-        text[:1].isdigit() and core[-1].isdigit() for text in ends
-    )
-    named = any(letter.isalpha() for text in (*starts, *ends) for letter in text)
-    return named and not cut and all(len(text) <= MAX_AFFIX for text in (*starts, *ends))
-
-
-def _pair_in_one_folder(
-    root: Path, files: list[File], rules: Sequence[Rule], *, infer: bool
-) -> tuple[list[Pair], list[str]]:
-    """Pair images and masks that are in the same folders, by their format or name."""
-    words: dict[Role, list[str]] = {"image": [], "mask": []}
-    for stem in sorted({file.stem for file in files}):
-        if (role := read_name(stem).role) and stem.isalpha():
-            words[role].append(stem)  # a folder for each image, such as ID/image.png
-    candidates = [
-        *(rule for rule in rules if rule.image_end != rule.mask_end),
-        *(Rule(image, mask) for image, mask in product(words["image"], words["mask"])),
-    ]
-    index, notes = _MaskIndex(files, "all", fold_case=False), []
-    rule = max(candidates, key=lambda rule: index.count(files, rule), default=Rule())
-    count = index.count(files, rule) if candidates else 0
-    formats = ({*JPEG}, {*IMAGE_SUFFIXES} - {*ONLY_MASKS}) if Rule() in rules else ()
-    for image_formats in formats:
-        images = [file for file in files if file.suffix in image_formats]
-        by_format = _MaskIndex(
-            (file for file in files if file.suffix not in image_formats), "all", fold_case=False
-        )
-        found = [by_format.find(image, Rule()) for image in images]
-        if sum(map(bool, found)) > count:
-            if several := next((masks for masks in found if len(masks) > 1), None):
-                raise _same_name_error(several[0].path, several[1].path)
-            return _make_pairs(root, images, [m[0] if m else None for m in found], Rule()), []
-    if infer and not count and (found_rule := _infer_end(files)):
-        rule, count = found_rule, 1
-        notes.append(_inferred_note(rule))
-    if not count:
-        return [], []
-    masks = {file: index.find(file, rule) for file in files if rule.core(file) is not None}
-    used = {mask.stem for found in masks.values() for mask in found}
-    folders = {file.folder for file, found in masks.items() if found}
-    images = [
-        file
-        for file in masks
-        if (file.folder in folders or file.split)
-        and not (rule.mask_end and file.stem.endswith(rule.mask_end))
-        and file.suffix in IMAGE_SUFFIXES
-        and file.stem.rstrip("0123456789").rstrip("_- ") not in used  # a second mask
-    ]
-    _check_same_names(images)
-    return _make_pairs(
-        root, images, [masks[image][0] if masks[image] else None for image in images], rule
-    ), notes
-
-
-def _infer_end(files: Sequence[File]) -> Rule | None:
-    """Return the end by which the names of one half of the files differ from those of the other."""
-    stems = {(file.key, file.stem) for file in files}
-    ends = Counter(
-        stem[length:]
-        for key, stem in stems
-        for length in range(max(1, len(stem) - MAX_AFFIX), len(stem))
-        if (key, stem[:length]) in stems
-    )
-    end, count = max(ends.items(), key=lambda item: item[1], default=("", 0))
-    masks = [file for file in files if file.stem.endswith(end)]
-    whole = 2 * count == len(files) and not any(mask.suffix in JPEG for mask in masks)
-    return Rule("", end) if whole and count > 1 and _is_plausible(Rule("", end), "x0") else None
-
-
-def _make_pairs(
-    root: Path, images: Sequence[File], masks: Sequence[File | None], rule: Rule
-) -> list[Pair]:
-    """Return the pairs; a missing mask has a path of no file, where it is expected."""
-    paths = {file.path for file in (*images, *filter(None, masks))}
-    mask_folders = {i.folder: m.folder for i, m in zip(images, masks, strict=True) if m}
-    suffix = next((os.path.splitext(m.path)[1] for m in masks if m), ".png")  # noqa: PTH122
-    pairs = []
-    for image, mask in zip(images, masks, strict=True):
-        core = rule.core(image)
-        name = image.stem if core is None else core
-        expected = mask.path if mask else ""
+    shared = shared_start(found[0][0].stem, found[0][1].stem)
+    image_end, mask_end = (file.stem[shared:] for file in found[0])
+    suffix = os.path.splitext(found[0][1].path)[1]  # noqa: PTH122
+    paths = {file.path for several in (match.images, *match.masks) for file in several}
+    pairs: list[Pair] = []
+    seen: dict[tuple[str, str], str] = {}
+    for image, masks in zip(match.images, match.masks, strict=True):
+        mask, expected = masks[0] if masks else None, ""
+        if len(masks) > 1:
+            raise _two_masks_error(masks[0].path, masks[1].path, image.path)
         if mask is None:
+            shorter = ((image.folder, name) for name in _shorter_names(image.stem))
+            second = not names.isdisjoint(shorter)  # such as 1_depth.png
+            if not image.role and (second or not (image.folder in mask_folders or image.split)):
+                continue
             folder = mask_folders.get(image.folder, image.folder)
-            file = f"{rule.mask_start}{name}{rule.mask_end}{suffix}"
+            file = f"{image.stem.removesuffix(image_end)}{mask_end}{suffix}"
             expected = f"{folder}/{file}".lstrip("/")
             if expected in paths:
                 expected = f"{folder}/masks/{file}".lstrip("/")
-        image_id = f"{image.key}/{name}".strip("/") or image.stem
+        elif not image.subset:  # the masks may be in folders of splits alone
+            image = image._replace(split=mask.split, subset=mask.subset)
+        image_id = f"{image.key}/{match.rule.image(image.stem) or ''}".strip("/") or image.stem
         if not image_id.isascii():  # an id is text, although a file name may be none
             image_id = os.fsencode(image_id).decode(errors="backslashreplace")
-        if mask and not image.subset:  # the masks may be in folders of splits alone
-            image = image._replace(split=mask.split, subset=mask.subset)
-        pairs.append(Pair(Item(image_id, root / image.path, root / expected), image, mask))
+        for key in ((image.subset, image_id), ("mask", mask.path if mask else expected)):
+            if (other := seen.setdefault(key, image.path)) != image.path:
+                raise _same_name_error(other, image.path)
+        item = Item(image_id, root / image.path, root / (mask.path if mask else expected))
+        pairs.append(Pair(item, image, mask))
     return pairs
 
 
-def _num_paired(pairs: Sequence[Pair]) -> int:
-    return sum(pair.mask is not None for pair in pairs)
-
-
-def _check_same_names(images: Sequence[File]) -> None:
-    """Raise UserError if two images of a split have the same key and name."""
-    seen: dict[tuple[str, str, str], str] = {}
-    for image in images:
-        other = seen.setdefault((image.subset, image.key, image.stem), image.path)
-        if other != image.path:
-            raise _same_name_error(other, image.path)
-
-
 def _same_name_error(first: str, second: str) -> UserError:
+    folder, _, name = second.rpartition("/")
+    other = name if first.rpartition("/")[0] == folder else second
     return UserError(
-        f"{first} and {second.rpartition('/')[2]}: two files have the same name. Remove one of "
+        f"{first} and {other}: two files have the same name. Remove one of "
         "them, or set data.image_dir and data.mask_dir."
     )
 
 
-def _two_masks_error(first: str, second: str, image: str | None = None) -> UserError:
-    if image and first.rpartition("/")[0] == second.rpartition("/")[0]:
-        return UserError(f"{image} has two masks: {first} and {second}. Remove one of them.")
-    of, what = (f"{image} has two masks: ", "be it") if image else ("", "hold the masks")
+def _two_masks_error(first: str, second: str, image: str) -> UserError:
+    if first.rpartition("/")[0] == second.rpartition("/")[0]:
+        return UserError(
+            f"{image} has two masks: {first} and {second}. Remove one of them, or set "
+            "data.mask_suffix to the end of the names to use."
+        )
     return UserError(
-        f"data.mask_dir: {of}{first} and {second} may both {what}. Set data.mask_dir to the "
-        "folder to use."
+        f"data.mask_dir: {image} has two masks: {first} and {second} may both be it. Set "
+        "data.mask_dir to the folder to use."
     )
-
-
-def _inferred_note(rule: Rule) -> str:
-    image, mask = f"{rule.image_start}NAME{rule.image_end}", f"{rule.mask_start}NAME{rule.mask_end}"
-    return f"The mask of {image} is taken to be {mask}, which pairs every mask"
 
 
 def _unpaired(pairs: Sequence[Pair], folders: _Folders) -> list[str]:
@@ -602,55 +591,62 @@ def _unpaired(pairs: Sequence[Pair], folders: _Folders) -> list[str]:
     used = {pair.mask.path for pair in pairs if pair.mask}
     with_masks = {pair.image.subset for pair in pairs if pair.mask}
     lonely = [p.image.path for p in pairs if not p.mask and p.image.subset in with_masks]
-    unused = [
+    known = {name for pair in pairs for name in (pair.image.stem, Path(pair.item.id).name)}
+    unused = sorted(
         file.path
         for folder in {pair.mask.folder for pair in pairs if pair.mask}
         for file in folders.files[folder]
-        if file.path not in used
-    ]
-    known = {pair.image.path for pair in pairs} | {pair.image.stem for pair in pairs}
-    known |= {pair.item.id.rpartition("/")[2] for pair in pairs}
-    unused = sorted(path for path in unused if not known.intersection(_shorter_names(path)))
+        if file.path not in used and known.isdisjoint(_shorter_names(file.stem))
+    )
     notes = []
     if lonely:
         notes.append(f"{len(lonely)} of {len(pairs)} images have no mask: {name_some(lonely)}")
     if unused:
         notes.append(f"{len(unused)} masks have no image: {name_some(unused)}")
+    used |= {pair.image.path for pair in pairs}
+    others = [
+        f"{folder or 'data.root'} ({len(files)} files)" for folder, files in folders.files.items()
+        if files and used.isdisjoint(file.path for file in files)
+    ]  # fmt: skip
+    if others:
+        notes.append(f"Folders not used: {name_some(others)}")
     return notes
 
 
-def _shorter_names(path: str) -> Iterator[str]:
-    """Yield a file's path, its name, and the name without its last words, as of ``1_color.png``."""
-    yield path
-    name = path.rpartition("/")[2].rpartition(".")[0]
-    while name:
-        yield name
-        name = name.rpartition("_")[0]
+def _shorter_names(stem: str) -> Iterator[str]:
+    """Yield a file's name and the name without its last words, as of ``1_color.png``."""
+    while stem:
+        yield stem
+        stem = stem.rpartition("_")[0]
 
 
-def _no_pairs_error(root: Path, folders: _Folders, rules: Sequence[Rule]) -> UserError:
+def _no_pairs_error(root: Path, folders: _Folders, settings: "FolderSettings") -> UserError:
     """Return the error of a folder in which no image has a mask."""
-    found = next(folders.readings(), None)
-    if found is None:
+    by_role = folders.paths_by_role()
+    images, masks = by_role["image"] or by_role[None], by_role["mask"]
+    if not images and not masks:
         return UserError(
             f"data.root={root}: no images and masks found in this folder. Expected two folders "
             "such as images and masks, or images with masks beside them such as a.jpg and "
             "a_mask.png. For other folders set data.image_dir=FOLDER data.mask_dir=FOLDER."
         )
-    images, masks = found
-    ends_tried = [rule.mask_end for rule in rules if rule.mask_end or masks]
-    names = [f"NAME{end}" for end in dict.fromkeys(ends_tried)]
-    ends = ", ".join(names[:4]) + " or similar" * (len(names) > 1)
-    listed = f"{len(images)} images ({name_some([file.path for file in images])})"
-    if masks is not None:
+    ends = "NAME_mask, NAME_label, NAME_gt or similar"
+    if settings.mask_suffix:
+        ends = f"NAME{settings.mask_suffix}"
+    listed = f"{len(images)} images ({name_some(images)})"
+    if masks:
         return UserError(
-            f"data.root={root}: {listed} and {len(masks)} masks "
-            f"({name_some([file.path for file in masks])}), but no mask has the name of an image: "
-            f"the mask of NAME is {ends}. Set data.mask_suffix to the end of the "
-            "masks' names, or data.image_dir and data.mask_dir to their folders."
+            f"data.root={root}: {listed} and {len(masks)} masks ({name_some(masks)}), but no mask "
+            f"has the name of an image: the mask of NAME is {ends}. Set data.mask_suffix to the "
+            "end of the masks' names, or data.image_dir and data.mask_dir to their folders."
         )
+    others = Counter(
+        (folder, os.path.splitext(path)[1].lower())  # noqa: PTH122
+        for folder, meaning in folders.meanings.items() if meaning.role == "mask"
+        for path in folders.paths[folder]
+    )  # fmt: skip
     other = "".join(f" {folder} holds {n} {suffix or 'other'} files, which are not masks."
-                    for (folder, suffix), n in folders.others.most_common(1))  # fmt: skip
+                    for (folder, suffix), n in others.most_common(1))  # fmt: skip
     return UserError(
         f"data.root={root}: {listed}, but no pairs of image and mask: no folder with a name such "
         f"as masks, labels or annotations has images, and no image NAME has {ends} beside it."

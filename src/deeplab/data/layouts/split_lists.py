@@ -12,8 +12,11 @@ from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, words_of
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import relative_path
 
-LIST_SUFFIXES = (".txt", ".lst", ".csv")
+TABLE_SUFFIXES = (".csv", ".tsv")
+LIST_SUFFIXES = (".txt", ".lst", *TABLE_SUFFIXES)
 """Ends of the names of lists."""
+SPLIT_COLUMNS = ("split", "subset", "set", "fold", "partition", "phase", "usage")
+"""Headings of a table's column that tells the split of each row."""
 
 MAX_LIST_BYTES = 1 << 28
 MAX_LINE = 9000
@@ -35,6 +38,8 @@ class Line(NamedTuple):
     number: int
     text: str
     may_be_heading: bool = False
+    split: str = ""
+    """What the column of splits says."""
 
     def error(self, problem: str, fix: str) -> UserError:
         """Return an error of this line; ``problem`` is a phrase after the text."""
@@ -91,7 +96,7 @@ def read_lines(path: Path, split: str) -> list[Line]:
     lines = [Line(path, number, text.strip()) for number, text in texts if text.strip()]
     if long := next((line for line in lines if len(line.text) > MAX_LINE), None):
         raise long.error(f"has more than {MAX_LINE} characters", "Write one image per line.")
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in TABLE_SUFFIXES:
         lines = _choose_columns(lines)
     if not lines:
         raise UserError(f"split {split!r}: {path} lists no images. Add their ids, one per line.")
@@ -105,6 +110,8 @@ def _choose_columns(lines: Sequence[Line]) -> list[Line]:
     delimiter = max(",;\t", key=lines[0].text.count)
     rows = [next(csv.reader([line.text], delimiter=delimiter), [""]) for line in lines]
     roles = [_role(cell) for cell in rows[0]]
+    columns = [cell.strip().lower() for cell in rows[0]]
+    split = next((k for k, name in enumerate(columns) if name in SPLIT_COLUMNS), len(columns))
     image = roles.index("image") if "image" in roles else 0
     mask = roles.index("mask") if "mask" in roles else 1
     chosen = []
@@ -112,12 +119,16 @@ def _choose_columns(lines: Sequence[Line]) -> list[Line]:
         cells = [row[column].strip() for column in (image, mask) if column < len(row)]
         both = all(Path(cell[-9:]).suffix.lower() in MASK_SUFFIXES for cell in cells)
         text = "\t".join(cells) if both else cells[0] if cells else ""
-        chosen.append(Line(line.list, line.number, text, line is lines[0] and any(roles)))
+        heading = line is lines[0] and any(roles)
+        told = row[split].strip() if split < len(row) and not heading else ""
+        chosen.append(Line(line.list, line.number, text, heading, told))
     return [line for line in chosen if line.text]
 
 
 def _role(heading: str) -> str | None:
     """Return whether a column holds images or masks; None if its heading tells neither."""
+    if heading.strip().lower() in SPLIT_COLUMNS:
+        return None
     roles = {
         ROLE_OF.get(word, "image" if word in FILLER_WORDS else "") for word in words_of(heading)
     }

@@ -7,9 +7,10 @@ a part of ``train``. Nothing is taken or drawn that belongs to another split by 
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import normalize
 
 from deeplab.data.layouts.base import MASK_SUFFIXES, Item
 from deeplab.data.layouts.file_names import (
@@ -20,9 +21,18 @@ from deeplab.data.layouts.file_names import (
     read_name,
 )
 from deeplab.data.layouts.pairing import Pair, shared_start
-from deeplab.data.layouts.split_lists import LIST_SUFFIXES, NUMBERS, Line, read_lines
+from deeplab.data.layouts.split_lists import (
+    LIST_SUFFIXES,
+    NUMBERS,
+    TABLE_SUFFIXES,
+    Line,
+    read_lines,
+)
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import ROOT_OR_DRIVE, is_absolute
+
+if TYPE_CHECKING:
+    from deeplab.data.layouts.folder import FolderSettings
 
 MAX_UNKNOWN_LISTS = 30
 """Number of lists with unknown names that are opened."""
@@ -54,14 +64,12 @@ class _Source(NamedTuple):
     value: Split
 
 
+Images = dict[str, set[Path]]
+"""The images that the lists or folders of each split name."""
+
+
 def decide_splits(
-    root: Path,
-    paths: Sequence[str],
-    pairs: Sequence[Pair],
-    *,
-    val_fraction: float,
-    seed: int,
-    used: Set[str] = frozenset(),
+    root: Path, paths: Sequence[str], pairs: Sequence[Pair], settings: "FolderSettings"
 ) -> Splits:
     """Return the splits of a folder.
 
@@ -69,12 +77,10 @@ def decide_splits(
         root: the folder.
         paths: its files.
         pairs: its images with their masks.
-        val_fraction: fraction of the images that is drawn as ``val`` if nothing else gives it.
-        seed: seed of that draw.
-        used: names of the splits of training and validation, which are no news.
+        settings: of which ``val_fraction``, ``split_seed`` and the names of the splits are used.
     """
     lists, unused = _read_lists(root, paths, pairs)
-    folders = _split_folders(pairs)
+    folders, unlabeled = _split_folders(pairs)
     sources = {
         split: [source for source in lists if source.split == split]
         or [source for source in folders if source.split == split]
@@ -89,17 +95,30 @@ def decide_splits(
         if sources[split][0] in folders:
             listed = [other for other in given if other != split and sources[other][0] in lists]
             given[split] = _without(given[split], owned, listed)
-    rest = [pair.item for pair in pairs if not pair.image.split]
-    folds = [s.name for s in folders if not s.split and s.name not in used]
-    unused = [path for path in unused if used.isdisjoint((_stem(path), path.rpartition(".")[0]))]
-    decided = _complete(given, owned, rest, val_fraction=val_fraction, seed=seed)
+    rest = Split(
+        [pair.item for pair in pairs if not pair.image.split],
+        "the other images" if "val" in given or "test" in given else "all images",
+    )
+    decided = _complete(given, owned, rest, settings)
     chosen = {source.name for found in sources.values() if len(found) == 1 for source in found}
     named = {s.name: s.value for s in (*folders, *lists) if s.name not in {*chosen, *decided}}
     images = [pair.item for pair in pairs] or [i for split in decided.values() for i in split.items]
-    everything = Split(list(dict.fromkeys(images)), "all images")
-    by_name = {**decided, **{name: named[name] for name in natural_order(named)}}
-    notes = [f"Lists not used: {name_some(unused)}"] if unused else []
-    if folds:
+    by_name = {
+        **decided,
+        **{name: named[name] for name in natural_order(named)},
+        "all": Split(list(dict.fromkeys(images)), "all images"),
+    }
+
+    notes = [*unlabeled.values()]
+    used = {*settings.train_split.split("+"), *settings.val_split.split("+")}
+    for source in lists:
+        again = len(source.value.items) - len(set(source.value.items))
+        if again and source.name in {*used, *chosen}:
+            notes.append(f"{source.value.origin} names images more than once: {again} lines")
+    opened = {source.value.origin for source in lists if source.name in used}
+    if unused := [path for path in unused if path not in opened]:
+        notes.append(f"Lists not used: {name_some(unused)}")
+    if folds := [s.name for s in folders if not s.split and s.name not in {*used, *unlabeled}]:
         notes.append(
             f"Folds not used, unless data.train_split or val_split names them: {name_some(folds)}"
         )
@@ -108,40 +127,30 @@ def decide_splits(
         taken = taken.union(*owned.values())
         if left := [pair.image.path for pair in pairs if pair.item.image not in taken]:
             notes.append(f"{len(left)} of {len(pairs)} images are in no split: {name_some(left)}")
-    return Splits({**by_name, "all": everything}, notes)
+    return Splits(by_name, notes)
 
 
 def _complete(
-    given: dict[str, Split],
-    owned: dict[str, set[Path]],
-    rest: list[Item],
-    *,
-    val_fraction: float,
-    seed: int,
+    given: dict[str, Split], owned: Images, rest: Split, settings: "FolderSettings"
 ) -> dict[str, Split]:
-    """Return the given splits with ``train`` and ``val``.
-
-    Args:
-        given: the splits that lists and folders give.
-        owned: the images of each.
-        rest: the images in no folder of a split.
-        val_fraction: see ``decide_splits``.
-        seed: see ``decide_splits``.
-    """
+    """Return the given splits with ``train`` and ``val``; ``rest`` is in no list or folder."""
     splits = dict(given)
     trainval = splits.get("trainval")
     if "train" not in splits:
-        name = "the other images" if "val" in given or "test" in given else "all images"
-        source = trainval or Split(rest, name)
-        splits["train"] = _without(source, owned, ("val", "test"))
+        splits["train"] = _without(trainval or rest, owned, ("val", "test"))
     elif "val" not in splits and trainval:
         others = _without(trainval, owned, ("train", "test"))
         splits |= {"val": others} if others.items else {}
     train = splits["train"]
     if not train.items and not train.error:
-        splits["train"] = Split([], "", "no image is left for it. Add images or another list.")
+        taken = ", ".join(
+            f"{name}: {len(s.items)} images of {s.origin}" for name, s in given.items()
+        )
+        taken = f" ({taken})" if taken else ""
+        problem = f"no image is left for it{taken}. Add images or another list."
+        splits["train"] = Split([], "", problem)
     elif "val" not in splits:
-        splits["train"], splits["val"] = _draw(train, owned["test"], val_fraction, seed)
+        splits["train"], splits["val"] = _draw(train, owned["test"], settings)
     return {
         name: splits[name]
         for name in ("train", "val", "test", "trainval")
@@ -149,8 +158,9 @@ def _complete(
     }
 
 
-def _draw(train: Split, test: set[Path], fraction: float, seed: int) -> tuple[Split, Split]:
+def _draw(train: Split, test: set[Path], settings: "FolderSettings") -> tuple[Split, Split]:
     """Return a split without a part of it, and this part; a new image moves few of the others."""
+    fraction, seed = settings.val_fraction, settings.split_seed
     ids = [item.id for item in train.items if item.image not in test]
     ranked = sorted(ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
     drawn = set(ranked[: max(1, round(fraction * len(ids)))])
@@ -163,7 +173,7 @@ def _draw(train: Split, test: set[Path], fraction: float, seed: int) -> tuple[Sp
     )
 
 
-def _without(split: Split, owned: dict[str, set[Path]], others: Iterable[str]) -> Split:
+def _without(split: Split, owned: Images, others: Iterable[str]) -> Split:
     """Return a split without the images of others."""
     removed = [other for other in others if any(i.image in owned[other] for i in split.items)]
     if not removed:
@@ -188,23 +198,29 @@ def _choose(split: str, sources: dict[str, list[_Source]]) -> Split:
     )
 
 
-def _split_folders(pairs: Sequence[Pair]) -> list[_Source]:
-    """Return the folders of splits and folds."""
+def _split_folders(pairs: Sequence[Pair]) -> tuple[list[_Source], dict[str, str]]:
+    """Return the folders of splits and folds, and a line about each of ``val`` without masks.
+
+    Published test images often have none; such a folder of ``val`` is one more of them.
+    """
     by_name: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         by_name[pair.image.subset].append(pair)
-    return [
-        _Source(
-            name,
-            members[0].image.split,
-            Split(
-                [pair.item for pair in members],
-                _common_folder([pair.image.folder for pair in members]) or f"folders {name}",
-            ),
-        )
-        for name, members in by_name.items()
-        if name
-    ]
+    by_name.pop("", None)
+    sources: list[_Source] = []
+    unlabeled: dict[str, str] = {}
+    for name, members in by_name.items():
+        split = members[0].image.split
+        folder = _common_folder([pair.image.folder for pair in members]) or f"folders {name}"
+        error = ""
+        if split in ("train", "trainval", "val") and not any(pair.mask for pair in members):
+            error = f"none of the {len(members)} images of {folder} has a mask"
+            if split == "val":
+                unlabeled[name] = f"val is drawn from train: {error}"
+                split, error = None, ""
+        items = [pair.item for pair in members]
+        sources.append(_Source(name, split, Split(items, folder, error and f"{error}. Add masks.")))
+    return sources, unlabeled
 
 
 def _common_folder(folders: Sequence[str]) -> str:
@@ -233,7 +249,11 @@ def _read_lists(
         sure = told and not meaning.others and meaning.role != "mask"
         if not told and (_stem(path) in finder.by_stem or len(unknown) == MAX_UNKNOWN_LISTS):
             continue  # labels of one image
-        if not (sure and not path.lower().endswith(".csv")) and not finder.is_list(path):
+        if not (sure and not path.lower().endswith(TABLE_SUFFIXES)) and not finder.is_list(path):
+            continue
+        if not told and (table := finder.read_table(path)):
+            uncertain += table
+            unknown += [path] * (not any(source.split for source in table))
             continue
         name = _stem(path) if stems[_stem(path)] == 1 else path.rpartition(".")[0]
         source = _Source(name, told, finder.read(path, told or name))
@@ -253,7 +273,7 @@ def _read_lists(
         if path.endswith(".json") and not (m := read_name(_stem(path))).others
         and (m.split or "split" in _stem(path).lower())
     ]  # fmt: skip
-    return _prefer_segmentation(sources), natural_order(unknown)
+    return _prefer_segmentation(sources), natural_order(dict.fromkeys(unknown))
 
 
 def _prefer_segmentation(sources: list[_Source]) -> list[_Source]:
@@ -272,52 +292,69 @@ def _stem(path: str) -> str:
 
 
 class _ImageFinder:
-    """Finds the images that lists name."""
+    """Finds the images that lists name; names are compared in Unicode's composed form."""
 
     def __init__(self, root: Path, paths: Sequence[str], pairs: Sequence[Pair]) -> None:
         self.root = root
         self.by_stem: dict[str, list[Pair]] = defaultdict(list)
+        self.by_folder: dict[str, list[Pair]] = defaultdict(list)
         self.by_path = {pair.image.path: pair for pair in pairs}
         for pair in pairs:
-            stems = {pair.image.stem, pair.item.id.rpartition("/")[2]}
-            for stem in stems:
+            for stem in {pair.image.stem, pair.item.id.rpartition("/")[2]}:
                 self.by_stem[stem].append(pair)
+            self.by_folder[pair.image.folder.rpartition("/")[2]].append(pair)
         self.by_file: dict[str, list[str]] = defaultdict(list)
         for path in paths:
-            self.by_file[path.rpartition("/")[2]].append(path)
+            self.by_file[normalize("NFC", path.rpartition("/")[2])].append(path)
 
     def is_list(self, path: str) -> bool:
         """Return True if the first line of a file that is no heading names an image."""
         try:
             lines = read_lines(self.root / path, path)
             first = next(line for line in lines if not line.is_heading)
-            return self._item(first, None) is not None
+            return bool(self._items(first, None, folders=False))
         except (UserError, StopIteration):
             return False
 
     def read(self, path: str, split: str) -> Split:
         """Return the images of a list, with the error of its first wrong line."""
-        items: list[Item] = []
-        error = ""
         try:
             lines = read_lines(self.root / path, split)
         except UserError as problem:
             return Split([], path, str(problem))
+        return self._find_all(lines, path, split)
+
+    def read_table(self, path: str) -> list[_Source]:
+        """Return the splits of a table with a column that names them; empty if it has none."""
+        by_value: dict[str, list[Line]] = defaultdict(list)
+        for line in read_lines(self.root / path, path):
+            by_value[line.split].append(line)
+        by_value.pop("", None)
+        splits = {value: read_name(value).split for value in by_value}
+        return [
+            _Source(
+                value if splits[value] else f"fold{value}",
+                splits[value],
+                self._find_all(lines, path, splits[value] or value),
+            )
+            for value, lines in by_value.items()
+        ]
+
+    def _find_all(self, lines: Iterable[Line], path: str, split: str) -> Split:
+        items: list[Item] = []
+        error = ""
         for line in lines:
             try:
-                items += [item] if (item := self._item(line, split)) else []
+                items += self._items(line, split)
             except UserError as problem:
                 error = error or str(problem)
-        if path.lower().endswith(".csv"):  # a table may have a row for each object
+        if path.lower().endswith(TABLE_SUFFIXES):  # a table may have a row for each object
             items = list(dict.fromkeys(items))
-        return Split(
-            items,
-            path,
-            error or ("" if items else f"{path} lists no images. Add their ids, one per line."),
-        )
+        error = error or ("" if items else f"{path} lists no images. Add their ids, one per line.")
+        return Split(items, path, error)
 
-    def _item(self, line: Line, split: str | None) -> Item | None:
-        """Return the image of a line with its mask; None for a heading.
+    def _items(self, line: Line, split: str | None, *, folders: bool = True) -> list[Item]:
+        """Return the image of a line with its mask, or the images of a folder; none of a heading.
 
         Raises:
             UserError: there is no such image.
@@ -327,12 +364,19 @@ class _ImageFinder:
             image_file, mask_file = self._file(line, image), self._file(line, mask)
             pair = self.by_path.get(image_file)
             name = pair.item.id if pair else _without_suffix(image_file)
-            return Item(name, self.root / image_file, self.root / mask_file)
+            return [Item(name, self.root / image_file, self.root / mask_file)]
         pair = self._find(line, image, split)
         if pair is None and (match := NUMBERS.fullmatch(image)):
             pair = self._find(line, match[1], split)
         if pair or line.is_heading:
-            return pair.item if pair else None
+            return [pair.item] if pair else []
+        parts = self._parts(line, image)
+        in_folder = [
+            pair.item for pair in self.by_folder.get(parts[-1], ()) if folders
+            and f"/{pair.image.folder}".endswith("/" + "/".join(parts))
+        ]  # fmt: skip
+        if in_folder:  # such as the name of a video
+            return in_folder
         kind = "is an absolute path and" if is_absolute(image) else ""
         raise line.error(
             f"{kind} is no image of {self.root}".strip(), "Add the image or remove the line."
@@ -340,7 +384,7 @@ class _ImageFinder:
 
     def _parts(self, line: Line, name: str) -> list[str]:
         """Return the parts of a path, without the root or drive of another machine."""
-        return line.check(ROOT_OR_DRIVE.sub("", name, count=1)).split("/")
+        return line.check(ROOT_OR_DRIVE.sub("", normalize("NFC", name), count=1)).split("/")
 
     def _find(self, line: Line, name: str, split: str | None) -> Pair | None:
         """Return the image whose path or id ends as a name does, preferably of a split."""
@@ -368,7 +412,7 @@ class _ImageFinder:
         """Return the only file below the root whose path ends as a name does."""
         parts = self._parts(line, name)[::-1]
         paths = self.by_file.get(parts[0], [])
-        shared = [shared_start(parts, path.split("/")[::-1]) for path in paths]
+        shared = [shared_start(parts, normalize("NFC", path).split("/")[::-1]) for path in paths]
         best = [path for path, n in zip(paths, shared, strict=True) if n == max(shared)]
         if len(best) != 1:
             found = f"{best[0]} and {best[1]}" if best else f"no file below {self.root}"
