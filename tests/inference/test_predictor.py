@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from deeplab.inference import predictor as predictor_module
 from deeplab.inference.predictor import Predictor, fold_batch_norms, predict_labels
 from deeplab.inference.strategy import MULTI_SCALE, Strategy, Window
-from deeplab.inference.windows import blend_windows, window_positions
+from deeplab.inference.windows import window_spans
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import batch_norms
 from support.networks import SMALL_BACKBONES, build, randomize_norms, tiny_model
@@ -123,37 +124,20 @@ def test_predictor_does_not_change_the_model():
 
 @pytest.mark.parametrize("length", [1, 64, 65, 66, 100, 128, 129, 700])
 @pytest.mark.parametrize("overlap", [0.0, 0.33, 0.9])
-def test_windows_cover_a_side(length, overlap):
-    window = Window(65, overlap)
-    positions = window_positions(length, window)
-    side = min(65, length)
-    covered = {pixel for position in positions for pixel in range(position, position + side)}
-    assert covered == set(range(length))
-    for position, next_position in itertools.pairwise(positions):
-        assert position < next_position
-        assert position + side - next_position >= int(side * overlap) - 1
-
-
-@pytest.mark.parametrize("size", [(50, 65), (65, 200), (150, 65), (131, 207)])
-def test_blending_identical_windows_returns_the_image(size):
-    """The blending weights are normalized: a smooth image is returned without seams."""
-    image = smooth_image(*size).float()
-    chunks = dict(blend_windows(image, Window(65, 0.33), lambda crop: crop[0]))
-    assert next(iter(chunks)) == 0
-    torch.testing.assert_close(torch.cat(list(chunks.values()), dim=-2), image[0])
-
-
-def test_blending_has_no_steps():
-    """The transition between windows with different scores is smooth."""
-    scores = iter([0.0, 1.0])
-    image = torch.zeros(1, 3, 65, 97)
-    window = Window(65, 0.5)
-    assert window_positions(97, window) == [0, 32]
-    chunks = blend_windows(image, window, lambda crop: torch.full((1, 65, 65), next(scores)))
-    (chunk,) = [chunk for _, chunk in chunks]
-    steps = chunk[0, 32].diff()
-    assert steps.max() < 0.05
-    assert (chunk[0, 32, 0], chunk[0, 32, -1]) == (0, 1)
+def test_windows_cover_a_side_and_blend_without_steps(length, overlap):
+    spans = window_spans(length, Window(65, overlap))
+    side, total = min(65, length), torch.zeros(length)
+    for span in spans:
+        assert (span.end - span.start, len(span.weights)) == (side, side)
+        total[span.start : span.end] += span.weights
+        if overlap == 0.33 and len(spans) > 1:
+            inner = span.weights[int(span.start == 0) : side - int(span.end == length)]
+            assert inner.diff().abs().max() < 0.1
+    torch.testing.assert_close(total, torch.ones(length))
+    assert (spans[0].start, spans[-1].end) == (0, length)
+    for span, following in itertools.pairwise(spans):
+        assert span.start < following.start
+        assert span.end - following.start >= int(side * overlap) - 1
 
 
 def test_image_that_fits_a_window_is_predicted_whole():
@@ -165,13 +149,42 @@ def test_image_that_fits_a_window_is_predicted_whole():
     assert torch.equal(whole, windowed)
 
 
-def test_windows_over_a_large_image():
-    model, image = randomized(tiny_model()), smooth_image(130, 180)
-    strategies = [Strategy(16, s, window=Window(97, 0.5)) for s in ((1.0,), (0.75, 1.0))]
+def blended_reference(model, image, positions, side, scales):
+    """Average whole windows at full size in float64, with pyramids as weights."""
+    height, width = image.shape[2:]
+    total = torch.zeros(model.num_classes, height, width, dtype=torch.float64)
+    norm = torch.zeros(height, width, dtype=torch.float64)
+    ramp = torch.tensor([min(i + 1, side - i) for i in range(side)], dtype=torch.float64)
+    for top, left in itertools.product(*positions):
+        place = (..., slice(top, top + side), slice(left, left + side))
+        scores = reference_probabilities(model, image[place], scales, False, 4)[0]
+        total[place] += scores * ramp[:, None] * ramp
+        norm[place] += ramp[:, None] * ramp
+    return total / norm
+
+
+@pytest.mark.parametrize("batch_pixels", [1, 3 * 97 * 97])
+@pytest.mark.parametrize(
+    ("overlap", "rows", "columns"),
+    [(0.33, [0, 53], [0, 44, 89]), (0.7, [0, 26, 53], [0, 22, 44, 67, 89])],
+)
+def test_windows_equal_the_mean_of_whole_windows(overlap, rows, columns, batch_pixels, monkeypatch):
+    monkeypatch.setitem(predictor_module.MAX_BATCH_PIXELS, "cpu", batch_pixels)
+    model, image = randomized(tiny_model()), smooth_image(150, 186)
+    strategies = [Strategy(16, s, window=Window(97, overlap)) for s in ((1.0,), (0.75, 1.0))]
     predictor = Predictor(model, strategies)
-    probabilities = full_probabilities(predictor, image, (130, 170))
-    assert probabilities.shape == (2, model.num_classes, 130, 170)
-    torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 130, 170))
-    label_maps = predictor.label_maps(image, [(130, 170)])[0]
-    for label_map, class_probabilities in zip(label_maps, probabilities, strict=True):
-        assert torch.equal(label_map.long(), class_probabilities.argmax(0))
+    probabilities = full_probabilities(predictor, image, (150, 170))
+    label_maps = predictor.label_maps(image, [(150, 170)])[0]
+    for strategy, label_map, scores in zip(strategies, label_maps, probabilities, strict=True):
+        with torch.no_grad():
+            expected = blended_reference(model, image, (rows, columns), 97, strategy.scales)
+        torch.testing.assert_close(scores.double(), expected[..., :170], atol=2e-5, rtol=0)
+        assert torch.equal(label_map.long(), scores.argmax(0))
+
+
+def test_windows_keep_no_map_of_all_classes():
+    """The peak of the tensors of a strip, a long side, is far below its probabilities."""
+    model, image = randomized(tiny_model(num_classes=60)), smooth_image(70, 4000)
+    predictor = Predictor(model, [Strategy(16, window=Window(65, 0.33))])
+    largest = max(chunk.nbytes for _, chunk in predictor.probabilities(image, (70, 4000)))
+    assert largest * 4 < 60 * 70 * 4000 * 4

@@ -5,7 +5,7 @@ from dataclasses import replace
 from deeplab.config.build_model import check_model
 from deeplab.config.schema.model import ModelConfig
 from deeplab.inference.strategy import Strategy
-from deeplab.inference.windows import window_positions
+from deeplab.inference.windows import window_spans
 from deeplab.models.flops import Cost, measure_cost
 
 
@@ -26,7 +26,7 @@ def strategy_cost(
     model = check_model(model_config, num_classes=classes)
     window, count = strategy.window, 1
     if window:
-        count = len(window_positions(size[0], window)) * len(window_positions(size[1], window))
+        count = len(window_spans(size[0], window)) * len(window_spans(size[1], window))
         size = (min(size[0], window.size), min(size[1], window.size))
     cost = measure_cost(model, input_size=size, scales=strategy.scales, flip=strategy.flip)
     return replace(cost, conv=count * cost.conv, paper=count * cost.paper)

@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "segmenter": ["Segmenter"],
         "speed": ["Speed", "measure_speed"],
         "strategy": ["Strategy", "Window", "parse_strategy"],
-        "windows": ["blend_windows", "window_positions"],
+        "windows": ["Span", "window_spans"],
     },
 )

@@ -7,18 +7,21 @@ likely class.
 
 Strategies share forward passes: single scale is one of the passes of multi-scale, and these are
 half of the passes of multi-scale with flip. The low-resolution logits of all passes are kept; only
-a chunk of rows of one image is upsampled at a time.
+a chunk of rows of one image is upsampled at a time. So it is with the windows over a large image,
+of which those that overlap the chunk are kept.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from tqdm import tqdm
 
-from deeplab.inference.strategy import ForwardPass, Strategy
-from deeplab.inference.windows import blend_windows
+from deeplab.inference.strategy import ForwardPass, Strategy, Window
+from deeplab.inference.windows import Span, window_spans
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import Conv, resize
 from deeplab.utils.errors import UserError
@@ -31,6 +34,27 @@ MAX_CHUNK_ELEMENTS = {"cpu": 1 << 18}
 
 DEFAULT_MAX_CHUNK_ELEMENTS = 1 << 26
 """Number of upsampled logits in memory at a time on all other devices."""
+
+MIN_STRIP_ELEMENTS = 1 << 22
+"""Number of probabilities that a chunk over all windows of a row may have on any device."""
+
+MAX_BATCH_PIXELS = {"cpu": 1}
+"""Number of pixels of the windows in a batch, which has at least one; a CPU gains nothing."""
+
+DEFAULT_MAX_BATCH_PIXELS = 1 << 21
+"""Number of pixels of the windows in a batch on all other devices."""
+
+WINDOW_BAR_DELAY = 3.0
+"""Seconds after which the progress bar of an image's windows appears."""
+
+
+class Tile(NamedTuple):
+    """A window of an image, or the whole image, with its logits."""
+
+    rows: Span
+    columns: Span
+    logits: list[Tensor]
+    """``(K, h, w)`` of each forward pass, on the decoder's grid."""
 
 
 @torch.inference_mode()
@@ -71,6 +95,9 @@ class Predictor:
         strategies: the strategies to run; all with the same window or all without one.
         source: file of the weights, for error messages.
 
+    Attributes:
+        show_windows: shows a progress bar over the windows of an image.
+
     Raises:
         ValueError: the network cannot run at a strategy's output stride.
     """
@@ -79,6 +106,7 @@ class Predictor:
         self, model: DeepLabV3Plus, strategies: Sequence[Strategy], source: object = "network"
     ) -> None:
         self.model, self.source = fold_batch_norms(model), source
+        self.show_windows = False
         self.strategies = tuple(strategies)
         self.window = self.strategies[0].window
         passes = dict.fromkeys(p for strategy in strategies for p in strategy.passes)
@@ -123,20 +151,45 @@ class Predictor:
 
     def _probability_chunks(self, images: Tensor) -> Iterator[Iterator[tuple[int, Tensor]]]:
         """Yield for each image its chunks ``(strategies, classes, rows, W)`` with their top row."""
-        full_size = (images.shape[2], images.shape[3])
-        if self.window and max(full_size) > self.window.size:
-            for image in images:
-                yield blend_windows(image[None], self.window, self._predict_window)
+        height, width = images.shape[2:]
+        if self.window and max(height, width) > self.window.size:
+            yield from (self._blend_windows(image[None], self.window) for image in images)
         else:
+            (rows,), (columns,) = window_spans(height), window_spans(width)
             logits = self._pass_logits(images)
             for i in range(len(images)):
-                yield self._average_passes([small[i] for small in logits], full_size)
+                tile = Tile(rows, columns, [small[i] for small in logits])
+                yield self._average([tile], 0, height, width)
 
-    def _predict_window(self, image: Tensor) -> Tensor:
-        """Return probabilities ``(strategies, classes, h, w)`` of one image ``(1, 3, h, w)``."""
-        logits = [small[0] for small in self._pass_logits(image)]
-        full_size = (image.shape[2], image.shape[3])
-        return torch.cat([chunk for _, chunk in self._average_passes(logits, full_size)], dim=2)
+    def _blend_windows(self, image: Tensor, window: Window) -> Iterator[tuple[int, Tensor]]:
+        """Yield the chunks of one image ``(1, 3, H, W)``, predicted in overlapping windows."""
+        height, width = image.shape[2:]
+        rows, columns = window_spans(height, window), window_spans(width, window)
+        pixels = rows[0].end * columns[0].end
+        max_pixels = MAX_BATCH_PIXELS.get(image.device.type, DEFAULT_MAX_BATCH_PIXELS)
+        batch = max(1, max_pixels // pixels)
+        tiles: list[Tile] = []
+        with tqdm(
+            total=len(rows) * len(columns),
+            desc=f"Windows of {width} x {height} pixels",
+            unit="window",
+            leave=False,
+            delay=WINDOW_BAR_DELAY,
+            disable=not self.show_windows,
+        ) as bar:
+            for row, end in zip(rows, [*(row.start for row in rows[1:]), height], strict=True):
+                tiles = [tile for tile in tiles if tile.rows.end > row.start]
+                strip = image[:, :, row.start : row.end]
+                for i in range(0, len(columns), batch):
+                    group = columns[i : i + batch]
+                    crops = [strip[..., column.start : column.end] for column in group]
+                    logits = self._pass_logits(torch.cat(crops))
+                    tiles += [
+                        Tile(row, column, [small[j] for small in logits])
+                        for j, column in enumerate(group)
+                    ]
+                    bar.update(len(group))
+                yield from self._average(tiles, row.start, end, width)
 
     def _pass_logits(self, images: Tensor) -> list[Tensor]:
         """Return the logits ``(N, K, h, w)`` of each forward pass, with flips undone.
@@ -155,30 +208,49 @@ class Predictor:
             outputs.append((logits.flip(-1) if forward_pass.flip else logits).contiguous())
         return outputs
 
-    def _average_passes(
-        self, logits: Sequence[Tensor], full_size: Size
+    def _average(
+        self, tiles: Sequence[Tile], top: int, end: int, width: int
     ) -> Iterator[tuple[int, Tensor]]:
-        """Yield the probabilities of one image in chunks of rows.
+        """Yield the probabilities of some rows of an image, averaged over tiles and passes.
 
         Args:
-            logits: ``(K, h, w)`` of each forward pass.
-            full_size: height and width of the image.
+            tiles: the tiles that cover the rows; each starts at ``top`` or above.
+            top: the first row.
+            end: the row after the last one.
+            width: width of the image.
 
         Yields:
             The first row of each chunk, and the chunk ``(strategies, K, rows, W)``.
         """
+        columns, logits = tiles[0].columns, tiles[0].logits
         classes, device = logits[0].shape[0], logits[0].device
         max_elements = MAX_CHUNK_ELEMENTS.get(device.type, DEFAULT_MAX_CHUNK_ELEMENTS)
-        rows = max(1, max_elements // (classes * full_size[1]))
-        for top in range(0, full_size[0], rows):
-            shape = (classes, min(rows, full_size[0] - top), full_size[1])
-            chunk = torch.zeros(len(self.strategies), *shape, device=device)
-            for small, weights in zip(logits, self.weights, strict=True):
-                probabilities = _upsample_rows(small, full_size, top, shape[1]).softmax(dim=0)
-                for total, weight in zip(chunk, weights, strict=True):
-                    if weight:
-                        total.add_(probabilities, alpha=weight)
-            yield top, chunk
+        max_rows = min(
+            max_elements // (classes * (columns.end - columns.start)),
+            max(max_elements, MIN_STRIP_ELEMENTS) // (len(self.strategies) * classes * width),
+        )
+        step = max(1, max_rows)
+        for start in range(top, end, step):
+            rows = min(step, end - start)
+            chunk = torch.zeros(len(self.strategies), classes, rows, width, device=device)
+            for tile in tiles:
+                self._add_tile(chunk, tile, start)
+            yield start, chunk
+
+    def _add_tile(self, chunk: Tensor, tile: Tile, start: int) -> None:
+        """Add the weighted probabilities of a tile to a chunk of the image from row ``start``."""
+        (top, bottom, row_weights), (left, right, column_weights) = tile.rows, tile.columns
+        rows = min(chunk.shape[2], bottom - start)
+        if rows <= 0:
+            return
+        size, offset = (bottom - top, right - left), start - top
+        pixel_weights = torch.outer(row_weights[offset : offset + rows], column_weights).to(chunk)
+        for small, weights in zip(tile.logits, self.weights, strict=True):
+            probabilities = _upsample_rows(small, size, offset, rows).softmax(dim=0)
+            probabilities *= pixel_weights
+            for total, weight in zip(chunk[:, :, :rows, left:right], weights, strict=True):
+                if weight:
+                    total.add_(probabilities, alpha=weight)
 
 
 def _pass_weight(forward_pass: ForwardPass, strategy: Strategy) -> float:
