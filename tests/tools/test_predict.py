@@ -256,6 +256,14 @@ def test_windows_and_label_maps_only(tmp_path, trained):
     assert len(list((tmp_path / "cut").glob("[!.]*"))) == 1
 
 
+def test_panorama_longer_than_a_jpeg_has_a_shrunk_overlay(tmp_path, trained):
+    Image.fromarray(np.tile(color_blocks(40, 700), (1, 100, 1))).save(tmp_path / "long.png")
+    predict(trained[0], "input=long.png", "window_size=2049", cwd=tmp_path)
+    assert read_label_map(tmp_path / "predictions/long.png").shape == (40, 70_000)
+    with Image.open(tmp_path / "predictions/long_overlay.jpg") as overlay:
+        assert overlay.width == 65_500
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -307,14 +315,14 @@ def test_photos_are_upright(orientation, suffix, tmp_path):
     Image.fromarray(color_blocks(27, 45)).save(path, exif=exif)
     with Image.open(path) as image:
         expected = np.array(ImageOps.exif_transpose(image)).astype(int)
-    photo = read_photo(path)
+    photo, _ = read_photo(path)
     assert photo.flags["C_CONTIGUOUS"]
     assert np.abs(photo - expected).max() <= (0 if suffix in ("png", "tif") else 4)
 
 
 def test_photos_equal_training_images_apart_from_orientation(photos):
     for name in ("a.jpg", "cmyk.JPG", "deep/a.tif", "deep/er/alpha.webp", "deep/er/uint16.png"):
-        assert np.array_equal(read_photo(photos / name), read_image(photos / name))
+        assert np.array_equal(read_photo(photos / name)[0], read_image(photos / name))
     with pytest.raises(BadFileError, match="truncated"):
         read_photo(photos / "broken.jpg")
 

@@ -1,6 +1,7 @@
 import numpy as np
 
 from deeplab.data.class_set import voc_palette
+from deeplab.utils import visualization
 from deeplab.utils.visualization import (
     IGNORE_COLOR,
     Example,
@@ -35,6 +36,17 @@ def test_figure_has_a_row_for_each_example_and_a_legend():
     colors = {c for _, c in figure.getcolors(1 << 16)}
     assert (128, 0, 0) in colors  # the swatch of class 1
     assert IGNORE_COLOR in colors
+
+
+def test_overlay_in_strips_equals_the_whole(monkeypatch):
+    rng = np.random.default_rng(0)
+    label = np.kron(rng.integers(0, 4, (9, 11)), np.ones((7, 5))).astype(np.uint8)
+    image = rng.integers(0, 256, (*label.shape, 3), dtype=np.uint8)
+    arguments = (image, label, ["background", "a", "b", "c"], voc_palette())
+    whole = overlay_with_outlines(*arguments)
+    for rows in (1, 2, 13):
+        monkeypatch.setattr(visualization, "STRIP_ROWS", rows)
+        assert np.array_equal(overlay_with_outlines(*arguments), whole)
 
 
 def test_outlined_overlay_keeps_the_background_and_colors_classes():

@@ -183,8 +183,10 @@ class EvalTransform:
         return padded_image, padded_label
 
     def pad(self, image: Pixels) -> Pixels:
-        """Return the padded image, without a label."""
+        """Return the padded image, without a label; the image itself if it is large enough."""
         h, w = image.shape[:2]
+        if h >= self.size[0] and w >= self.size[1] and image.flags.writeable:  # for PyTorch
+            return image
         padded = np.full((max(self.size[0], h), max(self.size[1], w), 3), self.fill, np.uint8)
         padded[:h, :w] = image
         return padded

@@ -20,6 +20,9 @@ IGNORE_COLOR = (224, 224, 192)
 """Color of ignored pixels (255), as in VOC."""
 
 
+STRIP_ROWS = 512
+"""Rows of an overlay that are computed at a time."""
+
 MAX_NAME = 200
 """Longest name that is drawn, in characters."""
 
@@ -66,13 +69,19 @@ def overlay_with_outlines(
     The outline is a light line inside each region's border, visible on dark images too; a class
     named background is left unchanged.
     """
-    colors, size = palette[label], 2 * max(1, round(min(label.shape) / 500)) + 1
-    kernel = np.ones((size, size), np.uint8)
-    border = cv2.dilate(label, kernel) != cv2.erode(label, kernel)
-    colors[border] = colors[border] // 2 + 127
-    weight = np.where(border, np.float32(1), np.float32(opacity))
-    weight[np.isin(label, _background(class_names))] = 0
-    return np.asarray(cv2.blendLinear(image, colors, 1 - weight, weight), np.uint8)
+    radius, opacities = max(1, round(min(label.shape) / 500)), np.full(256, opacity, np.float32)
+    opacities[_background(class_names)] = 0
+    kernel, result = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8), np.empty_like(image)
+    for top in range(0, len(label), STRIP_ROWS):  # in strips, which huge photos need
+        rows, above = slice(top, top + STRIP_ROWS), min(top, radius)
+        around = label[top - above : top + STRIP_ROWS + radius]
+        border = cv2.dilate(around, kernel) != cv2.erode(around, kernel)
+        border = border[above : above + STRIP_ROWS]
+        colors, weight = palette[label[rows]], opacities[label[rows]]
+        colors[border] = colors[border] // 2 + 127
+        weight[border & (weight > 0)] = 1
+        result[rows] = cv2.blendLinear(image[rows], colors, 1 - weight, weight)
+    return result
 
 
 def add_legend(image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels) -> Pixels:

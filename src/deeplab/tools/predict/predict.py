@@ -19,7 +19,6 @@ from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask
 from deeplab.data.image_header import KINDS, QUIET_KINDS, ROTATED
-from deeplab.data.image_io import read_header
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.segmenter import Segmenter
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
@@ -40,6 +39,9 @@ from deeplab.utils.visualization import add_legend, legend, overlay_with_outline
 Pixels = NDArray[np.uint8]
 
 JPEG_QUALITY = 92
+
+MAX_JPEG_SIDE = 65_500
+"""Longest side of a JPEG that libjpeg writes, in pixels."""
 
 MAX_LISTED_FILES = 20
 """Maximum number of files listed in one message."""
@@ -63,6 +65,7 @@ def run_prediction(config: PredictConfig) -> int:
     check_writable(output, f"output={config.output}")
     execution = inference_execution(config.trainer)
     predictor = trained.predictor(strategies, execution, key="strategy")
+    predictor.show_windows = config.trainer.enable_progress_bar
     saved = {
         key: getattr(config, key) for key in ("save_overlay", "save_probabilities", "save_frames")
     }
@@ -180,9 +183,11 @@ class PredictionJob:
             disable=not (self.config.trainer.enable_progress_bar and files),
         )
         with bar:
-            predictions = self._label_maps(files, bar)
+            # With windows images may be huge, and are written and read faster than predicted.
+            pending = 1 if self.config.window_size else 4
+            predictions = self._label_maps(files, bar, min(2, pending))
             written = prefetch(
-                self._write, predictions, num_threads=min(4, cpu_count()), max_pending=4
+                self._write, predictions, num_threads=min(pending, cpu_count()), max_pending=pending
             )
             for (file, *_), problem in written:
                 if problem:
@@ -191,11 +196,13 @@ class PredictionJob:
                     self.num_images += 1
 
     def _label_maps(
-        self, files: Iterable[InputFile], bar: "tqdm[Any]"
+        self, files: Iterable[InputFile], bar: "tqdm[Any]", pending: int
     ) -> Iterator[tuple[InputFile, Pixels, Pixels]]:
         """Yield each readable image with its label map."""
         arguments = ((file,) for file in files)
-        images = prefetch(self._read, arguments, num_threads=min(2, cpu_count()), max_pending=2)
+        images = prefetch(
+            self._read, arguments, num_threads=min(pending, cpu_count()), max_pending=pending
+        )
         for (file,), image in images:
             try:
                 if isinstance(image, BadFileError):
@@ -208,8 +215,8 @@ class PredictionJob:
 
     def _read(self, file: InputFile) -> Pixels | BadFileError:
         try:
-            image = read_photo(file.path, self.image_bits)
-            self.kinds += (kind for kind in read_header(file.path).kinds if kind != ROTATED)
+            image, header = read_photo(file.path, self.image_bits)
+            self.kinds += (kind for kind in header.kinds if kind != ROTATED)
             return image
         except BadFileError as error:
             return error
@@ -224,7 +231,7 @@ class PredictionJob:
         return label
 
     def _write(self, file: InputFile, image: Pixels, label: Pixels) -> str | None:
-        """Write the outputs of an image; return the problem if its name is too long for them."""
+        """Write the outputs of an image; return the problem if there is one."""
         try:
             write_mask(file.output_path(".png"), label, self.palette)
             if self.config.save_overlay:
@@ -235,6 +242,8 @@ class PredictionJob:
             if error.errno != errno.ENAMETOOLONG:
                 raise
             return "the name is too long to add the endings of the results"
+        except MemoryError:
+            return "no memory is left to write its overlay. Set save_overlay=false"
         return None
 
     def _predict_video(self, file: InputFile) -> None:
@@ -285,6 +294,8 @@ class PredictionJob:
 
 
 def _write_jpeg(path: Path, image: Image.Image) -> None:
+    """Write a JPEG, shrunk if a side is longer than the format admits."""
+    image.thumbnail((MAX_JPEG_SIDE, MAX_JPEG_SIDE))
     with atomic_write(path) as draft:
         image.save(draft, format="JPEG", quality=JPEG_QUALITY)
 
