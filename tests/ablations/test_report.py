@@ -43,7 +43,7 @@ from deeplab.evaluation.evaluation_folder import (
 )
 from deeplab.inference.strategy import parse_strategy
 from deeplab.tracking.evaluation_protocol import Protocol
-from deeplab.tracking.result import write_result
+from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose_config import compose_train
@@ -116,7 +116,7 @@ def write_evaluation(
         "started": "2026-01-02T03:04:05+00:00", "commit": "0123456789abcdef", "python": "3.11.7",
         "versions": {"torch": "2.13.0", "numpy": "2.4.6"},
     }  # fmt: skip
-    write_result(evaluation.result, **(result | changes))
+    Result(**(result | changes)).write(evaluation.result)
     return evaluation
 
 
@@ -134,7 +134,7 @@ def create_run(root, config, name, *, finished=True, init_hash=None, seconds=450
             strategy=parse_strategy("os16", output_stride=16),
         )  # fmt: skip
         fields = {"run": name, "protocol": conditions, "weights_sha256": "abc", "seconds": seconds}
-        write_result(folder.result, **(fields | result))
+        Result(**(fields | result)).write(folder.result)
     else:
         write_text(folder.metrics_csv, "step,loss\n10,1.5\n30,1.25\n")
     return folder
@@ -469,7 +469,7 @@ def write_classification(folder, ranks):
     )  # fmt: skip
     errors = {f"top{k}_error": 100 * float(np.mean(ranks >= k)) for k in (1, 5)}
     fields = {"run": "x", "weights_sha256": "abc", "protocol": stamp, "scores": errors}
-    write_result(evaluation.result, **fields)
+    Result(**fields).write(evaluation.result)
 
 
 def test_classifier_errors(tmp_path):

@@ -10,7 +10,7 @@ from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.plots import pareto_front, split_common_prefix
 from deeplab.inference.strategy import Strategy
 from deeplab.tracking.evaluation_protocol import Protocol, StrategyRecord
-from deeplab.tracking.result import Band, BoundaryResult, Cost, MultiplyAdds, write_result
+from deeplab.tracking.result import Band, BoundaryResult, Cost, MultiplyAdds, Result
 from support.scripts import run
 
 
@@ -32,7 +32,7 @@ def write_evaluation(root, name, strategy, *, miou=50.0, content="abc", bands=Tr
     multiply_adds = MultiplyAdds(conv=10**9, paper=2 * 10**9)
     cost = Cost(parameters=1_500_000, multiply_adds=multiply_adds, input_size=(65, 65))
     fields = {"run": name, "protocol": conditions, "scored": scored, "cost": cost}
-    write_result(folder / "result.json", **fields, **(scores if scored else {}))
+    Result(**fields, **(scores if scored else {})).write(folder / "result.json")
     return folder
 
 

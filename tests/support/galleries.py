@@ -10,7 +10,7 @@ from deeplab.data.class_set import write_mask
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, write_images
 from deeplab.inference.strategy import parse_strategy
 from deeplab.metrics.iou import class_iou
-from deeplab.tracking.result import write_result
+from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, write_config
 from deeplab.utils.files import write_text
 from support.configs import train_config
@@ -51,7 +51,7 @@ def write_evaluation(
         pairs = len(names) * truth[labeled].astype(int) + prediction[labeled]
         confusion.append(np.bincount(pairs, minlength=len(names) ** 2).reshape(len(names), -1))
     write_images(evaluation, list(ids), np.stack(confusion))
-    write_result(evaluation.result, **_result(run, names, split, strategy, np.stack(confusion)))
+    Result(**_result(run, names, split, strategy, np.stack(confusion))).write(evaluation.result)
     return evaluation
 
 

@@ -132,7 +132,7 @@ MOMENTS = {
         ),
         "figure": ("training.callbacks.example_figure:atomic_write", half_written, 1),
         "weights": ("checkpoints.loading:atomic_write", half_written, 1),
-        "before the result": ("training.train:write_result", before, 1),
+        "before the result": ("tracking.result:Result.write", before, 1),
         "in the result": ("tracking.result:write_json", before, 1),
     },
     "evaluate": {

@@ -17,19 +17,22 @@ from deeplab.tracking.run_folder import (
     RunFolder,
     check_links,
     lock_run_folder,
-    read_record,
     read_run,
     write_config,
 )
+from deeplab.tracking.run_record import read_record
+from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.checkpoint_io import check_checkpoint, read_step, report_resume_errors
 from deeplab.training.validate_config import check_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import is_locked
 from deeplab.utils.files import write_json
+from deeplab.utils.reading import read_json
 from support.configs import compose_config, train_config
 from support.networks import tiny_model
 
-RECORD = {"schema_version": 2, "wandb_id": "a1", "sessions": [{"from_step": 0, "commit": None}]}
+SESSION = {"from_step": 0, "commit": None, "note": 5}
+RECORD = {**VERSION_STAMP, "wandb_id": "a1", "sessions": [SESSION], "note": "kept"}
 
 
 @pytest.mark.parametrize("link", ["metrics.csv", "lock", "evaluations", "evaluations/a/gallery"])
@@ -88,7 +91,8 @@ def test_folders_may_vanish_while_links_are_looked_for(tmp_path):
 def test_wrong_types_in_a_record_are_named(tmp_path, key, value):
     run = RunFolder(tmp_path)
     write_json(run.record, RECORD)
-    assert read_record(run) == RECORD
+    read_record(run).write(run.record)
+    assert read_json(run.record, "") == RECORD
     write_json(run.record, RECORD | {key: value})
     with pytest.raises(UserError, match=rf"run\.json: cannot be read \({key}"):
         read_record(run)

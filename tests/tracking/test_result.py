@@ -8,7 +8,7 @@ import pytest
 from deeplab.metrics.definitions import BOUNDARY, CLASSIFICATION, METRICS, SEGMENTATION
 from deeplab.metrics.iou import class_iou, mean_over_classes
 from deeplab.tracking.evaluation_protocol import Protocol
-from deeplab.tracking.result import BoundaryResult, Result, write_result
+from deeplab.tracking.result import BoundaryResult, Result
 from deeplab.utils.errors import UserError
 
 PROTOCOL = Protocol(
@@ -25,7 +25,7 @@ SCORES = {"mIoU": 61.25, "pixel_accuracy": 90.0}
 
 def write(path, **changes):
     fields = {"run": "x", "protocol": PROTOCOL, "scores": SCORES, "weights_sha256": "ff"}
-    write_result(path, **(fields | changes))
+    Result(**(fields | changes)).write(path)
     return json.loads(path.read_text())
 
 
@@ -36,10 +36,9 @@ def test_scores_lie_beside_the_other_fields_and_are_read_back(tmp_path):
         bands=({"width": 2.0, "mIoU": 50.0},),
         scores={"boundary_IoU": float("nan"), "boundary_F": 3.0},
     )
-    record = write(path, boundary=boundary, class_IoU={"a": float("nan"), "b": 1.5}, kept="as is")
+    record = write(path, boundary=boundary, class_IoU={"a": float("nan"), "b": 1.5})
     assert record["mIoU"] == 61.25
     assert record["unit"] == "percent"
-    assert record["kept"] == "as is"
     assert record["class_IoU"] == {"a": None, "b": 1.5}
     assert record["boundary"]["bands"] == [{"width": 2.0, "mIoU": 50.0}]
     result = Result.read(path, "hint")

@@ -8,10 +8,10 @@ from deeplab.tracking.run_folder import (
     flat_result_settings,
     lock_run_folder,
     read_config,
-    read_record,
     run_hash,
     write_config,
 )
+from deeplab.tracking.run_record import read_record
 from deeplab.training.loggers import MetricsCSV
 from deeplab.training.train import _set_aside
 from deeplab.utils.errors import UserError

@@ -14,6 +14,7 @@ import pytest
 from deeplab.config.paths import ROOT
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
+from deeplab.tracking.run_record import RunRecord, Session
 from deeplab.tracking.source_code import (
     COUNTED,
     NOT_COUNTED,
@@ -21,7 +22,6 @@ from deeplab.tracking.source_code import (
     code_hash,
     describe_reused,
     source_files,
-    training_sessions,
 )
 from support.scripts import SMALL, environment, run, run_folders
 
@@ -85,8 +85,8 @@ class Copy:
     def record(self) -> dict:
         """Return the identity of the copy's code."""
         code = (
-            "import json; from deeplab.tracking.source_code import code_record;"
-            "print(json.dumps(code_record()))"
+            "from deeplab.tracking.source_code import code_record;"
+            "print(code_record().model_dump_json())"
         )
         variables = {"PYTHONPATH": str(self.folder / "src"), "PATH": os.environ["PATH"]}
         return json.loads(subprocess.check_output([sys.executable, "-c", code], env=variables))
@@ -270,9 +270,9 @@ def test_it_is_decided_for_each_sub_package_whether_it_counts():
     ],
 )
 def test_sessions_whose_steps_were_lost_do_not_count(starts, step, expected):
-    sessions = [{"from_step": start} for start in starts]
-    found = training_sessions({"sessions": sessions}, step)
-    assert [next(i for i, s in enumerate(sessions) if s is f) for f in found] == expected
+    sessions = [Session(from_step=start, command=str(i)) for i, start in enumerate(starts)]
+    found = RunRecord(wandb_id="x", sessions=sessions).contributing_sessions(step)
+    assert [int(session.command) for session in found] == expected
 
 
 def test_an_evaluation_without_recorded_code_is_not_taken_for_the_present_code():

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from deeplab.ablations.tables import read_preset
-from deeplab.tracking.wandb_run import add_group_and_tags, wandb_mode
+from deeplab.tracking.run_record import RunRecord
+from deeplab.tracking.wandb_run import wandb_mode
 from support.scripts import SMALL, environment, run, run_folders
 from support.wandb_server import wandb_server
 
@@ -20,13 +21,12 @@ STEP = re.compile("_|examples/|sheet|epoch|trainer/")
 
 
 def test_group_and_tags_of_a_run():
-    record = add_group_and_tags({"wandb_id": "x"}, "hand", ["a"])
-    assert record == {"wandb_id": "x", "group": "hand", "tags": ["a"]}
-    assert add_group_and_tags(record, None, ["a"]) == record
-    assert add_group_and_tags(record, "swept", ["b", "a"]) == record | {
-        "group": "swept",
-        "tags": ["a", "b"],
-    }
+    record = RunRecord(wandb_id="x", sessions=())
+    assert record.add_group_and_tags("hand", ["a"])
+    assert (record.group, record.tags) == ("hand", ("a",))
+    assert not record.add_group_and_tags(None, ["a"])
+    assert record.add_group_and_tags("swept", ["b", "a"])
+    assert (record.group, record.tags) == ("swept", ("a", "b"))
 
 
 KEY = "0" * 40

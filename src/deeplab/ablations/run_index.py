@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
@@ -31,10 +31,10 @@ from deeplab.tracking.run_folder import (
     RESTORE_HINT,
     SET_ASIDE_MARKER,
     RunFolder,
-    read_record,
     read_run,
     settings_hash,
 )
+from deeplab.tracking.run_record import RunRecord, read_record
 from deeplab.tracking.source_code import code_hash, trained_by_other_code
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.file_lock import is_locked
@@ -59,7 +59,7 @@ class Run:
         return settings_hash(self.config)
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         return read_record(self.folder)
 
     @cached_property
@@ -178,9 +178,9 @@ def make_run_finder(
             run
             for run in runs
             if (run.settings == settings or _matches_with_found_classes(run, job.config))
-            and run.record.get("init_weights_sha256") == init
+            and run.record.init_weights_sha256 == init
             and (run.config.init_from is not None) == job.starts_whole
-            and fingerprint in (None, run.record.get("data_fingerprint"))
+            and fingerprint in (None, run.record.data_fingerprint)
         ]
         return next((run for run in matching if run.folder.finished), next(iter(matching), None))
 

@@ -33,9 +33,9 @@ from deeplab.tracking.run_folder import (
     WEIGHTS,
     WEIGHTS_HINT,
     RunFolder,
-    read_record,
     read_run,
 )
+from deeplab.tracking.run_record import read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.reading import check_regular, exists, read_yaml, report_damage
@@ -124,17 +124,16 @@ def init_source_hash(config: RunConfig, *, download: bool = True) -> str | None:
     return file_hash(init.path) if init else None
 
 
-def init_record(config: RunConfig) -> dict[str, Any]:
-    """Return the hash and the origin of the initial weights for ``run.json``.
+def init_record(config: RunConfig) -> tuple[str | None, str | None]:
+    """Return the hash and the origin of the initial weights.
 
     A resumed run has them in its record already.
     """
     if config.resume:
         record = read_record(RunFolder(config.resume))
-        return {key: record.get(key) for key in ("init_weights_sha256", "init_source")}
+        return record.init_weights_sha256, record.init_source
     init = find_init_source(config)
-    sha256 = file_hash(init.path) if init else None
-    return {"init_weights_sha256": sha256, "init_source": init.source if init else None}
+    return (file_hash(init.path), init.source) if init else (None, None)
 
 
 def adapt_to_weights(config: R, *, download: bool = True) -> R:

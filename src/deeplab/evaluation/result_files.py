@@ -6,9 +6,8 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from deeplab.evaluation.evaluation_folder import EVALUATE_AGAIN, EvaluationFolde
 from deeplab.inference.speed import Speed
 from deeplab.inference.strategy import Strategy
 from deeplab.models import flops
-from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import (
     Cost,
+    Identity,
     MeasuredSpeed,
     MultiplyAdds,
     Result,
@@ -29,26 +28,6 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import remove_leftovers
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Fields that identify the result of an evaluation."""
-
-    run: str
-    weights: str
-    """File in the run folder."""
-    weights_sha256: str
-    protocol: Protocol
-    band_widths: tuple[float, ...] = ()
-    save_predictions: bool = False
-    measured: bool = False
-    """True if the speed is measured too."""
-
-    @classmethod
-    def of(cls, result: Result) -> Self:
-        """Return the identity of a result."""
-        return cls(**{field.name: getattr(result, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -65,7 +44,7 @@ class EvaluationJob:
     def done(self) -> bool:
         """True if a result under the same conditions exists."""
         result = self._existing_result()
-        return result is not None and Identity.of(result) == self.identity
+        return result is not None and result.identity == self.identity
 
     def in_folder(self, folder: Path) -> "EvaluationJob":
         """Return this job with a temporary folder, for files that are not complete yet."""

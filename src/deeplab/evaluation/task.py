@@ -15,10 +15,11 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import StreamData
 from deeplab.data.layouts.base import move_data
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, evaluation_name
-from deeplab.evaluation.result_files import EvaluationJob, Identity
+from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.inference.strategy import Strategy
 from deeplab.tracking.evaluation_protocol import Protocol as Conditions
-from deeplab.tracking.result import Cost, Result, write_result
+from deeplab.tracking.provenance import Machine
+from deeplab.tracking.result import Cost, Identity, Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.tracking.source_code import code_record
 from deeplab.utils.files import file_hash
@@ -132,16 +133,15 @@ class EvaluationTask(ABC):
 
     def write_result(self, draft: EvaluationJob, cost: Cost, **scores: Any) -> None:
         """Write ``result.json``."""
-        write_result(
-            draft.folder.result,
+        Result(
             **vars(draft.identity),
             **scores,
             cost=cost,
             skipped_files=dict(self.data.skipped),
-            machine=vars(self.execution),
+            machine=Machine(**vars(self.execution)),
             data_root=draft.data_root,
-            **code_record(),
-        )
+            **vars(code_record()),
+        ).write(draft.folder.result)
 
 
 def override_data(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:

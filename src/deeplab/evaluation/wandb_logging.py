@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.tracking.result import BoundaryResult, Result
-from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, check_links, read_record
+from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, check_links
+from deeplab.tracking.run_record import read_record
 from deeplab.tracking.wandb_run import (
-    add_group_and_tags,
     evaluation_key,
     leave_agent,
     open_run,
@@ -18,7 +18,6 @@ from deeplab.tracking.wandb_run import (
     training_scores,
     wandb_table,
 )
-from deeplab.utils.files import write_json
 from deeplab.utils.reading import exists, read_csv, report_damage
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def log_evaluations(
     """
     with tolerate_wandb_errors():
         record = read_record(folder)
-        leave_agent(record)
+        leave_agent(record.wandb_id)
         run = open_run(config, folder, record)
         try:
             _log(run, folder, new)
@@ -76,12 +75,11 @@ def label_run(
     Returns:
         The folder of the offline files; None if nothing changed or it was uploaded.
     """
-    previous = read_record(folder)
-    record = add_group_and_tags(previous, group, tags)
-    if record == previous:
+    record = read_record(folder)
+    if not record.add_group_and_tags(group, tags):
         return None
     check_links(folder.path)
-    write_json(folder.record, record)
+    record.write(folder.record)
     return log_evaluations(config, folder, [])
 
 

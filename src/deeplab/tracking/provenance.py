@@ -3,10 +3,15 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from pydantic import ConfigDict
+
+from deeplab.tracking.schema_version import Record
+from deeplab.utils.settings import Bool
 
 RECORDED_PACKAGES = (
     "torch",
@@ -21,21 +26,45 @@ RECORDED_PACKAGES = (
 )
 
 
-def provenance() -> dict[str, Any]:
-    """Return the provenance of a result: command, commit, versions, time.
+class Provenance(Record):
+    """Command, code and machine, as far as they were recorded."""
 
-    ``uncommitted_changes`` says whether the package's files differ from the commit.
-    """
+    command: str | None = None
+    started: str | None = None
+    """Date and time in ISO format."""
+    commit: str | None = None
+    uncommitted_changes: Bool | None = None
+    """True if the package's files differ from the commit."""
+    python: str | None = None
+    platform: str | None = None
+    versions: Mapping[str, str | None] = {}
+    """Version of each recorded package."""
+    training_code: str | None = None
+    """Hash of the code that trains; see ``deeplab.tracking.source_code``."""
+    evaluation_code: str | None = None
+
+
+class Machine(Record):
+    """Execution settings; see ``deeplab.utils.hardware.Execution``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    accelerator: str
+    precision: str
+
+
+def provenance() -> Provenance:
+    """Return the provenance of a result that is made now, without the hashes of the code."""
     commit = _commit()
-    return {
-        "command": " ".join(["python", *sys.argv]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "uncommitted_changes": bool(commit and _git("status", "--porcelain", "--", ".")),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in RECORDED_PACKAGES},
-    }
+    return Provenance(
+        command=" ".join(["python", *sys.argv]),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit,
+        uncommitted_changes=bool(commit and _git("status", "--porcelain", "--", ".")),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        versions={name: _version(name) for name in RECORDED_PACKAGES},
+    )
 
 
 def _commit() -> str | None:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     Strict,
@@ -31,10 +29,11 @@ from deeplab.metrics.definitions import (
     to_percent,
 )
 from deeplab.tracking.evaluation_protocol import Protocol
+from deeplab.tracking.provenance import Machine, Provenance
 from deeplab.tracking.run_folder import RESTORE_HINT, WEIGHTS_HINT, RunFolder
-from deeplab.tracking.schema_version import VERSION_STAMP, check_schema_version
+from deeplab.tracking.schema_version import VERSION_STAMP, Record, RecordFile
 from deeplab.utils.files import file_hash, write_json
-from deeplab.utils.reading import check_regular, read_json, report_damage
+from deeplab.utils.reading import check_regular, report_damage
 from deeplab.utils.settings import Int
 
 Number = Annotated[float, Strict()]
@@ -43,16 +42,10 @@ Score = Number | None
 """Score in percent; None if it does not exist."""
 
 
-class Record(BaseModel):
-    """Base of the parts of a result. Fields of later versions are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
 class Scored(Record):
     """Record with the values of some metrics."""
 
-    scores: dict[str, Score] = {}
+    scores: Mapping[str, Score] = {}
     """Value of each metric that was measured, by its key."""
 
     @property
@@ -88,8 +81,8 @@ class BoundaryResult(Scored):
     """Number of masks with borders, on which the bands are measured."""
     bands: tuple[Band, ...] = ()
     """From narrow to wide."""
-    class_boundary_F: dict[str, Score] = {}  # noqa: N815  names of the scores
-    class_boundary_IoU: dict[str, Score] = {}  # noqa: N815
+    class_boundary_F: Mapping[str, Score] = {}  # noqa: N815  names of the scores
+    class_boundary_IoU: Mapping[str, Score] = {}  # noqa: N815
 
 
 class MultiplyAdds(Record):
@@ -119,51 +112,38 @@ class Cost(Record):
     measured: MeasuredSpeed | None = None
 
 
-class Machine(Record):
-    """Execution settings; see ``deeplab.utils.hardware.Execution``."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    accelerator: str
-    precision: str
-
-
-class Result(Scored):
-    """Scores of one network on one split under one strategy."""
+class Identity(Record):
+    """Fields that identify a result."""
 
     run: str = Field(pattern=r"^[^/]*[^/.][^/]*$")
     """Name of the run folder."""
-    protocol: Protocol
-    scored: bool = True
-    """False if the images have no masks."""
-    class_IoU: dict[str, Score] = {}  # noqa: N815  name of the score
-    """IoU of each class of a segmentation network."""
-    boundary: BoundaryResult | None = None
-    cost: Cost | None = None
     weights: str = ""
     """Weights that were scored: a file in the run folder, or which ones in words."""
     weights_sha256: str | None = None
-    skipped_files: dict[str, Int] = {}
-    """Number of times that each bad file was skipped."""
+    protocol: Protocol
     band_widths: tuple[Number, ...] = ()
     save_predictions: bool = False
     measured: bool = False
     """True if the speed was asked for."""
+
+
+class Result(Provenance, Identity, Scored, RecordFile):
+    """Scores of one network on one split under one strategy."""
+
+    scored: bool = True
+    """False if the images have no masks."""
+    class_IoU: Mapping[str, Score] = {}  # noqa: N815  name of the score
+    """IoU of each class of a segmentation network."""
+    boundary: BoundaryResult | None = None
+    cost: Cost | None = None
+    skipped_files: Mapping[str, Int] = {}
+    """Number of times that each bad file was skipped."""
     steps: Int | None = None
     """Training steps."""
     seconds: Number | None = None
     """Duration of the training with its validations, over all sessions."""
     peak_memory_bytes: Int | None = None
     """Peak memory of the main process's GPU in training."""
-    evaluation_code: str | None = None
-    """Hash of the code that made the result."""
-    started: str | None = None
-    """Date and time in ISO format."""
-    commit: str | None = None
-    uncommitted_changes: bool | None = None
-    python: str | None = None
-    versions: dict[str, str | None] = {}
-    """Version of each recorded package."""
     machine: Machine | None = None
     data_root: str | None = None
     """Folder of the images, if an evaluation was told another one than the run's."""
@@ -204,7 +184,7 @@ class Result(Scored):
         return self.scores.get(key, self._boundary_scores.get(key))
 
     @property
-    def _boundary_scores(self) -> dict[str, Score]:
+    def _boundary_scores(self) -> Mapping[str, Score]:
         return self.boundary.scores if self.boundary else {}
 
     def is_of_weights(self, sha256: str | None) -> bool:
@@ -216,21 +196,14 @@ class Result(Scored):
         metric = self.main_metric
         return f"{metric.label} {format_percent(self.value(metric.key))} %"
 
-    @classmethod
-    def read(cls, path: Path, hint: str) -> Self:
-        """Read a result.
+    @property
+    def identity(self) -> Identity:
+        return Identity(**{key: getattr(self, key) for key in Identity.model_fields})
 
-        Args:
-            path: the file.
-            hint: what to do if it cannot be read.
-
-        Raises:
-            UserError: the file is damaged, or of another schema version.
-        """
-        values = read_json(path, hint)
-        check_schema_version(values, path)
-        with report_damage(path, hint):
-            return cls(**values)
+    def write(self, path: Path) -> None:
+        """Write the fields that have been set, and the unit of the scores."""
+        unit = {"unit": UNIT} if self.scores else {}
+        write_json(path, {**VERSION_STAMP, **self.model_dump(exclude_unset=True), **unit})
 
 
 def check_weights(folder: RunFolder, weights: Path) -> None:
@@ -250,17 +223,6 @@ def check_weights(folder: RunFolder, weights: Path) -> None:
                 f"its SHA-256 is not the one in {folder.result.name}: it was damaged or replaced "
                 "after the training"
             )
-
-
-def write_result(path: Path, **fields: Any) -> None:
-    """Write a result with the versions of schema and program; fields are those of ``Result``.
-
-    Fields that ``Result`` does not have are kept with it.
-    """
-    known = Result(**fields).model_dump(mode="python", exclude_unset=True)
-    unit = {"unit": UNIT} if fields.get("scores") else {}
-    kept = {key: value for key, value in fields.items() if key not in Result.model_fields}
-    write_json(path, {**VERSION_STAMP, **known, **unit, **kept})
 
 
 def in_percent(values: Mapping[str, float]) -> dict[str, Score]:

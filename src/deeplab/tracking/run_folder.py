@@ -16,7 +16,6 @@ lock                  held by the process that trains, with its name in it
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
 from deeplab.data.settings import LOCATION_KEYS
@@ -37,7 +35,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import remove_leftovers, write_text
-from deeplab.utils.reading import exists, read_json, read_yaml, report_damage
+from deeplab.utils.reading import exists, read_yaml, report_damage
 from deeplab.utils.settings import to_dict
 
 OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
@@ -267,50 +265,6 @@ def read_run(folder: RunFolder) -> RunConfig:
     with report_damage(folder.config, RESTORE_HINT):
         config = {key: value for key, value in values.items() if key not in VERSION_STAMP}
         return run_schema(config.get("data") or {})(**config)
-
-
-def read_record(folder: RunFolder) -> dict[str, Any]:
-    """Return the content of ``run.json``, or a new record if there is none.
-
-    It holds the W&B id and an entry for each time that the run was started.
-
-    Raises:
-        UserError: the file is damaged, or of another schema version.
-    """
-    if not exists(folder.record):
-        return {**VERSION_STAMP, "wandb_id": secrets.token_hex(4), "sessions": []}
-    record = read_json(folder.record, RESTORE_HINT)
-    check_schema_version(record, folder.record)
-    with report_damage(folder.record, RESTORE_HINT):
-        RunRecord(**record)
-    return record
-
-
-class Session(BaseModel):
-    """Types of what ``run.json`` keeps of one start of a run."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    from_step: int = Field(0, ge=0)
-    training_code: str | None = None
-    commit: str | None = None
-    uncommitted_changes: bool | None = None
-    versions: dict[str, str | None] = {}
-
-
-class RunRecord(BaseModel):
-    """Types of the content of ``run.json``."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    wandb_id: str = Field(pattern=r"^[\w-]+$")
-    sessions: list[Session]
-    group: str | None = None
-    tags: list[str] = []
-    data_fingerprint: str | None = None
-    init_weights_sha256: str | None = None
-    init_source: str | None = None
-    source_files: dict[str, dict[str, str]] = {}
 
 
 @contextmanager

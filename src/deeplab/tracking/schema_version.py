@@ -6,10 +6,14 @@ rejected, because a key with another meaning would be misread silently.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
 
 from deeplab import __version__
 from deeplab.utils.errors import UserError
+from deeplab.utils.files import write_json
+from deeplab.utils.reading import read_json, report_damage
 
 SCHEMA_VERSION = 2
 
@@ -34,3 +38,33 @@ def check_schema_version(record: Mapping[str, Any], path: Path) -> None:
             f"{__version__} reads schema_version={SCHEMA_VERSION} only. Use deeplab {writer} for "
             "it, or train it again."
         )
+
+
+class Record(BaseModel):
+    """Base of records and their parts. Fields of later versions are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class RecordFile(Record):
+    """Record that is a JSON file, in which the versions of schema and program come first."""
+
+    @classmethod
+    def read(cls, path: Path, hint: str) -> Self:
+        """Read a record.
+
+        Args:
+            path: the file.
+            hint: what to do if it cannot be read.
+
+        Raises:
+            UserError: the file is damaged, or of another schema version.
+        """
+        values = read_json(path, hint)
+        check_schema_version(values, path)
+        with report_damage(path, hint):
+            return cls(**{key: value for key, value in values.items() if key not in VERSION_STAMP})
+
+    def write(self, path: Path) -> None:
+        """Write the fields that have been set."""
+        write_json(path, {**VERSION_STAMP, **self.model_dump(exclude_unset=True)})

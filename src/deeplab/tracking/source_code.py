@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from deeplab.tracking.provenance import provenance
+from deeplab.tracking.provenance import Provenance, provenance
 from deeplab.tracking.result import Result
+from deeplab.tracking.run_record import RunRecord, Session
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -29,9 +30,6 @@ COUNTED: Mapping[Kind, Sequence[str]] = {
 
 NOT_COUNTED = ("ablations", "preparation", "tools", "tracking")
 """Sub-packages that only start runs, prepare data (which has its fingerprint), record and show."""
-
-SOURCE_FILES = "source_files"
-"""Key of ``run.json``: for each code that trained the run, the hash of each of its files."""
 
 MAX_FILES = 5
 """Number of differing files that are named."""
@@ -58,54 +56,35 @@ def code_hash(kind: Kind) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def code_record() -> dict[str, Any]:
+def code_record() -> Provenance:
     """Return the provenance of a result with the hashes of the code."""
-    return {
-        **provenance(),
-        "training_code": code_hash("training"),
-        "evaluation_code": code_hash("evaluation"),
-    }
+    hashes = {"training_code": code_hash("training"), "evaluation_code": code_hash("evaluation")}
+    return provenance().model_copy(update=hashes)
 
 
-def describe_code(record: Mapping[str, Any], kind: Kind) -> str:
+def describe_code(record: Provenance, kind: Kind) -> str:
     """Return the hash and the commit of the code in the record of a session or a result."""
-    code, commit = record.get(f"{kind}_code"), record.get("commit")
+    code = record.training_code if kind == "training" else record.evaluation_code
     if not code:
         return "code that was not recorded"
-    changed = " with uncommitted changes" if record.get("uncommitted_changes") else ""
-    return f"code {code} ({f'commit {commit[:9]}{changed}' if commit else 'no commit'})"
+    changed = " with uncommitted changes" if record.uncommitted_changes else ""
+    commit = f"commit {record.commit[:9]}{changed}" if record.commit else "no commit"
+    return f"code {code} ({commit})"
 
 
-def training_sessions(record: Mapping[str, Any], step: int | None = None) -> list[dict[str, Any]]:
-    """Return the sessions of a run that its weights after ``step`` (None: the last) come from.
-
-    Steps after the last checkpoint of an interrupted session are lost, and the next session trains
-    them again: a session counts if a later one did not start at or before its first step.
-    """
-    sessions = record["sessions"]
-    starts = [session.get("from_step", 0) for session in sessions]
-    if step is not None:
-        starts.append(step)
-    return [
-        session
-        for i, session in enumerate(sessions)
-        if all(starts[i] < later for later in starts[i + 1 :])
-    ]
-
-
-def trained_by_other_code(record: Mapping[str, Any]) -> bool:
+def trained_by_other_code(record: RunRecord) -> bool:
     """Return True if other code than the present has trained a run, or a part of it."""
-    codes = {session.get("training_code") for session in training_sessions(record)}
+    codes = {session.training_code for session in record.contributing_sessions()}
     return codes != {code_hash("training")}
 
 
-def describe_difference(record: Mapping[str, Any], sessions: Sequence[Mapping[str, Any]]) -> str:
+def describe_difference(record: RunRecord, sessions: Sequence[Session]) -> str:
     """Return the code of some sessions, the present code and, if known, the files that differ."""
-    codes = dict.fromkeys(describe_code(session, "training") for session in sessions or [{}])
+    codes = dict.fromkeys(describe_code(s, "training") for s in sessions or [Session()])
     now = source_files("training")
     files: set[str] = set()
     for session in sessions:
-        then = record.get(SOURCE_FILES, {}).get(session.get("training_code"), now)
+        then = record.source_files.get(session.training_code or "", now)
         files |= {path for path in then.keys() | now.keys() if then.get(path) != now.get(path)}
     text = f"{', then '.join(codes)}; now {describe_code(code_record(), 'training')}"
     return text + (f"; different: {_list(sorted(files))}" if files else "")
@@ -117,7 +96,7 @@ def describe_reused(results: Sequence[Result]) -> str:
     others = [result for result in results if result.evaluation_code != now]
     if not others:
         return ""
-    codes = dict.fromkeys(describe_code(result.model_dump(), "evaluation") for result in others)
+    codes = dict.fromkeys(describe_code(result, "evaluation") for result in others)
     return (
         f"other code has made {len(others)} of {len(results)}: {', '.join(codes)}; now "
         f"{describe_code(code_record(), 'evaluation')}; overwrite=true evaluates with it"

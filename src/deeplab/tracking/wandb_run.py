@@ -7,13 +7,14 @@ summary comes from the latest part, which is why every part that is added has th
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
+from deeplab.tracking.run_record import RunRecord
 from deeplab.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,16 +59,8 @@ def _silence_wandb() -> None:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
-def add_group_and_tags(
-    record: Mapping[str, Any], group: str | None, tags: Iterable[str]
-) -> dict[str, Any]:
-    """Return the record of a run with more tags and, if one is given, with another group."""
-    all_tags = dict.fromkeys([*record.get("tags", []), *tags])
-    return {**record, "group": group or record.get("group"), "tags": list(all_tags)}
-
-
 def open_run(
-    logger: LoggerSettings, folder: RunFolder, record: Mapping[str, Any], **more: Any
+    logger: LoggerSettings, folder: RunFolder, record: RunRecord, **more: Any
 ) -> "wandb.Run":
     """Start or resume the W&B run of a run folder.
 
@@ -77,7 +70,7 @@ def open_run(
     Args:
         logger: logger config that the run was trained with.
         folder: folder of the run.
-        record: content of its ``run.json``, with group and tags.
+        record: its record, with id, group and tags.
         more: further arguments of ``wandb.init``.
 
     Raises:
@@ -92,9 +85,9 @@ def open_run(
             project=logger.project,
             entity=logger.entity,
             name=folder.path.name,
-            group=record.get("group"),
-            tags=list(record.get("tags", [])),
-            id=record["wandb_id"],
+            group=record.group,
+            tags=list(record.tags),
+            id=record.wandb_id,
             dir=str(folder.path),
             mode=mode,
             resume="allow",  # otherwise existing data are replaced, offline too
@@ -109,12 +102,12 @@ def open_run(
         ) from None
 
 
-def leave_agent(record: Mapping[str, Any]) -> None:
+def leave_agent(wandb_id: str) -> None:
     """Forget the agent of W&B that has started this process, unless for this run.
 
     With an agent W&B uses the agent's id instead of the one that is asked for.
     """
-    if os.environ.get("WANDB_RUN_ID") != record["wandb_id"]:
+    if os.environ.get("WANDB_RUN_ID") != wandb_id:
         for variable in ("WANDB_RUN_ID", "WANDB_SWEEP_ID"):
             os.environ.pop(variable, None)
 

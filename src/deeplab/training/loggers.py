@@ -14,9 +14,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
+from deeplab.tracking.run_record import RunRecord
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.disk_space import write_error
-from deeplab.utils.files import atomic_write, write_json
+from deeplab.utils.files import atomic_write
 from deeplab.utils.reading import exists, read_csv, report_damage
 from deeplab.utils.visualization import ClassificationExample, Example
 
@@ -30,7 +31,7 @@ def build_loggers(
     *,
     columns: Sequence[str],
     resolved: dict[str, Any],
-    record: Mapping[str, Any],
+    record: RunRecord,
     first_step: int,
 ) -> list[Logger]:
     """Return the CSV logger and the selected logger, if it is another one.
@@ -40,7 +41,7 @@ def build_loggers(
         folder: the run folder, which receives the files.
         columns: metrics in ``metrics.csv``.
         resolved: the whole config, for the W&B dashboard.
-        record: content of the run's ``run.json``.
+        record: the run's record.
         first_step: the step that the run continues from, or 0.
     """
     loggers: list[Logger] = [MetricsCSV(folder.metrics_csv, columns, first_step=first_step)]
@@ -59,14 +60,15 @@ def build_loggers(
 
 
 def _wandb_logger(
-    config: LoggerSettings, folder: RunFolder, resolved: dict[str, Any], record: Mapping[str, Any]
+    config: LoggerSettings, folder: RunFolder, resolved: dict[str, Any], record: RunRecord
 ) -> WandbLogger:
     """Return a logger that logs by training step; only the main process has a W&B run."""
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=str(folder.path))
     run = open_run(config, folder, record, config=resolved)
-    if run.id != record["wandb_id"]:  # of an agent
-        write_json(folder.record, {**record, "wandb_id": run.id})
+    if run.id != record.wandb_id:  # of an agent
+        record.wandb_id = run.id
+        record.write(folder.record)
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     return WandbLogger(save_dir=str(folder.path), experiment=run)

@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -18,25 +18,23 @@ from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.execution import choose_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.tracking.console import print_skipped, silence_library_messages
-from deeplab.tracking.result import Result, write_result
+from deeplab.tracking.provenance import Machine
+from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import (
     OVERWRITE_HINT,
     RunFolder,
     lock_run_folder,
-    read_record,
     run_hash,
     write_config,
 )
+from deeplab.tracking.run_record import RunRecord, Session, read_record
 from deeplab.tracking.source_code import (
-    SOURCE_FILES,
     code_hash,
     code_record,
     describe_difference,
     source_files,
     trained_by_other_code,
-    training_sessions,
 )
-from deeplab.tracking.wandb_run import add_group_and_tags
 from deeplab.training.callbacks.graceful_stop import GracefulStop
 from deeplab.training.callbacks.log_steps import LogSteps
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
@@ -54,7 +52,7 @@ from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.task import Task
 from deeplab.training.trainer import build_trainer
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import check_writable, file_hash, write_json, write_text
+from deeplab.utils.files import check_writable, file_hash, write_text
 from deeplab.utils.hardware import Execution
 from deeplab.utils.interrupts import children_end_with_this_process, is_child
 from deeplab.utils.settings import to_dict
@@ -80,8 +78,8 @@ def run_experiment(config: RunConfig) -> RunFolder:
     execution = check_machine(config)
     task = _build_task(config, execution)
     fingerprint = task.fingerprint()
-    init = init_record(config)
-    identity = run_hash(config, fingerprint, init["init_weights_sha256"])
+    init_sha256, init_source = init_record(config)
+    identity = run_hash(config, fingerprint, init_sha256)
     folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
     _check_resume(config, folder)
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -94,8 +92,10 @@ def run_experiment(config: RunConfig) -> RunFolder:
     with lock_run_folder(folder) if main_process else nullcontext():
         _check_code(config, folder)
         with _record_failure(folder):
-            origin = {"data_fingerprint": fingerprint, "splits": task.split_origins(), **init}
-            _start_session(config, execution, task, folder, origin)
+            record = read_record(folder)
+            record.data_fingerprint, record.splits = fingerprint, task.split_origins()
+            record.init_weights_sha256, record.init_source = init_sha256, init_source
+            _start_session(config, execution, task, folder, record)
     return folder
 
 
@@ -129,23 +129,20 @@ def _record_failure(folder: RunFolder) -> Iterator[None]:
 
 
 def _start_session(
-    config: RunConfig,
-    execution: Execution,
-    task: Task,
-    folder: RunFolder,
-    origin: Mapping[str, Any],
+    config: RunConfig, execution: Execution, task: Task, folder: RunFolder, record: RunRecord
 ) -> None:
-    """Record this session of the run, with its data and initial weights, then train."""
-    first_step, logger = read_step(folder.last), config.logger
-    record = add_group_and_tags(read_record(folder), logger.group, logger.tags)
-    record |= origin
-    session = {"from_step": first_step, **code_record(), "machine": vars(execution)}
-    record["sessions"].append(session)
-    files = {session["training_code"]: source_files("training")}
-    record[SOURCE_FILES] = record.get(SOURCE_FILES, {}) | files
+    """Add this session to the run's record, then train."""
+    first_step = read_step(folder.last)
+    record.add_group_and_tags(config.logger.group, config.logger.tags)
+    session = Session(
+        from_step=first_step, machine=Machine(**vars(execution)), **vars(code_record())
+    )
+    record.sessions = (*record.sessions, session)
+    files = {code_hash("training"): source_files("training")}
+    record.source_files = {**record.source_files, **files}
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         write_config(folder.config, config)
-        write_json(folder.record, record)
+        record.write(folder.record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
         print("Data:       " + "\n            ".join(task.describe_data()))
@@ -177,8 +174,8 @@ def _check_code(config: RunConfig, folder: RunFolder) -> None:
     if not step or config.resume_with_other_code:
         return
     record = read_record(folder)
-    last = training_sessions(record, step)[-1:]
-    if not last or last[0].get("training_code") != code_hash("training"):
+    last = record.contributing_sessions(step)[-1:]
+    if not last or last[0].training_code != code_hash("training"):
         anew = "set overwrite=true to train anew"
         if config.resume:
             anew = "train anew by the run's first command with overwrite=true"
@@ -195,7 +192,7 @@ def _train(
     task: Task,
     folder: RunFolder,
     *,
-    record: dict[str, Any],
+    record: RunRecord,
     first_step: int,
 ) -> None:
     silence_library_messages()
@@ -204,7 +201,7 @@ def _train(
     if first_step:
         check_checkpoint(folder.last, module, config.stage.max_steps)
     else:
-        _initialize_weights(module, config, record["init_weights_sha256"])
+        _initialize_weights(module, config, record.init_weights_sha256)
     loggers = build_loggers(
         config.logger,
         folder,
@@ -298,8 +295,7 @@ def _write_result(
 ) -> None:
     """Write the weights, then ``metrics.json``, so that a run with a result has all its files."""
     save_weights(module.eval_model, folder.weights, task.metadata(module))
-    write_result(
-        folder.result,
+    Result(
         run=folder.path.name,
         **task.result(module),
         weights="moving average" if config.stage.ema_decay else "last step",
@@ -308,7 +304,7 @@ def _write_result(
         steps=config.stage.max_steps,
         seconds=round(seconds, 1),
         peak_memory_bytes=_peak_memory(),
-    )
+    ).write(folder.result)
 
 
 def _peak_memory() -> int | None:
@@ -331,7 +327,7 @@ def _print_finished(folder: RunFolder) -> None:
     record = read_record(folder)
     other_code = trained_by_other_code(record)
     if other_code:
-        difference = describe_difference(record, training_sessions(record))
+        difference = describe_difference(record, record.contributing_sessions())
         print(f"Other code has made it: {difference}.")
     _print_paths(folder)
     again = "again with the present code" if other_code else "again"

@@ -58,7 +58,7 @@ def collect_grid_results(runs: Sequence[Run], keys: Sequence[str]) -> list[Table
 
 def flat_settings(run: Run) -> Settings:
     """Return all settings that a run's result depends on, by dotted key."""
-    weights = run.record.get("init_weights_sha256")
+    weights = run.record.init_weights_sha256
     return {INIT_FROM: json.dumps(weights and weights[:8]), **flat_result_settings(run.config)}
 
 

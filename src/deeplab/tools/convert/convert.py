@@ -119,7 +119,7 @@ def _record(source: Source, weights: Path, network: nn.Module) -> dict[str, obje
         "left_out": source.left_out,
         "parameters": sum(p.numel() for p in network.parameters()),
         "weights_sha256": file_hash(weights),
-        **provenance(),
+        **provenance().model_dump(exclude_unset=True),
     }
 
 

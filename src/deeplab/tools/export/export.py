@@ -151,6 +151,6 @@ def _add_to_record(folder: Path, path: Path, entry: dict[str, Any]) -> None:
     """Add a file to the folder's record: its metadata, the comparison, its hash and versions."""
     record = folder / RECORD
     entries = read_json(record, "Delete it to write a new one.") if exists(record) else {}
-    made = {k: v for k, v in provenance().items() if k not in ("command", "platform")}
+    made = provenance().model_dump(exclude_unset=True, exclude={"command", "platform"})
     entries[path.name] = {**entry, "sha256": file_hash(path), "made": made}
     write_json(record, entries)

@@ -5,7 +5,7 @@ import json
 from deeplab import __version__
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.data.class_set import class_set
-from deeplab.tracking.run_folder import read_record
+from deeplab.tracking.run_record import read_record
 from deeplab.utils.files import file_hash
 
 LICENSE = (
@@ -26,7 +26,7 @@ def build_metadata(
         probabilities: the graph has the probabilities as an output.
     """
     classes = class_set(trained.config.data)
-    sessions = read_record(trained.folder)["sessions"]
+    sessions = read_record(trained.folder).sessions
     outputs = ["classes: uint8 (batch, height, width), indices of the classes below"]
     if probabilities:
         outputs.append("probabilities: float32 (batch, classes, height, width)")
@@ -40,6 +40,6 @@ def build_metadata(
         "padded_to": json.dumps(padded_to),
         "run": trained.folder.path.resolve().name,
         "weights_sha256": file_hash(trained.weights),
-        "commit": str(sessions[-1].get("commit")) if sessions else "unknown",
+        "commit": str(sessions[-1].commit) if sessions else "unknown",
         "license": LICENSE,
     }

@@ -3,7 +3,7 @@
 It reports only scores that were measured with the weights that it accompanies.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.metrics.definitions import SEGMENTATION, format_percent
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.tracking.result import Result
-from deeplab.tracking.run_folder import OVERWRITE_HINT, read_record
+from deeplab.tracking.run_folder import OVERWRITE_HINT
+from deeplab.tracking.run_record import RunRecord, Session, read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.templates import render_template
@@ -174,26 +175,24 @@ def _training(trained: TrainedRun) -> dict[str, Any]:
     run = trained.config
     record = read_record(trained.folder)
     source = run.init_from or run.backbone.pretrained
-    session = record["sessions"][-1] if record["sessions"] else {}
-    versions = [
-        f"{name} {version}" for name, version in session.get("versions", {}).items() if version
-    ]
+    session = record.sessions[-1] if record.sessions else Session()
+    versions = [f"{name} {version}" for name, version in session.versions.items() if version]
     return {
         "training_images": _training_images(run, record),
         "recipe": ", ".join(f"{key} {value}" for key, value in run.stage if value is not None),
         "init_weights": Path(source).name if source else "random",
-        "init_sha256": record.get("init_weights_sha256"),
+        "init_sha256": record.init_weights_sha256,
         "session": session,
         "versions": ", ".join(versions),
         "sha256": file_hash(trained.weights),
     }
 
 
-def _training_images(run: TrainConfig, record: Mapping[str, Any]) -> str:
+def _training_images(run: TrainConfig, record: RunRecord) -> str:
     """Return the recorded fingerprint of the training images, and their number if unchanged."""
-    if not record.get("data_fingerprint"):
+    if not record.data_fingerprint:
         return ""
-    recorded = record["data_fingerprint"].partition("-")[0]
+    recorded = record.data_fingerprint.partition("-")[0]
     text = f", fingerprint {recorded}"
     if not Path(run.data.root).expanduser().is_dir():
         return text
