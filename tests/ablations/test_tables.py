@@ -114,11 +114,11 @@ def test_initial_weights_of_paper_jobs(paper_jobs, resnet101_weights):
             assert (backbone.pretrained, job.origin) == (resnet101_weights, resnet101_weights)
     all_jobs = collect_jobs(make_request("table3", "table5"), compose_train)
     blocked = [job for job in all_jobs if job.missing_weights_in_chain]
-    assert {job.missing_weights_in_chain.partition(":")[0] for job in blocked} == {
+    assert {job.missing_weights_in_chain.name for job in blocked} == {
         "resnet101",
         "jft",
     }
-    resnet_jobs = [job for job in blocked if "resnet" in job.missing_weights_in_chain]
+    resnet_jobs = [job for job in blocked if "resnet" in job.missing_weights_in_chain.name]
     assert {e.table for job in resnet_jobs for e in job.row_evaluations} == {"table3"}
     (line,) = missing_weights_lines(resnet_jobs)
     assert line.startswith("4 runs need external_weights.resnet101=FILE: ")
@@ -139,7 +139,7 @@ def test_rows_with_different_pretrained_weights(tmp_path):
     path.write_text(yaml.safe_dump(table))
     jobs = collect_jobs(make_request(str(path), preset="quick"), compose_train)
     assert len({t.key for t in jobs}) == 3
-    assert [t.missing_weights_in_chain for t in jobs] == [None, None, "mine: a file"]
+    assert [t.missing_weights_in_chain for t in jobs] == [None, None, ("mine", "a file")]
     path.write_text(yaml.safe_dump(table | {"rows": rows}))
     with pytest.raises(
         UserError, match=r"row 4: neither the table nor the preset .* external_weights.unknown"

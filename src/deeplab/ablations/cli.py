@@ -6,9 +6,13 @@ This is no Hydra application, because one command composes many configs.
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deeplab.config.hydra_app import to_sweep_override
 from deeplab.utils.errors import UserError, script_errors
+
+if TYPE_CHECKING:
+    from deeplab.config.schema.scripts import ReportConfig
 
 HELP = """Plan and report ablation tables of the paper. To run the tables, use train.py:
 
@@ -95,24 +99,20 @@ def _report(arguments: Sequence[str]) -> None:
     from deeplab.config.parsing import validate
     from deeplab.config.schema.scripts import ReportConfig
 
-    options, rest = _split_arguments(arguments, ("rows", "runs", "output"))
+    own, rest = _split_arguments(arguments, ("rows", "runs", "output"))
     location, changes = _split_arguments(rest, ("runs_dir",))
-    config = validate(ReportConfig, options | location)
-    if "rows" in options:
+    config = validate(ReportConfig, own | location)
+    if config.rows is not None:
         if rest:
             raise UserError(f"{rest[0]}: with rows=..., only runs=... and output=... are allowed.")
-        _report_grid(options)
+        _report_grid(config, config.rows)
         return
-    if "output" in options:
-        raise UserError(
-            f"output={options['output']}: allowed only with rows=.... A report on tables is "
-            "written next to the runs."
-        )
-    if "runs" in options:
-        raise UserError(
-            f"runs={options['runs']}: allowed only with rows=.... Set runs_dir to the folder of "
-            "all runs."
-        )
+    places = {
+        "output": "A report on tables is written next to the runs.",
+        "runs": "Set runs_dir to the folder of all runs.",
+    }
+    for key in own:
+        raise UserError(f"{key}={own[key]}: allowed only with rows=.... {places[key]}")
     from deeplab.ablations.run_index import known_runs
     from deeplab.ablations.run_tables import last_request, report_tables
 
@@ -126,26 +126,23 @@ def _report(arguments: Sequence[str]) -> None:
     report_tables(latest or _with_tables(arguments))
 
 
-def _report_grid(options: dict[str, str]) -> None:
+def _report_grid(config: "ReportConfig", rows: str) -> None:
     from deeplab.ablations.report.write_report import write_grid_report
     from deeplab.ablations.run_index import known_runs
     from deeplab.ablations.run_tables import print_report_paths
 
-    pattern = Path(options.get("runs", "runs/*")).expanduser()
-    folders = {path.resolve() for path in Path(pattern.anchor or ".").glob(_relative(pattern))}
+    pattern = Path(config.runs).expanduser()
+    matches = Path(pattern.anchor or ".").glob(str(pattern.relative_to(pattern.anchor)))
+    folders = {path.resolve() for path in matches}
     roots = {folder.parent for folder in folders}
     runs = [r for root in roots for r in known_runs(root) if r.folder.path.resolve() in folders]
     if not runs:
         raise UserError(
             f"runs={pattern}: no run folders match. Set runs to a pattern such as 'runs/*'."
         )
-    keys = [key for key in options["rows"].strip("[]").split(",") if key]
-    target = Path(options.get("output", "runs/ablations/" + "-".join(keys))).expanduser()
+    keys = [key for key in rows.strip("[]").split(",") if key]
+    target = Path(config.output or "runs/ablations/" + "-".join(keys)).expanduser()
     print_report_paths(write_grid_report(runs, keys, target))
-
-
-def _relative(pattern: Path) -> str:
-    return str(pattern.relative_to(pattern.anchor))
 
 
 def _split_arguments(

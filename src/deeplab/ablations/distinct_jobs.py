@@ -41,6 +41,13 @@ class RowEvaluation(NamedTuple):
     submission: str | None
 
 
+class MissingWeights(NamedTuple):
+    """External weights that the user has not provided."""
+
+    name: str
+    description: str
+
+
 @dataclass
 class Job:
     """Training job of one or more rows; its run may not exist yet."""
@@ -49,29 +56,25 @@ class Job:
     config: RunConfig
     pretraining: "Job | None" = None
     """Job whose weights this job starts from."""
-    missing_weights: str | None = None
-    """External weights that the user has not provided, as ``NAME: DESCRIPTION``."""
+    missing_weights: MissingWeights | None = None
     row_evaluations: list[RowEvaluation] = field(default_factory=list)
     """Evaluations that rows need; empty if the job only provides initial weights for others."""
 
     @property
     def key(self) -> str:
         """Identity of the job: jobs with the same result have the same key."""
-        init = (
-            self.pretraining.key
-            if self.pretraining
-            else self.missing_weights or self._named_weights
-        )
+        if self.pretraining:
+            init = self.pretraining.key
+        elif self.missing_weights:
+            init = ": ".join(self.missing_weights)
+        else:
+            init = f"{'network' if self.starts_whole else 'backbone'}={self.initial_weights}"
         return f"{settings_hash(self.config)}({init})"
 
     @property
     def starts_whole(self) -> bool:
         """True if the whole network starts from weights, not only the backbone."""
         return self.pretraining is not None or self.config.init_from is not None
-
-    @property
-    def _named_weights(self) -> str:
-        return f"{'network' if self.starts_whole else 'backbone'}={self.initial_weights}"
 
     @property
     def initial_weights(self) -> str | None:
@@ -88,7 +91,7 @@ class Job:
         return self.initial_weights or RANDOM_WEIGHTS
 
     @property
-    def missing_weights_in_chain(self) -> str | None:
+    def missing_weights_in_chain(self) -> MissingWeights | None:
         """External weights that are missing for this job or for its pretraining."""
         return self.missing_weights or (
             self.pretraining.missing_weights_in_chain if self.pretraining else None
@@ -137,9 +140,7 @@ class _JobCollector:
             whole = job is not None or weights is not None
             overrides, pretrained = _resolve_pretrained(self.request, overrides, whole=whole)
             name = weights if weights and not file else pretrained
-            missing = (
-                f"{name}: {_describe_weights(self.request, table, name, where)}" if name else None
-            )
+            missing = _missing_weights(self.request, table, name, where) if name else None
             config = self._config(overrides, where)
             config = adapt_to_previous_run(config, job.config) if job else config
             new = Job(overrides, config, job, missing)
@@ -170,15 +171,14 @@ def _known_weights(request: SweepRequest, table: Table) -> dict[str, str]:
     return {**request.preset.external_weights, **table.external_weights}
 
 
-def _describe_weights(request: SweepRequest, table: Table, name: str, where: str) -> str:
-    """Return the description of external weights by their name."""
+def _missing_weights(request: SweepRequest, table: Table, name: str, where: str) -> MissingWeights:
     known = _known_weights(request, table)
     if name not in known:
         raise UserError(
             f"{where}: neither the table nor the preset describes external_weights.{name}. Add a "
             "description under external_weights in one of the two files."
         )
-    return known[name]
+    return MissingWeights(name, known[name])
 
 
 def _resolve_pretrained(

@@ -36,9 +36,10 @@ def print_plan(
     _print_jobs(jobs, find_run, find_stale_run, names)
     _print_missing_data(jobs)
     waiting = [
-        j
-        for j in jobs
-        if j.missing_weights_in_chain and _missing_name(j) in request.preset.external_weights
+        job
+        for job in jobs
+        if (missing := job.missing_weights_in_chain)
+        and missing.name in request.preset.external_weights
     ]
     blocked = [job for job in jobs if job.missing_weights_in_chain and job not in waiting]
     todo = [job for job in jobs if job not in blocked and not is_done(job, find_run(job))]
@@ -92,8 +93,8 @@ def _print_jobs(
 
 def _describe_initial_weights(job: Job) -> str:
     """Return a description of the initial weights, with a remark if they are not downloaded yet."""
-    if job.missing_weights_in_chain and not job.pretraining:
-        return f"external_weights.{_missing_name(job)}"
+    if job.missing_weights:
+        return f"external_weights.{job.missing_weights.name}"
     try:
         find_init_source(job.config, download=False)
     except NotDownloadedError:
@@ -101,14 +102,9 @@ def _describe_initial_weights(job: Job) -> str:
     return job.origin
 
 
-def _missing_name(job: Job) -> str:
-    """Return the name of the external weights that block a job."""
-    return (job.missing_weights_in_chain or "").partition(":")[0]
-
-
 def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
-    if job.missing_weights_in_chain:
-        return f"needs external_weights.{_missing_name(job)}"
+    if missing := job.missing_weights_in_chain:
+        return f"needs external_weights.{missing.name}"
     if run is None and stale_run:
         return f"stale, because the images have changed: {stale_run.folder.path}"
     if run is None:

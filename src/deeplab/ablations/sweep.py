@@ -87,12 +87,11 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
 def missing_weights_lines(jobs: Iterable[Job]) -> list[str]:
     """Return a line for each file of external weights that the user must provide."""
     counts = Counter(job.missing_weights_in_chain for job in jobs if job.missing_weights_in_chain)
-    lines = []
-    for text, count in counts.items():
-        name, _, description = text.partition(": ")
-        jobs_need = "1 run needs" if count == 1 else f"{count} runs need"
-        lines.append(f"{jobs_need} external_weights.{name}=FILE: {description}")
-    return lines
+    return [
+        f"{'1 run needs' if count == 1 else f'{count} runs need'} "
+        f"external_weights.{weights.name}=FILE: {weights.description}"
+        for weights, count in counts.items()
+    ]
 
 
 def other_code_lines(jobs: Sequence[Job], find_run: FindRun) -> list[str]:

@@ -123,8 +123,7 @@ def _seed_result(
 def _unfinished(job_run: JobRun, job_runs: Mapping[str, JobRun]) -> str:
     """Return why a job has no result."""
     if missing := job_run.job.missing_weights_in_chain:
-        name, _, description = missing.partition(": ")
-        return f"needs {description}: external_weights.{name}=FILE"
+        return f"needs {missing.description}: external_weights.{missing.name}=FILE"
     if job_run.run is not None:
         return describe_state(job_run.run)
     pretraining = job_run.job.pretraining
