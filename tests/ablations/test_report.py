@@ -1,7 +1,6 @@
 """Tests of reports on synthetic runs, so that every number can be computed independently."""
 
 import csv
-import json
 import math
 import os
 import re
@@ -10,7 +9,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 from statistics import mean, stdev
 from urllib.parse import unquote
 
@@ -49,7 +47,14 @@ from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash, write_json, write_text
-from support.browser import CHROMIUM, DRIVER, FLAGS
+from support.browser import (
+    Page,
+    brightness,
+    check_logs,
+    needs_browser,
+    open_browser,
+    open_page,
+)
 from support.results import make_protocol
 from support.scripts import run
 
@@ -829,41 +834,13 @@ def test_latex_compiles(full_report, tmp_path, name):
     assert process.returncode == 0, process.stdout[-2000:]
 
 
-class Page(HTMLParser):
-    """Addresses of a page; every element must be closed, in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.addresses, self.open, self.ids, self.tags = [], [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.tags.append(tag)
-        self.ids += [values["id"]] if "id" in values else []
-        self.addresses += [values[key] for key in ("href", "src") if key in values]
-        if tag not in ("meta", "link", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_links_resolve(full_report):
     page = Page(full_report.page)
     assert "script" not in page.tags
-    assert len(set(page.ids)) == len(page.ids)
-    addresses = [a for a in page.addresses if not a.startswith("data:")]
-    for address in addresses:
-        if address.startswith("#"):
-            assert unquote(address[1:]) in page.ids
-        else:
-            assert not address.startswith(("http", "/", "file"))
-            assert (full_report.folder / unquote(address)).exists(), address
+    files = page.check_links(full_report.folder)
     in_markdown = re.findall(r"\]\(([^)]*)\)", full_report.markdown)
-    assert set(in_markdown) == {a for a in addresses if not a.startswith("#")}
-    assert sum(address.endswith("gallery/index.html") for address in addresses) == 1
+    assert set(in_markdown) == set(files)
+    assert sum(file.endswith("gallery/index.html") for file in files) == 1
 
 
 def test_links_to_runs_with_special_characters(tmp_path):
@@ -871,51 +848,24 @@ def test_links_to_runs_with_special_characters(tmp_path):
     config = report.job_of(1).config
     folder = create_run(tmp_path, config, 'a"b <i>&#%?')
     write_evaluation(folder, config, "os16", counts(1))
-    addresses = Page(report.write().page).addresses
+    addresses = Page(report.write().page).urls
     (address,) = [address for address in addresses if "runs/" in address]
     assert (report.folder / unquote(address)).resolve() == folder.path.resolve()
     assert f"[R1]({address})" in report.markdown
 
 
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its chromedriver here")
+@needs_browser
 def test_page_in_browser(full_report, tmp_path):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with webdriver.Chrome(options=options, service=Service(DRIVER)) as browser:
-        browser.get("about:blank")
-        for log in ("browser", "performance"):
-            browser.get_log(log)  # discard earlier entries
-        brightness = []
+    url = (full_report.folder / "index.html").as_uri()
+    with open_browser(tmp_path) as browser:
         for width, scheme in ((1280, "light"), (400, "dark")):
-            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            feature = {"name": "prefers-color-scheme", "value": scheme}
-            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-            browser.get((full_report.folder / "index.html").as_uri())
+            open_page(browser, url, width=width, scheme=scheme)
             broken = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
             assert browser.execute_script(broken) == []
             assert browser.execute_script("return document.images.length") == 2
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-            background = "return getComputedStyle(document.body).backgroundColor"
-            brightness.append(
-                sum(map(int, re.findall(r"\d+", browser.execute_script(background))[:3]))
-            )
-        assert brightness[0] > 600
-        assert brightness[1] < 150
-        assert browser.get_log("browser") == []
-        events = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
-        requests = [
-            e["params"]["request"]["url"]
-            for e in events
-            if e["method"] == "Network.requestWillBeSent"
-        ]
-        assert {url.partition(":")[0] for url in requests} <= {"file", "data"}
+            assert brightness(browser) > 600 if scheme == "light" else brightness(browser) < 150
+            check_logs(browser)
 
 
 def test_report_is_reproducible(full_report, tmp_path):

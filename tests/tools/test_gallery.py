@@ -5,9 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
-from html.parser import HTMLParser
 from itertools import product
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -31,11 +29,9 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 from deeplab.utils.templates import render_template
 from deeplab.utils.visualization import IGNORE_COLOR
+from support.browser import Page
 from support.galleries import IDS, NAMES, write_evaluation
 from support.scripts import run
-
-VOID_ELEMENTS = {"meta", "link", "img", "br"}
-"""Elements of HTML without a closing tag."""
 
 
 def random_confusions(seed, images=12, classes=4):
@@ -139,45 +135,10 @@ def test_matrix_has_a_cell_for_each_confusion(classes):
     assert f"class <{classes - 1}>" in svg.text
 
 
-class Page(HTMLParser):
-    """Elements of a page, whose tags must all be closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text, self.ids, self.urls, self.alts = [], "", [], [], []
-        self.open_tags = []
-        self.feed(text)
-        assert not self.open_tags
-
-    def handle_starttag(self, tag, attributes):
-        self.handle_startendtag(tag, attributes)
-        if tag not in VOID_ELEMENTS:
-            self.open_tags.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        values = dict(attributes)
-        assert len(values) == len(attributes), f"{tag} has a duplicate attribute"
-        self.tags.append(tag)
-        self.ids += [values["id"]] if "id" in values else []
-        self.urls += [values[key] for key in ("href", "src") if key in values]
-        self.alts += [values["alt"]] if "alt" in values else []
-
-    def handle_endtag(self, tag):
-        assert self.open_tags.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
 def read_page(path):
-    """Parse a page and check that each of its links leads to an existing file or element."""
+    """Parse a page whose links all lead somewhere."""
     page = Page(path.read_text())
-    assert len(page.ids) == len(set(page.ids))
-    for url in page.urls:
-        if url.startswith("#"):
-            assert url[1:] in page.ids
-        elif not url.startswith("data:"):
-            assert (path.parent / unquote(url)).is_file(), url
+    page.check_links(path.parent)
     return page
 
 

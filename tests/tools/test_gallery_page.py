@@ -1,32 +1,20 @@
 """Tests of gallery pages in a real browser, opened from disk."""
 
-import json
 import time
 
 import pytest
 
-from support.browser import CHROMIUM, DRIVER, FLAGS
+from support.browser import brightness, check_logs, needs_browser, open_browser, open_page
 from support.galleries import IDS, NAMES, write_evaluation
 from support.scripts import run
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium with its chromedriver on this machine"
-)
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with open_browser(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +33,11 @@ def urls(tmp_path_factory):
 def page(browser, urls):
     """Return a function that opens a page in a window of some width."""
 
-    def open_page(name="one", width=1280, scheme="light"):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-        browser.get("about:blank")
-        for log in ("browser", "performance"):
-            browser.get_log(log)  # discards earlier entries
-        browser.get(urls[name])
+    def open_gallery(name="one", **options):
+        open_page(browser, urls[name], **options)
         return browser
 
-    return open_page
+    return open_gallery
 
 
 def press(browser, *keys):
@@ -115,12 +96,7 @@ def test_all_files_load_from_disk(page, name):
     assert load_all_images(browser) == []
     assert browser.execute_script("return document.querySelectorAll('.thumbnail img').length") > 30
     press(browser, "j", key("ENTER"), "2", "3", "j", key("ESCAPE"))
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [e for e in events if e["method"] == "Network.requestWillBeSent"]
-    requested = [e["params"]["request"]["url"] for e in requests]
-    assert requested
-    assert {url.partition(":")[0] for url in requested} <= {"file", "data"}
+    check_logs(browser)
 
 
 def test_large_images_exist(page):
@@ -230,7 +206,7 @@ def test_legend_and_links_to_classes(page):
 @pytest.mark.parametrize("name", ["one", "two"])
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_window(page, name, width):
-    browser = page(name, width)
+    browser = page(name, width=width)
     assert load_all_images(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     browser.find_element("css selector", ".thumbnail").click()
@@ -252,10 +228,5 @@ def test_loading_images_causes_no_layout_shift(page):
 
 
 def test_light_and_dark(page):
-    brightness = {}
-    for scheme in ("light", "dark"):
-        browser = page(scheme=scheme)
-        color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        brightness[scheme] = sum(int(channel) for channel in color[4:-1].split(","))
-    assert brightness["light"] > 600
-    assert brightness["dark"] < 150
+    assert brightness(page(scheme="light")) > 600
+    assert brightness(page(scheme="dark")) < 150
