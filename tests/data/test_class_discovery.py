@@ -12,6 +12,7 @@ from deeplab.data.image_io import read_mask
 from deeplab.data.layouts.class_discovery import find_classes, select_classes
 from deeplab.data.layouts.classes_file import format_classes_yaml, read_classes
 from deeplab.data.layouts.folder import FolderLayout, FolderSettings
+from deeplab.data.layouts.mask_statistics import mask_statistics
 from deeplab.utils.errors import UserError
 
 SIZE = (90, 120)
@@ -414,3 +415,10 @@ def test_objects_that_are_not_listed_are_said(kind, tmp_path, capsys):
     output = capsys.readouterr().out
     assert output.count("\n") == 1
     assert re.search(message, output), output
+
+
+@pytest.mark.parametrize("size", [(1, 9), (9, 1), (1, 1)])
+def test_mask_that_is_narrower_than_the_scale_of_the_others(tmp_path, size):
+    Image.fromarray(np.full(size, 3, np.uint8)).save(tmp_path / "a.png")
+    statistics = mask_statistics(tmp_path / "a.png", 4)
+    assert statistics.codes.tolist() == [3]

@@ -240,7 +240,8 @@ def mask_statistics(path: Path, scale: int = 1) -> MaskStatistics | BadFileError
         mask, kind, palette, is_jpeg = _read(path)
     except BadFileError as error:
         return error
-    mask = np.ascontiguousarray(mask[scale // 2 :: scale, scale // 2 :: scale])
+    first_row, first_column = (min(scale // 2, side - 1) for side in mask.shape[:2])
+    mask = np.ascontiguousarray(mask[first_row::scale, first_column::scale])
     if palette is not None and len(palette) <= int(mask.max(initial=0)):
         palette = None
     rows = max(1, STRIP_PIXELS // max(1, mask.shape[1]))
@@ -285,30 +286,50 @@ def _count_strip(
     top = max(0, start - halo)
     inner = slice(start - top, end - top)
     strip = mask[top : end + halo]
-    colors = strip
-    if palette is not None:
-        table = np.zeros((1, 256, 3), np.uint8)
-        table[0, : len(palette)] = palette
-        colors = np.asarray(cv2.LUT(cv2.merge([strip] * 3), table), np.uint8)
-    channels = 1 if colors.ndim == 2 else 3
-    low, high = _extremes(colors, 1)
-    flat: Mask = _all(low == high)
-    rim = np.flatnonzero(~flat[inner])
-    values, smallest, largest = (
-        array[inner].reshape(-1, *array.shape[2:])[rim] for array in (colors, low, high)
-    )
-    between = ((smallest < values) & (values < largest)).reshape(len(rim), channels).any(axis=1)
+    kernel = np.ones((3, 3), np.uint8)
+    low, high = (np.asarray(f(strip, kernel), np.uint8) for f in (cv2.erode, cv2.dilate))
+    rim = np.flatnonzero(~_all(low == high))
+    between = _are_between(rim, strip, low, high, palette)
+    first, last = np.searchsorted(rim, [i * mask.shape[1] for i in (inner.start, inner.stop)])
     pixels = color_codes(strip[inner]) if strip.ndim == 3 else strip[inner]
-    at_rim = pixels.reshape(-1)[rim]
+    at_rim = pixels.ravel()[rim[first:last] - inner.start * mask.shape[1]]
+    is_blend = between[first:last]
     codes, totals = _unique(pixels)
     counts = np.stack([totals, totals, np.zeros_like(totals)], axis=1)
-    for column, part, sign in ((1, at_rim, -1), (2, at_rim[between], 1)):
+    for column, part, sign in ((1, at_rim, -1), (2, at_rim[is_blend], 1)):
         found, numbers = _unique(part)
         counts[np.searchsorted(codes, found), column] += sign * numbers
     if strip.ndim == 3 or IGNORE not in codes or len(codes) < 3 or marked_by_palette(palette):
         return codes, counts, 0
-    pure = ~_any((low < colors) & (colors < high))
-    return codes, counts, int(_near_two_values(strip, pure)[inner].sum())
+    shown = strip != IGNORE
+    shown.ravel()[rim[between]] = False
+    return codes, counts, int(_near_two_values(strip, shown)[inner].sum())
+
+
+def _are_between(
+    rim: Array, strip: Pixels, low: Pixels, high: Pixels, palette: Pixels | None
+) -> Mask:
+    """Return which of the pixels that are not flat are between, in any channel of their colors.
+
+    Args:
+        rim: their numbers, row by row.
+        strip: the values.
+        low: the smallest of each neighborhood.
+        high: the largest of each neighborhood.
+        palette: colors of the values, which are compared instead of them.
+    """
+    if palette is None:
+        own, low, high = (a.reshape(-1, *strip.shape[2:])[rim] for a in (strip, low, high))
+    else:
+        padded = cv2.copyMakeBorder(strip, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+        width = padded.shape[1]
+        center = rim + 2 * (rim // strip.shape[1]) + width + 1
+        own = low = high = palette[padded.ravel()[center]]
+        for step in (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1):
+            color = palette[padded.ravel()[center + step]]
+            low, high = np.minimum(low, color), np.maximum(high, color)
+    between: Mask = (low < own) & (own < high)
+    return between if between.ndim == 1 else np.asarray(between.any(axis=1))
 
 
 def marked_by_palette(palette: Sequence[Color] | Pixels | None) -> bool:
@@ -319,10 +340,6 @@ def marked_by_palette(palette: Sequence[Color] | Pixels | None) -> bool:
 def _all(equal: Mask) -> Mask:
     """Return ``equal.all(axis=2)`` for three channels; that is ten times slower."""
     return equal if equal.ndim == 2 else equal[..., 0] & equal[..., 1] & equal[..., 2]
-
-
-def _any(found: Mask) -> Mask:
-    return ~_all(~found)
 
 
 def _unique(values: NDArray[np.uint8] | NDArray[np.int32]) -> tuple[Array, Array]:
@@ -338,19 +355,12 @@ def _unique(values: NDArray[np.uint8] | NDArray[np.int32]) -> tuple[Array, Array
     return codes, histogram[codes]
 
 
-def _near_two_values(strip: Pixels, pure: Mask) -> Mask:
-    """Return the pixels of 255 that have pure pixels of two other values nearby."""
-    marked = strip == IGNORE
-    shown = pure & ~marked
-    low, _ = _extremes(np.where(shown, strip, np.uint8(255)), BORDER_RADIUS)
-    _, high = _extremes(np.where(shown, strip, np.uint8(0)), BORDER_RADIUS)
-    return marked & (low < high)
-
-
-def _extremes(image: Pixels, radius: int) -> tuple[Pixels, Pixels]:
-    """Return the minimum and the maximum of each square neighborhood, by channel."""
-    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    return cv2.erode(image, kernel), cv2.dilate(image, kernel)  # type: ignore[return-value]
+def _near_two_values(strip: Pixels, shown: Mask) -> Mask:
+    """Return the pixels of 255 that have shown pixels of two other values nearby."""
+    kernel = np.ones((2 * BORDER_RADIUS + 1, 2 * BORDER_RADIUS + 1), np.uint8)
+    low = cv2.erode(np.where(shown, strip, np.uint8(255)), kernel)
+    high = cv2.dilate(np.where(shown, strip, np.uint8(0)), kernel)
+    return np.asarray((strip == IGNORE) & (low < high))
 
 
 def _add(values: dict[int, ValueStatistics], codes: list[int], counts: Array) -> None:
