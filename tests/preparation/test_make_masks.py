@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -14,12 +11,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy.io import savemat
 
-from deeplab.config.paths import ROOT
 from deeplab.data.class_set import voc_palette
 from deeplab.preparation.coco_masks import rasterize
 from deeplab.preparation.sbd_masks import convert_masks, trainaug
 from deeplab.utils.errors import UserError
 from support.real_data import REAL
+from support.scripts import check_imports
 
 COCO, OFFICIAL_LISTS = REAL / "coco", REAL / "voc2012" / "official_lists"
 
@@ -441,9 +438,6 @@ def test_trainaug_of_the_official_lists():
 
 
 def test_workers_do_not_import_torch():
-    code = (
-        "import sys, deeplab.preparation.coco_masks, deeplab.preparation.sbd_masks\n"
-        "sys.exit('torch' in sys.modules)"
+    check_imports(
+        "import deeplab.preparation.coco_masks, deeplab.preparation.sbd_masks", without=["torch"]
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

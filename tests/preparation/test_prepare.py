@@ -33,7 +33,7 @@ from support.published import (
     stable_number,
     voc_archives,
 )
-from support.scripts import environment, run, run_folders
+from support.scripts import HEAVY, check_imports, environment, run, run_folders, script_code
 from support.servers import Response, serving
 
 TINY_TRAINING = (
@@ -706,15 +706,5 @@ def test_next_command_has_the_data_arguments(tmp_path):
 
 
 def test_prepare_does_not_import_torch(tmp_path, archives):
-    code = (
-        "import runpy, sys\n"
-        f"sys.argv = ['prepare.py', 'data=voc', 'source={archives}', 'enable_progress_bar=false']\n"
-        f"sys.path.insert(0, '{ROOT}/src')\n"
-        f"runpy.run_path('{SCRIPT}', run_name='__main__')\n"
-        "heavy = {'torch', 'lightning', 'albumentations', 'wandb'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    code = script_code("prepare", "data=voc", f"source={archives}", "enable_progress_bar=false")
+    check_imports(code, without=HEAVY - {"cv2"}, cwd=tmp_path)

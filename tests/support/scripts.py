@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,6 +71,34 @@ def run(
         done = subprocess.CompletedProcess(arguments, status, out.read_text(), err.read_text())
     assert not ok or status == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+HEAVY = {"torch", "lightning", "albumentations", "wandb", "cv2"}
+"""Packages that take a second or more to import."""
+
+
+def check_imports(code: str, *, without: Iterable[str] = HEAVY, cwd: Path = ROOT) -> str:
+    """Run Python code in a new process, check what it imported, and return what it printed."""
+    at_exit = "import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{at_exit}\n{code}"],
+        cwd=cwd,
+        env=environment() | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed, _, modules = done.stdout.rstrip().rpartition("\n")
+    assert not {*without} & {*modules.split()}
+    return printed
+
+
+def script_code(script: str, *arguments: str) -> str:
+    """Return Python code that runs ``src/<script>.py``."""
+    path = str(ROOT / "src" / f"{script}.py")
+    argv = [f"src/{script}.py", *map(str, arguments)]
+    return f"import runpy; sys.argv = {argv}; runpy.run_path({path!r}, run_name='__main__')"
 
 
 @cache

@@ -3,15 +3,12 @@
 import json
 import os
 import shlex
-import subprocess
-import sys
 from itertools import product
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab.config.paths import ROOT
 from deeplab.tools.gallery.confusion_matrix import lay_out_matrix
 from deeplab.tools.gallery.evaluations import align, find_evaluation
 from deeplab.tools.gallery.images import ERROR_COLOR, error_map, view_path, views
@@ -31,7 +28,7 @@ from deeplab.utils.templates import render_template
 from deeplab.utils.visualization import IGNORE_COLOR
 from support.browser import Page
 from support.galleries import IDS, NAMES, write_evaluation
-from support.scripts import run
+from support.scripts import HEAVY, check_imports, run, script_code
 
 
 def random_confusions(seed, images=12, classes=4):
@@ -240,18 +237,8 @@ def test_choice_among_the_evaluations_of_a_run(folder):
 
 
 def test_gallery_imports_neither_torch_nor_lightning(folder):
-    code = (
-        "import runpy, sys\n"
-        "sys.argv = ['gallery.py', 'run=runs/first', 'enable_progress_bar=false']\n"
-        f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
-        f"runpy.run_path({str(ROOT / 'src' / 'gallery.py')!r}, run_name='__main__')\n"
-        "heavy = {'torch', 'lightning', 'torchmetrics', 'albumentations', 'wandb'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-    )
-    completed = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert completed.returncode == 0, completed.stderr
+    code = script_code("gallery", "run=runs/first", "enable_progress_bar=false")
+    check_imports(code, without={*HEAVY, "torchmetrics"} - {"cv2"}, cwd=folder)
 
 
 def error_message(folder, *arguments):

@@ -1,5 +1,6 @@
 """Base class of all settings, and the types of their values with their bounds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,11 +113,25 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def key_error(key: str, value: Any, problem: str) -> ValidationError:
-    """Return the error of a key's value, for validators that choose a class by it."""
-    return ValidationError.from_exception_data(
-        "Settings", [InitErrorDetails(type=_error(problem), loc=(key,), input=value)]
-    )
+def settings_by(key: str, find: Callable[[str], type[Settings]]) -> BeforeValidator:
+    """Return a validator that turns keys into an object of the settings that one of them names.
+
+    Args:
+        key: the key that names the settings.
+        find: returns the settings of a name; a ValueError is the problem with the name.
+    """
+
+    def resolve(values: Any) -> Any:
+        if not isinstance(values, dict) or key not in values:
+            return values
+        try:
+            schema = find(str(values[key]))
+        except ValueError as error:
+            details = InitErrorDetails(type=_error(str(error)), loc=(key,), input=values[key])
+            raise ValidationError.from_exception_data("Settings", [details]) from None
+        return schema(**values)
+
+    return BeforeValidator(resolve)
 
 
 def to_dict(value: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import SerializeAsAny
 
 from deeplab.config.schema.constructor import settings_from
 from deeplab.models.backbones.families import backbone_names
@@ -14,7 +14,7 @@ from deeplab.utils.settings import (
     Settings,
     Std,
     Text,
-    key_error,
+    settings_by,
 )
 
 
@@ -52,17 +52,6 @@ def backbone_settings(family: str) -> type[BackboneSettings]:
     return settings_from(BackboneSettings, module, matches=r"\w*Backbone")
 
 
-def _resolve_backbone(values: Any) -> Any:
-    """Return the keys of a backbone as an object of its family's settings."""
-    if isinstance(values, dict) and "family" in values:
-        try:
-            schema = backbone_settings(str(values["family"]))
-        except ValueError as error:
-            raise key_error("family", values["family"], str(error)) from None
-        return schema(**values)
-    return values
-
-
 if TYPE_CHECKING:  # their keys are known at run time only
 
     class AsppSettings(Settings):
@@ -84,7 +73,7 @@ else:
 class NetworkConfig(Settings):
     """Keys of every network."""
 
-    backbone: Annotated[SerializeAsAny[BackboneSettings], BeforeValidator(_resolve_backbone)]
+    backbone: Annotated[SerializeAsAny[BackboneSettings], settings_by("family", backbone_settings)]
 
 
 class ModelConfig(NetworkConfig):

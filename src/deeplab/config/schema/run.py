@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.model import ModelConfig, NetworkConfig
@@ -19,26 +19,15 @@ from deeplab.utils.settings import (
     Settings,
     SplitName,
     Text,
-    key_error,
+    settings_by,
 )
 
+BY_NAME = settings_by("name", settings_class)
+"""Validator that takes the settings of the data set that ``data.name`` names."""
 
-def _resolve_data(values: Any) -> Any:
-    """Return the keys of a data set as an object of its own settings."""
-    if isinstance(values, dict) and "name" in values:
-        try:
-            schema = settings_class(str(values["name"]))
-        except ValueError as error:
-            raise key_error("name", values["name"], str(error)) from None
-        return schema(**values)
-    return values
-
-
-Data = Annotated[SerializeAsAny[DataSettings], BeforeValidator(_resolve_data)]
-SegmentationData = Annotated[SerializeAsAny[SegmentationSettings], BeforeValidator(_resolve_data)]
-ClassificationData = Annotated[
-    SerializeAsAny[ClassificationSettings], BeforeValidator(_resolve_data)
-]
+Data = Annotated[SerializeAsAny[DataSettings], BY_NAME]
+SegmentationData = Annotated[SerializeAsAny[SegmentationSettings], BY_NAME]
+ClassificationData = Annotated[SerializeAsAny[ClassificationSettings], BY_NAME]
 
 
 class EvaluationSettings(Settings):
