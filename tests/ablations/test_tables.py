@@ -42,6 +42,19 @@ def make_request(*names, preset="paper", **keys):
     return SweepRequest(tables, preset, read_preset(preset), **keys)
 
 
+def write_table(path, **keys):
+    """Write a table of the user's own and return its path."""
+    values = {"title": "Mine", "setting": "here", "columns": ["a"], **keys}
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return str(path)
+
+
+def mine(tmp_path, preset="quick", **keys):
+    """Return the jobs of a table of the user's own."""
+    request = make_request(write_table(tmp_path / "mine.yaml", **keys), preset=preset)
+    return collect_jobs(request, compose_train)
+
+
 @pytest.fixture(scope="module")
 def resnet101_weights(tmp_path_factory):
     """Write the part of the authors' ResNet-101 weights that composing reads; return the path."""
@@ -131,35 +144,34 @@ def test_initial_weights_of_paper_jobs(paper_jobs, resnet101_weights):
 
 
 def test_rows_with_different_pretrained_weights(tmp_path):
-    path, rows = tmp_path / "mine.yaml", []
-    for weights in ("null", "imagenet", "external_weights.mine", "external_weights.unknown"):
-        rows.append({"cells": [weights], "train": [f"backbone.pretrained={weights}"]})
-    table = {"title": "M", "setting": "s", "columns": ["a"], "external_weights": {"mine": "a file"}}
-    table |= {"train": ["backbone=xception41"], "rows": rows[:3]}
-    path.write_text(yaml.safe_dump(table))
-    jobs = collect_jobs(make_request(str(path), preset="quick"), compose_train)
+    names = ("null", "imagenet", "external_weights.mine", "external_weights.unknown")
+    rows = [{"cells": [n], "train": [f"backbone.pretrained={n}"]} for n in names]
+    table = {"train": ["backbone=xception41"], "external_weights": {"mine": "a file"}}
+    jobs = mine(tmp_path, **table, rows=rows[:3])
     assert len({t.key for t in jobs}) == 3
     assert [t.missing_weights_in_chain for t in jobs] == [None, None, ("mine", "a file")]
-    path.write_text(yaml.safe_dump(table | {"rows": rows}))
     with pytest.raises(
         UserError, match=r"row 4: neither the table nor the preset .* external_weights.unknown"
     ):
-        collect_jobs(make_request(str(path), preset="quick"), compose_train)
+        mine(tmp_path, **table, rows=rows)
 
 
-def test_chain_keeps_the_settings_of_its_first_weights(tmp_path):
-    """A run has the input normalization of the public weights that its pretraining starts from."""
-    path = tmp_path / "mine.yaml"
-    table = {
-        "title": "M", "setting": "s", "columns": ["a"], "rows": [{"cells": [1], "init_from": "a"}],
-        "train": ["backbone=mobilenetv2", "backbone.pretrained=imagenet"],
-        "pretraining": {"a": {"train": ["seed=1"]}},
-    }  # fmt: skip
-    path.write_text(yaml.safe_dump(table))
-    first, second = collect_jobs(make_request(str(path), preset="quick"), compose_train)
-    assert first.config.backbone.mean == IMAGENET.mean
-    assert second.config.backbone.mean == IMAGENET.mean
-    assert second.config.backbone.bn_eps == 1e-5
+@pytest.mark.parametrize(
+    ("first", "mean", "bn_eps"),
+    [
+        (["backbone=mobilenetv2", "backbone.pretrained=imagenet"], IMAGENET.mean, 1e-5),
+        (["backbone.mean=[1,2,3]"], (1, 2, 3), 1e-5),
+    ],
+)
+def test_a_chain_has_the_normalization_of_its_first_weights(tmp_path, first, mean, bn_eps):
+    """Weights keep the normalization that they were trained with, in later stages too."""
+    same_network = [text for text in first if text.startswith("backbone=")]
+    rows = [{"cells": [1], "train": [*same_network, "stage.lr=0.01"], "init_from": "before"}]
+    pretraining = {"before": {"train": first}}
+    before, after = mine(tmp_path, rows=rows, pretraining=pretraining)
+    assert after.pretraining is before
+    assert after.config.backbone.mean == before.config.backbone.mean == mean
+    assert after.config.backbone.bn_eps == bn_eps
 
 
 def test_rows_with_the_same_training_share_a_job(paper_jobs):
@@ -275,37 +287,17 @@ def test_paths_of_data_sets_and_weights(tmp_path):
         collect_jobs(parse_request(both), compose_train)
 
 
-def write_table(path, **keys):
-    """Write a table of the user's own and return its path."""
-    values = {"title": "Mine", "setting": "here", "columns": ["a"], **keys}
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return str(path)
-
-
 def test_rows_with_different_initial_weights(tmp_path):
     """Rows with the same settings but different initial weights are different jobs."""
     (tmp_path / "a.safetensors").touch()
     (tmp_path / "b.safetensors").touch()
     overrides = ([], *([f"init_from={tmp_path}/{name}.safetensors"] for name in "ab"))
     rows = [{"cells": [number], "train": train} for number, train in enumerate(overrides)]
-    name = write_table(tmp_path / "mine.yaml", train=["data=shapes"], rows=rows)
-    jobs = collect_jobs(make_request(name), compose_train)
+    jobs = mine(tmp_path, "paper", train=["data=shapes"], rows=rows)
     assert [len(job.row_evaluations) for job in jobs] == [1, 1, 1]
     assert [job.initial_weights for job in jobs] == [
         None, *(str(tmp_path / f"{name}.safetensors") for name in "ab")
     ]  # fmt: skip
-
-
-def test_job_has_the_normalization_of_its_pretraining(tmp_path):
-    """Weights keep the normalization that they were trained with, in later stages too."""
-    rows = [{"cells": [1], "train": ["stage.lr=0.01"], "init_from": "before"}]
-    pretraining = {"before": {"train": ["backbone.mean=[1,2,3]"]}}
-    name = write_table(
-        tmp_path / "mine.yaml", train=["data=shapes"], rows=rows, pretraining=pretraining
-    )
-    before, after = collect_jobs(make_request(name), compose_train)
-    assert after.pretraining is before
-    assert after.config.backbone.mean == before.config.backbone.mean == (1, 2, 3)
 
 
 @pytest.mark.parametrize("file", ["räten & more.yaml", "a,b (1).yaml", "it's [a] = b.yml"])
@@ -424,22 +416,15 @@ STARTS_FROM_A = {"cells": [1], "init_from": "a"}
     ],
 )
 def test_error_of_an_invalid_table_names_its_file(tmp_path, change, message):
-    table = {
-        "title": "Mine", "setting": "here", "columns": ["a"], "rows": [{"cells": [1]}], **change
-    }  # fmt: skip
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(table))
+    path = write_table(tmp_path / "mine.yaml", **{"rows": [{"cells": [1]}], **change})
     with pytest.raises(UserError, match=message) as raised:
-        read_table(str(path))
-    assert str(path) in str(raised.value)
+        read_table(path)
+    assert path in str(raised.value)
 
 
 def test_error_of_composing_names_the_row(tmp_path):
-    path = tmp_path / "mine.yaml"
-    rows = [{"cells": [1], "train": ["decoder=ful"]}]
-    path.write_text(yaml.safe_dump({"title": "M", "setting": "s", "columns": ["a"], "rows": rows}))
     with pytest.raises(UserError, match=r"row 1: decoder=ful: .* Did you mean full"):
-        collect_jobs(make_request(str(path)), compose_train)
+        mine(tmp_path, rows=[{"cells": [1], "train": ["decoder=ful"]}])
 
 
 def test_tables_have_no_duplicate_keys():
