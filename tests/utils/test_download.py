@@ -9,13 +9,13 @@ import tarfile
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 
 from deeplab.config.paths import ROOT
 from deeplab.preparation.manifest import remove_temporary_files
-from deeplab.utils import disk_space
+from deeplab.utils import archives, disk_space
 from deeplab.utils import download as download_module
 from deeplab.utils.archives import unpack
 from deeplab.utils.download import Archive
@@ -446,13 +446,31 @@ def link_tar(name: str, kind: bytes) -> bytes:
     return out.getvalue()
 
 
-def zip_link() -> bytes:
+def zip_of_mode(mode: int) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as opened:
         info = zipfile.ZipInfo("bad")
-        info.external_attr = 0o120777 << 16
+        info.external_attr = mode << 16
         opened.writestr(info, "/etc")
     return out.getvalue()
+
+
+def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def patched(content: bytes, *edits: tuple[bytes, int, bytes]) -> bytes:
+    """Return an archive with other bytes at an offset from each place of a signature."""
+    for signature, offset, value in edits:
+        first, *parts = content.split(signature)
+        parts = [part[: offset - 4] + value + part[offset - 4 + len(value) :] for part in parts]
+        content = signature.join([first, *parts])
+    return content
+
+
+ENCRYPTED = patched(zipped({"bad": b"a"}), (b"PK\3\4", 6, b"\1"), (b"PK\1\2", 8, b"\1"))
 
 
 @pytest.mark.parametrize(
@@ -468,12 +486,22 @@ def zip_link() -> bytes:
         (link_tar("bad", tarfile.LNKTYPE), "link or a device"),
         (link_tar("bad", tarfile.CHRTYPE), "link or a device"),
         (link_tar("bad", tarfile.FIFOTYPE), "link or a device"),
-        (zip_link(), "link or a device"),
+        (zip_of_mode(0o120777), "link or a device"),
+        (zip_of_mode(0o020666), "link or a device"),
+        (zip_of_mode(0o010666), "link or a device"),
+        (zipped({"..\\..\\bad": b"a"}), "outside"),
+        (zipped({"\x1b[2Jbad": b"a"}), "control characters"),
+        (tar({"a\nbad": b"a"}), "control characters"),
+        (tar({"\udcffbad": b"a"}), "control characters"),
+        (zipped({"\u202ebad": b"a"}), "control characters"),
+        (ENCRYPTED, "is encrypted"),
     ],
     ids=[
         *("tar root", "tar parent", "tar parent of a folder", "tar itself"),
         *("zip root", "zip parent of a folder"),
-        *("tar symlink", "tar hard link", "tar device", "tar FIFO", "zip symlink"),
+        *("tar symlink", "tar hard link", "tar device", "tar FIFO"),
+        *("zip symlink", "zip device", "zip FIFO", "zip backslashes"),
+        *("zip escape", "tar newline", "tar not UTF-8", "zip right to left", "zip encrypted"),
     ],
 )
 def test_unsafe_members(tmp_path, write_archive, content, reason):
@@ -482,6 +510,54 @@ def test_unsafe_members(tmp_path, write_archive, content, reason):
         unpack(path, tmp_path / "to", progress=False)
     assert set(tree(tmp_path)) == {"archive"}
     assert unpack(path, tmp_path / "to", select=lambda _: None, progress=False) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("a.jpg", "a.jpg"), ("a.jpg", "A.jpg"), ("\u00e9", "e\u0301")]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_two_members_of_one_file(tmp_path, write_archive, kind, first, second):
+    """Some file systems take names for the same that differ by case or by the form of Unicode."""
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w") as opened:
+            opened.writestr(first, b"a")
+            with pytest.warns() if first == second else nullcontext():
+                opened.writestr(second, b"bb")
+    else:
+        with tarfile.open(fileobj=out, mode="w") as opened:
+            for name in (first, second):
+                opened.addfile(tarfile.TarInfo(name))
+    with pytest.raises(UserError, match="have the same place in the target folder"):
+        unpack(write_archive(out.getvalue()), tmp_path / "to", progress=False)
+
+
+def test_sizes_that_cannot_be(tmp_path, write_archive, monkeypatch):
+    """Names of gigabytes would be read into memory; sparse and compressed zeros fill a disk."""
+    end = bytes(1024)
+    negative = bytearray(tar_header("bad", 0))
+    negative[124:136] = b"\xff" * 10 + b"\xf8\0"
+    negative[148:155] = b"%06o\0" % (sum(negative[:148]) + 8 * 32 + sum(negative[156:]))
+    for content in (
+        tar_header("pax", 2 << 30, tarfile.XHDTYPE) + bytes(1 << 20) + end,
+        tar_header("long", 2 << 30, tarfile.GNUTYPE_LONGNAME) + bytes(1 << 20) + end,
+        bytes(negative) + end,
+    ):
+        with pytest.raises(UserError, match=r"a member of -?\d+ bytes that cannot be"):
+            unpack(write_archive(content), tmp_path / "to", progress=False)
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 100_000)
+    zeros = {"a": b"a", "bad": bytes(1 << 20)}
+    for content in (zipped(zeros, zipfile.ZIP_DEFLATED), tar(zeros, "gz"), tar(zeros, "xz")):
+        with pytest.raises(UserError, match="'bad' makes the archive more than 100 times"):
+            unpack(write_archive(content), tmp_path / "to", progress=False)
+        assert set(tree(tmp_path / "to")) == {"a"}
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 1)
+    with pytest.raises(UserError, match="more than 1 files"):
+        unpack(write_archive(tar({"a": b"a", "b": b"b"})), tmp_path / "to", progress=False)
+    longer = patched(zipped({"a": b"abc"}), (b"PK\1\2", 24, b"\4"))
+    with pytest.raises(UserError, match="'a' has another size"):
+        unpack(write_archive(longer), tmp_path / "new", progress=False)
+    assert tree(tmp_path / "new") == {}
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)

@@ -17,14 +17,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
+from unicodedata import normalize
 
 from tqdm import tqdm
 
 from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, full_disk_error
+from deeplab.utils.text import printable
 
 BLOCK_SIZE = 1 << 20
+MAX_RATIO, ALWAYS_ALLOWED = 100, 1 << 30
+"""Unpacked bytes for each byte of an archive, and the size from which on this counts. Images hardly
+compress and COCO's annotations by a factor of four; zeros compress by 1,000."""
+MAX_MEMBERS = 10_000_000
+"""ImageNet has 1.4 million files."""
+MAX_NAME_HEADER = 1 << 20
+"""Largest header of a tar with the names of a member, which is read into memory."""
 
 ARCHIVE_ERRORS = (
     OSError,  # also of gzip
@@ -46,6 +55,7 @@ class _Member:
     name: str
     size: int
     is_file: bool
+    is_encrypted: bool
     open: Callable[[], IO[bytes]]
     end: int  # offset of its end in the archive
 
@@ -61,7 +71,8 @@ def unpack(
     """Unpack a tar (also compressed) or a zip; return the paths of the files, relative to target.
 
     An existing file with the member's size is kept, unless ``overwrite``. Folders are created as
-    their files need them; selected links and devices are errors.
+    their files need them. What is selected must be plain files with different names, also on
+    systems that do not distinguish upper and lower case, of a plausible size.
 
     Args:
         archive: the archive.
@@ -71,27 +82,37 @@ def unpack(
         progress: True to show a progress bar.
 
     Raises:
-        UserError: the archive is damaged, has a member that would be written outside of the target,
-            or holds something other than files; or the target cannot be written or is full.
+        UserError: the archive is damaged, or a member must not be unpacked; or the target cannot
+            be written or is full.
     """
-    paths: dict[str, None] = {}
+    members: dict[str, str] = {}  # names by path, in lower case
+    paths: list[str] = []
     existing = _ExistingFiles(target, ignored=overwrite)
     check_archive(archive)
     size = archive.stat().st_size
-    done = 0
+    done, unpacked = 0, 0
     desc = f"Unpacking {archive.name}"
     bar = tqdm(desc=desc, total=size, unit="B", unit_scale=True, disable=not progress)
     with archive.open("rb") as file, bar:
         for member in _members(archive, file):
             path = select(member.name)
             if path is not None:
-                _check_member(archive, member, path)
+                unpacked += member.size
+                too_large = unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * size)
+                key = normalize("NFC", path).casefold()
+                other = members.get(key)
+                members[key] = member.name
+                if problem := _member_problem(member, path, other, too_large=too_large):
+                    raise UserError(
+                        f"{archive}: its member {printable(member.name)[:200]!r} {problem}. Check "
+                        "where the archive comes from."
+                    )
                 _extract(archive, member, existing, path, num_bytes=size - done)
-                paths[path] = None
+                paths.append(path)
             bar.update(member.end - done)
             done = member.end
         bar.update(size - done)
-    return list(paths)
+    return paths
 
 
 def check_archive(archive: Path) -> None:
@@ -127,18 +148,22 @@ class _ExistingFiles:
         return self.sizes[folder].get(name) == size
 
 
-def _check_member(archive: Path, member: _Member, path: str) -> None:
+def _member_problem(member: _Member, path: str, other: str | None, *, too_large: bool) -> str:
+    """Return why a member must not be unpacked, a phrase after its name; empty if it may be."""
     relative = PurePosixPath(path)
     if relative.is_absolute() or ".." in relative.parts or not relative.parts:
-        raise UserError(
-            f"{archive}: its member {member.name!r} would be written outside of the target folder, "
-            "so the archive is not unpacked. Check where it comes from."
-        )
+        return "would be written outside of the target folder, so the archive is not unpacked"
+    if printable(path) != path:
+        return "has control characters in its name"
     if not member.is_file:
-        raise UserError(
-            f"{archive}: its member {member.name!r} is a link or a device, and only files are "
-            "unpacked. Check where the archive comes from."
-        )
+        return "is a link or a device, and only files are unpacked"
+    if member.is_encrypted:
+        return "is encrypted. Unpack it with its password and set the folder instead"
+    if other is not None:
+        return f"and {printable(other)[:200]!r} have the same place in the target folder"
+    if too_large:
+        return f"makes the archive more than {MAX_RATIO} times as large as it is packed"
+    return ""
 
 
 def _extract(
@@ -160,6 +185,9 @@ def _write(archive: Path, member: _Member, path: Path) -> None:
     with stream, atomic_write(path, flush=False) as temporary, temporary.open("wb") as out:
         while block := _read(archive, stream):
             out.write(block)
+        with _report_damage(archive):
+            if out.tell() != member.size:
+                raise ValueError(f"{printable(member.name)[:200]!r} has another size")
 
 
 def _read(archive: Path, stream: IO[bytes]) -> bytes:
@@ -185,7 +213,11 @@ def _members(archive: Path, file: IO[bytes]) -> Iterator[_Member]:
     with _report_damage(archive):
         is_zip = file.read(4) in (b"PK\3\4", b"PK\5\6")
         file.seek(0)
-        yield from _zip_members(file) if is_zip else _tar_members(file)
+        members = _zip_members(file) if is_zip else _tar_members(file)
+        for number, member in enumerate(members, start=1):
+            if number > MAX_MEMBERS:
+                raise ValueError(f"more than {MAX_MEMBERS:,} files")
+            yield member
 
 
 def _zip_members(file: IO[bytes]) -> Iterator[_Member]:
@@ -194,22 +226,36 @@ def _zip_members(file: IO[bytes]) -> Iterator[_Member]:
             if not info.is_dir():
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 yield _Member(
-                    name=_normalized_name(info.filename),
+                    name=_normalized_name(info.filename.replace("\\", "/")),
                     size=info.file_size,
                     is_file=kind in (0, stat.S_IFREG),
+                    is_encrypted=bool(info.flag_bits & 1),
                     open=partial(opened.open, info),
                     end=info.header_offset + info.compress_size,
                 )
 
 
+class _TarInfo(tarfile.TarInfo):
+    """Header of a tar whose names are read into memory only if they are short."""
+
+    def _proc_member(self, opened: tarfile.TarFile) -> tarfile.TarInfo:
+        names = (b"L", b"K", b"x", b"g", b"X")  # the types of GNU, POSIX and Solaris
+        if self.size < 0 or (self.type in names and self.size > MAX_NAME_HEADER):
+            raise ValueError(f"a member of {self.size} bytes that cannot be")
+        member: tarfile.TarInfo = super()._proc_member(opened)  # type: ignore[misc]
+        return member
+
+
 def _tar_members(file: IO[bytes]) -> Iterator[_Member]:
-    with tarfile.open(fileobj=file) as opened:
-        for info in opened:
+    with tarfile.open(fileobj=file, tarinfo=_TarInfo) as opened:
+        while info := opened.next():
+            opened.members.clear()  # they would fill the memory
             if not info.isdir():
                 yield _Member(
                     name=_normalized_name(info.name),
                     size=info.size,
                     is_file=info.isreg(),
+                    is_encrypted=False,
                     open=partial(_open_tar_member, opened, info),
                     end=file.tell(),
                 )
