@@ -249,7 +249,7 @@ class _TarInfo(tarfile.TarInfo):
 def _tar_members(file: IO[bytes]) -> Iterator[_Member]:
     with tarfile.open(fileobj=file, tarinfo=_TarInfo) as opened:
         while info := opened.next():
-            opened.members.clear()  # they would fill the memory
+            opened.members.clear()  # type: ignore[attr-defined]  # they would fill the memory
             if not info.isdir():
                 yield _Member(
                     name=_normalized_name(info.name),
