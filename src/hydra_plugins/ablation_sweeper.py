@@ -1,9 +1,10 @@
-"""Hydra sweeper that checks all jobs of a multirun before the first one starts.
+"""Hydra sweepers that check all jobs of a multirun before the first one starts.
 
-It also turns ``ablation=...`` into the jobs of a table; otherwise it is Hydra's basic sweeper.
+That of ``train.py`` also turns ``ablation=...`` into the jobs of a table.
 """
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
 
 from deeplab.config.hydra_app import JobFailedError
 from deeplab.config.paths import ROOT
@@ -34,38 +36,36 @@ class AblationSweeperConf:
     params: dict[str, str] | None = None
 
 
-ConfigStore.instance().store(
-    group="hydra/sweeper", name="ablation", node=AblationSweeperConf, provider="deeplab"
-)
+@dataclass
+class EvaluationSweeperConf(AblationSweeperConf):
+    """Keys of the sweeper of evaluations, the same."""
+
+    _target_: str = "hydra_plugins.ablation_sweeper.EvaluationSweeper"
 
 
-class AblationSweeper(BasicSweeper):
-    """Sweeper that finds a mistake in a job's config before any job runs."""
+for _name, _node in (("ablation", AblationSweeperConf), ("evaluation", EvaluationSweeperConf)):
+    ConfigStore.instance().store(group="hydra/sweeper", name=_name, node=_node, provider="deeplab")
 
-    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
-        super().__init__(max_batch_size=max_batch_size, params=params)
-        self._launched = 0
+
+class CheckedSweeper(BasicSweeper):
+    """Hydra's basic sweeper, which finds a mistake in a job's config before any job runs."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check all jobs, then launch them as the basic sweeper does."""
-        from deeplab.ablations.sweep_request import has_tables
-
-        if self.max_batch_size is not None and self.max_batch_size < 1:
-            raise UserError(
-                f"hydra.sweeper.max_batch_size={self.max_batch_size}: expected 1 or more, or null."
-            )
+        self._check_batch_size()
         _add_to_pythonpath()
-        if has_tables(arguments):
-            from deeplab.ablations.run_tables import run_tables
-
-            run_tables([*self._parse_config(), *arguments], self._check, self._launch)
-            return []
         jobs = self._jobs(arguments)
         if not jobs:
             raise UserError(f"{' '.join(arguments)}: there is no run with these values.")
         for overrides in jobs:
             self._check(overrides)
         return super().sweep(arguments)
+
+    def _check_batch_size(self) -> None:
+        if self.max_batch_size is not None and self.max_batch_size < 1:
+            raise UserError(
+                f"hydra.sweeper.max_batch_size={self.max_batch_size}: expected 1 or more, or null."
+            )
 
     def _jobs(self, arguments: list[str]) -> list[Sequence[str]]:
         parser = OverridesParser.create(config_loader=self._loader())
@@ -77,15 +77,56 @@ class AblationSweeper(BasicSweeper):
         return self.hydra_context.config_loader
 
     def _check(self, overrides: Sequence[str]) -> None:
+        """Raise UserError if a job cannot run."""
         from deeplab.training.compose_config import without_hydra
-        from deeplab.training.validate_config import check_train
-        from deeplab.utils.files import check_writable
 
         assert self.config is not None
         config = self._loader().load_sweep_config(self.config, list(overrides))
         config.hydra.job.num = 0
         config.hydra.job.id = "check"
-        checked = check_train(without_hydra(config))
+        self._check_config(without_hydra(config))
+
+    @abstractmethod
+    def _check_config(self, config: DictConfig) -> None:
+        """Raise UserError if a job with this config cannot run."""
+
+
+class EvaluationSweeper(CheckedSweeper):
+    """Sweeper of ``evaluate.py``."""
+
+    def _check_config(self, config: DictConfig) -> None:
+        from deeplab.config.parsing import parse
+        from deeplab.config.schema.scripts import EvaluateConfig
+        from deeplab.evaluation.evaluate import check_evaluation
+
+        check_evaluation(parse(EvaluateConfig, config))
+
+
+class AblationSweeper(CheckedSweeper):
+    """Sweeper of ``train.py``."""
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=max_batch_size, params=params)
+        self._launched = 0
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the jobs of tables, or those of other values as other sweepers do."""
+        from deeplab.ablations.sweep_request import has_tables
+
+        if not has_tables(arguments):
+            return super().sweep(arguments)
+        from deeplab.ablations.run_tables import run_tables
+
+        self._check_batch_size()
+        _add_to_pythonpath()
+        run_tables([*self._parse_config(), *arguments], self._check, self._launch)
+        return []
+
+    def _check_config(self, config: DictConfig) -> None:
+        from deeplab.training.validate_config import check_train
+        from deeplab.utils.files import check_writable
+
+        checked = check_train(config)
         check_writable(Path(checked.runs_dir), f"runs_dir={checked.runs_dir}")
         if isinstance(self.launcher, BasicLauncher):  # others may run jobs on other machines
             from deeplab.training.launch import check_gpu

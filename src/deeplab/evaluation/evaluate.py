@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from deeplab.config.schema.scripts import EvaluateConfig
-from deeplab.data.layouts.base import describe_splits
+from deeplab.data.layouts.base import check_drawn_split, describe_splits, open_layout
+from deeplab.data.settings import SyntheticSettings
 from deeplab.evaluation.classification import ClassifierEvaluation
 from deeplab.evaluation.evaluation_folder import (
     EVALUATE_AGAIN,
@@ -21,6 +22,21 @@ from deeplab.tracking.source_code import describe_reused
 from deeplab.utils.files import check_writable
 
 
+def check_evaluation(config: EvaluateConfig) -> None:
+    """Check that a run and the split to evaluate exist, before any job of a sweep.
+
+    Raises:
+        UserError: they do not, or results cannot be written.
+    """
+    task = _find(config)
+    data = task.run.data
+    if isinstance(data, SyntheticSettings):  # may not be drawn yet
+        for split in data.val_split.split("+"):
+            check_drawn_split(split, data.name)
+    else:
+        open_layout(data).check_split(data.val_split)
+
+
 def run_evaluation(config: EvaluateConfig) -> list[Result]:
     """Evaluate a run, print the scores and save them in the run folder.
 
@@ -28,9 +44,8 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
         The result of each strategy, in the order of ``config.strategies``.
     """
     silence_library_messages()
-    task = ClassifierEvaluation.find(config) or SegmentationEvaluation.find(config)
+    task = _find(config)
     evaluations, setting = task.folder.evaluations, f"run={config.run}"
-    check_writable(evaluations, setting)
     task.open_data()
     jobs = task.jobs()
     print(f"Weights: {task.weights}")
@@ -57,6 +72,12 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
     if config.log_to_wandb and todo:
         _log_to_wandb(task, todo)
     return results
+
+
+def _find(config: EvaluateConfig) -> EvaluationTask:
+    task = ClassifierEvaluation.find(config) or SegmentationEvaluation.find(config)
+    check_writable(task.folder.evaluations, f"run={config.run}")
+    return task
 
 
 def _log_to_wandb(task: EvaluationTask, jobs: Sequence[EvaluationJob]) -> None:
