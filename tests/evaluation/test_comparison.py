@@ -9,8 +9,8 @@ from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.plots import pareto_front, split_common_prefix
 from deeplab.inference.strategy import Strategy
-from deeplab.tracking.evaluation_protocol import Protocol, StrategyRecord
 from deeplab.tracking.result import Band, BoundaryResult, Cost, MultiplyAdds, Result
+from support.results import make_protocol
 from support.scripts import run
 
 
@@ -18,9 +18,9 @@ def write_evaluation(root, name, strategy, *, miou=50.0, content="abc", bands=Tr
     """Write the ``result.json`` of an evaluation and return its folder."""
     folder = root / name / "evaluations" / f"val-weights-{strategy.name}"
     folder.mkdir(parents=True)
-    conditions = Protocol(
+    conditions = make_protocol(
         split="val", images=2, content=content, classes=("a", "b"), padded_to=(65, 65),
-        strategy=StrategyRecord(**strategy.record()), precision="32-true",
+        strategy=strategy,
     )  # fmt: skip
     band = Band(width=1.0, scores={"mIoU": miou and miou / 2, "pixel_accuracy": 50.0})
     boundary = BoundaryResult(

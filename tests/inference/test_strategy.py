@@ -52,4 +52,3 @@ def test_window_is_part_of_name_and_label():
     strategy = Strategy(16, window=Window(513, 0.33))
     assert strategy.name == "os16-w513"
     assert "513" in strategy.label
-    assert strategy.record()["window"] == {"size": 513, "overlap": 0.33}

@@ -5,7 +5,6 @@ from deeplab.tracking.evaluation_protocol import IGNORED_LABEL_RULE, Protocol, S
 
 def make_protocol(*, strategy, **values):
     """Return the protocol of a segmentation network under a ``Strategy``."""
-    record = StrategyRecord(**strategy.record())
-    whole_images = strategy.window is None
     fields = {"ignored_label": IGNORED_LABEL_RULE, "precision": "32-true"} | values
-    return Protocol(strategy=record, whole_images=whole_images, **fields)
+    whole_images = strategy.window is None
+    return Protocol(strategy=StrategyRecord.of(strategy), whole_images=whole_images, **fields)

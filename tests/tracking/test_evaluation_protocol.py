@@ -7,6 +7,7 @@ from deeplab.tracking.evaluation_protocol import (
     StrategyRecord,
     differences,
 )
+from support import results
 
 
 def make_protocol(**changed):
@@ -17,11 +18,20 @@ def make_protocol(**changed):
         "classes": ("background", "disc", "ring", "square", "star"),
         "padded_to": (513, 513),
         "strategy": Strategy(16),
-        "precision": "32-true",
-        "ignored_label": IGNORED_LABEL_RULE,
-    } | changed
-    strategy = StrategyRecord(**values.pop("strategy").record())
-    return Protocol(strategy=strategy, **values)
+    }
+    return results.make_protocol(**values | changed)
+
+
+def test_a_strategy_is_recorded_with_its_windows():
+    record = StrategyRecord.of(Strategy(16, (0.75, 1.0), window=Window(513, 0.33)))
+    assert record.model_dump() == {
+        "name": "os16-x0.75+1-w513",
+        "label": "output stride 16, scales 0.75, 1, windows of 513",
+        "output_stride": 16,
+        "scales": (0.75, 1.0),
+        "flip": False,
+        "window": {"size": 513, "overlap": 0.33},
+    }
 
 
 def test_equal_protocols_have_no_differences():

@@ -16,8 +16,7 @@ from hydra.errors import HydraException
 
 from deeplab.ablations.tables import Preset, Table, choices, is_yaml_path, read_preset, read_table
 from deeplab.config.command_line import check_overrides, parse_overrides
-from deeplab.config.parsing import script_groups
-from deeplab.config.paths import exists
+from deeplab.config.paths import exists, script_groups
 from deeplab.utils.errors import UserError
 
 DEFAULT_PRESET = "quick"

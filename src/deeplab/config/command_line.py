@@ -17,8 +17,7 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.config.messages import format_hydra_error, unknown_choice
-from deeplab.config.parsing import script_groups
-from deeplab.config.paths import TABLES, group_choices
+from deeplab.config.paths import TABLES, group_choices, script_groups
 from deeplab.utils.errors import UserError
 
 HYDRA_KEYS = (

@@ -19,13 +19,6 @@ def file_values(name: str) -> dict[str, Any]:
     return {str(k): v for k, v in loaded.items() if k not in ("defaults", "hydra")}
 
 
-def script_groups(script: str) -> set[str]:
-    """Return the config groups that ``conf/<script>.yaml`` composes."""
-    entries = OmegaConf.load(CONF / f"{script}.yaml").defaults
-    names = {str(key) for entry in entries if isinstance(entry, DictConfig) for key in entry}
-    return {name for name in names if not name.startswith("override ")}
-
-
 def parse(schema: type[S], config: DictConfig) -> S:
     """Return the composed config as an object of its schema.
 

@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+
 ROOT = Path(__file__).resolve().parents[3]
 """Root folder of the project."""
 
-
 CONF = ROOT / "conf"
-
 
 TABLES = ("ablation", "preset")
 """Folders of ``conf/`` whose files describe sweeps and hold no keys of a run."""
@@ -27,3 +27,10 @@ def group_choices(group: str) -> list[str]:
 def config_groups() -> set[str]:
     """Return the names of the config groups."""
     return {path.name for path in CONF.iterdir() if path.is_dir()}
+
+
+def script_groups(script: str) -> set[str]:
+    """Return the config groups that ``conf/<script>.yaml`` composes."""
+    entries = OmegaConf.load(CONF / f"{script}.yaml").defaults
+    names = {str(key) for entry in entries if isinstance(entry, DictConfig) for key in entry}
+    return {name for name in names if not name.startswith("override ")}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from deeplab.config.parsing import script_groups
+from deeplab.config.paths import script_groups
 from deeplab.config.schema.groups import GROUPS, SCRIPTS
 from deeplab.config.schema.model import backbone_settings
 from deeplab.config.schema.stage import ClassifierRecipe

@@ -112,5 +112,5 @@ def cost_record(cost: flops.Cost, size: tuple[int, int], speed: Speed | None = N
         parameters=cost.trainable,
         multiply_adds=MultiplyAdds(conv=cost.conv, paper=cost.paper),
         input_size=size,
-        measured=MeasuredSpeed(**speed.record()) if speed else None,
+        measured=MeasuredSpeed(**speed._asdict()) if speed else None,
     )

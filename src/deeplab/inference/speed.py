@@ -3,7 +3,7 @@
 import statistics
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -28,10 +28,6 @@ class Speed(NamedTuple):
     peak_memory_bytes: int | None
     """Peak memory in bytes at batch size 1: on a GPU the memory that PyTorch has allocated, on a
     CPU the resident memory of the process; None if the system does not report it."""
-
-    def record(self) -> dict[str, Any]:
-        """Return the fields as a dictionary for JSON."""
-        return self._asdict()
 
 
 def measure_speed(

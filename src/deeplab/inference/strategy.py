@@ -78,17 +78,6 @@ class Strategy:
         if self.window:
             yield f"w{self.window.size}", f"windows of {self.window.size}"
 
-    def record(self) -> dict[str, Any]:
-        """Return the strategy as a dictionary for JSON."""
-        return {
-            "name": self.name,
-            "label": self.label,
-            "output_stride": self.output_stride,
-            "scales": list(self.scales),
-            "flip": self.flip,
-            "window": self.window and self.window._asdict(),
-        }
-
 
 def parse_strategy(name: str, *, output_stride: int, window: Window | None = None) -> Strategy:
     """Parse the name of a strategy.

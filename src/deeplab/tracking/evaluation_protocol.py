@@ -1,14 +1,13 @@
 """Protocols: the conditions of a measurement, and the check that two results are comparable."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ConfigDict
+from typing import TYPE_CHECKING, Any, Self
 
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.layouts.base import split_origin
 from deeplab.inference.strategy import SINGLE_SCALE, Strategy, parse_strategy
 from deeplab.metrics.definitions import Bands
+from deeplab.tracking.schema_version import Record
 from deeplab.utils.settings import Int
 
 if TYPE_CHECKING:
@@ -34,19 +33,15 @@ TITLES = {
 }
 
 
-class WindowRecord(BaseModel):
+class WindowRecord(Record):
     """Windows that an image is cut into; see ``deeplab.inference.strategy.Window``."""
-
-    model_config = ConfigDict(frozen=True)
 
     size: Int
     overlap: float
 
 
-class StrategyRecord(BaseModel):
+class StrategyRecord(Record):
     """Inference strategy of a result; see ``deeplab.inference.strategy.Strategy``."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     label: str
@@ -56,11 +51,14 @@ class StrategyRecord(BaseModel):
     flip: bool | None = None
     window: WindowRecord | None = None
 
+    @classmethod
+    def of(cls, strategy: Strategy) -> Self:
+        """Return the record of a strategy."""
+        return cls.model_validate(strategy, from_attributes=True)
 
-class Protocol(BaseModel):
+
+class Protocol(Record):
     """Conditions of a measurement."""
-
-    model_config = ConfigDict(frozen=True)
 
     split: str
     """Name of the split."""
@@ -127,7 +125,7 @@ def segmentation_protocol(
         classes=data.classes.names,
         ignored_label=IGNORED_LABEL_RULE,
         padded_to=padded_to,
-        strategy=StrategyRecord(**strategy.record()),
+        strategy=StrategyRecord.of(strategy),
         whole_images=strategy.window is None,
         precision=precision,
         bands=bands,

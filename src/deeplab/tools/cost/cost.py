@@ -119,7 +119,7 @@ def _measure(
             )
         if as_table:
             print(f"  {strategy.name}: {_describe(speed)}", flush=True)
-        yield {**speed.record(), "device": name, "threads": threads, "precision": precision}
+        yield {**speed._asdict(), "device": name, "threads": threads, "precision": precision}
 
 
 @contextmanager
