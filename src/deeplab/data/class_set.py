@@ -17,6 +17,7 @@ from deeplab.data.settings import ClassSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
+from deeplab.utils.text import name_some
 
 Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -145,12 +146,11 @@ class ClassSet:
         values = mask[unknown]
         if self.colored:
             colors = np.unique(values.reshape(-1, 3), axis=0)
-            first = ", ".join(str(tuple(int(c) for c in color)) for color in colors[:3])
-            more = f" and {len(colors) - 3} more" if len(colors) > 3 else ""
+            listed = name_some([str(tuple(color)) for color in colors.tolist()])
             return BadFileError(
                 "color not in the palette",
                 path,
-                f"no class has color {first}{more} ({int(unknown.sum())} pixels)",
+                f"no class has color {listed} ({int(unknown.sum())} pixels)",
                 "Add it to classes.yaml, as a class or under ignored, or correct the mask. Blended "
                 "colors come from JPEG compression or from resizing with interpolation.",
             )

@@ -15,6 +15,7 @@ from typing import Literal
 from deeplab.tracking.provenance import Provenance, provenance
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_record import RunRecord, Session
+from deeplab.utils.text import name_some
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -87,7 +88,7 @@ def describe_difference(record: RunRecord, sessions: Sequence[Session]) -> str:
         then = record.source_files.get(session.training_code or "", now)
         files |= {path for path in then.keys() | now.keys() if then.get(path) != now.get(path)}
     text = f"{', then '.join(codes)}; now {describe_code(code_record(), 'training')}"
-    return text + (f"; different: {_list(sorted(files))}" if files else "")
+    return text + (f"; different: {name_some(sorted(files), MAX_FILES)}" if files else "")
 
 
 def describe_reused(results: Sequence[Result]) -> str:
@@ -101,8 +102,3 @@ def describe_reused(results: Sequence[Result]) -> str:
         f"other code has made {len(others)} of {len(results)}: {', '.join(codes)}; now "
         f"{describe_code(code_record(), 'evaluation')}; overwrite=true evaluates with it"
     )
-
-
-def _list(files: Sequence[str]) -> str:
-    more = len(files) - MAX_FILES
-    return ", ".join(files[:MAX_FILES]) + (f" and {more} more" if more > 0 else "")

@@ -35,6 +35,7 @@ from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count
+from deeplab.utils.text import name_some
 from deeplab.utils.visualization import Example, segmentation_figure
 
 
@@ -193,5 +194,4 @@ def _warn_about_overlap(data: SegmentationData) -> None:
             continue
         if shared:
             problem, _ = split_overlap_message(first, second)
-            more = f", and {len(shared) - 1} more" if len(shared) > 1 else ""
-            print(f"Warning: {shared[0].id}{more}: {problem}.")
+            print(f"Warning: {name_some([item.id for item in shared], 1)}: {problem}.")

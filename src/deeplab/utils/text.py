@@ -1,6 +1,7 @@
 """Texts from files of others, made safe to print."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 HARMFUL = re.compile(
@@ -26,6 +27,12 @@ def printable(text: str, keep: str = "") -> str:
 def plot_text(text: str) -> str:
     """Return a text for matplotlib, which would read what stands between dollars as a formula."""
     return printable(text).replace("$", r"\$")
+
+
+def name_some(names: Sequence[str], most: int = 3, separator: str = ", ") -> str:
+    """Return the first of some names and the number of the others, as a text."""
+    more = len(names) - most
+    return separator.join([*map(printable, names[:most]), *[f"and {more} more"] * (more > 0)])
 
 
 class PrintableStream:

@@ -7,9 +7,7 @@ from deeplab.ablations.report.row_results import RowResult, SeedResult, TableRes
 from deeplab.ablations.report.statistics import Difference, Sampler, bootstrap_difference
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
-
-MAX_NAMED_IMAGES = 3
-"""Largest number of images that a message names."""
+from deeplab.utils.text import name_some
 
 
 class Comparison(NamedTuple):
@@ -83,7 +81,5 @@ def _image_mismatch(
         first = first or evaluation
         mismatch = sorted(set(sampler.ids(evaluation)) ^ set(sampler.ids(first)))
         if mismatch:
-            more = ", ..." if len(mismatch) > MAX_NAMED_IMAGES else ""
-            names = ", ".join(mismatch[:MAX_NAMED_IMAGES])
-            return f"not the same images: {len(mismatch)} are in one only ({names}{more})"
+            return f"not the same images: {len(mismatch)} are in one only ({name_some(mismatch)})"
     return ""

@@ -6,11 +6,9 @@ fold_0, train_fold0, fold0_train                                            fold
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
-
-from deeplab.utils.text import printable
 
 Role = Literal["image", "mask"]
 
@@ -151,9 +149,3 @@ def natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: [
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
     ])  # fmt: skip
-
-
-def name_some(names: Sequence[str], most: int = 3) -> str:
-    """Return the first of some names and the number of the others, as a text."""
-    more = len(names) - most
-    return ", ".join([*map(printable, names[:most]), *[f"and {more} more"] * (more > 0)])

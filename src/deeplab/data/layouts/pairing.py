@@ -28,10 +28,10 @@ from deeplab.data.layouts.file_names import (
     NameMeaning,
     Role,
     families,
-    name_some,
     read_name,
 )
 from deeplab.utils.errors import UserError
+from deeplab.utils.text import name_some
 
 if TYPE_CHECKING:
     from deeplab.data.layouts.folder import FolderSettings

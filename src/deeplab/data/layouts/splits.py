@@ -16,7 +16,6 @@ from deeplab.data.layouts.base import MASK_SUFFIXES, Item
 from deeplab.data.layouts.file_names import (
     SPLIT_WORDS,
     families,
-    name_some,
     natural_order,
     read_name,
 )
@@ -30,6 +29,7 @@ from deeplab.data.layouts.split_lists import (
 )
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import ROOT_OR_DRIVE, is_absolute
+from deeplab.utils.text import name_some
 
 if TYPE_CHECKING:
     from deeplab.data.layouts.folder import FolderSettings

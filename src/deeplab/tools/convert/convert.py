@@ -18,6 +18,7 @@ from deeplab.tracking.run_folder import RunFolder, read_config, result_settings,
 from deeplab.training.compose_config import compose_segmentation
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import check_writable, file_hash, write_json
+from deeplab.utils.text import name_some
 
 RECORD = "conversion.json"
 
@@ -129,8 +130,7 @@ def _print_summary(source: Source, weights: Path, train: TrainConfig, network: n
     backbone = train.name.split("-")[1]  # DATA-BACKBONE-DECODER-osSTRIDE
     print(f"Source:   {source.path}, {len(source.variables)} variables, all used")
     if source.left_out:
-        more = f" and {len(source.left_out) - 1} more" if len(source.left_out) > 1 else ""
-        print(f"Left out: {source.left_out[0]}{more}, not part of the network")
+        print(f"Left out: {name_some(source.left_out, 1)}, not part of the network")
     name = (
         f"{train.name}, {len(train.data.classes)} classes" if complete else f"backbone={backbone}"
     )

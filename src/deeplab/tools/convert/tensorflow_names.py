@@ -25,6 +25,7 @@ from deeplab.models.decoder import Decoder, DecoderStage
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import SeparableConv
 from deeplab.utils.errors import UserError
+from deeplab.utils.text import name_some
 
 Variables = Mapping[str, NDArray[np.float32]]
 Scopes = Iterator[tuple[str, str]]
@@ -83,10 +84,10 @@ def convert(
         take("logits.bias", f"{LOGITS}/biases")
     problems += [f"{name} is not part of it" for name in variables if name not in used]
     if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        listed = name_some(problems, separator="; ")
         raise UserError(
-            f"the variables do not fit the network: {'; '.join(problems[:3])}{more}. Describe the "
-            "network with overrides of train.py, such as decoder=naive."
+            f"the variables do not fit the network: {listed}. Describe the network with overrides "
+            "of train.py, such as decoder=naive."
         )
     assert state.keys() == target.keys()
     return state

@@ -11,6 +11,7 @@ from deeplab.tools.gallery.selection import Counts
 from deeplab.tracking.evaluation_protocol import Protocol, differences
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
+from deeplab.utils.text import name_some
 
 DEFAULT_WEIGHTS = "weights.safetensors"
 """File that evaluate.py takes from a run folder by default."""
@@ -171,8 +172,7 @@ def _name_differences(title: str, first: tuple[str, ...], second: tuple[str, ...
     if first == second:
         return []
     unshared = [
-        f"{len(rest)} only in the {position} "
-        f"({', '.join(rest[:5])}{' ...' if len(rest) > 5 else ''})"
+        f"{len(rest)} only in the {position} ({name_some(rest, 5)})"
         for position, rest in (
             ("first", [name for name in first if name not in set(second)]),
             ("second", [name for name in second if name not in set(first)]),
