@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import signal
@@ -293,14 +294,19 @@ def uninterrupted(tmp_path_factory):
         (signal.SIGKILL, "same command"),
         pytest.param(signal.SIGINT, "resume=", marks=pytest.mark.processes),
         pytest.param(signal.SIGTERM, "same command", marks=pytest.mark.processes),
+        pytest.param(signal.SIGHUP, "same command", marks=pytest.mark.processes),
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, uninterrupted, stop_signal, how):
+    """Terminals and schedulers send a signal to all processes, those that load data too."""
     reference, data = uninterrupted
-    process = start_training(*FORTY_STEPS, data, cwd=tmp_path)
+    process = start_training(*FORTY_STEPS, data, "trainer.num_workers=1", cwd=tmp_path)
     wait_for_step(tmp_path, 7, process)
-    process.send_signal(stop_signal)
-    assert process.wait(60) == (-stop_signal if stop_signal == signal.SIGKILL else 130)
+    os.killpg(process.pid, stop_signal)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == (-stop_signal if stop_signal == signal.SIGKILL else 130)
+    assert printed.count("Stopping after this step") == (stop_signal != signal.SIGKILL)
+    assert "Traceback" not in printed
     (folder,) = run_folders(tmp_path)
     assert not (folder / "metrics.json").exists()
     same = [s for s in (*FORTY_STEPS, data) if "progress_bar" not in s]

@@ -10,7 +10,7 @@ from support.scripts import environment
 
 
 def start_training(*arguments, cwd):
-    """Start ``train.py`` in the background."""
+    """Start ``train.py`` in the background, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "src/train.py"), *arguments],
         cwd=cwd,
@@ -18,6 +18,7 @@ def start_training(*arguments, cwd):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        process_group=0,
     )
 
 

@@ -13,7 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from deeplab.checkpoints.loading import load_weights
+from deeplab.config.schema.scripts import EvaluateConfig
+from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.evaluation.evaluate import run_evaluation
 from deeplab.evaluation.evaluation_folder import read_evaluation
+from deeplab.evaluation.loop import Progress
 from support.image_trees import csv_tree, folder_tree
 from support.messages import check_error_message
 from support.processes import start_training, wait_for_step
@@ -107,6 +111,36 @@ def test_evaluation_agrees_with_training_and_saves_ranks(tmp_path, trained):
         "evaluate", f"run={folder}/checkpoints/best.ckpt", "split=train", *EXECUTION[:2], cwd=cwd
     )
     assert "train-best-single-scale" in best.stdout
+
+
+def test_an_interrupted_evaluation_resumes(tmp_path, trained, monkeypatch, capsys):
+    cwd, original = trained
+    monkeypatch.chdir(cwd)
+    folder = shutil.copytree(original, tmp_path / original.name)
+    trainer = TrainerSettings(
+        accelerator="cpu", precision="32-true", num_workers=0, enable_progress_bar=False
+    )
+    config = EvaluateConfig(run=str(folder), trainer=trainer)
+    (expected,) = run_evaluation(config)
+    ranks = read_evaluation(folder / "evaluations/val-weights-single-scale").ranks
+
+    def interrupt(self, *image):
+        add(self, *image)
+        if self.images == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        add = Progress.add
+        patch.setattr(Progress, "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_evaluation(config.model_copy(update={"overwrite": True}))
+    capsys.readouterr()
+    (resumed,) = run_evaluation(config.model_copy(update={"overwrite": True}))
+    assert "Resuming: 3 of 7 images" in capsys.readouterr().out
+    assert resumed.scores == expected.scores
+    evaluation = read_evaluation(folder / "evaluations/val-weights-single-scale")
+    assert (evaluation.ranks == ranks).all()
+    assert evaluation.folder.examples.is_file()
 
 
 def test_saved_ranks_match_the_network(tmp_path, trained):

@@ -181,3 +181,26 @@ def test_another_number_of_tasks_than_devices(tmp_path):
     assert "trainer.devices=1: srun has started 2 processes (SLURM_NTASKS=2)" in done.stderr
     assert "Traceback" not in done.stderr
     assert not run_folders(tmp_path)
+
+
+@pytest.mark.processes
+def test_the_error_of_several_processes_is_printed_once(tmp_path):
+    done = run("train", *SMALL, "trainer.devices=2", "stage.lr=1e30", cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert done.stderr.count("The loss of step 2 is not finite") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.processes
+def test_a_process_that_was_killed_is_named(tmp_path):
+    steps = ("stage.max_steps=1000", "trainer.log_every_n_steps=1", "trainer.num_checkpoints=1000")
+    first = start_training(*SMALL, *steps, "trainer.devices=2", cwd=tmp_path)
+    wait_for_step(tmp_path, 2, first)
+    (child,) = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    printed, _ = first.communicate(timeout=60)
+    assert first.returncode == 2
+    assert "trainer.devices=2: process 1 of this run was ended by SIGKILL" in printed
+    assert "Traceback" not in printed
+    (folder,) = run_folders(tmp_path)
+    assert not (folder / "lock").exists()

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -218,6 +219,23 @@ def test_lock_file_without_an_owner(tmp_path, content):
         with pytest.raises(LockedError, match=file_lock.UNKNOWN_OWNER):
             acquire_and_release(path)
     acquire_and_release(path)
+
+
+NOT_REGULAR = {
+    "pipe": os.mkfifo,
+    "folder": os.mkdir,
+    "link": lambda path: Path(path).symlink_to("elsewhere"),
+    "socket": lambda path: socket.socket(socket.AF_UNIX).bind(path),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_REGULAR)
+def test_what_is_no_regular_file_is_no_lock(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    NOT_REGULAR[kind]("lock")
+    with pytest.raises(UserError, match=r"lock: not a regular file.*Remove it"):
+        acquire_and_release(tmp_path / "lock")
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_heartbeat_updates_the_modification_time(tmp_path, monkeypatch):

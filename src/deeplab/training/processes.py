@@ -28,7 +28,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
 
 from deeplab.utils.errors import UserError
-from deeplab.utils.interrupts import POLL_INTERVAL
+from deeplab.utils.interrupts import POLL_INTERVAL, is_running
 
 FAILURE_TIMEOUT = 10.0
 """Seconds within which the failure of one process of a run reaches the others."""
@@ -178,12 +178,8 @@ def _new_store() -> str:
     prefix = f"deeplab-store-{os.getuid()}-"
     for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         owner = path.name.removeprefix(prefix).partition("-")[0]
-        try:
-            os.kill(int(owner), 0)
-        except ProcessLookupError:
+        if owner.isdecimal() and not is_running(int(owner)):
             path.unlink(missing_ok=True)
-        except (OSError, ValueError):
-            continue
     file, path_name = tempfile.mkstemp(prefix=f"{prefix}{os.getpid()}-")
     os.close(file)
     atexit.register(Path(path_name).unlink, missing_ok=True)

@@ -15,20 +15,23 @@ never does. flufl.lock (10.0): two processes may take over an expired lock (it h
 races).
 """
 
+import errno
 import fcntl
 import json
 import os
 import platform
 import secrets
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
 from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import is_running
 
 HEARTBEAT_INTERVAL = 30.0
 """Seconds between two heartbeats."""
@@ -38,9 +41,6 @@ MAX_MISSED_HEARTBEATS = 10
 
 OWNER_PLACEHOLDER = "{owner}"
 """Part of a message that is replaced by the owner of the lock."""
-
-NO_LINK_NO_PIPE = os.O_NOFOLLOW | os.O_NONBLOCK
-"""Flags for opening lock files: a link would lead elsewhere, and a pipe would block."""
 
 UNKNOWN_OWNER = "another process"
 """Name for the owner if the lock file names none."""
@@ -96,13 +96,7 @@ class Owner:
         """True if the owner's process, which is one of this machine, is alive."""
         if self.process == os.getpid():
             return self.token in _held_locks
-        try:
-            os.kill(self.process, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:  # another user's
-            pass
-        return True
+        return is_running(self.process)
 
     def __str__(self) -> str:
         since = datetime.fromisoformat(self.since).astimezone()
@@ -128,8 +122,18 @@ def locked(path: Path, message: str, *, wait: bool) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds the lock and ``wait`` is false.
+        UserError: the path is no regular file.
     """
-    file, owner = _wait_and_acquire(path, message) if wait else _acquire(path, message)
+    printed = False
+    while isinstance(acquired := _try_acquire(path), str):
+        error = LockedError(message.replace(OWNER_PLACEHOLDER, acquired))
+        if not wait:
+            raise error
+        if not printed:
+            print(error, flush=True)
+        printed = True
+        time.sleep(0.25)
+    file, owner = acquired
     stop = Event()
     heartbeat = Thread(target=_send_heartbeats, args=(file, stop), daemon=True)
     heartbeat.start()
@@ -160,37 +164,31 @@ def is_locked(path: Path) -> bool:
 
 
 def _has_owner(path: Path, now: float) -> bool:
-    file = os.open(path, os.O_RDONLY | NO_LINK_NO_PIPE)
+    file = _open(path, os.O_RDONLY)
     try:
         return _find_owner(file, fcntl.LOCK_SH, now) is not None
     finally:
         os.close(file)
 
 
-def _acquire(path: Path, message: str) -> tuple[int, Owner]:
-    acquired = _try_acquire(path)
-    if isinstance(acquired, str):
-        raise LockedError(message.replace(OWNER_PLACEHOLDER, acquired))
-    return acquired
-
-
-def _wait_and_acquire(path: Path, message: str) -> tuple[int, Owner]:
-    printed = False
-    while True:
-        try:
-            return _acquire(path, message)
-        except LockedError as error:
-            if not printed:
-                print(error, flush=True)
-            printed = True
-            time.sleep(0.25)
+def _open(path: Path, flags: int) -> int:
+    """Open a lock file; a link would lead elsewhere, and a pipe would block."""
+    try:
+        file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            return file
+        os.close(file)
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+            raise
+    raise UserError(f"{path}: not a regular file, as a lock must be. Remove it.")
 
 
 def _try_acquire(path: Path) -> tuple[int, Owner] | str:
     """Return the locked file and this process as its owner, or the name of the current owner."""
     with _guard(path) as now:
         while True:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK_NO_PIPE, 0o666)
+            file = _open(path, os.O_RDWR | os.O_CREAT)
             try:
                 other = _find_owner(file, fcntl.LOCK_EX, now)
                 if not other and _is_same_file(file, path):
@@ -263,35 +261,24 @@ def _guard(path: Path) -> Iterator[float]:
 
 
 def _create(guard: Path) -> int:
-    last_identity: tuple[int, int] | None = None
-    unchanged_since = time.monotonic()
+    seen, since = (0, 0), 0.0
     while True:
         try:
             return os.open(guard, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
-            pass
-        identity = _file_identity(guard)
-        if identity != last_identity:
-            last_identity, unchanged_since = identity, time.monotonic()
-        elif identity and time.monotonic() - unchanged_since > HEARTBEAT_INTERVAL:
-            guard.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                status = guard.stat()
+                if seen != (identity := (status.st_ino, status.st_mtime_ns)):
+                    seen, since = identity, time.monotonic()
+                elif time.monotonic() - since > HEARTBEAT_INTERVAL:
+                    guard.unlink()
         time.sleep(0.01)
-
-
-def _file_identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _send_heartbeats(file: int, stop: Event) -> None:
     while not stop.wait(HEARTBEAT_INTERVAL):
-        try:
+        with suppress(OSError):  # the network is down; the next heartbeat may succeed
             os.utime(file)
-        except OSError:  # the network is down; the next heartbeat may succeed
-            continue
 
 
 def _is_same_file(file: int, path: Path) -> bool:

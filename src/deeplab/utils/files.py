@@ -19,6 +19,7 @@ from typing import Any
 
 from deeplab.utils.disk_space import FULL_ERRNOS, write_error
 from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.interrupts import is_running
 
 MAX_NAME_BYTES = 200
 """Longest file name that is kept; temporary names add some bytes and file systems allow 255."""
@@ -149,21 +150,13 @@ def remove_leftovers(folder: Path, *, exclusive: bool = False) -> None:
     with suppress(OSError):
         for path in list(folder.iterdir()):
             name = _TEMPORARY.fullmatch(path.name)
-            if name and (exclusive or (name["host"] == _HOST and not _is_alive(name["process"]))):
+            if name and (
+                exclusive or (name["host"] == _HOST and not is_running(int(name["process"])))
+            ):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
-
-
-def _is_alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
 
 
 def check_writable(folder: Path, setting: str) -> None:

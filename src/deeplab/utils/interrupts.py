@@ -32,6 +32,17 @@ POLL_INTERVAL = 0.25
 """Seconds between two checks whether the parent is alive."""
 
 
+def is_running(process: int) -> bool:
+    """Return True if there is a process of this number on this machine, of any user."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
 def is_child() -> bool:
     """Return True if another process of the same run has started this one."""
     return PARENT in os.environ

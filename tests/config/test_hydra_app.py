@@ -1,0 +1,45 @@
+"""Ends of scripts that are no mistakes of their command lines."""
+
+import os
+import signal
+from functools import partial
+
+import pytest
+
+from deeplab.config import command_line, hydra_app
+from deeplab.data.loader import build_loader
+from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import STOP_SIGNALS
+
+
+def test_a_signal_while_the_command_line_is_checked_is_no_traceback(monkeypatch, capfd):
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "run=x"])
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in before:
+        kill = partial(os.kill, os.getpid(), number)
+        monkeypatch.setattr(command_line, "check_arguments", lambda *_, kill=kill: kill())
+        with pytest.raises(SystemExit) as end:
+            hydra_app.run_script(lambda config: None, "evaluate")
+        assert end.value.code == 130
+        assert "Run the same command to go on" in capfd.readouterr().err
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class Deadly:
+    """Data set that kills the worker which reads it."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_loading_worker_is_one_line():
+    loader = build_loader(Deadly(), num_workers=1, batch_bytes=1)
+    with pytest.raises(RuntimeError) as caught:
+        next(iter(loader))
+    error = hydra_app._explain(caught.value)
+    assert isinstance(error, UserError)
+    assert "fewer workers" in str(error)
