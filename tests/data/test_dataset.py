@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from deeplab.data import loader
 from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset, check_split, evenly_spaced
@@ -339,15 +340,21 @@ def test_batches_do_not_depend_on_the_size_of_shared_memory(tmp_path, monkeypatc
     assert all(batch["image"].is_shared() for batch in shared)
     assert not capsys.readouterr().out
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50_000))
-    piped = [*data.train_dataloader(), *data.val_dataloader()]
-    assert "/dev/shm: 50.0kB free" in capsys.readouterr().out
-    for a, b in zip(shared, piped, strict=True):
-        assert not b["image"].is_shared()
-        assert torch.equal(a["image"], b["image"])
-        assert a["image"].stride() == b["image"].stride()
-        assert torch.equal(a["label"], b["label"])
-        assert a["image_id"] == b["image_id"]
+    for free, instead in ((99_000, "through pipes"), (60_000, "This process loads")):
+        monkeypatch.setattr(loader, "_reported", [])
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, f=free: usage._replace(free=f))
+        loaders = data.train_dataloader(), data.val_dataloader()
+        others = [batch for one in loaders for batch in one]
+        assert {one.num_workers for one in loaders} == {int(instead == "through pipes")}
+        printed = capsys.readouterr().out
+        assert f"/dev/shm: {free / 1000}kB free" in printed
+        assert instead in printed
+        for a, b in zip(shared, others, strict=True):
+            assert not b["image"].is_shared()
+            assert torch.equal(a["image"], b["image"])
+            assert a["image"].stride() == b["image"].stride()
+            assert torch.equal(a["label"], b["label"])
+            assert a["image_id"] == b["image_id"]
 
 
 def test_loaders_do_not_use_the_global_generator(tmp_path):

@@ -106,7 +106,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 def _explain(error: Exception) -> Exception:
     """Return a UserError for what is no fault of the program, else the error itself."""
     if full := full_disk_error(error):
-        return write_error(full, Path(full.filename or ""))
+        return write_error(full, Path(full.filename) if full.filename else None)
     if re.search(r"DataLoader worker \(pid.*(killed|exited)", str(error)):
         return UserError(WORKER_KILLED)
     return error

@@ -1,9 +1,12 @@
 """DataLoader that also works where shared memory is small, as in a container.
 
 PyTorch's workers hand over batches in ``/dev/shm``, by either sharing strategy. If it is too small
-for them, a worker dies or everything waits. The batches then go through pipes, as NumPy arrays.
+for them, a worker dies or everything waits. The batches then go through pipes, as NumPy arrays. If
+there is no room for the workers' locks either, or it is read-only, there are no workers.
 """
 
+import math
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,9 @@ SHARED_MEMORY = Path("/dev/shm")
 BATCHES_PER_WORKER = 3
 """Batches of a worker that exist at a time: two that it has prefetched and one in use."""
 
+LOCK_BYTES = 32 * 1024
+"""Space for the locks of a worker, or of a loader, in training and validation together."""
+
 _reported: list[bool] = []
 
 
@@ -35,8 +41,15 @@ def build_loader(dataset: Any, *, num_workers: int, batch_bytes: int, **kwargs: 
         kwargs: further arguments of ``DataLoader``.
     """
     loader, collate = DataLoader, _identity
-    if num_workers and _is_too_small(num_workers * BATCHES_PER_WORKER * batch_bytes):
-        loader, collate = _PipeLoader, _to_arrays
+    needed = num_workers * BATCHES_PER_WORKER * batch_bytes
+    free = _free_shared_memory()
+    if num_workers and free < needed:
+        if free < (2 + num_workers) * LOCK_BYTES:
+            instead, num_workers = "This process loads the images instead", 0
+        else:
+            instead = "They send images through pipes instead"
+            loader, collate = _PipeLoader, _to_arrays
+        _report(free, needed, instead)
     return loader(
         dataset,
         num_workers=num_workers,
@@ -49,20 +62,21 @@ def build_loader(dataset: Any, *, num_workers: int, batch_bytes: int, **kwargs: 
     )
 
 
-def _is_too_small(num_bytes: int) -> bool:
-    if not SHARED_MEMORY.is_dir():  # not Linux
-        return False
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if num_bytes <= free:
-        return False
+def _free_shared_memory() -> float:
+    """Return the free bytes of shared memory; infinite where it is no file system (not Linux)."""
+    if not SHARED_MEMORY.is_dir():
+        return math.inf
+    return shutil.disk_usage(SHARED_MEMORY).free if os.access(SHARED_MEMORY, os.W_OK) else 0
+
+
+def _report(free: float, needed: int, instead: str) -> None:
     if not _reported and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         _reported.append(True)
         print(
             f"{SHARED_MEMORY}: {format_size(free)} free, but the loading workers need up to "
-            f"{format_size(num_bytes)}. They send images through pipes instead, which is slower. "
-            "(In Docker, --shm-size=8g makes it larger.)"
+            f"{format_size(needed)}. {instead}, which is slower. (In Docker, --shm-size=8g makes "
+            "it larger.)"
         )
-    return True
 
 
 class _PipeLoader(DataLoader[Any]):

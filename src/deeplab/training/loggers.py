@@ -4,9 +4,10 @@ import csv
 import io
 import os
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -156,18 +157,23 @@ class MetricsCSV(Logger):
             self._start()
         row = {name: metrics[name] for name in self.columns if name in metrics}
         if row:
-            try:
-                with self.path.open("a", newline="") as file:
-                    csv.DictWriter(file, self.columns).writerow({"step": (step or 0) + 1, **row})
-            except OSError as error:
-                raise write_error(error, self.path.parent) from None
+            with self._append() as file:
+                csv.DictWriter(file, self.columns).writerow({"step": (step or 0) + 1, **row})
 
     @rank_zero_only
     def save(self) -> None:
         """Wait until the rows are on the disk."""
         if self._started:
-            with self.path.open("a") as file:
+            with self._append() as file:
                 os.fsync(file.fileno())
+
+    @contextmanager
+    def _append(self) -> Iterator[TextIO]:
+        try:
+            with self.path.open("a", newline="") as file:
+                yield file
+        except OSError as error:  # among them that the run folder is gone
+            raise write_error(error, self.path.parent) from None
 
     def _start(self) -> None:
         """Write the header and the rows to keep."""

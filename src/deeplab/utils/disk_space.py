@@ -90,23 +90,24 @@ def require_space(folder: Path, num_bytes: int) -> None:
         )
 
 
-def write_error(error: OSError, folder: Path, num_bytes: int | None = None) -> UserError:
+def write_error(error: OSError, folder: Path | None, num_bytes: int | None = None) -> UserError:
     """Return the error to raise after a failed write below ``folder``.
 
     Args:
         error: the failure.
-        folder: the folder that was written to.
+        folder: the folder that was written to; None if it is not known.
         num_bytes: the bytes that are still to be written, if known.
     """
     if error.errno in FULL_ERRNOS:
-        shortage = f"; {_shortage(folder, num_bytes)}" if num_bytes is not None else ""
+        shortage = f"; {_shortage(folder, num_bytes)}" if folder and num_bytes is not None else ""
+        where = folder or "A disk, perhaps that of temporary files or of /dev/shm"
         return UserError(
-            f"{folder}: {error.strerror}{shortage}. Free some space there (or raise the quota, or "
+            f"{where}: {error.strerror}{shortage}. Free some space there (or raise the quota, or "
             f"the limit on file sizes that ulimit -f shows), then {RESUME_HINT}."
         )
     return UserError(
-        f"{error.filename or folder}: cannot be written ({error.strerror or error}). Choose a "
-        "writable folder."
+        f"{error.filename or folder or 'a file'}: cannot be written ({error.strerror or error}). "
+        "Choose a writable folder."
     )
 
 
