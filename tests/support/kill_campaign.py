@@ -25,10 +25,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.strategies.launchers import subprocess_script
 
 import deeplab
 from deeplab.config.paths import ROOT
@@ -61,7 +63,7 @@ EVALUATE = (
     "trainer.enable_progress_bar=false",
 )
 
-CHAIN = 4
+CHAIN = 5
 """Kills of one run before it may finish."""
 
 START = 0.25
@@ -185,13 +187,58 @@ class Session:
             time.sleep(0.005)
 
 
-def start(script: str, arguments: Sequence[str], cwd: Path, moment: Callable[[], None]) -> Session:
-    """Start a script in a fork of this process; ``moment`` patches it."""
+class Spare:
+    """Fork that becomes a further process of a run, in place of one that loads all libraries."""
+
+    def __init__(self) -> None:
+        reading, self.writing = os.pipe()
+        self.pid, self.status = os.fork(), None
+        if not self.pid:
+            os.close(self.writing)
+            with os.fdopen(reading) as file:
+                request = file.read()
+            if not request:  # the first process has ended
+                os._exit(0)
+            warm.run_in_fork(*json.loads(request))
+        os.close(reading)
+
+    def start(self, out: Path, command: Sequence[str], env: dict[str, str], cwd: str) -> "Spare":
+        """Let the fork run a command; this takes the place of ``subprocess.Popen``."""
+        request = (list(command[1:]), str(cwd), env, [], str(out), str(out), 600)
+        os.write(self.writing, json.dumps(request).encode())
+        os.close(self.writing)
+        return self
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the process runs."""
+        if self.status is None:
+            process, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if process else None
+        return self.status
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def start(
+    script: str,
+    arguments: Sequence[str],
+    cwd: Path,
+    moment: Callable[[], None],
+    *,
+    processes: int = 1,
+) -> Session:
+    """Start a script in a fork of this process; ``moment`` patches it, but no further process."""
     out = cwd / "output.txt"
     out.write_text("")
     process = os.fork()
     if not process:
         os.setsid()
+        spares = [Spare() for _ in range(processes - 1)]
+        popen = lambda command, env, cwd: spares.pop().start(out, command, env, cwd)  # noqa: E731
+        subprocess_script.subprocess = SimpleNamespace(Popen=popen)
         moment()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         warm.run_in_fork(
@@ -321,7 +368,7 @@ class Bench:
             cwd.mkdir(parents=True)
         else:
             shutil.copytree(self.reference, cwd)
-        session = start(script, self.arguments(script, cwd), cwd, lambda: None)
+        session = self._start(script, cwd, lambda: None)
         assert session.wait(300) == 0, session.out.read_text()
         return time.monotonic() - session.started_at
 
@@ -387,14 +434,19 @@ class Bench:
         prepare: Callable[[], None] = lambda: None  # noqa: E731
         if isinstance(moment, str):
             prepare = partial(patch, campaign.script, moment, campaign.number)
-        return start(campaign.script, self.arguments(campaign.script, cwd), cwd, prepare)
+        return self._start(campaign.script, cwd, prepare)
+
+    def _start(self, script: str, cwd: Path, prepare: Callable[[], None]) -> Session:
+        processes = self.processes if script == "train" else 1
+        return start(script, self.arguments(script, cwd), cwd, prepare, processes=processes)
 
     def _check_session(
         self, campaign: Campaign, session: Session, status: int | None, moment: str
     ) -> None:
         """Check the status of a killed session, and what it says."""
         text = session.out.read_text()
-        if campaign.number == signal.SIGTERM and status not in (0, 130):
+        started = text or status != -campaign.number  # otherwise it was killed before it began
+        if campaign.number == signal.SIGTERM and status not in (0, 130) and started:
             campaign.problems.append(f"status {status} after {moment}: {text[-1000:]}")
         if campaign.number == signal.SIGTERM and status == 130 and "same command" not in text:
             campaign.problems.append(f"no word of the same command after {moment}: {text[-500:]}")
@@ -428,11 +480,10 @@ def run_campaign(
             continue
         campaign = Campaign(script, processes, number)
         names = [name for name in MOMENTS[script] if named is None or name in named]
-        for i in range(0, len(names), CHAIN):
-            bench.chain(campaign, names[i : i + CHAIN])
         times = [randomness.random() for _ in range(moments)]
-        for i in range(0, moments, CHAIN):
-            bench.chain(campaign, times[i : i + CHAIN])
+        all_moments = [*names[: CHAIN - 1], *times, *names[CHAIN - 1 :]]
+        for i in range(0, len(all_moments), CHAIN):
+            bench.chain(campaign, all_moments[i : i + CHAIN])
         report(str(campaign))
         for problem in campaign.problems:
             report(f"    {problem}")

@@ -60,16 +60,16 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         for j in jobs
         if not j.missing_weights_in_chain and (j.config.overwrite or not is_done(j, find_run(j)))
     ]
-    print(f"{len(jobs)} distinct runs, {len(todo)} to run", flush=True)
     missing = missing_weights_lines(jobs)
     if jobs and all(job.missing_weights_in_chain for job in jobs):
         problem = "ablation: no row of these tables can run, because weights are missing."
         raise UserError("\n       ".join([problem, *missing]))
+    for job in todo:
+        check(job.overrides)
+    print(f"{len(jobs)} distinct runs, {len(todo)} to run", flush=True)
     kept = [job for job in jobs if not job.config.overwrite]
     for line in [*missing, *other_code_lines(kept, find_run)]:
         print(f"  {line}", flush=True)
-    for job in todo:
-        check(job.overrides)
     errors: dict[str, JobError | None] = {}
     waiting = {job.key: job for job in todo}
     while ready := _ready_jobs(waiting, find_run):
