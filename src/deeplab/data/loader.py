@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from deeplab.utils.disk_space import format_size
 from deeplab.utils.interrupts import leave_signals_to_parent
+from deeplab.utils.parallel import is_first_process
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -70,7 +70,7 @@ def _free_shared_memory() -> float:
 
 
 def _report(free: float, needed: int, instead: str) -> None:
-    if not _reported and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    if not _reported and is_first_process():
         _reported.append(True)
         print(
             f"{SHARED_MEMORY}: {format_size(free)} free, but the loading workers need up to "

@@ -1,12 +1,11 @@
 """Evaluations that run after training (``eval_after_training``)."""
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from deeplab.config.schema.run import EvaluationSettings, RunConfig
 from deeplab.config.schema.scripts import EvaluateConfig, EvaluationDataConfig
 from deeplab.data.layouts.base import open_layout
 from deeplab.evaluation.evaluate import run_evaluation
 from deeplab.tracking.run_folder import RunFolder
+from deeplab.utils.parallel import is_first_process
 
 
 def check_evaluations(config: RunConfig) -> None:
@@ -23,7 +22,7 @@ def check_evaluations(config: RunConfig) -> None:
 
 def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:
     """Run the evaluations as ``evaluate.py`` does; finished ones are not repeated."""
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    if is_first_process():
         for evaluation in config.eval_after_training:
             run_evaluation(_evaluate_config(evaluation, config, folder))
 

@@ -20,7 +20,6 @@ from filelock import FileLock, Timeout
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.config.paths import ROOT
 from deeplab.config.schema.trainer import TrainerSettings
@@ -28,6 +27,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import STOP_SIGNALS
+from deeplab.utils.parallel import is_first_process
 
 SCORE_FILE = "DEEPLAB_SCORE_FILE"
 """Variable with the path of the file to which a job's subprocess writes its score."""
@@ -72,7 +72,7 @@ def report_score(folder: RunFolder) -> float:
 
     It is nan if the validation images have no label, and in all processes of a run but the first.
     """
-    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+    if not is_first_process():
         return math.nan
     result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
     value = result.value(result.main_metric.key)

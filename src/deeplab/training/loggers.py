@@ -19,6 +19,7 @@ from deeplab.tracking.run_record import RunRecord
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.disk_space import write_error
 from deeplab.utils.files import atomic_write
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.reading import exists, read_csv, report_damage
 from deeplab.utils.visualization import ClassificationExample, Example
 
@@ -64,7 +65,7 @@ def _wandb_logger(
     config: LoggerSettings, folder: RunFolder, resolved: dict[str, Any], record: RunRecord
 ) -> WandbLogger:
     """Return a logger that logs by training step; only the main process has a W&B run."""
-    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+    if not is_first_process():
         return WandbLogger(save_dir=str(folder.path))
     run = open_run(config, folder, record, config=resolved)
     if run.id != record.wandb_id:  # of an agent

@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from deeplab.config.build_data import build_segmentation_data
@@ -34,7 +33,7 @@ from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
-from deeplab.utils.parallel import cpu_count
+from deeplab.utils.parallel import cpu_count, is_first_process
 from deeplab.utils.text import name_some
 from deeplab.utils.visualization import Example, segmentation_figure
 
@@ -175,7 +174,7 @@ def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Exampl
 
 
 def _warn(warnings: Sequence[str]) -> None:
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    if is_first_process():
         for warning in warnings:
             print(f"Warning: {warning}")
 
@@ -185,7 +184,7 @@ def _warn_about_overlap(data: SegmentationData) -> None:
 
     The doctor reports this as an error. Here it may be intended, as in training on trainval.
     """
-    if rank_zero_only.rank:  # type: ignore[attr-defined]
+    if not is_first_process():
         return
     for first, second in exclusive_splits(data.layout, data.train_split, data.val_split):
         try:

@@ -10,7 +10,6 @@ from typing import Any, cast
 import torch
 from lightning import seed_everything
 from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.checkpoints.initialization import find_init_source, init_record
 from deeplab.checkpoints.loading import initialize_from, load_backbone, save_weights
@@ -55,6 +54,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, file_hash, write_text
 from deeplab.utils.hardware import Execution
 from deeplab.utils.interrupts import children_end_with_this_process, is_child
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.settings import to_dict
 
 
@@ -82,7 +82,7 @@ def run_experiment(config: RunConfig) -> RunFolder:
     identity = run_hash(config, fingerprint, init_sha256)
     folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
     _check_resume(config, folder)
-    main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    main_process = is_first_process()
     if folder.finished and not config.overwrite:
         if main_process:
             _print_finished(folder)
@@ -114,7 +114,7 @@ def _record_failure(folder: RunFolder) -> Iterator[None]:
     if the main process has not recorded one, since they may be consequences of it; the main process
     prints what they record.
     """
-    main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    main_process = is_first_process()
     if main_process:
         folder.failure.unlink(missing_ok=True)
     try:
@@ -140,7 +140,7 @@ def _start_session(
     record.sessions = (*record.sessions, session)
     files = {code_hash("training"): source_files("training")}
     record.source_files = {**record.source_files, **files}
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    if is_first_process():
         write_config(folder.config, config)
         record.write(folder.record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
@@ -276,7 +276,7 @@ def _initialize_weights(module: TrainingModule, config: RunConfig, sha256: str |
         part = "loaded" if init.key == "init_from" else "the backbone"
         description = f", {init.description}" if init.description else ""
         lines = [init.source, f"SHA-256 {sha256}{description}", f"{part}: {load_report}"]
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    if is_first_process():
         print("Weights:    " + "\n            ".join(lines))
 
 

@@ -35,28 +35,32 @@ def check_train(config: DictConfig) -> RunConfig:
     Raises:
         UserError: a key or file is wrong.
     """
-    if config.get("resume"):
-        return _resumed_config(single_run_config(config))
-    checked = parse_run(config)
+    resumed = bool(config.get("resume"))
+    checked = _resumed_config(single_run_config(config)) if resumed else parse_run(config)
     _check_logger(checked.logger)
     _check_strategies(checked)
+    if not resumed:
+        checked = adapt_to_weights(checked)
     if isinstance(checked, ClassifierConfig):
-        return _check_classifier(adapt_to_weights(checked))
+        return _check_classifier(checked)
     assert isinstance(checked, TrainConfig)
-    checked = _check_data(adapt_to_weights(checked))
+    checked = _check_data(checked)
+    if not resumed:
+        _check_network(checked)
+    return checked
+
+
+def _check_network(config: TrainConfig) -> None:
+    """Check that the network can be built, and that its initial weights fit."""
+    from deeplab.checkpoints.loading import match_backbone, match_weights
     from deeplab.config.build_model import check_model
 
-    model = check_model(checked, num_classes=len(checked.data.classes))
-    if init := find_init_source(checked):
-        from deeplab.checkpoints.loading import match_backbone, match_weights
-
+    model = check_model(config, num_classes=len(config.data.classes))
+    if init := find_init_source(config):
         if init.key == "init_from":
-            match_weights(
-                model, init.path, classes=checked.data.classes, strict=checked.init_strict
-            )
+            match_weights(model, init.path, classes=config.data.classes, strict=config.init_strict)
         else:
             match_backbone(model.backbone, init.path)
-    return checked
 
 
 def parse_run(config: DictConfig) -> RunConfig:
@@ -192,13 +196,7 @@ def _resumed_config(config: DictConfig) -> RunConfig:
                 "Leave it out, or start a new run without resume."
             )
     stored |= {"resume": str(folder.path), "runs_dir": str(folder.path.parent)}
-    checked = validate(run_schema(stored["data"]), stored)
-    _check_logger(checked.logger)
-    _check_strategies(checked)
-    if isinstance(checked, ClassifierConfig):
-        return _check_classifier(checked)
-    assert isinstance(checked, TrainConfig)
-    return _check_data(checked)
+    return validate(run_schema(stored["data"]), stored)
 
 
 def _value(config: DictConfig, key: str) -> Any:

@@ -8,9 +8,9 @@ from types import FrameType
 from typing import Any
 
 from lightning import Callback, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab.utils.interrupts import STOP_SIGNALS
+from deeplab.utils.parallel import is_first_process
 
 SECOND_SIGNAL_DELAY = 1.0
 """Seconds within which another signal is a duplicate of the first one."""
@@ -64,7 +64,7 @@ class GracefulStop(Callback):
 
     def _announce(self) -> None:
         """Say once, in the main process, that the run stops."""
-        if not self._announced and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        if not self._announced and is_first_process():
             with suppress(OSError):  # the terminal is closed
                 print(
                     "\nStopping after this step. Run the same command to resume; press Ctrl-C "
