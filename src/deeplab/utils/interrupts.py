@@ -68,6 +68,23 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Let stop signals take effect after the block only."""
+    if threading.current_thread() is not threading.main_thread():  # which alone handles signals
+        yield
+        return
+    received: list[int] = []
+    before = {n: signal.signal(n, lambda n, _: received.append(n)) for n in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for first in received[:1]:
+            signal.raise_signal(first)
+
+
 def exit_interrupted(message: str) -> NoReturn:
     """Exit after a stop signal; a child does so silently, and as if it had succeeded."""
     _set_handlers(signal.SIG_IGN)  # another one would interrupt the exit

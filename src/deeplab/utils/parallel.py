@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import signals_deferred
 
 WORKER_KILLED = (
     "One of the worker processes was killed, probably because memory ran out. Run this again with "
@@ -80,7 +81,7 @@ def _map_in_processes(
     pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_exit_with_parent)
 
     def submit(chunk: Sequence[T]) -> Future[list[R]]:
-        with _sigint_blocked():
+        with _signals_blocked():
             return pool.submit(_map_chunk, function, chunk)
 
     chunks = (submit(items[i : i + CHUNK_SIZE]) for i in range(0, len(items), CHUNK_SIZE))
@@ -116,26 +117,10 @@ def _wait_for(future: Future[R]) -> R:
     the lock and entering its block it would even leave the lock taken, and the pool waiting for it.
     """
     while True:
-        with _ctrl_c_deferred():
+        with signals_deferred():
             if future.done():
                 return future.result()
         time.sleep(POLL_INTERVAL)
-
-
-@contextmanager
-def _ctrl_c_deferred() -> Iterator[None]:
-    """Let Ctrl-C take effect after the block only; other threads may receive the signal."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-        if received and callable(before):
-            before(signal.SIGINT, None)
 
 
 def _map_chunk(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -143,12 +128,12 @@ def _map_chunk(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 @contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT for the block, so that processes that start in it inherit the blocked signal.
+def _signals_blocked() -> Iterator[None]:
+    """Block the signals of terminals, so that processes that start in the block never get them.
 
     A terminal sends Ctrl-C to all processes, and each would print its own traceback.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
