@@ -91,7 +91,48 @@ def _counts(
     return counts.reshape(bands + 1, classes, classes)
 
 
-class ScoreAccumulator:
+class Accumulator:
+    """Scores of images one after another, which can be saved and restored."""
+
+    LISTS: tuple[str, ...] = ("ids",)
+    """Attributes that are lists with a value for each image."""
+    SUMS: tuple[str, ...] = ()
+    """Attributes that are arrays of sums."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def add(self, image_id: str, score: Any) -> None:
+        """Add the score of one image."""
+        self.ids.append(image_id)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all values, for ``restore``."""
+        return {name: np.array(getattr(self, name)) for name in (*self.LISTS, *self.SUMS)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from the values that ``state`` returned."""
+        for name in self.LISTS:
+            setattr(self, name, list(state[name]))
+        for name in self.SUMS:
+            setattr(self, name, state[name])
+
+
+class RankAccumulator(Accumulator):
+    """Ranks of the images' labels."""
+
+    LISTS = ("ids", "ranks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranks: list[int] = []
+
+    def add(self, image_id: str, score: int) -> None:
+        super().add(image_id, score)
+        self.ranks.append(score)
+
+
+class ScoreAccumulator(Accumulator):
     """Sums of image scores over a split.
 
     Args:
@@ -99,11 +140,12 @@ class ScoreAccumulator:
         widths: widths of the bands in pixels.
     """
 
-    _SUMS = ("bands", "num_with_borders", "f_sum", "f_count", "intersection", "union")
+    LISTS = ("ids", "confusions")
+    SUMS = ("bands", "num_with_borders", "f_sum", "f_count", "intersection", "union")
 
     def __init__(self, *, classes: int, widths: Sequence[float]) -> None:
+        super().__init__()
         self.widths = tuple(widths)
-        self.ids: list[str] = []
         self.confusions: list[Counts] = []
         self.bands = np.zeros((len(self.widths), classes, classes), np.int64)
         self.num_with_borders = np.zeros((), np.int64)
@@ -112,8 +154,7 @@ class ScoreAccumulator:
         self.intersection, self.union = (np.zeros(classes, np.int64) for _ in range(2))
 
     def add(self, image_id: str, score: ImageScore) -> None:
-        """Add the scores of one image."""
-        self.ids.append(image_id)
+        super().add(image_id, score)
         self.confusions.append(score.confusion)
         if score.bands is not None:
             self.bands += score.bands
@@ -124,17 +165,6 @@ class ScoreAccumulator:
             if boundary.f_score == boundary.f_score:
                 self.f_sum[k] += boundary.f_score
                 self.f_count[k] += 1
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return all sums, for ``restore``."""
-        sums = {name: getattr(self, name) for name in self._SUMS}
-        return {"ids": np.array(self.ids), "confusions": np.array(self.confusions), **sums}
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from the sums that ``state`` returned."""
-        self.ids, self.confusions = state["ids"].tolist(), list(state["confusions"])
-        for name in self._SUMS:
-            setattr(self, name, state[name])
 
     @property
     def scores(self) -> Scores:

@@ -17,6 +17,7 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import classification_example
 from deeplab.data.datamodules import ClassificationData
 from deeplab.data.dataset import Batch
+from deeplab.evaluation.accumulator import RankAccumulator
 from deeplab.evaluation.evaluation_folder import write_ranks
 from deeplab.evaluation.result_files import EvaluationJob, cost_record
 from deeplab.evaluation.task import Array, EvaluationTask, Predict, PredictedImage, override_data
@@ -109,7 +110,7 @@ class ClassifierEvaluation(EvaluationTask):
         labels: Array = batch["label"][index].numpy()
         return labels
 
-    def accumulator(self) -> "RankAccumulator":
+    def accumulator(self) -> RankAccumulator:
         return RankAccumulator()
 
     def score(self, image: PredictedImage, drafts: Sequence[EvaluationJob]) -> list[int]:
@@ -118,7 +119,7 @@ class ClassifierEvaluation(EvaluationTask):
         return [int(ranks(torch.from_numpy(logits)[None], labels[None]))]
 
     def write(
-        self, draft: EvaluationJob, accumulator: "RankAccumulator", examples: Mapping[str, Array]
+        self, draft: EvaluationJob, accumulator: RankAccumulator, examples: Mapping[str, Array]
     ) -> None:
         found, errors = np.array(accumulator.ranks), TopKErrorMetric()
         write_ranks(draft.folder, accumulator.ids, found)
@@ -141,24 +142,3 @@ class ClassifierEvaluation(EvaluationTask):
     def print_scores(self, results: Sequence[Result]) -> None:
         print()
         print_errors(results[0])
-
-
-class RankAccumulator:
-    """Ranks of the images' labels; see ``Accumulator``."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.ranks: list[int] = []
-
-    def add(self, image_id: str, score: int) -> None:
-        """Add the rank of one image's label."""
-        self.ids.append(image_id)
-        self.ranks.append(score)
-
-    def state(self) -> dict[str, Array]:
-        """Return ids and ranks, for ``restore``."""
-        return {"ids": np.array(self.ids), "ranks": np.array(self.ranks, np.int64)}
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Continue from what ``state`` returned."""
-        self.ids, self.ranks = state["ids"].tolist(), state["ranks"].tolist()

@@ -12,8 +12,9 @@ import torch
 from tqdm import tqdm
 
 from deeplab.data.dataset import evenly_spaced
+from deeplab.evaluation.accumulator import Accumulator
 from deeplab.evaluation.result_files import EvaluationJob
-from deeplab.evaluation.task import Accumulator, Array, EvaluationTask, Predict, PredictedImage
+from deeplab.evaluation.task import Array, EvaluationTask, Predict, PredictedImage
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, prefetch
 from deeplab.utils.progress_lines import ProgressLines

@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deeplab.evaluation.evaluation_folder import EVALUATE_AGAIN, EvaluationFolder
 from deeplab.inference.speed import Speed
 from deeplab.inference.strategy import Strategy
@@ -26,8 +23,6 @@ from deeplab.tracking.result import (
 from deeplab.tracking.source_code import code_hash
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import remove_leftovers
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,10 +14,11 @@ from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import StreamData
 from deeplab.data.layouts.base import move_data
+from deeplab.evaluation.accumulator import Accumulator
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, evaluation_name
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.inference.strategy import Strategy
-from deeplab.tracking.evaluation_protocol import Protocol as Conditions
+from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.provenance import Machine
 from deeplab.tracking.result import Cost, Identity, Result
 from deeplab.tracking.run_folder import RunFolder
@@ -39,20 +40,6 @@ class PredictedImage(NamedTuple):
     truth: Array
     outputs: Sequence[Array]
     """Label map ``(H, W)`` or logits ``(K,)`` for each job."""
-
-
-class Accumulator(Protocol):
-    """Scores of images, which can be saved and restored."""
-
-    def add(self, image_id: str, score: Any) -> None:
-        """Add the score of one image."""
-
-    def state(self) -> dict[str, Array]:
-        """Return all that ``restore`` needs."""
-        ...
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Continue from what ``state`` returned."""
 
 
 class EvaluationTask(ABC):
@@ -108,7 +95,7 @@ class EvaluationTask(ABC):
         """Print the scores of all jobs."""
 
     def job(
-        self, strategy: Strategy, name: str, protocol: Conditions, **options: Any
+        self, strategy: Strategy, name: str, protocol: Protocol, **options: Any
     ) -> EvaluationJob:
         """Return the job of a strategy; ``options`` are further fields of its identity."""
         root, folder = self.config.data.root, self.folder.path
