@@ -79,6 +79,14 @@ def test_rows_that_a_full_disk_cut_off_are_dropped(tmp_path):
     assert path.read_bytes() == complete + b"39,0.25,\r\n"
 
 
+def test_rows_are_not_added_to_a_file_that_is_gone(tmp_path):
+    logger = MetricsCSV(tmp_path / "metrics.csv", ["train/loss"])
+    logger.log_metrics({"train/loss": 1.5}, step=37)
+    (tmp_path / "metrics.csv").unlink()
+    with pytest.raises(UserError, match=r"metrics\.csv: cannot be written \(No such file"):
+        logger.log_metrics({"train/loss": 0.5}, step=38)
+
+
 def test_the_validation_of_the_step_that_a_run_continues_from_is_logged_again(tmp_path):
     rows = [{"train/loss": 2.0}, {"val/mIoU": 3.0}], [{"train/loss": 1.0}, {"val/mIoU": 4.0}]
     path = tmp_path / "metrics.csv"

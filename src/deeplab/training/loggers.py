@@ -171,9 +171,10 @@ class MetricsCSV(Logger):
     @contextmanager
     def _append(self) -> Iterator[TextIO]:
         try:
-            with self.path.open("a", newline="") as file:
+            with self.path.open("r+", newline="") as file:  # "a" would replace a file that is gone
+                file.seek(0, os.SEEK_END)
                 yield file
-        except OSError as error:  # among them that the run folder is gone
+        except OSError as error:
             raise write_error(error, self.path.parent) from None
 
     def _start(self) -> None:
