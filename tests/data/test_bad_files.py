@@ -159,7 +159,7 @@ DAMAGE = {
     "mask missing": (lambda r: mask_path(r).unlink(), READ, "missing mask", "does not exist"),
     "mask empty": (lambda r: mask_path(r).write_bytes(b""), READ, "empty mask file", "empty"),
     "mask is text": (
-        lambda r: mask_path(r).write_text("0 0 0"), READ, "unreadable mask", "decoded",
+        lambda r: mask_path(r).write_text("0 0 0"), READ, "no image", "decoded",
     ),
     "mask cut": (lambda r: truncate(mask_path(r), 0.6), READ, "truncated mask", "truncated"),
     "mask corrupt": (corrupt_png, READ, "corrupt mask", "a checksum is wrong"),

@@ -53,8 +53,8 @@ def chunk(name, content):
     )  # fmt: skip
 
 
-def png(width, height, color_type, *chunks):
-    header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
+def png(width, height, color_type, *chunks, interlaced=False):
+    header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, interlaced)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
 
 
@@ -150,6 +150,7 @@ ODD_FILES = {
     "zeros": (bytes(3000), "cannot be decoded"),
     "header of 60000 x 60000": (png(60000, 60000, 2, PIXELS), "60000 x 60000 pixels"),
     "larger header": (png(500, 400, 2, PIXELS), "cannot be decoded"),
+    "no palette": (png(50, 40, 3, PIXELS), "has no palette"),
     "no pixels": (png(50, 40, 2), "cannot be decoded"),
     "no compressed data": (png(50, 40, 2, chunk(b"IDAT", b"no")), "cannot be decoded"),
     "unknown filter": (
@@ -168,6 +169,13 @@ ODD_FILES = {
     ),
     "TIFF that ends": (b"II*\0\xff\xff\xff\xff", "cannot be decoded"),
     "huge PPM": (b"P6 60000 60000 255\n", "60000 x 60000 pixels"),
+    "16 bits in planes": (
+        b"II*\0\x08\0\0\0\x06\0" + b"".join(
+            struct.pack("<HHII", tag, 3, 1, value)
+            for tag, value in ((256, 50), (257, 40), (258, 16), (262, 2), (277, 3), (284, 2))
+        ) + bytes(4),
+        "channels of 16 bits in separate planes",
+    ),
     "five channels": (
         b"II*\0\x08\0\0\0\x05\0" + b"".join(
             struct.pack("<HHII", tag, 3, 1, value)
@@ -176,6 +184,29 @@ ODD_FILES = {
         "5 channels; 1 to 4 are read",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [0, 1, 20, 39])
+@pytest.mark.parametrize("kind", ["gray", "palette", "rgb", "rgba", "interlaced"])
+def test_png_of_fewer_rows_than_its_header_says_is_an_error(kind, rows, tmp_path, capfd):
+    """All checksums are right, and Pillow fills the other rows with zeros."""
+    color, channels = {"palette": (3, 1), "rgb": (2, 3), "rgba": (6, 4)}.get(kind, (0, 1))
+    sizes = [(40, 50)]
+    if kind == "interlaced":
+        sizes = [(5, 7), (5, 6), (5, 13), (10, 12), (10, 25), (20, 25), (20, 50)]
+    lines = [b"\0" + b"\1" * width * channels for height, width in sizes for _ in range(height)]
+    palette = chunk(b"PLTE", bytes(range(256)) * 3) * (kind == "palette")
+
+    def write(missing):
+        pixels = chunk(b"IDAT", zlib.compress(b"".join(lines[: len(lines) - missing])))
+        content = png(50, 40, color, palette, pixels, interlaced=kind == "interlaced")
+        path = tmp_path / f"{missing}.png"
+        path.write_bytes(content)
+        return path
+
+    for read in (read_image, read_mask) if color in (0, 3) else (read_image,):
+        assert isinstance(read_quietly(read, write(0), capfd), np.ndarray)
+        assert "cannot be decoded" in str(read_quietly(read, write(40 - rows), capfd))
 
 
 @pytest.mark.parametrize("read", [read_image, read_mask])

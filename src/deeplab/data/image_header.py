@@ -1,23 +1,15 @@
-"""Image and mask files: opening them, what their headers say, and which of it is read."""
+"""Headers of image and mask files: size, channels, bits, and what is not plain 8-bit RGB."""
 
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, Literal, NamedTuple
 
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
-
-from deeplab.data.bad_files import BadFileError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 Role = Literal["image", "mask"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read; others may run programs, as EPS does."""
-
-MAX_PIXELS = 2**30
-"""Largest number of pixels of an image, which is also OpenCV's."""
 
 MAX_PAGES = 1000
 """Largest number of directories of a TIFF file that are looked at."""
@@ -25,14 +17,9 @@ MAX_PAGES = 1000
 Image.MAX_IMAGE_PIXELS = None  # ``MAX_PIXELS`` takes the place of Pillow's warnings and errors
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # for large color profiles
 
-DOWNLOAD_AGAIN = "Download it again or remove it from the split"
-
-MAX_TAGS = 1000
-"""Largest number of tags in a directory of a TIFF file; a damaged one may claim more."""
-
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262  # TIFF's tags
-ORIENTATION, CHANNELS, SAMPLE_FORMAT = 274, 277, 339
+ORIENTATION, CHANNELS, PLANES, SAMPLE_FORMAT = 274, 277, 284, 339
 UNSIGNED, FLOAT = 1, 3  # values of SAMPLE_FORMAT
 GRAY, CMYK = (0, 1), 5  # values of PHOTOMETRIC
 NO_PAGE = 5  # bits of SUBFILE: a preview or a transparency mask
@@ -93,6 +80,8 @@ class Header(NamedTuple):
     """True for transparency or for a channel beyond those of the colors."""
     several: bool = False
     """True for more than one frame or page."""
+    planes: bool = False
+    """True for a TIFF whose channels lie one after the other."""
     compressed: bool = False
     """True for a TIFF with compressed pixels."""
     orientation: int = 1
@@ -117,53 +106,6 @@ class Header(NamedTuple):
         return [kind for kind, applied in applies.items() if applied]
 
 
-@contextmanager
-def open_file(path: Path, role: Role) -> Iterator[BinaryIO]:
-    """Open a file and report whatever the block cannot decode.
-
-    Raises:
-        BadFileError: the file is missing, empty or no regular file, or the block has raised
-            anything: a damaged file makes Pillow, OpenCV and NumPy raise errors of a dozen types.
-    """
-    try:
-        status = path.stat()
-        if not S_ISREG(status.st_mode):
-            kind = "a folder" if S_ISDIR(status.st_mode) else "a device, pipe or socket"
-            raise BadFileError(
-                f"no {role} file", path, f"this is {kind}, not a file", "Remove it from the split."
-            )
-        if not status.st_size:
-            raise BadFileError(
-                f"empty {role} file", path, "this file is empty", f"{DOWNLOAD_AGAIN}."
-            )
-        with path.open("rb") as stream:
-            yield stream
-    except BadFileError:
-        raise
-    except FileNotFoundError:
-        raise missing_file_error(path, role) from None
-    except UnidentifiedImageError:
-        raise not_an_image_error(path, role) from None
-    except MemoryError:
-        raise BadFileError(
-            f"too large {role}",
-            path,
-            f"the {role} needs more memory than is available",
-            "Cut it into tiles, or run this on a machine with more memory.",
-        ) from None
-    except OSError as error:
-        if error.errno is None:  # Pillow's
-            raise _undecodable_error(path, role, error) from None
-        raise BadFileError(
-            f"unreadable {role}",
-            path,
-            f"the {role} cannot be read ({error.strerror})",
-            "Check the file and its permissions.",
-        ) from None
-    except Exception as error:
-        raise _undecodable_error(path, role, error) from None
-
-
 def parse_header(stream: BinaryIO) -> Header:
     """Return the header of an image; the stream is at its beginning before and after.
 
@@ -176,70 +118,6 @@ def parse_header(stream: BinaryIO) -> Header:
     header = _parse_tiff(stream) if start.startswith(TIFF) else _parse_with_pillow(stream, start)
     stream.seek(0)
     return header
-
-
-def check_readable(header: Header, path: Path, role: Role) -> None:
-    """Raise BadFileError for an image of a kind or size that is not read."""
-    height, width = header.size
-    if height * width > MAX_PIXELS:
-        raise BadFileError(
-            f"too large {role}",
-            path,
-            f"{width} x {height} pixels by its header; up to {MAX_PIXELS // 10**6} megapixels are "
-            "read",
-            "Cut it into tiles.",
-        )
-    if not 1 <= header.channels <= 4:
-        raise BadFileError(
-            "too many channels",
-            path,
-            f"{header.channels} channels; 1 to 4 are read",
-            "Save the three channels that the network should see as an RGB image.",
-        )
-    if role == "mask":
-        if header.several:
-            raise BadFileError(
-                "several masks",
-                path,
-                "this mask has several frames or pages; one is expected",
-                "Save the one with the classes as a PNG.",
-            )
-        return
-    if header.sample_format == FLOAT or header.bits > 16:
-        values = "floating-point values" if header.sample_format == FLOAT else "integers"
-        raise BadFileError(
-            "values of 32 bits",
-            path,
-            f"{values} of {header.bits} bits; integers of 8 to 16 bits are read",
-            "Convert all images to 8 or 16 bits by the same scale.",
-        )
-
-
-def missing_file_error(path: Path, role: str) -> BadFileError:
-    """Return the error of a file that does not exist; ``role`` is image or mask."""
-    return BadFileError(
-        f"missing {role}",
-        path,
-        f"the {role} does not exist",
-        "Add the file or remove its line from the split list.",
-    )
-
-
-def not_an_image_error(path: Path, role: Role = "image") -> BadFileError:
-    """Return the error of a file of another kind."""
-    return BadFileError(
-        "no image" if role == "image" else "unreadable mask",
-        path,
-        f"this file cannot be decoded as {'an image' if role == 'image' else 'a mask'}",
-        f"{DOWNLOAD_AGAIN}, or convert it.",
-    )
-
-
-def _undecodable_error(path: Path, role: Role, error: Exception) -> BadFileError:
-    reason = " ".join(str(error).split())[:150] or type(error).__name__
-    return BadFileError(
-        f"unreadable {role}", path, f"the {role} cannot be decoded ({reason})", f"{DOWNLOAD_AGAIN}."
-    )
 
 
 def _parse_with_pillow(stream: BinaryIO, start: bytes) -> Header:
@@ -292,36 +170,26 @@ def _parse_tiff(stream: BinaryIO) -> Header:
         cmyk=colors == CMYK,
         extra_channel=channels in ((2,) if colors in GRAY else (2, 4)) and colors != CMYK,
         several=len(pages) > 1,
+        planes=tags.get(PLANES, 1) == 2 and channels > 1,
         compressed=tags.get(COMPRESSION, 1) != 1,
     )
 
 
-def _tiff_directories(stream: BinaryIO) -> list[dict[int, int]]:
-    """Return the numbers in each directory of a TIFF file by tag; of several the first.
+def _tiff_directories(stream: BinaryIO) -> Iterator[dict[int, int]]:
+    """Yield the integers of each directory of a TIFF file by tag; of several the first.
 
     Raises:
         Exception: the file is damaged.
     """
     start = stream.read(16)
-    order, big = "<" if start.startswith(b"II") else ">", b"+" in start[2:4]
-    number, entry = ("Q", "HHQ8s") if big else ("I", "HHI4s")
-    sizes = {1: "B", 3: "H", 4: "I", 16: "Q"}  # formats of struct by TIFF's types
-    offset = struct.unpack_from(order + number, start, 8 if big else 4)[0]
-    seen: dict[int, dict[int, int]] = {}
-    while offset and offset not in seen and len(seen) < MAX_PAGES:
+    directory = ImageFileDirectory_v2(start if b"+" in start[2:4] else start[:8])
+    seen: set[int] = set()
+    while (offset := directory.next) and offset not in seen and len(seen) < MAX_PAGES:
+        seen.add(offset)
         stream.seek(offset)
-        count = struct.unpack(order + ("Q" if big else "H"), stream.read(8 if big else 2))[0]
-        if count > MAX_TAGS:
-            raise ValueError(f"{count} tags")
-        table = stream.read(struct.calcsize(order + entry) * count)
-        following = stream.read(struct.calcsize(number))
-        seen[offset] = tags = {}
-        for tag, kind, length, value in struct.iter_unpack(order + entry, table):
-            if kind in sizes and length:
-                size = struct.calcsize(order + sizes[kind])
-                if length * size > len(value):  # the entry holds the position of its values
-                    stream.seek(struct.unpack(order + number, value)[0])
-                    value = stream.read(size)
-                tags[tag] = struct.unpack(order + sizes[kind], value[:size])[0]
-        offset = struct.unpack(order + number, following)[0]
-    return list(seen.values())
+        directory.load(stream)
+        if directory.next == offset:  # Pillow has passed over an error
+            raise EOFError("directory of tags")
+        values = {tag: value for tag, value in directory.items() if tag <= SAMPLE_FORMAT}
+        firsts = {tag: v[0] if isinstance(v, tuple) and v else v for tag, v in values.items()}
+        yield {tag: value for tag, value in firsts.items() if isinstance(value, int)}

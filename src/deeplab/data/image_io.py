@@ -13,7 +13,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from stat import S_ISDIR, S_ISREG
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,28 +24,106 @@ from PIL import Image, UnidentifiedImageError
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
-from deeplab.data.image_header import (
-    DOWNLOAD_AGAIN,
-    FORMATS,
-    ROTATED,
-    Header,
-    Role,
-    check_readable,
-    not_an_image_error,
-    open_file,
-    parse_header,
-)
+from deeplab.data.image_header import FLOAT, FORMATS, ROTATED, Header, Role, parse_header
 
 JPEG, PNG, NPY = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY"
+
+MAX_PIXELS = 2**30
+"""Largest number of pixels of an image, which is also OpenCV's."""
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 """Numbers of bits that the values of a 16-bit file may use."""
 
 Values = NDArray[Any]
+MaskKind = Literal["indices", "palette", "gray", "color"]
+"""One channel; one channel and a palette; three equal channels; three channels."""
+
+AGAIN = "Download it again or remove it from the split."
+AS_PNG = "Convert it to an 8-bit PNG of class indices."
+
+PROBLEMS = {
+    "no {role} file": ("this is {found}, not a file", "Remove it from the split."),
+    "empty {role} file": ("this file is empty", AGAIN),
+    "missing {role}": (
+        "the {role} does not exist", "Add the file or remove its line from the split list.",
+    ),
+    "unreadable {role}": (
+        "the {role} cannot be read ({found})", "Check the file and its permissions.",
+    ),
+    "no image": ("this file cannot be decoded as an image", f"{AGAIN[:-1]}, or convert it."),
+    "undecodable {role}": ("the {role} cannot be decoded ({found})", AGAIN),
+    "truncated {role}": ("this {found} is truncated (its end is missing)", AGAIN),
+    "corrupt {role}": (
+        "this {found}", f"{AGAIN[:-1]}; if it looks right, save it again.",
+    ),
+    "too large {role}": ("{found}", "Cut it into tiles."),
+    "too many channels": (
+        "{found} channels; 1 to 4 are read",
+        "Save the three channels that the network should see as an RGB image.",
+    ),
+    "channels in planes": (
+        "channels of {found} bits in separate planes",
+        "Save the channels of each pixel together, for example with tiffcp -p contig.",
+    ),
+    "values of 32 bits": (
+        "{found} bits; integers of 8 to 16 bits are read",
+        "Convert all images to 8 or 16 bits by the same scale.",
+    ),
+    "negative {role}": (
+        "values from {found}; 0 and above are read",
+        "Convert all files to unsigned integers by the same scale.",
+    ),
+    "unknown bit depth": (
+        "a 16-bit image whose largest value is {found}, nearly black if all 16 bits count",
+        "Set data.image_bits to the bits that its values use (10, 12, 14 or 16) and train with it, "
+        "or scale it to 8 bits.",
+    ),
+    "value above data.image_bits": (
+        "values up to {found}, which are more than data.image_bits={bits}",
+        "Set data.image_bits={fewest}.",
+    ),
+    "several masks": (
+        "this mask has several frames or pages; one is expected",
+        "Save the one with the classes as a PNG.",
+    ),
+    "color mask": (
+        "this is a color mask (mode {found}); class indices are expected",
+        "Convert it to a palette or 8-bit gray PNG of class indices, or use data=folder, which "
+        "also reads colors.",
+    ),
+    "array that is no mask": (
+        "an array of {found}; integers (height, width) are expected",
+        "Save the class indices of the pixels as such an array, or as a PNG.",
+    ),
+    "fractions in a mask": ("this mask has values that are no integers (mode {found})", AS_PNG),
+    "16-bit mask": ("this mask has values {found}; 0 to 255 are expected", AS_PNG),
+}  # fmt: skip
+"""Problem and remedy of each kind of bad file."""
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 _stderr_lock = threading.Lock()
+
+
+class Mask(NamedTuple):
+    """Decoded mask."""
+
+    values: Pixels
+    """``(H, W)``, or ``(H, W, 3)`` if the kind is color."""
+    kind: MaskKind
+    mode: str
+    """Pillow's name of the mode, or JPEG."""
+    palette: Pixels | None = None
+    """Colors ``(256, 3)`` of the values; colors beyond the palette's end are black."""
+
+
+def bad_file(
+    kind: str, path: Path, role: Role = "image", *, found: object = "", **values: int
+) -> BadFileError:
+    """Return the error of a kind in ``PROBLEMS``; ``found`` and ``values`` stand in its text."""
+    texts = (kind, *PROBLEMS[kind])
+    kind, problem, remedy = (text.format(role=role, found=found, **values) for text in texts)
+    return BadFileError(kind, path, problem, remedy)
 
 
 def read_image(path: Path, image_bits: int | None = None) -> Pixels:
@@ -63,7 +142,7 @@ def read_image(path: Path, image_bits: int | None = None) -> Pixels:
         BadFileError: the file is missing, not an image, truncated, corrupt, or of a kind that is
             not read.
     """
-    with open_file(path, "image") as stream:
+    with _open(path, "image") as stream:
         if stream.read(2) == JPEG:
             stream.seek(0)
             return _decode_jpeg(stream.read(), path, "image", "RGB")
@@ -78,55 +157,55 @@ def read_image(path: Path, image_bits: int | None = None) -> Pixels:
 def read_mask(path: Path, *, colored: bool = False) -> Pixels:
     """Return the values of a mask: ``(H, W)``, or ``(H, W, 3)`` with ``colored``.
 
+    Raises:
+        BadFileError: see ``decode_mask``; or the mask has colors where indices are expected.
+    """
+    values, kind, mode, palette = decode_mask(path)
+    if not colored:
+        if kind == "color":
+            raise bad_file("color mask", path, found=mode)
+        return values
+    if palette is not None:
+        return palette[values]
+    return values if kind == "color" else np.repeat(values[..., None], 3, axis=2)
+
+
+def decode_mask(path: Path) -> Mask:
+    """Return a mask.
+
     Values are the indices of a palette image, or gray values; a color image whose channels are
     equal counts as gray, and so does a GIF with a gray palette: encoders of GIF reorder palettes.
     Alpha is dropped. A ``.npy`` file holds an array ``(H, W)``.
 
     Raises:
-        BadFileError: the file is missing, not an image, damaged, or has colors or values above 255
-            where indices are expected.
+        BadFileError: the file is missing, not an image, damaged, or has values above 255.
     """
-    with open_file(path, "mask") as stream:
-        start = stream.read(8)
-        stream.seek(0)
-        if start.startswith(NPY):
-            values, mode = _read_npy(path), "NumPy array"
-        else:
-            header, data = _read(stream, path, "mask")
-            values, mode = _decode_mask(data, header, path, colored=colored)
-        if values.ndim == 3 and not colored and (values[..., :1] == values).all():
-            values = values[..., 0]
-        if values.ndim == 3 and not colored:
-            raise BadFileError(
-                "color mask",
-                path,
-                f"this is a color mask (mode {mode}); class indices are expected",
-                "Convert it to a palette or 8-bit gray PNG of class indices, or use data=folder, "
-                "which also reads colors.",
-            )
-        _check_mask_values(values, mode, path)
-        if values.ndim == 2 and colored:
-            values = np.repeat(values[..., None], 3, axis=2)
-        return np.ascontiguousarray(values, np.uint8)
-
-
-def mask_kind(path: Path) -> tuple[str, int, Pixels | None]:
-    """Return the format of a mask, its channels, and the palette ``(N, 3)`` of its indices.
-
-    Raises:
-        BadFileError: as in ``read_mask``, but damage behind the header is not noticed.
-    """
-    with open_file(path, "mask") as stream:
+    with _open(path, "mask") as stream:
         if stream.read(len(NPY)) == NPY:
-            return "NPY", 1, None
+            values: Values = _read_npy(path)
+            return Mask(_as_bytes(values, "NumPy array", path), "indices", "NumPy array")
         stream.seek(0)
-        with suppress(UnidentifiedImageError), Image.open(stream, formats=FORMATS) as mask:
-            if mask.format == "GIF":
-                return "GIF", 3, None
-            entries = mask.getpalette("RGB") if mask.mode in ("P", "PA") else None
-            palette = None if entries is None else np.array(entries, np.uint8).reshape(-1, 3)
-            return str(mask.format), len(mask.getbands()), palette
-        return "TIFF", 1, None  # of a kind that Pillow does not open
+        header, data = _read(stream, path, "mask")
+        palette = None
+        if data.startswith(JPEG):
+            values = _decode_jpeg(data, path, "mask", "GRAY" if header.gray else "RGB")
+            values, mode = values.squeeze(2) if header.gray else values, "JPEG"
+        elif header.deep and header.channels > 1:
+            values, mode = _decode_deep(data, header, path, "mask"), f"{header.bits} bits"
+        else:
+            mask = _load(data, header)
+            mode, entries = mask.mode, mask.getpalette("RGB") if "P" in mask.mode else None
+            if mask.format == "GIF" or len(mask.getbands()) > 2:
+                mask = mask.convert("RGB")
+            elif entries is not None:
+                palette = np.zeros((256, 3), np.uint8)
+                palette.flat[: len(entries)] = entries
+            values = np.asarray(mask.getchannel(0) if len(mask.getbands()) == 2 else mask)
+        kind: MaskKind = "indices" if palette is None else "palette"
+        if values.ndim == 3:
+            kind = "gray" if (values[..., :1] == values).all() else "color"
+            values = values if kind == "color" else values[..., 0]
+        return Mask(_as_bytes(values, mode, path), kind, mode, palette)
 
 
 def read_header(path: Path) -> Header:
@@ -136,9 +215,9 @@ def read_header(path: Path) -> Header:
         BadFileError: as in ``read_image``, but damage behind the header is not noticed.
     """
     try:
-        with open_file(path, "image") as stream:
+        with _open(path, "image") as stream:
             header = parse_header(stream)
-        check_readable(header, path, "image")
+        _check_header(header, path, "image")
     except BadFileError:
         read_image(path)  # whose error says more
         raise
@@ -154,7 +233,7 @@ def unusual_kinds(image: Path, mask: Path) -> list[tuple[str, Path]]:
         BadFileError: the header of the image cannot be read.
     """
     header, mask_orientation = read_header(image), 1
-    with suppress(BadFileError), open_file(mask, "mask") as stream:
+    with suppress(BadFileError), _open(mask, "mask") as stream:
         mask_orientation = parse_header(stream).orientation
     kinds = [(kind, image) for kind in header.kinds if kind != ROTATED]
     if header.orientation != mask_orientation:
@@ -168,7 +247,7 @@ def largest_value(path: Path) -> int:
     Raises:
         BadFileError: as in ``read_image``.
     """
-    with open_file(path, "image") as stream:
+    with _open(path, "image") as stream:
         header, data = _read(stream, path, "image")
         return int(_decode_deep(data, header, path, "image").max())
 
@@ -189,6 +268,57 @@ def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFi
     )
 
 
+@contextmanager
+def _open(path: Path, role: Role) -> Iterator[BinaryIO]:
+    """Open a file and report whatever the block cannot decode.
+
+    Raises:
+        BadFileError: the file is missing, empty or no regular file, or the block has raised
+            anything: a damaged file makes Pillow, OpenCV and NumPy raise errors of a dozen types.
+    """
+    try:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            kind = "a folder" if S_ISDIR(status.st_mode) else "a device, pipe or socket"
+            raise bad_file("no {role} file", path, role, found=kind)
+        if not status.st_size:
+            raise bad_file("empty {role} file", path, role)
+        with path.open("rb") as stream:
+            yield stream
+    except BadFileError:
+        raise
+    except FileNotFoundError:
+        raise bad_file("missing {role}", path, role) from None
+    except UnidentifiedImageError:
+        raise bad_file("no image", path, role) from None
+    except MemoryError:
+        text = f"the {role} needs more memory than is available"
+        raise bad_file("too large {role}", path, role, found=text) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's have none
+            raise bad_file("unreadable {role}", path, role, found=error.strerror) from None
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise bad_file("undecodable {role}", path, role, found=reason) from None
+
+
+def _check_header(header: Header, path: Path, role: Role) -> None:
+    """Raise BadFileError for an image of a kind or size that is not read."""
+    height, width = header.size
+    if height * width > MAX_PIXELS:
+        text = f"{width} x {height} pixels by its header; {MAX_PIXELS // 10**6} megapixels are read"
+        raise bad_file("too large {role}", path, role, found=text)
+    if not 1 <= header.channels <= 4:
+        raise bad_file("too many channels", path, found=header.channels)
+    if header.planes and header.deep:  # OpenCV returns wrong values
+        raise bad_file("channels in planes", path, found=header.bits)
+    if role == "mask":
+        if header.several:
+            raise bad_file("several masks", path)
+    elif header.sample_format == FLOAT or header.bits > 16:
+        kind = "floating-point values" if header.sample_format == FLOAT else "integers"
+        raise bad_file("values of 32 bits", path, found=f"{kind} of {header.bits}")
+
+
 def _read(stream: BinaryIO, path: Path, role: Role) -> tuple[Header, bytes]:
     """Return the header and all bytes of a file, checked."""
     data = b""
@@ -198,7 +328,7 @@ def _read(stream: BinaryIO, path: Path, role: Role) -> tuple[Header, bytes]:
         _check_png(data, path, role)
     stream.seek(0)
     header = parse_header(stream)
-    check_readable(header, path, role)
+    _check_header(header, path, role)
     return header, data or stream.read()
 
 
@@ -207,18 +337,31 @@ def _decode_jpeg(data: bytes, path: Path, role: Role, colors: str) -> Pixels:
     # libjpeg's warnings, and is as fast.
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
-        check_readable(Header((height, width), 3, 8), path, role)
+        _check_header(Header((height, width), 3, 8), path, role)
         return np.asarray(simplejpeg.decode_jpeg(data, colors, strict=True), np.uint8)
     except ValueError as error:
-        raise _jpeg_error(path, role, str(error)) from None
+        if "Premature end" in str(error):
+            raise bad_file("truncated {role}", path, role, found="JPEG") from None
+        if "header" in str(error).lower():
+            raise bad_file("no image", path, role) from None
+        text = f"JPEG is corrupt ({str(error).strip()})"
+        raise bad_file("corrupt {role}", path, role, found=text) from None
 
 
 def _load(data: bytes, header: Header) -> Image.Image:
-    """Return a decoded image of Pillow."""
+    """Return a decoded image of Pillow.
+
+    Raises:
+        Exception: the file is damaged.
+    """
     with _silent_stderr() if header.compressed else nullcontext():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
-        return image
+    if data.startswith(PNG):
+        last = image.crop((0, max(0, image.height - 2), image.width, image.height))
+        if not all(row.any() for row in np.asarray(last)):  # missing rows are zeros
+            _check_pixels(data)
+    return image
 
 
 @contextmanager
@@ -242,22 +385,19 @@ def _silent_stderr() -> Iterator[None]:
 
 def _decode_deep(data: bytes, header: Header, path: Path, role: Role) -> Values:
     """Return the values of an image of more than 8 bits, ``(H, W, 3)``."""
-    if data.startswith(PNG):
-        data = _critical_chunks(data)
+    if data.startswith(PNG):  # without comments, profiles and the like, of which libpng prints
+        kept = [data[s:e] for name, s, e in _chunks(data) if name[:1].isupper()]
+        data = PNG + b"".join(kept)
     with suppress(UnidentifiedImageError):  # raised for some TIFFs that OpenCV decodes
         _load(data, header)  # which notices damage that OpenCV prints or passes over
     # not IMREAD_COLOR_RGB: OpenCV 5.0 returns wrong values with it for TIFFs of 3 x 16 bits
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION
     values = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if values is None:
-        raise not_an_image_error(path, role)
+        raise UnidentifiedImageError
     if values.dtype != np.uint16 and values.min() < 0:
-        raise BadFileError(
-            f"negative {role}",
-            path,
-            f"values from {values.min()} to {values.max()}; 0 and above are read",
-            "Convert all files to unsigned integers by the same scale.",
-        )
+        found = f"{values.min()} to {values.max()}"
+        raise bad_file("negative {role}", path, role, found=found)
     return values[..., ::-1]
 
 
@@ -265,21 +405,11 @@ def _to_8_bits(values: Values, image_bits: int | None, path: Path) -> Pixels:
     """Return the upper 8 of the bits that the values use."""
     largest = int(values.max())
     if image_bits is None and largest < 1 << 14:
-        raise BadFileError(
-            "unknown bit depth",
-            path,
-            f"a 16-bit image whose largest value is {largest}, nearly black if all 16 bits count",
-            "Set data.image_bits to the bits that its values use (10, 12, 14 or 16) and train "
-            "with it, or scale it to 8 bits.",
-        )
+        raise bad_file("unknown bit depth", path, found=largest)
     bits = image_bits or 16
     if largest >= 1 << bits:
-        raise BadFileError(
-            "value above data.image_bits",
-            path,
-            f"values up to {largest}, which are more than data.image_bits={bits}",
-            f"Set data.image_bits={fewest_bits(largest)}.",
-        )
+        fewest = fewest_bits(largest)
+        raise bad_file("value above data.image_bits", path, found=largest, bits=bits, fewest=fewest)
     return np.right_shift(values, bits - 8).astype(np.uint8)
 
 
@@ -288,70 +418,39 @@ def fewest_bits(largest: int) -> int:
     return next(bits for bits in BIT_DEPTHS if largest < 1 << bits)
 
 
-def _decode_mask(data: bytes, header: Header, path: Path, *, colored: bool) -> tuple[Values, str]:
-    """Return the values of a mask, ``(H, W)`` or ``(H, W, 3)``, and the name of its kind."""
-    if data.startswith(JPEG):
-        pixels = _decode_jpeg(data, path, "mask", "GRAY" if header.gray else "RGB")
-        return pixels.squeeze(2) if header.gray else pixels, "JPEG"
-    if header.deep and header.channels > 1:
-        return _decode_deep(data, header, path, "mask"), f"{header.bits} bits"
-    mask = _load(data, header)
-    mode, is_palette = mask.mode, mask.mode in ("P", "PA")
-    if mode == "RGB" or (is_palette and (colored or mask.format == "GIF")):
-        return np.asarray(mask.convert("RGB")), mode
-    if len(mask.getbands()) > 2:
-        return np.asarray(mask.convert("RGB")), mode
-    return np.asarray(mask.getchannel(0) if len(mask.getbands()) == 2 else mask), mode
-
-
 def _read_npy(path: Path) -> Values:
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     if values.ndim != 2 or not values.size or values.dtype.kind not in "buif":
         shape = " x ".join(map(str, values.shape)) or "no"
-        raise BadFileError(
-            "unreadable mask",
-            path,
-            f"an array of {shape} entries of type {values.dtype}; integers (height, width) are "
-            "expected",
-            "Save the class indices of the pixels as such an array, or as a PNG.",
+        raise bad_file(
+            "array that is no mask", path, found=f"{shape} entries of type {values.dtype}"
         )
     return np.array(values)
 
 
-def _check_mask_values(values: Values, mode: str, path: Path) -> None:
-    """Raise BadFileError unless all values are integers from 0 to 255."""
-    if values.dtype in (np.uint8, np.bool_) or not values.size:
-        return
-    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
-        raise BadFileError(
-            "fractions in a mask",
-            path,
-            f"this mask has values that are no integers (mode {mode})",
-            "Convert it to an 8-bit PNG of class indices.",
-        )
-    smallest, largest = int(values.min()), int(values.max())
-    if smallest < 0 or largest > 255:
-        value_range = f"from {smallest}" if smallest < 0 else f"up to {largest}"
-        raise BadFileError(
-            "16-bit mask",
-            path,
-            f"this mask has values {value_range} (mode {mode}); 0 to 255 are expected",
-            "Convert it to an 8-bit PNG of class indices.",
-        )
+def _as_bytes(values: Values, mode: str, path: Path) -> Pixels:
+    """Return the values of a mask as bytes; raises BadFileError unless they are 0 to 255."""
+    if values.dtype not in (np.uint8, np.bool_) and values.size:
+        if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+            raise bad_file("fractions in a mask", path, found=mode)
+        smallest, largest = int(values.min()), int(values.max())
+        if smallest < 0 or largest > 255:
+            found = f"from {smallest}" if smallest < 0 else f"up to {largest}"
+            raise bad_file("16-bit mask", path, found=f"{found} (mode {mode})")
+    return np.ascontiguousarray(values, np.uint8)
 
 
-def _chunks(data: bytes) -> list[tuple[int, int]]:
-    """Return start and end of each chunk of a PNG, up to its end or the first incomplete one."""
-    spans, start = [], len(PNG)
-    while start + 12 <= len(data):
-        end = start + 12 + int(struct.unpack_from(">I", data, start)[0])
+def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """Return name, start and end of each chunk of a PNG, up to its end or an incomplete one."""
+    chunks, start, name = list[tuple[bytes, int, int]](), len(PNG), b""
+    while name != b"IEND" and start + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + int(length)
         if end > len(data):
             break
-        spans.append((start, end))
-        if data[start + 4 : start + 8] == b"IEND":
-            break
+        chunks.append((name, start, end))
         start = end
-    return spans
+    return chunks
 
 
 def _check_png(data: bytes, path: Path, role: Role) -> None:
@@ -359,45 +458,36 @@ def _check_png(data: bytes, path: Path, role: Role) -> None:
 
     Decoders do not look at all of them.
     """
-    spans, content = _chunks(data), memoryview(data)
+    chunks, content = _chunks(data), memoryview(data)
     if any(
         zlib.crc32(content[start + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]
-        for start, end in spans
+        for _, start, end in chunks
     ):
-        raise BadFileError(
-            f"corrupt {role}",
-            path,
-            "this PNG is corrupt (a checksum is wrong)",
-            f"{DOWNLOAD_AGAIN}.",
-        )
-    if not spans or data[spans[-1][0] + 4 : spans[-1][0] + 8] != b"IEND":
-        raise BadFileError(
-            f"truncated {role}",
-            path,
-            "this PNG is truncated (its end is missing)",
-            f"{DOWNLOAD_AGAIN}.",
-        )
+        found = "PNG is corrupt (a checksum is wrong)"
+        raise bad_file("corrupt {role}", path, role, found=found)
+    if not chunks or chunks[-1][0] != b"IEND":
+        raise bad_file("truncated {role}", path, role, found="PNG")
+    if data[25] == 3 and all(name != b"PLTE" for name, _, _ in chunks):
+        raise bad_file("corrupt {role}", path, role, found="PNG has no palette")
 
 
-def _critical_chunks(data: bytes) -> bytes:
-    """Return a PNG without comments, profiles and the like, of which libpng prints warnings."""
-    spans = _chunks(data)
-    return PNG + b"".join(data[s:e] for s, e in spans if data[s + 4 : s + 5].isupper())
+ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+         (1, 0, 2, 1))  # fmt: skip
+"""First row and column, and their steps, in the passes of an interlaced PNG."""
 
 
-def _jpeg_error(path: Path, role: Role, message: str) -> BadFileError:
-    if "Premature end" in message:
-        return BadFileError(
-            f"truncated {role}",
-            path,
-            "this JPEG is truncated (its end is missing)",
-            f"{DOWNLOAD_AGAIN}.",
-        )
-    if "header" in message.lower():
-        return not_an_image_error(path, role)
-    return BadFileError(
-        f"corrupt {role}",
-        path,
-        f"this JPEG is corrupt ({message.strip()})",
-        f"{DOWNLOAD_AGAIN}; if it looks right, save it again.",
-    )
+def _check_pixels(data: bytes) -> None:
+    """Raise ValueError unless a PNG has the pixels of all its rows: decoders do not look."""
+    width, height, bits, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    bits *= {2: 3, 4: 2, 6: 4}.get(color, 1)
+    expected = 0
+    for top, left, down, right in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        rows, columns = -((top - height) // down), -((left - width) // right)
+        expected += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
+    pixels = b"".join(data[s + 8 : e - 4] for name, s, e in _chunks(data) if name == b"IDAT")
+    inflater, found = zlib.decompressobj(), 0
+    while pixels and found < expected:
+        found += len(inflater.decompress(pixels, 1 << 22))
+        pixels = inflater.unconsumed_tail
+    if found < expected:
+        raise ValueError(f"{found} of {expected} bytes of pixels")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Color, Pixels, Value, color_codes
-from deeplab.data.image_io import mask_kind, read_mask
+from deeplab.data.image_io import MaskKind, decode_mask
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import cpu_count, parallel_map
@@ -30,9 +30,6 @@ cv2.setNumThreads(0)  # masks are read in parallel, each by one thread
 
 Array = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Kind = Literal["indices", "palette", "gray", "color"]
-"""One channel; one channel and a palette; three equal channels; three channels."""
-
 CREAM: Color = (224, 224, 192)
 """Color of entry 255 of VOC's palette, with which VOC draws the ignored borders of objects."""
 
@@ -64,7 +61,7 @@ class MaskStatistics(NamedTuple):
     """Statistics of one mask; the arrays have one entry for each value."""
 
     path: str
-    kind: Kind
+    kind: MaskKind
     codes: Array  # values; colors as 24-bit numbers
     counts: Array  # (values, 3): pixels; flat pixels; pixels between
     others: int  # pixels of rarer values
@@ -110,14 +107,14 @@ class Statistics:
         self.jpegs = 0
         self.bad: list[BadFileError] = []
         """Errors of the masks that cannot be read."""
-        self.first: dict[Kind, str] = {}
+        self.first: dict[MaskKind, str] = {}
         """The first mask of each kind."""
         self.palettes: Counter[bytes] = Counter()
         self.numbered: Counter[int] = Counter()
         """Numbers of values of the masks whose values are 0, 1 ... without a gap."""
         self.differs: tuple[str, str] | None = None
         """Two masks whose palettes have another color for the same index."""
-        self._values: dict[Kind, dict[int, ValueStatistics]] = {
+        self._values: dict[MaskKind, dict[int, ValueStatistics]] = {
             kind: defaultdict(ValueStatistics) for kind in ("indices", "palette", "gray", "color")
         }
         self._palette_colors: dict[int, ValueStatistics] = defaultdict(ValueStatistics)
@@ -222,9 +219,9 @@ def common_scale(masks: Sequence[Path]) -> int:
     gaps = [MAX_SCALE]
     for path in masks[:: 1 + len(masks) // SCALE_SAMPLES]:
         with suppress(BadFileError):  # reported when all are read
-            mask = read_mask(path, colored=True)
+            mask = np.atleast_3d(decode_mask(path).values)
             for axis in (0, 1):
-                changes = np.diff(mask.view(np.int8), axis=axis).any(axis=(1 - axis, 2))
+                changes = np.diff(mask, axis=axis).any(axis=(1 - axis, 2))
                 gaps += np.diff(np.flatnonzero(changes)).tolist()
         if min(gaps) == 1:
             return 1
@@ -237,13 +234,11 @@ def mask_statistics(path: Path, scale: int = 1) -> MaskStatistics | BadFileError
     Of a mask that was enlarged by ``scale`` one pixel of each block is counted.
     """
     try:
-        mask, kind, palette, is_jpeg = _read(path)
+        mask, kind, mode, palette = decode_mask(path)
     except BadFileError as error:
         return error
     first_row, first_column = (min(scale // 2, side - 1) for side in mask.shape[:2])
     mask = np.ascontiguousarray(mask[first_row::scale, first_column::scale])
-    if palette is not None and len(palette) <= int(mask.max(initial=0)):
-        palette = None
     rows = max(1, STRIP_PIXELS // max(1, mask.shape[1]))
     strips = [
         _count_strip(mask, start, start + rows, palette) for start in range(0, len(mask), rows)
@@ -257,25 +252,8 @@ def mask_statistics(path: Path, scale: int = 1) -> MaskStatistics | BadFileError
     area = scale**2
     return MaskStatistics(
         str(path), kind, codes[kept], counts[kept] * area, others * area, border * area, palette,
-        is_jpeg,
+        mode == "JPEG",
     )  # fmt: skip
-
-
-def _read(path: Path) -> tuple[Pixels, Kind, Pixels | None, bool]:
-    """Return the values of a mask, their kind, the palette, and True for a JPEG.
-
-    Raises:
-        BadFileError: see ``read_mask``.
-    """
-    format_, channels, palette = mask_kind(path)
-    is_jpeg = format_ == "JPEG"
-    try:
-        kind: Kind = "palette" if palette is not None else "gray" if channels > 2 else "indices"
-        return read_mask(path), kind, palette, is_jpeg
-    except BadFileError as error:
-        if error.kind != "color mask":
-            raise
-        return read_mask(path, colored=True), "color", None, is_jpeg
 
 
 def _count_strip(
