@@ -14,7 +14,7 @@ from deeplab.data.layouts.base import Item
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.evaluation.submission import write_submission
 from deeplab.utils.errors import UserError
-from support.scripts import SMALL, run, run_folders
+from support.scripts import CPU, SMALL, run, run_folders
 from support.trees import voc_tree
 
 THREE = ClassSet(("road", "car", "sky"), values=(7, 26, 23), unlisted_values="ignore")
@@ -87,12 +87,7 @@ def test_split_without_masks(tmp_path):
         *(s for s in SMALL if not s.startswith("data.")), cwd=tmp_path,
     )  # fmt: skip
     (folder,) = run_folders(tmp_path)
-    options = (
-        "trainer.accelerator=cpu",
-        "trainer.precision=32-true",
-        "trainer.enable_progress_bar=false",
-    )
-    done = run("evaluate", f"run={folder}", "split=test", "submission=voc", *options, cwd=tmp_path)
+    done = run("evaluate", f"run={folder}", "split=test", "submission=voc", *CPU, cwd=tmp_path)
     assert "no masks" in done.stdout
     (archive,) = folder.glob("evaluations/test-weights-os16/voc_test.tgz")
     assert str(archive) in done.stdout

@@ -21,7 +21,7 @@ from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.metrics.confusion_matrix import scores
 from support import wandb_files
 from support.processes import start_training, wait_for_step
-from support.scripts import SMALL, environment, run, run_folders
+from support.scripts import CPU, SMALL, environment, run, run_folders
 from support.trees import voc_tree
 
 
@@ -83,13 +83,6 @@ def test_execution_settings_do_not_make_another_run(trained):
     assert run_folders(cwd) == [folder]
 
 
-EVALUATE = (
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "trainer.enable_progress_bar=false",
-)
-
-
 def read_results(folder):
     return {
         p.parent.name: json.loads(p.read_text()) for p in folder.glob("evaluations/*/result.json")
@@ -101,7 +94,7 @@ def test_evaluate_under_several_strategies(tmp_path, trained):
     folder = shutil.copytree(original, tmp_path / original.name)
     training_result = json.loads((folder / "metrics.json").read_text())
     strategies = "strategies=[single-scale,os8,os16-ms-flip]"
-    printed = run("evaluate", f"run={folder}", strategies, *EVALUATE, cwd=cwd).stdout
+    printed = run("evaluate", f"run={folder}", strategies, *CPU, cwd=cwd).stdout
     assert "os16-ms-flip" in printed
     assert "boundary IoU" in printed
     results = read_results(folder)
@@ -129,12 +122,10 @@ def test_evaluate_under_several_strategies(tmp_path, trained):
 def test_finished_evaluations_are_not_repeated(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
-    run("evaluate", f"run={folder}", "strategies=single-scale", *EVALUATE, cwd=cwd)
+    run("evaluate", f"run={folder}", "strategies=single-scale", *CPU, cwd=cwd)
     (path,) = folder.glob("evaluations/*/result.json")
     before = path.stat().st_mtime_ns
-    more = run(
-        "evaluate", f"run={folder}", "strategies=[single-scale,os8]", *EVALUATE, cwd=cwd
-    ).stdout
+    more = run("evaluate", f"run={folder}", "strategies=[single-scale,os8]", *CPU, cwd=cwd).stdout
     assert "1 of 2 existed already" in more
     assert path.stat().st_mtime_ns == before
     run(
@@ -142,7 +133,7 @@ def test_finished_evaluations_are_not_repeated(tmp_path, trained):
         f"run={folder}",
         "strategies=single-scale",
         "trimap_widths=[3]",
-        *EVALUATE,
+        *CPU,
         cwd=cwd,
     )
     assert json.loads(path.read_text())["band_widths"] == [3]
@@ -152,7 +143,7 @@ def test_finished_evaluations_are_not_repeated(tmp_path, trained):
         "strategies=single-scale",
         "trimap_widths=[3]",
         "overwrite=true",
-        *EVALUATE,
+        *CPU,
         cwd=cwd,
     )
     assert path.stat().st_mtime_ns > before
@@ -161,7 +152,7 @@ def test_finished_evaluations_are_not_repeated(tmp_path, trained):
 def test_a_killed_evaluation_resumes(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
-    arguments = [f"run={folder}", "strategies=[single-scale,x1+0.5-flip]", *EVALUATE]
+    arguments = [f"run={folder}", "strategies=[single-scale,x1+0.5-flip]", *CPU]
     run("evaluate", *arguments, cwd=cwd)
     paths = sorted((folder / "evaluations").glob("*"))
     complete = [read_evaluation(path) for path in paths]
@@ -205,18 +196,18 @@ def test_a_failed_evaluation_keeps_the_earlier_one(tmp_path, trained):
     data = {k: v for k, v in config["data"].items() if k not in shapes_only}
     data |= {"name": "voc", "root": str(scenes), **{key: voc[key] for key in keys}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"data": data}))
-    run("evaluate", f"run={folder}", *EVALUATE, cwd=tmp_path)
+    run("evaluate", f"run={folder}", *CPU, cwd=tmp_path)
     (path,) = folder.glob("evaluations/*/result.json")
     before = path.read_bytes()
     image = sorted(scenes.rglob("*.jpg"))[-1]
     damaged = shutil.copytree(scenes, tmp_path / "damaged") / image.relative_to(scenes)
     damaged.write_bytes(image.read_bytes()[:500])
-    failed = run("evaluate", f"run={folder}", f"data.root={tmp_path / 'damaged'}", *EVALUATE,
+    failed = run("evaluate", f"run={folder}", f"data.root={tmp_path / 'damaged'}", *CPU,
                  cwd=tmp_path, ok=False)  # fmt: skip
     assert damaged.name in failed.stderr
     assert path.read_bytes() == before
     skipping = [f"data.root={tmp_path / 'damaged'}", "data.on_error=skip"]
-    done = run("evaluate", f"run={folder}", *skipping, *EVALUATE, cwd=tmp_path)
+    done = run("evaluate", f"run={folder}", *skipping, *CPU, cwd=tmp_path)
     assert "Skipped 1 bad files 1 times" in done.stdout
     (kept,) = (p for p in folder.glob("evaluations/*/result.json") if p != path)
     assert kept.read_bytes() == before  # it was measured on other images
@@ -229,15 +220,15 @@ def test_a_checkpoint_by_its_relative_path(tmp_path, trained):
     (tmp_path / "link").symlink_to(folder)
     (tmp_path / "data").symlink_to(cwd / "data")
     for i, path in enumerate((f"{folder.name}/checkpoints/best.ckpt", "link/weights.safetensors")):
-        run("evaluate", f"run={path}", *EVALUATE, cwd=tmp_path)
+        run("evaluate", f"run={path}", *CPU, cwd=tmp_path)
         assert len(list(folder.glob("evaluations/*/result.json"))) == i + 1
-    other = run("evaluate", f"run={folder}/metrics.csv", *EVALUATE, cwd=tmp_path, ok=False)
+    other = run("evaluate", f"run={folder}/metrics.csv", *CPU, cwd=tmp_path, ok=False)
     assert "this file holds no weights" in other.stderr
 
 
 def test_an_image_that_is_listed_twice_is_refused(tmp_path, trained):
     cwd, folder = trained
-    twice = run("evaluate", f"run={folder}", "split=val+val", *EVALUATE, cwd=cwd, ok=False)
+    twice = run("evaluate", f"run={folder}", "split=val+val", *CPU, cwd=cwd, ok=False)
     assert "listed more than once" in twice.stderr
 
 
@@ -252,7 +243,7 @@ def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):
         "save_predictions=false",
         "measure_speed=true",
     )
-    run("evaluate", last, *options, *EVALUATE, cwd=cwd)
+    run("evaluate", last, *options, *CPU, cwd=cwd)
     ((name, result),) = read_results(folder).items()
     assert result["cost"]["measured"]["latency"] > 0
     assert name == "train-last-os8-w49"
@@ -336,12 +327,7 @@ def test_the_result_is_of_the_last_step(tmp_path, trained):
     assert [r["step"] for r in rows] == ["3", "6", "7"]
     last = torch.load(folder / "checkpoints/last.ckpt", weights_only=False)
     assert last["global_step"] == 7
-    options = (
-        "trainer.accelerator=cpu",
-        "trainer.precision=32-true",
-        "trainer.enable_progress_bar=false",
-    )
-    run("evaluate", f"run={folder}", *options, cwd=tmp_path)
+    run("evaluate", f"run={folder}", *CPU, cwd=tmp_path)
     evaluated = json.loads((folder / "evaluations/val-weights-os16/result.json").read_text())
     assert evaluated["mIoU"] == result["mIoU"]
 
@@ -394,9 +380,7 @@ def test_every_job_of_a_sweep_has_a_separate_wandb_run(tmp_path, trained):
     assert len(ids) == 2
     folder = folders[0]
     training_parts = {path.parent for path in folder.glob("wandb/*/run-*.wandb")}
-    printed = run(
-        "evaluate", f"run={folder}", "strategies=[single-scale,flip]", *EVALUATE, cwd=tmp_path
-    )
+    printed = run("evaluate", f"run={folder}", "strategies=[single-scale,flip]", *CPU, cwd=tmp_path)
     assert "wandb sync" in printed.stdout
     (file,) = (f for f in folder.glob("wandb/*/run-*.wandb") if f.parent not in training_parts)
     assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
@@ -419,12 +403,7 @@ def test_two_processes_are_one_run(tmp_path, trained):
     result = json.loads((both / "metrics.json").read_text())
     assert result["protocol"]["images"] == 3
     assert printed.count("Run folder:") == 1
-    options = (
-        "trainer.accelerator=cpu",
-        "trainer.precision=32-true",
-        "trainer.enable_progress_bar=false",
-    )
-    run("evaluate", f"run={both}", *options, cwd=tmp_path)
+    run("evaluate", f"run={both}", *CPU, cwd=tmp_path)
     one_process = json.loads((both / "evaluations/val-weights-os16/result.json").read_text())
     assert one_process["class_IoU"] == result["class_IoU"]
     repeated = run("train", *arguments, cwd=tmp_path)

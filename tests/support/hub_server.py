@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from support import hubs
 from support.hubs import COMMIT
+from support.servers import listening
 
 LFS_SUFFIXES = (".safetensors", ".onnx", ".pt2")
 TOKEN = "hf_token_of_somebody"
@@ -91,7 +92,7 @@ def hub_server() -> Iterator[Hub]:
     class Handler(_Handler):
         hub = state
 
-    with hubs.serving(Handler) as state.url:
+    with listening(Handler) as state.url:
         yield state
 
 
@@ -169,6 +170,3 @@ class _Handler(hubs.Handler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass

@@ -1,12 +1,12 @@
 """Local server with the parts of the Hugging Face hub that its client uses."""
 
 import hashlib
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from support.servers import QuietHandler, listening
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -44,26 +44,11 @@ def hub(files: Mapping[str, bytes]) -> Iterator[Hub]:
     class SiteHandler(Handler):
         hub_files = site
 
-    with serving(SiteHandler) as site.url:
+    with listening(SiteHandler) as site.url:
         yield site
 
 
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve requests on a port of this machine and yield its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     hub_files: Hub
 
     def do_HEAD(self):
@@ -99,9 +84,6 @@ class Handler(BaseHTTPRequestHandler):
             sent = content[start:][: self.hub_files.cut]
             self.hub_files.cut = None
             self.wfile.write(bytes(len(sent)) if self.hub_files.corrupt else sent)
-
-    def log_message(self, *arguments):
-        pass
 
 
 def etag(name: str, content: bytes) -> str:

@@ -4,12 +4,11 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 import time
 import zipfile
 import zlib
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from deeplab.data.class_set import write_mask
+from support.servers import QuietHandler, listening
 
 SIZE = (40, 56)
 
@@ -200,7 +200,7 @@ def md5(path: Path) -> str:
     return f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"
 
 
-class FolderHandler(SimpleHTTPRequestHandler):
+class FolderHandler(QuietHandler, SimpleHTTPRequestHandler):
     """Request handler that serves a folder, with pauses, and records the requested paths."""
 
     requested: list[str]
@@ -218,9 +218,6 @@ class FolderHandler(SimpleHTTPRequestHandler):
         except OSError:  # the client closed the connection
             pass
 
-    def log_message(self, *arguments):
-        pass
-
 
 @contextmanager
 def serving_folder(folder: Path, *, pause: float = 0.0):
@@ -231,13 +228,5 @@ def serving_folder(folder: Path, *, pause: float = 0.0):
     def build_handler(*arguments):
         return handler(*arguments, directory=str(folder))
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), build_handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", requested
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(build_handler) as address:
+        yield address, requested

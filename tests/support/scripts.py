@@ -12,6 +12,9 @@ from tempfile import TemporaryDirectory
 
 from deeplab.config.paths import ROOT
 
+CPU = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
+"""Overrides for the same numbers on every machine, without a progress bar."""
+
 SMALL = (
     "data.num_train=8",
     "data.num_val=3",
@@ -21,10 +24,8 @@ SMALL = (
     "data.eval_size=65",
     "stage.max_steps=2",
     "stage.batch_size=2",
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
+    *CPU,
     "trainer.num_workers=0",
-    "trainer.enable_progress_bar=false",
     "logger=csv",
 )
 """Overrides that reduce the default experiment to two steps, which take seconds."""

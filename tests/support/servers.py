@@ -1,12 +1,42 @@
-"""A local web server that serves one file, with configurable faults."""
+"""Local web servers, and one that serves a file with configurable faults."""
 
 import re
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """Request handler that prints nothing."""
+
+    def log_message(self, *arguments):
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionResetError):  # the client disconnected
+            super().handle_error(request, client_address)
+
+
+@contextmanager
+def listening(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer requests on a port of this machine in a thread; yield the address."""
+    server = _Server(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @dataclass(frozen=True)
@@ -46,20 +76,12 @@ def serving(body: bytes, *plan: Response) -> Iterator[FileServer]:
     class Handler(_Handler):
         served = file_server
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    file_server.url = f"http://127.0.0.1:{server.server_port}/file"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        file_server.url = f"{address}/file"
         yield file_server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.socket.close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     served: FileServer
 
     def do_GET(self):
@@ -90,6 +112,3 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(response.pause)
         except OSError:  # the client closed the connection
             pass
-
-    def log_message(self, *arguments):
-        pass

@@ -7,12 +7,12 @@ summary, group and tags, views by name.
 import gzip
 import json
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from support.servers import QuietHandler, listening
 
 KEY = "0" * 40
 """API key of a user, of the length that W&B requires."""
@@ -134,27 +134,11 @@ def wandb_server() -> Iterator[Wandb]:
                     state.stream(self.path.split("/")[-2], json.loads(body))
                 return {"exitcode": None, "limits": {}}
 
-    server = _Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(Handler) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionResetError):  # the client disconnected
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self, body: bytes) -> dict:
@@ -182,6 +166,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
-
-    def log_message(self, *arguments):
-        pass

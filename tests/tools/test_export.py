@@ -41,13 +41,8 @@ from support.networks import (
     tiny_resnet,
 )
 from support.real_data import real
-from support.scripts import SMALL, run, run_folders
+from support.scripts import CPU, SMALL, run, run_folders
 
-MACHINE = (
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "trainer.enable_progress_bar=false",
-)
 CLASSES = 7
 
 
@@ -58,7 +53,7 @@ def trained(tmp_path_factory):
     run("train", *SMALL, cwd=cwd)
     (folder,) = run_folders(cwd)
     randomize_logits(folder)
-    run("evaluate", f"run={folder}", "strategies=[single-scale,os8-flip]", *MACHINE, cwd=cwd)
+    run("evaluate", f"run={folder}", "strategies=[single-scale,os8-flip]", *CPU, cwd=cwd)
     return cwd, folder
 
 
@@ -249,7 +244,7 @@ def test_a_program_gives_the_same_label_maps_as_predict(tmp_path, trained):
     images.mkdir()
     for size in ((50, 60), (97, 41), (20, 30), (129, 130)):
         Image.fromarray(noise(*size)).save(images / "{}x{}.png".format(*size))
-    run("predict", f"run={folder}", f"input={images}", "output=out", *MACHINE, cwd=tmp_path)
+    run("predict", f"run={folder}", f"input={images}", "output=out", *CPU, cwd=tmp_path)
     script = tmp_path / "standalone.py"
     script.write_text(STANDALONE)
     paths = sorted(map(str, images.iterdir()))
@@ -315,7 +310,7 @@ def test_onnx_through_the_script(tmp_path, trained):
     image = noise(50, 60)
     Image.fromarray(image).save(tmp_path / "photo.png")
     (classes,) = session.run(["classes"], {"image": image[None]})
-    run("predict", f"run={folder}", "input=photo.png", *MACHINE, cwd=tmp_path)
+    run("predict", f"run={folder}", "input=photo.png", *CPU, cwd=tmp_path)
     with Image.open(tmp_path / "predictions/photo.png") as label:
         assert (classes[0] == np.array(label)).mean() > 0.999
 
@@ -331,7 +326,7 @@ def test_weights_config_and_card(tmp_path, trained):
     assert {p.name for p in output.iterdir()} == names
     weights = (folder / "weights.safetensors").read_bytes()
     assert (output / "weights.safetensors").read_bytes() == weights
-    run("evaluate", f"run={output}/weights.safetensors", *MACHINE, cwd=tmp_path)
+    run("evaluate", f"run={output}/weights.safetensors", *CPU, cwd=tmp_path)
     exported_result, result = (
         json.loads((f / "evaluations/val-weights-os16/result.json").read_text())
         for f in (output, folder)

@@ -6,9 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from support.scripts import SMALL, run, run_folders
-
-CPU = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
+from support.scripts import CPU, SMALL, run, run_folders
 
 COMMANDS = {
     "evaluate": ("evaluate", "run={}", *CPU),

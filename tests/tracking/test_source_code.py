@@ -23,15 +23,10 @@ from deeplab.tracking.source_code import (
     describe_reused,
     source_files,
 )
-from support.scripts import SMALL, environment, run, run_folders
+from support.scripts import CPU, SMALL, environment, run, run_folders
 
 LOSSES = "training/losses.py"
-EVALUATE = (
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "trainer.num_workers=0",
-    "trainer.enable_progress_bar=false",
-)
+EVALUATE = (*CPU, "trainer.num_workers=0")
 STEPS = ("stage.max_steps=60", "trainer.num_checkpoints=60", "trainer.num_validations=1")
 """Overrides for a checkpoint at each step, so that a run can be killed anywhere."""
 

@@ -21,14 +21,9 @@ from deeplab.evaluation.loop import Progress
 from support.image_trees import csv_tree, folder_tree
 from support.messages import check_error_message
 from support.processes import start_training, wait_for_step
-from support.scripts import run, run_folders
+from support.scripts import CPU, run, run_folders
 
-EXECUTION = (
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "trainer.num_workers=0",
-    "trainer.enable_progress_bar=false",
-)
+EXECUTION = (*CPU, "trainer.num_workers=0")
 TINY = (
     "data=shape_classes",
     "data.num_train=12",

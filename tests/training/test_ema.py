@@ -21,7 +21,7 @@ from deeplab.training.segmentation import SegmentationModule
 from deeplab.utils.errors import UserError
 from support.batches import NAMES, batch
 from support.networks import tiny_model
-from support.scripts import SMALL, environment, run, run_folders
+from support.scripts import CPU, SMALL, environment, run, run_folders
 
 MODERN = (
     *(s for s in SMALL if "steps" not in s),
@@ -164,14 +164,9 @@ def test_evaluation_of_a_checkpoint_uses_its_average(uninterrupted, tmp_path):
     folder, _ = uninterrupted
     with (folder / "metrics.csv").open() as file:
         scores = [float(row["val/mIoU"]) for row in csv.DictReader(file) if row["val/mIoU"]]
-    options = (
-        "trainer.accelerator=cpu",
-        "trainer.precision=32-true",
-        "trainer.enable_progress_bar=false",
-    )
     for name, expected in (("best", max(scores)), ("last", scores[-1])):
         checkpoint = folder / f"checkpoints/{name}.ckpt"
-        run("evaluate", f"run={checkpoint}", "save_predictions=false", *options, cwd=tmp_path)
+        run("evaluate", f"run={checkpoint}", "save_predictions=false", *CPU, cwd=tmp_path)
         (result,) = folder.glob(f"evaluations/*{name}*/result.json")
         assert json.loads(result.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
 
