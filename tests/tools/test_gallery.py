@@ -155,7 +155,7 @@ def run_gallery(folder, *arguments, ok=True):
 
 
 def test_page_is_well_formed_and_complete(folder):
-    completed = run_gallery(folder, "run=runs/first")
+    completed = run_gallery(folder, "run=runs/first", "strategy=single-scale")  # a short name
     path = evaluation_path(folder) / "gallery" / "index.html"
     assert "runs/first/evaluations/val-weights-os16/gallery/index.html" in completed.stdout
     page = read_page(path)
@@ -249,11 +249,39 @@ def error_message(folder, *arguments):
     return completed.stderr
 
 
-def test_run_without_evaluation(folder):
-    (evaluation_path(folder) / "result.json").unlink()
-    assert "evaluate.py first" in error_message(folder, "run=runs/first")
-    assert "no evaluation" in error_message(folder, f"run={evaluation_path(folder)}")
-    assert "does not exist" in error_message(folder, "run=runs/none")
+def leave_out_scores(evaluation):
+    result = evaluation / "result.json"
+    protocol = json.loads(result.read_text())["protocol"]
+    write_json(result, VERSION_STAMP | {"run": "first", "scored": False, "protocol": protocol})
+
+
+@pytest.mark.parametrize(
+    ("damage", "argument", "words"),
+    [
+        (lambda e: (e / "result.json").unlink(), "", "evaluate.py first"),
+        (lambda e: (e / "result.json").unlink(), "run={}", "no evaluation"),
+        (lambda e: (e / "images.npz").write_bytes(b"PK"), "", "images.npz: cannot be read"),
+        (
+            lambda e: Image.new("P", (7, 8)).save(e / "predictions" / "plain.png"),
+            "",
+            "8 x 7 pixels, its image 40 x 50",
+        ),
+        (leave_out_scores, "", "no masks"),
+        (None, "run=runs/none", "does not exist"),
+        (None, "data.root=nowhere", "no such folder"),
+        (None, "output=runs/first/config.yaml", "output=runs/first/config.yaml: "),
+        (None, "compare_with=runs/first", "both first/"),
+        (None, "num_images=0", "num_images=0"),
+        (None, "num_perclass=3", "Did you mean num_per_class"),
+    ],
+)
+def test_what_cannot_be_shown_is_named(folder, damage, argument, words):
+    evaluation = evaluation_path(folder)
+    if damage:
+        damage(evaluation)
+    run_key = [] if argument.startswith("run=") else ["run=runs/first"]
+    arguments = [*run_key, *filter(None, [argument.format(evaluation)])]
+    assert words in error_message(folder, *arguments)
 
 
 def test_prediction_that_was_not_saved(folder):
@@ -301,11 +329,6 @@ def test_foreign_page_is_not_replaced(folder):
     assert (folder / "mine/index.html").read_text() == "mine"
 
 
-def test_prediction_of_another_size(folder):
-    Image.new("P", (7, 8)).save(evaluation_path(folder) / "predictions" / "plain.png")
-    assert "8 x 7 pixels, its image 40 x 50" in error_message(folder, "run=runs/first")
-
-
 def test_mask_that_has_changed_since_the_evaluation(folder):
     path = next((folder / "data").rglob("SegmentationClass/plain.png"))
     with Image.open(path) as mask:
@@ -315,27 +338,7 @@ def test_mask_that_has_changed_since_the_evaluation(folder):
     assert "plain.png: this mask or its prediction (" in error_message(folder, "run=runs/first")
 
 
-def test_output_that_cannot_be_written(folder):
-    (folder / "file").write_text("in the way")
-    assert "output=file: " in error_message(folder, "run=runs/first", "output=file")
-
-
-def test_strategy_by_its_short_name(folder):
-    run_gallery(folder, "run=runs/first", "strategy=single-scale")
-    assert (evaluation_path(folder) / "gallery/index.html").is_file()
-
-
-def test_split_without_masks(folder):
-    result = evaluation_path(folder) / "result.json"
-    values = json.loads(result.read_text())
-    write_json(
-        result, {**VERSION_STAMP, "run": "first", "scored": False, "protocol": values["protocol"]}
-    )
-    assert "no masks" in error_message(folder, "run=runs/first")
-
-
 def test_images_in_another_folder(folder):
-    assert "no such folder" in error_message(folder, "run=runs/first", "data.root=nowhere")
     (folder / "data").rename(folder / "moved")
     run_gallery(folder, "run=runs/first", "data.root=moved")
     lists = folder / "moved" / "ImageSets" / "Segmentation" / "val.txt"
@@ -343,11 +346,6 @@ def test_images_in_another_folder(folder):
     assert "has no image folder/inside" in error_message(
         folder, "run=runs/first", "data.root=moved"
     )
-
-
-def test_damaged_confusion_matrices(folder):
-    (evaluation_path(folder) / "images.npz").write_bytes(b"PK")
-    assert "images.npz: cannot be read" in error_message(folder, "run=runs/first")
 
 
 @pytest.mark.parametrize(
@@ -366,12 +364,3 @@ def test_evaluations_that_cannot_be_compared(folder, options, expected):
     assert "cannot be compared" in message
     assert expected in message
     assert not list(folder.rglob("index.html"))
-
-
-def test_evaluation_compared_with_itself(folder):
-    assert "both first/" in error_message(folder, "run=runs/first", "compare_with=runs/first")
-
-
-def test_keys_are_checked(folder):
-    assert "num_images=0" in error_message(folder, "run=runs/first", "num_images=0")
-    assert "Did you mean num_per_class" in error_message(folder, "run=runs/first", "num_perclass=3")
