@@ -52,6 +52,12 @@ LONG = "z" * 7000
         (f"stage.lr={'9' * 5000}", "this number is too long"),
         (f"{LONG}=1", "no such key"),
         ("name=\udcfe", "not valid UTF-8"),
+        ("'name=a\nb'", "name=a b: a line break"),
+        ("=5", "a key is missing"),
+        ("' '", "' ': cannot be read as key=value"),
+        ("+backbone=xception", "Write it as backbone=NAME"),
+        ("++stage=voc", "Write it as stage=NAME"),
+        ("backbone@model=xception", "Write it as backbone=NAME"),
     ],
 )
 def test_refused_before_a_config_is_composed(line, words):
@@ -87,6 +93,7 @@ def test_lines_that_are_right(line):
         (EvaluateConfig, {"run": "r", "trimap_widths": []}, "trimap_widths=[]"),
         (EvaluateConfig, {"run": "r", "overlap": 0.5}, "window_size is not set"),
         (EvaluateConfig, {"run": "~no such user/r"}, "run=~no such user/r: "),
+        (EvaluateConfig, {"run": "r", "output_stride": "a\nb"}, "output_stride=a\\nb: "),
     ],
 )
 def test_values_of_wrong_shape(schema, values, words):
@@ -116,6 +123,14 @@ def test_names_of_splits_fit_into_file_names():
         ("train", ["-m", "seed=3,4", "trainer.accelerator=cuda"], ["this machine has no GPU"]),
         ("train", ["-m", "seed=range(5,5)"], ["there is no run"]),
         ("train", ["name=${name}"], ["name: Recursive interpolation"]),
+        ("train", ["num_seeds=1"], ["num_seeds: this key defines several runs. Add -m"]),
+        ("train", ["-m", "stage.lr=interval(0,1)"], ["List the values."]),
+        ("evaluate", ["run=x", "strategies={a:b}"], ["strategies={a:b}: a value of another form"]),
+        ("evaluate", ["run=x", "+run=y"], ["run: this key exists. Write it without the +."]),
+        ("evaluate", ["run=x", "split=range(1,3)"], ["Set a single one."]),
+        ("predict", ["run=x", "input=x", "-m"], ["-m: only train.py sweeps"]),
+        ("cost", ["input_size=[513]"], ["input_size=[513]: must be a valid integer; or expected"]),
+        ("cost", ["input_size=1e400"], ["valid integer; or expected a list, as in [a,b]."]),
         ("train", [f"resume={LONG}"], ["resume=z", "does not exist", " characters "]),
         ("train", ["data=shape_classes", "data.val_split=dev"], ["data.val_split=dev"]),
         ("train", ["eval_after_training=[{strategies:os8,split:dev}]"], ["split 'dev'"]),

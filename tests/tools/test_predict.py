@@ -258,7 +258,8 @@ def test_windows_and_label_maps_only(tmp_path, trained):
 
 def test_panorama_longer_than_a_jpeg_has_a_shrunk_overlay(tmp_path, trained):
     Image.fromarray(np.tile(color_blocks(40, 700), (1, 100, 1))).save(tmp_path / "long.png")
-    predict(trained[0], "input=long.png", "window_size=2049", cwd=tmp_path)
+    done = predict(trained[0], "input=long.png", "window_size=2049", cwd=tmp_path)
+    assert "at once" not in done.stdout
     assert read_label_map(tmp_path / "predictions/long.png").shape == (40, 70_000)
     with Image.open(tmp_path / "predictions/long_overlay.jpg") as overlay:
         assert overlay.width == 65_500

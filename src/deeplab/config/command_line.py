@@ -52,14 +52,16 @@ def check_arguments(arguments: Sequence[str], script: str) -> list[str]:
             argument.encode()
         except UnicodeEncodeError:
             raise UserError(f"{argument}: not valid UTF-8. Rename the file.") from None
+        if len(argument.splitlines()) > 1:
+            raise UserError(f"{' '.join(argument.split())}: a line break. Write it in one line.")
     parser = get_args_parser()
     parser.error = _option_error  # type: ignore[method-assign]
     options = parser.parse_intermixed_args(arguments)
     _check_options(options)
     parsed = parse_overrides(options.overrides)
     check_overrides(parsed, script_groups(script))
-    if script == "train" and options.multirun:
-        _check_sweep(parsed)
+    if options.multirun:
+        _check_sweep(parsed, script)
     rest = list(arguments)
     for override in options.overrides:
         rest.remove(override)
@@ -123,6 +125,8 @@ def check_overrides(overrides: Sequence[Override], groups: Collection[str]) -> N
     """
     for override in overrides:
         key, text = override.key_or_group, str(override.input_line)
+        if not key:
+            raise UserError(f"{text}: a key is missing. Write it before the equals sign.")
         if len(key) > MAX_KEY:
             raise UserError(f"{key}: no such key. See --help and --keys.")
         if override.is_hydra_override():
@@ -134,6 +138,8 @@ def check_overrides(overrides: Sequence[Override], groups: Collection[str]) -> N
             )
         values = list(_values(override))
         if key in groups:
+            if override.package is not None or override.is_add() or override.is_force_add():
+                raise UserError(f"{text}: not a choice of a group. Write it as {key}=NAME.")
             for value in values:
                 _check_choice(text, key, value)
         if {} in values:
@@ -181,8 +187,10 @@ def _is_name(override: Override) -> bool:
     return isinstance(override.value(), str)
 
 
-def _check_sweep(overrides: Sequence[Override]) -> None:
-    """Raise UserError if ``-m`` has nothing to do with the other arguments."""
+def _check_sweep(overrides: Sequence[Override], script: str) -> None:
+    """Raise UserError if ``-m`` has nothing to do with the script or the other arguments."""
+    if script != "train":
+        raise UserError("-m: only train.py sweeps. Leave it out, and run this once for each value.")
     keys = {override.key_or_group for override in overrides}
     if "ablation" not in keys and "num_seeds" in keys:
         raise UserError(

@@ -5,7 +5,7 @@ import importlib.util
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from hydra.errors import OverrideParseException
 
 from deeplab.config.paths import CONF, config_groups, exists, group_choices
 from deeplab.utils.extras import install_command
+from deeplab.utils.text import printable
 
 PYDANTIC_MESSAGES = {
     "too_short": "expected {min_length} or more values",
+    "too_long": "expected {max_length} or fewer values",
+    "missing": "expected more values",
     "tuple_type": "expected a list, as in [a,b]",
     "string_too_short": "expected a value that is not empty",
     "string_type": "expected a string (quote numbers: 'key=\"2024\"')",
@@ -24,27 +27,46 @@ PYDANTIC_MESSAGES = {
 """Replacements for pydantic's messages that use Python's type names, by error type."""
 
 
-def format_validation_error(error: dict[str, Any], values: Any) -> str:
-    """Return one of pydantic's errors as one line in the form ``key=value: problem``."""
-    path = []
+def format_validation_errors(errors: Sequence[Any], values: Any) -> str:
+    """Return pydantic's errors, one line for each wrong key, in the form ``key=value: problem``.
+
+    The members of a union, which each have an error, share a line.
+    """
+    inside = {item["loc"][:-1] for item in errors}  # a list with wrong items counts as short
+    lines: dict[str, list[str]] = {}
+    for item in errors:
+        if item["type"] != "too_short" or item["loc"] not in inside:
+            key, problem = _format_validation_error(item, values)
+            lines.setdefault(key, []).append(problem)
+    texts = [f"{key}: " * bool(key) + "; or ".join(dict.fromkeys(p)) for key, p in lines.items()]
+    return "\n       ".join(f"{text}." for text in texts)
+
+
+def _format_validation_error(error: Mapping[str, Any], values: Any) -> tuple[str, str]:
+    """Return the key, with its value if that is wrong, and the problem."""
+    path, kind = [], error["type"]
     for part in error["loc"]:  # also has names of union members, which are not keys
         inside = values.keys() if isinstance(values, dict) else range(_length(values))
         if part in inside:
             values = values[part]
-        elif error["type"] not in ("missing", "extra_forbidden") or part != error["loc"][-1]:
+        elif (
+            kind not in ("missing", "extra_forbidden")
+            or part != error["loc"][-1]
+            or isinstance(part, int)
+        ):
             continue
         path.append(str(part))
     key = ".".join(path)
+    if kind == "missing" and isinstance(error["loc"][-1], str):
+        return key, "this key is missing. Set it to a value"
+    if kind == "extra_forbidden":
+        return key, "no such key"
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
-    template = PYDANTIC_MESSAGES.get(error["type"])
+    template = PYDANTIC_MESSAGES.get(kind)
     problem = template.format(**error.get("ctx", {})) if template else message
-    if error["type"] == "missing":
-        return f"{key}: this key is missing. Set it to a value."
-    if error["type"] == "extra_forbidden":
-        return f"{key}: no such key."
-    if error["type"] == "value_error":
-        return f"{key + ': ' if key else ''}{problem}."
-    return f"{key}={_format_value(error['input'])}: {problem[0].lower() + problem[1:]}."
+    if kind == "value_error":
+        return key, problem
+    return f"{key}={_format_value(error['input'])}", problem[0].lower() + problem[1:]
 
 
 def _length(values: Any) -> int:
@@ -52,7 +74,7 @@ def _length(values: Any) -> int:
 
 
 def _format_value(value: Any) -> str:
-    return "null" if value is None else str(value)
+    return "null" if value is None else printable(str(value))
 
 
 def format_hydra_error(error: Exception) -> str:
@@ -64,7 +86,7 @@ def format_hydra_error(error: Exception) -> str:
         if not is_pair:
             path = key.rstrip("/")
             hint = f" Did you mean run={path}?" if exists(Path(path, "config.yaml")) else ""
-            return f"{key}: cannot be read as key=value.{hint}"
+            return f"{key if key.strip() else repr(key)}: cannot be read as key=value.{hint}"
         return (
             f"{error.override}: cannot be read as key=value ({text.splitlines()[0]}). A value with "
             f"special characters needs two pairs of quotes: {_quoted(key, value)}."
@@ -82,7 +104,16 @@ def format_hydra_error(error: Exception) -> str:
             f"quotes. Write {key}=[{values}] or {_quoted(key, values)}{sweep}."
         )
     if match := re.search(r"Sweep parameters '([^=]*)=", text):
-        return f"{match[1]}: this value defines several runs. Add -m to sweep over them."
+        fix = "Add -m to sweep over them" if script_name() == "train" else "Set a single one"
+        return f"{match[1]}: this value stands for several ones. {fix}."
+    if match := re.match(r"Error merging override (.*)", text, re.DOTALL):
+        return (
+            f"{match[1]}: a value of another form is expected. See --keys {match[1].split('=')[0]}."
+        )
+    if match := re.search(r"An item is already at '([^']*)'", text):
+        return f"{match[1]}: this key exists. Write it without the +."
+    if "does not support sweep type" in text:
+        return "interval(...): only sweepers that optimize take intervals. List the values."
     if "Config group override must be" in text:
         return _group_value_error()
     if match := re.search(r"Could not override '([^']*)'", text):

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from deeplab.config.messages import format_hydra_error, format_validation_error
+from deeplab.config.messages import format_hydra_error, format_validation_errors
 from deeplab.config.paths import CONF
 from deeplab.utils.errors import UserError
 
@@ -39,11 +39,4 @@ def validate(schema: type[S], values: Any) -> S:
     try:
         return schema(**values)
     except ValidationError as error:
-        errors = error.errors()
-        inside = {item["loc"][:-1] for item in errors}  # a list with wrong items counts as short
-        lines = dict.fromkeys(
-            format_validation_error(dict(item), values)
-            for item in errors
-            if item["type"] != "too_short" or item["loc"] not in inside
-        )
-        raise UserError("\n       ".join(lines)) from None
+        raise UserError(format_validation_errors(error.errors(), values)) from None

@@ -129,10 +129,10 @@ def single_run_config(config: DictConfig) -> DictConfig:
     single = config.copy()
     with open_dict(single):
         for key in SWEEP_KEYS:
-            if single.pop(key, None):
+            if single.pop(key, None) not in (None, {}):
                 raise UserError(
                     f"{key}: this key defines several runs. Add -m, as in "
-                    "python src/train.py -m ablation=table2 num_seeds=3"
+                    "python src/train.py -m ablation=table2 num_seeds=3."
                 )
     return single
 

@@ -43,6 +43,9 @@ JPEG_QUALITY = 92
 MAX_JPEG_SIDE = 65_500
 """Longest side of a JPEG that libjpeg writes, in pixels."""
 
+MANY_PIXELS = 1 << 25
+"""Pixels of an image above which the hint at windows is printed before it is predicted whole."""
+
 MAX_LISTED_FILES = 20
 """Maximum number of files listed in one message."""
 
@@ -222,6 +225,12 @@ class PredictionJob:
             return error
 
     def _predict(self, file: InputFile, image: Pixels) -> Pixels:
+        (strategy,), (height, width) = self.segmenter.predictor.strategies, image.shape[:2]
+        if not strategy.window and height * width * max(strategy.scales) ** 2 > MANY_PIXELS:
+            tqdm.write(
+                f"{file.path}: {width} x {height} pixels are predicted at once, which may take "
+                "more memory than there is. window_size=1025 takes little."
+            )
         if not self.config.save_probabilities:
             return self.segmenter.labels(image)
         label, probabilities = self.segmenter.probabilities(image)
