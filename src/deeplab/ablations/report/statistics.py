@@ -17,7 +17,6 @@ from deeplab.ablations.report.row_results import score_names
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.metrics.iou import correct_and_union, intersection_over_union, mean_over_classes
-from deeplab.utils.errors import UserError
 
 NUM_DRAWS = 1000
 
@@ -55,37 +54,34 @@ class SampledScores(NamedTuple):
     """Scores on the images of each draw: ``(S, B)``."""
 
 
-class ImageCounts(NamedTuple):
-    """Counts that a score is computed from: ``(N, K)`` for mIoU, ``(N,)`` for errors.
+class ImageSample(NamedTuple):
+    """Score of one evaluation on all images and on draws of them."""
 
-    The images are sorted by their ids.
-    """
-
-    ids: tuple[str, ...]
-    correct: FloatArray
-    total: FloatArray
-    """Union of truth and prediction for mIoU; 1 for a labeled image for errors."""
+    ids: list[str]
+    """Ids of the images, sorted."""
+    score: float
+    drawn: FloatArray
+    """Scores on the images of each draw: ``(B,)``."""
 
 
-def segmentation_counts(evaluation: Evaluation) -> ImageCounts:
-    """Read the confusion matrices of an evaluation.
+def image_counts(evaluation: Evaluation, score: Score) -> tuple[FloatArray, FloatArray]:
+    """Read the counts that a score is computed from, with the images sorted by their ids.
+
+    Returns:
+        Correct pixels of each image and class, and the union of truth and prediction: ``(N, K)``.
+        For errors 1 for each correct image and 1 for each labeled one, ``(N,)``: an image is
+        correct if its label is among the classes that the top-k error accepts.
 
     Raises:
-        UserError: they are missing or damaged.
+        UserError: the file is missing or damaged.
     """
-    ids, counts = evaluation.ids, evaluation.confusion
-    if counts.ndim != 3 or len(ids) != len(counts):
-        raise _damaged(evaluation, f"{len(ids)} images and counts of shape {counts.shape}")
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    correct, union = correct_and_union(counts)
-    return ImageCounts(tuple(ids[i] for i in order), correct[order], union[order])
-
-
-def _damaged(evaluation: Evaluation, mismatch: str) -> UserError:
-    return UserError(
-        f"{evaluation.folder.images}: {mismatch} do not match. Run evaluate.py with overwrite=true "
-        "to write it again."
-    )
+    order = np.argsort(evaluation.ids, kind="stable")
+    if score == "mIoU":
+        correct, union = correct_and_union(evaluation.confusion)
+        return correct[order], union[order]
+    ranks = evaluation.ranks[order]
+    labeled = ranks >= 0
+    return (labeled & (ranks < TOP_K[score])).astype(np.float64), labeled.astype(np.float64)
 
 
 def mean_iou(correct: FloatArray, union: FloatArray) -> FloatArray:
@@ -94,26 +90,6 @@ def mean_iou(correct: FloatArray, union: FloatArray) -> FloatArray:
     Classes in neither truth nor prediction are left out; the result is nan if no class is left.
     """
     return mean_over_classes(intersection_over_union(correct, union))
-
-
-def classification_counts(evaluation: Evaluation, score: Score) -> ImageCounts:
-    """Read the ranks of a classifier's labels.
-
-    An image counts as correct if one of its labels is among the classes that the top-k error
-    accepts.
-
-    Raises:
-        UserError: they are missing or damaged.
-    """
-    ids, ranks = evaluation.ids, evaluation.ranks
-    if len(ids) != len(ranks):
-        raise _damaged(evaluation, f"{len(ids)} images and {len(ranks)} ranks")
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    labeled = ranks[order] >= 0
-    correct = labeled & (ranks[order] < TOP_K[score])
-    return ImageCounts(
-        tuple(ids[i] for i in order), correct.astype(np.float64), labeled.astype(np.float64)
-    )
 
 
 def error_rate(correct: FloatArray, labeled: FloatArray) -> FloatArray:
@@ -149,36 +125,27 @@ class Sampler:
 
     def __init__(self, draws: int = NUM_DRAWS) -> None:
         self.draws = draws
-        self._cache: dict[tuple[Path, Score], tuple[tuple[str, ...], float, FloatArray]] = {}
+        self._cache: dict[tuple[Path, Score], ImageSample] = {}
 
-    def ids(self, evaluation: Evaluation) -> tuple[str, ...]:
+    def ids(self, evaluation: Evaluation) -> list[str]:
         """Return the ids of the images, sorted."""
-        return self._sample(evaluation, score_names(evaluation.result)[0])[0]
+        return self._sample(evaluation, score_names(evaluation.result)[0]).ids
 
     def sample(self, evaluations: Sequence[Evaluation], score: Score) -> SampledScores:
         """Return the scores of a row's evaluations, one for each run."""
         samples = [self._sample(evaluation, score) for evaluation in evaluations]
-        return SampledScores(
-            np.array([value for _, value, _ in samples]), np.stack([d for *_, d in samples])
-        )
+        scores = np.array([sample.score for sample in samples])
+        return SampledScores(scores, np.stack([sample.drawn for sample in samples]))
 
-    def _sample(
-        self, evaluation: Evaluation, score: Score
-    ) -> tuple[tuple[str, ...], float, FloatArray]:
-        """Return the ids of the images, the score on all of them and the score on each draw."""
+    def _sample(self, evaluation: Evaluation, score: Score) -> ImageSample:
         key = (evaluation.folder.path, score)
         if key not in self._cache:
-            segmentation = score == "mIoU"
-            counts = (
-                segmentation_counts(evaluation)
-                if segmentation
-                else classification_counts(evaluation, score)
-            )
-            score_function: ScoreFunction = mean_iou if segmentation else error_rate
-            weights = image_draws(len(counts.ids), self.draws)
-            drawn = score_function(weights @ counts.correct, weights @ counts.total)
-            value = float(score_function(counts.correct.sum(0), counts.total.sum(0)))
-            self._cache[key] = counts.ids, value, drawn
+            correct, total = image_counts(evaluation, score)
+            score_function: ScoreFunction = mean_iou if score == "mIoU" else error_rate
+            weights = image_draws(len(total), self.draws)
+            drawn = score_function(weights @ correct, weights @ total)
+            value = float(score_function(correct.sum(0), total.sum(0)))
+            self._cache[key] = ImageSample(sorted(evaluation.ids), value, drawn)
         return self._cache[key]
 
 
