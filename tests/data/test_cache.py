@@ -66,7 +66,29 @@ def test_cache_is_built_once_and_again_when_the_data_change(tmp_path, monkeypatc
     changed = dataset(root)
     use_cache(changed, tmp_path / "cache", num_workers=1, progress=False)
     assert changed[0].size == (8, 8)
-    assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 2
+    assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 1
+
+
+def test_caches_that_nothing_can_use_again_are_removed(tmp_path, capsys):
+    """Those of edited files, of killed processes and of earlier versions, and nothing else."""
+    folder = tmp_path / "cache"
+    root, other = five_image_tree(tmp_path / "voc"), five_image_tree(tmp_path / "other")
+    running = dataset(root)
+    for data in (running, dataset(other)):
+        use_cache(data, folder, num_workers=1, progress=False)
+    first = next(p.name for p in folder.iterdir() if running.reader.folder == p)
+    kept = {p.name for p in folder.iterdir() if p.is_dir()} - {first} | {"mine", "0123456789ab.txt"}
+    for name in ("mine", "0123456789ab.txt", "0123456789ab", f".{first[:-1]}0.draft"):
+        (folder / name).mkdir()
+        (folder / name / "pixels.bin").write_bytes(b"x")
+    expected = dataset(root)[1].image
+    path = root / "JPEGImages" / "train_0.jpg"
+    path.write_bytes(path.read_bytes() + b"x")
+    data = dataset(root)
+    use_cache(data, folder, num_workers=1, progress=False)
+    assert {p.name for p in folder.iterdir() if p.is_dir()} == kept | {data.reader.folder.name}
+    assert "have changed since" in capsys.readouterr().out
+    assert np.array_equal(running[1].image, expected)  # a process that still used the first one
 
 
 def test_interrupted_build_leaves_no_cache(tmp_path, monkeypatch):
@@ -144,12 +166,14 @@ def test_other_bits_and_other_decoding_make_other_caches(tmp_path, monkeypatch):
     root = five_image_tree(tmp_path / "voc")
     changed = tmp_path / "image_io.py"
     changed.write_text("# another version")
+    folders = set()
     for image_bits, module in ((None, None), (12, None), (None, changed)):
         if module:
             monkeypatch.setattr(cache.image_io, "__file__", str(module))
         data = dataset(root, image_bits=image_bits)
         use_cache(data, tmp_path / "cache", num_workers=1, progress=False)
-    assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 3
+        folders.add(data.reader.folder)
+    assert len(folders) == 3
 
 
 def overwrite(path, start, content):

@@ -9,9 +9,11 @@ All DataLoader workers share the pages that the operating system keeps in memory
 """
 
 import hashlib
+import re
 import shutil
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -64,7 +66,7 @@ class DecodedCache:
         """Return the image ``(H, W, 3)`` and the label ``(H, W)``, both read-only."""
         row = self.rows[item]
         offset, height, width, checksum = (int(n) for n in self.index[row])
-        if not height:
+        if not height or not self._is_open():
             return self.fallback(item)
         middle, end = offset + 3 * height * width, offset + BYTES_PER_PIXEL * height * width
         if row not in self.verified:
@@ -74,6 +76,12 @@ class DecodedCache:
             self.verified.add(row)
         image = self.pixels[offset:middle].reshape(height, width, 3)
         return image, self.pixels[middle:end].reshape(height, width)
+
+    def _is_open(self) -> bool:
+        """Return False if the files were removed, by a process that has read edited images."""
+        with suppress(OSError):
+            return self.pixels.ndim == 1
+        return False
 
     def _report_damage(self) -> None:
         if not self.damaged:
@@ -131,22 +139,24 @@ def use_cache(
 ) -> None:
     """Make a data set read from a cache below ``cache_dir``; build the cache if it is missing.
 
-    Each cache has its own folder, named by a hash of what it depends on: the times and sizes of the
-    files, the classes, and the code that decodes. A damaged cache is built again. If the disk has
-    no room for it, a message is printed and the data set keeps decoding its files.
+    Each cache has its own folder, named by a hash of the images and the classes and by one of the
+    times and sizes of the files and of the code that decodes. A damaged cache is built again, and
+    caches of the same images from before an edit, which nothing can use again, are removed. If the
+    disk has no room for it, a message is printed and the data set keeps decoding its files.
 
     Raises:
         UserError: ``cache_dir`` cannot be written.
     """
     cache_dir = Path(cache_dir).expanduser()
-    key = _key(dataset)
-    folder = cache_dir / key
+    images, state = _hashes(dataset)
+    folder = cache_dir / f"{images}-{state}"
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         busy = (
             f"data.cache_dir={cache_dir}: another process is building this cache; waiting for it."
         )
-        with locked(cache_dir / f".{key}.lock", busy, wait=True):
+        with locked(cache_dir / f".{images}.lock", busy, wait=True):
+            _remove_outdated(folder, images)
             if folder.is_dir():
                 try:
                     dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
@@ -164,14 +174,33 @@ def use_cache(
     dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
 
 
-def _key(dataset: SegmentationDataset) -> str:
-    """Return the name of a data set's cache."""
-    digest = hashlib.sha256(f"{dataset.classes} {dataset.image_bits}".encode())
+def _hashes(dataset: SegmentationDataset) -> tuple[str, str]:
+    """Return a hash of the images and their classes, and one of their state and of the code."""
+    images = hashlib.sha256(f"{dataset.classes} {dataset.image_bits}".encode())
+    state = hashlib.sha256()
     for module in (class_set, image_header, image_io):
-        digest.update(Path(str(module.__file__)).read_bytes())
+        state.update(Path(str(module.__file__)).read_bytes())
     for item in dataset.items:
-        digest.update(f"{item.id} {_stamp(item.image)} {_stamp(item.mask)}\n".encode())
-    return digest.hexdigest()[:12]
+        images.update(repr(tuple(map(str, item))).encode())
+        state.update(f"{_stamp(item.image)} {_stamp(item.mask)}\n".encode())
+    return images.hexdigest()[:12], state.hexdigest()[:12]
+
+
+def _remove_outdated(folder: Path, images: str) -> None:
+    """Remove other caches of the same images, unfinished ones, and those of earlier versions."""
+    earlier = re.compile(rf"[0-9a-f]{{12}}|\.?{images}-[0-9a-f]{{12}}(\.draft)?")
+    outdated = [
+        path
+        for path in folder.parent.iterdir()
+        if path != folder and earlier.fullmatch(path.name) and path.is_dir()
+    ]
+    for path in outdated:
+        shutil.rmtree(path, ignore_errors=True)
+    if outdated:
+        print(
+            f"data.cache_dir={folder.parent}: removed {', '.join(path.name for path in outdated)}, "
+            "made of files or by code that have changed since"
+        )
 
 
 def _stamp(path: Path) -> str:
