@@ -8,7 +8,7 @@ flat.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -74,6 +74,8 @@ class MaskStatistics(NamedTuple):
 class ValueStatistics:
     """Statistics of one value over all masks; the numbers are pixels."""
 
+    path: str = ""
+    """The first mask that holds it."""
     pixels: int = 0
     flat: int = 0
     between: int = 0
@@ -81,13 +83,14 @@ class ValueStatistics:
     largest: int = 0
     """Largest number of its pixels in a mask."""
 
-    def add(self, pixels: int, flat: int, between: int, masks: int, largest: int) -> None:
+    def add(self, other: "ValueStatistics") -> None:
         """Add the statistics of other masks."""
-        self.pixels += pixels
-        self.flat += flat
-        self.between += between
-        self.masks += masks
-        self.largest = max(self.largest, largest)
+        self.path = self.path or other.path
+        self.pixels += other.pixels
+        self.flat += other.flat
+        self.between += other.between
+        self.masks += other.masks
+        self.largest = max(self.largest, other.largest)
 
     @property
     def is_between(self) -> bool:
@@ -112,13 +115,8 @@ class Statistics:
         self.palettes: Counter[bytes] = Counter()
         self.numbered: Counter[int] = Counter()
         """Numbers of values of the masks whose values are 0, 1 ... without a gap."""
-        self.differs: tuple[str, str] | None = None
-        """Two masks whose palettes have another color for the same index."""
-        self._values: dict[MaskKind, dict[int, ValueStatistics]] = {
-            kind: defaultdict(ValueStatistics) for kind in ("indices", "palette", "gray", "color")
-        }
-        self._palette_colors: dict[int, ValueStatistics] = defaultdict(ValueStatistics)
-        self._entries: dict[int, tuple[Color, str]] = {}
+        self.values: dict[tuple[MaskKind, int, int], ValueStatistics] = defaultdict(ValueStatistics)
+        """By kind, index (of a color its number) and color, as a number; gray for an index."""
 
     def add(self, mask: MaskStatistics) -> None:
         """Add the statistics of a mask."""
@@ -127,38 +125,43 @@ class Statistics:
         self.border += mask.border
         self.jpegs += mask.is_jpeg
         self.first.setdefault(mask.kind, mask.path)
+        colors = mask.codes if mask.kind == "color" else mask.codes * GRAY
+        if mask.palette is not None:
+            self.palettes[mask.palette.tobytes()] += 1
+            colors = color_codes(mask.palette[None, mask.codes])[0].astype(np.int64)
         codes = mask.codes.tolist()
-        _add(self._values[mask.kind], codes, mask.counts)
+        for code, color, counts in zip(codes, colors.tolist(), mask.counts.tolist(), strict=True):
+            pixels, flat, between = counts
+            one = ValueStatistics(mask.path, pixels, flat, between, 1, pixels)
+            self.values[mask.kind, code, color].add(one)
         inner = [code for code in codes if code != IGNORE]
         if inner == list(range(len(inner))):
             self.numbered[len(inner)] += 1
-        if mask.palette is not None:
-            self.palettes[mask.palette.tobytes()] += 1
-            colors = _colors(mask.palette[mask.codes])
-            _add(self._palette_colors, [_code(color) for color in colors], mask.counts)
-            for code, color in zip(codes, colors, strict=True):
-                known, path = self._entries.setdefault(code, (color, mask.path))
-                if color != known:
-                    self.differs = self.differs or (path, mask.path)
 
     @property
-    def distinct(self) -> int:
-        """Number of distinct values."""
-        return sum(map(len, self._values.values()))
+    def differs(self) -> tuple[str, str] | None:
+        """Two masks whose palettes have another color for the same index; None if none have."""
+        known: dict[int, str] = {}
+        for (kind, code, _), value in self.values.items():
+            if kind == "palette" and known.setdefault(code, value.path) != value.path:
+                return known[code], value.path
+        return None
 
     @property
     def palette(self) -> tuple[Color, ...] | None:
         """The most frequent palette."""
         if not self.palettes:
             return None
-        return _colors(np.frombuffer(self.palettes.most_common(1)[0][0], np.uint8).reshape(-1, 3))
+        entries = np.frombuffer(self.palettes.most_common(1)[0][0], np.uint8).reshape(-1, 3)
+        return tuple((r, g, b) for r, g, b in entries.tolist())
 
     def by_index(self) -> dict[Value, ValueStatistics]:
         """Return the statistics of each index or gray value."""
-        total: dict[int, ValueStatistics] = defaultdict(ValueStatistics)
-        for kind in ("indices", "palette", "gray"):
-            _join(total, self._values[kind])
-        return {code: total[code] for code in sorted(total)}
+        total: dict[Value, ValueStatistics] = defaultdict(ValueStatistics)
+        for (kind, code, _), value in sorted(self.values.items(), key=lambda item: item[0][1]):
+            if kind != "color":
+                total[code].add(value)
+        return dict(total)
 
     def by_color(self) -> dict[Value, ValueStatistics]:
         """Return the statistics of each color.
@@ -166,19 +169,17 @@ class Statistics:
         Raises:
             UserError: some masks have one channel, with values that are no colors of the others.
         """
-        total: dict[int, ValueStatistics] = defaultdict(ValueStatistics)
-        for values in (self._values["color"], self._palette_colors):
-            _join(total, values)
-        _join(total, {code * GRAY: value for code, value in self._values["gray"].items()})
-        indices = {code * GRAY: value for code, value in self._values["indices"].items()}
-        if indices.keys() - total.keys() - {0}:
+        plain = {color for kind, _, color in self.values if kind == "indices"}
+        if plain - {color for kind, _, color in self.values if kind != "indices"} - {0}:
             colored = self.first.get("color") or self.first["palette"]
             raise UserError(
                 f"{self.first['indices']}: this mask holds indices or gray values, {colored} holds "
                 "colors. Convert all masks to one kind."
             )
-        _join(total, indices)
-        return {(code >> 16, code >> 8 & 255, code & 255): total[code] for code in sorted(total)}
+        total: dict[Value, ValueStatistics] = defaultdict(ValueStatistics)
+        for (_, _, color), value in sorted(self.values.items(), key=lambda item: item[0][2]):
+            total[color >> 16, color >> 8 & 255, color & 255].add(value)
+        return dict(total)
 
 
 def read_statistics(masks: Sequence[Path]) -> Statistics:
@@ -203,7 +204,7 @@ def read_statistics(masks: Sequence[Path]) -> Statistics:
             statistics.bad.append(result)
         else:
             statistics.add(result)
-        if statistics.distinct > MAX_VALUES:
+        if len(statistics.values) > MAX_VALUES:
             break
     if statistics.bad and not statistics.masks:
         raise statistics.bad[0]
@@ -339,21 +340,3 @@ def _near_two_values(strip: Pixels, shown: Mask) -> Mask:
     low = cv2.erode(np.where(shown, strip, np.uint8(255)), kernel)
     high = cv2.dilate(np.where(shown, strip, np.uint8(0)), kernel)
     return np.asarray((strip == IGNORE) & (low < high))
-
-
-def _add(values: dict[int, ValueStatistics], codes: list[int], counts: Array) -> None:
-    for code, (pixels, flat, between) in zip(codes, counts.tolist(), strict=True):
-        values[code].add(pixels, flat, between, 1, pixels)
-
-
-def _join(values: dict[int, ValueStatistics], others: Mapping[int, ValueStatistics]) -> None:
-    for code, v in others.items():
-        values[code].add(v.pixels, v.flat, v.between, v.masks, v.largest)
-
-
-def _colors(array: Pixels) -> tuple[Color, ...]:
-    return tuple((r, g, b) for r, g, b in array.tolist())
-
-
-def _code(color: Color) -> int:
-    return color[0] << 16 | color[1] << 8 | color[2]
