@@ -9,10 +9,15 @@ from deeplab.ablations.report.collect_tables import collect_table_results
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
 from deeplab.ablations.report.latex import format_latex
-from deeplab.ablations.report.pages import format_page
 from deeplab.ablations.report.provenance import describe_initial_weights, describe_provenance
 from deeplab.ablations.report.row_results import TableResult
-from deeplab.ablations.report.sheet import Header, Sheet
+from deeplab.ablations.report.sheet import (
+    Header,
+    Sheet,
+    cell_spans,
+    heading_groups,
+    merge_legends,
+)
 from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.report.table_notes import table_legend, table_notes
@@ -21,6 +26,7 @@ from deeplab.ablations.sweep import name_other_code, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import remove_leftovers, write_text
+from deeplab.utils.templates import render_template
 from deeplab.utils.text_table import TextTable
 
 
@@ -78,16 +84,26 @@ def _other_code_lines(tables: Sequence[TableResult]) -> list[str]:
 
 def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> Path:
     sampler = Sampler()
-    page = folder / "index.html"
+    pages = {"report.md": folder / "report.md", "report.html": folder / "index.html"}
     with report_write_errors(f"report in {folder}"):
         remove_leftovers(folder)
         sheets = [_sheet(table, tables, sampler, folder) for table in tables]
         for sheet in sheets:
             write_text(folder / f"{sheet.name}.csv", sheet.table.as_csv())
             write_text(folder / f"{sheet.name}.tex", format_latex(sheet))
-        write_text(folder / "report.md", format_page("report.md", sheets, header))
-        write_text(page, format_page("report.html", sheets, header))
-    return page
+        for template, page in pages.items():
+            text = render_template(
+                "deeplab.ablations.report",
+                template,
+                title=header.title,
+                header=header,
+                legend=merge_legends(sheets),
+                sheets=sheets,
+                cell_spans=cell_spans,
+                heading_groups=heading_groups,
+            )
+            write_text(page, text)
+    return pages["report.html"]
 
 
 def _sheet(
