@@ -1,5 +1,6 @@
 """Ends of scripts that are no mistakes of their command lines."""
 
+import errno
 import os
 import signal
 from functools import partial
@@ -43,3 +44,10 @@ def test_a_killed_loading_worker_is_one_line():
     error = hydra_app._explain(caught.value)
     assert isinstance(error, UserError)
     assert "fewer workers" in str(error)
+
+
+def test_errors_of_the_machine_are_one_line_and_others_stay(tmp_path):
+    read_only = OSError(errno.EROFS, "Read-only file system", str(tmp_path))
+    assert str(hydra_app._explain(read_only)).startswith(f"{tmp_path}: Read-only file system. ")
+    missing = FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path))
+    assert hydra_app._explain(missing) is missing

@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from errno import EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,6 +35,9 @@ from deeplab.utils.parallel import WORKER_KILLED
 
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
+
+MACHINE_ERRNOS = {EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE}
+"""Error numbers that no file of the program can cause: permissions, disks, limits."""
 
 
 def run_script(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -107,6 +111,11 @@ def _explain(error: Exception) -> Exception:
     """Return a UserError for what is no fault of the program, else the error itself."""
     if full := full_disk_error(error):
         return write_error(full, Path(full.filename) if full.filename else None)
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
+        return UserError(
+            f"{error.filename or 'a file'}: {error.strerror}. Check its permissions, its disk and "
+            "the limits of this process (ulimit -a)."
+        )
     if re.search(r"DataLoader worker \(pid.*(killed|exited)", str(error)):
         return UserError(WORKER_KILLED)
     return error
