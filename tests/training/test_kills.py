@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from deeplab.config.paths import ROOT
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.checkpoint_io import AtomicCheckpointIO
+from deeplab.training.compose_config import compose_train
 from deeplab.training.loggers import MetricsCSV
+from deeplab.training.train import run_experiment
 from deeplab.utils.errors import UserError
 from deeplab.utils.progress_lines import ProgressLines
 from support.scripts import SMALL, run
@@ -108,6 +111,22 @@ def test_a_run_without_a_progress_bar_prints_lines(tmp_path):
     printed = run("train", *arguments, "stage.max_steps=4", cwd=tmp_path).stdout
     lines = re.findall(r"^Step (\d) of 4 .* left: train/loss \d", printed, re.MULTILINE)
     assert lines == ["1", "2", "3", "4"]
+
+
+def test_a_run_that_another_process_finishes_before_the_lock_is_not_repeated(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    run("train", *SMALL, cwd=tmp_path)
+    (folder,) = (tmp_path / "runs").iterdir()
+    before = (folder / "run.json").read_bytes()
+    looks = iter([False])  # then as it is
+    finished = RunFolder.finished.fget
+    late = property(lambda folder: next(looks, None) is None and finished(folder))
+    monkeypatch.setattr(RunFolder, "finished", late)
+    run_experiment(compose_train(SMALL))
+    assert "This run is finished" in capsys.readouterr().out
+    assert (folder / "run.json").read_bytes() == before
 
 
 def test_lines_are_few_and_come_at_least_every_few_minutes(capsys, monkeypatch):

@@ -90,6 +90,9 @@ def run_experiment(config: RunConfig) -> RunFolder:
     if main_process and config.overwrite:
         _set_aside(folder)
     with lock_run_folder(folder) if main_process else nullcontext():
+        if main_process and folder.finished:  # by another process since the first look
+            _print_finished(folder)
+            return folder
         _check_code(config, folder)
         with _record_failure(folder):
             record = read_record(folder)
