@@ -392,6 +392,14 @@ def test_color_masks_with_a_csv_classes_file(tmp_path):
     assert "no class has color (5, 6, 7)" in done.stderr
 
 
+def test_colors_of_classes_for_gray_masks(tmp_path):
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
+    (tmp_path / "label_colors.txt").write_text("0 0 0 road\n1 1 1 car\n2 2 2 sky\n")
+    layout = folder_layout(tmp_path)
+    settings = layout.with_classes(layout.settings, layout.items("all"))
+    assert settings.classes == ("road", "car", "sky")
+
+
 def test_number_of_classes_comes_from_the_masks(tmp_path):
     assert len(ClassSet(("a", "b"))) == 2
     write_pairs(

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,7 +112,9 @@ def examine_dataset(
         split: _summarize(split_items, reports, classes) for split, split_items in splits.items()
     }
     findings += _duplicate_ids(splits)
-    findings += _shared_images(splits, _pairs(splits) if exclusive is None else exclusive)
+    findings += _shared_images(
+        splits, [*combinations(splits, 2)] if exclusive is None else exclusive
+    )
     findings += _duplicate_images(splits, reports)
     findings += _missing_classes(split_reports, classes)
     findings += _check_crop_size(split_reports, crop_size, largest_scale)
@@ -264,8 +267,3 @@ def _check_crop_size(
             f"crop of {crop_size} is mostly padding",
             f"Set data.crop_size to about {longest // 16 * 16 + 1}.")]  # fmt: skip
     return []
-
-
-def _pairs(splits: Mapping[str, Sequence[Item]]) -> list[tuple[str, str]]:
-    names = list(splits)
-    return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]

@@ -2,18 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from deeplab.preparation.file_selection import (
-    PART_FILES,
-    SBD_FOLDER,
-    detect_parts,
-    file_selector,
-)
+from deeplab.data.layouts.file_names import list_files
+from deeplab.preparation.file_selection import PART_FILES, detect_parts, file_selector
 from deeplab.utils.archives import unpack
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
@@ -83,29 +79,10 @@ def _unpacked_files(source: Path, root: Path, layout: str, parts: list[str]) -> 
     targets = set()
     for name in list_files(source):
         target = select(name)
-        if target is not None and target not in targets:
+        if target is not None and target not in targets and (source / name).is_file():
             targets.add(target)
             files[source / name] = root / target
     return files
-
-
-def list_files(folder: Path) -> list[str]:
-    """Return the sorted relative paths of the files below a folder, without unreadable folders."""
-    return sorted(_files_below(folder, "", frozenset()))
-
-
-def _files_below(folder: Path, prefix: str, parents: frozenset[tuple[int, int]]) -> Iterator[str]:
-    try:
-        status = folder.stat()
-        entries = list(os.scandir(folder))
-    except OSError:  # lost+found, for example
-        return
-    identity = (status.st_dev, status.st_ino)
-    for entry in entries if identity not in parents else ():  # a link may form a cycle
-        if entry.is_dir() and entry.name != SBD_FOLDER:
-            yield from _files_below(Path(entry), f"{prefix}{entry.name}/", parents | {identity})
-        elif entry.is_file():
-            yield prefix + entry.name
 
 
 def install_source(

@@ -1,6 +1,6 @@
 """Preparation of a configured data set as a sequence of steps."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
@@ -12,7 +12,6 @@ from deeplab.data.layouts.base import check_data, data_layout
 from deeplab.data.layouts.cityscapes import CityscapesSettings
 from deeplab.data.layouts.coco import COCOSettings
 from deeplab.data.layouts.voc import VOCSettings
-from deeplab.data.settings import SegmentationSettings
 from deeplab.preparation import file_selection, manifest
 from deeplab.preparation.local_source import (
     EMPTY_SOURCE,
@@ -91,7 +90,9 @@ def run_preparation(config: PrepareConfig) -> None:
                 counts[split] = len(layout.items(split))
             except UserError as error:
                 notes.append(str(error))
-        _print_summary(config, data, counts, notes)
+        print_summary(
+            config.data_choice, layout, data, counts, notes, HydraConfig.get().overrides.task
+        )
 
 
 def _is_intact(config: PrepareConfig, data: PublishedSettings, previous: Manifest) -> bool:
@@ -155,7 +156,8 @@ def _prepare(job: _Job) -> None:
     notes = [f"Missing: {', '.join(missing)}"] * bool(missing)
     if archives:
         notes.append(f"No longer needed: {', '.join(map(str, paths))}")
-    _print_summary(config, data, counts, notes)
+    arguments = HydraConfig.get().overrides.task
+    print_summary(config.data_choice, data_layout(data), data, counts, notes, arguments)
 
 
 def _check_packages(job: _Job, parts_to_add: Collection[str]) -> None:
@@ -292,22 +294,3 @@ def _count_images(job: _Job) -> dict[str, int]:
     for difference in differences:
         print(f"Note: {difference}.")
     return counts
-
-
-def _print_summary(
-    config: PrepareConfig,
-    data: SegmentationSettings,
-    counts: dict[str, int],
-    notes: Sequence[str] = (),
-) -> None:
-    layout = data_layout(data)
-    print_summary(
-        config.data_choice,
-        layout.root,
-        counts,
-        {split: layout.origin(split) for split in counts},
-        data.classes,
-        required_splits={"data.train_split": data.train_split, "data.val_split": data.val_split},
-        notes=notes,
-        arguments=HydraConfig.get().overrides.task,
-    )

@@ -2,7 +2,9 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+
+from deeplab.data.layouts.base import Layout
+from deeplab.data.settings import SegmentationSettings
 
 NOT_FOR_TRAINING = ("data.parts", "data.archives", "data.unpacked_gb", "data.expected_images")
 
@@ -20,12 +22,9 @@ def data_arguments(arguments: Iterable[str]) -> str:
 
 def print_summary(
     choice: str,
-    root: Path,
+    layout: Layout,
+    data: SegmentationSettings,
     counts: Mapping[str, int],
-    origins: Mapping[str, str],
-    classes: Sequence[str],
-    *,
-    required_splits: Mapping[str, str],
     notes: Sequence[str],
     arguments: Iterable[str],
 ) -> None:
@@ -33,29 +32,25 @@ def print_summary(
 
     Args:
         choice: its name.
-        root: its folder.
+        layout: its layout.
+        data: its settings.
         counts: the number of images of each split.
-        origins: where the images of each split come from.
-        classes: the class names.
-        required_splits: the splits of training and validation by config key, possibly several
-            joined by ``+``.
         notes: further lines to print.
         arguments: the arguments of the command line.
     """
-    print(f"\n{choice} is ready in {root}")
+    print(f"\n{choice} is ready in {layout.root}")
     for split, count in counts.items():
-        print(f"  {split:<12} {count:>7} images  {origins.get(split, '')}".rstrip())
-    print(f"  {len(classes)} classes: {', '.join(classes)}")
+        print(f"  {split:<12} {count:>7} images  {layout.origin(split)}".rstrip())
+    print(f"  {len(data.classes)} classes: {', '.join(data.classes)}")
     for note in notes:
         print(f"  {note}")
     command = f"python src/{{}}.py {data_arguments(arguments)}"
+    keys = {"data.train_split": data.train_split, "data.val_split": data.val_split}
     missing = {
-        key: splits
-        for key, splits in required_splits.items()
-        if not counts.keys() >= {*splits.split("+")}
+        key: split for key, split in keys.items() if not counts.keys() >= {*split.split("+")}
     }
-    for key, splits in missing.items():
-        print(f"  {key}={splits}: no such split. Add the files that it needs, or set another.")
+    for key, split in missing.items():
+        print(f"  {key}={split}: no such split. Add the files that it needs, or set another.")
     if not missing:
         print("\nNext:")
         print(f"  {command.format('prepare')} check=true    decode every file and report errors")

@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
@@ -258,7 +259,7 @@ def exclusive_splits(layout: Layout, train_split: str, val_split: str) -> list[t
     names = [train_split, val_split]
     if "test" in layout.splits() and "test" not in "+".join(names).split("+"):
         names.append("test")
-    return [(one, other) for i, one in enumerate(names) for other in names[i + 1 :]]
+    return list(combinations(names, 2))
 
 
 def shared_images(first: Sequence[Item], second: Sequence[Item]) -> list[Item]:

@@ -5,10 +5,14 @@ trainannot, train_masks, SegmentationClass, gtFine, GroundTruth             mask
 fold_0, train_fold0, fold0_train                                            folds, a number
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, NamedTuple
+
+from deeplab.utils.errors import UserError
 
 Role = Literal["image", "mask"]
 
@@ -50,6 +54,11 @@ FILLER_WORDS = {
 
 SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
+
+SYSTEM_FOLDERS = {
+    "@eadir", "__macosx", "$recycle.bin", "#recycle", "system volume information", "lost+found",
+}  # fmt: skip
+"""Folders of operating and storage systems, which may hold thumbnails and deleted files."""
 
 LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
 CAPITALIZED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+")
@@ -149,3 +158,32 @@ def natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: [
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
     ])  # fmt: skip
+
+
+def list_files(root: Path) -> list[str]:
+    """Return the paths of all files below a folder, sorted, without hidden ones.
+
+    Links to folders are followed.
+    """
+    return sorted(_walk(str(root), "", ()))
+
+
+def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    try:
+        stat = os.stat(f"{root}/{prefix}")  # noqa: PTH116  a Path for each file is slower
+        identity = (stat.st_dev, stat.st_ino)
+        if identity in above:  # a link to a folder above
+            return
+        with os.scandir(f"{root}/{prefix}") as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
+                    continue
+                if entry.is_dir():
+                    yield from _walk(root, f"{prefix}{entry.name}/", (*above, identity))
+                else:
+                    yield prefix + entry.name
+    except OSError as error:
+        raise UserError(
+            f"{root}/{prefix}: this folder cannot be read ({error.strerror}). Check its "
+            "permissions, or move it elsewhere."
+        ) from None

@@ -19,7 +19,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from deeplab.data.layouts.base import Item, Layout
-from deeplab.data.layouts.pairing import Pairing, find_pairs, list_files
+from deeplab.data.layouts.file_names import list_files
+from deeplab.data.layouts.pairing import Pairing, find_pairs
 from deeplab.data.layouts.splits import decide_splits
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError

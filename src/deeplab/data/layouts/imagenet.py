@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from deeplab.data.layouts.base import IMAGE_SUFFIXES, DataLayout
-from deeplab.data.layouts.file_names import read_name
+from deeplab.data.layouts.file_names import list_files, read_name
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import relative_path
@@ -217,7 +217,8 @@ class LabeledFolder(DataLayout):
         return {
             f"{split}/{name}/{path}": (self._class_index[name],)
             for name in self._class_folders(split)
-            for path in sorted(_images_below(str(self.root / split / name)))
+            for path in list_files(self.root / split / name)
+            if path.lower().endswith(IMAGE_SUFFIXES)
         }
 
     def _csv_path(self, split: str) -> Path:
@@ -285,16 +286,6 @@ class ImageNetLayout(LabeledFolder):
         """See ``DataLayout``."""
         cls(settings).check_split(settings.val_split)
         return settings
-
-
-def _images_below(folder: str, prefix: str = "") -> Iterator[str]:
-    """Return the paths of the images below a folder."""
-    with os.scandir(f"{folder}/{prefix}") as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _images_below(folder, f"{prefix}{entry.name}/")
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.name[0] != ".":
-                yield prefix + entry.name
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:

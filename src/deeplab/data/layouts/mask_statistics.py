@@ -171,7 +171,7 @@ class Statistics:
         """
         plain = {color for kind, _, color in self.values if kind == "indices"}
         if plain - {color for kind, _, color in self.values if kind != "indices"} - {0}:
-            colored = self.first.get("color") or self.first["palette"]
+            colored = self.first.get("color") or self.first.get("palette", "the list of classes")
             raise UserError(
                 f"{self.first['indices']}: this mask holds indices or gray values, {colored} holds "
                 "colors. Convert all masks to one kind."

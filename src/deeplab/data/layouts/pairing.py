@@ -28,6 +28,7 @@ from deeplab.data.layouts.file_names import (
     NameMeaning,
     Role,
     families,
+    list_files,
     read_name,
 )
 from deeplab.utils.errors import UserError
@@ -40,10 +41,6 @@ JPEG, ONLY_MASKS = (".jpg", ".jpeg"), (".gif", ".npy")
 """Formats by which an image and its mask of the same name are told apart."""
 MAX_END = 60
 """Longest end of a file name that is found without a key."""
-SYSTEM_FOLDERS = {
-    "@eadir", "__macosx", "$recycle.bin", "#recycle", "system volume information", "lost+found",
-}  # fmt: skip
-"""Folders of operating and storage systems, which may hold thumbnails and deleted files."""
 
 
 def _word_pattern(*words: str) -> re.Pattern[str]:
@@ -224,35 +221,6 @@ def shared_start(first: Sequence[str], second: Sequence[str]) -> int:
     return [*same, False].index(False)
 
 
-def list_files(root: Path) -> list[str]:
-    """Return the paths of all files below a folder, sorted, without hidden ones.
-
-    Links to folders are followed.
-    """
-    return sorted(_walk(str(root), "", ()))
-
-
-def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    try:
-        stat = os.stat(f"{root}/{prefix}")  # noqa: PTH116  a Path for each file is slower
-        identity = (stat.st_dev, stat.st_ino)
-        if identity in above:  # a link to a folder above
-            return
-        with os.scandir(f"{root}/{prefix}") as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
-                    continue
-                if entry.is_dir():
-                    yield from _walk(root, f"{prefix}{entry.name}/", (*above, identity))
-                else:
-                    yield prefix + entry.name
-    except OSError as error:
-        raise UserError(
-            f"{root}/{prefix}: this folder cannot be read ({error.strerror}). Check its "
-            "permissions, or move it out of data.root."
-        ) from None
-
-
 class _Folders:
     """The files of a data set by the meaning of their folders."""
 
@@ -338,10 +306,9 @@ class _Folders:
         roles: tuple[Role | None, ...] = ("image", None)
         for image_role in roles[: 1 if "image" in self.configured else 2]:
             for image_certain, mask_certain in product((True, False), repeat=2):
-                images = [
-                    f for f in self._of(image_role, image_certain) if f.suffix in IMAGE_SUFFIXES
-                ]
-                yield images, self._of("mask", mask_certain)
+                images = self.of_role(image_role, image_certain)
+                images = [file for file in images if file.suffix in IMAGE_SUFFIXES]
+                yield images, self.of_role("mask", mask_certain)
 
     def readings_in_one_folder(self) -> Iterator[Reading]:
         """Yield the images and masks of folders with both, told apart by a word or the format."""
@@ -376,8 +343,8 @@ class _Folders:
         """Return the files of folders that may hold both images and masks."""
         if "mask" in self.configured and not self._is_shared():
             return []
-        files = self._of("image") + ([] if self.configured else self._of(None))
-        return files or self._of("mask")
+        files = self.of_role("image") + ([] if self.configured else self.of_role(None))
+        return files or self.of_role("mask")
 
     def _is_mask(self, file: File) -> bool:
         image, mask = self.settings.image_suffix, self.settings.mask_suffix
@@ -385,7 +352,7 @@ class _Folders:
             return file.stem.endswith(mask) if mask else not file.stem.endswith(image)
         return NAME_WORDS["mask"].search(file.stem) is not None
 
-    def _of(self, role: Role | None, certain: bool | None = None) -> list[File]:
+    def of_role(self, role: Role | None, certain: bool | None = None) -> list[File]:
         """Return the files of a role; those without one are images beside folders of masks."""
         chosen = {
             folder: meaning
@@ -399,11 +366,6 @@ class _Folders:
             for folder, m in chosen.items()
             for file in self.files[folder]
         ]
-
-    def paths_by_role(self) -> dict[Role | None, list[str]]:
-        """Return the images and masks of folders of each role."""
-        roles: tuple[Role | None, ...] = ("image", "mask", None)
-        return {role: [file.path for file in self._of(role)] for role in roles}
 
     def check_other_masks(self, pairs: Sequence[Pair]) -> None:
         """Raise UserError if a second folder may hold the masks of the same images."""
@@ -427,17 +389,9 @@ def _divide(files: Sequence[File], is_mask: Callable[[File], bool]) -> Reading:
     return images, [file for file in files if is_mask(file)]
 
 
-def _file(path: str, meaning: FolderMeaning) -> File:
+def _file(path: str, m: FolderMeaning) -> File:
     stem, suffix = os.path.splitext(path.rpartition("/")[2])  # noqa: PTH122
-    return File(
-        path,
-        "",
-        normalize("NFC", stem),
-        suffix.lower(),
-        meaning.role,
-        meaning.split,
-        meaning.subset,
-    )
+    return File(path, "", normalize("NFC", stem), suffix.lower(), m.role, m.split, m.subset)
 
 
 def _rules(settings: "FolderSettings") -> list[Rule]:
@@ -448,11 +402,9 @@ def _rules(settings: "FolderSettings") -> list[Rule]:
         cut_image = Affixes(end=settings.image_suffix).cut
     if settings.mask_suffix is not None:
         cut_mask = Affixes(end=settings.mask_suffix).cut
-    images = (cut_image,) if settings.image_suffix else (_same, cut_image)
-    masks = (_same, cut_mask) if settings.mask_suffix is None else (cut_mask,)
-    cuts = [
-        *dict.fromkeys([(images[0], masks[0]), (images[0], masks[-1]), (images[-1], masks[-1])])
-    ]
+    image = cut_image if settings.image_suffix else _same
+    mask = _same if settings.mask_suffix is None else cut_mask
+    cuts = dict.fromkeys([(image, mask), (image, cut_mask), (cut_image, cut_mask)])
     folders: tuple[Literal["all", "last", "none"], ...] = ("all", "last", "none")
     return [
         *(Rule(*names, level) for level in folders for names in cuts),
@@ -622,8 +574,9 @@ def _shorter_names(stem: str) -> Iterator[str]:
 
 def _no_pairs_error(root: Path, folders: _Folders, settings: "FolderSettings") -> UserError:
     """Return the error of a folder in which no image has a mask."""
-    by_role = folders.paths_by_role()
-    images, masks = by_role["image"] or by_role[None], by_role["mask"]
+    roles: tuple[Role | None, ...] = ("image", "mask", None)
+    found, masks, others = ([file.path for file in folders.of_role(role)] for role in roles)
+    images = found or others
     if not images and not masks:
         return UserError(
             f"data.root={root}: no images and masks found in this folder. Expected two folders "
@@ -640,13 +593,14 @@ def _no_pairs_error(root: Path, folders: _Folders, settings: "FolderSettings") -
             f"has the name of an image: the mask of NAME is {ends}. Set data.mask_suffix to the "
             "end of the masks' names, or data.image_dir and data.mask_dir to their folders."
         )
-    others = Counter(
-        (folder, os.path.splitext(path)[1].lower())  # noqa: PTH122
+    outlines = Counter(
+        f"{folder} holds {{}} {os.path.splitext(path)[1].lower()} files"  # noqa: PTH122
         for folder, meaning in folders.meanings.items() if meaning.role == "mask"
         for path in folders.paths[folder]
     )  # fmt: skip
-    other = "".join(f" {folder} holds {n} {suffix or 'other'} files, which are not masks."
-                    for (folder, suffix), n in others.most_common(1))  # fmt: skip
+    other = "".join(
+        f" {text.format(n)}, which are not masks." for text, n in outlines.most_common(1)
+    )
     return UserError(
         f"data.root={root}: {listed}, but no pairs of image and mask: no folder with a name such "
         f"as masks, labels or annotations has images, and no image NAME has {ends} beside it."

@@ -115,7 +115,7 @@ def decide_splits(
         again = len(source.value.items) - len(set(source.value.items))
         if again and source.name in {*used, *chosen}:
             notes.append(f"{source.value.origin} names images more than once: {again} lines")
-    opened = {source.value.origin for source in lists if source.name in used}
+    opened = {s.value.origin.partition(", rows of ")[0] for s in lists if s.name in used}
     if unused := [path for path in unused if path not in opened]:
         notes.append(f"Lists not used: {name_some(unused)}")
     if folds := [s.name for s in folders if not s.split and s.name not in {*used, *unlabeled}]:
@@ -335,7 +335,9 @@ class _ImageFinder:
             _Source(
                 value if splits[value] else f"fold{value}",
                 splits[value],
-                self._find_all(lines, path, splits[value] or value),
+                self._find_all(lines, path, splits[value] or value)._replace(
+                    origin=f"{path}, rows of {value}"
+                ),
             )
             for value, lines in by_value.items()
         ]
