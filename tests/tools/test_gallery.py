@@ -338,6 +338,14 @@ def test_mask_that_has_changed_since_the_evaluation(folder):
     assert "plain.png: this mask or its prediction (" in error_message(folder, "run=runs/first")
 
 
+@pytest.mark.parametrize("split", ["nosuch", "../x"])
+def test_an_edited_split_is_named_with_its_file(folder, split):
+    result = evaluation_path(folder) / "result.json"
+    values = json.loads(result.read_text())
+    write_json(result, values | {"protocol": values["protocol"] | {"split": split}})
+    assert f"result.json: split '{split}'" in error_message(folder, "run=runs/first")
+
+
 def test_images_in_another_folder(folder):
     (folder / "data").rename(folder / "moved")
     run_gallery(folder, "run=runs/first", "data.root=moved")

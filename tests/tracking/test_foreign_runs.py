@@ -6,12 +6,16 @@ import threading
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch.callbacks import Timer
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from deeplab.ablations.run_index import known_runs
+from deeplab.ablations.run_tables import last_request, report_folder
+from deeplab.ablations.sweep_request import parse_request
 from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.run_weights import check_weights
 from deeplab.checkpoints.trained_run import without_local_paths
 from deeplab.tracking.run_folder import (
     RunFolder,
@@ -24,10 +28,10 @@ from deeplab.tracking.run_record import read_record
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.checkpoint_io import check_checkpoint, read_step, report_resume_errors
 from deeplab.training.validate_config import check_train
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.file_lock import is_locked
 from deeplab.utils.files import write_json
-from deeplab.utils.reading import read_json
+from deeplab.utils.reading import read_values
 from support.configs import compose_config, train_config
 from support.networks import tiny_model
 
@@ -43,11 +47,77 @@ def test_nothing_is_written_through_links_that_lead_out(tmp_path, link):
     path = run.path / link
     path.parent.mkdir(parents=True)
     path.symlink_to(canary)
-    message = f"{path}: this link leads out of the run folder, to {canary}"
+    message = f"{path}: this link leads out of {run.path}, to {canary}"
     with pytest.raises(UserError, match=message), lock_run_folder(run):
         pass
     assert canary.read_text() == "as it was"
     assert not is_locked(run.lock) if link != "lock" else True
+
+
+def test_a_lock_with_a_second_name_is_not_written_to(tmp_path):
+    run, canary = RunFolder(tmp_path / "a"), tmp_path / "canary"
+    canary.write_text("as it was")
+    run.path.mkdir()
+    run.lock.hardlink_to(canary)
+    with lock_run_folder(run):
+        assert is_locked(run.lock)
+    assert canary.read_text() == "as it was"
+
+
+def test_a_link_to_itself_ends_a_script_in_one_line(tmp_path, capsys):
+    (tmp_path / "a").symlink_to("a")
+    with pytest.raises(SystemExit), script_errors():
+        RunFolder.find(tmp_path / "a", "run")
+    assert (
+        capsys.readouterr().err == f"Error: {tmp_path}/a: this link leads to itself. Remove it.\n"
+    )
+
+
+TABLE = {"title": "T", "setting": "S", "columns": ["c"], "strategy": "os16", "train": []}
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("name='${oc.env:CANARY}'", "a value of the form"),
+        ("seed=${oc.decode:${oc.env:CANARY}}", "seed="),
+        ("hydra.searchpath=[file:///tmp]", "the scripts rely on this setting"),
+        ("--config-dir=/tmp", "cannot be parsed|cannot be read"),
+        ("", "at least 1 character"),
+    ],
+)
+def test_a_repeated_report_is_not_interpolated(tmp_path, argument, problem):
+    path = tmp_path / "ablations" / "quick" / "request.json"
+    write_json(path, {"arguments": ["ablation=table2", argument]})
+    with pytest.raises(UserError, match=f"request.json: .*({problem})"):
+        last_request(str(tmp_path))
+
+
+def test_a_repeated_report_stays_in_its_folder_of_runs(tmp_path):
+    root, table = tmp_path / "runs", tmp_path / "table.yaml"
+    table.write_text(yaml.safe_dump(TABLE | {"rows": [{"cells": [1], "train": []}]}))
+    arguments = [f"ablation=choice('{table}')", "runs_dir=/elsewhere"]
+    write_json(root / "ablations/quick/request.json", {"arguments": arguments})
+    assert last_request(str(root)) == [arguments[0], f"runs_dir='{root}'"]
+    table.write_text(yaml.safe_dump(TABLE | {"rows": [{"cells": [1], "train": ["name=${a:b}"]}]}))
+    with pytest.raises(UserError, match="a value of the form"):
+        last_request(str(root))
+    (root / "ablations" / "quick").rename(tmp_path / "elsewhere")
+    (root / "ablations" / "quick").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="leads out of"):
+        report_folder(parse_request(["ablation=table2"]), str(root))
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "last.ckpt"])
+def test_files_that_are_cut_or_without_end_are_found_before_they_are_read(tmp_path, name):
+    path, model = tmp_path / name, tiny_model()
+    save_file(model.state_dict(), path) if path.suffix == ".safetensors" else torch.save({}, path)
+    check_weights(path)
+    size = path.stat().st_size
+    for damaged in (0, 7, size - 1, size + 10**12):
+        os.truncate(path, damaged)
+        with pytest.raises(UserError, match=f"{name}: cannot be read"):
+            check_weights(path)
 
 
 def test_links_inside_a_run_and_to_it_are_followed(tmp_path):
@@ -92,7 +162,7 @@ def test_wrong_types_in_a_record_are_named(tmp_path, key, value):
     run = RunFolder(tmp_path)
     write_json(run.record, RECORD)
     read_record(run).write(run.record)
-    assert read_json(run.record, "") == RECORD
+    assert read_values(run.record, "") == RECORD
     write_json(run.record, RECORD | {key: value})
     with pytest.raises(UserError, match=rf"run\.json: cannot be read \({key}"):
         read_record(run)
@@ -221,4 +291,5 @@ def test_runs_that_cannot_be_read_are_said_to_be_left_out(tmp_path, capsys):
 
 def test_a_pipe_in_the_place_of_a_lock_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "lock")
-    assert not is_locked(tmp_path / "lock")
+    with pytest.raises(UserError, match="lock: not a regular file"):
+        is_locked(tmp_path / "lock")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deeplab.utils.errors import UserError
-from deeplab.utils.reading import read_csv, read_json, read_npz, read_yaml
+from deeplab.utils.reading import read_csv, read_npz, read_values
 
 LEVELS = 10_000
 LETTERS = "abcdefgh"
@@ -31,6 +31,8 @@ CONTENTS = {
     "surrogate.json": (b'{"a": "\\ud800"}', "this text cannot be used"),
     "null.json": (b'{"a": "x\\u0000"}', "this text cannot be used"),
     "utf16.json": ('{"a": 1}'.encode("utf-16"), "not UTF-8 text: byte 0 is 0xff"),
+    "twice.json": (b'{"a": {"b": 1, "b": 2}}', "b is there twice"),
+    "twice.yaml": (b"a: {b: 1}\nc: 2\na: 3", "'a' is there twice"),
     "empty.yaml": (b"", "expected keys with values"),
     "levels.yaml": (b"a: " + b"[" * LEVELS + b"]" * LEVELS, "nested too deeply"),
     "bomb.yaml": (BOMB.encode(), "its aliases stand for more than 1,000,000 values"),
@@ -45,7 +47,7 @@ CONTENTS = {
 
 
 def read(path):
-    return (read_yaml if path.suffix == ".yaml" else read_json)(path, "Do this.")
+    return read_values(path, "Do this.")
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -79,7 +81,7 @@ def test_what_is_no_file_is_never_opened(tmp_path, name, kind):
             path.touch()
             os.truncate(path, 10**12)
     with pytest.raises(UserError, match=rf"{path}: cannot be read \(.*\)\. Do this\."):
-        {".csv": read_csv, ".json": read_json, ".yaml": read_yaml}[path.suffix](path, "Do this.")
+        (read_csv if path.suffix == ".csv" else read_values)(path, "Do this.")
 
 
 def test_marks_aliases_and_half_rows_are_read(tmp_path):

@@ -13,7 +13,7 @@ from typing import Literal
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
-from deeplab.checkpoints.initialization import init_source_hash
+from deeplab.checkpoints.initialization import init_record
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.layouts.base import data_fingerprint, open_layout
 from deeplab.data.layouts.folder import FolderSettings
@@ -164,7 +164,7 @@ def make_run_finder(
         key = (config.init_from, config.backbone.model_dump_json())
         if key not in hashes:
             try:
-                hashes[key] = init_source_hash(config, download=False)
+                hashes[key] = init_record(config, download=False)[0]
             except NotDownloadedError:
                 hashes[key] = ""
         return hashes[key]

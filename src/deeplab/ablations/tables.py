@@ -14,7 +14,7 @@ from deeplab.config.parsing import validate
 from deeplab.config.paths import CONF
 from deeplab.inference.strategy import SINGLE_SCALE, parse_strategy
 from deeplab.utils.errors import UserError
-from deeplab.utils.reading import read_yaml, report_damage
+from deeplab.utils.reading import read_values, report_damage
 from deeplab.utils.settings import Bool, Float, Natural, Positive, Settings, Text
 
 S = TypeVar("S", bound=Settings)
@@ -183,7 +183,7 @@ def _read(schema: type[S], group: str, name: str) -> S:
     if not path.is_file():
         known = ", ".join(choices(group))
         raise UserError(f"{group}={name}: no such choice. Choices: {known}.")
-    values = read_yaml(path, "Correct the file.")
+    values = read_values(path, "Correct the file.")
     try:
         with report_damage(path, "Correct the file."):
             return validate(schema, values)

@@ -16,7 +16,7 @@ from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import write_json
-from deeplab.utils.reading import read_json
+from deeplab.utils.reading import read_values
 
 VIEWS_FILE = "views.json"
 """File in the report's folder with the address of each table's view, which is updated there."""
@@ -42,7 +42,7 @@ def save_views(
     import wandb_workspaces.workspaces as ws
 
     file = folder / VIEWS_FILE
-    addresses = read_json(file, "Delete it to save new views.") if file.exists() else {}
+    addresses = read_values(file, "Delete it to save new views.") if file.exists() else {}
     try:
         entity = logger.entity or wandb.Api().default_entity
         for name, table in request.tables.items():

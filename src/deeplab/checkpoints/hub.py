@@ -134,14 +134,16 @@ def _download(hub: HubId, name: str, setting: str) -> Path:
 
     site = f"{constants.ENDPOINT}/{hub.repository}"
     revision = f" at {hub.revision}" if hub.revision else ""
-    if constants.HF_HUB_OFFLINE:
-        if cached := _cached_file(hub, name):
-            return cached
-        raise UserError(_unreachable(hub, name, setting))
     try:
         return Path(hf_hub_download(hub.repository, name, revision=hub.revision))
     except errors.LocalEntryNotFoundError:
-        raise UserError(_unreachable(hub, name, setting)) from None
+        folder = Path(constants.HF_HUB_CACHE, f"models--{hub.repository.replace('/', '--')}")
+        raise UserError(
+            f"{setting}: {constants.ENDPOINT} cannot be reached, and {name} of {hub.repository} is "
+            "not in the cache. On a machine with a network, run hf download "
+            f"{hub.repository} {name} and copy its cache folder to {folder}; or get the file by "
+            f"other means and set {setting.partition('=')[0]}=FILE."
+        ) from None
     except errors.RepositoryNotFoundError:
         raise UserError(
             f"{setting}: the hub has no such repository ({site}). A private repository needs a "
@@ -158,18 +160,6 @@ def _download(hub: HubId, name: str, setting: str) -> Path:
         text = str(error).strip()
         first_line = text.splitlines()[0] if text else type(error).__name__
         raise UserError(f"{setting}: {site}/{name} cannot be downloaded ({first_line}).") from None
-
-
-def _unreachable(hub: HubId, name: str, setting: str) -> str:
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE, f"models--{hub.repository.replace('/', '--')}")
-    return (
-        f"{setting}: {constants.ENDPOINT} cannot be reached, and {name} of {hub.repository} is not "
-        f"in the cache. On a machine with a network, run hf download {hub.repository} {name} and "
-        f"copy its cache folder to {folder}; or get the file by other means and set "
-        f"{setting.partition('=')[0]}=FILE."
-    )
 
 
 def _cached_file(hub: HubId, name: str) -> Path | None:

@@ -9,13 +9,11 @@ Weights need the input normalization and the batch norms' epsilon that they were
 these values come from the weights and not from the config.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from deeplab.checkpoints.hub import (
     WEIGHT_SUFFIXES,
-    LocalWeights,
     NotDownloadedError,
     fetch_published_weights,
     fetch_run_weights,
@@ -23,22 +21,25 @@ from deeplab.checkpoints.hub import (
 )
 from deeplab.checkpoints.pretrained import IMAGENET as IMAGENET_WEIGHTS
 from deeplab.checkpoints.pretrained import find_published_weights
+from deeplab.checkpoints.run_weights import (
+    WEIGHTS,
+    check_weights,
+    find_run_weights,
+    has_project_names,
+)
 from deeplab.config.parsing import validate
 from deeplab.config.schema.model import BackboneSettings
 from deeplab.config.schema.run import RunConfig
 from deeplab.models.normalization import IMAGENET, INCEPTION
-from deeplab.tracking.result import check_weights
 from deeplab.tracking.run_folder import (
     RESTORE_HINT,
-    WEIGHTS,
-    WEIGHTS_HINT,
     RunFolder,
     read_run,
 )
 from deeplab.tracking.run_record import read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
-from deeplab.utils.reading import check_regular, exists, read_yaml, report_damage
+from deeplab.utils.reading import exists, read_values
 
 R = TypeVar("R", bound=RunConfig)
 
@@ -105,34 +106,25 @@ def _find(key: Key, value: str, config: RunConfig, download: bool) -> InitSource
         local = fetch_run_weights(hub, setting=setting, download=download, progress=progress)
         return InitSource(key, *local)
     if path.is_file() and path.suffix in suffixes:
-        check_weights(RunFolder(path.parent), path)
-        return InitSource(key, *LocalWeights(path, str(path)))
+        check_weights(path)
+        return InitSource(key, path, str(path))
     if public and not path.is_dir():
         if not path.exists():
             raise UserError(f"{setting}: no such file.")
         raise UserError(f"{setting}: not a weight file. Weight files end in {', '.join(suffixes)}.")
-    weights = RunFolder.find(value, key=key).weights_file(path)
-    if weights is None:
-        raise UserError(f"{setting}: this run has no weights yet.")
-    check_weights(RunFolder(weights.parent), weights)
+    _, weights = find_run_weights(value, key)
     return InitSource(key, weights, str(weights))
 
 
-def init_source_hash(config: RunConfig, *, download: bool = True) -> str | None:
-    """Return the hash of the initial weights; raises as ``find_init_source`` does."""
-    init = find_init_source(config, download=download)
-    return file_hash(init.path) if init else None
-
-
-def init_record(config: RunConfig) -> tuple[str | None, str | None]:
-    """Return the hash and the origin of the initial weights.
+def init_record(config: RunConfig, *, download: bool = True) -> tuple[str | None, str | None]:
+    """Return the hash and the origin of the initial weights; raises as ``find_init_source`` does.
 
     A resumed run has them in its record already.
     """
     if config.resume:
         record = read_record(RunFolder(config.resume))
         return record.init_weights_sha256, record.init_source
-    init = find_init_source(config)
+    init = find_init_source(config, download=download)
     return (file_hash(init.path), init.source) if init else (None, None)
 
 
@@ -160,15 +152,18 @@ def adapt_to_weights(config: R, *, download: bool = True) -> R:
         return config
     if values := _recorded_normalization(init.path):
         return _with_normalization(config, values)
-    if init.key == "backbone.pretrained" and not _has_project_names(init.path):
+    if init.key == "backbone.pretrained" and not has_project_names(init.path):
         return _with_normalization(config, _public_normalization(config.backbone))
     return config
 
 
 def adapt_to_previous_run(config: R, previous: RunConfig) -> R:
     """Return the config with the normalization of the run whose final weights it starts from."""
-    values = {key: getattr(previous.backbone, key) for key in NORMALIZATION_KEYS}
-    return _with_normalization(config, values)
+    return _with_normalization(config, _normalization(previous))
+
+
+def _normalization(run: RunConfig) -> dict[str, Any]:
+    return {key: getattr(run.backbone, key) for key in NORMALIZATION_KEYS}
 
 
 def _public_normalization(backbone: BackboneSettings) -> dict[str, Any]:
@@ -201,27 +196,7 @@ def _recorded_normalization(weights: Path) -> dict[str, Any] | None:
     for path in dict.fromkeys((weights.absolute(), weights.resolve())):
         folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
         if exists(folder / "config.yaml"):
-            values = read_yaml(folder / "config.yaml", RESTORE_HINT)
+            values = read_values(folder / "config.yaml", RESTORE_HINT)
             if isinstance(values.get("backbone"), dict):  # else another program's config
-                backbone = read_run(RunFolder(folder)).backbone
-                return {key: getattr(backbone, key) for key in NORMALIZATION_KEYS}
+                return _normalization(read_run(RunFolder(folder)))
     return None
-
-
-def _has_project_names(path: Path) -> bool:
-    """Return True if the file uses this project's names; the config then has its normalization.
-
-    Reads a few kilobytes and needs no torch.
-    """
-    if path.suffix == ".ckpt":
-        return True
-    if path.suffix != ".safetensors":
-        return False
-    with report_damage(path, WEIGHTS_HINT):
-        length = check_regular(path)
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > length:
-                raise ValueError("it is cut off, or not a safetensors file")
-            names = dict(json.loads(file.read(size)))
-    return any(name.startswith(("backbone.", "units.", "timm.")) for name in names)

@@ -14,14 +14,18 @@ from typing import Any, NamedTuple
 from zipfile import ZipFile, is_zipfile
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from deeplab.checkpoints.key_mapping import KeyMapping, find_key_mapping
+from deeplab.checkpoints.run_weights import (
+    BACKBONE_PREFIX,
+    PROJECT_PREFIXES,
+    WEIGHTS_HINT,
+    read_header,
+)
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.tracking.run_folder import WEIGHTS_HINT
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.reading import check_regular, report_damage
@@ -31,12 +35,6 @@ MODEL_PREFIX = "model."
 
 AVERAGE_PREFIX = "average."
 """Prefix of the names of the network's moving average, which a checkpoint may also hold."""
-
-BACKBONE_PREFIX = "backbone."
-"""Prefix of the backbone's names in the network."""
-
-PROJECT_PREFIXES = ("units.", "timm.")
-"""Prefixes of some backbone names that only this project uses."""
 
 HEAD_PREFIX = "logits."
 """Prefix of the names of the layer whose size is the number of classes."""
@@ -121,21 +119,8 @@ def initialize_from(
 ) -> LoadReport:
     """Load the weights of a network, which may have other classes, or of its backbone.
 
-    Raises:
-        UserError: as ``match_weights`` does.
-    """
-    report = match_weights(model, path, classes=classes, strict=strict)
-    model.load_state_dict({**model.state_dict(), **report.state})
-    return report
-
-
-def match_weights(
-    model: DeepLabV3Plus, path: Path, *, classes: Sequence[str] | None = None, strict: bool = True
-) -> LoadReport:
-    """Return what ``initialize_from`` would load; the network may be on the meta device.
-
     Args:
-        model: network to initialize.
+        model: network to initialize. On the meta device it stays as it is: the file is checked.
         path: file with this project's names. If it holds the backbone alone, perhaps with a
             classifier, then ASPP, decoder and logits are new.
         classes: names of the network's classes. The last layer is taken by their names if the file
@@ -153,8 +138,7 @@ def match_weights(
             name for name in model_state if not name.startswith(BACKBONE_PREFIX)
         )
         matched = {BACKBONE_PREFIX + n: t for n, t in report.state.items()}
-        check_tensors(matched, model_state, path)
-        return report._replace(state=matched, new=new_parts)
+        return _load(model, report._replace(state=matched, new=new_parts), path)
     matched = {
         n: t for n, t in state.items() if n in model_state and model_state[n].shape == t.shape
     }
@@ -176,8 +160,16 @@ def match_weights(
             f"{len(model_state)} tensors are missing or have another shape, {len(left_out)} of the "
             f"file have no counterpart (such as {(differing or left_out or new)[0]}). {advice}"
         )
-    check_tensors(matched, model_state, path)
-    return LoadReport(matched, THIS_PROJECT, _count_parts(left_out), _count_parts(new), note)
+    parts = _count_parts(left_out), _count_parts(new)
+    return _load(model, LoadReport(matched, THIS_PROJECT, *parts, note), path)
+
+
+def _load(network: nn.Module, report: LoadReport, path: Path) -> LoadReport:
+    expected = network.state_dict()
+    check_tensors(report.state, expected, path)
+    if not any(tensor.is_meta for tensor in expected.values()):
+        network.load_state_dict({**expected, **report.state})
+    return report
 
 
 def _match_classes(
@@ -207,8 +199,7 @@ def _class_names(path: Path) -> list[str] | None:
     """Return the names of the classes that a weight file holds; None if it has none."""
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                values = json.loads(file.metadata()["classes"])
+            values = json.loads(read_header(path).metadata["classes"])
         else:
             values = torch.load(path, mmap=True, weights_only=True)["classes"]
         names = values["names"]
@@ -220,22 +211,13 @@ def _class_names(path: Path) -> list[str] | None:
 def load_backbone(backbone: Backbone, path: Path) -> LoadReport:
     """Initialize a backbone with the weights of a classification or segmentation network.
 
+    On the meta device it stays as it is: the file is checked.
+
     Raises:
         UserError: the file cannot be read, or holds no weights of such a backbone.
     """
-    report = match_backbone(backbone, path)
-    backbone.load_state_dict({**backbone.state_dict(), **report.state})
-    return report
-
-
-def match_backbone(backbone: Backbone, path: Path) -> LoadReport:
-    """Return what ``load_backbone`` would load; raises as it does.
-
-    The network may be on the meta device.
-    """
     report = _match_backbone_state(backbone, _read(path), f"backbone.pretrained={path}")
-    check_tensors(report.state, backbone.state_dict(), path)
-    return report
+    return _load(backbone, report, path)
 
 
 def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting: str) -> LoadReport:

@@ -8,6 +8,7 @@ from typing import Any
 
 from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
 from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import choose_execution
 from deeplab.config.parsing import validate
@@ -16,7 +17,6 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy, Window, parse_strategy
-from deeplab.tracking.result import check_weights
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write
@@ -81,11 +81,7 @@ def find_trained_run(name: str, *, progress: bool = True) -> TrainedRun:
     """
     if hub := hub_id(name, "run"):
         return _hub_run(hub, name, progress)
-    folder = RunFolder.find(name, key="run")
-    weights = folder.weights_file(Path(name).expanduser())
-    if weights is None:
-        raise UserError(f"run={name}: this run has neither weights nor a checkpoint yet.")
-    check_weights(folder, weights)
+    folder, weights = find_run_weights(name, "run")
     return TrainedRun(folder, read_config(folder), weights)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deeplab.checkpoints.hub import hub_id
 from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier
 from deeplab.config.schema.run import ClassifierConfig
@@ -28,7 +29,7 @@ from deeplab.models.classifier import OUTPUT_STRIDE
 from deeplab.models.flops import measure_cost
 from deeplab.tracking.console import print_errors
 from deeplab.tracking.evaluation_protocol import CLASSIFIER_STRATEGY, crop_protocol
-from deeplab.tracking.result import Result, check_weights, in_percent
+from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
@@ -61,12 +62,7 @@ class ClassifierEvaluation(EvaluationTask):
         run = read_run(folder)
         if not isinstance(run, ClassifierConfig):
             return None
-        weights = folder.weights_file(Path(config.run).expanduser())
-        if weights is None:
-            raise UserError(
-                f"run={config.run}: this run has no weights and no checkpoint yet. Train it first."
-            )
-        check_weights(folder, weights)
+        _, weights = find_run_weights(config.run, "run")
         for key in ("output_stride", "window_size", "submission"):
             if getattr(config, key):
                 raise UserError(

@@ -30,10 +30,8 @@ from deeplab.metrics.definitions import (
 )
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.provenance import Machine, Provenance
-from deeplab.tracking.run_folder import RESTORE_HINT, WEIGHTS_HINT, RunFolder
 from deeplab.tracking.schema_version import VERSION_STAMP, Record, RecordFile
-from deeplab.utils.files import file_hash, write_json
-from deeplab.utils.reading import check_regular, report_damage
+from deeplab.utils.files import write_json
 from deeplab.utils.settings import Int
 
 Number = Annotated[float, Strict()]
@@ -204,25 +202,6 @@ class Result(Provenance, Identity, Scored, RecordFile):
         """Write the fields that have been set, and the unit of the scores."""
         unit = {"unit": UNIT} if self.scores else {}
         write_json(path, {**VERSION_STAMP, **self.model_dump(exclude_unset=True), **unit})
-
-
-def check_weights(folder: RunFolder, weights: Path) -> None:
-    """Check that weights are a file, and those of a finished run the ones of its result.
-
-    Raises:
-        UserError: they are no file, damaged, or were replaced.
-    """
-    with report_damage(weights, WEIGHTS_HINT):
-        check_regular(weights)
-    if not folder.finished or weights.resolve() != folder.weights.resolve():
-        return
-    result = Result.read(folder.result, RESTORE_HINT)
-    with report_damage(weights, WEIGHTS_HINT):
-        if result.weights_sha256 and not result.is_of_weights(file_hash(weights)):
-            raise ValueError(
-                f"its SHA-256 is not the one in {folder.result.name}: it was damaged or replaced "
-                "after the training"
-            )
 
 
 def in_percent(values: Mapping[str, float]) -> dict[str, Score]:

@@ -29,13 +29,13 @@ from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.schema_version import (
     SCHEMA_VERSION,
     VERSION_STAMP,
-    check_schema_version,
+    read_versioned,
 )
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import remove_leftovers, write_text
-from deeplab.utils.reading import exists, read_yaml, report_damage
+from deeplab.utils.reading import exists
 from deeplab.utils.settings import to_dict
 
 OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
@@ -68,12 +68,6 @@ UNHASHED_KEYS = (
     "backbone.pretrained",
 )
 """Keys that are no part of a run's identity, because they cannot change its result."""
-
-WEIGHTS = (".ckpt", ".safetensors")
-"""Suffixes of weight files in a run folder."""
-
-WEIGHTS_HINT = "Get an undamaged copy of the weights."
-"""What to do if a file of weights is damaged."""
 
 
 class RunFolder:
@@ -118,22 +112,6 @@ class RunFolder:
             f"{key}={path}: {problem}. Set {key} to a folder below runs/ or to a file in one{hub}."
         )
 
-    def weights_file(self, path: Path) -> Path | None:
-        """Return ``path`` if it names a file, else the run's final weights or its last checkpoint.
-
-        Raises:
-            UserError: ``path`` is a file without weights.
-        """
-        in_run = path.resolve() != self.path.resolve()
-        if path.is_file() or (in_run and path.suffix in WEIGHTS):
-            if path.suffix not in WEIGHTS:
-                raise UserError(
-                    f"{path}: this file holds no weights. Give the run's folder, or a file in it "
-                    f"that ends in {' or '.join(WEIGHTS)}."
-                )
-            return path.resolve()
-        return next((file for file in (self.weights, self.last) if exists(file)), None)
-
     def set_aside(self) -> Path:
         """Rename the folder so that its name is free; return the new path."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -150,14 +128,22 @@ def check_links(folder: Path) -> None:
     Raises:
         UserError: it has one.
     """
-    root = folder.resolve()
-    for link in _links(root):
-        target = link.resolve()
-        if not target.is_relative_to(root):
-            raise UserError(
-                f"{folder / link.relative_to(root)}: this link leads out of the run folder, to "
-                f"{target}, where nothing is written. Replace it by what it leads to, or remove it."
-            )
+    for link in _links(folder):
+        check_inside(link, folder)
+
+
+def check_inside(path: Path, folder: Path) -> None:
+    """Check that a path below a folder does not lead out of it through a link.
+
+    Raises:
+        UserError: it does.
+    """
+    target = Path(os.path.realpath(path))  # unlike Path.resolve, never raises
+    if not target.is_relative_to(os.path.realpath(folder)):
+        raise UserError(
+            f"{path}: this link leads out of {folder}, to {target}, where nothing is written. "
+            "Replace it by what it leads to, or remove it."
+        )
 
 
 def _links(folder: Path) -> Iterator[Path]:
@@ -260,11 +246,9 @@ def read_run(folder: RunFolder) -> RunConfig:
     Raises:
         UserError: the file is damaged, or was written by a version with other keys.
     """
-    values = read_yaml(folder.config, RESTORE_HINT)
-    check_schema_version(values, folder.config)
-    with report_damage(folder.config, RESTORE_HINT):
-        config = {key: value for key, value in values.items() if key not in VERSION_STAMP}
-        return run_schema(config.get("data") or {})(**config)
+    return read_versioned(
+        folder.config, lambda values: run_schema(values.get("data") or {})(**values), RESTORE_HINT
+    )
 
 
 @contextmanager

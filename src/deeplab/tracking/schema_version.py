@@ -4,16 +4,18 @@ It rises when a key of a record is renamed or changes its meaning. Records of an
 rejected, because a key with another meaning would be misread silently.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from deeplab import __version__
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
-from deeplab.utils.reading import read_json, report_damage
+from deeplab.utils.reading import read_values, report_damage
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = 2
 
@@ -22,6 +24,23 @@ VERSION_STAMP = {"schema_version": SCHEMA_VERSION, "deeplab_version": __version_
 
 FIRST_VERSION = "0.1"
 """deeplab version whose records have no stamp."""
+
+
+def read_versioned(path: Path, build: Callable[[dict[str, Any]], T], hint: str) -> T:
+    """Return a record of this version as an object.
+
+    Args:
+        path: the file, JSON or YAML.
+        build: makes the object from the record's values, without the stamp.
+        hint: what to do if the file is damaged.
+
+    Raises:
+        UserError: it is damaged, or of another schema version.
+    """
+    values = read_values(path, hint)
+    check_schema_version(values, path)
+    with report_damage(path, hint):
+        return build({key: value for key, value in values.items() if key not in VERSION_STAMP})
 
 
 def check_schema_version(record: Mapping[str, Any], path: Path) -> None:
@@ -51,19 +70,8 @@ class RecordFile(Record):
 
     @classmethod
     def read(cls, path: Path, hint: str) -> Self:
-        """Read a record.
-
-        Args:
-            path: the file.
-            hint: what to do if it cannot be read.
-
-        Raises:
-            UserError: the file is damaged, or of another schema version.
-        """
-        values = read_json(path, hint)
-        check_schema_version(values, path)
-        with report_damage(path, hint):
-            return cls(**{key: value for key, value in values.items() if key not in VERSION_STAMP})
+        """Read a record; arguments and errors are those of ``read_versioned``."""
+        return read_versioned(path, lambda values: cls(**values), hint)
 
     def write(self, path: Path) -> None:
         """Write the fields that have been set."""

@@ -81,7 +81,7 @@ def run_experiment(config: RunConfig) -> RunFolder:
     init_sha256, init_source = init_record(config)
     identity = run_hash(config, fingerprint, init_sha256)
     folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
-    _check_resume(config, folder)
+    _check_resume(config, folder, fingerprint)
     main_process = is_first_process()
     if folder.finished and not config.overwrite:
         if main_process:
@@ -162,13 +162,18 @@ def _check_devices(config: RunConfig, execution: Execution) -> None:
         )
 
 
-def _check_resume(config: RunConfig, folder: RunFolder) -> None:
+def _check_resume(config: RunConfig, folder: RunFolder, fingerprint: str) -> None:
     """Check that the run to train is the one that ``resume`` names."""
-    if config.resume and folder.path.resolve() != Path(config.resume).resolve():
-        raise UserError(
-            f"resume={config.resume}: its settings and the present images belong to the run "
-            f"{folder.path}. Check whether the folder was renamed or the split lists have changed."
-        )
+    if config.resume is None or folder.path.resolve() == Path(config.resume).resolve():
+        return
+    recorded = read_record(RunFolder(config.resume)).data_fingerprint
+    changed = "its images, masks or split lists have changed since"
+    if recorded == fingerprint:
+        changed = "its config.yaml or run.json was edited, or the folder renamed"
+    raise UserError(
+        f"resume={config.resume}: {changed}: settings and images are now those of the run "
+        f"{folder.path}. Undo the change, or start a new run without resume."
+    )
 
 
 def _check_code(config: RunConfig, folder: RunFolder) -> None:

@@ -52,15 +52,17 @@ def check_train(config: DictConfig) -> RunConfig:
 
 def _check_network(config: TrainConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
-    from deeplab.checkpoints.loading import match_backbone, match_weights
+    from deeplab.checkpoints.loading import initialize_from, load_backbone
     from deeplab.config.build_model import check_model
 
     model = check_model(config, num_classes=len(config.data.classes))
     if init := find_init_source(config):
         if init.key == "init_from":
-            match_weights(model, init.path, classes=config.data.classes, strict=config.init_strict)
+            initialize_from(
+                model, init.path, classes=config.data.classes, strict=config.init_strict
+            )
         else:
-            match_backbone(model.backbone, init.path)
+            load_backbone(model.backbone, init.path)
 
 
 def parse_run(config: DictConfig) -> RunConfig:
@@ -114,9 +116,9 @@ def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
     check_data(config.data)
     model = check_classifier(config, num_classes=2)
     if init := find_init_source(config):
-        from deeplab.checkpoints.loading import match_backbone
+        from deeplab.checkpoints.loading import load_backbone
 
-        match_backbone(model.backbone, init.path)
+        load_backbone(model.backbone, init.path)
     return config
 
 

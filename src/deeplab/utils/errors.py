@@ -76,6 +76,10 @@ def script_errors() -> Iterator[None]:
             yield
         except UserError as error:
             exit_with_error(str(error))
+        except RuntimeError as error:
+            if loop := re.fullmatch("Symlink loop from '(.*)'", str(error)):  # Path.resolve
+                exit_with_error(f"{loop[1]}: this link leads to itself. Remove it.")
+            raise
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()

@@ -189,6 +189,10 @@ def _try_acquire(path: Path) -> tuple[int, Owner] | str:
     with _guard(path) as now:
         while True:
             file = _open(path, os.O_RDWR | os.O_CREAT)
+            if os.fstat(file).st_nlink > 1:  # what is written to it would be written elsewhere too
+                path.unlink(missing_ok=True)
+                os.close(file)
+                continue
             try:
                 other = _find_owner(file, fcntl.LOCK_EX, now)
                 if not other and _is_same_file(file, path):

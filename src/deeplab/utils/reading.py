@@ -10,20 +10,24 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import printable
+
+M = TypeVar("M", bound=BaseModel)
 
 MAX_TEXT_BYTES = 1 << 25
 """Largest text file that is read; records have some kilobytes."""
@@ -113,25 +117,34 @@ def read_text(path: Path, hint: str) -> str:
         return path.read_text(encoding="utf-8-sig")
 
 
-def read_json(path: Path, hint: str) -> dict[str, Any]:
-    """Return the content of a JSON file with an object; raises as ``report_damage`` does."""
+def read_values(path: Path, hint: str) -> dict[Any, Any]:
+    """Return the content of a JSON or YAML file, which must have keys with values.
+
+    Raises as ``report_damage`` does.
+    """
     text = read_text(path, hint)
     with report_damage(path, hint):
-        return _check_values(json.loads(text))
-
-
-def read_yaml(path: Path, hint: str) -> dict[Any, Any]:
-    """Return the content of a YAML file with a mapping; raises as ``report_damage`` does."""
-    text = read_text(path, hint)
-    with report_damage(path, hint):
+        if path.suffix == ".json":
+            return _check_values(json.loads(text, object_pairs_hook=_unique_keys))
         return _check_values(parse_yaml(text))
+
+
+def read_typed(path: Path, schema: type[M], hint: str) -> M:
+    """Return the content of a JSON or YAML file as an object of its schema, a pydantic model.
+
+    Raises as ``report_damage`` does.
+    """
+    values = read_values(path, hint)
+    with report_damage(path, hint):
+        return schema(**values)
 
 
 def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text.
 
     Raises:
-        yaml.YAMLError: the text is not YAML, or its aliases stand for too many values.
+        yaml.YAMLError: the text is not YAML, has a key twice, or its aliases stand for too many
+            values.
     """
     return yaml.load(text, _Loader)
 
@@ -150,9 +163,19 @@ class _Loader(yaml.SafeLoader):
             children = [] if isinstance(node, yaml.ScalarNode) else node.value
             parts = [part for c in children for part in (c if isinstance(c, tuple) else (c,))]
             self.sizes[id(node)] = 1 + sum(self.sizes[id(part)] for part in parts)
+            if isinstance(node, yaml.MappingNode):
+                _unique_keys([(repr(key.value), value) for key, value in node.value])
         if self.sizes.get(id(node), MAX_VALUES) >= MAX_VALUES:
             raise yaml.YAMLError(f"its aliases stand for more than {MAX_VALUES:,} values")
         return node
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise yaml.YAMLError(f"{twice} is there twice")
+    return unique
 
 
 def _check_values(content: Any) -> dict[Any, Any]:
@@ -169,21 +192,18 @@ def _check_values(content: Any) -> dict[Any, Any]:
         key, value, depth = pending.pop()
         if depth > MAX_DEPTH:
             raise RecursionError
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{key}={value}: not a number")
-        if isinstance(value, int) and abs(value) >= 2**63:
-            raise ValueError(f"{key}: this number is too large")
-        if isinstance(value, str) and ("\0" in value or not _can_be_encoded(value)):
-            raise ValueError(f"{key}: this text cannot be used")
-        if isinstance(value, dict):
-            pending += [(str(k), inner, depth + 1) for k, v in value.items() for inner in (k, v)]
-        elif isinstance(value, list):
-            pending += [(key, inner, depth + 1) for inner in value]
+        match value:
+            case float() if not math.isfinite(value):
+                raise ValueError(f"{key}={value}: not a number")
+            case int() if abs(value) >= 2**63:
+                raise ValueError(f"{key}: this number is too large")
+            case str() if re.search("[\0\ud800-\udfff]", value):
+                raise ValueError(f"{key}: this text cannot be used")
+            case dict():
+                pending += [(str(k), part, depth + 1) for k, v in value.items() for part in (k, v)]
+            case list():
+                pending += [(key, inner, depth + 1) for inner in value]
     return content
-
-
-def _can_be_encoded(text: str) -> bool:
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def read_csv(path: Path, hint: str) -> list[dict[str, str]]:

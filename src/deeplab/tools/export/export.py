@@ -32,7 +32,7 @@ from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import check_links
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
-from deeplab.utils.reading import exists, read_json
+from deeplab.utils.reading import exists, read_values
 
 RECORD = "export.json"
 """Name of the record in a folder of exports; a folder that holds it may be written to again."""
@@ -150,7 +150,7 @@ def _file_stem(trained: TrainedRun, output_stride: int) -> str:
 def _add_to_record(folder: Path, path: Path, entry: dict[str, Any]) -> None:
     """Add a file to the folder's record: its metadata, the comparison, its hash and versions."""
     record = folder / RECORD
-    entries = read_json(record, "Delete it to write a new one.") if exists(record) else {}
+    entries = read_values(record, "Delete it to write a new one.") if exists(record) else {}
     made = provenance().model_dump(exclude_unset=True, exclude={"command", "platform"})
     entries[path.name] = {**entry, "sha256": file_hash(path), "made": made}
     write_json(record, entries)

@@ -85,7 +85,10 @@ def _gallery_images(
     """Return the selected images with their masks and predictions."""
     split = evaluations[0].protocol.split
     data = move_data(data, data_root or evaluations[0].stored.result.data_root)
-    items = {item.id: item for item in split_items(data_layout(data), split)}
+    try:
+        items = {item.id: item for item in split_items(data_layout(data), split)}
+    except UserError as error:
+        raise UserError(f"{evaluations[0].stored.folder.result}: {error}") from None
     return [
         GalleryImage(
             i,
@@ -104,7 +107,7 @@ def _item(
     if image_id not in items:
         raise UserError(
             f"data.root={data_root}: split {split!r} has no image {image_id}, which "
-            f"{evaluation.stored.name} contains. Set data.root to the folder that was evaluated."
+            f"{evaluation.stored.folder.result} names. Set data.root to the evaluated folder."
         )
     return items[image_id]
 

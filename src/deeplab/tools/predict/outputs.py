@@ -6,12 +6,20 @@ It replaces only these files, and never takes one of them as an input image.
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
-from deeplab.utils.reading import exists, read_json, report_damage
+from deeplab.utils.reading import exists, read_typed
 
 RECORD = ".predictions.json"
 """Name of the record in an output folder; it lists the outputs below the folder."""
+
+
+class Outputs(BaseModel):
+    """Content of the record."""
+
+    written: list[str]
 
 
 def recorded_outputs(output: Path) -> set[Path]:
@@ -76,6 +84,4 @@ def _read_record(output: Path) -> set[str]:
     if not exists(record):
         return set()
     hint = "Delete it, or choose another output."
-    content = read_json(record, hint)
-    with report_damage(record, hint):
-        return {str(Path(name)) for name in content["written"]}
+    return {str(Path(name)) for name in read_typed(record, Outputs, hint).written}

@@ -1,0 +1,110 @@
+"""Weight files of run folders: found by a path and checked, without loading torch."""
+
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import is_zipfile
+
+from safetensors import safe_open
+
+from deeplab.tracking.result import Result
+from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import file_hash
+from deeplab.utils.reading import check_regular, exists, report_damage
+
+WEIGHTS = (".ckpt", ".safetensors")
+"""Suffixes of weight files in a run folder."""
+
+BACKBONE_PREFIX = "backbone."
+"""Prefix of the backbone's names in the network."""
+
+PROJECT_PREFIXES = ("units.", "timm.")
+"""Prefixes of some backbone names that only this project uses."""
+
+WEIGHTS_HINT = "Get an undamaged copy of the weights."
+"""What to do if a file of weights is damaged."""
+
+
+def find_run_weights(value: str, key: str) -> tuple[RunFolder, Path]:
+    """Return the run that a path names, with the weights to use, which have been checked.
+
+    These are the file itself if ``value`` names one, else the run's final weights or its last
+    checkpoint.
+
+    Raises:
+        UserError: there is no such run, or it has no weights, or they are damaged; ``key`` is the
+            key that was set to ``value``.
+    """
+    folder, path = RunFolder.find(value, key), Path(value).expanduser()
+    in_run = path.resolve() != folder.path.resolve()
+    if path.is_file() or (in_run and path.suffix in WEIGHTS):
+        if path.suffix not in WEIGHTS:
+            raise UserError(
+                f"{path}: this file holds no weights. Give the run's folder, or a file in it that "
+                f"ends in {' or '.join(WEIGHTS)}."
+            )
+        weights = path.resolve()
+    elif found := [file for file in (folder.weights, folder.last) if exists(file)]:
+        weights = found[0]
+    else:
+        raise UserError(
+            f"{key}={value}: this run has neither weights nor a checkpoint yet. Train it first."
+        )
+    check_weights(weights)
+    return folder, weights
+
+
+def check_weights(weights: Path) -> None:
+    """Check that weights are a complete file, and those of a finished run the ones of its result.
+
+    Raises:
+        UserError: they are no file, damaged, or were replaced.
+    """
+    with report_damage(weights, WEIGHTS_HINT):
+        check_regular(weights)
+        if weights.suffix == ".safetensors":
+            read_header(weights)
+        elif weights.suffix == ".ckpt" and not is_zipfile(weights):
+            raise ValueError("it is cut off, or no checkpoint")
+    folder = RunFolder(weights.parent)
+    if not folder.finished or weights.resolve() != folder.weights.resolve():
+        return
+    result = Result.read(folder.result, RESTORE_HINT)
+    with report_damage(weights, WEIGHTS_HINT):
+        if result.weights_sha256 and not result.is_of_weights(file_hash(weights)):
+            raise ValueError(
+                f"its SHA-256 is not the one in {folder.result.name}: it was damaged or replaced "
+                "after the training"
+            )
+
+
+class Header(NamedTuple):
+    """Header of a safetensors file."""
+
+    names: list[str]
+    """Names of the tensors."""
+    metadata: dict[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a safetensors file, by which its size is checked.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    with report_damage(path, WEIGHTS_HINT):
+        check_regular(path)
+        with safe_open(path, "np") as file:
+            return Header(list(file.keys()), file.metadata() or {})
+
+
+def has_project_names(path: Path) -> bool:
+    """Return True if a file of weights uses this project's names.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    names = read_header(path).names if path.suffix == ".safetensors" else []
+    return path.suffix == ".ckpt" or any(
+        name.startswith((BACKBONE_PREFIX, *PROJECT_PREFIXES)) for name in names
+    )
