@@ -6,6 +6,7 @@ import signal
 from functools import partial
 
 import pytest
+from omegaconf.errors import ConfigKeyError
 
 from deeplab.config import command_line, hydra_app
 from deeplab.data.loader import build_loader
@@ -23,6 +24,26 @@ def test_a_signal_while_the_command_line_is_checked_is_no_traceback(monkeypatch,
             hydra_app.run_script(lambda config: None, "evaluate")
         assert end.value.code == 130
         assert "Run the same command to go on" in capfd.readouterr().err
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_library_may_replace_the_exception_of_a_signal(monkeypatch, capfd):
+    """OmegaConf does, if the signal comes while it holds a flag."""
+
+    def replace(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ConfigKeyError("no such attribute") from None
+
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "run=x"])
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    monkeypatch.setattr(command_line, "check_arguments", replace)
+    with pytest.raises(SystemExit) as end:
+        hydra_app.run_script(lambda config: None, "evaluate")
+    assert end.value.code == 130
+    assert capfd.readouterr().err == "\nInterrupted. Run the same command to go on.\n"
     for number, handler in before.items():
         signal.signal(number, handler)
 

@@ -66,6 +66,9 @@ EVALUATE = (
 CHAIN = 5
 """Kills of one run before it may finish."""
 
+TRIES = 4
+"""Runs for one chain of kills, if runs end before their moments."""
+
 START = 0.25
 """Part of the time of an undisturbed script before its first result."""
 
@@ -333,8 +336,8 @@ class Campaign:
         statuses = ", ".join(f"{status} x {n}" for status, n in sorted(self.statuses.items()))
         title = f"{self.script}, {self.processes} process(es), {self.number.name}"
         return (
-            f"{title}: {self.kills} kills (exit status {statuses}), {self.finished_before} had "
-            f"finished before, {self.outliving} processes outlived theirs, "
+            f"{title}: {self.kills} kills (exit status {statuses}), {self.finished_before} runs "
+            f"had finished before, {self.outliving} processes outlived theirs, "
             f"{len(self.problems)} problems"
         )
 
@@ -379,39 +382,34 @@ class Bench:
     def chain(self, campaign: Campaign, moments: Sequence[str | float]) -> None:
         """Kill a run at each of these moments, let it finish, and compare.
 
+        If it ends before a moment, the moment is tried again with another run.
+
         Args:
             campaign: receives the results.
             moments: names, or parts of the time that the session would take.
         """
+        left = list(moments)
+        for _ in range(TRIES):
+            self._kill(campaign, left)
+            if not left:
+                return
+
+    def _kill(self, campaign: Campaign, moments: list[str | float]) -> None:
+        """Kill a run at moments, which are removed from the list, until it ends; then compare."""
         cwd = self.folder / f"{campaign.script}{next(self.numbers)}"
         if campaign.script == "train":
             cwd.mkdir()
         else:
             shutil.copytree(self.reference, cwd)
-        history = []
-        for moment in moments:
-            if not isinstance(moment, str):
-                moment = moment * self._remaining_seconds(campaign.script, cwd)
-            session = self._session(campaign, cwd, moment)
-            status = session.wait(120 if isinstance(moment, str) else moment)
-            if status is None and not isinstance(moment, str):
-                os.kill(session.process, campaign.number)
-                status = session.wait(120)
-            if status is None:
-                campaign.problems.append(f"{cwd.name}: hangs after {moment}")
-                os.killpg(session.process, signal.SIGKILL)
-                status = session.wait(10)
-            text = moment if isinstance(moment, str) else f"{moment:.2f} s"
+        history, status = [], 1
+        while moments and status:
+            text, status = self._kill_once(campaign, cwd, moments[0])
             history.append(f"{text}: {status}")
-            if status == 0:
-                campaign.finished_before += 1
-            else:
+            if status:
                 campaign.kills += 1
-                campaign.statuses[status or 0] += 1
-            self._check_session(campaign, session, status, text)
-            if count := outliving(session):
-                campaign.outliving += count
-                campaign.problems.append(f"{cwd.name}: {count} processes after {text}")
+                campaign.statuses[status] += 1
+                del moments[0]
+        campaign.finished_before += not status
         session = self._session(campaign, cwd, None)
         if session.wait(300) != 0:
             campaign.problems.append(f"{cwd.name}: {session.out.read_text()[-2000:]}")
@@ -422,6 +420,28 @@ class Bench:
             campaign.problems.append(f"{cwd.name} ({'; '.join(history)}): {different} {remaining}")
         else:
             shutil.rmtree(cwd)
+
+    def _kill_once(self, campaign: Campaign, cwd: Path, moment: str | float) -> tuple[str, int]:
+        """Return the moment as text and the exit status; 0 if the run ended before it."""
+        if not isinstance(moment, str):
+            moment = moment * self._remaining_seconds(campaign.script, cwd)
+        text = moment if isinstance(moment, str) else f"{moment:.2f} s"
+        session = self._session(campaign, cwd, moment)
+        status = session.wait(120 if isinstance(moment, str) else moment)
+        if status is None and not isinstance(moment, str):
+            os.kill(session.process, campaign.number)
+            status = session.wait(120)
+        if status is None:
+            campaign.problems.append(f"{cwd.name}: hangs after {moment}")
+            os.killpg(session.process, signal.SIGKILL)
+            status = session.wait(10)
+        if status == 0 and not isinstance(moment, str):
+            self.seconds[campaign.script] *= 0.7  # this machine was busier before
+        self._check_session(campaign, session, status, text)
+        if count := outliving(session):
+            campaign.outliving += count
+            campaign.problems.append(f"{cwd.name}: {count} processes after {text}")
+        return text, status or 0
 
     def _remaining_seconds(self, script: str, cwd: Path) -> float:
         """Return about how long a session takes that goes on with what is there."""

@@ -127,8 +127,11 @@ def listening_addresses(processes):
 
 
 @pytest.mark.processes
-def test_processes_listen_on_the_loopback_address_only(tmp_path, monkeypatch):
-    """Leftovers of another job name another address; the job has one task of SLURM."""
+def test_processes_listen_on_the_loopback_address_only_and_are_watched(tmp_path, monkeypatch):
+    """Leftovers of another job name another address; the job has one task of SLURM.
+
+    At the end the second process is killed.
+    """
     for name, value in {**LEFTOVERS, **tasks(1), "RANK": "1", "WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(name, value)
     steps = ("stage.max_steps=1000", "trainer.num_checkpoints=1000", "trainer.devices=2")
@@ -142,10 +145,15 @@ def test_processes_listen_on_the_loopback_address_only(tmp_path, monkeypatch):
         assert len(children) == 1
         assert len(addresses) > 1  # of the store and of gloo
         assert set(addresses) == {"0100007F"}
-    finally:
-        first.send_signal(signal.SIGTERM)
+        os.kill(int(children[0]), signal.SIGKILL)
         output, _ = first.communicate(timeout=60)
+    finally:
+        first.kill()
+    assert first.returncode == 2
+    assert "trainer.devices=2: process 1 of this run was ended by SIGKILL" in output
+    assert "Traceback" not in output
     (folder,) = run_folders(tmp_path)
+    assert not (folder / "lock").exists()
     (session,) = json.loads((folder / "run.json").read_text())["sessions"]
     assert session["machine"]["devices"] == 2, output
 
@@ -189,18 +197,3 @@ def test_the_error_of_several_processes_is_printed_once(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("The loss of step 2 is not finite") == 1
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.processes
-def test_a_process_that_was_killed_is_named(tmp_path):
-    steps = ("stage.max_steps=1000", "trainer.log_every_n_steps=1", "trainer.num_checkpoints=1000")
-    first = start_training(*SMALL, *steps, "trainer.devices=2", cwd=tmp_path)
-    wait_for_step(tmp_path, 2, first)
-    (child,) = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
-    printed, _ = first.communicate(timeout=60)
-    assert first.returncode == 2
-    assert "trainer.devices=2: process 1 of this run was ended by SIGKILL" in printed
-    assert "Traceback" not in printed
-    (folder,) = run_folders(tmp_path)
-    assert not (folder / "lock").exists()

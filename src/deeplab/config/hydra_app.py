@@ -30,7 +30,7 @@ from deeplab.utils.errors import (
     script_errors,
 )
 from deeplab.utils.files import full_disk_error
-from deeplab.utils.interrupts import exit_interrupted, handle_signals, is_child
+from deeplab.utils.interrupts import exit_interrupted, handle_signals, is_child, is_interrupted
 from deeplab.utils.parallel import WORKER_KILLED
 
 RESUMABLE = ("train", "evaluate", "prepare")
@@ -50,7 +50,9 @@ def run_script(task: Callable[[DictConfig], Any], config_name: str) -> None:
     with script_errors():
         try:
             _run_script(task, config_name)
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
+                raise
             resumes = config_name in RESUMABLE
             exit_interrupted("Interrupted." + " Run the same command to go on." * resumes)
 
@@ -173,6 +175,8 @@ def _report_job_error(error: Exception) -> Exception:
 
 
 def _exit(message: str, status: int = 2) -> NoReturn:
+    if is_interrupted():  # the error is its consequence
+        raise KeyboardInterrupt
     exit_with_error(_without_traceback(message), status)
 
 

@@ -25,6 +25,9 @@ STOP_SIGNALS = (
 """Signals that stop a script: Ctrl-C, that of job schedulers, and, except under ``nohup``, that of
 a terminal that is closed."""
 
+_received: list[int] = []
+"""Stop signals that this process got."""
+
 STATUS = 130
 """Exit status after one of them."""
 
@@ -53,6 +56,7 @@ def handle_signals() -> None:
 
     A child ignores them, since its parent gets them too and ends it. It never outlives its parent.
     """
+    _received.clear()
     if parent := os.environ.get(PARENT):
         _end_with(int(parent))
     _set_handlers(signal.SIG_IGN if parent else _interrupt)
@@ -65,7 +69,13 @@ def _set_handlers(handler: signal.Handlers | Callable[[int, FrameType | None], N
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _received.append(number)
     raise KeyboardInterrupt
+
+
+def is_interrupted() -> bool:
+    """Return True after a stop signal; libraries may have replaced its KeyboardInterrupt."""
+    return bool(_received)
 
 
 @contextmanager
