@@ -3,12 +3,15 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 
 import pytest
 from omegaconf.errors import ConfigKeyError
 
 from deeplab.config import command_line, hydra_app
+from deeplab.config.paths import ROOT
 from deeplab.data.loader import build_loader
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import STOP_SIGNALS
@@ -46,6 +49,23 @@ def test_a_library_may_replace_the_exception_of_a_signal(monkeypatch, capfd):
     assert capfd.readouterr().err == "\nInterrupted. Run the same command to go on.\n"
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+LATE = f"""
+import atexit, os, signal, sys
+sys.path.insert(0, {str(ROOT / "src")!r})
+from deeplab.config.hydra_app import run_script
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+sys.argv = ["evaluate.py", "--keys", "strategies"]
+run_script(print, "evaluate")
+"""
+
+
+def test_a_signal_after_the_work_is_no_traceback():
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "strategies" in done.stdout
+    assert not done.stderr
 
 
 class Deadly:

@@ -30,7 +30,13 @@ from deeplab.utils.errors import (
     script_errors,
 )
 from deeplab.utils.files import full_disk_error
-from deeplab.utils.interrupts import exit_interrupted, handle_signals, is_child, is_interrupted
+from deeplab.utils.interrupts import (
+    end_at_signals,
+    exit_interrupted,
+    handle_signals,
+    is_child,
+    is_interrupted,
+)
 from deeplab.utils.parallel import WORKER_KILLED
 
 RESUMABLE = ("train", "evaluate", "prepare")
@@ -50,6 +56,7 @@ def run_script(task: Callable[[DictConfig], Any], config_name: str) -> None:
     with script_errors():
         try:
             _run_script(task, config_name)
+            end_at_signals()
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
                 raise

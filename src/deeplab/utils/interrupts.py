@@ -73,6 +73,16 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def end_at_signals() -> None:
+    """Let stop signals end this process at once and in success: its work is done.
+
+    In the callbacks at the end of Python they would be tracebacks.
+    """
+    if sys.stdout:
+        sys.stdout.flush()
+    _set_handlers(lambda *_: os._exit(0))
+
+
 def is_interrupted() -> bool:
     """Return True after a stop signal; libraries may have replaced its KeyboardInterrupt."""
     return bool(_received)
