@@ -160,7 +160,9 @@ def test_processes_listen_on_the_loopback_address_only_and_are_watched(tmp_path,
 
 @pytest.mark.processes
 def test_srun_and_torchrun_train_the_same_run(tmp_path):
-    two = (*SMALL, "trainer.devices=2")
+    # validations after two and four steps, and another call of the trainer for the last one
+    steps = [s for s in SMALL if "steps" not in s]
+    two = (*steps, "stage.max_steps=5", "trainer.num_validations=2", "trainer.devices=2")
     (tmp_path / "own").mkdir()
     run("train", *two, cwd=tmp_path / "own", variables=tasks(1))
     command = [str(ROOT / "src/train.py"), *two, f"data.root={tmp_path}/own/data/shapes"]

@@ -203,9 +203,10 @@ class ProcessLauncher(_SubprocessScriptLauncher):
         self._is_ending = False
 
     def launch(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Start the processes and call a function of the trainer."""
-        self._call_children_scripts()
-        Thread(target=self._watch, daemon=True).start()
+        """Start the processes, at the first call, and call a function of the trainer."""
+        if not self.procs:
+            self._call_children_scripts()
+            Thread(target=self._watch, daemon=True).start()
         del kwargs["trainer"]
         return function(*args, **kwargs)
 
