@@ -152,6 +152,9 @@ FOUND = {
     "colors of Lanczos": (colors(CITY), lambda s: resized(s, CITY, 4, cv2.INTER_LANCZOS4)),
     "labels in blocks": (tuple(range(5)), lambda s: blocks(np.random.default_rng(s).integers(
         0, 5, (9, 12), np.uint8), 8)),
+    "trimap of boxes": ((0, 128, 255), lambda s: np.pad(
+        np.pad(np.full((19 + s, 24), 255, np.uint8), 4, constant_values=128),
+        ((9 + 3 * s, 20), (2 * s, 30)))),
     "a band around lines": ((0, 1), lambda s: with_band(thin_lines(s))),
     "few masks antialiased": (
         LEVELS, lambda s: antialiased(s, LEVELS) if s == 2 else gray(LEVELS, s)),

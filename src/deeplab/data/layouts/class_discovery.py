@@ -58,6 +58,7 @@ from deeplab.data.layouts.classes_file import (
 )
 from deeplab.data.layouts.mask_statistics import (
     CREAM,
+    MIN_FLAT,
     ValueStatistics,
     marked_by_palette,
     read_statistics,
@@ -68,7 +69,7 @@ from deeplab.utils.files import write_text
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.text import printable
 
-MIN_FLAT, FREQUENT = 0.1, 10
+FREQUENT = 10
 NOISE_DISTANCE, NOISE_FACTOR, RINGING = 8, 10, 1 / 8
 MIN_BLENDED, MANY_WEAK, EDGE_SHARE, NEAR_SHARE = 3, 4, 0.1, 0.25
 STRAY_PIXELS, STRAY_MASKS, STRAY_SHARE = 16, 0.05, 0.001

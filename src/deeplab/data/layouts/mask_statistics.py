@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import gcd
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,9 +41,12 @@ pixels wide, and the rim of an area is not flat."""
 STRIP_PIXELS = 1 << 22
 """Pixels of a mask that are counted at a time, which bounds the memory for huge masks."""
 
-SCALE_SAMPLES, MIN_GAPS, MAX_SCALE = 16, 20, 8
-"""Number of masks in which a common scale is looked for, number of distances that it must explain,
+SCALE_SAMPLES, MIN_CHANGES, MAX_SCALE = 16, 20, 8
+"""Number of masks in which a common scale is looked for, number of changes that it must explain,
 and largest scale."""
+
+MIN_FLAT = 0.1
+"""Share of flat pixels below which a value fills no areas; its lines are shown to borders then."""
 
 MIN_PROGRESS = 200
 """Number of masks above which a progress bar is shown."""
@@ -214,19 +218,22 @@ def read_statistics(masks: Sequence[Path]) -> Statistics:
 def common_scale(masks: Sequence[Path]) -> int:
     """Return the factor by which nearest-neighbor interpolation has enlarged masks; 1 for none.
 
-    Blends that have become blocks of pixels would look like areas. The factor is rounded down, and
-    found in the distances of rows and of columns that differ from the one before, in some masks.
+    Blends that have become blocks of pixels would look like areas. It is the largest whole number,
+    up to ``MAX_SCALE``, that divides the sides of some masks, and the positions of all their rows
+    and columns that differ from the one before.
     """
-    gaps = [MAX_SCALE]
+    scale, changes = 0, 0
     for path in masks[:: 1 + len(masks) // SCALE_SAMPLES]:
         with suppress(BadFileError):  # reported when all are read
             mask = np.atleast_3d(decode_mask(path).values)
             for axis in (0, 1):
-                changes = np.diff(mask, axis=axis).any(axis=(1 - axis, 2))
-                gaps += np.diff(np.flatnonzero(changes)).tolist()
-        if min(gaps) == 1:
+                differs = np.diff(mask, axis=axis).any(axis=(1 - axis, 2))
+                positions = (np.flatnonzero(differs) + 1).tolist()
+                scale, changes = gcd(scale, mask.shape[axis], *positions), changes + len(positions)
+        if scale == 1:
             return 1
-    return min(gaps) if len(gaps) > MIN_GAPS else 1
+    factors = [factor for factor in range(1, MAX_SCALE + 1) if scale % factor == 0]
+    return factors[-1] if changes >= MIN_CHANGES else 1
 
 
 def mask_statistics(path: Path, scale: int = 1) -> MaskStatistics | BadFileError:
@@ -280,8 +287,9 @@ def _count_strip(
         counts[np.searchsorted(codes, found), column] += sign * numbers
     if strip.ndim == 3 or IGNORE not in codes or len(codes) < 3 or marked_by_palette(palette):
         return codes, counts, 0
+    thin = codes[counts[:, 1] < MIN_FLAT * counts[:, 0]]
     shown = strip != IGNORE
-    shown.ravel()[rim[between]] = False
+    shown.ravel()[rim] &= np.isin(strip.ravel()[rim], thin) & ~between
     return codes, counts, int(_near_two_values(strip, shown)[inner].sum())
 
 
