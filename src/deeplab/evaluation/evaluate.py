@@ -18,6 +18,7 @@ from deeplab.evaluation.task import EvaluationTask
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.tracking.console import print_skipped, silence_library_messages
 from deeplab.tracking.result import Result
+from deeplab.tracking.run_folder import check_links
 from deeplab.tracking.source_code import describe_reused
 from deeplab.utils.files import check_writable
 
@@ -76,6 +77,7 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
 
 def _find(config: EvaluateConfig) -> EvaluationTask:
     task = ClassifierEvaluation.find(config) or SegmentationEvaluation.find(config)
+    check_links(task.folder.path)  # first: the next line tries to write through them
     check_writable(task.folder.evaluations, f"run={config.run}")
     return task
 
