@@ -641,7 +641,7 @@ def test_failed_pretraining(tmp_path):
     rows = report.write().rows("table5")
     failed = f"failed at step 30 of {before.config.stage.max_steps}: OSError: disk full"
     assert rows[16]["remark"] == f"missing; the run that it starts from: {failed}"
-    write_text(tmp_path / "jft.safetensors", "weights")
+    save_file({}, tmp_path / "jft.safetensors")
     external_weights = {"jft": str(tmp_path / "jft.safetensors")}
     report = Report(
         tmp_path,

@@ -430,7 +430,7 @@ def test_a_renamed_run_is_not_resumed_as_another(tmp_path, trained):
     shutil.copytree(folder, renamed)
     done = run("train", f"resume={renamed}", f"data.root={cwd}/data/shapes", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "whether the folder was renamed" in done.stderr
+    assert "or the folder renamed" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["renamed-run"]
 
 

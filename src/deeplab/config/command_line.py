@@ -33,6 +33,9 @@ MAX_KEY = 200
 MAX_DEPTH = 30
 """Largest number of brackets inside each other; the parser calls itself for each."""
 
+SWEEPING = ("train", "evaluate")
+"""Scripts whose jobs are all checked before the first of a sweep."""
+
 NAME = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})*")
 """Name of a choice of a group."""
 
@@ -189,8 +192,9 @@ def _is_name(override: Override) -> bool:
 
 def _check_sweep(overrides: Sequence[Override], script: str) -> None:
     """Raise UserError if ``-m`` has nothing to do with the script or the other arguments."""
-    if script != "train":
-        raise UserError("-m: only train.py sweeps. Leave it out, and run this once for each value.")
+    if script not in SWEEPING:
+        names = " and ".join(f"{name}.py" for name in SWEEPING)
+        raise UserError(f"-m: only {names} sweep. Leave it out, and run this once for each value.")
     keys = {override.key_or_group for override in overrides}
     if "ablation" not in keys and "num_seeds" in keys:
         raise UserError(
