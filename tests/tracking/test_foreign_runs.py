@@ -247,18 +247,26 @@ CHECKPOINTS = {
 def test_damaged_checkpoints_are_named(tmp_path, kind):
     module, path = torch.nn.Linear(2, 3), tmp_path / "last.ckpt"
     torch.save(checkpoint(module), path)
-    assert read_step(path) == 4
-    check_checkpoint(path, module, max_steps=9)
+    assert read_step(path, max_steps=9) == 4
+    check_checkpoint(path, module)
     content = checkpoint(module)
     CHECKPOINTS[kind](content)
     torch.save(content, path)
 
     def resume():
-        read_step(path)
-        check_checkpoint(path, module, max_steps=9)
+        read_step(path, max_steps=9)
+        check_checkpoint(path, module)
 
     with pytest.raises(UserError, match=r"last\.ckpt: "):
         resume()
+
+
+@pytest.mark.parametrize("step", [10, 10**15])
+def test_a_step_beyond_the_end_is_found_before_a_session_is_recorded(tmp_path, step):
+    path = tmp_path / "last.ckpt"
+    torch.save({"global_step": step}, path)
+    with pytest.raises(UserError, match=rf"last\.ckpt: .*global_step={step}, but the run has 9"):
+        read_step(path, max_steps=9)
 
 
 def test_a_changed_byte_of_a_checkpoint_is_found(tmp_path):
@@ -270,7 +278,7 @@ def test_a_changed_byte_of_a_checkpoint_is_found(tmp_path):
     path.write_bytes(content)
     torch.load(path, weights_only=True)
     with pytest.raises(UserError, match=r"last\.ckpt: cannot be read \(.* is damaged\)"):
-        check_checkpoint(path, module, max_steps=9)
+        check_checkpoint(path, module)
 
 
 def test_errors_of_resuming_name_the_checkpoint(tmp_path):

@@ -39,23 +39,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             draft.write_bytes(buffer.getbuffer())
 
 
-def read_step(path: Path) -> int:
+def read_step(path: Path, max_steps: int) -> int:
     """Return the step of a checkpoint; 0 if there is none.
 
     Raises:
-        UserError: the checkpoint is damaged.
+        UserError: the checkpoint is damaged, or beyond the last step of the run.
     """
     if not exists(path):
         return 0
     with report_damage(path, RESTORE_HINT):
         check_regular(path)
         step = torch.load(path, mmap=True, weights_only=True)["global_step"]
-        if type(step) is not int or step < 0:
-            raise ValueError(f"global_step={step}")
+        if type(step) is not int or not 0 <= step <= max_steps:
+            raise ValueError(f"global_step={step}, but the run has {max_steps} steps")
         return step
 
 
-def check_checkpoint(path: Path, module: nn.Module, max_steps: int) -> None:
+def check_checkpoint(path: Path, module: nn.Module) -> None:
     """Check that a training can go on from a checkpoint: its weights and the optimizer's state.
 
     Raises:
@@ -64,8 +64,6 @@ def check_checkpoint(path: Path, module: nn.Module, max_steps: int) -> None:
     content, expected = read_tensors(path), module.state_dict()
     shapes = {tensor.shape for tensor in expected.values()} | {torch.Size()}
     with report_damage(path, RESTORE_HINT):
-        if content["global_step"] > max_steps:
-            raise ValueError(f"global_step={content['global_step']}, but the run has {max_steps}")
         state = content["state_dict"]
         if different := expected.keys() ^ state.keys():
             raise ValueError(f"state_dict: {min(different)} is missing or of another network")

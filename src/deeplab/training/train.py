@@ -135,7 +135,7 @@ def _start_session(
     config: RunConfig, execution: Execution, task: Task, folder: RunFolder, record: RunRecord
 ) -> None:
     """Add this session to the run's record, then train."""
-    first_step = read_step(folder.last)
+    first_step = read_step(folder.last, config.stage.max_steps)
     record.add_group_and_tags(config.logger.group, config.logger.tags)
     session = Session(
         from_step=first_step, machine=Machine(**vars(execution)), **vars(code_record())
@@ -178,7 +178,7 @@ def _check_resume(config: RunConfig, folder: RunFolder, fingerprint: str) -> Non
 
 def _check_code(config: RunConfig, folder: RunFolder) -> None:
     """Check that the code that has trained an interrupted run is the present code."""
-    step = read_step(folder.last)
+    step = read_step(folder.last, config.stage.max_steps)
     if not step or config.resume_with_other_code:
         return
     record = read_record(folder)
@@ -207,7 +207,7 @@ def _train(
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
     if first_step:
-        check_checkpoint(folder.last, module, config.stage.max_steps)
+        check_checkpoint(folder.last, module)
     else:
         _initialize_weights(module, config, record.init_weights_sha256)
     loggers = build_loggers(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 PARENT = "DEEPLAB_PARENT_PROCESS"
@@ -118,11 +118,20 @@ def exit_interrupted(message: str) -> NoReturn:
 def leave_signals_to_parent(*_: object) -> None:
     """Let this worker process outlive stop signals, which a terminal or a scheduler sends to all.
 
-    Its parent finishes what it has begun, and then ends its workers; a SIGTERM of it counts.
+    Its parent finishes what it has begun, and then ends its workers; a SIGTERM of it counts. Once
+    the parent is gone, lost connections to it are not printed.
     """
     _set_handlers(signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     parent = os.getppid()
+
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if os.getppid() == parent:
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = report
 
     def watch() -> None:
         while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
