@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from deeplab.preparation.doctor import DatasetReport, Finding, SplitReport
+from deeplab.utils.text import pluralize
 from deeplab.utils.text_table import Column, TextTable, number_column
 
 MAX_FILES_SHOWN = 5
@@ -67,18 +68,22 @@ def summary_line(report: DatasetReport) -> str:
     warnings = len(report.with_severity("warning"))
     images = sum(split_report.images for split_report in report.splits.values())
     if not errors and not warnings:
-        return f"{images} images: nothing wrong."
-    return f"{images} images: {errors} errors, {warnings} warnings."
+        return f"{pluralize(images, 'image')}: nothing wrong."
+    return (
+        f"{pluralize(images, 'image')}: {pluralize(errors, 'error')}, "
+        f"{pluralize(warnings, 'warning')}."
+    )
 
 
 def _image_sizes(report: SplitReport) -> str:
     if not report.sizes:
-        return f"{report.images} images, none of which can be decoded"
+        return f"{pluralize(report.images, 'image')}, none of which can be decoded"
     heights = sorted(size[0] for size in report.sizes)
     widths = sorted(size[1] for size in report.sizes)
     (height, width), count = report.sizes.most_common(1)[0]
     return (
-        f"{report.images} images, heights {heights[0]} to {heights[-1]}, widths {widths[0]} to "
+        f"{pluralize(report.images, 'image')}, heights {heights[0]} to {heights[-1]}, widths "
+        f"{widths[0]} to "
         f"{widths[-1]}, most often {height} x {width} ({count})"
     )
 

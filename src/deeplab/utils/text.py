@@ -35,6 +35,11 @@ def name_some(names: Sequence[str], most: int = 3, separator: str = ", ") -> str
     return separator.join([*map(printable, names[:most]), *[f"and {more} more"] * (more > 0)])
 
 
+def pluralize(count: int, noun: str) -> str:
+    """Return a number of things as a text, as in ``1 image`` and ``2,913 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class PrintableStream:
     """Text stream that escapes control characters, except those of lines and progress bars."""
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.text import pluralize
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 """Ends of the names of image files."""
@@ -248,7 +249,7 @@ def describe_splits(layout: DataLayout, *splits: str) -> list[str]:
     """Return a line for each split: how many images it has and where they come from."""
     counts = [layout.num_images(split) for split in splits]
     lines = [
-        f"{split}: {count:,} {'image' if count == 1 else 'images'} ({split_origin(layout, split)})"
+        f"{split}: {pluralize(count, 'image')} ({split_origin(layout, split)})"
         for split, count in zip(splits, counts, strict=True)
     ]
     return [*lines, *layout.notes()]

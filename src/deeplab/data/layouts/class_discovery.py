@@ -67,7 +67,7 @@ from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
 from deeplab.utils.parallel import is_first_process
-from deeplab.utils.text import printable
+from deeplab.utils.text import pluralize, printable
 
 FREQUENT = 10
 NOISE_DISTANCE, NOISE_FACTOR, RINGING = 8, 10, 1 / 8
@@ -532,7 +532,7 @@ class _Discovery:
         """Return a note with the number and the share of the pixels of some values."""
         count = others + sum(self.values[v].pixels for v in values)
         text = text if count != 1 else text.replace(" are ", " is ")
-        return f"{count:,} pixel{'s' * (count != 1)} of {text} ({100 * count / self.pixels:.2g} %)"
+        return f"{pluralize(count, 'pixel')} of {text} ({100 * count / self.pixels:.2g} %)"
 
     def _share(self, values: Sequence[Value]) -> float:
         return sum(self.values[v].pixels for v in values) / self.pixels

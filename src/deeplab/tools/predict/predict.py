@@ -34,6 +34,7 @@ from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import cpu_count, prefetch
+from deeplab.utils.text import pluralize
 from deeplab.utils.visualization import add_legend, legend, overlay_with_outlines, rgb
 
 Pixels = NDArray[np.uint8]
@@ -114,7 +115,7 @@ def _print_skipped_and_renamed(inputs: Inputs) -> None:
     """Print which files are skipped, and which have results that are named differently."""
     if inputs.skipped:
         suffixes = [f"{suffix or 'no suffix'} ({n})" for suffix, n in inputs.skipped.most_common()]
-        count = _pluralize(inputs.skipped.total(), "file")
+        count = pluralize(inputs.skipped.total(), "file")
         print(f"Skipped {count} (neither image nor video): {', '.join(suffixes)}")
     renamed = [file for file in inputs.files if file.is_renamed]
     if renamed:
@@ -163,18 +164,18 @@ class PredictionJob:
         """Print the number of predicted files, the output folder and unreadable files."""
         parts = []
         if self.num_images or not self.num_videos:
-            parts.append(_pluralize(self.num_images, "image"))
+            parts.append(pluralize(self.num_images, "image"))
         if self.num_videos:
-            frames = _pluralize(self.num_frames, "frame")
-            parts.append(f"{_pluralize(self.num_videos, 'video')} ({frames})")
+            frames = pluralize(self.num_frames, "frame")
+            parts.append(f"{pluralize(self.num_videos, 'video')} ({frames})")
         count = self.num_images + self.num_frames
         speed = f", {count / self.seconds:.3g} images per second" if count else ""
         print(f"Predicted {' and '.join(parts)}{speed}. Results: {output}")
         for kind, number in Counter(self.kinds).items():
             if kind not in QUIET_KINDS:
-                print(f"{_pluralize(number, 'image')}: {KINDS[kind][0]}")
+                print(f"{pluralize(number, 'image')}: {KINDS[kind][0]}")
         if self.problems:
-            print(f"{_pluralize(len(self.problems), 'file')} could not be read completely:")
+            print(f"{pluralize(len(self.problems), 'file')} could not be read completely:")
             for path, problem in self.problems.items():
                 print(f"  {path}: {problem}")
 
@@ -307,7 +308,3 @@ def _write_jpeg(path: Path, image: Image.Image) -> None:
     image.thumbnail((MAX_JPEG_SIDE, MAX_JPEG_SIDE))
     with atomic_write(path) as draft:
         image.save(draft, format="JPEG", quality=JPEG_QUALITY)
-
-
-def _pluralize(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
