@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -16,7 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from deeplab.config.hydra_app import JobFailedError
 from deeplab.config.paths import ROOT
@@ -93,6 +94,13 @@ class CheckedSweeper(BasicSweeper):
 
 class EvaluationSweeper(CheckedSweeper):
     """Sweeper of ``evaluate.py``."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch all jobs; results lie in the runs, and Hydra's own record is not kept."""
+        assert self.config is not None
+        with TemporaryDirectory() as folder, read_write(self.config):
+            self.config.hydra.sweep.dir = folder
+            return super().sweep([*arguments, f"hydra.sweep.dir='{folder}'"])
 
     def _check_config(self, config: DictConfig) -> None:
         from deeplab.config.parsing import parse

@@ -1,6 +1,7 @@
 """Command lines that must end before anything is drawn, written or looked up on the network."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -227,6 +228,29 @@ def test_drawn_scenes_are_not_drawn_into_a_folder_that_is_named(scenes, tmp_path
         done = run("evaluate", f"run={folder}", *line, cwd=tmp_path, ok=False)
         check_error_message(done, [line[0].partition("=")[2].split(",")[-1]], tmp_path)
     assert not (folder / "evaluations").exists()
+
+
+def test_strategies_are_checked_before_scenes_are_drawn(scenes, tmp_path):
+    (folder,) = run_folders(scenes)
+    (scenes / "data").rename(scenes / "away")
+    for line in (["strategies=os7"], ["strategies=[os16],[os7]", "-m"]):
+        done = run("evaluate", f"run={folder}", *line, cwd=tmp_path, ok=False)
+        check_error_message(done, ["os7"], tmp_path)
+        assert not (scenes / "data").exists()
+    (scenes / "away").rename(scenes / "data")
+
+
+def test_a_sweep_of_evaluations_leaves_their_results_only(scenes, tmp_path):
+    cwd = shutil.copytree(scenes, tmp_path / "cwd")
+    (folder,) = run_folders(cwd)
+    before = set(cwd.iterdir())
+    cpu = ("trainer.accelerator=cpu", "trainer.enable_progress_bar=false")
+    line = (f"run={folder}", "strategies=[os16],[os16-flip]", "-m", *cpu)
+    run("evaluate", *line, cwd=cwd, variables={"TMPDIR": str(tmp_path)})
+    names = {path.name for path in (folder / "evaluations").glob("[!.]*")}
+    assert names == {"val-weights-os16", "val-weights-os16-flip"}
+    assert set(cwd.iterdir()) == before
+    assert list(tmp_path.iterdir()) == [cwd]
 
 
 def test_gallery_of_an_evaluation_of_moved_images(scenes, tmp_path):

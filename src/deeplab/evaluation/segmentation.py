@@ -47,6 +47,9 @@ class SegmentationEvaluation(EvaluationTask):
         changes = {**override_data(trained.config, config), "output_stride": stride}
         self.run = trained.config.model_copy(update=changes)
         self.trained = replace(trained, config=self.run)
+        self.strategies = self.trained.strategies(
+            config.strategies, window=config.window_size, overlap=config.overlap, key="strategies"
+        )
         self.bands: Bands | None = None
 
     @classmethod
@@ -54,7 +57,7 @@ class SegmentationEvaluation(EvaluationTask):
         """Return the evaluation of the run that ``run=`` names.
 
         Raises:
-            UserError: as in ``find_trained_run``.
+            UserError: as in ``find_trained_run``, or the network cannot run a strategy.
         """
         progress = config.trainer.enable_progress_bar
         return cls(find_trained_run(config.run, progress=progress), config)
@@ -72,9 +75,6 @@ class SegmentationEvaluation(EvaluationTask):
 
     def jobs(self) -> list[EvaluationJob]:
         config, content = self.config, self.data.val_set.content_hash()
-        strategies = self.trained.strategies(
-            config.strategies, window=config.window_size, overlap=config.overlap, key="strategies"
-        )
         return [
             self.job(
                 strategy,
@@ -91,7 +91,7 @@ class SegmentationEvaluation(EvaluationTask):
                 save_predictions=config.save_predictions,
                 measured=config.measure_speed,
             )
-            for strategy in strategies
+            for strategy in self.strategies
         ]
 
     def predict_function(self, jobs: Sequence[EvaluationJob]) -> Predict:
