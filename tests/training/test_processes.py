@@ -199,3 +199,38 @@ def test_the_error_of_several_processes_is_printed_once(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("The loss of step 2 is not finite") == 1
     assert "Traceback" not in done.stderr
+
+
+SIGNAL_WHILE_LOADING = f"""
+import os, runpy, signal, sys
+sys.path.insert(0, {str(ROOT / "src")!r})
+from deeplab.data.datamodules import SegmentationData
+from deeplab.utils.parallel import is_first_process
+original = SegmentationData.train_dataloader
+def train_dataloader(self):
+    if is_first_process():
+        os.kill(os.getpid(), signal.SIGTERM)
+    return original(self)
+SegmentationData.train_dataloader = train_dataloader
+sys.argv[0] = {str(ROOT / "src/train.py")!r}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.processes
+def test_a_signal_before_the_first_step_stops_all_processes(tmp_path):
+    """Lightning's handler would communicate with the other process, and both would hang."""
+    script = tmp_path / "signal_while_loading.py"
+    script.write_text(SIGNAL_WHILE_LOADING)
+    done = subprocess.run(
+        [sys.executable, script, *SMALL, "trainer.devices=2"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 130, done.stdout + done.stderr
+    (folder,) = run_folders(tmp_path)
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 1

@@ -28,7 +28,7 @@ def build_trainer(
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
     show_bar = config.trainer.enable_progress_bar
     progress = RunProgress(steps) if show_bar else RunProgressLines(steps)
-    return Trainer(
+    trainer = Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
         strategy=OneMachineStrategy(folder.failure) if execution.devices > 1 else "auto",
@@ -48,3 +48,7 @@ def build_trainer(
         enable_model_summary=False,
         default_root_dir=str(folder.path),
     )
+    # Lightning's handler of SIGTERM communicates with the other processes wherever it interrupts
+    # this one, and then all of them hang. GracefulStop stops the run.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer

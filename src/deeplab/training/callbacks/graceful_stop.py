@@ -38,21 +38,12 @@ class GracefulStop(Callback):
     @contextmanager
     def handling_signals(self) -> Iterator[None]:
         """Handle the signals inside a ``with`` block, then restore the previous handlers."""
-        previous = self._install_handlers()
+        previous = {s: signal.signal(s, self._on_signal) for s in STOP_SIGNALS}
         try:
             yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-    def _install_handlers(self) -> dict[signal.Signals, Any]:
-        """Install the signal handlers and return the previous ones."""
-        return {s: signal.signal(s, self._on_signal) for s in STOP_SIGNALS}
-
-    def on_train_start(self, *_: Any) -> None:
-        # Lightning has replaced these handlers with its own. On several devices those communicate
-        # with the other processes in the middle of a step, which then hang, or stop too early.
-        self._install_handlers()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.stop_requested:
