@@ -1,6 +1,7 @@
 """Training runs in separate processes, for tests that stop them."""
 
 import csv
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,10 @@ from support.scripts import environment
 
 
 def start_training(*arguments, cwd):
-    """Start ``train.py`` in the background, in a process group of its own."""
+    """Start ``train.py`` in the background, in a process group of its own.
+
+    It does not ignore SIGHUP, as it would if the tests run under ``nohup``.
+    """
     return subprocess.Popen(
         [sys.executable, str(ROOT / "src/train.py"), *arguments],
         cwd=cwd,
@@ -19,6 +23,7 @@ def start_training(*arguments, cwd):
         stderr=subprocess.STDOUT,
         text=True,
         process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 
