@@ -77,6 +77,12 @@ def write_lock_file(path, *, heartbeat_age, host="elsewhere", process=1):
     return path
 
 
+def test_the_host_of_a_lock_stays_in_the_line_of_its_error(tmp_path):
+    path = write_lock_file(tmp_path / "lock", heartbeat_age=0, host="\x1b[31mevil\nhost")
+    with pytest.raises(LockedError, match=r"on host \\x1b\[31mevil\\nhost since"):
+        acquire_and_release(path)
+
+
 def acquire_and_release(path, *, wait=False):
     with locked(path, MESSAGE, wait=wait):
         assert is_locked(path)

@@ -32,6 +32,7 @@ from threading import Event, Thread
 
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import is_running
+from deeplab.utils.text import printable
 
 HEARTBEAT_INTERVAL = 30.0
 """Seconds between two heartbeats."""
@@ -102,7 +103,7 @@ class Owner:
         since = datetime.fromisoformat(self.since).astimezone()
         today = since.date() == datetime.now().astimezone().date()
         return (
-            f"process {self.process} on host {self.host} since "
+            f"process {self.process} on host {printable(self.host)} since "
             f"{since:{'%H:%M' if today else '%Y-%m-%d %H:%M'}}"
         )
 
