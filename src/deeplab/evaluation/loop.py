@@ -15,9 +15,11 @@ from deeplab.data.dataset import evenly_spaced
 from deeplab.evaluation.accumulator import Accumulator
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.evaluation.task import Array, EvaluationTask, Predict, PredictedImage
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, prefetch
 from deeplab.utils.progress_lines import ProgressLines
+from deeplab.utils.reading import report_damage
 
 SAVE_INTERVAL = 5.0
 """Seconds between two saves; longer if saving takes more than a twentieth of that."""
@@ -159,20 +161,25 @@ class Progress:
         self._interval = max(SAVE_INTERVAL, 20 * (self._saved_at - started_at))
 
     def _restore(self) -> None:
-        """Restore the progress from the file; ignore a damaged file."""
+        """Restore the progress from the file, all of it or, if the file is damaged, nothing."""
         try:
-            with np.load(self.path) as stored:
-                arrays = dict(stored)
-            counts = json.loads(str(arrays["counts"]))
-        except (OSError, ValueError, KeyError):
+            with report_damage(self.path, "All images are evaluated again."):
+                with np.load(self.path) as stored:
+                    arrays = dict(stored)
+                counts = json.loads(str(arrays["counts"]))
+                images, skipped = int(counts["images"]), Counter(counts["skipped"])
+                states = [
+                    {key: arrays[f"accumulator/{name}/{key}"] for key in accumulator.state()}
+                    for name, accumulator in self.accumulators.items()
+                ]
+        except UserError as error:
+            print(error)
             return
-        for name, accumulator in self.accumulators.items():
-            prefix = f"accumulator/{name}/"
-            keys = [key for key in arrays if key.startswith(prefix)]
-            accumulator.restore({key.removeprefix(prefix): arrays[key] for key in keys})
+        for accumulator, state in zip(self.accumulators.values(), states, strict=True):
+            accumulator.restore(state)
         for image_id in self.examples:
             keys = [f"examples/{image_id}/{name}" for name in self.accumulators]
             if all(key in arrays for key in keys):
                 self.examples[image_id] = [arrays[key] for key in keys]
-        self.skipped.update(counts["skipped"])
-        self.images = int(counts["images"])
+        self.skipped.update(skipped)
+        self.images = images
