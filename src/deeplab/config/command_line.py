@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.config.messages import format_hydra_error, unknown_choice
-from deeplab.config.paths import TABLES, group_choices, script_groups
+from deeplab.config.paths import SWEEPING, TABLES, group_choices, script_groups
 from deeplab.utils.errors import UserError
 
 HYDRA_KEYS = (
@@ -32,9 +32,6 @@ MAX_KEY = 200
 
 MAX_DEPTH = 30
 """Largest number of brackets inside each other; the parser calls itself for each."""
-
-SWEEPING = ("train", "evaluate")
-"""Scripts whose jobs are all checked before the first of a sweep."""
 
 NAME = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})*")
 """Name of a choice of a group."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.errors import OverrideParseException
 
-from deeplab.config.paths import CONF, config_groups, exists, group_choices
+from deeplab.config.paths import CONF, SWEEPING, config_groups, exists, group_choices
 from deeplab.utils.extras import install_command
 from deeplab.utils.text import printable
 
@@ -98,13 +98,13 @@ def format_hydra_error(error: Exception) -> str:
                 f"{key}={values}: a value with commas needs two pairs of quotes. Write "
                 f"{_quoted(key, values)}."
             )
-        sweep = ", or add -m to sweep over the values" if script_name() == "train" else ""
+        sweep = ", or add -m to sweep over the values" if script_name() in SWEEPING else ""
         return (
             f"{key}={values}: a list needs brackets, and one value with commas two pairs of "
             f"quotes. Write {key}=[{values}] or {_quoted(key, values)}{sweep}."
         )
     if match := re.search(r"Sweep parameters '([^=]*)=", text):
-        fix = "Add -m to sweep over them" if script_name() == "train" else "Set a single one"
+        fix = "Add -m to sweep over them" if script_name() in SWEEPING else "Set a single one"
         return f"{match[1]}: this value stands for several ones. {fix}."
     if match := re.match(r"Error merging override (.*)", text, re.DOTALL):
         return (

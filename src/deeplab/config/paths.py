@@ -14,6 +14,10 @@ TABLES = ("ablation", "preset")
 """Folders of ``conf/`` whose files describe sweeps and hold no keys of a run."""
 
 
+SWEEPING = ("train", "evaluate")
+"""Scripts that take ``-m``: all jobs of a sweep are checked before the first one."""
+
+
 def exists(path: Path) -> bool:
     """Return True if a file or folder exists; False also if it cannot, such as by its length."""
     return os.path.exists(path)  # noqa: PTH110  Path.exists raises OSError for a long name

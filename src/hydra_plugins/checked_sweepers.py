@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class AblationSweeperConf:
     """Keys of the sweeper, those of Hydra's ``basic`` sweeper."""
 
-    _target_: str = "hydra_plugins.ablation_sweeper.AblationSweeper"
+    _target_: str = "hydra_plugins.checked_sweepers.AblationSweeper"
     max_batch_size: int | None = None
     params: dict[str, str] | None = None
 
@@ -41,7 +41,7 @@ class AblationSweeperConf:
 class EvaluationSweeperConf(AblationSweeperConf):
     """Keys of the sweeper of evaluations, the same."""
 
-    _target_: str = "hydra_plugins.ablation_sweeper.EvaluationSweeper"
+    _target_: str = "hydra_plugins.checked_sweepers.EvaluationSweeper"
 
 
 for _name, _node in (("ablation", AblationSweeperConf), ("evaluation", EvaluationSweeperConf)):
