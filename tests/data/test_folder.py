@@ -121,6 +121,17 @@ def test_train_and_test_without_val(tmp_path):
     assert [len(layout.items(split)) for split in layout.splits()] == [8, 2, 2, 12]
 
 
+def test_names_that_begin_with_their_split(tmp_path):
+    names = [f"train_{i}" for i in range(10)] + ["testA_1", "testA_2", "testB_1"]
+    write_pairs(tmp_path, "{}.png", "{}_anno.png", names)
+    layout = folder_layout(tmp_path)
+    assert layout.splits() == ["train", "val", "test", "all"]
+    assert [len(layout.items(split)) for split in layout.splits()] == [8, 2, 3, 13]
+    assert layout.origin("test") == "images named test"
+    write_pairs(tmp_path, "{}.png", "{}_anno.png", ["street"])
+    assert folder_layout(tmp_path).splits() == ["train", "val", "all"]  # a name without a split
+
+
 def test_image_without_a_mask_is_listed(tmp_path):
     write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
     (tmp_path / "masks" / "b.png").unlink()

@@ -1,8 +1,10 @@
 """The splits of a folder of images and masks: the one place where they are decided.
 
-A list of a split comes before a folder of it. A split that has neither is taken from what is left:
-``train`` from ``trainval`` or from the images of no split, ``val`` from ``trainval`` or by drawing
-a part of ``train``. Nothing is taken or drawn that belongs to another split by its list or folder.
+A list of a split comes before a folder of it. In a folder without either, the names of all images
+may begin with their split (``train_1.png``, ``testA_1.png``). A split that has none of these is
+taken from what is left: ``train`` from ``trainval`` or from the images of no split, ``val`` from
+``trainval`` or by drawing a part of ``train``. Nothing is taken or drawn that belongs to another
+split.
 """
 
 import hashlib
@@ -14,10 +16,13 @@ from unicodedata import normalize
 
 from deeplab.data.layouts.base import MASK_SUFFIXES, Item
 from deeplab.data.layouts.file_names import (
+    SHORT_WORDS,
+    SPLIT_OF,
     SPLIT_WORDS,
     families,
     natural_order,
     read_name,
+    words_of,
 )
 from deeplab.data.layouts.pairing import Pair, shared_start
 from deeplab.data.layouts.split_lists import (
@@ -81,6 +86,8 @@ def decide_splits(
     """
     lists, unused = _read_lists(root, paths, pairs)
     folders, unlabeled = _split_folders(pairs)
+    if not any(source.split for source in (*lists, *folders)):
+        folders += _split_file_names(pairs)
     sources = {
         split: [source for source in lists if source.split == split]
         or [source for source in folders if source.split == split]
@@ -221,6 +228,22 @@ def _split_folders(pairs: Sequence[Pair]) -> tuple[list[_Source], dict[str, str]
         items = [pair.item for pair in members]
         sources.append(_Source(name, split, Split(items, folder, error and f"{error}. Add masks.")))
     return sources, unlabeled
+
+
+def _split_file_names(pairs: Sequence[Pair]) -> list[_Source]:
+    """Return the splits with which the names of all images begin; empty if one name tells none."""
+    by_split: dict[str | None, list[Item]] = defaultdict(list)
+    for pair in pairs:
+        first = next(iter(words_of(pair.image.stem)), "")
+        split = None if first in SHORT_WORDS else SPLIT_OF.get(first)
+        by_split[split].append(pair.item)
+    if None in by_split or len(by_split) < 2:
+        return []
+    return [
+        _Source(split, split, Split(items, f"images named {split}"))
+        for split, items in by_split.items()
+        if split
+    ]
 
 
 def _common_folder(folders: Sequence[str]) -> str:
