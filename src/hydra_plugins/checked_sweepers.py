@@ -79,7 +79,7 @@ class CheckedSweeper(BasicSweeper):
 
     def _check(self, overrides: Sequence[str]) -> None:
         """Raise UserError if a job cannot run."""
-        from deeplab.training.compose_config import without_hydra
+        from deeplab.config.compose import without_hydra
 
         assert self.config is not None
         config = self._loader().load_sweep_config(self.config, list(overrides))

@@ -10,10 +10,14 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 
 class SettingsDefaults(SearchPathPlugin):
-    """Lets Hydra read all folders of config files, also ``--config-dir``, with their defaults."""
+    """Lets Hydra read all folders of config files, also ``--config-dir``, with their defaults.
+
+    Other people's applications, which find this plugin too, read their files as they are.
+    """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Replace Hydra's source of files; the search path stays as it is."""
-        from deeplab.config.settings_source import FileConfigSource
+        from deeplab.config.settings_source import FileConfigSource, is_own
 
-        SourcesRegistry.instance().types["file"] = FileConfigSource
+        if is_own(search_path):
+            SourcesRegistry.instance().types["file"] = FileConfigSource

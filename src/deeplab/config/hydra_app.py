@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE
 from pathlib import Path
 from typing import Any, NoReturn
@@ -74,7 +74,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
-    sys.argv += _implied_overrides(sys.argv[1:])
+    sys.argv += implied_overrides(sys.argv[1:])
     sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
     if sys.argv[1:] != ["--help"] and not is_child():  # Lightning adds to a child's arguments
         from deeplab.config.command_line import check_arguments
@@ -130,7 +130,7 @@ def _explain(error: Exception) -> Exception:
     return error
 
 
-def _implied_overrides(arguments: list[str]) -> list[str]:
+def implied_overrides(arguments: Sequence[str]) -> list[str]:
     """Return ``data=NAME`` if ``stage=NAME`` names a data set and no data set is chosen.
 
     The other direction is in each data set's file, which picks its stage; Hydra allows only one.

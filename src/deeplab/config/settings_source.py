@@ -3,7 +3,10 @@
 import sys
 
 from hydra._internal.core_plugins import file_config_source
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.config_source import ConfigResult
+
+from deeplab.config.paths import CONF
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
@@ -21,3 +24,9 @@ class FileConfigSource(file_config_source.FileConfigSource):
 
             result.config = complete(config_path, result.config)
         return result
+
+
+def is_own(search_path: ConfigSearchPath) -> bool:
+    """Return True for the search path of this project's applications, False for another's."""
+    folders = [str(item.path).removeprefix("file://") for item in search_path.get_path()]
+    return str(CONF) in folders
