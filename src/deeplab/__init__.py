@@ -1,6 +1,31 @@
 """DeepLabv3+ (Chen et al. 2018, arXiv 1802.02611): network, training, evaluation and ablations.
 
-Packages are imported when they are used, so that ``--help`` of a script does not load torch.
+>>> model = deeplab.create_model("resnet50", num_classes=21)   # a plain nn.Module
+>>> deeplab.list_models("resnet*")
+>>> run = deeplab.train("folder", root="/path/to/mine")        # as python src/train.py does
+>>> run.result.miou, deeplab.evaluate(run, strategies=["os8-ms-flip"])
+>>> deeplab.load("runs/NAME").predict("photo.jpg")             # shows itself in a notebook
+
+Packages are imported when they are used, so that ``import deeplab`` does not load torch.
 """
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from deeplab.api import create_model, list_models
+    from deeplab.utils.errors import UserError
+
+    __all__ = ["UserError", "create_model", "list_models"]
+else:
+    __getattr__, __dir__, __all__ = lazy_loader.attach(
+        __name__,
+        submodules=["data", "inference", "metrics", "models", "training"],
+        submod_attrs={
+            "api": ["create_model", "list_models"],
+            "utils.errors": ["UserError"],
+        },
+    )
 
 __version__ = "0.2.0"

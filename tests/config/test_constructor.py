@@ -51,7 +51,7 @@ from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.models.layers import ConvNorm, initialize
-from deeplab.utils.settings import Channels, Color, Std
+from deeplab.utils.settings import Channels, Mean, Std
 
 
 class PlainUnit(Unit):
@@ -77,7 +77,7 @@ class Plain(UnitBackbone):
     """
 
     def __init__(
-        self, width: Channels = 8, mean: Color = (0.0, 0.0, 0.0), std: Std = (255.0, 255.0, 255.0)
+        self, width: Channels = 8, mean: Mean = (0.0, 0.0, 0.0), std: Std = (255.0, 255.0, 255.0)
     ) -> None:
         super().__init__(
             stem=ConvNorm(3, width, 3, stride=2),

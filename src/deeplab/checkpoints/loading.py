@@ -103,15 +103,15 @@ class LoadReport(NamedTuple):
     """Number of tensors of the file that have no counterpart, by the part of its network."""
     new: Counter[str]
     """Number of tensors that keep their initial values, by the part of the network."""
-    classes: str = ""
-    """What was done with the last layer, unless its classes are the network's."""
+    note: str = ""
+    """What was done with the first layer or the last one, unless they are the network's."""
 
     def __str__(self) -> str:
         text = f"{len(self.state)} tensors by {self.publisher}'s names"
         for title, parts in (("left out", self.left_out), ("new", self.new)):
             if parts:
                 text += f"; {title}: {', '.join(f'{part} ({n})' for part, n in parts.items())}"
-        return f"{text}; {self.classes}" if self.classes else text
+        return f"{text}; {self.note}" if self.note else text
 
 
 def initialize_from(
@@ -241,8 +241,12 @@ def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting:
     if rename and not state.keys() >= set(public.values()):
         state = rename(state)
     matched, used, differing = {}, set(), []
+    note = ""
     for name, tensor in backbone_state.items():
         public_name = public[name]
+        if public_name in state and _reads_rgb(state[public_name], tensor, backbone.in_channels):
+            state[public_name] = adapt_channels(state[public_name], backbone.in_channels)
+            note = f"first convolution adapted from RGB to in_channels={backbone.in_channels}"
         if public_name in state and state[public_name].shape == tensor.shape:
             matched[name] = state[public_name]
             used.add(public_name)
@@ -258,7 +262,34 @@ def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting:
             f"{(differing + unknown)[0]})."
         )
     left_out = Counter(part for part in unused for name in rest if name.startswith(f"{part}."))
-    return LoadReport(matched, publisher, left_out, Counter())
+    return LoadReport(matched, publisher, left_out, Counter(), note)
+
+
+def _reads_rgb(weight: Tensor, expected: Tensor, in_channels: int) -> bool:
+    """Return True for the weight of a first convolution that reads RGB, and must read other images.
+
+    ``expected`` is the network's own.
+    """
+    channels = [size[1:2] for size in (weight.shape, expected.shape)]
+    return in_channels != 3 and channels == [(3,), (in_channels,)]
+
+
+def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Return the weight of a convolution of RGB for images of another number of channels.
+
+    As in timm: a single channel gets the sum of the three, so that gray images give what they gave
+    as RGB; more channels repeat the three, scaled so that the sum over all channels stays.
+
+    Args:
+        weight: ``(N, 3, h, w)``.
+        in_channels: the number of channels.
+
+    Returns:
+        ``(N, in_channels, h, w)``.
+    """
+    if in_channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    return weight[:, [i % 3 for i in range(in_channels)]] * (3 / in_channels)
 
 
 def _count_parts(names: Iterable[str]) -> Counter[str]:

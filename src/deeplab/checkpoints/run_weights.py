@@ -104,7 +104,13 @@ def has_project_names(path: Path) -> bool:
     Raises:
         UserError: the file is damaged.
     """
-    names = read_header(path).names if path.suffix == ".safetensors" else []
-    return path.suffix == ".ckpt" or any(
-        name.startswith((BACKBONE_PREFIX, *PROJECT_PREFIXES)) for name in names
-    )
+    if path.suffix == ".ckpt":
+        return True
+    if path.suffix == ".safetensors":
+        names = read_header(path).names
+    else:
+        from deeplab.checkpoints.loading import read_tensors  # imports torch
+
+        content = read_tensors(path)
+        names = [str(name) for name in content.get("state_dict", content)]
+    return any(name.removeprefix(BACKBONE_PREFIX).startswith(PROJECT_PREFIXES) for name in names)

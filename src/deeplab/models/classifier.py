@@ -45,7 +45,7 @@ class Classifier(nn.Module):
         """Return the float32 logits ``(N, num_classes)`` of RGB images.
 
         Args:
-            images: ``(N, 3, H, W)``, 0 to 255, of any dtype.
+            images: ``(N, in_channels, H, W)``, 0 to 255, of any dtype.
         """
         features = self.backbone(self.normalize(images))["output"]  # (N, C, H/32, W/32)
         with _in_float32(features.device.type):

@@ -38,6 +38,11 @@ class DeepLabV3Plus(nn.Module):
         return self.logits.out_channels
 
     @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.backbone.in_channels
+
+    @property
     def output_stride(self) -> int:
         """The encoder's current output stride."""
         return self.backbone.output_stride
@@ -57,7 +62,7 @@ class DeepLabV3Plus(nn.Module):
         self.aspp.set_output_stride(output_stride)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits ``(N, num_classes, h, w)`` of RGB images.
+        """Return the logits ``(N, num_classes, h, w)`` of images.
 
         The logits lie on the decoder's grid: h = floor((H - 1) / 4) + 1 for the paper's decoder,
         with the output stride instead of 4 for the naive one. Loss and inference resize them to
@@ -65,7 +70,7 @@ class DeepLabV3Plus(nn.Module):
         ``deeplab.inference.predictor``).
 
         Args:
-            images: ``(N, 3, H, W)``, 0 to 255, of any dtype.
+            images: ``(N, in_channels, H, W)``, 0 to 255, of any dtype; RGB if ``in_channels`` is 3.
         """
         features = self.backbone(self.normalize(images))
         encoded = self.aspp(features["output"])  # (N, 256, H/output_stride, W/output_stride)

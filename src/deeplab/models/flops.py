@@ -80,7 +80,8 @@ def measure_cost(
         model.eval()
         for scale in scales:
             height, width = (int((side - 1) * scale + 1) for side in input_size)
-            model(torch.empty(1, 3, height, width, dtype=torch.uint8, device=device))
+            images = (1, model.backbone.in_channels, height, width)
+            model(torch.empty(images, dtype=torch.uint8, device=device))
     model.train(was_training)
     passes, flops = 2 if flip else 1, flop_counter.get_total_flops()
     counts.operations += flops - 2 * counts.conv  # matrix products that are not convolutions

@@ -53,8 +53,10 @@ def check_train(config: DictConfig) -> RunConfig:
 def _check_network(config: TrainConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
     from deeplab.checkpoints.loading import initialize_from, load_backbone
+    from deeplab.config.build_data import padding_color
     from deeplab.config.build_model import check_model
 
+    padding_color(config)  # it is that of RGB
     model = check_model(config, num_classes=len(config.data.classes))
     if init := find_init_source(config):
         if init.key == "init_from":

@@ -92,8 +92,12 @@ Fraction = Annotated[Float, Field(ge=0, le=1)]
 WidthMult = Annotated[Float, Field(ge=0.0625, le=4)]
 Momentum = Annotated[Float, Field(gt=0, le=1)]
 Pixel = Annotated[Float, Field(ge=0, le=255)]
-Color = tuple[Pixel, Pixel, Pixel]
-Std = tuple[AboveZero, AboveZero, AboveZero]
+Mean = Annotated[tuple[Pixel, ...], Field(min_length=1, max_length=1024)]
+"""Mean of each channel of the images."""
+Std = Annotated[tuple[AboveZero, ...], Field(min_length=1, max_length=1024)]
+"""Standard deviation of each channel of the images."""
+InChannels = Annotated[Int, Field(ge=1, le=1024)]
+"""Channels of the images."""
 Grid = tuple[Rate, Rate, Rate]
 WeightInit = AboveZero | Literal["variance_scaling", "xavier", "head"]
 """Initialization of convolution weights.

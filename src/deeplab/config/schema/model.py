@@ -7,8 +7,8 @@ from pydantic import SerializeAsAny
 from deeplab.config.schema.constructor import settings_from
 from deeplab.models.backbones.families import backbone_names
 from deeplab.utils.settings import (
-    Color,
     FilePath,
+    Mean,
     NonNegative,
     OutputStride,
     Settings,
@@ -28,7 +28,7 @@ class BackboneSettings(Settings):
     set mean, std and bn_eps."""
     weight_decay: NonNegative = 4e-5
     """Weight decay of a training with this backbone, which ``stage.weight_decay`` takes."""
-    mean: Color | None = None
+    mean: Mean | None = None
     std: Std | None = None
 
     if TYPE_CHECKING:  # the keys of each family, which its constructor defines

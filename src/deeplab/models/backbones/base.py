@@ -9,6 +9,8 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
+from deeplab.models.normalization import for_channels
+
 OUTPUT_STRIDES = (8, 16, 32)
 """Output strides that the paper uses."""
 
@@ -52,12 +54,24 @@ class Backbone(nn.Module):
     and ``conv4`` at 16, which are the strides when no convolution is atrous."""
     out_channels: int
     """Channels of the last feature map."""
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    """Input normalization that the family's public weights expect: per color in RGB order, on the
-    scale 0 to 255."""
+    in_channels: int = 3
+    """Channels of the images; 3 for RGB."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Input normalization that the family's public weights expect: per channel (of RGB in this
+    order), on the scale 0 to 255."""
     output_stride: int
     """Current output stride."""
+
+    def set_input(self, in_channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Set the channels of the images and their normalization.
+
+        Raises:
+            ValueError: their numbers do not fit; three values of RGB fit any number of channels.
+        """
+        self.in_channels = in_channels
+        self.mean = for_channels(mean, in_channels, "mean")
+        self.std = for_channels(std, in_channels, "std")
 
     def set_output_stride(self, output_stride: int) -> None:
         """Set the ratio of the image's size to the last feature map's; keeps the state dict.
@@ -80,7 +94,7 @@ class Backbone(nn.Module):
         """Return the low-level features by name, and the last feature map as ``"output"``.
 
         Args:
-            x: normalized images ``(N, 3, H, W)``.
+            x: normalized images ``(N, in_channels, H, W)``.
 
         Returns:
             Feature maps ``(N, channels, H/stride, W/stride)``; a side n of the image becomes
@@ -93,13 +107,14 @@ class UnitBackbone(Backbone):
     """A backbone of a stem and a sequence of units whose strides dilation can replace.
 
     Args:
-        stem: maps the normalized image ``(N, 3, H, W)`` to the first unit's input.
+        stem: maps the normalized image ``(N, in_channels, H, W)`` to the first unit's input.
         stem_stride: the stem's stride.
         units: the units in order.
         out_channels: channels of the last unit's output.
         low_level_units: for each low-level feature, the index of the unit that returns it, and its
             channels and stride.
         mean, std: the input normalization.
+        in_channels: channels of the images.
     """
 
     def __init__(
@@ -110,15 +125,16 @@ class UnitBackbone(Backbone):
         units: Sequence[Unit],
         out_channels: int,
         low_level_units: Mapping[str, tuple[int, Feature]],
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        mean: Sequence[float],
+        std: Sequence[float],
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
+        self.set_input(in_channels, mean, std)
         self.stem = stem
         self.units = nn.ModuleList(units)
         self.low_level = {name: feature for name, (_, feature) in low_level_units.items()}
         self.out_channels = out_channels
-        self.mean, self.std = mean, std
         self._stem_stride = stem_stride
         self._low_level_names = {index: name for name, (index, _) in low_level_units.items()}
         self.set_output_stride(16)

@@ -20,7 +20,16 @@ from torch import Tensor, nn
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.models.layers import Add, ConvNorm, initialize, set_batch_norm
 from deeplab.models.normalization import INCEPTION
-from deeplab.utils.settings import AboveZero, Color, Momentum, Rate, Std, WeightInit, WidthMult
+from deeplab.utils.settings import (
+    AboveZero,
+    InChannels,
+    Mean,
+    Momentum,
+    Rate,
+    Std,
+    WeightInit,
+    WidthMult,
+)
 
 
 class Row(NamedTuple):
@@ -89,8 +98,10 @@ class MobileNetV2(UnitBackbone):
     Args:
         width_mult: multiplier of all channel counts.
         divisor: channel counts are rounded to a multiple of it; 1 at the authors' width 0.5.
-        mean, std: normalization of the input per color, from 0 to 255; by default to [-1, 1], which
-            the authors' checkpoints expect.
+        in_channels: channels of the images; 3 for RGB.
+        mean, std: normalization of the input per channel, from 0 to 255; by default to [-1, 1],
+            which the authors' checkpoints expect. Three values are RGB's, which another number of
+            channels repeats, and a single one averages.
         weight_init: standard deviation of a truncated normal, or a name that
             ``deeplab.models.layers.initialize`` explains; by default the authors'.
         bn_eps: epsilon of the batch norms.
@@ -102,14 +113,15 @@ class MobileNetV2(UnitBackbone):
         width_mult: WidthMult = 1.0,
         *,
         divisor: Rate = 8,
-        mean: Color = INCEPTION.mean,
+        in_channels: InChannels = 3,
+        mean: Mean = INCEPTION.mean,
         std: Std = INCEPTION.std,
         weight_init: WeightInit = 0.09,
         bn_eps: AboveZero = 1e-3,
         bn_momentum: Momentum = 3e-3,
     ) -> None:
-        in_channels = scale_channels(32, width_mult, divisor)
-        stem = ConvNorm(3, in_channels, 3, stride=2, activation=nn.ReLU6)
+        channels = scale_channels(32, width_mult, divisor)
+        stem = ConvNorm(in_channels, channels, 3, stride=2, activation=nn.ReLU6)
         units: list[InvertedResidual] = []
         low_level_units: dict[str, tuple[int, Feature]] = {}
         stride = 2  # after the stem
@@ -117,24 +129,25 @@ class MobileNetV2(UnitBackbone):
             out_channels = scale_channels(row.channels, width_mult, divisor)
             stride *= row.stride
             for i in range(row.units):
-                hidden = row.expansion * in_channels
+                hidden = row.expansion * channels
                 units.append(
                     InvertedResidual(
-                        in_channels,
+                        channels,
                         out_channels,
                         expansion=row.expansion,
                         stride=row.stride if i == 0 else 1,
                     )
                 )
-                in_channels = out_channels
+                channels = out_channels
             if row.low_level:
                 low_level_units[row.low_level] = (len(units) - 1, Feature(hidden, stride))
         super().__init__(
             stem=stem,
             stem_stride=2,
             units=units,
-            out_channels=in_channels,
+            out_channels=channels,
             low_level_units=low_level_units,
+            in_channels=in_channels,
             mean=mean,
             std=std,
         )

@@ -35,8 +35,9 @@ from deeplab.utils.settings import (
     INTEGER,
     AboveZero,
     Channels,
-    Color,
     Grid,
+    InChannels,
+    Mean,
     Momentum,
     Std,
     Units,
@@ -106,8 +107,10 @@ class ResNet(UnitBackbone):
         stem: first convolutions: the authors' three 3x3, or one 7x7.
         multi_grid: factors of the atrous rates of the last block's units, DeepLabv3's; the
             published multiply-adds include it.
-        mean, std: normalization of the input per color, from 0 to 255; by default to [-1, 1], which
-            the authors' checkpoints expect.
+        in_channels: channels of the images; 3 for RGB.
+        mean, std: normalization of the input per channel, from 0 to 255; by default to [-1, 1],
+            which the authors' checkpoints expect. Three values are RGB's, which another number of
+            channels repeats, and a single one averages.
         weight_init: standard deviation of a truncated normal, or a name that
             ``deeplab.models.layers.initialize`` explains; by default the authors'.
         bn_eps: epsilon of the batch norms.
@@ -126,7 +129,8 @@ class ResNet(UnitBackbone):
         base_width: Channels = 64,
         stem: Literal["3x3x3", "7x7"] = "3x3x3",
         multi_grid: Grid = (1, 2, 4),
-        mean: Color = INCEPTION.mean,
+        in_channels: InChannels = 3,
+        mean: Mean = INCEPTION.mean,
         std: Std = INCEPTION.std,
         weight_init: WeightInit = "variance_scaling",
         bn_eps: AboveZero = 1e-5,
@@ -152,11 +156,12 @@ class ResNet(UnitBackbone):
             multi_grid=multi_grid,
         )
         super().__init__(
-            stem=_build_stem(stem, base_width),
+            stem=_build_stem(stem, in_channels, base_width),
             stem_stride=4,
             units=units,
             out_channels=8 * base_width * EXPANSION,
             low_level_units=low_level_units,
+            in_channels=in_channels,
             mean=mean,
             std=std,
         )
@@ -165,12 +170,12 @@ class ResNet(UnitBackbone):
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 
 
-def _build_stem(stem: Literal["3x3x3", "7x7"], width: int) -> nn.Sequential:
+def _build_stem(stem: Literal["3x3x3", "7x7"], in_channels: int, width: int) -> nn.Sequential:
     if stem == "7x7":
-        convs = [ConvNorm(3, width, 7, stride=2)]
+        convs = [ConvNorm(in_channels, width, 7, stride=2)]
     else:
         convs = [
-            ConvNorm(3, width, 3, stride=2),
+            ConvNorm(in_channels, width, 3, stride=2),
             ConvNorm(width, width, 3),
             ConvNorm(width, 2 * width, 3),
         ]

@@ -25,7 +25,7 @@ from deeplab.models.backbones.timm_models import (
 )
 from deeplab.models.backbones.timm_output_stride import encoder_info, module_changes
 from deeplab.models.layers import set_batch_norm
-from deeplab.utils.settings import AboveZero, BelowOne, Color, Momentum, Std, Text
+from deeplab.utils.settings import AboveZero, BelowOne, InChannels, Mean, Momentum, Std, Text
 
 
 class TimmEncoder(Backbone):
@@ -37,7 +37,10 @@ class TimmEncoder(Backbone):
     Args:
         model: timm's name of the network (see ``timm.list_models()``), optionally with a dot and
             the tag of pretrained weights, as ``convnext_tiny.fb_in22k``.
+        in_channels: channels of the images; 3 for RGB.
         mean, std: normalization of the input, from 0 to 255; None: that of the pretrained weights.
+            Three values are RGB's, which another number of channels repeats, and a single one
+            averages.
         bn_eps: epsilon of the batch norms; None: timm's.
         bn_momentum: momentum of the batch norms; None: timm's.
         drop_path_rate: probability of dropping the last residual branch in training (stochastic
@@ -52,7 +55,8 @@ class TimmEncoder(Backbone):
         self,
         model: Text,
         *,
-        mean: Color | None = None,
+        in_channels: InChannels = 3,
+        mean: Mean | None = None,
         std: Std | None = None,
         bn_eps: AboveZero | None = None,
         bn_momentum: Momentum | None = None,
@@ -61,12 +65,13 @@ class TimmEncoder(Backbone):
         super().__init__()
         info, normalization = encoder_info(model), pretrained_normalization(model)
         self.model = model
-        self.mean, self.std = mean or normalization.mean, std or normalization.std
+        self.set_input(in_channels, mean or normalization.mean, std or normalization.std)
         self.low_level = {name: f for name, f in info.features.items() if name != "output"}
         self.out_channels = info.features["output"].channels
         self.output_stride = info.stride
         self._indices, self._size_divisor = tuple(info.indices.values()), info.size_divisor
-        options = {} if drop_path_rate is None else {"drop_path_rate": drop_path_rate}
+        options: dict[str, float] = {} if in_channels == 3 else {"in_chans": in_channels}
+        options |= {} if drop_path_rate is None else {"drop_path_rate": drop_path_rate}
         self.timm = build(model, **options)
         set_batch_norm(self, eps=bn_eps, momentum=bn_momentum)
 

@@ -33,8 +33,9 @@ from deeplab.models.normalization import INCEPTION
 from deeplab.utils.settings import (
     INTEGER,
     AboveZero,
-    Color,
     Grid,
+    InChannels,
+    Mean,
     Momentum,
     Std,
     WeightInit,
@@ -140,8 +141,10 @@ class Xception(UnitBackbone):
         width_mult: multiplier of all channel counts; 1 in the paper.
         multi_grid: factors of the atrous rates of the last block's three convolutions; it does not
             help Xception (section 4.3).
-        mean, std: normalization of the input per color, from 0 to 255; by default to [-1, 1], which
-            the authors' checkpoints expect.
+        in_channels: channels of the images; 3 for RGB.
+        mean, std: normalization of the input per channel, from 0 to 255; by default to [-1, 1],
+            which the authors' checkpoints expect. Three values are RGB's, which another number of
+            channels repeats, and a single one averages.
         weight_init: standard deviation of a truncated normal, or a name that
             ``deeplab.models.layers.initialize`` explains; by default the authors'.
         bn_eps: epsilon of the batch norms.
@@ -157,7 +160,8 @@ class Xception(UnitBackbone):
         *,
         width_mult: WidthMult = 1.0,
         multi_grid: Grid = (1, 1, 1),
-        mean: Color = INCEPTION.mean,
+        in_channels: InChannels = 3,
+        mean: Mean = INCEPTION.mean,
         std: Std = INCEPTION.std,
         weight_init: WeightInit = 0.09,
         bn_eps: AboveZero = 1e-3,
@@ -170,11 +174,14 @@ class Xception(UnitBackbone):
         first, second = int(32 * width_mult), int(64 * width_mult)
         units, low_level_units = _build_units(rows, in_channels=second, multi_grid=multi_grid)
         super().__init__(
-            stem=nn.Sequential(ConvNorm(3, first, 3, stride=2), ConvNorm(first, second, 3)),
+            stem=nn.Sequential(
+                ConvNorm(in_channels, first, 3, stride=2), ConvNorm(first, second, 3)
+            ),
             stem_stride=2,
             units=units,
             out_channels=rows[-1].channels[-1],
             low_level_units=low_level_units,
+            in_channels=in_channels,
             mean=mean,
             std=std,
         )
