@@ -978,12 +978,12 @@ def test_two_runs_of_same_row_and_seed(tmp_path):
 
 def test_invalid_grids(tmp_path):
     create_grid_run(tmp_path, "stage.lr=0.1")
-    create_grid_run(tmp_path, "stage.lr=0.2", "stage.power=0.5")
-    message = r"differ in more than stage.lr and seed \(stage.power: .* and .*rows=stage.lr,sta"
+    create_grid_run(tmp_path, "stage.lr=0.2", "lr_scheduler.power=0.5")
+    message = r"differ in more than stage.lr and seed \(lr_scheduler.power: .*=stage.lr,lr_s"
     with pytest.raises(UserError, match=message):
         grid_rows(tmp_path, "stage.lr")
     with pytest.raises(UserError, match=r"rows=stage.lrr: .* Did you mean .*stage.lr"):
         grid_rows(tmp_path, "stage.lrr")
-    assert grid_rows(tmp_path, "stage.lr", "stage.power")
+    assert grid_rows(tmp_path, "stage.lr", "lr_scheduler.power")
     with pytest.raises(UserError, match="none of these 0 runs is finished"):
         write_grid_report([], ["stage.lr"], tmp_path / "grid")

@@ -35,7 +35,7 @@ LONG = "z" * 7000
         ("decoder=", "no such choice"),
         ("data.scales={}", "an empty dictionary changes nothing"),
         ("~trainer", "a key cannot be removed"),
-        ("~stage.momentum", "a key cannot be removed"),
+        ("~optimizer.momentum", "a key cannot be removed"),
         ("hydra.output_subdir=.hydra", "the scripts rely on this setting"),
         ("hydra/hydra_logging=none", "the scripts rely on this setting"),
         ("hydra/sweeper=basic", "without checking"),

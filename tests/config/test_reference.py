@@ -27,5 +27,5 @@ def test_a_key_is_found_by_its_name_and_by_its_meaning():
 def test_keys_are_looked_up_on_the_command_line():
     command = [sys.executable, "src/train.py", "--keys", "hard_pixel"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "stage.hard_pixel_fraction=1   float > 0, <= 1\n" in done.stdout
-    assert "stage.hard_pixel_steps=0   int >= 0\n" in done.stdout
+    assert "loss.hard_pixel_fraction=0.2   float > 0, <= 1\n" in done.stdout
+    assert "loss.hard_pixel_steps=0   int >= 0\n" in done.stdout

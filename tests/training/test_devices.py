@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from deeplab.config.paths import ROOT
-from deeplab.config.schema.stage import Recipe
+from deeplab.config.schema.loss import CrossEntropySettings, TopKSettings
 from deeplab.models.layers import PooledBatchNorm
 from deeplab.training.losses import ClassificationLoss, SegmentationLoss
 from support.devices import loss_and_gradient, normalize, run_on_devices
@@ -43,8 +43,11 @@ def label_batch(kind):
 
 LOSSES = {
     "pixels": ("segmentation", SegmentationLoss()),
-    "weights": ("segmentation", SegmentationLoss(Recipe(class_weights=(1.0, 0.2, 3.0, 0.5)))),
-    "hard pixels": ("segmentation", SegmentationLoss(Recipe(hard_pixel_fraction=0.2))),
+    "weights": (
+        "segmentation",
+        SegmentationLoss(CrossEntropySettings(class_weights=(1.0, 0.2, 3.0, 0.5))),
+    ),
+    "hard pixels": ("segmentation", SegmentationLoss(TopKSettings(hard_pixel_fraction=0.2))),
     "softmax": ("classification", ClassificationLoss("softmax")),
     "sigmoid": ("classification", ClassificationLoss("sigmoid")),
 }
@@ -121,8 +124,8 @@ def train(cwd, devices, *overrides):
 @pytest.mark.parametrize(
     ("devices", "overrides"),
     [
-        ((1, 2, 3), ("stage.batch_norm=frozen", "stage.class_weights=[1,2,3]")),
-        ((1, 3), ("stage.batch_norm=train", "stage.hard_pixel_fraction=0.3")),
+        ((1, 2, 3), ("stage.batch_norm=frozen", "loss.class_weights=[1,2,3]")),
+        ((1, 3), ("stage.batch_norm=train", "loss=top_k", "loss.hard_pixel_fraction=0.3")),
     ],
 )
 def test_any_number_of_processes_trains_the_same_weights(tmp_path, devices, overrides):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from deeplab.config.paths import ROOT
+from deeplab.config.schema.optimizer import AdamWSettings, SGDSettings
 from deeplab.config.schema.stage import Recipe
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
 from deeplab.training.ema import decay_at, ema_copy, update_ema
@@ -26,20 +27,16 @@ from support.scripts import CPU, SMALL, environment, run, run_folders
 MODERN = (
     *(s for s in SMALL if "steps" not in s),
     "stage=modern_shapes",
-    "stage.schedule=cosine",
-    "stage.power=null",
+    "lr_scheduler=cosine",
     "stage.max_steps=24",
     "stage.warmup_steps=4",
     "trainer.log_every_n_steps=1",
     "trainer.num_checkpoints=8",
 )
 
-ADAMW = {
-    "optimizer": "adamw",
-    "momentum": None,
-    "betas": (0.9, 0.999),
-    "lr": 0.01,
-    "gradient_clip_val": 1.0,
+RECIPES = {
+    "sgd": (SGDSettings(), {"lr": 0.05}),
+    "adamw": (AdamWSettings(), {"lr": 0.01, "gradient_clip_val": 1.0}),
 }
 
 
@@ -64,11 +61,12 @@ class RecordStates(Callback):
     [{}, {"channels_last": True, "fused_optimizer": True}],
     ids=["plain", "channels_last, fused"],
 )
-@pytest.mark.parametrize("recipe", [{"lr": 0.05}, ADAMW], ids=["sgd", "adamw"])
-def test_average_matches_a_literal_loop(tmp_path, recipe, options):
+@pytest.mark.parametrize("name", RECIPES)
+def test_average_matches_a_literal_loop(tmp_path, name, options):
     torch.manual_seed(0)
-    recipe = Recipe(max_steps=12, ema_decay=0.4, bn_momentum=0.1, **recipe)
-    module = SegmentationModule(tiny_model(), recipe, NAMES, **options)
+    optimizer, keys = RECIPES[name]
+    recipe = Recipe(max_steps=12, ema_decay=0.4, bn_momentum=0.1, **keys)
+    module = SegmentationModule(tiny_model(), recipe, NAMES, optimizer=optimizer, **options)
     recorder, batches = RecordStates(), DataLoader([batch()] * 12, batch_size=None)
     trainer = Trainer(
         accelerator="cpu",

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deeplab.config.schema.stage import Recipe
+from deeplab.config.schema.loss import CrossEntropySettings, TopKSettings
 from deeplab.training.losses import SegmentationLoss
 
 
@@ -37,7 +37,7 @@ def example(dtype=torch.float64, n=3, k=5, small=(9, 7), large=(33, 26), ignored
 def test_value_and_gradient_in_float64(class_weights, hard_pixel_fraction, sizes):
     logits, labels = example(small=sizes[0], large=sizes[1])
     loss = SegmentationLoss(
-        Recipe(class_weights=class_weights, hard_pixel_fraction=hard_pixel_fraction)
+        TopKSettings(class_weights=class_weights, hard_pixel_fraction=hard_pixel_fraction)
     ).double()
     value = loss(logits, labels)
     (gradient,) = torch.autograd.grad(3 * value, logits)
@@ -59,7 +59,9 @@ def test_divisor_is_the_number_of_labeled_pixels():
     labels[0, 0, 0] = 1
     labels[1] = 2
     assert SegmentationLoss()(logits, labels).item() == pytest.approx(torch.tensor(4.0).log())
-    weighted = SegmentationLoss(Recipe(class_weights=(1.0, 1.0, 2.0, 1.0)))(logits, labels)
+    weighted = SegmentationLoss(CrossEntropySettings(class_weights=(1.0, 1.0, 2.0, 1.0)))(
+        logits, labels
+    )
     expected = torch.tensor(4.0).log() * (1 + 81 * 2) / 82
     assert weighted.item() == pytest.approx(expected.item())
 
@@ -67,7 +69,7 @@ def test_divisor_is_the_number_of_labeled_pixels():
 @pytest.mark.parametrize("hard_pixel_fraction", [1.0, 0.5])
 def test_no_labeled_pixel(hard_pixel_fraction):
     logits, labels = example()
-    value = SegmentationLoss(Recipe(hard_pixel_fraction=hard_pixel_fraction))(
+    value = SegmentationLoss(TopKSettings(hard_pixel_fraction=hard_pixel_fraction))(
         logits, torch.full_like(labels, 255)
     )
     value.backward()
@@ -109,7 +111,7 @@ def test_scaled_float16_gradients_do_not_vanish():
 
 
 def test_hard_pixel_fraction_falls_linearly():
-    loss = SegmentationLoss(Recipe(hard_pixel_fraction=0.2, hard_pixel_steps=100))
+    loss = SegmentationLoss(TopKSettings(hard_pixel_fraction=0.2, hard_pixel_steps=100))
     assert [loss.kept_fraction(s) for s in (0, 50, 100, 500)] == [1.0, pytest.approx(0.6), 0.2, 0.2]
 
 
@@ -137,11 +139,13 @@ class LargestTensor(TorchDispatchMode):
 def test_at_most_one_image_at_full_size_in_memory(hard_pixel_fraction):
     logits, labels = example(n=4)
     with LargestTensor() as largest:
-        SegmentationLoss(Recipe(hard_pixel_fraction=hard_pixel_fraction))(logits, labels).backward()
+        SegmentationLoss(TopKSettings(hard_pixel_fraction=hard_pixel_fraction))(
+            logits, labels
+        ).backward()
     assert largest.elements == 5 * 33 * 26
 
 
 @pytest.mark.parametrize("hard_pixel_fraction", [0.0, 1.5])
 def test_invalid_hard_pixel_fraction(hard_pixel_fraction):
     with pytest.raises(ValueError, match="hard_pixel_fraction"):
-        SegmentationLoss(Recipe(hard_pixel_fraction=hard_pixel_fraction))
+        SegmentationLoss(TopKSettings(hard_pixel_fraction=hard_pixel_fraction))

@@ -6,16 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from deeplab.config.schema.lr_scheduler import ExponentialSettings
+from deeplab.config.schema.optimizer import AdamWSettings, SGDSettings
 from deeplab.config.schema.stage import Recipe
 from deeplab.models.backbones import MobileNetV2
-from deeplab.training.lr_schedules import cosine, exponential, poly, warmup
-from deeplab.training.module import build_schedule
+from deeplab.training.lr_schedules import build_schedule, cosine, exponential, poly, warmup
 from deeplab.training.optimizers import build_optimizer, parameter_groups
 from support.networks import build, tiny_model
-
-
-def adamw(**changes):
-    return Recipe(optimizer="adamw", momentum=None, **changes)
 
 
 def test_every_parameter_is_in_one_group():
@@ -95,13 +92,13 @@ def test_linear_warmup_ends_at_the_start_of_the_schedule(schedule):
 def test_adamw_decays_weights_at_the_learning_rate_of_their_group():
     """Compare one step with its closed form: the ratio of the moments is the gradient's sign."""
     model = tiny_model()
-    recipe = adamw(lr=0.01, betas=(0.9, 0.99), weight_decay=0.5, head_lr_mult=10.0)
+    recipe = Recipe(lr=0.01, weight_decay=0.5, head_lr_mult=10.0)
     groups = parameter_groups(model, recipe)
     before = {id(p): p.detach().clone() for p in model.parameters()}
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
-    build_optimizer(groups, recipe).step()
+    build_optimizer(groups, AdamWSettings(betas=(0.9, 0.99))).step()
     for name, lr, decay in [
         ("backbone.weight", 0.01, 0.5),
         ("backbone.norm", 0.01, 0),
@@ -120,7 +117,7 @@ def test_betas_reach_the_optimizer():
     actual, expected = (torch.ones(3, requires_grad=True) for _ in range(2))
     groups = [{"params": [actual], "lr": 0.1, "weight_decay": 0.2}]
     optimizers = (
-        build_optimizer(groups, adamw(betas=(0.5, 0.7))),
+        build_optimizer(groups, AdamWSettings(betas=(0.5, 0.7))),
         torch.optim.AdamW([expected], lr=0.1, betas=(0.5, 0.7), weight_decay=0.2),
     )
     for step in range(3):
@@ -139,8 +136,8 @@ def test_exponential_is_a_staircase():
 
 def test_decay_epochs_are_passes_over_the_images():
     """Two passes over 1,281,167 images at 256 images per step are 10,009.1 steps."""
-    recipe = Recipe(lr=0.05, schedule="exponential", power=None, decay_rate=0.94, decay_epochs=2.0)
-    schedule = build_schedule(recipe, 1_281_167 / 256)
+    settings = ExponentialSettings(decay_rate=0.94, decay_epochs=2.0)
+    schedule = build_schedule(settings, Recipe(lr=0.05), 1_281_167 / 256)
     assert schedule(10_009) == 1
     assert schedule(10_010) == pytest.approx(0.94)
     assert 0.05 * schedule(500_000 - 1) == pytest.approx(0.05 * 0.94**49)
@@ -148,8 +145,8 @@ def test_decay_epochs_are_passes_over_the_images():
 
 def test_nesterov_matches_torch():
     weights = [torch.ones(3, requires_grad=True) for _ in range(2)]
-    recipe = Recipe(momentum=0.9, nesterov=True)
-    actual = build_optimizer([{"params": [weights[0]], "lr": 0.1}], recipe)
+    settings = SGDSettings(momentum=0.9, nesterov=True)
+    actual = build_optimizer([{"params": [weights[0]], "lr": 0.1}], settings)
     expected = torch.optim.SGD([weights[1]], lr=0.1, momentum=0.9, nesterov=True)
     for _ in range(3):
         for weight, optimizer in zip(weights, (actual, expected), strict=True):

@@ -27,6 +27,24 @@ PYDANTIC_MESSAGES = {
 """Replacements for pydantic's messages that use Python's type names, by error type."""
 
 
+MOVED_KEYS = {
+    "stage.optimizer": "optimizer=NAME",
+    "stage.momentum": "optimizer.momentum",
+    "stage.nesterov": "optimizer=nesterov",
+    "stage.betas": "optimizer.betas",
+    "stage.schedule": "lr_scheduler=NAME",
+    "stage.power": "lr_scheduler.power",
+    "stage.decay_rate": "lr_scheduler.decay_rate",
+    "stage.decay_epochs": "lr_scheduler.decay_epochs",
+    "stage.class_weights": "loss.class_weights",
+    "stage.hard_pixel_fraction": "loss=top_k loss.hard_pixel_fraction",
+    "stage.hard_pixel_steps": "loss=top_k loss.hard_pixel_steps",
+    "optimizer.lr": "stage.lr",
+    "optimizer.weight_decay": "stage.weight_decay",
+}
+"""Keys of earlier versions or other programs, and what they are called here."""
+
+
 def format_validation_errors(errors: Sequence[Any], values: Any) -> str:
     """Return pydantic's errors, one line for each wrong key, in the form ``key=value: problem``.
 
@@ -145,8 +163,13 @@ def _quoted(key: str, value: str) -> str:
 def _unknown_key(key: str, text: str) -> str:
     if "No match in the defaults list" in text and key in config_groups():
         return f"{key}: this script has no such config group."
-    from deeplab.config.reference import script_keys
+    if moved := MOVED_KEYS.get(key):
+        return f"{key}: no such key. Set {moved} instead."
+    from deeplab.config.reference import choices_with, script_keys
 
+    if choices := choices_with(key):
+        group = key.partition(".")[0]
+        return f"{key}: the chosen {group} has no such key. It is for {' and '.join(choices)}."
     return f"{key}: no such key.{_did_you_mean(key, script_keys(script_name()))}"
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from deeplab.config.paths import script_groups
-from deeplab.config.schema.groups import GROUPS, SCRIPTS
+from deeplab.config.schema.groups import CHOICES, GROUPS, SCRIPTS
 from deeplab.config.schema.model import backbone_settings
 from deeplab.config.schema.stage import ClassifierRecipe
 from deeplab.data.layouts.base import layout_names, settings_class
@@ -26,7 +26,7 @@ from deeplab.utils.settings import Settings
 NO_BOUND = 10**9
 """Bounds from here on only keep out slips of the keyboard."""
 
-NESTED = {"backbone", "aspp", "decoder", "data", "stage", "trainer", "logger"}
+NESTED = {"backbone", "aspp", "decoder", "data", "stage", *CHOICES, "trainer", "logger"}
 """Keys of scripts that are groups, which have sections of their own."""
 
 
@@ -55,6 +55,10 @@ def sections() -> list[Section]:
         _section(f"src/{name}.py", "", schemas, skip=NESTED) for name, schemas in SCRIPTS.items()
     ]
     found.append(_section("stage", "stage.", (ClassifierRecipe,)))
+    for group, choices in CHOICES.items():
+        for schema in choices:
+            title = f"{group} (name: {schema.model_fields['name'].default})"
+            found.append(_section(title, f"{group}.", (schema,)))
     found += [_section(group, f"{group}.", (schema,)) for group, schema in GROUPS.items()]
     for name in backbone_names():
         schema = backbone_settings(name)
@@ -179,6 +183,16 @@ def script_keys(script: str) -> list[str]:
     names = {key.name for schema in SCRIPTS[script] for key in _keys(schema, "")}
     names |= {key.name for s in sections() if s.title.partition(" ")[0] in groups for key in s.keys}
     return sorted(names | groups | {name.rpartition(".")[0] for name in names} - {""})
+
+
+def choices_with(key: str) -> list[str]:
+    """Return the choices, as ``loss=top_k``, that have a key if others of their group do not."""
+    group, _, name = key.partition(".")
+    return [
+        f"{group}={schema.model_fields['name'].default}"
+        for schema in CHOICES.get(group, ())
+        if name in schema.model_fields
+    ]
 
 
 def find_keys(word: str) -> list[Key]:

@@ -17,7 +17,7 @@ from deeplab.utils.reading import read_values, report_damage
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 VERSION_STAMP = {"schema_version": SCHEMA_VERSION, "deeplab_version": __version__}
 """Keys that every record carries."""

@@ -100,6 +100,8 @@ class ClassificationTask(Task):
             self.config.stage,
             classes,
             loss=ClassificationLoss("sigmoid" if self.data.layout.multi_label else "softmax"),
+            optimizer=self.config.optimizer,
+            lr_scheduler=self.config.lr_scheduler,
             epoch_steps=self.data.epoch_steps,
             seed=self.config.seed,
             **execution_options(self.execution),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from deeplab.config.schema.stage import Recipe
+from deeplab.config.schema.loss import CrossEntropySettings, LossSettings, TopKSettings
 from deeplab.metrics.topk import UNLABELED
 from deeplab.models.layers import resize
 from deeplab.training.devices import gather_from_devices, num_devices, sum_over_devices
@@ -26,21 +26,23 @@ class SegmentationLoss(nn.Module):
     """Softmax cross-entropy over the labeled pixels of a batch, as in the authors' code.
 
     It is the sum over all pixels that are not labeled 255, divided by their number. With
-    ``hard_pixel_fraction`` below 1, only the hardest pixels count (online hard example mining).
+    ``TopKSettings``, only the hardest pixels count (online hard example mining).
     On several devices pixels are counted and selected in the whole batch: each device divides the
     sum over its own by the mean number of a device, and the mean over the devices is the loss.
 
     Args:
-        recipe: of which ``class_weights``, ``hard_pixel_fraction`` and ``hard_pixel_steps`` count.
-            With weights the divisor stays the number of pixels. The fraction is of all pixels,
-            including ignored ones; the divisor is then the number of kept pixels with a loss
-            above 0.
+        settings: keys of ``loss``. With class weights the divisor stays the number of pixels. The
+            fraction of hard pixels is of all pixels, including ignored ones; the divisor is then
+            the number of kept pixels with a loss above 0.
     """
 
-    def __init__(self, recipe: Recipe = Recipe()) -> None:  # noqa: B008  frozen
+    def __init__(
+        self,
+        settings: LossSettings = CrossEntropySettings(),  # noqa: B008  frozen
+    ) -> None:
         super().__init__()
-        self.recipe = recipe
-        weights = None if recipe.class_weights is None else torch.tensor(recipe.class_weights)
+        self.settings = settings
+        weights = None if settings.class_weights is None else torch.tensor(settings.class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.class_weights: Tensor | None
 
@@ -61,9 +63,12 @@ class SegmentationLoss(nn.Module):
 
     def kept_fraction(self, step: int) -> float:
         """Return the fraction of the pixels that counts at a training step."""
-        if step >= self.recipe.hard_pixel_steps:
-            return self.recipe.hard_pixel_fraction
-        return 1 - (1 - self.recipe.hard_pixel_fraction) * step / self.recipe.hard_pixel_steps
+        settings = self.settings
+        if not isinstance(settings, TopKSettings):
+            return 1.0
+        if step >= settings.hard_pixel_steps:
+            return settings.hard_pixel_fraction
+        return 1 - (1 - settings.hard_pixel_fraction) * step / settings.hard_pixel_steps
 
 
 class _FusedCrossEntropy(torch.autograd.Function):

@@ -3,8 +3,39 @@
 import math
 from collections.abc import Callable
 
+from deeplab.config.schema.lr_scheduler import (
+    ExponentialSettings,
+    LRSchedulerSettings,
+    PolySettings,
+)
+from deeplab.config.schema.stage import Recipe
+
 Schedule = Callable[[int], float]
 """Function from the training step (the first is 0) to the factor of the base learning rate."""
+
+
+def build_schedule(settings: LRSchedulerSettings, recipe: Recipe, epoch_steps: float) -> Schedule:
+    """Return a schedule after the recipe's warm-up.
+
+    Args:
+        settings: keys of ``lr_scheduler``.
+        recipe: the recipe.
+        epoch_steps: training steps in one pass over the images.
+    """
+    steps = recipe.max_steps - recipe.warmup_steps
+    if isinstance(settings, PolySettings):
+        schedule = poly(steps=steps, power=settings.power)
+    elif isinstance(settings, ExponentialSettings):
+        factor, epochs = settings.decay_rate, settings.decay_epochs
+        schedule = exponential(factor=factor, steps=epochs * epoch_steps)
+    else:
+        schedule = cosine(steps=steps)
+    return warmup(
+        schedule,
+        steps=recipe.warmup_steps,
+        factor=recipe.warmup_lr / recipe.lr,
+        linear=recipe.warmup_mode == "linear",
+    )
 
 
 def poly(*, steps: int, power: float) -> Schedule:

@@ -9,39 +9,16 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from deeplab.config.schema.lr_scheduler import LRSchedulerSettings, PolySettings
+from deeplab.config.schema.optimizer import OptimizerSettings, SGDSettings
 from deeplab.config.schema.stage import Recipe
 from deeplab.data.dataset import Batch
 from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.devices import mean_over_devices
 from deeplab.training.ema import decay_at, ema_copy, update_ema
-from deeplab.training.lr_schedules import Schedule, cosine, exponential, poly, warmup
+from deeplab.training.lr_schedules import build_schedule
 from deeplab.training.optimizers import build_optimizer, parameter_groups
-
-
-def build_schedule(recipe: Recipe, epoch_steps: float) -> Schedule:
-    """Return the learning rate schedule of a recipe.
-
-    Args:
-        recipe: the recipe.
-        epoch_steps: training steps in one pass over the images.
-    """
-    steps = recipe.max_steps - recipe.warmup_steps
-    if recipe.schedule == "cosine":
-        schedule = cosine(steps=steps)
-    elif recipe.schedule == "exponential":
-        assert recipe.decay_rate is not None
-        assert recipe.decay_epochs is not None
-        schedule = exponential(factor=recipe.decay_rate, steps=recipe.decay_epochs * epoch_steps)
-    else:
-        assert recipe.power is not None
-        schedule = poly(steps=steps, power=recipe.power)
-    return warmup(
-        schedule,
-        steps=recipe.warmup_steps,
-        factor=recipe.warmup_lr / recipe.lr,
-        linear=recipe.warmup_mode == "linear",
-    )
 
 
 class TrainingModule(LightningModule):
@@ -51,6 +28,8 @@ class TrainingModule(LightningModule):
         model: the network; the names of its backbone's parameters begin with ``backbone``.
         recipe: optimization recipe.
         class_names: one per class.
+        optimizer: keys of ``optimizer``.
+        lr_scheduler: keys of ``lr_scheduler``.
         epoch_steps: training steps in one pass over the images, for the exponential schedule.
         seed: seed of dropout, which is drawn from (seed, step), so that a resumed run equals an
             uninterrupted one.
@@ -65,6 +44,8 @@ class TrainingModule(LightningModule):
         recipe: Recipe,
         class_names: Sequence[str],
         *,
+        optimizer: OptimizerSettings = SGDSettings(),  # noqa: B008  frozen
+        lr_scheduler: LRSchedulerSettings = PolySettings(),  # noqa: B008  frozen
         epoch_steps: float = 1.0,
         seed: int = 0,
         channels_last: bool = False,
@@ -73,6 +54,7 @@ class TrainingModule(LightningModule):
     ) -> None:
         super().__init__()
         self.recipe, self.class_names, self.seed = recipe, tuple(class_names), seed
+        self.optimizer_settings, self.lr_scheduler_settings = optimizer, lr_scheduler
         self.epoch_steps = epoch_steps
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.fused_optimizer = fused_optimizer
@@ -149,15 +131,14 @@ class TrainingModule(LightningModule):
             update_ema(self.average, self.model, decay)
 
     def configure_optimizers(self) -> Any:
-        recipe = self.recipe
         optimizer = build_optimizer(
-            parameter_groups(self.model, recipe),
-            recipe,
+            parameter_groups(self.model, self.recipe),
+            self.optimizer_settings,
             # In mixed precision a fused update unscales the gradients itself, which is too late
             # for clipping their norm. Lightning therefore rejects the combination.
-            fused=self.fused_optimizer and recipe.gradient_clip_val is None,
+            fused=self.fused_optimizer and self.recipe.gradient_clip_val is None,
         )
-        schedule = build_schedule(recipe, self.epoch_steps)
+        schedule = build_schedule(self.lr_scheduler_settings, self.recipe, self.epoch_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {
             "optimizer": optimizer,

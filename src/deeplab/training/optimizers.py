@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from deeplab.config.schema.optimizer import AdamWSettings, OptimizerSettings, SGDSettings
 from deeplab.config.schema.stage import Recipe
 from deeplab.models.layers import is_conv_or_linear, is_depthwise
 
@@ -52,22 +53,18 @@ def _classify(module: nn.Module, name: str, recipe: Recipe) -> tuple[str, float,
 
 
 def build_optimizer(
-    groups: list[dict[str, Any]], recipe: Recipe, *, fused: bool = False
+    groups: list[dict[str, Any]], settings: OptimizerSettings, *, fused: bool = False
 ) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer for the parameter groups.
-
-    The weight decay of ``adamw`` is decoupled: lr times the weight, apart from the moments of the
-    gradient.
+    """Build an optimizer for the parameter groups.
 
     Args:
-        groups: parameter groups.
-        recipe: names the optimizer and its settings.
+        groups: parameter groups, each with its learning rate and weight decay.
+        settings: keys of ``optimizer``.
         fused: update all parameters in one kernel.
     """
-    if recipe.optimizer == "adamw":
-        assert recipe.betas is not None
-        return torch.optim.AdamW(groups, betas=recipe.betas, fused=fused or None)
-    assert recipe.momentum is not None
+    if isinstance(settings, AdamWSettings):
+        return torch.optim.AdamW(groups, betas=settings.betas, fused=fused or None)
+    assert isinstance(settings, SGDSettings)
     return torch.optim.SGD(
-        groups, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused or None
+        groups, momentum=settings.momentum, nesterov=settings.nesterov, fused=fused or None
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deeplab.config.build_data import build_segmentation_data
 from deeplab.config.build_model import build_model
+from deeplab.config.schema.loss import CrossEntropySettings, LossSettings
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.data.bad_files import split_overlap_message
@@ -45,6 +46,7 @@ class SegmentationModule(TrainingModule):
         model: the network.
         recipe: optimization recipe.
         class_names: one per class.
+        loss: keys of ``loss``.
         palette: colors of the classes, which are saved in checkpoints.
         options: see ``TrainingModule``.
     """
@@ -57,12 +59,13 @@ class SegmentationModule(TrainingModule):
         recipe: Recipe,
         class_names: Sequence[str],
         *,
+        loss: LossSettings = CrossEntropySettings(),  # noqa: B008  frozen
         palette: Sequence[Sequence[int]] = (),
         **options: Any,
     ) -> None:
         super().__init__(model, recipe, class_names, **options)
         self.palette = [list(color) for color in palette]
-        self.loss = SegmentationLoss(recipe)
+        self.loss = SegmentationLoss(loss)
         self.confusion = ConfusionMatrix(model.num_classes)
         self.scores: Scores | None = None
         """Scores of the last validation."""
@@ -127,6 +130,9 @@ class SegmentationTask(Task):
             build_model(self.config, num_classes=len(classes)),
             self.config.stage,
             classes,
+            loss=self.config.loss,
+            optimizer=self.config.optimizer,
+            lr_scheduler=self.config.lr_scheduler,
             palette=self.data.classes.palette[: len(classes)].tolist(),
             epoch_steps=self.data.epoch_steps,
             seed=self.config.seed,

@@ -19,10 +19,14 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.settings import to_dict
 
-GROUP_KEYS = {"backbone", "aspp", "decoder", "data", "stage", "trainer", "logger"}
+GROUP_KEYS = {
+    *("backbone", "aspp", "decoder", "data"),
+    *("stage", "loss", "optimizer", "lr_scheduler"),
+    *("trainer", "logger"),
+}
 """Keys of ``conf/train.yaml`` that are groups."""
 
-SEGMENTATION_KEYS = ("aspp", "decoder", "output_stride")
+SEGMENTATION_KEYS = ("aspp", "decoder", "output_stride", "loss")
 """Keys that only segmentation networks have."""
 
 SWEEP_KEYS = ("ablation", "preset", "num_seeds", "data_roots", "external_weights")
@@ -88,7 +92,10 @@ def parse_run(config: DictConfig) -> RunConfig:
     for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
         key = override.lstrip("+~").partition("=")[0]
         if key.split(".")[0] in SEGMENTATION_KEYS:
-            raise UserError(f"{override}: an image classifier has no {key}. Leave it out.")
+            problem = f"an image classifier has no {key}"
+            if key.split(".")[0] == "loss":
+                problem = "the loss of an image classifier follows from its labels"
+            raise UserError(f"{override}: {problem}. Leave it out.")
     with open_dict(config):
         for key in SEGMENTATION_KEYS:
             config.pop(key, None)

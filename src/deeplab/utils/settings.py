@@ -1,8 +1,8 @@
 """Base class of all settings, and the types of their values with their bounds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -115,6 +115,21 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def find_choice(name: str, choices: Sequence[type[S]]) -> type[S]:
+    """Return the settings whose default of ``name`` is this name.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names = {choice.model_fields["name"].default: choice for choice in choices}
+    if name not in names:
+        raise ValueError(f"no such choice. Choose from {', '.join(names)}")
+    return names[name]
 
 
 def settings_by(key: str, find: Callable[[str], type[Settings]]) -> BeforeValidator:

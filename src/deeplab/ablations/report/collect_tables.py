@@ -15,7 +15,10 @@ from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.data.settings import LOCATION_KEYS
 
-RESULT_GROUPS = ("backbone", "aspp", "decoder", "output_stride", "data", "stage")
+RESULT_GROUPS = (
+    *("backbone", "aspp", "decoder", "output_stride", "data"),
+    *("stage", "loss", "optimizer", "lr_scheduler"),
+)
 """Config groups and keys that a result depends on, besides the seed."""
 
 MAX_ERROR_LENGTH = 160

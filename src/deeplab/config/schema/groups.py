@@ -5,12 +5,15 @@ from typing import Any
 
 from deeplab.config.schema import scripts
 from deeplab.config.schema.logger import LoggerSettings
+from deeplab.config.schema.loss import LOSSES
+from deeplab.config.schema.lr_scheduler import LR_SCHEDULERS
 from deeplab.config.schema.model import (
     AsppSettings,
     BackboneSettings,
     DecoderSettings,
     backbone_settings,
 )
+from deeplab.config.schema.optimizer import OPTIMIZERS
 from deeplab.config.schema.run import SweepConfig, TrainConfig
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
@@ -40,6 +43,13 @@ GROUPS: dict[str, type[Settings]] = {
 }
 """Settings of the groups whose choices have the same keys."""
 
+CHOICES: dict[str, tuple[type[Settings], ...]] = {
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "lr_scheduler": LR_SCHEDULERS,
+}
+"""Settings of the groups whose choices have keys of their own, which ``name`` selects."""
+
 
 def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...]:
     """Return the settings that a file of ``conf/`` is for.
@@ -63,5 +73,11 @@ def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...
         case "data":
             known = values.get("name") in layout_names()
             return (settings_class(values["name"]) if known else DataSettings,)
+        case "loss" | "optimizer" | "lr_scheduler":
+            return tuple(
+                choice
+                for choice in CHOICES[group]
+                if choice.model_fields["name"].default == values.get("name")
+            )
         case _:
             return (GROUPS[group],) if group in GROUPS else ()

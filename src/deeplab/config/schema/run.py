@@ -5,7 +5,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializeAsAny, model_validator
 
 from deeplab.config.schema.logger import LoggerSettings
+from deeplab.config.schema.loss import CrossEntropySettings, LossSettings, loss_settings
+from deeplab.config.schema.lr_scheduler import (
+    LRSchedulerSettings,
+    PolySettings,
+    lr_scheduler_settings,
+)
 from deeplab.config.schema.model import ModelConfig, NetworkConfig
+from deeplab.config.schema.optimizer import OptimizerSettings, SGDSettings, optimizer_settings
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
@@ -30,6 +37,20 @@ SegmentationData = Annotated[SerializeAsAny[SegmentationSettings], BY_NAME]
 ClassificationData = Annotated[SerializeAsAny[ClassificationSettings], BY_NAME]
 
 
+Loss = Annotated[SerializeAsAny[LossSettings], settings_by("name", loss_settings)]
+Optimizer = Annotated[SerializeAsAny[OptimizerSettings], settings_by("name", optimizer_settings)]
+LRScheduler = Annotated[
+    SerializeAsAny[LRSchedulerSettings], settings_by("name", lr_scheduler_settings)
+]
+
+
+class OptimizationConfig(Settings):
+    """Keys of the groups that a stage chooses."""
+
+    optimizer: Optimizer = SGDSettings()
+    lr_scheduler: LRScheduler = PolySettings()
+
+
 class EvaluationSettings(Settings):
     """Evaluation at the end of a run: keys of ``conf/evaluate.yaml``."""
 
@@ -41,7 +62,7 @@ class EvaluationSettings(Settings):
     """Test server to pack the predictions for."""
 
 
-class RunConfig(NetworkConfig):
+class RunConfig(NetworkConfig, OptimizationConfig):
     """Keys of ``conf/train.yaml`` for every kind of run."""
 
     name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
@@ -108,15 +129,14 @@ class TrainConfig(ModelConfig, RunConfig):
     """Training of a segmentation network."""
 
     data: SegmentationData
+    loss: Loss = CrossEntropySettings()
 
     @model_validator(mode="after")
     def _check_class_weights(self) -> Self:
-        weights, classes = self.stage.class_weights, self.data.classes
-        if weights is not None and not any(weights):
-            raise ValueError("stage.class_weights: all weights are 0")
+        weights, classes = self.loss.class_weights, self.data.classes
         if weights is not None and classes and len(weights) != len(classes):
             raise ValueError(
-                f"stage.class_weights: {len(weights)} weights, but data.classes has "
+                f"loss.class_weights: {len(weights)} weights, but data.classes has "
                 f"{len(classes)} classes"
             )
         return self

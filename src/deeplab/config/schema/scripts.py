@@ -9,7 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from deeplab.config.schema.model import ModelConfig
-from deeplab.config.schema.run import ClassificationData, SegmentationData, has_labels
+from deeplab.config.schema.run import (
+    ClassificationData,
+    Loss,
+    OptimizationConfig,
+    SegmentationData,
+    has_labels,
+)
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.utils.parallel import cpu_count
@@ -31,11 +37,12 @@ from deeplab.utils.settings import (
 )
 
 
-class CostConfig(ModelConfig):
+class CostConfig(ModelConfig, OptimizationConfig):
     """Parameters and multiply-adds of a network."""
 
     data: SegmentationData
     stage: Recipe
+    loss: Loss
     input_size: Side | tuple[Side, Side] = 513
     """Side of the image in pixels, or height and width."""
     scales: Annotated[tuple[Annotated[AboveZero, Field(le=16)], ...], Field(min_length=1)] = (1.0,)
@@ -61,9 +68,10 @@ class CostConfig(ModelConfig):
         return values
 
 
-class _PrepareConfig(ModelConfig):
+class _PrepareConfig(ModelConfig, OptimizationConfig):
     """Keys of ``conf/prepare.yaml`` for every data set."""
 
+    loss: Loss
     data_choice: Text
     """Name of the data set's config, for messages."""
     source: FilePath | None = None

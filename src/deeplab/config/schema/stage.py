@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from deeplab.utils.settings import (
     AboveZero,
     BelowOne,
-    Bool,
     Float,
     Momentum,
     Natural,
@@ -17,24 +16,14 @@ from deeplab.utils.settings import (
     Size,
 )
 
-DEPENDENT_KEYS = {
-    "momentum": ("optimizer", "sgd", "0.9"),
-    "betas": ("optimizer", "adamw", "[0.9,0.999]"),
-    "power": ("schedule", "poly", "0.9"),
-    "decay_rate": ("schedule", "exponential", "0.94"),
-    "decay_epochs": ("schedule", "exponential", "2.0"),
-}
-"""Keys of ``Recipe`` that have an effect with one value of another key only.
-
-Each entry is the other key, that value, and a usual setting of the dependent key.
-"""
-
-
 Task = Literal["segmentation", "classification"]
 
 
 class Recipe(Settings):
-    """Keys of ``conf/stage``: the training recipe, by default the paper's for VOC trainaug."""
+    """Keys of ``conf/stage``: the training recipe, by default the paper's for VOC trainaug.
+
+    Loss, optimizer and learning-rate schedule are groups of their own, which a stage chooses.
+    """
 
     task: Task = "segmentation"
     """Kind of network to train."""
@@ -42,25 +31,8 @@ class Recipe(Settings):
     """Number of training steps."""
     batch_size: Size = 16
     """Training images per step, over all devices; 12 or more if batch norms are trained."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """``sgd`` with ``momentum``, or ``adamw`` with ``betas`` (then ``momentum=null``)."""
     lr: AboveZero = 0.007
     """Learning rate at the start, after the warm-up."""
-    schedule: Literal["poly", "cosine", "exponential"] = "poly"
-    """Learning rate by step: ``poly`` with ``power``; ``cosine`` (then ``power=null``); or
-    ``exponential`` with ``decay_rate`` and ``decay_epochs``."""
-    power: NonNegative | None = 0.9
-    """Power of the poly schedule, ``lr * (1 - step / steps) ** power``."""
-    decay_rate: Annotated[Float, Field(gt=0, le=1)] | None = None
-    """Factor of the exponential schedule every ``decay_epochs``."""
-    decay_epochs: AboveZero | None = None
-    """Passes over the training images between two decays of the exponential schedule."""
-    momentum: BelowOne | None = 0.9
-    """Momentum of SGD."""
-    nesterov: Bool = False
-    """Use Nesterov's momentum."""
-    betas: tuple[BelowOne, BelowOne] | None = None
-    """Betas of AdamW, as ``[0.9,0.999]``."""
     weight_decay: NonNegative = 4e-5
     """Weight decay of dense and pointwise convolutions; the others have none."""
     gradient_clip_val: AboveZero | None = None
@@ -86,27 +58,6 @@ class Recipe(Settings):
     bn_momentum: Momentum | None = None
     """PyTorch's momentum of every batch norm; null: that of backbone, ASPP and decoder, which is
     for thousands of steps: with the authors' 0.0003 a short run keeps the initial statistics."""
-    class_weights: Annotated[tuple[NonNegative, ...], Field(min_length=1)] | None = None
-    """Weight of each class in the loss; null: equal weights."""
-    hard_pixel_fraction: Annotated[Float, Field(gt=0, le=1)] = 1.0
-    """Fraction of all pixels, the hardest, that counts in the loss."""
-    hard_pixel_steps: Natural = 0
-    """Steps over which the fraction falls linearly from 1 to ``hard_pixel_fraction``."""
-
-    @model_validator(mode="after")
-    def _check_dependent_keys(self) -> Self:
-        errors = []
-        for key, (choice, required, usual) in DEPENDENT_KEYS.items():
-            value, chosen = getattr(self, key), getattr(self, choice)
-            if chosen == required and value is None:
-                errors.append(f"{choice}={required} needs {key}, such as stage.{key}={usual}")
-            if chosen != required and value is not None:
-                errors.append(f"{key} has no effect with {choice}={chosen}, set stage.{key}=null")
-        if self.nesterov and self.optimizer != "sgd":
-            errors.append(f"nesterov has no effect with optimizer={self.optimizer}")
-        if errors:
-            raise ValueError("; ".join(errors))
-        return self
 
     @model_validator(mode="after")
     def _check_warmup_steps(self) -> Self:
@@ -122,12 +73,3 @@ class ClassifierRecipe(Recipe):
 
     dropout: BelowOne = 0.5
     """Dropout probability of the pooled features: the authors' 0.5 for Xception; 0 for ResNets."""
-
-    @model_validator(mode="after")
-    def _check_no_pixel_keys(self) -> Self:
-        if self.class_weights is not None or self.hard_pixel_fraction < 1:
-            raise ValueError(
-                "class_weights and hard_pixel_fraction apply to pixels, and a classifier has "
-                "none. Set stage.class_weights=null and stage.hard_pixel_fraction=1.0"
-            )
-        return self
