@@ -9,7 +9,7 @@ PRESET ?= quick
 SEEDS ?= 1
 
 # torch brings its own build for the machine, CPU or CUDA
-FREEZE := --all --exclude pip --exclude deeplab | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
+FREEZE := --all --exclude pip --exclude deeplabv3plus | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev train data ablations test test-extras test-lowest check format bench lock clean

@@ -20,9 +20,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, read_write
 
 from deeplab.config.hydra_app import JobFailedError
-from deeplab.config.paths import ROOT
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import LockedError
+from deeplab.utils.program import pythonpath
 
 if TYPE_CHECKING:
     from deeplab.ablations.sweep import JobError
@@ -54,7 +54,7 @@ class CheckedSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Check all jobs, then launch them as the basic sweeper does."""
         self._check_batch_size()
-        _add_to_pythonpath()
+        os.environ["PYTHONPATH"] = pythonpath()  # workers of launchers unpickle jobs
         jobs = self._jobs(arguments)
         if not jobs:
             raise UserError(f"{' '.join(arguments)}: there is no run with these values.")
@@ -126,7 +126,7 @@ class AblationSweeper(CheckedSweeper):
         from deeplab.ablations.run_tables import run_tables
 
         self._check_batch_size()
-        _add_to_pythonpath()
+        os.environ["PYTHONPATH"] = pythonpath()  # workers of launchers unpickle jobs
         run_tables([*self._parse_config(), *arguments], self._check, self._launch)
         return []
 
@@ -155,13 +155,6 @@ class AblationSweeper(CheckedSweeper):
         except Exception as error:  # the launcher itself failed, for example it lost a worker
             return [_job_error(error)] * len(jobs)
         return [_result_error(result) for result in results]
-
-
-def _add_to_pythonpath() -> None:
-    """Add ``src`` to PYTHONPATH, because workers of other launchers unpickle jobs from a file."""
-    source = str(ROOT / "src")
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    os.environ["PYTHONPATH"] = os.pathsep.join([source, *paths])
 
 
 def _result_error(result: JobReturn) -> "JobError | None":

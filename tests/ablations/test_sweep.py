@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from deeplab.ablations.tables import read_preset
-from deeplab.config.paths import ROOT
 from support.pairs import write_pairs
+from support.repository import ROOT
 from support.scripts import SMALL, environment, run, run_folders
 
 pytestmark = pytest.mark.processes

@@ -17,12 +17,12 @@ from deeplab.checkpoints import hub as hub_module
 from deeplab.checkpoints.hub import HubId, NotDownloadedError, fetch_published_weights, hub_id
 from deeplab.checkpoints.key_mapping import find_key_mapping
 from deeplab.checkpoints.pretrained import PUBLISHED_WEIGHTS, TORCHVISION, PublishedWeights
-from deeplab.config.paths import ROOT
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.utils import download as download_module
 from deeplab.utils.errors import UserError
 from support.hubs import COMMIT, hub
 from support.networks import TORCHVISION_RESNET
+from support.repository import ROOT
 from support.scripts import SMALL, environment, run, run_folders
 from support.servers import Response, serving
 

@@ -13,13 +13,14 @@ from deeplab.config import messages
 from deeplab.config.command_line import check_arguments
 from deeplab.config.messages import format_hydra_error, unknown_choice
 from deeplab.config.parsing import validate
-from deeplab.config.paths import ROOT
 from deeplab.config.reference import script_keys
 from deeplab.config.schema.model import AsppSettings, ModelConfig
 from deeplab.config.schema.scripts import EvaluateConfig
+from deeplab.utils import program
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.settings import FilePath, SplitName
 from support.messages import check_error_message
+from support.repository import ROOT
 from support.scripts import SMALL, environment, run, run_folders
 
 LONG = "z" * 7000
@@ -173,7 +174,7 @@ def test_suggestions_are_keys_of_the_script(monkeypatch):
     assert "strategies" in script_keys("evaluate")
     assert "stage.lr" not in script_keys("evaluate")
     assert {"stage.lr", "backbone.multi_grid", "data.image_dir"} <= set(script_keys("train"))
-    monkeypatch.setattr(sys, "argv", ["src/predict.py"])
+    monkeypatch.setattr(program, "_typed", ["predict"])
     message = format_hydra_error(ValueError("Could not override 'save_overlays'"))
     assert "Did you mean save_overlay or " in message
     message = format_hydra_error(ValueError("Could not override 'stage.lr'"))

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from deeplab.config.paths import ROOT
 from deeplab.config.schema.model import AsppSettings, DecoderSettings, backbone_settings
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import backbone_class, backbone_names
 from deeplab.models.decoder import Decoder
+from support.repository import ROOT
 from support.scripts import SMALL, check_imports, run
 
 

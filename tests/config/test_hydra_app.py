@@ -11,10 +11,10 @@ import pytest
 from omegaconf.errors import ConfigKeyError
 
 from deeplab.config import command_line, hydra_app
-from deeplab.config.paths import ROOT
 from deeplab.data.loader import build_loader
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import STOP_SIGNALS
+from support.repository import ROOT
 
 
 def test_a_signal_while_the_command_line_is_checked_is_no_traceback(monkeypatch, capfd):

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from deeplab.config.paths import ROOT
 from deeplab.config.reference import as_markdown, find_keys, sections
+from support.repository import ROOT
 
 
 def test_the_page_is_that_of_the_settings():

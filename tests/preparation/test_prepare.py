@@ -18,7 +18,6 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from deeplab.config.paths import ROOT
 from deeplab.data.class_set import ClassSet
 from deeplab.preparation.file_selection import file_selector
 from support.published import (
@@ -33,6 +32,7 @@ from support.published import (
     stable_number,
     voc_archives,
 )
+from support.repository import ROOT
 from support.scripts import HEAVY, check_imports, environment, run, run_folders, script_code
 from support.servers import Response, serving
 

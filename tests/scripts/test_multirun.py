@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deeplab.config.paths import ROOT
+from support.repository import ROOT
 from support.scripts import SMALL, environment, run, run_folders
 from support.trees import voc_tree
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from deeplab.config.paths import ROOT
+from support.repository import ROOT
 from support.scripts import SMALL, environment, run
 
 nbformat = pytest.importorskip("nbformat")  # missing where the newest releases are tested

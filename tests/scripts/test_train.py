@@ -16,11 +16,11 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from deeplab.config.paths import ROOT
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.metrics.confusion_matrix import scores
 from support import wandb_files
 from support.processes import start_training, wait_for_step
+from support.repository import ROOT
 from support.scripts import CPU, SMALL, environment, run, run_folders
 from support.trees import voc_tree
 

@@ -33,8 +33,8 @@ import torch
 from lightning.pytorch.strategies.launchers import subprocess_script
 
 import deeplab
-from deeplab.config.paths import ROOT
 from support import warm
+from support.repository import ROOT
 
 TRAIN = (
     "data.num_train=8",

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from deeplab.config.paths import ROOT
+from support.repository import ROOT
 from support.scripts import environment
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab.config.paths import ROOT
+from support.repository import ROOT
 
 REAL = Path(os.environ.get("DEEPLAB_REAL_DATA", ROOT.parent / "shared" / "data"))
 VOC = REAL / "voc2012" / "VOCdevkit" / "VOC2012"

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deeplab.config.paths import ROOT
+from support.repository import ROOT
 
 CPU = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
 """Overrides for the same numbers on every machine, without a progress bar."""

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deeplab.config.paths import ROOT
 from deeplab.data.bad_files import BadFileError
 from deeplab.tools.predict.video import ENCODERS, Frame, Video, atomic_video_writer
+from support.repository import ROOT
 
 av = pytest.importorskip("av")
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deeplab.config.paths import ROOT
+from support.repository import ROOT
 from support.scripts import SMALL, run, run_folders
 
 WANDB = [setting for setting in SMALL if not setting.startswith("logger")]  # it is the default

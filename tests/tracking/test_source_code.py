@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from deeplab.config.paths import ROOT
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_record import RunRecord, Session
@@ -23,6 +22,7 @@ from deeplab.tracking.source_code import (
     describe_reused,
     source_files,
 )
+from support.repository import ROOT
 from support.scripts import CPU, SMALL, environment, run, run_folders
 
 LOSSES = "training/losses.py"

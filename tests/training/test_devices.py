@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from deeplab.config.paths import ROOT
 from deeplab.config.schema.loss import CrossEntropySettings, TopKSettings
 from deeplab.models.layers import PooledBatchNorm
 from deeplab.training.losses import ClassificationLoss, SegmentationLoss
 from support.devices import loss_and_gradient, normalize, run_on_devices
 from support.pairs import label_map, write_image, write_mask
+from support.repository import ROOT
 from support.scripts import environment, run_folders
 
 SMALL = (

@@ -13,7 +13,6 @@ from lightning import Callback, Trainer
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-from deeplab.config.paths import ROOT
 from deeplab.config.schema.optimizer import AdamWSettings, SGDSettings
 from deeplab.config.schema.stage import Recipe
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
@@ -22,6 +21,7 @@ from deeplab.training.segmentation import SegmentationModule
 from deeplab.utils.errors import UserError
 from support.batches import NAMES, batch
 from support.networks import tiny_model
+from support.repository import ROOT
 from support.scripts import CPU, SMALL, environment, run, run_folders
 
 MODERN = (

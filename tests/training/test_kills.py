@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from deeplab.config.paths import ROOT
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.checkpoint_io import AtomicCheckpointIO
 from deeplab.training.compose_config import compose_train
@@ -18,6 +17,7 @@ from deeplab.training.loggers import MetricsCSV
 from deeplab.training.train import run_experiment
 from deeplab.utils.errors import UserError
 from deeplab.utils.progress_lines import ProgressLines
+from support.repository import ROOT
 from support.scripts import SMALL, run
 
 MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))

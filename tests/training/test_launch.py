@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from deeplab.config.paths import ROOT
 from deeplab.training import launch
+from support.repository import ROOT
 from support.scripts import SMALL, environment
 
 

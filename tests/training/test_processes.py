@@ -12,10 +12,10 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from safetensors.torch import load_file
 
-from deeplab.config.paths import ROOT
 from deeplab.training.processes import find_launcher, join_processes
 from deeplab.utils.errors import UserError
 from support.processes import start_training, wait_for_step
+from support.repository import ROOT
 from support.scripts import SMALL, environment, run, run_folders
 
 LEFTOVERS = {"MASTER_ADDR": "10.255.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "8"}

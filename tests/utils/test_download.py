@@ -13,13 +13,13 @@ from contextlib import nullcontext, suppress
 
 import pytest
 
-from deeplab.config.paths import ROOT
 from deeplab.preparation.manifest import remove_temporary_files
 from deeplab.utils import archives, disk_space
 from deeplab.utils import download as download_module
 from deeplab.utils.archives import unpack
 from deeplab.utils.download import Archive
 from deeplab.utils.errors import UserError
+from support.repository import ROOT
 from support.scripts import environment
 from support.servers import Response, serving
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from deeplab.config.paths import ROOT
 from deeplab.utils import file_lock
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import LockedError, Owner, is_locked, locked
+from support.repository import ROOT
 
 MESSAGE = f"in progress in {file_lock.OWNER_PLACEHOLDER}."
 

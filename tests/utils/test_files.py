@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deeplab.config.paths import ROOT
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import (
     UMASK,
@@ -19,6 +18,7 @@ from deeplab.utils.files import (
     write_json,
     write_text,
 )
+from support.repository import ROOT
 from support.scripts import environment
 
 

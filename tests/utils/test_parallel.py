@@ -10,9 +10,9 @@ from concurrent.futures import Future
 
 import pytest
 
-from deeplab.config.paths import ROOT
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import is_first_process, map_in_threads, parallel_map, prefetch
+from support.repository import ROOT
 
 
 def test_results_are_in_order():

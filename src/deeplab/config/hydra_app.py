@@ -34,10 +34,10 @@ from deeplab.utils.interrupts import (
     end_at_signals,
     exit_interrupted,
     handle_signals,
-    is_child,
     is_interrupted,
 )
 from deeplab.utils.parallel import WORKER_KILLED
+from deeplab.utils.program import command
 
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
@@ -76,7 +76,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
     sys.argv += implied_overrides(sys.argv[1:])
     sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
-    if sys.argv[1:] != ["--help"] and not is_child():  # Lightning adds to a child's arguments
+    if sys.argv[1:] != ["--help"]:
         from deeplab.config.command_line import check_arguments
 
         sys.argv[1:] = check_arguments(sys.argv[1:], config_name)
@@ -104,7 +104,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     try:
         main(job)()
         if "--help" in sys.argv:
-            print(f"Keys: python {sys.argv[0]} --keys WORD looks them up; docs/keys.md has all.")
+            print(f"Keys: {command(config_name)} --keys WORD looks them up.")
     except UserError as error:
         _exit(str(error))
     except JobFailedError as error:

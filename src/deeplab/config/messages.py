@@ -14,6 +14,7 @@ from hydra.errors import OverrideParseException
 
 from deeplab.config.paths import CONF, SWEEPING, config_groups, exists, group_choices
 from deeplab.utils.extras import install_command
+from deeplab.utils.program import script_name
 from deeplab.utils.text import printable
 
 PYDANTIC_MESSAGES = {
@@ -116,13 +117,13 @@ def format_hydra_error(error: Exception) -> str:
                 f"{key}={values}: a value with commas needs two pairs of quotes. Write "
                 f"{_quoted(key, values)}."
             )
-        sweep = ", or add -m to sweep over the values" if script_name() in SWEEPING else ""
+        sweep = ", or add -m to sweep over the values" if _script() in SWEEPING else ""
         return (
             f"{key}={values}: a list needs brackets, and one value with commas two pairs of "
             f"quotes. Write {key}=[{values}] or {_quoted(key, values)}{sweep}."
         )
     if match := re.search(r"Sweep parameters '([^=]*)=", text):
-        fix = "Add -m to sweep over them" if script_name() in SWEEPING else "Set a single one"
+        fix = "Add -m to sweep over them" if _script() in SWEEPING else "Set a single one"
         return f"{match[1]}: this value stands for several ones. {fix}."
     if match := re.match(r"Error merging override (.*)", text, re.DOTALL):
         return (
@@ -148,10 +149,10 @@ def format_hydra_error(error: Exception) -> str:
     return text.split("\nSee ")[0].strip()
 
 
-def script_name() -> str:
-    """Return the name of the script's config file, by default that of ``train.py``."""
-    name = Path(sys.argv[0]).stem
-    return name if exists(CONF / f"{name}.yaml") else "train"
+def _script() -> str:
+    """Return the name of the script's config file, by default that of ``train``."""
+    name = script_name()
+    return name if name and exists(CONF / f"{name}.yaml") else "train"
 
 
 def _quoted(key: str, value: str) -> str:
@@ -170,7 +171,7 @@ def _unknown_key(key: str, text: str) -> str:
     if choices := choices_with(key):
         group = key.partition(".")[0]
         return f"{key}: the chosen {group} has no such key. It is for {' and '.join(choices)}."
-    return f"{key}: no such key.{_did_you_mean(key, script_keys(script_name()))}"
+    return f"{key}: no such key.{_did_you_mean(key, script_keys(_script()))}"
 
 
 def unknown_choice(group: str, choice: str) -> str:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-ROOT = Path(__file__).resolve().parents[3]
-"""Root folder of the project."""
+from deeplab.utils.program import PACKAGE
 
-CONF = ROOT / "conf"
+_PACKED = PACKAGE / "conf"
+
+CONF = _PACKED if _PACKED.is_dir() else PACKAGE.parents[1] / "conf"
+"""The project's config files: in the package of a wheel, in a checkout at its top."""
 
 TABLES = ("ablation", "preset")
 """Folders of ``conf/`` whose files describe sweeps and hold no keys of a run."""

@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from pathlib import Path
 from pydantic import ConfigDict
 
 from deeplab.tracking.schema_version import Record
+from deeplab.utils.program import typed_command
 from deeplab.utils.settings import Bool
 
 RECORDED_PACKAGES = (
@@ -57,7 +57,7 @@ def provenance() -> Provenance:
     """Return the provenance of a result that is made now, without the hashes of the code."""
     commit = _commit()
     return Provenance(
-        command=" ".join(["python", *sys.argv]),
+        command=typed_command(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit,
         uncommitted_changes=bool(commit and _git("status", "--porcelain", "--", ".")),

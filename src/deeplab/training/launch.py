@@ -21,13 +21,13 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from deeplab.config.paths import ROOT
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import STOP_SIGNALS
 from deeplab.utils.parallel import is_first_process
+from deeplab.utils.program import child_command, pythonpath
 
 SCORE_FILE = "DEEPLAB_SCORE_FILE"
 """Variable with the path of the file to which a job's subprocess writes its score."""
@@ -83,7 +83,7 @@ def report_score(folder: RunFolder) -> float:
 
 
 def _run_in_subprocess(job: HydraConf) -> float:
-    command = [sys.executable, str(ROOT / "src" / "train.py"), *job.overrides.task]
+    command = child_command("train", *job.overrides.task)
     sys.stdout.flush()
     with tempfile.NamedTemporaryFile("r") as file:
         os.environ[SCORE_FILE] = file.name
@@ -163,8 +163,8 @@ def select_gpu(job: int) -> None:
 
 
 def subprocess_environment() -> dict[str, str]:
-    """Return an environment in which all GPUs are visible that this process saw at first."""
-    variables = dict(os.environ)
+    """Return the environment of a child, which sees all GPUs that this process saw at first."""
+    variables = os.environ | {"PYTHONPATH": pythonpath()}
     if _original_value:
         del variables[VISIBLE_DEVICES]
         if _original_value[0] is not None:

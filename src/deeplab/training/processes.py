@@ -8,6 +8,7 @@ import atexit
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ from torch import distributed
 
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import POLL_INTERVAL, is_running
+from deeplab.utils.program import child_command, pythonpath
 
 FAILURE_TIMEOUT = 10.0
 """Seconds within which the failure of one process of a run reaches the others."""
@@ -209,6 +211,17 @@ class ProcessLauncher(_SubprocessScriptLauncher):
             Thread(target=self._watch, daemon=True).start()
         del kwargs["trainer"]
         return function(*args, **kwargs)
+
+    def _call_children_scripts(self) -> None:
+        """Start this program again for each other process, however and wherever it was started."""
+        variables = os.environ | {
+            "PYTHONPATH": pythonpath(),
+            "NODE_RANK": "0",
+            "WORLD_SIZE": str(self.num_processes),
+        }
+        for rank in range(1, self.num_processes):
+            environment = variables | {"LOCAL_RANK": str(rank)}
+            self.procs.append(subprocess.Popen(child_command(), env=environment))
 
     def kill(self, signum: Any) -> None:
         """End the other processes, as the end of an interrupted run does."""

@@ -1,0 +1,80 @@
+"""The command ``deeplab``: one subcommand for each script in ``src/``."""
+
+import sys
+from difflib import get_close_matches
+
+from deeplab import __version__
+from deeplab.utils.errors import UserError, script_errors
+from deeplab.utils.program import PACKAGE, command, start_program
+
+COMMANDS = {
+    "train": "train a network; with -m a sweep or the paper's tables",
+    "evaluate": "score a trained network on whole images",
+    "predict": "apply a trained network to images and videos",
+    "prepare": "download and unpack a data set, or check its files",
+    "compare": "compare evaluations",
+    "ablations": "plan and report the paper's tables",
+    "gallery": "write an HTML page of an evaluation's images",
+    "export": "write ONNX or torch.export files, or upload to the hub",
+    "convert": "convert the authors' TensorFlow checkpoints",
+    "cost": "count parameters and multiply-adds, measure speed",
+    "benchmark": "measure the loss, the input pipeline and evaluation",
+}
+"""Subcommands with one line each."""
+
+
+def main() -> None:
+    """Run ``deeplab SUBCOMMAND ARGUMENTS``."""
+    match sys.argv[1:]:
+        case [name, *rest] if name in COMMANDS:
+            sys.argv[1:] = rest
+            run_command(name)
+            return
+    start_program()
+    with script_errors():
+        match sys.argv[1:]:
+            case [] | ["--help" | "-h" | "help", *_]:
+                print(_help(), end="")
+            case ["--version", *_]:
+                print(f"deeplabv3plus {__version__} ({PACKAGE})")
+            case [name, *_]:
+                near = get_close_matches(name, COMMANDS, n=2)
+                hint = f" Did you mean {' or '.join(near)}?" if near else ""
+                raise UserError(
+                    f"{name}: no such subcommand.{hint} Subcommands: {', '.join(COMMANDS)}."
+                )
+
+
+def run_command(name: str) -> None:
+    """Run a subcommand with the arguments in ``sys.argv``."""
+    start_program(name)
+    if name == "ablations":
+        from deeplab.ablations.cli import run_ablations
+
+        run_ablations(sys.argv[1:])
+    elif name == "benchmark":
+        from deeplab.tools.benchmarks.cli import run_benchmark
+
+        run_benchmark(sys.argv[1:])
+    else:
+        from deeplab import scripts
+        from deeplab.config.hydra_app import run_script
+
+        if name == "convert":
+            from deeplab.tools.convert.arguments import add_keys
+
+            sys.argv[1:] = add_keys(sys.argv[1:])
+        run_script(getattr(scripts, name), name)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = [f"  {command(name.ljust(width))}  {line}" for name, line in COMMANDS.items()]
+    lines = [
+        "DeepLabv3+ (arXiv 1802.02611): training, evaluation, prediction and ablations.",
+        "",
+        *commands,
+        "",
+        f"{command('train')} --help shows examples and choices; --keys WORD looks up its keys.",
+    ]
+    return "\n".join(lines) + "\n"
