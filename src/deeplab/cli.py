@@ -30,7 +30,7 @@ def main() -> None:
             sys.argv[1:] = rest
             run_command(name)
             return
-    start_program()
+    start_program("")
     with script_errors():
         match sys.argv[1:]:
             case [] | ["--help" | "-h" | "help", *_]:

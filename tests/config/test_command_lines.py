@@ -174,7 +174,7 @@ def test_suggestions_are_keys_of_the_script(monkeypatch):
     assert "strategies" in script_keys("evaluate")
     assert "stage.lr" not in script_keys("evaluate")
     assert {"stage.lr", "backbone.multi_grid", "data.image_dir"} <= set(script_keys("train"))
-    monkeypatch.setattr(program, "_typed", ["predict"])
+    monkeypatch.setenv(program.SCRIPT, "predict")
     message = format_hydra_error(ValueError("Could not override 'save_overlays'"))
     assert "Did you mean save_overlay or " in message
     message = format_hydra_error(ValueError("Could not override 'stage.lr'"))

@@ -11,17 +11,21 @@ from pathlib import Path
 PROGRAM = "DEEPLAB_PROGRAM"
 """Environment variable with the command of a script, ``{}`` for its name; children inherit it."""
 
+SCRIPT = "DEEPLAB_SCRIPT"
+"""Environment variable with the name of the script, which a launcher's workers inherit."""
+
 PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the package."""
 
-_typed: list[str] = []
-"""Script that this process runs, and its arguments; empty in another program."""
+_arguments: list[str] = []
+"""Arguments of the script as they were typed."""
 
 
-def start_program(*script: str) -> None:
-    """Remember how this program was started: its script, if it has one, and its arguments."""
+def start_program(script: str) -> None:
+    """Remember how this program was started, its script and its arguments."""
     os.environ.setdefault(PROGRAM, _typed_program())
-    _typed[:] = [*script, *sys.argv[1:]]
+    os.environ[SCRIPT] = script
+    _arguments[:] = sys.argv[1:]
 
 
 def _typed_program() -> str:
@@ -36,7 +40,7 @@ def _typed_program() -> str:
 
 def script_name() -> str | None:
     """Return the name of the script that runs; None in another program, such as a notebook."""
-    return _typed[0] if _typed else None
+    return os.environ.get(SCRIPT) or None
 
 
 def command(script: str) -> str:
@@ -45,10 +49,10 @@ def command(script: str) -> str:
 
 
 def typed_command() -> str:
-    """Return the whole command line of this process, as it was typed."""
-    if not _typed:
-        return " ".join(["python", *sys.argv])
-    return " ".join([command(_typed[0]), *_typed[1:]])
+    """Return the command line of this process or, in a launcher's worker, that of its sweep."""
+    script = script_name()
+    start = command(script) if script else f"python {sys.argv[0]}"
+    return " ".join([start, *(_arguments or sys.argv[1:])])
 
 
 def child_command(*arguments: str) -> list[str]:
@@ -59,7 +63,8 @@ def child_command(*arguments: str) -> list[str]:
     Args:
         arguments: a script and its arguments; by default those of this process.
     """
-    return [sys.executable, "-P", "-m", "deeplab", *(arguments or _typed)]
+    script = script_name() or "train"
+    return [sys.executable, "-P", "-m", "deeplab", *(arguments or [script, *_arguments])]
 
 
 def pythonpath() -> str:
