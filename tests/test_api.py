@@ -10,9 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 
 import deeplab
-from deeplab.config.paths import ROOT
 from deeplab.models import DeepLabV3Plus
 from support.networks import tiny_model
+from support.repository import ROOT
 
 TINY = {"aspp": "tiny", "decoder": "tiny"}
 
