@@ -149,6 +149,8 @@ def _start_session(
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
         print("Data:       " + "\n            ".join(task.describe_data()))
+        if execution.compiled:
+            print("Compiling:  the first steps compile the network; they may take some minutes.")
     task.use_cache()
     _train(config, execution, task, folder, record=record, first_step=first_step)
 

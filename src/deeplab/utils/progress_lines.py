@@ -14,6 +14,9 @@ MAX_INTERVAL = 300.0
 class ProgressLines:
     """Prints a line now and then: after each tenth of the work, and every few minutes.
 
+    The speed is that since the last line. The first part does not count, if there are others: it
+    may compile a network or fill caches.
+
     Args:
         total: number of parts of the work.
         unit: name of a part, such as ``step``.
@@ -23,8 +26,10 @@ class ProgressLines:
 
     def __init__(self, total: int, unit: str, *, done: int = 0, show: bool = True) -> None:
         self.total, self.unit, self.done, self.show = total, unit, done, show
-        self._first, self._started_at = done, time.monotonic()
-        self._printed_at = self._started_at
+        self._printed_at = time.monotonic()
+        self._since = done, self._printed_at
+        """Parts and time from which on the speed of the next line is measured."""
+        self._is_first = True
 
     def advance(self, count: int = 1, text: Callable[[], str] = str) -> None:
         """Count finished parts and print a line if it is time, which ends with ``text()``."""
@@ -33,9 +38,13 @@ class ProgressLines:
         now = time.monotonic()
         is_due = self.done * NUM_LINES // self.total > lines_before
         if self.show and (is_due or now - self._printed_at > MAX_INTERVAL):
-            self._printed_at = now
-            seconds = (now - self._started_at) / (self.done - self._first)
+            done, start = self._since
+            self._printed_at, self._since = now, (self.done, now)
+            seconds = (now - start) / (self.done - done)
             left = timedelta(seconds=round(seconds * (self.total - self.done)))
             share = f"{self.done} of {self.total} ({self.done / self.total:.0%})"
             line = f"{self.unit} {share}, {seconds:.3g} s each, {left} left: {text()}"
             print(line.removesuffix(": "), flush=True)
+        elif self._is_first:
+            self._since = self.done, now
+        self._is_first = False

@@ -13,6 +13,10 @@ from deeplab.utils.progress_lines import ProgressLines
 UPDATES_IN_FILE = 20
 """Number of progress bar updates when the output goes to a file."""
 
+SMOOTHING = 0.05
+"""Weight of the last update in the bar's speed: that of the last 20 to 40 steps, which soon forgets
+the first ones, in which a network is compiled."""
+
 
 class RunProgress(TQDMProgressBar):
     """One progress bar for the whole run.
@@ -24,7 +28,7 @@ class RunProgress(TQDMProgressBar):
     def __init__(self, steps: int) -> None:
         is_terminal = sys.stdout.isatty()
         super().__init__(refresh_rate=1 if is_terminal else max(1, steps // UPDATES_IN_FILE))
-
+        self.smoothing = SMOOTHING if is_terminal else 1.0
         self.steps = steps
 
     def init_train_tqdm(self) -> Tqdm:
@@ -36,7 +40,7 @@ class RunProgress(TQDMProgressBar):
             disable=self.is_disabled,
             dynamic_ncols=True,
             file=sys.stdout,
-            smoothing=0,
+            smoothing=self.smoothing,
             bar_format=self.BAR_FORMAT,
         )
 

@@ -1,0 +1,31 @@
+"""Lines about the progress of long work."""
+
+import time
+
+from deeplab.utils.progress_lines import ProgressLines
+
+
+def test_the_speed_is_that_of_recent_parts(monkeypatch, capsys):
+    """The first step compiles for 100 seconds; later the machine becomes slower."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    lines = ProgressLines(40, "Step")
+    for seconds in (100, *[0.5] * 11, *[2.0] * 4):
+        now[0] += seconds
+        lines.advance()
+    printed = [line.partition(", ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [
+        "0.5 s each, 0:00:18 left",
+        "0.5 s each, 0:00:16 left",
+        "0.5 s each, 0:00:14 left",
+        "2 s each, 0:00:48 left",
+    ]
+
+
+def test_a_single_part_that_is_due_has_its_own_time(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    lines = ProgressLines(2, "Image", done=1)
+    now[0] = 3.0
+    lines.advance()
+    assert capsys.readouterr().out == "Image 2 of 2 (100%), 3 s each, 0:00:00 left\n"
