@@ -35,6 +35,9 @@ from support.configs import train_config
         "data.scene_seed=1",
         "data.val_split=train",
         "init_strict=false",
+        "trainer.overfit_batches=1",
+        "trainer.limit_val_batches=2",
+        "trainer.accumulate_grad_batches=2",  # batch norms see fewer images
     ],
 )
 def test_hash_changes_with_settings_that_determine_the_result(change):
@@ -47,6 +50,7 @@ def test_hash_changes_with_settings_that_determine_the_result(change):
         "trainer.num_workers=3",
         "trainer.devices=2",
         "trainer.num_validations=3",
+        "trainer.deterministic=true",
         "logger=csv",
         "data.root=/elsewhere",
         "data.eval_batch_size=1",
@@ -60,6 +64,11 @@ def test_hash_changes_with_settings_that_determine_the_result(change):
 )
 def test_hash_does_not_depend_on_other_keys(change):
     assert run_hash(train_config(change), "x") == run_hash(train_config(), "x")
+
+
+def test_hash_does_not_depend_on_the_parts_of_a_batch_if_batch_norms_are_frozen():
+    frozen, parts = "stage.batch_norm=frozen", "trainer.accumulate_grad_batches=2"
+    assert run_hash(train_config(frozen, parts), "x") == run_hash(train_config(frozen), "x")
 
 
 def test_hash_changes_with_the_images():

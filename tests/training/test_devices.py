@@ -22,7 +22,8 @@ SMALL = (
     "data=folder", "data.crop_size=33", "data.eval_size=65", "backbone=resnet_tiny", "aspp=tiny",
     "decoder=tiny", "aspp.dropout=0", "stage=shapes", "stage.max_steps=5", "stage.batch_size=6",
     "stage.lr=0.01", "trainer.log_every_n_steps=1", "trainer.num_workers=0",
-    "trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "logger=csv",
+    "trainer.accelerator=cpu", "trainer.precision=64", "trainer.enable_progress_bar=false",
+    "logger=csv",
 )  # fmt: skip
 
 
@@ -106,11 +107,12 @@ def odd_folder(root):
     return root
 
 
-def train(cwd, devices, *overrides):
-    """Train in float64; return the run folder."""
-    script = ROOT / "tests/support/double_precision.py"
+def train(cwd, devices, parts, *overrides):
+    """Train in float64, where rounding is 1e-16 and any other difference shows."""
+    script = ROOT / "tests/support/many_cores.py"
     command = [sys.executable, script, *SMALL, *overrides, f"trainer.devices={devices}"]
-    folder = cwd / str(devices)
+    command.append(f"trainer.accumulate_grad_batches={parts}")
+    folder = cwd / f"{devices}-{parts}"
     folder.mkdir(parents=True)
     done = subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
@@ -122,16 +124,26 @@ def train(cwd, devices, *overrides):
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("devices", "overrides"),
+    ("settings", "overrides"),
     [
-        ((1, 2, 3), ("stage.batch_norm=frozen", "loss.class_weights=[1,2,3]")),
-        ((1, 3), ("stage.batch_norm=train", "loss=top_k", "loss.hard_pixel_fraction=0.3")),
+        (
+            ((1, 1), (2, 1), (3, 2), (1, 3)),
+            ("stage.batch_norm=frozen", "loss.class_weights=[1,2,3]"),
+        ),
+        (
+            ((1, 1), (3, 1)),
+            ("stage.batch_norm=train", "loss=top_k", "loss.hard_pixel_fraction=0.3"),
+        ),
+        (
+            ((1, 1), (2, 3)),
+            ("stage.batch_norm=frozen", "loss=top_k", "loss.hard_pixel_fraction=0.3"),
+        ),
     ],
 )
-def test_any_number_of_processes_trains_the_same_weights(tmp_path, devices, overrides):
+def test_any_number_of_processes_and_parts_trains_the_same_weights(tmp_path, settings, overrides):
     """The only validation image is that of the first device; the others have none."""
     root = odd_folder(tmp_path / "images")
-    runs = [train(tmp_path, n, f"data.root={root}", *overrides) for n in devices]
+    runs = [train(tmp_path, *setting, f"data.root={root}", *overrides) for setting in settings]
     weights = [load_file(run / "weights.safetensors") for run in runs]
     rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
     assert len({run.name for run in runs}) == 1

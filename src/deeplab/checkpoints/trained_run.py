@@ -130,5 +130,11 @@ def inference_execution(trainer: TrainerSettings) -> Execution:
     """Return execution settings with one device and without compilation.
 
     One device, because each image must count once; no compilation, because image sizes vary.
+
+    Raises:
+        UserError: a key is set that has an effect in trainings only.
     """
-    return choose_execution(trainer.model_copy(update={"devices": 1, "compile": False}))
+    if keys := trainer.training_only():
+        raise UserError(f"trainer.{keys[0]}: has an effect in trainings only. Leave it out.")
+    devices = trainer.devices[:1] if isinstance(trainer.devices, tuple) else 1
+    return choose_execution(trainer.model_copy(update={"devices": devices, "compile": False}))

@@ -28,19 +28,7 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
         UserError: this machine does not have the accelerator or that many devices.
     """
     accelerator = resolve_accelerator(trainer.accelerator)
-    gpus = {"cuda": torch.cuda.device_count(), "mps": 1}
-    available = gpus.get(accelerator, os.cpu_count() or 1)
-    count = (
-        (available if accelerator == "cuda" else 1)
-        if trainer.devices == "auto"
-        else trainer.devices
-    )
-    if count > available:
-        kind = "GPUs" if accelerator in gpus else "cores"
-        raise UserError(
-            f"trainer.devices={count}: this machine has {available} {kind}. Set trainer.devices to "
-            f"{available} or less."
-        )
+    indices, count = _find_devices(accelerator, trainer.devices)
     fast_bf16 = has_fast_bf16(accelerator)
     gpu = accelerator == "cuda"
     precision = trainer.precision
@@ -50,6 +38,7 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
     return Execution(
         accelerator=accelerator,
         devices=count,
+        indices=indices,
         precision=precision,
         channels_last=channels_last
         if trainer.memory_format == "auto"
@@ -60,3 +49,34 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
         if trainer.num_workers == "auto"
         else trainer.num_workers,
     )
+
+
+def _find_devices(
+    accelerator: str, devices: int | str | tuple[int, ...]
+) -> tuple[tuple[int, ...], int]:
+    """Return the indices of the GPUs, if they are named, and the number of devices."""
+    gpus = {"cuda": torch.cuda.device_count(), "mps": 1}
+    available = gpus.get(accelerator, os.cpu_count() or 1)
+    kind = "GPUs" if accelerator in gpus else "cores"
+    if isinstance(devices, tuple):
+        shown = f"trainer.devices=[{','.join(map(str, devices))}]"
+        if accelerator != "cuda":
+            raise UserError(
+                f"{shown}: a list names GPUs, but the accelerator is {accelerator}. Set the number "
+                f"of devices, as in trainer.devices={len(devices)}."
+            )
+        if max(devices) >= available:
+            raise UserError(
+                f"{shown}: this machine has {available} GPUs, numbered from 0. Name some of them."
+            )
+        torch.cuda.set_device(devices[0])  # also of evaluations
+        return devices, len(devices)
+    if devices == "auto":
+        return (), available if accelerator == "cuda" else 1
+    assert isinstance(devices, int)
+    if devices > available:
+        raise UserError(
+            f"trainer.devices={devices}: this machine has {available} {kind}. Set trainer.devices "
+            f"to {available} or less."
+        )
+    return (), devices

@@ -79,7 +79,7 @@ def _format_validation_error(error: Mapping[str, Any], values: Any) -> tuple[str
     if kind == "missing" and isinstance(error["loc"][-1], str):
         return key, "this key is missing. Set it to a value"
     if kind == "extra_forbidden":
-        return key, "no such key"
+        return key, _managed_argument(key) or "no such key"
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     template = PYDANTIC_MESSAGES.get(kind)
     problem = template.format(**error.get("ctx", {})) if template else message
@@ -164,6 +164,8 @@ def _quoted(key: str, value: str) -> str:
 def _unknown_key(key: str, text: str) -> str:
     if "No match in the defaults list" in text and key in config_groups():
         return f"{key}: this script has no such config group."
+    if managed := _managed_argument(key):
+        return f"{key}: {managed}."
     if moved := MOVED_KEYS.get(key):
         return f"{key}: no such key. Set {moved} instead."
     from deeplab.config.reference import choices_with, script_keys
@@ -172,6 +174,14 @@ def _unknown_key(key: str, text: str) -> str:
         group = key.partition(".")[0]
         return f"{key}: the chosen {group} has no such key. It is for {' and '.join(choices)}."
     return f"{key}: no such key.{_did_you_mean(key, script_keys(_script()))}"
+
+
+def _managed_argument(key: str) -> str:
+    """Return what to do instead of setting an argument of Lightning's trainer that is no key."""
+    from deeplab.config.schema.lightning import MANAGED_ARGUMENTS
+
+    instead = MANAGED_ARGUMENTS.get(key.removeprefix("trainer."), "")
+    return instead and f"this argument of Lightning's trainer is no key. {instead}"
 
 
 def unknown_choice(group: str, choice: str) -> str:

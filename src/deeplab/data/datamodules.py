@@ -18,7 +18,7 @@ from deeplab.data.image_io import read_header
 from deeplab.data.layouts.base import DataLayout, Item, Layout, split_items
 from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.loader import build_loader
-from deeplab.data.samplers import EvalSampler, TrainSampler
+from deeplab.data.samplers import EvalSampler, TrainSampler, image_order
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
 from deeplab.utils.errors import UserError
@@ -58,6 +58,8 @@ class StreamData(LightningDataModule, Generic[D]):
         self.image_bits = settings.image_bits
         self.steps, self.batch_size = steps, batch_size
         self.seed, self.num_workers = seed, num_workers
+        self.overfit_batches: float = 0
+        self.limit_val_batches: float | None = None
         self.skipped: Counter[str] = Counter()
         """Number of times that each bad file was skipped in this process."""
 
@@ -71,17 +73,42 @@ class StreamData(LightningDataModule, Generic[D]):
             on_error: reaction to a bad file.
         """
 
+    def restrict(self, overfit_batches: float, limit_val_batches: float | None) -> None:
+        """Use a part of the images only; must be called before they are listed.
+
+        Args:
+            overfit_batches: train on the images of so many batches (an integer) or on a fraction of
+                all (below 1), and validate on the same ones; 0: on all images.
+            limit_val_batches: validate on so many batches or a fraction of all, evenly spaced over
+                the split, whatever the number of devices; None: on all images.
+        """
+        self.overfit_batches, self.limit_val_batches = overfit_batches, limit_val_batches
+        if overfit_batches:
+            self.val_split = self.train_split
+
     @cached_property
     def train_set(self) -> D:
         """The training images, listed on first use because evaluation needs none of them."""
         on_error: OnError = "stop" if self.on_error == "stop" else "next"
-        return self.open_split(self.train_split, training=True, on_error=on_error)
+        images = self.open_split(self.train_split, training=True, on_error=on_error)
+        if self.overfit_batches:
+            order = image_order(len(images), self.seed, epoch=0)
+            count = _count_images(self.overfit_batches, len(images), self.batch_size)
+            images.items = [images.items[i] for i in sorted(order[:count])]
+        return images
 
     @cached_property
     def val_set(self) -> D:
         """The validation images."""
         on_error: OnError = "stop" if self.on_error == "stop" else "blank"
-        return self.open_split(self.val_split, training=False, on_error=on_error)
+        images = self.open_split(self.val_split, training=False, on_error=on_error)
+        if self.overfit_batches:
+            images.items = self.train_set.items
+        if self.limit_val_batches is not None:
+            total = len(images)
+            count = _count_images(self.limit_val_batches, total, self.eval_batch_size)
+            images.items = [images.items[i * total // count] for i in range(count)]
+        return images
 
     @property
     def epoch_steps(self) -> float:
@@ -142,6 +169,12 @@ class StreamData(LightningDataModule, Generic[D]):
         for files in batch["skipped"]:
             self.skipped.update(files)
         return batch
+
+
+def _count_images(batches: float, total: int, batch_size: int) -> int:
+    """Return the number of images in a number of batches, or in a fraction of all images."""
+    wanted = batches * batch_size if isinstance(batches, int) else math.ceil(batches * total)
+    return min(total, wanted)
 
 
 class SegmentationData(StreamData[SegmentationDataset]):

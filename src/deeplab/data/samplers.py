@@ -9,7 +9,13 @@ step s gets the same batches as without the interruption.
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
+
+
+def image_order(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the permutation of the images in a pass over them."""
+    return np.random.default_rng((seed, epoch)).permutation(num_images)
 
 
 class TrainSampler(Sampler[list[tuple[int, int]]]):
@@ -56,7 +62,7 @@ class TrainSampler(Sampler[list[tuple[int, int]]]):
             for draw in range(first, first + self.process_batch_size):
                 if draw // self.num_images != epoch:
                     epoch = draw // self.num_images
-                    order = np.random.default_rng((self.seed, epoch)).permutation(self.num_images)
+                    order = image_order(self.num_images, self.seed, epoch)
                 batch.append((draw, int(order[draw % self.num_images])))
             yield batch
 

@@ -33,6 +33,6 @@ def _evaluate_config(
     return EvaluateConfig(
         run=str(folder.path),
         data=EvaluationDataConfig(root=config.data.root),
-        trainer=config.trainer.model_copy(update={"devices": 1}),
+        trainer=config.trainer.for_inference().model_copy(update={"devices": 1}),
         **dict(evaluation),
     )

@@ -9,6 +9,7 @@ weights.safetensors   weights that metrics.json scores: those of the last step, 
 validation.png        validation images next to mask and prediction
 checkpoints/          last.ckpt to resume from, best.ckpt by validation mIoU
 evaluations/          results of evaluate.py
+profile/              report of trainer.profiler
 failure.txt           error that ended the run; removed when it starts again
 lock                  held by the process that trains, with its name in it
 """
@@ -25,6 +26,7 @@ from typing import Any
 import yaml
 
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
+from deeplab.config.schema.trainer import EXECUTION_ARGUMENTS
 from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.schema_version import (
     SCHEMA_VERSION,
@@ -50,13 +52,15 @@ EXECUTION_KEYS = (
     "resume",
     "resume_with_other_code",
     "eval_after_training",
-    "trainer",
+    *(f"trainer.{key}" for key in EXECUTION_ARGUMENTS),
     "logger",
     *(f"data.{key}" for key in LOCATION_KEYS),
 )
 """Keys that may change when a run is resumed: how and where it runs, and what follows it.
 
-``data.on_error`` is one of them: ``stop`` has the same result as ``skip``, or none.
+``data.on_error`` is one of them: ``stop`` has the same result as ``skip``, or none. Keys of
+``trainer`` that change the result of some runs are part of their identity; see
+``changes_result``.
 """
 
 UNHASHED_KEYS = (
@@ -85,6 +89,7 @@ class RunFolder:
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
         self.evaluations = self.path / "evaluations"
+        self.profile = self.path / "profile"
         self.failure = self.path / "failure.txt"
         self.lock = self.path / "lock"
 
@@ -155,9 +160,23 @@ def _links(folder: Path) -> Iterator[Path]:
                 yield from _links(Path(entry.path))
 
 
+def changes_result(config: RunConfig, key: str) -> bool:
+    """Return True if a run of this config has another result with another value of the key."""
+    if key == "trainer.accumulate_grad_batches":  # batch norms see the images of one part
+        return config.stage.batch_norm == "train"
+    return key not in UNHASHED_KEYS and key.split(".")[0] not in UNHASHED_KEYS
+
+
 def result_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the keys that a result depends on, with all values: all but ``UNHASHED_KEYS``."""
-    return config.model_dump(mode="json", exclude=_exclusion(UNHASHED_KEYS))
+    """Return the keys that a result depends on, with all values: all but ``UNHASHED_KEYS``.
+
+    Of ``trainer`` they are those whose value is not the default.
+    """
+    keys = [key for key in UNHASHED_KEYS if not changes_result(config, key)]
+    settings = config.model_dump(mode="json", exclude=_exclusion(keys))
+    if not settings["trainer"]:
+        del settings["trainer"]
+    return settings
 
 
 def _exclusion(keys: Sequence[str]) -> dict[str, Any]:

@@ -60,9 +60,13 @@ class ClassificationModule(TrainingModule):
         """Errors of the last validation."""
         self.train()  # Lightning does not change the training mode
 
-    def compute_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+    @property
+    def loss_adds_up(self) -> bool:
+        return True
+
+    def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """See ``TrainingModule``."""
-        loss: Tensor = self.loss(logits, label)
+        loss: Tensor = self.loss(logits, label, whole=whole)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -88,6 +92,7 @@ class ClassificationTask(Task):
         self.data: ClassificationData = build_classification_data(
             config, num_workers=execution.num_workers
         )
+        self.restrict_data()
 
     @property
     def metrics(self) -> list[str]:
@@ -104,7 +109,7 @@ class ClassificationTask(Task):
             lr_scheduler=self.config.lr_scheduler,
             epoch_steps=self.data.epoch_steps,
             seed=self.config.seed,
-            **execution_options(self.execution),
+            **execution_options(self.execution, self.config.trainer),
         )
 
     def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:

@@ -46,18 +46,22 @@ class SegmentationLoss(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
         self.class_weights: Tensor | None
 
-    def forward(self, logits: Tensor, labels: Tensor, step: int = 0) -> Tensor:
+    def forward(
+        self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
+    ) -> Tensor:
         """Return this device's part of the loss as a scalar; it is 0 if no pixel is labeled.
 
         Args:
             logits: ``(N, K, h, w)``.
             labels: ``(N, H, W)``, uint8 or int64, with values 0..K-1 and 255.
             step: training step, for ``hard_pixel_steps``.
+            whole: labels of all images of this device in the step, if ``logits`` are of a part; the
+                sum over the parts is the loss. Not for a selection of hard pixels.
         """
         fraction = self.kept_fraction(step)
         with torch.autocast(logits.device.type, enabled=False):  # compute everything in float32
             loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-                logits, labels, self.class_weights, fraction
+                logits, labels, self.class_weights, fraction, labels if whole is None else whole
             )
         return loss
 
@@ -76,7 +80,12 @@ class _FusedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, labels: Tensor, class_weights: Tensor | None, fraction: float
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        class_weights: Tensor | None,
+        fraction: float,
+        whole: Tensor,
     ) -> Tensor:
         if fraction < 1:
             losses = [
@@ -88,7 +97,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
             kept = kept[own]
         else:
             kept = labels != IGNORE
-            total = sum_over_devices(kept.sum())
+            total = sum_over_devices((whole != IGNORE).sum())
         scale = num_devices() / total.clamp(min=1).to(_at_least_float32(logits.dtype))
         loss = torch.zeros((), dtype=_at_least_float32(logits.dtype), device=logits.device)
         # float32 also for float16 logits: the gradient would underflow before the loss is scaled.
@@ -106,9 +115,9 @@ class _FusedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None, None]:
         (grad,) = ctx.saved_tensors
-        return (grad * grad_outputs[0]).to(ctx.dtype), None, None, None
+        return (grad * grad_outputs[0]).to(ctx.dtype), None, None, None, None
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
@@ -198,13 +207,15 @@ class ClassificationLoss(nn.Module):
         super().__init__()
         self.kind = kind
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, whole: Tensor | None = None) -> Tensor:
+        """Return this device's part of the loss; ``whole`` as in ``SegmentationLoss``."""
+        whole = labels if whole is None else whole
         if self.kind == "softmax":
             label = labels[:, 0]
-            total = sum_over_devices((label != UNLABELED).sum()).clamp(min=1)
+            total = sum_over_devices((whole[:, 0] != UNLABELED).sum()).clamp(min=1)
             loss = F.cross_entropy(logits, label, ignore_index=UNLABELED, reduction="sum")
             return loss / total * num_devices()
         is_label = labels != UNLABELED
         label_logits = logits.gather(1, labels.clamp(min=0)) * is_label  # (N, M)
         # -log sigmoid(x) for the labels, -log(1 - sigmoid(x)) = softplus(x) for all other classes
-        return (F.softplus(logits).sum(1) - label_logits.sum(1)).mean()
+        return (F.softplus(logits).sum(1) - label_logits.sum(1)).sum() / len(whole)

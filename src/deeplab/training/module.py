@@ -15,7 +15,7 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.data.dataset import Batch
 from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import batch_norms, set_batch_norm
-from deeplab.training.devices import mean_over_devices
+from deeplab.training.accumulation import Parts
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import build_schedule
 from deeplab.training.optimizers import build_optimizer, parameter_groups
@@ -36,6 +36,7 @@ class TrainingModule(LightningModule):
         channels_last: use the channels-last memory format for weights and images.
         compiled: train the compiled network (validation runs uncompiled, since image sizes vary).
         fused_optimizer: let the optimizer update all parameters in one kernel.
+        parts: number of parts of each batch whose gradients are accumulated.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class TrainingModule(LightningModule):
         channels_last: bool = False,
         compiled: bool = False,
         fused_optimizer: bool = False,
+        parts: int = 1,
     ) -> None:
         super().__init__()
+        self.parts = Parts(parts)
         self.recipe, self.class_names, self.seed = recipe, tuple(class_names), seed
         self.optimizer_settings, self.lr_scheduler_settings = optimizer, lr_scheduler
         self.epoch_steps = epoch_steps
@@ -83,19 +86,37 @@ class TrainingModule(LightningModule):
                 norm.eval()
         return self
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)))
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self._runner[0](self.to_layout(batch["image"]))
-        loss = mean_over_devices(self.compute_loss(logits, batch["label"]))
+        loss = self.parts.loss(self, self.to_layout(batch["image"]), batch["label"])
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Keep the gradients of the parts before the last one, which exist by now."""
+        if self.parts.count == 1:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def run_part(self, images: Tensor, part: int = 0) -> Tensor:
+        """Return the logits of a part of the batch; dropout depends on (seed, step, part)."""
+        numbers = (self.seed, self.global_step, self.global_rank)
+        torch.manual_seed(hash((*numbers, part) if part else numbers))
+        return self._runner[0](images)
+
+    @property
+    def loss_adds_up(self) -> bool:
+        """True if the loss of a batch is the sum of ``compute_loss`` over its parts."""
+        return False
+
     @abstractmethod
-    def compute_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return this device's part of the loss of a training batch; their mean is the loss."""
+    def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
+        """Return this device's part of the loss of a training batch; their mean is the loss.
+
+        Args:
+            logits: output of the network for the images of the batch, or of a part of it.
+            label: their labels.
+            whole: labels of the whole batch, if ``logits`` are of a part; see ``loss_adds_up``.
+        """
 
     def to_layout(self, images: Tensor) -> Tensor:
         """Return images in the memory format of the network."""

@@ -76,9 +76,13 @@ class SegmentationModule(TrainingModule):
         """See ``TrainingModule``."""
         return {**super().classes, "palette": self.palette}
 
-    def compute_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+    @property
+    def loss_adds_up(self) -> bool:
+        return self.loss.kept_fraction(self.global_step) == 1
+
+    def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return the loss of logits ``(N, K, H/4, W/4)``."""
-        loss: Tensor = self.loss(logits, label, step=self.global_step)
+        loss: Tensor = self.loss(logits, label, step=self.global_step, whole=whole)
         return loss
 
     def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> Tensor:
@@ -107,6 +111,7 @@ class SegmentationTask(Task):
         self.data: SegmentationData = build_segmentation_data(
             config, num_workers=execution.num_workers
         )
+        self.restrict_data()
         for dataset in (self.data.train_set, self.data.val_set):
             _warn(check_split(dataset))
         self.data.check_eval_batches()
@@ -136,7 +141,7 @@ class SegmentationTask(Task):
             palette=self.data.classes.palette[: len(classes)].tolist(),
             epoch_steps=self.data.epoch_steps,
             seed=self.config.seed,
-            **execution_options(self.execution),
+            **execution_options(self.execution, self.config.trainer),
         )
 
     def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
@@ -190,7 +195,7 @@ def _warn_about_overlap(data: SegmentationData) -> None:
 
     The doctor reports this as an error. Here it may be intended, as in training on trainval.
     """
-    if not is_first_process():
+    if not is_first_process() or data.overfit_batches:
         return
     for first, second in exclusive_splits(data.layout, data.train_split, data.val_split):
         try:

@@ -9,6 +9,7 @@ from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
 from deeplab.config.schema.run import RunConfig
+from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.datamodules import StreamData
 from deeplab.data.layouts.base import data_fingerprint, describe_splits, split_origin
 from deeplab.metrics.definitions import Metric
@@ -50,7 +51,19 @@ class Task(ABC):
 
     def describe_data(self) -> list[str]:
         """Return lines about the training and validation images."""
-        return describe_splits(self.data.layout, self.data.train_split, self.data.val_split)
+        lines = describe_splits(self.data.layout, self.data.train_split, self.data.val_split)
+        trainer = self.config.trainer
+        if trainer.overfit_batches:
+            count = len(self.data.train_set)
+            lines = [*lines[:1], f"training and validation on {count} of them (overfit_batches)"]
+        if trainer.limit_val_batches is not None:
+            lines.append(f"validation on {len(self.data.val_set)} images (limit_val_batches)")
+        return lines
+
+    def restrict_data(self) -> None:
+        """Use the part of the images that the trainer's settings select."""
+        trainer = self.config.trainer
+        self.data.restrict(trainer.overfit_batches, trainer.limit_val_batches)
 
     def use_cache(self) -> None:  # noqa: B027  a task without a cache is complete
         """Read images from a cache of decoded images, if the config has one."""
@@ -76,9 +89,10 @@ class Task(ABC):
         """Print the scores at the end of training."""
 
 
-def execution_options(execution: Execution) -> dict[str, bool]:
+def execution_options(execution: Execution, trainer: TrainerSettings) -> dict[str, Any]:
     """Return the options of a training module that the execution settings determine."""
     return {
+        "parts": trainer.accumulate_grad_batches,
         "channels_last": execution.channels_last,
         "compiled": execution.compiled,
         "fused_optimizer": execution.fused_optimizer,

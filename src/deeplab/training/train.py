@@ -1,5 +1,8 @@
 """One training run, step by step, from a checked config to its result."""
 
+import atexit
+import math
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -83,6 +86,8 @@ def run_experiment(config: RunConfig) -> RunFolder:
     folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
     _check_resume(config, folder, fingerprint)
     main_process = is_first_process()
+    if config.trainer.fast_dev_run and main_process:
+        _remove_at_exit(folder)
     if folder.finished and not config.overwrite:
         if main_process:
             _print_finished(folder)
@@ -100,6 +105,18 @@ def run_experiment(config: RunConfig) -> RunFolder:
             record.init_weights_sha256, record.init_source = init_sha256, init_source
             _start_session(config, execution, task, folder, record)
     return folder
+
+
+def _remove_at_exit(folder: RunFolder) -> None:
+    """Remove a run that is a test, also one that a killed process has left."""
+
+    def remove() -> None:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        with suppress(OSError):  # another test
+            folder.path.parent.rmdir()
+
+    remove()
+    atexit.register(remove)
 
 
 def _build_task(config: RunConfig, execution: Execution) -> Task:
@@ -149,18 +166,40 @@ def _start_session(
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
         print("Data:       " + "\n            ".join(task.describe_data()))
+        if config.trainer.accumulate_grad_batches > 1:
+            print(f"Batches:    {_describe_parts(config, execution)}")
         if execution.compiled:
             print("Compiling:  the first steps compile the network; they may take some minutes.")
     task.use_cache()
     _train(config, execution, task, folder, record=record, first_step=first_step)
 
 
+def _describe_parts(config: RunConfig, execution: Execution) -> str:
+    """Return what gradient accumulation does, and to batch norms."""
+    parts, images = config.trainer.accumulate_grad_batches, config.stage.batch_size
+    devices = execution.devices * config.trainer.num_nodes
+    text = f"{images} images a step in {parts} parts, {images // parts // devices} at a time"
+    text += " on each device" * (devices > 1)
+    if config.stage.batch_norm == "train":
+        text += (
+            f"; batch norms see {images // parts} images instead of {images}, which changes the "
+            "result (stage.batch_norm=frozen leaves them as they are)"
+        )
+    return text
+
+
 def _check_devices(config: RunConfig, execution: Execution) -> None:
-    if config.stage.batch_size % execution.devices:
+    trainer = config.trainer
+    factors = {
+        "trainer.num_nodes": trainer.num_nodes,
+        "trainer.devices": execution.devices,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+    }
+    if config.stage.batch_size % math.prod(factors.values()):
+        named = " x ".join(f"{key} ({value})" for key, value in factors.items() if value > 1)
         raise UserError(
-            f"stage.batch_size={config.stage.batch_size}: not a multiple of trainer.devices "
-            f"({execution.devices}). It is the number of images on all devices together; choose a "
-            "multiple."
+            f"stage.batch_size={config.stage.batch_size}: not a multiple of {named}. It is the "
+            "number of images in a step, on all devices together; choose a multiple."
         )
 
 
@@ -224,7 +263,7 @@ def _train(
         torch.cuda.reset_peak_memory_stats()  # of earlier jobs of a sweep in this process
     log_every_n_steps = min(config.stage.max_steps, config.trainer.log_every_n_steps)
     checkpoints = SaveCheckpoints(folder, task.main_metric, config)
-    stop, timer = GracefulStop(checkpoints.save_last), Timer()
+    stop, timer = GracefulStop(checkpoints.save_last, config.trainer.max_duration), Timer()
     callbacks = [
         timer,
         TerminateOnNonFinite(log_every_n_steps, _non_finite_advice(config, execution)),
@@ -252,7 +291,10 @@ def _train(
             log_result(loggers, result)
             task.report(result)
             print_skipped(task.data.skipped)
-            _print_paths(folder)
+            if config.trainer.fast_dev_run:
+                print("trainer.fast_dev_run: training and validation work; nothing is kept.")
+            else:
+                _print_paths(folder)
     except SystemExit:  # Lightning's answer to KeyboardInterrupt
         raise KeyboardInterrupt from None
     finally:
@@ -349,6 +391,8 @@ def _print_paths(folder: RunFolder) -> None:
     print(f"  metrics     {folder.result}, {folder.metrics_csv.name}")
     print(f"  weights     {folder.weights}")
     print(f"  checkpoint  {folder.last}")
+    if folder.profile.exists():
+        print(f"  profile     {folder.profile}")
     offline = folder.path / "wandb" / "offline-run-*"
     if any(folder.path.glob("wandb/offline-run-*")):
         print(f"  W&B         offline; upload it with: wandb sync {offline}")

@@ -1,8 +1,15 @@
 """Lightning trainer of a run."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning import Callback, Trainer
+from lightning.pytorch.profilers import (
+    AdvancedProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 
 from deeplab.config.schema.run import RunConfig
 from deeplab.tracking.run_folder import RunFolder
@@ -12,6 +19,12 @@ from deeplab.training.checkpoint_io import AtomicCheckpointIO
 from deeplab.training.processes import OneMachineStrategy, environment_plugin
 from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
+
+PROFILERS: dict[str, Callable[..., Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
 
 
 def build_trainer(
@@ -26,11 +39,12 @@ def build_trainer(
     plugins: list[Any] = [AtomicCheckpointIO(), environment_plugin()]
     if execution.devices > 1:
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
-    show_bar = config.trainer.enable_progress_bar
+    settings = config.trainer
+    show_bar = settings.enable_progress_bar
     progress = RunProgress(steps) if show_bar else RunProgressLines(steps)
     trainer = Trainer(
         accelerator=execution.accelerator,
-        devices=execution.devices,
+        devices=list(execution.indices) or execution.devices,
         strategy=OneMachineStrategy(folder.failure) if execution.devices > 1 else "auto",
         precision=execution.precision,  # type: ignore[arg-type]
         plugins=plugins,
@@ -38,17 +52,22 @@ def build_trainer(
         max_epochs=1,
         max_steps=steps,
         val_check_interval=validation_interval(config),
-        num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=loggers,
         log_every_n_steps=0,  # LogSteps does it
         callbacks=[*callbacks, progress],
         enable_checkpointing=False,  # SaveCheckpoints does it
         enable_progress_bar=show_bar,
-        enable_model_summary=False,
         default_root_dir=str(folder.path),
+        profiler=_build_profiler(settings.profiler, folder),
+        **settings.lightning_arguments,
     )
     # Lightning's handler of SIGTERM communicates with the other processes wherever it interrupts
     # this one, and then all of them hang. GracefulStop stops the run.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def _build_profiler(name: str | None, folder: RunFolder) -> Profiler | None:
+    """Return the profiler of a name, which writes into the run folder."""
+    return PROFILERS[name](dirpath=folder.profile, filename=name) if name else None

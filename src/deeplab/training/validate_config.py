@@ -4,17 +4,20 @@ Imports are delayed until they are needed, since most mistakes are found without
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
+from deeplab.config.defaults import default_values
 from deeplab.config.parsing import parse, validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
+from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
-from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, read_run
+from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_result, read_run
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.settings import to_dict
@@ -42,7 +45,10 @@ def check_train(config: DictConfig) -> RunConfig:
     resumed = bool(config.get("resume"))
     checked = _resumed_config(single_run_config(config)) if resumed else parse_run(config)
     _check_logger(checked.logger)
+    _check_trainer(checked)
     _check_strategies(checked)
+    if checked.trainer.fast_dev_run:
+        checked = _as_test(checked)
     if not resumed:
         checked = adapt_to_weights(checked)
     if isinstance(checked, ClassifierConfig):
@@ -157,6 +163,44 @@ def _check_strategies(config: RunConfig) -> None:
             raise UserError(f"eval_after_training: {error}.") from None
 
 
+def _check_trainer(config: RunConfig) -> None:
+    """Check what depends on several groups."""
+    algorithm = config.trainer.gradient_clip_algorithm
+    if algorithm and config.stage.gradient_clip_val is None:
+        raise UserError(
+            f"trainer.gradient_clip_algorithm={algorithm}: has no effect without a limit. Set "
+            "stage.gradient_clip_val."
+        )
+    if config.trainer.fast_dev_run and config.resume:
+        raise UserError(
+            f"resume={config.resume}: a test (trainer.fast_dev_run) continues no run. Leave one of "
+            "them out."
+        )
+
+
+def _as_test(config: RunConfig) -> RunConfig:
+    """Return the config of a short run that is not kept (``trainer.fast_dev_run``)."""
+    batches = int(config.trainer.fast_dev_run)
+    stage, trainer = config.stage, config.trainer
+    return config.model_copy(
+        update={
+            "stage": stage.model_copy(
+                update={
+                    "max_steps": batches,
+                    "warmup_steps": min(stage.warmup_steps, batches - 1),
+                }
+            ),
+            "trainer": trainer.model_copy(
+                update={"limit_val_batches": batches, "num_validations": 1}
+            ),
+            "logger": LoggerSettings(name="csv"),
+            "eval_after_training": (),
+            "overwrite": False,
+            "runs_dir": str(Path(config.runs_dir, ".fast_dev_run")),
+        }
+    )
+
+
 def _check_logger(config: LoggerSettings) -> None:
     if config.name == "tensorboard":
         require_extra(
@@ -191,7 +235,9 @@ def _check_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]
 def _resumed_config(config: DictConfig) -> RunConfig:
     """Return the config of the run to resume, with the overrides that are allowed for it."""
     folder = RunFolder.find(str(config.resume), key="resume")
-    stored = to_dict(read_run(folder))  # not as OmegaConf, which would interpolate its values
+    run = read_run(folder)
+    stored = to_dict(run)  # not as OmegaConf, which would interpolate its values
+    stored["trainer"] = default_values(TrainerSettings) | stored["trainer"]
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
@@ -199,7 +245,8 @@ def _resumed_config(config: DictConfig) -> RunConfig:
         holder = stored
         for group in groups:
             holder = holder.get(group) or {}
-        if key in EXECUTION_KEYS or key.split(".")[0] in EXECUTION_KEYS:
+        may_change = key in EXECUTION_KEYS or key.split(".")[0] in EXECUTION_KEYS
+        if may_change and not changes_result(run, key):
             holder[name] = value
         elif value != holder.get(name):
             raise UserError(

@@ -26,6 +26,8 @@ class Execution:
     fused_optimizer: bool
     num_workers: int
     """Processes that load data, for each device."""
+    indices: tuple[int, ...] = ()
+    """Indices of the GPUs, if they were named."""
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:

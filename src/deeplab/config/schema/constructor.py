@@ -46,17 +46,21 @@ class ClassSource:
         """Name of the class."""
         return self.node.name
 
+    def constructor(self) -> ast.FunctionDef:
+        """Return the definition of ``__init__``."""
+        return next(
+            node
+            for node in self.node.body
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+        )
+
     def signature(self, exclude: tuple[str, ...] = ()) -> inspect.Signature:
         """Return the constructor's signature with its types and defaults as objects.
 
         Args:
             exclude: arguments to leave out, with what their types would import.
         """
-        init = next(
-            node
-            for node in self.node.body
-            if isinstance(node, ast.FunctionDef) and node.name == "__init__"
-        )
+        init = self.constructor()
         init.body, init.returns = [ast.Pass()], None
         init.args.args = [a for a in init.args.args if a.arg not in ("self", *exclude)]
         used = {node.id for node in ast.walk(init) if isinstance(node, ast.Name)}
@@ -80,10 +84,13 @@ class ClassSource:
 
 @cache
 def _source_file(module: str) -> Path:
-    spec = importlib.util.find_spec(module)
+    """Return the file of a module, without importing the packages that it lies in."""
+    package, *parts = module.split(".")
+    spec = importlib.util.find_spec(package)
     assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin)
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0], *parts)
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _names(statement: ast.stmt) -> set[str]:

@@ -1,27 +1,95 @@
-"""Keys of ``conf/trainer``: execution, on which results depend by rounding and dropout only."""
+"""Keys of ``conf/trainer``: execution of a training, and the arguments of Lightning's trainer."""
 
-from typing import Annotated, Literal
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+)
+from pydantic_core import PydanticCustomError
 
-from deeplab.utils.settings import Bool, Int, Natural, Positive, Settings
+from deeplab.config.schema.lightning import argument_fields
+from deeplab.utils.settings import Bool, Float, Fraction, Int, Natural, Positive, Settings, Text
+
+PRECISIONS = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+"""Lightning's short names of precisions."""
 
 
-class TrainerSettings(Settings):
-    """Execution keys; ``deeplab.utils.hardware`` resolves ``auto`` to what is fastest and safe."""
+def _parse_devices(value: Any) -> Any:
+    """Return devices as Lightning reads them: a number, ``-1`` for all, or indices of GPUs."""
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*,?\s*", value):
+        numbers = [int(number) for number in value.split(",") if number.strip()]
+        value = numbers if "," in value else numbers[0]
+    if isinstance(value, list | tuple) and len(set(value)) < len(value):
+        raise PydanticCustomError("wrong_value", "a GPU is named twice")
+    return "auto" if value in (-1, "-1") else value
+
+
+def _parse_precision(value: Any) -> Any:
+    return PRECISIONS.get(str(value), value)
+
+
+def _check_duration(text: str) -> str:
+    if not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
+        problem = "expected DD:HH:MM:SS, as in 00:12:00:00 for twelve hours"
+        raise PydanticCustomError("wrong_value", problem)
+    return text
+
+
+Devices = Annotated[
+    Positive | Literal["auto"] | Annotated[tuple[Natural, ...], Field(min_length=1)],
+    BeforeValidator(_parse_devices),
+]
+Batches = Natural | Fraction
+"""A number of batches, or a fraction of all."""
+
+
+class _OwnTrainerSettings(Settings):
+    """Keys of which this project decides what they do."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     """Kind of device."""
-    devices: Positive | Literal["auto"] = 1
-    """Number of devices; auto: every GPU."""
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    """Lightning's name of the precision."""
+    devices: Devices = 1
+    """Number of devices of a machine, or the indices of its GPUs, as ``[0,1]``; auto or -1: every
+    GPU."""
+    num_nodes: Annotated[Int, Field(ge=1, le=1024)] = 1
+    """Number of machines; ``srun`` or ``torchrun`` starts a process for each of their devices."""
+    strategy: Literal[
+        "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"
+    ] = "auto"
+    """How several devices train together; auto: ``ddp``, DistributedDataParallel."""
+    precision: Annotated[
+        Literal["auto", "64-true", "32-true", "bf16-mixed", "16-mixed"],
+        BeforeValidator(_parse_precision),
+    ] = "auto"
+    """Lightning's name of the precision; 64, 32, 16 and bf16 are short for the others."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Memory format of weights and images."""
     compile: Bool | Literal["auto"] = "auto"
     """Train the network compiled by ``torch.compile``."""
     num_workers: Annotated[Int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     """Loading processes per device."""
+    accumulate_grad_batches: Positive = 1
+    """Parts of each batch that a device trains on after another, which takes less memory.
+    ``stage.batch_size`` stays the number of images in a step, and the gradient that of all of them;
+    only batch norms that are trained see the images of one part."""
+    overfit_batches: Batches = 0
+    """Train on the images of so many batches, or a fraction of all, and validate on the same ones:
+    a test whether the network can learn them; 0: all images."""
+    limit_val_batches: Positive | Annotated[Float, Field(gt=0, le=1)] | None = None
+    """Validate on so many batches, or a fraction of all, spread evenly; null: all images."""
+    fast_dev_run: Bool | Natural = False
+    """Train and validate for this number of batches (true: one) as a test, and keep nothing."""
+    max_time: Annotated[Text, AfterValidator(_check_duration)] | None = None
+    """Stop with a checkpoint after this time, as ``DD:HH:MM:SS``; the same command goes on."""
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    """Lightning's profiler, whose report lies in the run folder."""
     num_validations: Natural = 10
     """Number of validations, evenly spaced, the last one at the end; 0: the last one only."""
     num_checkpoints: Positive = 20
@@ -30,3 +98,78 @@ class TrainerSettings(Settings):
     """Steps between two rows of the log."""
     enable_progress_bar: Bool = True
     """Show progress bars."""
+
+    @property
+    def max_duration(self) -> timedelta | None:
+        """``max_time`` as a duration."""
+        if self.max_time is None:
+            return None
+        days, hours, minutes, seconds = map(int, self.max_time.split(":"))
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+    def for_inference(self) -> "TrainerSettings":
+        """Return these settings without the keys that have an effect in trainings only."""
+        return TrainerSettings(**{name: getattr(self, name) for name in ALWAYS_RECORDED})
+
+    def training_only(self) -> list[str]:
+        """Return the keys that are set and have an effect in trainings only."""
+        fields = type(self).model_fields.items()
+        return [
+            name
+            for name, field in fields
+            if name not in ALWAYS_RECORDED and getattr(self, name) != field.default
+        ]
+
+    @property
+    def lightning_arguments(self) -> dict[str, Any]:
+        """Arguments that Lightning's trainer receives as they are."""
+        own = _OwnTrainerSettings.model_fields
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in own}
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out arguments of Lightning with their default, so that records fit any version."""
+        values: dict[str, Any] = serialize(self)
+        kept = {*ALWAYS_RECORDED, *self.training_only()}
+        return {name: value for name, value in values.items() if name in kept}
+
+
+ALWAYS_RECORDED = {
+    *("accelerator", "devices", "precision", "memory_format", "compile", "num_workers"),
+    *("num_validations", "num_checkpoints", "log_every_n_steps", "enable_progress_bar"),
+}
+"""Keys that are in every record of a run; of the others those that are set.
+
+The others have an effect in trainings only.
+"""
+
+EXECUTION_ARGUMENTS = {
+    *ALWAYS_RECORDED,
+    *("num_nodes", "strategy"),  # the same gradient, to rounding
+    "accumulate_grad_batches",  # likewise, but see ``training_settings``
+    *("fast_dev_run", "max_time"),  # a run that is not kept, or goes on later
+    *("profiler", "detect_anomaly", "inference_mode", "num_sanity_val_steps"),  # watch only
+    *("enable_model_summary", "enable_autolog_hparams"),
+    *("deterministic", "benchmark"),  # choose between kernels that differ in rounding
+}
+"""Keys of ``trainer`` that change no result.
+
+All others belong to a run's identity as soon as they are set, those of later versions of Lightning
+among them.
+"""
+
+
+if TYPE_CHECKING:
+
+    class TrainerSettings(_OwnTrainerSettings):
+        """Keys of ``trainer``."""
+
+        def __getattr__(self, name: str) -> Any: ...
+else:
+    TrainerSettings = create_model(
+        "TrainerSettings",
+        __base__=_OwnTrainerSettings,
+        __module__=__name__,
+        __doc__="Execution of a training, and the arguments of Lightning's trainer.",
+        **argument_fields(_OwnTrainerSettings),
+    )

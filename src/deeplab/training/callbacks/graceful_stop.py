@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -27,10 +28,14 @@ class GracefulStop(Callback):
 
     Args:
         save: saves a checkpoint; called in every process.
+        max_duration: time after which the run stops in the same way (``trainer.max_time``).
     """
 
-    def __init__(self, save: Callable[[Trainer], None]) -> None:
+    def __init__(
+        self, save: Callable[[Trainer], None], max_duration: timedelta | None = None
+    ) -> None:
         self.save = save
+        self.deadline = time.monotonic() + max_duration.total_seconds() if max_duration else None
         self.stop_requested = False
         self._requested_at = 0.0
         self._announced = False
@@ -53,20 +58,21 @@ class GracefulStop(Callback):
         self.stop_requested, self._requested_at = True, time.monotonic()
         self._announce()
 
-    def _announce(self) -> None:
+    def _announce(self, reason: str = "") -> None:
         """Say once, in the main process, that the run stops."""
         if not self._announced and is_first_process():
             with suppress(OSError):  # the terminal is closed
                 print(
-                    "\nStopping after this step. Run the same command to resume; press Ctrl-C "
-                    "again to abort.",
+                    f"\n{reason}Stopping after this step. Run the same command to resume; press "
+                    "Ctrl-C again to abort.",
                     flush=True,
                 )
         self._announced = True
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False):
-            self._announce()
+        is_late = self.deadline is not None and time.monotonic() > self.deadline
+        if trainer.strategy.reduce_boolean_decision(self.stop_requested or is_late, all=False):
+            self._announce("The time of trainer.max_time is over. " * is_late)
             self.save(trainer)
             raise KeyboardInterrupt
 

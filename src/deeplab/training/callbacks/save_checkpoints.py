@@ -66,6 +66,8 @@ class SaveCheckpoints(Callback):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
         score = float(trainer.callback_metrics[f"val/{self.metric.key}"])
         if self.best_score is None or self._is_better(score, self.best_score):
             self.best_score = score
