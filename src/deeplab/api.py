@@ -4,21 +4,26 @@ Every function can be called in a notebook, in a script or inside of another Hyd
 often as one likes. A mistake of the caller is a ``UserError`` with the message of the scripts.
 """
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
-from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
+from deeplab.checkpoints.pretrained import HUB_SCHEME, IMAGENET, find_published_weights
 from deeplab.config.compose import composed
 from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.training.validate_config import parse_run
 from deeplab.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from deeplab.tools.predict.trained_model import TrainedModel
 
 Part = str | Mapping[str, Any]
 """Name of a choice of a config group, or keys over its choice ``full``."""
@@ -119,3 +124,33 @@ def _model_config(
         checked = parse_run(config)
     assert isinstance(checked, TrainConfig)
     return checked
+
+
+def load(
+    source: str | PathLike[str], *, device: str = "auto", precision: str = "auto"
+) -> "TrainedModel":
+    """Return a trained network that predicts images: ``load("runs/NAME").predict("photo.jpg")``.
+
+    Args:
+        source: run folder, checkpoint or weights file in one, weights file with its ``config.yaml``
+            beside it, ``hf://user/name`` on the Hugging Face hub with ``@revision`` for another
+            version than the latest, or ``user/name`` if there is no such folder.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto`` or Lightning's name of a precision, such as ``32-true``.
+
+    Raises:
+        UserError: there is no such run, its weights are damaged or of another network, or this
+            machine lacks the device.
+    """
+    from deeplab.checkpoints.trained_run import DEFAULT_RUNS_DIR, find_trained_run
+    from deeplab.tools.predict.trained_model import TrainedModel
+
+    name = str(source)
+    owner, _, _ = name.partition("/")
+    may_be_hub = (
+        re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name) and owner != DEFAULT_RUNS_DIR
+    )
+    if may_be_hub and not Path(owner).exists():
+        print(f"{name}: there is no such folder here, so this is {HUB_SCHEME}{name} on the hub")
+        name = HUB_SCHEME + name
+    return TrainedModel(find_trained_run(name, copy=False), device=device, precision=precision)

@@ -9,14 +9,18 @@ from typing import Any
 from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
 from deeplab.checkpoints.loading import load_weights
 from deeplab.checkpoints.run_weights import find_run_weights
+from deeplab.config.build_data import padding_color
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import choose_execution
 from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
+from deeplab.inference.segmenter import Segmenter
 from deeplab.inference.strategy import Strategy, Window, parse_strategy
+from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write
@@ -35,20 +39,47 @@ class TrainedRun:
     config: TrainConfig
     weights: Path
 
+    def load_model(self) -> DeepLabV3Plus:
+        """Return the network with its weights.
+
+        Raises:
+            UserError: the weights do not fit the network.
+        """
+        model = build_model(self.config, num_classes=len(self.config.data.classes))
+        load_weights(model, self.weights)
+        return model
+
     def predictor(
-        self, strategies: Sequence[Strategy], execution: Execution, *, key: str
+        self,
+        strategies: Sequence[Strategy],
+        execution: Execution,
+        *,
+        key: str,
+        model: DeepLabV3Plus | None = None,
     ) -> Predictor:
-        """Return a predictor with the network on its device; ``key`` set the strategies.
+        """Return a predictor with a copy of the network on its device.
+
+        Args:
+            strategies: the inference strategies.
+            execution: the device.
+            key: the key that set the strategies.
+            model: the network; None: the run's.
 
         Raises:
             UserError: the weights or a strategy do not fit the network.
         """
-        model = build_model(self.config, num_classes=len(self.config.data.classes))
-        load_weights(model, self.weights)
         try:
-            return Predictor(model.to(execution.accelerator), strategies, self.weights)
+            predictor = Predictor(model or self.load_model(), strategies, self.weights)
         except ValueError as error:
             raise UserError(f"{key}: {error}.") from None
+        predictor.model.to(execution.accelerator)
+        return predictor
+
+    def segmenter(self, predictor: Predictor, execution: Execution) -> Segmenter:
+        """Return what predicts images of any size, padded as in the run's validation."""
+        run = self.config
+        padding = EvalTransform(size=run.data.padded_size, fill=padding_color(run))
+        return Segmenter(predictor, execution, padding, len(run.data.classes))
 
     def strategies(
         self, names: Sequence[str], *, window: int | None, overlap: float, key: str
@@ -71,21 +102,25 @@ class TrainedRun:
         return list(dict.fromkeys(strategies))
 
 
-def find_trained_run(name: str, *, progress: bool = True) -> TrainedRun:
+def find_trained_run(name: str, *, progress: bool = True, copy: bool = True) -> TrainedRun:
     """Return the run that ``run=`` names by its folder, by a file in it, or on the hub.
 
-    A run of the Hugging Face hub is copied to a folder below ``runs``.
+    Args:
+        name: value of ``run``.
+        progress: show a bar of a download.
+        copy: copy a run of the Hugging Face hub to a folder below ``runs``, for results; False: its
+            folder is in the hub's cache, where nothing must be written.
 
     Raises:
         UserError: there is no such run, or it has no weights yet.
     """
     if hub := hub_id(name, "run"):
-        return _hub_run(hub, name, progress)
+        return _hub_run(hub, name, progress, copy)
     folder, weights = find_run_weights(name, "run")
     return TrainedRun(folder, read_config(folder), weights)
 
 
-def _hub_run(hub: HubId, name: str, progress: bool) -> TrainedRun:
+def _hub_run(hub: HubId, name: str, progress: bool, copy: bool) -> TrainedRun:
     """Return a run of the hub from a copy of its files, next to which results are written.
 
     The folder's name has the commit, so an existing folder of that name is up to date. Paths and
@@ -94,6 +129,9 @@ def _hub_run(hub: HubId, name: str, progress: bool) -> TrainedRun:
     setting = f"run={name}"
     local = fetch_run_weights(hub, setting=setting, download=True, progress=progress)
     cache_folder = local.path.parent
+    if not copy:
+        folder = RunFolder(cache_folder)
+        return TrainedRun(folder, without_local_paths(read_config(folder)), folder.weights)
     folder_name = f"{hub.repository.replace('/', '--')}-{cache_folder.name[:8]}"
     folder = RunFolder(Path(DEFAULT_RUNS_DIR, folder_name).resolve())
     with report_write_errors(setting):

@@ -149,7 +149,7 @@ def read_image(path: Path, image_bits: int | None = None) -> Pixels:
         stream.seek(0)
         header, data = _read(stream, path, "image")
         if header.deep:
-            return _to_8_bits(_decode_deep(data, header, path, "image"), image_bits, path)
+            return to_8_bits(_decode_deep(data, header, path, "image"), image_bits, path)
         image = _load(data, header)
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
 
@@ -401,8 +401,12 @@ def _decode_deep(data: bytes, header: Header, path: Path, role: Role) -> Values:
     return values[..., ::-1]
 
 
-def _to_8_bits(values: Values, image_bits: int | None, path: Path) -> Pixels:
-    """Return the upper 8 of the bits that the values use."""
+def to_8_bits(values: Values, image_bits: int | None, path: Path) -> Pixels:
+    """Return the upper 8 of the bits that 16-bit values use; see ``read_image``.
+
+    Raises:
+        BadFileError: they have more bits, or it is not known how many.
+    """
     largest = int(values.max())
     if image_bits is None and largest < 1 << 14:
         raise bad_file("unknown bit depth", path, found=largest)

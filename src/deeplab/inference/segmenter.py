@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from deeplab.inference.predictor import Predictor
 from deeplab.utils.hardware import Execution
 
 Pixels = NDArray[np.uint8]
-Half = NDArray[np.float16]
 
 
 class Segmenter:
@@ -24,7 +24,12 @@ class Segmenter:
         execution: accelerator and precision.
         padding: pads small images to the size at which the network is evaluated.
         num_classes: number of classes.
+
+    Attributes:
+        window_key: name of the setting that saves memory, for messages.
     """
+
+    window_key = "window_size"
 
     def __init__(
         self, predictor: Predictor, execution: Execution, padding: EvalTransform, num_classes: int
@@ -42,8 +47,14 @@ class Segmenter:
             ((label,),) = self.predictor.label_maps(self._to_tensor(image), [_size(image)])
             return np.asarray(label.cpu().numpy(), np.uint8)
 
-    def probabilities(self, image: Pixels) -> tuple[Pixels, Half]:
+    def probabilities(
+        self, image: Pixels, dtype: type[np.floating[Any]] = np.float16
+    ) -> tuple[Pixels, NDArray[np.floating[Any]]]:
         """Return the label map and the class probabilities of an RGB image ``(H, W, 3)``.
+
+        Args:
+            image: the image.
+            dtype: type of the probabilities.
 
         Returns:
             The most likely class of each pixel ``(H, W)``, and the probabilities of all classes
@@ -55,11 +66,11 @@ class Segmenter:
         with self._autocast(image):
             size = _size(image)
             label = np.empty(size, np.uint8)
-            probabilities = np.empty((self.num_classes, *size), np.float16)
+            probabilities = np.empty((self.num_classes, *size), dtype)
             for top, (chunk,) in self.predictor.probabilities(self._to_tensor(image), size):
                 rows = slice(top, top + chunk.shape[1])
                 label[rows] = chunk.max(dim=0).indices.cpu().numpy()
-                probabilities[:, rows] = chunk.half().cpu().numpy()
+                probabilities[:, rows] = chunk.cpu().numpy()
             return label, probabilities
 
     def _to_tensor(self, image: Pixels) -> Tensor:
@@ -78,7 +89,7 @@ class Segmenter:
             height, width = _size(image)
             raise MemoryError(
                 f"{width} x {height} pixels need more memory than is available. "
-                "Set window_size=1025 to predict in windows"
+                f"Set {self.window_key}=1025 to predict in windows"
             ) from None
 
 

@@ -98,6 +98,14 @@ def add_legend(image: Pixels, label: Pixels, class_names: Sequence[str], palette
     return figure
 
 
+def legend_overlay(
+    image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels
+) -> Pixels:
+    """Return the overlay with outlined regions and the legend of its classes below."""
+    overlay = overlay_with_outlines(image, label, class_names, palette)
+    return add_legend(overlay, label, class_names, palette)
+
+
 def _background(class_names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(class_names) if name == "background"]
 

@@ -14,12 +14,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.checkpoints.trained_run import find_trained_run, inference_execution
-from deeplab.config.build_data import padding_color
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask
 from deeplab.data.image_header import KINDS, QUIET_KINDS, ROTATED
-from deeplab.data.transforms import EvalTransform
 from deeplab.inference.segmenter import Segmenter
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
 from deeplab.tools.predict.outputs import reserve_outputs
@@ -35,7 +33,7 @@ from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import cpu_count, prefetch
 from deeplab.utils.text import pluralize
-from deeplab.utils.visualization import add_legend, legend, overlay_with_outlines, rgb
+from deeplab.utils.visualization import legend, legend_overlay, overlay_with_outlines, rgb
 
 Pixels = NDArray[np.uint8]
 
@@ -77,9 +75,7 @@ def run_prediction(config: PredictConfig) -> int:
         reserve_outputs(
             output, {path: file.path for file in files for path in file.output_paths(**saved)}
         )
-    run = trained.config
-    padding = EvalTransform(size=run.data.padded_size, fill=padding_color(run))
-    segmenter = Segmenter(predictor, execution, padding, len(run.data.classes))
+    run, segmenter = trained.config, trained.segmenter(predictor, execution)
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
     if run.data.image_bits:
@@ -245,8 +241,7 @@ class PredictionJob:
         try:
             write_mask(file.output_path(".png"), label, self.palette)
             if self.config.save_overlay:
-                overlay = overlay_with_outlines(image, label, self.names, self.palette)
-                figure = add_legend(overlay, label, self.names, self.palette)
+                figure = legend_overlay(image, label, self.names, self.palette)
                 _write_jpeg(file.output_path("_overlay.jpg"), Image.fromarray(figure))
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:

@@ -1,0 +1,245 @@
+"""A trained network in memory, and what it predicts: ``deeplab.load(...).predict(...)``."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeplab.checkpoints.trained_run import TrainedRun, inference_execution
+from deeplab.config.parsing import validate
+from deeplab.config.schema.scripts import WindowConfig
+from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.data.class_set import class_set, write_mask
+from deeplab.inference.segmenter import Segmenter
+from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.tools.predict.photos import Pixels, read_photo, to_pixels
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.hardware import Execution
+from deeplab.utils.visualization import legend_overlay, overlay_with_outlines
+
+ImageLike = str | PathLike[str] | Image.Image | NDArray[Any]
+"""Path of an image, image of Pillow, or array."""
+
+MAX_SHOWN_SIDE = 1024
+"""Longest side of what a notebook shows, in pixels."""
+
+
+class Prediction:
+    """What a network says about one image.
+
+    In a notebook it shows its overlay.
+
+    Attributes:
+        image: the image that was predicted: RGB ``(H, W, 3)``, uint8, upright.
+        label_map: most likely class of each pixel ``(H, W)``, uint8.
+        classes: name of each class.
+        palette: color of each class ``(256, 3)``, uint8.
+    """
+
+    def __init__(
+        self,
+        image: Pixels,
+        label_map: Pixels,
+        classes: Sequence[str],
+        palette: Pixels,
+        segmenter: Segmenter,
+    ) -> None:
+        self.image, self.label_map = image, label_map
+        self.classes, self.palette = tuple(classes), palette
+        self._segmenter = segmenter
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Probability of each class ``(K, H, W)``; their largest is that of ``label_map``.
+
+        The network runs again when they are first asked for, since they take 4 K bytes a pixel.
+        """
+        with _device(self._segmenter):
+            return np.asarray(self._segmenter.probabilities(self.image, np.float32)[1], np.float32)
+
+    def overlay(self, *, legend: bool = True) -> Image.Image:
+        """Return the image tinted with the colors of its classes, with a legend of them below."""
+        draw = legend_overlay if legend else overlay_with_outlines
+        return Image.fromarray(draw(self.image, self.label_map, self.classes, self.palette))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the label map as a palette PNG, as ``predict.py`` does.
+
+        Raises:
+            UserError: the name does not end in ``.png``, or the file cannot be written.
+        """
+        if Path(path).suffix.lower() != ".png":
+            raise UserError(
+                f"{path}: a label map is saved as PNG, which keeps its values. Let the name end in "
+                ".png; overlay().save(...) writes what you see."
+            )
+        with report_write_errors(f"save({str(path)!r})"):
+            write_mask(Path(path).expanduser(), self.label_map, self.palette)
+
+    def _repr_png_(self) -> bytes:
+        shown, buffer = self.overlay(), io.BytesIO()
+        shown.thumbnail((MAX_SHOWN_SIDE, MAX_SHOWN_SIDE))
+        shown.save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        height, width = self.label_map.shape
+        pixels = Counter(dict(enumerate(np.bincount(self.label_map.ravel(), minlength=IGNORE))))
+        shares = [
+            f"{self.classes[k]} {100 * n / (height * width):.1f} %"
+            for k, n in pixels.most_common(3)
+            if n
+        ]
+        return f"Prediction({width} x {height} pixels: {', '.join(shares)})"
+
+
+class _Request(NamedTuple):
+    """Settings of a segmenter, and the state of the weights that it was made of."""
+
+    strategy: str
+    window: int | None
+    overlap: float
+    device: str
+    weights: tuple[tuple[int, int], ...]
+
+
+class TrainedModel:
+    """A trained network with its classes, ready to predict images of any size.
+
+    Args:
+        trained: the run.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto`` or Lightning's name of a precision, as ``trainer.precision``.
+
+    Attributes:
+        model: the network, a plain ``nn.Module`` in eval mode on the CPU. Predictions follow its
+            weights: train it further, and they change.
+        classes: name of each class.
+        palette: color of each class ``(256, 3)``, uint8.
+        config: config of the run.
+    """
+
+    def __init__(
+        self, trained: TrainedRun, *, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        self._trained, self._device, self._precision = trained, str(device), precision
+        self._execution(self._device)  # reports a device that this machine lacks
+        self.config = trained.config
+        self.model: DeepLabV3Plus = trained.load_model().eval()
+        classes = class_set(self.config.data)
+        self.classes, self.palette = tuple(classes.names), classes.palette
+        self._current: tuple[_Request, Segmenter] | None = None
+
+    @overload
+    def predict(
+        self,
+        images: ImageLike,
+        *,
+        strategy: str = ...,
+        window: int | None = ...,
+        overlap: float = ...,
+        device: str | None = ...,
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        images: list[Any] | tuple[Any, ...],
+        *,
+        strategy: str = ...,
+        window: int | None = ...,
+        overlap: float = ...,
+        device: str | None = ...,
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        images: ImageLike | list[Any] | tuple[Any, ...],
+        *,
+        strategy: str = "single-scale",
+        window: int | None = None,
+        overlap: float = WindowConfig.model_fields["overlap"].default,
+        device: str | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Predict an image, or each of a list of images, as ``predict.py`` does.
+
+        Args:
+            images: path of an image file, image of Pillow, or array ``(H, W)``, ``(H, W, 3)`` (RGB)
+                or ``(H, W, 4)`` (alpha is dropped) of uint8, of uint16, or of floats from 0 to 1;
+                or a list of them. Files and images of Pillow are turned upright by their EXIF
+                orientation; the sizes may differ.
+            strategy: inference strategy, such as ``os8-ms-flip``: see ``docs/evaluation.md``.
+            window: side in pixels of overlapping windows, for images too large for memory.
+            overlap: least fraction of a window's side that neighbors have in common.
+            device: device of this call; None: that of ``load``.
+
+        Raises:
+            UserError: an image, a file, the strategy, the window or the device is wrong.
+            MemoryError: an image is too large for the device.
+        """
+        segmenter = self._segmenter(strategy, window, overlap, str(device or self._device))
+        if isinstance(images, list | tuple):
+            return [self._predict(image, segmenter) for image in images]
+        return self._predict(images, segmenter)
+
+    def _predict(self, image: ImageLike, segmenter: Segmenter) -> Prediction:
+        bits = self.config.data.image_bits
+        if isinstance(image, str | PathLike):
+            pixels, _ = read_photo(Path(image).expanduser(), bits)
+        else:
+            pixels = to_pixels(image, bits)
+        with _device(segmenter):
+            label_map = segmenter.labels(pixels)
+        return Prediction(pixels, label_map, self.classes, self.palette, segmenter)
+
+    def _segmenter(
+        self, strategy: str, window: int | None, overlap: float, device: str
+    ) -> Segmenter:
+        """Return the segmenter of the last call if nothing has changed since."""
+        validate(WindowConfig, {"window_size": window, "overlap": overlap})
+        state = self.model.state_dict(keep_vars=True).values()
+        weights = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
+        request = _Request(strategy, window, overlap, device, weights)
+        if self._current and self._current[0] == request:
+            return self._current[1]
+        strategies = self._trained.strategies(
+            [strategy], window=window, overlap=overlap, key="strategy"
+        )
+        execution = self._execution(device)
+        index = device.partition(":")[2]
+        with torch.cuda.device(int(index)) if index else nullcontext():
+            predictor = self._trained.predictor(
+                strategies, execution, key="strategy", model=self.model
+            )
+        segmenter = self._trained.segmenter(predictor, execution)
+        segmenter.window_key = "window"
+        self._current = request, segmenter
+        return segmenter
+
+    def _execution(self, device: str) -> Execution:
+        name, _, index = device.partition(":")
+        settings = {"accelerator": name, "precision": self._precision}
+        execution = inference_execution(validate(TrainerSettings, settings))
+        count = torch.cuda.device_count() if execution.accelerator == "cuda" else 1
+        if index and not (index.isdecimal() and int(index) < count):
+            raise UserError(f"device={device}: this machine has {count} devices of this kind.")
+        return execution
+
+    def __repr__(self) -> str:
+        return f"TrainedModel({str(self._trained.weights)!r}, {len(self.classes)} classes)"
+
+
+def _device(segmenter: Segmenter) -> AbstractContextManager[Any]:
+    """Return a context in which ``cuda`` is the GPU that the network is on."""
+    device = next(segmenter.predictor.model.parameters()).device
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
