@@ -2,17 +2,24 @@
 
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
+from PIL import Image
 
 import deeplab
+from deeplab.config.schema.scripts import PredictConfig
 from deeplab.models import DeepLabV3Plus
-from support.networks import tiny_model
+from deeplab.tools.predict.predict import run_prediction
+from support.hubs import hub
+from support.networks import randomize_logits, tiny_model
 from support.repository import ROOT
+from support.scripts import SMALL, environment
 
 TINY = {"aspp": "tiny", "decoder": "tiny"}
 
@@ -123,3 +130,164 @@ def test_a_hydra_application_of_the_caller_stays_as_it_is(tmp_path):
         assert compose("train") == {"stage": {"own": 2}, "mine": 1}
     with initialize_config_dir(str(tmp_path), version_base="1.2"):
         assert compose("train") == {"stage": {"own": 2}, "mine": 1}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a run whose network predicts all classes, made from Python in a thread."""
+    folder, runs = tmp_path_factory.mktemp("api"), []
+    settings = [*SMALL, f"runs_dir='{folder / 'runs'}'"]
+
+    def make():
+        runs.append(deeplab.train("shapes", root=folder / "my data", overrides=settings))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    (run,) = runs
+    again = deeplab.train("shapes", root=folder / "my data", overrides=settings)
+    assert again == run
+    randomize_logits(run.folder)
+    return run
+
+
+@pytest.fixture(scope="module")
+def images(trained):
+    return sorted((trained.folder.parents[1] / "my data").rglob("val_*.jpg"))
+
+
+def test_a_run_has_its_result_and_is_evaluated(trained, capsys):
+    assert 0 <= trained.result.miou <= 100
+    assert trained.config.data.num_val == 3
+    results = deeplab.evaluate(
+        trained, strategies=["os16", "os8-flip"], overrides=["trainer.precision=32-true"]
+    )
+    assert [r.protocol.strategy.name for r in results] == ["os16", "os8-flip"]
+    assert f"{results[1].miou:.2f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: deeplab.train("shpes"), "Did you mean shapes"),
+        (lambda run: deeplab.train(overrides="seed=1"), "expected a list of strings"),
+        (lambda run: deeplab.train(overrides=["seed=a"]), "seed=a: must be a valid integer"),
+        (lambda run: deeplab.train("folder", root="/missing"), "this folder does not exist"),
+        (lambda run: deeplab.evaluate("missing"), "run=missing: does not exist"),
+        (lambda run: deeplab.evaluate(run, strategies="os9"), "unknown part 'os9'"),
+        (lambda run: deeplab.load(run.folder, device="gpuu"), "accelerator=gpuu"),
+    ],
+)
+def test_a_mistake_in_a_call_is_one_exception(trained, call, message):
+    with pytest.raises(deeplab.UserError, match=message):
+        call(trained)
+
+
+@pytest.mark.parametrize("options", [{}, {"strategy": "os8-x0.5+1-flip", "window": 49}])
+def test_predictions_are_those_of_the_script(tmp_path, trained, images, options):
+    """Paths, images of Pillow and arrays give predict.py's label maps."""
+    keys = {{"window": "window_size"}.get(key, key): value for key, value in options.items()}
+    rotated = Image.open(images[0])
+    rotated.getexif()[274] = 6  # upright after a turn
+    rotated.save(tmp_path / "rotated.jpg", exif=rotated.getexif(), quality=100)
+    gray = Image.open(images[1]).convert("L")
+    gray.save(tmp_path / "gray.png")
+    deep = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    deep.save(tmp_path / "deep.png")
+    paths = [*images, *(tmp_path / name for name in ("rotated.jpg", "gray.png", "deep.png"))]
+    config = {"run": str(trained.folder), "input": list(map(str, paths)), **keys}
+    config |= {"output": str(tmp_path / "out"), "save_probabilities": True}
+    run_prediction(PredictConfig(**config, trainer={"precision": "32-true"}))
+
+    model = trained.load(precision="32-true")
+    predictions = model.predict(paths, **options)
+    for path, prediction in zip(paths, predictions, strict=True):
+        label_map = np.asarray(Image.open(tmp_path / "out" / f"{path.stem}.png"))
+        assert np.array_equal(prediction.label_map, label_map)
+        stored = np.load(tmp_path / "out" / f"{path.stem}.npz")["probabilities"]
+        assert np.array_equal(prediction.probabilities.astype(np.float16), stored)
+        assert np.array_equal(prediction.probabilities.argmax(0), label_map)
+        assert prediction.probabilities.dtype == np.float32
+    pillow = [Image.open(path) for path in paths[3:]]
+    arrays = [
+        prediction.image if prediction.image.ndim == 3 else None for prediction in predictions[3:]
+    ]
+    values = np.asarray(deep)
+    for inputs in (pillow, arrays, [arrays[0], np.asarray(gray), values / np.float32(65535)]):
+        for prediction, other in zip(
+            predictions[3:], model.predict(inputs, **options), strict=True
+        ):
+            assert np.array_equal(prediction.label_map, other.label_map)
+
+
+def test_a_prediction_shows_and_saves_itself(tmp_path, trained, images):
+    prediction = trained.load().predict(images[0])
+    height, width = prediction.label_map.shape
+    assert prediction.classes == trained.config.data.classes
+    assert prediction.overlay(legend=False).size == (width, height)
+    assert prediction._repr_png_().startswith(b"\x89PNG")
+    prediction.save(tmp_path / "label.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "label.png")), prediction.label_map)
+    with pytest.raises(deeplab.UserError, match="saved as PNG"):
+        prediction.save(tmp_path / "label.jpg")
+
+
+def test_predictions_follow_the_weights_of_the_model(trained, images):
+    loaded = trained.load()
+    before = loaded.predict(images[0])
+    with torch.no_grad():
+        loaded.model.logits.bias[3] = 1000.0
+    assert (loaded.predict(images[0]).label_map == 3).all()
+    assert not (before.label_map == 3).all()
+    assert np.array_equal(before.probabilities.argmax(0), before.label_map)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("missing.jpg", "missing.jpg: the image does not exist"),
+        (5, "image=int: expected a path"),
+        (torch.zeros(3, 8, 8), "image=Tensor: expected a path"),
+        (np.zeros((3, 40, 50), np.uint8), "Move the channels to the end"),
+        (np.zeros((0, 5, 3), np.uint8), "it has no pixels"),
+        (np.full((4, 4), 2.0), "must be from 0 to 1"),
+        (np.full((4, 4), np.nan), "must be from 0 to 1"),
+        (np.zeros((4, 4), int), "expected uint8"),
+        (np.full((4, 4), 9, np.uint16), "a 16-bit image whose largest value is 9"),
+        (Image.new("F", (3, 3)), "floating-point images are not read"),
+    ],
+)
+def test_an_image_that_is_none_is_refused(trained, image, message):
+    with pytest.raises(deeplab.UserError, match=message):
+        trained.load().predict([image])
+
+
+def test_a_run_of_the_hub_is_loaded_without_a_copy(tmp_path, trained, images):
+    names = ("weights.safetensors", "config.yaml")
+    files = {f"someone/scenes/{name}": (trained.folder / name).read_bytes() for name in names}
+    code = f"""
+import deeplab
+loaded = deeplab.load("someone/scenes", precision="32-true")
+loaded.predict({str(images[0])!r}).save("label.png")
+for name in ("runs/other", "someone/missing"):
+    try:
+        deeplab.load(name)
+    except deeplab.UserError as error:
+        print(error)
+"""
+    with hub(files) as site:
+        variables = environment() | site.variables(tmp_path / "home")
+        shown = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=variables | {"PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    assert "someone/scenes: there is no such folder here, so this is hf://someone/scenes" in shown
+    assert "run=runs/other: does not exist" in shown
+    assert "the hub has no such repository" in shown
+    label_map = trained.load(precision="32-true").predict(images[0]).label_map
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "label.png")), label_map)
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "label.png"}

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from deeplab.api import create_model, list_models, load
+    from deeplab.api import Run, create_model, evaluate, list_models, load, train
     from deeplab.utils.errors import UserError
 
-    __all__ = ["UserError", "create_model", "list_models", "load"]
+    __all__ = ["Run", "UserError", "create_model", "evaluate", "list_models", "load", "train"]
 else:
     __getattr__, __dir__, __all__ = lazy_loader.attach(
         __name__,
         submodules=["data", "inference", "metrics", "models", "training"],
         submod_attrs={
-            "api": ["create_model", "list_models", "load"],
+            "api": ["Run", "create_model", "evaluate", "list_models", "load", "train"],
             "utils.errors": ["UserError"],
         },
     )

@@ -5,7 +5,8 @@ often as one likes. A mistake of the caller is a ``UserError`` with the message 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
@@ -16,6 +17,7 @@ from omegaconf import open_dict
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
 from deeplab.checkpoints.pretrained import HUB_SCHEME, IMAGENET, find_published_weights
 from deeplab.config.compose import composed
+from deeplab.config.hydra_app import quote_value
 from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
@@ -23,7 +25,9 @@ from deeplab.training.validate_config import parse_run
 from deeplab.utils.errors import UserError
 
 if TYPE_CHECKING:
+    from deeplab.config.schema.run import RunConfig
     from deeplab.tools.predict.trained_model import TrainedModel
+    from deeplab.tracking.result import Result
 
 Part = str | Mapping[str, Any]
 """Name of a choice of a config group, or keys over its choice ``full``."""
@@ -154,3 +158,129 @@ def load(
         print(f"{name}: there is no such folder here, so this is {HUB_SCHEME}{name} on the hub")
         name = HUB_SCHEME + name
     return TrainedModel(find_trained_run(name, copy=False), device=device, precision=precision)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes:
+        folder: the run folder, with weights, records and ``evaluations/``.
+    """
+
+    folder: Path
+
+    @property
+    def result(self) -> "Result":
+        """Scores of the last validation with their protocol: ``run.result.miou`` in percent."""
+        from deeplab.tracking.result import Result
+        from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
+
+        return Result.read(RunFolder(self.folder).result, f"{OVERWRITE_HINT}.")
+
+    @property
+    def config(self) -> "RunConfig":
+        """All settings of the run."""
+        from deeplab.tracking.run_folder import RunFolder, read_run
+
+        return read_run(RunFolder(self.folder))
+
+    def load(self, *, device: str = "auto", precision: str = "auto") -> "TrainedModel":
+        """Return the trained network; see ``deeplab.load``."""
+        return load(self.folder, device=device, precision=precision)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {self.result.format_main_score()})"
+
+
+def train(
+    data: str | None = None,
+    *,
+    root: str | PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+) -> Run:
+    """Train a network as ``python src/train.py`` does, with its output, and return the run.
+
+    A finished run of the same settings is returned as it is; an interrupted one goes on. Ctrl-C, or
+    the stop button of a notebook, stops after the current step with a checkpoint, and raises
+    KeyboardInterrupt: the same call goes on.
+
+    >>> run = train("folder", root="/path/to/mine", overrides=["backbone=resnet50", "seed=1"])
+    >>> run.result.miou
+
+    Args:
+        data: a name of ``conf/data``, such as ``folder`` or ``voc``; None: drawn scenes, or that of
+            the overrides.
+        root: folder of the images: ``data.root``.
+        overrides: further settings, each as on the command line: ``docs/keys.md`` lists them. With
+            ``trainer.devices=2`` the training runs in processes of its own.
+
+    Raises:
+        UserError: a setting, the data or the machine is wrong.
+        KeyboardInterrupt: it was stopped.
+    """
+    from deeplab.evaluation.after_training import check_evaluations, evaluate_after_training
+    from deeplab.training.launch import run_in_subprocess
+    from deeplab.training.train import check_machine, run_experiment
+    from deeplab.training.validate_config import check_train
+
+    settings = [*_override("data", data), *_override("data.root", root), *_listed(overrides)]
+    with composed("train", settings) as config:
+        checked = check_train(config)
+    if checked.trainer.devices != 1:
+        return Run(run_in_subprocess(settings, Path.cwd()).folder)
+    check_machine(checked)
+    check_evaluations(checked)
+    folder = run_experiment(checked)
+    evaluate_after_training(checked, folder)
+    return Run(folder.path.absolute())
+
+
+def evaluate(
+    run: Run | str | PathLike[str],
+    *,
+    strategies: str | Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> list["Result"]:
+    """Evaluate a trained network as ``python src/evaluate.py`` does, with its output.
+
+    >>> single, best = evaluate(run, strategies=["os16", "os8-ms-flip"])
+    >>> best.miou, best.class_IoU, best.boundary
+
+    Args:
+        run: a run, or what ``run=`` names: a run folder, a file of weights in one, or
+            ``hf://user/name``.
+        strategies: inference strategies, evaluated in one pass; none: single scale at the output
+            stride of the training.
+        overrides: further settings, each as on the command line, such as ``split=test``.
+
+    Returns:
+        The result of each strategy, in their order, as ``evaluations/NAME/result.json`` holds it.
+
+    Raises:
+        UserError: a setting, the run or the data is wrong.
+        KeyboardInterrupt: it was stopped; the same call goes on.
+    """
+    from deeplab.config.parsing import parse
+    from deeplab.config.schema.scripts import EvaluateConfig
+    from deeplab.evaluation.evaluate import run_evaluation
+
+    names = [strategies] if isinstance(strategies, str) else list(strategies)
+    listed = f"strategies=[{','.join(map(quote_value, names))}]"
+    settings = _override("run", run.folder if isinstance(run, Run) else run)
+    with composed("evaluate", [*settings, *([listed] if names else []), *_listed(overrides)]) as c:
+        checked = parse(EvaluateConfig, c)
+    return run_evaluation(checked)
+
+
+def _override(key: str, value: object) -> list[str]:
+    return [] if value is None else [f"{key}={quote_value(value)}"]
+
+
+def _listed(overrides: Sequence[str]) -> list[str]:
+    """Return overrides as a list; a single string would be one of characters."""
+    if isinstance(overrides, str) or not all(isinstance(text, str) for text in overrides):
+        raise UserError(
+            f"overrides={overrides!r}: expected a list of strings, as in overrides=['seed=1']."
+        )
+    return list(overrides)

@@ -17,20 +17,31 @@ from types import FrameType
 
 import torch
 from filelock import FileLock, Timeout
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from pydantic import BaseModel, ConfigDict
 
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.utils.errors import UserError
-from deeplab.utils.interrupts import STOP_SIGNALS
+from deeplab.utils.interrupts import handling_stop_signals
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.program import child_command, pythonpath
 
-SCORE_FILE = "DEEPLAB_SCORE_FILE"
-"""Variable with the path of the file to which a job's subprocess writes its score."""
+OUTCOME_FILE = "DEEPLAB_OUTCOME_FILE"
+"""Variable with the path of the file to which a training's subprocess writes its outcome."""
+
+
+class Outcome(BaseModel):
+    """What the process that has started a training learns of it."""
+
+    score: float
+    """Main score; nan if the validation images have no label."""
+    folder: Path
+    """The run folder."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
 
 def run_in_subprocess_if_needed(trainer: TrainerSettings) -> float | None:
@@ -51,7 +62,8 @@ def run_in_subprocess_if_needed(trainer: TrainerSettings) -> float | None:
         if trainer.accelerator != "cpu":
             select_gpu(HydraConfig.get().job.num)
         return None
-    return _run_in_subprocess(HydraConfig.get())
+    job = HydraConfig.get()
+    return run_in_subprocess(job.overrides.task, Path(job.runtime.cwd)).score
 
 
 def check_gpu(trainer: TrainerSettings) -> None:
@@ -77,26 +89,33 @@ def report_score(folder: RunFolder) -> float:
     result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
     value = result.value(result.main_metric.key)
     score = math.nan if value is None else float(value)
-    if path := os.environ.get(SCORE_FILE):
-        Path(path).write_text(repr(score))
+    if path := os.environ.get(OUTCOME_FILE):
+        outcome = Outcome(score=score, folder=folder.path.absolute())
+        Path(path).write_text(outcome.model_dump_json())
     return score
 
 
-def _run_in_subprocess(job: HydraConf) -> float:
-    command = child_command("train", *job.overrides.task)
+def run_in_subprocess(overrides: Sequence[str], cwd: Path) -> Outcome:
+    """Run ``train.py`` with these overrides in a process of its own.
+
+    Raises:
+        UserError: it failed; its own output has the reason.
+        KeyboardInterrupt: this process got a signal to stop, which it has passed on.
+    """
+    command = child_command("train", *overrides)
     sys.stdout.flush()
     with tempfile.NamedTemporaryFile("r") as file:
-        os.environ[SCORE_FILE] = file.name
+        os.environ[OUTCOME_FILE] = file.name
         try:
-            status = _ChildProcess(command, Path(job.runtime.cwd)).run()
+            status = _ChildProcess(command, cwd).run()
         finally:
-            del os.environ[SCORE_FILE]
-        score = file.read()
+            del os.environ[OUTCOME_FILE]
+        outcome = file.read()
     if status < 0:
         raise UserError(f"its process was ended by {signal.Signals(-status).name}.")
     if status:
         raise UserError(f"its process ended with status {status}. See its output above.")
-    return float(score or math.nan)
+    return Outcome.model_validate_json(outcome)
 
 
 class _ChildProcess:
@@ -109,8 +128,7 @@ class _ChildProcess:
 
     def run(self) -> int:
         """Run the subprocess to its end and return its exit status."""
-        previous = {s: signal.signal(s, self._forward) for s in STOP_SIGNALS}
-        try:
+        with handling_stop_signals(self._forward):
             # In its own process group: it would otherwise get each Ctrl-C twice and abort.
             self.process = subprocess.Popen(
                 self.command, cwd=self.cwd, env=subprocess_environment(), process_group=0
@@ -118,9 +136,6 @@ class _ChildProcess:
             for number in self.signals:
                 self.process.send_signal(number)
             status = self.process.wait()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
         if self.signals:
             raise KeyboardInterrupt
         return status

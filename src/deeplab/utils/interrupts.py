@@ -73,6 +73,23 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def handling_stop_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the stop signals in the block, then as before.
+
+    Only the main thread can; in another one, where signals never arrive, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous or signal.SIG_DFL)
+
+
 def end_at_signals() -> None:
     """Let stop signals end this process at once and in success: its work is done.
 
@@ -91,16 +108,11 @@ def is_interrupted() -> bool:
 @contextmanager
 def signals_deferred() -> Iterator[None]:
     """Let stop signals take effect after the block only."""
-    if threading.current_thread() is not threading.main_thread():  # which alone handles signals
-        yield
-        return
     received: list[int] = []
-    before = {n: signal.signal(n, lambda n, _: received.append(n)) for n in STOP_SIGNALS}
     try:
-        yield
+        with handling_stop_signals(lambda number, _: received.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
         for first in received[:1]:
             signal.raise_signal(first)
 

@@ -1,16 +1,15 @@
 """Stop of a run by Ctrl-C or another stop signal: after the current step, with a checkpoint."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from types import FrameType
 from typing import Any
 
 from lightning import Callback, Trainer
 
-from deeplab.utils.interrupts import STOP_SIGNALS
+from deeplab.utils.interrupts import handling_stop_signals
 from deeplab.utils.parallel import is_first_process
 
 SECOND_SIGNAL_DELAY = 1.0
@@ -40,15 +39,9 @@ class GracefulStop(Callback):
         self._requested_at = 0.0
         self._announced = False
 
-    @contextmanager
-    def handling_signals(self) -> Iterator[None]:
+    def handling_signals(self) -> AbstractContextManager[None]:
         """Handle the signals inside a ``with`` block, then restore the previous handlers."""
-        previous = {s: signal.signal(s, self._on_signal) for s in STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        return handling_stop_signals(self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.stop_requested:
