@@ -4,6 +4,7 @@ A file holds what differs from the defaults, which stand in the pydantic models 
 key is in the file: it can be set on the command line, and ``--cfg job`` prints it.
 """
 
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -16,8 +17,9 @@ class SettingsDefaults(SearchPathPlugin):
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Replace Hydra's source of files; the search path stays as it is."""
+        """Replace Hydra's source of files, or put it back; the search path stays as it is."""
         from deeplab.config.settings_source import FileConfigSource, is_own
 
-        if is_own(search_path):
-            SourcesRegistry.instance().types["file"] = FileConfigSource
+        original = file_config_source.FileConfigSource
+        source = FileConfigSource if is_own(search_path) else original
+        SourcesRegistry.instance().types["file"] = source
