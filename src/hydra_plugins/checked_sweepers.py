@@ -1,11 +1,15 @@
 """Hydra sweepers that check all jobs of a multirun before the first one starts.
 
-That of ``train.py`` also turns ``ablation=...`` into the jobs of a table.
+That of ``train.py`` runs the rows of tables, the paper's or those of the swept values, and reports
+on them.
 """
 
+import logging
 import os
+import textwrap
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +21,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, read_write
 
 from deeplab.config.hydra_app import JobFailedError
@@ -26,6 +31,10 @@ from deeplab.utils.program import pythonpath
 
 if TYPE_CHECKING:
     from deeplab.ablations.sweep import JobError
+
+
+MAX_LINE = 100
+"""Number of characters of a line that announces a job."""
 
 
 @dataclass
@@ -52,26 +61,17 @@ class CheckedSweeper(BasicSweeper):
     """Hydra's basic sweeper, which finds a mistake in a job's config before any job runs."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Check all jobs, then launch them as the basic sweeper does."""
-        self._check_batch_size()
-        os.environ["PYTHONPATH"] = pythonpath()  # workers of launchers unpickle jobs
-        jobs = self._jobs(arguments)
-        if not jobs:
-            raise UserError(f"{' '.join(arguments)}: there is no run with these values.")
-        for overrides in jobs:
-            self._check(overrides)
-        return super().sweep(arguments)
-
-    def _check_batch_size(self) -> None:
+        """Prepare for jobs in other processes, then run them."""
         if self.max_batch_size is not None and self.max_batch_size < 1:
             raise UserError(
                 f"hydra.sweeper.max_batch_size={self.max_batch_size}: expected 1 or more, or null."
             )
+        os.environ["PYTHONPATH"] = pythonpath()  # workers of launchers unpickle jobs
+        return self._run([*self._parse_config(), *arguments])
 
-    def _jobs(self, arguments: list[str]) -> list[Sequence[str]]:
-        parser = OverridesParser.create(config_loader=self._loader())
-        parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        return [job for batch in self.split_arguments(parsed, None) for job in batch]
+    @abstractmethod
+    def _run(self, arguments: list[str]) -> Any:
+        """Run the jobs of all overrides."""
 
     def _loader(self) -> ConfigLoader:
         assert self.hydra_context is not None
@@ -95,12 +95,23 @@ class CheckedSweeper(BasicSweeper):
 class EvaluationSweeper(CheckedSweeper):
     """Sweeper of ``evaluate.py``."""
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def _run(self, arguments: list[str]) -> Any:
         """Launch all jobs; results lie in the runs, and Hydra's own record is not kept."""
+        parser = OverridesParser.create(config_loader=self._loader())
+        jobs = [
+            job
+            for batch in self.split_arguments(parser.parse_overrides(arguments), None)
+            for job in batch
+        ]
+        if not jobs:
+            raise UserError(f"{' '.join(arguments)}: there is no run with these values.")
+        for overrides in jobs:
+            self._check(overrides)
         assert self.config is not None
         with TemporaryDirectory() as folder, read_write(self.config):
             self.config.hydra.sweep.dir = folder
-            return super().sweep([*arguments, f"hydra.sweep.dir='{folder}'"])
+            self.params = {}  # they are among the arguments
+            return BasicSweeper.sweep(self, [*arguments, f"hydra.sweep.dir='{folder}'"])
 
     def _check_config(self, config: DictConfig) -> None:
         from deeplab.config.parsing import parse
@@ -111,35 +122,28 @@ class EvaluationSweeper(CheckedSweeper):
 
 
 class AblationSweeper(CheckedSweeper):
-    """Sweeper of ``train.py``."""
+    """Sweeper of ``train.py``: the jobs of tables or of variants, and then the report on them."""
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=max_batch_size, params=params)
         self._launched = 0
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run the jobs of tables, or those of other values as other sweepers do."""
-        from deeplab.ablations.sweep_request import has_tables
-
-        if not has_tables(arguments):
-            return super().sweep(arguments)
+    def _run(self, arguments: list[str]) -> Any:
         from deeplab.ablations.run_tables import run_tables
 
-        self._check_batch_size()
-        os.environ["PYTHONPATH"] = pythonpath()  # workers of launchers unpickle jobs
-        run_tables([*self._parse_config(), *arguments], self._check, self._launch)
+        assert self.config is not None
+        try:
+            run_tables(arguments, self._check, self._launch)
+        finally:
+            with suppress(OSError):  # they are kept if a launcher has written its logs there
+                folder = Path(self.config.hydra.sweep.dir)
+                folder.rmdir()
+                if folder.parent.name == ".multirun":
+                    folder.parent.rmdir()
         return []
 
     def _check_config(self, config: DictConfig) -> None:
-        from deeplab.training.validate_config import check_train
-        from deeplab.utils.files import check_writable
-
-        checked = check_train(config)
-        check_writable(Path(checked.runs_dir), f"runs_dir={checked.runs_dir}")
-        if isinstance(self.launcher, BasicLauncher):  # others may run jobs on other machines
-            from deeplab.training.launch import check_gpu
-
-            check_gpu(checked.trainer)
+        check_training(config, self.launcher)
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
         """Run jobs, ``max_batch_size`` at a time; return the error of each, or None."""
@@ -150,11 +154,34 @@ class AblationSweeper(CheckedSweeper):
     def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
         assert self.launcher is not None
         first, self._launched = self._launched, self._launched + len(jobs)
+        logging.getLogger(BasicLauncher.__module__).addFilter(_shorten)
         try:
             results = self.launcher.launch([list(job) for job in jobs], initial_job_idx=first)
         except Exception as error:  # the launcher itself failed, for example it lost a worker
             return [_job_error(error)] * len(jobs)
         return [_result_error(result) for result in results]
+
+
+def check_training(config: DictConfig, launcher: Launcher | None) -> None:
+    """Raise UserError if a training with this config cannot run by a launcher."""
+    from deeplab.evaluation.after_training import check_evaluations
+    from deeplab.training.validate_config import check_train
+    from deeplab.utils.files import check_writable
+
+    checked = check_train(config)
+    check_evaluations(checked)
+    check_writable(Path(checked.runs_dir), f"runs_dir={checked.runs_dir}")
+    if isinstance(launcher, BasicLauncher):  # others may run jobs on other machines
+        from deeplab.training.launch import check_gpu
+
+        check_gpu(checked.trainer)
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """Cut the line in which Hydra prints all overrides of a job: what differs comes first."""
+    record.msg = textwrap.shorten(record.getMessage(), MAX_LINE, placeholder=" ...")
+    record.args = ()
+    return True
 
 
 def _result_error(result: JobReturn) -> "JobError | None":

@@ -25,7 +25,7 @@ from deeplab.ablations.report.statistics import (
     mean_iou,
     seed_draws,
 )
-from deeplab.ablations.report.write_report import write_grid_report, write_report
+from deeplab.ablations.report.write_report import PAGE, write_report
 from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.sweep import JobError, run_jobs
 from deeplab.ablations.sweep_request import SweepRequest
@@ -42,7 +42,6 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose_config import compose_train
-from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash, write_json, write_text
 from support.browser import (
     Page,
@@ -195,8 +194,8 @@ class Report:
 
     def write(self):
         find_run = make_run_finder(known_runs(self.root / "runs"))
-        page = write_report(self.request, self.jobs, find_run, self.folder)
-        self.page = page.read_text()
+        write_report(self.request, self.jobs, find_run, self.folder)
+        self.page = (self.folder / PAGE).read_text()
         self.text = unescape(self.page)
         self.markdown = (self.folder / "report.md").read_text()
         return self
@@ -877,12 +876,10 @@ def test_report_needs_no_torch(tmp_path):
     write_evaluation(folder, compose_train(SMALL), "os16", counts(1))
     check_imports(
         "from deeplab.ablations.cli import run_ablations\n"
-        "run_ablations(['report', 'ablation=table1'])\n"
-        "run_ablations(['report', 'rows=seed', 'output=grid'])",
+        "run_ablations(['report', 'ablation=table1'])",
         cwd=tmp_path,
     )
     assert (tmp_path / "runs/ablations/quick/index.html").is_file()
-    assert (tmp_path / "grid/val-weights-os16.csv").is_file()
 
 
 def test_report_without_table_covers_latest_or_all(tmp_path):
@@ -898,92 +895,3 @@ def test_report_without_table_covers_latest_or_all(tmp_path):
     assert report("ablation=table1") == ["table1"]
     assert report() == ["table1"]
     assert report("num_seeds=2") == choices("ablation")
-    result = run("ablations", "report", "output=x", cwd=tmp_path, ok=False)
-    assert result.returncode == 2
-    assert "rows=" in result.stderr
-
-
-# grids
-
-
-KEY = "decoder.low_level_channels"
-
-
-def create_grid_run(root, *overrides, strategies=("os16",), quality=0.3, finished=True, **result):
-    config = compose_train([*SMALL, *overrides])
-    name = re.sub(r"\W+", "-", " ".join(overrides)) or "plain"
-    folder = create_run(root, config, name, finished=finished, **result)
-    for strategy in strategies:
-        write_evaluation(folder, config, strategy, counts(config.seed, quality))
-
-
-def grid_rows(root, *keys):
-    """Return the rows of each table of a grid's report."""
-    write_grid_report(known_runs(root / "runs"), keys, root / "grid")
-    return {p.stem: list(csv.DictReader(p.open())) for p in sorted((root / "grid").glob("*.csv"))}
-
-
-def test_grid(tmp_path):
-    for channels, quality in ((16, 0.2), (8, 0.4)):
-        for seed in (0, 1):
-            more = ("os8",) if seed else ()
-            overrides = (f"{KEY}={channels}", f"seed={seed}")
-            create_grid_run(tmp_path, *overrides, quality=quality, strategies=("os16", *more))
-    create_grid_run(tmp_path, f"{KEY}=32", finished=False, strategies=())
-    create_grid_run(tmp_path, f"{KEY}=64", "stage.lr=0.5", finished=False, strategies=())
-    tables = grid_rows(tmp_path, KEY)
-    assert list(tables) == ["val-weights-os16"]  # all of them have it
-    rows = tables["val-weights-os16"]
-    assert [(row["row"], row[KEY]) for row in rows] == [("1", "8"), ("2", "16"), ("3", "32")]
-    assert [float(row["mIoU here"]) for row in rows[:2]] == pytest.approx(
-        [mean(percent(counts(seed, quality)) for seed in (0, 1)) for quality in (0.4, 0.2)]
-    )
-    assert rows[1]["mIoU vs. row 1, within noise"] == "False"
-    assert rows[2]["remark"] == "interrupted at step 30 of 400"
-    assert not any("paper" in key for key in rows[0] if "multiply" not in key)
-
-
-def test_grid_without_evaluations(tmp_path):
-    """The scores are those from the end of training."""
-    for channels in (8, 16):
-        result = {"scores": {"mIoU": channels}, "run": f"c{channels}"}
-        create_grid_run(tmp_path, f"{KEY}={channels}", strategies=(), **result)
-    rows = grid_rows(tmp_path, KEY)["training"]
-    assert [float(row["mIoU here"]) for row in rows] == pytest.approx([8, 16])
-    page = (tmp_path / "grid/index.html").read_text()
-    assert "has no counts of single images; evaluate.py" in page
-
-
-def test_grid_by_group_of_keys(tmp_path):
-    for overrides in ((), ("aspp.atrous_rates=[3,6,9]", "aspp.separable=true")):
-        create_grid_run(tmp_path, *overrides)
-    (rows,) = grid_rows(tmp_path, "aspp").values()
-    assert {row["aspp"] for row in rows} == {
-        "atrous_rates=[3, 6, 9], separable=true",
-        "atrous_rates=[6, 12, 18], separable=false",
-    }
-
-
-def test_two_runs_of_same_row_and_seed(tmp_path):
-    create_grid_run(tmp_path, f"{KEY}=8")
-    runs = tmp_path / "runs"
-    (name,) = (path.name for path in runs.iterdir())
-    shutil.copytree(runs / name, runs / f"{name}.old-20260102-030405")
-    (rows,) = grid_rows(tmp_path, KEY).values()
-    assert [row["seeds"] for row in rows] == ["1"]
-    shutil.copytree(runs / name, runs / "copy")
-    with pytest.raises(UserError, match="have the same settings and seed"):
-        grid_rows(tmp_path, KEY)
-
-
-def test_invalid_grids(tmp_path):
-    create_grid_run(tmp_path, "stage.lr=0.1")
-    create_grid_run(tmp_path, "stage.lr=0.2", "lr_scheduler.power=0.5")
-    message = r"differ in more than stage.lr and seed \(lr_scheduler.power: .*=stage.lr,lr_s"
-    with pytest.raises(UserError, match=message):
-        grid_rows(tmp_path, "stage.lr")
-    with pytest.raises(UserError, match=r"rows=stage.lrr: .* Did you mean .*stage.lr"):
-        grid_rows(tmp_path, "stage.lrr")
-    assert grid_rows(tmp_path, "stage.lr", "lr_scheduler.power")
-    with pytest.raises(UserError, match="none of these 0 runs is finished"):
-        write_grid_report([], ["stage.lr"], tmp_path / "grid")

@@ -19,8 +19,8 @@ TRAIN = [
     (["+stage.dampening=0.1"], ["stage.dampening", "no such key"]),
     (["backbone=xception", "backbone.stem=7x7"], ["backbone.stem"]),
     (["ablation=table2"], ["ablation: ", "Add -m"]),
-    (["eval_after_training=[{strategies:[os9]}]"], ["eval_after_training", "os9"]),
-    (["eval_after_training=[{split:val}]"], ["eval_after_training.0.strategies", "missing"]),
+    (["strategies=[os9]"], ["strategies", "os9"]),
+    (["strategies=[{split:val}]"], ["strategies.0.strategy", "missing"]),
     # unknown choices
     (["backbone=xceptoin"], ["backbone=xceptoin", "xception", "resnet101"]),
     (["data=cityscape"], ["data=cityscape", "voc", "shapes"]),

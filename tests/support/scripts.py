@@ -118,4 +118,6 @@ def warm_server(prefix: tuple[str, ...] = ()) -> subprocess.Popen:
 
 def run_folders(cwd: Path) -> list[Path]:
     """Return the run folders below ``runs/``, sorted by name."""
-    return sorted(p for p in (cwd / "runs").glob("*") if not p.name.startswith("."))
+    reports = ("ablations", "sweeps")
+    folders = (p for p in (cwd / "runs").glob("*") if p.name not in reports)
+    return sorted(p for p in folders if not p.name.startswith("."))

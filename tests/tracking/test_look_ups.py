@@ -112,7 +112,7 @@ def test_timm_does_not_import_wandb(network):
 
 def test_other_loggers_and_scripts_do_not_import_wandb(network):
     augmented = "data.augmentations=[{HorizontalFlip:{p: 1}}]"
-    strategies = "eval_after_training=[{strategies:[single-scale,flip]}]"
+    strategies = "strategies=[single-scale,flip]"
     arguments = ("train", *SMALL, "name=csv-run", augmented, strategies)
     _, modules = network.run(*arguments, variables={**UNSET, **KEY})
     assert "albumentations" in modules

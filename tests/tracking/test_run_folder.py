@@ -58,7 +58,7 @@ def test_hash_changes_with_settings_that_determine_the_result(change):
         "name=other",
         "overwrite=true",
         "resume_with_other_code=true",
-        "eval_after_training=[{strategies: [os16]}]",
+        "strategies=[os16]",
         "data.on_error=skip",
     ],
 )

@@ -215,9 +215,9 @@ def test_rows_of_other_code_are_named_in_sweep_plan_and_report(tmp_path):
     assert f"different: {LOSSES}" in printed
     report = (tmp_path / "runs/ablations/paper/report.md").read_text()
     assert f"{line} row 1." in report
-    copy.run("ablations", "report", "rows=stage.lr", "runs=runs/shapes-*", "output=grid")
-    grid = (tmp_path / "grid/report.md").read_text()
-    assert "evaluates with it): val-weights-os16 row 1, val-weights-os16 row 2." in grid
+    copy.run("ablations", "report", "data=shapes", "stage.lr=0.01,0.02", *SMALL)
+    (variants,) = tmp_path.glob("runs/sweeps/*/report.md")
+    assert "evaluates with it): stage.lr=0.01 seed=0." in variants.read_text()
     copy.run("train", "-m", *table, "resume_with_other_code=true")
     assert f"{line} row 1, mine row 2\n" in copy.run("ablations", "plan", *table)
 

@@ -220,7 +220,7 @@ def test_an_existing_run_gets_the_group_and_tags_of_a_sweep(tmp_path, table, onl
         *read_preset("quick").train,
         *WANDB,
         *overrides,
-        "eval_after_training=[{strategies:[single-scale]}]",
+        "strategies=[single-scale]",
         cwd=tmp_path,
     )
     (folder,) = run_folders(tmp_path)

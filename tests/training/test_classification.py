@@ -182,18 +182,13 @@ def test_segmentation_scripts_reject_a_classifier(trained, script, arguments, me
     assert "Traceback" not in done.stderr
 
 
-def test_compare_refers_classifiers_to_reports(tmp_path, trained):
+def test_compare_refers_classifiers_to_sweeps(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / original.name)
     run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
     done = run("compare", f"runs=[{folder}]", cwd=tmp_path, ok=False)
     assert "is the evaluation of a classifier" in done.stderr
-    grid = ("report", f"runs={tmp_path}/*", "rows=seed", f"output={tmp_path}/out")
-    run("ablations", *grid[:2], "rows=backbone.base_width", grid[3], cwd=tmp_path)
-    with (tmp_path / "out/val-weights-single-scale.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    expected = result_of(folder)["top1_error"]
-    assert float(row["top-1 error here"]) == pytest.approx(expected)
+    assert "train.py -m" in done.stderr
 
 
 def test_classifier_initializes_segmentation_network(tmp_path, trained):
@@ -333,7 +328,7 @@ def test_multi_label_with_many_classes(tmp_path):
         (["data=shape_classes", "data.val_split=test"], ["data.val_split=test", "train and val"]),
         (["data=shape_classes", "data.crop_pct=0.0"], ["data.crop_pct=0.0", "greater than 0"]),
         (
-            ["data=shape_classes", "eval_after_training=[{strategies:[ms]}]"],
+            ["data=shape_classes", "strategies=[ms]"],
             ["'ms'", "central crop"],
         ),
         (["data=imagenet", "data.labels=some"], ["data.labels=some", "folders"]),

@@ -5,14 +5,9 @@ This is no Hydra application, because one command composes many configs.
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deeplab.config.hydra_app import to_sweep_override
 from deeplab.utils.errors import UserError, script_errors
-
-if TYPE_CHECKING:
-    from deeplab.config.schema.scripts import ReportConfig
 
 HELP = """Plan and report ablation tables of the paper. To run the tables, use train.py:
 
@@ -25,11 +20,10 @@ plan prints the rows, the state of their runs, and the remaining multiply-adds a
 
 report writes the results as HTML, Markdown, CSV, LaTeX and figures:
 
-  python src/ablations.py report                              the tables of the latest sweep
+  python src/ablations.py report                              the latest sweep again
   python src/ablations.py report ablation=table1,table2 num_seeds=3
                                                               these tables
-  python src/ablations.py report runs='runs/*' rows=decoder.low_level_channels
-                                                              runs of your own grid
+  python src/ablations.py report decoder=full,naive seed=0,1  variants, as after train.py -m
 
 views saves a view of each table on W&B:
 
@@ -47,9 +41,6 @@ data_roots.NAME=FOLDER
                     data_roots.voc=... data_roots.coco=...
 external_weights.NAME=FILE
                     file of weights that a table needs; plan prints the names
-rows=KEY,...        report: config keys that define the rows of your own grid
-runs=PATTERN        report with rows: the run folders
-output=FOLDER       report with rows: folder of the report
 runs_dir=FOLDER     folder of all runs (default: runs)
 backbone.pretrained=null
                     random initial weights, where preset=paper uses ImageNet weights
@@ -96,27 +87,13 @@ def _plan(arguments: Sequence[str]) -> None:
 
 
 def _report(arguments: Sequence[str]) -> None:
+    from deeplab.ablations.run_index import known_runs
+    from deeplab.ablations.run_tables import last_request, report_tables
     from deeplab.config.parsing import validate
     from deeplab.config.schema.scripts import ReportConfig
 
-    own, rest = _split_arguments(arguments, ("rows", "runs", "output"))
-    location, changes = _split_arguments(rest, ("runs_dir",))
-    config = validate(ReportConfig, own | location)
-    if config.rows is not None:
-        if rest:
-            raise UserError(f"{rest[0]}: with rows=..., only runs=... and output=... are allowed.")
-        _report_grid(config, config.rows)
-        return
-    places = {
-        "output": "A report on tables is written next to the runs.",
-        "runs": "Set runs_dir to the folder of all runs.",
-    }
-    for key in own:
-        raise UserError(f"{key}={own[key]}: allowed only with rows=.... {places[key]}")
-    from deeplab.ablations.run_index import known_runs
-    from deeplab.ablations.run_tables import last_request, report_tables
-
-    root = config.runs_dir
+    location, changes = _split_arguments(arguments, ("runs_dir",))
+    root = validate(ReportConfig, location).runs_dir
     if not known_runs(root):
         raise UserError(
             f"runs_dir={root}: no run in this folder. Set runs_dir to the folder of all runs, or "
@@ -124,25 +101,6 @@ def _report(arguments: Sequence[str]) -> None:
         )
     latest = [] if changes else last_request(root)
     report_tables(latest or _with_tables(arguments))
-
-
-def _report_grid(config: "ReportConfig", rows: str) -> None:
-    from deeplab.ablations.report.write_report import write_grid_report
-    from deeplab.ablations.run_index import known_runs
-    from deeplab.ablations.run_tables import print_report_paths
-
-    pattern = Path(config.runs).expanduser()
-    matches = Path(pattern.anchor or ".").glob(str(pattern.relative_to(pattern.anchor)))
-    folders = {path.resolve() for path in matches}
-    roots = {folder.parent for folder in folders}
-    runs = [r for root in roots for r in known_runs(root) if r.folder.path.resolve() in folders]
-    if not runs:
-        raise UserError(
-            f"runs={pattern}: no run folders match. Set runs to a pattern such as 'runs/*'."
-        )
-    keys = [key for key in rows.strip("[]").split(",") if key]
-    target = Path(config.output or "runs/ablations/" + "-".join(keys)).expanduser()
-    print_report_paths(write_grid_report(runs, keys, target))
 
 
 def _split_arguments(
@@ -158,5 +116,10 @@ def _split_arguments(
 
 
 def _with_tables(arguments: Sequence[str]) -> list[str]:
-    has_tables = any(argument.startswith("ablation=") for argument in arguments)
-    return list(arguments) if has_tables else ["ablation=all", *arguments]
+    """Return the arguments, which stand for all tables if they name none and no variants."""
+    from deeplab.ablations.sweep_request import sweeps_over_variants
+
+    named = any(argument.startswith("ablation=") for argument in arguments)
+    return (
+        [*arguments] if named or sweeps_over_variants(arguments) else ["ablation=all", *arguments]
+    )

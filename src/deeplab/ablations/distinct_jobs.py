@@ -1,4 +1,4 @@
-"""Distinct training jobs of ablation tables.
+"""Distinct training jobs of tables, the paper's or those of a plain sweep.
 
 Rows that need the same trained network share a job: the fourteen rows of Table 3 evaluate four
 networks. A job is identified by its settings and by its initial weights.
@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from deeplab.ablations.sweep_request import SweepRequest
-from deeplab.ablations.tables import Preset, Row, Table
+from deeplab.ablations.tables import ERRORS, SEGMENTATION_SCORES, Row, Table
+from deeplab.ablations.variants import same_run_error
 from deeplab.checkpoints.initialization import adapt_to_previous_run
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.hydra_app import quote_value
 from deeplab.config.schema.run import RunConfig
+from deeplab.data.settings import SyntheticSettings
 from deeplab.tracking.run_folder import settings_hash
 from deeplab.utils.errors import UserError
 
@@ -39,6 +41,8 @@ class RowEvaluation(NamedTuple):
     strategy: str
     split: str | None
     submission: str | None
+    variant: tuple[str, ...] | None = None
+    """Overrides of the row as they were typed; None for the row of a table file."""
 
 
 class MissingWeights(NamedTuple):
@@ -69,7 +73,9 @@ class Job:
             init = ": ".join(self.missing_weights)
         else:
             init = f"{'network' if self.starts_whole else 'backbone'}={self.initial_weights}"
-        return f"{settings_hash(self.config)}({init})"
+        data = self.config.data
+        images = "" if isinstance(data, SyntheticSettings) else data.root
+        return f"{settings_hash(self.config)}({init})({images})"
 
     @property
     def starts_whole(self) -> bool:
@@ -115,12 +121,50 @@ def collect_jobs(request: SweepRequest, compose: Compose) -> list[Job]:
         for number, row in enumerate(table.rows, 1):
             for seed in request.seeds if row.runnable else ():
                 job = collector.add_row(table, row, seed, f"ablation/{name}, row {number}")
-                job.row_evaluations.append(
-                    _row_evaluation(request.preset, name, number, table, row)
-                )
+                evaluation = _row_evaluation(request, name, number, table, row)
+                _check_distinct(job, evaluation)
+                job.row_evaluations.append(evaluation)
     jobs = collector.jobs.values()
     _check_data_root(request, [job.config.data.name for job in jobs])
     return sorted(jobs, key=lambda job: job.depth)
+
+
+def with_scores(request: SweepRequest, jobs: Sequence[Job]) -> SweepRequest:
+    """Return the request with the scores of its variants, which follow from their task.
+
+    Raises:
+        UserError: some variants are classifiers and others are not.
+    """
+    if not request.of_variants:
+        return request
+    tasks = {job.config.stage.task: job for job in jobs}
+    if len(tasks) > 1:
+        variants = " and ".join(describe_rows(job) for job in tasks.values())
+        raise UserError(
+            f"{variants}: one is a classifier, the other is not, and they have no score in common. "
+            "Run one command for each."
+        )
+    scores = ERRORS if "classification" in tasks else SEGMENTATION_SCORES
+    tables = {n: t.model_copy(update={"scores": scores}) for n, t in request.tables.items()}
+    return request._replace(tables=tables)
+
+
+def describe_rows(job: Job) -> str:
+    """Return the names of the rows or the variant that a job provides scores for."""
+    names = dict.fromkeys(
+        f"{e.table} row {e.row}"
+        if e.variant is None
+        else " ".join([*e.variant, f"seed={job.config.seed}"])
+        for e in job.row_evaluations
+    )
+    return ", ".join(names) or "initial weights of other runs"
+
+
+def _check_distinct(job: Job, evaluation: RowEvaluation) -> None:
+    """Raise UserError if two variants are the same run."""
+    for other in job.row_evaluations:
+        if evaluation.variant is not None and other.variant not in (None, evaluation.variant):
+            raise same_run_error(other.variant or (), evaluation.variant)
 
 
 class _JobCollector:
@@ -153,6 +197,8 @@ class _JobCollector:
             try:
                 self._configs[overrides] = self.compose(overrides)
             except UserError as error:
+                if self.request.of_variants:
+                    raise
                 raise UserError(f"{where}: {error}") from None
         return self._configs[overrides]
 
@@ -235,7 +281,7 @@ def merge_overrides(
     replaced = [
         new for old in overrides for new in request.preset.replace.get(old.replace(" ", ""), (old,))
     ]
-    everything = [*request.preset.train, *replaced, *request.overrides, f"seed={seed}"]
+    everything = [*request.preset.train, *replaced, f"seed={seed}", *request.overrides]
     last = {override.split("=", 1)[0].lstrip("+"): override for override in everything}
     if init_from:
         last["init_from"] = f"init_from={quote_value(init_from)}"
@@ -264,7 +310,9 @@ def _init_chain(table: Table, row: Row) -> Iterator[tuple[Sequence[str], str | N
 
 
 def _row_evaluation(
-    preset: Preset, name: str, number: int, table: Table, row: Row
+    request: SweepRequest, name: str, number: int, table: Table, row: Row
 ) -> RowEvaluation:
-    split, submission = (None, None) if preset.use_val_split else (table.split, table.submission)
-    return RowEvaluation(name, number, row.strategy or table.strategy, split, submission)
+    use_val_split = request.preset.use_val_split and not request.of_variants
+    split, submission = (None, None) if use_val_split else (table.split, table.submission)
+    variant = row.train if request.of_variants else None
+    return RowEvaluation(name, number, row.strategy or table.strategy, split, submission, variant)

@@ -29,7 +29,8 @@ def print_plan(
         find_run: returns the run of a job.
         find_stale_run: returns the run of a job, even if its images have changed since.
     """
-    print(f"Preset {request.preset_name}: {request.preset.title}")
+    if request.preset_name:
+        print(f"Preset {request.preset_name}: {request.preset.title}")
     names = {job.key: f"R{number}" for number, job in enumerate(jobs, 1)}
     for table in request.tables:
         _print_table(request, table, jobs, names)

@@ -1,5 +1,11 @@
-"""Commands on tables: a sweep over their rows, the report, and views on W&B."""
+"""Commands on tables: a sweep over their rows, the report, and views on W&B.
 
+The tables are files, or made of the variants of a plain sweep.
+"""
+
+import hashlib
+import json
+import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -7,15 +13,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from deeplab.ablations.distinct_jobs import Job, collect_jobs
-from deeplab.ablations.report.write_report import write_report
-from deeplab.ablations.run_index import known_runs, make_run_finder
-from deeplab.ablations.sweep import Check, Launch, job_tags, run_jobs
+from deeplab.ablations.distinct_jobs import Job, collect_jobs, with_scores
+from deeplab.ablations.report.print_report import print_next_steps, print_sheets
+from deeplab.ablations.report.write_report import PAGE, write_report
+from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
+from deeplab.ablations.sweep import Check, Launch, job_group, job_tags, run_jobs
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.wandb_views import save_views
 from deeplab.config.hydra_app import quote_value
 from deeplab.evaluation.wandb_logging import label_run
-from deeplab.tracking.run_folder import check_inside
+from deeplab.tracking.run_folder import check_inside, settings_hash
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
@@ -24,6 +31,12 @@ from deeplab.utils.settings import Text
 
 compose_offline = partial(compose_train, download=False)
 """Composition for commands that train nothing and therefore download nothing."""
+
+REPORT_FOLDERS = ("ablations", "sweeps")
+"""Folders of the reports on tables and on plain sweeps, in the folder of the runs."""
+
+MAX_NAME = 60
+"""Number of characters of a sweep's keys in its name."""
 
 REQUEST_FILE = "request.json"
 """File in the report's folder with the arguments of the report."""
@@ -39,7 +52,8 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     """Run the jobs that ``arguments`` request, then report; exit with status 1 if a job failed."""
     request = parse_request(arguments)
     jobs = collect_jobs(request, compose_train)
-    root, group = runs_root(request, jobs), _group(request)
+    with_scores(request, jobs)  # checks that the variants have a score in common
+    root, group = runs_root(request, jobs), _group(request, jobs)
     succeeded = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
     _label_runs(jobs, root, group)
     report_tables(arguments)
@@ -47,12 +61,31 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
         sys.exit(1)
 
 
-def _group(request: SweepRequest) -> str:
+def _group(request: SweepRequest, jobs: Sequence[Job]) -> str:
     """Return the group of the runs on a dashboard.
 
     A run may belong to several tables but to one group only, so tags tell the tables apart.
     """
+    if request.of_variants:
+        return f"sweep-{_sweep_name(request, jobs)}"
     return f"ablation-{Path(request.preset_name).stem}"
+
+
+def _sweep_name(request: SweepRequest, jobs: Sequence[Job]) -> str:
+    """Return the name of a plain sweep: its keys, and a hash of its variants and strategies.
+
+    The seeds are no part of it, so that more of them extend the same table.
+    """
+    columns = next(iter(request.tables.values())).columns
+    variants = {
+        e.variant: (settings_hash(job.config.model_copy(update={"seed": 0})), job.initial_weights)
+        for job in reversed(jobs)
+        for e in job.row_evaluations
+    }
+    rows = [(variant, *variants[variant]) for variant in sorted(variants, key=str)]
+    digest = hashlib.sha256(json.dumps([rows, sorted(request.tables)]).encode()).hexdigest()[:6]
+    keys = re.sub(r"[^\w.-]+", "_", "-".join(key.rpartition(".")[2] for key in columns))
+    return f"{keys[:MAX_NAME]}-{digest}"
 
 
 def _label_runs(jobs: Sequence[Job], root: str, group: str) -> None:
@@ -61,32 +94,37 @@ def _label_runs(jobs: Sequence[Job], root: str, group: str) -> None:
     for job in jobs:
         run = find_run(job)
         if run and run.folder.finished and run.config.logger.name == "wandb":
-            label_run(run.config.logger, run.folder, group, job_tags(job))
+            label_run(run.config.logger, run.folder, job_group(job, group), job_tags(job))
 
 
 def report_tables(arguments: Sequence[str]) -> Path:
     """Write the report on the tables that ``arguments`` request, print its path and return it."""
     request = parse_request(arguments)
     jobs = collect_jobs(request, compose_offline)
-    root = runs_root(request, jobs)
-    folder = report_folder(request, root)
-    page = write_report(request, jobs, make_run_finder(known_runs(root)), folder)
+    request, root = with_scores(request, jobs), runs_root(request, jobs)
+    folder = report_folder(request, jobs, root)
+    # runs on several folders of images differ by these alone
+    roots = {job.config.data.root for job in jobs}
+    fingerprints = make_fingerprint_lookup() if len(roots) > 1 else None
+    find_run = make_run_finder(known_runs(root), fingerprints)
+    sheets = write_report(request, jobs, find_run, folder)
     write_json(folder / REQUEST_FILE, ReportRequest(arguments=list(arguments)).model_dump())
-    print_report_paths(page)
-    return page
-
-
-def print_report_paths(page: Path) -> None:
-    """Print the path of a report and the names of its other files."""
+    if request.of_variants:
+        print_sheets(sheets)
+    page = folder / PAGE
     print(f"\nReport: {page} (same folder: report.md and, for each table, .csv, .tex and figures)")
+    if request.of_variants:
+        print_next_steps(jobs, find_run)
+    return page
 
 
 def save_table_views(arguments: Sequence[str]) -> None:
     """Save a view of each table on the dashboard and print the addresses."""
     request = parse_request(arguments)
     jobs = collect_jobs(request, compose_offline)
-    folder = report_folder(request, runs_root(request, jobs))
-    for name, address in save_views(request, jobs, _group(request), folder).items():
+    request = with_scores(request, jobs)
+    folder = report_folder(request, jobs, runs_root(request, jobs))
+    for name, address in save_views(request, jobs, _group(request, jobs), folder).items():
         print(f"{name}  {address}")
 
 
@@ -95,13 +133,17 @@ def runs_root(request: SweepRequest, jobs: Sequence[Job]) -> str:
     return jobs[0].config.runs_dir if jobs else compose_offline(request.overrides).runs_dir
 
 
-def report_folder(request: SweepRequest, root: str) -> Path:
-    """Return the folder of the report on a preset's tables.
+def report_folder(request: SweepRequest, jobs: Sequence[Job], root: str) -> Path:
+    """Return the folder of the report on a preset's tables or on a plain sweep.
 
     Raises:
         UserError: it is a link that leads out of the folder of the runs.
     """
-    folder = Path(root).expanduser() / "ablations" / Path(request.preset_name).stem
+    tables, sweeps = REPORT_FOLDERS
+    names = (tables, Path(request.preset_name).stem)
+    if request.of_variants:
+        names = (sweeps, _sweep_name(request, jobs))
+    folder = Path(root).expanduser().joinpath(*names)
     check_inside(folder, Path(root).expanduser())
     return folder
 
@@ -114,7 +156,8 @@ def last_request(root: str) -> list[str]:
     Raises:
         UserError: they are damaged, or have an interpolation.
     """
-    files = Path(root).expanduser().glob(f"ablations/*/{REQUEST_FILE}")
+    folder = Path(root).expanduser()
+    files = [f for kind in REPORT_FOLDERS for f in folder.glob(f"{kind}/*/{REQUEST_FILE}")]
     latest = max(files, key=lambda path: path.stat().st_mtime, default=None)
     if latest is None:
         return []

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.distinct_jobs import Job, RowEvaluation
+from deeplab.ablations.distinct_jobs import Job, RowEvaluation, describe_rows
 from deeplab.ablations.run_index import (
     FindRun,
     Run,
@@ -12,14 +12,18 @@ from deeplab.ablations.run_index import (
     make_fingerprint_lookup,
     make_run_finder,
 )
+from deeplab.ablations.variants import run_name
 from deeplab.config.hydra_app import quote_value
 from deeplab.utils.errors import UserError
 
 MAX_ERROR_LINES = 5
 """Number of lines at the end of a failed job's error that are printed."""
 
+MAX_TAG = 64
+"""Number of characters of a tag that W&B allows."""
+
 MAX_TABLE_TAG = 55
-"""Number of characters of a table's name in tags; W&B allows 64 for the whole tag."""
+"""Number of characters of a table's name in tags, before the number of a row."""
 
 Check = Callable[[Sequence[str]], None]
 """Function that raises a UserError if a job with these overrides cannot run."""
@@ -65,7 +69,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         problem = "ablation: no row of these tables can run, because weights are missing."
         raise UserError("\n       ".join([problem, *missing]))
     for job in todo:
-        check(job.overrides)
+        check(job_overrides(job, None, group))
     print(f"{len(jobs)} distinct runs, {len(todo)} to run", flush=True)
     kept = [job for job in jobs if not job.config.overwrite]
     for line in [*missing, *other_code_lines(kept, find_run)]:
@@ -154,40 +158,48 @@ def job_overrides(job: Job, pretraining: Run | None, group: str) -> list[str]:
 
     They are the job's own, its initial weights, the evaluations of its rows, and group and tags.
     """
-    settings = dict.fromkeys((e.split, e.submission) for e in job.row_evaluations)
-    evaluations = [_evaluation_value(job, split, submission) for split, submission in settings]
+    evaluations = dict.fromkeys(
+        f"{{strategy:{e.strategy},split:{quote_value(e.split) if e.split else 'null'},"
+        f"submission:{e.submission or 'null'}}}"
+        for e in job.row_evaluations
+    )
+    variant = next((e.variant for e in job.row_evaluations), None)
+    tags = [*job.config.logger.tags, *job_tags(job)]
     return [
         *job.overrides,
+        *([] if variant is None else [f"name={_run_name(job, variant)}"]),
         *([f"init_from={quote_value(pretraining.folder.path)}"] if pretraining else []),
-        f"eval_after_training=[{','.join(evaluations)}]",
-        f"++logger.group={quote_value(group)}",
-        f"++logger.tags=[{','.join(map(quote_value, job_tags(job)))}]",
+        f"strategies=[{','.join(evaluations)}]",
+        f"++logger.group={quote_value(job_group(job, group))}",
+        f"++logger.tags=[{','.join(map(quote_value, tags))}]",
     ]
 
 
+def _run_name(job: Job, variant: Sequence[str]) -> str:
+    return run_name(job.config.name, variant, job.config.seed)
+
+
+def job_group(job: Job, group: str) -> str:
+    """Return the group of a job on a dashboard: the one that was typed, or that of its sweep."""
+    typed = any(override.lstrip("+").startswith("logger.group=") for override in job.overrides)
+    return (job.config.logger.group if typed else None) or group
+
+
 def job_tags(job: Job) -> list[str]:
-    """Return the tags of a job on a dashboard: its tables and rows."""
-    rows = [(table_tag(e.table), e.row) for e in job.row_evaluations]
-    return list(dict.fromkeys(tag for table, row in rows for tag in (table, f"{table}-row{row}")))
+    """Return the tags of a job on a dashboard: its tables and rows, or the typed overrides."""
+    tags = [tag for e in job.row_evaluations for tag in (table_tag(e.table), *_row_tags(e))]
+    return list(dict.fromkeys(tags))
+
+
+def _row_tags(row_evaluation: RowEvaluation) -> list[str]:
+    if row_evaluation.variant is None:
+        return [f"{table_tag(row_evaluation.table)}-row{row_evaluation.row}"]
+    return [override[:MAX_TAG] for override in row_evaluation.variant]
 
 
 def table_tag(table: str) -> str:
     """Return the tag of a table, cut so that W&B accepts the tags of its rows."""
     return table[:MAX_TABLE_TAG]
-
-
-def _evaluation_value(job: Job, split: str | None, submission: str | None) -> str:
-    """Return one entry of ``eval_after_training``."""
-    strategies = ",".join(
-        dict.fromkeys(
-            e.strategy
-            for e in job.row_evaluations
-            if (e.split, e.submission) == (split, submission)
-        )
-    )
-    return (
-        f"{{strategies:[{strategies}],split:{split or 'null'},submission:{submission or 'null'}}}"
-    )
 
 
 def _archive_missing(run: Run, row_evaluation: RowEvaluation) -> bool:
@@ -221,9 +233,9 @@ def _print_unfinished(
 def _other_process(job: Job, run: Run | None, find_run: FindRun, error: JobError | None) -> str:
     """Return a line about another process that works on the job; empty if there is none."""
     in_other_process = error is not None and error.in_other_process
-    if run and (
-        run.state == "running" or (in_other_process and run.folder.finished)
-    ):  # being evaluated
+    just_begun = run is None and in_other_process
+    evaluated = run is not None and run.folder.finished and in_other_process
+    if just_begun or evaluated or (run and run.state == "running"):
         return "In progress in another process. Run the same command later to complete it."
     pretraining = find_run(job.pretraining) if job.pretraining else None
     if pretraining and pretraining.state == "running":
@@ -238,9 +250,3 @@ def _failure(run: Run | None, error: JobError | None) -> str:
     """Return the failure that the run has recorded, or the error of the job."""
     failure, message = run.failure if run else "", error.message if error else ""
     return (failure if message in failure else message) or "not done"
-
-
-def describe_rows(job: Job) -> str:
-    """Return the names of the rows that a job provides scores for."""
-    names = dict.fromkeys(f"{e.table} row {e.row}" for e in job.row_evaluations)
-    return ", ".join(names) or "initial weights of other runs"

@@ -1,7 +1,7 @@
-"""Request of a sweep over tables, parsed from the command line.
+"""Request of a sweep, parsed from the command line.
 
-It has the form ``ablation=table1,table2 preset=quick num_seeds=3`` plus overrides of ``train.py``
-for all rows.
+It names tables, as in ``ablation=table1,table2 preset=quick num_seeds=3``, or variants, as in
+``decoder=full,naive seed=0,1``, plus overrides of ``train.py`` for all rows.
 """
 
 import os
@@ -9,12 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.ablations.tables import Preset, Table, choices, is_yaml_path, read_preset, read_table
+from deeplab.ablations.variants import variant_tables
 from deeplab.config.command_line import check_overrides, parse_overrides
 from deeplab.config.paths import exists, script_groups
 from deeplab.utils.errors import UserError
@@ -25,6 +26,8 @@ ALL = "all"
 
 MAX_SEEDS = 1000
 
+REQUEST_KEYS = ("ablation", "preset", "num_seeds", "seed", "strategies")
+
 PATH_PREFIXES = ("data_roots.", "external_weights.")
 """Starts of the keys whose values are files or folders."""
 
@@ -34,6 +37,7 @@ class SweepRequest(NamedTuple):
 
     tables: Mapping[str, Table]
     preset_name: str
+    """Name or path; empty without a preset, which variants need not have."""
     preset: Preset
     overrides: Sequence[str] = ()
     """Overrides from the command line, which take precedence over all others."""
@@ -42,11 +46,15 @@ class SweepRequest(NamedTuple):
     """Folders of data sets, by the names of their configs."""
     external_weights: Mapping[str, str] = {}
     """Files of weights, by the names that tables and presets give them."""
+    of_variants: bool = False
+    """True if the rows are the variants of a plain sweep."""
 
 
-def has_tables(arguments: Sequence[str]) -> bool:
-    """Return True if a command line names an ablation table."""
-    return any(argument.startswith("ablation=") for argument in arguments)
+def sweeps_over_variants(arguments: Sequence[str]) -> bool:
+    """Return True if a command line names no table and has several values of a key or strategy."""
+    parsed = parse_overrides(arguments)
+    keys = {o.key_or_group for o in parsed if o.is_sweep_override()} - {"seed", "ablation"}
+    return bool(keys) and not any(o.key_or_group == "ablation" for o in parsed)
 
 
 def parse_request(arguments: Sequence[str]) -> SweepRequest:
@@ -62,23 +70,63 @@ def parse_request(arguments: Sequence[str]) -> SweepRequest:
     counts = Counter(override.key_or_group for override in parsed if _is_option(override))
     if repeated := [key for key, count in counts.items() if count > 1]:
         raise UserError(f"{repeated[0]}: this key is set more than once. Keep one of them.")
-    for override in rest:
-        if override.is_sweep_override():
-            raise UserError(
-                f"{override.input_line}: with ablation=..., only seed may have several values. "
-                "Run one command for each value, or write a table of your own."
-            )
-    names = [n for value in _values(options.get("ablation")) for n in _expand_all(value)]
-    preset = _single_value(options, "preset") or DEFAULT_PRESET
+    seeds, preset = _seeds(options), _single_value(options, "preset") or ""
+    swept = [override for override in rest if override.is_sweep_override()]
+    of_variants = "ablation" not in options
+    if of_variants:
+        _check_variants(rest)
+        strategies = options.get("strategies")
+        tables = variant_tables(swept, seeds, _list(strategies) if strategies else None)
+    else:
+        _check_table_overrides(swept, options)
+        preset = preset or DEFAULT_PRESET
+        names = [n for value in _values(options["ablation"]) for n in _expand_all(value)]
+        tables = _read_tables(names)
     return SweepRequest(
-        tables=_read_tables(names),
+        tables=tables,
         preset_name=preset,
-        preset=read_preset(preset),
-        overrides=[str(override.input_line) for override in rest],
-        seeds=_seeds(options),
+        preset=read_preset(preset) if preset else Preset(title="no preset"),
+        overrides=[str(o.input_line) for o in rest if not o.is_sweep_override()],
+        seeds=seeds,
+        of_variants=of_variants,
         data_roots=_data_roots(options),
         external_weights=_existing_paths(options, "external_weights"),
     )
+
+
+def _check_table_overrides(swept: Sequence[Override], options: Mapping[str, Override]) -> None:
+    if swept:
+        raise UserError(
+            f"{swept[0].input_line}: with ablation=..., only seed may have several values. "
+            "Run one command for each value, or write a table of your own."
+        )
+    if strategies := options.get("strategies"):
+        raise UserError(
+            f"{strategies.input_line}: each row of a table names its inference strategy. Leave it "
+            "out, or write a table of your own."
+        )
+
+
+def _check_variants(overrides: Sequence[Override]) -> None:
+    """Check what a run by itself may do, but a run of a sweep may not."""
+    counts = Counter(override.key_or_group for override in overrides)
+    for override in overrides:
+        if override.is_sweep_override() and counts[override.key_or_group] > 1:
+            raise UserError(
+                f"{override.key_or_group}: this key is set more than once. Keep one of them."
+            )
+        if override.key_or_group == "resume" and override.value() is not None:
+            raise UserError(
+                f"{override.input_line}: a sweep resumes its runs by itself. Leave it out, or "
+                "leave out -m to resume one run."
+            )
+
+
+def _list(override: Override) -> Any:
+    """Return the value of ``strategies``, for which values without brackets are a list too."""
+    if override.is_sweep_override():
+        return _values(override)
+    return override.value()
 
 
 def _read_tables(names: Sequence[str]) -> dict[str, Table]:
@@ -97,7 +145,7 @@ def _read_tables(names: Sequence[str]) -> dict[str, Table]:
 def _is_option(override: Override) -> bool:
     """Return True for a key of the request itself, which is no override of ``train.py``."""
     key = override.key_or_group
-    return key in ("ablation", "preset", "num_seeds", "seed") or key.startswith(PATH_PREFIXES)
+    return key in REQUEST_KEYS or key.startswith(PATH_PREFIXES)
 
 
 def _existing_paths(options: dict[str, Override], group: str) -> dict[str, str]:
@@ -165,6 +213,8 @@ def _seeds(options: dict[str, Override]) -> list[int]:
             f"num_seeds={count} seed={','.join(listed)}: both set the seeds. num_seeds=N means "
             "seed=0,...,N-1; keep one of the two."
         )
+    if "seed" in options and not listed:
+        raise UserError(f"{options['seed'].input_line}: no value. List one or more.")
     texts = listed if count is None else [count]
     limit = MAX_SEEDS if count is not None else 2**32 - 1
     if not all(re.fullmatch("[0-9]{1,10}", text) and int(text) <= limit for text in texts) or (

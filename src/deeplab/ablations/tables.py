@@ -21,6 +21,8 @@ S = TypeVar("S", bound=Settings)
 
 Score = Literal["mIoU", "top1_error", "top5_error"]
 
+SEGMENTATION_SCORES: tuple[Score, ...] = ("mIoU",)
+
 ERRORS: tuple[Score, ...] = ("top1_error", "top5_error")
 """Scores of classifiers, where lower is better."""
 
@@ -81,7 +83,7 @@ class Table(Settings):
     setting: Text
     """Setting that all rows share."""
     columns: Annotated[tuple[Text, ...], Field(min_length=1)]
-    scores: Annotated[tuple[Score, ...], Field(min_length=1)] = ("mIoU",)
+    scores: Annotated[tuple[Score, ...], Field(min_length=1)] = SEGMENTATION_SCORES
     train: Overrides = ()
     strategy: Text = SINGLE_SCALE
     split: Text | None = None

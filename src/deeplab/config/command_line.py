@@ -193,10 +193,6 @@ def _check_sweep(overrides: Sequence[Override], script: str) -> None:
         names = " and ".join(f"{name}.py" for name in SWEEPING)
         raise UserError(f"-m: only {names} sweep. Leave it out, and run this once for each value.")
     keys = {override.key_or_group for override in overrides}
-    if "ablation" not in keys and "num_seeds" in keys:
-        raise UserError(
-            "num_seeds: this key is for tables. Add ablation=NAME, or sweep over seed=0,1,2."
-        )
     if not keys:
         raise UserError("-m: no key has a value. List them, as in -m seed=0,1,2, or leave out -m.")
 

@@ -1,6 +1,8 @@
-"""Evaluations that run after training (``eval_after_training``)."""
+"""Evaluations that run after training (``strategies``)."""
 
-from deeplab.config.schema.run import EvaluationSettings, RunConfig
+from typing import Any
+
+from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import EvaluateConfig, EvaluationDataConfig
 from deeplab.data.layouts.base import open_layout
 from deeplab.evaluation.evaluate import run_evaluation
@@ -14,25 +16,26 @@ def check_evaluations(config: RunConfig) -> None:
     Raises:
         UserError: a split does not exist.
     """
-    for split in {
-        evaluation.split for evaluation in config.eval_after_training if evaluation.split
-    }:
+    for split in {evaluation.split for evaluation in config.strategies if evaluation.split}:
         open_layout(config.data.model_copy(update={"val_split": split})).check_split(split)
 
 
 def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:
     """Run the evaluations as ``evaluate.py`` does; finished ones are not repeated."""
-    if is_first_process():
-        for evaluation in config.eval_after_training:
-            run_evaluation(_evaluate_config(evaluation, config, folder))
-
-
-def _evaluate_config(
-    evaluation: EvaluationSettings, config: RunConfig, folder: RunFolder
-) -> EvaluateConfig:
-    return EvaluateConfig(
-        run=str(folder.path),
-        data=EvaluationDataConfig(root=config.data.root),
-        trainer=config.trainer.for_inference().model_copy(update={"devices": 1}),
-        **dict(evaluation),
-    )
+    if not is_first_process():
+        return
+    strategies: dict[tuple[Any, Any], list[str]] = {}
+    for evaluation in config.strategies:  # those of a split share their forward passes
+        key = (evaluation.split, evaluation.submission)
+        strategies.setdefault(key, []).append(evaluation.strategy)
+    for (split, submission), names in strategies.items():
+        run_evaluation(
+            EvaluateConfig(
+                run=str(folder.path),
+                strategies=tuple(names),
+                split=split,
+                submission=submission,
+                data=EvaluationDataConfig(root=config.data.root),
+                trainer=config.trainer.for_inference().model_copy(update={"devices": 1}),
+            )
+        )

@@ -47,8 +47,8 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
     if classifier := next((e for e in evaluations if e.result.is_classifier), None):
         raise UserError(
             f"runs: {classifier.name} is the evaluation of a classifier. compare.py compares "
-            "segmentation networks. Run python src/ablations.py report runs=... rows=backbone to "
-            "compare classifiers."
+            "segmentation networks. A sweep, as train.py -m data=... backbone=A,B, ends with a "
+            "table of classifiers."
         )
     scored = [e for e in evaluations if e.result.scored]
     if not scored:

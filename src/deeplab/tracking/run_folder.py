@@ -51,7 +51,7 @@ SET_ASIDE_MARKER = ".old-"
 EXECUTION_KEYS = (
     "resume",
     "resume_with_other_code",
-    "eval_after_training",
+    "strategies",
     *(f"trainer.{key}" for key in EXECUTION_ARGUMENTS),
     "logger",
     *(f"data.{key}" for key in LOCATION_KEYS),
@@ -116,6 +116,19 @@ class RunFolder:
         raise UserError(
             f"{key}={path}: {problem}. Set {key} to a folder below runs/ or to a file in one{hub}."
         )
+
+    @classmethod
+    def of_run(cls, runs_dir: str | Path, name: str, identity: str) -> "RunFolder":
+        """Return the folder ``NAME-IDENTITY``, or one of the same run with another name.
+
+        A name may show other settings than the identity depends on, as in a sweep.
+        """
+        root = Path(runs_dir).expanduser()
+        named = root / f"{name}-{identity}"
+        if exists(named):
+            return cls(named)
+        same = sorted(p.parent for p in root.glob(f"*-{identity}/config.yaml"))
+        return cls(same[0] if same else named)
 
     def set_aside(self) -> Path:
         """Rename the folder so that its name is free; return the new path."""
@@ -237,7 +250,7 @@ def write_config(path: Path, config: RunConfig) -> None:
         "resume": None,
         "resume_with_other_code": False,
         "overwrite": False,
-        "eval_after_training": [],
+        "strategies": [],
     }
     values = VERSION_STAMP | to_dict(config) | command_keys
     write_text(path, yaml.safe_dump(values, sort_keys=False))

@@ -83,7 +83,7 @@ def run_experiment(config: RunConfig) -> RunFolder:
     fingerprint = task.fingerprint()
     init_sha256, init_source = init_record(config)
     identity = run_hash(config, fingerprint, init_sha256)
-    folder = RunFolder(Path(config.runs_dir) / f"{config.name}-{identity}")
+    folder = RunFolder.of_run(config.runs_dir, config.name, identity)
     _check_resume(config, folder, fingerprint)
     main_process = is_first_process()
     if config.trainer.fast_dev_run and main_process:

@@ -155,12 +155,11 @@ def single_run_config(config: DictConfig) -> DictConfig:
 
 
 def _check_strategies(config: RunConfig) -> None:
-    evaluations = config.eval_after_training
-    for name in (name for evaluation in evaluations for name in evaluation.strategies):
+    for evaluation in config.strategies:
         try:
-            resolve_strategy_name(config, name)
+            resolve_strategy_name(config, evaluation.strategy)
         except ValueError as error:
-            raise UserError(f"eval_after_training: {error}.") from None
+            raise UserError(f"strategies: {error}.") from None
 
 
 def _check_trainer(config: RunConfig) -> None:

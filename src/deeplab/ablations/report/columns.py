@@ -39,7 +39,7 @@ def table_columns(table: TableResult, comparisons: Comparisons, folder: Path) ->
         *chain.from_iterable(_score_columns(table, name, comparisons) for name in table.scores),
         *_other_scores(table),
         *_band_columns(table),
-        *cost_columns(folder),
+        *cost_columns(table, folder),
         (Column("remark", data_only=True), lambda row: Cell(row.status)),
     ]
 
@@ -99,6 +99,13 @@ class _MeasuredColumns:
         first = self.score == self.table.scores[0]
         group = f"{name}, %" if scored else ""
         versus = f"vs. row {self.reference}" if self.reference else "vs. reference"
+        if not self.table.prints_paper:
+            return [
+                (Column(f"{name}, %", number=scored, name=name), self.here),
+                (Column(versus, name=f"{name} {versus}"), self.difference),
+                (Column(self._noise_title(), name=f"{name} more than noise"), self.more_than_noise),
+                *([(Column("seeds", number=True, name=f"seeds{under}"), self.seeds)] * first),
+            ]
         return [
             (Column("here", group, number=scored, name=f"{name} here"), self.here),
             (
@@ -142,6 +149,30 @@ class _MeasuredColumns:
         prefix = "" if self.reference else f"row {comparison.reference}: "
         return _comparison_cell(comparison, prefix)
 
+    def difference(self, row: RowResult) -> Cell:
+        """Return the cell of the difference without the judgment on it."""
+        if row.number == self.reference and self._seed_results(row):
+            return Cell("reference", faint=True, data={})
+        comparison = self.comparisons.get((row.number, self.condition, self.score))
+        return _comparison_cell(comparison, judged=False) if comparison else Cell()
+
+    def more_than_noise(self, row: RowResult) -> Cell:
+        comparison = self.comparisons.get((row.number, self.condition, self.score))
+        if not comparison or not comparison.difference:
+            return Cell()
+        noise = comparison.difference.within_noise
+        return Cell("no" if noise else "yes", faint=noise, data={})
+
+    def _noise_title(self) -> str:
+        """Return the heading of the judgment, which with one seed is on the images alone."""
+        found = [
+            c
+            for (_, condition, score), c in self.comparisons.items()
+            if c and c.difference and (condition, score) == (self.condition, self.score)
+        ]
+        one_seed = found and all(1 in c.seeds and not c.paired for c in found)
+        return "more than noise of images" if one_seed else "more than noise"
+
     def seeds(self, row: RowResult) -> Cell:
         number = len(self._seed_results(row))
         return Cell(str(number), data={"": number}) if number else Cell()
@@ -175,16 +206,26 @@ def best_row(
     return best if (low > 0 if sign > 0 else high < 0) else None
 
 
-def _comparison_cell(comparison: Comparison, prefix: str) -> Cell:
+def _comparison_cell(comparison: Comparison, prefix: str = "", *, judged: bool = True) -> Cell:
+    """Return the cell of a difference with its interval.
+
+    Args:
+        comparison: the comparison; a note below the table has the reason if there is none.
+        prefix: start of the text.
+        judged: say if the difference is within noise.
+    """
     if comparison.difference is None:
-        return Cell(f"{prefix}not comparable", faint=True, data={})
+        return Cell(f"{prefix}not comparable, see below", faint=True, data={})
     measured, low, high = (100 * value for value in comparison.difference)
     noise = comparison.difference.within_noise
-    interval = f"({format_signed(low)} to {format_signed(high)})"
+    decimals = 2  # enough that the interval is not shown as +0.00 to +0.00
+    while round(max(abs(low), abs(high)), decimals) == 0 and decimals < 6:
+        decimals += 1
+    value, *ends = (format_signed(number, decimals) for number in (measured, low, high))
+    interval = f"({' to '.join(ends)})"
+    text = f"within noise {interval}" if noise and judged else f"{value} {interval}"
     return Cell(
-        f"{prefix}within noise {interval}"
-        if noise
-        else f"{prefix}{format_signed(measured)} {interval}",
+        f"{prefix}{'equal scores' if comparison.is_equal else text}",
         faint=noise,
         data={"": measured, ", low": low, ", high": high, ", within noise": noise},
     )
@@ -220,6 +261,6 @@ def _band_columns(table: TableResult) -> list[TableColumn]:
     ]
 
 
-def format_signed(value: float) -> str:
-    """Return a difference in points with its sign and two decimals."""
-    return f"{value:+.2f}".replace("-", MINUS)
+def format_signed(value: float, decimals: int = 2) -> str:
+    """Return a difference in points with its sign."""
+    return f"{value:+.{decimals}f}".replace("-", MINUS)

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Literal
 
-from deeplab.ablations.report.row_results import RowResult, SeedResult
+from deeplab.ablations.report.row_results import RowResult, SeedResult, TableResult
 from deeplab.utils.text_table import Cell, Column, Link
 
 DIFFERS_MARK = "≠"
@@ -34,13 +34,17 @@ def differs_from_paper(row: RowResult) -> bool:
     )
 
 
-def cost_columns(folder: Path) -> list[TableColumn]:
+def cost_columns(table: TableResult, folder: Path) -> list[TableColumn]:
     """Return the columns for multiply-adds, parameters, time, memory, runs and files.
 
     Args:
+        table: results of the table.
         folder: folder of the report, which links are relative to.
     """
     group = "multiply-adds, 10⁹"
+    counted = Column("here", group, number=True, name=f"{group} here")
+    if not any(row.paper.multiply_adds for row in table.rows):
+        counted = Column(group, number=True)
 
     def here(row: RowResult) -> Cell:
         counts = multiply_adds(row)
@@ -57,7 +61,7 @@ def cost_columns(folder: Path) -> list[TableColumn]:
             Column("paper", group, number=True, name=f"{group} paper"),
             lambda row: number_cell(row.paper.multiply_adds),
         ),
-        (Column("here", group, number=True, name=f"{group} here"), here),
+        (counted, here),
         (Column("parameters, M", number=True), parameters),
         (Column("time", "training", number=True, name="training time"), _training_time),
         (
@@ -155,7 +159,9 @@ def number_cell(value: float | None, format_spec: str = ".2f") -> Cell:
 
 
 def format_duration(seconds: float) -> str:
-    """Return hours and minutes, or minutes alone if less than an hour."""
+    """Return hours and minutes, or minutes or seconds alone."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return (
         f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"

@@ -1,4 +1,4 @@
-"""Results of the rows of a table, for ablation tables and for grids of runs."""
+"""Results of the rows of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from deeplab.ablations.run_index import Run
-from deeplab.ablations.tables import ERRORS, Paper, Score
+from deeplab.ablations.tables import ERRORS, SEGMENTATION_SCORES, Paper, Score
 from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.tracking.result import Band, Result
@@ -128,6 +128,11 @@ class TableResult:
         return CONDITION_LETTERS[condition] if len(self.conditions) > 1 else ""
 
     @property
+    def prints_paper(self) -> bool:
+        """True if the paper's values stand beside those measured here."""
+        return any(row.paper != NO_PAPER_VALUES for row in self.rows)
+
+    @property
     def common_reference(self) -> int | None:
         """Number of the row that all others are tested against; None if there are several."""
         references = {row.reference for row in self.rows if row.reference}
@@ -144,7 +149,7 @@ def get_score(seed_result: SeedResult, name: Score = "mIoU") -> float:
 
 def score_names(result: Result) -> tuple[Score, ...]:
     """Return the scores that rows are compared by: mIoU, or the errors of a classifier."""
-    return ERRORS if result.is_classifier else ("mIoU",)
+    return ERRORS if result.is_classifier else SEGMENTATION_SCORES
 
 
 def narrowest_band_miou(seed_results: Sequence[SeedResult]) -> float | None:

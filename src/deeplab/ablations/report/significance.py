@@ -23,6 +23,11 @@ class Comparison(NamedTuple):
     seeds: tuple[int, int] = (0, 0)
     """Numbers of runs of the row and of its reference."""
 
+    @property
+    def is_equal(self) -> bool:
+        """True if both rows have the same score on every draw of the images."""
+        return self.difference is not None and not any(self.difference)
+
 
 def compare_with_reference(
     table: TableResult, row: RowResult, condition: int, score: Score, sampler: Sampler

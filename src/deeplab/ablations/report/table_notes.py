@@ -8,6 +8,7 @@ from deeplab.ablations.report.costs import DIFFERS_MARK, differs_from_paper, mea
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import CONFIDENCE_LEVEL, NUM_DRAWS
+from deeplab.ablations.tables import Score
 from deeplab.metrics.definitions import METRICS
 from deeplab.tracking.evaluation_protocol import Protocol, differences
 
@@ -33,6 +34,7 @@ def table_notes(
         *_partial(table),
         *_seeds([c for c in comparisons.values() if c and c.difference]),
         *_not_comparable(table, comparisons),
+        *_equal(table, comparisons),
         *_cost(table),
         *_shared_results(table, tables),
     ]
@@ -49,9 +51,8 @@ def table_legend(table: TableResult, comparisons: Comparisons) -> list[str]:
     printed = any(row.scored and getattr(row.paper, table.scores[0]) for row in table.rows)
     has_band_gain = any(band_gain(table, row) is not None for row in table.rows)
     explanations = {
-        "Here: the mean over seeds; ± is their standard deviation (n - 1 in the denominator).": any(
-            len(results) > 1 for results in scored
-        ),
+        f"{'Here' if table.prints_paper else 'Scores'}: the mean over seeds; ± is their standard "
+        "deviation (n - 1 in the denominator).": any(len(results) > 1 for results in scored),
         "Minus paper: our value minus the paper's, in points.": printed and table.as_paper,
         "Minus paper: our value minus the paper's, in points. It is gray because the rows here are "
         "not trained like the paper's (network, data or recipe): the difference does not say how "
@@ -137,6 +138,18 @@ def _not_comparable(table: TableResult, comparisons: Comparisons) -> Iterator[st
     for (problem, letter), numbers in rows.items():
         under = f" under {letter}" if letter else ""
         yield f"{_row_numbers(numbers)}{under}: not comparable, {problem}."
+
+
+def _equal(table: TableResult, comparisons: Comparisons) -> Iterator[str]:
+    rows: dict[tuple[int, Score], list[int]] = {}
+    for (row, _, score), comparison in comparisons.items():
+        if comparison and comparison.is_equal:
+            rows.setdefault((comparison.reference, score), []).append(row)
+    for (reference, score), numbers in rows.items():
+        yield (
+            f"{_row_numbers(numbers)}: {METRICS[score].label} equal to that of row {reference} on "
+            "every draw of the images, as when both networks predict one class everywhere."
+        )
 
 
 def _cost(table: TableResult) -> Iterator[str]:

@@ -1,10 +1,9 @@
-"""Writing of reports on ablation tables and on grids of runs."""
+"""Writing of reports on tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job
-from deeplab.ablations.report.collect_grid import TRAINING, collect_grid_results
 from deeplab.ablations.report.collect_tables import collect_table_results
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
@@ -21,19 +20,22 @@ from deeplab.ablations.report.sheet import (
 from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.report.table_notes import table_legend, table_notes
-from deeplab.ablations.run_index import FindRun, Run
-from deeplab.ablations.sweep import name_other_code, other_code_lines
+from deeplab.ablations.run_index import FindRun
+from deeplab.ablations.sweep import other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.templates import render_template
 from deeplab.utils.text_table import TextTable
 
+PAGE = "index.html"
+"""Name of the report's HTML page."""
+
 
 def write_report(
     request: SweepRequest, jobs: Sequence[Job], find_run: FindRun, folder: Path
-) -> Path:
-    """Write the report on tables and return the path of its HTML page.
+) -> list[Sheet]:
+    """Write the report on tables and return its sheets.
 
     Args:
         request: the tables and the preset.
@@ -49,42 +51,14 @@ def write_report(
     overrides = [f"All rows with {' '.join(request.overrides)}."] if request.overrides else []
     origin = [*describe_initial_weights(jobs), *describe_provenance(tables)]
     lines = [*overrides, *origin, *(f"{line}." for line in other_code_lines(jobs, find_run))]
-    return _write(tables, Header(f"Ablations: {preset.title}", preset.note, lines), folder)
+    columns = ", ".join(tables[0].columns)
+    title = f"Sweep over {columns}" if request.of_variants else f"Ablations: {preset.title}"
+    return _write(tables, Header(title, preset.note, lines), folder)
 
 
-def write_grid_report(runs: Sequence[Run], keys: Sequence[str], folder: Path) -> Path:
-    """Write the report on a grid of runs and return the path of its HTML page.
-
-    Args:
-        runs: all runs, finished or not.
-        keys: dotted keys of the config that distinguish the rows; seeds are averaged.
-        folder: where the files are written.
-
-    Raises:
-        UserError: no run is finished, a key is unknown, or runs differ in other keys too.
-    """
-    tables = collect_grid_results(runs, keys)
-    lines = [*describe_provenance(tables), *(f"{line}." for line in _other_code_lines(tables))]
-    header = Header(f"Runs by {', '.join(keys)}", None, lines)
-    return _write(tables, header, folder)
-
-
-def _other_code_lines(tables: Sequence[TableResult]) -> list[str]:
-    """Return a line that names the rows of a grid that other code than the present has made."""
-    rows = [
-        f"{table.name} row {row.number}"
-        for table in tables
-        for row in table.rows
-        for seed in row.seed_results
-        if seed.run
-        and seed.run.made_by_other_code([] if table.name == TRAINING else [seed.evaluation])
-    ]
-    return name_other_code(list(dict.fromkeys(rows)))
-
-
-def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> Path:
+def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> list[Sheet]:
     sampler = Sampler()
-    pages = {"report.md": folder / "report.md", "report.html": folder / "index.html"}
+    pages = {"report.md": folder / "report.md", "report.html": folder / PAGE}
     with report_write_errors(f"report in {folder}"):
         remove_leftovers(folder)
         sheets = [_sheet(table, tables, sampler, folder) for table in tables]
@@ -103,7 +77,7 @@ def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> Path:
                 heading_groups=heading_groups,
             )
             write_text(page, text)
-    return pages["report.html"]
+    return sheets
 
 
 def _sheet(

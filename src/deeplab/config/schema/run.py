@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.loss import CrossEntropySettings, LossSettings, loss_settings
@@ -21,7 +21,6 @@ from deeplab.utils.settings import (
     Bool,
     FilePath,
     Int,
-    OneOrMore,
     Seed,
     Settings,
     SplitName,
@@ -51,15 +50,27 @@ class OptimizationConfig(Settings):
     lr_scheduler: LRScheduler = PolySettings()
 
 
-class EvaluationSettings(Settings):
-    """Evaluation at the end of a run: keys of ``conf/evaluate.yaml``."""
+class StrategySettings(Settings):
+    """Evaluation after training: an inference strategy, and what else ``evaluate.py`` needs."""
 
-    strategies: OneOrMore
-    """Inference strategies."""
+    strategy: Text
+    """Inference strategy."""
     split: SplitName | None = None
     """Split to evaluate; null: the validation split."""
     submission: Literal["voc", "cityscapes"] | None = None
     """Test server to pack the predictions for."""
+
+
+def _as_strategies(value: Any) -> Any:
+    """Return a list of names as a list of their settings; ``evaluate.py`` takes such lists too."""
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list):
+        return entries
+    return [{"strategy": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
+Strategies = Annotated[tuple[StrategySettings, ...], BeforeValidator(_as_strategies)]
+"""Inference strategies to evaluate with, as names or with their splits."""
 
 
 class RunConfig(NetworkConfig, OptimizationConfig):
@@ -87,8 +98,10 @@ class RunConfig(NetworkConfig, OptimizationConfig):
     """Move a run of the same settings aside and train again."""
     data: Data
     stage: Recipe = Recipe()
-    eval_after_training: tuple[EvaluationSettings, ...] = ()
-    """Evaluations to run after the training, as ``[{strategies: [os16, os8-ms-flip]}]``."""
+    strategies: Strategies = ()
+    """Inference strategies to evaluate with after the training, as ``[os16,os8-ms-flip]``, or with
+    another split as ``[{strategy: os16, split: test}]``; a sweep without them uses
+    ``single-scale``."""
     trainer: TrainerSettings = TrainerSettings()
     logger: LoggerSettings = LoggerSettings()
 
@@ -118,7 +131,7 @@ class SweepConfig(Settings):
     """Keys of ``conf/train.yaml`` that define several runs."""
 
     num_seeds: Annotated[Int, Field(ge=1, le=1000)] | None = None
-    """Seeds of each row of the tables (``ablation=...`` only); null: 1."""
+    """Number of runs of each variant or row, with the seeds 0, 1, ...; null: 1."""
     data_roots: dict[Text, FilePath] = Field({})
     """Folders of the tables' data sets, as ``data_roots.voc=... data_roots.coco=...``."""
     external_weights: dict[Text, FilePath] = Field({})

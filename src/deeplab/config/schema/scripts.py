@@ -213,12 +213,6 @@ class CompareConfig(Settings):
 class ReportConfig(Settings):
     """Keys of ``ablations.py report`` itself."""
 
-    rows: Text | None = None
-    """Config keys that define the rows of a grid of runs."""
-    runs: FilePath = "runs/*"
-    """Run folders of the grid, as a pattern."""
-    output: FilePath | None = None
-    """Folder of the grid's report."""
     runs_dir: FilePath = "runs"
     """Folder of all runs."""
 
