@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from deeplab.ablations.distinct_jobs import Job
 from deeplab.ablations.report.sheet import Sheet, merge_legends
 from deeplab.ablations.run_index import FindRun
+from deeplab.utils.program import command
 from deeplab.utils.text import printable
 from deeplab.utils.text_table import Cell, Column, TextTable
 
@@ -66,4 +67,5 @@ def print_next_steps(jobs: Sequence[Job], find_run: FindRun) -> None:
     }
     if len(scored) > 1 and jobs[0].config.stage.task == "segmentation":
         first, second = list(scored.values())[::-1][:2]
-        print(f"        image by image: python src/gallery.py run={first} compare_with={second}")
+        gallery = command("gallery")
+        print(f"        image by image: {gallery} run={first} compare_with={second}")
