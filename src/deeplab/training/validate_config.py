@@ -193,7 +193,7 @@ def _as_test(config: RunConfig) -> RunConfig:
                 update={"limit_val_batches": batches, "num_validations": 1}
             ),
             "logger": LoggerSettings(name="csv"),
-            "eval_after_training": (),
+            "strategies": (),
             "overwrite": False,
             "runs_dir": str(Path(config.runs_dir, ".fast_dev_run")),
         }
