@@ -32,6 +32,8 @@ TRAIN = [
     (["data.name=../voc"], ["data.name=../voc: no such data set"]),
     (["trainer.precision=fp8"], ["trainer.precision=fp8", "bf16-mixed"]),
     (["trainer.strategy=nonsense"], ["trainer.strategy=nonsense", "'ddp'"]),
+    (["trainer.strategy=fsdp"], ["trainer.strategy=fsdp", "shards", "gradient_checkpointing"]),
+    (["trainer.num_nodes=2", "trainer.accelerator=cpu"], ["trainer.num_nodes=2", "srun"]),
     (["trainer.profiler=nonsense"], ["trainer.profiler=nonsense", "'simple'"]),
     (["trainer.devices=[0,0]"], ["trainer.devices=[0, 0]", "named twice"]),
     (["trainer.max_epochs=9"], ["trainer.max_epochs: ", "set stage.max_steps"]),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from deeplab.training.processes import find_launcher, join_processes
 from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import is_first_process
 from support.processes import start_training, wait_for_step
 from support.repository import ROOT
 from support.scripts import SMALL, environment, run, run_folders
@@ -42,7 +44,7 @@ def set_environment(monkeypatch):
     def set_all(variables):
         for name in [n for n in os.environ if n.startswith("SLURM") or n in LEFTOVERS]:
             monkeypatch.delenv(name)
-        for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):
+        for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "GROUP_WORLD_SIZE"):
             monkeypatch.setenv(name, "")  # so that it is restored
             monkeypatch.delenv(name)
         for name, value in {**LEFTOVERS, **variables}.items():
@@ -105,8 +107,32 @@ def test_a_process_that_was_started_with_others_joins_them(set_environment, vari
 )
 def test_several_machines(set_environment, variables):
     set_environment(variables)
-    with pytest.raises(UserError, match="processes on 2 machines"):
+    with pytest.raises(UserError, match=r"trainer.num_nodes=1: .* processes on 2 machines"):
         join_processes(2)
+    join_processes(1, machines=2)
+    with pytest.raises(UserError, match="2 machines have 6 devices"):
+        join_processes(3, machines=2)
+
+
+def test_several_machines_need_a_launcher(set_environment):
+    set_environment({})
+    with pytest.raises(UserError, match="srun --nodes=2 --ntasks-per-node=4"):
+        join_processes(4, machines=2)
+
+
+def test_only_one_process_of_several_machines_is_the_first(set_environment):
+    ranks = []
+    for node, local in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        # SLURM numbers tasks in turns over the machines with --distribution=cyclic
+        set_environment(tasks(4, 2 * local + node, NNODES=2, NODEID=node, LOCALID=local))
+        del os.environ["MASTER_ADDR"]
+        join_processes(2, machines=2)
+        assert os.environ["MASTER_ADDR"] == "node07"
+        assert os.environ["RANK"] == str(2 * node + local)
+        ranks.append(rank_zero_only.rank)
+        assert is_first_process() == (ranks[-1] == 0)
+        join_processes(2, machines=2)  # a run asks more than once
+    assert ranks == [0, 1, 2, 3]
 
 
 def listening_addresses(processes):
@@ -156,6 +182,52 @@ def test_processes_listen_on_the_loopback_address_only_and_are_watched(tmp_path,
     assert not (folder / "lock").exists()
     (session,) = json.loads((folder / "run.json").read_text())["sessions"]
     assert session["machine"]["devices"] == 2, output
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+@pytest.mark.processes
+def test_two_machines_train_the_same_run_as_one(tmp_path):
+    """Two machines of two processes by torchrun and by srun, against one of four processes.
+
+    There are three validation images, so that one process has none.
+    """
+    small = [s for s in SMALL if "batch_size" not in s and "precision" not in s]
+    small += ["stage.batch_size=8", "stage.batch_norm=frozen", "trainer.precision=64"]
+    nodes = ["trainer.num_nodes=2", "trainer.devices=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    meeting = ["--master_addr=127.0.0.1", f"--master_port={free_port()}", "--nnodes=2"]
+    placed = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    started = {
+        "one": [([sys.executable], {}, ["trainer.devices=4"])],
+        "torchrun": [([*torchrun, *meeting, f"--node_rank={node}"], {}, nodes) for node in (0, 1)],
+        "srun": [
+            (
+                [sys.executable],
+                tasks(4, 2 * node + local, NNODES=2, NODEID=node, LOCALID=local) | address,
+                nodes,
+            )
+            for node, local in placed
+        ],
+    }
+    weights = {}
+    for name, processes in started.items():
+        cwd = tmp_path / name
+        cwd.mkdir()
+        script = [str(ROOT / "src/train.py"), *small, f"data.root={tmp_path}/shapes"]
+        running = [
+            subprocess.Popen([*prefix, *script, *overrides], cwd=cwd, env=environment() | variables)
+            for prefix, variables, overrides in processes
+        ]
+        assert [process.wait(timeout=240) for process in running] == [0] * len(running)
+        (folder,) = run_folders(cwd)
+        weights[name] = load_file(folder / "weights.safetensors")
+    for name in ("torchrun", "srun"):
+        assert all(torch.equal(weights[name][key], weights["one"][key]) for key in weights["one"])
 
 
 @pytest.mark.processes

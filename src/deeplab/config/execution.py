@@ -56,7 +56,8 @@ def _find_devices(
 ) -> tuple[tuple[int, ...], int]:
     """Return the indices of the GPUs, if they are named, and the number of devices."""
     gpus = {"cuda": torch.cuda.device_count(), "mps": 1}
-    available = gpus.get(accelerator, os.cpu_count() or 1)
+    # more processes than cores are slow, not wrong
+    available = gpus.get(accelerator, max(os.cpu_count() or 1, 8))
     kind = "GPUs" if accelerator in gpus else "cores"
     if isinstance(devices, tuple):
         shown = f"trainer.devices=[{','.join(map(str, devices))}]"
@@ -76,7 +77,7 @@ def _find_devices(
     assert isinstance(devices, int)
     if devices > available:
         raise UserError(
-            f"trainer.devices={devices}: this machine has {available} {kind}. Set trainer.devices "
-            f"to {available} or less."
+            f"trainer.devices={devices}: this machine has {gpus.get(accelerator, os.cpu_count())} "
+            f"{kind}. Set trainer.devices to {available} or less."
         )
     return (), devices

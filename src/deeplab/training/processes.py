@@ -1,7 +1,8 @@
 """Processes of a run on several devices: who starts them, and how they find each other.
 
-They all run on one machine. By default the first process starts the others; ``srun`` and
-``torchrun`` start all of them. Variables that other jobs have left in the environment do not count.
+On one machine the first process starts the others, unless ``srun`` or ``torchrun`` has started all
+of them; on several machines one of these must. Variables that other jobs have left in the
+environment do not count.
 """
 
 import atexit
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
@@ -36,6 +38,9 @@ FAILURE_TIMEOUT = 10.0
 """Seconds within which the failure of one process of a run reaches the others."""
 
 LOOPBACK = "127.0.0.1"
+
+LOCAL_NAMES = (LOOPBACK, "localhost", "::1")
+"""Addresses by which processes of one machine connect."""
 
 STORE = "DEEPLAB_STORE"
 """Variable with the path of the file by which the processes of a run find each other."""
@@ -59,7 +64,11 @@ class Launcher(NamedTuple):
 
     name: str
     processes: int
-    rank: int
+    """Number of processes on all machines together."""
+    machine: int
+    """Number of this machine; the first is 0."""
+    local_rank: int
+    """Number of this process on its machine."""
     machines: int
     count_variable: str
     """Variable that has the number of processes."""
@@ -69,14 +78,16 @@ def find_launcher() -> Launcher | None:
     """Return the launcher that has started this process as one of several."""
     processes = _number("WORLD_SIZE", 1)
     if processes > 1 and ("RANK" in os.environ or "LOCAL_RANK" in os.environ):
-        machines = max(_number("GROUP_WORLD_SIZE", 1), _number("NODE_RANK", 0) + 1)
+        machine = _number("GROUP_RANK", _number("NODE_RANK", 0))
+        machines = max(_number("GROUP_WORLD_SIZE", 1), machine + 1)
         rank = _number("LOCAL_RANK", _number("RANK", 0))
-        return Launcher("torchrun", processes, rank, machines, "WORLD_SIZE")
+        return Launcher("torchrun", processes, machine, rank, machines, "WORLD_SIZE")
     variable = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in os.environ else "SLURM_NTASKS"
     tasks, name = _number(variable, 1), os.environ.get("SLURM_JOB_NAME")
     if tasks > 1 and "SLURM_PROCID" in os.environ and name not in INTERACTIVE_JOBS:
         machines = _number("SLURM_STEP_NUM_NODES", _number("SLURM_NNODES", 1))
-        return Launcher("srun", tasks, _number("SLURM_PROCID", 0), machines, variable)
+        machine, rank = _number("SLURM_NODEID", 0), _number("SLURM_LOCALID", 0)
+        return Launcher("srun", tasks, machine, rank, machines, variable)
     return None
 
 
@@ -85,62 +96,111 @@ def _number(variable: str, default: int) -> int:
     return int(value) if value.isdecimal() else default
 
 
-def join_processes(devices: int) -> None:
+def join_processes(devices: int, machines: int = 1) -> None:
     """Find the number of this process, and check that there are as many as devices.
+
+    Args:
+        devices: number of devices of each machine.
+        machines: number of machines.
 
     Raises:
         UserError: another program has started another number of processes.
     """
     launcher = find_launcher()
     if launcher is None:
+        if machines > 1:
+            raise UserError(
+                f"trainer.num_nodes={machines}: this process was started alone. Start one for each "
+                f"device of each machine: srun --nodes={machines} --ntasks-per-node={devices}, or "
+                f"on each machine torchrun --nnodes={machines} --nproc_per_node={devices}."
+            )
         for variable in LAUNCHER_VARIABLES:
             os.environ.pop(variable, None)
         if devices > 1:
             os.environ[STORE] = _new_store()
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
         return
-    name, processes, rank, machines, variable = launcher
-    if machines > 1:
-        raise UserError(
-            f"trainer.devices={devices}: {name} has started processes on {machines} machines. A "
-            "run needs the devices of one machine: start all of its processes there."
-        )
-    if processes != devices:
-        raise UserError(
-            f"trainer.devices={devices}: {name} has started {processes} processes "
-            f"({variable}={processes}). Set trainer.devices={processes}, start one process with "
-            f"{'srun --ntasks=1' if name == 'srun' else 'python'}, or unset {variable} if another "
-            "job has left it in the environment."
-        )
+    _check_counts(launcher, devices, machines)
+    rank = launcher.machine * devices + launcher.local_rank
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
-    if name == "srun":
-        port = 15000 + _number("SLURM_JOB_ID", 0) % 10000 + _number("SLURM_STEP_ID", 0) % 1000
-        for left in (STORE, "TORCHELASTIC_RUN_ID"):
-            os.environ.pop(left, None)
-        os.environ.setdefault("MASTER_PORT", str(port))
-        os.environ |= {
-            "MASTER_ADDR": LOOPBACK,
-            "NODE_RANK": "0",
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(processes),
-        }
+    if launcher.name == "srun":
+        _number_as_torchrun(launcher, rank)
         if rank == 0 and "SLURM_STEP_ID" not in os.environ:
             print(
-                f"SLURM:      waiting for the other {processes - 1} of {variable}={processes} "
-                "tasks. If they do not start, put srun before the command, or set --ntasks=1."
+                f"SLURM:      waiting for the other {launcher.processes - 1} of "
+                f"{launcher.count_variable}={launcher.processes} tasks. If they do not start, put "
+                "srun before the command, or set --ntasks=1."
             )
 
 
-class OneMachine(LightningEnvironment):
-    """Processes of one machine, which connect by its loopback address or by a file only.
+def _check_counts(launcher: Launcher, devices: int, machines: int) -> None:
+    name, processes, variable = launcher.name, launcher.processes, launcher.count_variable
+    if launcher.machines != machines:
+        raise UserError(
+            f"trainer.num_nodes={machines}: {name} has started processes on {launcher.machines} "
+            f"machines. Set trainer.num_nodes={launcher.machines}, or start all processes on "
+            f"{machines}."
+        )
+    if processes == devices * machines:
+        return
+    problem = (
+        f"trainer.devices={devices}: {name} has started {processes} processes "
+        f"({variable}={processes})"
+    )
+    if machines > 1:
+        raise UserError(
+            f"{problem}, but {machines} machines have {devices * machines} devices together. Start "
+            "one process for each device."
+        )
+    raise UserError(
+        f"{problem}. Set trainer.devices={processes}, start one process with "
+        f"{'srun --ntasks=1' if name == 'srun' else 'python'}, or unset {variable} if another job "
+        "has left it in the environment."
+    )
 
-    Processes that the first one starts find each other by a file: PyTorch's store on a port would
-    look up the name of the address. Those of srun know nothing in common but a port.
+
+def _number_as_torchrun(launcher: Launcher, rank: int) -> None:
+    """Set for a task of ``srun`` what ``torchrun`` sets, and where the tasks meet.
+
+    On several machines that is ``MASTER_ADDR`` or else the first machine of the job; the port
+    follows from the job unless ``MASTER_PORT`` is set.
     """
+    port = 15000 + _number("SLURM_JOB_ID", 0) % 10000 + _number("SLURM_STEP_ID", 0) % 1000
+    for left in (STORE, "TORCHELASTIC_RUN_ID"):
+        os.environ.pop(left, None)
+    os.environ.setdefault("MASTER_PORT", str(port))
+    if launcher.machines == 1:
+        os.environ["MASTER_ADDR"] = LOOPBACK
+    elif "MASTER_ADDR" not in os.environ:
+        nodes = os.environ.get("SLURM_STEP_NODELIST", os.environ.get("SLURM_NODELIST", LOOPBACK))
+        os.environ["MASTER_ADDR"] = SLURMEnvironment.resolve_root_node_address(nodes)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(launcher.local_rank),
+        "GROUP_RANK": str(launcher.machine),
+        "NODE_RANK": str(launcher.machine),
+        "GROUP_WORLD_SIZE": str(launcher.machines),
+        "WORLD_SIZE": str(launcher.processes),
+    }
+
+
+class ProcessEnvironment(LightningEnvironment):
+    """Processes that the first one or ``srun`` has started.
+
+    Those that the first one starts find each other by a file: PyTorch's store on a port would look
+    up the name of the address. Those of ``srun`` know nothing in common but an address and a port.
+
+    Args:
+        machines: number of machines; on one, the processes connect by the loopback address only.
+    """
+
+    def __init__(self, machines: int) -> None:
+        super().__init__()
+        self.machines = machines
 
     @property
     def main_address(self) -> str:
-        return LOOPBACK
+        return os.environ.get("MASTER_ADDR", LOOPBACK) if self.machines > 1 else LOOPBACK
 
     @property
     def main_port(self) -> int:
@@ -159,14 +219,15 @@ class OneMachine(LightningEnvironment):
         listener = None
         if rank == 0:
             try:
-                listener = socket.create_server((LOOPBACK, self.main_port)).detach()
+                address = LOOPBACK if self.main_address in LOCAL_NAMES else ""
+                listener = socket.create_server((address, self.main_port)).detach()
             except OSError as error:
                 raise UserError(
                     f"MASTER_PORT={self.main_port}: the processes of this run cannot connect there "
                     f"({error.strerror}). Set MASTER_PORT to a free port."
                 ) from None
         return distributed.TCPStore(  # type: ignore[attr-defined]
-            LOOPBACK,
+            self.main_address,
             self.main_port,
             world_size,
             is_master=rank == 0,
@@ -264,17 +325,18 @@ class ProcessLauncher(_SubprocessScriptLauncher):
             os._exit(1)
 
 
-class OneMachineStrategy(DDPStrategy):
-    """DistributedDataParallel whose processes listen on the loopback address only.
+class ProcessStrategy(DDPStrategy):
+    """DistributedDataParallel whose processes on one machine listen on the loopback address only.
 
     PyTorch's own store listens on all addresses, and gloo looks up the name of the machine.
 
     Args:
         record: file in which a process leaves its error.
+        options: arguments of ``DistributedDataParallel``.
     """
 
-    def __init__(self, record: Path) -> None:
-        super().__init__()
+    def __init__(self, record: Path, **options: Any) -> None:
+        super().__init__(**options)
         self.record = record
 
     def _configure_launcher(self) -> None:
@@ -284,14 +346,17 @@ class OneMachineStrategy(DDPStrategy):
 
     def setup_distributed(self) -> None:
         """Connect the processes before Lightning would."""
-        interface = next(n for _, n in socket.if_nameindex() if n in ("lo", "lo0"))
-        os.environ |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
-        if isinstance(self.cluster_environment, OneMachine) and not distributed.is_initialized():
+        environment = self.cluster_environment
+        assert environment is not None
+        if self.num_nodes == 1 or environment.main_address in LOCAL_NAMES:
+            interface = next(n for _, n in socket.if_nameindex() if n in ("lo", "lo0"))
+            os.environ |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
+        if isinstance(environment, ProcessEnvironment) and not distributed.is_initialized():
             self.set_world_ranks()
-            self._connect(self.cluster_environment)
+            self._connect(environment)
         super().setup_distributed()
 
-    def _connect(self, environment: OneMachine) -> None:
+    def _connect(self, environment: ProcessEnvironment) -> None:
         rank, world_size = self.global_rank, self.world_size
         timeout = self._timeout or distributed.default_pg_timeout
         cuda = self.root_device.type == "cuda"
@@ -322,9 +387,9 @@ def report_failed_process(trainer: Trainer) -> Iterator[None]:
         raise
 
 
-def environment_plugin() -> OneMachine | TorchElasticEnvironment:
+def environment_plugin(machines: int) -> ProcessEnvironment | TorchElasticEnvironment:
     """Return how Lightning finds the processes; torchrun's have their own store."""
     launcher = find_launcher()
     if launcher and launcher.name == "torchrun" and torch.distributed.is_torchelastic_launched():
         return TorchElasticEnvironment()
-    return OneMachine()
+    return ProcessEnvironment(machines)

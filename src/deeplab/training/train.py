@@ -68,7 +68,7 @@ def check_machine(config: RunConfig) -> Execution:
         UserError: this machine lacks the devices, or the folder cannot be written.
     """
     execution = choose_execution(config.trainer)
-    join_processes(execution.devices)
+    join_processes(execution.devices, config.trainer.num_nodes)
     _check_devices(config, execution)
     check_writable(Path(config.runs_dir), f"runs_dir={config.runs_dir}")
     if isinstance(config, TrainConfig) and config.data.cache_dir:

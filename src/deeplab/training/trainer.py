@@ -16,7 +16,7 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.progress_bar import RunProgress, RunProgressLines
 from deeplab.training.callbacks.save_checkpoints import validation_interval
 from deeplab.training.checkpoint_io import AtomicCheckpointIO
-from deeplab.training.processes import OneMachineStrategy, environment_plugin
+from deeplab.training.processes import ProcessStrategy, environment_plugin
 from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
 
@@ -36,8 +36,9 @@ def build_trainer(
 ) -> Trainer:
     """Return a Lightning trainer for one stream of ``stage.max_steps`` batches."""
     steps = config.stage.max_steps
-    plugins: list[Any] = [AtomicCheckpointIO(), environment_plugin()]
-    if execution.devices > 1:
+    plugins: list[Any] = [AtomicCheckpointIO(), environment_plugin(config.trainer.num_nodes)]
+    is_parallel = execution.devices * config.trainer.num_nodes > 1
+    if is_parallel:
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
     settings = config.trainer
     show_bar = settings.enable_progress_bar
@@ -45,7 +46,8 @@ def build_trainer(
     trainer = Trainer(
         accelerator=execution.accelerator,
         devices=list(execution.indices) or execution.devices,
-        strategy=OneMachineStrategy(folder.failure) if execution.devices > 1 else "auto",
+        num_nodes=settings.num_nodes,
+        strategy=_build_strategy(settings.strategy, folder) if is_parallel else "auto",
         precision=execution.precision,  # type: ignore[arg-type]
         plugins=plugins,
         gradient_clip_val=config.stage.gradient_clip_val,
@@ -66,6 +68,14 @@ def build_trainer(
     # this one, and then all of them hang. GracefulStop stops the run.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def _build_strategy(name: str, folder: RunFolder) -> ProcessStrategy:
+    """Return the strategy of a run on several devices."""
+    options: dict[str, Any] = {}
+    if name.startswith("ddp_find_unused_parameters"):
+        options["find_unused_parameters"] = name.endswith("true")
+    return ProcessStrategy(folder.failure, **options)
 
 
 def _build_profiler(name: str | None, folder: RunFolder) -> Profiler | None:

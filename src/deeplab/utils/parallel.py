@@ -241,4 +241,7 @@ def cpu_count() -> int:
 
 def is_first_process() -> bool:
     """Return True unless this is a further process of a run, by what its launcher has set."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID"))
+    names = ["LOCAL_RANK", "SLURM_PROCID"]
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # else another job has left RANK
+        names.append("RANK")
+    return all(os.environ.get(name, "0") == "0" for name in names)

@@ -35,6 +35,17 @@ def _parse_precision(value: Any) -> Any:
     return PRECISIONS.get(str(value), value)
 
 
+def _check_strategy(value: Any) -> Any:
+    if str(value).startswith(("fsdp", "deepspeed", "model_parallel")):
+        raise PydanticCustomError(
+            "wrong_value",
+            "the weights would be in shards, which neither checkpoints nor results of a run are. "
+            "Use ddp; trainer.accumulate_grad_batches and backbone.gradient_checkpointing=true "
+            "save memory",
+        )
+    return value
+
+
 def _check_duration(text: str) -> str:
     if not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
         problem = "expected DD:HH:MM:SS, as in 00:12:00:00 for twelve hours"
@@ -60,8 +71,11 @@ class _OwnTrainerSettings(Settings):
     GPU."""
     num_nodes: Annotated[Int, Field(ge=1, le=1024)] = 1
     """Number of machines; ``srun`` or ``torchrun`` starts a process for each of their devices."""
-    strategy: Literal[
-        "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"
+    strategy: Annotated[
+        Literal[
+            "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"
+        ],
+        BeforeValidator(_check_strategy),
     ] = "auto"
     """How several devices train together; auto: ``ddp``, DistributedDataParallel."""
     precision: Annotated[
