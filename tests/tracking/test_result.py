@@ -80,6 +80,8 @@ def test_a_classifier_has_errors(tmp_path):
         (lambda r: {k: v for k, v in r.items() if k != "protocol"}, "protocol: Field required"),
         (lambda r: {**r, "mIoU": "high"}, "scores.mIoU"),
         (lambda r: {**r, "class_IoU": [1]}, "class_IoU"),
+        (lambda r: {**r, "mIoU": 1e300}, "1e+300 is no score in percent"),
+        (lambda r: {**r, "boundary": {"boundary_F": -3.0}}, "-3 is no score in percent"),
         (lambda r: [r], "cannot be read"),
     ],
 )

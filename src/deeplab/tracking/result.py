@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     SerializerFunctionWrapHandler,
     Strict,
@@ -36,7 +37,17 @@ from deeplab.utils.settings import Int
 
 Number = Annotated[float, Strict()]
 
-Score = Number | None
+ROUNDING = 1e-9
+"""Largest rounding error of a score in percent."""
+
+
+def _check_percent(score: float) -> float:
+    if score < -ROUNDING or score > 100 + ROUNDING:  # false for nan, which is written as null
+        raise ValueError(f"{score:g} is no score in percent")
+    return score
+
+
+Score = Annotated[Number, AfterValidator(_check_percent)] | None
 """Score in percent; None if it does not exist."""
 
 
