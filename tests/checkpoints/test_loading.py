@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deeplab.checkpoints.loading import initialize_from, load_weights, save_weights
+from deeplab.checkpoints.loading import initialize_from, load_model, load_weights, save_weights
 from deeplab.utils.errors import UserError
 from support.networks import tiny_model
 
@@ -174,3 +174,23 @@ def test_classes_that_the_file_does_not_name_are_in_the_same_order(tmp_path, nam
     report = initialize_from(target, path, classes=("sky", "road", "car"))
     assert "the file does not name its classes" in str(report)
     assert torch.equal(target.logits.weight, source.logits.weight)
+
+
+def test_a_loaded_network_draws_no_initial_weights_and_is_the_saved_one(tmp_path):
+    model, path = tiny_model().eval(), tmp_path / "weights.safetensors"
+    save_weights(model, path)
+    before = torch.random.get_rng_state()
+    loaded = load_model(tiny_model, path).eval()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    images = torch.randint(0, 256, (1, 3, 33, 33), dtype=torch.uint8)
+    assert torch.equal(loaded(images), model(images))
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    path.write_bytes(bytes(path.stat().st_size))  # the network has its own copy
+    assert torch.equal(loaded(images), model(images))
+
+
+def test_weights_of_another_network_are_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(tiny_model(), path)
+    with pytest.raises(UserError, match="weights of another network"):
+        load_model(lambda: torch.nn.Linear(10**9, 10**6), path)

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
+import torch
 from omegaconf.errors import ConfigKeyError
 
 from deeplab.config import command_line, hydra_app
@@ -29,6 +31,19 @@ def test_a_signal_while_the_command_line_is_checked_is_no_traceback(monkeypatch,
         assert "Run the same command to go on" in capfd.readouterr().err
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(10**14), lambda: np.empty(10**16)])
+def test_too_little_memory_is_the_machines_error(allocate):
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        allocate()
+    error = hydra_app._explain(caught.value)
+    assert isinstance(error, UserError)
+    assert "too little" in str(error)
+    assert "allocate" in str(error)
+    assert "enforce fail" not in str(error)
+    other = RuntimeError("shapes do not fit")
+    assert hydra_app._explain(other) is other
 
 
 def test_a_library_may_replace_the_exception_of_a_signal(monkeypatch, capfd):

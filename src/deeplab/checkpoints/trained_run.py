@@ -3,11 +3,12 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
-from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.loading import load_model
 from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import padding_color
 from deeplab.config.build_model import build_model
@@ -45,9 +46,8 @@ class TrainedRun:
         Raises:
             UserError: the weights do not fit the network.
         """
-        model = build_model(self.config, num_classes=len(self.config.data.classes))
-        load_weights(model, self.weights)
-        return model
+        classes = self.config.data.classes
+        return load_model(partial(build_model, self.config, num_classes=len(classes)), self.weights)
 
     def predictor(
         self,

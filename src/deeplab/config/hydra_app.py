@@ -39,6 +39,9 @@ from deeplab.utils.interrupts import (
 from deeplab.utils.parallel import WORKER_KILLED
 from deeplab.utils.program import command
 
+OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|DefaultCPUAllocator: (can't|not enough)")
+"""Errors of PyTorch for memory that it does not get, on a GPU or a CPU."""
+
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
 
@@ -127,7 +130,18 @@ def _explain(error: Exception) -> Exception:
         )
     if re.search(r"DataLoader worker \(pid.*(killed|exited)", str(error)):
         return UserError(WORKER_KILLED)
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+        return UserError(
+            f"memory: this machine has too little for it ({_first_line(error)}). Use smaller "
+            "batches (stage.batch_size, data.eval_batch_size) or images (data.crop_size, "
+            "window_size)."
+        )
     return error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rpartition("] ")[2].rstrip(".")
 
 
 def implied_overrides(arguments: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Evaluation of an image classifier: errors on a split, and the rank of each image's label."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor
 
 from deeplab.checkpoints.hub import hub_id
-from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.loading import load_model
 from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import build_classification_data
-from deeplab.config.build_model import build_classifier
+from deeplab.config.build_model import build_classifier, check_classifier
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import classification_example
@@ -90,8 +91,8 @@ class ClassifierEvaluation(EvaluationTask):
         return [self.job(Strategy(OUTPUT_STRIDE), CLASSIFIER_STRATEGY, protocol)]
 
     def predict_function(self, jobs: Sequence[EvaluationJob]) -> Predict:
-        model = build_classifier(self.run, num_classes=len(self.data.classes))
-        load_weights(model, self.weights)
+        build = partial(build_classifier, self.run, num_classes=len(self.data.classes))
+        model = load_model(build, self.weights)
         model.eval().to(self.execution.accelerator)
 
         def predict(images: Tensor, batch: Batch) -> Sequence[Sequence[Array]]:
@@ -131,7 +132,7 @@ class ClassifierEvaluation(EvaluationTask):
             figure.save(file, format="PNG")
         errors.update(torch.from_numpy(found))
         size = (self.run.data.crop_size, self.run.data.crop_size)
-        model = build_classifier(self.run, num_classes=len(classes))
+        model = check_classifier(self.run, num_classes=len(classes))
         cost = cost_record(measure_cost(model, input_size=size), size)
         self.write_result(draft, cost, scored=True, scores=in_percent(errors.compute()))
 

@@ -175,10 +175,15 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self._constants = {"mean": mean, "std": std}
         self.mean: Tensor
         self.std: Tensor
+        self.set_constants()
+
+    def set_constants(self) -> None:
+        """Make the tensors of the constants, on PyTorch's default device."""
+        for name, values in self._constants.items():
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return (pixels.to(self.mean.dtype) - self.mean) / self.std

@@ -3,9 +3,10 @@
 import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from deeplab.checkpoints.loading import load_weights, save_weights
+from deeplab.checkpoints.loading import load_model, save_weights
 from deeplab.checkpoints.trained_run import TrainedRun, without_local_paths
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.scripts import ExportConfig
@@ -35,8 +36,9 @@ def write_repository(
     target = RunFolder(folder)
     readme = folder / "README.md"
     run = trained.config
-    model = build_model(run, num_classes=len(run.data.classes))
-    load_weights(model, trained.weights)
+    model = load_model(
+        partial(build_model, run, num_classes=len(run.data.classes)), trained.weights
+    )
     if trained.weights.suffix == ".safetensors":  # copy the bytes, so that the hash stays the same
         with atomic_write(target.weights) as draft:
             shutil.copyfile(trained.weights, draft)
