@@ -14,16 +14,44 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from deeplab.api import Run, create_model, evaluate, list_models, load, train
+    from deeplab.api import (
+        Run,
+        create_datamodule,
+        create_model,
+        evaluate,
+        list_models,
+        load,
+        train,
+    )
+    from deeplab.training.segmentation import SegmentationModule
     from deeplab.utils.errors import UserError
 
-    __all__ = ["Run", "UserError", "create_model", "evaluate", "list_models", "load", "train"]
+    __all__ = [
+        "Run",
+        "SegmentationModule",
+        "UserError",
+        "create_datamodule",
+        "create_model",
+        "evaluate",
+        "list_models",
+        "load",
+        "train",
+    ]
 else:
     __getattr__, __dir__, __all__ = lazy_loader.attach(
         __name__,
         submodules=["data", "inference", "metrics", "models", "training"],
         submod_attrs={
-            "api": ["Run", "create_model", "evaluate", "list_models", "load", "train"],
+            "api": [
+                "Run",
+                "create_datamodule",
+                "create_model",
+                "evaluate",
+                "list_models",
+                "load",
+                "train",
+            ],
+            "training.segmentation": ["SegmentationModule"],
             "utils.errors": ["UserError"],
         },
     )

@@ -26,6 +26,7 @@ from deeplab.utils.errors import UserError
 
 if TYPE_CHECKING:
     from deeplab.config.schema.run import RunConfig
+    from deeplab.data.datamodules import SegmentationData
     from deeplab.tools.predict.trained_model import TrainedModel
     from deeplab.tracking.result import Result
 
@@ -271,6 +272,53 @@ def evaluate(
     with composed("evaluate", [*settings, *([listed] if names else []), *_listed(overrides)]) as c:
         checked = parse(EvaluateConfig, c)
     return run_evaluation(checked)
+
+
+def create_datamodule(
+    data: str = "shapes",
+    *,
+    root: str | PathLike[str] | None = None,
+    batch_size: int = 16,
+    num_workers: int = 0,
+    seed: int = 0,
+    model: DeepLabV3Plus | None = None,
+    overrides: Sequence[str] = (),
+) -> "SegmentationData":
+    """Return a LightningDataModule of images with masks, for a ``lightning.Trainer`` of your own.
+
+    An epoch is one pass over the training images. Batches hold ``image``, uint8 ``(N, 3, H, W)``,
+    and ``label``, uint8 ``(N, H, W)`` with 255 for ignored pixels: crops in training, whole images
+    in validation, test and prediction, each once on any number of devices. ``.classes.names`` are
+    the names of the classes.
+
+    Args:
+        data: a name of ``conf/data``, such as ``folder`` or ``voc``; by default drawn scenes.
+        root: folder of the images: ``data.root``.
+        batch_size: images per batch, on all devices together.
+        num_workers: loading processes per device.
+        seed: seed of order and augmentation.
+        model: network whose mean color pads the images; None: gray.
+        overrides: further settings, each as on the command line, such as ``data.crop_size=257`` or
+            ``data.val_split=test``.
+
+    Raises:
+        UserError: a setting or the data is wrong.
+    """
+    from deeplab.config.build_data import build_segmentation_data
+    from deeplab.training.validate_config import check_train
+
+    settings = [f"data={quote_value(data)}", *_override("data.root", root), f"seed={seed}"]
+    with composed("train", [*settings, f"stage.batch_size={batch_size}", *_listed(overrides)]) as c:
+        checked = check_train(c)
+    if not isinstance(checked, TrainConfig):
+        raise UserError(f"data={data}: this data set has image labels and no masks.")
+    if model is not None:
+        means = {"in_channels": model.in_channels, "mean": model.backbone.mean}
+        backbone = checked.backbone.model_copy(update=means)
+        checked = checked.model_copy(update={"backbone": backbone})
+    module = build_segmentation_data(checked, num_workers=num_workers)
+    module.steps = None
+    return module
 
 
 def _override(key: str, value: object) -> list[str]:

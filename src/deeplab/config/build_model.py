@@ -3,11 +3,12 @@
 The builders in this package are the only code that knows both the config and the networks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
+from deeplab.config.parsing import validate
 from deeplab.config.schema.model import NOT_ARGUMENTS, ModelConfig, NetworkConfig
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.models.aspp import ASPP
@@ -33,7 +34,25 @@ def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
     )
     model = DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes)
     _build("output_stride", model.set_output_stride, config.output_stride)
+    model.settings = _model_settings(config) | {"num_classes": num_classes}
     return model
+
+
+def rebuild_model(settings: Mapping[str, Any]) -> DeepLabV3Plus:
+    """Return a network like the one that has these ``settings``, with new weights.
+
+    Raises:
+        UserError: a setting is wrong.
+    """
+    values = {"num_classes": 0, **settings}
+    num_classes = values.pop("num_classes")
+    return build_model(validate(ModelConfig, values), num_classes=num_classes)
+
+
+def _model_settings(config: ModelConfig) -> dict[str, Any]:
+    settings = config.model_dump(mode="json", include=set(ModelConfig.model_fields))
+    settings["backbone"]["pretrained"] = None  # its weights are others by now
+    return settings
 
 
 def build_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifier:

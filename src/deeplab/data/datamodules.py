@@ -6,8 +6,8 @@ from collections import Counter
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from lightning import LightningDataModule, Trainer
+from torch.utils.data import DataLoader, Dataset
 
 from deeplab.data.bad_files import BadFileError, OnError
 from deeplab.data.class_set import class_set
@@ -33,7 +33,8 @@ class StreamData(LightningDataModule, Generic[D]):
     Args:
         settings: keys of ``data``.
         layout: finds the images.
-        steps: training steps of the run.
+        steps: training steps in an epoch of the trainer, of which a run of this project has one;
+            None: one pass over the images.
         batch_size: training images per step, over all processes.
         seed: seed of order and augmentation.
         num_workers: number of DataLoader workers.
@@ -44,7 +45,7 @@ class StreamData(LightningDataModule, Generic[D]):
         settings: DataSettings,
         layout: DataLayout,
         *,
-        steps: int,
+        steps: int | None,
         batch_size: int,
         seed: int,
         num_workers: int,
@@ -120,14 +121,14 @@ class StreamData(LightningDataModule, Generic[D]):
         trainer = self.trainer
         sampler = TrainSampler(
             len(self.train_set),
-            steps=self.steps,
+            steps=self.steps or max(1, int(self.epoch_steps)),
             batch_size=self.batch_size,
             seed=self.seed,
-            first_step=trainer.global_step if trainer else 0,
+            first_step=_first_batch(trainer) if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        return self._loader(self.train_set, batch_sampler=sampler)
+        return self._loader(_Batches(self.train_set), sampler=sampler, batch_size=None)
 
     def val_dataloader(self, first: int = 0) -> DataLoader[Any]:
         """Return this process's part of the validation images, from index ``first`` on."""
@@ -145,7 +146,15 @@ class StreamData(LightningDataModule, Generic[D]):
         )
         return self._loader(self.val_set, sampler=sampler, batch_size=self.eval_batch_size)
 
-    def _loader(self, dataset: D, **kwargs: Any) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the images of validation, for ``Trainer.test``."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return the images of validation, for ``Trainer.predict``."""
+        return self.val_dataloader()
+
+    def _loader(self, dataset: Dataset[Any], **kwargs: Any) -> DataLoader[Any]:
         # the batches of training and validation in all processes, whose images have three bytes a
         # pixel and a label
         processes = self.trainer.world_size if self.trainer else 1
@@ -177,6 +186,29 @@ def _count_images(batches: float, total: int, batch_size: int) -> int:
     return min(total, wanted)
 
 
+class _Batches(Dataset[Batch]):
+    """Data set whose items are batches, so that the sampler of the loader is our own.
+
+    (Lightning refuses a batch sampler on several devices.)
+    """
+
+    def __init__(self, images: ImageDataset[Any, Any]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, items: list[Any]) -> Batch:
+        return self.images.__getitems__(items)
+
+
+def _first_batch(trainer: Trainer) -> int:
+    """Return the number of batches that a trainer has done when it makes its loader."""
+    if trainer.accumulate_grad_batches == 1:
+        return trainer.global_step
+    return trainer.fit_loop.epoch_loop.total_batch_idx + 1
+
+
 class SegmentationData(StreamData[SegmentationDataset]):
     """LightningDataModule of uint8 images and label maps.
 
@@ -199,7 +231,7 @@ class SegmentationData(StreamData[SegmentationDataset]):
         *,
         fill: tuple[int, int, int],
         val_labeled: bool = True,
-        **options: int,
+        **options: Any,
     ) -> None:
         super().__init__(settings, layout, **options)
         self.eval_size = settings.padded_size
@@ -260,7 +292,7 @@ class ClassificationData(StreamData[ClassificationDataset]):
     layout: LabeledFolder
 
     def __init__(
-        self, settings: ClassificationSettings, layout: LabeledFolder, **options: int
+        self, settings: ClassificationSettings, layout: LabeledFolder, **options: Any
     ) -> None:
         super().__init__(settings, layout, **options)
         self.classes = layout.classes

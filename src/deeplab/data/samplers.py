@@ -4,13 +4,16 @@ Training is one stream of draws, numbered from 0 to steps x batch size. Draw d i
 ``permutation(seed, d // n)[d % n]`` of the n images, augmented with a generator of (seed, d). The
 batches are therefore the same for any number of workers or processes, and a run that resumes at
 step s gets the same batches as without the interruption.
+
+Both are DistributedSamplers because Lightning replaces any other sampler on several devices, by one
+that gives some images twice.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 
 def image_order(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -18,12 +21,13 @@ def image_order(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(num_images)
 
 
-class TrainSampler(Sampler[list[tuple[int, int]]]):
-    """Batch sampler of training: batches of ``(draw, index)``.
+class TrainSampler(DistributedSampler[list[tuple[int, int]]]):
+    """Sampler of training: batches of ``(draw, index)``.
 
     Args:
         num_images: number of images.
-        steps: number of batches in the whole run; also the length of this sampler.
+        steps: number of batches in an epoch of the trainer; also the length of this sampler. A run
+            of this project has one epoch; the next one would go on with the next draws.
         batch_size: images per step, over all processes.
         seed: seed of the permutations.
         first_step: the step to start at.
@@ -46,6 +50,7 @@ class TrainSampler(Sampler[list[tuple[int, int]]]):
             raise ValueError(
                 f"batch_size={batch_size} is not divisible by the number of processes, {world_size}"
             )
+        super().__init__(range(num_images), num_replicas=world_size, rank=rank)  # type: ignore[arg-type]
         self.num_images, self.steps, self.batch_size = num_images, steps, batch_size
         self.seed, self.first_step = seed, first_step
         self.process_batch_size = batch_size // world_size
@@ -56,7 +61,8 @@ class TrainSampler(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, order = -1, np.empty(0, np.int64)
-        for step in range(self.first_step, self.steps):
+        begin = self.epoch * self.steps
+        for step in range(max(begin, self.first_step), begin + self.steps):
             first = step * self.batch_size + self.offset
             batch = []
             for draw in range(first, first + self.process_batch_size):
@@ -67,7 +73,7 @@ class TrainSampler(Sampler[list[tuple[int, int]]]):
             yield batch
 
 
-class EvalSampler(Sampler[int]):
+class EvalSampler(DistributedSampler[int]):
     """Sampler of evaluation: every ``world_size``-th image from ``first`` on.
 
     All processes together see each image exactly once.
@@ -76,6 +82,7 @@ class EvalSampler(Sampler[int]):
     def __init__(
         self, num_images: int, *, first: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
+        super().__init__(range(num_images), num_replicas=world_size, rank=rank)  # type: ignore[arg-type]
         self.indices = range(first + rank, num_images, world_size)
 
     def __len__(self) -> int:

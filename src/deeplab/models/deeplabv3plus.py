@@ -1,5 +1,7 @@
 """The complete network of the paper's Figure 2: backbone, ASPP, decoder, logits."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from deeplab.models.aspp import ASPP
@@ -29,6 +31,8 @@ class DeepLabV3Plus(nn.Module):
         self.backbone = backbone
         self.aspp = aspp
         self.decoder = decoder
+        self.settings: dict[str, Any] = {}
+        """Keys of ``ModelConfig`` and ``num_classes``, if it was built from them."""
         self.logits = Conv(decoder.out_channels, num_classes, bias=True)
         initialize(self.logits, 0.01)  # the authors' standard deviation; bias 0
 

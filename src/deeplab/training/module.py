@@ -9,8 +9,10 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from deeplab.config.parsing import validate
 from deeplab.config.schema.lr_scheduler import LRSchedulerSettings, PolySettings
 from deeplab.config.schema.optimizer import OptimizerSettings, SGDSettings
+from deeplab.config.schema.run import OptimizationConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.data.dataset import Batch
 from deeplab.metrics.definitions import to_percent
@@ -20,13 +22,16 @@ from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import build_schedule
 from deeplab.training.optimizers import build_optimizer, parameter_groups
 
+MAX_STEPS = 10**9
+"""Steps of a schedule if the trainer has no end."""
+
 
 class TrainingModule(LightningModule):
     """Base class of all training modules: optimizer, schedule, batch norm, EMA and seeding.
 
     Args:
         model: the network; the names of its backbone's parameters begin with ``backbone``.
-        recipe: optimization recipe.
+        recipe: optimization recipe; None: the default one over the steps of the trainer.
         class_names: one per class.
         optimizer: keys of ``optimizer``.
         lr_scheduler: keys of ``lr_scheduler``.
@@ -42,11 +47,11 @@ class TrainingModule(LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        recipe: Recipe,
+        recipe: Recipe | Mapping[str, Any] | None,
         class_names: Sequence[str],
         *,
-        optimizer: OptimizerSettings = SGDSettings(),  # noqa: B008  frozen
-        lr_scheduler: LRSchedulerSettings = PolySettings(),  # noqa: B008  frozen
+        optimizer: OptimizerSettings | Mapping[str, Any] = SGDSettings(),  # noqa: B008  frozen
+        lr_scheduler: LRSchedulerSettings | Mapping[str, Any] = PolySettings(),  # noqa: B008  frozen
         epoch_steps: float = 1.0,
         seed: int = 0,
         channels_last: bool = False,
@@ -56,14 +61,19 @@ class TrainingModule(LightningModule):
     ) -> None:
         super().__init__()
         self.parts = Parts(parts)
-        self.recipe, self.class_names, self.seed = recipe, tuple(class_names), seed
-        self.optimizer_settings, self.lr_scheduler_settings = optimizer, lr_scheduler
+        settings = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        checked = validate(OptimizationConfig, settings)
+        self.optimizer_settings = checked.optimizer
+        self.lr_scheduler_settings = checked.lr_scheduler
+        self.has_recipe = recipe is not None
+        self.recipe = validate(Recipe, recipe or {}) if not isinstance(recipe, Recipe) else recipe
+        self.class_names, self.seed = tuple(class_names), seed
         self.epoch_steps = epoch_steps
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.fused_optimizer = fused_optimizer
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        set_batch_norm(self.model, momentum=recipe.bn_momentum)
-        self.average = ema_copy(self.model) if recipe.ema_decay else None
+        set_batch_norm(self.model, momentum=self.recipe.bn_momentum)
+        self.average = ema_copy(self.model) if self.recipe.ema_decay else None
         # In a tuple, so that it is no submodule: the state dict holds each parameter only once.
         self._runner: tuple[Callable[[Tensor], Tensor]] = (
             torch.compile(model) if compiled else model,
@@ -75,6 +85,11 @@ class TrainingModule(LightningModule):
     def eval_model(self) -> Any:
         """Network that is validated and saved: the moving average if there is one."""
         return self.average or self.model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images, of the network that is validated and saved."""
+        logits: Tensor = self.eval_model(images)
+        return logits
 
     def train(self, mode: bool = True) -> Self:
         """Set the training mode, but keep frozen batch norms and the average in eval mode."""
@@ -122,12 +137,12 @@ class TrainingModule(LightningModule):
         """Return images in the memory format of the network."""
         return images.contiguous(memory_format=self.memory_format)
 
-    def log_scores(self, values: Mapping[str, float]) -> None:
+    def log_scores(self, values: Mapping[str, float], stage: str = "val") -> None:
         """Log fractions as percentages after a validation; the progress bar shows the first."""
         self.scored_step, shown = self.global_step, next(iter(values))
         self.log("step", float(self.global_step - 1))  # step at which Lightning logs this row
         for name, value in values.items():
-            self.log(f"val/{name}", to_percent(value), prog_bar=name == shown)
+            self.log(f"{stage}/{name}", to_percent(value), prog_bar=name == shown)
 
     @property
     def classes(self) -> dict[str, Any]:
@@ -136,6 +151,15 @@ class TrainingModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classes"] = self.classes
+        if arguments := self.arguments():
+            checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = arguments
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that make this module again, as plain values for a checkpoint.
+
+        ``load_from_checkpoint`` passes them to the constructor.
+        """
+        return {}
 
     def optimizer_step(
         self,
@@ -159,7 +183,11 @@ class TrainingModule(LightningModule):
             # for clipping their norm. Lightning therefore rejects the combination.
             fused=self.fused_optimizer and self.recipe.gradient_clip_val is None,
         )
-        schedule = build_schedule(self.lr_scheduler_settings, self.recipe, self.epoch_steps)
+        recipe = self.recipe
+        if not self.has_recipe and self._trainer:
+            steps = max(1, int(min(self._trainer.estimated_stepping_batches, MAX_STEPS)))
+            recipe = recipe.model_copy(update={"max_steps": steps})
+        schedule = build_schedule(self.lr_scheduler_settings, recipe, self.epoch_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {
             "optimizer": optimizer,

@@ -1,17 +1,18 @@
 """Training of segmentation networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from deeplab.config.build_data import build_segmentation_data
-from deeplab.config.build_model import build_model
+from deeplab.config.build_model import build_model, rebuild_model
 from deeplab.config.schema.loss import CrossEntropySettings, LossSettings
-from deeplab.config.schema.run import TrainConfig
+from deeplab.config.schema.run import Loss, TrainConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
@@ -35,17 +36,20 @@ from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 from deeplab.utils.parallel import cpu_count, is_first_process
+from deeplab.utils.settings import to_dict
 from deeplab.utils.text import name_some
 from deeplab.utils.visualization import Example, segmentation_figure
 
 
 class SegmentationModule(TrainingModule):
-    """Training and validation of a DeepLabv3+.
+    """Training, validation, test and prediction of a DeepLabv3+ in any ``lightning.Trainer``.
+
+    Settings may be objects or plain values, as checkpoints hold them for ``load_from_checkpoint``.
 
     Args:
-        model: the network.
-        recipe: optimization recipe.
-        class_names: one per class.
+        model: the network; or the settings of one, for a new one.
+        recipe: optimization recipe; None: the default one over the steps of the trainer.
+        class_names: one per class; None: their numbers.
         loss: keys of ``loss``.
         palette: colors of the classes, which are saved in checkpoints.
         options: see ``TrainingModule``.
@@ -55,18 +59,26 @@ class SegmentationModule(TrainingModule):
 
     def __init__(
         self,
-        model: DeepLabV3Plus,
-        recipe: Recipe,
-        class_names: Sequence[str],
+        model: DeepLabV3Plus | Mapping[str, Any],
+        recipe: Recipe | Mapping[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
         *,
-        loss: LossSettings = CrossEntropySettings(),  # noqa: B008  frozen
+        loss: LossSettings | Mapping[str, Any] = CrossEntropySettings(),  # noqa: B008  frozen
         palette: Sequence[Sequence[int]] = (),
         **options: Any,
     ) -> None:
-        super().__init__(model, recipe, class_names, **options)
+        network = rebuild_model(model) if isinstance(model, Mapping) else model
+        names = [str(k) for k in range(network.num_classes)] if class_names is None else class_names
+        if len(names) != network.num_classes:
+            raise UserError(
+                f"class_names: {len(names)} names, but the network has num_classes="
+                f"{network.num_classes}."
+            )
+        super().__init__(network, recipe, names, **options)
         self.palette = [list(color) for color in palette]
-        self.loss = SegmentationLoss(loss)
-        self.confusion = ConfusionMatrix(model.num_classes)
+        self.loss_settings = TypeAdapter(Loss).validate_python(loss)
+        self.loss = SegmentationLoss(self.loss_settings)
+        self.confusion = ConfusionMatrix(network.num_classes)
         self.scores: Scores | None = None
         """Scores of the last validation."""
         self.train()  # Lightning does not change the training mode
@@ -92,12 +104,43 @@ class SegmentationModule(TrainingModule):
         return prediction
 
     def on_validation_epoch_end(self) -> None:
+        self._finish_scores("val")
+
+    def test_step(self, batch: SegmentationBatch, batch_idx: int) -> None:
+        """Score whole images as in validation; the scores are ``test/mIoU`` and so on."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self._finish_scores("test")
+
+    def predict_step(self, batch: SegmentationBatch, batch_idx: int) -> list[Tensor]:
+        """Return the label map ``(H, W)`` of each image, uint8, without its padding."""
+        label_maps = predict_labels(self.eval_model, self.to_layout(batch["image"]))
+        return [m[:h, :w] for m, (h, w) in zip(label_maps, batch["size"], strict=True)]
+
+    def arguments(self) -> dict[str, Any]:
+        """See ``TrainingModule``; without the network if it was put together by hand."""
+        stride = {"output_stride": self.model.output_stride}
+        network = self.model.settings and self.model.settings | stride
+        values: dict[str, Any] = {
+            "recipe": to_dict(self.recipe) if self.has_recipe else None,
+            "loss": to_dict(self.loss_settings),
+            "optimizer": to_dict(self.optimizer_settings),
+            "lr_scheduler": to_dict(self.lr_scheduler_settings),
+            "class_names": list(self.class_names),
+            "palette": self.palette,
+            "epoch_steps": self.epoch_steps,
+            "seed": self.seed,
+        }
+        return {"model": network, **values} if network else values
+
+    def _finish_scores(self, stage: str) -> None:
         self.scores = scores(self.confusion.compute())
         self.confusion.reset()
         values = {metric.key: self.scores.values[metric.key] for metric in SEGMENTATION}
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
             values[f"IoU/{name}"] = iou
-        self.log_scores(values)
+        self.log_scores(values, stage)
 
 
 class SegmentationTask(Task):
