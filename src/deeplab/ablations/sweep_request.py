@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from deeplab.ablations.tables import Preset, Table, choices, is_yaml_path, read_preset, read_table
+from deeplab.ablations.tables import Preset, Table, is_yaml_path, read_preset, read_table
 from deeplab.ablations.variants import variant_tables
 from deeplab.config.command_line import check_overrides, parse_overrides
-from deeplab.config.paths import exists, script_groups
+from deeplab.config.paths import exists, group_choices, project_choices, script_groups
 from deeplab.utils.errors import UserError
 
 DEFAULT_PRESET = "quick"
@@ -166,7 +166,7 @@ def _existing_paths(options: dict[str, Override], group: str) -> dict[str, str]:
 
 
 def _data_roots(options: dict[str, Override]) -> dict[str, str]:
-    roots, known = _existing_paths(options, "data_roots"), choices("data")
+    roots, known = _existing_paths(options, "data_roots"), group_choices("data")
     for name, path in roots.items():
         if name not in known:
             raise UserError(
@@ -176,7 +176,7 @@ def _data_roots(options: dict[str, Override]) -> dict[str, str]:
 
 
 def _expand_all(name: str) -> list[str]:
-    return choices("ablation") if name == ALL else [name]
+    return project_choices("ablation") if name == ALL else [name]
 
 
 def _values(override: Override | None) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from deeplab.config.messages import unknown_choice
 from deeplab.config.parsing import validate
-from deeplab.config.paths import CONF
+from deeplab.config.paths import find_choice
 from deeplab.inference.strategy import SINGLE_SCALE, parse_strategy
 from deeplab.utils.errors import UserError
 from deeplab.utils.reading import read_values, report_damage
@@ -154,11 +155,6 @@ class Preset(Settings):
     """True if rows that a test server would score are scored on the validation split."""
 
 
-def choices(group: str) -> list[str]:
-    """Return the names of a config group's files."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
 def is_yaml_path(name: str) -> bool:
     """Return True if a table or a preset is given by its path."""
     return name.endswith((".yaml", ".yml"))
@@ -179,12 +175,11 @@ def read_preset(name: str) -> Preset:
 
 
 def _read(schema: type[S], group: str, name: str) -> S:
-    path = Path(name).expanduser() if is_yaml_path(name) else CONF / group / f"{name}.yaml"
-    if is_yaml_path(name) and not path.is_file():
-        raise UserError(f"{group}={name}: no such file. Check the path.")
+    path = Path(name).expanduser() if is_yaml_path(name) else find_choice(group, name)
+    if path is None:
+        raise UserError(unknown_choice(group, name))
     if not path.is_file():
-        known = ", ".join(choices(group))
-        raise UserError(f"{group}={name}: no such choice. Choices: {known}.")
+        raise UserError(f"{group}={name}: no such file. Check the path.")
     values = read_values(path, "Correct the file.")
     try:
         with report_damage(path, "Correct the file."):

@@ -6,6 +6,7 @@ a removed key that gets its default again, other settings of its own that the sc
 
 import os
 import re
+import sys
 from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
@@ -17,8 +18,16 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from deeplab.config.messages import format_hydra_error, unknown_choice
-from deeplab.config.paths import SWEEPING, TABLES, group_choices, script_groups
+from deeplab.config.paths import (
+    CONFIG_DIR,
+    SWEEPING,
+    TABLES,
+    describe_own_choices,
+    group_choices,
+    script_groups,
+)
 from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import is_child
 
 HYDRA_KEYS = (
     r"hydra/(launcher|sweeper)",
@@ -58,6 +67,8 @@ def check_arguments(arguments: Sequence[str], script: str) -> list[str]:
     parser.error = _option_error  # type: ignore[method-assign]
     options = parser.parse_intermixed_args(arguments)
     _check_options(options)
+    if not is_child() and (line := describe_own_choices(script_groups(script))):
+        print(line, file=sys.stderr)
     parsed = parse_overrides(options.overrides)
     check_overrides(parsed, script_groups(script))
     if options.multirun:
@@ -81,8 +92,12 @@ def _check_options(options: Namespace) -> None:
                 "--config-dir names."
             )
     folder = options.config_dir
-    if folder is not None and not os.path.isdir(folder):  # noqa: PTH112  never raises
-        raise UserError(f"--config-dir={folder}: no such folder. Name one with files as in conf/.")
+    if folder is not None:
+        if not os.path.isdir(folder):  # noqa: PTH112  never raises
+            raise UserError(
+                f"--config-dir={folder}: no such folder. Name one with files as in conf/."
+            )
+        os.environ[CONFIG_DIR] = os.path.abspath(folder)  # noqa: PTH100  keeps links
     if not options.cfg and (options.package or options.resolve):
         name = "--package" if options.package else "--resolve"
         raise UserError(f"{name}: has no effect here. Add --cfg job, or leave it out.")

@@ -1,11 +1,13 @@
 """Locations of the project's folders and of its config files."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from deeplab.utils.program import PACKAGE
+from deeplab.utils.text import name_some
 
 _PACKED = PACKAGE / "conf"
 
@@ -16,6 +18,9 @@ TABLES = ("ablation", "preset")
 """Folders of ``conf/`` whose files describe sweeps and hold no keys of a run."""
 
 
+MAX_NAMES = 6
+"""Number of choices of the user's that are named."""
+
 SWEEPING = ("train", "evaluate")
 """Scripts that take ``-m``: all jobs of a sweep are checked before the first one."""
 
@@ -25,9 +30,63 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110  Path.exists raises OSError for a long name
 
 
+CONFIG_DIR = "DEEPLAB_CONFIG_DIR"
+"""Environment variable with the folder of ``--config-dir``, which children inherit."""
+
+
+def own_folders() -> list[Path]:
+    """Return the folders with the user's own choices: of ``--config-dir``, and ``conf/`` here."""
+    named = os.environ.get(CONFIG_DIR)
+    folders = [Path(named)] if named else []
+    here = Path("conf").absolute()
+    if os.path.isdir(here) and os.access(here, os.R_OK | os.X_OK):  # noqa: PTH112  never raises
+        folders += [here] * (not any(here.samefile(folder) for folder in [CONF, *folders]))
+    return folders
+
+
+def find_choice(group: str, name: str) -> Path | None:
+    """Return the file of a choice; the project's own come before those of the user."""
+    paths = (folder / group / f"{name}.yaml" for folder in [CONF, *own_folders()])
+    return next((path for path in paths if exists(path)), None)
+
+
 def group_choices(group: str) -> list[str]:
     """Return the names of a config group's files, short ones first."""
-    return sorted((p.stem for p in (CONF / group).glob("*.yaml")), key=lambda c: (len(c), c))
+    names = {name for folder in [CONF, *own_folders()] for name in _names(folder, group)}
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def _names(folder: Path, group: str) -> set[str]:
+    return {path.stem for path in (folder / group).glob("*.yaml")}
+
+
+def project_choices(group: str) -> list[str]:
+    """Return the names of the project's own files of a group, in alphabetical order."""
+    return sorted(_names(CONF, group))
+
+
+def describe_own_choices(groups: Iterable[str]) -> str:
+    """Return a line on what the user's folders add to groups; empty if they add nothing.
+
+    It also names the files that are not taken, because the project has a choice of their name.
+    """
+    added: list[str] = []
+    shadowed: list[str] = []
+    folders = own_folders()
+    for group in sorted(groups):
+        known = {path.stem: path for path in (CONF / group).glob("*.yaml")}
+        for path in (p for folder in folders for p in sorted((folder / group).glob("*.yaml"))):
+            if known.setdefault(path.stem, path) is path:
+                added.append(f"{group}={path.stem}")
+            elif path.read_bytes() != known[path.stem].read_bytes():
+                shadowed.append(f"{group}/{path.name}")
+    texts = [f"adds {name_some(added, MAX_NAMES)}"] * bool(added)
+    if shadowed:
+        texts.append(
+            f"{name_some(shadowed, MAX_NAMES)} not taken, because there is a choice of that name "
+            "already (rename the file to use it)"
+        )
+    return f"{' and '.join(map(str, folders))}: {'; '.join(texts)}." if texts else ""
 
 
 def config_groups() -> set[str]:

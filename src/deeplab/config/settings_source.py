@@ -1,12 +1,18 @@
 """Source of config files for Hydra; not a plugin, since it takes the place of Hydra's own."""
 
 import sys
+from pathlib import Path
 
 from hydra._internal.core_plugins import file_config_source
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 
-from deeplab.config.paths import CONF
+from deeplab.config.paths import CONF, config_groups, own_folders
+from deeplab.utils.reading import read_values
+
+USER = "user"
+"""Hydra's name of the provider of the user's own choices."""
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
@@ -17,13 +23,33 @@ class FileConfigSource(file_config_source.FileConfigSource):
     """
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the file's content over the defaults of its keys."""
+        """Return the file's content over the defaults of its keys.
+
+        Raises:
+            UserError: a file of the user's is not YAML with keys.
+        """
+        path = Path(self.path, self._normalize_file_name(config_path))
+        if not path.is_relative_to(CONF):
+            read_values(path, "Correct the file.")
         result = super().load_config(config_path)
         if "--help" not in sys.argv:  # it lists groups, not keys, and must answer at once
             from deeplab.config.defaults import complete
 
             result.config = complete(config_path, result.config)
         return result
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return what is in a folder; of the user's, the groups that the project has."""
+        names = super().list(config_path, results_filter)
+        if self.provider == USER and not config_path:
+            names = [name for name in names if name in config_groups()]
+        return names
+
+
+def add_own_folders(search_path: ConfigSearchPath) -> None:
+    """Add the folders with the user's own choices, after the project's."""
+    for folder in own_folders():
+        search_path.append(provider=USER, path=f"file://{folder}")
 
 
 def is_own(search_path: ConfigSearchPath) -> bool:
