@@ -29,7 +29,8 @@ from deeplab.ablations.report.write_report import PAGE, write_report
 from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.sweep import JobError, run_jobs
 from deeplab.ablations.sweep_request import SweepRequest
-from deeplab.ablations.tables import Paper, Preset, Row, Table, choices, read_preset, read_table
+from deeplab.ablations.tables import Paper, Preset, Row, Table, read_preset, read_table
+from deeplab.config.paths import project_choices
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
     evaluation_name,
@@ -894,4 +895,4 @@ def test_report_without_table_covers_latest_or_all(tmp_path):
     assert sorted(p.stem for p in tmp_path.glob("other/ablations/quick/*.csv")) == ["table2"]
     assert report("ablation=table1") == ["table1"]
     assert report() == ["table1"]
-    assert report("num_seeds=2") == choices("ablation")
+    assert report("num_seeds=2") == project_choices("ablation")

@@ -13,10 +13,10 @@ from deeplab.ablations.distinct_jobs import RANDOM_WEIGHTS, RowEvaluation, colle
 from deeplab.ablations.estimate import estimate_job
 from deeplab.ablations.sweep import job_overrides, missing_weights_lines, table_tag
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
-from deeplab.ablations.tables import choices, read_preset, read_table
+from deeplab.ablations.tables import read_preset, read_table
 from deeplab.config.build_model import check_classifier, check_model
 from deeplab.config.hydra_app import to_sweep_override
-from deeplab.config.paths import CONF
+from deeplab.config.paths import CONF, project_choices
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import parse_strategy
@@ -80,7 +80,7 @@ def check_network(config):
 
 
 def test_tables_and_their_row_counts():
-    assert {name: len(read_table(name).rows) for name in choices("ablation")} == ROWS
+    assert {name: len(read_table(name).rows) for name in project_choices("ablation")} == ROWS
 
 
 def test_paper_scores_rise_with_each_addition():
