@@ -52,6 +52,7 @@ def test_scores_lie_beside_the_other_fields_and_are_read_back(tmp_path):
     assert result.metrics == (*SEGMENTATION, *BOUNDARY)
     assert result.format_main_score() == "mIoU 61.25 %"
     assert result.is_of_weights("ff")
+    assert repr(result) == str(result) == "Result(x, val, os16-w33: mIoU 61.25 %)"
 
 
 def test_a_result_without_labels_has_no_score(tmp_path):

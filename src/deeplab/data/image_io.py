@@ -45,7 +45,7 @@ PROBLEMS = {
     "no {role} file": ("this is {found}, not a file", "Remove it from the split."),
     "empty {role} file": ("this file is empty", AGAIN),
     "missing {role}": (
-        "the {role} does not exist", "Add the file or remove its line from the split list.",
+        "the {role} does not exist", "Add the file, or correct the path or the list that names it.",
     ),
     "unreadable {role}": (
         "the {role} cannot be read ({found})", "Check the file and its permissions.",

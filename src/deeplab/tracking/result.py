@@ -167,6 +167,13 @@ class Result(Provenance, Identity, Scored, RecordFile):
                 raise ValueError(f"{name}: its classes are not those of protocol.classes")
         return self
 
+    def __repr__(self) -> str:
+        """Return run, split, strategy and main score; ``model_dump()`` has all fields."""
+        measured = f"{self.protocol.split}, {self.protocol.strategy.name}"
+        return f"Result({self.run}, {measured}: {self.format_main_score()})"
+
+    __str__ = __repr__
+
     @property
     def is_classifier(self) -> bool:
         """True for the result of an image classifier."""
