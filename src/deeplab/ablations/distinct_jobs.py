@@ -17,6 +17,7 @@ from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.hydra_app import quote_value
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.settings import SyntheticSettings
+from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import settings_hash
 from deeplab.utils.errors import UserError
 
@@ -133,10 +134,17 @@ def with_scores(request: SweepRequest, jobs: Sequence[Job]) -> SweepRequest:
     """Return the request with the scores of its variants, which follow from their task.
 
     Raises:
-        UserError: some variants are classifiers and others are not.
+        UserError: a variant has no such inference strategy, or some variants are classifiers and
+            others are not.
     """
     if not request.of_variants:
         return request
+    for job in jobs:
+        for evaluation in job.row_evaluations:
+            try:
+                resolve_strategy_name(job.config, evaluation.strategy)
+            except ValueError as error:
+                raise UserError(f"strategies: {error}.") from None
     tasks = {job.config.stage.task: job for job in jobs}
     if len(tasks) > 1:
         variants = " and ".join(describe_rows(job) for job in tasks.values())

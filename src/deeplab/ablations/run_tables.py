@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from deeplab.ablations.distinct_jobs import Job, collect_jobs, with_scores
+from deeplab.ablations.distinct_jobs import Job, collect_jobs, describe_rows, with_scores
 from deeplab.ablations.report.print_report import print_next_steps, print_sheets
 from deeplab.ablations.report.write_report import PAGE, write_report
 from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
@@ -54,10 +54,24 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     jobs = collect_jobs(request, compose_train)
     with_scores(request, jobs)  # checks that the variants have a score in common
     root, group = runs_root(request, jobs), _group(request, jobs)
+    if any(job.config.trainer.fast_dev_run for job in jobs):
+        _test_jobs(jobs, check, launch)
+        return
     succeeded = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
     _label_runs(jobs, root, group)
     report_tables(arguments)
     if not succeeded:
+        sys.exit(1)
+
+
+def _test_jobs(jobs: Sequence[Job], check: Check, launch: Launch) -> None:
+    """Launch the tests of all jobs (``trainer.fast_dev_run``), which have no results to report."""
+    for job in jobs:
+        check(job.overrides)
+    errors = launch([job.overrides for job in jobs])
+    failed = [describe_rows(j) for j, error in zip(jobs, errors, strict=True) if error]
+    print(f"\nTested {len(jobs)} runs" + (f". Failed: {'; '.join(failed)}" if failed else ""))
+    if failed:
         sys.exit(1)
 
 

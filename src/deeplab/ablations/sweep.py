@@ -17,7 +17,7 @@ from deeplab.config.hydra_app import quote_value
 from deeplab.utils.errors import UserError
 
 MAX_ERROR_LINES = 5
-"""Number of lines at the end of a failed job's error that are printed."""
+"""Number of lines at the end of a failed job's message that are printed; of a traceback, one."""
 
 MAX_TAG = 64
 """Number of characters of a tag that W&B allows."""
@@ -223,8 +223,9 @@ def _print_unfinished(
         reason = _other_process(job, run, find_run, error)
         failed |= not reason
         print(f"\nNot done: {describe_rows(job)} ({' '.join(job.overrides)})")
-        lines = (reason or _failure(run, error)).strip().splitlines()
-        print("\n".join(f"  {line}" for line in lines[-MAX_ERROR_LINES:]))
+        text = reason or _failure(run, error)
+        lines = text.strip().splitlines()[-(1 if "Traceback" in text else MAX_ERROR_LINES) :]
+        print("\n".join(f"  {line}" for line in lines))
         if run:
             print(f"  {run.folder.path}")
     return not failed

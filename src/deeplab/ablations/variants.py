@@ -160,6 +160,6 @@ def _name_part(override: str, base: str) -> str:
     key, _, value = override.lstrip("+~").partition("=")
     value = re.sub(r"[^\w.+=-]+", "_", value.strip("'\"").rstrip("/").rpartition("/")[2]).strip("_")
     leaf = key.removesuffix("._target_").rpartition(".")[2]
-    part = f"{leaf}{'' if value[:1].isdigit() else '_'}{value}"[:40]
+    part = f"{leaf}{'' if value[:1].isdigit() else '_'}{value}"[:40].strip("_")
     in_name = {part, value} & {*base.split("-")} or key == "output_stride"
     return "" if in_name or f"-{value}-" in f"-{base}-" else part

@@ -47,7 +47,7 @@ def collect_table_results(
         TableResult(
             name,
             table.title,
-            _setting(request.preset, table),
+            table.setting if request.of_variants else _setting(request.preset, table),
             table.columns,
             tuple(
                 _row(number, row, table.reference, by_row.get((name, number), []), job_runs)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from deeplab.ablations.distinct_jobs import Job
 from deeplab.ablations.report.sheet import Sheet, merge_legends
 from deeplab.ablations.run_index import FindRun
+from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.program import command
 from deeplab.utils.text import printable
 from deeplab.utils.text_table import Cell, Column, TextTable
@@ -23,13 +24,18 @@ def print_sheets(sheets: Sequence[Sheet]) -> None:
     width = shutil.get_terminal_size().columns
     for sheet in sheets:
         print(f"\n{printable(sheet.title)} ({printable(sheet.setting)})\n")
-        print(_labeled(sheet.shown).as_text(width))
-        _print_list(sheet.notes, width)
+        table, problems = _labeled(sheet.shown)
+        print(table.as_text(width))
+        _print_list([*problems, *sheet.notes], width)
     _print_list(merge_legends(sheets), width)
 
 
-def _labeled(table: TextTable) -> TextTable:
-    """Return the table with one column for the number of a row and its overrides as typed."""
+def _labeled(table: TextTable) -> tuple[TextTable, list[str]]:
+    """Return the table with one column for the number of a row and its overrides as typed.
+
+    The reasons for missing scores, which are long, are returned as lines.
+    """
+    problems: list[str] = []
     columns = [i for i, column in enumerate(table.columns) if column.identifies_row]
     kept = table.select(lambda i, c: i not in columns and c.full_title not in ON_PAPER_ONLY)
     rows = []
@@ -37,8 +43,10 @@ def _labeled(table: TextTable) -> TextTable:
         number, *cells = (row[i].text for i in columns)
         keys = [table.columns[i].title for i in columns[1:]]
         typed = " ".join(f"{key}={cell}" for key, cell in zip(keys, cells, strict=True))
-        rows.append((Cell(f"{number}: {typed}"), *others))
-    return TextTable((Column("variant"), *kept.columns), tuple(rows))
+        problems += [f"Row {number}: {cell.text}." for cell in others if cell.wide and cell.text]
+        shown = [Cell("no score") if cell.wide and cell.text else cell for cell in others]
+        rows.append((Cell(f"{number}: {typed}"), *shown))
+    return TextTable((Column("variant"), *kept.columns), tuple(rows)), problems
 
 
 def _print_list(texts: Sequence[str], width: int) -> None:
@@ -59,13 +67,15 @@ def _print_list(texts: Sequence[str], width: int) -> None:
 def print_next_steps(jobs: Sequence[Job], find_run: FindRun) -> None:
     """Print commands that go on from the report on a plain sweep."""
     print("Next:   more seeds: add seed=0,1,2,... to the same command; finished runs are kept")
-    scored = {
-        e.variant: run.folder.path
+    found = {
+        e.variant: (run.folder.path, evaluation.protocol)
         for job in reversed(jobs)
-        for e in job.row_evaluations
-        if (run := find_run(job)) and run.evaluation(e)
+        for e in reversed(job.row_evaluations)
+        if (run := find_run(job)) and (evaluation := run.evaluation(e))
     }
-    if len(scored) > 1 and jobs[0].config.stage.task == "segmentation":
-        first, second = list(scored.values())[::-1][:2]
+    if len(found) < 2 or jobs[0].config.stage.task != "segmentation":
+        return
+    (second, its_protocol), (first, protocol) = list(found.values())[-2:]
+    if not differences(protocol, its_protocol, ignore=["strategy"]):
         gallery = command("gallery")
         print(f"        image by image: {gallery} run={first} compare_with={second}")
