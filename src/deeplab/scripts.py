@@ -11,7 +11,7 @@ from deeplab.config.parsing import parse
 
 
 def train(config: DictConfig) -> float:
-    """Train and run the evaluations; return the main score for sweepers that optimize it."""
+    """Train and run the evaluations; return the score that sweepers optimize."""
     from deeplab.training.validate_config import check_train
 
     checked = check_train(config)
@@ -27,7 +27,7 @@ def train(config: DictConfig) -> float:
     check_evaluations(checked)
     folder = run_experiment(checked)
     evaluate_after_training(checked, folder)
-    return report_score(folder)
+    return report_score(folder, checked.objective)
 
 
 def evaluate(config: DictConfig) -> None:

@@ -53,8 +53,13 @@ class EvaluationSweeperConf(AblationSweeperConf):
     _target_: str = "hydra_plugins.checked_sweepers.EvaluationSweeper"
 
 
-for _name, _node in (("ablation", AblationSweeperConf), ("evaluation", EvaluationSweeperConf)):
-    ConfigStore.instance().store(group="hydra/sweeper", name=_name, node=_node, provider="deeplab")
+def register(name: str, node: type) -> None:
+    """Make a sweeper known as ``hydra/sweeper=NAME``."""
+    ConfigStore.instance().store(group="hydra/sweeper", name=name, node=node, provider="deeplab")
+
+
+register("ablation", AblationSweeperConf)
+register("evaluation", EvaluationSweeperConf)
 
 
 class CheckedSweeper(BasicSweeper):
@@ -79,13 +84,8 @@ class CheckedSweeper(BasicSweeper):
 
     def _check(self, overrides: Sequence[str]) -> None:
         """Raise UserError if a job cannot run."""
-        from deeplab.config.compose import without_hydra
-
         assert self.config is not None
-        config = self._loader().load_sweep_config(self.config, list(overrides))
-        config.hydra.job.num = 0
-        config.hydra.job.id = "check"
-        self._check_config(without_hydra(config))
+        self._check_config(compose_job(self._loader(), self.config, overrides))
 
     @abstractmethod
     def _check_config(self, config: DictConfig) -> None:
@@ -135,11 +135,7 @@ class AblationSweeper(CheckedSweeper):
         try:
             run_tables(arguments, self._check, self._launch)
         finally:
-            with suppress(OSError):  # they are kept if a launcher has written its logs there
-                folder = Path(self.config.hydra.sweep.dir)
-                folder.rmdir()
-                if folder.parent.name == ".multirun":
-                    folder.parent.rmdir()
+            remove_sweep_folder(self.config)
         return []
 
     def _check_config(self, config: DictConfig) -> None:
@@ -160,6 +156,25 @@ class AblationSweeper(CheckedSweeper):
         except Exception as error:  # the launcher itself failed, for example it lost a worker
             return [_job_error(error)] * len(jobs)
         return [_result_error(result) for result in results]
+
+
+def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Return the config of a sweep's job."""
+    from deeplab.config.compose import without_hydra
+
+    config = loader.load_sweep_config(sweep, list(overrides))
+    config.hydra.job.num = 0
+    config.hydra.job.id = "check"
+    return without_hydra(config)
+
+
+def remove_sweep_folder(config: DictConfig) -> None:
+    """Remove Hydra's folder of a sweep, unless a launcher has written its logs there."""
+    with suppress(OSError):
+        folder = Path(config.hydra.sweep.dir)
+        folder.rmdir()
+        if folder.parent.name == ".multirun":
+            folder.parent.rmdir()
 
 
 def check_training(config: DictConfig, launcher: Launcher | None) -> None:

@@ -30,7 +30,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import is_child
 
 HYDRA_KEYS = (
-    r"hydra/(launcher|sweeper)",
+    r"hydra/(launcher|sweeper|sweeper/sampler)",
     r"hydra\.(launcher|sweeper)\..+",
     r"hydra\.job\.env_(set|copy)(\..+)?",
     r"hydra\.(sweep\.dir|verbose)",

@@ -29,6 +29,7 @@ from deeplab.utils.errors import (
     format_message,
     script_errors,
 )
+from deeplab.utils.extras import require_extra
 from deeplab.utils.files import full_disk_error
 from deeplab.utils.interrupts import (
     end_at_signals,
@@ -160,8 +161,14 @@ def to_sweep_override(argument: str) -> str:
 
     A table or a preset that is given by its path becomes a sweep over one value, because Hydra
     would look for a choice of that name. ``data_roots.NAME`` and ``external_weights.NAME`` are new
-    keys and get a ``+``.
+    keys and get a ``+``. Optuna's sweeper is the one that knows the objective.
+
+    Raises:
+        UserError: Optuna's sweeper is not installed.
     """
+    if argument == "hydra/sweeper=optuna":
+        require_extra("optuna", "hydra_plugins.hydra_optuna_sweeper", setting=argument)
+        return f"{argument}_objective"
     key, _, value = argument.partition("=")
     path = value.strip("\"'")
     if key in TABLES and path.endswith((".yaml", ".yml")) and (path != value or "," not in value):

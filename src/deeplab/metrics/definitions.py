@@ -48,6 +48,30 @@ METRICS = {metric.key: metric for metric in (*SEGMENTATION, *BOUNDARY, *CLASSIFI
 """All metrics by key."""
 
 
+OBJECTIVE_PREFIX = "val/"
+"""Start of the names under which training logs the metrics of a validation."""
+
+
+def objective_metric(objective: str | None, *, is_classifier: bool) -> Metric:
+    """Return the metric that a search over settings optimizes.
+
+    Args:
+        objective: name under which training logs it, such as ``val/mIoU``; None: the main one.
+        is_classifier: whether an image classifier is trained.
+
+    Raises:
+        ValueError: training does not measure it.
+    """
+    measured = CLASSIFICATION if is_classifier else SEGMENTATION
+    if objective is None:
+        return measured[0]
+    for metric in measured:
+        if objective == f"{OBJECTIVE_PREFIX}{metric.key}":
+            return metric
+    names = ", ".join(f"{OBJECTIVE_PREFIX}{metric.key}" for metric in measured)
+    raise ValueError(f"objective={objective}: training does not measure it. Choose from {names}")
+
+
 def to_percent(fraction: float) -> float:
     """Return a fraction of 1 in percent, the unit of the paper's tables; nan stays nan."""
     return 100 * fraction

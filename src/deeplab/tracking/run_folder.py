@@ -52,6 +52,7 @@ EXECUTION_KEYS = (
     "resume",
     "resume_with_other_code",
     "strategies",
+    "objective",
     *(f"trainer.{key}" for key in EXECUTION_ARGUMENTS),
     "logger",
     *(f"data.{key}" for key in LOCATION_KEYS),
@@ -251,6 +252,7 @@ def write_config(path: Path, config: RunConfig) -> None:
         "resume_with_other_code": False,
         "overwrite": False,
         "strategies": [],
+        "objective": None,
     }
     values = VERSION_STAMP | to_dict(config) | command_keys
     write_text(path, yaml.safe_dump(values, sort_keys=False))

@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from pydantic import BaseModel, ConfigDict
 
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.utils.errors import UserError
@@ -79,15 +80,17 @@ def check_gpu(trainer: TrainerSettings) -> None:
         )
 
 
-def report_score(folder: RunFolder) -> float:
-    """Return the main score of a run, and write it for the process that has started this one.
+def report_score(folder: RunFolder, objective: str | None = None) -> float:
+    """Return a score of a run, and write it for the process that has started this one.
 
-    It is nan if the validation images have no label, and in all processes of a run but the first.
+    It is the one that a search optimizes, by default the main one. It is nan if the validation
+    images have no label, and in all processes of a run but the first.
     """
     if not is_first_process():
         return math.nan
     result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
-    value = result.value(result.main_metric.key)
+    metric = objective_metric(objective, is_classifier=result.is_classifier)
+    value = result.value(metric.key)
     score = math.nan if value is None else float(value)
     if path := os.environ.get(OUTCOME_FILE):
         outcome = Outcome(score=score, folder=folder.path.absolute())

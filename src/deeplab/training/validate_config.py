@@ -16,6 +16,7 @@ from deeplab.config.parsing import parse, validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_result, read_run
 from deeplab.utils.errors import UserError
@@ -47,6 +48,10 @@ def check_train(config: DictConfig) -> RunConfig:
     _check_logger(checked.logger)
     _check_trainer(checked)
     _check_strategies(checked)
+    try:
+        objective_metric(checked.objective, is_classifier=isinstance(checked, ClassifierConfig))
+    except ValueError as error:
+        raise UserError(f"{error}.") from None
     if checked.trainer.fast_dev_run:
         checked = _as_test(checked)
     if not resumed:

@@ -102,6 +102,9 @@ class RunConfig(NetworkConfig, OptimizationConfig):
     """Inference strategies to evaluate with after the training, as ``[os16,os8-ms-flip]``, or with
     another split as ``[{strategy: os16, split: test}]``; a sweep without them uses
     ``single-scale``."""
+    objective: Text | None = None
+    """Score that a search over settings optimizes (``hydra/sweeper=optuna``), as
+    ``val/pixel_accuracy``; null: ``val/mIoU``, or ``val/top1_error`` of a classifier."""
     trainer: TrainerSettings = TrainerSettings()
     logger: LoggerSettings = LoggerSettings()
 

@@ -1,0 +1,182 @@
+"""A study of Hydra's Optuna sweeper: its objective, the trials that are left, its best run."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import read_write
+
+from deeplab.ablations.distinct_jobs import Job
+from deeplab.ablations.run_index import Run, known_runs, make_run_finder
+from deeplab.config.schema.run import ClassifierConfig
+from deeplab.metrics.definitions import OBJECTIVE_PREFIX, objective_metric
+from deeplab.training.compose_config import compose_train
+from deeplab.utils.errors import UserError
+from deeplab.utils.text import pluralize
+
+MAX_NAME = 60
+"""Number of characters of a study's keys in its name."""
+
+
+def sample_overrides(distributions: Mapping[str, Any], fixed: Mapping[str, Any]) -> list[list[str]]:
+    """Return overrides of trials with every choice and both ends of every range of one key each.
+
+    Args:
+        distributions: Optuna's distributions by the keys that are searched over.
+        fixed: values of the other keys.
+    """
+    values = {
+        key: list(getattr(d, "choices", ())) or [d.low, d.high] for key, d in distributions.items()
+    }
+    first = {key: found[0] for key, found in values.items()}
+    samples = [first, *({**first, key: v} for key, found in values.items() for v in found[1:])]
+    return [_overrides(fixed, sample) for sample in samples]
+
+
+def _overrides(fixed: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of a trial as the sweeper writes them."""
+    return [f"{key}={value}" for key, value in {**params, **fixed}.items()]
+
+
+class OptunaStudy:
+    """Study of the package's sweeper, whose direction and name it sets.
+
+    Args:
+        sweeper: the package's sweeper.
+        distributions: distributions by the keys that are searched over.
+        fixed: values of the other keys.
+        sample: overrides of one trial.
+
+    Raises:
+        UserError: the direction is not that of the objective.
+    """
+
+    def __init__(
+        self,
+        sweeper: Any,
+        distributions: Mapping[str, Any],
+        fixed: Mapping[str, Any],
+        sample: Sequence[str],
+    ) -> None:
+        self.sweeper, self.distributions, self.fixed = sweeper, distributions, fixed
+        config = compose_train(sample)
+        is_classifier = isinstance(config, ClassifierConfig)
+        self.metric = objective_metric(config.objective, is_classifier=is_classifier)
+        self.runs_dir = Path(config.runs_dir).expanduser()
+        direction = "maximize" if self.metric.higher_is_better else "minimize"
+        typed = getattr(sweeper.direction, "name", sweeper.direction)
+        if typed not in (None, direction):
+            raise UserError(
+                f"hydra.sweeper.direction={typed}: {OBJECTIVE_PREFIX}{self.metric.key} is to "
+                f"{direction}. Leave it out, or set another objective=..."
+            )
+        sweeper.direction = direction
+        sweeper.study_name = sweeper.study_name or self._default_name()
+        self.folder = self.runs_dir / "sweeps" / sweeper.study_name.replace("/", "_")
+
+    def _default_name(self) -> str:
+        """Return a name that the same command has again: keys, and a hash of all values."""
+        space = {key: repr(distribution) for key, distribution in self.distributions.items()}
+        text = json.dumps([space, dict(self.fixed)], sort_keys=True, default=str)
+        keys = "-".join(key.lstrip("+").rpartition(".")[2] for key in space)
+        return f"{keys[:MAX_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+    def prepare(self) -> int:
+        """Return the number of trials that are left; interrupted ones are tried again first.
+
+        This process is the only one that works on the study.
+        """
+        from optuna.storages import InMemoryStorage
+        from optuna.trial import TrialState
+
+        if self.sweeper.storage is None:
+            self.sweeper.storage = InMemoryStorage()  # which outlives the sweeper's own study
+        study = self._open()
+        storage = getattr(study._storage, "_backend", study._storage)  # not a cache of it
+        states = [trial.state for trial in study.trials]
+        for trial in study.trials:
+            if trial.state == TrialState.RUNNING:
+                storage.set_trial_state(trial._trial_id, TrialState.WAITING)
+        finished = sum(state.is_finished() for state in states)
+        left = max(0, int(self.sweeper.n_trials) - finished)
+        if states:
+            print(
+                f"Study {self.sweeper.study_name}: {pluralize(finished, 'trial')} finished, "
+                f"{left} to run",
+                flush=True,
+            )
+        return left
+
+    def _open(self) -> Any:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            return optuna.create_study(
+                study_name=self.sweeper.study_name,
+                storage=self.sweeper.storage,
+                directions=[self.sweeper.direction],
+                load_if_exists=True,
+            )
+        except Exception as error:
+            raise UserError(
+                f"hydra.sweeper.storage={self.sweeper.storage}: Optuna cannot use it "
+                f"({type(error).__name__}: {error}). Check the address; with a database this "
+                'version of Optuna needs pip install "sqlalchemy<2" "alembic<1.13".'
+            ) from None
+
+    def run(self, arguments: Sequence[str]) -> None:
+        """Run the trials that are left; a study without any finished trial is an error.
+
+        Raises:
+            UserError: all trials have failed.
+        """
+        hydra = self.sweeper.config.hydra
+        folder = hydra.sweep.dir
+        with read_write(hydra):
+            hydra.sweep.dir = str(self.folder)  # of the results that the sweeper writes
+        try:
+            self.sweeper.sweep([*arguments])
+        except ValueError as error:
+            if "No trials are completed" not in str(error):
+                raise
+            raise UserError(
+                "hydra/sweeper=optuna: all trials have failed. See their errors above."
+            ) from None
+        finally:
+            with read_write(hydra):
+                hydra.sweep.dir = folder
+
+    def report(self) -> None:
+        """Print the best trial and its run.
+
+        Raises:
+            UserError: no trial has finished.
+        """
+        from optuna.trial import TrialState
+
+        trials = self._open().trials
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        failed = sum(trial.state == TrialState.FAIL for trial in trials)
+        if not complete:
+            raise UserError(
+                "hydra/sweeper=optuna: no trial has finished with a score. Their errors are above, "
+                "and in failure.txt of their runs."
+            )
+        sign = 1 if self.metric.higher_is_better else -1
+        best = max(complete, key=lambda trial: sign * trial.value)
+        overrides = _overrides(self.fixed, best.params)
+        run = self._find_run(overrides)
+        params = " ".join(f"{key}={value}" for key, value in best.params.items())
+        print(
+            f"\nStudy {self.sweeper.study_name}: {pluralize(len(trials), 'trial')}"
+            + (f", {failed} failed" if failed else "")
+            + f"\nBest:   trial {best.number}, {OBJECTIVE_PREFIX}{self.metric.key} "
+            f"{best.value:.2f} %, {params}" + (f"\nRun:    {run.folder.path}" if run else "")
+        )
+
+    def _find_run(self, overrides: Sequence[str]) -> Run | None:
+        job = Job(tuple(overrides), compose_train(overrides))
+        return make_run_finder(known_runs(self.runs_dir))(job)
