@@ -107,6 +107,8 @@ def _run_study(sweeper: Any, arguments: list[str]) -> None:
 
     typed = [*sweeper._parse_sweeper_params_config(), *arguments]
     distributions, fixed = create_params_from_overrides(typed)
+    if both := sorted(distributions.keys() & fixed.keys()):
+        raise UserError(f"{both[0]}: this key is set more than once. Keep one of them.")
     if not distributions:
         raise UserError(
             "hydra/sweeper=optuna: no key to search over. Name one, as in "

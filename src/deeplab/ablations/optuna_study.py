@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from omegaconf import read_write
 
 from deeplab.ablations.distinct_jobs import Job
 from deeplab.ablations.run_index import Run, known_runs, make_run_finder
+from deeplab.config.hydra_app import JobFailedError
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.metrics.definitions import OBJECTIVE_PREFIX, objective_metric
 from deeplab.training.compose_config import compose_train
@@ -18,6 +21,11 @@ from deeplab.utils.text import pluralize
 
 MAX_NAME = 60
 """Number of characters of a study's keys in its name."""
+
+NO_SCORE = (
+    "hydra/sweeper=optuna: all trials have failed. Their errors are above, and in failure.txt of "
+    "their runs."
+)
 
 
 def sample_overrides(distributions: Mapping[str, Any], fixed: Mapping[str, Any]) -> list[list[str]]:
@@ -100,8 +108,14 @@ class OptunaStudy:
             if trial.state == TrialState.RUNNING:
                 storage.set_trial_state(trial._trial_id, TrialState.WAITING)
         finished = sum(state.is_finished() for state in states)
-        left = max(0, int(self.sweeper.n_trials) - finished)
+        wanted = int(self.sweeper.n_trials)
+        if isinstance(self.sweeper.sampler, partial):  # a grid
+            choices = map(self.sweeper._to_grid_sampler_choices, self.distributions.values())
+            wanted = min(wanted, math.prod(map(len, choices)))
+        left = max(0, wanted - finished)
         if states:
+            if hasattr(self.sweeper.sampler, "reseed_rng"):
+                self.sweeper.sampler.reseed_rng()  # a seeded one would draw its first values again
             print(
                 f"Study {self.sweeper.study_name}: {pluralize(finished, 'trial')} finished, "
                 f"{left} to run",
@@ -121,17 +135,18 @@ class OptunaStudy:
                 load_if_exists=True,
             )
         except Exception as error:
+            first_line = str(error).partition("\n")[0]
             raise UserError(
                 f"hydra.sweeper.storage={self.sweeper.storage}: Optuna cannot use it "
-                f"({type(error).__name__}: {error}). Check the address; with a database this "
+                f"({type(error).__name__}: {first_line}). Check the address; with a database this "
                 'version of Optuna needs pip install "sqlalchemy<2" "alembic<1.13".'
             ) from None
 
     def run(self, arguments: Sequence[str]) -> None:
-        """Run the trials that are left; a study without any finished trial is an error.
+        """Run the trials that are left.
 
         Raises:
-            UserError: all trials have failed.
+            JobFailedError: all trials of the study have failed.
         """
         hydra = self.sweeper.config.hydra
         folder = hydra.sweep.dir
@@ -142,9 +157,10 @@ class OptunaStudy:
         except ValueError as error:
             if "No trials are completed" not in str(error):
                 raise
-            raise UserError(
-                "hydra/sweeper=optuna: all trials have failed. See their errors above."
-            ) from None
+            raise JobFailedError(NO_SCORE) from None
+        except RuntimeError as error:
+            if "Study.stop" not in str(error):  # of a grid whose last trial has failed
+                raise
         finally:
             with read_write(hydra):
                 hydra.sweep.dir = folder
@@ -153,7 +169,7 @@ class OptunaStudy:
         """Print the best trial and its run.
 
         Raises:
-            UserError: no trial has finished.
+            JobFailedError: all trials have failed.
         """
         from optuna.trial import TrialState
 
@@ -161,10 +177,7 @@ class OptunaStudy:
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         failed = sum(trial.state == TrialState.FAIL for trial in trials)
         if not complete:
-            raise UserError(
-                "hydra/sweeper=optuna: no trial has finished with a score. Their errors are above, "
-                "and in failure.txt of their runs."
-            )
+            raise JobFailedError(NO_SCORE)
         sign = 1 if self.metric.higher_is_better else -1
         best = max(complete, key=lambda trial: sign * trial.value)
         overrides = _overrides(self.fixed, best.params)
