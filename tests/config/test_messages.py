@@ -34,6 +34,10 @@ TRAIN = [
     (["trainer.strategy=nonsense"], ["trainer.strategy=nonsense", "'ddp'"]),
     (["trainer.strategy=fsdp"], ["trainer.strategy=fsdp", "shards", "gradient_checkpointing"]),
     (["trainer.num_nodes=2", "trainer.accelerator=cpu"], ["trainer.num_nodes=2", "srun"]),
+    (
+        ["stage.early_stopping=2", "trainer.num_validations=0"],
+        ["stage.early_stopping=2", "Set trainer.num_validations"],
+    ),
     (["trainer.profiler=nonsense"], ["trainer.profiler=nonsense", "'simple'"]),
     (["trainer.devices=[0,0]"], ["trainer.devices=[0, 0]", "named twice"]),
     (["trainer.max_epochs=9"], ["trainer.max_epochs: ", "set stage.max_steps"]),

@@ -66,6 +66,11 @@ def test_hash_does_not_depend_on_other_keys(change):
     assert run_hash(train_config(change), "x") == run_hash(train_config(), "x")
 
 
+def test_hash_depends_on_the_validations_if_they_may_end_the_training():
+    early, often = "stage.early_stopping=2", "trainer.num_validations=5"
+    assert run_hash(train_config(early, often), "x") != run_hash(train_config(early), "x")
+
+
 def test_hash_does_not_depend_on_the_parts_of_a_batch_if_batch_norms_are_frozen():
     frozen, parts = "stage.batch_norm=frozen", "trainer.accumulate_grad_batches=2"
     assert run_hash(train_config(frozen, parts), "x") == run_hash(train_config(frozen), "x")

@@ -178,6 +178,8 @@ def changes_result(config: RunConfig, key: str) -> bool:
     """Return True if a run of this config has another result with another value of the key."""
     if key == "trainer.accumulate_grad_batches":  # batch norms see the images of one part
         return config.stage.batch_norm == "train"
+    if key == "trainer.num_validations":  # each may end the training
+        return config.stage.early_stopping is not None
     return key not in UNHASHED_KEYS and key.split(".")[0] not in UNHASHED_KEYS
 
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from lightning import LightningModule
@@ -18,6 +18,7 @@ from deeplab.data.dataset import Batch
 from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.accumulation import Parts
+from deeplab.training.backbone_state import BackboneState, wrap_again
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import build_schedule
 from deeplab.training.optimizers import build_optimizer, parameter_groups
@@ -42,6 +43,7 @@ class TrainingModule(LightningModule):
         compiled: train the compiled network (validation runs uncompiled, since image sizes vary).
         fused_optimizer: let the optimizer update all parameters in one kernel.
         parts: number of parts of each batch whose gradients are accumulated.
+        gradient_checkpointing: compute the backbone's units again in the backward pass.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class TrainingModule(LightningModule):
         compiled: bool = False,
         fused_optimizer: bool = False,
         parts: int = 1,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.parts = Parts(parts)
@@ -73,6 +76,9 @@ class TrainingModule(LightningModule):
         self.fused_optimizer = fused_optimizer
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         set_batch_norm(self.model, momentum=self.recipe.bn_momentum)
+        self.backbone = BackboneState(cast(Any, self.model).backbone, self.recipe.frozen_steps)
+        if gradient_checkpointing:
+            cast(Any, self.model).backbone.set_gradient_checkpointing(True)
         self.average = ema_copy(self.model) if self.recipe.ema_decay else None
         # In a tuple, so that it is no submodule: the state dict holds each parameter only once.
         self._runner: tuple[Callable[[Tensor], Tensor]] = (
@@ -99,7 +105,13 @@ class TrainingModule(LightningModule):
         if self.recipe.batch_norm == "frozen":
             for norm in batch_norms(self.model):
                 norm.eval()
+        self.backbone.keep_in_eval_mode()
         return self
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self.backbone.update(self.global_step):
+            self.train()
+            wrap_again(self.trainer.strategy)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.parts.loss(self, self.to_layout(batch["image"]), batch["label"])

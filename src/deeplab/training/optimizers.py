@@ -1,5 +1,6 @@
 """Parameter groups and optimizers."""
 
+import math
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     groups: dict[str, dict[str, Any]] = {}
     for module_name, module in model.named_modules():
         part = "backbone" if module_name.startswith("backbone") else "head"
+        if part == "backbone" and recipe.frozen_steps == math.inf:
+            continue
         for name, parameter in module.named_parameters(recurse=False):
             kind, decay, multiplier = _classify(module, name, recipe)
             group = groups.setdefault(

@@ -93,6 +93,7 @@ def execution_options(execution: Execution, trainer: TrainerSettings) -> dict[st
     """Return the options of a training module that the execution settings determine."""
     return {
         "parts": trainer.accumulate_grad_batches,
+        "gradient_checkpointing": trainer.gradient_checkpointing,
         "channels_last": execution.channels_last,
         "compiled": execution.compiled,
         "fused_optimizer": execution.fused_optimizer,

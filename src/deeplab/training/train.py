@@ -37,6 +37,7 @@ from deeplab.tracking.source_code import (
     source_files,
     trained_by_other_code,
 )
+from deeplab.training.callbacks.early_stop import EarlyStop
 from deeplab.training.callbacks.graceful_stop import GracefulStop
 from deeplab.training.callbacks.log_steps import LogSteps
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
@@ -272,6 +273,8 @@ def _train(
         task.figure_callback(folder, loggers),
         stop,
     ]
+    if config.stage.early_stopping is not None:
+        callbacks.append(EarlyStop(task.main_metric, config.stage.early_stopping))
     trainer = build_trainer(config, execution, folder, loggers, callbacks)
     try:
         resuming = report_resume_errors(folder.last, timer) if first_step else nullcontext()
@@ -283,10 +286,11 @@ def _train(
         ):
             trainer.fit(module, task.data, ckpt_path=str(folder.last) if first_step else None)
         checkpoints.save_last(trainer)
-        if module.scored_step != config.stage.max_steps:  # the result must be of the last step
+        if module.scored_step != trainer.global_step:  # the result must be of the last step
             trainer.validate(module, task.data, verbose=False)
         if trainer.is_global_zero:
-            _write_result(config, task, folder, module, timer.time_elapsed("train"))
+            seconds = timer.time_elapsed("train")
+            _write_result(config, task, folder, module, trainer.global_step, seconds)
             result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
             log_result(loggers, result)
             task.report(result)
@@ -343,7 +347,12 @@ def _pretraining_hint(config: RunConfig) -> str:
 
 
 def _write_result(
-    config: RunConfig, task: Task, folder: RunFolder, module: TrainingModule, seconds: float
+    config: RunConfig,
+    task: Task,
+    folder: RunFolder,
+    module: TrainingModule,
+    steps: int,
+    seconds: float,
 ) -> None:
     """Write the weights, then ``metrics.json``, so that a run with a result has all its files."""
     save_weights(module.eval_model, folder.weights, task.metadata(module))
@@ -353,7 +362,7 @@ def _write_result(
         weights="moving average" if config.stage.ema_decay else "last step",
         weights_sha256=file_hash(folder.weights),
         skipped_files=dict(task.data.skipped),
-        steps=config.stage.max_steps,
+        steps=steps,
         seconds=round(seconds, 1),
         peak_memory_bytes=_peak_memory(),
     ).write(folder.result)

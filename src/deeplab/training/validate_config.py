@@ -175,6 +175,11 @@ def _check_trainer(config: RunConfig) -> None:
             f"trainer.gradient_clip_algorithm={algorithm}: has no effect without a limit. Set "
             "stage.gradient_clip_val."
         )
+    if config.stage.early_stopping is not None and not config.trainer.num_validations:
+        raise UserError(
+            f"stage.early_stopping={config.stage.early_stopping}: counts validations, and "
+            "trainer.num_validations=0 has none before the end. Set trainer.num_validations."
+        )
     if config.trainer.fast_dev_run and config.resume:
         raise UserError(
             f"resume={config.resume}: a test (trainer.fast_dev_run) continues no run. Leave one of "

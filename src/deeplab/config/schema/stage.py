@@ -1,5 +1,6 @@
 """Schemas of ``conf/stage``: the training recipe."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 from deeplab.utils.settings import (
     AboveZero,
     BelowOne,
+    Bool,
     Float,
     Momentum,
     Natural,
@@ -55,9 +57,20 @@ class Recipe(Settings):
     batch_norm: Literal["train", "frozen"] = "train"
     """``train`` uses the statistics of the batch; ``frozen`` uses the running statistics and leaves
     them unchanged, while weight and bias are trained, as in the authors' code."""
+    freeze_backbone: Bool | Natural = False
+    """Do not train the backbone, its batch norms included: for so many steps, or ``true`` for
+    good."""
+    early_stopping: Positive | None = None
+    """End the training after so many validations without a better score; the learning rate still
+    falls over ``max_steps``. null: train to the end."""
     bn_momentum: Momentum | None = None
     """PyTorch's momentum of every batch norm; null: that of backbone, ASPP and decoder, which is
     for thousands of steps: with the authors' 0.0003 a short run keeps the initial statistics."""
+
+    @property
+    def frozen_steps(self) -> float:
+        """Number of first steps that leave the backbone as it is; infinite for all."""
+        return math.inf if self.freeze_backbone is True else int(self.freeze_backbone)
 
     @model_validator(mode="after")
     def _check_warmup_steps(self) -> Self:

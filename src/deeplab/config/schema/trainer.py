@@ -40,7 +40,7 @@ def _check_strategy(value: Any) -> Any:
         raise PydanticCustomError(
             "wrong_value",
             "the weights would be in shards, which neither checkpoints nor results of a run are. "
-            "Use ddp; trainer.accumulate_grad_batches and backbone.gradient_checkpointing=true "
+            "Use ddp; trainer.accumulate_grad_batches and trainer.gradient_checkpointing=true "
             "save memory",
         )
     return value
@@ -93,6 +93,9 @@ class _OwnTrainerSettings(Settings):
     """Parts of each batch that a device trains on after another, which takes less memory.
     ``stage.batch_size`` stays the number of images in a step, and the gradient that of all of them;
     only batch norms that are trained see the images of one part."""
+    gradient_checkpointing: Bool = False
+    """Compute the units of the backbone again in the backward pass instead of keeping their inner
+    feature maps: less memory for large crops, more time."""
     overfit_batches: Batches = 0
     """Train on the images of so many batches, or a fraction of all, and validate on the same ones:
     a test whether the network can learn them; 0: all images."""
@@ -160,7 +163,8 @@ The others have an effect in trainings only.
 EXECUTION_ARGUMENTS = {
     *ALWAYS_RECORDED,
     *("num_nodes", "strategy"),  # the same gradient, to rounding
-    "accumulate_grad_batches",  # likewise, but see ``training_settings``
+    "gradient_checkpointing",  # likewise
+    "accumulate_grad_batches",  # likewise, but see ``changes_result``
     *("fast_dev_run", "max_time"),  # a run that is not kept, or goes on later
     *("profiler", "detect_anomaly", "inference_mode", "num_sanity_val_steps"),  # watch only
     *("enable_model_summary", "enable_autolog_hparams"),

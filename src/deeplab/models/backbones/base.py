@@ -4,11 +4,15 @@ The latter have a stem and a sequence of units, and declare the features that th
 ``UnitBackbone`` implements the rule that turns an output stride into strides and atrous rates.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from deeplab.models.layers import batch_norms
 from deeplab.models.normalization import for_channels
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -62,6 +66,17 @@ class Backbone(nn.Module):
     order), on the scale 0 to 255."""
     output_stride: int
     """Current output stride."""
+
+    gradient_checkpointing: bool = False
+    """True if a training computes the units again in its backward pass, to save memory."""
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Keep only the inputs of the units for the backward pass, which computes the rest again.
+
+        Raises:
+            ValueError: this network cannot.
+        """
+        self.gradient_checkpointing = enabled
 
     def set_input(self, in_channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set the channels of the images and their normalization.
@@ -162,11 +177,36 @@ class UnitBackbone(Backbone):
         """See ``Backbone``."""
         features = {}
         x = self.stem(x)
+        recompute = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, unit in enumerate(self.units):
-            x, low_level = unit(x)
+            x, low_level = _run_checkpointed(unit, x) if recompute else unit(x)
             if index in self._low_level_names:
                 features[self._low_level_names[index]] = low_level
         return features | {"output": x}
+
+
+def _run_checkpointed(unit: nn.Module, x: Tensor) -> UnitOutput:
+    """Return a unit's output, of which the backward pass keeps the input only."""
+    options: dict[str, Any] = {}
+    if not torch.compiler.is_compiling():  # the compiler runs the code of a unit once anyway
+        options["context_fn"] = lambda: (nullcontext(), _keep_statistics(unit))
+    output: UnitOutput = checkpoint(unit, x, use_reentrant=False, **options)
+    return output
+
+
+@contextmanager
+def _keep_statistics(unit: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch norms as they are: they have seen the batch."""
+    norms = [norm for norm in batch_norms(unit) if norm.training]
+    before = [(norm.momentum, cast(Tensor, norm.num_batches_tracked).clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            cast(Tensor, norm.num_batches_tracked).copy_(count)
 
 
 def check_output_stride(output_stride: int) -> None:

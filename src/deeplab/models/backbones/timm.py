@@ -14,6 +14,8 @@ mean pixel, and the features are cropped: every side n becomes floor((n - 1) / s
 all backbones.
 """
 
+from typing import Any, cast
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +26,7 @@ from deeplab.models.backbones.timm_models import (
     pretrained_normalization,
 )
 from deeplab.models.backbones.timm_output_stride import encoder_info, module_changes
-from deeplab.models.layers import set_batch_norm
+from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.utils.settings import AboveZero, BelowOne, InChannels, Mean, Momentum, Std, Text
 
 
@@ -89,6 +91,18 @@ class TimmEncoder(Backbone):
             module.__class__ = module_class
             vars(module).update(attributes)
         self.output_stride = output_stride
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """See ``Backbone``."""
+        if enabled and any(True for _ in batch_norms(self)):
+            raise ValueError(
+                f"timm's {self.model} has batch norms, whose running statistics would count each "
+                "batch twice"
+            )
+        if not hasattr(self.timm, "set_grad_checkpointing"):
+            raise ValueError(f"timm's {self.model} does not offer it")
+        cast(Any, self.timm).set_grad_checkpointing(enabled)
+        super().set_gradient_checkpointing(enabled)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See ``Backbone``."""

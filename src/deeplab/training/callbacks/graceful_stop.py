@@ -34,7 +34,9 @@ class GracefulStop(Callback):
         self, save: Callable[[Trainer], None], max_duration: timedelta | None = None
     ) -> None:
         self.save = save
-        self.deadline = time.monotonic() + max_duration.total_seconds() if max_duration else None
+        self.deadline = (
+            time.monotonic() + max_duration.total_seconds() if max_duration is not None else None
+        )
         self.stop_requested = False
         self._requested_at = 0.0
         self._announced = False

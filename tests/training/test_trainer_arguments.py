@@ -1,0 +1,61 @@
+"""Arguments of Lightning's trainer and keys of the recipe in whole runs."""
+
+import json
+
+import torch
+from safetensors.torch import load_file
+
+from support.scripts import SMALL, run, run_folders
+
+STEPS = tuple(s for s in SMALL if "max_steps" not in s)
+
+
+def test_a_short_test_of_a_run_keeps_nothing(tmp_path):
+    done = run("train", *STEPS, "stage.warmup_steps=9", "trainer.fast_dev_run=true", cwd=tmp_path)
+    assert "Step 1 of 1" in done.stdout
+    assert "nothing is kept" in done.stdout
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_run_that_overfits_and_stops_early(tmp_path):
+    done = run(
+        "train",
+        *STEPS,
+        "stage.max_steps=8",
+        "stage.early_stopping=1",
+        "stage.lr=1e-9",
+        "stage.batch_norm=frozen",
+        "trainer.num_validations=8",
+        "trainer.overfit_batches=1",
+        "trainer.accumulate_grad_batches=2",
+        "trainer.num_sanity_val_steps=1",
+        "trainer.profiler=simple",
+        cwd=tmp_path,
+    )
+    (folder,) = run_folders(tmp_path)
+    result = json.loads((folder / "metrics.json").read_text())
+    assert result["steps"] == 2  # the second score is not better than the first
+    assert "Stopped early after step 2 of 8: val/mIoU has not become better" in done.stdout
+    assert result["protocol"]["split"] == "train"
+    assert result["protocol"]["images"] == 2  # those of one batch
+    assert "2 images a step in 2 parts" in done.stdout
+    assert "Profiler Report" in next((folder / "profile").iterdir()).read_text()
+    again = run("train", f"resume={folder}", "trainer.num_validations=4", cwd=tmp_path, ok=False)
+    assert "a resumed run keeps its settings" in again.stderr
+
+
+def test_a_run_that_is_stopped_while_its_backbone_is_frozen(tmp_path):
+    """It goes on to the weights of an undisturbed run."""
+    settings = (*STEPS, "stage.max_steps=3", "stage.freeze_backbone=2", "optimizer=adamw")
+    weights = []
+    for name in ("stopped", "undisturbed"):
+        cwd = tmp_path / name
+        cwd.mkdir()
+        if name == "stopped":
+            limit = "trainer.max_time=00:00:00:00"
+            assert run("train", *settings, limit, cwd=cwd, ok=False).returncode == 130
+        done = run("train", *settings, cwd=cwd)
+        assert ("(from step 1)" in done.stdout) == (name == "stopped")
+        (folder,) = run_folders(cwd)
+        weights.append(load_file(folder / "weights.safetensors"))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
