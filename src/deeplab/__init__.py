@@ -2,7 +2,7 @@
 
 >>> model = deeplab.create_model("resnet50", num_classes=21)   # a plain nn.Module
 >>> deeplab.list_models("resnet*")
->>> run = deeplab.train("folder", root="/path/to/mine")        # as python src/train.py does
+>>> run = deeplab.train("folder", root="/path/to/mine")        # as deeplab train does
 >>> run.result.miou, deeplab.evaluate(run, strategies=["os8-ms-flip"])
 >>> deeplab.load("runs/NAME").predict("photo.jpg")             # shows itself in a notebook
 

@@ -130,7 +130,11 @@ def test_names_of_splits_fit_into_file_names():
         ("evaluate", ["run=x", "+run=y"], ["run: this key exists. Write it without the +."]),
         ("evaluate", ["run=x", "split=range(1,3)"], ["Add -m to sweep over them."]),
         ("predict", ["run=x", "input=range(1,3)"], ["Set a single one."]),
-        ("predict", ["run=x", "input=x", "-m"], ["-m: only train.py and evaluate.py sweep."]),
+        (
+            "predict",
+            ["run=x", "input=x", "-m"],
+            ["-m: only deeplab train and deeplab evaluate sweep."],
+        ),
         ("cost", ["input_size=[513]"], ["input_size=[513]: must be a valid integer; or expected"]),
         ("cost", ["input_size=1e400"], ["valid integer; or expected a list, as in [a,b]."]),
         ("train", [f"resume={LONG}"], ["resume=z", "does not exist", " characters "]),

@@ -94,7 +94,7 @@ TRAIN = [
      ["stage.batch_size=3", "multiple of trainer.devices"]),
     # weights that do not exist
     (["backbone=resnet101", "backbone.pretrained=imagenet"],
-     ["backbone.pretrained=imagenet", "convert.py resnet_v1_101_2018_05_04.tar.gz"]),
+     ["backbone.pretrained=imagenet", "deeplab convert resnet_v1_101_2018_05_04.tar.gz"]),
     (["backbone=mobilenetv2", "backbone.width_mult=0.5", "backbone.pretrained=imagenet"],
      ["mobilenetv2: width_mult=0.5, divisor=8", "resnet101_torchvision"]),
     (["backbone=resnet101_torchvision", "backbone.stem=3x3x3", "backbone.pretrained=imagenet"],

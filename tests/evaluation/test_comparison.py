@@ -95,7 +95,7 @@ def test_files_of_other_programs_are_not_removed(tmp_path):
     mine.write_text("mine")
     done = run("compare", "runs=A", f"output={folder}", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "boundary.png exists and was not written by compare.py" in done.stderr
+    assert "boundary.png exists and was not written by deeplab compare" in done.stderr
     assert mine.read_text() == "mine"
 
 

@@ -161,7 +161,7 @@ def test_voc_from_downloads(served, archives, tmp_path):
     assert lines[1].split()[:4] == ["download", "95.7kB", "into", "data/downloads"]
     assert lines[2].split()[:4] == ["unpack", "1.00MB", "into", "data/VOCdevkit"]
     assert "  trainaug           6 images  ImageSets/Segmentation/trainaug.txt" in lines
-    assert lines[-1] == "  python src/train.py data=voc"
+    assert lines[-1] == "  deeplab train data=voc"
     for bar in (f"Downloading {TAR}", f"Unpacking {TGZ}", "Converting SBD"):
         assert f"{bar}: 100%" in done.stderr
 
@@ -423,7 +423,7 @@ def test_concurrent_preparations(voc, archives, voc_tree, tmp_path):
         output = [process.communicate()[0] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), output
     assert "data/downloads: another process downloads into it. Waiting" in output[1]
-    assert f"python src/train.py data=voc data.root={other}" in output[1]
+    assert f"deeplab train data=voc data.root={other}" in output[1]
     assert len(requests) == 2
     assert contents(root) == contents(other) == contents(voc_tree)
 
@@ -453,7 +453,7 @@ def test_archives_one_at_a_time(first, voc, voc_tree, tmp_path):
     if first == "trainval":
         assert "Missing: benchmark.tgz" in done.stdout
         assert "data.train_split=trainaug: no such split" in done.stdout
-        assert "train.py" not in done.stdout
+        assert "deeplab train" not in done.stdout
         lists = root / "VOC2012" / "ImageSets" / "Segmentation"
         assert {p.stem for p in lists.iterdir()} == {"train", "val", "trainval"}
     else:
@@ -699,10 +699,7 @@ def test_cityscapes_label_ids_become_the_19_train_ids():
 
 def test_next_command_has_the_data_arguments(tmp_path):
     done = run("prepare", "data.num_train=2", "data.num_val=1", "data.root=my scenes", cwd=tmp_path)
-    assert (
-        "  python src/train.py data.num_train=2 data.num_val=1 'data.root=my scenes'\n"
-        in done.stdout
-    )
+    assert "  deeplab train data.num_train=2 data.num_val=1 'data.root=my scenes'\n" in done.stdout
 
 
 def test_prepare_does_not_import_torch(tmp_path, archives):

@@ -2,12 +2,12 @@
 
 import pytest
 
+from deeplab.cli import COMMANDS
 from support.scripts import check_imports, script_code
 
 
-@pytest.mark.parametrize(
-    "script",
-    ["train", "cost", "compare", "convert", "evaluate", "export", "predict", "prepare", "gallery"],
-)
+@pytest.mark.parametrize("script", COMMANDS)
 def test_help_does_not_import_torch(script):
-    assert f"python src/{script}.py" in check_imports(script_code(script, "--help"))
+    printed = check_imports(script_code(script, "--help"))
+    assert f"deeplab {script}" in printed
+    assert f"src/{script}.py" not in printed

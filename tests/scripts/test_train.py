@@ -42,7 +42,7 @@ def test_files_of_a_run_folder(trained):
     assert config["resume"] is None
     assert config["stage"]["weight_decay"] == config["backbone"]["weight_decay"]  # resolved
     record = json.loads((folder / "run.json").read_text())
-    assert "src/train.py" in record["sessions"][0]["command"]
+    assert "deeplab train" in record["sessions"][0]["command"]
     (session,) = record["sessions"]
     assert session["versions"]["torch"] == version("torch")
     assert session["machine"]["precision"] == "32-true"

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from deeplab.utils.program import PROGRAM
 from support.repository import ROOT
 
 CPU = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
@@ -32,8 +33,16 @@ SMALL = (
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a script: one thread a process, because tests run in parallel."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "COLUMNS": "100"}
+    """Return the environment of a script: one thread a process, because tests run in parallel.
+
+    In messages the scripts have the names of subcommands.
+    """
+    return os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "WANDB_MODE": "offline",
+        "COLUMNS": "100",
+        PROGRAM: "deeplab {}",
+    }
 
 
 def run(

@@ -371,7 +371,7 @@ def test_data_set_of_a_card(trained, data, datasets, title):
         ((datasets or [data])[0], title)
     }
     assert r"- Classes: a\|b, \<i\>, \_c\_, class 0" in card.text
-    assert "predict.py run=hf://a_b/c_d input=" in card.text
+    assert "deeplab predict run=hf://a_b/c_d input=" in card.text
     assert "`_.pt2` runs without this project" in card.text
 
 

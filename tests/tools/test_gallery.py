@@ -258,7 +258,7 @@ def leave_out_scores(evaluation):
 @pytest.mark.parametrize(
     ("damage", "argument", "words"),
     [
-        (lambda e: (e / "result.json").unlink(), "", "evaluate.py first"),
+        (lambda e: (e / "result.json").unlink(), "", "Evaluate it first"),
         (lambda e: (e / "result.json").unlink(), "run={}", "no evaluation"),
         (lambda e: (e / "images.npz").write_bytes(b"PK"), "", "images.npz: cannot be read"),
         (
@@ -289,10 +289,10 @@ def test_prediction_that_was_not_saved(folder):
     path.unlink()
     message = error_message(folder, "run=runs/first")
     assert "plain.png" in message
-    assert "evaluate.py first" in message
+    assert "Evaluate first: deeplab" in message
     words = shlex.split(message.partition("first: ")[2])
     assert words == [
-        "python", "src/evaluate.py", f"run={folder / 'runs/first'}", "split=val",
+        "deeplab", "evaluate", f"run={folder / 'runs/first'}", "split=val",
         "strategies=os16", "save_predictions=true", "overwrite=true",
     ]  # fmt: skip
 
@@ -325,7 +325,8 @@ def test_one_run_under_two_strategies(folder):
 def test_foreign_page_is_not_replaced(folder):
     (folder / "mine").mkdir()
     (folder / "mine/index.html").write_text("mine")
-    assert "was not written by gallery.py" in error_message(folder, "run=runs/first", "output=mine")
+    message = error_message(folder, "run=runs/first", "output=mine")
+    assert "was not written by deeplab gallery" in message
     assert (folder / "mine/index.html").read_text() == "mine"
 
 

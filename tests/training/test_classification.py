@@ -188,7 +188,7 @@ def test_compare_refers_classifiers_to_sweeps(tmp_path, trained):
     run("evaluate", f"run={folder}", *EXECUTION[:2], cwd=cwd)
     done = run("compare", f"runs=[{folder}]", cwd=tmp_path, ok=False)
     assert "is the evaluation of a classifier" in done.stderr
-    assert "train.py -m" in done.stderr
+    assert "deeplab train -m" in done.stderr
 
 
 def test_classifier_initializes_segmentation_network(tmp_path, trained):
@@ -359,7 +359,7 @@ def test_doctor_decodes_every_image(tmp_path):
 def test_cost_rejects_classifiers(tmp_path):
     done = run("cost", "data=imagenet", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: data: cost.py counts segmentation networks")
+    assert done.stderr.startswith("Error: data: deeplab cost counts segmentation networks")
 
 
 @pytest.mark.processes

@@ -1,4 +1,4 @@
-"""Command line of ``python src/ablations.py plan | report | views``.
+"""Command line of ``deeplab ablations plan | report | views``.
 
 This is no Hydra application, because one command composes many configs.
 """
@@ -8,26 +8,27 @@ from functools import partial
 
 from deeplab.config.hydra_app import to_sweep_override
 from deeplab.utils.errors import UserError, script_errors
+from deeplab.utils.program import as_typed, command
 
-HELP = """Plan and report ablation tables of the paper. To run the tables, use train.py:
+HELP = """Plan and report ablation tables of the paper. To run the tables, use deeplab train:
 
-  python src/train.py -m ablation=table1,table2 preset=quick num_seeds=3
+  deeplab train -m ablation=table1,table2 preset=quick num_seeds=3
 
 plan prints the rows, the state of their runs, and the remaining multiply-adds and disk space:
 
-  python src/ablations.py plan                                all tables with preset=quick
-  python src/ablations.py plan ablation=table2 preset=paper   one table on VOC
+  deeplab ablations plan                                all tables with preset=quick
+  deeplab ablations plan ablation=table2 preset=paper   one table on VOC
 
 report writes the results as HTML, Markdown, CSV, LaTeX and figures:
 
-  python src/ablations.py report                              the latest sweep again
-  python src/ablations.py report ablation=table1,table2 num_seeds=3
+  deeplab ablations report                              the latest sweep again
+  deeplab ablations report ablation=table1,table2 num_seeds=3
                                                               these tables
-  python src/ablations.py report decoder=full,naive seed=0,1  variants, as after train.py -m
+  deeplab ablations report decoder=full,naive seed=0,1  variants, as after deeplab train -m
 
 views saves a view of each table on W&B:
 
-  python src/ablations.py views ablation=table2
+  deeplab ablations views ablation=table2
 
 Keys:
 
@@ -45,7 +46,7 @@ runs_dir=FOLDER     folder of all runs (default: runs)
 backbone.pretrained=null
                     random initial weights, where preset=paper uses ImageNet weights
 
-Any other KEY=VALUE is an override of train.py for all rows, such as stage.max_steps=100 or
+Any other KEY=VALUE is an override of deeplab train for all rows, such as stage.max_steps=100 or
 data.root=FOLDER.
 """
 
@@ -64,7 +65,7 @@ def run_ablations(arguments: Sequence[str]) -> None:
                 _split_arguments(rest, ())
                 save_table_views(_with_tables(rest))
             case [] | ["--help" | "-h" | "help", *_]:
-                print(HELP, end="")
+                print(as_typed(HELP), end="")
             case [command, *_]:
                 raise UserError(f"{command}: no such command. Commands: plan, report, views.")
 
@@ -97,7 +98,7 @@ def _report(arguments: Sequence[str]) -> None:
     if not known_runs(root):
         raise UserError(
             f"runs_dir={root}: no run in this folder. Set runs_dir to the folder of all runs, or "
-            "run the tables first: python src/train.py -m ablation=..."
+            f"run the tables first: {command('train')} -m ablation=..."
         )
     latest = [] if changes else last_request(root)
     report_tables(latest or _with_tables(arguments))

@@ -12,6 +12,7 @@ from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
 from deeplab.data.settings import SyntheticSettings
 from deeplab.utils.disk_space import format_size
+from deeplab.utils.program import command
 from deeplab.utils.text_table import Column, TextTable
 
 
@@ -146,7 +147,7 @@ def _print_missing_data(jobs: Sequence[Job]) -> None:
     }
     for root, name in roots.items():
         if not Path(root).expanduser().is_dir():
-            fix = f"Prepare it with python src/prepare.py data={name}."
+            fix = f"Prepare it with {command('prepare')} data={name}."
             if name == "imagenet":
                 fix = (
                     "ImageNet needs a login on its website; set data_roots.imagenet to your folder."

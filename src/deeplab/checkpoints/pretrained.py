@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from deeplab.config.schema.model import BackboneSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 
 IMAGENET = "imagenet"
 """Value of ``backbone.pretrained`` that selects these weights."""
@@ -130,6 +131,6 @@ def _beta_hint(backbone: BackboneSettings) -> str:
     ):
         return ""
     return (
-        "; the authors' weights are a TensorFlow checkpoint: python src/convert.py "
+        f"; the authors' weights are a TensorFlow checkpoint: {command('convert')} "
         f"{BETA_CHECKPOINTS[depth]} converts it to a file for backbone.pretrained=FILE"
     )

@@ -28,6 +28,7 @@ from deeplab.config.paths import (
 )
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import is_child
+from deeplab.utils.program import command
 
 HYDRA_KEYS = (
     r"hydra/(launcher|sweeper|sweeper/sampler)",
@@ -205,7 +206,7 @@ def _is_name(override: Override) -> bool:
 def _check_sweep(overrides: Sequence[Override], script: str) -> None:
     """Raise UserError if ``-m`` has nothing to do with the script or the other arguments."""
     if script not in SWEEPING:
-        names = " and ".join(f"{name}.py" for name in SWEEPING)
+        names = " and ".join(map(command, SWEEPING))
         raise UserError(f"-m: only {names} sweep. Leave it out, and run this once for each value.")
     keys = {override.key_or_group for override in overrides}
     if not keys:

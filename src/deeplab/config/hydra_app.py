@@ -38,7 +38,6 @@ from deeplab.utils.interrupts import (
     is_interrupted,
 )
 from deeplab.utils.parallel import WORKER_KILLED
-from deeplab.utils.program import command
 
 OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|DefaultCPUAllocator: (can't|not enough)")
 """Errors of PyTorch for memory that it does not get, on a GPU or a CPU."""
@@ -107,8 +106,6 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 
     try:
         main(job)()
-        if "--help" in sys.argv:
-            print(f"Keys: {command(config_name)} --keys WORD looks them up.")
     except UserError as error:
         _exit(str(error))
     except JobFailedError as error:

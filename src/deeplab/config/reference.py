@@ -1,6 +1,6 @@
 """Reference of all keys, made from the settings: name, type, bounds, default, meaning.
 
-``python src/train.py --keys WORD`` looks keys up; ``python -m deeplab.config.reference`` prints the
+``deeplab train --keys WORD`` looks keys up; ``python -m deeplab.config.reference`` prints the
 page ``docs/keys.md``.
 """
 
@@ -52,7 +52,7 @@ class Section(NamedTuple):
 def sections() -> list[Section]:
     """Return all keys by the script or group that they belong to."""
     found = [
-        _section(f"src/{name}.py", "", schemas, skip=NESTED) for name, schemas in SCRIPTS.items()
+        _section(f"deeplab {name}", "", schemas, skip=NESTED) for name, schemas in SCRIPTS.items()
     ]
     found.append(_section("stage", "stage.", (ClassifierRecipe,)))
     for group, choices in CHOICES.items():
@@ -220,7 +220,7 @@ def as_markdown() -> str:
         "# All keys",
         "",
         "Set them on the command line as `key=value`, or in the files of `conf/`.",
-        "`python src/train.py --keys WORD` looks keys up. This page is made from the settings in",
+        "`deeplab train --keys WORD` looks keys up. This page is made from the settings in",
         "the code: `PYTHONPATH=src python -m deeplab.config.reference > docs/keys.md`.",
     ]
     for section in sections():

@@ -7,8 +7,10 @@ from hydra._internal.core_plugins import file_config_source
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
 
 from deeplab.config.paths import CONF, config_groups, own_folders
+from deeplab.utils.program import as_typed
 from deeplab.utils.reading import read_values
 
 USER = "user"
@@ -32,7 +34,12 @@ class FileConfigSource(file_config_source.FileConfigSource):
         if not path.is_relative_to(CONF):
             read_values(path, "Correct the file.")
         result = super().load_config(config_path)
-        if "--help" not in sys.argv:  # it lists groups, not keys, and must answer at once
+        if "--help" in sys.argv:  # it lists groups, not keys, and must answer at once
+            if help_text := OmegaConf.select(result.config, "hydra.help"):
+                keys = f"Keys: deeplab {config_path.removesuffix('.yaml')} --keys WORD finds them."
+                space = "\n" if help_text.template.endswith("GROUPS") else "\n\n"
+                help_text.template = as_typed(f"{help_text.template}{space}{keys}\n")
+        else:
             from deeplab.config.defaults import complete
 
             result.config = complete(config_path, result.config)

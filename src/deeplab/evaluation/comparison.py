@@ -17,6 +17,7 @@ from deeplab.metrics.definitions import BOUNDARY, SEGMENTATION
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import check_writable, write_text
+from deeplab.utils.program import command
 from deeplab.utils.text_table import Column, TextTable, number_column
 
 METRICS = (*SEGMENTATION, *BOUNDARY)
@@ -46,8 +47,10 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
     evaluations = _unique(e for path in config.runs for e in _find_evaluations(path))
     if classifier := next((e for e in evaluations if e.result.is_classifier), None):
         raise UserError(
-            f"runs: {classifier.name} is the evaluation of a classifier. compare.py compares "
-            "segmentation networks. A sweep, as train.py -m data=... backbone=A,B, ends with a "
+            f"runs: {classifier.name} is the evaluation of a classifier. {command('compare')} "
+            "compares "
+            f"segmentation networks. A sweep, as {command('train')} -m data=... backbone=A,B, "
+            "ends with a "
             "table of classifiers."
         )
     scored = [e for e in evaluations if e.result.scored]
@@ -82,7 +85,8 @@ def _remove_previous(output: Path) -> None:
     for folder, files in existing.items():
         if files and not _is_comparison(folder):
             raise UserError(
-                f"output={output}: {files[0]} exists and was not written by compare.py. Choose "
+                f"output={output}: {files[0]} exists and was not written by "
+                f"{command('compare')}. Choose "
                 "another folder."
             )
     for folder, files in existing.items():
@@ -131,7 +135,9 @@ def _find_evaluations(path: str) -> list[Evaluation]:
         for result in sorted(folder.glob(pattern))
     ]
     if not results:
-        raise UserError(f"runs={path}: no evaluation (result.json) in it. Run evaluate.py first.")
+        raise UserError(
+            f"runs={path}: no evaluation (result.json) in it. Run {command('evaluate')} first."
+        )
     return [read_evaluation(result.parent) for result in results]
 
 

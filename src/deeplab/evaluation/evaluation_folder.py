@@ -27,9 +27,10 @@ from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, remove_leftovers
 from deeplab.utils.paths import relative_path
+from deeplab.utils.program import command
 from deeplab.utils.reading import exists, read_npz, report_damage
 
-EVALUATE_AGAIN = "Run evaluate.py with overwrite=true to write it again."
+EVALUATE_AGAIN = "Evaluate again with overwrite=true to replace it."
 
 
 def evaluation_name(split: str, weights: Path, strategy: str) -> str:
@@ -147,7 +148,9 @@ def read_evaluation(path: str | Path) -> Evaluation:
     """
     folder = EvaluationFolder(Path(path).expanduser())
     if not exists(folder.result):
-        raise UserError(f"{path}: no evaluation (result.json) in it. Run evaluate.py first.")
+        raise UserError(
+            f"{path}: no evaluation (result.json) in it. Run {command('evaluate')} first."
+        )
     return Evaluation(folder, Result.read(folder.result, EVALUATE_AGAIN))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from deeplab.data.layouts.base import Layout
 from deeplab.data.settings import SegmentationSettings
+from deeplab.utils.program import command
 
 NOT_FOR_TRAINING = ("data.parts", "data.archives", "data.unpacked_gb", "data.expected_images")
 
@@ -44,7 +45,7 @@ def print_summary(
     print(f"  {len(data.classes)} classes: {', '.join(data.classes)}")
     for note in notes:
         print(f"  {note}")
-    command = f"python src/{{}}.py {data_arguments(arguments)}"
+    data_words = data_arguments(arguments)
     keys = {"data.train_split": data.train_split, "data.val_split": data.val_split}
     missing = {
         key: split for key, split in keys.items() if not counts.keys() >= {*split.split("+")}
@@ -53,5 +54,7 @@ def print_summary(
         print(f"  {key}={split}: no such split. Add the files that it needs, or set another.")
     if not missing:
         print("\nNext:")
-        print(f"  {command.format('prepare')} check=true    decode every file and report errors")
-        print(f"  {command.format('train')}")
+        print(
+            f"  {command('prepare')} {data_words} check=true    decode every file and report errors"
+        )
+        print(f"  {command('train')} {data_words}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from deeplab.metrics.definitions import format_percent
 from deeplab.tracking.result import BoundaryResult, Result
+from deeplab.utils.program import command
 from deeplab.utils.text_table import Column, TextTable
 
 
@@ -63,7 +64,7 @@ def print_skipped(skipped: Mapping[str, int]) -> None:
         for path, times in sorted(skipped.items())[:10]:
             print(f"  {path} ({times})")
         if len(skipped) > 10:
-            print(f"  and {len(skipped) - 10} more; python src/prepare.py check=true lists all")
+            print(f"  and {len(skipped) - 10} more; {command('prepare')} check=true lists all")
 
 
 def silence_library_messages() -> None:

@@ -37,6 +37,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import remove_leftovers, write_text
+from deeplab.utils.program import command
 from deeplab.utils.reading import exists
 from deeplab.utils.settings import to_dict
 
@@ -269,7 +270,8 @@ def read_config(folder: RunFolder) -> TrainConfig:
     config = read_run(folder)
     if not isinstance(config, TrainConfig):
         raise UserError(
-            f"{folder.path}: this run is an image classifier. Measure it with evaluate.py run=..., "
+            f"{folder.path}: this run is an image classifier. Measure it with "
+            f"{command('evaluate')} run=..., "
             "or train a segmentation network that starts from it with "
             f"backbone.pretrained={folder.weights}"
         )

@@ -5,7 +5,7 @@ points of mIOU (DeepLabv3, section 4.1). In a plain implementation autograd keep
 ``(N, K, 513, 513)`` tensors alive. ``SegmentationLoss`` upsamples one image, computes its loss and
 the gradient of its small logits together, and frees the large tensors before the next image: peak
 memory is that of one image, and it takes about half the time of the plain version
-(``python src/benchmark.py loss``).
+(``deeplab benchmark loss``).
 """
 
 from typing import Any, Literal

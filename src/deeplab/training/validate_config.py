@@ -21,6 +21,7 @@ from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_result, read_run
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.program import command
 from deeplab.utils.settings import to_dict
 
 GROUP_KEYS = {
@@ -154,7 +155,7 @@ def single_run_config(config: DictConfig) -> DictConfig:
             if single.pop(key, None) not in (None, {}):
                 raise UserError(
                     f"{key}: this key defines several runs. Add -m, as in "
-                    "python src/train.py -m ablation=table2 num_seeds=3."
+                    f"{command('train')} -m ablation=table2 num_seeds=3."
                 )
     return single
 

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -46,6 +47,11 @@ def script_name() -> str | None:
 def command(script: str) -> str:
     """Return the command of a script as the user types it, such as ``deeplab train``."""
     return os.environ.get(PROGRAM, "deeplab {}").replace("{}", script)
+
+
+def as_typed(text: str) -> str:
+    """Return a text with the commands in it, such as ``deeplab train``, as the user types them."""
+    return re.sub(r"\bdeeplab ([a-z]+)\b", lambda match: command(match[1]), text)
 
 
 def typed_command() -> str:

@@ -7,6 +7,7 @@ from deeplab.ablations.report.row_results import RowResult, SeedResult, TableRes
 from deeplab.ablations.report.statistics import Difference, Sampler, bootstrap_difference
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
+from deeplab.utils.program import command
 from deeplab.utils.text import name_some
 
 
@@ -82,7 +83,9 @@ def _image_mismatch(
     for evaluation in (*reference, *candidate):
         if not evaluation.folder.images.is_file():
             run = evaluation.result.run
-            return f"{run} has no counts of single images; evaluate.py run=... writes them"
+            return (
+                f"{run} has no counts of single images; {command('evaluate')} run=... writes them"
+            )
         first = first or evaluation
         mismatch = sorted(set(sampler.ids(evaluation)) ^ set(sampler.ids(first)))
         if mismatch:

@@ -21,8 +21,8 @@ MANAGED_ARGUMENTS = {
     "min_epochs": "A training is one stream of steps: set stage.max_steps",
     "limit_train_batches": "Set stage.max_steps for fewer steps, or trainer.overfit_batches for "
     "fewer images",
-    "limit_test_batches": "evaluate.py measures whole splits: leave it out",
-    "limit_predict_batches": "predict.py takes the images that it is given: leave it out",
+    "limit_test_batches": "An evaluation measures whole splits: leave it out",
+    "limit_predict_batches": "A prediction takes the images that it is given: leave it out",
     "val_check_interval": "Set trainer.num_validations",
     "check_val_every_n_epoch": "Set trainer.num_validations",
     "enable_checkpointing": "A run always has checkpoints; trainer.num_checkpoints says how many",
@@ -33,7 +33,7 @@ MANAGED_ARGUMENTS = {
     "default_root_dir": "Set runs_dir",
     "plugins": "Set trainer.precision, trainer.strategy or trainer.num_nodes",
     "barebones": "Set trainer.num_validations=0 and trainer.enable_progress_bar=false",
-    "model_registry": "export.py push_to_hub=USER/NAME uploads a run",
+    "model_registry": "deeplab export push_to_hub=USER/NAME uploads a run",
 }
 """Arguments that are no keys, and what to do instead."""
 

@@ -19,6 +19,7 @@ from deeplab.config.schema.run import (
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.utils.parallel import cpu_count
+from deeplab.utils.program import command
 from deeplab.utils.settings import (
     AboveZero,
     Bool,
@@ -62,8 +63,9 @@ class CostConfig(ModelConfig, OptimizationConfig):
     def _check_segmentation(cls, values: Any) -> Any:
         if has_labels(values["data"].get("name")):
             raise ValueError(
-                "data: cost.py counts segmentation networks only. The cost of a classifier is in "
-                "the result that evaluate.py writes"
+                f"data: {command('cost')} counts segmentation networks only. The cost of a "
+                "classifier is in "
+                f"the result that {command('evaluate')} writes"
             )
         return values
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 from deeplab.utils.text import pluralize
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -294,7 +295,7 @@ def check_complete(root: Path) -> None:
     if any((folder / PREPARING).exists() for folder in (root, *root.absolute().parents[:2])):
         raise UserError(
             f"data.root={root}: this data set is incomplete: its preparation is in progress or was "
-            "interrupted. Wait for it to finish, or run the same python src/prepare.py command "
+            f"interrupted. Wait for it to finish, or run the same {command('prepare')} command "
             "again, which resumes it."
         )
 

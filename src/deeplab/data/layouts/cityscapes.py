@@ -13,6 +13,7 @@ from pathlib import Path
 from deeplab.data.layouts.base import Item, Layout
 from deeplab.data.settings import PublishedSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 
 SPLITS = {
     "train": ("train", "gtFine"),
@@ -46,7 +47,7 @@ class CityscapesLayout(Layout):
             raise UserError(
                 f"data.root={settings.root}: this folder {state}. Set data.root to a folder that "
                 "holds Cityscapes' leftImg8bit and gtFine, or unpack your archives with python "
-                "src/prepare.py data=cityscapes source=FOLDER."
+                f"{command('prepare')} data=cityscapes source=FOLDER."
             )
 
     def splits(self) -> list[str]:

@@ -11,6 +11,7 @@ from deeplab.data.layouts.base import MASK_SUFFIXES, Item, Layout
 from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, words_of
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import relative_path
+from deeplab.utils.program import command
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 LIST_SUFFIXES = (".txt", ".lst", *TABLE_SUFFIXES)
@@ -181,7 +182,7 @@ class SplitListLayout(Layout):
             state = f"has no {self.lists}" if root.is_dir() else "does not exist"
             raise UserError(
                 f"data.root={root}: this folder {state}. Set data.root to a folder that holds "
-                f"{self.description}, or create it with python src/prepare.py."
+                f"{self.description}, or create it with {command('prepare')}."
             )
         return roots[0]
 

@@ -18,6 +18,7 @@ from deeplab.tracking.run_folder import RunFolder, read_config, result_settings,
 from deeplab.training.compose_config import compose_segmentation
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import check_writable, file_hash, write_json
+from deeplab.utils.program import command
 from deeplab.utils.text import name_some
 
 RECORD = "conversion.json"
@@ -139,12 +140,10 @@ def _print_summary(source: Source, weights: Path, train: TrainConfig, network: n
         print(f"          {_assumptions(train)}")
     print(f"Written:  {weights}, {weights.with_name('config.yaml')}")
     if complete:
-        print(f"Next:     python src/evaluate.py run={weights} data.root=...")
-        print(f"          python src/predict.py run={weights} input=photo.jpg")
+        print(f"Next:     {command('evaluate')} run={weights} data.root=...")
+        print(f"          {command('predict')} run={weights} input=photo.jpg")
     else:
-        print(
-            f"Next:     python src/train.py ... backbone={backbone} backbone.pretrained={weights}"
-        )
+        print(f"Next:     {command('train')} ... backbone={backbone} backbone.pretrained={weights}")
 
 
 def _assumptions(train: TrainConfig) -> str:

@@ -25,6 +25,7 @@ from deeplab.models.decoder import Decoder, DecoderStage
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import SeparableConv
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 from deeplab.utils.text import name_some
 
 Variables = Mapping[str, NDArray[np.float32]]
@@ -87,7 +88,7 @@ def convert(
         listed = name_some(problems, separator="; ")
         raise UserError(
             f"the variables do not fit the network: {listed}. Describe the network with overrides "
-            "of train.py, such as decoder=naive."
+            f"of {command('train')}, such as decoder=naive."
         )
     assert state.keys() == target.keys()
     return state

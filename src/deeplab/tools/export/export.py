@@ -32,6 +32,7 @@ from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import check_links
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
+from deeplab.utils.program import as_typed
 from deeplab.utils.reading import exists, read_values
 
 RECORD = "export.json"
@@ -47,9 +48,9 @@ USAGE = {
   image = torch.from_numpy(numpy.array(PIL.Image.open("photo.jpg").convert("RGB")))[None]
   classes = network(image)[0][0]""",
     "safetensors": """\
-  python src/evaluate.py run={path}
-  python src/predict.py run={path} input=photo.jpg
-  python src/train.py init_from={path} ...""",
+  deeplab evaluate run={path}
+  deeplab predict run={path} input=photo.jpg
+  deeplab train init_from={path} ...""",
 }
 """Code or commands to copy that use an exported file, by format."""
 
@@ -82,7 +83,7 @@ def run_export(config: ExportConfig) -> list[Path]:
             _add_to_record(folder, folder / "weights.safetensors", {"run": _run_name(trained)})
     for path in files[config.format != "safetensors" :]:
         print(f"Written:    {path}")
-    print(f"How to use it:\n{USAGE[config.format].format(path=files[0])}")
+    print(f"How to use it:\n{as_typed(USAGE[config.format]).format(path=files[0])}")
     if config.push_to_hub:
         print(f"Uploading to {config.push_to_hub} ...", flush=True)
         message = f"Weights of {_run_name(trained)}"

@@ -11,6 +11,7 @@ from deeplab.tools.gallery.selection import Counts
 from deeplab.tracking.evaluation_protocol import Protocol, differences
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 from deeplab.utils.text import name_some
 
 DEFAULT_WEIGHTS = "weights.safetensors"
@@ -52,8 +53,7 @@ class LoadedEvaluation:
         path = self.stored.folder.prediction(self.ids[index])
         if not path.is_file():
             raise UserError(
-                f"{path}: no such prediction. Run evaluate.py first: "
-                f"{self.evaluate_command(data_root)}"
+                f"{path}: no such prediction. Evaluate first: {self.evaluate_command(data_root)}"
             )
         return path
 
@@ -68,9 +68,8 @@ class LoadedEvaluation:
             strategy = strategy.removesuffix(f"-w{window.size}")
         words.append(f"strategies={strategy}")
         words += [f"data.root={data_root}"] if data_root else []
-        return shlex.join(
-            ["python", "src/evaluate.py", *words, "save_predictions=true", "overwrite=true"]
-        )
+        words += ["save_predictions=true", "overwrite=true"]
+        return f"{command('evaluate')} {shlex.join(words)}"
 
 
 def find_evaluation(
@@ -101,8 +100,8 @@ def _choose_evaluation(
     evaluations = [read_evaluation(p.parent) for p in run.path.glob("evaluations/*/result.json")]
     if not evaluations:
         raise UserError(
-            f"{key}={run.path}: this run has no evaluation yet. Run evaluate.py first: "
-            f"python src/evaluate.py run={run.path}"
+            f"{key}={run.path}: this run has no evaluation yet. Evaluate it first: "
+            f"{command('evaluate')} run={run.path}"
         )
     if strategy:
         stride = read_config(run).output_stride
@@ -113,7 +112,7 @@ def _choose_evaluation(
         available = ", ".join(sorted({_split_and_strategy(e)[1] for e in evaluations}))
         raise UserError(
             f"strategy={strategy}: {key}={run.path} has no evaluation with this strategy. "
-            f"Available: {available}. Add others with evaluate.py strategies=..."
+            f"Available: {available}. Add others with {command('evaluate')} strategies=..."
         )
     if like:
         preferred = _split_and_strategy(like.stored)

@@ -18,6 +18,7 @@ from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import check_links, read_config
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable
+from deeplab.utils.program import command
 
 
 def run_gallery(config: GalleryConfig) -> Path:
@@ -56,7 +57,8 @@ def run_gallery(config: GalleryConfig) -> Path:
     target = folder / "index.html"
     if target.exists() and not (folder / IMAGES_FOLDER).is_dir():
         raise UserError(
-            f"output={folder}: {target} exists and was not written by gallery.py. Set output to "
+            f"output={folder}: {target} exists and was not written by {command('gallery')}. Set "
+            "output to "
             "another folder."
         )
     with report_write_errors(f"output={folder}"):

@@ -19,6 +19,7 @@ from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, map_in_threads
+from deeplab.utils.program import command
 from deeplab.utils.visualization import IGNORE_COLOR
 
 Pixels = NDArray[np.uint8]
@@ -172,7 +173,8 @@ def _check_unchanged(
     if not np.array_equal(np.bincount(pairs, minlength=num_classes**2), confusion.ravel()):
         raise UserError(
             f"{files[0]}: this mask or its prediction ({files[1]}) has changed since it was "
-            "scored. Run evaluate.py again with overwrite=true, and check that data.root is the "
+            f"scored. Run {command('evaluate')} again with overwrite=true, and check that "
+            "data.root is the "
             "folder that was evaluated."
         )
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from deeplab.data.layouts.base import IMAGE_SUFFIXES
 from deeplab.tools.predict.outputs import OutputRecords
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
@@ -125,7 +126,8 @@ def _expand(
     }
     if not files:
         raise UserError(
-            f"input={text}: no image or video found, apart from results of predict.py. Supported "
+            f"input={text}: no image or video found, apart from results of "
+            f"{command('predict')}. Supported "
             f"suffixes: {', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
         )
     for file in files:

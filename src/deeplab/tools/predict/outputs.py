@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
+from deeplab.utils.program import command
 from deeplab.utils.reading import exists, read_typed
 
 RECORD = ".predictions.json"
@@ -62,7 +63,7 @@ def reserve_outputs(output: Path, sources: Mapping[Path, Path]) -> None:
             problem = (
                 "must be a folder for other results"
                 if path in folders
-                else "exists and was not written by predict.py"
+                else f"exists and was not written by {command('predict')}"
             )
             raise UserError(
                 f"output={output}: the result of {source} would be {path}, which {problem}. Set "
