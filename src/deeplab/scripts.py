@@ -21,11 +21,15 @@ def train(config: DictConfig) -> float:
     if score is not None:
         return score
     from deeplab.evaluation.after_training import check_evaluations, evaluate_after_training
+    from deeplab.evaluation.wandb_logging import report_to_agent
     from deeplab.training.train import check_machine, run_experiment
+    from deeplab.utils.parallel import is_first_process
 
     check_machine(checked)
     check_evaluations(checked)
     folder = run_experiment(checked)
+    if is_first_process():
+        report_to_agent(checked.logger, folder)
     evaluate_after_training(checked, folder)
     return report_score(folder, checked.objective)
 

@@ -28,6 +28,7 @@ class StoredRun:
     """Name, group, tags and config."""
     files: dict[str, list[str]] = field(default_factory=dict)
     uploaded: set[str] = field(default_factory=set)
+    exit_code: int | None = None
 
     @property
     def history(self) -> list[dict]:
@@ -117,6 +118,8 @@ class Wandb:
             lines = stored.files.setdefault(name, [])
             lines[part["offset"] :] = part["content"]
         stored.uploaded |= set(sent.get("uploaded") or [])
+        if sent.get("complete"):
+            stored.exit_code = sent.get("exitcode")
 
 
 @contextmanager

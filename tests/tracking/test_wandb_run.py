@@ -103,6 +103,31 @@ def test_the_run_of_an_agent_keeps_its_id(tmp_path):
     assert parts == ["agentrun1"] * 4
 
 
+@pytest.mark.processes
+def test_an_agent_gets_the_score_of_every_run_that_it_starts(tmp_path):
+    """Also of settings that another agent has trained; an error makes a failed run."""
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text("wandb_version: 1\nstage.lr: {value: 0.01}\n")
+    with wandb_server() as server:
+        for name in ("first", "second", "diverged"):
+            lr = "1e25" if name == "diverged" else "0.01"
+            agent = {
+                **server.environment,
+                "WANDB_SWEEP_ID": "s",
+                "WANDB_RUN_ID": name,
+                "WANDB_SWEEP_PARAM_PATH": str(parameters),
+            }
+            arguments = (*WANDB, f"stage.lr={lr}")
+            done = run("train", *arguments, cwd=tmp_path, variables=agent, ok=lr == "0.01")
+            assert ("This run is finished" in done.stdout) == (name == "second")
+        assert set(server.runs) == {"first", "second", "diverged"}
+        scores = [server.runs[name].summary["val/mIoU"] for name in ("first", "second")]
+        assert scores[0] == scores[1] > 0
+        assert [server.runs[n].exit_code for n in server.runs] == [0, 0, 1]
+    config = json.loads(server.runs["first"].attributes["config"])
+    assert config["stage.lr"]["value"] == config["stage"]["value"]["lr"] == 0.01
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     """Write a table of two networks, one of which is evaluated with two strategies."""

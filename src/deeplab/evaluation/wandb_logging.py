@@ -1,5 +1,6 @@
 """Logging of evaluations to the W&B run of their training run: tables, curves and figures."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +48,25 @@ def log_evaluations(
             run.finish()
         return Path(run.dir).parent if run.offline else None
     return None
+
+
+def report_to_agent(config: LoggerSettings, folder: RunFolder) -> None:
+    """Log a finished run to the W&B run of the agent that has asked for it again.
+
+    A search needs the score of every run that it starts, also of settings that are trained already.
+    """
+    asked = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    if config.name != "wandb" or not asked or not folder.finished:
+        return
+    with tolerate_wandb_errors():
+        record = read_record(folder)
+        if record.wandb_id == asked:
+            return
+        run = open_run(config, folder, record)  # with the agent's id
+        try:
+            _log(run, folder, [])
+        finally:
+            run.finish()
 
 
 def _log(run: "wandb.Run", folder: RunFolder, new: Sequence[Evaluation]) -> None:

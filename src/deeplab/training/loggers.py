@@ -116,12 +116,17 @@ def log_result(loggers: Sequence[Logger], result: Result) -> None:
                 logger.experiment.log(training_scores(result))
 
 
-def finish_wandb(loggers: Sequence[Logger]) -> None:
-    """Close the W&B run, so that the next job of a sweep starts a new one."""
+def finish_wandb(loggers: Sequence[Logger], *, failed: bool) -> None:
+    """Close the W&B run, so that the next job of a sweep starts a new one.
+
+    Args:
+        loggers: loggers of the run.
+        failed: whether an error has ended it, which W&B itself finds out after the process only.
+    """
     if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
 
-        wandb.finish()
+        wandb.finish(exit_code=int(failed))
 
 
 class MetricsCSV(Logger):

@@ -302,7 +302,7 @@ def _train(
     except SystemExit:  # Lightning's answer to KeyboardInterrupt
         raise KeyboardInterrupt from None
     finally:
-        finish_wandb(loggers)
+        finish_wandb(loggers, failed=sys.exc_info()[0] is not None)
 
 
 def _non_finite_advice(config: RunConfig, execution: Execution) -> str:
