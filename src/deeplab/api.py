@@ -220,6 +220,7 @@ def train(
         UserError: a setting, the data or the machine is wrong.
         KeyboardInterrupt: it was stopped.
     """
+    from deeplab.config.execution import choose_execution
     from deeplab.evaluation.after_training import check_evaluations, evaluate_after_training
     from deeplab.training.launch import run_in_subprocess
     from deeplab.training.train import check_machine, run_experiment
@@ -228,7 +229,8 @@ def train(
     settings = [*_override("data", data), *_override("data.root", root), *_listed(overrides)]
     with composed("train", settings) as config:
         checked = check_train(config)
-    if checked.trainer.devices != 1:
+    trainer = checked.trainer
+    if choose_execution(trainer).devices > 1 or trainer.num_nodes > 1:
         return Run(run_in_subprocess(settings, Path.cwd()).folder)
     check_machine(checked)
     check_evaluations(checked)

@@ -164,15 +164,19 @@ def _without_local_paths(value: Any, key: str) -> Any:
     return value
 
 
-def inference_execution(trainer: TrainerSettings) -> Execution:
-    """Return execution settings with one device and without compilation.
+def inference_execution(trainer: TrainerSettings, *, one_device: bool = True) -> Execution:
+    """Return execution settings without compilation, because image sizes vary.
 
-    One device, because each image must count once; no compilation, because image sizes vary.
+    Args:
+        trainer: keys of ``trainer``.
+        one_device: use the first device only.
 
     Raises:
         UserError: a key is set that has an effect in trainings only.
     """
     if keys := trainer.training_only():
         raise UserError(f"trainer.{keys[0]}: has an effect in trainings only. Leave it out.")
-    devices = trainer.devices[:1] if isinstance(trainer.devices, tuple) else 1
+    devices = trainer.devices
+    if one_device:
+        devices = devices[:1] if isinstance(devices, tuple) else 1
     return choose_execution(trainer.model_copy(update={"devices": devices, "compile": False}))

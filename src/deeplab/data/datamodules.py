@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -130,8 +131,8 @@ class StreamData(LightningDataModule, Generic[D]):
         )
         return self._loader(_Batches(self.train_set), sampler=sampler, batch_size=None)
 
-    def val_dataloader(self, first: int = 0) -> DataLoader[Any]:
-        """Return this process's part of the validation images, from index ``first`` on."""
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return this process's part of the validation images."""
         trainer = self.trainer
         rank = trainer.global_rank if trainer else 0
         if rank >= len(self.val_set):  # Lightning needs a batch on every device
@@ -139,12 +140,13 @@ class StreamData(LightningDataModule, Generic[D]):
             batch["label"].fill_(self.val_set.no_label)
             return DataLoader([{**batch, "skipped": [()]}], batch_size=None)  # type: ignore[arg-type]
         sampler = EvalSampler(
-            len(self.val_set),
-            first=first,
-            rank=rank,
-            world_size=trainer.world_size if trainer else 1,
+            len(self.val_set), rank=rank, world_size=trainer.world_size if trainer else 1
         )
         return self._loader(self.val_set, sampler=sampler, batch_size=self.eval_batch_size)
+
+    def eval_dataloader(self, batches: Sequence[Sequence[int]]) -> DataLoader[Any]:
+        """Return these batches of validation images, each a list of indices."""
+        return self._loader(_Batches(self.val_set), sampler=batches, batch_size=None)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the images of validation, for ``Trainer.test``."""
@@ -198,7 +200,7 @@ class _Batches(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, items: list[Any]) -> Batch:
+    def __getitem__(self, items: Sequence[Any]) -> Batch:
         return self.images.__getitems__(items)
 
 

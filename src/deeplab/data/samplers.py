@@ -74,16 +74,14 @@ class TrainSampler(DistributedSampler[list[tuple[int, int]]]):
 
 
 class EvalSampler(DistributedSampler[int]):
-    """Sampler of evaluation: every ``world_size``-th image from ``first`` on.
+    """Sampler of evaluation: every ``world_size``-th image.
 
     All processes together see each image exactly once.
     """
 
-    def __init__(
-        self, num_images: int, *, first: int = 0, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, num_images: int, *, rank: int = 0, world_size: int = 1) -> None:
         super().__init__(range(num_images), num_replicas=world_size, rank=rank)  # type: ignore[arg-type]
-        self.indices = range(first + rank, num_images, world_size)
+        self.indices = range(rank, num_images, world_size)
 
     def __len__(self) -> int:
         return len(self.indices)

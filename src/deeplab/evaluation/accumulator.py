@@ -110,12 +110,23 @@ class Accumulator:
         """Return all values, for ``restore``."""
         return {name: np.array(getattr(self, name)) for name in (*self.LISTS, *self.SUMS)}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from the values that ``state`` returned."""
+    def merge(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Add the images whose values ``state`` returned, of this accumulator or another one."""
         for name in self.LISTS:
-            setattr(self, name, list(state[name]))
+            getattr(self, name).extend(state[name])
         for name in self.SUMS:
-            setattr(self, name, state[name])
+            setattr(self, name, getattr(self, name) + state[name])
+
+    def sort(self, ids: Sequence[str]) -> None:
+        """Bring the images into the order of ``ids``, in whatever order they were added.
+
+        What is not an integer is summed in this order, so that the result is the same to the bit.
+        """
+        position = {image_id: i for i, image_id in enumerate(ids)}
+        order = sorted(range(len(self.ids)), key=lambda i: position[self.ids[i]])
+        for name in self.LISTS:
+            values = getattr(self, name)
+            setattr(self, name, [values[i] for i in order])
 
 
 class RankAccumulator(Accumulator):
@@ -140,8 +151,8 @@ class ScoreAccumulator(Accumulator):
         widths: widths of the bands in pixels.
     """
 
-    LISTS = ("ids", "confusions")
-    SUMS = ("bands", "num_with_borders", "f_sum", "f_count", "intersection", "union")
+    LISTS = ("ids", "confusions", "f_scores")
+    SUMS = ("bands", "num_with_borders", "intersection", "union")
 
     def __init__(self, *, classes: int, widths: Sequence[float]) -> None:
         super().__init__()
@@ -150,7 +161,8 @@ class ScoreAccumulator(Accumulator):
         self.bands = np.zeros((len(self.widths), classes, classes), np.int64)
         self.num_with_borders = np.zeros((), np.int64)
         """Number of images that have the borders which bands are measured from."""
-        self.f_sum, self.f_count = np.zeros(classes), np.zeros(classes, np.int64)
+        self.f_scores: list[NDArray[np.float64]] = []
+        """Boundary F-score of each class ``(K,)`` by image; nan if it is not defined."""
         self.intersection, self.union = (np.zeros(classes, np.int64) for _ in range(2))
 
     def add(self, image_id: str, score: ImageScore) -> None:
@@ -159,12 +171,12 @@ class ScoreAccumulator(Accumulator):
         if score.bands is not None:
             self.bands += score.bands
             self.num_with_borders += 1
+        f_scores = np.full(len(self.union), np.nan)
         for k, boundary in score.boundary.items():
             self.intersection[k] += boundary.intersection
             self.union[k] += boundary.union
-            if boundary.f_score == boundary.f_score:
-                self.f_sum[k] += boundary.f_score
-                self.f_count[k] += 1
+            f_scores[k] = boundary.f_score
+        self.f_scores.append(f_scores)
 
     @property
     def scores(self) -> Scores:
@@ -183,8 +195,9 @@ class ScoreAccumulator(Accumulator):
 
         Scores of classes that occur nowhere are nan.
         """
+        f_scores = np.reshape(self.f_scores, (-1, len(self.union)))
         with np.errstate(invalid="ignore", divide="ignore"):
-            f = self.f_sum / self.f_count
+            f = np.nansum(f_scores, axis=0) / np.sum(~np.isnan(f_scores), axis=0)
         iou = intersection_over_union(self.intersection, self.union)
         by_class = [
             in_percent(dict(zip(class_names, values.tolist(), strict=True))) for values in (f, iou)

@@ -36,6 +36,6 @@ def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:
                 split=split,
                 submission=submission,
                 data=EvaluationDataConfig(root=config.data.root),
-                trainer=config.trainer.for_inference().model_copy(update={"devices": 1}),
+                trainer=config.trainer.for_inference(),
             )
         )

@@ -29,7 +29,7 @@ def check_evaluation(config: EvaluateConfig) -> None:
     Raises:
         UserError: they do not, or results cannot be written.
     """
-    task = _find(config)
+    task = find_task(config)
     data = task.run.data
     if isinstance(data, SyntheticSettings):  # may not be drawn yet
         for split in data.val_split.split("+"):
@@ -45,7 +45,7 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
         The result of each strategy, in the order of ``config.strategies``.
     """
     silence_library_messages()
-    task = _find(config)
+    task = find_task(config)
     evaluations, setting = task.folder.evaluations, f"run={config.run}"
     task.open_data()
     jobs = task.jobs()
@@ -75,7 +75,12 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
     return results
 
 
-def _find(config: EvaluateConfig) -> EvaluationTask:
+def find_task(config: EvaluateConfig) -> EvaluationTask:
+    """Return the evaluation of the run that ``run=`` names.
+
+    Raises:
+        UserError: there is no such run, or results cannot be written.
+    """
     task = ClassifierEvaluation.find(config) or SegmentationEvaluation.find(config)
     check_links(task.folder.path)  # first: the next line tries to write through them
     check_writable(task.folder.evaluations, f"run={config.run}")

@@ -60,7 +60,7 @@ class EvaluationTask(ABC):
 
     def __init__(self, folder: RunFolder, weights: Path, config: EvaluateConfig) -> None:
         self.folder, self.weights, self.config = folder, weights, config
-        self.execution = inference_execution(config.trainer)
+        self.execution = inference_execution(config.trainer, one_device=False)
 
     @abstractmethod
     def open_data(self) -> None:

@@ -179,15 +179,6 @@ class EvaluateConfig(WindowConfig):
     trainer: TrainerSettings = TrainerSettings()
 
     @model_validator(mode="after")
-    def _check_devices(self) -> Self:
-        if self.trainer.devices not in (1, "auto"):
-            raise ValueError(
-                f"trainer.devices={self.trainer.devices}: an evaluation runs on one device. Set "
-                "trainer.devices=1"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _check_submission(self) -> Self:
         if self.submission and not self.save_predictions:
             raise ValueError(
