@@ -132,7 +132,11 @@ def _model_config(
 
 
 def load(
-    source: str | PathLike[str], *, device: str = "auto", precision: str = "auto"
+    source: str | PathLike[str],
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    trust_remote_code: bool = False,
 ) -> "TrainedModel":
     """Return a trained network that predicts images: ``load("runs/NAME").predict("photo.jpg")``.
 
@@ -142,6 +146,7 @@ def load(
             version than the latest, or ``user/name`` if there is no such folder.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto`` or Lightning's name of a precision, such as ``32-true``.
+        trust_remote_code: import the class that the run's config names as its backbone, if any.
 
     Raises:
         UserError: there is no such run, its weights are damaged or of another network, or this
@@ -158,7 +163,8 @@ def load(
     if may_be_hub and not Path(owner).exists():
         print(f"{name}: there is no such folder here, so this is {HUB_SCHEME}{name} on the hub")
         name = HUB_SCHEME + name
-    return TrainedModel(find_trained_run(name, copy=False), device=device, precision=precision)
+    trained = find_trained_run(name, copy=False, trust_remote_code=trust_remote_code)
+    return TrainedModel(trained, device=device, precision=precision)
 
 
 @dataclass(frozen=True)

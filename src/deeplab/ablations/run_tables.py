@@ -29,8 +29,8 @@ from deeplab.utils.files import write_json
 from deeplab.utils.reading import read_typed
 from deeplab.utils.settings import Text
 
-compose_offline = partial(compose_train, download=False)
-"""Composition for commands that train nothing and therefore download nothing."""
+compose_offline = partial(compose_train, download=False, trusted=False)
+"""Composition for commands that train nothing and therefore download and import nothing."""
 
 REPORT_FOLDERS = ("ablations", "sweeps")
 """Folders of the reports on tables and on plain sweeps, in the folder of the runs."""

@@ -163,14 +163,15 @@ def adapt_to_previous_run(config: R, previous: RunConfig) -> R:
 
 
 def _normalization(run: RunConfig) -> dict[str, Any]:
-    return {key: getattr(run.backbone, key) for key in NORMALIZATION_KEYS}
+    keys = [key for key in NORMALIZATION_KEYS if key in type(run.backbone).model_fields]
+    return {key: getattr(run.backbone, key) for key in keys}
 
 
 def _public_normalization(backbone: BackboneSettings) -> dict[str, Any]:
     """Return the normalization of a backbone's public weights."""
     if backbone.family == "timm":
         return _timm_normalization(backbone.model)
-    return PUBLIC_NORMALIZATION[backbone.family]
+    return PUBLIC_NORMALIZATION.get(backbone.family, {})
 
 
 def _timm_normalization(model: str) -> dict[str, Any]:
@@ -181,7 +182,8 @@ def _timm_normalization(model: str) -> dict[str, Any]:
 
 
 def _with_normalization(config: R, values: dict[str, Any]) -> R:
-    backbone = validate(type(config.backbone), config.backbone.model_dump() | values)
+    known = {k: v for k, v in values.items() if k in type(config.backbone).model_fields}
+    backbone = validate(type(config.backbone), config.backbone.model_dump() | known)
     return config.model_copy(update={"backbone": backbone})
 
 

@@ -17,6 +17,7 @@ from deeplab.models.backbones.mobilenetv2 import InvertedResidual, MobileNetV2
 from deeplab.models.backbones.resnet import ResNet
 from deeplab.models.backbones.timm import TimmEncoder
 from deeplab.models.backbones.timm_models import full_network, update_keys
+from deeplab.models.backbones.wrapped import OwnBackbone
 from deeplab.models.backbones.xception import Xception
 
 Pairs = Iterator[tuple[str, str]]
@@ -55,6 +56,10 @@ def find_key_mapping(backbone: Backbone) -> KeyMapping | None:
         case TimmEncoder():
             rename = partial(update_keys, backbone.model)
             return KeyMapping("timm", dict(_timm(backbone)), _unused_timm_parts(backbone), rename)
+        case OwnBackbone():
+            modules = dict(backbone.network.named_modules())
+            parts = {f"network.{name}".removesuffix("."): name for name in modules}
+            return KeyMapping("its author", parts, ("fc", "head", "classifier"))
         case _:
             return None
 

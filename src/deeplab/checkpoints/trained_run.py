@@ -13,6 +13,7 @@ from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import padding_color
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import choose_execution
+from deeplab.config.own_nodes import check_foreign
 from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import TrainConfig
@@ -102,7 +103,9 @@ class TrainedRun:
         return list(dict.fromkeys(strategies))
 
 
-def find_trained_run(name: str, *, progress: bool = True, copy: bool = True) -> TrainedRun:
+def find_trained_run(
+    name: str, *, progress: bool = True, copy: bool = True, trust_remote_code: bool = False
+) -> TrainedRun:
     """Return the run that ``run=`` names by its folder, by a file in it, or on the hub.
 
     Args:
@@ -110,14 +113,20 @@ def find_trained_run(name: str, *, progress: bool = True, copy: bool = True) -> 
         progress: show a bar of a download.
         copy: copy a run of the Hugging Face hub to a folder below ``runs``, for results; False: its
             folder is in the hub's cache, where nothing must be written.
+        trust_remote_code: import the classes that the run's config names.
 
     Raises:
-        UserError: there is no such run, or it has no weights yet.
+        UserError: there is no such run, it has no weights yet, or its network is a class that may
+            not be imported.
     """
     if hub := hub_id(name, "run"):
-        return _hub_run(hub, name, progress, copy)
-    folder, weights = find_run_weights(name, "run")
-    return TrainedRun(folder, read_config(folder), weights)
+        trained = _hub_run(hub, name, progress, copy)
+    else:
+        folder, weights = find_run_weights(name, "run")
+        trained = TrainedRun(folder, read_config(folder), weights)
+    source = str(trained.folder.config)
+    check_foreign(trained.config, source, leaves=("backbone",), trusted=trust_remote_code)
+    return trained
 
 
 def _hub_run(hub: HubId, name: str, progress: bool, copy: bool) -> TrainedRun:

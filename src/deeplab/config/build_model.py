@@ -7,17 +7,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from deeplab.config.parsing import validate
-from deeplab.config.schema.model import NOT_ARGUMENTS, ModelConfig, NetworkConfig
+from deeplab.config.schema.model import (
+    NOT_ARGUMENTS,
+    ModelConfig,
+    NetworkConfig,
+    OwnBackboneSettings,
+)
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import Backbone
 from deeplab.models.backbones.families import backbone_class
+from deeplab.models.backbones.wrapped import OwnBackbone
 from deeplab.models.classifier import Classifier
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.utils.errors import UserError
+from deeplab.utils.own_code import build
 from deeplab.utils.settings import Settings
 
 
@@ -73,7 +81,16 @@ def check_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifie
 
 
 def build_backbone(config: NetworkConfig) -> Backbone:
-    """Return the backbone that the config describes."""
+    """Return the backbone that the config describes.
+
+    Raises:
+        UserError: a class of the user's own cannot be imported or built.
+    """
+    settings = config.backbone
+    if isinstance(settings, OwnBackboneSettings):
+        network = build(settings, "backbone", nn.Module)
+        own: Backbone = _build("backbone", OwnBackbone, network, settings.mean, settings.std)
+        return own
     kwargs = group_kwargs(config.backbone, exclude=NOT_ARGUMENTS)
     backbone: Backbone = _build("backbone", backbone_class(config.backbone.family), **kwargs)
     return backbone

@@ -20,12 +20,14 @@ from hydra.errors import HydraException
 from deeplab.config.messages import format_hydra_error, unknown_choice
 from deeplab.config.paths import (
     CONFIG_DIR,
+    OWN_GROUPS,
     SWEEPING,
     TABLES,
     describe_own_choices,
     group_choices,
     script_groups,
 )
+from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import is_child
 from deeplab.utils.program import command
@@ -171,6 +173,8 @@ def _check_choice(text: str, group: str, value: object) -> None:
     if isinstance(value, list | dict):
         choices = group_choices(group)
         several = " To run several, sweep over them with -m." if isinstance(value, list) else ""
+        if isinstance(value, dict) and group in OWN_GROUPS:
+            several = f" A class of your own is {group}.{TARGET}=module.Name {group}.ARGUMENT=..."
         raise UserError(
             f"{text}: expected the name of one choice, as in {group}={choices[0]}.{several} "
             f"Choices: {', '.join(choices)}."

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from deeplab.config.schema.groups import schema_of
+from deeplab.utils.own_code import VERSION
 from deeplab.utils.settings import Settings
 
 MISSING = "???"
@@ -40,6 +41,9 @@ def complete(path: str, config: Any) -> Any:
 def default_values(schema: type[Settings]) -> dict[str, Any]:
     """Return the default of each key as YAML holds it; ``???`` for a key that has none."""
     return {
-        name: MISSING if field.default is PydanticUndefined else to_jsonable_python(field.default)
+        field.alias or name: MISSING
+        if field.default is PydanticUndefined
+        else to_jsonable_python(field.default)
         for name, field in schema.model_fields.items()
+        if field.alias != VERSION  # which is not typed
     }

@@ -20,7 +20,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.messages import format_hydra_error
-from deeplab.config.paths import CONF, TABLES, group_choices
+from deeplab.config.paths import CONF, OWN_GROUPS, TABLES, group_choices
+from deeplab.utils.constants import TARGET
 from deeplab.utils.disk_space import write_error
 from deeplab.utils.errors import (
     UserError,
@@ -143,14 +144,17 @@ def _first_line(error: Exception) -> str:
 
 
 def implied_overrides(arguments: Sequence[str]) -> list[str]:
-    """Return ``data=NAME`` if ``stage=NAME`` names a data set and no data set is chosen.
+    """Return overrides of groups that others imply, if the groups are not chosen.
 
-    The other direction is in each data set's file, which picks its stage; Hydra allows only one.
+    ``stage=NAME`` implies ``data=NAME`` if that is a data set. (The other direction is in each data
+    set's file, which picks its stage; Hydra allows only one.) ``GROUP._target_=...`` implies
+    ``GROUP=own``, a choice without other keys.
     """
-    overrides = dict(a.split("=", 1) for a in arguments if "=" in a)
+    overrides = dict(a.lstrip("+").split("=", 1) for a in arguments if "=" in a)
     stage = overrides.get("stage", "")
-    is_data_set = stage in group_choices("data")
-    return [f"data={stage}"] if is_data_set and "data" not in overrides else []
+    implied = {"data": stage} if stage in group_choices("data") else {}
+    implied |= {group: "own" for group in OWN_GROUPS if f"{group}.{TARGET}" in overrides}
+    return [f"{group}={name}" for group, name in implied.items() if group not in overrides]
 
 
 def to_sweep_override(argument: str) -> str:
@@ -170,6 +174,9 @@ def to_sweep_override(argument: str) -> str:
     path = value.strip("\"'")
     if key in TABLES and path.endswith((".yaml", ".yml")) and (path != value or "," not in value):
         return f"{key}=choice({quote_value(path)})"
+    group = key.lstrip("+").partition(".")[0]
+    if group in OWN_GROUPS and key.startswith("+") and "." in key:
+        return argument.lstrip("+")  # its arguments are new keys, which need no plus
     return f"+{argument}" if key.startswith(("data_roots.", "external_weights.")) else argument
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from hydra.errors import OverrideParseException
 
-from deeplab.config.paths import CONF, SWEEPING, config_groups, exists, group_choices
+from deeplab.config.paths import CONF, OWN_GROUPS, SWEEPING, config_groups, exists, group_choices
+from deeplab.utils.constants import TARGET
 from deeplab.utils.extras import install_command
 from deeplab.utils.program import script_name
 from deeplab.utils.text import printable
@@ -166,6 +167,15 @@ def _unknown_key(key: str, text: str) -> str:
         return f"{key}: this script has no such config group."
     if managed := _managed_argument(key):
         return f"{key}: {managed}."
+    group, _, name = key.rpartition(".")
+    if name == TARGET:
+        if group in OWN_GROUPS:
+            fix = f"it takes the place of a file of conf/{group}. Leave out {group}=..."
+            return f"{key}: a class of your own is one choice of its group: {fix}."
+        return (
+            f"{key}: no such key. Classes of your own are for {', '.join(OWN_GROUPS)}, callbacks "
+            "and data.augmentations."
+        )
     if moved := MOVED_KEYS.get(key):
         return f"{key}: no such key. Set {moved} instead."
     from deeplab.config.reference import choices_with, script_keys

@@ -21,6 +21,9 @@ TABLES = ("ablation", "preset")
 MAX_NAMES = 6
 """Number of choices of the user's that are named."""
 
+OWN_GROUPS = ("loss", "optimizer", "lr_scheduler", "backbone", "data")
+"""Groups of which a choice may be a class of the user's own."""
+
 SWEEPING = ("train", "evaluate")
 """Scripts that take ``-m``: all jobs of a sweep are checked before the first one."""
 

@@ -16,11 +16,12 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from deeplab.config.paths import script_groups
 from deeplab.config.schema.groups import CHOICES, GROUPS, SCRIPTS
-from deeplab.config.schema.model import backbone_settings
+from deeplab.config.schema.model import OwnBackboneSettings, backbone_settings
 from deeplab.config.schema.stage import ClassifierRecipe
 from deeplab.data.layouts.base import layout_names, settings_class
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.models.backbones.families import backbone_names
+from deeplab.utils.own_code import VERSION
 from deeplab.utils.settings import Settings
 
 NO_BOUND = 10**9
@@ -63,6 +64,7 @@ def sections() -> list[Section]:
     for name in backbone_names():
         schema = backbone_settings(name)
         found.append(_section(f"backbone (family: {name})", "backbone.", (schema,)))
+    found.append(_section("backbone (family: own)", "backbone.", (OwnBackboneSettings,)))
     kinds: dict[str, type[DataSettings]] = {
         "masks": SegmentationSettings,
         "labels": ClassificationSettings,
@@ -97,7 +99,10 @@ def _keys(schema: type[Settings], prefix: str, skip: Collection[str] = ()) -> It
         if inspect.isclass(nested) and issubclass(nested, Settings):
             yield from _keys(nested, f"{prefix}{name}.")
             continue
-        described = definitions["properties"][name]
+        alias = field.alias or name
+        if alias == VERSION:  # which is not typed
+            continue
+        described = definitions["properties"][alias]
         default = (
             "required"
             if field.default is PydanticUndefined
@@ -105,7 +110,7 @@ def _keys(schema: type[Settings], prefix: str, skip: Collection[str] = ()) -> It
         )
         meaning = field.description or meanings.get(name, "")
         kind = type_in_words(described, definitions.get("$defs", {}))
-        yield Key(prefix + name, kind, default, meaning[:1].upper() + meaning[1:])
+        yield Key(prefix + alias, kind, default, meaning[:1].upper() + meaning[1:])
 
 
 def descriptions(schema: type[Settings]) -> dict[str, str]:

@@ -7,14 +7,18 @@ from hydra._internal.core_plugins import file_config_source
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from deeplab.config.paths import CONF, config_groups, own_folders
+from deeplab.utils.constants import TARGET
 from deeplab.utils.program import as_typed
 from deeplab.utils.reading import read_values
 
 USER = "user"
 """Hydra's name of the provider of the user's own choices."""
+
+OPEN_GROUPS = ("callbacks/",)
+"""Beginnings of the paths of files whose keys are names that the user chooses."""
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
@@ -43,6 +47,10 @@ class FileConfigSource(file_config_source.FileConfigSource):
             from deeplab.config.defaults import complete
 
             result.config = complete(config_path, result.config)
+        if isinstance(result.config, DictConfig) and (
+            config_path.startswith(OPEN_GROUPS) or TARGET in set(result.config.keys())
+        ):
+            OmegaConf.set_struct(result.config, False)  # a class of one's own has any arguments
         return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:

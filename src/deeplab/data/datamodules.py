@@ -3,8 +3,8 @@
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 from lightning import LightningDataModule, Trainer
@@ -15,10 +15,11 @@ from deeplab.data.class_set import class_set
 from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.dataset import Batch, ImageDataset, SegmentationDataset
-from deeplab.data.image_io import read_header
 from deeplab.data.layouts.base import DataLayout, Item, Layout, split_items
 from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.layouts.own import OwnLayout
 from deeplab.data.loader import build_loader
+from deeplab.data.own_dataset import OwnDataset
 from deeplab.data.samplers import EvalSampler, TrainSampler, image_order
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
@@ -244,7 +245,10 @@ class SegmentationData(StreamData[SegmentationDataset]):
 
     def open_split(self, split: str, *, training: bool, on_error: OnError) -> SegmentationDataset:
         """See ``StreamData``."""
-        return SegmentationDataset(
+        open_dataset: Callable[..., SegmentationDataset] = SegmentationDataset
+        if isinstance(self.layout, OwnLayout):
+            open_dataset = partial(OwnDataset, source=self.layout.source)
+        return open_dataset(
             split,
             split_items(self.layout, split),
             classes=self.classes,
@@ -276,7 +280,7 @@ class SegmentationData(StreamData[SegmentationDataset]):
     def _padded_size(self, item: Item) -> tuple[int, int]:
         padded_height, padded_width = self.eval_transform.size
         try:
-            height, width = read_header(item.image).size
+            height, width = self.val_set.image_size(item)
         except BadFileError:  # which becomes an empty sample, or an error when it is read
             return padded_height, padded_width
         return max(height, padded_height), max(width, padded_width)

@@ -220,9 +220,29 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         """Yield the labels ``(H, W)`` of readable masks, evenly spaced over the split."""
         for item in evenly_spaced(self.items, max_items):
             with suppress(BadFileError):  # reported when the item is read
-                mask = read_mask(item.mask, colored=self.classes.colored)
-                if mask.size:
-                    yield self.classes.decode(mask, item.mask)
+                label = self.read_label(item)
+                if label.size:
+                    yield label
+
+    def read_label(self, item: Item) -> Pixels:
+        """Return the label ``(H, W)`` of an item; raises as ``read`` does."""
+        mask = read_mask(item.mask, colored=self.classes.colored)
+        return self.classes.decode(mask, item.mask)
+
+    def image_size(self, item: Item) -> tuple[int, int]:
+        """Return the height and width of an image; raises as ``read`` does."""
+        return read_header(item.image).size
+
+    def check_item(self, item: Item) -> tuple[Pixels, Sequence[tuple[str, Path]]]:
+        """Check an item without decoding its image; raises as ``read`` does.
+
+        Returns:
+            Its label, and what is unusual about its files.
+        """
+        label = self.read_label(item)
+        if self.image_size(item) != label.shape[:2]:
+            raise size_mismatch_error(item.mask, label.shape, item.image)
+        return label, list(unusual_kinds(item.image, item.mask))
 
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""
@@ -278,13 +298,9 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]
     items = evenly_spaced(dataset.items, max_items)
     for item in items:
         try:
-            size = read_header(item.image).size
-            mask = read_mask(item.mask, colored=dataset.classes.colored)
-            if size != mask.shape[:2]:
-                raise size_mismatch_error(item.mask, mask.shape, item.image)
-            label = dataset.classes.decode(mask, item.mask)
+            label, kinds = dataset.check_item(item)
             labeled = labeled or bool((label != IGNORE).any())
-            for kind, path in unusual_kinds(item.image, item.mask):
+            for kind, path in kinds:
                 unusual.setdefault(kind, []).append(path)
         except BadFileError:
             if dataset.on_error == "stop":

@@ -1,6 +1,5 @@
 """Evaluation of a segmentation network under several inference strategies."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -60,13 +59,17 @@ class SegmentationEvaluation(EvaluationTask):
             UserError: as in ``find_trained_run``, or the network cannot run a strategy.
         """
         progress = config.trainer.enable_progress_bar
-        return cls(find_trained_run(config.run, progress=progress), config)
+        trained = find_trained_run(
+            config.run, progress=progress, trust_remote_code=config.trust_remote_code
+        )
+        return cls(trained, config)
 
     def open_data(self) -> None:
         run, workers = self.run, self.execution.num_workers
-        items = split_items(data_layout(run.data), run.data.val_split)
+        layout = data_layout(run.data)
+        items = split_items(layout, run.data.val_split)
         check_ids(run.data.val_split, [item.id for item in items])
-        labeled = any(os.path.isfile(i.mask) for i in items)  # noqa: PTH113  names may be too long
+        labeled = layout.is_labeled(items)
         self.data = build_segmentation_data(run, num_workers=workers, val_labeled=labeled)
         self.data.check_eval_batches()
         if self.config.submission:

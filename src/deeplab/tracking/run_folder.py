@@ -52,6 +52,7 @@ SET_ASIDE_MARKER = ".old-"
 EXECUTION_KEYS = (
     "resume",
     "resume_with_other_code",
+    "trust_remote_code",
     "strategies",
     "objective",
     *(f"trainer.{key}" for key in EXECUTION_ARGUMENTS),
@@ -253,6 +254,7 @@ def write_config(path: Path, config: RunConfig) -> None:
     command_keys: dict[str, Any] = {
         "resume": None,
         "resume_with_other_code": False,
+        "trust_remote_code": False,
         "overwrite": False,
         "strategies": [],
         "objective": None,

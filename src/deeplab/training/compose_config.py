@@ -9,7 +9,9 @@ from deeplab.training.validate_config import parse_run
 from deeplab.utils.errors import UserError
 
 
-def compose_train(overrides: Sequence[str], *, download: bool = True) -> RunConfig:
+def compose_train(
+    overrides: Sequence[str], *, download: bool = True, trusted: bool = True
+) -> RunConfig:
     """Return the config that ``python src/train.py OVERRIDES`` would run with.
 
     Of the files that the config names, only the initial weights are read.
@@ -17,12 +19,14 @@ def compose_train(overrides: Sequence[str], *, download: bool = True) -> RunConf
     Args:
         overrides: Hydra overrides.
         download: download initial weights that are not here yet.
+        trusted: the user has typed the overrides; False: they are from a folder of runs, and no
+            class that they name is imported.
 
     Raises:
         UserError: Hydra or the schema rejects the overrides.
     """
     with composed("train", overrides) as config:
-        return adapt_to_weights(parse_run(config), download=download)
+        return adapt_to_weights(parse_run(config, trusted=trusted), download=download)
 
 
 def compose_segmentation(overrides: Sequence[str]) -> TrainConfig:

@@ -15,14 +15,40 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from deeplab.config.schema.loss import CrossEntropySettings, LossSettings, TopKSettings
+from deeplab.config.schema.loss import (
+    CrossEntropySettings,
+    PixelLossSettings,
+    TopKSettings,
+)
 from deeplab.metrics.topk import UNLABELED
 from deeplab.models.layers import resize
 from deeplab.training.devices import gather_from_devices, num_devices, sum_over_devices
 from deeplab.utils.constants import IGNORE
 
 
-class SegmentationLoss(nn.Module):
+class Loss(nn.Module):
+    """Base class of the losses of segmentation networks."""
+
+    def adds_up(self, step: int) -> bool:
+        """Return True if the loss of a batch is the sum of the losses of its parts."""
+        return False
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
+    ) -> Tensor:
+        """Return this device's part of the loss as a scalar; the mean over the devices is the loss.
+
+        Args:
+            logits: ``(N, K, h, w)``.
+            labels: ``(N, H, W)``, uint8 or int64, with values 0..K-1 and 255.
+            step: training step.
+            whole: labels of all images of this device in the step, if ``logits`` are of a part; the
+                sum over the parts is then the loss. Only for a loss that adds up.
+        """
+        raise NotImplementedError
+
+
+class SegmentationLoss(Loss):
     """Softmax cross-entropy over the labeled pixels of a batch, as in the authors' code.
 
     It is the sum over all pixels that are not labeled 255, divided by their number. With
@@ -38,7 +64,7 @@ class SegmentationLoss(nn.Module):
 
     def __init__(
         self,
-        settings: LossSettings = CrossEntropySettings(),  # noqa: B008  frozen
+        settings: PixelLossSettings = CrossEntropySettings(),  # noqa: B008  frozen
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -49,21 +75,17 @@ class SegmentationLoss(nn.Module):
     def forward(
         self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
     ) -> Tensor:
-        """Return this device's part of the loss as a scalar; it is 0 if no pixel is labeled.
-
-        Args:
-            logits: ``(N, K, h, w)``.
-            labels: ``(N, H, W)``, uint8 or int64, with values 0..K-1 and 255.
-            step: training step, for ``hard_pixel_steps``.
-            whole: labels of all images of this device in the step, if ``logits`` are of a part; the
-                sum over the parts is the loss. Not for a selection of hard pixels.
-        """
+        """See ``Loss``; it is 0 if no pixel is labeled. ``hard_pixel_steps`` counts in steps."""
         fraction = self.kept_fraction(step)
         with torch.autocast(logits.device.type, enabled=False):  # compute everything in float32
             loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
                 logits, labels, self.class_weights, fraction, labels if whole is None else whole
             )
         return loss
+
+    def adds_up(self, step: int) -> bool:
+        """See ``Loss``; a selection of hard pixels does not."""
+        return self.kept_fraction(step) == 1
 
     def kept_fraction(self, step: int) -> float:
         """Return the fraction of the pixels that counts at a training step."""

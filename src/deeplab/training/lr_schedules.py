@@ -3,15 +3,55 @@
 import math
 from collections.abc import Callable
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
 from deeplab.config.schema.lr_scheduler import (
     ExponentialSettings,
     LRSchedulerSettings,
     PolySettings,
 )
 from deeplab.config.schema.stage import Recipe
+from deeplab.utils.constants import TARGET
+from deeplab.utils.errors import UserError
+from deeplab.utils.own_code import OwnCode, build_class
 
 Schedule = Callable[[int], float]
 """Function from the training step (the first is 0) to the factor of the base learning rate."""
+
+
+def build_lr_scheduler(
+    optimizer: Optimizer,
+    settings: LRSchedulerSettings | OwnCode,
+    recipe: Recipe,
+    epoch_steps: float,
+) -> LRScheduler:
+    """Return the scheduler of an optimizer's learning rates, which is stepped after each step.
+
+    Args:
+        optimizer: the optimizer.
+        settings: keys of ``lr_scheduler``.
+        recipe: the recipe.
+        epoch_steps: training steps in one pass over the images.
+
+    Raises:
+        UserError: a class of the user's own cannot be imported, takes other arguments, or is no
+            scheduler by step; or the recipe has a warm-up, which it would not know of.
+    """
+    if not isinstance(settings, OwnCode):
+        return LambdaLR(optimizer, build_schedule(settings, recipe, epoch_steps))
+    if recipe.warmup_steps:
+        raise UserError(
+            f"stage.warmup_steps={recipe.warmup_steps}: a scheduler of your own has its own "
+            "warm-up, if any. Set stage.warmup_steps=0."
+        )
+    scheduler = build_class(settings, "lr_scheduler", LRScheduler, optimizer)
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise UserError(
+            f"lr_scheduler.{TARGET}={settings.target}: it needs a score at each step, and there is "
+            "none. Choose a schedule by step."
+        )
+    return scheduler
 
 
 def build_schedule(settings: LRSchedulerSettings, recipe: Recipe, epoch_steps: float) -> Schedule:

@@ -20,8 +20,9 @@ from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.accumulation import Parts
 from deeplab.training.backbone_state import BackboneState, wrap_again
 from deeplab.training.ema import decay_at, ema_copy, update_ema
-from deeplab.training.lr_schedules import build_schedule
+from deeplab.training.lr_schedules import build_lr_scheduler
 from deeplab.training.optimizers import build_optimizer, parameter_groups
+from deeplab.utils.own_code import OwnCode
 
 MAX_STEPS = 10**9
 """Steps of a schedule if the trainer has no end."""
@@ -52,8 +53,8 @@ class TrainingModule(LightningModule):
         recipe: Recipe | Mapping[str, Any] | None,
         class_names: Sequence[str],
         *,
-        optimizer: OptimizerSettings | Mapping[str, Any] = SGDSettings(),  # noqa: B008  frozen
-        lr_scheduler: LRSchedulerSettings | Mapping[str, Any] = PolySettings(),  # noqa: B008  frozen
+        optimizer: OptimizerSettings | OwnCode | Mapping[str, Any] = SGDSettings(),  # noqa: B008  frozen
+        lr_scheduler: LRSchedulerSettings | OwnCode | Mapping[str, Any] = PolySettings(),  # noqa: B008  frozen
         epoch_steps: float = 1.0,
         seed: int = 0,
         channels_last: bool = False,
@@ -199,8 +200,9 @@ class TrainingModule(LightningModule):
         if not self.has_recipe and self._trainer:
             steps = max(1, int(min(self._trainer.estimated_stepping_batches, MAX_STEPS)))
             recipe = recipe.model_copy(update={"max_steps": steps})
-        schedule = build_schedule(self.lr_scheduler_settings, recipe, self.epoch_steps)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        scheduler = build_lr_scheduler(
+            optimizer, self.lr_scheduler_settings, recipe, self.epoch_steps
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

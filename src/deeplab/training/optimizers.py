@@ -9,6 +9,7 @@ from torch import nn
 from deeplab.config.schema.optimizer import AdamWSettings, OptimizerSettings, SGDSettings
 from deeplab.config.schema.stage import Recipe
 from deeplab.models.layers import is_conv_or_linear, is_depthwise
+from deeplab.utils.own_code import OwnCode, build_class
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def _classify(module: nn.Module, name: str, recipe: Recipe) -> tuple[str, float,
 
 
 def build_optimizer(
-    groups: list[dict[str, Any]], settings: OptimizerSettings, *, fused: bool = False
+    groups: list[dict[str, Any]], settings: OptimizerSettings | OwnCode, *, fused: bool = False
 ) -> torch.optim.Optimizer:
     """Build an optimizer for the parameter groups.
 
@@ -64,7 +65,13 @@ def build_optimizer(
         groups: parameter groups, each with its learning rate and weight decay.
         settings: keys of ``optimizer``.
         fused: update all parameters in one kernel.
+
+    Raises:
+        UserError: a class of the user's own cannot be imported, takes other arguments, or is no
+            optimizer.
     """
+    if isinstance(settings, OwnCode):
+        return build_class(settings, "optimizer", torch.optim.Optimizer, groups)
     if isinstance(settings, AdamWSettings):
         return torch.optim.AdamW(groups, betas=settings.betas, fused=fused or None)
     assert isinstance(settings, SGDSettings)

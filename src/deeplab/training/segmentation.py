@@ -11,8 +11,8 @@ from torch import Tensor
 
 from deeplab.config.build_data import build_segmentation_data
 from deeplab.config.build_model import build_model, rebuild_model
-from deeplab.config.schema.loss import CrossEntropySettings, LossSettings
-from deeplab.config.schema.run import Loss, TrainConfig
+from deeplab.config.schema.loss import CrossEntropySettings, Loss, LossSettings
+from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
@@ -30,11 +30,12 @@ from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.example_figure import ExampleFigure
 from deeplab.training.loggers import log_examples
-from deeplab.training.losses import SegmentationLoss
 from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
+from deeplab.training.upsampled_losses import build_loss
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
+from deeplab.utils.own_code import OwnCode
 from deeplab.utils.parallel import cpu_count, is_first_process
 from deeplab.utils.settings import to_dict
 from deeplab.utils.text import name_some
@@ -63,7 +64,7 @@ class SegmentationModule(TrainingModule):
         recipe: Recipe | Mapping[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
         *,
-        loss: LossSettings | Mapping[str, Any] = CrossEntropySettings(),  # noqa: B008  frozen
+        loss: LossSettings | OwnCode | Mapping[str, Any] = CrossEntropySettings(),  # noqa: B008  frozen
         palette: Sequence[Sequence[int]] = (),
         **options: Any,
     ) -> None:
@@ -77,7 +78,7 @@ class SegmentationModule(TrainingModule):
         super().__init__(network, recipe, names, **options)
         self.palette = [list(color) for color in palette]
         self.loss_settings = TypeAdapter(Loss).validate_python(loss)
-        self.loss = SegmentationLoss(self.loss_settings)
+        self.loss = build_loss(self.loss_settings)
         self.confusion = ConfusionMatrix(network.num_classes)
         self.scores: Scores | None = None
         """Scores of the last validation."""
@@ -90,7 +91,7 @@ class SegmentationModule(TrainingModule):
 
     @property
     def loss_adds_up(self) -> bool:
-        return self.loss.kept_fraction(self.global_step) == 1
+        return self.loss.adds_up(self.global_step)
 
     def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return the loss of logits ``(N, K, H/4, W/4)``."""

@@ -50,6 +50,7 @@ from deeplab.training.checkpoint_io import (
 from deeplab.training.classification import ClassificationTask
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
+from deeplab.training.own_parts import build_callbacks, describe_own_code
 from deeplab.training.processes import join_processes, report_failed_process
 from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.task import Task
@@ -171,6 +172,8 @@ def _start_session(
             print(f"Batches:    {_describe_parts(config, execution)}")
         if execution.compiled:
             print("Compiling:  the first steps compile the network; they may take some minutes.")
+        if own := describe_own_code(config):
+            print("Own code:   " + "\n            ".join(own))
     task.use_cache()
     _train(config, execution, task, folder, record=record, first_step=first_step)
 
@@ -267,6 +270,7 @@ def _train(
     stop, timer = GracefulStop(checkpoints.save_last, config.trainer.max_duration), Timer()
     callbacks = [
         timer,
+        *build_callbacks(config.callbacks),
         TerminateOnNonFinite(log_every_n_steps, _non_finite_advice(config, execution)),
         LogSteps(log_every_n_steps),
         checkpoints,

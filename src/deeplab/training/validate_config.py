@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
 from deeplab.config.defaults import default_values
+from deeplab.config.own_nodes import check_foreign, own_nodes, trust_config, with_versions
 from deeplab.config.parsing import parse, validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
@@ -19,14 +20,16 @@ from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_result, read_run
+from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.own_code import VERSION, targets, trust
 from deeplab.utils.program import command
 from deeplab.utils.settings import to_dict
 
 GROUP_KEYS = {
     *("backbone", "aspp", "decoder", "data"),
-    *("stage", "loss", "optimizer", "lr_scheduler"),
+    *("stage", "loss", "optimizer", "lr_scheduler", "callbacks"),
     *("trainer", "logger"),
 }
 """Keys of ``conf/train.yaml`` that are groups."""
@@ -46,6 +49,8 @@ def check_train(config: DictConfig) -> RunConfig:
     """
     resumed = bool(config.get("resume"))
     checked = _resumed_config(single_run_config(config)) if resumed else parse_run(config)
+    if resumed:
+        _check_own_code(checked)
     _check_logger(checked.logger)
     _check_trainer(checked)
     _check_strategies(checked)
@@ -71,9 +76,12 @@ def _check_network(config: TrainConfig) -> None:
     from deeplab.checkpoints.loading import initialize_from, load_backbone
     from deeplab.config.build_data import padding_color
     from deeplab.config.build_model import check_model
+    from deeplab.training.own_parts import check_own_backbone, check_own_parts
 
     padding_color(config)  # it is that of RGB
+    check_own_backbone(config)
     model = check_model(config, num_classes=len(config.data.classes))
+    check_own_parts(config, model)
     if init := find_init_source(config):
         if init.key == "init_from":
             initialize_from(
@@ -83,7 +91,23 @@ def _check_network(config: TrainConfig) -> None:
             load_backbone(model.backbone, init.path)
 
 
-def parse_run(config: DictConfig) -> RunConfig:
+def parse_run(config: DictConfig, *, trusted: bool = True) -> RunConfig:
+    """Parse a composed config, with the versions of the classes of the user's own in it.
+
+    Args:
+        config: the composed config.
+        trusted: these classes may be imported.
+
+    Raises:
+        UserError: a key is wrong.
+    """
+    parsed = with_versions(_parse(config))
+    if trusted:
+        trust_config(parsed)
+    return parsed
+
+
+def _parse(config: DictConfig) -> RunConfig:
     """Parse a composed config with the schema of its data set's task.
 
     A classifier has no ASPP, decoder and output stride. Their defaults are removed from the
@@ -120,22 +144,31 @@ def default_name(config: DictConfig, *, segmentation: bool) -> str:
     The stage is part of it if it is not the data set's default.
     """
     choices = HydraConfig.get().runtime.choices
-    parts = list(dict.fromkeys([choices["data"], choices["stage"]]))
-    parts.append(config.backbone.get("model") or choices["backbone"])
+    parts = list(dict.fromkeys([_choice(config, "data"), choices["stage"]]))
+    parts.append(config.backbone.get("model") or _choice(config, "backbone"))
     if segmentation:
         parts += [f"aspp_{choices['aspp']}", f"decoder_{choices['decoder']}"]
         parts.append(f"os{config.output_stride}")
     return "-".join([*parts, f"seed{config.seed}"])
 
 
+def _choice(config: DictConfig, group: str) -> str:
+    """Return the chosen file of a group, or the name of the class that the command line names."""
+    choice = str(HydraConfig.get().runtime.choices[group])
+    return str(config[group][TARGET]).rpartition(".")[2] if choice == "own" else choice
+
+
 def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
     """Check the config of a classifier, with the errors of ``check_train``."""
     from deeplab.config.build_model import check_classifier
     from deeplab.data.layouts.base import check_data
+    from deeplab.training.own_parts import check_own_backbone, check_own_parts
 
     _check_augmentations(config.data.augmentations)
     check_data(config.data)
+    check_own_backbone(config)
     model = check_classifier(config, num_classes=2)
+    check_own_parts(config, model)
     if init := find_init_source(config):
         from deeplab.checkpoints.loading import load_backbone
 
@@ -258,16 +291,45 @@ def _resumed_config(config: DictConfig) -> RunConfig:
         may_change = key in EXECUTION_KEYS or key.split(".")[0] in EXECUTION_KEYS
         if may_change and not changes_result(run, key):
             holder[name] = value
-        elif value != holder.get(name):
+        elif value != _without_version(holder.get(name)):
             raise UserError(
                 f"{key}={text}: a resumed run keeps its settings, and this run has another {key}. "
                 "Leave it out, or start a new run without resume."
             )
     stored |= {"resume": str(folder.path), "runs_dir": str(folder.path.parent)}
+    trust(targets(OmegaConf.to_container(config, resolve=True)))  # those that are typed again
     return validate(run_schema(stored["data"]), stored)
+
+
+def _check_own_code(config: RunConfig) -> None:
+    """Check that the classes of a run to resume may be imported, and have not changed.
+
+    Raises:
+        UserError: they may not, or have.
+    """
+    source = f"{config.resume}/config.yaml"
+    check_foreign(config, source, trusted=config.trust_remote_code)
+    changed = [
+        f"{key}.{TARGET}={node.target} (then {node.version}, now {now})"
+        for key, node in own_nodes(config)
+        if (now := node.with_version(key).version) != node.version
+    ]
+    if changed and not config.resume_with_other_code:
+        raise UserError(
+            f"resume_with_other_code=false: the code of {' and '.join(changed)} has changed since "
+            "this run was started. Go back to that code, train anew by the run's first command, or "
+            "set resume_with_other_code=true to continue with the present code."
+        )
 
 
 def _value(config: DictConfig, key: str) -> Any:
     """Return the value of a dotted key with interpolations resolved."""
     value = OmegaConf.select(config, key)
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _without_version(value: Any) -> Any:
+    """Return the value of a key as it is typed: a class without its version."""
+    if isinstance(value, dict):
+        return {k: _without_version(v) for k, v in value.items() if k != VERSION}
+    return value

@@ -1,4 +1,7 @@
 """Constants that several packages share."""
 
+TARGET = "_target_"
+"""Key of a config's node that names a class of the user's own."""
+
 IGNORE = 255
 """Label of ignored pixels (object borders, padding)."""

@@ -16,6 +16,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from deeplab.utils.constants import TARGET
+
 
 def _check_odd(kernel_size: int) -> int:
     if kernel_size % 2 == 0:
@@ -23,36 +25,36 @@ def _check_odd(kernel_size: int) -> int:
     return kernel_size
 
 
-def _error(problem: str) -> PydanticCustomError:
+def wrong_value(problem: str) -> PydanticCustomError:
     """Return the error of a value, whose message shows the value, unlike that of a ValueError."""
     return PydanticCustomError("wrong_value", "{problem}", {"problem": problem})
 
 
 def _check_path(text: str) -> str:
     if "\0" in text:
-        raise _error("cannot be a path (it has a null character); remove it")
+        raise wrong_value("cannot be a path (it has a null character); remove it")
     try:
         path = Path(text).expanduser()
         path.exists()
     except RuntimeError as error:  # there is no such user, or no home folder
-        raise _error(f"{str(error).removesuffix('.').lower()}; write the whole path") from None
+        raise wrong_value(f"{str(error).removesuffix('.').lower()}; write the whole path") from None
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError):
             return text  # reported with its reason when it is read
         reason = getattr(error, "strerror", None) or str(error)
-        raise _error(f"cannot be a path ({reason.lower()}); shorten it") from None
+        raise wrong_value(f"cannot be a path ({reason.lower()}); shorten it") from None
     return text
 
 
 def _check_split(name: str) -> str:
     if len(name.encode()) > 200:
-        raise _error("the name of a split has at most 200 bytes")
+        raise wrong_value("the name of a split has at most 200 bytes")
     return name
 
 
 def _check_integer(value: Any) -> Any:
     if isinstance(value, bool | float):  # pydantic takes 16.0 for Literal[16]
-        raise _error("expected an integer")
+        raise wrong_value("expected an integer")
     return value
 
 
@@ -132,21 +134,26 @@ def find_choice(name: str, choices: Sequence[type[S]]) -> type[S]:
     return names[name]
 
 
-def settings_by(key: str, find: Callable[[str], type[Settings]]) -> BeforeValidator:
+def settings_by(
+    key: str, find: Callable[[str], type[Settings]], own: type[Settings] | None = None
+) -> BeforeValidator:
     """Return a validator that turns keys into an object of the settings that one of them names.
 
     Args:
         key: the key that names the settings.
         find: returns the settings of a name; a ValueError is the problem with the name.
+        own: settings of keys that name a class of the user's own.
     """
 
     def resolve(values: Any) -> Any:
+        if own and isinstance(values, dict) and TARGET in values:
+            return own(**values)
         if not isinstance(values, dict) or key not in values:
             return values
         try:
             schema = find(str(values[key]))
         except ValueError as error:
-            details = InitErrorDetails(type=_error(str(error)), loc=(key,), input=values[key])
+            details = InitErrorDetails(type=wrong_value(str(error)), loc=(key,), input=values[key])
             raise ValidationError.from_exception_data("Settings", [details]) from None
         return schema(**values)
 

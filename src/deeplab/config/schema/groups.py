@@ -11,6 +11,7 @@ from deeplab.config.schema.model import (
     AsppSettings,
     BackboneSettings,
     DecoderSettings,
+    OwnBackboneSettings,
     backbone_settings,
 )
 from deeplab.config.schema.optimizer import OPTIMIZERS
@@ -18,8 +19,10 @@ from deeplab.config.schema.run import SweepConfig, TrainConfig
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
+from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.data.settings import DataSettings
 from deeplab.models.backbones.families import backbone_names
+from deeplab.utils.constants import TARGET
 from deeplab.utils.settings import Settings
 
 SCRIPTS: dict[str, tuple[type[Settings], ...]] = {
@@ -51,6 +54,13 @@ CHOICES: dict[str, tuple[type[Settings], ...]] = {
 """Settings of the groups whose choices have keys of their own, which ``name`` selects."""
 
 
+OWN: dict[str, tuple[type[Settings], ...]] = {
+    "backbone": (OwnBackboneSettings,),
+    "data": (OwnDataSettings,),
+}
+"""Settings of the groups whose choices have keys besides the arguments of a class of one's own."""
+
+
 def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...]:
     """Return the settings that a file of ``conf/`` is for.
 
@@ -62,6 +72,8 @@ def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...
         values: content of the file.
     """
     group, _, name = path.removesuffix(".yaml").rpartition("/")
+    if TARGET in set(values.keys()):
+        return OWN.get(group, ())
     match group:
         case "":
             return SCRIPTS.get(name, ())

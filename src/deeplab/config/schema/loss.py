@@ -2,16 +2,31 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializeAsAny, field_validator
 
-from deeplab.utils.settings import Float, Natural, NonNegative, Settings, find_choice
+from deeplab.utils.own_code import OwnCode
+from deeplab.utils.settings import (
+    Float,
+    Fraction,
+    Natural,
+    NonNegative,
+    Settings,
+    Text,
+    find_choice,
+    settings_by,
+)
 
 
 class LossSettings(Settings):
     """Loss of segmentation networks."""
 
-    name: Literal["cross_entropy", "top_k"]
-    """Loss: ``cross_entropy``, or ``top_k`` for that of the hardest pixels."""
+    name: Text
+    """Loss."""
+
+
+class PixelLossSettings(LossSettings):
+    """Cross-entropy of pixels."""
+
     class_weights: Annotated[tuple[NonNegative, ...], Field(min_length=1)] | None = None
     """Weight of each class; null: equal weights."""
 
@@ -23,13 +38,13 @@ class LossSettings(Settings):
         return weights
 
 
-class CrossEntropySettings(LossSettings):
+class CrossEntropySettings(PixelLossSettings):
     """Softmax cross-entropy, averaged over the labeled pixels of the batch."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
 
 
-class TopKSettings(LossSettings):
+class TopKSettings(PixelLossSettings):
     """Cross-entropy of the hardest pixels (online hard example mining)."""
 
     name: Literal["top_k"] = "top_k"
@@ -39,9 +54,66 @@ class TopKSettings(LossSettings):
     """Steps over which the fraction falls linearly from 1 to ``hard_pixel_fraction``."""
 
 
-LOSSES: tuple[type[LossSettings], ...] = (CrossEntropySettings, TopKSettings)
+class DiceSettings(LossSettings):
+    """One minus the Dice coefficient of each image (kornia)."""
+
+    name: Literal["dice"] = "dice"
+    average: Literal["macro", "micro"] = "macro"
+    """``macro``: the mean over the classes of an image; ``micro``: all its pixels together."""
+
+
+class FocalSettings(LossSettings):
+    """Focal loss, averaged over the labeled pixels of the batch (kornia)."""
+
+    name: Literal["focal"] = "focal"
+    gamma: NonNegative = 2.0
+    """Exponent by which well classified pixels count less; 0: cross-entropy."""
+    alpha: Fraction | None = None
+    """Weight of all classes but the first one, which has ``1 - alpha``; null: 1 for all."""
+
+
+class LovaszSettings(LossSettings):
+    """Lovasz-softmax loss of each image, a surrogate of its IoU (kornia)."""
+
+    name: Literal["lovasz"] = "lovasz"
+
+
+class Term(Settings):
+    """One loss of a sum."""
+
+    weight: NonNegative = 1.0
+    """Factor of the loss."""
+    loss: "Loss"
+    """Keys of the loss, as those of ``loss``."""
+
+
+class SumSettings(LossSettings):
+    """Weighted sum of losses."""
+
+    name: Literal["sum"] = "sum"
+    terms: Annotated[dict[Text, Term], Field(min_length=1)]
+    """Losses by any name, as ``{dice: {weight: 0.5, loss: {name: dice}}}``."""
+
+
+LOSSES: tuple[type[LossSettings], ...] = (
+    CrossEntropySettings,
+    TopKSettings,
+    DiceSettings,
+    FocalSettings,
+    LovaszSettings,
+    SumSettings,
+)
 
 
 def loss_settings(name: str) -> type[LossSettings]:
     """Return the settings of a loss; raise ValueError if there is none of this name."""
     return find_choice(name, LOSSES)
+
+
+Loss = Annotated[
+    SerializeAsAny[LossSettings | OwnCode], settings_by("name", loss_settings, OwnCode)
+]
+"""Keys of a loss: those of a choice, or a class of the user's own with its arguments."""
+
+Term.model_rebuild()
+SumSettings.model_rebuild()

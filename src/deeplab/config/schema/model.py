@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import SerializeAsAny
+from pydantic import ConfigDict, SerializeAsAny
 
 from deeplab.config.schema.constructor import settings_from
 from deeplab.models.backbones.families import backbone_names
+from deeplab.models.normalization import IMAGENET
+from deeplab.utils.own_code import OwnCode
 from deeplab.utils.settings import (
     FilePath,
     Mean,
@@ -34,6 +36,18 @@ class BackboneSettings(Settings):
     if TYPE_CHECKING:  # the keys of each family, which its constructor defines
 
         def __getattr__(self, name: str) -> Any: ...
+
+
+class OwnBackboneSettings(OwnCode, BackboneSettings):
+    """A feature extractor of the user's own; keys that are not these are its arguments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    family: Text = "own"
+    mean: Mean = IMAGENET.mean
+    """Mean of the images that it is given, per channel and on the scale 0 to 255: ImageNet's."""
+    std: Std = IMAGENET.std
+    """Standard deviation of these images."""
 
 
 NOT_ARGUMENTS = ("family", "pretrained", "weight_decay")
@@ -73,7 +87,10 @@ else:
 class NetworkConfig(Settings):
     """Keys of every network."""
 
-    backbone: Annotated[SerializeAsAny[BackboneSettings], settings_by("family", backbone_settings)]
+    backbone: Annotated[
+        SerializeAsAny[BackboneSettings],
+        settings_by("family", backbone_settings, OwnBackboneSettings),
+    ]
 
 
 class ModelConfig(NetworkConfig):

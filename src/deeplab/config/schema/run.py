@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from deeplab.config.schema.logger import LoggerSettings
-from deeplab.config.schema.loss import CrossEntropySettings, LossSettings, loss_settings
+from deeplab.config.schema.loss import CrossEntropySettings, Loss
 from deeplab.config.schema.lr_scheduler import (
     LRSchedulerSettings,
     PolySettings,
@@ -16,7 +16,9 @@ from deeplab.config.schema.optimizer import OptimizerSettings, SGDSettings, opti
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
+from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
+from deeplab.utils.own_code import OwnCode
 from deeplab.utils.settings import (
     Bool,
     FilePath,
@@ -28,7 +30,7 @@ from deeplab.utils.settings import (
     settings_by,
 )
 
-BY_NAME = settings_by("name", settings_class)
+BY_NAME = settings_by("name", settings_class, OwnDataSettings)
 """Validator that takes the settings of the data set that ``data.name`` names."""
 
 Data = Annotated[SerializeAsAny[DataSettings], BY_NAME]
@@ -36,10 +38,13 @@ SegmentationData = Annotated[SerializeAsAny[SegmentationSettings], BY_NAME]
 ClassificationData = Annotated[SerializeAsAny[ClassificationSettings], BY_NAME]
 
 
-Loss = Annotated[SerializeAsAny[LossSettings], settings_by("name", loss_settings)]
-Optimizer = Annotated[SerializeAsAny[OptimizerSettings], settings_by("name", optimizer_settings)]
+Optimizer = Annotated[
+    SerializeAsAny[OptimizerSettings | OwnCode],
+    settings_by("name", optimizer_settings, OwnCode),
+]
 LRScheduler = Annotated[
-    SerializeAsAny[LRSchedulerSettings], settings_by("name", lr_scheduler_settings)
+    SerializeAsAny[LRSchedulerSettings | OwnCode],
+    settings_by("name", lr_scheduler_settings, OwnCode),
 ]
 
 
@@ -105,6 +110,10 @@ class RunConfig(NetworkConfig, OptimizationConfig):
     objective: Text | None = None
     """Score that a search over settings optimizes (``hydra/sweeper=optuna``), as
     ``val/pixel_accuracy``; null: ``val/mIoU``, or ``val/top1_error`` of a classifier."""
+    callbacks: dict[Text, OwnCode] = Field({})
+    """Lightning callbacks of one's own by any name, as ``callbacks.NAME._target_=module.Name``."""
+    trust_remote_code: Bool = False
+    """Import the classes that the folder of the run to resume names, which may be another's."""
     trainer: TrainerSettings = TrainerSettings()
     logger: LoggerSettings = LoggerSettings()
 
@@ -149,7 +158,8 @@ class TrainConfig(ModelConfig, RunConfig):
 
     @model_validator(mode="after")
     def _check_class_weights(self) -> Self:
-        weights, classes = self.loss.class_weights, self.data.classes
+        classes = self.data.classes
+        weights = getattr(self.loss, "class_weights", None)
         if weights is not None and classes and len(weights) != len(classes):
             raise ValueError(
                 f"loss.class_weights: {len(weights)} weights, but data.classes has "

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from deeplab.config.schema.loss import Loss
 from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import (
     ClassificationData,
-    Loss,
     OptimizationConfig,
     SegmentationData,
     has_labels,
@@ -175,6 +175,8 @@ class EvaluateConfig(WindowConfig):
     """Add the results to the W&B run of the training, if it has one."""
     overwrite: Bool = False
     """Evaluate again what is done."""
+    trust_remote_code: Bool = False
+    """Import the classes that the run's config names, which may be another's."""
     data: EvaluationDataConfig = EvaluationDataConfig()
     trainer: TrainerSettings = TrainerSettings()
 
@@ -227,6 +229,8 @@ class PredictConfig(WindowConfig):
     """Write the probabilities of all classes, for images only."""
     save_frames: Bool = False
     """Write the label maps of a video's frames."""
+    trust_remote_code: Bool = False
+    """Import the classes that the run's config names, which may be another's."""
     trainer: TrainerSettings = TrainerSettings()
 
 
@@ -267,6 +271,8 @@ class ExportConfig(Settings):
     """``USER/NAME``: upload weights, config and a model card to the Hugging Face hub."""
     private: Bool = False
     """Let ``push_to_hub`` create a private repository."""
+    trust_remote_code: Bool = False
+    """Import the classes that the run's config names, which may be another's."""
     license: Annotated[Text, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None = None
     """License of the weights, for the model card, such as ``cc-by-4.0``."""
     data: DataRootConfig = DataRootConfig()

@@ -135,6 +135,10 @@ class Layout(DataLayout):
         """Return the settings with the classes that the data set's files name."""
         return settings
 
+    def is_labeled(self, items: Sequence[Item]) -> bool:
+        """Return True if there are masks, and the images are not those of a test set."""
+        return any(os.path.isfile(item.mask) for item in items)  # noqa: PTH113  long names
+
     def num_images(self, split: str) -> int:
         """See ``DataLayout``."""
         return len(split_items(self, split))

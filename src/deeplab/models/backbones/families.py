@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 @cache
 def backbone_names() -> tuple[str, ...]:
     """Return the names of the modules of this package that define a backbone."""
-    paths = [path for path in Path(__file__).parent.glob("*.py") if path.stem != "base"]
+    paths = [
+        path for path in Path(__file__).parent.glob("*.py") if path.stem not in ("base", "wrapped")
+    ]
     defines_one = re.compile(r"^class \w+\(\w*Backbone\):", re.MULTILINE)
     return tuple(sorted(path.stem for path in paths if defines_one.search(path.read_text())))
 

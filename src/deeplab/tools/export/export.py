@@ -64,7 +64,7 @@ def run_export(config: ExportConfig) -> list[Path]:
     silence_library_messages()
     if config.format != "safetensors":
         check_packages(config.format)
-    trained = find_trained_run(config.run)
+    trained = find_trained_run(config.run, trust_remote_code=config.trust_remote_code)
     if config.push_to_hub:
         check_account(config.push_to_hub)
     folder = Path(config.output).expanduser() if config.output else trained.folder.path / "export"

@@ -5,6 +5,7 @@ from pathlib import Path
 from deeplab.config.schema.scripts import GalleryConfig
 from deeplab.data.class_set import class_set
 from deeplab.data.layouts.base import Item, data_layout, move_data, split_items
+from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.data.settings import SegmentationSettings
 from deeplab.tools.gallery.evaluations import LoadedEvaluation, align, find_evaluation
 from deeplab.tools.gallery.images import (
@@ -16,6 +17,7 @@ from deeplab.tools.gallery.images import (
 from deeplab.tools.gallery.page import render_page
 from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import check_links, read_config
+from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.program import command
@@ -86,6 +88,11 @@ def _gallery_images(
 ) -> list[GalleryImage]:
     """Return the selected images with their masks and predictions."""
     split = evaluations[0].protocol.split
+    if isinstance(data, OwnDataSettings):
+        raise UserError(
+            f"data.{TARGET}={data.target}: the gallery shows files of images, and a dataset of "
+            "your own has none. Its scores are in the folder of the evaluation."
+        )
     data = move_data(data, data_root or evaluations[0].stored.result.data_root)
     try:
         items = {item.id: item for item in split_items(data_layout(data), split)}

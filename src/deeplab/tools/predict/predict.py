@@ -56,7 +56,11 @@ def run_prediction(config: PredictConfig) -> int:
         The number of files that could not be read completely.
     """
     silence_library_messages()
-    trained = find_trained_run(config.run, progress=config.trainer.enable_progress_bar)
+    trained = find_trained_run(
+        config.run,
+        progress=config.trainer.enable_progress_bar,
+        trust_remote_code=config.trust_remote_code,
+    )
     output = Path(config.output).expanduser()
     inputs = find_inputs(config.input, output)
     files = inputs.files

@@ -1,0 +1,77 @@
+"""The classes of the user's own that a config names, by the keys of their leaves."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeVar
+
+from deeplab.utils.own_code import OwnCode, check_trusted, targets, trust
+from deeplab.utils.settings import Settings
+
+S = TypeVar("S", bound=Settings)
+
+
+def own_nodes(config: Settings, prefix: str = "") -> Iterator[tuple[str, OwnCode]]:
+    """Yield the key and the node of each leaf of a config that names a class."""
+    for name, value in config:
+        yield from _nodes(value, f"{prefix}{name}")
+
+
+def _nodes(value: Any, key: str) -> Iterator[tuple[str, OwnCode]]:
+    if isinstance(value, OwnCode):
+        yield key, value
+    if isinstance(value, Settings):
+        yield from own_nodes(value, f"{key}.")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _nodes(item, f"{key}.{name}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _nodes(item, f"{key}.{i}")
+
+
+def with_versions(config: S) -> S:
+    """Return a config whose nodes have the versions of their classes.
+
+    Raises:
+        UserError: a module is not found.
+    """
+    return config.model_copy(update={name: _with_versions(v, name) for name, v in config})
+
+
+def _with_versions(value: Any, key: str) -> Any:
+    if isinstance(value, OwnCode):
+        value = value.with_version(key)
+    if isinstance(value, Settings):
+        names = type(value).model_fields
+        fields = {name: _with_versions(getattr(value, name), f"{key}.{name}") for name in names}
+        return value.model_copy(update=fields)
+    if isinstance(value, Mapping):
+        return {name: _with_versions(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_with_versions(item, f"{key}.{i}") for i, item in enumerate(value))
+    return value
+
+
+def trust_config(config: Settings) -> None:
+    """Allow the classes of a config, which the command line and ``conf/`` have named."""
+    for _, node in own_nodes(config):
+        trust(targets(node))
+
+
+def check_foreign(
+    config: Settings, source: str, *, trusted: bool, leaves: Collection[str] | None = None
+) -> None:
+    """Check that the classes of a config that was read from a run's folder may be imported.
+
+    Args:
+        config: the config.
+        source: what names the classes, for the message.
+        trusted: value of ``trust_remote_code``.
+        leaves: keys of the classes that will be imported; None: all.
+
+    Raises:
+        UserError: one may not.
+    """
+    if trusted:
+        trust_config(config)
+    nodes = [node for key, node in own_nodes(config) if leaves is None or key in leaves]
+    check_trusted([target for node in nodes for target in targets(node)], source)

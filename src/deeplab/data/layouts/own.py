@@ -1,0 +1,104 @@
+"""A data set of the user's own: any map-style dataset of images and label maps.
+
+The class is called as ``Name(split="train", **arguments)``, and once more for validation. ``len``
+and ``[index]`` are all that it must have; ``[index]`` returns an image and a label map:
+
+* the image: uint8 ``(H, W, 3)`` or ``(H, W)`` as an array, ``(3, H, W)`` as a tensor, or a PIL
+  image;
+* the label map: integers ``(H, W)``, the index of a class or 255 for ignored pixels.
+
+The same index must always give the same sample. Further attributes are used if it has them:
+``classes`` (their names), ``ids`` (a name for each image) and ``fingerprint`` (a string that
+changes with the content; without one a sample of the images is hashed).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from deeplab.data.layouts.base import Item, Layout
+from deeplab.data.settings import SegmentationSettings
+from deeplab.utils.constants import TARGET
+from deeplab.utils.errors import UserError
+from deeplab.utils.own_code import OwnCode
+from deeplab.utils.settings import FilePath, Text
+
+
+class OwnDataSettings(OwnCode, SegmentationSettings):
+    """A data set of the user's own; keys that are not these are the arguments of its class."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Text = "own"
+    root: FilePath = "."
+    """Folder of the data set, for a class that has an argument ``root``."""
+    classes: Annotated[
+        tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())
+    ] = ()
+    """Names of the classes; null: the attribute ``classes`` of the dataset."""
+
+
+class OwnLayout(Layout):
+    """Layout of a dataset that has no files.
+
+    Raises:
+        UserError: its class cannot be imported or built.
+    """
+
+    def __init__(self, settings: OwnDataSettings) -> None:
+        from deeplab.data.own_samples import OwnSource  # imports OpenCV
+
+        self.settings, self.root = settings, Path(settings.root)
+        self.source = OwnSource(settings)
+
+    @classmethod
+    def check(cls, settings: Any) -> Any:
+        """See ``DataLayout``."""
+        if settings.cache_dir:
+            raise UserError(
+                f"data.cache_dir={settings.cache_dir}: a dataset of your own has no files to "
+                "decode once. Leave it out."
+            )
+        layout = cls(settings)
+        for key in ("train_split", "val_split"):
+            split = getattr(settings, key)
+            if not layout.num_images(split):
+                raise UserError(f"data.{key}={split}: {layout.origin(split)} has no images.")
+            layout.source.check(split.split("+")[0])
+        if settings.classes:
+            return settings
+        names = getattr(layout.source.dataset(settings.train_split.split("+")[0]), "classes", None)
+        if not names:
+            raise UserError(
+                f"data.{TARGET}={settings.target}: neither the dataset nor the config names the "
+                "classes. Give the class an attribute classes, or set data.classes=[a,b]."
+            )
+        return settings.model_copy(update={"classes": tuple(map(str, names))})
+
+    def splits(self) -> list[str]:
+        """See ``Layout``."""
+        names = f"{self.settings.train_split}+{self.settings.val_split}".split("+")
+        return list(dict.fromkeys(names))
+
+    def items(self, split: str) -> list[Item]:
+        """See ``Layout``; the paths are no files."""
+        place = Path(self.settings.target)
+        return [
+            Item(name, place / split / str(index), place / split / str(index))
+            for index, name in enumerate(self.source.ids(split))
+        ]
+
+    def is_labeled(self, items: Sequence[Item]) -> bool:
+        """See ``Layout``; the first sample tells."""
+        place = items[0].image
+        return self.source.read(place.parent.name, int(place.name))[1] is not None
+
+    def fingerprint(self, split: str) -> str:
+        """Return the fingerprint that the dataset states, or a hash of some of its samples."""
+        return "+".join(self.source.fingerprint(name) for name in split.split("+"))
+
+    def origin(self, split: str) -> str:
+        """See ``DataLayout``."""
+        return f"{self.settings.target}(split={split!r})"

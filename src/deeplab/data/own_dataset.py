@@ -1,0 +1,65 @@
+"""The images of one split of a data set of the user's own."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeplab.data.class_set import Pixels
+from deeplab.data.dataset import SegmentationDataset
+from deeplab.data.layouts.base import Item
+from deeplab.data.own_samples import OwnSource
+from deeplab.utils.constants import IGNORE
+
+
+class OwnDataset(SegmentationDataset):
+    """``SegmentationDataset`` whose items are samples of a dataset instead of files.
+
+    Args:
+        split: name of the split, for messages.
+        items: its samples.
+        source: reads them.
+        options: see ``SegmentationDataset``.
+    """
+
+    def __init__(
+        self, split: str, items: Sequence[Item], *, source: OwnSource, **options: Any
+    ) -> None:
+        super().__init__(split, items, **options)
+        self.source = source
+
+    def read(self, item: Item) -> tuple[Pixels, Pixels]:
+        """See ``SegmentationDataset``."""
+        image, label = self.source.read(*_place(item))
+        if label is None or not self.labeled:
+            return image, np.full(image.shape[:2], IGNORE, np.uint8)
+        return image, self.classes.decode(label, item.image)
+
+    def image_size(self, item: Item) -> tuple[int, int]:
+        """See ``SegmentationDataset``."""
+        image, _ = self.source.read(*_place(item))
+        return image.shape[0], image.shape[1]
+
+    def check_item(self, item: Item) -> tuple[Pixels, Sequence[tuple[str, Path]]]:
+        """See ``SegmentationDataset``."""
+        return self.read(item)[1], ()
+
+    def read_label(self, item: Item) -> Pixels:
+        """See ``SegmentationDataset``."""
+        return self.read(item)[1]
+
+    def content_hash(self) -> str:
+        """See ``ImageDataset``; one after another, since a dataset need not allow threads."""
+        digests = sorted(map(self.item_hash, self.items))
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+
+    def item_hash(self, item: Item) -> str:
+        """See ``ImageDataset``."""
+        return f"{item.id} {self.source.sample_hash(*_place(item))}"
+
+
+def _place(item: Item) -> tuple[str, int]:
+    """Return the split and the index of an item."""
+    return item.image.parent.name, int(item.image.name)

@@ -1,0 +1,92 @@
+"""A feature extractor that is not of this project, as a backbone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deeplab.models.backbones.base import Backbone, Feature, check_output_stride
+
+REQUIRED = {
+    "out_channels": "the number of channels of its last feature map",
+    "low_level": "its other feature maps by name, as {name: (channels, stride)}",
+    "set_output_stride": "a method that takes 8, 16 or 32",
+}
+"""Attributes that a network must have, and what they are."""
+
+PROBE_SIZE = 65
+
+
+class OwnBackbone(Backbone):
+    """A network that states its features, as a backbone.
+
+    Args:
+        network: maps normalized images ``(N, C, H, W)`` to a mapping of feature maps by name, the
+            last one as ``output``. ``out_channels`` and ``low_level`` state their channels and
+            strides; ``set_output_stride`` sets the stride of the last one, and keeps the state
+            dict.
+        mean: per channel of the images.
+        std: per channel of the images.
+
+    Raises:
+        ValueError: the network lacks one of these.
+    """
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        for name, meaning in REQUIRED.items():
+            if not hasattr(network, name):
+                raise ValueError(f"{type(network).__name__} has no {name}: {meaning}")
+        self.network: Any = network
+        self.low_level = _features(network.low_level)
+        if not isinstance(network.out_channels, int):
+            raise ValueError(f"out_channels is {network.out_channels!r}; expected an integer")
+        self.out_channels = network.out_channels
+        self.set_input(len(mean), mean, std)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """See ``Backbone``."""
+        check_output_stride(output_stride)
+        self.network.set_output_stride(output_stride)
+        self.output_stride = output_stride
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """See ``Backbone``."""
+        features: dict[str, Tensor] = self.network(x)
+        return features
+
+
+def _features(stated: Any) -> dict[str, Feature]:
+    """Return the stated low-level features; raise ValueError if they are of another form."""
+    try:
+        pairs = {str(name): tuple(map(int, feature)) for name, feature in stated.items()}
+        return {name: Feature(channels, stride) for name, (channels, stride) in pairs.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(
+            f"low_level is {stated!r}; expected {{name: (channels, stride)}}"
+        ) from None
+
+
+def check_features(backbone: Backbone, output_stride: int) -> None:
+    """Check that a network returns the features that it states, on one small image.
+
+    Raises:
+        ValueError: it does not, at this output stride or at 32 for a classifier.
+    """
+    backbone.eval()
+    backbone.set_output_stride(output_stride)
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, backbone.in_channels, PROBE_SIZE, PROBE_SIZE))
+    if not isinstance(maps, Mapping) or "output" not in maps:
+        raise ValueError("forward must return a mapping of feature maps, with 'output' among them")
+    for name, feature in backbone.features.items():
+        side = (PROBE_SIZE - 1) // feature.stride + 1
+        expected = (1, feature.channels, side, side)
+        got = tuple(maps[name].shape) if name in maps else None
+        if got != expected:
+            raise ValueError(
+                f"the feature map {name} of an image of {PROBE_SIZE} x {PROBE_SIZE} pixels at "
+                f"output stride {output_stride} is {got or 'missing'}; expected {expected}, by its "
+                "channels and its stride"
+            )

@@ -1,0 +1,98 @@
+"""Parts of a training that are classes of the user's own, and their checks before it starts."""
+
+from collections.abc import Mapping
+
+import torch
+from lightning import Callback
+from torch import nn
+
+from deeplab.config.build_model import build_backbone
+from deeplab.config.own_nodes import own_nodes
+from deeplab.config.schema.model import OwnBackboneSettings
+from deeplab.config.schema.run import RunConfig, TrainConfig
+from deeplab.models.backbones.wrapped import check_features
+from deeplab.models.classifier import OUTPUT_STRIDE
+from deeplab.training.lr_schedules import build_lr_scheduler
+from deeplab.training.optimizers import build_optimizer, parameter_groups
+from deeplab.training.upsampled_losses import build_loss
+from deeplab.utils.constants import IGNORE, TARGET
+from deeplab.utils.errors import UserError
+from deeplab.utils.own_code import OwnCode, build, call
+
+PROBE_SIZE = 65
+"""Largest side of the label map that a loss is tried on."""
+
+
+def check_own_parts(config: RunConfig, model: nn.Module) -> None:
+    """Build loss, optimizer, scheduler and callbacks that are the user's own, and try the loss.
+
+    Args:
+        config: the run's config.
+        model: its network, on the meta device.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    for key in ("lr", "weight_decay"):
+        if isinstance(config.optimizer, OwnCode) and key in config.optimizer.arguments:
+            value = config.optimizer.arguments[key]
+            raise UserError(
+                f"optimizer.{key}={value}: each group of parameters has its own. Set "
+                f"stage.{key}={value} instead."
+            )
+    build_callbacks(config.callbacks)
+    if any(isinstance(part, OwnCode) for part in (config.optimizer, config.lr_scheduler)):
+        optimizer = build_optimizer(parameter_groups(model, config.stage), config.optimizer)
+        build_lr_scheduler(optimizer, config.lr_scheduler, config.stage, epoch_steps=1.0)
+    if isinstance(config, TrainConfig) and isinstance(config.loss, OwnCode):
+        size = min(PROBE_SIZE, config.data.crop_size)
+        _try_loss(config.loss, max(2, len(config.data.classes)), size)
+
+
+def check_own_backbone(config: RunConfig) -> None:
+    """Check that a backbone of the user's own returns the features that it states.
+
+    Raises:
+        UserError: it does not, or it cannot be built.
+    """
+    if not isinstance(config.backbone, OwnBackboneSettings):
+        return
+    label = f"backbone.{TARGET}={config.backbone.target}"
+    with torch.random.fork_rng(devices=[]):
+        backbone = build_backbone(config)
+        stride = config.output_stride if isinstance(config, TrainConfig) else OUTPUT_STRIDE
+        try:
+            call(check_features, f"{label} at output stride {stride}", backbone, stride)
+        except ValueError as error:
+            raise UserError(f"{label}: {error}.") from None
+
+
+def _try_loss(settings: OwnCode, classes: int, size: int) -> None:
+    """Compute a loss of random logits and labels, of which some are ignored."""
+    loss, label = build_loss(settings), f"loss.{TARGET}={settings.target}"
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, classes, size, size, generator=generator, requires_grad=True)
+    labels = torch.randint(classes, (2, size, size), generator=generator)
+    labels[:, :2] = IGNORE
+    value = call(loss, f"{label} on labels 0 to {classes - 1} and {IGNORE}", logits, labels)
+    if not torch.isfinite(value):
+        raise UserError(
+            f"{label}: it is {value.item()} for random logits and labels with ignored pixels "
+            f"({IGNORE}). Leave these pixels out."
+        )
+    if not value.requires_grad:
+        raise UserError(f"{label}: it has no gradient. Compute it from the logits with PyTorch.")
+
+
+def build_callbacks(nodes: Mapping[str, OwnCode]) -> list[Callback]:
+    """Return the callbacks of the user's own.
+
+    Raises:
+        UserError: one cannot be imported, takes other arguments, or is no ``lightning.Callback``.
+    """
+    return [build(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
+
+
+def describe_own_code(config: RunConfig) -> list[str]:
+    """Return a line for each class of the user's own in a config."""
+    return [f"{key}: {node.target} ({node.version})" for key, node in own_nodes(config)]
