@@ -1,7 +1,6 @@
 """Execution of the notebooks, which call the package and store no output."""
 
 import ast
-import os
 
 import pytest
 
@@ -26,19 +25,25 @@ def test_a_notebook_has_no_definitions_and_no_output(path):
             assert not [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, definitions)]
 
 
+def execute(notebook, folder):
+    """Execute the cells of a notebook that lies in ``folder``."""
+    resources = {"metadata": {"path": str(folder)}}
+    variables = environment() | {"PYTHONPATH": str(ROOT / "src")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        nbclient.NotebookClient(notebook, timeout=120, resources=resources).execute()
+
+
 def execute_notebook(name, folder):
     """Execute a notebook of the project on ``folder``'s runs.
 
     Returns:
         The text of its outputs and the number of its figures.
     """
-    for part in ("src", "conf"):
-        (folder / part).symlink_to(ROOT / part)
     (folder / "notebooks").mkdir()
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    resources = {"metadata": {"path": str(folder / "notebooks")}}
-    os.environ.update(environment())
-    nbclient.NotebookClient(notebook, timeout=120, resources=resources).execute()
+    execute(notebook, folder / "notebooks")
     outputs = [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
     text = "".join(out.get("text", "") + str(out.get("data", {})) for out in outputs)
     return text, sum("image/png" in out.get("data", {}) for out in outputs)
@@ -59,3 +64,39 @@ def test_look_at_a_run(tmp_path):
     assert "mIoU" in text
     assert "predicted as" in text
     assert num_figures == 4
+
+
+CELLS = (
+    f"import deeplab\nsettings = {[*SMALL, 'data.num_val=2']!r}",
+    "run = deeplab.train('shapes', root='data', overrides=settings)",
+    "assert deeplab.train('shapes', root='data', overrides=settings) == run",
+    "deeplab.evaluate(run)[0].miou",
+    "from pathlib import Path\nimages = sorted(Path('data').rglob('val_*.jpg'))",
+    "run.load().predict(images[0])",
+    """import os, signal, threading
+from deeplab.training.module import TrainingModule
+step = TrainingModule.training_step
+def interrupted(self, *arguments):  # as the stop button does
+    threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return step(self, *arguments)
+TrainingModule.training_step = interrupted
+longer = [*settings, "stage.max_steps=500"]
+try:
+    deeplab.train('shapes', root='data', overrides=longer)
+except KeyboardInterrupt:
+    print("stopped")
+TrainingModule.training_step = step""",
+    "deeplab.train('shapes', root='data', overrides=[*settings, 'seed=7']).folder",
+)
+
+
+@pytest.mark.processes
+def test_the_five_lines_in_a_notebook(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in CELLS])
+    execute(notebook, tmp_path)
+    (shown,) = notebook.cells[5].outputs
+    assert {"image/png", "text/plain"} <= shown.data.keys()
+    printed = "".join(out.get("text", "") for out in notebook.cells[6].outputs)
+    assert "Stopping after this step. Run the same command to resume" in printed
+    assert printed.endswith("stopped\n")
+    assert len(list(tmp_path.glob("runs/*/checkpoints/last.ckpt"))) == 3
