@@ -114,6 +114,14 @@ def test_config_is_read_back(tmp_path):
     assert read_config(folder) == config
 
 
+def test_a_recorded_run_has_classes(tmp_path):
+    """Without them its resumption would look for classes and write them beside the images."""
+    folder = RunFolder(tmp_path)
+    write_config(folder.config, train_config("data=folder", "data.root=mine"))
+    with pytest.raises(UserError, match=r"config\.yaml: .*data\.classes is empty"):
+        read_config(folder)
+
+
 def test_a_run_is_found_by_its_folder_or_a_file_in_it(tmp_path):
     folder = RunFolder(tmp_path / "run")
     write_config(folder.config, train_config())

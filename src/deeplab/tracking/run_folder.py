@@ -286,9 +286,14 @@ def read_run(folder: RunFolder) -> RunConfig:
     Raises:
         UserError: the file is damaged, or was written by a version with other keys.
     """
-    return read_versioned(
-        folder.config, lambda values: run_schema(values.get("data") or {})(**values), RESTORE_HINT
-    )
+    return read_versioned(folder.config, _recorded_config, RESTORE_HINT)
+
+
+def _recorded_config(values: dict[str, Any]) -> RunConfig:
+    config = run_schema(values.get("data") or {})(**values)
+    if isinstance(config, TrainConfig) and not config.data.classes:
+        raise ValueError("data.classes is empty, but a run has classes")
+    return config
 
 
 @contextmanager
