@@ -17,12 +17,13 @@ FREEZE := --all --exclude pip --exclude deeplabv3plus | sed -E '/^(cuda|nvidia|t
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.complete ## make .venv with what training, evaluation and prediction need (requirements.lock)
+setup: $(VENV)/.complete ## make .venv with the command deeplab and what it needs (requirements.lock)
 
-$(VENV)/.complete: requirements.lock
+$(VENV)/.complete: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 setup-dev: $(VENV)/.complete-dev ## add what tests and checks need (requirements-dev.lock)
@@ -48,7 +49,7 @@ test-extras: $(VENV)-extras/.complete ## run the tests with the newest releases,
 
 $(VENV)-extras/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check '.[convert,export,peers,tests]'
+	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check -e '.[convert,export,peers,tests]'
 	@touch $@
 
 test-lowest: $(VENV)-lowest/.complete ## run the tests with the lowest releases that pyproject.toml admits
@@ -57,7 +58,7 @@ test-lowest: $(VENV)-lowest/.complete ## run the tests with the lowest releases 
 $(VENV)-lowest/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check uv
-	$(VENV)-lowest/bin/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct '.[tests]'
+	$(VENV)-lowest/bin/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct -e '.[tests]'
 	@touch $@
 
 check: setup-dev ## lint, format, import order and types

@@ -5,6 +5,8 @@ from difflib import get_close_matches
 
 from deeplab import __version__
 from deeplab.utils.errors import UserError, script_errors
+from deeplab.utils.installation import DISTRIBUTION, check_installation
+from deeplab.utils.interrupts import is_child
 from deeplab.utils.program import PACKAGE, command, start_program
 
 COMMANDS = {
@@ -36,7 +38,7 @@ def main() -> None:
             case [] | ["--help" | "-h" | "help", *_]:
                 print(_help(), end="")
             case ["--version", *_]:
-                print(f"deeplabv3plus {__version__} ({PACKAGE})")
+                print(_version())
             case [name, *_]:
                 near = get_close_matches(name, COMMANDS, n=2)
                 hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -47,7 +49,13 @@ def main() -> None:
 
 def run_command(name: str) -> None:
     """Run a subcommand with the arguments in ``sys.argv``."""
+    if sys.argv[1:] == ["--version"]:
+        print(_version())
+        return
     start_program(name)
+    if not is_child():
+        with script_errors():
+            check_installation(__version__)
     if name == "ablations":
         from deeplab.ablations.cli import run_ablations
 
@@ -65,6 +73,10 @@ def run_command(name: str) -> None:
 
             sys.argv[1:] = add_keys(sys.argv[1:])
         run_script(getattr(scripts, name), name)
+
+
+def _version() -> str:
+    return f"{DISTRIBUTION} {__version__} ({PACKAGE})"
 
 
 def _help() -> str:

@@ -20,6 +20,7 @@ from deeplab.tools.predict.predict import PredictionJob
 from deeplab.tools.predict.video import Video
 from deeplab.utils.errors import UserError
 from support.networks import randomize_logits
+from support.repository import ROOT
 from support.scripts import SMALL, run, run_folders
 
 HARDWARE = ("trainer.accelerator=cpu", "trainer.precision=32-true")
@@ -242,7 +243,7 @@ def test_missing_video_package_names_the_extra(tmp_path, trained):
     done = run(*arguments, cwd=tmp_path, ok=False, without=["av"])
     assert done.returncode == 2
     assert done.stderr.startswith("Error: input=a.mp4: av is not installed")
-    assert 'pip install ".[video]"' in done.stderr
+    assert f'pip install -e "{ROOT}[video]"' in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import deeplab
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_record import RunRecord, Session
@@ -92,8 +93,11 @@ class Copy:
         return subprocess.check_output(command, cwd=self.folder, text=True).strip()
 
 
+VERSION = f"version {deeplab.__version__}"
+
+
 def code_of(record: dict) -> str:
-    return f"code {record['training_code']} (no commit)"
+    return f"code {record['training_code']} ({VERSION})"
 
 
 def test_a_finished_run_of_other_code_is_named(tmp_path):
@@ -120,7 +124,7 @@ def test_a_finished_run_of_other_code_is_named(tmp_path):
     copy.edit("metrics/confusion_matrix.py")
     then, now = (record["evaluation_code"] for record in (before, copy.record()))
     assert (
-        f"  other code has made 1 of 1: code {then} (no commit); now code {now} (no commit); "
+        f"  other code has made 1 of 1: code {then} ({VERSION}); now code {now} ({VERSION}); "
         "overwrite=true evaluates with it\n"
     ) in copy.run(*evaluate)
     assert "other code" not in copy.run(*evaluate, "overwrite=true")

@@ -2,8 +2,10 @@
 
 import pytest
 
+from deeplab.utils import extras
 from deeplab.utils.errors import UserError
-from deeplab.utils.extras import require_extra
+from deeplab.utils.extras import install_command, require_extra
+from support.repository import ROOT
 from support.scripts import SMALL, run
 
 BOARD = ("train", *SMALL, "logger=tensorboard")
@@ -36,7 +38,7 @@ def test_missing_packages_name_the_extra(arguments, missing, setting, extra, tmp
     assert done.returncode == 2
     assert done.stderr.startswith(f"Error: {setting}: ")
     assert all(name in done.stderr for name in missing)
-    assert f'not installed. Run pip install ".[{extra}]"' in done.stderr
+    assert f'not installed. Run pip install -e "{ROOT}[{extra}]"' in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"net.pb", "runs"}
     assert not list(tmp_path.glob("runs/*/*"))
 
@@ -46,7 +48,7 @@ def test_a_missing_launcher_names_the_extra(tmp_path):
     done = run("train", *arguments, cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "hydra/launcher=ray: this launcher is not installed" in done.stderr
-    assert 'pip install ".[launchers]"' in done.stderr
+    assert f'pip install -e "{ROOT}[launchers]"' in done.stderr
 
 
 def test_a_missing_sweeper_is_named(tmp_path):
@@ -65,3 +67,11 @@ def test_installed_packages_pass():
     require_extra("voc", "numpy", "yaml", setting="data=voc")
     with pytest.raises(UserError, match=r"a, b are not .*, or do something else\.$"):
         require_extra("x", "a", "yaml", "b", setting="k=v", alternative="do something else")
+
+
+def test_an_installed_copy_names_the_packages_of_an_extra(monkeypatch):
+    needed = ["torch>=2", 'av>=17; extra == "video"', "onnx>=1; extra == 'export'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: needed)
+    monkeypatch.setattr(extras, "CHECKOUT", None)
+    assert install_command("video") == "pip install 'av>=17'"
+    assert install_command("export") == "pip install 'onnx>=1'"

@@ -6,12 +6,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from deeplab.utils.program import PACKAGE
+from deeplab.utils.program import CHECKOUT, PACKAGE
 from deeplab.utils.text import name_some
 
-_PACKED = PACKAGE / "conf"
-
-CONF = _PACKED if _PACKED.is_dir() else PACKAGE.parents[1] / "conf"
+CONF = (CHECKOUT or PACKAGE) / "conf"
 """The project's config files: in the package of a wheel, in a checkout at its top."""
 
 TABLES = ("ablation", "preset")

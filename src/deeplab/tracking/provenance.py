@@ -9,7 +9,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
+import deeplab
 from deeplab.tracking.schema_version import Record
+from deeplab.utils.installation import DISTRIBUTION
 from deeplab.utils.program import typed_command
 from deeplab.utils.settings import Bool
 
@@ -63,7 +65,10 @@ def provenance() -> Provenance:
         uncommitted_changes=bool(commit and _git("status", "--porcelain", "--", ".")),
         python=platform.python_version(),
         platform=platform.platform(),
-        versions={name: _version(name) for name in RECORDED_PACKAGES},
+        versions={
+            DISTRIBUTION: deeplab.__version__,
+            **{name: _version(name) for name in RECORDED_PACKAGES},
+        },
     )
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from deeplab.tracking.provenance import Provenance, provenance
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_record import RunRecord, Session
+from deeplab.utils.installation import DISTRIBUTION
 from deeplab.utils.text import name_some
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -69,8 +70,10 @@ def describe_code(record: Provenance, kind: Kind) -> str:
     if not code:
         return "code that was not recorded"
     changed = " with uncommitted changes" if record.uncommitted_changes else ""
-    commit = f"commit {record.commit[:9]}{changed}" if record.commit else "no commit"
-    return f"code {code} ({commit})"
+    version = record.versions.get(DISTRIBUTION)
+    without = f"version {version}" if version else "no commit"
+    origin = f"commit {record.commit[:9]}{changed}" if record.commit else without
+    return f"code {code} ({origin})"
 
 
 def trained_by_other_code(record: RunRecord) -> bool:

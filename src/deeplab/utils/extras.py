@@ -1,8 +1,13 @@
 """Packages of optional extras, which are imported only where they are used."""
 
 import importlib.util
+import re
+import shlex
+from pathlib import Path
 
 from deeplab.utils.errors import UserError
+from deeplab.utils.installation import DISTRIBUTION
+from deeplab.utils.program import CHECKOUT
 
 
 def require_extra(extra: str, *packages: str, setting: str, alternative: str = "") -> None:
@@ -27,8 +32,18 @@ def require_extra(extra: str, *packages: str, setting: str, alternative: str = "
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra, from the folder of this project.
+    """Return the command that installs the packages of an extra, from any folder.
 
-    It is not ``pip install 'deeplab[...]'``: the package of that name on PyPI is another one.
+    In a checkout it installs the checkout itself, not a copy. An installed copy is not named,
+    since it may come from a file: the packages are.
     """
-    return f'pip install ".[{extra}]"'
+    if CHECKOUT:
+        path = "." if Path.cwd() == CHECKOUT else str(CHECKOUT)
+        return f'pip install -e "{path}[{extra}]"'
+    from importlib.metadata import requires
+
+    mark = re.compile(rf"""extra == ['"]{extra}['"]""")
+    packages = [
+        line.partition(";")[0].strip() for line in requires(DISTRIBUTION) or [] if mark.search(line)
+    ]
+    return f"pip install {shlex.join(packages)}"

@@ -18,6 +18,9 @@ SCRIPT = "DEEPLAB_SCRIPT"
 PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the package."""
 
+CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1]
+"""Folder of the checkout that has the package; None for an installed copy."""
+
 _arguments: list[str] = []
 """Arguments of the script as they were typed."""
 
