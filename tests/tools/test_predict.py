@@ -180,7 +180,9 @@ def test_only_written_outputs_are_recorded(tmp_path):
     reserve_outputs(tmp_path, dict.fromkeys(without, file.path))
     assert recorded_outputs(tmp_path) == {tmp_path / "q.png", tmp_path / "q_overlay.jpg"}
     with_probabilities = file.output_paths(**saved, save_probabilities=True)
-    with pytest.raises(UserError, match=r"q\.npz, which exists and was not written by predict"):
+    with pytest.raises(
+        UserError, match=r"q\.npz, which exists and was not written by deeplab predict"
+    ):
         reserve_outputs(tmp_path, dict.fromkeys(with_probabilities, file.path))
 
 
