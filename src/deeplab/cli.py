@@ -11,6 +11,7 @@ from deeplab.utils.program import PACKAGE, command, start_program
 
 COMMANDS = {
     "train": "train a network; with -m a sweep or the paper's tables",
+    "tune": "suggest a learning rate, or how many images fit into memory",
     "evaluate": "score a trained network on whole images",
     "predict": "apply a trained network to images and videos",
     "prepare": "download and unpack a data set, or check its files",

@@ -5,7 +5,7 @@ Each checks its config before it imports what takes seconds.
 
 import sys
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from deeplab.config.parsing import parse
 
@@ -32,6 +32,22 @@ def train(config: DictConfig) -> float:
         report_to_agent(checked.logger, folder)
     evaluate_after_training(checked, folder)
     return report_score(folder, checked.objective)
+
+
+def tune(config: DictConfig) -> None:
+    """Search for a learning rate or a batch size."""
+    from deeplab.config.schema.scripts import TuneSettings
+    from deeplab.training.validate_config import check_train
+
+    values = {key: config[key] for key in TuneSettings.model_fields}
+    settings = parse(TuneSettings, DictConfig(values))
+    with open_dict(config):
+        for key in values:
+            del config[key]
+    checked = check_train(config)
+    from deeplab.training.tune import run_tuning
+
+    run_tuning(checked, settings)
 
 
 def evaluate(config: DictConfig) -> None:

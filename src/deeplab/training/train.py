@@ -81,7 +81,7 @@ def check_machine(config: RunConfig) -> Execution:
 def run_experiment(config: RunConfig) -> RunFolder:
     """Train a run, resume it, or report that it is finished; return the run folder."""
     execution = check_machine(config)
-    task = _build_task(config, execution)
+    task = build_task(config, execution)
     fingerprint = task.fingerprint()
     init_sha256, init_source = init_record(config)
     identity = run_hash(config, fingerprint, init_sha256)
@@ -121,7 +121,8 @@ def _remove_at_exit(folder: RunFolder) -> None:
     atexit.register(remove)
 
 
-def _build_task(config: RunConfig, execution: Execution) -> Task:
+def build_task(config: RunConfig, execution: Execution) -> Task:
+    """Return the task of a run, with its data."""
     if isinstance(config, ClassifierConfig):
         return ClassificationTask(config, execution)
     assert isinstance(config, TrainConfig)
@@ -251,10 +252,12 @@ def _train(
     silence_library_messages()
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
+    if execution.precision == "64-true":  # Lightning reads a checkpoint before it converts
+        module.double()
     if first_step:
         check_checkpoint(folder.last, module)
     else:
-        _initialize_weights(module, config, record.init_weights_sha256)
+        initialize_weights(module, config, record.init_weights_sha256)
     loggers = build_loggers(
         config.logger,
         folder,
@@ -321,7 +324,7 @@ def _non_finite_advice(config: RunConfig, execution: Execution) -> str:
     return f"Try {', or '.join(advice)}."
 
 
-def _initialize_weights(module: TrainingModule, config: RunConfig, sha256: str | None) -> None:
+def initialize_weights(module: TrainingModule, config: RunConfig, sha256: str | None) -> None:
     """Load the initial weights of a new network and print their source."""
     init, network = find_init_source(config), cast(Any, module.model)
     if init is None:

@@ -33,16 +33,27 @@ def build_trainer(
     folder: RunFolder,
     loggers: list[Any],
     callbacks: list[Callback],
+    *,
+    quiet: bool = False,
 ) -> Trainer:
-    """Return a Lightning trainer for one stream of ``stage.max_steps`` batches."""
+    """Return a Lightning trainer for one stream of ``stage.max_steps`` batches.
+
+    Args:
+        config: config of the run.
+        execution: devices, precision and related settings.
+        folder: the run folder.
+        loggers: loggers of the run.
+        callbacks: callbacks of the run.
+        quiet: show no progress.
+    """
     steps = config.stage.max_steps
     plugins: list[Any] = [AtomicCheckpointIO(), environment_plugin(config.trainer.num_nodes)]
     is_parallel = execution.devices * config.trainer.num_nodes > 1
     if is_parallel:
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
     settings = config.trainer
-    show_bar = settings.enable_progress_bar
-    progress = RunProgress(steps) if show_bar else RunProgressLines(steps)
+    show_bar = settings.enable_progress_bar and not quiet
+    progress = [] if quiet else [RunProgress(steps) if show_bar else RunProgressLines(steps)]
     trainer = Trainer(
         accelerator=execution.accelerator,
         devices=list(execution.indices) or execution.devices,
@@ -57,7 +68,7 @@ def build_trainer(
         use_distributed_sampler=False,
         logger=loggers,
         log_every_n_steps=0,  # LogSteps does it
-        callbacks=[*callbacks, progress],
+        callbacks=[*callbacks, *progress],
         enable_checkpointing=False,  # SaveCheckpoints does it
         enable_progress_bar=show_bar,
         default_root_dir=str(folder.path),

@@ -82,6 +82,7 @@ def _check_network(config: TrainConfig) -> None:
     check_own_backbone(config)
     model = check_model(config, num_classes=len(config.data.classes))
     check_own_parts(config, model)
+    _check_gradient_checkpointing(config, model.backbone)
     if init := find_init_source(config):
         if init.key == "init_from":
             initialize_from(
@@ -89,6 +90,13 @@ def _check_network(config: TrainConfig) -> None:
             )
         else:
             load_backbone(model.backbone, init.path)
+
+
+def _check_gradient_checkpointing(config: RunConfig, backbone: Any) -> None:
+    try:
+        backbone.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
+    except ValueError as error:
+        raise UserError(f"trainer.gradient_checkpointing=true: {error}. Leave it out.") from None
 
 
 def parse_run(config: DictConfig, *, trusted: bool = True) -> RunConfig:
@@ -169,6 +177,7 @@ def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
     check_own_backbone(config)
     model = check_classifier(config, num_classes=2)
     check_own_parts(config, model)
+    _check_gradient_checkpointing(config, model.backbone)
     if init := find_init_source(config):
         from deeplab.checkpoints.loading import load_backbone
 

@@ -27,6 +27,7 @@ from deeplab.utils.settings import Settings
 
 SCRIPTS: dict[str, tuple[type[Settings], ...]] = {
     "train": (TrainConfig, SweepConfig),
+    "tune": (scripts.TuneSettings, TrainConfig),
     "evaluate": (scripts.EvaluateConfig,),
     "predict": (scripts.PredictConfig,),
     "compare": (scripts.CompareConfig,),

@@ -234,6 +234,28 @@ class PredictConfig(WindowConfig):
     trainer: TrainerSettings = TrainerSettings()
 
 
+class TuneSettings(Settings):
+    """Search for settings of a training; the other keys are those of ``train.py``."""
+
+    find: Literal["lr", "batch_size"] = "lr"
+    """``lr``: train with a rising learning rate and suggest the one at which the loss falls
+    fastest; ``batch_size``: find how many images at a time fit into memory."""
+    min_lr: AboveZero = 1e-5
+    """First learning rate."""
+    max_lr: AboveZero = 1.0
+    """Last learning rate."""
+    num_steps: Annotated[Positive, Field(ge=20, le=10**6)] = 100
+    """Training steps of the search for a learning rate."""
+    figure: FilePath = "tune.png"
+    """File of the figure."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.min_lr >= self.max_lr:
+            raise ValueError(f"max_lr={self.max_lr:g}: must be above min_lr ({self.min_lr:g})")
+        return self
+
+
 class ConvertConfig(Settings):
     """Conversion of the authors' checkpoints."""
 

@@ -76,7 +76,8 @@ class Backbone(nn.Module):
         Raises:
             ValueError: this network cannot.
         """
-        self.gradient_checkpointing = enabled
+        if enabled:
+            raise ValueError("this backbone is no sequence of units of this project")
 
     def set_input(self, in_channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set the channels of the images and their normalization.
@@ -153,6 +154,10 @@ class UnitBackbone(Backbone):
         self._stem_stride = stem_stride
         self._low_level_names = {index: name for name, (index, _) in low_level_units.items()}
         self.set_output_stride(16)
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """See ``Backbone``."""
+        self.gradient_checkpointing = enabled
 
     def set_output_stride(self, output_stride: int) -> None:
         """See ``Backbone``.

@@ -99,10 +99,11 @@ class TimmEncoder(Backbone):
                 f"timm's {self.model} has batch norms, whose running statistics would count each "
                 "batch twice"
             )
-        if not hasattr(self.timm, "set_grad_checkpointing"):
+        if enabled and not hasattr(self.timm, "set_grad_checkpointing"):
             raise ValueError(f"timm's {self.model} does not offer it")
-        cast(Any, self.timm).set_grad_checkpointing(enabled)
-        super().set_gradient_checkpointing(enabled)
+        if enabled or self.gradient_checkpointing:
+            cast(Any, self.timm).set_grad_checkpointing(enabled)
+        self.gradient_checkpointing = enabled
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See ``Backbone``."""

@@ -1,0 +1,267 @@
+"""Search for a learning rate, and for the number of images that fit into memory.
+
+The learning rate comes from Lightning's ``Tuner``. Its search for a batch size is not used: it
+doubles the batch until memory runs out, which on a CPU ends the process, and it would suggest
+another recipe. Here the recipe's batch stays, and the suggestion is in how many parts it fits.
+"""
+
+import gc
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.tuner.tuning import Tuner
+
+from deeplab.checkpoints.initialization import init_record
+from deeplab.config.schema.run import RunConfig
+from deeplab.config.schema.scripts import TuneSettings
+from deeplab.tracking.console import silence_library_messages
+from deeplab.tracking.run_folder import RunFolder
+from deeplab.training.train import build_task, check_machine, initialize_weights
+from deeplab.training.trainer import build_trainer
+from deeplab.utils.disk_space import format_size
+from deeplab.utils.errors import UserError
+from deeplab.utils.files import atomic_write, check_writable
+from deeplab.utils.hardware import Execution
+from deeplab.utils.program import command, typed_command
+from deeplab.utils.text_table import Column, TextTable
+
+LARGEST_SHARE = 0.9
+"""Share of the memory that a suggestion may use."""
+
+
+def run_tuning(config: RunConfig, settings: TuneSettings) -> None:
+    """Search, print the suggestion and the next command, and draw the figure.
+
+    Raises:
+        UserError: the settings do not fit, or there is nothing to suggest.
+    """
+    if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
+        raise UserError("trainer.devices: deeplab tune uses one device. Leave it out.")
+    path = Path(settings.figure)
+    check_writable(path.absolute().parent, f"figure={path}")
+    silence_library_messages()
+    with TemporaryDirectory() as folder:
+        config = config.model_copy(update={"runs_dir": folder})
+        if settings.find == "lr":
+            _find_learning_rate(config, settings, RunFolder(folder))
+        else:
+            _find_batch_size(config, settings, RunFolder(folder))
+    print(f"  figure      {path}")
+
+
+def _find_learning_rate(config: RunConfig, settings: TuneSettings, folder: RunFolder) -> None:
+    # a stream that is long enough, in which no validation is due
+    stage = config.stage.model_copy(update={"max_steps": 10 * settings.num_steps})
+    trainer_settings = config.trainer.model_copy(update={"num_validations": 1})
+    config = config.model_copy(update={"stage": stage, "trainer": trainer_settings})
+    execution = check_machine(config)
+    print(f"Machine:    {execution}", flush=True)
+    task = build_task(config, execution)
+    seed_everything(config.seed, verbose=False)
+    module = task.build_module()
+    initialize_weights(module, config, init_record(config)[0])
+    trainer = build_trainer(config, execution, folder, [], [], quiet=True)
+    with _interruptible():
+        finder = Tuner(trainer).lr_find(
+            module,
+            datamodule=task.data,
+            min_lr=settings.min_lr,
+            max_lr=settings.max_lr,
+            num_training=settings.num_steps,
+            update_attr=False,
+        )
+    if finder:
+        finder.results["loss"] = _unbiased(finder.results["loss"])
+    suggestion = finder and finder.suggestion()
+    if not finder or not suggestion:
+        raise UserError(
+            f"num_steps={settings.num_steps}: the loss was not finite long enough to suggest a "
+            "learning rate. Set a smaller min_lr, or a larger num_steps."
+        )
+    figure: Any = finder.plot(suggest=True)
+    with atomic_write(Path(settings.figure)) as draft:
+        figure.savefig(draft, format="png", dpi=120)
+    print(
+        f"\nSuggested learning rate: {suggestion:.2g}, at which the loss falls fastest "
+        f"({len(finder.results['lr'])} steps from {settings.min_lr:g} to {settings.max_lr:g}, the "
+        "same for all parameters).\n"
+        f"  train       {_train_command(f'stage.lr={suggestion:.2g}', 'stage.lr')}"
+    )
+
+
+def _unbiased(losses: Sequence[float], beta: float = 0.98) -> list[float]:
+    """Return the averages of the loss by step without the bias of Lightning's.
+
+    It divides the n-th average by ``1 - beta ** (n + 1)`` instead of ``1 - beta ** n``, so that the
+    first is half of the loss.
+    """
+    return [loss * (1 - beta ** (n + 1)) / (1 - beta**n) for n, loss in enumerate(losses, start=1)]
+
+
+class _Trial(NamedTuple):
+    """Training steps with some images at a time."""
+
+    images: int
+    memory: int | None
+    """Peak of the memory in bytes; None if it was not enough."""
+    seconds: float = 0.0
+    """Time of the forward and backward pass of an image."""
+
+
+def _find_batch_size(config: RunConfig, settings: TuneSettings, folder: RunFolder) -> None:
+    execution = check_machine(config)
+    print(f"Machine:    {execution}", flush=True)
+    total = _total_memory(execution)
+    batch_size, trials = config.stage.batch_size, list[_Trial]()
+    for images in _candidates(batch_size):
+        if (expected := _extrapolate(trials, images)) > LARGEST_SHARE * total:
+            print(
+                f"Not tried:  {images} images at a time, which would take about "
+                f"{format_size(expected)} of {format_size(total)}"
+            )
+            break
+        trials.append(_try(config, execution, folder, images))
+        if trials[-1].memory is None:
+            break
+    fitting = [trial for trial in trials if trial.memory and trial.memory < LARGEST_SHARE * total]
+    columns = [
+        Column("images at a time", number=True),
+        Column("peak memory", number=True),
+        Column("s per image", number=True),
+    ]
+    rows = [
+        (t.images, format_size(t.memory), f"{t.seconds:.3g}") if t.memory else (t.images, "-", "-")
+        for t in trials
+    ]
+    print(f"\n{TextTable.from_values(columns, rows).as_text()}\n")
+    _plot_trials(Path(settings.figure), trials, total)
+    best = max((t.images for t in fitting if batch_size % t.images == 0), default=0)
+    if not best:
+        raise UserError(
+            f"data.crop_size={config.data.crop_size}: not even one image fits into "
+            f"{format_size(total)}. Set a smaller one, or trainer.gradient_checkpointing=true."
+        )
+    largest, key = max(t.images for t in fitting), "trainer.accumulate_grad_batches"
+    parts = batch_size // best
+    print(
+        f"Suggestion: {best} of the {batch_size} images of a step at a time"
+        + (f", {key}={parts}." if parts > 1 else f": they all fit (up to {largest} were tried).")
+    )
+    print(f"  train       {_train_command(f'{key}={parts}' if parts > 1 else '', key)}")
+
+
+def _candidates(batch_size: int) -> list[int]:
+    """Return the numbers to try: all that divide the batch, and its double."""
+    return [*(n for n in range(1, batch_size + 1) if batch_size % n == 0), 2 * batch_size]
+
+
+def _extrapolate(trials: list[_Trial], images: int) -> float:
+    """Return the memory that more images would take by the last two trials; 0 without them."""
+    if len(trials) < 2:
+        return 0
+    (n, first, _), (m, second, _) = trials[-2:]
+    assert first is not None
+    assert second is not None
+    return second + (second - first) / (m - n) * (images - m)
+
+
+def _try(config: RunConfig, execution: Execution, folder: RunFolder, images: int) -> _Trial:
+    """Train three steps with some images."""
+    stage = config.stage.model_copy(
+        update={"batch_size": images, "max_steps": 3, "warmup_steps": 0}
+    )
+    trainer_settings = config.trainer.model_copy(
+        update={"num_validations": 0, "accumulate_grad_batches": 1, "enable_progress_bar": False}
+    )
+    trial = config.model_copy(update={"stage": stage, "trainer": trainer_settings})
+    on_gpu = execution.accelerator == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        seconds = _train_three_steps(trial, replace(execution, compiled=False), folder)
+    except (torch.OutOfMemoryError, MemoryError):
+        return _Trial(images, None)
+    finally:
+        gc.collect()
+    return _Trial(images, _peak_memory(on_gpu), seconds / images)
+
+
+def _train_three_steps(config: RunConfig, execution: Execution, folder: RunFolder) -> float:
+    """Return the time of the last step."""
+    task, clock = build_task(config, execution), _StepClock()
+    trainer = build_trainer(config, execution, folder, [], [clock], quiet=True)
+    trainer.limit_val_batches = 0
+    with _interruptible():
+        trainer.fit(task.build_module(), task.data)
+    return clock.seconds
+
+
+class _StepClock(Callback):
+    """Measures the last step."""
+
+    seconds = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._started_at = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        outputs["loss"].item()  # waits for the GPU
+        self.seconds = time.monotonic() - self._started_at
+
+
+def _peak_memory(on_gpu: bool) -> int:
+    """Return the peak bytes of the GPU, or of this process since its start."""
+    if on_gpu:
+        return torch.cuda.max_memory_reserved()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _total_memory(execution: Execution) -> int:
+    if execution.accelerator == "cuda":
+        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except SystemExit:  # Lightning's answer to KeyboardInterrupt
+        raise KeyboardInterrupt from None
+
+
+def _train_command(new: str, replaced: str) -> str:
+    """Return the command that trains with what was typed and the suggestion."""
+    dropped = {replaced, *TuneSettings.model_fields}
+    words = typed_command().removeprefix(command("tune")).split()
+    kept = [word for word in words if word.lstrip("+").partition("=")[0] not in dropped]
+    return " ".join([command("train"), *kept, new]).rstrip()
+
+
+def _plot_trials(path: Path, trials: Sequence[_Trial], total: int) -> None:
+    """Draw the memory over the number of images at a time."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    points = [(trial.images, trial.memory / 2**30) for trial in trials if trial.memory]
+    axes.plot(*zip(*points, strict=True), marker="o")
+    axes.axhline(total / 2**30, color="gray", linestyle="--")
+    axes.annotate("all of it", (points[0][0], total / 2**30), va="bottom")
+    axes.set_xlabel("images at a time")
+    axes.set_ylabel("peak memory, GiB")
+    axes.set_ylim(bottom=0)
+    with atomic_write(path) as draft:
+        figure.savefig(draft, format="png", dpi=120)

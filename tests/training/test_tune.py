@@ -1,0 +1,49 @@
+"""Search for a learning rate and for the number of images that fit into memory."""
+
+import re
+
+from PIL import Image
+
+from support.scripts import SMALL, run
+
+KEYS = [s for s in SMALL if not s.startswith(("stage", "logger"))]
+
+
+def test_a_learning_rate_is_suggested(tmp_path):
+    arguments = ("num_steps=20", "max_lr=0.1", "stage.lr=0.5", "stage.batch_size=2")
+    done = run("tune", *KEYS, *arguments, cwd=tmp_path)
+    suggestion = float(re.search(r"Suggested learning rate: ([\d.e-]+),", done.stdout)[1])
+    assert 1e-5 < suggestion < 0.1
+    command = re.search(r"train  +(.*)", done.stdout)[1]
+    assert command.endswith(f"stage.batch_size=2 stage.lr={suggestion:.2g}")
+    assert "num_steps" not in command
+    assert "stage.lr=0.5" not in command
+    check_what_is_left(tmp_path)
+
+
+def test_the_images_that_fit_are_found(tmp_path):
+    done = run("tune", *KEYS, "find=batch_size", "stage.batch_size=2", cwd=tmp_path)
+    assert [
+        line.split()[0] for line in done.stdout.splitlines() if re.match(r" +\d+ +\d", line)
+    ] == [*"124"]
+    assert "Suggestion: 2 of the 2 images of a step at a time: they all fit" in done.stdout
+    check_what_is_left(tmp_path)
+
+
+def check_what_is_left(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "tune.png"]
+    with Image.open(folder / "tune.png") as figure:
+        figure.verify()
+
+
+def test_wrong_searches(tmp_path):
+    for arguments, problem in [
+        (["find=lrs"], "find=lrs: must be 'lr' or 'batch_size'"),
+        (["min_lr=1", "max_lr=0.1"], "max_lr=0.1: must be above min_lr (1)"),
+        (["trainer.devices=2"], "deeplab tune uses one device"),
+    ]:
+        done = run("tune", *KEYS, *arguments, cwd=tmp_path, ok=False)
+        assert done.returncode == 2
+        assert problem in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("tune.png"))
