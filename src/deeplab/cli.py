@@ -1,5 +1,6 @@
 """The command ``deeplab``: one subcommand for each script in ``src/``."""
 
+import os
 import sys
 from difflib import get_close_matches
 
@@ -32,6 +33,9 @@ def main() -> None:
         case [name, *rest] if name in COMMANDS:
             sys.argv[1:] = rest
             run_command(name)
+            return
+        case ["-sc" | "--shell-completion", request]:
+            _complete(request)
             return
     start_program("")
     with script_errors():
@@ -76,6 +80,27 @@ def run_command(name: str) -> None:
         run_script(getattr(scripts, name), name)
 
 
+def _complete(request: str) -> None:
+    """Print what Hydra's completion of a shell needs, which knows no subcommands.
+
+    Args:
+        request: ``install=bash``, or ``query=bash`` for the line in ``COMP_LINE``.
+    """
+    name = "train"
+    if request.startswith("query="):
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  a message would be in the line
+        program, *words = os.environ.get("COMP_LINE", "").split(" ")
+        if len(words) < 2:
+            print(*(command for command in COMMANDS if command.startswith("".join(words))))
+            return
+        name = words[0]
+        if name in ("ablations", "benchmark") or name not in COMMANDS:
+            return
+        os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
+    sys.argv[1:] = ["--shell-completion", request]
+    run_command(name)
+
+
 def _version() -> str:
     return f"{DISTRIBUTION} {__version__} ({PACKAGE})"
 
@@ -89,5 +114,6 @@ def _help() -> str:
         *commands,
         "",
         f"{command('train')} --help shows examples and choices; --keys WORD looks up its keys.",
+        f'Completion in bash: eval "$({command("").strip()} -sc install=bash)"',
     ]
     return "\n".join(lines) + "\n"

@@ -1,9 +1,13 @@
 """Output of ``--help``, which must appear without loading torch."""
 
+import subprocess
+import sys
+
 import pytest
 
 from deeplab.cli import COMMANDS
-from support.scripts import check_imports, script_code
+from support.repository import ROOT
+from support.scripts import check_imports, environment, script_code
 
 
 @pytest.mark.parametrize("script", COMMANDS)
@@ -11,3 +15,26 @@ def test_help_does_not_import_torch(script):
     printed = check_imports(script_code(script, "--help"))
     assert f"deeplab {script}" in printed
     assert f"src/{script}.py" not in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("deeplab ", [*COMMANDS]),
+        ("deeplab ev", ["evaluate"]),
+        ("deeplab train backbone=xception_", ["backbone=xception_tiny"]),
+        ("deeplab evaluate overw", ["overwrite="]),
+        ("deeplab benchmark ", []),
+    ],
+)
+def test_bash_completes_subcommands_choices_and_keys(line, words, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "deeplab", "-sc", "query=bash"],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(ROOT / "src"), "COMP_LINE": line},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == words
+    assert not done.stderr
