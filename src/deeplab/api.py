@@ -18,6 +18,7 @@ from deeplab.checkpoints.initialization import adapt_to_weights, find_init_sourc
 from deeplab.checkpoints.pretrained import HUB_SCHEME, IMAGENET, find_published_weights
 from deeplab.config.compose import composed
 from deeplab.config.hydra_app import quote_value
+from deeplab.config.own_nodes import trust_config
 from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
@@ -103,7 +104,9 @@ def create_model(
     if type(num_classes) is not int or num_classes < 1:
         raise UserError(f"num_classes={num_classes}: expected an integer of 1 or more.")
     source = IMAGENET if pretrained is True else str(pretrained) if pretrained else None
-    keys = {**backbone_keys, "in_channels": in_channels, "pretrained": source}
+    defaults = {"in_channels": 3, "pretrained": None}  # a class of your own need not have the keys
+    given = {"in_channels": in_channels, "pretrained": source}
+    keys = backbone_keys | {key: given[key] for key in given if given[key] != defaults[key]}
     config = adapt_to_weights(_model_config(backbone, aspp, decoder, output_stride, keys))
     model = build_model(config, num_classes=num_classes)
     if init := find_init_source(config):
@@ -128,6 +131,7 @@ def _model_config(
                 config[group].update(values)
         checked = parse_run(config)
     assert isinstance(checked, TrainConfig)
+    trust_config(checked)  # the caller has named its classes
     return checked
 
 

@@ -117,6 +117,54 @@ def test_a_network_put_together_by_hand_is_given_again(tmp_path, data):
     assert torch.equal(loaded.eval()(images), module.eval()(images))
 
 
+OWN_CODE = """
+from torch import nn
+from torch.nn import functional as F
+
+
+class Loss(nn.CrossEntropyLoss):
+    def __init__(self):
+        super().__init__(ignore_index=255)
+
+
+class Net(nn.Module):
+    out_channels, low_level = 8, {"conv2": (4, 4)}
+
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.last = nn.Conv2d(4, width, 1)
+
+    def set_output_stride(self, output_stride):
+        self.stride = output_stride
+
+    def forward(self, x):
+        x = self.first(x)
+        low = x[..., ::4, ::4]
+        return {"conv2": low, "output": self.last(x[..., :: self.stride, :: self.stride])}
+"""
+
+
+def test_classes_that_a_checkpoint_names_are_imported_if_it_is_trusted(tmp_path, monkeypatch, data):
+    (tmp_path / "own_parts_of_a_test.py").write_text(OWN_CODE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("deeplab.utils.own_code._trusted", set())
+    target = "own_parts_of_a_test.{}".format
+    model = deeplab.create_model("own", _target_=target("Net"), width=8, aspp="tiny", num_classes=7)
+    loss = {"_target_": target("Loss")}
+    module = deeplab.SegmentationModule(model, loss=loss, trust_remote_code=True)
+    trainer = make_trainer(tmp_path, max_steps=1, enable_progress_bar=False, logger=False)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    load = deeplab.SegmentationModule.load_from_checkpoint
+    monkeypatch.setattr("deeplab.utils.own_code._trusted", set())
+    with pytest.raises(deeplab.UserError, match="names code that this command would import"):
+        load(tmp_path / "own.ckpt")
+    loaded = load(tmp_path / "own.ckpt", trust_remote_code=True)
+    images = torch.randint(0, 256, (1, 3, 65, 49))
+    assert torch.equal(loaded.eval()(images), module.eval()(images))
+
+
 def test_names_must_fit_the_network():
     with pytest.raises(deeplab.UserError, match="2 names, but the network has num_classes=5"):
         deeplab.SegmentationModule(tiny_model(5), class_names=["a", "b"])

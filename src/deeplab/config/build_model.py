@@ -59,7 +59,8 @@ def rebuild_model(settings: Mapping[str, Any]) -> DeepLabV3Plus:
 
 def _model_settings(config: ModelConfig) -> dict[str, Any]:
     settings = config.model_dump(mode="json", include=set(ModelConfig.model_fields))
-    settings["backbone"]["pretrained"] = None  # its weights are others by now
+    if "pretrained" in settings["backbone"]:
+        settings["backbone"]["pretrained"] = None  # its weights are others by now
     return settings
 
 

@@ -239,8 +239,11 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         Returns:
             Its label, and what is unusual about its files.
         """
+        size = self.image_size(
+            item
+        )  # first, as the doctor: a missing image is named before its mask
         label = self.read_label(item)
-        if self.image_size(item) != label.shape[:2]:
+        if size != label.shape[:2]:
             raise size_mismatch_error(item.mask, label.shape, item.image)
         return label, list(unusual_kinds(item.image, item.mask))
 

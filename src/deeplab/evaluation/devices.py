@@ -22,6 +22,7 @@ import torch
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.utils.errors import UserError
+from deeplab.utils.own_code import trust, trusted_names
 from deeplab.utils.parallel import cpu_count
 from deeplab.utils.program import pythonpath
 
@@ -111,7 +112,7 @@ class _Worker:
         )
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended: its status says why
-            pickle.dump(sys.path, self.process.stdin)  # of modules that the share is made of
+            pickle.dump((sys.path, trusted_names()), self.process.stdin)  # of the user's modules
             pickle.dump(share, self.process.stdin)
             self.process.stdin.flush()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -153,7 +154,8 @@ def run_process(evaluate: Callable[[Share, Callable[[int], None]], None]) -> Non
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no message
     sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  the first process has said it
-    sys.path[:] = pickle.load(sys.stdin.buffer)
+    sys.path[:], trusted = pickle.load(sys.stdin.buffer)
+    trust(trusted)
     share: Share = pickle.load(sys.stdin.buffer)
 
     def send(message: object) -> None:

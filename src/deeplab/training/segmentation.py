@@ -35,7 +35,7 @@ from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.training.upsampled_losses import build_loss
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
-from deeplab.utils.own_code import OwnCode
+from deeplab.utils.own_code import OwnCode, targets, trust
 from deeplab.utils.parallel import cpu_count, is_first_process
 from deeplab.utils.settings import to_dict
 from deeplab.utils.text import name_some
@@ -53,6 +53,8 @@ class SegmentationModule(TrainingModule):
         class_names: one per class; None: their numbers.
         loss: keys of ``loss``.
         palette: colors of the classes, which are saved in checkpoints.
+        trust_remote_code: import the classes that the settings name by ``_target_``, such as those
+            of a checkpoint, which may be another's.
         options: see ``TrainingModule``.
     """
 
@@ -66,8 +68,11 @@ class SegmentationModule(TrainingModule):
         *,
         loss: LossSettings | OwnCode | Mapping[str, Any] = CrossEntropySettings(),  # noqa: B008  frozen
         palette: Sequence[Sequence[int]] = (),
+        trust_remote_code: bool = False,
         **options: Any,
     ) -> None:
+        if trust_remote_code:
+            trust(targets([model, loss, *options.values()]))
         network = rebuild_model(model) if isinstance(model, Mapping) else model
         names = [str(k) for k in range(network.num_classes)] if class_names is None else class_names
         if len(names) != network.num_classes:

@@ -122,6 +122,11 @@ def trust(names: Iterable[str]) -> None:
     _trusted.update(names)
 
 
+def trusted_names() -> list[str]:
+    """Return the classes that may be imported in this process, to ``trust`` them in another one."""
+    return sorted(_trusted)
+
+
 def check_trusted(names: Iterable[str], source: str) -> None:
     """Check that all of these classes may be imported.
 
