@@ -5,8 +5,9 @@ Each data set adds its own keys, beside the class that reads it (``deeplab.data.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from deeplab.utils.own_code import OwnCode, is_own_code
 from deeplab.utils.settings import (
     INTEGER,
     AboveZero,
@@ -26,7 +27,11 @@ from deeplab.utils.settings import (
 )
 
 RGB = tuple[Byte, Byte, Byte]
-Augmentation = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
+Transform = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
+Augmentation = Annotated[
+    Transform | OwnCode,
+    BeforeValidator(lambda value: OwnCode(**value) if is_own_code(value) else value),
+]
 Values = tuple[Byte, ...] | tuple[RGB, ...]
 OneOrMoreValues = Annotated[Values, Field(min_length=1)]
 Drawn = Annotated[Int, Field(ge=1, le=10**6)]
@@ -109,7 +114,8 @@ class AugmentationSettings(Settings):
     hflip_prob: Fraction = 0.5
     """Probability of a left-right flip."""
     augmentations: tuple[Augmentation, ...] = ()
-    """Further albumentations transforms, as ``[{ColorJitter: {p: 0.5}}]``; the paper has none."""
+    """Further albumentations transforms, as ``[{ColorJitter: {p: 0.5}}]``, or a class of one's own,
+    as ``[{_target_: module.Name}]``; the paper has none."""
 
 
 class ClassSettings(Settings):
@@ -177,7 +183,8 @@ class CropSettings(Settings):
     hflip_prob: Fraction = 0.5
     """Probability of a left-right flip."""
     augmentations: tuple[Augmentation, ...] = ()
-    """Further albumentations transforms, as ``[{ColorJitter: {p: 0.5}}]``; the paper has none."""
+    """Further albumentations transforms, as ``[{ColorJitter: {p: 0.5}}]``, or a class of one's own,
+    as ``[{_target_: module.Name}]``; the paper has none."""
     crop_pct: Annotated[Float, Field(gt=0, le=1)] = 0.875
     """Side of the central square for validation, as a fraction of the shorter side."""
 

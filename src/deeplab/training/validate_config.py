@@ -23,7 +23,7 @@ from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_resul
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
-from deeplab.utils.own_code import VERSION, targets, trust
+from deeplab.utils.own_code import VERSION, OwnCode, targets, trust
 from deeplab.utils.program import command
 from deeplab.utils.settings import to_dict
 
@@ -274,7 +274,9 @@ def _check_data(config: TrainConfig) -> TrainConfig:
     return validate(TrainConfig, to_dict(config) | {"data": to_dict(data)})
 
 
-def _check_augmentations(augmentations: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
+def _check_augmentations(
+    augmentations: Sequence[Mapping[str, Mapping[str, Any]] | OwnCode],
+) -> None:
     from deeplab.data.augmentations import build_augmentations
 
     try:

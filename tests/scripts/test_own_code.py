@@ -1,0 +1,255 @@
+"""Classes of the user's own: a project with one of each, and runs of others that name classes."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from deeplab.config.compose import composed
+from deeplab.training.validate_config import check_train
+from deeplab.utils.errors import UserError
+from deeplab.utils.own_code import code_version
+from support.scripts import CPU, run, run_folders
+
+MODULES = {
+    "ownloss": """
+from torch import nn
+from torch.nn import functional as F
+from ownhelp import mean
+
+class Mean(nn.Module):
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.factor = factor
+    def forward(self, logits, labels):
+        return self.factor * mean(F.cross_entropy(logits, labels, ignore_index=255))
+
+class Vector(nn.Module):
+    def forward(self, logits, labels):
+        return logits.mean((1, 2, 3))
+
+class Nan(nn.Module):
+    def forward(self, logits, labels):
+        return logits.mean() * float("nan")
+
+class Raises(nn.Module):
+    def __init__(self):
+        raise ValueError("no such luck")
+
+def function(params, lr=1.0):
+    return None
+""",
+    "ownhelp": "def mean(values):\n    return values.mean()\n",
+    "ownoptim": """
+import torch
+
+class Signs(torch.optim.Optimizer):
+    def __init__(self, params, lr=1.0, weight_decay=0.0, beta=0.5):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "beta": beta})
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * p.grad.sign())
+        return loss
+""",
+    "ownnet": """
+import torch
+from torch import nn
+
+class Convs(nn.Module):
+    low_level = {"conv2": (4, 4)}
+    out_channels = 8
+    def __init__(self, wrong=False):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 5, stride=4, padding=2)
+        self.last = nn.Conv2d(4, 4 if wrong else 8, 3, padding=1)
+    def set_output_stride(self, output_stride):
+        self.last.stride = (output_stride // 4,) * 2
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        return {"conv2": x, "output": torch.relu(self.last(x))}
+""",
+    "owndata": """
+import numpy as np
+import torch
+
+class Halves:
+    classes = ["left", "right"]
+    def __init__(self, split, highest=1, random=False):
+        self.count = {"train": 4, "val": 3}[split]
+        self.highest, self.random = highest, random
+    def __len__(self):
+        return self.count
+    def __getitem__(self, index):
+        label = np.zeros((40, 48), np.int64)
+        label[:, 20 + index :] = self.highest
+        label[0] = 255
+        generator = np.random.default_rng(None if self.random else index)
+        image = generator.integers(0, 99, (3, 40, 48)) + 100 * (label == 1)
+        return torch.from_numpy(image.astype(np.uint8)), torch.from_numpy(label)
+""",
+    "owncallback": """
+from pathlib import Path
+from lightning import Callback
+
+class Steps(Callback):
+    def on_train_batch_end(self, trainer, *rest):
+        Path("steps").write_text(str(trainer.global_step))
+""",
+    "ownaugment": """
+import random
+
+class Dark:
+    def __call__(self, image, mask):
+        return image // random.choice((1, 2)), mask
+""",
+}
+CONF = {
+    "loss/mine": "_target_: ownloss.Mean\nfactor: 2.0\n",
+    "data/halves": "defaults: [own]\n_target_: owndata.Halves\ncrop_size: 33\neval_size: 49\n",
+}
+RUN = (
+    "data=halves", "loss=mine", "backbone._target_=ownnet.Convs", "aspp=tiny", "decoder=tiny",
+    "stage=shapes", "optimizer._target_=ownoptim.Signs", "optimizer.beta=0.9", "stage.lr=0.001",
+    "lr_scheduler._target_=torch.optim.lr_scheduler.StepLR", "lr_scheduler.step_size=1",
+    "callbacks.steps._target_=owncallback.Steps", "stage.max_steps=2", "stage.batch_size=2",
+    "data.augmentations=[{_target_: ownaugment.Dark}]",
+    "trainer.num_workers=0", "logger=csv", *CPU,
+)  # fmt: skip
+
+
+def write_project(folder, conf=True):
+    """Write the modules, which note that they are imported, and the files of ``conf/``."""
+    for name, text in MODULES.items():
+        note = f'open("imported", "a").write("{name} ")\n'
+        (folder / f"{name}.py").write_text(note + text)
+    for name, text in CONF.items() if conf else ():
+        path = folder / "conf" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Train and evaluate a project's network with nothing but its own parts; return its folder."""
+    cwd = tmp_path_factory.mktemp("project")
+    write_project(cwd)
+    run("train", *RUN, cwd=cwd)
+    return cwd
+
+
+def test_a_project_of_its_own(trained):
+    (folder,) = run_folders(trained)
+    assert folder.name.startswith("halves-shapes-Convs-")
+    assert (trained / "steps").read_text() == "2"
+    done = run("evaluate", f"run={folder}", *CPU, cwd=trained, ok=False)
+    assert "trust_remote_code=false" in done.stderr  # conf/ does not name the backbone
+    assert f"ownnet.Convs ({trained}/ownnet.py)" in done.stderr
+    done = run("evaluate", f"run={folder}", "trust_remote_code=true", *CPU, cwd=trained)
+    assert "left" in done.stdout
+    assert "This run is finished" in run("train", *RUN, cwd=trained).stdout
+    (trained / "ownhelp.py").write_text("def mean(values):\n    return values.sum() / 9\n")
+    done = run("train", f"resume={folder}", "trust_remote_code=true", cwd=trained, ok=False)
+    assert "the code of loss._target_=ownloss.Mean (then sha256:" in done.stderr
+    run("train", *RUN, cwd=trained)
+    assert len(run_folders(trained)) == 2
+
+
+def test_runs_of_others_import_nothing(trained, tmp_path):
+    (folder, *_) = run_folders(trained)
+    write_project(tmp_path, conf=False)
+    shutil.copytree(folder, tmp_path / "runs" / "theirs")
+    (tmp_path / "image.png").write_bytes((folder / "validation.png").read_bytes())
+    commands = (
+        ("train", "resume=runs/theirs"),
+        ("evaluate", "run=runs/theirs"),
+        ("predict", "run=runs/theirs", "input=image.png"),
+        ("export", "run=runs/theirs", "format=torch_export"),
+    )
+    for command in commands:
+        done = run(*command, cwd=tmp_path, ok=False)
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert f"ownnet.Convs ({tmp_path}/ownnet.py)" in done.stderr
+    run("ablations", "report", "rows=stage.lr", "runs=runs/*", cwd=tmp_path, ok=False)
+    run("train", "init_from=runs/theirs", cwd=tmp_path, ok=False)
+    assert not (tmp_path / "imported").exists()
+    done = run(*commands[2], "trust_remote_code=true", *CPU, cwd=tmp_path)
+    assert (tmp_path / "imported").read_text() == "ownnet "
+
+
+BAD = [
+    (["loss._target_=nosuch.Name"], "there is no module nosuch, neither in"),
+    (["loss._target_=ownloss.Meen"], "has no Meen. Did you mean Mean?"),
+    (["loss._target_=Mean"], "loss._target_=Mean: expected the path of a class"),
+    (["loss._target_=ownloss.Mean", "loss.size=2"], "keyword argument 'size'. Its arguments: fact"),
+    (["loss._target_=ownloss.Vector"], "returns torch.float32 of shape (2,); expected a scalar"),
+    (["loss._target_=ownloss.Nan"], "it is nan for random logits"),
+    (["loss._target_=ownloss.Raises"], "it raises ValueError: no such luck ("),
+    (["loss._target_=ownoptim.Signs"], "missing a required argument: 'params'"),
+    (["loss._target_=statistics.Loss"], "statistics.py is hidden by Python's standard module"),
+    (["loss._target_=collections.Counter"], "a module of Python's standard library, not yours"),
+    (["loss._target_=brokenmodule.Loss"], "importing it fails: ModuleNotFoundError: No module"),
+    (["loss=cross_entropy", "loss._target_=ownloss.Mean"], "Leave out loss=..."),
+    (["optimizer._target_=ownloss.function"], "this function is no subclass of torch.optim"),
+    (["optimizer._target_=ownoptim.Signs", "optimizer.lr=1"], "Set stage.lr=1 instead"),
+    (["lr_scheduler._target_=ownoptim.Signs"], "no subclass of torch.optim.lr_scheduler"),
+    (["callbacks.a._target_=ownloss.Mean"], "expected lightning.pytorch.callbacks"),
+    (["backbone._target_=ownloss.Mean"], "Mean has no out_channels"),
+    (["backbone._target_=ownnet.Convs", "backbone.wrong=true"], "expected (1, 8, 5, 5)"),
+    (["data=own", "data._target_=owndata.Halves", "data.random=true"], "another sample each time"),
+    (["data._target_=ownloss.Mean"], "unexpected keyword argument 'split'"),
+    (["decoder._target_=ownloss.Mean"], "Classes of your own are for loss,"),
+    (["data.augmentations=[{_target_: ownloss.Mean}]", "+data.x=1"], "data.x: no such key"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "words"), BAD, ids=lambda value: value[0][:40])
+def test_what_is_wrong_is_one_line(overrides, words, tmp_path, monkeypatch):
+    write_project(tmp_path)
+    (tmp_path / "statistics.py").write_text("")
+    (tmp_path / "brokenmodule.py").write_text("import nosuchmodule\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for name in MODULES:  # of another test's folder
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    small = ("aspp=tiny", "decoder=tiny", "stage=shapes")
+    with pytest.raises(UserError) as error, composed("train", [*small, *overrides]) as config:
+        check_train(config)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_labels_out_of_range_name_index_and_value(tmp_path):
+    write_project(tmp_path)
+    done = run("train", *RUN, "data.highest=7", cwd=tmp_path, ok=False)
+    assert "owndata.Halves/train/0: label 7, but data.classes names 2 classes" in done.stderr
+
+
+def test_the_version_is_that_of_all_local_modules_that_are_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "versioned"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "loss.py").write_text("from . import inner\nclass A: pass\n")
+    (package / "inner.py").write_text("import torch, versioned.deep\n")
+    (package / "deep.py").write_text("x = 1\n")
+    (package / "other.py").write_text("x = 1\n")
+
+    def version():
+        from deeplab.utils import own_code
+
+        own_code._spec_version.cache_clear()
+        return code_version("versioned.loss.A", "loss")
+
+    first = version()
+    assert first.startswith("sha256:")
+    (package / "other.py").write_text("x = 2\n")
+    assert version() == first
+    (package / "deep.py").write_text("x = 2\n")
+    assert version() != first
+    assert code_version("torch.optim.SGD", "optimizer").startswith("torch==2.")
+    assert not Path("imported").exists()
