@@ -17,6 +17,7 @@ from deeplab.checkpoints.initialization import init_record
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.layouts.base import data_fingerprint, open_layout
 from deeplab.data.layouts.folder import FolderSettings
+from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.evaluation_folder import (
     Evaluation,
@@ -210,14 +211,13 @@ def make_fingerprint_lookup() -> CurrentFingerprint:
 
 
 def _matches_with_found_classes(run: Run, config: RunConfig) -> bool:
-    """Return True if a run has a config's settings plus the classes found in its masks.
+    """Return True if a run has a config's settings plus the classes found in its data.
 
-    This applies to ``data=folder`` if the config names no classes.
+    This applies to ``data=folder`` and to data of the user's own if the config names no classes.
     """
     requested, recorded = config.data, run.config.data
-    if not (isinstance(requested, FolderSettings) and isinstance(recorded, FolderSettings)):
-        return False
-    if requested.classes:
+    kinds = FolderSettings | OwnDataSettings
+    if not (isinstance(requested, kinds) and isinstance(recorded, kinds)) or requested.classes:
         return False
     keys = ("classes", "palette", "mask_values", "ignored_values", "unlisted_values")
     completed = requested.model_copy(update={key: getattr(recorded, key) for key in keys})
