@@ -73,6 +73,7 @@ def test_refused_before_a_config_is_composed(line, words):
         "seed=1 -m stage.lr=0.1,0.2 trainer.accelerator=cpu",
         "-m ablation=table1,table2 num_seeds=2",
         "-m hydra/launcher=joblib hydra.launcher.n_jobs=2 seed=0",
+        "-m hydra/launcher=ray +hydra.launcher.ray.init.object_store_memory=null seed=0",
         "hydra.job.env_set.OMP_NUM_THREADS=1 ~data.expected_images.val",
         "--cfg job --resolve backbone=xception",
     ],

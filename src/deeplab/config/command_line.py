@@ -199,7 +199,8 @@ def _check_hydra_override(override: Override) -> None:
         raise UserError(
             f"{text}: this sweeper starts jobs without checking all of them first. Leave it out."
         )
-    if override.value() in ("", None) or (key.startswith("hydra/") and not _is_name(override)):
+    empty = ("",) if key.startswith(("hydra.launcher.", "hydra.sweeper.")) else ("", None)
+    if override.value() in empty or (key.startswith("hydra/") and not _is_name(override)):
         raise UserError(f"{text}: expected a name or a value. Leave it out, or set it.")
 
 
