@@ -262,6 +262,7 @@ def test_an_image_that_is_none_is_refused(trained, image, message):
         trained.load().predict([image])
 
 
+@pytest.mark.processes
 def test_a_run_of_the_hub_is_loaded_without_a_copy(tmp_path, trained, images):
     names = ("weights.safetensors", "config.yaml")
     files = {f"someone/scenes/{name}": (trained.folder / name).read_bytes() for name in names}
