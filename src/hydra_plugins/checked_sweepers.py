@@ -169,12 +169,15 @@ def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str
 
 
 def remove_sweep_folder(config: DictConfig) -> None:
-    """Remove Hydra's folder of a sweep, unless a launcher has written its logs there."""
-    with suppress(OSError):
-        folder = Path(config.hydra.sweep.dir)
-        folder.rmdir()
-        if folder.parent.name == ".multirun":
-            folder.parent.rmdir()
+    """Remove Hydra's folder of a sweep, unless a launcher has written its logs there.
+
+    Those of killed sweeps go too; one in progress makes its own again where it needs it.
+    """
+    folder = Path(config.hydra.sweep.dir)
+    parents = [folder.parent] if folder.parent.name == ".multirun" else []
+    for empty in (folder, *(f for parent in parents for f in parent.glob("*")), *parents):
+        with suppress(OSError):
+            empty.rmdir()
 
 
 def check_training(config: DictConfig, launcher: Launcher | None) -> None:

@@ -203,7 +203,7 @@ def test_a_sweep_ends_with_its_table(swept):
     assert re.search(r"^1: decoder=tiny\b", table, re.MULTILINE)
     assert re.search(r"^2: decoder=naive\b", table, re.MULTILINE)
     assert f"Report: runs/sweeps/{folder.name}/index.html" in table
-    assert "gallery.py run=runs/" in table
+    assert re.search(r"gallery(\.py)? run=runs/.* compare_with=runs/", table)
 
 
 def test_the_same_command_prints_the_table_again(swept):

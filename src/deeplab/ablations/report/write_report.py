@@ -48,7 +48,8 @@ def write_report(
     """
     tables = collect_table_results(request, jobs, find_run)
     preset = request.preset
-    overrides = [f"All rows with {' '.join(request.overrides)}."] if request.overrides else []
+    typed = [o for o in request.overrides if not o.startswith("runs_dir=")]
+    overrides = [f"All rows with {' '.join(typed)}."] if typed else []
     origin = [*describe_initial_weights(jobs), *describe_provenance(tables)]
     lines = [*overrides, *origin, *(f"{line}." for line in other_code_lines(jobs, find_run))]
     columns = ", ".join(tables[0].columns)
