@@ -75,6 +75,9 @@ def prepare(config: DictConfig) -> None:
     """Prepare or check a data set."""
     from deeplab.config.schema.run import has_labels
     from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
+    from deeplab.data.layouts.own import OwnDataSettings
+    from deeplab.utils.constants import TARGET
+    from deeplab.utils.errors import UserError
 
     if has_labels(config.data.name):
         classification = parse(PrepareClassificationConfig, config)
@@ -83,6 +86,11 @@ def prepare(config: DictConfig) -> None:
         prepare_classification_data(classification)
         return
     checked = parse(PrepareConfig, config)
+    if isinstance(checked.data, OwnDataSettings):
+        raise UserError(
+            f"data.{TARGET}={checked.data.target}: a dataset of your own has no files to prepare "
+            "or to check. Training checks its samples."
+        )
     if checked.check:
         from deeplab.preparation.run_doctor import run_check
 
@@ -135,9 +143,11 @@ def convert(config: DictConfig) -> None:
 
 def cost(config: DictConfig) -> None:
     """Count and measure a network."""
+    from deeplab.config.own_nodes import trust_config
     from deeplab.config.schema.scripts import CostConfig
 
     checked = parse(CostConfig, config)
+    trust_config(checked)
     from deeplab.tools.cost.cost import run_cost
 
     run_cost(checked)

@@ -223,6 +223,15 @@ def test_what_is_wrong_is_one_line(overrides, words, tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+def test_data_without_files_is_refused_where_files_are_needed(tmp_path):
+    write_project(tmp_path)
+    done = run("prepare", "data=halves", "check=true", cwd=tmp_path, ok=False)
+    assert "a dataset of your own has no files to prepare" in done.stderr
+    done = run("cost", "data=halves", cwd=tmp_path, ok=False)
+    assert "Set data.classes=[a,b]" in done.stderr
+    assert not (tmp_path / "imported").exists()
+
+
 def test_labels_out_of_range_name_index_and_value(tmp_path):
     write_project(tmp_path)
     done = run("train", *RUN, "data.highest=7", cwd=tmp_path, ok=False)

@@ -25,6 +25,11 @@ def run_cost(config: CostConfig) -> None:
     strategies = _strategies(config)
     execution = _execution(config) if config.measure_speed else None
     classes = len(config.data.classes)
+    if not classes:
+        raise UserError(
+            "data.classes: not known without the data. Set data.classes=[a,b], or choose another "
+            "data set, such as data=voc."
+        )
     costs = [strategy_cost(config, s, classes=classes, size=size) for s in strategies]
     rows = [_row(strategy, cost) for strategy, cost in zip(strategies, costs, strict=True)]
     if config.format == "table":  # printed first: measuring a large input may kill the process
