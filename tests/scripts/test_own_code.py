@@ -151,6 +151,9 @@ def test_a_project_of_its_own(trained):
     done = run("evaluate", f"run={folder}", "trust_remote_code=true", *CPU, cwd=trained)
     assert "left" in done.stdout
     assert "This run is finished" in run("train", *RUN, cwd=trained).stdout
+    typed = (*RUN[1:3], *RUN[6:12])  # conf/ names the data; nothing the augmentation
+    done = run("train", f"resume={folder}", *typed, cwd=trained, ok=False)
+    assert "names code that this command would import: ownaugment.Dark (" in done.stderr
     (trained / "ownhelp.py").write_text("def mean(values):\n    return values.sum() / 9\n")
     done = run("train", f"resume={folder}", "trust_remote_code=true", cwd=trained, ok=False)
     assert "the code of loss._target_=ownloss.Mean (then sha256:" in done.stderr

@@ -14,6 +14,7 @@ from deeplab.checkpoints.initialization import adapt_to_weights, find_init_sourc
 from deeplab.config.defaults import default_values
 from deeplab.config.own_nodes import check_foreign, own_nodes, trust_config, with_versions
 from deeplab.config.parsing import parse, validate
+from deeplab.config.paths import OWN_GROUPS
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
 from deeplab.config.schema.trainer import TrainerSettings
@@ -295,6 +296,8 @@ def _resumed_config(config: DictConfig) -> RunConfig:
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
+        if key in OWN_GROUPS and text == "own":  # its keys are compared one by one
+            continue
         value, (*groups, name) = _value(config, key), key.split(".")
         holder = stored
         for group in groups:
