@@ -508,3 +508,19 @@ def test_addresses_of_pretrained_weights(timm):
     assert address("resnet18.tv_in1k") == "hf://timm/resnet18.tv_in1k/model.safetensors"
     with pytest.raises(UserError, match="timm lists no weights of swinv2_cr_tiny_224 on"):
         address("swinv2_cr_tiny_224")
+
+
+@extras
+@pytest.mark.parametrize("in_channels", [1, 4, 6])
+def test_weights_of_rgb_are_adapted_to_other_channels_as_by_timm(timm, tmp_path, in_channels):
+    full = timm.create_model("resnet18")
+    torch.save(full.state_dict(), tmp_path / "resnet18.pth")
+    backbone = TimmEncoder("resnet18", in_channels=in_channels)
+    load_backbone(backbone, tmp_path / "resnet18.pth")
+    weight = full.conv1.weight.detach().clone()
+    expected = timm.models._manipulate.adapt_input_conv(in_channels, weight)
+    assert torch.equal(backbone.timm.conv1.weight, expected)
+    for output_stride in (8, 16):
+        backbone.set_output_stride(output_stride)
+        maps = backbone.eval()(torch.zeros(1, in_channels, 65, 65))
+        assert maps["output"].shape[-1] == 64 // output_stride + 1
