@@ -85,12 +85,15 @@ def test_the_command_works_in_an_empty_folder(site, tmp_path):
     cwd = tmp_path / "work"
     cwd.mkdir()
 
-    def run(*arguments, ok=True, command=(site / "bin" / "deeplab",)):
-        variables = {"PYTHONPATH": str(site), "DEEPLAB_PROGRAM": "deeplab {}"}
-        return call(*command, *arguments, cwd=cwd, ok=ok, **variables)
+    def run(*arguments, ok=True, command=(site / "bin" / "deeplab",), cwd=cwd):
+        return call(*command, *arguments, cwd=cwd, ok=ok, PYTHONPATH=str(site))
 
     assert run("--version").stdout == f"deeplabv3plus {deeplab.__version__} ({site}/deeplab)\n"
-    assert {line.split()[1] for line in run("--help").stdout.splitlines()[2:-2]} == {*COMMANDS}
+    listed = [line.split()[1] for line in run("--help").stdout.splitlines() if line[:2] == "  "]
+    assert listed == [*COMMANDS]
+    refused = run("train", *SMALL, cwd="/sys", ok=False)  # not even root can write there
+    assert refused.stderr.startswith("Error: runs_dir=runs: /sys cannot be written")
+    assert refused.stderr.count("\n") == 1
     mistake = run("trian", ok=False)
     assert mistake.returncode == 2
     assert "Error: trian: no such subcommand. Did you mean train?" in mistake.stderr
