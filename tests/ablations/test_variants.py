@@ -16,6 +16,7 @@ from deeplab.ablations.sweep_request import parse_request, sweeps_over_variants
 from deeplab.ablations.variants import run_name
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
+from support.pairs import write_pairs
 from support.scripts import SMALL, run, run_folders
 
 FIXED = ("data=shapes", "logger=csv", "backbone=resnet_tiny")
@@ -102,6 +103,22 @@ def test_variants_that_are_the_same_run_are_refused():
     request = parse_request([*FIXED, "decoder=full,naive", "trainer.precision=32-true,bf16-mixed"])
     with pytest.raises(UserError, match=r"are the same run, whose result .* trainer.precision"):
         collect_jobs(request, compose_train)
+
+
+def test_folders_of_images_are_variants(tmp_path):
+    """Runs on them have the same settings and differ by their images alone."""
+    for name, stems in (("one", "abc"), ("two", "abcd")):
+        write_pairs(tmp_path / name, "train/{}.jpg", "train_labels/{}.png", list(stems))
+        write_pairs(tmp_path / name, "val/{}.jpg", "val_labels/{}.png", ["x"])
+    size = ("data.crop_size=33", "data.eval_size=65", "stage=shapes", "decoder=tiny", "aspp=tiny")
+    small = [s for s in SMALL if not s.startswith("data.")]
+    sweep = ("-m", "data=folder", "data.root=one,two", "backbone=resnet_tiny", *size, *small)
+    run("train", *sweep, cwd=tmp_path)
+    (table,) = tmp_path.glob("runs/sweeps/*/single-scale.csv")
+    with table.open(newline="") as file:
+        runs = [row["run"] for row in csv.DictReader(file)]
+    assert [re.search("root_(one|two)", path)[1] for path in runs] == ["one", "two"]
+    assert "2 distinct runs, 0 to run" in run("train", *sweep, cwd=tmp_path).stdout
 
 
 def test_variants_without_a_common_score_are_refused():
