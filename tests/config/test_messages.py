@@ -142,7 +142,6 @@ def test_train(arguments, words, tmp_path):
             ["a list needs brackets", "strategies=[single-scale,ms]"],
         ),
         ("evaluate", ["run=2024"], ["run=2024", "expected a string"]),
-        ("evaluate", ["run=nothing", "trainer.devices=2"], ["trainer.devices", "one device"]),
         ("evaluate", ["run/nothing"], ["run/nothing", "key=value"]),
         ("cost", ["data=folder"], ["data.root=..."]),
         ("evaluate", ["run=nothing", "trimap_widths=[5,3]"], ["trimap_widths", "narrow to wide"]),

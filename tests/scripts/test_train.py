@@ -161,13 +161,13 @@ def test_a_killed_evaluation_resumes(tmp_path, trained):
         "import os, runpy, signal, sys\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
         f"sys.argv = ['evaluate.py', *{[*arguments, 'overwrite=true']!r}]\n"
-        "from deeplab.evaluation import loop\n"
-        "loop.SAVE_INTERVAL, add = 0.0, loop.Progress.add\n"
+        "from deeplab.evaluation import progress\n"
+        "progress.SAVE_INTERVAL, add = 0.0, progress.Progress.add\n"
         "def die(self, *image):\n"
         "    add(self, *image)\n"
-        "    if self.images == 2:\n"
+        "    if len(self.done) == 2:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "loop.Progress.add = die\n"
+        "progress.Progress.add = die\n"
         f"runpy.run_path({str(ROOT / 'src/evaluate.py')!r}, run_name='__main__')\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(), check=False)
@@ -372,9 +372,10 @@ def test_every_job_of_a_sweep_has_a_separate_wandb_run(tmp_path, trained):
     assert len(folders) == 2
     ids = set()
     for folder in folders:
-        (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-        ids.add(file.stem)
-        assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
+        # parts of one run: the training and its evaluation
+        (stem,) = {file.stem for file in folder.glob("wandb/offline-run-*/run-*.wandb")}
+        ids.add(stem)
+        assert stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
         assert (folder / "metrics.csv").exists()
         assert list(folder.glob("wandb/offline-run-*/files/media/images/examples/*.png"))
     assert len(ids) == 2

@@ -105,7 +105,7 @@ def test_a_repeated_report_stays_in_its_folder_of_runs(tmp_path):
     (root / "ablations" / "quick").rename(tmp_path / "elsewhere")
     (root / "ablations" / "quick").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="leads out of"):
-        report_folder(parse_request(["ablation=table2"]), str(root))
+        report_folder(parse_request(["ablation=table2"]), (), str(root))
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "last.ckpt"])

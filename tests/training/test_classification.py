@@ -121,7 +121,7 @@ def test_an_interrupted_evaluation_resumes(tmp_path, trained, monkeypatch, capsy
 
     def interrupt(self, *image):
         add(self, *image)
-        if self.images == 3:
+        if len(self.done) == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
