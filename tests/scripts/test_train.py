@@ -381,17 +381,20 @@ def test_every_job_of_a_sweep_has_a_separate_wandb_run(tmp_path, trained):
     assert len(ids) == 2
     folder = folders[0]
     training_parts = {path.parent for path in folder.glob("wandb/*/run-*.wandb")}
-    printed = run("evaluate", f"run={folder}", "strategies=[single-scale,flip]", *CPU, cwd=tmp_path)
+    done = read_results(folder)  # those of the sweep
+    printed = run("evaluate", f"run={folder}", "strategies=[x1+0.5,flip]", *CPU, cwd=tmp_path)
     assert "wandb sync" in printed.stdout
     (file,) = (f for f in folder.glob("wandb/*/run-*.wandb") if f.parent not in training_parts)
     assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
     values = wandb_files.summary(file)
-    for name, result in read_results(folder).items():
+    new = {name: r for name, r in read_results(folder).items() if name not in done}
+    assert len(new) == 2
+    for name, result in new.items():
         assert float(values[f"evaluation/{name}/mIoU"]) == pytest.approx(result["mIoU"])
         for key in ("classes", "bands", "examples", "boundary_curve"):
             path = json.loads(values[f"evaluation/{name}/{key}/path"])
             assert (file.parent / "files" / path).is_file()
-    assert values["evaluations/nrows"] == "2"
+    assert values["evaluations/nrows"] == str(len(done) + 2)
 
 
 def test_two_processes_are_one_run(tmp_path, trained):
