@@ -189,8 +189,10 @@ RETURNED = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "src")!r})
 from deeplab.config.hydra_app import run_script
-from train import main
-run_script(lambda config: print("returned", main(config)), "train")
+from deeplab.scripts import train
+from deeplab.utils.program import start_program
+start_program("train")
+run_script(lambda config: print("returned", train(config)), "train")
 """
 
 
