@@ -883,6 +883,7 @@ def test_report_needs_no_torch(tmp_path):
     assert (tmp_path / "runs/ablations/quick/index.html").is_file()
 
 
+@pytest.mark.processes
 def test_report_without_table_covers_latest_or_all(tmp_path):
     def report(*arguments):
         run("ablations", "report", *arguments, cwd=tmp_path)

@@ -409,6 +409,7 @@ def test_too_little_space_is_an_error_before_the_start(served, tmp_path):
     assert not requests
 
 
+@pytest.mark.processes
 def test_concurrent_preparations(voc, archives, voc_tree, tmp_path):
     """One process prepares a data set at a time; two can share a download folder."""
     root, other = tmp_path / "data" / "VOCdevkit", tmp_path / "other"

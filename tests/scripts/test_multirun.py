@@ -47,6 +47,7 @@ def damaged_tree(root):
     return f"data.root={tree}", lambda: image.write_bytes(content)
 
 
+@pytest.mark.processes
 def test_a_failed_job_reports_its_error_and_the_other_jobs_continue(tmp_path):
     root, repair = damaged_tree(tmp_path / "voc")
     sweep = ("-m", *VOC, root, "data.train_split=train,bad,more")
@@ -85,6 +86,7 @@ def sweep_rows(cwd):
 TOO_LARGE = "data.augmentations=[],[{RandomCrop:{height:500,width:500}}]"
 
 
+@pytest.mark.processes
 def test_an_unexpected_error_keeps_its_traceback(tmp_path, shapes):
     done = run("train", "-m", *SMALL, shapes, TOO_LARGE, "seed=0,1", cwd=tmp_path, ok=False)
     assert done.returncode == 1

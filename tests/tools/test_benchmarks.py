@@ -41,6 +41,7 @@ def test_loss(monkeypatch, capsys):
     assert capsys.readouterr().out.count("times as fast as plain") == 2
 
 
+@pytest.mark.processes
 def test_pipeline(monkeypatch, capsys):
     pytest.importorskip("albumentations")
     for name, value in (("IMAGES", 4), ("BATCH", 2), ("CROP", 65)):
