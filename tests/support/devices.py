@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+# Imported later, its functions would keep the group of processes as a default argument: threads
+# of the group would outlive it and could abort the interpreter's end.
+import torch.distributed.nn
 from torch import distributed, multiprocessing
 
 
