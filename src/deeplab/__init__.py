@@ -6,54 +6,12 @@
 >>> run.result.miou, deeplab.evaluate(run, strategies=["os8-ms-flip"])
 >>> deeplab.load("runs/NAME").predict("photo.jpg")             # shows itself in a notebook
 
-Packages are imported when they are used, so that ``import deeplab`` does not load torch.
+What it offers is listed in ``__init__.pyi`` and imported when it is used, so that
+``import deeplab`` does not load torch.
 """
-
-from typing import TYPE_CHECKING
 
 import lazy_loader
 
-if TYPE_CHECKING:
-    from deeplab.api import (
-        Run,
-        create_datamodule,
-        create_model,
-        evaluate,
-        list_models,
-        load,
-        train,
-    )
-    from deeplab.training.segmentation import SegmentationModule
-    from deeplab.utils.errors import UserError
-
-    __all__ = [
-        "Run",
-        "SegmentationModule",
-        "UserError",
-        "create_datamodule",
-        "create_model",
-        "evaluate",
-        "list_models",
-        "load",
-        "train",
-    ]
-else:
-    __getattr__, __dir__, __all__ = lazy_loader.attach(
-        __name__,
-        submodules=["data", "inference", "metrics", "models", "training"],
-        submod_attrs={
-            "api": [
-                "Run",
-                "create_datamodule",
-                "create_model",
-                "evaluate",
-                "list_models",
-                "load",
-                "train",
-            ],
-            "training.segmentation": ["SegmentationModule"],
-            "utils.errors": ["UserError"],
-        },
-    )
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.2.0"

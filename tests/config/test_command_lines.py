@@ -202,7 +202,7 @@ def test_networks_of_timm_are_suggested(tmp_path, monkeypatch):
 
 
 def test_output_into_a_closed_pipe_ends_quietly(tmp_path):
-    for script, *arguments in (("train", "--keys"), ("ablations", "--help")):
+    for script, *arguments in (("train", "--keys"), ("ablations", "report", "--help")):
         process = subprocess.Popen(
             [sys.executable, ROOT / "src" / f"{script}.py", *arguments],
             cwd=tmp_path,

@@ -9,7 +9,7 @@ import pytest
 from deeplab.config.compose import composed
 from deeplab.training.validate_config import check_train
 from deeplab.utils.errors import UserError
-from deeplab.utils.own_code import code_version
+from deeplab.utils.own_code.version import code_version
 from support.scripts import CPU, run, run_folders
 
 MODULES = {
@@ -252,9 +252,9 @@ def test_the_version_is_that_of_all_local_modules_that_are_imported(tmp_path, mo
     (package / "other.py").write_text("x = 1\n")
 
     def version():
-        from deeplab.utils import own_code
+        from deeplab.utils.own_code import version
 
-        own_code._spec_version.cache_clear()
+        version._spec_version.cache_clear()
         return code_version("versioned.loss.A", "loss")
 
     first = version()

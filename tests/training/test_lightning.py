@@ -148,7 +148,7 @@ class Net(nn.Module):
 def test_classes_that_a_checkpoint_names_are_imported_if_it_is_trusted(tmp_path, monkeypatch, data):
     (tmp_path / "own_parts_of_a_test.py").write_text(OWN_CODE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("deeplab.utils.own_code._trusted", set())
+    monkeypatch.setattr("deeplab.utils.own_code.trust._trusted", set())
     target = "own_parts_of_a_test.{}".format
     model = deeplab.create_model("own", _target_=target("Net"), width=8, aspp="tiny", num_classes=7)
     loss = {"_target_": target("Loss")}
@@ -157,7 +157,7 @@ def test_classes_that_a_checkpoint_names_are_imported_if_it_is_trusted(tmp_path,
     trainer.fit(module, data)
     trainer.save_checkpoint(tmp_path / "own.ckpt")
     load = deeplab.SegmentationModule.load_from_checkpoint
-    monkeypatch.setattr("deeplab.utils.own_code._trusted", set())
+    monkeypatch.setattr("deeplab.utils.own_code.trust._trusted", set())
     with pytest.raises(deeplab.UserError, match="names code that this command would import"):
         load(tmp_path / "own.ckpt")
     loaded = load(tmp_path / "own.ckpt", trust_remote_code=True)

@@ -14,7 +14,8 @@ from deeplab.config.schema.loss import (
 )
 from deeplab.training.losses import SegmentationLoss
 from deeplab.training.upsampled_losses import build_loss
-from deeplab.utils.own_code import OwnCode, trust
+from deeplab.utils.own_code.node import OwnCode
+from deeplab.utils.own_code.trust import trust
 
 CLASSES = 4
 

@@ -55,6 +55,8 @@ def run_ablations(arguments: Sequence[str]) -> None:
     """Run the script; a user's mistake ends it with a message and status 2."""
     with script_errors():
         match [to_sweep_override(argument) for argument in arguments]:
+            case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
+                print(as_typed(HELP), end="")
             case ["plan", *rest]:
                 _plan(rest)
             case ["report", *rest]:
@@ -64,8 +66,6 @@ def run_ablations(arguments: Sequence[str]) -> None:
 
                 _split_arguments(rest, ())
                 save_table_views(_with_tables(rest))
-            case [] | ["--help" | "-h" | "help", *_]:
-                print(as_typed(HELP), end="")
             case [command, *_]:
                 raise UserError(f"{command}: no such command. Commands: plan, report, views.")
 

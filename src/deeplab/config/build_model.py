@@ -25,7 +25,7 @@ from deeplab.models.classifier import Classifier
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.utils.errors import UserError
-from deeplab.utils.own_code import build
+from deeplab.utils.own_code.building import build
 from deeplab.utils.settings import Settings
 
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from deeplab.config.schema.groups import schema_of
-from deeplab.utils.own_code import VERSION
+from deeplab.utils.own_code.node import VERSION
 from deeplab.utils.settings import Settings
 
 MISSING = "???"

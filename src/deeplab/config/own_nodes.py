@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
-from deeplab.utils.own_code import OwnCode, check_trusted, targets, trust
+from deeplab.utils.own_code.node import OwnCode, targets
+from deeplab.utils.own_code.trust import check_trusted, trust
 from deeplab.utils.settings import Settings
 
 S = TypeVar("S", bound=Settings)

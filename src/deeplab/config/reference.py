@@ -21,7 +21,7 @@ from deeplab.config.schema.stage import ClassifierRecipe
 from deeplab.data.layouts.base import layout_names, settings_class
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.models.backbones.families import backbone_names
-from deeplab.utils.own_code import VERSION
+from deeplab.utils.own_code.node import VERSION
 from deeplab.utils.settings import Settings
 
 NO_BOUND = 10**9

@@ -15,7 +15,8 @@ from deeplab.data.class_set import Pixels
 from deeplab.utils.constants import IGNORE, TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
-from deeplab.utils.own_code import OwnCode, build, call
+from deeplab.utils.own_code.building import build, call
+from deeplab.utils.own_code.node import OwnCode
 
 
 def import_albumentations(setting: str) -> ModuleType:

@@ -12,7 +12,7 @@ from deeplab.data.class_set import Pixels
 from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
-from deeplab.utils.own_code import build, call, takes
+from deeplab.utils.own_code.building import build, call, takes
 
 MAX_HASHED = 64
 """Number of samples of a split that its fingerprint is made of."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from deeplab.utils.own_code import OwnCode, is_own_code
+from deeplab.utils.own_code.node import OwnCode, is_own_code
 from deeplab.utils.settings import (
     INTEGER,
     AboveZero,

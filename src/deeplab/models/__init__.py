@@ -2,14 +2,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "aspp": ["ASPP", "ImagePooling"],
-        "classifier": ["Classifier"],
-        "decoder": ["Decoder", "DecoderStage"],
-        "deeplabv3plus": ["DeepLabV3Plus"],
-        "flops": ["Cost", "measure_cost"],
-        "normalization": ["Normalization"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

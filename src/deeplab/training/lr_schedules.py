@@ -14,7 +14,8 @@ from deeplab.config.schema.lr_scheduler import (
 from deeplab.config.schema.stage import Recipe
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
-from deeplab.utils.own_code import OwnCode, build_class
+from deeplab.utils.own_code.building import build_class
+from deeplab.utils.own_code.node import OwnCode
 
 Schedule = Callable[[int], float]
 """Function from the training step (the first is 0) to the factor of the base learning rate."""

@@ -22,7 +22,7 @@ from deeplab.training.backbone_state import BackboneState, wrap_again
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import build_lr_scheduler
 from deeplab.training.optimizers import build_optimizer, parameter_groups
-from deeplab.utils.own_code import OwnCode
+from deeplab.utils.own_code.node import OwnCode
 
 MAX_STEPS = 10**9
 """Steps of a schedule if the trainer has no end."""

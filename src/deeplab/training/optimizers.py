@@ -9,7 +9,8 @@ from torch import nn
 from deeplab.config.schema.optimizer import AdamWSettings, OptimizerSettings, SGDSettings
 from deeplab.config.schema.stage import Recipe
 from deeplab.models.layers import is_conv_or_linear, is_depthwise
-from deeplab.utils.own_code import OwnCode, build_class
+from deeplab.utils.own_code.building import build_class
+from deeplab.utils.own_code.node import OwnCode
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -17,7 +17,8 @@ from deeplab.training.optimizers import build_optimizer, parameter_groups
 from deeplab.training.upsampled_losses import build_loss
 from deeplab.utils.constants import IGNORE, TARGET
 from deeplab.utils.errors import UserError
-from deeplab.utils.own_code import OwnCode, build, call
+from deeplab.utils.own_code.building import build, call
+from deeplab.utils.own_code.node import OwnCode
 
 PROBE_SIZE = 65
 """Largest side of the label map that a loss is tried on."""

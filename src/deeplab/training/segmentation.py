@@ -35,7 +35,8 @@ from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.training.upsampled_losses import build_loss
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
-from deeplab.utils.own_code import OwnCode, targets, trust
+from deeplab.utils.own_code.node import OwnCode, targets
+from deeplab.utils.own_code.trust import trust
 from deeplab.utils.parallel import cpu_count, is_first_process
 from deeplab.utils.settings import to_dict
 from deeplab.utils.text import name_some

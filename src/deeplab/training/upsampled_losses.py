@@ -29,7 +29,8 @@ from deeplab.training.losses import Loss, SegmentationLoss
 from deeplab.utils.constants import IGNORE, TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
-from deeplab.utils.own_code import OwnCode, build, takes
+from deeplab.utils.own_code.building import build, takes
+from deeplab.utils.own_code.node import OwnCode
 
 
 class UpsampledLoss(Loss):

@@ -24,7 +24,8 @@ from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_resul
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
-from deeplab.utils.own_code import VERSION, OwnCode, targets, trust
+from deeplab.utils.own_code.node import VERSION, OwnCode, targets
+from deeplab.utils.own_code.trust import trust
 from deeplab.utils.program import command
 from deeplab.utils.settings import to_dict
 

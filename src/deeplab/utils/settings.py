@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -119,21 +119,6 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-S = TypeVar("S", bound=Settings)
-
-
-def find_choice(name: str, choices: Sequence[type[S]]) -> type[S]:
-    """Return the settings whose default of ``name`` is this name.
-
-    Raises:
-        ValueError: there are none.
-    """
-    names = {choice.model_fields["name"].default: choice for choice in choices}
-    if name not in names:
-        raise ValueError(f"no such choice. Choose from {', '.join(names)}")
-    return names[name]
-
-
 def settings_by(
     key: str, find: Callable[[str], type[Settings]], own: type[Settings] | None = None
 ) -> BeforeValidator:
@@ -158,6 +143,25 @@ def settings_by(
         return schema(**values)
 
     return BeforeValidator(resolve)
+
+
+def settings_by_name(
+    choices: Sequence[type[Settings]], own: type[Settings] | None = None
+) -> BeforeValidator:
+    """Return a validator that turns keys into an object of the choice that ``name`` names.
+
+    Args:
+        choices: settings whose ``name`` has a default of its own.
+        own: settings of keys that name a class of the user's own.
+    """
+    by_name = {choice.model_fields["name"].default: choice for choice in choices}
+
+    def find(name: str) -> type[Settings]:
+        if name not in by_name:
+            raise ValueError(f"no such choice. Choose from {', '.join(by_name)}")
+        return by_name[name]
+
+    return settings_by("name", find, own)
 
 
 def to_dict(value: Any) -> dict[str, Any]:

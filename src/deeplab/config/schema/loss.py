@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from deeplab.utils.own_code import OwnCode
+from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import (
     Float,
     Fraction,
@@ -12,8 +12,7 @@ from deeplab.utils.settings import (
     NonNegative,
     Settings,
     Text,
-    find_choice,
-    settings_by,
+    settings_by_name,
 )
 
 
@@ -105,14 +104,7 @@ LOSSES: tuple[type[LossSettings], ...] = (
 )
 
 
-def loss_settings(name: str) -> type[LossSettings]:
-    """Return the settings of a loss; raise ValueError if there is none of this name."""
-    return find_choice(name, LOSSES)
-
-
-Loss = Annotated[
-    SerializeAsAny[LossSettings | OwnCode], settings_by("name", loss_settings, OwnCode)
-]
+Loss = Annotated[SerializeAsAny[LossSettings | OwnCode], settings_by_name(LOSSES, OwnCode)]
 """Keys of a loss: those of a choice, or a class of the user's own with its arguments."""
 
 Term.model_rebuild()

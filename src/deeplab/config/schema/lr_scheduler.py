@@ -5,9 +5,10 @@ A schedule is a factor of ``stage.lr`` by step. It begins after the warm-up, whi
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
-from deeplab.utils.settings import AboveZero, Float, NonNegative, Settings, find_choice
+from deeplab.utils.own_code.node import OwnCode
+from deeplab.utils.settings import AboveZero, Float, NonNegative, Settings, settings_by_name
 
 
 class LRSchedulerSettings(Settings):
@@ -47,7 +48,7 @@ LR_SCHEDULERS: tuple[type[LRSchedulerSettings], ...] = (
     ExponentialSettings,
 )
 
-
-def lr_scheduler_settings(name: str) -> type[LRSchedulerSettings]:
-    """Return the settings of a schedule; raise ValueError if there is none of this name."""
-    return find_choice(name, LR_SCHEDULERS)
+LRScheduler = Annotated[
+    SerializeAsAny[LRSchedulerSettings | OwnCode], settings_by_name(LR_SCHEDULERS, OwnCode)
+]
+"""Keys of a schedule: those of a choice, or a class of the user's own with its arguments."""

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, SerializeAsAny
 from deeplab.config.schema.constructor import settings_from
 from deeplab.models.backbones.families import backbone_names
 from deeplab.models.normalization import IMAGENET
-from deeplab.utils.own_code import OwnCode
+from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import (
     FilePath,
     Mean,

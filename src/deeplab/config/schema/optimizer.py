@@ -3,9 +3,12 @@
 Learning rate and weight decay are the stage's: they are set for each group of parameters.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from deeplab.utils.settings import BelowOne, Bool, Settings, find_choice
+from pydantic import SerializeAsAny
+
+from deeplab.utils.own_code.node import OwnCode
+from deeplab.utils.settings import BelowOne, Bool, Settings, settings_by_name
 
 
 class OptimizerSettings(Settings):
@@ -35,7 +38,7 @@ class AdamWSettings(OptimizerSettings):
 
 OPTIMIZERS: tuple[type[OptimizerSettings], ...] = (SGDSettings, AdamWSettings)
 
-
-def optimizer_settings(name: str) -> type[OptimizerSettings]:
-    """Return the settings of an optimizer; raise ValueError if there is none of this name."""
-    return find_choice(name, OPTIMIZERS)
+Optimizer = Annotated[
+    SerializeAsAny[OptimizerSettings | OwnCode], settings_by_name(OPTIMIZERS, OwnCode)
+]
+"""Keys of an optimizer: those of a choice, or a class of the user's own with its arguments."""

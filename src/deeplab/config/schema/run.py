@@ -6,19 +6,15 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.loss import CrossEntropySettings, Loss
-from deeplab.config.schema.lr_scheduler import (
-    LRSchedulerSettings,
-    PolySettings,
-    lr_scheduler_settings,
-)
+from deeplab.config.schema.lr_scheduler import LRScheduler, PolySettings
 from deeplab.config.schema.model import ModelConfig, NetworkConfig
-from deeplab.config.schema.optimizer import OptimizerSettings, SGDSettings, optimizer_settings
+from deeplab.config.schema.optimizer import Optimizer, SGDSettings
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
 from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
-from deeplab.utils.own_code import OwnCode
+from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import (
     Bool,
     FilePath,
@@ -36,16 +32,6 @@ BY_NAME = settings_by("name", settings_class, OwnDataSettings)
 Data = Annotated[SerializeAsAny[DataSettings], BY_NAME]
 SegmentationData = Annotated[SerializeAsAny[SegmentationSettings], BY_NAME]
 ClassificationData = Annotated[SerializeAsAny[ClassificationSettings], BY_NAME]
-
-
-Optimizer = Annotated[
-    SerializeAsAny[OptimizerSettings | OwnCode],
-    settings_by("name", optimizer_settings, OwnCode),
-]
-LRScheduler = Annotated[
-    SerializeAsAny[LRSchedulerSettings | OwnCode],
-    settings_by("name", lr_scheduler_settings, OwnCode),
-]
 
 
 class OptimizationConfig(Settings):

@@ -22,7 +22,7 @@ from deeplab.data.layouts.base import Item, Layout
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
-from deeplab.utils.own_code import OwnCode
+from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import FilePath, Text
 
 

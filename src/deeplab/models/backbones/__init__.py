@@ -6,14 +6,4 @@ are the keys of its configs in ``conf/backbone``.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "base": ["OUTPUT_STRIDES", "Backbone", "Feature"],
-        "families": ["backbone_class", "backbone_names"],
-        "mobilenetv2": ["MobileNetV2"],
-        "resnet": ["ResNet"],
-        "timm": ["TimmEncoder"],
-        "xception": ["Xception"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,28 +1,16 @@
-"""The framework from Python: networks, trainings, evaluations and predictions in a line each.
+"""Trainings, evaluations and data modules from Python, with the settings of the command line."""
 
-Every function can be called in a notebook, in a script or inside of another Hydra application, as
-often as one likes. A mistake of the caller is a ``UserError`` with the message of the scripts.
-"""
-
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omegaconf import open_dict
-
-from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
-from deeplab.checkpoints.pretrained import HUB_SCHEME, IMAGENET, find_published_weights
+from deeplab.api.models import load
 from deeplab.config.compose import composed
 from deeplab.config.hydra_app import quote_value
-from deeplab.config.own_nodes import trust_config
-from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.training.validate_config import parse_run
 from deeplab.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,145 +18,6 @@ if TYPE_CHECKING:
     from deeplab.data.datamodules import SegmentationData
     from deeplab.tools.predict.trained_model import TrainedModel
     from deeplab.tracking.result import Result
-
-Part = str | Mapping[str, Any]
-"""Name of a choice of a config group, or keys over its choice ``full``."""
-
-
-def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
-    """Return the names of backbones for ``create_model``, in alphabetical order.
-
-    Args:
-        filter: pattern of the names, such as ``resnet*``.
-        pretrained: list only those with published ImageNet weights.
-    """
-    names = sorted(name for name in group_choices("backbone") if fnmatch(name, filter))
-    return [name for name in names if not pretrained or _has_weights(name)]
-
-
-def _has_weights(name: str) -> bool:
-    if name == "timm":  # some of its networks have
-        return True
-    try:
-        find_published_weights(_model_config(name, "full", "full", 16, {}).backbone)
-    except UserError:
-        return False
-    return True
-
-
-def create_model(
-    backbone: str = "xception",
-    *,
-    decoder: Part = "full",
-    aspp: Part = "full",
-    output_stride: int = 16,
-    num_classes: int = 21,
-    in_channels: int = 3,
-    pretrained: bool | str | PathLike[str] | None = None,
-    **backbone_keys: Any,
-) -> DeepLabV3Plus:
-    """Return a DeepLabv3+ as a plain ``nn.Module``, for any training loop.
-
-    It maps images ``(N, in_channels, H, W)`` of any size and dtype, with values from 0 to 255, to
-    logits ``(N, num_classes, h, w)`` on the decoder's grid (a quarter of each side for the paper's
-    decoder). The normalization is inside. ``set_output_stride`` changes the output stride later,
-    with the same weights.
-
-    >>> create_model("resnet50", decoder="naive", output_stride=8, pretrained=True)
-    >>> create_model("timm", model="convnext_tiny", num_classes=19)
-    >>> create_model(decoder={"low_level": ["conv3", "conv2"], "convs": [[3, 256]]})
-
-    Args:
-        backbone: a name of ``list_models()``: a file of ``conf/backbone``.
-        decoder: a name of ``conf/decoder``, such as ``full``, ``naive`` or ``separable``; or
-            keyword arguments of ``deeplab.models.Decoder``.
-        aspp: a name of ``conf/aspp``, such as ``full``, ``no_pooling`` or ``separable``; or keyword
-            arguments of ``deeplab.models.ASPP``.
-        output_stride: 8, 16 or 32.
-        num_classes: number of classes, including the background.
-        in_channels: channels of the images. The mean and the standard deviation of RGB are averaged
-            for a single channel and repeated for several. So is the first convolution of pretrained
-            weights: summed for one channel; repeated, and scaled to the same sum, for several.
-        pretrained: weights of the backbone: True or ``imagenet`` for the published ones, which are
-            downloaded once; or a file, a run folder or ``hf://user/name``. False or None: random
-            weights. (A whole trained network: ``deeplab.load(...).model``.)
-        backbone_keys: further keyword arguments of the backbone, as in ``docs/keys.md``.
-
-    Raises:
-        UserError: a name, key or value is wrong, the parts do not fit each other, or the weights
-            cannot be had or do not fit.
-    """
-    from deeplab.checkpoints.loading import load_backbone
-    from deeplab.config.build_model import build_model
-
-    if type(num_classes) is not int or num_classes < 1:
-        raise UserError(f"num_classes={num_classes}: expected an integer of 1 or more.")
-    source = IMAGENET if pretrained is True else str(pretrained) if pretrained else None
-    defaults = {"in_channels": 3, "pretrained": None}  # a class of your own need not have the keys
-    given = {"in_channels": in_channels, "pretrained": source}
-    keys = backbone_keys | {key: given[key] for key in given if given[key] != defaults[key]}
-    config = adapt_to_weights(_model_config(backbone, aspp, decoder, output_stride, keys))
-    model = build_model(config, num_classes=num_classes)
-    if init := find_init_source(config):
-        load_backbone(model.backbone, init.path)
-    return model
-
-
-def _model_config(
-    backbone: str, aspp: Part, decoder: Part, output_stride: int, backbone_keys: Mapping[str, Any]
-) -> TrainConfig:
-    """Return the config of a run with a network; data and recipe are the defaults."""
-    parts: dict[str, Part] = {"backbone": backbone, "aspp": aspp, "decoder": decoder}
-    for group, part in parts.items():
-        if not isinstance(part, str if group == "backbone" else str | Mapping):
-            raise UserError(f"{group}={part!r}: expected the name of a file in conf/{group}.")
-    names = {group: part if isinstance(part, str) else "full" for group, part in parts.items()}
-    keys = {group: part for group, part in parts.items() if isinstance(part, Mapping)}
-    with composed("train", [f"{group}={name}" for group, name in names.items()]) as config:
-        with open_dict(config):
-            config.output_stride = output_stride
-            for group, values in {**keys, "backbone": backbone_keys}.items():
-                config[group].update(values)
-        checked = parse_run(config)
-    assert isinstance(checked, TrainConfig)
-    trust_config(checked)  # the caller has named its classes
-    return checked
-
-
-def load(
-    source: str | PathLike[str],
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    trust_remote_code: bool = False,
-) -> "TrainedModel":
-    """Return a trained network that predicts images: ``load("runs/NAME").predict("photo.jpg")``.
-
-    Args:
-        source: run folder, checkpoint or weights file in one, weights file with its ``config.yaml``
-            beside it, ``hf://user/name`` on the Hugging Face hub with ``@revision`` for another
-            version than the latest, or ``user/name`` if there is no such folder.
-        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``auto`` or Lightning's name of a precision, such as ``32-true``.
-        trust_remote_code: import the class that the run's config names as its backbone, if any.
-
-    Raises:
-        UserError: there is no such run, its weights are damaged or of another network, or this
-            machine lacks the device.
-    """
-    from deeplab.checkpoints.trained_run import DEFAULT_RUNS_DIR, find_trained_run
-    from deeplab.tools.predict.trained_model import TrainedModel
-
-    name = str(source)
-    owner, _, _ = name.partition("/")
-    may_be_hub = (
-        re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name) and owner != DEFAULT_RUNS_DIR
-    )
-    if may_be_hub and not Path(owner).exists():
-        print(f"{name}: there is no such folder here, so this is {HUB_SCHEME}{name} on the hub")
-        name = HUB_SCHEME + name
-    trained = find_trained_run(name, copy=False, trust_remote_code=trust_remote_code)
-    return TrainedModel(trained, device=device, precision=precision)
 
 
 @dataclass(frozen=True)

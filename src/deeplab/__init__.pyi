@@ -1,0 +1,24 @@
+from . import data, inference, metrics, models, training
+from .api.models import create_model, list_models, load
+from .api.runs import Run, create_datamodule, evaluate, train
+from .training.segmentation import SegmentationModule
+from .utils.errors import UserError
+
+__all__ = [
+    "Run",
+    "SegmentationModule",
+    "UserError",
+    "create_datamodule",
+    "create_model",
+    "data",
+    "evaluate",
+    "inference",
+    "list_models",
+    "load",
+    "metrics",
+    "models",
+    "train",
+    "training",
+]
+
+__version__: str

@@ -1,0 +1,168 @@
+"""Objects of the user's own classes, whose errors become messages."""
+
+import importlib
+import importlib.util
+import inspect
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from deeplab.utils.constants import TARGET
+from deeplab.utils.errors import UserError
+from deeplab.utils.own_code.finding import (
+    add_working_folder,
+    check_not_hidden,
+    find_module,
+    not_found,
+)
+from deeplab.utils.own_code.node import OwnCode, is_own_code
+from deeplab.utils.own_code.trust import check_trusted
+
+T = TypeVar("T")
+
+
+def import_target(target: str, key: str) -> Any:
+    """Import a class.
+
+    Args:
+        target: its path, ``package.module.Name``.
+        key: key of the leaf that names it, for messages.
+
+    Raises:
+        UserError: it may not be imported, is not found, or its module raises an error.
+    """
+    check_trusted([target], key)
+    label = f"{key}.{TARGET}={target}"
+    add_working_folder()
+    spec = find_module(target)
+    if spec is None:
+        raise not_found(target, label)
+    check_not_hidden(target, spec, label)
+    names = target.split(".")
+    depth = len(spec.name.split("."))
+    try:
+        value = importlib.import_module(spec.name)
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{label}: importing it fails: {_describe(error, spec.origin)}.") from None
+    for name in names[depth:]:
+        if not hasattr(value, name):
+            raise UserError(
+                f"{label}: {spec.origin or spec.name} has no {name}.{_similar(name, dir(value))}"
+            )
+        value = getattr(value, name)
+    return value
+
+
+def build(
+    node: OwnCode, key: str, expected: type[T] | tuple[type, ...], *args: Any, **kwargs: Any
+) -> T:
+    """Return an object of the class that a node names.
+
+    Args:
+        node: the class and its arguments. Nodes in the arguments are built first.
+        key: key of the leaf, for messages.
+        expected: type of the object.
+        *args: arguments of the program, which come first.
+        **kwargs: further ones.
+
+    Raises:
+        UserError: as ``import_target`` does; or its arguments are wrong, it raises an error, or the
+            object has another type.
+    """
+    constructor = import_target(node.target, key)
+    label = f"{key}.{TARGET}={node.target}"
+    if not callable(constructor):
+        raise UserError(f"{label}: this is no class but {type(constructor).__name__}.")
+    arguments = {name: _build_inner(v, f"{key}.{name}") for name, v in node.arguments.items()}
+    value = call(constructor, label, *args, **arguments, **kwargs)
+    if not isinstance(value, expected):
+        types = expected if isinstance(expected, tuple) else (expected,)
+        wanted = " or ".join(f"{t.__module__}.{t.__qualname__}" for t in types)
+        raise UserError(f"{label}: it returns {type(value).__name__}; expected {wanted}.")
+    return value  # type: ignore[return-value]
+
+
+def build_class(node: OwnCode, key: str, expected: type[T], *args: Any) -> T:
+    """Return an object as ``build`` does, if the node names a subclass of the expected type."""
+    constructor = import_target(node.target, key)
+    if not (inspect.isclass(constructor) and issubclass(constructor, expected)):
+        kind = "class" if inspect.isclass(constructor) else type(constructor).__name__
+        raise UserError(
+            f"{key}.{TARGET}={node.target}: this {kind} is no subclass of "
+            f"{expected.__module__}.{expected.__qualname__}."
+        )
+    return build(node, key, expected, *args)
+
+
+def takes(node: OwnCode, key: str, argument: str) -> bool:
+    """Return True if the class of a node has an argument of this name; raises as ``build`` does."""
+    try:
+        return argument in inspect.signature(import_target(node.target, key)).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def call(function: Callable[..., Any], label: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a function of the user's; ``label`` begins the message of an error.
+
+    Raises:
+        UserError: the arguments are wrong, or it raises an error.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a class of an extension module
+        signature = None
+    if signature is not None:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            known = [
+                name
+                for name, parameter in list(signature.parameters.items())[len(args) :]
+                if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            ]
+            takes = f"Its arguments: {', '.join(known)}" if known else "It takes no arguments"
+            raise UserError(f"{label}: {error}. {takes}.") from None
+    try:
+        return function(*args, **kwargs)
+    except UserError:
+        raise
+    except Exception as error:
+        origin = inspect.getsourcefile(function) if _has_source(function) else None
+        raise UserError(f"{label}: it raises {_describe(error, origin)}.") from None
+
+
+def _has_source(function: Any) -> bool:
+    return inspect.isclass(function) or inspect.isroutine(function)
+
+
+def _build_inner(value: Any, key: str) -> Any:
+    if is_own_code(value):
+        return build(OwnCode(**value), key, object)
+    if isinstance(value, Mapping):
+        return {name: _build_inner(v, f"{key}.{name}") for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_build_inner(v, f"{key}.{i}") for i, v in enumerate(value)]
+    return value
+
+
+def _describe(error: BaseException, origin: str | None) -> str:
+    """Return an error in one line, with the place in the user's file that it comes from."""
+    text = " ".join(str(error).split()).removesuffix(".")
+    place = ""
+    if isinstance(error, SyntaxError) and error.filename:
+        place, text = f" ({error.filename}, line {error.lineno})", error.msg
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [f for f in frames if origin and Path(f.filename).parent == Path(origin).parent]
+    if inside and not place:
+        place = f" ({inside[-1].filename}, line {inside[-1].lineno})"
+    return f"{type(error).__name__}{': ' * bool(text)}{text}{place}"
+
+
+def _similar(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    public = [name for name in known if not name.startswith("_")]
+    near = difflib.get_close_matches(word, public, n=3)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
