@@ -42,7 +42,7 @@ from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
-from deeplab.training.compose_config import compose_train
+from deeplab.training.compose_config import compose_seeds, compose_train
 from deeplab.utils.files import file_hash, write_json, write_text
 from support.browser import (
     Page,
@@ -174,7 +174,7 @@ class Report:
             preset or Preset(title="test"), overrides, seeds=seeds,
             external_weights=external_weights or {},
         )  # fmt: skip
-        self.jobs = collect_jobs(self.request, compose_train)
+        self.jobs = collect_jobs(self.request, compose_seeds)
 
     def job_of(self, row, seed=0, table=STEM):
         """Return the job of a row."""

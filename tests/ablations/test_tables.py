@@ -21,7 +21,7 @@ from deeplab.config.schema.run import ClassifierConfig
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import parse_strategy
 from deeplab.models.normalization import IMAGENET
-from deeplab.training.compose_config import compose_train
+from deeplab.training.compose_config import compose_seeds
 from deeplab.utils.errors import UserError
 from support import paper
 
@@ -52,7 +52,7 @@ def write_table(path, **keys):
 def mine(tmp_path, preset="quick", **keys):
     """Return the jobs of a table of the user's own."""
     request = make_request(write_table(tmp_path / "mine.yaml", **keys), preset=preset)
-    return collect_jobs(request, compose_train)
+    return collect_jobs(request, compose_seeds)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def resnet101_weights(tmp_path_factory):
 def paper_jobs(resnet101_weights):
     """Return the jobs of all tables with the paper's preset."""
     return collect_jobs(
-        make_request(*ROWS, external_weights={"resnet101": resnet101_weights}), compose_train
+        make_request(*ROWS, external_weights={"resnet101": resnet101_weights}), compose_seeds
     )
 
 
@@ -98,7 +98,7 @@ def test_paper_scores_rise_with_each_addition():
 def test_49_rows_share_18_jobs(resnet101_weights):
     tables = ("table1", "table2", "table3", "table5")
     jobs = collect_jobs(
-        make_request(*tables, external_weights={"resnet101": resnet101_weights}), compose_train
+        make_request(*tables, external_weights={"resnet101": resnet101_weights}), compose_seeds
     )
     assert sum(len(job.row_evaluations) for job in jobs) == 49
     runnable = [job for job in jobs if not job.missing_weights_in_chain]
@@ -125,7 +125,7 @@ def test_initial_weights_of_paper_jobs(paper_jobs, resnet101_weights):
             )
         else:
             assert (backbone.pretrained, job.origin) == (resnet101_weights, resnet101_weights)
-    all_jobs = collect_jobs(make_request("table3", "table5"), compose_train)
+    all_jobs = collect_jobs(make_request("table3", "table5"), compose_seeds)
     blocked = [job for job in all_jobs if job.missing_weights_in_chain]
     assert {job.missing_weights_in_chain.name for job in blocked} == {
         "resnet101",
@@ -136,7 +136,7 @@ def test_initial_weights_of_paper_jobs(paper_jobs, resnet101_weights):
     (line,) = missing_weights_lines(resnet_jobs)
     assert line.startswith("4 runs need external_weights.resnet101=FILE: ")
     random = collect_jobs(
-        make_request("table3", overrides=["backbone.pretrained=null"]), compose_train
+        make_request("table3", overrides=["backbone.pretrained=null"]), compose_seeds
     )
     assert {(job.missing_weights_in_chain, job.origin) for job in random} == {
         (None, RANDOM_WEIGHTS)
@@ -223,7 +223,7 @@ def test_multiply_adds_equal_the_paper_s(name, copied, paper_jobs):
 
 
 def test_quick_preset_has_the_same_rows(paper_jobs):
-    quick = collect_jobs(make_request(*ROWS, preset="quick"), compose_train)
+    quick = collect_jobs(make_request(*ROWS, preset="quick"), compose_seeds)
     assert {job.config.data.name for job in quick} == {"shapes", "shape_classes"}
     assert {e for job in quick for e in job.row_evaluations} == {
         e._replace(split=None, submission=None) for job in paper_jobs for e in job.row_evaluations
@@ -237,14 +237,14 @@ def test_external_weights(tmp_path):
     weights = tmp_path / "it's, jft.safetensors"
     save_file({}, weights)
     jobs = collect_jobs(
-        make_request("table5", external_weights={"jft": str(weights)}), compose_train
+        make_request("table5", external_weights={"jft": str(weights)}), compose_seeds
     )
     assert not any(job.missing_weights_in_chain for job in jobs)
     (coco,) = (t for t in jobs if t.config.init_from)
     assert coco.initial_weights == str(weights)
     assert [t.pretraining for t in jobs if t.pretraining] != [coco, coco]
     with pytest.raises(UserError, match="Names that the tables use: jft, resnet101"):
-        collect_jobs(make_request("table5", external_weights={"jtf": "x"}), compose_train)
+        collect_jobs(make_request("table5", external_weights={"jtf": "x"}), compose_seeds)
 
 
 def test_command_line():
@@ -278,7 +278,7 @@ def test_paths_of_data_sets_and_weights(tmp_path):
     request = parse_request(["ablation=table5", "preset=paper", *paths])
     assert request.external_weights == {"jft": str(weights)}
     assert request.data_roots == {"voc": str(folder), "coco": str(tmp_path)}
-    jobs = collect_jobs(request, compose_train)
+    jobs = collect_jobs(request, compose_seeds)
     roots = {job.config.data.name: job.config.data.root for job in jobs}
     assert roots == request.data_roots
     for invalid in (
@@ -290,7 +290,7 @@ def test_paths_of_data_sets_and_weights(tmp_path):
             parse_request(["ablation=table5", invalid])
     both = ["ablation=table5", "preset=paper", "data.root=/x"]
     with pytest.raises(UserError, match=re.escape("data_roots.voc=... data_roots.coco=...")):
-        collect_jobs(parse_request(both), compose_train)
+        collect_jobs(parse_request(both), compose_seeds)
 
 
 def test_rows_with_different_initial_weights(tmp_path):
@@ -323,7 +323,7 @@ def test_table_files_with_unusual_names(tmp_path, file):
 def test_tags_of_tables_with_unusual_names():
     """Hydra parses the tags unchanged; W&B allows 64 characters."""
     table = "räten, [1] & it's " + 60 * "x"
-    job = collect_jobs(make_request("table1"), compose_train)[0]
+    job = collect_jobs(make_request("table1"), compose_seeds)[0]
     job.row_evaluations = [RowEvaluation(table, 12, "single-scale", None, None)]
     overrides = job_overrides(job, None, "ablation-it's mine")
     parsed = OverridesParser.create().parse_overrides(overrides)
@@ -348,7 +348,7 @@ def test_estimate_of_the_remaining_work():
         def evaluation(self, row_evaluation):
             return row_evaluation.strategy in self.strategies
 
-    jobs = collect_jobs(make_request("table3"), compose_train)
+    jobs = collect_jobs(make_request("table3"), compose_seeds)
     (job,) = (t for t in jobs if len(t.row_evaluations) == 6)
     strategies = [e.strategy for e in job.row_evaluations]
     total = estimate_job(job, None)

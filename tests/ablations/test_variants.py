@@ -14,7 +14,7 @@ from deeplab.ablations.report.statistics import Difference
 from deeplab.ablations.sweep import job_overrides
 from deeplab.ablations.sweep_request import parse_request, sweeps_over_variants
 from deeplab.ablations.variants import run_name
-from deeplab.training.compose_config import compose_train
+from deeplab.training.compose_config import compose_seeds, compose_train
 from deeplab.utils.errors import UserError
 from support.pairs import write_pairs
 from support.scripts import SMALL, run, run_folders
@@ -102,7 +102,7 @@ def test_invalid_sweeps(arguments, message):
 def test_variants_that_are_the_same_run_are_refused():
     request = parse_request([*FIXED, "decoder=full,naive", "trainer.precision=32-true,bf16-mixed"])
     with pytest.raises(UserError, match=r"are the same run, whose result .* trainer.precision"):
-        collect_jobs(request, compose_train)
+        collect_jobs(request, compose_seeds)
 
 
 def test_folders_of_images_are_variants(tmp_path):
@@ -124,17 +124,17 @@ def test_folders_of_images_are_variants(tmp_path):
 def test_variants_without_a_common_score_are_refused():
     request = parse_request(["data=shapes,shape_classes", "logger=csv"])
     with pytest.raises(UserError, match="have no score in common"):
-        with_scores(request, collect_jobs(request, compose_train))
+        with_scores(request, collect_jobs(request, compose_seeds))
     classifiers = parse_request(["data=shape_classes", "seed=0,1", "strategies=[ms]"])
     with pytest.raises(UserError, match="strategies: 'ms': a classifier has one strategy"):
-        with_scores(classifiers, collect_jobs(classifiers, compose_train))
+        with_scores(classifiers, collect_jobs(classifiers, compose_seeds))
 
 
 def test_jobs_have_group_tags_and_name_of_their_variant():
     request = parse_request(
         [*FIXED, "decoder=full,naive", "stage.lr=0.5,1.5", "seed=1,2", "logger.tags=[mine]"]
     )
-    jobs = collect_jobs(request, compose_train)
+    jobs = collect_jobs(request, compose_seeds)
     assert [describe_rows(job) for job in jobs][:3] == [
         "decoder=full stage.lr=0.5 seed=1",
         "decoder=full stage.lr=0.5 seed=2",
@@ -148,7 +148,7 @@ def test_jobs_have_group_tags_and_name_of_their_variant():
     composed = compose_train(overrides)
     assert composed.logger.group == "sweep-x"
     typed = parse_request([*FIXED, "decoder=full,naive", "logger.group=mine"])
-    (job, _) = collect_jobs(typed, compose_train)
+    (job, _) = collect_jobs(typed, compose_seeds)
     assert "++logger.group='mine'" in job_overrides(job, None, "sweep-x")
 
 

@@ -7,7 +7,7 @@ import pytest
 from deeplab.ablations.distinct_jobs import collect_jobs
 from deeplab.ablations.sweep_request import parse_request
 from deeplab.config.paths import CONF, describe_own_choices, group_choices
-from deeplab.training.compose_config import compose_train
+from deeplab.training.compose_config import compose_seeds, compose_train
 from support.scripts import SMALL, run, run_folders
 
 OWN = {
@@ -64,7 +64,7 @@ def test_own_choices_are_composed_and_listed(own):
 
 def test_own_tables_and_presets_use_own_choices(own):
     request = parse_request(["ablation=pair", "preset=none"])
-    jobs = collect_jobs(request, compose_train)
+    jobs = collect_jobs(request, compose_seeds)
     assert {tuple(job.config.backbone.multi_grid) for job in jobs} == {(1, 1, 1), (1, 2, 4)}
     assert "pair" not in parse_request(["ablation=all"]).tables
 

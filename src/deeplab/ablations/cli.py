@@ -76,11 +76,11 @@ def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
     from deeplab.ablations.run_tables import runs_root
     from deeplab.ablations.sweep_request import parse_request
-    from deeplab.training.compose_config import compose_train
+    from deeplab.training.compose_config import compose_seeds
 
     _split_arguments(arguments, ())
     request = parse_request(_with_tables(arguments))
-    jobs = collect_jobs(request, partial(compose_train, download=False))
+    jobs = collect_jobs(request, partial(compose_seeds, download=False))
     runs = known_runs(runs_root(request, jobs))
     find_run = make_run_finder(runs, make_fingerprint_lookup())
     find_stale_run = make_run_finder(runs)

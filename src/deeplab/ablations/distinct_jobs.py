@@ -29,8 +29,8 @@ PRETRAINED_PREFIX = "backbone.pretrained="
 EXTERNAL_PREFIX = f"{PRETRAINED_PREFIX}external_weights."
 """Start of an override that needs weights from the user."""
 
-Compose = Callable[[Sequence[str]], RunConfig]
-"""Function that composes overrides of ``train.py`` to a config."""
+Compose = Callable[[Sequence[str], Sequence[int]], Sequence[RunConfig]]
+"""Function that composes overrides of ``train.py`` to a config for each seed."""
 
 
 class RowEvaluation(NamedTuple):
@@ -181,7 +181,7 @@ class _JobCollector:
     def __init__(self, request: SweepRequest, compose: Compose) -> None:
         self.request, self.compose = request, compose
         self.jobs: dict[str, Job] = {}
-        self._configs: dict[tuple[str, ...], RunConfig] = {}
+        self._configs: dict[tuple[str, ...], dict[int, RunConfig]] = {}
 
     def add_row(self, table: Table, row: Row, seed: int, where: str) -> Job:
         """Return the job of a row, after adding it and the jobs that it starts from."""
@@ -193,22 +193,26 @@ class _JobCollector:
             overrides, pretrained = _resolve_pretrained(self.request, overrides, whole=whole)
             name = weights if weights and not file else pretrained
             missing = _missing_weights(self.request, table, name, where) if name else None
-            config = self._config(overrides, where)
+            config = self._config(overrides, seed, where)
             config = adapt_to_previous_run(config, job.config) if job else config
             new = Job(overrides, config, job, missing)
             job = self.jobs.setdefault(new.key, new)
         assert job is not None
         return job
 
-    def _config(self, overrides: tuple[str, ...], where: str) -> RunConfig:
-        if overrides not in self._configs:
+    def _config(self, overrides: tuple[str, ...], seed: int, where: str) -> RunConfig:
+        """Return the config of a job; Hydra, which is slow, composes it once for all seeds."""
+        others = tuple(text for text in overrides if text != f"seed={seed}")
+        if others not in self._configs:
+            seeds = self.request.seeds
             try:
-                self._configs[overrides] = self.compose(overrides)
+                configs = self.compose(others, seeds)
             except UserError as error:
                 if self.request.of_variants:
                     raise
                 raise UserError(f"{where}: {error}") from None
-        return self._configs[overrides]
+            self._configs[others] = dict(zip(seeds, configs, strict=True))
+        return self._configs[others][seed]
 
 
 def _check_external_weights(request: SweepRequest) -> None:

@@ -23,13 +23,13 @@ from deeplab.ablations.wandb_views import save_views
 from deeplab.config.hydra_app import quote_value
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.tracking.run_folder import check_inside, settings_hash
-from deeplab.training.compose_config import compose_train
+from deeplab.training.compose_config import compose_seeds, compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 from deeplab.utils.reading import read_typed
 from deeplab.utils.settings import Text
 
-compose_offline = partial(compose_train, download=False, trusted=False)
+compose_offline = partial(compose_seeds, download=False, trusted=False)
 """Composition for commands that train nothing and therefore download and import nothing."""
 
 REPORT_FOLDERS = ("ablations", "sweeps")
@@ -51,7 +51,7 @@ class ReportRequest(BaseModel):
 def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     """Run the jobs that ``arguments`` request, then report; exit with status 1 if a job failed."""
     request = parse_request(arguments)
-    jobs = collect_jobs(request, compose_train)
+    jobs = collect_jobs(request, compose_seeds)
     with_scores(request, jobs)  # checks that the variants have a score in common
     root, group = runs_root(request, jobs), _group(request, jobs)
     if any(job.config.trainer.fast_dev_run for job in jobs):
@@ -144,7 +144,7 @@ def save_table_views(arguments: Sequence[str]) -> None:
 
 def runs_root(request: SweepRequest, jobs: Sequence[Job]) -> str:
     """Return the parent folder of the run folders."""
-    return jobs[0].config.runs_dir if jobs else compose_offline(request.overrides).runs_dir
+    return jobs[0].config.runs_dir if jobs else compose_train(request.overrides).runs_dir
 
 
 def report_folder(request: SweepRequest, jobs: Sequence[Job], root: str) -> Path:

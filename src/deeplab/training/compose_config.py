@@ -9,24 +9,45 @@ from deeplab.training.validate_config import parse_run
 from deeplab.utils.errors import UserError
 
 
-def compose_train(
-    overrides: Sequence[str], *, download: bool = True, trusted: bool = True
-) -> RunConfig:
+def compose_train(overrides: Sequence[str]) -> RunConfig:
     """Return the config that ``python src/train.py OVERRIDES`` would run with.
 
     Of the files that the config names, only the initial weights are read.
 
+    Raises:
+        UserError: Hydra or the schema rejects the overrides.
+    """
+    (config,) = compose_seeds(overrides, [None])
+    return config
+
+
+def compose_seeds(
+    overrides: Sequence[str],
+    seeds: Sequence[int | None],
+    *,
+    download: bool = True,
+    trusted: bool = True,
+) -> list[RunConfig]:
+    """Return the config of ``compose_train`` for each seed.
+
     Args:
         overrides: Hydra overrides.
+        seeds: seeds; None is that of the overrides.
         download: download initial weights that are not here yet.
         trusted: the user has typed the overrides; False: they are from a folder of runs, and no
             class that they name is imported.
 
     Raises:
-        UserError: Hydra or the schema rejects the overrides.
+        UserError: as in ``compose_train``.
     """
+    configs = []
     with composed("train", overrides) as config:
-        return adapt_to_weights(parse_run(config, trusted=trusted), download=download)
+        for seed in seeds:
+            if seed is not None:
+                config.seed = seed
+            parsed = parse_run(config, trusted=trusted)
+            configs.append(adapt_to_weights(parsed, download=download))
+    return configs
 
 
 def compose_segmentation(overrides: Sequence[str]) -> TrainConfig:
