@@ -211,4 +211,5 @@ def _job_error(error: Exception) -> "JobError":
 
     has_message = isinstance(error, UserError | JobFailedError)
     message = str(error) if has_message else f"{type(error).__name__}: {error}"
-    return JobError(message, in_other_process=isinstance(error, LockedError))
+    status = 2 if isinstance(error, UserError) else 1
+    return JobError(message, status, in_other_process=isinstance(error, LockedError))

@@ -546,14 +546,14 @@ def test_run_in_progress_in_other_sweep(tmp_path, capsys, in_other_process):
     """The run is trained and has no result yet."""
     job = Report(tmp_path, make_table()).job_of(1)
     create_run(tmp_path, job.config, "one")
-    success = run_jobs(
+    status = run_jobs(
         [job],
         runs=str(tmp_path / "runs"),
         group="",
         check=lambda overrides: None,
-        launch=lambda jobs: [JobError("busy", in_other_process)],
+        launch=lambda jobs: [JobError("busy", in_other_process=in_other_process)],
     )
-    assert success == in_other_process
+    assert status == (0 if in_other_process else 1)
     assert (
         "In progress in another process" if in_other_process else "busy"
     ) in capsys.readouterr().out
@@ -595,10 +595,10 @@ def test_pretraining_in_progress_in_other_sweep(tmp_path, capsys):
     folder = create_run(tmp_path, after.pretraining.config, "coco", finished=False)
     sweep = Sweep(tmp_path, [after.pretraining, after])
     with lock_run_folder(folder):
-        assert sweep(JobError("busy", in_other_process=True))
+        assert sweep(JobError("busy", in_other_process=True)) == 0
     assert len(sweep.launched) == 1
     assert "it starts from is in progress in another process" in capsys.readouterr().out
-    assert not sweep(JobError("it has failed"))
+    assert sweep(JobError("it has failed", status=2)) == 2
     assert "the run that it starts from has not finished" in capsys.readouterr().out
 
 
@@ -607,7 +607,7 @@ def test_overwrite_runs_all_jobs_again(tmp_path, capsys):
     for row in (1, 2, 3):
         report.run(row, counts(row))
     sweep = Sweep(tmp_path, report.jobs)
-    assert sweep()
+    assert sweep() == 0
     assert "3 distinct runs, 3 to run" in capsys.readouterr().out
     assert len(sweep.launched) == 3
     assert all("overwrite=true" in job for job in sweep.launched)

@@ -134,7 +134,7 @@ def test_a_row_that_fails_does_not_stop_the_others(tmp_path, swept):
     shutil.rmtree(failing)
     failing.write_text("a file in place of the run folder")
     done = run("train", *TABLE_1, cwd=cwd, ok=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert (later / RESULT).is_file()
     assert "Not done: table1 row 2" in done.stdout
     assert "cannot create a run folder there" in done.stdout
@@ -195,7 +195,7 @@ def test_a_run_on_images_that_have_changed_is_stale(tmp_path):
     )
     assert "1 to run" in run("train", "-m", *request, cwd=tmp_path).stdout
     repeated = run("train", "-m", *request, cwd=tmp_path).stdout
-    assert "1 distinct runs, 0 to run" in repeated
+    assert "1 distinct run, 0 to run" in repeated
     (first,) = (p.parent for p in tmp_path.glob("runs/*/run.json"))
     image = tmp_path / "mine/train/a.jpg"
     image.write_bytes(image.read_bytes() + b"\0")

@@ -52,7 +52,7 @@ def test_a_failed_job_reports_its_error_and_the_other_jobs_continue(tmp_path):
     root, repair = damaged_tree(tmp_path / "voc")
     sweep = ("-m", *VOC, root, "data.train_split=train,bad,more")
     done = run("train", *sweep, cwd=tmp_path, ok=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     match = re.search(r"^Error in job 1 \((.*)\): (.*)$", done.stderr, re.MULTILINE)
     assert "data.train_split=bad" in match[1]
     assert "bad_1.jpg: this JPEG is truncated" in match[2]

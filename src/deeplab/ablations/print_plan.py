@@ -13,6 +13,7 @@ from deeplab.checkpoints.initialization import find_init_source
 from deeplab.data.settings import SyntheticSettings
 from deeplab.utils.disk_space import format_size
 from deeplab.utils.program import command
+from deeplab.utils.text import pluralize
 from deeplab.utils.text_table import Column, TextTable
 
 
@@ -47,7 +48,7 @@ def print_plan(
     todo = [job for job in jobs if job not in blocked and not is_done(job, find_run(job))]
     num_done = len(jobs) - len(todo) - len(blocked)
     print(
-        f"\n{len(jobs)} distinct runs: {num_done} done, {len(todo)} to run"
+        f"\n{pluralize(len(jobs), 'distinct run')}: {num_done} done, {len(todo)} to run"
         + (f" ({len(waiting)} of them after you provide weights)" if waiting else "")
         + (f", {len(blocked)} need weights that you provide" if blocked else "")
     )
@@ -119,7 +120,7 @@ def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
         return f"trained{by_other_code}, but evaluations are missing: {run.folder.path}"
     steps = f"at step {run.step} of {job.config.stage.max_steps}{by_other_code}"
     if run.state == "failed":
-        return f"failed {steps} ({run.failure.strip().splitlines()[-1]}): {run.folder.path}"
+        return f"failed {steps} ({run.failure}): {run.folder.path}"
     return (
         f"{'in progress' if run.state == 'running' else 'interrupted'} {steps}: {run.folder.path}"
     )

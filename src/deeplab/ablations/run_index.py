@@ -92,8 +92,13 @@ class Run:
 
     @property
     def failure(self) -> str:
-        """Traceback of the error that ended the run; empty if there is none."""
-        return read_text(self.folder.failure, "") if exists(self.folder.failure) else ""
+        """Message of the error that ended the run, with its type unless it is a user's mistake.
+
+        Empty if there is none.
+        """
+        text = read_text(self.folder.failure, "").strip() if exists(self.folder.failure) else ""
+        _, is_user_error, message = text.rpartition("UserError: ")
+        return message if is_user_error else text.rpartition("\n")[2]
 
     @property
     def step(self) -> int:

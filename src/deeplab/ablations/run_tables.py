@@ -49,7 +49,7 @@ class ReportRequest(BaseModel):
 
 
 def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
-    """Run the jobs that ``arguments`` request, then report; exit with status 1 if a job failed."""
+    """Run the jobs that ``arguments`` request, then report; exit with a failed job's status."""
     request = parse_request(arguments)
     jobs = collect_jobs(request, compose_seeds)
     with_scores(request, jobs)  # checks that the variants have a score in common
@@ -57,11 +57,11 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     if any(job.config.trainer.fast_dev_run for job in jobs):
         _test_jobs(jobs, check, launch)
         return
-    succeeded = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
+    status = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
     _label_runs(jobs, root, group)
     report_tables(arguments)
-    if not succeeded:
-        sys.exit(1)
+    if status:
+        sys.exit(status)
 
 
 def _test_jobs(jobs: Sequence[Job], check: Check, launch: Launch) -> None:
@@ -69,10 +69,11 @@ def _test_jobs(jobs: Sequence[Job], check: Check, launch: Launch) -> None:
     for job in jobs:
         check(job.overrides)
     errors = launch([job.overrides for job in jobs])
-    failed = [describe_rows(j) for j, error in zip(jobs, errors, strict=True) if error]
+    failures = [(describe_rows(j), e.status) for j, e in zip(jobs, errors, strict=True) if e]
+    failed = [rows for rows, _ in failures]
     print(f"\nTested {len(jobs)} runs" + (f". Failed: {'; '.join(failed)}" if failed else ""))
-    if failed:
-        sys.exit(1)
+    if failures:
+        sys.exit(failures[0][1])
 
 
 def _group(request: SweepRequest, jobs: Sequence[Job]) -> str:

@@ -15,6 +15,7 @@ from deeplab.ablations.run_index import (
 from deeplab.ablations.variants import run_name
 from deeplab.config.hydra_app import quote_value
 from deeplab.utils.errors import UserError
+from deeplab.utils.text import pluralize
 
 MAX_ERROR_LINES = 5
 """Number of lines at the end of a failed job's message that are printed; of a traceback, one."""
@@ -33,6 +34,8 @@ class JobError(NamedTuple):
     """Error of a job."""
 
     message: str
+    status: int = 1
+    """Exit status of the job."""
     in_other_process: bool = False
     """True if another process works on the same run, which is no failure."""
 
@@ -41,7 +44,7 @@ Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobError | None]]
 """Function that runs jobs, given by their overrides, and returns the error of each or None."""
 
 
-def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch: Launch) -> bool:
+def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch: Launch) -> int:
     """Run the jobs that are not done, and print the reason for each that could not be done.
 
     Args:
@@ -52,7 +55,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         launch: function that runs jobs.
 
     Returns:
-        False if a job has failed.
+        Exit status: that of the first job that has failed, 0 if none has.
 
     Raises:
         UserError: all jobs need weights that are missing.
@@ -70,7 +73,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         raise UserError("\n       ".join([problem, *missing]))
     for job in todo:
         check(job_overrides(job, None, group))
-    print(f"{len(jobs)} distinct runs, {len(todo)} to run", flush=True)
+    print(f"{pluralize(len(jobs), 'distinct run')}, {len(todo)} to run", flush=True)
     kept = [job for job in jobs if not job.config.overwrite]
     for line in [*missing, *other_code_lines(kept, find_run)]:
         print(f"  {line}", flush=True)
@@ -212,23 +215,24 @@ def _archive_missing(run: Run, row_evaluation: RowEvaluation) -> bool:
 
 def _print_unfinished(
     jobs: Sequence[Job], find_run: FindRun, errors: Mapping[str, JobError | None]
-) -> bool:
-    """Print the jobs that are not done with the reasons; return False if one has failed."""
-    failed = False
+) -> int:
+    """Print the jobs that are not done, with the reasons; return the first failure's status."""
+    status = 0
     for job in jobs:
         run = find_run(job)
         if job.missing_weights_in_chain or is_done(job, run):
             continue
         error = errors.get(job.key)
         reason = _other_process(job, run, find_run, error)
-        failed |= not reason
+        if not reason:
+            status = status or (error.status if error else 1)
         print(f"\nNot done: {describe_rows(job)} ({' '.join(job.overrides)})")
         text = reason or _failure(run, error)
         lines = text.strip().splitlines()[-(1 if "Traceback" in text else MAX_ERROR_LINES) :]
         print("\n".join(f"  {line}" for line in lines))
         if run:
             print(f"  {run.folder.path}")
-    return not failed
+    return status
 
 
 def _other_process(job: Job, run: Run | None, find_run: FindRun, error: JobError | None) -> str:

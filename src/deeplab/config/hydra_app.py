@@ -197,11 +197,12 @@ def _report_job_error(error: Exception) -> Exception:
     """
     job = HydraConfig.get()
     text = format_message(_without_traceback(str(error)))
-    if not isinstance(error, UserError):
+    explained = isinstance(error, UserError | JobFailedError)
+    if not explained:
         text = "\n" + "".join(traceback.format_exception(error)).rstrip()
     overrides = format_message(" ".join(job.overrides.task))
     print(f"Error in job {job.job.num} ({overrides}): {text}", file=sys.stderr, flush=True)
-    if isinstance(error, UserError):
+    if explained:
         return error
     return JobFailedError(f"{type(error).__name__}: {error}")
 

@@ -30,7 +30,7 @@ COUNTED: Mapping[Kind, Sequence[str]] = {
 }
 """Sub-packages of ``deeplab`` that the result of a training or an evaluation depends on."""
 
-NOT_COUNTED = ("ablations", "preparation", "tools", "tracking")
+NOT_COUNTED = ("ablations", "api", "preparation", "tools", "tracking")
 """Sub-packages that only start runs, prepare data (which has its fingerprint), record and show."""
 
 MAX_FILES = 5

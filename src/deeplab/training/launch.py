@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from pydantic import BaseModel, ConfigDict
 
+from deeplab.config.hydra_app import JobFailedError
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.result import Result
@@ -102,7 +103,8 @@ def run_in_subprocess(overrides: Sequence[str], cwd: Path) -> Outcome:
     """Run ``train.py`` with these overrides in a process of its own.
 
     Raises:
-        UserError: it failed; its own output has the reason.
+        UserError: a mistake of the user ended it, or a signal; its own output has the reason.
+        JobFailedError: another error did.
         KeyboardInterrupt: this process got a signal to stop, which it has passed on.
     """
     command = child_command("train", *overrides)
@@ -117,7 +119,8 @@ def run_in_subprocess(overrides: Sequence[str], cwd: Path) -> Outcome:
     if status < 0:
         raise UserError(f"its process was ended by {signal.Signals(-status).name}.")
     if status:
-        raise UserError(f"its process ended with status {status}. See its output above.")
+        error = UserError if status == 2 else JobFailedError
+        raise error(f"its process ended with status {status}. See its output above.")
     return Outcome.model_validate_json(outcome)
 
 

@@ -1,5 +1,6 @@
 """Results of ablation tables: the runs of each row and their state."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -139,10 +140,10 @@ def _unfinished(job_run: JobRun, job_runs: Mapping[str, JobRun]) -> str:
 def describe_state(run: Run) -> str:
     """Return the state and step of an unfinished run, and the error of a failed one."""
     text = f"{run.state} at step {run.step} of {run.config.stage.max_steps}"
-    last = run.failure.strip().splitlines()[-1:] if run.state == "failed" else []
-    return f"{text}: {shorten(last[0].strip())}" if last else text
+    failure = run.failure if run.state == "failed" else ""
+    return f"{text}: {shorten(' '.join(failure.split()))}" if failure else text
 
 
 def shorten(text: str) -> str:
     """Return a line, cut if it is very long."""
-    return text if len(text) <= MAX_ERROR_LENGTH else f"{text[: MAX_ERROR_LENGTH - 4]} ..."
+    return textwrap.shorten(text, MAX_ERROR_LENGTH, placeholder=" ...")

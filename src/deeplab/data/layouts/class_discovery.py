@@ -579,9 +579,13 @@ def _is_near(value: Value, radii: Mapping[Value, int]) -> bool:
 
 
 def _report(text: str) -> None:
-    """Print a line about the classes, in the first of several processes only."""
-    if is_first_process():
+    """Print a line about the classes, once, and in the first of several processes only."""
+    if is_first_process() and text not in _reported:
+        _reported.add(text)
         print(printable(text))
+
+
+_reported: set[str] = set()
 
 
 def _named(classes: ClassSet) -> str:
