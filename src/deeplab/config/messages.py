@@ -59,7 +59,7 @@ def format_validation_errors(errors: Sequence[Any], values: Any) -> str:
             key, problem = _format_validation_error(item, values)
             lines.setdefault(key, []).append(problem)
     texts = [f"{key}: " * bool(key) + "; or ".join(dict.fromkeys(p)) for key, p in lines.items()]
-    return "\n       ".join(f"{text}." for text in texts)
+    return "\n       ".join(text if text.endswith("?") else f"{text}." for text in texts)
 
 
 def _format_validation_error(error: Mapping[str, Any], values: Any) -> tuple[str, str]:
@@ -80,7 +80,7 @@ def _format_validation_error(error: Mapping[str, Any], values: Any) -> tuple[str
     if kind == "missing" and isinstance(error["loc"][-1], str):
         return key, "this key is missing. Set it to a value"
     if kind == "extra_forbidden":
-        return key, _managed_argument(key) or "no such key"
+        return key, _unknown_problem(key)
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     template = PYDANTIC_MESSAGES.get(kind)
     problem = template.format(**error.get("ctx", {})) if template else message
@@ -183,7 +183,26 @@ def _unknown_key(key: str, text: str) -> str:
     if choices := choices_with(key):
         group = key.partition(".")[0]
         return f"{key}: the chosen {group} has no such key. It is for {' and '.join(choices)}."
-    return f"{key}: no such key.{_did_you_mean(key, script_keys(_script()))}"
+    return f"{key}: no such key.{_suggest_keys(key, script_keys(_script()))}"
+
+
+def _suggest_keys(key: str, known: Iterable[str]) -> str:
+    """Return a hint at keys of the same name elsewhere, or of a similar one in the group."""
+    group, _, name = key.rpartition(".")
+    names = {k: k.rpartition(".")[2] for k in known if k != key}
+    same = [k for k in names if names[k] == name]
+    siblings = {names[k]: k for k in names if k.rpartition(".")[0] == group}
+    near = difflib.get_close_matches(name, siblings, n=2, cutoff=0.6)
+    return (
+        _suggest(same or [siblings[n] for n in near]) if same or near else _did_you_mean(key, names)
+    )
+
+
+def _unknown_problem(key: str) -> str:
+    """Return what is wrong with a key that its settings do not have; suggest one of its group."""
+    if key.partition(".")[0] not in config_groups():
+        return "no such key"
+    return _unknown_key(key, "").removeprefix(f"{key}: ").removesuffix(".")
 
 
 def _managed_argument(key: str) -> str:
@@ -255,5 +274,8 @@ def _group_value_error() -> str:
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     candidates = [candidate for candidate in known if candidate != word]
-    near = difflib.get_close_matches(word, candidates, n=3, cutoff=0.6)
+    return _suggest(difflib.get_close_matches(word, candidates, n=3, cutoff=0.6))
+
+
+def _suggest(near: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else " See --help and --keys."
