@@ -1,5 +1,6 @@
 """Classes of the user's own: a project with one of each, and runs of others that name classes."""
 
+import csv
 import shutil
 import sys
 from pathlib import Path
@@ -96,8 +97,12 @@ from pathlib import Path
 from lightning import Callback
 
 class Steps(Callback):
-    def on_train_batch_end(self, trainer, *rest):
+    def on_train_batch_end(self, trainer, module, *rest):
         Path("steps").write_text(str(trainer.global_step))
+        module.log("own/steps", float(trainer.global_step))
+
+    def on_validation_epoch_end(self, trainer, module):
+        module.log("own/weights", 3.0)
 """,
     "ownaugment": """
 import random
@@ -145,6 +150,12 @@ def test_a_project_of_its_own(trained):
     (folder,) = run_folders(trained)
     assert folder.name.startswith("halves-shapes-Convs-")
     assert (trained / "steps").read_text() == "2"
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [(row["step"], row["own/steps"], row["own/weights"]) for row in rows] == [
+        ("1", "", "3.0"),
+        ("2", "2.0", ""),
+        ("2", "", "3.0"),
+    ]
     done = run("evaluate", f"run={folder}", *CPU, cwd=trained, ok=False)
     assert "trust_remote_code=false" in done.stderr  # conf/ does not name the backbone
     assert f"ownnet.Convs ({trained}/ownnet.py)" in done.stderr
@@ -177,7 +188,7 @@ def test_runs_of_others_import_nothing(trained, tmp_path):
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert f"ownnet.Convs ({tmp_path}/ownnet.py)" in done.stderr
-    run("ablations", "report", "rows=stage.lr", "runs=runs/*", cwd=tmp_path, ok=False)
+    run("ablations", "report", "stage.lr=0.1,0.2", cwd=tmp_path, ok=False)
     run("train", "init_from=runs/theirs", cwd=tmp_path, ok=False)
     assert not (tmp_path / "imported").exists()
     done = run(*commands[2], "trust_remote_code=true", *CPU, cwd=tmp_path)

@@ -178,12 +178,33 @@ def test_json_is_written_atomically_without_nan(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
 
 
+def test_metrics_of_callbacks_get_columns_of_their_own(tmp_path):
+    """Also if the run is resumed before, at and after the step that brings them."""
+    rows = [{"train/loss": 1.0}, {"train/loss": 2.0, "b,x": 3.0}, {"train/loss": 4.0, "a": 5.0}]
+    path = tmp_path / "metrics.csv"
+    first = MetricsCSV(path, ["train/loss"])
+    for step, row in enumerate(rows):
+        first.log_metrics(row, step=step)
+    complete = path.read_bytes()
+    assert complete.splitlines() == [
+        b'step,train/loss,"b,x",a',
+        b"1,1.0,,",
+        b"2,2.0,3.0,",
+        b"3,4.0,,5.0",
+    ]
+    for first_step in range(4):
+        resumed = MetricsCSV(path, ["train/loss"], first_step=first_step)
+        for step in range(first_step, 3):
+            resumed.log_metrics(rows[step], step=step)
+        assert path.read_bytes() == complete
+
+
 def test_csv_of_a_resumed_run_has_no_duplicate_rows(tmp_path):
     path = tmp_path / "metrics.csv"
     first = MetricsCSV(path, ["train/loss", "val/mIoU"])
     for step in range(5):
         first.log_metrics({"train/loss": float(step), "epoch": 0}, step=step)
-    first.log_metrics({"epoch": 0}, step=5)  # none of the CSV's columns: no row
+    first.log_metrics({"epoch": 0}, step=5)  # no metric: no row
     second = MetricsCSV(path, ["train/loss", "val/mIoU"], first_step=3)
     second.log_metrics({"train/loss": 33.0}, step=3)
     assert path.read_text().splitlines() == [

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -129,12 +129,17 @@ def finish_wandb(loggers: Sequence[Logger], *, failed: bool) -> None:
         wandb.finish(exit_code=int(failed))
 
 
+NO_METRICS = ("epoch", "step")
+"""What Lightning logs besides metrics; rows have their step."""
+
+
 class MetricsCSV(Logger):
-    """Writes the metrics ``columns`` by ``step`` to a CSV file; other metrics are left out.
+    """Writes metrics by ``step`` to a CSV file.
 
     Args:
         path: the file; existing rows are kept up to ``first_step``.
-        columns: names of the metrics.
+        columns: names of the metrics that come first; others, as callbacks log them, get columns
+            after these.
         first_step: the step that the run continues from, whose checkpoint is from before the
             validation that may follow it. Later rows, and the validation's, are dropped, because
             the run writes them again.
@@ -159,12 +164,16 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        row = {name: value for name, value in metrics.items() if name not in NO_METRICS}
+        if not row:
+            return
         if not self._started:
             self._start()
-        row = {name: metrics[name] for name in self.columns if name in metrics}
-        if row:
-            with self._append() as file:
-                csv.DictWriter(file, self.columns).writerow({"step": (step or 0) + 1, **row})
+        if new := [name for name in row if name not in self.columns]:
+            self.columns += new
+            self._write(read_csv(self.path, RESTORE_HINT))
+        with self._append() as file:
+            csv.DictWriter(file, self.columns).writerow({"step": (step or 0) + 1, **row})
 
     @rank_zero_only
     def save(self) -> None:
@@ -186,14 +195,20 @@ class MetricsCSV(Logger):
         """Write the header and the rows to keep."""
         rows = []
         if self.first_step and exists(self.path):
-            rows = [row for row in read_csv(self.path, RESTORE_HINT) if self._is_kept(row)]
+            rows = read_csv(self.path, RESTORE_HINT)
+            self.columns = list(
+                dict.fromkeys([*self.columns, *(name for row in rows[:1] for name in row)])
+            )
+        self._write([row for row in rows if self._is_kept(row)])
+        self._started = True
+
+    def _write(self, rows: Iterable[Mapping[str, str]]) -> None:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, extrasaction="ignore")
+        writer = csv.DictWriter(text, self.columns)
         writer.writeheader()
         writer.writerows(rows)
         with atomic_write(self.path) as draft:
             draft.write_text(text.getvalue(), newline="")
-        self._started = True
 
     def _is_kept(self, row: Mapping[str, str]) -> bool:
         with report_damage(self.path, RESTORE_HINT):

@@ -6,7 +6,7 @@ from lightning import Callback, Trainer
 
 
 class LogSteps(Callback):
-    """Log the loss and the learning rate of every n-th step as soon as it is done.
+    """Log what is logged in every n-th step, as soon as it is done.
 
     Lightning logs a step after the callbacks that save a checkpoint of it, so that a kill between
     the two would lose its row.
@@ -21,7 +21,7 @@ class LogSteps(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         step = trainer.global_step  # 1 after the first step, as in metrics.csv
         if step % self.every_n_steps == 0:
-            logged = trainer.logged_metrics
-            row = {name: float(v) for name, v in logged.items() if name.startswith("train/")}
+            logged = trainer._logger_connector.metrics["log"]  # logged_metrics has validations too
+            row = {name: float(value) for name, value in logged.items()}
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=step - 1)
