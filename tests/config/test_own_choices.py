@@ -8,6 +8,7 @@ from deeplab.ablations.distinct_jobs import collect_jobs
 from deeplab.ablations.sweep_request import parse_request
 from deeplab.config.paths import CONF, describe_own_choices, group_choices
 from deeplab.training.compose_config import compose_seeds, compose_train
+from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run, run_folders
 
 OWN = {
@@ -113,6 +114,26 @@ def test_a_damaged_file_is_named(tmp_path):
     message = run("train", "stage=damaged", cwd=tmp_path, ok=False).stderr.splitlines()[-1]
     assert message.startswith("Error: ")
     assert "conf/stage/damaged.yaml" in message
+
+
+def test_files_that_cannot_be_composed_end_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = {"deep": "defaults: [nosuch]\n", "loop": "defaults: [loop]\n", "text": "- 1\n"}
+    write(tmp_path / "conf/loss", files)
+    for name, target in {"gone": "nowhere", "dice": "/dev/zero"}.items():  # dice is ours
+        (tmp_path / f"conf/loss/{name}.yaml").symlink_to(target)
+    messages = {
+        "deep": r"^loss/deep\.yaml: its defaults name loss/nosuch, which does not exist\. ",
+        "loop": r"^defaults: files of the chosen groups name each other in turn\. ",
+        "text": r"text\.yaml: cannot be read \(expected keys with values\)\. ",
+        "gone": r"^loss=gone: no such choice\. .*: own, deep, dice, loop, text, ",
+    }
+    for name, message in messages.items():
+        with pytest.raises(UserError, match=message):
+            compose_train([f"loss={name}"])
+    done = run("train", "loss=loop", cwd=tmp_path, ok=False)
+    assert done.stderr.splitlines()[-1].startswith("Error: defaults: files")
+    assert describe_own_choices(["loss"]).endswith("adds loss=deep, loss=loop, loss=text.")
 
 
 def test_the_projects_folder_is_not_taken_twice(tmp_path, monkeypatch):

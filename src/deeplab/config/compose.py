@@ -57,7 +57,7 @@ def _load(script: str, overrides: Sequence[str]) -> DictConfig:
     check_overrides(parse_overrides(overrides), script_groups(script))
     try:
         return _loader().load_configuration(script, overrides, run_mode=RunMode.RUN)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, RecursionError) as error:
         raise UserError(format_hydra_error(error)) from None
 
 

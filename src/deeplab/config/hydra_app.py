@@ -111,7 +111,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         _exit(str(error))
     except JobFailedError as error:
         _exit(str(error), status=1)
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
         exit_without_output(error)
         if started:
             raise

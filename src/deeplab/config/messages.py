@@ -138,11 +138,13 @@ def format_hydra_error(error: Exception) -> str:
         return _group_value_error()
     if match := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(match[1].split("@")[0], text + cause)
-    if match := re.search(r"Could not find '([^']*)'", text) or re.search(
-        r"In '[^']*': Could not find '([^']*)'", text
-    ):
+    if match := re.match(r"In '([^']*/[^']*)': Could not (?:load|find) '([^']*)'", text):
+        return f"{match[1]}.yaml: its defaults name {match[2]}, which does not exist. Correct them."
+    if match := re.search(r"Could not find '([^']*)'", text):
         group, _, choice = match[1].rpartition("/")
         return unknown_choice(group, choice)
+    if isinstance(error, RecursionError):
+        return "defaults: files of the chosen groups name each other in turn. Correct their lists."
     if match := re.search(r"full_key: (\S+)", text) if "Missing mandatory" in text else None:
         return f"{match[1]}: this key has no value. Set {match[1]}=..."
     if match := re.search(r"full_key: (\S+)", text):

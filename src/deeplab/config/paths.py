@@ -1,5 +1,6 @@
 """Locations of the project's folders and of its config files."""
 
+import filecmp
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,17 +54,17 @@ def find_choice(group: str, name: str) -> Path | None:
 
 def group_choices(group: str) -> list[str]:
     """Return the names of a config group's files, short ones first."""
-    names = {name for folder in [CONF, *own_folders()] for name in _names(folder, group)}
+    names = {path.stem for folder in [CONF, *own_folders()] for path in _files(folder, group)}
     return sorted(names, key=lambda name: (len(name), name))
 
 
-def _names(folder: Path, group: str) -> set[str]:
-    return {path.stem for path in (folder / group).glob("*.yaml")}
+def _files(folder: Path, group: str) -> list[Path]:
+    return sorted(path for path in (folder / group).glob("*.yaml") if path.is_file())
 
 
 def project_choices(group: str) -> list[str]:
     """Return the names of the project's own files of a group, in alphabetical order."""
-    return sorted(_names(CONF, group))
+    return [path.stem for path in _files(CONF, group)]
 
 
 def describe_own_choices(groups: Iterable[str]) -> str:
@@ -75,11 +76,11 @@ def describe_own_choices(groups: Iterable[str]) -> str:
     shadowed: list[str] = []
     folders = own_folders()
     for group in sorted(groups):
-        known = {path.stem: path for path in (CONF / group).glob("*.yaml")}
-        for path in (p for folder in folders for p in sorted((folder / group).glob("*.yaml"))):
+        known = {path.stem: path for path in _files(CONF, group)}
+        for path in (path for folder in folders for path in _files(folder, group)):
             if known.setdefault(path.stem, path) is path:
                 added.append(f"{group}={path.stem}")
-            elif path.read_bytes() != known[path.stem].read_bytes():
+            elif not _same_text(path, known[path.stem]):
                 shadowed.append(f"{group}/{path.name}")
     texts = [f"adds {name_some(added, MAX_NAMES)}"] * bool(added)
     if shadowed:
@@ -88,6 +89,13 @@ def describe_own_choices(groups: Iterable[str]) -> str:
             "already (rename the file to use it)"
         )
     return f"{' and '.join(map(str, folders))}: {'; '.join(texts)}." if texts else ""
+
+
+def _same_text(first: Path, second: Path) -> bool:
+    try:
+        return filecmp.cmp(first, second, shallow=False)
+    except OSError:
+        return False
 
 
 def config_groups() -> set[str]:
