@@ -46,6 +46,9 @@ MOVED_KEYS = {
 }
 """Keys of earlier versions or other programs, and what they are called here."""
 
+MAX_HINTS = 3
+"""Number of keys or choices that are suggested in place of an unknown one."""
+
 
 def format_validation_errors(errors: Sequence[Any], values: Any) -> str:
     """Return pydantic's errors, one line for each wrong key, in the form ``key=value: problem``.
@@ -194,10 +197,9 @@ def _suggest_keys(key: str, known: Iterable[str]) -> str:
     names = {k: k.rpartition(".")[2] for k in known if k != key}
     same = [k for k in names if names[k] == name]
     siblings = {names[k]: k for k in names if k.rpartition(".")[0] == group}
-    near = difflib.get_close_matches(name, siblings, n=2, cutoff=0.6)
-    return (
-        _suggest(same or [siblings[n] for n in near]) if same or near else _did_you_mean(key, names)
-    )
+    near = [siblings[n] for n in difflib.get_close_matches(name, siblings, n=2, cutoff=0.6)]
+    hints = same if 0 < len(same) <= MAX_HINTS else near
+    return _suggest(hints) if hints else _did_you_mean(key, names)
 
 
 def _unknown_problem(key: str) -> str:
@@ -276,7 +278,7 @@ def _group_value_error() -> str:
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     candidates = [candidate for candidate in known if candidate != word]
-    return _suggest(difflib.get_close_matches(word, candidates, n=3, cutoff=0.6))
+    return _suggest(difflib.get_close_matches(word, candidates, n=MAX_HINTS, cutoff=0.6))
 
 
 def _suggest(near: Sequence[str]) -> str:

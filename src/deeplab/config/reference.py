@@ -193,11 +193,10 @@ def script_keys(script: str) -> list[str]:
 def choices_with(key: str) -> list[str]:
     """Return the choices, as ``loss=top_k``, that have a key if others of their group do not."""
     group, _, name = key.partition(".")
-    return [
-        f"{group}={schema.model_fields['name'].default}"
-        for schema in CHOICES.get(group, ())
-        if name in schema.model_fields
-    ]
+    schemas = {schema.model_fields["name"].default: schema for schema in CHOICES.get(group, ())}
+    if group == "data":
+        schemas = {layout: settings_class(layout) for layout in layout_names()}
+    return [f"{group}={choice}" for choice, s in schemas.items() if name in s.model_fields]
 
 
 def find_keys(word: str) -> list[Key]:
