@@ -426,6 +426,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path, trained):
     assert "last.ckpt: cannot be read" in done.stderr
     assert "overwrite=true" in done.stderr
     assert "Traceback" not in done.stderr
+    (damaged / "checkpoints/best.ckpt").unlink()
+    (damaged / "checkpoints/best.ckpt").symlink_to("best.ckpt")
+    source = f"init_from={damaged}/checkpoints/best.ckpt"
+    done = run("train", *arguments, source, cwd=tmp_path, ok=False)
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.endswith("best.ckpt: this link leads to itself. Remove it.\n")
 
 
 def test_a_renamed_run_is_not_resumed_as_another(tmp_path, trained):

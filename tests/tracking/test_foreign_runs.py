@@ -221,7 +221,7 @@ def checkpoint(module):
         "state_dict": {key: tensor.clone() for key, tensor in module.state_dict().items()},
         "lr_schedulers": [{"last_epoch": 4}],
         "loops": {"fit_loop": {}},
-        "optimizer_states": [{"state": state, "param_groups": [{"params": [0]}]}],
+        "optimizer_states": [{"state": state, "param_groups": [{"params": [0], "lr": 0.1}]}],
     }
 
 
@@ -239,6 +239,8 @@ CHECKPOINTS = {
     "no schedule": lambda c: c.update(lr_schedulers=[]),
     "no loops": lambda c: c.pop("loops"),
     "momentum": lambda c: c["optimizer_states"][0]["state"][0].update(momentum=torch.ones(7)),
+    "no rate": lambda c: c["optimizer_states"][0]["param_groups"][0].update(lr=None),
+    "rate": lambda c: c["optimizer_states"][0]["param_groups"][0].update(lr=float("nan")),
     "inf": lambda c: c["optimizer_states"][0]["state"][0]["momentum_buffer"].fill_(float("inf")),
 }
 

@@ -28,6 +28,7 @@ from deeplab.utils.errors import (
     exit_with_error,
     exit_without_output,
     format_message,
+    link_loop_error,
     script_errors,
 )
 from deeplab.utils.extras import require_extra
@@ -120,6 +121,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 
 def _explain(error: Exception) -> Exception:
     """Return a UserError for what is no fault of the program, else the error itself."""
+    if isinstance(error, RuntimeError) and (loop := link_loop_error(error)):
+        return loop
     if full := full_disk_error(error):
         return write_error(full, Path(full.filename) if full.filename else None)
     if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:

@@ -1,6 +1,7 @@
 """Reading and writing of Lightning's checkpoints."""
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,10 @@ def check_checkpoint(path: Path, module: nn.Module) -> None:
             if not content[key]:
                 raise ValueError(f"{key} is empty")
         for number, optimizer in enumerate(content["optimizer_states"]):
+            for group in optimizer["param_groups"]:
+                for key in {"lr", "initial_lr", "weight_decay"} & group.keys():
+                    if not 0 <= float(group[key]) < math.inf:
+                        raise ValueError(f"optimizer_states: {key} is {group[key]}")
             for index, values in optimizer["state"].items():
                 tensors = {k: t for k, t in values.items() if isinstance(t, Tensor)}
                 if any(t.shape not in shapes or not t.isfinite().all() for t in tensors.values()):

@@ -59,6 +59,12 @@ def _shorten(text: str, length: int) -> str:
     return f"{text[:part]}[... {len(text) - 2 * part:,} characters ...]{text[-part:]}"
 
 
+def link_loop_error(error: RuntimeError) -> UserError | None:
+    """Return the message for a link that leads to itself, if that is the error."""
+    loop = re.fullmatch("Symlink loop from '(.*)'", str(error))  # Path.resolve
+    return UserError(f"{loop[1]}: this link leads to itself. Remove it.") if loop else None
+
+
 @contextmanager
 def script_errors() -> Iterator[None]:
     """End a script quietly if the reader of its output has ended, as ``head`` does.
@@ -77,8 +83,8 @@ def script_errors() -> Iterator[None]:
         except UserError as error:
             exit_with_error(str(error))
         except RuntimeError as error:
-            if loop := re.fullmatch("Symlink loop from '(.*)'", str(error)):  # Path.resolve
-                exit_with_error(f"{loop[1]}: this link leads to itself. Remove it.")
+            if loop := link_loop_error(error):
+                exit_with_error(str(loop))
             raise
         finally:
             if sys.stdout is not None:
