@@ -79,8 +79,8 @@ import torch
 
 class Halves:
     classes = ["left", "right"]
-    def __init__(self, split, highest=1, random=False):
-        self.count = {"train": 4, "val": 3}[split]
+    def __init__(self, split, highest=1, random=False, missing=0):
+        self.count = {"train": 4, "val": 3}[split] - missing
         self.highest, self.random = highest, random
     def __len__(self):
         return self.count
@@ -207,6 +207,8 @@ BAD = [
     (["loss._target_=statistics.Loss"], "statistics.py is hidden by Python's standard module"),
     (["loss._target_=collections.Counter"], "a module of Python's standard library, not yours"),
     (["loss._target_=brokenmodule.Loss"], "importing it fails: ModuleNotFoundError: No module"),
+    (["callbacks={a:{_target_:owncallback.Steps}}"], "own is callbacks.NAME._target_=module.Name"),
+    (["data=halves", "data.missing=9"], "it raises ValueError: __len__() should return >= 0"),
     (["loss=cross_entropy", "loss._target_=ownloss.Mean"], "Leave out loss=..."),
     (["optimizer._target_=ownloss.function"], "this function is no subclass of torch.optim"),
     (["optimizer._target_=ownoptim.Signs", "optimizer.lr=1"], "Set stage.lr=1 instead"),

@@ -173,8 +173,9 @@ def _check_choice(text: str, group: str, value: object) -> None:
     if isinstance(value, list | dict):
         choices = group_choices(group)
         several = " To run several, sweep over them with -m." if isinstance(value, list) else ""
-        if isinstance(value, dict) and group in OWN_GROUPS:
-            several = f" A class of your own is {group}.{TARGET}=module.Name {group}.ARGUMENT=..."
+        if isinstance(value, dict) and group in (*OWN_GROUPS, "callbacks"):
+            node = "callbacks.NAME" if group == "callbacks" else group
+            several = f" A class of your own is {node}.{TARGET}=module.Name {node}.ARGUMENT=..."
         raise UserError(
             f"{text}: expected the name of one choice, as in {group}={choices[0]}.{several} "
             f"Choices: {', '.join(choices)}."

@@ -129,12 +129,14 @@ def call(function: Callable[..., Any], label: str, *args: Any, **kwargs: Any) ->
     except UserError:
         raise
     except Exception as error:
-        origin = inspect.getsourcefile(function) if _has_source(function) else None
-        raise UserError(f"{label}: it raises {_describe(error, origin)}.") from None
+        raise UserError(f"{label}: it raises {_describe(error, _source_file(function))}.") from None
 
 
-def _has_source(function: Any) -> bool:
-    return inspect.isclass(function) or inspect.isroutine(function)
+def _source_file(function: Any) -> str | None:
+    try:
+        return inspect.getsourcefile(function)
+    except TypeError:  # a function of C, or an object that can be called
+        return None
 
 
 def _build_inner(value: Any, key: str) -> Any:
