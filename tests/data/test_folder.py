@@ -420,3 +420,10 @@ def test_number_of_classes_comes_from_the_masks(tmp_path):
     (folder,) = run_folders(tmp_path)
     scores = json.loads((folder / "metrics.json").read_text())["class_IoU"]
     assert list(scores) == [f"class_{i}" for i in range(5)]
+
+
+def test_a_link_that_leads_to_itself_is_named(tmp_path):
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
+    (tmp_path / "train.txt").symlink_to("train.txt")
+    with pytest.raises(UserError, match=r"train\.txt: cannot be read \(Too many levels of symb"):
+        split_ids(tmp_path)

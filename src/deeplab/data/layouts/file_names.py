@@ -184,6 +184,6 @@ def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterato
                     yield prefix + entry.name
     except OSError as error:
         raise UserError(
-            f"{root}/{prefix}: this folder cannot be read ({error.strerror}). Check its "
-            "permissions, or move it elsewhere."
+            f"{error.filename}: cannot be read ({error.strerror}). Check its permissions, or move "
+            "it elsewhere."
         ) from None
