@@ -694,8 +694,8 @@ def test_results_from_several_commits(tmp_path):
     report.run(1, counts(1))
     report.run(2, counts(2), commit="fedcba98765", started="2026-02-03", uncommitted_changes=True)
     report.write()
-    assert "from 2026-01-02 to 2026-02-03 with code of 2 commits" in report.page
-    assert "several commits (012345678, fedcba987)" in report.page
+    assert "from 2026-01-02 to 2026-02-03 with code of 2 commits or versions" in report.page
+    assert "several states of the code (commit 012345678, commit fedcba987)" in report.page
     assert "torch 2.13.0" in report.page
 
 
@@ -715,20 +715,27 @@ def test_rows_that_differ_from_paper_are_gray(tmp_path, override, gray):
 
 def test_initial_weights_are_described(tmp_path):
     jobs = Report(tmp_path, make_table()).jobs
-    assert describe_initial_weights(jobs)[0].startswith(
+    assert describe_initial_weights(jobs, of_paper=True)[0].startswith(
         "All runs here started from random weights; the paper"
     )
+    assert describe_initial_weights(jobs, of_paper=False) == [
+        "All runs here started from random weights."
+    ]
     changed = [
         replace(job, config=job.config.model_copy(update={"init_from": "x"})) for job in jobs
     ]
-    assert describe_initial_weights([*changed[:2], jobs[2]])[0].startswith(
+    assert describe_initial_weights([*changed[:2], jobs[2]], of_paper=True)[0].startswith(
         "1 of 3 runs started from random"
     )
-    assert describe_initial_weights(changed) == ["Initial weights of the runs: 3 from x."]
+    assert describe_initial_weights(changed, of_paper=True) == [
+        "Initial weights of the runs: 3 from x."
+    ]
     weights = tmp_path / "public.safetensors"
     save_file({"weight": torch.zeros(1)}, weights)
     jobs = Report(tmp_path, make_table(), overrides=(f"backbone.pretrained={weights}",)).jobs
-    assert describe_initial_weights(jobs) == [f"Initial weights of the runs: 3 from {weights}."]
+    assert describe_initial_weights(jobs, of_paper=True) == [
+        f"Initial weights of the runs: 3 from {weights}."
+    ]
 
 
 # formats

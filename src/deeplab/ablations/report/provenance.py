@@ -7,6 +7,7 @@ from deeplab.ablations.distinct_jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.table_notes import distinct
 from deeplab.tracking.result import Result
+from deeplab.utils.installation import DISTRIBUTION
 
 PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 """Packages whose versions the report states; ``result.json`` has all."""
@@ -19,20 +20,27 @@ def describe_provenance(tables: Sequence[TableResult]) -> list[str]:
     if not dated:
         return [] if results else ["No run of these tables has results yet."]
     dates = sorted({str(result.started)[:10] for result in dated})
-    commits = distinct(str(result.commit or "unknown")[:9] for result in dated)
+    codes = distinct(map(_code, dated))
     when = f"on {dates[0]}" if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}"
     changed = any(result.uncommitted_changes for result in dated)
-    code = f"commit {commits[0]}" if len(commits) == 1 else f"{len(commits)} commits"
+    code = codes[0] if len(codes) == 1 else f"{len(codes)} commits or versions"
     lines = [
         f"Evaluated {when} with code of {code}{', with uncommitted changes' if changed else ''}; "
         f"{_versions(dated)}."
     ]
-    if len(commits) > 1:
+    if len(codes) > 1:
         lines.append(
-            f"The results come from several commits ({', '.join(commits)}): rows may differ by "
-            "more than their settings."
+            f"The results come from several states of the code ({', '.join(codes)}): rows may "
+            "differ by more than their settings."
         )
     return lines
+
+
+def _code(result: Result) -> str:
+    if result.commit:
+        return f"commit {result.commit[:9]}"
+    version = result.versions.get(DISTRIBUTION)
+    return f"version {version}" if version else "an unknown commit"
 
 
 def _versions(results: Sequence[Result]) -> str:
@@ -43,10 +51,14 @@ def _versions(results: Sequence[Result]) -> str:
     return ", ".join(texts) or "versions unknown"
 
 
-def describe_initial_weights(jobs: Sequence[Job]) -> list[str]:
-    """Return lines on the initial weights of the jobs; the paper's come from ImageNet.
+def describe_initial_weights(jobs: Sequence[Job], *, of_paper: bool) -> list[str]:
+    """Return lines on the initial weights of the jobs.
 
     Classifiers are left out, since pretraining on ImageNet is what they do.
+
+    Args:
+        jobs: the jobs.
+        of_paper: compare them with the paper's, which come from ImageNet.
     """
     segmentation = (
         job
@@ -63,7 +75,8 @@ def describe_initial_weights(jobs: Sequence[Job]) -> list[str]:
         if random == total - counts[ANOTHER_RUN]:
             which = "All runs here started from random weights"
             which += " or from a run that did" if counts[ANOTHER_RUN] else ""
-        lines.append(f"{which}; the paper's started from networks trained on ImageNet.")
+        paper = "; the paper's started from networks trained on ImageNet" if of_paper else ""
+        lines.append(f"{which}{paper}.")
     if origins:
         rest = f", {counts[ANOTHER_RUN]} from another of these runs" if counts[ANOTHER_RUN] else ""
         lines.append(f"Initial weights of the runs: {', '.join(origins)}{rest}.")

@@ -50,7 +50,8 @@ def write_report(
     preset = request.preset
     typed = [o for o in request.overrides if not o.startswith("runs_dir=")]
     overrides = [f"All rows with {' '.join(typed)}."] if typed else []
-    origin = [*describe_initial_weights(jobs), *describe_provenance(tables)]
+    weights = describe_initial_weights(jobs, of_paper=not request.of_variants)
+    origin = [*weights, *describe_provenance(tables)]
     lines = [*overrides, *origin, *(f"{line}." for line in other_code_lines(jobs, find_run))]
     columns = ", ".join(tables[0].columns)
     title = f"Sweep over {columns}" if request.of_variants else f"Ablations: {preset.title}"
