@@ -141,7 +141,7 @@ def format_hydra_error(error: Exception) -> str:
         return _group_value_error()
     if match := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(match[1].split("@")[0], text + cause)
-    if match := re.match(r"In '([^']*/[^']*)': Could not (?:load|find) '([^']*)'", text):
+    if match := re.match(r"In '((?!hydra/)[^']*/[^']*)': Could not (?:load|find) '([^']*)'", text):
         return f"{match[1]}.yaml: its defaults name {match[2]}, which does not exist. Correct them."
     if match := re.search(r"Could not find '([^']*)'", text):
         group, _, choice = match[1].rpartition("/")
