@@ -23,7 +23,7 @@ from deeplab.ablations.wandb_views import save_views
 from deeplab.config.hydra_app import quote_value
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.tracking.run_folder import check_inside, settings_hash
-from deeplab.training.compose_config import compose_seeds, compose_train
+from deeplab.training.compose_config import compose_seeds
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 from deeplab.utils.reading import read_typed
@@ -145,7 +145,8 @@ def save_table_views(arguments: Sequence[str]) -> None:
 
 def runs_root(request: SweepRequest, jobs: Sequence[Job]) -> str:
     """Return the parent folder of the run folders."""
-    return jobs[0].config.runs_dir if jobs else compose_train(request.overrides).runs_dir
+    config = jobs[0].config if jobs else compose_offline(request.overrides, [None])[0]
+    return config.runs_dir
 
 
 def report_folder(request: SweepRequest, jobs: Sequence[Job], root: str) -> Path:
