@@ -1,5 +1,6 @@
 """Command lines that must end before anything is drawn, written or looked up on the network."""
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -280,3 +281,10 @@ def test_hints_for_odd_file_names_work(scenes, tmp_path):
         hint = done.stderr.partition(before)[2].rstrip(".\n")
         run(*line, *shlex.split(hint), cwd=tmp_path)
         assert (tmp_path / "predictions" / name).is_file()
+
+
+def test_the_error_in_the_readme_is_what_is_printed(tmp_path):
+    shown = re.search(r"^\$ deeplab (.+)\n(Error: .+)$", (ROOT / "README.md").read_text(), re.M)
+    assert shown is not None
+    done = run(*shown[1].split(), cwd=tmp_path, ok=False)
+    assert done.stderr == f"{shown[2]}\n"
