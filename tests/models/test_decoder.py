@@ -41,6 +41,15 @@ def test_two_stages_go_from_coarse_to_fine(order):
     assert decoder(torch.randn(1, 16, 9, 7), features).shape == (1, 8, 33, 25)
 
 
+def test_without_the_1x1_convolution_all_channels_of_the_feature_are_concatenated():
+    decoder = Decoder(16, LOW_LEVEL, low_level_channels=None, convs=((3, 8),)).eval()
+    stage = decoder.stages[0]
+    assert stage.refine[0].conv.in_channels == 16 + 24
+    x, low = torch.randn(1, 16, 33, 33), torch.randn(1, 24, 33, 33)
+    expected = stage.refine(torch.cat([x, low], dim=1))
+    assert torch.equal(decoder(x, {"conv2": low}), expected)
+
+
 def test_encoder_comes_first_in_the_concatenation():
     decoder = Decoder(16, LOW_LEVEL, low_level_channels=4, convs=((3, 8),)).eval()
     stage = decoder.stages[0]

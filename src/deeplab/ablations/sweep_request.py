@@ -14,13 +14,18 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from deeplab.ablations.tables import Preset, Table, is_yaml_path, read_preset, read_table
+from deeplab.ablations.tables import (
+    DEFAULT_PRESET,
+    Preset,
+    Table,
+    is_yaml_path,
+    read_preset,
+    read_table,
+)
 from deeplab.ablations.variants import variant_tables
 from deeplab.config.command_line import check_overrides, parse_overrides
 from deeplab.config.paths import exists, group_choices, project_choices, script_groups
 from deeplab.utils.errors import UserError
-
-DEFAULT_PRESET = "quick"
 
 ALL = "all"
 
@@ -79,9 +84,9 @@ def parse_request(arguments: Sequence[str]) -> SweepRequest:
         tables = variant_tables(swept, seeds, _list(strategies) if strategies else None)
     else:
         _check_table_overrides(swept, options)
-        preset = preset or DEFAULT_PRESET
         names = [n for value in _values(options["ablation"]) for n in _expand_all(value)]
         tables = _read_tables(names)
+        preset = preset or _common_preset(tables)
     return SweepRequest(
         tables=tables,
         preset_name=preset,
@@ -142,6 +147,18 @@ def _read_tables(names: Sequence[str]) -> dict[str, Table]:
     return {stem: read_table(name) for stem, name in by_stem.items()}
 
 
+def _common_preset(tables: Mapping[str, Table]) -> str:
+    """Return the preset that the tables name; one for all, since the report has one setting."""
+    named = {table.preset: name for name, table in tables.items()}
+    if len(named) > 1:
+        choices = " or ".join(f"preset={preset} ({name})" for preset, name in named.items())
+        raise UserError(
+            f"ablation={','.join(tables)}: these tables are for different presets. Set one for "
+            f"all: {choices}; or run one command for each."
+        )
+    return next(iter(named))
+
+
 def _is_option(override: Override) -> bool:
     """Return True for a key of the request itself, which is no override of ``train.py``."""
     key = override.key_or_group
@@ -176,7 +193,10 @@ def _data_roots(options: dict[str, Override]) -> dict[str, str]:
 
 
 def _expand_all(name: str) -> list[str]:
-    return project_choices("ablation") if name == ALL else [name]
+    """Return the tables that a name stands for: itself, or all of the paper's."""
+    if name != ALL:
+        return [name]
+    return [n for n in project_choices("ablation") if read_table(n).preset == DEFAULT_PRESET]
 
 
 def _values(override: Override | None) -> list[str]:

@@ -20,6 +20,9 @@ from deeplab.utils.settings import Bool, Float, Natural, Positive, Settings, Tex
 
 S = TypeVar("S", bound=Settings)
 
+DEFAULT_PRESET = "quick"
+"""Preset of the paper's tables."""
+
 Score = Literal["mIoU", "top1_error", "top5_error"]
 
 SEGMENTATION_SCORES: tuple[Score, ...] = ("mIoU",)
@@ -83,6 +86,8 @@ class Table(Settings):
     title: Text
     setting: Text
     """Setting that all rows share."""
+    preset: Text = DEFAULT_PRESET
+    """Preset that it is run with unless the command line names one."""
     columns: Annotated[tuple[Text, ...], Field(min_length=1)]
     scores: Annotated[tuple[Score, ...], Field(min_length=1)] = SEGMENTATION_SCORES
     train: Overrides = ()

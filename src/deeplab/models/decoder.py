@@ -43,13 +43,17 @@ class DecoderStage(nn.Module):
         in_channels: int,
         low_level: Feature,
         *,
-        low_level_channels: int,
+        low_level_channels: int | None,
         convs: Sequence[ConvSpec],
         separable: bool,
     ) -> None:
         super().__init__()
-        self.project = ConvNorm(low_level.channels, low_level_channels)
-        channels = in_channels + low_level_channels
+        self.project = (
+            ConvNorm(low_level.channels, low_level_channels)
+            if low_level_channels
+            else nn.Identity()
+        )
+        channels = in_channels + (low_level_channels or low_level.channels)
         self.refine = nn.Sequential()
         for conv in convs:
             block = SeparableConv if separable and conv.kernel > 1 else ConvNorm
@@ -70,7 +74,8 @@ class Decoder(nn.Module):
         features: the backbone's low-level features by name.
         low_level: names of the features to use, in any order; the coarsest is used first. The
             paper's choice is ``conv2``; empty for the naive decoder.
-        low_level_channels: output channels of the 1x1 convolution on each feature (Table 1).
+        low_level_channels: output channels of the 1x1 convolution on each feature (Table 1); null:
+            no such convolution, so that all channels of the feature are concatenated.
         convs: kernel and channels of each convolution after a concatenation (Table 2).
         separable: use depthwise separable convolutions ("SC" of Table 5); 1x1 convolutions are
             not affected.
@@ -90,7 +95,7 @@ class Decoder(nn.Module):
         features: Mapping[str, Feature],
         *,
         low_level: Annotated[tuple[Text, ...], Field(max_length=8)] = ("conv2",),
-        low_level_channels: Channels = 48,
+        low_level_channels: Channels | None = 48,
         convs: Annotated[tuple[tuple[Odd, Channels], ...], Field(max_length=32)] = (
             (3, 256),
             (3, 256),

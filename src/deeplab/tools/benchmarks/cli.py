@@ -8,6 +8,9 @@ from typing import NoReturn
 from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.program import command
 
+DEFAULT_REPEATS = {"strategies": 3, "learning": 2}
+"""Number of repeats of the parts that take long."""
+
 
 class Parser(argparse.ArgumentParser):
     """Parser whose errors have the form of the other scripts'."""
@@ -21,16 +24,22 @@ def run_benchmark(arguments: Sequence[str]) -> None:
     """Run one benchmark; a user's mistake ends it with a message and status 2."""
     parser = Parser(
         prog=command("benchmark"),
-        description="Measure the speed of a part of the project and print ratios.",
+        description="Measure a part of the project against an alternative and print ratios.",
     )
-    parser.add_argument("part", choices=["loss", "pipeline", "strategies", "export"])
+    parser.add_argument("part", choices=["loss", "pipeline", "strategies", "export", "learning"])
     parser.add_argument(
         "--repeats",
         type=num_repeats,
-        help="number of repeats, 1 to 1000 (default: 7; for strategies: 3)",
+        help="number of repeats, 1 to 1000 (default: 7; strategies: 3; learning: 2, its seeds)",
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="for learning: settings of the training, such as data.root=FOLDER",
     )
     with script_errors():
-        measure(parser.parse_args(arguments))
+        measure(parser.parse_intermixed_args(arguments))
 
 
 def num_repeats(text: str) -> int:
@@ -42,19 +51,26 @@ def num_repeats(text: str) -> int:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Run the benchmark of a part."""
-    repeats = arguments.repeats or (3 if arguments.part == "strategies" else 7)
-    if arguments.part == "loss":
+    part, overrides = arguments.part, arguments.overrides
+    repeats = arguments.repeats or DEFAULT_REPEATS.get(part, 7)
+    if overrides and part != "learning":
+        raise UserError(f"{overrides[0]}: benchmark {part} has no settings. Leave it out.")
+    if part == "loss":
         from deeplab.tools.benchmarks.loss import compare_losses
 
         compare_losses(repeats=repeats)
-    elif arguments.part == "strategies":
+    elif part == "strategies":
         from deeplab.tools.benchmarks.strategies import compare_strategies
 
         compare_strategies(repeats=repeats)
-    elif arguments.part == "export":
+    elif part == "export":
         from deeplab.tools.benchmarks.exported import compare_exports
 
         compare_exports(repeats=repeats)
+    elif part == "learning":
+        from deeplab.tools.benchmarks.learning import compare_learning
+
+        compare_learning(overrides, repeats=repeats)
     else:
         from deeplab.tools.benchmarks.pipeline import compare_pipelines
 

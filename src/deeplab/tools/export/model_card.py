@@ -128,12 +128,13 @@ def _architecture(run: TrainConfig) -> dict[str, str]:
     aspp, decoder = run.aspp, run.decoder
     rates = ", ".join(map(str, aspp.atrous_rates or ()))
     convs = ", ".join(f"{kernel}x{kernel} {channels}" for kernel, channels in decoder.convs)
+    channels = decoder.low_level_channels
+    reduced = f"reduced to {channels} channels" if channels else "as they are"
     return {
         "backbone": ", ".join(f"{key} {v}" for key, v in run.backbone if key not in HIDDEN_KEYS),
         "atrous": f"atrous rates {rates} at output stride 16" if rates else "no atrous branches",
-        "decoder": f"low-level features {', '.join(decoder.low_level)} reduced to "
-        f"{decoder.low_level_channels} channels, then {convs or 'no'} convolutions"
-        f"{', separable' if decoder.separable else ''}"
+        "decoder": f"low-level features {', '.join(decoder.low_level)} {reduced}, then "
+        f"{convs or 'no'} convolutions{', separable' if decoder.separable else ''}"
         if decoder.low_level
         else "none, bilinear upsampling as in DeepLabv3",
     }
