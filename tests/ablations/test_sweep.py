@@ -80,6 +80,9 @@ def test_a_run_that_was_started_by_hand_fills_its_row(tmp_path, swept):
     cost = re.search(r"run +multiply-adds +disk\nR\d +([\d.]+ T) +([\d.]+MB)\nTotal: ", planned)
     assert cost, planned
     assert "{} multiply-adds, {} of disk space".format(*cost.groups()) in planned
+    measured = run("ablations", *plan, "measure_speed=true", cwd=cwd).stdout
+    assert re.search(r"disk +s per step +time\nR\d .*B +[\d.]+ +[\d.]+ (s|min)\nTotal: ", measured)
+    assert "one run at a time on one device" in measured
     run("train", *TABLE_1, cwd=cwd)
     assert (folder / RESULT).is_file()
     after = modification_times([folder])

@@ -1,6 +1,8 @@
 """Ablation tables: their files, the jobs of their rows, and the command line."""
 
 import re
+import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -80,7 +82,36 @@ def check_network(config):
 
 
 def test_tables_and_their_row_counts():
-    assert {name: len(read_table(name).rows) for name in project_choices("ablation")} == ROWS
+    rows = {name: len(read_table(name).rows) for name in project_choices("ablation")}
+    assert rows == {**ROWS, "voc_small": 12}
+
+
+def test_all_are_the_tables_of_the_paper():
+    request = parse_request(["ablation=all"])
+    assert list(request.tables) == list(ROWS)
+    assert request.preset_name == "quick"
+
+
+def test_tables_name_their_preset_and_the_command_line_another_one():
+    assert parse_request(["ablation=voc_small"]).preset_name == "voc_small"
+    assert parse_request(["ablation=voc_small", "preset=quick"]).preset_name == "quick"
+    mixed = ["ablation=table1,voc_small"]
+    assert parse_request([*mixed, "preset=paper"]).preset_name == "paper"
+    with pytest.raises(UserError, match=r"preset=quick \(table1\) or preset=voc_small"):
+        parse_request(mixed)
+
+
+def test_voc_small_trains_five_networks_from_imagenet_weights():
+    request = make_request("voc_small", preset="voc_small")
+    jobs = collect_jobs(request, partial(compose_seeds, download=False))
+    assert len(jobs) == 5
+    assert {job.config.backbone.family for job in jobs} == {"mobilenetv2"}
+    assert {job.config.backbone.pretrained for job in jobs} == {"imagenet"}
+    assert {job.config.stage.lr for job in jobs} == {3e-4}
+    names = [(job.config.decoder.low_level_channels, job.config.output_stride) for job in jobs]
+    assert len(jobs[0].config.decoder.low_level) == 0
+    assert names == [(48, 16), (48, 16), (None, 16), (48, 16), (48, 32)]
+    assert [job.config.aspp.image_pooling for job in jobs] == [True, True, True, False, True]
 
 
 def test_paper_scores_rise_with_each_addition():
@@ -371,6 +402,19 @@ def test_estimate_of_the_remaining_work():
         job.config, parse_strategy("os16", output_stride=16), classes=21, size=(513, 513)
     )
     assert total.multiply_adds - evaluations == pytest.approx(3 * step.conv * 16 * 30_000)
+
+
+@pytest.mark.parametrize(("table", "steps"), [("table1", 800), ("table4", 800)])
+def test_a_measured_step_tells_how_long_a_job_takes(table, steps):
+    """Both for segmentation networks and for classifiers."""
+    (job, *_) = collect_jobs(make_request(table, preset="quick"), compose_seeds)
+    assert estimate_job(job, None).seconds is None
+    start = time.monotonic()
+    estimate = estimate_job(job, None, measure_speed=True)
+    assert 0 < estimate.step_seconds < time.monotonic() - start
+    training = steps * estimate.step_seconds
+    assert training < estimate.seconds < 2 * training  # evaluations take the rest
+    assert estimate_job(job, None, measure_speed=True) == estimate  # measured once
 
 
 @pytest.mark.parametrize(

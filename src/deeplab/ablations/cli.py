@@ -14,10 +14,12 @@ HELP = """Plan and report ablation tables of the paper. To run the tables, use d
 
   deeplab train -m ablation=table1,table2 preset=quick num_seeds=3
 
-plan prints the rows, the state of their runs, and the remaining multiply-adds and disk space:
+plan prints the rows, the state of their runs, and the remaining work in multiply-adds, disk space
+and, with measure_speed=true, hours:
 
   deeplab ablations plan                                all tables with preset=quick
   deeplab ablations plan ablation=table2 preset=paper   one table on VOC
+  deeplab ablations plan measure_speed=true             and how long it takes on this machine
 
 report writes the results as HTML, Markdown, CSV, LaTeX and figures:
 
@@ -44,6 +46,7 @@ data_roots.NAME=FOLDER
 external_weights.NAME=FILE
                     file of weights that a table needs; plan prints the names
 runs_dir=FOLDER     folder of all runs (default: runs)
+measure_speed=true  plan: measure training steps on random images, some seconds for each network
 backbone.pretrained=null
                     random initial weights, where preset=paper uses ImageNet weights
 
@@ -77,15 +80,24 @@ def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
     from deeplab.ablations.run_tables import runs_root
     from deeplab.ablations.sweep_request import parse_request
+    from deeplab.config.command_line import parse_overrides
+    from deeplab.config.parsing import validate
+    from deeplab.config.schema.scripts import PlanConfig
+    from deeplab.tracking.console import silence_library_messages
     from deeplab.training.compose_config import compose_seeds
 
-    _split_arguments(arguments, ())
-    request = parse_request(_with_tables(arguments))
+    options, rest = _split_arguments(arguments, ("measure_speed",))
+    values = {
+        o.key_or_group: o.value() for o in parse_overrides([f"{k}={v}" for k, v in options.items()])
+    }
+    settings = validate(PlanConfig, values)
+    request = parse_request(_with_tables(rest))
     jobs = collect_jobs(request, partial(compose_seeds, download=False))
     runs = known_runs(runs_root(request, jobs))
     find_run = make_run_finder(runs, make_fingerprint_lookup())
     find_stale_run = make_run_finder(runs)
-    print_plan(request, jobs, find_run, find_stale_run)
+    silence_library_messages()
+    print_plan(request, jobs, find_run, find_stale_run, measure_speed=settings.measure_speed)
 
 
 def _report(arguments: Sequence[str]) -> None:

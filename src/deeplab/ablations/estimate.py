@@ -1,8 +1,10 @@
-"""Counts the multiply-adds and the disk space of jobs before they run."""
+"""Counts the multiply-adds, the disk space and the time of jobs before they run."""
 
 import json
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import torch
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import Run
@@ -13,6 +15,8 @@ from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
+from deeplab.tracking.run_folder import settings_hash
+from deeplab.training.step_time import measure_step
 from deeplab.utils.errors import UserError
 from deeplab.utils.settings import to_dict
 
@@ -38,13 +42,46 @@ class Estimate(NamedTuple):
     multiply_adds: float
     disk: int
     """Bytes of all files that the job writes."""
+    step_seconds: float | None = None
+    """Time of a training step on this machine; None if it was not measured."""
+    seconds: float | None = None
+    """Time of the whole work, if evaluations are as fast as training by multiply-adds."""
 
 
-def estimate_job(job: Job, run: Run | None) -> Estimate:
+def estimate_job(job: Job, run: Run | None, *, measure_speed: bool = False) -> Estimate:
     """Return the remaining work of a job, whose run may be partly done.
 
     Forward passes that several strategies share are counted once, because they run once.
+
+    Args:
+        job: the job.
+        run: its run, if there is one.
+        measure_speed: measure training steps on this machine, once for all seeds.
     """
+    estimate = _estimate_work(job, run)
+    if not measure_speed:
+        return estimate
+    config = job.config
+    try:
+        step_seconds = _measure_step(config)
+    except (torch.OutOfMemoryError, MemoryError):
+        return estimate
+    step_cost = STEP_COST * _crop_cost(config).conv * config.stage.batch_size
+    seconds = estimate.multiply_adds / step_cost * step_seconds
+    return estimate._replace(step_seconds=step_seconds, seconds=seconds)
+
+
+def _measure_step(config: RunConfig) -> float:
+    key = settings_hash(config.model_copy(update={"seed": 0}))
+    if key not in _step_seconds:
+        _step_seconds[key] = measure_step(config, num_classes=_num_classes(config.data))
+    return _step_seconds[key]
+
+
+_step_seconds: dict[str, float] = {}
+
+
+def _estimate_work(job: Job, run: Run | None) -> Estimate:
     config = job.config
     stage, crop_cost = config.stage, _crop_cost(config)
     remaining_steps = stage.max_steps - (
@@ -104,7 +141,8 @@ def _crop_cost(config: RunConfig) -> Cost:
 
 def _num_classes(data: DataSettings) -> int:
     """Return the number of classes without reading files; it hardly changes the cost."""
-    return len(data.classes) if isinstance(data, SyntheticSettings) else IMAGENET_CLASSES
+    classes = getattr(data, "classes", None)
+    return max(2, len(classes)) if classes is not None else IMAGENET_CLASSES
 
 
 def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cost:

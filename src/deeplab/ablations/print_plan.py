@@ -5,11 +5,13 @@ from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.estimate import estimate_job
+from deeplab.ablations.report.costs import format_duration
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep import is_done, missing_weights_lines, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
+from deeplab.config.execution import choose_execution
 from deeplab.data.settings import SyntheticSettings
 from deeplab.utils.disk_space import format_size
 from deeplab.utils.program import command
@@ -22,6 +24,8 @@ def print_plan(
     jobs: Sequence[Job],
     find_run: FindRun,
     find_stale_run: FindRun,
+    *,
+    measure_speed: bool = False,
 ) -> None:
     """Print the rows with their runs, the states of the runs, and the remaining work.
 
@@ -30,6 +34,7 @@ def print_plan(
         jobs: distinct jobs of the tables.
         find_run: returns the run of a job.
         find_stale_run: returns the run of a job, even if its images have changed since.
+        measure_speed: measure steps of the trainings, to tell how long the work takes here.
     """
     if request.preset_name:
         print(f"Preset {request.preset_name}: {request.preset.title}")
@@ -55,7 +60,7 @@ def print_plan(
     for line in [*missing_weights_lines(jobs), *other_code_lines(jobs, find_run)]:
         print(f"  {line}")
     if todo:
-        _print_estimates(todo, find_run, names)
+        _print_estimates(todo, find_run, names, measure_speed=measure_speed)
 
 
 def _print_table(
@@ -156,18 +161,32 @@ def _print_missing_data(jobs: Sequence[Job]) -> None:
             print(f"\ndata={name}: {root}: no such folder. {fix}")
 
 
-def _print_estimates(todo: Sequence[Job], find_run: FindRun, names: Mapping[str, str]) -> None:
-    estimates = [estimate_job(job, find_run(job)) for job in todo]
+def _print_estimates(
+    todo: Sequence[Job], find_run: FindRun, names: Mapping[str, str], *, measure_speed: bool
+) -> None:
+    if measure_speed:
+        print(
+            f"\nMeasuring training steps on {choose_execution(todo[0].config.trainer)}", flush=True
+        )
+    estimates = [estimate_job(job, find_run(job), measure_speed=measure_speed) for job in todo]
     columns = [
         Column("run"),
         Column("multiply-adds", number=True, format=_tera),
         Column("disk", number=True, format=format_size),
+        Column("s per step", number=True, format="{:.3g}".format),
+        Column("time", number=True, format=format_duration),
     ]
     rows = [(names[job.key], *estimate) for job, estimate in zip(todo, estimates, strict=True)]
-    print(TextTable.from_values(columns, rows).as_text())
+    print(TextTable.from_values(columns, rows).without_empty_columns().as_text())
     multiply_adds = sum(estimate.multiply_adds for estimate in estimates)
     disk = sum(estimate.disk for estimate in estimates)
     print(f"Total: {_tera(multiply_adds)} multiply-adds, {format_size(disk)} of disk space")
+    seconds = [estimate.seconds for estimate in estimates if estimate.seconds is not None]
+    if measure_speed:
+        print(
+            f"Time: {format_duration(sum(seconds))}, one run at a time on one device; without "
+            "reading images, evaluations by their multiply-adds"
+        )
 
 
 def _tera(count: float) -> str:

@@ -9,7 +9,6 @@ import gc
 import os
 import resource
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from lightning import Callback, Trainer, seed_everything
+from lightning import seed_everything
 from lightning.pytorch.tuner.tuning import Tuner
 
 from deeplab.checkpoints.initialization import init_record
@@ -26,6 +25,7 @@ from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import TuneSettings
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.run_folder import RunFolder
+from deeplab.training.step_time import StepClock
 from deeplab.training.train import build_task, check_machine, initialize_weights
 from deeplab.training.trainer import build_trainer
 from deeplab.utils.disk_space import format_size
@@ -199,25 +199,12 @@ def _try(config: RunConfig, execution: Execution, folder: RunFolder, images: int
 
 def _train_three_steps(config: RunConfig, execution: Execution, folder: RunFolder) -> float:
     """Return the time of the last step."""
-    task, clock = build_task(config, execution), _StepClock()
+    task, clock = build_task(config, execution), StepClock()
     trainer = build_trainer(config, execution, folder, [], [clock], quiet=True)
     trainer.limit_val_batches = 0
     with _interruptible():
         trainer.fit(task.build_module(), task.data)
-    return clock.seconds
-
-
-class _StepClock(Callback):
-    """Measures the last step."""
-
-    seconds = 0.0
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        self._started_at = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        outputs["loss"].item()  # waits for the GPU
-        self.seconds = time.monotonic() - self._started_at
+    return clock.seconds[-1]
 
 
 def _peak_memory(on_gpu: bool) -> int:

@@ -205,6 +205,13 @@ class CompareConfig(Settings):
     """Folder of the table and the figures."""
 
 
+class PlanConfig(Settings):
+    """Keys of ``ablations.py plan`` itself."""
+
+    measure_speed: Bool = False
+    """Measure training steps on random images, to tell how long the work takes here."""
+
+
 class ReportConfig(Settings):
     """Keys of ``ablations.py report`` itself."""
 
