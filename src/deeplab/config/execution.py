@@ -19,10 +19,12 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
     """Resolve every ``auto`` for this machine.
 
     On a GPU: bfloat16 where it is native, channels_last, a compiled network, a fused optimizer. On
-    a CPU: bfloat16 and channels_last where its matrix units support bfloat16 (AMX: measured 1.5 to
-    2.6 times as fast as contiguous float32 for ResNets and Xception-65 at 161 pixels), else float32
-    and contiguous; never compiled, which alone took most of a minute for a tiny network; and no
-    loading workers on few cores, where they would take the cores that the network needs.
+    a CPU: bfloat16 and channels_last where it has instructions for bfloat16, else float32 and
+    contiguous; never compiled, which alone took most of a minute for a tiny network; and no loading
+    workers on few cores, where they would take the cores that the network needs. (Measured against
+    contiguous float32: with AMX 1.5 to 2.6 times as fast for ResNets and Xception-65 at 161 pixels;
+    with AVX-512 BF16 2.0 times for ResNet-50 at 161 pixels, 2.5 for MobileNetV2 at 257, 1.6 for
+    the network for drawn scenes.)
 
     Raises:
         UserError: this machine does not have the accelerator or that many devices.

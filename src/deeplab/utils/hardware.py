@@ -78,7 +78,8 @@ def has_fast_bf16(accelerator: str) -> bool:
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if accelerator == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+        known = torch.cpu.get_capabilities()
+        return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
     return False
 
 
