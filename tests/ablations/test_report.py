@@ -327,6 +327,43 @@ def test_decoder_gain_in_narrowest_band(tmp_path):
     assert report.page.count("<span>row 1: +") == report.page.count("<span>row 3: +") == 1
 
 
+def test_differences_of_each_class_equal_a_literal_computation(tmp_path):
+    report = Report(tmp_path, make_table(), seeds=(0, 1))
+    confusions = {(row, seed): counts(10 * row + seed) for row in (1, 2) for seed in (0, 1)}
+    for (row, seed), confusion in confusions.items():
+        report.run(row, confusion, seed, ids=[f"i{i:02}" for i in range(IMAGES)])
+    report.write()
+    assert (report.folder / "custom-classes.png").is_file()
+    assert '<a href="custom-classes.csv">CSV</a>' in report.page
+    with (report.folder / "custom-classes.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["row"], line["class"]) for line in lines] == [
+        (r, c) for r in "12" for c in "abcd"
+    ]
+
+    def iou(matrix, k):
+        union = matrix[k, :].sum() + matrix[:, k].sum() - matrix[k, k]
+        return 100 * matrix[k, k] / union if union else math.nan
+
+    weights = image_draws(IMAGES, 1000).astype(int)
+    for k in range(3):
+        values, drawn = {}, []
+        for row in (1, 2):
+            values[row] = mean(iou(confusions[row, seed].sum(0), k) for seed in (0, 1))
+            assert float(lines[4 * (row - 1) + k]["IoU"]) == pytest.approx(values[row])
+            runs = [
+                [iou(np.tensordot(weight, confusions[row, seed], 1), k) for weight in weights]
+                for seed in (0, 1)
+            ]
+            drawn.append(np.take_along_axis(np.array(runs), seed_draws(2, 1000, 2 - row), 0))
+        line = lines[4 + k]
+        low, high = np.quantile(drawn[1].mean(0) - drawn[0].mean(0), [0.025, 0.975])
+        measured = [float(line[key]) for key in ("difference", "low", "high")]
+        assert measured == pytest.approx([values[2] - values[1], low, high])
+    absent = lines[3], lines[7]  # in no image
+    assert all(line[key] == "" for line in absent for key in ("IoU", "difference", "low", "high"))
+
+
 # significance
 
 
@@ -417,10 +454,15 @@ def test_different_conditions_have_separate_columns(tmp_path):
     assert {p.name for p in report.folder.glob("*.png")} == {
         "custom-boundary-A.png",
         "custom-boundary-B.png",
+        "custom-classes-A.png",
     }
     shutil.rmtree(tmp_path / "runs/run-custom-2-0")
     report.write()
-    assert {p.name for p in report.folder.glob("*.png")} == {"custom-boundary.png"}
+    assert {p.name for p in report.folder.glob("*.png")} == {
+        "custom-boundary.png",
+        "custom-classes.png",
+    }
+    assert {p.name for p in report.folder.glob("*.csv")} == {"custom.csv", "custom-classes.csv"}
 
 
 def test_seeds_under_different_conditions_are_not_averaged(tmp_path):
@@ -866,7 +908,7 @@ def test_page_in_browser(full_report, tmp_path):
             open_page(browser, url, width=width, scheme=scheme)
             broken = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
             assert browser.execute_script(broken) == []
-            assert browser.execute_script("return document.images.length") == 2
+            assert browser.execute_script("return document.images.length") == 3
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
             assert brightness(browser) > 600 if scheme == "light" else brightness(browser) < 150
             check_logs(browser)
@@ -874,7 +916,7 @@ def test_page_in_browser(full_report, tmp_path):
 
 def test_report_is_reproducible(full_report, tmp_path):
     before = {path: path.read_bytes() for path in full_report.folder.iterdir()}
-    assert len(before) == 2 + 2 * 2 + 2
+    assert len(before) == 2 + 2 * 2 + 4  # pages, tables, figures and the numbers of one
     full_report.write()
     assert {path: path.read_bytes() for path in full_report.folder.iterdir()} == before
 

@@ -1,15 +1,19 @@
-"""Figures of a table: accuracy over cost, and mIoU curves around object borders.
+"""Figures of a table: accuracy over cost, mIoU curves around object borders, and classes.
 
 Rows are identified by their numbers in the table. Results under different conditions are drawn in
 different figures.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from deeplab.ablations.report.columns import TICK
+import numpy as np
+
+from deeplab.ablations.report.class_scores import ClassScores, class_scores, class_table
+from deeplab.ablations.report.columns import TICK, format_signed
 from deeplab.ablations.report.costs import multiply_adds
 from deeplab.ablations.report.row_results import (
     CONDITION_LETTERS,
@@ -20,9 +24,10 @@ from deeplab.ablations.report.row_results import (
     get_score,
 )
 from deeplab.ablations.report.sheet import FigureFile
+from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.tables import Score
 from deeplab.metrics.definitions import METRICS
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, write_text
 from deeplab.utils.text import plot_text
 
 if TYPE_CHECKING:
@@ -34,8 +39,8 @@ DPI = 120
 SUFFIXES = ("", *(f"-{letter}" for letter in CONDITION_LETTERS))
 """Suffixes of file names, by condition."""
 
-WIDTH, HEIGHT, LEGEND_LINE = 7.0, 3.7, 0.19
-"""Size of a figure, and height of a line of its legend, in inches."""
+WIDTH, HEIGHT, LEGEND_LINE, CLASS_LINE = 7.0, 3.7, 0.19, 0.2
+"""Size of a figure, height of a line of its legend, and height of a class, in inches."""
 
 NUMBER_OFFSETS = ((8, 4), (-8, 4), (8, -11), (-8, -11))
 """Offsets from a row's mark to its number in points, in turn, so that neighbors stay readable."""
@@ -50,8 +55,11 @@ LINE_STYLES = ("-", "--", ":", "-.")
 """Line styles, in turn each time the ten colors are used up."""
 
 
-def draw_figures(table: TableResult, folder: Path) -> list[FigureFile]:
-    """Draw the figures for which a table has data and return them, the main figure first."""
+def draw_figures(table: TableResult, sampler: Sampler, folder: Path) -> list[FigureFile]:
+    """Draw the figures for which a table has data and return them, the main figure first.
+
+    The numbers of the figure of the classes are written as CSV beside it.
+    """
     figures = []
     for condition in range(len(table.conditions)):
         results = {
@@ -65,6 +73,7 @@ def draw_figures(table: TableResult, folder: Path) -> list[FigureFile]:
             table, results, folder / f"{table.name}-boundary{suffix}.png", under
         )
         figures += [curves, cost] if table.boundary_plot else [cost, curves]
+        figures.append(_draw_classes(table, condition, sampler, folder, suffix, under))
     drawn = [figure for figure in figures if figure]
     _remove_outdated(table.name, folder, {figure.name for figure in drawn})
     return drawn
@@ -72,9 +81,10 @@ def draw_figures(table: TableResult, folder: Path) -> list[FigureFile]:
 
 def _remove_outdated(name: str, folder: Path, drawn: set[str]) -> None:
     """Remove the figures of an earlier report on a table that were not drawn again."""
-    kinds = [f"{name}-{kind}{suffix}.png" for kind in ("cost", "boundary") for suffix in SUFFIXES]
-    for outdated in (folder / kind for kind in kinds if kind not in drawn):
-        outdated.unlink(missing_ok=True)
+    for kind, suffix in product(("cost", "boundary", "classes"), SUFFIXES):
+        if f"{name}-{kind}{suffix}.png" not in drawn:
+            for ending in ("png", "csv"):
+                (folder / f"{name}-{kind}{suffix}.{ending}").unlink(missing_ok=True)
 
 
 def _draw_cost(
@@ -158,6 +168,55 @@ def mean_curve(seed_results: Sequence[SeedResult]) -> dict[float, float]:
         if (e := s.evaluation)
     ]
     return {w: mean(curve[w] for curve in curves) for w in curves[0] if all(w in c for c in curves)}
+
+
+def _draw_classes(
+    table: TableResult,
+    condition: int,
+    sampler: Sampler,
+    folder: Path,
+    suffix: str,
+    under: str,
+) -> FigureFile | None:
+    """Draw the differences in the IoU of each class from the reference row, one column per row."""
+    if table.scores[0] != "mIoU":
+        return None
+    scores = class_scores(table, condition, sampler)
+    compared = [s for s in scores if s.differences]
+    if not compared:
+        return None
+    classes = table.conditions[condition][0].protocol.classes
+    name = f"{table.name}-classes{suffix}"
+    write_text(folder / f"{name}.csv", class_table(scores, classes).as_csv())
+    figure = _class_figure(compared, classes)
+    caption = (
+        f"IoU of each class minus that of the reference row, points{under}; the columns are row "
+        "numbers, bold is more than noise"
+    )
+    return _save(figure, folder / f"{name}.png", caption)._replace(data=f"{name}.csv")
+
+
+def _class_figure(compared: Sequence[ClassScores], classes: Sequence[str]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    points = np.stack([100 * s.differences.measured for s in compared if s.differences], axis=1)
+    size = (min(WIDTH, 2 + 0.7 * len(compared)), 0.6 + CLASS_LINE * len(classes))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    limit = 2 * max(1.0, float(np.nanmax(np.abs(points), initial=0)))  # light under the numbers
+    axes.imshow(points, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    axes.set_xticks(range(len(compared)), [f"{s.row.number}" for s in compared])
+    axes.set_yticks(range(len(classes)), [plot_text(name) for name in classes], fontsize="small")
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    for column, (_, _, differences) in enumerate(compared):
+        assert differences is not None
+        for line, (value, low, high) in enumerate(np.stack(differences, axis=1)):
+            if not np.isnan(value):
+                weight = "normal" if low <= 0 <= high else "bold"
+                text = format_signed(100 * value, 1)
+                axes.text(column, line, text, ha="center", va="center", fontsize=7, weight=weight)
+    return figure
 
 
 def row_title(table: TableResult, row: RowResult) -> str:

@@ -23,6 +23,8 @@ class FigureFile(NamedTuple):
     caption: str
     size: tuple[int, int]
     """Width and height in pixels."""
+    data: str = ""
+    """CSV file with its numbers, if it has one of its own."""
 
 
 class Sheet(NamedTuple):

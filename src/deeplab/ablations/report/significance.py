@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from deeplab.ablations.report.row_results import RowResult, SeedResult, TableResult
-from deeplab.ablations.report.statistics import Difference, Sampler, bootstrap_difference
+from deeplab.ablations.report.statistics import (
+    ClassDifferences,
+    Difference,
+    Sampler,
+    bootstrap_classes,
+    bootstrap_difference,
+)
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.utils.program import command
@@ -47,19 +53,38 @@ def compare_with_reference(
             "was measured under other conditions" if reference_row.scored else "has no score yet"
         )
         return Comparison(row.reference, problem=f"row {row.reference} {problem}")
-    if problem := _image_mismatch(_evaluations(candidate), _evaluations(reference), sampler):
+    if problem := _image_mismatch(evaluations_of(candidate), evaluations_of(reference), sampler):
         return Comparison(row.reference, problem=problem)
     candidate, reference, paired = _sort_by_run(candidate, reference)
     difference = bootstrap_difference(
-        sampler.sample(_evaluations(candidate), score),
-        sampler.sample(_evaluations(reference), score),
+        sampler.sample(evaluations_of(candidate), score),
+        sampler.sample(evaluations_of(reference), score),
         paired=paired,
     )
     seeds = (len(candidate), len(reference))
     return Comparison(row.reference, difference, paired=paired, seeds=seeds)
 
 
-def _evaluations(seed_results: Sequence[SeedResult]) -> list[Evaluation]:
+def class_differences(
+    table: TableResult, row: RowResult, condition: int, sampler: Sampler
+) -> ClassDifferences | None:
+    """Return the class IoUs of a row minus those of its reference; None without a comparison."""
+    comparison = compare_with_reference(table, row, condition, "mIoU", sampler)
+    if comparison is None or comparison.problem:
+        return None
+    reference_row = table.rows[comparison.reference - 1]
+    candidate, reference, paired = _sort_by_run(
+        *(table.scored_under(r, condition) for r in (row, reference_row))
+    )
+    return bootstrap_classes(
+        sampler.sample_classes(evaluations_of(candidate)),
+        sampler.sample_classes(evaluations_of(reference)),
+        paired=paired,
+    )
+
+
+def evaluations_of(seed_results: Sequence[SeedResult]) -> list[Evaluation]:
+    """Return the evaluations that exist."""
     return [s.evaluation for s in seed_results if s.evaluation]
 
 

@@ -5,6 +5,7 @@ class: its correct pixels, and the union of truth and prediction. Both add up ov
 resampling images is a product of matrices.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -49,9 +50,21 @@ class SampledScores(NamedTuple):
     """Scores of the ``S`` runs of a row on all images and on ``B`` draws of images."""
 
     scores: FloatArray
-    """Scores on all images: ``(S,)``."""
+    """Scores on all images: ``(S,)``, or ``(S, K)`` for the IoU of each class."""
     drawn: FloatArray
-    """Scores on the images of each draw: ``(S, B)``."""
+    """Scores on the images of each draw: ``(S, B)``, or ``(S, B, K)``."""
+
+
+class ClassDifferences(NamedTuple):
+    """Differences between the class IoUs of two rows, as fractions: ``(K,)`` each.
+
+    nan for a class that occurs neither in the truth nor in a prediction.
+    """
+
+    measured: FloatArray
+    low: FloatArray
+    """Lower ends of the intervals that hold ``CONFIDENCE_LEVEL`` of the draws."""
+    high: FloatArray
 
 
 class ImageSample(NamedTuple):
@@ -59,9 +72,10 @@ class ImageSample(NamedTuple):
 
     ids: list[str]
     """Ids of the images, sorted."""
-    score: float
+    score: FloatArray
+    """Score on all images: ``()``, or ``(K,)`` for the IoU of each class."""
     drawn: FloatArray
-    """Scores on the images of each draw: ``(B,)``."""
+    """Scores on the images of each draw: ``(B,)``, or ``(B, K)``."""
 
 
 def image_counts(evaluation: Evaluation, score: Score) -> tuple[FloatArray, FloatArray]:
@@ -137,16 +151,27 @@ class Sampler:
         scores = np.array([sample.score for sample in samples])
         return SampledScores(scores, np.stack([sample.drawn for sample in samples]))
 
+    def sample_classes(self, evaluations: Sequence[Evaluation]) -> SampledScores:
+        """Return the IoU of each class in a row's evaluations, one for each run."""
+        samples = [self._resample(e, "mIoU", intersection_over_union) for e in evaluations]
+        scores = np.stack([sample.score for sample in samples])
+        return SampledScores(scores, np.stack([sample.drawn for sample in samples]))
+
     def _sample(self, evaluation: Evaluation, score: Score) -> ImageSample:
         key = (evaluation.folder.path, score)
         if key not in self._cache:
-            correct, total = image_counts(evaluation, score)
-            score_function: ScoreFunction = mean_iou if score == "mIoU" else error_rate
-            weights = image_draws(len(total), self.draws)
-            drawn = score_function(weights @ correct, weights @ total)
-            value = float(score_function(correct.sum(0), total.sum(0)))
-            self._cache[key] = ImageSample(sorted(evaluation.ids), value, drawn)
+            function: ScoreFunction = mean_iou if score == "mIoU" else error_rate
+            self._cache[key] = self._resample(evaluation, score, function)
         return self._cache[key]
+
+    def _resample(
+        self, evaluation: Evaluation, score: Score, function: ScoreFunction
+    ) -> ImageSample:
+        correct, total = image_counts(evaluation, score)
+        weights = image_draws(len(total), self.draws)
+        drawn = function(weights @ correct, weights @ total)
+        value = function(correct.sum(0), total.sum(0))
+        return ImageSample(sorted(evaluation.ids), value, drawn)
 
 
 def bootstrap_difference(
@@ -163,13 +188,28 @@ def bootstrap_difference(
         paired: True if the runs of both are the same, in the same order; they are then drawn
             together.
     """
-    drawn = [
-        np.take_along_axis(
-            sampled.drawn, seed_draws(*sampled.drawn.shape, 0 if paired else i), 0
-        ).mean(0)
-        for i, sampled in enumerate((candidate, reference))
-    ]
+    measured, low, high = _bootstrap(candidate, reference, paired=paired)
+    return Difference(float(measured), float(low), float(high))
+
+
+def bootstrap_classes(
+    candidate: SampledScores, reference: SampledScores, *, paired: bool
+) -> ClassDifferences:
+    """Return the differences of the class IoUs; see ``bootstrap_difference``."""
+    return ClassDifferences(*_bootstrap(candidate, reference, paired=paired))
+
+
+def _bootstrap(
+    candidate: SampledScores, reference: SampledScores, *, paired: bool
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the differences, and the lower and upper ends of their intervals."""
+    drawn = []
+    for i, sampled in enumerate((candidate, reference)):
+        runs = seed_draws(*sampled.drawn.shape[:2], 0 if paired else i)
+        runs = runs.reshape(*runs.shape, *(1 for _ in sampled.drawn.shape[2:]))
+        drawn.append(np.take_along_axis(sampled.drawn, runs, 0).mean(0))
     tail = (1 - CONFIDENCE_LEVEL) / 2
-    low, high = np.nanquantile(drawn[0] - drawn[1], [tail, (1 + CONFIDENCE_LEVEL) / 2])
-    measured = float(candidate.scores.mean() - reference.scores.mean())
-    return Difference(measured, float(low), float(high))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice")  # a class that is in no image
+        low, high = np.nanquantile(drawn[0] - drawn[1], [tail, 1 - tail], axis=0)
+    return candidate.scores.mean(0) - reference.scores.mean(0), low, high

@@ -101,6 +101,6 @@ def _sheet(
         text_table.without_empty_columns(),
         tuple(table_notes(table, comparisons, tables)),
         tuple(table_legend(table, comparisons)),
-        tuple(draw_figures(table, folder)),
+        tuple(draw_figures(table, sampler, folder)),
         f"{scored} of {len(table.rows)} rows scored",
     )
