@@ -3,13 +3,18 @@
 import re
 import time
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from deeplab.models.backbones import MobileNetV2
 from deeplab.tools.benchmarks import loss, pipeline, strategies
+from deeplab.tools.benchmarks.learning import compare_learning
 from deeplab.tools.benchmarks.timing import compare
+from deeplab.utils.errors import UserError
+from support.scripts import run
 
 
 def test_functions_alternate_and_the_ratio_is_that_of_their_times(capsys):
@@ -60,3 +65,44 @@ def test_strategies(monkeypatch, capsys):
     monkeypatch.setattr(strategies, "PADDED", (65, 65))
     strategies.compare_strategies(repeats=1)
     assert "this project: " in capsys.readouterr().out
+
+
+@pytest.mark.extras
+def test_learning(tmp_path, capsys):
+    """Both networks learn drawn scenes from the same weights, which smp's names fit."""
+    import segmentation_models_pytorch as smp
+
+    encoder = smp.encoders.get_encoder("mobilenet_v2", weights=None)
+    save_file(encoder.state_dict(), tmp_path / "weights.safetensors")
+    compare_learning(
+        [
+            *("data=shapes", "data.num_train=8", "data.num_val=4", "data.crop_size=65"),
+            *("stage.max_steps=3", "stage.warmup_steps=1", "stage.batch_size=2"),
+            f"backbone.pretrained={tmp_path}/weights.safetensors",
+        ],
+        repeats=2,
+    )
+    printed = capsys.readouterr().out
+    assert "8 training and 4 validation images; 3 steps of 2 crops of 65 pixels" in printed
+    assert (
+        len(re.findall(r"seed [01], (?:this project|smp): mIoU (?:\d+\.\d+(?:, |\n)){3}", printed))
+        == 4
+    )
+    rows = re.findall(
+        r"(?m)^(this project|smp) +(\d\.\d\d) +(\d+\.\d{3})((?: +\d+\.\d\d ± \d+\.\d\d){3})$",
+        printed,
+    )
+    assert [row[0] for row in rows] == ["this project", "smp"]
+    ratio = float(re.search(r"this project: (\S+) times as fast as smp", printed)[1])
+    assert ratio == pytest.approx(float(rows[1][2]) / float(rows[0][2]), rel=0.02)
+
+
+@pytest.mark.skipif(find_spec("segmentation_models_pytorch") is not None, reason="smp is installed")
+def test_learning_names_the_package_that_it_compares_with():
+    with pytest.raises(UserError, match=r"segmentation_models_pytorch is not installed. Run pip"):
+        compare_learning([], repeats=1)
+
+
+def test_only_learning_takes_settings(tmp_path):
+    done = run("benchmark", "loss", "data=voc", cwd=tmp_path, ok=False)
+    assert "benchmark loss has no settings" in done.stderr

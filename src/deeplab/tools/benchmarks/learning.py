@@ -199,10 +199,17 @@ def compare_learning(overrides: Sequence[str], *, repeats: int) -> None:
         repeats: number of seeds.
     """
     require_extra("peers", "segmentation_models_pytorch", setting="benchmark learning")
+    typed = {override.partition("=")[0] for override in overrides}
+    base = [override for override in BASE if override.partition("=")[0] not in typed]
     seeds = []
-    for config in compose_seeds([*BASE, *overrides], range(repeats)):
+    for config in compose_seeds([*base, *overrides], range(repeats)):
         if not isinstance(config, TrainConfig):
             raise UserError(f"data={config.data.name}: the comparison needs images with masks.")
+        if config.backbone.family != "mobilenetv2":
+            raise UserError(
+                f"backbone={config.backbone.family}: the other network has MobileNetV2. Leave it "
+                "out."
+            )
         seeds.append(_train_in_turn(config))
     steps = _score_steps(seeds[0][0].recipe.max_steps)
     _print_comparison(list(zip(*seeds, strict=True)), steps)
