@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeplab.models.depthwise import atrous_depthwise_conv, gradients_are_slow
 from deeplab.utils.settings import WeightInit
 
 
@@ -53,6 +54,22 @@ class Conv(nn.Conv2d):
         self.padding = (
             dilation * (self.kernel_size[0] // 2),
             dilation * (self.kernel_size[1] // 2),
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self._has_own_gradients and gradients_are_slow(input):
+            return atrous_depthwise_conv(input, self.weight, self.dilation[0])
+        return super().forward(input)
+
+    @property
+    def _has_own_gradients(self) -> bool:
+        """True for an atrous depthwise convolution."""
+        return (
+            self.dilation[0] > 1
+            and self.in_channels == self.out_channels == self.groups
+            and self.kernel_size == (3, 3)
+            and self.stride == (1, 1)
+            and self.bias is None
         )
 
 
