@@ -2,12 +2,17 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from deeplab.models.aspp import ASPP
+from deeplab.models.backbones import Feature
+from deeplab.models.decoder import Decoder
 from deeplab.models.layers import (
     Conv,
     Normalize,
     PooledBatchNorm,
     SeparableConv,
+    batch_norms,
     initialize,
     resize,
     set_batch_norm,
@@ -96,6 +101,28 @@ def test_named_initializations():
     assert model[0].weight.abs().max() <= (6 / ((64 + 256) * 9)) ** 0.5
     assert model[1].depthwise.conv.weight.detach().std() == pytest.approx(0.88 * 0.33, rel=0.05)
     assert model[1].pointwise.conv.weight.detach().std() == pytest.approx(0.88 * 0.06, rel=0.02)
+
+
+def test_separable_convolution_without_norm_of_its_depthwise_part():
+    block = SeparableConv(4, 6, dilation=2, depthwise_norm=False).eval()
+    x = torch.randn(2, 4, 9, 9)
+    inner = F.conv2d(x, block.depthwise.conv.weight, padding=2, dilation=2, groups=4)
+    expected = F.relu(block.pointwise.norm(F.conv2d(inner, block.pointwise.conv.weight)))
+    torch.testing.assert_close(block(x), expected)
+    initialize(block, "head")
+    assert block.depthwise.conv.weight.abs().max() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("part", "arguments", "fewer"),
+    [(ASPP, (16,), 3), (Decoder, (16, {"conv2": Feature(24, 4)}), 2)],
+)
+def test_parts_without_norm_of_depthwise_convolutions(part, arguments, fewer):
+    norms = [
+        len(list(batch_norms(part(*arguments, separable=True, depthwise_norm=norm))))
+        for norm in (True, False)
+    ]
+    assert norms[0] - norms[1] == fewer
 
 
 def test_set_batch_norm_changes_every_norm():

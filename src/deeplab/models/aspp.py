@@ -7,6 +7,7 @@ extents).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -63,6 +64,8 @@ class ASPP(nn.Module):
         image_pooling: add the image-level branch (not in Table 7's best rows).
         separable: use depthwise separable 3x3 convolutions ("SC" of Table 5).
         dropout: dropout probability after the projection.
+        depthwise_norm: batch norm and ReLU also after the depthwise part of separable convolutions,
+            as in the authors' code; other libraries have none there.
         weight_init: ``head``, the authors': Xavier, for separable convolutions 0.33 (depthwise) and
             0.06 (pointwise); or another value of ``deeplab.models.layers.initialize``.
         bn_eps: epsilon of the batch norms.
@@ -77,13 +80,14 @@ class ASPP(nn.Module):
         atrous_rates: Rates | None = (6, 12, 18),
         image_pooling: Bool = True,
         separable: Bool = False,
+        depthwise_norm: Bool = True,
         dropout: BelowOne = 0.1,
         weight_init: WeightInit = "head",
         bn_eps: AboveZero = 1e-5,
         bn_momentum: Momentum = 3e-4,
     ) -> None:
         super().__init__()
-        atrous = SeparableConv if separable else ConvNorm
+        atrous = partial(SeparableConv, depthwise_norm=depthwise_norm) if separable else ConvNorm
         self.atrous_rates = tuple(atrous_rates or ())
         self.out_channels = channels
         self.image_pooling = ImagePooling(in_channels, channels) if image_pooling else None

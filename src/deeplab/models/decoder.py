@@ -46,6 +46,7 @@ class DecoderStage(nn.Module):
         low_level_channels: int | None,
         convs: Sequence[ConvSpec],
         separable: bool,
+        depthwise_norm: bool,
     ) -> None:
         super().__init__()
         self.project = (
@@ -56,8 +57,13 @@ class DecoderStage(nn.Module):
         channels = in_channels + (low_level_channels or low_level.channels)
         self.refine = nn.Sequential()
         for conv in convs:
-            block = SeparableConv if separable and conv.kernel > 1 else ConvNorm
-            self.refine.append(block(channels, conv.channels, conv.kernel))
+            if separable and conv.kernel > 1:
+                block: nn.Module = SeparableConv(
+                    channels, conv.channels, conv.kernel, depthwise_norm=depthwise_norm
+                )
+            else:
+                block = ConvNorm(channels, conv.channels, conv.kernel)
+            self.refine.append(block)
             channels = conv.channels
         self.out_channels = channels
 
@@ -79,6 +85,8 @@ class Decoder(nn.Module):
         convs: kernel and channels of each convolution after a concatenation (Table 2).
         separable: use depthwise separable convolutions ("SC" of Table 5); 1x1 convolutions are
             not affected.
+        depthwise_norm: batch norm and ReLU also after the depthwise part of separable convolutions,
+            as in the authors' code; other libraries have none there.
         weight_init: ``head``, the authors': Xavier, for separable convolutions 0.33 (depthwise) and
             0.06 (pointwise); or another value of ``deeplab.models.layers.initialize``.
         bn_eps: epsilon of the batch norms.
@@ -101,6 +109,7 @@ class Decoder(nn.Module):
             (3, 256),
         ),
         separable: Bool = False,
+        depthwise_norm: Bool = True,
         weight_init: WeightInit = "head",
         bn_eps: AboveZero = 1e-5,
         bn_momentum: Momentum = 3e-4,
@@ -119,6 +128,7 @@ class Decoder(nn.Module):
                 low_level_channels=low_level_channels,
                 convs=[ConvSpec(*conv) for conv in convs],
                 separable=separable,
+                depthwise_norm=depthwise_norm,
             )
             self.stages.append(stage)
             channels = stage.out_channels

@@ -91,7 +91,7 @@ class ConvNorm(nn.Sequential):
         self.conv = Conv(
             in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups
         )
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
         if activation is not None:
             self.activation = activation(inplace=True)
 
@@ -105,7 +105,8 @@ class SeparableConv(nn.Module):
 
     ``activation="after"``: a ReLU after each batch norm (the paper's text; the authors' ASPP,
     decoder and last Xception block). ``activation="before"``: a single ReLU, on the input (all
-    other Xception blocks of the authors' code).
+    other Xception blocks of the authors' code). Without ``depthwise_norm``, the depthwise
+    convolution has neither batch norm nor ReLU.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class SeparableConv(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         activation: Literal["before", "after"] = "after",
+        depthwise_norm: bool = True,
     ) -> None:
         super().__init__()
         inner = nn.ReLU if activation == "after" else None
@@ -128,8 +130,10 @@ class SeparableConv(nn.Module):
             stride=stride,
             dilation=dilation,
             groups=in_channels,
-            activation=inner,
+            activation=inner if depthwise_norm else None,
         )
+        if not depthwise_norm:
+            self.depthwise.norm = nn.Identity()
         self.pointwise = ConvNorm(in_channels, out_channels, activation=inner)
 
     def set_atrous(self, *, stride: int, dilation: int) -> None:
