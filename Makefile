@@ -73,6 +73,7 @@ format: setup-dev ## let ruff rewrite what check complains about
 
 bench: setup-dev ## measure the loss, the input pipeline and evaluation against the obvious ones
 	$(BIN)/python src/benchmark.py loss
+	$(BIN)/python src/benchmark.py atrous
 	$(BIN)/python src/benchmark.py pipeline
 	$(BIN)/python src/benchmark.py strategies
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from deeplab.models.backbones import MobileNetV2
-from deeplab.tools.benchmarks import loss, pipeline, strategies
+from deeplab.tools.benchmarks import atrous, loss, pipeline, strategies
 from deeplab.tools.benchmarks.learning import compare_learning
 from deeplab.tools.benchmarks.timing import compare
 from deeplab.utils.errors import UserError
@@ -44,6 +44,12 @@ def test_loss(monkeypatch, capsys):
         monkeypatch.setattr(loss, name, value)
     loss.compare_losses(repeats=1)
     assert capsys.readouterr().out.count("times as fast as plain") == 2
+
+
+def test_atrous(monkeypatch, capsys):
+    monkeypatch.setattr(atrous, "SHAPES", {"small": (16, 9, 2)})
+    atrous.compare_atrous(repeats=1)
+    assert capsys.readouterr().out.count("times as fast as PyTorch") == 2
 
 
 @pytest.mark.processes

@@ -8,6 +8,8 @@ from typing import NoReturn
 from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.program import command
 
+PARTS = ("loss", "atrous", "pipeline", "strategies", "export", "learning")
+
 DEFAULT_REPEATS = {"strategies": 3, "learning": 2}
 """Number of repeats of the parts that take long."""
 
@@ -26,7 +28,7 @@ def run_benchmark(arguments: Sequence[str]) -> None:
         prog=command("benchmark"),
         description="Measure a part of the project against an alternative and print ratios.",
     )
-    parser.add_argument("part", choices=["loss", "pipeline", "strategies", "export", "learning"])
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument(
         "--repeats",
         type=num_repeats,
@@ -55,23 +57,28 @@ def measure(arguments: argparse.Namespace) -> None:
     repeats = arguments.repeats or DEFAULT_REPEATS.get(part, 7)
     if overrides and part != "learning":
         raise UserError(f"{overrides[0]}: benchmark {part} has no settings. Leave it out.")
-    if part == "loss":
-        from deeplab.tools.benchmarks.loss import compare_losses
+    match part:
+        case "loss":
+            from deeplab.tools.benchmarks.loss import compare_losses
 
-        compare_losses(repeats=repeats)
-    elif part == "strategies":
-        from deeplab.tools.benchmarks.strategies import compare_strategies
+            compare_losses(repeats=repeats)
+        case "atrous":
+            from deeplab.tools.benchmarks.atrous import compare_atrous
 
-        compare_strategies(repeats=repeats)
-    elif part == "export":
-        from deeplab.tools.benchmarks.exported import compare_exports
+            compare_atrous(repeats=repeats)
+        case "strategies":
+            from deeplab.tools.benchmarks.strategies import compare_strategies
 
-        compare_exports(repeats=repeats)
-    elif part == "learning":
-        from deeplab.tools.benchmarks.learning import compare_learning
+            compare_strategies(repeats=repeats)
+        case "export":
+            from deeplab.tools.benchmarks.exported import compare_exports
 
-        compare_learning(overrides, repeats=repeats)
-    else:
-        from deeplab.tools.benchmarks.pipeline import compare_pipelines
+            compare_exports(repeats=repeats)
+        case "learning":
+            from deeplab.tools.benchmarks.learning import compare_learning
 
-        compare_pipelines(repeats=repeats)
+            compare_learning(overrides, repeats=repeats)
+        case _:
+            from deeplab.tools.benchmarks.pipeline import compare_pipelines
+
+            compare_pipelines(repeats=repeats)
