@@ -84,11 +84,19 @@ def test_values_of_a_group_are_keyword_arguments():
         ({"backbone": "resnet_tiny", "pretrained": True}, "no published weights of this backbone"),
         ({"pretrained": "missing.pth"}, "missing.pth: no such file"),
         ({"in_channels": 4, "mean": [1, 2]}, "expected 4 values"),
+        ({"logits_init": "large"}, "logits_init=large: must be"),
     ],
 )
 def test_a_mistake_is_one_exception(arguments, message):
     with pytest.raises(deeplab.UserError, match=message):
         deeplab.create_model(**arguments)
+
+
+@pytest.mark.parametrize(("logits_init", "std"), [(0.01, 0.0088), ("xavier", (2 / 277) ** 0.5)])
+def test_initial_weights_of_the_logits(logits_init, std):
+    """A normal that is truncated at two standard deviations; 256 channels and 21 classes."""
+    model = deeplab.create_model("mobilenetv2", logits_init=logits_init)
+    assert model.logits.weight.detach().std() == pytest.approx(std, rel=0.05)
 
 
 def test_models_are_listed_by_pattern():

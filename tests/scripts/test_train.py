@@ -491,3 +491,13 @@ def test_frozen_batch_norm_does_not_change_the_statistics(tmp_path, trained):
             assert not tensor.any()
         if name.endswith("running_var"):
             assert (tensor == 1).all()
+
+
+@pytest.mark.parametrize(("logits_init", "std"), [("0.01", 0.0088), ("xavier", (2 / 71) ** 0.5)])
+def test_the_recipe_initializes_the_logits(tmp_path, logits_init, std):
+    """From 64 channels to 7 classes; a step with a tiny learning rate leaves them as they are."""
+    overrides = (f"stage.logits_init={logits_init}", "stage.lr=1e-12", "logger=csv")
+    run("train", *SMALL, *overrides, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    weight = load_file(folder / "weights.safetensors")["logits.weight"]
+    assert weight.std() == pytest.approx(std, rel=0.1)

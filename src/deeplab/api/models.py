@@ -13,10 +13,13 @@ from deeplab.checkpoints.initialization import adapt_to_weights, find_init_sourc
 from deeplab.checkpoints.pretrained import HUB_SCHEME, IMAGENET, find_published_weights
 from deeplab.config.compose import composed
 from deeplab.config.own_nodes import trust_config
+from deeplab.config.parsing import validate
 from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import TrainConfig
+from deeplab.config.schema.stage import Recipe
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.training.validate_config import parse_run
+from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ def create_model(
     num_classes: int = 21,
     in_channels: int = 3,
     pretrained: bool | str | PathLike[str] | None = None,
+    logits_init: float | str = LOGITS_STD,
     **backbone_keys: Any,
 ) -> DeepLabV3Plus:
     """Return a DeepLabv3+ as a plain ``nn.Module``, for any training loop.
@@ -83,6 +87,9 @@ def create_model(
         pretrained: weights of the backbone: True or ``imagenet`` for the published ones, which are
             downloaded once; or a file, a run folder or ``hf://user/name``. False or None: random
             weights. (A whole trained network: ``deeplab.load(...).model``.)
+        logits_init: initialization of the logits' weights: a standard deviation, by default the
+            authors', which belongs to SGD; with Adam or AdamW, ``xavier`` learns rare classes
+            hundreds of steps sooner.
         backbone_keys: further keyword arguments of the backbone, as in ``docs/keys.md``.
 
     Raises:
@@ -99,7 +106,8 @@ def create_model(
     given = {"in_channels": in_channels, "pretrained": source}
     keys = backbone_keys | {key: given[key] for key in given if given[key] != defaults[key]}
     config = adapt_to_weights(_model_config(backbone, aspp, decoder, output_stride, keys))
-    model = build_model(config, num_classes=num_classes)
+    recipe = validate(Recipe, {"logits_init": logits_init})
+    model = build_model(config, num_classes=num_classes, logits_init=recipe.logits_init)
     if init := find_init_source(config):
         load_backbone(model.backbone, init.path)
     return model

@@ -24,13 +24,21 @@ from deeplab.models.backbones.wrapped import OwnBackbone
 from deeplab.models.classifier import Classifier
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.building import build
-from deeplab.utils.settings import Settings
+from deeplab.utils.settings import Settings, WeightInit
 
 
-def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
+def build_model(
+    config: ModelConfig, *, num_classes: int, logits_init: WeightInit = LOGITS_STD
+) -> DeepLabV3Plus:
     """Return the network that the config describes, at its output stride.
+
+    Args:
+        config: config of the network.
+        num_classes: number of classes, including the background.
+        logits_init: initialization of the logits' weights, which belongs to the recipe.
 
     Raises:
         UserError: parts do not fit each other; the message names the config group.
@@ -40,7 +48,7 @@ def build_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:
     decoder = _build(
         "decoder", Decoder, aspp.out_channels, backbone.low_level, **group_kwargs(config.decoder)
     )
-    model = DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes)
+    model = DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes, logits_init=logits_init)
     _build("output_stride", model.set_output_stride, config.output_stride)
     model.settings = _model_settings(config) | {"num_classes": num_classes}
     return model
@@ -69,7 +77,12 @@ def build_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifie
 
     Raises as ``build_model`` does.
     """
-    return Classifier(build_backbone(config), num_classes=num_classes, dropout=config.stage.dropout)
+    return Classifier(
+        build_backbone(config),
+        num_classes=num_classes,
+        dropout=config.stage.dropout,
+        logits_init=config.stage.logits_init,
+    )
 
 
 def check_classifier(config: ClassifierConfig, *, num_classes: int) -> Classifier:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.layers import Conv, GlobalPool, Normalize, initialize
+from deeplab.utils.constants import LOGITS_STD
+from deeplab.utils.settings import WeightInit
 
 OUTPUT_STRIDE = 32
 """Output stride of classification: no convolution is atrous."""
@@ -24,9 +26,17 @@ class Classifier(nn.Module):
         backbone: the feature extractor; it also defines the input normalization.
         num_classes: number of classes; there is no background class.
         dropout: fraction of the features that is set to 0 in training.
+        logits_init: initialization of the logits' weights, as in the segmentation network.
     """
 
-    def __init__(self, backbone: Backbone, *, num_classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_classes: int,
+        dropout: float = 0.0,
+        logits_init: WeightInit = LOGITS_STD,
+    ) -> None:
         super().__init__()
         self.normalize = Normalize(backbone.mean, backbone.std)
         self.backbone = backbone
@@ -34,7 +44,7 @@ class Classifier(nn.Module):
         self.pool = GlobalPool()
         self.dropout = nn.Dropout(dropout)
         self.classifier = Conv(backbone.out_channels, num_classes, bias=True)
-        initialize(self.classifier, 0.01)  # as in the segmentation network; bias 0
+        initialize(self.classifier, logits_init)
 
     @property
     def num_classes(self) -> int:

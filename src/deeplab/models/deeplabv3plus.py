@@ -8,6 +8,8 @@ from deeplab.models.aspp import ASPP
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.decoder import Decoder
 from deeplab.models.layers import Conv, Normalize, initialize
+from deeplab.utils.constants import LOGITS_STD
+from deeplab.utils.settings import WeightInit
 
 
 class DeepLabV3Plus(nn.Module):
@@ -21,10 +23,19 @@ class DeepLabV3Plus(nn.Module):
         aspp: the encoder's head.
         decoder: refines the encoder's map.
         num_classes: number of classes, including the background.
+        logits_init: initialization of the logits' weights, a standard deviation or a name that
+            ``deeplab.models.layers.initialize`` explains; by default the authors'. Their biases
+            are 0.
     """
 
     def __init__(
-        self, backbone: Backbone, aspp: ASPP, decoder: Decoder, *, num_classes: int
+        self,
+        backbone: Backbone,
+        aspp: ASPP,
+        decoder: Decoder,
+        *,
+        num_classes: int,
+        logits_init: WeightInit = LOGITS_STD,
     ) -> None:
         super().__init__()
         self.normalize = Normalize(backbone.mean, backbone.std)
@@ -34,7 +45,7 @@ class DeepLabV3Plus(nn.Module):
         self.settings: dict[str, Any] = {}
         """Keys of ``ModelConfig`` and ``num_classes``, if it was built from them."""
         self.logits = Conv(decoder.out_channels, num_classes, bias=True)
-        initialize(self.logits, 0.01)  # the authors' standard deviation; bias 0
+        initialize(self.logits, logits_init)
 
     @property
     def num_classes(self) -> int:

@@ -182,7 +182,11 @@ class SegmentationTask(Task):
     def build_module(self) -> SegmentationModule:
         classes = self.config.data.classes
         return SegmentationModule(
-            build_model(self.config, num_classes=len(classes)),
+            build_model(
+                self.config,
+                num_classes=len(classes),
+                logits_init=self.config.stage.logits_init,
+            ),
             self.config.stage,
             classes,
             loss=self.config.loss,

@@ -5,3 +5,6 @@ TARGET = "_target_"
 
 IGNORE = 255
 """Label of ignored pixels (object borders, padding)."""
+
+LOGITS_STD = 0.01
+"""Standard deviation of the initial weights of the logits in the authors' code."""

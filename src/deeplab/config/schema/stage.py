@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.settings import (
     AboveZero,
     BelowOne,
@@ -16,6 +17,7 @@ from deeplab.utils.settings import (
     Positive,
     Settings,
     Size,
+    WeightInit,
 )
 
 Task = Literal["segmentation", "classification"]
@@ -52,6 +54,9 @@ class Recipe(Settings):
     """Multiplier of the backbone's learning rate."""
     head_lr_mult: NonNegative = 1.0
     """Multiplier of the learning rate of everything else; the paper has no larger one."""
+    logits_init: WeightInit = LOGITS_STD
+    """Initialization of the logits' weights: the authors' standard deviation, or ``xavier``, whose
+    larger weights let AdamW learn rare classes hundreds of steps sooner."""
     bias_lr_mult: NonNegative = 2.0
     """Multiplier of the learning rate of the logits' biases; from the authors' code."""
     batch_norm: Literal["train", "frozen"] = "train"

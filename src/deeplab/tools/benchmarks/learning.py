@@ -256,7 +256,8 @@ def _learners(config: TrainConfig, execution: Execution) -> list[Learner]:
             "Set backbone.pretrained to imagenet or to a file."
         )
     torch.manual_seed(config.seed)
-    network = build_model(config, num_classes=num_classes)
+    logits_init = config.stage.logits_init
+    network = build_model(config, num_classes=num_classes, logits_init=logits_init)
     load_backbone(network.backbone, init.path)
     torch.manual_seed(config.seed)
     other = SmpNetwork(config, num_classes=num_classes)
