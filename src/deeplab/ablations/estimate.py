@@ -16,7 +16,6 @@ from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
 from deeplab.tracking.run_folder import settings_hash
-from deeplab.training.step_time import measure_step
 from deeplab.utils.errors import UserError
 from deeplab.utils.settings import to_dict
 
@@ -72,6 +71,8 @@ def estimate_job(job: Job, run: Run | None, *, measure_speed: bool = False) -> E
 
 
 def _measure_step(config: RunConfig) -> float:
+    from deeplab.training.step_time import measure_step  # imports Lightning
+
     key = settings_hash(config.model_copy(update={"seed": 0}))
     if key not in _step_seconds:
         _step_seconds[key] = measure_step(config, num_classes=_num_classes(config.data))

@@ -278,8 +278,8 @@ def _print_comparison(contenders: Sequence[Sequence[Learner]], steps: Sequence[i
     ]
     seconds = [mean(run.seconds / run.step for run in runs) for runs in contenders]
     rows = [
-        (runs[0].name, runs[0].num_parameters, time, *_mean_and_deviation(runs))
-        for runs, time in zip(contenders, seconds, strict=True)
+        (runs[0].name, runs[0].num_parameters, step_seconds, *_mean_and_deviation(runs))
+        for runs, step_seconds in zip(contenders, seconds, strict=True)
     ]
     print(f"\n{TextTable.from_values(columns, rows).as_text()}")
     ours, other = (runs[0].name for runs in contenders)
