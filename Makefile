@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 DATA ?= shapes
 TABLE ?= 1,2,3,5
-PRESET ?= quick
+PRESET ?=
 SEEDS ?= 1
 
 # torch brings its own build for the machine, CPU or CUDA
@@ -39,7 +39,7 @@ data: setup ## make a data set ready: DATA=voc, coco, cityscapes ...; ARGS="sour
 	$(BIN)/python src/prepare.py data=$(DATA) $(ARGS)
 
 ablations: setup ## run tables of the paper and report: TABLE=2 PRESET=paper SEEDS=3; quick: drawn scenes
-	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" "preset=$(PRESET)" num_seeds=$(SEEDS) $(ARGS)
+	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" $(if $(PRESET),"preset=$(PRESET)") num_seeds=$(SEEDS) $(ARGS)
 
 test: setup-dev ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)

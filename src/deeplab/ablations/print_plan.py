@@ -187,6 +187,9 @@ def _print_estimates(
             f"Time: {format_duration(sum(seconds))}, one run at a time on one device; without "
             "reading images, evaluations by their multiply-adds"
         )
+    if measure_speed and len(seconds) < len(todo):
+        left_out = pluralize(len(todo) - len(seconds), "run")
+        print(f"Without {left_out} whose batch does not fit into memory here.")
 
 
 def _tera(count: float) -> str:

@@ -88,7 +88,7 @@ def create_model(
             downloaded once; or a file, a run folder or ``hf://user/name``. False or None: random
             weights. (A whole trained network: ``deeplab.load(...).model``.)
         logits_init: initialization of the logits' weights: a standard deviation, by default the
-            authors', which belongs to SGD; with Adam or AdamW, ``xavier`` learns rare classes
+            authors'; or ``xavier``, whose larger weights let short trainings learn rare classes
             hundreds of steps sooner.
         backbone_keys: further keyword arguments of the backbone, as in ``docs/keys.md``.
 

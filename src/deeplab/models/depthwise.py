@@ -9,7 +9,7 @@ more (PyTorch 2.13 and 2.14 on a CPU with AVX-512 BF16). Both are avoided here b
 * the gradient of the input is the same convolution with the mirrored kernel;
 * the gradient of a weight is the sum of the products of two shifted maps.
 
-The output is PyTorch's, bit for bit.
+The output is PyTorch's, up to rounding.
 """
 
 from typing import Any

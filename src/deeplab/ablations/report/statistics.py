@@ -139,7 +139,7 @@ class Sampler:
 
     def __init__(self, draws: int = NUM_DRAWS) -> None:
         self.draws = draws
-        self._cache: dict[tuple[Path, Score], ImageSample] = {}
+        self._cache: dict[tuple[Path, Score, ScoreFunction], ImageSample] = {}
 
     def ids(self, evaluation: Evaluation) -> list[str]:
         """Return the ids of the images, sorted."""
@@ -153,25 +153,22 @@ class Sampler:
 
     def sample_classes(self, evaluations: Sequence[Evaluation]) -> SampledScores:
         """Return the IoU of each class in a row's evaluations, one for each run."""
-        samples = [self._resample(e, "mIoU", intersection_over_union) for e in evaluations]
+        samples = [self._cached(e, "mIoU", intersection_over_union) for e in evaluations]
         scores = np.stack([sample.score for sample in samples])
         return SampledScores(scores, np.stack([sample.drawn for sample in samples]))
 
     def _sample(self, evaluation: Evaluation, score: Score) -> ImageSample:
-        key = (evaluation.folder.path, score)
-        if key not in self._cache:
-            function: ScoreFunction = mean_iou if score == "mIoU" else error_rate
-            self._cache[key] = self._resample(evaluation, score, function)
-        return self._cache[key]
+        return self._cached(evaluation, score, mean_iou if score == "mIoU" else error_rate)
 
-    def _resample(
-        self, evaluation: Evaluation, score: Score, function: ScoreFunction
-    ) -> ImageSample:
-        correct, total = image_counts(evaluation, score)
-        weights = image_draws(len(total), self.draws)
-        drawn = function(weights @ correct, weights @ total)
-        value = function(correct.sum(0), total.sum(0))
-        return ImageSample(sorted(evaluation.ids), value, drawn)
+    def _cached(self, evaluation: Evaluation, score: Score, function: ScoreFunction) -> ImageSample:
+        key = (evaluation.folder.path, score, function)
+        if key not in self._cache:
+            correct, total = image_counts(evaluation, score)
+            weights = image_draws(len(total), self.draws)
+            drawn = function(weights @ correct, weights @ total)
+            value = function(correct.sum(0), total.sum(0))
+            self._cache[key] = ImageSample(sorted(evaluation.ids), value, drawn)
+        return self._cache[key]
 
 
 def bootstrap_difference(
