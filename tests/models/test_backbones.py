@@ -38,7 +38,6 @@ def parameter_count(module: nn.Module) -> int:
         (lambda: ResNet(50, **TORCHVISION_RESNET), 23_508_032),
         # torchvision's mobilenet_v2 has 3,504,872: without classifier and 1280-channel convolution
         (lambda: MobileNetV2(), 3_504_872 - 1_281_000 - (320 * 1280 + 2 * 1280)),
-        (lambda: MobileNetV2(last_conv=True), 3_504_872 - 1_281_000),
     ],
 )
 def test_exact_parameter_counts(build, count):
@@ -71,9 +70,6 @@ def test_declared_channels():
     assert channels(on_meta(Xception, 71)) == [256, 728, 1024, 2048]
     assert channels(on_meta(ResNet, 101)) == [256, 512, 1024, 2048]
     assert channels(on_meta(MobileNetV2)) == [144, 192, 576, 320]
-    assert channels(on_meta(MobileNetV2, last_conv=True)) == [144, 192, 576, 1280]
-    assert channels(on_meta(MobileNetV2, 0.5, last_conv=True))[-1] == 1280
-    assert channels(on_meta(MobileNetV2, 1.4, last_conv=True))[-1] == 1792
 
 
 def strides_and_dilations(unit: nn.Module) -> list[tuple[int, int]]:

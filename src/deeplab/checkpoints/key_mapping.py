@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from deeplab.models.backbones.base import Backbone
-from deeplab.models.backbones.mobilenetv2 import InvertedResidual, LastConv, MobileNetV2
+from deeplab.models.backbones.mobilenetv2 import InvertedResidual, MobileNetV2
 from deeplab.models.backbones.resnet import ResNet
 from deeplab.models.backbones.timm import TimmEncoder
 from deeplab.models.backbones.timm_models import full_network, update_keys
@@ -49,8 +49,7 @@ def find_key_mapping(backbone: Backbone) -> KeyMapping | None:
         case ResNet(layout="torchvision"):
             return KeyMapping("torchvision", dict(_resnet(backbone)), ("fc",))
         case MobileNetV2():
-            has_last_conv = isinstance(backbone.units[-1], LastConv)
-            unused = ("classifier",) if has_last_conv else ("features.18", "classifier")
+            unused = ("features.18", "classifier")
             return KeyMapping("torchvision", dict(_mobilenetv2(backbone)), unused)
         case Xception():
             return KeyMapping("timm", dict(_xception(backbone)), ("head",))
@@ -84,10 +83,6 @@ def _mobilenetv2(backbone: MobileNetV2) -> Pairs:
     yield "stem.conv", "features.0.0"
     yield "stem.norm", "features.0.1"
     for index, unit in enumerate(backbone.units):
-        if isinstance(unit, LastConv):
-            yield f"units.{index}.conv.conv", f"features.{index + 1}.0"
-            yield f"units.{index}.conv.norm", f"features.{index + 1}.1"
-            continue
         assert isinstance(unit, InvertedResidual)
         project, public = f"units.{index}", f"features.{index + 1}.conv"
         parts = ("expand", "depthwise") if unit.expands else ("depthwise",)

@@ -2,8 +2,7 @@
 
 Differences from the classification network:
 
-1. it ends with the last inverted residual (320 channels), without the 1280-channel convolution
-   (``last_conv`` keeps it, as other libraries do);
+1. it ends with the last inverted residual (320 channels), without the 1280-channel convolution;
 2. the stride of a strided unit, which its depthwise convolution has, can be replaced by dilation;
 3. the low-level features are depthwise outputs, after batch norm and ReLU6: of the second unit at
    stride 4, and of the last unit before the next stride at strides 8 and 16.
@@ -23,7 +22,6 @@ from deeplab.models.layers import Add, ConvNorm, initialize, set_batch_norm
 from deeplab.models.normalization import INCEPTION
 from deeplab.utils.settings import (
     AboveZero,
-    Bool,
     InChannels,
     Mean,
     Momentum,
@@ -54,10 +52,6 @@ ROWS = (
     Row(6, 160, 2, 3),
     Row(6, 320, 1, 1),
 )
-
-
-LAST_CHANNELS = 1280
-"""Channels of the classification network's last convolution, which no smaller width reduces."""
 
 
 def scale_channels(channels: int, width_mult: float, divisor: int = 8) -> int:
@@ -95,22 +89,6 @@ class InvertedResidual(Unit):
         return UnitOutput(output if self.add is None else self.add(output, x), depthwise)
 
 
-class LastConv(Unit):
-    """The classification network's 1x1 convolution before its pooling."""
-
-    stride = 1
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = ConvNorm(in_channels, out_channels, activation=nn.ReLU6)
-
-    def set_atrous(self, *, stride: int, dilation: int) -> None:
-        """Do nothing: a 1x1 convolution has no dilation."""
-
-    def forward(self, x: Tensor) -> UnitOutput:
-        return UnitOutput(output := self.conv(x), output)
-
-
 class MobileNetV2(UnitBackbone):
     """MobileNetV2 with 320 x ``width_mult`` output channels.
 
@@ -120,8 +98,6 @@ class MobileNetV2(UnitBackbone):
     Args:
         width_mult: multiplier of all channel counts.
         divisor: channel counts are rounded to a multiple of it; 1 at the authors' width 0.5.
-        last_conv: keep the classification network's last convolution, whose 1,280 channels (more at
-            widths above 1) are the output then; the authors leave it out.
         in_channels: channels of the images; 3 for RGB.
         mean, std: normalization of the input per channel, from 0 to 255; by default to [-1, 1],
             which the authors' checkpoints expect. Three values are RGB's, which another number of
@@ -137,7 +113,6 @@ class MobileNetV2(UnitBackbone):
         width_mult: WidthMult = 1.0,
         *,
         divisor: Rate = 8,
-        last_conv: Bool = False,
         in_channels: InChannels = 3,
         mean: Mean = INCEPTION.mean,
         std: Std = INCEPTION.std,
@@ -147,7 +122,7 @@ class MobileNetV2(UnitBackbone):
     ) -> None:
         channels = scale_channels(32, width_mult, divisor)
         stem = ConvNorm(in_channels, channels, 3, stride=2, activation=nn.ReLU6)
-        units: list[Unit] = []
+        units: list[InvertedResidual] = []
         low_level_units: dict[str, tuple[int, Feature]] = {}
         stride = 2  # after the stem
         for row in ROWS:
@@ -166,10 +141,6 @@ class MobileNetV2(UnitBackbone):
                 channels = out_channels
             if row.low_level:
                 low_level_units[row.low_level] = (len(units) - 1, Feature(hidden, stride))
-        if last_conv:
-            out_channels = scale_channels(LAST_CHANNELS, max(1.0, width_mult), divisor)
-            units.append(LastConv(channels, out_channels))
-            channels = out_channels
         super().__init__(
             stem=stem,
             stem_stride=2,
