@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from deeplab.checkpoints.loading import load_backbone, read_tensors
 from deeplab.config.build_data import build_segmentation_data, padding_color
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import choose_execution
+from deeplab.config.paths import CONF
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationBatch
@@ -39,18 +41,11 @@ from deeplab.utils.extras import require_extra
 from deeplab.utils.hardware import Execution
 from deeplab.utils.text_table import Column, TextTable, number_column
 
-BASE = (
-    "data=voc",
-    "backbone=mobilenetv2",
-    "backbone.pretrained=imagenet",
-    "stage=finetune",
-    "stage.max_steps=1200",
-    "data.crop_size=257",
-    "data.scales.min=0.5",
-    "data.scales.max=1.0",
-    "data.scales.step=0",
-)
-"""Settings of the comparison, before those of the command line."""
+PRESET = "voc_small"
+"""Preset with the recipe of the comparison."""
+
+NETWORK = ("data=voc", "backbone=mobilenetv2", "backbone.pretrained=imagenet")
+"""Settings of the comparison before those of the preset and of the command line."""
 
 NUM_SCORES = 3
 """Number of times that the networks are scored, evenly spaced over the steps."""
@@ -200,7 +195,8 @@ def compare_learning(overrides: Sequence[str], *, repeats: int) -> None:
     """
     require_extra("peers", "segmentation_models_pytorch", setting="benchmark learning")
     typed = {override.partition("=")[0] for override in overrides}
-    base = [override for override in BASE if override.partition("=")[0] not in typed]
+    recipe = OmegaConf.load(CONF / "preset" / f"{PRESET}.yaml").train
+    base = [item for item in (*NETWORK, *recipe) if item.partition("=")[0] not in typed]
     seeds = []
     for config in compose_seeds([*base, *overrides], range(repeats)):
         if not isinstance(config, TrainConfig):
