@@ -11,6 +11,7 @@ import time
 import pytest
 import yaml
 
+from deeplab.ablations.print_plan import _name_runs
 from deeplab.ablations.tables import read_preset
 from support.pairs import write_pairs
 from support.repository import ROOT
@@ -77,6 +78,9 @@ def test_a_run_that_was_started_by_hand_fills_its_row(tmp_path, swept):
     planned = run("ablations", *plan, cwd=cwd).stdout
     assert "trained, but evaluations are missing" in planned
     assert "5 distinct runs: 4 done, 1 to run" in planned
+    assert planned.count(" stage.max_steps=") == 1  # what all runs share is printed once
+    assert planned.count("initial weights: random weights") == 1
+    assert re.search(r"\n  R2 +decoder\.low_level_channels=16\n", planned), planned
     cost = re.search(r"run +multiply-adds +disk\nR\d +([\d.]+ T) +([\d.]+MB)\nTotal: ", planned)
     assert cost, planned
     assert "{} multiply-adds, {} of disk space".format(*cost.groups()) in planned
@@ -87,6 +91,13 @@ def test_a_run_that_was_started_by_hand_fills_its_row(tmp_path, swept):
     assert (folder / RESULT).is_file()
     after = modification_times([folder])
     assert all(after[path] == time for path, time in before.items())  # trained once
+
+
+def test_a_plan_shortens_the_runs_of_seeds_that_follow_each_other():
+    assert _name_runs(["R4", "R5", "R6"]) == "R4 to R6"
+    assert _name_runs(["R4", "R5"]) == "R4 R5"
+    assert _name_runs(["R2", "R4", "R6"]) == "R2 R4 R6"  # each starts from another run
+    assert _name_runs(["R7"]) == "R7"
 
 
 def copy_without(swept, cwd, *rows):

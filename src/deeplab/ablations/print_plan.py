@@ -78,21 +78,38 @@ def _print_table(
             if (e.table, e.row) == (name, number)
         ]
         strategy = evaluations[0][1].strategy if evaluations else ""
-        run = " ".join(names[job.key] for job, _ in evaluations)
+        run = _name_runs([names[job.key] for job, _ in evaluations])
         run = run or ("cited" if row.cited else f"not run: {row.unavailable}")
         rows.append((number, *row.cells, strategy, run))
     columns += [Column("strategy"), Column("run")]
     print(TextTable.from_values(columns, rows).as_text())
 
 
+def _name_runs(names: Sequence[str]) -> str:
+    """Return the names of a row's runs, its seeds, in short if they follow each other."""
+    numbers = [int(name[1:]) for name in names]
+    in_sequence = len(names) > 2 and numbers == list(range(numbers[0], numbers[0] + len(names)))
+    return f"{names[0]} to {names[-1]}" if in_sequence else " ".join(names)
+
+
 def _print_jobs(
     jobs: Sequence[Job], find_run: FindRun, find_stale_run: FindRun, names: Mapping[str, str]
 ) -> None:
+    """Print the runs; what all of them have in common once."""
+    weights = {job.key: _describe_initial_weights(job) for job in jobs}
+    one_source = len(jobs) > 1 and len(set(weights.values())) == 1
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    if shared:
+        print("\nAll runs: " + " ".join(o for o in jobs[0].overrides if o in shared))
+    if one_source:
+        print(f"          initial weights: {weights[jobs[0].key]}")
     print("\nRuns (rows that need the same trained network share a run):")
     for job in jobs:
         after = f" after {names[job.pretraining.key]}" if job.pretraining else ""
-        print(f"  {names[job.key]:<4} {' '.join(job.overrides)}{after}")
-        print(f"       initial weights: {_describe_initial_weights(job)}")
+        own = " ".join(o for o in job.overrides if o not in shared)
+        print(f"  {names[job.key]:<4} {own or 'as above'}{after}")
+        if not one_source:
+            print(f"       initial weights: {weights[job.key]}")
         print(
             f"       {_state(job, find_run(job), find_stale_run(job))}; "
             f"{_scored_rows(job.row_evaluations)}"
