@@ -238,9 +238,9 @@ def _train_in_turn(config: TrainConfig) -> list[Learner]:
             learner.train(batch)
             if step in score_steps:
                 learner.score(data)
-    for learner in learners:
-        curve = ", ".join(f"{to_percent(value):.2f}" for value in learner.miou)
-        print(f"seed {config.seed}, {learner.name}: mIoU {curve}", flush=True)
+                score = f"{to_percent(learner.miou[-1]):.2f} mIoU after {step:,} steps"
+                with tqdm.external_write_mode():
+                    print(f"seed {config.seed}, {learner.name}: {score}", flush=True)
     return learners
 
 
