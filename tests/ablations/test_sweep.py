@@ -94,7 +94,7 @@ def test_a_run_that_was_started_by_hand_fills_its_row(tmp_path, swept):
 
 
 def test_a_plan_shortens_the_runs_of_seeds_that_follow_each_other():
-    assert _name_runs(["R4", "R5", "R6"]) == "R4 to R6"
+    assert _name_runs(["R4", "R5", "R6"]) == "R4-R6"
     assert _name_runs(["R4", "R5"]) == "R4 R5"
     assert _name_runs(["R2", "R4", "R6"]) == "R2 R4 R6"  # each starts from another run
     assert _name_runs(["R7"]) == "R7"

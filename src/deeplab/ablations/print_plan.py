@@ -89,7 +89,7 @@ def _name_runs(names: Sequence[str]) -> str:
     """Return the names of a row's runs, its seeds, in short if they follow each other."""
     numbers = [int(name[1:]) for name in names]
     in_sequence = len(names) > 2 and numbers == list(range(numbers[0], numbers[0] + len(names)))
-    return f"{names[0]} to {names[-1]}" if in_sequence else " ".join(names)
+    return f"{names[0]}-{names[-1]}" if in_sequence else " ".join(names)
 
 
 def _print_jobs(
