@@ -31,7 +31,7 @@ from deeplab.inference.predictor import predict_labels
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import Normalize, set_batch_norm
-from deeplab.training.compose_config import compose_seeds
+from deeplab.training.compose_config import compose_segmentation
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.losses import SegmentationLoss
 from deeplab.training.lr_schedules import build_lr_scheduler
@@ -190,25 +190,21 @@ def compare_learning(overrides: Sequence[str], *, repeats: int) -> None:
 
     Args:
         overrides: settings as on the command line of ``deeplab train``, such as ``data.root``,
-            ``decoder`` and ``stage.max_steps``.
+            ``decoder`` and ``stage.max_steps``; ``seed`` is the first seed.
         repeats: number of seeds.
     """
     require_extra("peers", "segmentation_models_pytorch", setting="benchmark learning")
     typed = {override.partition("=")[0] for override in overrides}
     recipe = OmegaConf.load(CONF / "preset" / f"{PRESET}.yaml").train
     base = [item for item in (*NETWORK, *recipe) if item.partition("=")[0] not in typed]
-    seeds = []
-    for config in compose_seeds([*base, *overrides], range(repeats)):
-        if not isinstance(config, TrainConfig):
-            raise UserError(f"data={config.data.name}: the comparison needs images with masks.")
-        if config.backbone.family != "mobilenetv2":
-            raise UserError(
-                f"backbone={config.backbone.family}: the other network has MobileNetV2. Leave it "
-                "out."
-            )
-        seeds.append(_train_in_turn(config))
-    steps = _score_steps(seeds[0][0].recipe.max_steps)
-    _print_comparison(list(zip(*seeds, strict=True)), steps)
+    config = compose_segmentation([*base, *overrides])
+    if config.backbone.family != "mobilenetv2":
+        raise UserError(
+            f"backbone={config.backbone.family}: the other network has MobileNetV2. Leave it out."
+        )
+    seeds = range(config.seed, config.seed + repeats)
+    runs = [_train_in_turn(config.model_copy(update={"seed": seed})) for seed in seeds]
+    _print_comparison(list(zip(*runs, strict=True)), _score_steps(config.stage.max_steps))
 
 
 def _score_steps(max_steps: int) -> list[int]:
@@ -222,12 +218,12 @@ def _train_in_turn(config: TrainConfig) -> list[Learner]:
     data = build_segmentation_data(config, num_workers=0)
     learners = _learners(config, execution)
     steps, train_set = config.stage.max_steps, data.train_set
-    if not config.seed:
-        print(
-            f"{len(train_set)} training and {len(data.val_set)} validation images; {steps} steps "
-            f"of {config.stage.batch_size} crops of {config.data.crop_size} pixels; {execution}",
-            flush=True,
-        )
+    print(
+        f"Seed {config.seed}: {len(train_set)} training and {len(data.val_set)} validation images; "
+        f"{steps} steps of {config.stage.batch_size} crops of {config.data.crop_size} pixels; "
+        f"{execution}",
+        flush=True,
+    )
     batches = TrainSampler(
         len(train_set), steps=steps, batch_size=config.stage.batch_size, seed=config.seed
     )
@@ -240,7 +236,7 @@ def _train_in_turn(config: TrainConfig) -> list[Learner]:
                 learner.score(data)
                 score = f"{to_percent(learner.miou[-1]):.2f} mIoU after {step:,} steps"
                 with tqdm.external_write_mode():
-                    print(f"seed {config.seed}, {learner.name}: {score}", flush=True)
+                    print(f"{learner.name}: {score}", flush=True)
     return learners
 
 
