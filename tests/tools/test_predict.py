@@ -1,6 +1,7 @@
 """Tests of predict.py on images and videos, through the real entry point."""
 
 import os
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.image_io import read_image
+from deeplab.tools.predict.contents import ContentCounter, class_shares, describe_shares
 from deeplab.tools.predict.files import InputFile, find_inputs
 from deeplab.tools.predict.outputs import recorded_outputs, reserve_outputs
 from deeplab.tools.predict.photos import read_photo
@@ -54,6 +56,21 @@ def color_blocks(height, width, seed=0):
     return np.kron(small, np.ones((9, 9, 1)))[:height, :width].astype(np.uint8)
 
 
+CLASSES = ("background", "disc", "ring", "square", "star", "lollipop", "arrow")
+
+
+def in_words(label):
+    """Return the shares of the classes of a label map as the command prints them."""
+    shares = 100 * np.bincount(label.ravel(), minlength=NUM_CLASSES) / label.size
+    found = sorted((k for k in range(1, NUM_CLASSES) if shares[k]), key=lambda k: -shares[k])
+    texts = []
+    for k in found[:5]:
+        text = "< 0.1" if shares[k] < 0.1 else f"{shares[k]:.{int(shares[k] < 1)}f}"
+        texts.append(f"{CLASSES[k]} {text} %")
+    more = [f"{len(found) - 5} more"] if len(found) > 5 else []
+    return ", ".join([*texts, *more]) or "only background"
+
+
 def test_pattern_gives_the_label_maps_of_the_evaluation(tmp_path, trained):
     folder, images = trained
     run("evaluate", f"run={folder}", *HARDWARE, cwd=folder.parent.parent)
@@ -69,6 +86,7 @@ def test_pattern_gives_the_label_maps_of_the_evaluation(tmp_path, trained):
         with Image.open(tmp_path / "predictions" / f"{image.stem}_overlay.jpg") as overlay:
             assert overlay.width >= label.shape[1]
             assert overlay.height > label.shape[0]  # the legend
+        assert f"{image}: {in_words(label)}\n" in completed.stdout
     assert len(predicted_classes) > 2
     assert len(list((tmp_path / "predictions").iterdir())) == 6 + 1  # no drafts
 
@@ -231,6 +249,13 @@ def test_list_of_images_and_videos(tmp_path, trained):
     assert (video.frame_rate, len(frames), frames[0].pixels.shape) == (12.5, 12, (48, 64, 3))
     labels = [read_label_map(path) for path in sorted((out / "intact_frames").iterdir())]
     assert len(labels) == 12
+    in_frames = {
+        name: sum((label == k).any() for label in labels) for k, name in enumerate(CLASSES)
+    }
+    (line,) = re.findall(rf"{re.escape(str(intact))}: 12 frames: (.+)", completed.stdout)
+    for name, count in re.findall(r"(\w+) in (\d+)(?:, |$)", line):
+        assert name == "background" or in_frames[name] == int(count)
+    assert line.count(" in ") >= 1
     assert labels[0].shape == (48, 64)
     assert any(not np.array_equal(label, labels[0]) for label in labels)
     partial = list(Video(out / "cut_overlay.mp4").frames())
@@ -343,3 +368,28 @@ def test_report_says_what_is_not_read_as_it_is(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "1 image: several frames or pages, of which the first is read" in printed
     assert "2 images: an alpha or fourth channel, which is dropped" in printed
+
+
+def test_shares_of_classes_in_words():
+    label = np.zeros((100, 1000), np.uint8)
+    assert describe_shares(class_shares(label, CLASSES)) == "only background"
+    for k, pixels in ((1, 12_345), (4, 600), (2, 99)):
+        label.ravel()[np.flatnonzero(label.ravel() == 0)[:pixels]] = k
+    shares = class_shares(label, CLASSES)
+    assert list(shares) == ["background", "disc", "star", "ring"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert describe_shares(shares) == "disc 12 %, star 0.6 %, ring < 0.1 %"
+    label[:, :600] = np.arange(600) % 7
+    assert describe_shares(class_shares(label, CLASSES)).endswith("1 more")
+
+
+def test_many_images_are_counted_by_class():
+    counter = ContentCounter(CLASSES)
+    for classes in ([0], [0, 1], [0, 1, 5], [3]):
+        counter.add(np.array([classes * 4], np.uint8))
+    expected = "4 images: disc in 2, lollipop in 1, square in 1, only background in 1"
+    assert sorted(counter.describe().split(", ")[1:3]) == ["lollipop in 1", "square in 1"]
+    assert sorted(counter.describe()) == sorted(expected)
+    counter.add(np.array([[1, 2, 3, 4, 5, 6]], np.uint8))
+    assert "5 images: disc in 3," in counter.describe()
+    assert ", 1 more class, only background in 1" in counter.describe()

@@ -59,7 +59,9 @@ def test_outlined_overlay_keeps_the_background_and_colors_classes():
     inside = colored[20, 35].astype(int)
     assert np.abs(inside - (0.45 * image[0, 0] + 0.55 * np.array([128, 0, 0]))).max() <= 1
     assert colored[10, 35].min() > 120  # the light outline
-    assert np.array_equal(add_legend(image, np.zeros_like(label), names, voc_palette()), image)
+    empty = add_legend(image, np.zeros_like(label), names, voc_palette())
+    assert np.array_equal(empty[:40, :60], image)
+    assert (empty[40:] == 0).all(-1).any()  # the swatch of background, which the legend names
     figure = add_legend(colored, label, names, voc_palette())
     assert np.array_equal(figure[:40, :60], colored)
     assert (figure[40:] == (128, 0, 0)).all(-1).any()

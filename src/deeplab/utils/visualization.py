@@ -85,10 +85,10 @@ def overlay_with_outlines(
 
 
 def add_legend(image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels) -> Pixels:
-    """Return an overlay with a legend of its classes below; the overlay itself if it has none."""
-    shown = np.setdiff1d(label, _background(class_names)).tolist()
-    if not shown:
-        return image
+    """Return an overlay with a legend below: its classes, or background if there is no other."""
+    found = np.unique(label)
+    shown = np.setdiff1d(found, _background(class_names))
+    shown = (shown if len(shown) else found).tolist()
     size = max(12, round(image.shape[1] / 50))
     strip = legend([(class_names[i], rgb(palette[i])) for i in shown], image.shape[1], size)
     height, width = image.shape[0] + strip.height, max(image.shape[1], strip.width)

@@ -19,6 +19,7 @@ from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask
 from deeplab.data.image_header import KINDS, QUIET_KINDS, ROTATED
 from deeplab.inference.segmenter import Segmenter
+from deeplab.tools.predict.contents import ContentCounter, describe_shares
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
 from deeplab.tools.predict.outputs import reserve_outputs
 from deeplab.tools.predict.photos import read_photo
@@ -146,14 +147,18 @@ class PredictionJob:
         self.config, self.segmenter, self.image_bits = config, segmenter, image_bits
         self.names, self.palette = classes.names, classes.palette
         self.num_images = self.num_videos = self.num_frames = 0
+        self.list_contents = True
+        """Whether a line says what is in each image."""
         self.seconds = 0.0
         self.problems: dict[Path, str] = {}
+        self.contents = ContentCounter(classes.names)
         self.kinds: list[str] = []
         """What images have that is not read as it is, by the keys of ``KINDS``."""
 
     def run(self, files: Sequence[InputFile]) -> None:
         """Predict all images, then one video after the other."""
         start = time.monotonic()
+        self.list_contents = len(files) <= MAX_LISTED_FILES
         self._predict_images([file for file in files if not file.is_video])
         for file in files:
             if file.is_video:
@@ -170,6 +175,8 @@ class PredictionJob:
             parts.append(f"{pluralize(self.num_videos, 'video')} ({frames})")
         count = self.num_images + self.num_frames
         speed = f", {count / self.seconds:.3g} images per second" if count else ""
+        if self.num_images and not self.list_contents:
+            print(self.contents.describe())
         print(f"Predicted {' and '.join(parts)}{speed}. Results: {output}")
         for kind, number in Counter(self.kinds).items():
             if kind not in QUIET_KINDS:
@@ -193,11 +200,14 @@ class PredictionJob:
             written = prefetch(
                 self._write, predictions, num_threads=min(pending, cpu_count()), max_pending=pending
             )
-            for (file, *_), problem in written:
+            for (file, _, label), problem in written:
                 if problem:
                     self.problems[file.path] = problem
                 else:
                     self.num_images += 1
+                    shares = self.contents.add(label)
+                    if self.list_contents:
+                        tqdm.write(f"{file.path}: {describe_shares(shares)}")
 
     def _label_maps(
         self, files: Iterable[InputFile], bar: "tqdm[Any]", pending: int
@@ -287,12 +297,15 @@ class PredictionJob:
             else nullcontext()
         ) as writer:
             overlays = prefetch(self._overlay, bar, num_threads=min(2, cpu_count()), max_pending=2)
+            contents = ContentCounter(self.names)
             for i, ((frame, label), overlay) in enumerate(overlays):
+                contents.add(label)
                 if writer:
                     writer.add(Frame(overlay, frame.time))
                 if self.config.save_frames:
                     folder = file.output_path("_frames")
                     write_mask(folder / f"{i:06d}.png", label, self.palette)
+        tqdm.write(f"{file.path}: {contents.describe('frame')}")
 
     def _predict_frames(self, video: Video) -> Iterator[tuple[Frame, Pixels]]:
         for frame in video.frames():
