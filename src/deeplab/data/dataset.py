@@ -19,10 +19,10 @@ from deeplab.data.image_header import KINDS, QUIET_KINDS
 from deeplab.data.image_io import (
     read_header,
     read_image,
-    read_mask,
     size_mismatch_error,
     unusual_kinds,
 )
+from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.transforms import Transform
@@ -211,10 +211,8 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         image = read_image(item.image, self.image_bits)
         if not self.labeled:
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
-        mask = read_mask(item.mask, colored=self.classes.colored)
-        if image.shape[:2] != mask.shape[:2]:
-            raise size_mismatch_error(item.mask, mask.shape, item.image)
-        return image, self.classes.decode(mask, item.mask)
+        height, width = image.shape[:2]
+        return image, read_label(item, self.classes, (height, width))
 
     def sample_labels(self, max_items: int = 100) -> Iterator[Pixels]:
         """Yield the labels ``(H, W)`` of readable masks, evenly spaced over the split."""
@@ -226,8 +224,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
 
     def read_label(self, item: Item) -> Pixels:
         """Return the label ``(H, W)`` of an item; raises as ``read`` does."""
-        mask = read_mask(item.mask, colored=self.classes.colored)
-        return self.classes.decode(mask, item.mask)
+        return read_label(item, self.classes)
 
     def image_size(self, item: Item) -> tuple[int, int]:
         """Return the height and width of an image; raises as ``read`` does."""
@@ -249,6 +246,9 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
 
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""
+        if item.annotation is not None:  # its file may be that of many images
+            label = hashlib.sha256(self.read_label(item).tobytes()).hexdigest()
+            return f"{item.id} {hash_files(item.image)} {label}"
         return f"{item.id} {hash_files(item.image, item.mask)}"
 
 

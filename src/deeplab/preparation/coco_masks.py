@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.data.annotations.bitmaps import decode_runs, uncompress_coco_runs
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
@@ -224,7 +225,7 @@ def _polygon(points: Any, image: AnnotatedImage, where: str) -> list[float]:
 
 
 def _decode_run_lengths(rle: dict[str, Any], image: AnnotatedImage, where: str) -> Mask:
-    """Return the mask of run lengths, which go down the columns and begin with the outside.
+    """Return the mask of run lengths.
 
     pycocotools is not used here: if the lengths do not add up it returns uninitialized memory.
     """
@@ -235,31 +236,10 @@ def _decode_run_lengths(rle: dict[str, Any], image: AnnotatedImage, where: str) 
             f"[{image.height}, {image.width}] (height, width). {FETCH_HINT}"
         )
     counts = _get(rle, "counts", (list, str), where)
-    run_lengths = _uncompress(counts) if isinstance(counts, str) else counts
-    valid = all(isinstance(length, int) and length >= 0 for length in run_lengths)
-    if not valid or sum(run_lengths) != image.height * image.width:
+    runs = uncompress_coco_runs(counts) if isinstance(counts, str) else counts
+    try:
+        return decode_runs(runs, image.height, image.width, by_column=True)
+    except (TypeError, ValueError):
         raise UserError(
             f"{where}: its run lengths do not add up to its image's pixels. {FETCH_HINT}"
-        )
-    inside = np.arange(len(run_lengths)) % 2 == 1
-    return np.repeat(inside, run_lengths).reshape(image.width, image.height).T
-
-
-def _uncompress(text: str) -> list[int]:
-    """Return the run lengths that COCO writes as a string.
-
-    Each character holds 5 bits, the lowest first, and a sixth bit that is set if more follow; from
-    the fourth length on, the number is the difference from the length two before.
-    """
-    run_lengths: list[int] = []
-    value = shift = 0
-    for character in text:
-        code = ord(character) - 48
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            if code & 16:  # the sign
-                value -= 1 << shift
-            run_lengths.append(value + run_lengths[-2] if len(run_lengths) > 2 else value)
-            value = shift = 0
-    return run_lengths
+        ) from None

@@ -19,7 +19,8 @@ import numpy as np
 from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS
-from deeplab.data.image_io import read_image, read_mask, size_mismatch_error, unusual_kinds
+from deeplab.data.image_io import read_image, unusual_kinds
+from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item, shared_images
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.parallel import parallel_map
@@ -125,7 +126,7 @@ def examine_dataset(
 def examine_item(item: Item, *, classes: ClassSet, image_bits: int | None) -> ItemReport:
     """Decode an image and its mask."""
     findings: list[Finding] = []
-    image, mask, pixels = None, None, None
+    image, pixels = None, None
     try:
         image = read_image(item.image, image_bits)
         findings += [
@@ -135,12 +136,10 @@ def examine_item(item: Item, *, classes: ClassSet, image_bits: int | None) -> It
     except BadFileError as error:
         findings.append(_error(error))
     try:
-        mask = read_mask(item.mask, colored=classes.colored)
-        if image is not None and image.shape[:2] != mask.shape[:2]:
-            raise size_mismatch_error(item.mask, mask.shape, item.image)
-        label = classes.decode(mask, item.mask)
-        pixels = _count(label, len(classes))
-        findings += _empty_mask(item.mask, pixels, classes)
+        if image is not None or item.annotation is None:
+            size = None if image is None else (image.shape[0], image.shape[1])
+            pixels = _count(read_label(item, classes, size), len(classes))
+            findings += _empty_mask(item.mask, pixels, classes)
     except BadFileError as error:
         findings.append(_error(error))
     return ItemReport(

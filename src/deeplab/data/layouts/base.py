@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 from deeplab.utils.text import pluralize
+
+if TYPE_CHECKING:
+    from deeplab.data.annotations.base import Annotation
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 """Ends of the names of image files."""
@@ -34,11 +37,13 @@ D = TypeVar("D", bound=DataSettings)
 
 
 class Item(NamedTuple):
-    """An image and its mask."""
+    """An image and its mask, or the annotation from which its label map is drawn."""
 
     id: str
     image: Path
     mask: Path
+    """File of the mask, or of the annotation."""
+    annotation: "Annotation | None" = None
 
 
 class DataLayout(ABC):

@@ -108,7 +108,7 @@ def read_classes(path: Path) -> ClassSet:
         raise UserError(f"{path}: a class has no name. Add it.")
     values = {name: _value(path, name, value) for name, value in entries.items()}
     ignored_values = [_value(path, "ignored", value) for value in ignored]
-    ignored_values += [values.pop(name) for name in list(values) if _plain(name) in VOID]
+    ignored_values += [values.pop(name) for name in list(values) if is_void(name)]
     _check(path, values)
     listed_colors = {name: _value(path, name, value) for name, value in colors.items()}
     palette = [listed_colors.get(name, value) for name, value in values.items()]
@@ -189,7 +189,7 @@ def _parse_lines(path: Path, text: str) -> dict[str, Any]:
             return _unique(
                 path, [(m["name"].strip(), re.findall(r"\d+", m["values"])) for m in matches]
             )
-    if lines and _plain(lines[0]) == "ignore":  # labelme's, whose index is -1
+    if lines and plain_name(lines[0]) == "ignore":  # labelme's, whose index is -1
         return _unique(path, [(lines[0], 255), *((n, i) for i, n in enumerate(lines[1:]))])
     return _unique(path, [(name, index) for index, name in enumerate(lines)])
 
@@ -200,7 +200,7 @@ def _parse_csv(path: Path, text: str) -> dict[str, Any]:
     rows = [[cell.strip() for cell in row] for row in reader if any(row)]
     columns: list[int] | None = None
     if rows and not any(cell.isdecimal() for cell in rows[0]):
-        columns = _columns([_plain(cell) for cell in rows.pop(0)])
+        columns = _columns([plain_name(cell) for cell in rows.pop(0)])
     pairs: list[tuple[str, Any]] = []
     for row in rows:
         if columns and len(row) > max(columns):
@@ -230,7 +230,12 @@ def _columns(header: list[str]) -> list[int] | None:
     return names + (colors or values)
 
 
-def _plain(name: str) -> str:
+def is_void(name: str) -> bool:
+    """Return True if a name is that of pixels that are no class."""
+    return plain_name(name) in VOID
+
+
+def plain_name(name: str) -> str:
     """Return a name without case, spaces and punctuation."""
     return re.sub(r"[\W_]", "", name.lower())
 

@@ -14,17 +14,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from deeplab.data.layouts.base import Item, Layout
 from deeplab.data.layouts.file_names import list_files
-from deeplab.data.layouts.pairing import Pairing, find_pairs
+from deeplab.data.layouts.pairing import Pairing, annotated_pairs, find_pairs
 from deeplab.data.layouts.splits import decide_splits
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.settings import FilePath, Float, Seed, Text
+from deeplab.utils.text import name_some
+
+if TYPE_CHECKING:
+    from deeplab.data.annotations.classes import Annotations
+
+AnnotationForm = Literal["coco", "cvat", "label_studio", "labelme", "supervisely", "yolo", "masks"]
+"""Forms of annotations."""
+
+MASK_KEYS = ("mask_dir", "mask_suffix", "mask_values", "classes_file")
+"""Keys that files of masks have."""
 
 
 class FolderSettings(SegmentationSettings):
@@ -50,6 +61,11 @@ class FolderSettings(SegmentationSettings):
     """Fraction of the training images that is drawn as ``val`` if no list or folder is ``val``."""
     split_seed: Seed = 0
     """Seed of that draw."""
+    annotations: AnnotationForm | None = None
+    """Form of a labeling tool's annotations, from which the masks are drawn; null: it is found;
+    ``masks``: there are files of masks."""
+    unlabeled: Literal["background", "ignore"] = "background"
+    """Label of pixels that no annotated region covers."""
 
 
 class FolderLayout(Layout):
@@ -71,6 +87,9 @@ class FolderLayout(Layout):
             pairing = find_pairs(self.root, paths, settings)
         except UserError as problem:  # lists may name images with their masks
             pairing, error = Pairing([], []), problem
+        self.annotations = _find_annotations(self.root, paths, pairing, settings)
+        if self.annotations:
+            pairing, error = annotated_pairs(self.root, paths, self.annotations, settings), None
         self._splits = decide_splits(self.root, paths, pairing.pairs, settings)
         if error and not any(split.items for split in self._splits.by_name.values()):
             raise error
@@ -100,6 +119,10 @@ class FolderLayout(Layout):
 
     def with_classes(self, settings: FolderSettings, items: Sequence[Item]) -> FolderSettings:
         """Return the settings with the classes of their file or, without one, of the masks."""
+        if self.annotations:
+            if is_first_process():
+                print(self.annotations.reading)
+            return settings.model_copy(update={"classes": self.annotations.names})
         from deeplab.data.class_set import class_set  # imports OpenCV
         from deeplab.data.layouts.class_discovery import read_or_find_classes, report_listed
 
@@ -143,3 +166,50 @@ class FolderLayout(Layout):
                 f"with ({', '.join(settings.classes)}). Convert the masks to the run's values, or "
                 "remove the file."
             )
+
+
+def _find_annotations(
+    root: Path, paths: Sequence[str], pairing: Pairing, settings: FolderSettings
+) -> "Annotations | None":
+    """Return the annotations of a folder; None if its masks are files.
+
+    Raises:
+        UserError: the annotations cannot be used, or their classes are wrong.
+    """
+    form = settings.annotations
+    for_masks = [key for key in MASK_KEYS if getattr(settings, key) is not None]
+    if form == "masks" or (form is None and for_masks):
+        return None
+    if for_masks:
+        raise UserError(
+            f"data.{for_masks[0]}: it is for files of masks, but data.annotations={form} draws the "
+            "masks. Leave one of them out."
+        )
+    if not any(map(_may_annotate, paths)):
+        return None
+    from deeplab.data.annotations.classes import decide_classes  # imports OpenCV
+    from deeplab.data.annotations.find import find_forms, read_annotations
+
+    if pairing.pairs and form is None:
+        for name, files in find_forms(root, paths).items():
+            pairing.notes.append(
+                f"Annotations not used, since there are masks: {name_some(files)} "
+                f"(data.annotations={name} uses them)"
+            )
+        return None
+    source = read_annotations(root, paths, form)
+    if source is None:
+        return None
+    if not source.images:
+        raise UserError(
+            f"data.root={root}: none of the images that its {source.tool} annotations name is in "
+            "this folder. Add the images."
+        )
+    return decide_classes(source, settings.classes, settings.unlabeled, settings.unlisted_values)
+
+
+def _may_annotate(path: str) -> bool:
+    """Return True if a file may hold annotations, by its name alone."""
+    return path.lower().endswith((".json", ".xml")) or (
+        path.endswith(".txt") and "labels" in path.split("/")
+    )

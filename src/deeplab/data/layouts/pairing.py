@@ -35,6 +35,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.text import name_some
 
 if TYPE_CHECKING:
+    from deeplab.data.annotations.classes import Annotations
     from deeplab.data.layouts.folder import FolderSettings
 
 JPEG, ONLY_MASKS = (".jpg", ".jpeg"), (".gif", ".npy")
@@ -170,6 +171,9 @@ class FolderMeaning(NamedTuple):
     subset: str
 
 
+NO_MEANING = FolderMeaning(None, True, (), (), None, "")
+"""Meaning of a folder whose name tells nothing."""
+
 Reading = tuple[list[File], list[File]]
 """Images and masks."""
 
@@ -213,6 +217,47 @@ def find_pairs(root: Path, paths: Sequence[str], settings: "FolderSettings") -> 
     if settings.mask_dir is None:
         folders.check_other_masks(pairs)
     return Pairing(pairs, [*filter(None, [best.note]), *_unpaired(pairs, folders)])
+
+
+def annotated_pairs(
+    root: Path, paths: Sequence[str], annotations: "Annotations", settings: "FolderSettings"
+) -> Pairing:
+    """Return every image below a folder that has an annotation.
+
+    Their split is that of their folders, or else of the file of annotations: ``train.json``.
+
+    Args:
+        root: the folder.
+        paths: its files.
+        annotations: its annotations.
+        settings: of which the folders are used.
+    """
+    folders = _Folders(root, paths, settings)
+    images = [file for files in folders.files.values() for file in files]
+    pairs: list[Pair] = []
+    names: Counter[tuple[str, str]] = Counter()
+    for image in sorted(images, key=lambda file: file.path):
+        annotation = annotations.of(image.path)
+        if annotation is None:
+            continue
+        path = annotations.source.images[image.path]
+        source = _file(path, folders.meanings.get(path.rpartition("/")[0], NO_MEANING))
+        if not image.subset and (split := read_name(source.stem).split):
+            image = image._replace(split=split, subset=source.stem)
+        key = "/".join((*folders.meanings[image.folder].after, image.stem))
+        names[image.subset, key] += 1
+        pairs.append(Pair(Item(key, root / image.path, root / path, annotation), image, source))
+    repeated = {name for (_, name), count in names.items() if count > 1}
+    pairs = [
+        p._replace(item=p.item._replace(id=os.path.splitext(p.image.path)[0]))  # noqa: PTH122
+        if p.item.id in repeated else p
+        for p in pairs
+    ]  # fmt: skip
+    notes = list(annotations.source.notes)
+    known = {pair.image.path for pair in pairs}
+    if left := sorted(file.path for file in images if file.path not in known):
+        notes.append(f"{len(left)} images have no annotation and are not used: {name_some(left)}")
+    return Pairing(pairs, notes)
 
 
 def shared_start(first: Sequence[str], second: Sequence[str]) -> int:

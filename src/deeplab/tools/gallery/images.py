@@ -13,7 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.data.class_set import ClassSet
-from deeplab.data.image_io import read_image, read_mask, size_mismatch_error
+from deeplab.data.image_io import read_image, read_mask
+from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
@@ -122,10 +123,7 @@ class ImageRenderer:
         """Return RGB ``(H, W, 3)`` or labels ``(H, W)`` in the order of ``views``."""
         item = image.item
         rgb = read_image(item.image, self.image_bits)
-        truth = read_mask(item.mask, colored=self.classes.colored)
-        if truth.shape[:2] != rgb.shape[:2]:
-            raise size_mismatch_error(item.mask, truth.shape, item.image)
-        truth = self.classes.decode(truth, item.mask)
+        truth = read_label(item, self.classes, (rgb.shape[0], rgb.shape[1]))
         predictions = [_read_prediction(path, truth) for path in image.predictions]
         for path, prediction, confusion in zip(
             image.predictions, predictions, image.confusions, strict=True

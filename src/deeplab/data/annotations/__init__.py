@@ -1,0 +1,1 @@
+"""Annotations of labeling tools: outlines and bitmaps, from which label maps are drawn."""

@@ -1,0 +1,220 @@
+"""Annotated images of a folder: what every labeling tool's export is read into."""
+
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import ClassVar, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from deeplab.data.annotations.regions import LabelDrawing, Pixels, Region
+from deeplab.data.bad_files import BadFileError
+from deeplab.utils.reading import check_regular, describe
+
+M = TypeVar("M", bound=BaseModel)
+
+BACKGROUND = "background"
+"""Name of the class of pixels that no region covers."""
+
+FIX = "Export it again from the labeling tool."
+
+
+class AnnotatedRegions(NamedTuple):
+    """Regions of an image, and its height and width if the annotation tells them."""
+
+    regions: list[Region]
+    size: tuple[int, int] | None = None
+
+
+class Record(BaseModel):
+    """Part of an annotation file; keys that are not needed are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class AnnotationSet(ABC):
+    """Annotations of the images of a folder, in the form of one labeling tool.
+
+    Args:
+        root: the folder.
+        paths: its files, as paths below it.
+        files: those of them that ``find`` has found.
+    """
+
+    form: ClassVar[str]
+    """Name for ``data.annotations``."""
+    tool: ClassVar[str]
+    """Name of the tool or the form."""
+    overlap_is_ignored: ClassVar[bool] = False
+    """Regions have no order; pixels of two classes are ignored."""
+
+    def __init__(self, root: Path, paths: Sequence[str], files: Sequence[str]) -> None:
+        self.root = root
+        self.images: dict[str, str] = {}
+        """File of annotations of each image, both as paths below the root; it may not exist."""
+        self.names: list[str] = []
+        """Classes of the regions, in the order of the indices that they get."""
+        self.notes: list[str] = []
+        """Lines about what is not used."""
+
+    @classmethod
+    @abstractmethod
+    def find(cls, root: Path, paths: Sequence[str]) -> list[str]:
+        """Return the files of a folder that are in this form; others are opened to see that."""
+
+    @abstractmethod
+    def regions(self, image: str) -> AnnotatedRegions:
+        """Return the regions of an image, the lowest first.
+
+        Raises:
+            BadFileError: its annotation is damaged.
+        """
+
+
+class Annotation(NamedTuple):
+    """Annotation of one image, from which its label map is drawn."""
+
+    source: AnnotationSet
+    image: str
+    """Path of the image below the root."""
+    drawing: LabelDrawing
+
+    def __str__(self) -> str:
+        return f"{self.source.tool}: {self.drawing}"
+
+    def draw(self, size: tuple[int, int]) -> Pixels:
+        """Return the label map ``(H, W)``.
+
+        Args:
+            size: height and width of the image.
+
+        Raises:
+            BadFileError: the annotation is damaged, of another size, or has a class that is none.
+        """
+        path = self.source.root / self.source.images[self.image]
+        regions, recorded = self.source.regions(self.image)
+        if recorded not in (None, size):
+            raise BadFileError(
+                "image and annotation of different sizes",
+                path,
+                f"{self.image} is {size[1]} x {size[0]} pixels, its annotation is for "
+                f"{recorded[1]} x {recorded[0]} (width x height)",
+                "Use the images that were annotated, or scale the annotations with them.",
+            )
+        try:
+            with damaged(path):
+                return self.drawing.draw(regions, *size)
+        except KeyError as error:
+            raise BadFileError(
+                "class not listed",
+                path,
+                f"{self.image} has a region of {error.args[0]!r}, which is no class",
+                "Add it to data.classes, or set data.unlisted_values=ignore.",
+            ) from None
+
+
+class ImageFinder:
+    """The images of a folder by the names that annotations give them.
+
+    Only files of the folder are found, whatever path an annotation has.
+
+    Args:
+        images: paths of images below the folder.
+    """
+
+    def __init__(self, images: Iterable[str]) -> None:
+        self.by_name: dict[str, list[str]] = defaultdict(list)
+        for path in images:
+            self.by_name[path.rpartition("/")[2]].append(path)
+
+    def find(self, name: str, near: str) -> str | None:
+        """Return the image that an annotation names; None if there is none, or several as good.
+
+        Args:
+            name: its name or path in the annotation.
+            near: path of the annotation, to choose between images of one name.
+        """
+        parts = name.replace("\\", "/").rstrip("/").split("/")
+        found = self.by_name.get(parts[-1], [])
+        if len(found) < 2:
+            return found[0] if found else None
+        ranked = sorted(found, key=lambda path: self._agreement(path, parts, near), reverse=True)
+        first, second = (self._agreement(path, parts, near) for path in ranked[:2])
+        return ranked[0] if first > second else None
+
+    @staticmethod
+    def _agreement(path: str, parts: Sequence[str], near: str) -> tuple[int, int]:
+        """Return how many folders at the end are those of the name, and at the start ``near``'s."""
+        folders = path.split("/")
+        return (
+            _shared(reversed(folders), reversed(parts)),
+            _shared(folders[:-1], near.split("/")[:-1]),
+        )
+
+
+def _shared(first: Iterable[str], second: Iterable[str]) -> int:
+    """Return the number of equal parts at the start."""
+    same = [one == other for one, other in zip(first, second, strict=False)]
+    return [*same, False].index(False)
+
+
+def read_json(path: Path, schema: type[M]) -> M:
+    """Return the content of a JSON file.
+
+    Raises:
+        BadFileError: it cannot be read, or is in another form.
+    """
+    try:
+        check_regular(path)
+        return schema.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadFileError(
+            "damaged annotation", path, f"cannot be read ({describe(error)})", FIX
+        ) from None
+
+
+def json_files(
+    root: Path, paths: Sequence[str], start: str, *words: str, max_others: int = 3
+) -> list[str]:
+    """Return the JSON files in a form; after some others in a folder its rest is not opened.
+
+    Args:
+        root: the folder.
+        paths: its files.
+        start: first character.
+        words: keys that all files in the form have.
+        max_others: number of files in other forms.
+    """
+    files: list[str] = []
+    others: Counter[str] = Counter()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        if path.lower().endswith(".json") and others[folder] < max_others:
+            if _has_words(root / path, start, words):
+                files.append(path)
+            else:
+                others[folder] += 1
+    return files
+
+
+def _has_words(path: Path, start: str, words: Sequence[str]) -> bool:
+    """Return True if a file has some keys; it may have gigabytes and is not parsed."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            begins = content[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(start.encode())
+            return begins and all(content.find(f'"{word}"'.encode()) >= 0 for word in words)
+    except (OSError, ValueError):  # also of an empty file
+        return False
+
+
+@contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """Turn a ValueError of the block into the error of a damaged annotation file."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadFileError("damaged annotation", path, str(error), FIX) from None

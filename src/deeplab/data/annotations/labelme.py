@@ -1,0 +1,117 @@
+"""LabelMe: a JSON file for each image, beside it or in another folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deeplab.data.annotations.base import (
+    AnnotatedRegions,
+    AnnotationSet,
+    ImageFinder,
+    Record,
+    damaged,
+    json_files,
+    read_json,
+)
+from deeplab.data.annotations.bitmaps import decode_png
+from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region, box
+from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.utils.text import name_some
+
+AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
+"""Kinds of shapes with an area, and the number of points that they have at least."""
+
+
+class Shape(Record):
+    """Shape of a file."""
+
+    label: str
+    points: tuple[tuple[float, float], ...] = ()
+    shape_type: str | None = "polygon"
+    mask: str | None = None
+
+
+class ImageFile(Record):
+    """Content of a file; the image itself, which may be in it, is not read."""
+
+    shapes: list[Shape]
+    imagePath: str | None = None  # noqa: N815  LabelMe's keys
+    imageHeight: int | None = None  # noqa: N815
+    imageWidth: int | None = None  # noqa: N815
+
+
+class LabelMe(AnnotationSet):
+    """Annotations of LabelMe."""
+
+    form = "labelme"
+    tool = "LabelMe"
+
+    def __init__(self, root: Path, paths: Sequence[str], files: Sequence[str]) -> None:
+        super().__init__(root, paths, files)
+        images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
+        by_stem = {path.rpartition(".")[0]: path for path in images}
+        finder, missing, names, lines = ImageFinder(images), [], set[str](), 0
+        for path in files:
+            content = read_json(root / path, ImageFile)
+            image = by_stem.get(path.removesuffix(".json"))
+            image = image or finder.find(content.imagePath or "", path)
+            if image is None:
+                missing.append(path)
+                continue
+            self.images[image] = path
+            names |= {shape.label for shape in content.shapes if _is_area(shape)}
+            lines += sum(not _is_area(shape) for shape in content.shapes)
+        self.names = sorted(names)
+        if missing:
+            self.notes.append(
+                f"{len(missing)} LabelMe files name no image of this folder: {name_some(missing)}"
+            )
+        if lines:
+            self.notes.append(f"{lines} lines and points, which have no area, are not used")
+
+    @classmethod
+    def find(cls, root: Path, paths: Sequence[str]) -> list[str]:
+        folders = {
+            path.rpartition("/")[0]
+            for path in json_files(root, _one_of_each(paths), "{", "shapes", "imagePath")
+        }
+        return [p for p in paths if p.endswith(".json") and p.rpartition("/")[0] in folders]
+
+    def regions(self, image: str) -> AnnotatedRegions:
+        path = self.root / self.images[image]
+        content = read_json(path, ImageFile)
+        size = None
+        if content.imageHeight and content.imageWidth:
+            size = content.imageHeight, content.imageWidth
+        with damaged(path):
+            shapes = [shape for shape in content.shapes if _is_area(shape)]
+            return AnnotatedRegions([Region(s.label, _draw(s)) for s in shapes], size)
+
+
+def _one_of_each(paths: Sequence[str]) -> list[str]:
+    """Return the first JSON file of each folder."""
+    first: dict[str, str] = {}
+    for path in paths:
+        if path.endswith(".json"):
+            first.setdefault(path.rpartition("/")[0], path)
+    return list(first.values())
+
+
+def _is_area(shape: Shape) -> bool:
+    return len(shape.points) >= AREAS.get(shape.shape_type or "polygon", 1 << 30)
+
+
+def _draw(shape: Shape) -> Outlines | Ellipse | Bitmap:
+    (x0, y0), (x1, y1) = shape.points[:2]
+    match shape.shape_type:
+        case "rectangle":
+            return box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        case "circle":  # its center and a point of its line
+            radius = float(np.hypot(x1 - x0, y1 - y0))
+            return Ellipse(x0, y0, radius, radius)
+        case "mask":
+            if shape.mask is None:
+                raise ValueError("a shape of type mask has no mask")
+            return Bitmap(Patch(decode_png(shape.mask), round(min(y0, y1)), round(min(x0, x1))))
+    return Outlines([shape.points])
