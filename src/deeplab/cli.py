@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "score a trained network on whole images",
     "predict": "apply a trained network to images and videos",
     "prepare": "download and unpack a data set, or check its files",
+    "runs": "list runs with state, score and time",
     "compare": "compare evaluations",
     "ablations": "plan and report the paper's tables",
     "gallery": "write an HTML page of an evaluation's images",
@@ -65,6 +66,10 @@ def run_command(name: str) -> None:
         from deeplab.ablations.cli import run_ablations
 
         run_ablations(sys.argv[1:])
+    elif name == "runs":
+        from deeplab.ablations.list_runs import run_list
+
+        run_list(sys.argv[1:])
     elif name == "benchmark":
         from deeplab.tools.benchmarks.cli import run_benchmark
 
@@ -94,7 +99,7 @@ def _complete(request: str) -> None:
             print(*(command for command in COMMANDS if command.startswith("".join(words))))
             return
         name = words[0]
-        if name in ("ablations", "benchmark") or name not in COMMANDS:
+        if name in ("ablations", "benchmark", "runs") or name not in COMMANDS:
             return
         os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
     sys.argv[1:] = ["--shell-completion", request]

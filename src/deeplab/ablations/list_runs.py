@@ -1,0 +1,76 @@
+"""List of the runs in a folder: state, score and training time of each."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from deeplab.ablations.report.costs import format_duration
+from deeplab.ablations.run_index import Run, known_runs
+from deeplab.config.parsing import validate
+from deeplab.config.schema.scripts import ReportConfig
+from deeplab.utils.errors import UserError, script_errors
+from deeplab.utils.program import as_typed, command
+from deeplab.utils.reading import report_damage
+from deeplab.utils.text_table import Column, TextTable
+
+HELP = """List the runs of a folder, the latest first.
+
+  deeplab runs                       those in runs/
+  deeplab runs runs_dir=FOLDER       those in another folder
+
+score is the mIoU of a segmentation network, or the top-1 accuracy of a classifier, of the last
+validation; time is that of the training.
+"""
+
+COLUMNS = (
+    Column("run"),
+    Column("score", number=True),
+    Column("steps", number=True, format="{:,}".format),
+    Column("time", number=True, format=format_duration),
+    Column("changed"),
+    Column("state"),
+)
+
+
+def run_list(arguments: Sequence[str]) -> None:
+    """Print the runs that the arguments ask for; a user's mistake ends it with status 2."""
+    with script_errors():
+        if {"--help", "-h", "help"} & {*arguments}:
+            print(as_typed(HELP), end="")
+            return
+        values = dict(argument.partition("=")[::2] for argument in arguments)
+        list_runs(Path(validate(ReportConfig, values).runs_dir).expanduser())
+
+
+def list_runs(root: Path) -> None:
+    """Print a line for each run of a folder.
+
+    Raises:
+        UserError: there is no such folder, or it has no runs.
+    """
+    if not root.is_dir():
+        raise UserError(f"runs_dir={root}: no such folder. Name the folder of your runs.")
+    runs = known_runs(root)
+    if not runs:
+        raise UserError(f"runs_dir={root}: no runs in it. {command('train')} makes them.")
+    print(TextTable.from_values(COLUMNS, map(_row, runs)).without_empty_columns().as_text())
+    if len([run for run in runs if run.folder.finished]) > 1:
+        print(f"\n{command('compare')} runs=[RUN,RUN] puts evaluations side by side.")
+
+
+def _row(run: Run) -> tuple[object, ...]:
+    """Return the cells of a run; one that cannot be read says so."""
+    changed = datetime.fromtimestamp(run.folder.config.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    path = str(run.folder.path)
+    try:
+        with report_damage(run.folder.path, ""):
+            result, state = run.result, run.state
+            if result:
+                score = result.format_main_score()
+                return path, score, result.steps, result.seconds, changed, state
+            reached = f"{state}, {run.step:,} of {run.config.stage.max_steps:,} steps"
+            if state == "failed":
+                reached += f": {run.failure}"
+            return path, None, None, None, changed, reached
+    except UserError as error:
+        return path, None, None, None, changed, f"cannot be read: {error}"

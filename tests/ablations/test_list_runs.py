@@ -1,0 +1,41 @@
+"""Tests of ``deeplab runs``, through the real entry point."""
+
+import json
+import os
+import shutil
+
+from support.scripts import SMALL, run, run_folders
+
+
+def test_runs_are_listed_with_state_and_score(tmp_path):
+    run("train", *SMALL, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    interrupted = shutil.copytree(folder, folder.with_name("interrupted"))
+    (interrupted / "metrics.json").unlink()
+    failed = shutil.copytree(interrupted, folder.with_name("failed"))
+    (failed / "failure.txt").write_text("Traceback ...\nRuntimeError: out of luck\n")
+    damaged = shutil.copytree(folder, folder.with_name("damaged"))
+    (damaged / "metrics.json").write_text("{")
+    for age, path in enumerate((folder, interrupted, failed, damaged)):
+        os.utime(path / "config.yaml", (10**9 - age, 10**9 - age))
+    listed = run("runs", cwd=tmp_path, variables={"COLUMNS": "250"}).stdout
+    lines = [line.split() for line in listed.splitlines()]
+    names = [words[0] for words in lines[1:5]]
+    assert names == [f"runs/{path.name}" for path in (folder, interrupted, failed, damaged)]
+    result = json.loads((folder / "metrics.json").read_text())
+    assert f"mIoU {result['mIoU']:.2f} %" in listed.splitlines()[1]
+    assert lines[1][-1] == "finished"
+    assert f"interrupted, {result['steps']} of {result['steps']} steps" in listed
+    assert "failed, " in listed.splitlines()[3]
+    assert listed.splitlines()[3].endswith("RuntimeError: out of luck")
+    assert "cannot be read: " in listed.splitlines()[4]
+
+
+def test_user_errors(tmp_path):
+    assert "runs_dir=runs: no such folder" in run("runs", cwd=tmp_path, ok=False).stderr
+    (tmp_path / "runs").mkdir()
+    empty = run("runs", cwd=tmp_path, ok=False)
+    assert "runs_dir=runs: no runs in it." in empty.stderr
+    assert empty.returncode == 2
+    assert "foo: no such key" in run("runs", "foo=1", cwd=tmp_path, ok=False).stderr
+    assert "runs_dir=FOLDER" in run("runs", "--help", cwd=tmp_path).stdout
