@@ -140,6 +140,7 @@ class TestCoco:
             write_json(tmp_path / split / "_annotations.coco.json", content)
         expected = {n: things[:1] for n, things in objects(1, 2, 3, 4).items()}
         layout = check(tmp_path, expected)
+        assert "category 0, my-project, has no region and is no class" in layout.notes()
         ids = {split: [i.id for i in layout.items(split)] for split in ("train", "val", "test")}
         assert ids == {
             "train": ["photo_1", "photo_2"], "val": ["photo_3"], "test": ["photo_4"],

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from deeplab.data.annotations.regions import LabelDrawing, Pixels, Region
 from deeplab.data.bad_files import BadFileError
 from deeplab.utils.reading import check_regular, describe
+from deeplab.utils.text import name_some
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -59,6 +60,18 @@ class AnnotationSet(ABC):
         """Classes of the regions, in the order of the indices that they get."""
         self.notes: list[str] = []
         """Lines about what is not used."""
+
+    def note_missing(self, names: Sequence[str]) -> None:
+        """Add a line about images that are annotated but not in the folder."""
+        if names:
+            self.notes.append(
+                f"{len(names)} annotated images are not in this folder: {name_some(names)}"
+            )
+
+    def note_lines(self, number: int) -> None:
+        """Add a line about shapes without an area."""
+        if number:
+            self.notes.append(f"{number} lines and points, which have no area, are not used")
 
     @classmethod
     @abstractmethod

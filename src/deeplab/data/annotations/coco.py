@@ -18,7 +18,6 @@ from deeplab.data.annotations.bitmaps import decode_runs, uncompress_coco_runs
 from deeplab.data.annotations.regions import Bitmap, Outlines, Patch, Region
 from deeplab.data.layouts.base import IMAGE_SUFFIXES
 from deeplab.utils.errors import UserError
-from deeplab.utils.text import name_some
 
 
 class Runs(Record):
@@ -119,17 +118,12 @@ class Coco(AnnotationSet):
             for name, (_, instances) in self._regions.items()
             for instance in instances
         }
-        # Roboflow writes the name of the project as a category that nothing has
-        self.names = [
-            name
-            for number, name in sorted(categories.items())
-            if name in used or not (number == 0 and len(categories) > 1)
-        ]
-        self.names = [name for name in dict.fromkeys(self.names) if name != BACKGROUND]
-        if missing:
-            self.notes.append(
-                f"{len(missing)} annotated images are not in this folder: {name_some(missing)}"
-            )
+        # Roboflow writes the name of the project as a category 0 that nothing has
+        if len(categories) > 1 and categories.get(0, BACKGROUND) not in {*used, BACKGROUND}:
+            self.notes.append(f"category 0, {categories.pop(0)}, has no region and is no class")
+        names_in_order = (name for _, name in sorted(categories.items()))
+        self.names = [name for name in dict.fromkeys(names_in_order) if name != BACKGROUND]
+        self.note_missing(missing)
         if boxes:
             self.notes.append(f"{boxes} annotations have a box but no outline and are not used")
 

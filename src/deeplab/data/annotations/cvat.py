@@ -22,7 +22,6 @@ from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, R
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.layouts.base import IMAGE_SUFFIXES
 from deeplab.utils.reading import check_regular, describe
-from deeplab.utils.text import name_some
 
 SHAPES = ("polygon", "box", "ellipse", "mask")
 """Elements with an area."""
@@ -64,12 +63,8 @@ class Cvat(AnnotationSet):
                 shapes = (child.get("label", "") for child in element if child.tag in SHAPES)
                 names |= dict.fromkeys(shapes)
         self.names = [name for name in names if name != BACKGROUND]
-        if missing:
-            self.notes.append(
-                f"{len(missing)} annotated images are not in this folder: {name_some(missing)}"
-            )
-        if lines:
-            self.notes.append(f"{lines} lines and points, which have no area, are not used")
+        self.note_missing(missing)
+        self.note_lines(lines)
 
     @classmethod
     def find(cls, root: Path, paths: Sequence[str]) -> list[str]:

@@ -21,7 +21,6 @@ from deeplab.data.annotations.base import (
 from deeplab.data.annotations.bitmaps import decode_label_studio_runs
 from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region
 from deeplab.data.layouts.base import IMAGE_SUFFIXES
-from deeplab.utils.text import name_some
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")
 """Start of the names that Label Studio gives to uploaded files."""
@@ -107,10 +106,7 @@ class LabelStudio(AnnotationSet):
                 self._results[image] = results
                 names.update(result.value.labels[0] for result in results)
         self.names = sorted(names)
-        if missing:
-            self.notes.append(
-                f"{len(missing)} annotated images are not in this folder: {name_some(missing)}"
-            )
+        self.note_missing(missing)
         if skipped:
             self.notes.append(f"{skipped} tasks have no annotation and are not used")
         if several:

@@ -67,8 +67,7 @@ class LabelMe(AnnotationSet):
             self.notes.append(
                 f"{len(missing)} LabelMe files name no image of this folder: {name_some(missing)}"
             )
-        if lines:
-            self.notes.append(f"{lines} lines and points, which have no area, are not used")
+        self.note_lines(lines)
 
     @classmethod
     def find(cls, root: Path, paths: Sequence[str]) -> list[str]:
