@@ -254,7 +254,8 @@ def test_list_of_images_and_videos(tmp_path, trained):
     }
     (line,) = re.findall(rf"{re.escape(str(intact))}: 12 frames: (.+)", completed.stdout)
     for name, count in re.findall(r"(\w+) in (\d+)(?:, |$)", line):
-        assert name == "background" or in_frames[name] == int(count)
+        frames = sum(not label.any() for label in labels)
+        assert int(count) == (frames if name == "background" else in_frames[name])
     assert line.count(" in ") >= 1
     assert labels[0].shape == (48, 64)
     assert any(not np.array_equal(label, labels[0]) for label in labels)
@@ -388,8 +389,7 @@ def test_many_images_are_counted_by_class():
     for classes in ([0], [0, 1], [0, 1, 5], [3]):
         counter.add(np.array([classes * 4], np.uint8))
     expected = "4 images: disc in 2, lollipop in 1, square in 1, only background in 1"
-    assert sorted(counter.describe().split(", ")[1:3]) == ["lollipop in 1", "square in 1"]
-    assert sorted(counter.describe()) == sorted(expected)
+    assert counter.describe() == expected
     counter.add(np.array([[1, 2, 3, 4, 5, 6]], np.uint8))
     assert "5 images: disc in 3," in counter.describe()
     assert ", 1 more class, only background in 1" in counter.describe()
