@@ -43,7 +43,7 @@ def test_every_combination_is_a_row_as_typed():
         ("aspp.atrous_rates=[3,6],[6,12]", ["[3,6]", "[6,12]"], ["[3,6]", "[6,12]"]),
         ("decoder=choice(tiny,naive)", ["tiny", "naive"], ["tiny", "naive"]),
         ("decoder=glob(n*)", ["naive"], ["naive"]),
-        ("decoder=glob(*,exclude=[full,s*,c*])", ["tiny", "naive"], ["tiny", "naive"]),
+        ("decoder=glob(*,exclude=[full,l*,s*,c*])", ["tiny", "naive"], ["tiny", "naive"]),
         ("stage.max_steps=range(1,4)", ["1", "2", "3"], ["1", "2", "3"]),
         ("init_from=null,'a b/c.ckpt'", ["null", "a b/c.ckpt"], ["null", "'a b/c.ckpt'"]),
         ("backbone.mean=[1,2,3],[{a:1}]", ["[1,2,3]", "[{a:1}]"], ["[1,2,3]", "[{a:1}]"]),

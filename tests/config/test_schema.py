@@ -135,6 +135,7 @@ def test_files_of_another_folder_are_completed_too(tmp_path):
     printed = yaml.safe_load(run("backbone=mine", "backbone.width_mult=0.5", "--cfg", "job").stdout)
     assert printed["backbone"] == {
         **train_config("backbone=xception").backbone.model_dump(mode="json"),
+        "pretrained": "auto",
         "depth": 41,
         "width_mult": 0.5,
     }

@@ -7,8 +7,8 @@ import torch
 
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.aspp import ASPP
+from deeplab.training.atrous_rates import untrained_rates
 from deeplab.training.compose_config import compose_seeds
-from deeplab.training.segmentation import untrained_rates
 
 
 def compose(crop: int, output_stride: int = 16, rates: str = "[6,12,18]") -> TrainConfig:

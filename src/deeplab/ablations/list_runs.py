@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from deeplab.ablations.report.costs import format_duration
 from deeplab.ablations.run_index import Run, known_runs
 from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import ReportConfig
 from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.program import as_typed, command
 from deeplab.utils.reading import report_damage
+from deeplab.utils.text import format_duration
 from deeplab.utils.text_table import Column, TextTable
 
 HELP = """List the runs of a folder, the latest first.

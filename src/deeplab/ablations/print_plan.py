@@ -5,7 +5,6 @@ from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.estimate import estimate_job
-from deeplab.ablations.report.costs import format_duration
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep import is_done, missing_weights_lines, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
@@ -15,7 +14,7 @@ from deeplab.config.execution import choose_execution
 from deeplab.data.settings import SyntheticSettings
 from deeplab.utils.disk_space import format_size
 from deeplab.utils.program import command
-from deeplab.utils.text import pluralize
+from deeplab.utils.text import format_duration, pluralize
 from deeplab.utils.text_table import Column, TextTable
 
 

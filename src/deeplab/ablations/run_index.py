@@ -33,6 +33,7 @@ from deeplab.tracking.run_folder import (
     SET_ASIDE_MARKER,
     RunFolder,
     read_run,
+    result_settings,
     settings_hash,
 )
 from deeplab.tracking.run_record import RunRecord, read_record
@@ -40,6 +41,7 @@ from deeplab.tracking.source_code import code_hash, trained_by_other_code
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.file_lock import is_locked
 from deeplab.utils.reading import exists, read_csv, read_text
+from deeplab.utils.settings import find_holder
 
 CurrentFingerprint = Callable[[DataSettings], str | None]
 """Function that returns the fingerprint of a config's current images; None if it is unknown."""
@@ -121,6 +123,9 @@ class Run:
         return evaluation if evaluation.result.is_of_weights(self.weights_sha256) else None
 
 
+FOUND_WITH_CLASSES = ("classes", "palette", "mask_values", "ignored_values", "unlisted_values")
+"""Keys of ``data`` that finding the classes in the data set fills in."""
+
 FindRun = Callable[[Job], Run | None]
 """Function that returns the run of a job."""
 
@@ -183,7 +188,7 @@ def make_run_finder(
         matching = [
             run
             for run in runs
-            if (run.settings == settings or _matches_with_found_classes(run, job.config))
+            if (run.settings == settings or _matches_with_found_values(run, job.config))
             and run.record.init_weights_sha256 == init
             and (run.config.init_from is not None) == job.starts_whole
             and fingerprint in (None, run.record.data_fingerprint)
@@ -215,21 +220,24 @@ def make_fingerprint_lookup() -> CurrentFingerprint:
     return current_fingerprint
 
 
-def _matches_with_found_classes(run: Run, config: RunConfig) -> bool:
-    """Return True if a run has a config's settings plus the classes found in its data.
+def _matches_with_found_values(run: Run, config: RunConfig) -> bool:
+    """Return True if a run has a config's settings but for what was found in its data.
 
-    This applies to ``data=folder`` and to data of the user's own if the config names no classes.
+    That are the values of automatic keys, and the classes of ``data=folder`` and of data of the
+    user's own if the config names none.
     """
-    requested, recorded = config.data, run.config.data
-    kinds = FolderSettings | OwnDataSettings
-    if not (isinstance(requested, kinds) and isinstance(recorded, kinds)) or requested.classes:
-        return False
-    keys = ("classes", "palette", "mask_values", "ignored_values", "unlisted_values")
-    completed = requested.model_copy(update={key: getattr(recorded, key) for key in keys})
-    includes_ignored = set(requested.ignored_values) <= set(recorded.ignored_values)
-    return includes_ignored and run.settings == settings_hash(
-        config.model_copy(update={"data": completed})
-    )
+    requested, recorded = result_settings(config), result_settings(run.config)
+    keys = list(config.automatic)
+    if isinstance(config.data, FolderSettings | OwnDataSettings) and not config.data.classes:
+        ignored = recorded["data"].get("ignored_values", ())
+        if any(value not in ignored for value in requested["data"]["ignored_values"]):
+            return False
+        keys += [f"data.{key}" for key in FOUND_WITH_CLASSES]
+    for key in keys:
+        (holder, name), (source, _) = find_holder(requested, key), find_holder(recorded, key)
+        if name in source:
+            holder[name] = source[name]
+    return bool(keys) and requested == recorded
 
 
 def _modification_time(path: Path) -> float:

@@ -65,7 +65,7 @@ def train(
     the stop button of a notebook, stops after the current step with a checkpoint, and raises
     KeyboardInterrupt: the same call goes on.
 
-    >>> run = train("folder", root="/path/to/mine", overrides=["backbone=resnet50", "seed=1"])
+    >>> run = train("folder", root="/path/to/mine", overrides=["stage.max_steps=2000", "seed=1"])
     >>> run.result.miou
 
     Args:
@@ -169,6 +169,7 @@ def create_datamodule(
     from deeplab.training.validate_config import check_train
 
     settings = [f"data={quote_value(data)}", *_override("data.root", root), f"seed={seed}"]
+    settings.append("backbone.pretrained=null")  # there is no network
     with composed("train", [*settings, f"stage.batch_size={batch_size}", *_listed(overrides)]) as c:
         checked = check_train(c)
     if not isinstance(checked, TrainConfig):

@@ -26,6 +26,8 @@ MIRROR_VARIABLE = "DEEPLAB_TORCH_MIRROR"
 RETRIES = 2
 """Number of further attempts in a row that bring no new data."""
 
+RANDOM_START = "Without these weights: backbone.pretrained=null trains from random ones."
+
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 """Suffixes of weight files."""
 
@@ -94,7 +96,12 @@ def fetch_published_weights(
     repository, _, name = weights.address.removeprefix(HUB_SCHEME).rpartition("/")
     hub = HubId(repository)
     cached = _cached_file(hub, name)
-    path = cached or _hub_file(hub, name, setting=setting, download=download, progress=progress)
+    try:
+        path = cached or _hub_file(hub, name, setting=setting, download=download, progress=progress)
+    except NotDownloadedError:
+        raise
+    except UserError as error:
+        raise UserError(f"{error} {RANDOM_START}") from None
     return _verify(hub, path, setting)
 
 
@@ -211,6 +218,6 @@ def _torch_file(
     except OSError as error:
         raise disk_space.write_error(error, folder) from None
     except UserError as error:
-        raise UserError(f"{setting}: {error}") from None
+        raise UserError(f"{setting}: {error} {RANDOM_START}") from None
     _hash.cache_clear()  # a damaged file may have been replaced
     return LocalWeights(path, weights.address)

@@ -3,7 +3,7 @@
 Each data set adds its own keys, beside the class that reads it (``deeplab.data.layouts``).
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -153,6 +153,9 @@ class ClassSettings(Settings):
 
 class SegmentationSettings(ClassSettings, AugmentationSettings, DataSettings):
     """Keys of every data set of images with masks."""
+
+    of_ones_own: ClassVar[bool] = False
+    """The images are the user's own, whose training starts from ImageNet weights by default."""
 
     eval_size: Side | tuple[Side, Side] = 513
     """Side in pixels, or height and width, that whole images are padded to at least; images are

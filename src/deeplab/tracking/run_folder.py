@@ -71,6 +71,7 @@ UNHASHED_KEYS = (
     "name",
     "runs_dir",
     "overwrite",
+    "automatic",
     "init_from",  # the content of these weights counts, wherever they come from
     "backbone.pretrained",
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from deeplab.checkpoints.initialization import adapt_to_weights
 from deeplab.config.compose import composed
 from deeplab.config.schema.run import RunConfig, TrainConfig
+from deeplab.training.automatic import choose_automatic
 from deeplab.training.validate_config import parse_run
 from deeplab.utils.errors import UserError
 
@@ -12,7 +13,8 @@ from deeplab.utils.errors import UserError
 def compose_train(overrides: Sequence[str]) -> RunConfig:
     """Return the config that ``python src/train.py OVERRIDES`` would run with.
 
-    Of the files that the config names, only the initial weights are read.
+    Of the files that the config names, only the initial weights are read, and images if values are
+    chosen by them (``auto``).
 
     Raises:
         UserError: Hydra or the schema rejects the overrides.
@@ -35,7 +37,8 @@ def compose_seeds(
         seeds: seeds; None is that of the overrides.
         download: download initial weights that are not here yet.
         trusted: the user has typed the overrides; False: they are from a folder of runs, and no
-            class that they name is imported.
+            class that they name is imported, and no image read; automatic keys that depend on
+            images or the machine have any values then.
 
     Raises:
         UserError: as in ``compose_train``.
@@ -45,7 +48,7 @@ def compose_seeds(
         for seed in seeds:
             if seed is not None:
                 config.seed = seed
-            parsed = parse_run(config, trusted=trusted)
+            parsed = choose_automatic(parse_run(config, trusted=trusted), read_images=trusted)
             configs.append(adapt_to_weights(parsed, download=download))
     return configs
 

@@ -23,12 +23,13 @@ from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
 from deeplab.metrics.definitions import SEGMENTATION
-from deeplab.models.aspp import REFERENCE_STRIDE, scale_atrous_rate
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
+from deeplab.training.atrous_rates import untrained_rates
+from deeplab.training.automatic import describe_choices
 from deeplab.training.callbacks.example_figure import ExampleFigure
 from deeplab.training.loggers import log_examples
 from deeplab.training.module import TrainingModule
@@ -42,9 +43,6 @@ from deeplab.utils.parallel import cpu_count, is_first_process
 from deeplab.utils.settings import to_dict
 from deeplab.utils.text import name_some
 from deeplab.utils.visualization import Example, segmentation_figure
-
-PAPER_RATE_SHARE = 18 / 33
-"""The paper's largest atrous rate, as a part of the side of the last map of a crop."""
 
 
 class SegmentationModule(TrainingModule):
@@ -172,6 +170,10 @@ class SegmentationTask(Task):
         self.data.check_eval_batches()
         _warn_about_overlap(self.data)
 
+    def describe_choices(self) -> list[str]:
+        """See ``Task``."""
+        return describe_choices(self.config, self.data.train_set) if self.config.automatic else []
+
     @property
     def metrics(self) -> list[str]:
         per_class = [f"val/IoU/{name}" for name in self.config.data.classes]
@@ -241,39 +243,6 @@ def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Exampl
         batch["label"][index, :height, :width].cpu().numpy(),
         prediction[:height, :width].cpu().numpy(),
     )
-
-
-def untrained_rates(config: TrainConfig) -> list[str]:
-    """Return a warning if crops are too small for atrous rates that whole images use.
-
-    At a rate as large as the map, a 3x3 convolution sees padding around every pixel: its outer
-    weights have no gradient and keep their initial values (DeepLabv3, section 3.3). On the larger
-    map of a whole image they add noise.
-    """
-    crop, output_stride = config.data.crop_size, config.output_stride
-    rates = config.aspp.atrous_rates or ()
-    crop_map, image_map = (
-        -(-side // output_stride) for side in (crop, max(config.data.padded_size))
-    )
-    untrained = [
-        rate for rate in rates if crop_map <= scale_atrous_rate(rate, output_stride) < image_map
-    ]
-    if not untrained:
-        return []
-    step = max(1, output_stride // REFERENCE_STRIDE)  # rates must be whole numbers of it
-    factor = PAPER_RATE_SHARE * crop_map * output_stride / REFERENCE_STRIDE / max(rates)
-    fitted = [max(1, round(rate * factor / step)) * step for rate in rates]
-    return [
-        f"aspp.atrous_rates={_as_value(rates)}: at data.crop_size={crop} the last map has "
-        f"{crop_map} x {crop_map} pixels, too few to train the outer weights of "
-        f"{', '.join(map(str, untrained))}, which whole images use. Smaller rates fit: "
-        f"aspp.atrous_rates={_as_value(fitted)}."
-    ]
-
-
-def _as_value(rates: Sequence[int]) -> str:
-    """Return rates as they are typed."""
-    return f"[{','.join(map(str, rates))}]"
 
 
 def _warn(warnings: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from deeplab.config.build_model import build_classifier, build_model
 from deeplab.config.execution import choose_execution
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
+from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.classification import ClassificationModule
 from deeplab.training.losses import ClassificationLoss
@@ -40,7 +41,9 @@ class StepClock(Callback):
         self.seconds.append(time.monotonic() - self._started_at)
 
 
-def measure_step(config: RunConfig, *, num_classes: int) -> float:
+def measure_step(
+    config: RunConfig, *, num_classes: int, warm_up: int = WARM_UP, measured: int = MEASURED
+) -> float:
     """Return the median seconds of a training step on one device, on random images in memory.
 
     Reading and augmenting images is not part of it.
@@ -48,11 +51,14 @@ def measure_step(config: RunConfig, *, num_classes: int) -> float:
     Args:
         config: config of a training.
         num_classes: number of classes, which the config of a data set need not list.
+        warm_up: number of steps before the measurement.
+        measured: number of measured steps.
 
     Raises:
         torch.OutOfMemoryError: the batch does not fit.
     """
-    steps = WARM_UP + MEASURED
+    silence_library_messages()
+    steps = warm_up + measured
     stage = config.stage.model_copy(update={"max_steps": steps, "warmup_steps": 0})
     trainer_settings = config.trainer.model_copy(
         update={"num_validations": 0, "devices": 1, "num_nodes": 1, "enable_progress_bar": False}
@@ -66,7 +72,7 @@ def measure_step(config: RunConfig, *, num_classes: int) -> float:
         trainer = build_trainer(config, execution, RunFolder(folder), [], [clock], quiet=True)
         trainer.limit_val_batches = 0
         trainer.fit(module, batches, batches)
-    return statistics.median(clock.seconds[WARM_UP:])
+    return statistics.median(clock.seconds[warm_up:])
 
 
 def _build_module(config: RunConfig, execution: Execution, num_classes: int) -> TrainingModule:

@@ -60,6 +60,10 @@ class Task(ABC):
             lines.append(f"validation on {len(self.data.val_set)} images (limit_val_batches)")
         return lines
 
+    def describe_choices(self) -> list[str]:
+        """Return lines about the values that were chosen for this run."""
+        return []
+
     def restrict_data(self) -> None:
         """Use the part of the images that the trainer's settings select."""
         trainer = self.config.trainer

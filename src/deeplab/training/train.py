@@ -53,6 +53,7 @@ from deeplab.training.module import TrainingModule
 from deeplab.training.own_parts import build_callbacks, describe_own_code
 from deeplab.training.processes import join_processes, report_failed_process
 from deeplab.training.segmentation import SegmentationTask
+from deeplab.training.step_time import measure_step
 from deeplab.training.task import Task
 from deeplab.training.trainer import build_trainer
 from deeplab.utils.errors import UserError
@@ -61,6 +62,7 @@ from deeplab.utils.hardware import Execution
 from deeplab.utils.interrupts import children_end_with_this_process, is_child
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.settings import to_dict
+from deeplab.utils.text import format_duration
 
 
 def check_machine(config: RunConfig) -> Execution:
@@ -169,6 +171,8 @@ def _start_session(
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
         print(f"Machine:    {execution}")
         print("Data:       " + "\n            ".join(task.describe_data()))
+        if choices := task.describe_choices():
+            print("Chosen:     " + "\n            ".join([*choices, *_estimate(config, execution)]))
         if config.trainer.accumulate_grad_batches > 1:
             print(f"Batches:    {_describe_parts(config, execution)}")
         if execution.compiled:
@@ -177,6 +181,16 @@ def _start_session(
             print("Own code:   " + "\n            ".join(own))
     task.use_cache()
     _train(config, execution, task, folder, record=record, first_step=first_step)
+
+
+def _estimate(config: RunConfig, execution: Execution) -> list[str]:
+    """Return how long a training takes whose number of steps was chosen, from a few steps."""
+    if "stage.max_steps" not in config.automatic or execution.compiled:
+        return []
+    assert isinstance(config, TrainConfig)
+    seconds = measure_step(config, num_classes=len(config.data.classes), warm_up=1, measured=2)
+    duration = format_duration(seconds * config.stage.max_steps / execution.devices)
+    return [f"about {duration} on this machine, and the validations"]
 
 
 def _describe_parts(config: RunConfig, execution: Execution) -> str:

@@ -21,13 +21,14 @@ from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_result, read_run
+from deeplab.training.automatic import choose_automatic
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.own_code.node import VERSION, OwnCode, targets
 from deeplab.utils.own_code.trust import trust
 from deeplab.utils.program import command
-from deeplab.utils.settings import to_dict
+from deeplab.utils.settings import find_holder, to_dict
 
 GROUP_KEYS = {
     *("backbone", "aspp", "decoder", "data"),
@@ -50,9 +51,11 @@ def check_train(config: DictConfig) -> RunConfig:
         UserError: a key or file is wrong.
     """
     resumed = bool(config.get("resume"))
-    checked = _resumed_config(single_run_config(config)) if resumed else parse_run(config)
     if resumed:
+        checked = _resumed_config(single_run_config(config))
         _check_own_code(checked)
+    else:
+        checked = choose_automatic(parse_run(config))
     _check_logger(checked.logger)
     _check_trainer(checked)
     _check_strategies(checked)
@@ -103,6 +106,8 @@ def _check_gradient_checkpointing(config: RunConfig, backbone: Any) -> None:
 
 def parse_run(config: DictConfig, *, trusted: bool = True) -> RunConfig:
     """Parse a composed config, with the versions of the classes of the user's own in it.
+
+    Automatic keys have any values.
 
     Args:
         config: the composed config.
@@ -299,10 +304,7 @@ def _resumed_config(config: DictConfig) -> RunConfig:
         key, _, text = override.lstrip("+~").partition("=")
         if key in OWN_GROUPS and text == "own":  # its keys are compared one by one
             continue
-        value, (*groups, name) = _value(config, key), key.split(".")
-        holder = stored
-        for group in groups:
-            holder = holder.get(group) or {}
+        value, (holder, name) = _value(config, key), find_holder(stored, key)
         may_change = key in EXECUTION_KEYS or key.split(".")[0] in EXECUTION_KEYS
         if may_change and not changes_result(run, key):
             holder[name] = value

@@ -58,6 +58,9 @@ def _check_integer(value: Any) -> Any:
     return value
 
 
+AUTO = "auto"
+"""Value of keys that are chosen from the images and the machine (``training.automatic``)."""
+
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), AllowInfNan(False)]
 Bool = Annotated[bool, Strict()]
@@ -168,6 +171,18 @@ def to_dict(value: Any) -> dict[str, Any]:
     """Return a schema object as a dictionary of lists, numbers and strings."""
     dumped: dict[str, Any] = value.model_dump(mode="json")
     return dumped
+
+
+def find_holder(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """Return the dictionary that holds the value of a dotted key, and the last part of the key.
+
+    The dictionary is empty if a group of the key does not exist.
+    """
+    *groups, name = key.split(".")
+    for group in groups:
+        inner = values.get(group)
+        values = inner if isinstance(inner, dict) else {}
+    return values, name
 
 
 AS_LIST = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)

@@ -1,4 +1,4 @@
-"""Texts from files of others, made safe to print."""
+"""Texts: numbers in words, and texts from files of others, made safe to print."""
 
 import re
 from collections.abc import Sequence
@@ -38,6 +38,16 @@ def name_some(names: Sequence[str], most: int = 3, separator: str = ", ") -> str
 def pluralize(count: int, noun: str) -> str:
     """Return a number of things as a text, as in ``1 image`` and ``2,913 images``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return hours and minutes, or minutes or seconds alone."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return (
+        f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
+    )
 
 
 class PrintableStream:

@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Literal
 
 from deeplab.ablations.report.row_results import RowResult, SeedResult, TableResult
+from deeplab.utils.text import format_duration
 from deeplab.utils.text_table import Cell, Column, Link
 
 DIFFERS_MARK = "≠"
@@ -156,13 +157,3 @@ def number_cell(value: float | None, format_spec: str = ".2f") -> Cell:
     if value is None:
         return Cell()
     return Cell(format(value, format_spec).replace("-", MINUS), data={"": value})
-
-
-def format_duration(seconds: float) -> str:
-    """Return hours and minutes, or minutes or seconds alone."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return (
-        f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
-    )

@@ -9,6 +9,7 @@ from deeplab.models.backbones.families import backbone_names
 from deeplab.models.normalization import IMAGENET
 from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import (
+    AUTO,
     FilePath,
     Mean,
     NonNegative,
@@ -25,9 +26,10 @@ class BackboneSettings(Settings):
 
     family: Text
     """Module of ``deeplab.models.backbones`` that defines the backbone."""
-    pretrained: FilePath | None = None
-    """Initial weights of the backbone: ``imagenet`` for the published ones, or a file. They also
-    set mean, std and bn_eps."""
+    pretrained: FilePath | None = AUTO
+    """Initial weights of the backbone: ``imagenet`` for the published ones, or a file; null: random
+    weights. They also set mean, std and bn_eps. auto: ``imagenet`` for images of your own
+    (``data=folder``), random weights for other data."""
     weight_decay: NonNegative = 4e-5
     """Weight decay of a training with this backbone, which ``stage.weight_decay`` takes."""
     mean: Mean | None = None

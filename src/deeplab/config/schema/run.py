@@ -100,6 +100,8 @@ class RunConfig(NetworkConfig, OptimizationConfig):
     """Lightning callbacks of one's own by any name, as ``callbacks.NAME._target_=module.Name``."""
     trust_remote_code: Bool = False
     """Import the classes that the folder of the run to resume names, which may be another's."""
+    automatic: tuple[Text, ...] = ()
+    """Keys that were ``auto``, whose values were chosen from the images and the machine."""
     trainer: TrainerSettings = TrainerSettings()
     logger: LoggerSettings = LoggerSettings()
 

@@ -136,6 +136,12 @@ class Layout(DataLayout):
         settings = layout.with_classes(settings, items)
         return with_image_bits(settings, [item.image for item in items])
 
+    def image_size(self, item: Item) -> tuple[int, int]:
+        """Return height and width of an image; raises BadFileError if it cannot be read."""
+        from deeplab.data.image_io import read_header  # imports OpenCV
+
+        return read_header(item.image).size
+
     def with_classes(self, settings: Any, items: Sequence[Item]) -> Any:
         """Return the settings with the classes that the data set's files name."""
         return settings

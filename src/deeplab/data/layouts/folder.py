@@ -14,7 +14,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -40,6 +40,8 @@ MASK_KEYS = ("mask_dir", "mask_suffix", "mask_values", "classes_file")
 
 class FolderSettings(SegmentationSettings):
     """Your own images and masks."""
+
+    of_ones_own: ClassVar[bool] = True
 
     classes: Annotated[
         tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())

@@ -14,7 +14,7 @@ changes with the content; without one a sample of the images is hashed).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
@@ -28,6 +28,8 @@ from deeplab.utils.settings import FilePath, Text
 
 class OwnDataSettings(OwnCode, SegmentationSettings):
     """A data set of the user's own; keys that are not these are the arguments of its class."""
+
+    of_ones_own: ClassVar[bool] = True
 
     model_config = ConfigDict(extra="allow")
 
@@ -94,6 +96,11 @@ class OwnLayout(Layout):
         """See ``Layout``; the first sample tells."""
         place = items[0].image
         return self.source.read(place.parent.name, int(place.name))[1] is not None
+
+    def image_size(self, item: Item) -> tuple[int, int]:
+        """See ``Layout``."""
+        image, _ = self.source.read(item.image.parent.name, int(item.image.name))
+        return image.shape[0], image.shape[1]
 
     def fingerprint(self, split: str) -> str:
         """Return the fingerprint that the dataset states, or a hash of some of its samples."""

@@ -1,0 +1,225 @@
+"""Values of ``auto``: settings that are chosen from the images and the machine.
+
+They depend on nothing else, so that the same command finds its run again. What is chosen is
+recorded in the run's config like a value that was typed, and ``automatic`` there lists the keys.
+
+* ``data.crop_size``: the longer side of most images, up to 257 pixels on a CPU and the paper's 513
+  on a GPU.
+* ``data.scales.max``: 2 as in the paper, but at the largest scale a crop shows at least half of the
+  longer side of most images, or what it shows at scale 1.
+* ``data.eval_size``: the longest side, up to the paper's 513.
+* ``stage.batch_size``: the paper's 16 on a GPU, 8 on a CPU.
+* ``stage.max_steps``: 60 times over the images, within 400 to 1,200 steps on a CPU, which are
+  minutes, and up to the paper's 30,000 on a GPU.
+* ``stage.warmup_steps``: a twentieth of the steps, as in ``stage=modern``.
+* ``aspp.atrous_rates``: the paper's, smaller where a crop is too small to train them.
+* ``backbone.pretrained``: ImageNet weights for images of one's own (``data=folder``, ``data=own``)
+  where they are published, unless ``init_from`` names others; else random weights.
+"""
+
+import statistics
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
+from deeplab.config.parsing import PLACEHOLDERS, validate
+from deeplab.config.schema.run import RunConfig, TrainConfig
+from deeplab.data.bad_files import BadFileError
+from deeplab.data.layouts.base import Item, data_layout, split_items
+from deeplab.data.settings import SegmentationSettings
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.errors import UserError
+from deeplab.utils.settings import find_holder, to_dict
+from deeplab.utils.text import pluralize
+
+if TYPE_CHECKING:
+    from deeplab.data.dataset import SegmentationDataset
+
+MAX_SAMPLE = 100
+"""Number of images whose sizes or label maps are read."""
+
+MAX_WIDTH = 96
+"""Characters of a line of chosen values."""
+
+CROP = {"cpu": 257, "gpu": 513}
+BATCH = {"cpu": 8, "gpu": 16}
+MIN_STEPS, MAX_STEPS = 400, {"cpu": 1200, "gpu": 30_000}
+
+PASSES = 60
+"""Number of times that the training sees each image, within the bounds of the steps."""
+
+WARMUP_PART = 20
+"""Steps of a training for each step of its warm-up."""
+
+MAX_EVAL_SIZE, MAX_SCALE = 513, 2.0
+
+
+class Images:
+    """The training images of a config, as far as the choices depend on them."""
+
+    def __init__(self, settings: SegmentationSettings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._items)
+
+    @cached_property
+    def sides(self) -> list[int]:
+        """Longer side of some of the images."""
+        return [max(size) for size in _sizes(self._items, self._layout.image_size)]
+
+    @cached_property
+    def _layout(self) -> Any:
+        return data_layout(self.settings)
+
+    @cached_property
+    def _items(self) -> Any:
+        return split_items(self._layout, self.settings.train_split)
+
+
+def _crop_size(config: TrainConfig, images: Images) -> int:
+    return min(CROP[_machine(config)], _padded(statistics.median(images.sides)))
+
+
+def _max_scale(config: TrainConfig, images: Images) -> float:
+    shown = config.data.crop_size / statistics.median(images.sides)
+    return round(min(MAX_SCALE, max(1.0, config.data.scales.min, 2 * shown)), 2)
+
+
+def _eval_size(config: TrainConfig, images: Images) -> int:
+    return min(MAX_EVAL_SIZE, _padded(max(images.sides)))
+
+
+def _batch_size(config: TrainConfig, images: Images) -> int:
+    return BATCH[_machine(config)]
+
+
+def _max_steps(config: TrainConfig, images: Images) -> int:
+    steps = round(images.count * PASSES / config.stage.batch_size, -2)
+    return int(max(MIN_STEPS, min(steps, MAX_STEPS[_machine(config)])))
+
+
+def _warmup_steps(config: TrainConfig, images: Images) -> int:
+    return config.stage.max_steps // WARMUP_PART
+
+
+def _atrous_rates(config: TrainConfig, images: Images) -> list[int]:
+    from deeplab.training.atrous_rates import fitting_rates  # imports torch
+
+    return fitting_rates(
+        PLACEHOLDERS["aspp.atrous_rates"],
+        crop_size=config.data.crop_size,
+        output_stride=config.output_stride,
+    )
+
+
+def _pretrained(config: TrainConfig, images: Images) -> str | None:
+    if config.init_from is None and config.data.of_ones_own:
+        with suppress(UserError):
+            find_published_weights(config.backbone)
+            return IMAGENET
+    return None
+
+
+RULES: Mapping[str, Callable[[TrainConfig, Images], Any]] = {
+    "data.crop_size": _crop_size,
+    "data.scales.max": _max_scale,
+    "data.eval_size": _eval_size,
+    "stage.batch_size": _batch_size,
+    "stage.max_steps": _max_steps,
+    "stage.warmup_steps": _warmup_steps,
+    "aspp.atrous_rates": _atrous_rates,
+    "backbone.pretrained": _pretrained,
+}
+"""Function that chooses the value of each key; it may use the values of the keys before."""
+
+
+def choose_automatic(config: RunConfig, *, read_images: bool = True) -> RunConfig:
+    """Return the config with the values that are chosen for its automatic keys.
+
+    Args:
+        config: config with any values for these keys.
+        read_images: False: choose only what depends on no image and no machine.
+
+    Raises:
+        UserError: the images that the values are chosen from cannot be found.
+    """
+    keys = [key for key in RULES if key in config.automatic]
+    if not isinstance(config, TrainConfig):
+        if numbers := [key for key in keys if RULES[key] is not _pretrained]:
+            raise UserError(f"{numbers[0]}=auto: an image classifier needs a number. Set one.")
+        return config
+    images = Images(config.data)
+    for key in keys if read_images else [key for key in keys if RULES[key] is _pretrained]:
+        values = to_dict(config)
+        holder, name = find_holder(values, key)
+        holder[name] = RULES[key](config, images)
+        config = validate(TrainConfig, values)
+    return config
+
+
+def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:
+    """Return lines about the images of a training, and the values that were chosen for them.
+
+    Args:
+        config: config of the training, with its classes.
+        dataset: its training images, of which some are read.
+    """
+    values = to_dict(config)
+    chosen = []
+    for key in config.automatic:
+        holder, name = find_holder(values, key)
+        text = "null" if holder[name] is None else str(holder[name]).replace(" ", "")
+        chosen.append(f"{key}={text}")
+    return [*_describe_images(config, dataset), *textwrap.wrap(" ".join(chosen), MAX_WIDTH)]
+
+
+def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:
+    """Return the usual size of an image, and the rarest class."""
+    import numpy as np
+
+    sizes = _sizes(dataset.items, dataset.image_size)
+    height, width = (round(statistics.median(sides)) for sides in zip(*sizes, strict=True))
+    classes = config.data.classes
+    pixels = np.zeros(IGNORE + 1, np.int64)
+    count = 0
+    for label in dataset.sample_labels(MAX_SAMPLE):
+        pixels += np.bincount(label.ravel(), minlength=len(pixels))
+        count += 1
+    shares = 100 * pixels[: len(classes)] / max(1, pixels[: len(classes)].sum())
+    rarest = int(shares.argmin())
+    return [
+        f"{pluralize(len(dataset), 'image')} of about {width} x {height} pixels, {len(classes)} "
+        "classes",
+        f"rarest class: {classes[rarest]}, {shares[rarest]:.2g} % of the pixels (in "
+        f"{pluralize(count, 'label map')})",
+    ]
+
+
+def _sizes(
+    items: Sequence[Item], image_size: Callable[[Item], tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Return the sizes of some images; those that cannot be read are reported elsewhere."""
+    from deeplab.data.dataset import evenly_spaced  # imports torch
+
+    sizes = []
+    for item in evenly_spaced(items, MAX_SAMPLE):
+        with suppress(BadFileError):
+            sizes.append(image_size(item))
+    return sizes or [(MAX_EVAL_SIZE, MAX_EVAL_SIZE)]
+
+
+def _padded(side: float) -> int:
+    """Return the smallest size of whole pixels at stride 16, plus 1, that holds a side."""
+    return 16 * max(2, -(-(round(side) - 1) // 16)) + 1
+
+
+def _machine(config: RunConfig) -> str:
+    from deeplab.utils.hardware import resolve_accelerator  # imports torch
+
+    return "cpu" if resolve_accelerator(config.trainer.accelerator) == "cpu" else "gpu"

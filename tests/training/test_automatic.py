@@ -1,0 +1,169 @@
+"""Values of ``auto``: what is chosen from the images and the machine, and the runs that have it."""
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import deeplab
+from deeplab.config.parsing import PLACEHOLDERS
+from deeplab.training.automatic import CROP, MAX_STEPS, MIN_STEPS, RULES
+from deeplab.training.compose_config import compose_train
+from deeplab.utils.errors import UserError
+from support.scripts import CPU, run, run_folders
+
+RANDOM = "backbone.pretrained=null"
+
+
+def write_folder(root, sizes, classes=2):
+    """Write images of these widths and heights, with masks."""
+    for number, (width, height) in enumerate(sizes):
+        for folder, values in (("images", 255), ("masks", classes)):
+            path = root / folder / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shape = (height, width, 3) if folder == "images" else (height, width)
+            array = np.random.default_rng(number).integers(0, values, shape, dtype=np.uint8)
+            Image.fromarray(array).save(path)
+    return root
+
+
+def compose(root, *overrides):
+    return compose_train(["data=folder", f"data.root={root}", *CPU, RANDOM, *overrides])
+
+
+def test_every_automatic_key_has_a_rule():
+    assert RULES.keys() == PLACEHOLDERS.keys()
+
+
+@pytest.mark.parametrize("size", [(20, 30), (128, 96), (200, 256), (500, 375), (600, 600)])
+def test_crops_hold_an_image_or_are_as_large_as_a_cpu_trains(size, tmp_path):
+    config = compose(write_folder(tmp_path, [size] * 6))
+    crop, longer = config.data.crop_size, max(size)
+    assert crop % 16 == 1
+    assert longer <= crop < longer + 32 or crop == CROP["cpu"] < longer
+    assert config.data.eval_size % 16 == 1
+    assert config.data.eval_size >= min(longer, 513)
+    largest = config.data.scales.max
+    assert 1 <= largest <= 2
+    assert largest in (1, 2) or crop / largest == pytest.approx(longer / 2, rel=0.01)
+
+
+def test_one_odd_image_does_not_decide(tmp_path):
+    config = compose(write_folder(tmp_path, [(128, 96)] * 9 + [(900, 400)]))
+    assert config.data.crop_size == 129
+
+
+@pytest.mark.parametrize(("count", "batch"), [(3, 8), (100, 8), (100, 2), (400, 8)])
+def test_steps_follow_the_number_of_images(count, batch, tmp_path):
+    root = write_folder(tmp_path, [(16, 16)] * count)
+    steps = compose(root, f"stage.batch_size={batch}").stage.max_steps
+    wanted = 60 * (count - round(0.2 * count)) / batch  # the others are val
+    assert MIN_STEPS <= steps <= MAX_STEPS["cpu"]
+    if MIN_STEPS < wanted < MAX_STEPS["cpu"]:
+        assert abs(steps - wanted) <= 50
+    else:
+        assert steps in (MIN_STEPS, MAX_STEPS["cpu"])
+
+
+def test_typed_values_win_and_others_follow_them(tmp_path):
+    root = write_folder(tmp_path, [(500, 375)] * 4)
+    config = compose(root, "data.crop_size=129", "stage.max_steps=10", "data.scales.max=1.5")
+    assert (config.data.crop_size, config.stage.max_steps) == (129, 10)
+    assert (config.stage.warmup_steps, config.data.scales.max) == (0, 1.5)
+    assert config.aspp.atrous_rates[-1] < 129 / 16
+    assert "data.crop_size" not in config.automatic
+
+
+def test_other_data_can_use_them_too():
+    config = compose_train(["data=voc", "data.crop_size=257", "aspp.atrous_rates=auto", *CPU])
+    assert config.aspp.atrous_rates == (4, 8, 12)
+    paper = compose_train(["data=voc", "aspp.atrous_rates=auto", *CPU])
+    assert paper.aspp.atrous_rates == (6, 12, 18)
+
+
+def test_a_classifier_has_no_images_to_choose_from():
+    with pytest.raises(UserError, match=r"stage\.max_steps=auto: .*needs a number"):
+        compose_train(["data=shape_classes", "stage.max_steps=auto"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "source"),
+    [
+        ([], "imagenet"),
+        (["backbone=resnet50_torchvision"], "imagenet"),
+        (["backbone.pretrained=null"], None),
+        (["backbone=resnet_tiny", "aspp=tiny", "decoder=tiny"], None),
+        (["backbone.width_mult=0.5"], None),
+    ],
+)
+def test_ones_own_images_start_from_published_weights(overrides, source, tmp_path):
+    root = write_folder(tmp_path, [(40, 40)] * 4)
+    config = compose_train(["data=folder", f"data.root={root}", *CPU, *overrides])
+    assert config.backbone.pretrained == source
+
+
+def test_other_data_starts_from_random_weights_unless_it_says_otherwise():
+    assert compose_train(["data=voc", "backbone=xception"]).backbone.pretrained is None
+
+
+def test_weights_that_cannot_be_had(tmp_path):
+    root = write_folder(tmp_path / "mine", [(40, 40)] * 4)
+    variables = {"DEEPLAB_TORCH_MIRROR": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path / "home")}
+    failed = run(
+        "train",
+        "data=folder",
+        f"data.root={root}",
+        *CPU,
+        cwd=tmp_path,
+        ok=False,
+        variables=variables,
+    )
+    assert failed.returncode == 2
+    for part in (
+        "mobilenet_v2-b0353104.pth by other means into",
+        str(tmp_path / "home"),
+        "backbone.pretrained=null trains from random ones",
+    ):
+        assert part in failed.stderr
+    assert not list(tmp_path.glob("runs/*"))
+
+
+QUICK = (
+    *CPU, RANDOM, "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage.max_steps=2",
+    "stage.batch_size=2", "trainer.num_workers=0", "logger=csv",
+)  # fmt: skip
+
+
+def test_the_same_command_finds_its_run(tmp_path):
+    root = write_folder(tmp_path / "mine", [(72, 56)] * 5)
+    command = ("data=folder", f"data.root={root}", *QUICK)
+    done = run("train", *command, cwd=tmp_path)
+    chosen = "data.crop_size=81 data.scales.max=2.0 data.eval_size=81 stage.warmup_steps=0"
+    assert "Chosen:     4 images of about 72 x 56 pixels, 2 classes\n" in done.stdout
+    assert chosen in done.stdout
+    (folder,) = run_folders(tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["data"]["crop_size"], config["data"]["eval_size"]) == (81, 81)
+    assert "data.crop_size" in config["automatic"]
+    again = run("train", *command, cwd=tmp_path)
+    assert "This run is finished" in again.stdout
+    typed = run("train", *command, *chosen.split(), cwd=tmp_path)
+    assert "This run is finished" in typed.stdout
+
+
+def test_a_sweep_and_its_report_find_the_runs(tmp_path):
+    root = write_folder(tmp_path / "mine", [(72, 56)] * 5)
+    run("train", "-m", "data=folder", f"data.root={root}", *QUICK, "seed=0,1", cwd=tmp_path)
+    assert len(run_folders(tmp_path)) == 2
+    root.rename(tmp_path / "elsewhere")
+    report = run("ablations", "report", cwd=tmp_path)
+    row = next(line for line in report.stdout.splitlines() if line.startswith("1: seed=0, 1"))
+    assert row.split()[6] == "2", row  # seeds with a result
+
+
+def test_a_datamodule_needs_no_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPLAB_TORCH_MIRROR", "http://127.0.0.1:9")
+    root = write_folder(tmp_path, [(72, 56)] * 5)
+    data = deeplab.create_datamodule("folder", root=root, batch_size=2)
+    data.setup("fit")
+    assert next(iter(data.train_dataloader()))["image"].shape == (2, 3, 81, 81)
