@@ -109,7 +109,7 @@ def save(folder, masks, suffix="png", **kwargs):
 
 
 def colors(array):
-    return tuple(sorted(tuple(color) for color in array.tolist()))
+    return tuple(sorted(tuple(color) for color in np.asarray(array).tolist()))
 
 
 N = range(8)
@@ -180,6 +180,14 @@ FOUND = {
     "VOC's colors with borders": (
         colors(VOC[:4]), lambda s: np.vstack([VOC[:255], [CREAM]]).astype(np.uint8)[
             with_border(scene(s, 4))]),
+    "colors with borders of another color": (
+        colors(COLORS), lambda s: np.vstack([COLORS, np.full((252, 3), 255)]).astype(np.uint8)[
+            with_border(scene(s, 4, objects=4), width=3)]),
+    "a thin class of another color": (
+        colors([*COLORS[:3], (255, 255, 255)]), lambda s: cv2.line(
+            COLORS[scene(s, 3)], (0, 9 * s), (119, 40), (255, 255, 255), 2)),
+    "cream among colors that are not VOC's": (
+        colors([*CITY, CREAM]), lambda s: np.array([*CITY, CREAM], np.uint8)[scene(s, 5)]),
     "a stray color": (colors(COLORS), lambda s: with_spot(COLORS[scene(s, 4)], (9, 9, 7), s == 1)),
     "palettes in other orders": (colors(COLORS), shuffled_palette),
     "palettes and colors": (
@@ -425,3 +433,19 @@ def test_mask_that_is_narrower_than_the_scale_of_the_others(tmp_path, size):
     Image.fromarray(np.full(size, 3, np.uint8)).save(tmp_path / "a.png")
     statistics = mask_statistics(tmp_path / "a.png", 4)
     assert statistics.codes.tolist() == [3]
+
+
+def test_black_is_background_in_colors_as_in_gray(tmp_path):
+    borders = np.vstack([COLORS, np.full((252, 3), 255)]).astype(np.uint8)
+    drawn = {
+        "gray": [gray((0, 255), s) for s in N],
+        "two": [COLORS[scene(s, 2)] for s in N],
+        "four": [borders[with_border(scene(s, 4, objects=4), width=3)] for s in N],
+    }
+    found = {name: find_classes(save(tmp_path / name, masks)) for name, masks in drawn.items()}
+    assert found["gray"][0].names == found["two"][0].names == ("background", "object")
+    assert found["four"][0].names == ("background", "class_1", "class_2", "class_3")
+    assert "black is taken for background" in found["four"][2]
+    assert "(255,255,255) are ignored, since they lie between all others" in found["four"][2]
+    keeps = re.search(r"data\.mask_values=(\S+) keeps", found["four"][2])[1]
+    assert keeps == "[[0,0,0],[0,0,128],[0,128,0],[128,0,0],[255,255,255]]"

@@ -23,7 +23,10 @@ many of them are flat (inside areas) and how many between their neighbors' value
    least three and dense (the largest is at most twice their number) or at least eight; and beside
    one or two indices if at least half of it has two other values nearby, as borders have. It is a
    class beside one other value, and among gray levels, at distances of 16 or more or all equal, if
-   it fills areas. In color masks cream is ignored if all other colors are VOC's.
+   it fills areas. In color masks cream is ignored if all other colors are VOC's, and a color of at
+   most a tenth of the pixels if it has a part in nearly all borders: the others hardly ever touch.
+
+Black is named background: as a color, and as 0 beside one other value.
 
 What has two likely readings is an error that names the keys to choose with: 255 in areas beside two
 indices or along borders of gray levels, a gray level that is only found between two others, or
@@ -35,6 +38,7 @@ objects that are not among them are said.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +66,7 @@ from deeplab.data.layouts.mask_statistics import (
     ValueStatistics,
     marked_by_palette,
     read_statistics,
+    separating_shares,
 )
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
@@ -74,6 +79,9 @@ NOISE_DISTANCE, NOISE_FACTOR, RINGING = 8, 10, 1 / 8
 MIN_BLENDED, MANY_WEAK, EDGE_SHARE, NEAR_SHARE = 3, 4, 0.1, 0.25
 STRAY_PIXELS, STRAY_MASKS, STRAY_SHARE = 16, 0.05, 0.001
 GRAY_DISTANCE, MANY_INDICES, BORDER_SHARE = 16, 8, 0.5
+SEPARATES, MAX_SEPARATING = 0.95, 0.1
+"""Share of the borders from which on a color separates all others, and its largest share of the
+pixels."""
 
 MAX_OTHERS, MIN_LEVELS = 0.25, 0.3
 """Largest share of pixels far from all levels, and smallest share of the levels, in blended masks;
@@ -236,7 +244,8 @@ class _Discovery:
         mask_values: tuple[Value, ...] | None,
         unlisted_values: UnlistedValues,
     ) -> None:
-        self.folder, self.statistics = masks[0].parent, read_statistics(masks)
+        self.masks, self.folder = masks, masks[0].parent
+        self.statistics = read_statistics(masks)
         self.chosen, self.unlisted = mask_values, unlisted_values
         self.strict = unlisted_values == "error"
         self.notes: list[str] = []
@@ -266,8 +275,7 @@ class _Discovery:
                 f"{_listed(list(self.values))}); at least 2 are needed. Check the masks, "
                 "data.ignored_values and data.mask_values."
             )
-        binary = len(levels) == 2 and levels[0] == 0 and value_distance(*levels) >= GRAY_DISTANCE
-        names = ("background", "object") if binary else _numbered_names(len(levels))
+        names = self._names(levels)
         counts = [self.values[v].pixels if v in self.values else 0 for v in levels]
         classes = ClassSet(
             names,
@@ -283,6 +291,16 @@ class _Discovery:
             [f"{len(levels)} classes: {_listed(levels)}", *self.notes, *self.void_notes]
         )
         return FoundClasses(classes, [n / max(1, sum(counts)) for n in counts], reading)
+
+    def _names(self, levels: Sequence[Value]) -> tuple[str, ...]:
+        """Return names of the classes, with the background where black stands for it."""
+        black = 0 if isinstance(levels[0], int) else (0, 0, 0)
+        two = len(levels) == 2 and value_distance(*levels) >= GRAY_DISTANCE
+        if levels[0] != black or not (two or isinstance(black, tuple)):
+            return _numbered_names(len(levels))
+        if isinstance(black, tuple):
+            self.notes.append("black is taken for background")
+        return ("background", *(["object"] if two else _numbered_names(len(levels))[1:]))
 
     def _values_by_kind(self) -> dict[Value, ValueStatistics]:
         """Return the statistics by color if any mask has colors, or the palettes differ."""
@@ -495,19 +513,49 @@ class _Discovery:
         found = [v for v in (*self.levels, *self.missed) if v in self.values]
         void: Value = IGNORE
         if not all(isinstance(v, int) for v in found):
-            void = next((v for v in levels if _same_color(v, CREAM)), CREAM)
+            cream = next((v for v in levels if _same_color(v, CREAM)), CREAM)
+            void = self._separating_color(levels) or cream
         others = [v for v in found if v != void]
         if void in levels and len(others) > 1 and (reason := self._void_reason(void, others)):
             levels.remove(void)
             self.ignored.append(void)
             self.void_notes = [self.amount([void], f"{_text(void)} are ignored, {reason}")]
 
+    @cached_property
+    def _border_shares(self) -> dict[Color, float]:
+        return separating_shares(self.masks)
+
+    def _separating_color(self, levels: Sequence[Value]) -> Value | None:
+        """Return the rare color that is drawn around all areas; None if there is none.
+
+        An explicit ``data.mask_values`` says whether it is a class.
+        """
+        if len(levels) < 3 or self.chosen or "color" not in self.statistics.first:
+            return None
+        shares = self._border_shares
+        most = self.statistics.masks / 2
+        return next(
+            (
+                v
+                for v in levels
+                if self._share([v]) <= MAX_SEPARATING
+                and self.values[v].masks >= most
+                and shares.get(v, 0) >= SEPARATES  # type: ignore[arg-type]
+            ),
+            None,
+        )
+
     def _void_reason(self, void: Value, others: list[Value]) -> str | None:
         """Return why 255 or cream is ignored beside other values; None if it is a class."""
         if not isinstance(void, int):
             voc = [(r, g, b) for r, g, b in voc_palette().tolist()]
             all_voc = all(any(_same_color(v, color) for color in voc) for v in others)
-            return "as VOC colors borders" if all_voc else None
+            if _same_color(void, CREAM) and all_voc:
+                return "as VOC colors borders"
+            if void != self._separating_color([*others, void]):
+                return None
+            classes = _key(sorted([*others, void]))
+            return f"since they lie between all others (data.mask_values={classes} keeps them)"
         if marked_by_palette(self.statistics.palette):
             return "as VOC's palette marks it"
         indices = [v for v in others if isinstance(v, int)]

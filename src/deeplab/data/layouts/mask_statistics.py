@@ -236,6 +236,32 @@ def common_scale(masks: Sequence[Path]) -> int:
     return factors[-1] if changes >= MIN_CHANGES else 1
 
 
+def separating_shares(masks: Sequence[Path]) -> dict[Color, float]:
+    """Return, for each color, its share of the borders in some color masks.
+
+    A border is a pair of neighboring pixels of different colors, and has two colors. A color that
+    is drawn around all areas has a part in nearly all borders, like a background in masks without
+    it.
+    """
+    borders: Counter[int] = Counter()
+    total = 0
+    for path in masks[:: 1 + len(masks) // SCALE_SAMPLES]:
+        with suppress(BadFileError):  # reported when all are read
+            mask = decode_mask(path)
+            if mask.kind != "color":
+                continue
+            codes = color_codes(mask.values)
+            for first, second in ((codes[1:], codes[:-1]), (codes[:, 1:], codes[:, :-1])):
+                differs = first != second
+                total += int(differs.sum())
+                for side in (first, second):
+                    found, counts = np.unique(side[differs], return_counts=True)
+                    borders.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+    return {
+        (code >> 16, code >> 8 & 255, code & 255): count / total for code, count in borders.items()
+    }
+
+
 def mask_statistics(path: Path, scale: int = 1) -> MaskStatistics | BadFileError:
     """Return the statistics of a mask, or the error that it cannot be read.
 
