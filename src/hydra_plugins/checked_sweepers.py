@@ -7,11 +7,13 @@ on them.
 import logging
 import os
 import textwrap
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +30,10 @@ from deeplab.config.hydra_app import JobFailedError
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import LockedError
 from deeplab.utils.program import pythonpath
+from deeplab.utils.text import format_duration
 
 if TYPE_CHECKING:
-    from deeplab.ablations.sweep import JobError
+    from deeplab.ablations.sweep import JobError, LaunchedJob
 
 
 MAX_LINE = 100
@@ -127,6 +130,8 @@ class AblationSweeper(CheckedSweeper):
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=max_batch_size, params=params)
         self._launched = 0
+        self._seconds: list[float] = []
+        """Duration of each job that has ended without an error."""
 
     def _run(self, arguments: list[str]) -> Any:
         from deeplab.ablations.run_tables import run_tables
@@ -141,21 +146,43 @@ class AblationSweeper(CheckedSweeper):
     def _check_config(self, config: DictConfig) -> None:
         check_training(config, self.launcher)
 
-    def _launch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
-        """Run jobs, ``max_batch_size`` at a time; return the error of each, or None."""
-        size = self.max_batch_size or max(1, len(jobs))
-        batches = [jobs[i : i + size] for i in range(0, len(jobs), size)]
-        return [error for batch in batches for error in self._launch_batch(batch)]
+    def _launch(self, jobs: Sequence["LaunchedJob"]) -> list["JobError | None"]:
+        """Run jobs, ``max_batch_size`` at a time; return the error of each, or None.
+
+        Hydra's own launcher runs one after the other in any case, and each is announced.
+        """
+        sequential = isinstance(self.launcher, BasicLauncher)
+        size = 1 if sequential else self.max_batch_size or max(1, len(jobs))
+        if sequential:
+            logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)
+        errors: list[JobError | None] = []
+        for start in range(0, len(jobs), size):
+            if sequential:
+                print(self._announce(jobs[start]), flush=True)
+                self._launched = jobs[start].number - 1
+            errors += self._launch_batch([job.overrides for job in jobs[start : start + size]])
+        return errors
+
+    def _announce(self, job: "LaunchedJob") -> str:
+        """Return a line about a job, with the time left if the jobs before tell it."""
+        left = f"Job {job.number} of {job.total}"
+        if self._seconds:
+            remaining = job.total - job.number + 1
+            left += f", about {format_duration(mean(self._seconds) * remaining)} left"
+        return textwrap.shorten(f"{left}: {job.title}", MAX_LINE, placeholder=" ...")
 
     def _launch_batch(self, jobs: Sequence[Sequence[str]]) -> list["JobError | None"]:
         assert self.launcher is not None
         first, self._launched = self._launched, self._launched + len(jobs)
-        logging.getLogger(BasicLauncher.__module__).addFilter(_shorten)
+        started = time.monotonic()
         try:
             results = self.launcher.launch([list(job) for job in jobs], initial_job_idx=first)
         except Exception as error:  # the launcher itself failed, for example it lost a worker
             return [_job_error(error)] * len(jobs)
-        return [_result_error(result) for result in results]
+        errors = [_result_error(result) for result in results]
+        if not any(errors):
+            self._seconds.append(time.monotonic() - started)
+        return errors
 
 
 def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -193,13 +220,6 @@ def check_training(config: DictConfig, launcher: Launcher | None) -> None:
         from deeplab.training.launch import check_gpu
 
         check_gpu(checked.trainer)
-
-
-def _shorten(record: logging.LogRecord) -> bool:
-    """Cut the line in which Hydra prints all overrides of a job: what differs comes first."""
-    record.msg = textwrap.shorten(record.getMessage(), MAX_LINE, placeholder=" ...")
-    record.args = ()
-    return True
 
 
 def _result_error(result: JobReturn) -> "JobError | None":

@@ -652,7 +652,7 @@ def test_overwrite_runs_all_jobs_again(tmp_path, capsys):
     assert sweep() == 0
     assert "3 distinct runs, 3 to run" in capsys.readouterr().out
     assert len(sweep.launched) == 3
-    assert all("overwrite=true" in job for job in sweep.launched)
+    assert all("overwrite=true" in job.overrides for job in sweep.launched)
 
 
 def test_row_with_external_weights_is_found(tmp_path):

@@ -46,7 +46,8 @@ def swept(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("swept")
     done = run("train", *TABLE_1, "hydra.sweeper.max_batch_size=2", cwd=cwd)
     assert "5 distinct runs, 5 to run" in done.stdout
-    assert re.findall(r"Launching (\d) jobs", done.stdout) == ["2", "2", "1"]
+    assert re.findall(r"^Job (\d) of 5", done.stdout, re.MULTILINE) == list("12345")
+    assert done.stdout.count("Weights: ") == 1  # what all jobs share is said once
     return cwd
 
 

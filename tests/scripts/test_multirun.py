@@ -53,7 +53,7 @@ def test_a_failed_job_reports_its_error_and_the_other_jobs_continue(tmp_path):
     sweep = ("-m", *VOC, root, "data.train_split=train,bad,more")
     done = run("train", *sweep, cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    match = re.search(r"^Error in job 1 \((.*)\): (.*)$", done.stderr, re.MULTILINE)
+    match = re.search(r"^Error in job 2 \((.*)\): (.*)$", done.stderr, re.MULTILINE)
     assert "data.train_split=bad" in match[1]
     assert "bad_1.jpg: this JPEG is truncated" in match[2]
     assert "Traceback" not in done.stderr
@@ -90,7 +90,7 @@ TOO_LARGE = "data.augmentations=[],[{RandomCrop:{height:500,width:500}}]"
 def test_an_unexpected_error_keeps_its_traceback(tmp_path, shapes):
     done = run("train", "-m", *SMALL, shapes, TOO_LARGE, "seed=0,1", cwd=tmp_path, ok=False)
     assert done.returncode == 1
-    assert re.findall(r"^Error in job (\d)", done.stderr, re.MULTILINE) == ["2", "3"]
+    assert re.findall(r"^Error in job (\d)", done.stderr, re.MULTILINE) == ["3", "4"]
     assert "Traceback" in done.stderr
     assert "CropSizeError: Crop size" in sweep_rows(tmp_path)[1]["remark"]
     folders = run_folders(tmp_path)
@@ -142,7 +142,7 @@ def test_a_failing_job_on_several_devices(tmp_path, shapes):
     done = run("train", *sweep, *SMALL, shapes, cwd=tmp_path, ok=False)
     assert done.returncode == 1
     assert re.search(
-        r"^Error in job 0 \(.*\): its process (ended with|was ended by)", done.stderr, re.M
+        r"^Error in job 1 \(.*\): its process (ended with|was ended by)", done.stderr, re.M
     )
     (folder,) = run_folders(tmp_path)
     assert "Traceback" in (folder / "failure.txt").read_text()
@@ -156,7 +156,7 @@ def test_jobs_of_other_launchers(tmp_path, shapes, launcher):
     done = run("train", *sweep, TOO_LARGE, cwd=tmp_path, ok=False)
     assert done.returncode == 1
     output = done.stderr if launcher == "joblib" else job_output(tmp_path)
-    assert re.findall(r"^Error in job (\d)", output, re.MULTILINE) == ["1"]
+    assert re.findall(r"^Error in job (\d)", output, re.MULTILINE) == ["2"]
     folders = run_folders(tmp_path)
     assert [(f / "failure.txt").exists() for f in folders] == [
         not (f / "metrics.json").exists() for f in folders

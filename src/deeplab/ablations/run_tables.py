@@ -17,7 +17,15 @@ from deeplab.ablations.distinct_jobs import Job, collect_jobs, describe_rows, wi
 from deeplab.ablations.report.print_report import print_next_steps, print_sheets
 from deeplab.ablations.report.write_report import PAGE, write_report
 from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
-from deeplab.ablations.sweep import Check, Launch, job_group, job_tags, run_jobs
+from deeplab.ablations.sweep import (
+    Check,
+    Launch,
+    LaunchedJob,
+    job_group,
+    job_tags,
+    job_titles,
+    run_jobs,
+)
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.wandb_views import save_views
 from deeplab.config.hydra_app import quote_value
@@ -68,7 +76,12 @@ def _test_jobs(jobs: Sequence[Job], check: Check, launch: Launch) -> None:
     """Launch the tests of all jobs (``trainer.fast_dev_run``), which have no results to report."""
     for job in jobs:
         check(job.overrides)
-    errors = launch([job.overrides for job in jobs])
+    errors = launch(
+        [
+            LaunchedJob(job.overrides, number=number, total=len(jobs), title=title)
+            for number, (job, title) in enumerate(zip(jobs, job_titles(jobs), strict=True), start=1)
+        ]
+    )
     failures = [(describe_rows(j), e.status) for j, e in zip(jobs, errors, strict=True) if e]
     failed = [rows for rows, _ in failures]
     print(f"\nTested {len(jobs)} runs" + (f". Failed: {'; '.join(failed)}" if failed else ""))

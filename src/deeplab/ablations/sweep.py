@@ -40,8 +40,20 @@ class JobError(NamedTuple):
     """True if another process works on the same run, which is no failure."""
 
 
-Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobError | None]]
-"""Function that runs jobs, given by their overrides, and returns the error of each or None."""
+class LaunchedJob(NamedTuple):
+    """A job as it is launched."""
+
+    overrides: Sequence[str]
+    number: int
+    """Number among the jobs of the sweep, from 1."""
+    total: int
+    """Number of jobs of the sweep."""
+    title: str
+    """Overrides that not all jobs of the sweep have."""
+
+
+Launch = Callable[[Sequence[LaunchedJob]], Sequence[JobError | None]]
+"""Function that runs jobs and returns the error of each or None."""
 
 
 def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch: Launch) -> int:
@@ -78,9 +90,21 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     for line in [*missing, *other_code_lines(kept, find_run)]:
         print(f"  {line}", flush=True)
     errors: dict[str, JobError | None] = {}
+    titles = job_titles(todo)
+    numbers = {job.key: number for number, job in enumerate(todo, start=1)}
     waiting = {job.key: job for job in todo}
     while ready := _ready_jobs(waiting, find_run):
-        launched = launch([job_overrides(job, pretraining, group) for job, pretraining in ready])
+        launched = launch(
+            [
+                LaunchedJob(
+                    job_overrides(job, pretraining, group),
+                    number=numbers[job.key],
+                    total=len(todo),
+                    title=titles[numbers[job.key] - 1],
+                )
+                for job, pretraining in ready
+            ]
+        )
         find_run = make_run_finder(known_runs(runs), current_fingerprint)
         for (job, _), error in zip(ready, launched, strict=True):
             first_conflict = error and error.in_other_process and job.key not in errors
@@ -89,6 +113,15 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
                 del waiting[job.key]
     errors |= dict.fromkeys(waiting, JobError("the run that it starts from has not finished"))
     return _print_unfinished(jobs, find_run, errors)
+
+
+def job_titles(jobs: Sequence[Job]) -> list[str]:
+    """Return what distinguishes each job from the others: overrides that not all of them have."""
+    counts = Counter(override for job in jobs for override in dict.fromkeys(job.overrides))
+    return [
+        " ".join(o for o in job.overrides if counts[o] < len(jobs)) or describe_rows(job)
+        for job in jobs
+    ]
 
 
 def missing_weights_lines(jobs: Iterable[Job]) -> list[str]:

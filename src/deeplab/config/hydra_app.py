@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from errno import EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE
@@ -32,6 +33,7 @@ from deeplab.utils.errors import (
     script_errors,
 )
 from deeplab.utils.extras import require_extra
+from deeplab.utils.file_lock import LockedError
 from deeplab.utils.files import full_disk_error
 from deeplab.utils.interrupts import (
     end_at_signals,
@@ -43,6 +45,9 @@ from deeplab.utils.parallel import WORKER_KILLED
 
 OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|DefaultCPUAllocator: (can't|not enough)")
 """Errors of PyTorch for memory that it does not get, on a GPU or a CPU."""
+
+MAX_OVERRIDES = 200
+"""Number of characters of a job's overrides in the message of its error."""
 
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
@@ -188,6 +193,16 @@ def quote_value(text: object) -> str:
     return "'" + str(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def in_sweep() -> bool:
+    """Return True in a job of a sweep, whose output is short."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def is_later_job() -> bool:
+    """Return True in a job that does not repeat what the first job of its sweep has printed."""
+    return in_sweep() and HydraConfig.get().job.num > 0
+
+
 class JobFailedError(Exception):
     """An error in a job of a sweep that is not the user's mistake and is already printed."""
 
@@ -203,8 +218,11 @@ def _report_job_error(error: Exception) -> Exception:
     explained = isinstance(error, UserError | JobFailedError)
     if not explained:
         text = "\n" + "".join(traceback.format_exception(error)).rstrip()
-    overrides = format_message(" ".join(job.overrides.task))
-    print(f"Error in job {job.job.num} ({overrides}): {text}", file=sys.stderr, flush=True)
+    overrides = textwrap.shorten(" ".join(job.overrides.task), MAX_OVERRIDES, placeholder=" ...")
+    where = f"Error in job {job.job.num + 1} ({format_message(overrides)})"
+    if isinstance(error, LockedError):  # another sweep works on it, which is no failure
+        where = f"Job {job.job.num + 1}"
+    print(f"{where}: {text}", file=sys.stderr, flush=True)
     if explained:
         return error
     return JobFailedError(f"{type(error).__name__}: {error}")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from deeplab.config.hydra_app import in_sweep
 from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import EvaluateConfig, EvaluationDataConfig
 from deeplab.data.layouts.base import open_layout
@@ -37,5 +38,6 @@ def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:
                 submission=submission,
                 data=EvaluationDataConfig(root=config.data.root),
                 trainer=config.trainer.for_inference(),
-            )
+            ),
+            brief=in_sweep(),
         )

@@ -38,8 +38,12 @@ def check_evaluation(config: EvaluateConfig) -> None:
         open_layout(data).check_split(data.val_split)
 
 
-def run_evaluation(config: EvaluateConfig) -> list[Result]:
+def run_evaluation(config: EvaluateConfig, *, brief: bool = False) -> list[Result]:
     """Evaluate a run, print the scores and save them in the run folder.
+
+    Args:
+        config: keys of ``conf/evaluate.yaml``.
+        brief: print a line for each strategy, with its main score only.
 
     Returns:
         The result of each strategy, in the order of ``config.strategies``.
@@ -49,25 +53,32 @@ def run_evaluation(config: EvaluateConfig) -> list[Result]:
     evaluations, setting = task.folder.evaluations, f"run={config.run}"
     task.open_data()
     jobs = task.jobs()
-    print(f"Weights: {task.weights}")
-    print(f"Machine: {task.execution}")
-    print("Data:    " + "\n         ".join(describe_splits(task.data.layout, task.data.val_split)))
+    if not brief:
+        data = describe_splits(task.data.layout, task.data.val_split)
+        print(f"Weights: {task.weights}")
+        print(f"Machine: {task.execution}")
+        print("Data:    " + "\n         ".join(data))
     with lock_evaluations(evaluations, setting):
         todo = jobs if config.overwrite else [job for job in jobs if not job.done]
         with working_folder(evaluations, jobs) as temporary:
             if todo:
                 evaluate_jobs(task, todo, temporary)
     results = [Result.read(job.folder.result, EVALUATE_AGAIN) for job in jobs]
-    task.print_scores(results)
+    if brief:
+        for result in results:
+            print(f"            {result.protocol.strategy.name}: {result.format_main_score()}")
+    else:
+        task.print_scores(results)
     print_skipped(task.data.skipped)
-    if len(todo) < len(jobs):
+    if len(todo) < len(jobs) and not brief:
         existing = len(jobs) - len(todo)
         print(f"  {existing} of {len(jobs)} existed already; overwrite=true runs them again")
         reused = [r for job, r in zip(jobs, results, strict=True) if job not in todo]
         if other_code := describe_reused(reused):
             print(f"  {other_code}")
     for job in jobs:
-        print(f"  {job.folder.path}")
+        if not brief:
+            print(f"  {job.folder.path}")
         if isinstance(task, SegmentationEvaluation):
             task.pack(job)
     if config.log_to_wandb and todo:

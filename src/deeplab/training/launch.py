@@ -18,10 +18,9 @@ from types import FrameType
 import torch
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from pydantic import BaseModel, ConfigDict
 
-from deeplab.config.hydra_app import JobFailedError
+from deeplab.config.hydra_app import JobFailedError, in_sweep
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.result import Result
@@ -58,7 +57,7 @@ def run_in_subprocess_if_needed(trainer: TrainerSettings) -> float | None:
         UserError: the subprocess failed; its own output has the reason.
         KeyboardInterrupt: this process got a signal to stop, which it has passed on.
     """
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not in_sweep():
         return None
     if trainer.devices == 1:
         if trainer.accelerator != "cpu":

@@ -18,6 +18,7 @@ from deeplab.checkpoints.initialization import find_init_source, init_record
 from deeplab.checkpoints.loading import initialize_from, load_backbone, save_weights
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.execution import choose_execution
+from deeplab.config.hydra_app import in_sweep, is_later_job
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.tracking.console import print_skipped, silence_library_messages
 from deeplab.tracking.provenance import Machine
@@ -169,6 +170,7 @@ def _start_session(
         write_config(folder.config, config)
         record.write(folder.record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
+    if is_first_process() and not is_later_job():
         print(f"Machine:    {execution}")
         print("Data:       " + "\n            ".join(task.describe_data()))
         if choices := task.describe_choices():
@@ -314,11 +316,14 @@ def _train(
             _write_result(config, task, folder, module, trainer.global_step, seconds)
             result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
             log_result(loggers, result)
-            task.report(result)
+            if in_sweep():
+                print(f"Result:     {result.format_main_score()}")
+            else:
+                task.report(result)
             print_skipped(task.data.skipped)
             if config.trainer.fast_dev_run:
                 print("trainer.fast_dev_run: training and validation work; nothing is kept.")
-            else:
+            elif not in_sweep():
                 _print_paths(folder)
     except SystemExit:  # Lightning's answer to KeyboardInterrupt
         raise KeyboardInterrupt from None
@@ -353,7 +358,7 @@ def initialize_weights(module: TrainingModule, config: RunConfig, sha256: str | 
         part = "loaded" if init.key == "init_from" else "the backbone"
         description = f", {init.description}" if init.description else ""
         lines = [init.source, f"SHA-256 {sha256}{description}", f"{part}: {load_report}"]
-    if is_first_process():
+    if is_first_process() and not is_later_job():
         print("Weights:    " + "\n            ".join(lines))
 
 
@@ -405,6 +410,9 @@ def _set_aside(folder: RunFolder) -> None:
 
 def _print_finished(folder: RunFolder) -> None:
     result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
+    if in_sweep():
+        print(f"Run folder: {folder.path}\nResult:     {result.format_main_score()} (finished)")
+        return
     print(f"This run is finished: {result.format_main_score()}. Nothing to do.")
     record = read_record(folder)
     other_code = trained_by_other_code(record)
