@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.metrics.confusion_matrix import scores
 from support import wandb_files
+from support.browser import Page
 from support.processes import start_training, wait_for_step
 from support.repository import ROOT
 from support.scripts import CPU, SMALL, environment, run, run_folders
@@ -63,6 +64,11 @@ def test_files_of_a_run_folder(trained):
     weights = load_file(folder / "weights.safetensors")
     assert all(torch.equal(weights[name], last[f"model.{name}"]) for name in weights)
     assert not list(folder.rglob(".*"))  # no partly written files
+    page = Page((folder / "index.html").read_text())
+    files = page.check_links(folder)
+    assert {"curves.png", "validation.png", "worst.png", "metrics.csv"} <= set(files)
+    assert f"mIoU {result['mIoU']:.2f} % after 2 steps" in page.text
+    assert "stage.max_steps" in page.text
 
 
 def test_the_same_command_finds_the_run_finished(trained):

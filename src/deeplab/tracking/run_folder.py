@@ -7,6 +7,9 @@ metrics.json          result; exists once the run is finished
 weights.safetensors   weights that metrics.json scores: those of the last step, or with
                       stage.ema_decay their moving average
 validation.png        validation images next to mask and prediction
+worst.png             those of the last validation with the lowest IoU
+curves.png            loss and scores over the steps
+index.html            page with these figures, the scores, the settings and what to type next
 checkpoints/          last.ckpt to resume from, best.ckpt by validation mIoU
 evaluations/          results of evaluate.py
 profile/              report of trainer.profiler
@@ -89,6 +92,9 @@ class RunFolder:
         self.result = self.path / "metrics.json"
         self.weights = self.path / "weights.safetensors"
         self.validation_figure = self.path / "validation.png"
+        self.worst_figure = self.path / "worst.png"
+        self.curves = self.path / "curves.png"
+        self.page = self.path / "index.html"
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"

@@ -112,14 +112,15 @@ class ClassificationTask(Task):
             **execution_options(self.execution, self.config.trainer),
         )
 
-    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
-        return ExampleFigure(
+    def figure_callbacks(self, folder: RunFolder, loggers: Sequence[Logger]) -> list[Callback]:
+        figure = ExampleFigure(
             evenly_spaced(self.data.val_set.ids, 4 * NUM_EXAMPLES),
             folder.validation_figure,
             make_example=partial(classification_example, classes=self.data.classes),
             draw=classification_figure,
             log=partial(log_examples, loggers, self.data.classes),
         )
+        return [figure]
 
     def result(self, module: ClassificationModule) -> dict[str, Any]:
         assert module.errors is not None

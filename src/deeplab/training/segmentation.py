@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from pydantic import TypeAdapter
@@ -30,11 +31,12 @@ from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.atrous_rates import untrained_rates
 from deeplab.training.automatic import describe_choices
-from deeplab.training.callbacks.example_figure import ExampleFigure
+from deeplab.training.callbacks.example_figure import ExampleFigure, WorstFigure
 from deeplab.training.loggers import log_examples
 from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.training.upsampled_losses import build_loss
+from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 from deeplab.utils.own_code.node import OwnCode, targets
@@ -90,6 +92,8 @@ class SegmentationModule(TrainingModule):
         self.confusion = ConfusionMatrix(network.num_classes)
         self.scores: Scores | None = None
         """Scores of the last validation."""
+        self.predicted: list[int] = []
+        """Classes that the last validation predicted for any labeled pixel."""
         self.train()  # Lightning does not change the training mode
 
     @property
@@ -144,7 +148,8 @@ class SegmentationModule(TrainingModule):
         return {"model": network, **values} if network else values
 
     def _finish_scores(self, stage: str) -> None:
-        self.scores = scores(self.confusion.compute())
+        matrix = self.confusion.compute()
+        self.scores, self.predicted = scores(matrix), matrix.sum(dim=0).nonzero().flatten().tolist()
         self.confusion.reset()
         values = {metric.key: self.scores.values[metric.key] for metric in SEGMENTATION}
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
@@ -205,15 +210,20 @@ class SegmentationTask(Task):
             **execution_options(self.execution, self.config.trainer),
         )
 
-    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
+    def figure_callbacks(self, folder: RunFolder, loggers: Sequence[Logger]) -> list[Callback]:
         names, palette = self.data.classes.names, self.data.classes.palette
-        return ExampleFigure(
-            evenly_spaced(self.data.val_set.ids, NUM_EXAMPLES),
-            folder.validation_figure,
-            make_example=_example,
-            draw=partial(segmentation_figure, class_names=names, palette=palette),
-            log=partial(log_examples, loggers, names),
+        draw = partial(segmentation_figure, class_names=names, palette=palette)
+        shown = evenly_spaced(self.data.val_set.ids, NUM_EXAMPLES)
+        log = partial(log_examples, loggers, names)
+        worst = WorstFigure(
+            NUM_EXAMPLES, folder.worst_figure, make_example=_example, draw=draw, score=_mean_iou
         )
+        return [
+            ExampleFigure(
+                shown, folder.validation_figure, make_example=_example, draw=draw, log=log
+            ),
+            worst,
+        ]
 
     def result(self, module: SegmentationModule) -> dict[str, Any]:
         assert module.scores is not None
@@ -230,6 +240,18 @@ class SegmentationTask(Task):
             ),
         }
 
+    def check_result(self, module: SegmentationModule) -> None:
+        """See ``Task``."""
+        if len(module.predicted) == 1:
+            (name,) = (module.class_names[k] for k in module.predicted)
+            _warn(
+                [
+                    f"every labeled pixel of the validation images was predicted as {name}. Train "
+                    "longer (stage.max_steps), from other weights (backbone.pretrained), or check "
+                    "the masks."
+                ]
+            )
+
     def report(self, result: Result) -> None:
         print_scores(result)
 
@@ -243,6 +265,17 @@ def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Exampl
         batch["label"][index, :height, :width].cpu().numpy(),
         prediction[:height, :width].cpu().numpy(),
     )
+
+
+def _mean_iou(example: Example) -> float | None:
+    """Return the mean IoU of the classes in an image's truth; None if no pixel is labeled."""
+    labeled = example.truth != IGNORE
+    truth, prediction = example.truth[labeled], example.prediction[labeled]
+    ious = []
+    for value in np.unique(truth):
+        found, wanted = prediction == value, truth == value
+        ious.append((found & wanted).sum() / (found | wanted).sum())
+    return float(np.mean(ious)) if ious else None
 
 
 def _warn(warnings: Sequence[str]) -> None:

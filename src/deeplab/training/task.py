@@ -77,8 +77,8 @@ class Task(ABC):
         """Build the network and wrap it in its training module."""
 
     @abstractmethod
-    def figure_callback(self, folder: RunFolder, loggers: Sequence[Logger]) -> Callback:
-        """Return a callback that draws some validation images after each validation."""
+    def figure_callbacks(self, folder: RunFolder, loggers: Sequence[Logger]) -> list[Callback]:
+        """Return callbacks that draw some validation images after each validation."""
 
     def metadata(self, module: TrainingModule) -> dict[str, str]:
         """Return the metadata to save in the weights file."""
@@ -87,6 +87,9 @@ class Task(ABC):
     @abstractmethod
     def result(self, module: Any) -> dict[str, Any]:
         """Return the scores of the last validation and their protocol, as fields of ``Result``."""
+
+    def check_result(self, module: Any) -> None:  # noqa: B027  not every task has a check
+        """Print a warning if the scores of the last validation look wrong."""
 
     @abstractmethod
     def report(self, result: Result) -> None:

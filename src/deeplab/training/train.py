@@ -42,6 +42,7 @@ from deeplab.training.callbacks.early_stop import EarlyStop
 from deeplab.training.callbacks.graceful_stop import GracefulStop
 from deeplab.training.callbacks.log_steps import LogSteps
 from deeplab.training.callbacks.non_finite_loss import TerminateOnNonFinite
+from deeplab.training.callbacks.run_page import RunPage
 from deeplab.training.callbacks.save_checkpoints import SaveCheckpoints
 from deeplab.training.checkpoint_io import (
     check_checkpoint,
@@ -49,10 +50,12 @@ from deeplab.training.checkpoint_io import (
     report_resume_errors,
 )
 from deeplab.training.classification import ClassificationTask
+from deeplab.training.curves import plot_curves
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
 from deeplab.training.own_parts import build_callbacks, describe_own_code
 from deeplab.training.processes import join_processes, report_failed_process
+from deeplab.training.run_page import next_commands, write_run_page
 from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.step_time import measure_step
 from deeplab.training.task import Task
@@ -95,13 +98,13 @@ def run_experiment(config: RunConfig) -> RunFolder:
         _remove_at_exit(folder)
     if folder.finished and not config.overwrite:
         if main_process:
-            _print_finished(folder)
+            _print_finished(config, folder)
         return folder
     if main_process and config.overwrite:
         _set_aside(folder)
     with lock_run_folder(folder) if main_process else nullcontext():
         if main_process and folder.finished:  # by another process since the first look
-            _print_finished(folder)
+            _print_finished(config, folder)
             return folder
         _check_code(config, folder)
         with _record_failure(folder):
@@ -293,7 +296,8 @@ def _train(
         TerminateOnNonFinite(log_every_n_steps, _non_finite_advice(config, execution)),
         LogSteps(log_every_n_steps),
         checkpoints,
-        task.figure_callback(folder, loggers),
+        *task.figure_callbacks(folder, loggers),
+        RunPage(config, folder, task.main_metric),
         stop,
     ]
     if config.stage.early_stopping is not None:
@@ -315,16 +319,19 @@ def _train(
             seconds = timer.time_elapsed("train")
             _write_result(config, task, folder, module, trainer.global_step, seconds)
             result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
+            plot_curves(folder, task.main_metric)
+            write_run_page(config, folder, step=trainer.global_step, result=result)
             log_result(loggers, result)
             if in_sweep():
                 print(f"Result:     {result.format_main_score()}")
             else:
                 task.report(result)
+            task.check_result(module)
             print_skipped(task.data.skipped)
             if config.trainer.fast_dev_run:
                 print("trainer.fast_dev_run: training and validation work; nothing is kept.")
             elif not in_sweep():
-                _print_paths(folder)
+                _print_paths(config, folder)
     except SystemExit:  # Lightning's answer to KeyboardInterrupt
         raise KeyboardInterrupt from None
     finally:
@@ -408,7 +415,7 @@ def _set_aside(folder: RunFolder) -> None:
             print(f"Moved the existing run to {folder.set_aside()}")
 
 
-def _print_finished(folder: RunFolder) -> None:
+def _print_finished(config: RunConfig, folder: RunFolder) -> None:
     result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
     if in_sweep():
         print(f"Run folder: {folder.path}\nResult:     {result.format_main_score()} (finished)")
@@ -419,13 +426,14 @@ def _print_finished(folder: RunFolder) -> None:
     if other_code:
         difference = describe_difference(record, record.contributing_sessions())
         print(f"Other code has made it: {difference}.")
-    _print_paths(folder)
+    _print_paths(config, folder)
     again = "again with the present code" if other_code else "again"
     print(f"  overwrite=true trains it {again}; a different seed=... makes another run.")
 
 
-def _print_paths(folder: RunFolder) -> None:
-    print(f"  figure      {folder.validation_figure}")
+def _print_paths(config: RunConfig, folder: RunFolder) -> None:
+    print(f"  page        {folder.page}")
+    print(f"  figures     {folder.curves}, {folder.validation_figure.name}")
     print(f"  metrics     {folder.result}, {folder.metrics_csv.name}")
     print(f"  weights     {folder.weights}")
     print(f"  checkpoint  {folder.last}")
@@ -434,3 +442,4 @@ def _print_paths(folder: RunFolder) -> None:
     offline = folder.path / "wandb" / "offline-run-*"
     if any(folder.path.glob("wandb/offline-run-*")):
         print(f"  W&B         offline; upload it with: wandb sync {offline}")
+    print("Next:\n  " + "\n  ".join(text for text, _ in next_commands(config, folder)))

@@ -1,6 +1,7 @@
-"""The figure of validation images."""
+"""Figures of validation images."""
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -47,6 +48,53 @@ class ExampleFigure(Callback, Generic[E]):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
         if trainer.is_global_zero and examples:
-            with atomic_write(self.path) as draft:
-                self.draw(examples).save(draft, format="PNG")
+            _save(self.draw(examples), self.path)
             self.log_figure(examples, self.path, trainer.global_step)
+
+
+class WorstFigure(Callback, Generic[E]):
+    """Draws the validation images with the lowest scores after each validation.
+
+    On several devices they are the worst of those that the first device has predicted.
+
+    Args:
+        count: number of images.
+        path: file of the figure.
+        make_example: see ``ExampleFigure``.
+        draw: see ``ExampleFigure``.
+        score: returns the score of an example; None if it cannot be scored.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        path: Path,
+        *,
+        make_example: Callable[[Any, int, Tensor], E],
+        draw: Callable[[list[E]], Image],
+        score: Callable[[E], float | None],
+    ) -> None:
+        self.count, self.path = count, path
+        self.make_example, self.draw, self.score = make_example, draw, score
+        self._worst: list[tuple[float, E]] = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        if not trainer.is_global_zero:
+            return
+        for i in range(len(batch["image_id"])):
+            example = self.make_example(batch, i, outputs[i])
+            if (score := self.score(example)) is not None:
+                self._worst.append((score, example))
+        self._worst = sorted(self._worst, key=itemgetter(0))[: self.count]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and self._worst:
+            _save(self.draw([example for _, example in self._worst]), self.path)
+        self._worst = []
+
+
+def _save(figure: Image, path: Path) -> None:
+    with atomic_write(path) as draft:
+        figure.save(draft, format="PNG")

@@ -1,0 +1,76 @@
+"""Plot of a run's loss and scores over its steps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deeplab.metrics.definitions import Metric
+from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
+from deeplab.utils.files import atomic_write
+from deeplab.utils.reading import read_csv
+from deeplab.utils.text import plot_text
+
+SMOOTHED = 20
+"""Number of parts of the training over each of which the loss is averaged."""
+
+MAX_NAMED = 10
+"""Number of classes up to which each curve has a name."""
+
+Points = list[tuple[int, float]]
+
+
+def plot_curves(folder: RunFolder, metric: Metric) -> Path:
+    """Draw ``curves.png`` from ``metrics.csv`` and return its path.
+
+    Args:
+        folder: the run folder.
+        metric: main metric of the validation.
+    """
+    from matplotlib.figure import Figure
+
+    rows = read_csv(folder.metrics_csv, RESTORE_HINT)
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    loss = _points(rows, "train/loss")
+    left.plot(*_axes(loss), color="C0", alpha=0.3, linewidth=1, label="each logged step")
+    left.plot(*_axes(_averages(loss)), color="C0", marker="o", markersize=3, label="average")
+    left.set(title="training loss", xlabel="step", ylim=(0, None))
+    rate = left.twinx()
+    rate.plot(*_axes(_points(rows, "train/lr")), color="C7", linestyle=":", linewidth=1)
+    rate.set_ylabel("learning rate (dotted)", color="C7")
+    rate.set_ylim(0, None)
+    left.legend(fontsize="small")
+    classes = [name for name in rows[0] if name.startswith("val/IoU/")] if rows else []
+    for number, name in enumerate(classes):
+        few = len(classes) <= MAX_NAMED
+        label = plot_text(name.removeprefix("val/IoU/")) if few else "each class"
+        style = {"color": f"C{number + 1}"} if few else {"color": "C7", "alpha": 0.4}
+        right.plot(
+            *_axes(_points(rows, name)),
+            linewidth=1,
+            label=label if few or not number else None,
+            **style,
+        )
+    scores = _axes(_points(rows, f"val/{metric.key}"))
+    right.plot(*scores, color="black", marker="o", markersize=4, label=metric.label)
+    right.set(title="validation, %", xlabel="step", ylim=(0, 100))
+    right.grid(alpha=0.3)
+    right.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
+    with atomic_write(folder.curves) as draft:
+        figure.savefig(draft, format="png", dpi=110)
+    return folder.curves
+
+
+def _points(rows: Sequence[dict[str, str]], name: str) -> Points:
+    """Return the steps that have a value, with it."""
+    return [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
+
+
+def _axes(points: Points) -> tuple[list[int], list[float]]:
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _averages(points: Points) -> Points:
+    """Return the averages of consecutive points, each at the step in their middle."""
+    size = max(1, len(points) // SMOOTHED)
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(part[len(part) // 2][0], sum(v for _, v in part) / len(part)) for part in parts]

@@ -1,0 +1,73 @@
+"""Tests of the figures and the page of a run."""
+
+import re
+import types
+
+import numpy as np
+import torch
+from PIL import Image
+
+from deeplab.training.callbacks.example_figure import WorstFigure
+from deeplab.training.segmentation import SegmentationModule, SegmentationTask, _mean_iou
+from deeplab.utils.constants import IGNORE
+from deeplab.utils.visualization import Example
+from support.networks import tiny_model
+from support.scripts import SMALL, run, run_folders
+
+
+def example(name, truth, prediction):
+    truth, prediction = np.uint8(truth), np.uint8(prediction)
+    return Example(name, np.zeros((*truth.shape, 3), np.uint8), truth, prediction)
+
+
+def test_mean_iou_of_an_image():
+    assert _mean_iou(example("a", [[0, 0, 1, 1]], [[0, 1, 1, 1]])) == (1 / 2 + 2 / 3) / 2
+    assert _mean_iou(example("a", [[0, IGNORE]], [[0, 3]])) == 1
+    assert _mean_iou(example("a", [[IGNORE]], [[0]])) is None
+
+
+def test_the_worst_images_are_drawn_from_worst_to_best(tmp_path):
+    """One validation after the other, each with batches of its own."""
+    drawn = []
+
+    def draw(examples):
+        drawn.append(examples)
+        return Image.new("RGB", (4, 4))
+
+    figure = WorstFigure(
+        2, tmp_path / "worst.png", make_example=lambda batch, i, output: float(output), draw=draw,
+        score=lambda value: None if np.isnan(value) else value,
+    )  # fmt: skip
+    trainer = types.SimpleNamespace(is_global_zero=True)
+    for scores in ([[0.5, 0.9], [0.1, float("nan")], [0.3]], [[0.8], [0.7, 0.9]]):
+        for batch in scores:
+            names = {"image_id": [str(i) for i in range(len(batch))]}
+            figure.on_validation_batch_end(trainer, None, torch.tensor(batch), names)
+        figure.on_validation_end(trainer, None)
+    assert [np.round(d, 3).tolist() for d in drawn] == [[0.1, 0.3], [0.7, 0.8]]
+    assert (tmp_path / "worst.png").exists()
+
+
+def test_a_network_that_predicts_one_class_is_said(capsys):
+    module = SegmentationModule(tiny_model(num_classes=3), None, ["sky", "road", "car"])
+    truth = torch.tensor([[0, 1, 2, IGNORE]])
+    for predicted, warned in (([1, 1, 1, 0], True), ([1, 1, 2, 0], False)):
+        module.confusion.update(torch.tensor([predicted]), truth)
+        module.log_scores = lambda *_: None
+        module.on_validation_epoch_end()
+        SegmentationTask.check_result(None, module)
+        assert ("was predicted as road" in capsys.readouterr().out) == warned
+
+
+def test_what_to_type_next_can_be_typed(tmp_path):
+    """Each printed command of a finished run works as it is, with a photo for predict."""
+    printed = run("train", *SMALL, cwd=tmp_path).stdout
+    (folder,) = run_folders(tmp_path)
+    commands = [line.split() for line in printed.partition("Next:\n")[2].splitlines() if line]
+    assert [command[:2] for command in commands] == [
+        ["deeplab", name] for name in ("evaluate", "gallery", "predict", "export")
+    ]
+    for _, script, *arguments in commands[:3]:
+        place = f"input={folder / 'validation.png'}"
+        run(script, *(re.sub("input=.*", place, a) for a in arguments), cwd=tmp_path)
+    assert list(folder.glob("evaluations/*/gallery/index.html"))
