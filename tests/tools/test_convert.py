@@ -9,8 +9,9 @@ import torch
 from deeplab.config.build_model import check_model
 from deeplab.tools.convert.architecture import detect_architecture
 from deeplab.tools.convert.arguments import add_keys
+from deeplab.tools.convert.convert import OVERRIDES
 from deeplab.tools.convert.tensorflow_names import convert
-from deeplab.training.compose_config import compose_train
+from deeplab.training.compose_config import compose_segmentation, compose_train
 from deeplab.utils.errors import UserError
 from support import slim_variables as slim
 from support.scripts import run
@@ -52,7 +53,7 @@ def numbered(shapes):
 
 def network(variables):
     architecture = detect_architecture(variables)
-    config = compose_train([*architecture.overrides, "logger=csv"])
+    config = compose_segmentation([*architecture.overrides, *OVERRIDES], read_images=False)
     model = check_model(config, num_classes=architecture.num_classes)
     return model, architecture, config
 

@@ -19,6 +19,7 @@ from deeplab.checkpoints.hub import (
     fetch_run_weights,
     hub_id,
 )
+from deeplab.checkpoints.model_zoo import cached_weights, fetch_zoo_network, find_zoo_network
 from deeplab.checkpoints.pretrained import IMAGENET as IMAGENET_WEIGHTS
 from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.checkpoints.run_weights import (
@@ -101,10 +102,15 @@ def _find(key: Key, value: str, config: RunConfig, download: bool) -> InitSource
     setting, path = f"{key}={value}", Path(value).expanduser()
     public = key == "backbone.pretrained"
     suffixes = WEIGHT_SUFFIXES if public else WEIGHTS
+    progress = config.trainer.enable_progress_bar
     if hub := hub_id(value, key):
-        progress = config.trainer.enable_progress_bar
         local = fetch_run_weights(hub, setting=setting, download=download, progress=progress)
         return InitSource(key, *local)
+    if not public and (network := find_zoo_network(value, key)):
+        if not download and not cached_weights(network):
+            raise NotDownloadedError(f"{setting}: {network.address} must be downloaded first.")
+        weights = fetch_zoo_network(network, setting=setting, progress=progress)
+        return InitSource(key, weights, network.address, f"mIoU {network.score}")
     if path.is_file() and path.suffix in suffixes:
         check_weights(path)
         return InitSource(key, path, str(path))

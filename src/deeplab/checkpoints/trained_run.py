@@ -9,6 +9,12 @@ from typing import Any
 
 from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
 from deeplab.checkpoints.loading import load_model
+from deeplab.checkpoints.model_zoo import (
+    FILES,
+    ZooNetwork,
+    fetch_zoo_network,
+    find_zoo_network,
+)
 from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import padding_color
 from deeplab.config.build_model import build_model
@@ -106,7 +112,7 @@ class TrainedRun:
 def find_trained_run(
     name: str, *, progress: bool = True, copy: bool = True, trust_remote_code: bool = False
 ) -> TrainedRun:
-    """Return the run that ``run=`` names by its folder, by a file in it, or on the hub.
+    """Return the run that ``run=`` names: a folder, a file in it, on the hub, or the authors'.
 
     Args:
         name: value of ``run``.
@@ -121,6 +127,8 @@ def find_trained_run(
     """
     if hub := hub_id(name, "run"):
         trained = _hub_run(hub, name, progress, copy)
+    elif network := find_zoo_network(name, "run"):
+        trained = _zoo_run(network, progress, copy)
     else:
         folder, weights = find_run_weights(name, "run")
         trained = TrainedRun(folder, read_config(folder), weights)
@@ -149,6 +157,21 @@ def _hub_run(hub: HubId, name: str, progress: bool, copy: bool) -> TrainedRun:
                 with atomic_write(folder.path / file) as draft:
                     shutil.copyfile(cache_folder / file, draft)
     print(f"Downloaded: {local.source} to {folder.path}")
+    return TrainedRun(folder, without_local_paths(read_config(folder)), folder.weights)
+
+
+def _zoo_run(network: ZooNetwork, progress: bool, copy: bool) -> TrainedRun:
+    """Return one of the authors' networks; a copy of its files, next to which results go."""
+    setting = f"run={network.name}"
+    cache_folder = fetch_zoo_network(network, setting=setting, progress=progress).parent
+    folder = RunFolder(cache_folder)
+    if copy:
+        folder = RunFolder(Path(DEFAULT_RUNS_DIR, network.name).resolve())
+        with report_write_errors(setting):
+            for file in FILES:
+                if not (folder.path / file).is_file():
+                    with atomic_write(folder.path / file) as draft:
+                        shutil.copyfile(cache_folder / file, draft)
     return TrainedRun(folder, without_local_paths(read_config(folder)), folder.weights)
 
 

@@ -52,6 +52,9 @@ MAX_OVERRIDES = 200
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
 
+TAKE_RUN = ("evaluate", "predict", "export", "gallery")
+"""Scripts to which a trained network is given: ``run=``, also written ``weights=``."""
+
 MACHINE_ERRNOS = {EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE}
 """Error numbers that no file of the program can cause: permissions, disks, limits."""
 
@@ -84,6 +87,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
+    if config_name in TAKE_RUN:
+        sys.argv[1:] = [re.sub("^weights=", "run=", argument) for argument in sys.argv[1:]]
     sys.argv += implied_overrides(sys.argv[1:])
     sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
     if sys.argv[1:] != ["--help"]:

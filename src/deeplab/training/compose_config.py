@@ -29,6 +29,7 @@ def compose_seeds(
     *,
     download: bool = True,
     trusted: bool = True,
+    read_images: bool = True,
 ) -> list[RunConfig]:
     """Return the config of ``compose_train`` for each seed.
 
@@ -37,8 +38,9 @@ def compose_seeds(
         seeds: seeds; None is that of the overrides.
         download: download initial weights that are not here yet.
         trusted: the user has typed the overrides; False: they are from a folder of runs, and no
-            class that they name is imported, and no image read; automatic keys that depend on
-            images or the machine have any values then.
+            class that they name is imported, and no image read.
+        read_images: choose the values of automatic keys from the images and the machine; False:
+            they are the paper's.
 
     Raises:
         UserError: as in ``compose_train``.
@@ -48,18 +50,24 @@ def compose_seeds(
         for seed in seeds:
             if seed is not None:
                 config.seed = seed
-            parsed = choose_automatic(parse_run(config, trusted=trusted), read_images=trusted)
+            parsed = choose_automatic(
+                parse_run(config, trusted=trusted), read_images=trusted and read_images
+            )
             configs.append(adapt_to_weights(parsed, download=download))
     return configs
 
 
-def compose_segmentation(overrides: Sequence[str]) -> TrainConfig:
+def compose_segmentation(overrides: Sequence[str], *, read_images: bool = True) -> TrainConfig:
     """Return the config of ``compose_train`` for a segmentation network.
+
+    Args:
+        overrides: Hydra overrides.
+        read_images: see ``compose_seeds``.
 
     Raises:
         UserError: as in ``compose_train``, or the config trains a classifier.
     """
-    config = compose_train(overrides)
+    (config,) = compose_seeds(overrides, [None], read_images=read_images)
     if not isinstance(config, TrainConfig):
         raise UserError(
             f"data={config.data.name}: this data set trains an image classifier, not a "

@@ -75,8 +75,8 @@ class RunConfig(NetworkConfig, OptimizationConfig):
     runs_dir: FilePath = "runs"
     """Parent folder of the run folders."""
     init_from: FilePath | None = None
-    """Initial weights of the whole network: a run folder, a weights file, or ``hf://user/name`` on
-    the Hugging Face hub."""
+    """Initial weights of the whole network: a run folder, a weights file, ``hf://user/name`` on the
+    Hugging Face hub, or a network of the authors such as ``deeplabv3plus_xception65_voc``."""
     init_strict: Bool = True
     """Only the classes may differ from the initial weights; false: load what matches by name and
     shape, and list the rest."""

@@ -152,7 +152,8 @@ class EvaluateConfig(WindowConfig):
     """Evaluation of a trained network."""
 
     run: FilePath
-    """Run folder, a checkpoint in one, or ``hf://user/name`` on the Hugging Face hub."""
+    """Run folder, a checkpoint in one, ``hf://user/name`` on the Hugging Face hub, or a network of
+    the authors such as ``deeplabv3plus_xception65_voc``."""
     strategies: OneOrMore = ("single-scale",)
     """Inference strategies, evaluated in one pass over the data."""
     output_stride: OutputStride | None = None
@@ -223,7 +224,8 @@ class PredictConfig(WindowConfig):
     """Prediction on images and videos."""
 
     run: FilePath
-    """Run folder, a checkpoint in one, or ``hf://user/name`` on the Hugging Face hub."""
+    """Run folder, a checkpoint in one, ``hf://user/name`` on the Hugging Face hub, or a network of
+    the authors such as ``deeplabv3plus_xception65_voc``."""
     input: Paths
     """Image, video, folder, quoted pattern, or a list of these."""
     output: FilePath = "predictions"

@@ -23,6 +23,9 @@ from deeplab.utils.text import name_some
 
 RECORD = "conversion.json"
 
+OVERRIDES = ("backbone.pretrained=null", "stage=voc", "logger=csv")
+"""Overrides of every converted network; these weights have the authors' normalization."""
+
 GENERIC_NAMES = re.compile(r"model\.ckpt(-\d+)?|frozen_inference_graph")
 """File names that many networks share; the name of their folder is used instead."""
 
@@ -65,8 +68,9 @@ def _compose_config(
     The user's overrides come last and take precedence.
     """
     stride = [f"output_stride={source.output_stride}"] if source.output_stride else []
-    overrides = [*architecture.overrides, *stride, "logger=csv", *config.overrides]
-    train = compose_segmentation(overrides)
+    overrides = [*architecture.overrides, *stride, *OVERRIDES, *config.overrides]
+    train = compose_segmentation(overrides, read_images=False)
+    train = train.model_copy(update={"automatic": ()})
     num_classes = architecture.num_classes
     if num_classes and len(train.data.classes) != num_classes:
         raise UserError(
