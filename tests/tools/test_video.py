@@ -43,10 +43,48 @@ def write_source(path, times, *, codec="libx264", time_base=MILLISECOND, size=(4
     return path
 
 
-def copy(source: Video, target: Path):
-    with atomic_video_writer(target, source.frame_rate, source.time_base) as writer:
+def add_sound(path, codec, *, length=2.0, start=0):
+    """Return a copy of a video with a tone that begins ``start`` seconds later."""
+    rate, suffix = 48_000, {"pcm_s16le": ".mov", "libopus": ".webm"}.get(codec, ".mp4")
+    target = path.with_name(f"sound{suffix}")
+    with av.open(path) as source, av.open(target, "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        sound = container.add_stream(codec, rate=rate)
+        sound.layout = "mono"
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        tone = np.sin(2 * np.pi * 440 * np.arange(int(length * rate)) / rate)
+        samples = np.int16(20_000 * tone)[None]
+        for first in range(0, samples.shape[1], 960):
+            frame = av.AudioFrame.from_ndarray(samples[:, first : first + 960], layout="mono")
+            frame.sample_rate, frame.pts = rate, round(start * rate) + first
+            frame.time_base = Fraction(1, rate)
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return target
+
+
+def tone(path):
+    """Return codec, start and end in seconds, and the frequency of a video's sound."""
+    with av.open(path) as container:
+        (stream,) = container.streams.audio
+        name, rate = stream.codec_context.name, stream.codec_context.sample_rate
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        frames = [f for frame in container.decode(stream) for f in resampler.resample(frame)]
+    samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    middle = samples[len(samples) // 4 : -len(samples) // 4]
+    crossings = (np.diff(np.signbit(middle)) != 0).sum()
+    start = float(frames[0].time)
+    return name, start, start + len(samples) / rate, crossings * rate / len(middle) / 2
+
+
+def copy(source: Video, target: Path, sound_from: Path | None = None):
+    with atomic_video_writer(target, source.frame_rate, source.time_base, sound_from) as writer:
         for frame in source.frames():
             writer.add(frame)
+    return writer
 
 
 def seconds(path):
@@ -234,3 +272,52 @@ def test_no_encoder_at_all_is_reported(tmp_path, monkeypatch):
     ):
         writer.add(Frame(color_blocks(48, 64), 0))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("codec", "source_codec", "written"),
+    [
+        ("aac", "libx264", "aac"),
+        ("libopus", "libvpx-vp9", "opus"),
+        ("libmp3lame", "libx264", "mp3float"),
+        ("pcm_s16le", "libx264", "aac"),
+    ],
+)
+def test_sound_is_kept(tmp_path, codec, source_codec, written):
+    """The tone of the source, from beginning to end, in a form that browsers play."""
+    suffix = ".webm" if source_codec == "libvpx-vp9" else ".mp4"
+    video = write_source(tmp_path / f"a{suffix}", range(0, 2000, 40), codec=source_codec)
+    source = add_sound(video, codec)
+    target = tmp_path / "overlay.mp4"
+    writer = copy(Video(source), target, source)
+    assert writer.problem is None
+    name, start, end, frequency = tone(target)
+    assert name == written
+    assert abs(start) < 0.03
+    assert end == pytest.approx(2, abs=0.06)
+    assert frequency == pytest.approx(440, rel=0.01)
+    assert seconds(target) == seconds(source)
+    content = target.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_sound_keeps_its_place_beside_the_frames(tmp_path):
+    video = write_source(tmp_path / "a.mp4", range(0, 2000, 40))
+    source = add_sound(video, "aac", length=1, start=0.5)
+    copy(Video(source), tmp_path / "b.mp4", source)
+    assert tone(tmp_path / "b.mp4")[1] == pytest.approx(tone(source)[1], abs=0.03)
+    assert tone(source)[1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_sound_ends_where_the_frames_end(tmp_path):
+    source = add_sound(write_source(tmp_path / "a.mp4", range(0, 1000, 40)), "aac", length=3)
+    copy(Video(source), tmp_path / "b.mp4", source)
+    assert tone(tmp_path / "b.mp4")[2] == pytest.approx(1, abs=0.06)
+
+
+def test_a_video_without_sound(tmp_path):
+    source = write_source(tmp_path / "a.mp4", range(0, 400, 40))
+    writer = copy(Video(source), tmp_path / "b.mp4", source)
+    assert writer.problem is None
+    with av.open(tmp_path / "b.mp4") as container:
+        assert not container.streams.audio

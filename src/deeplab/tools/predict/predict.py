@@ -292,7 +292,7 @@ class PredictionJob:
             disable=not self.config.trainer.enable_progress_bar,
         )
         with (
-            atomic_video_writer(target, video.frame_rate, video.time_base)
+            atomic_video_writer(target, video.frame_rate, video.time_base, file.path)
             if save_overlay
             else nullcontext()
         ) as writer:
@@ -306,6 +306,8 @@ class PredictionJob:
                     folder = file.output_path("_frames")
                     write_mask(folder / f"{i:06d}.png", label, self.palette)
         tqdm.write(f"{file.path}: {contents.describe('frame')}")
+        if writer and writer.problem:
+            tqdm.write(f"{file.path}: {writer.problem}")
 
     def _predict_frames(self, video: Video) -> Iterator[tuple[Frame, Pixels]]:
         for frame in video.frames():

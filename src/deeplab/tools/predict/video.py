@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,22 @@ from deeplab.utils.parallel import prefetch
 
 if TYPE_CHECKING:
     import av
+    from av.container import OutputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 Pixels = NDArray[np.uint8]
+Timed = tuple[Fraction, Any]
+"""Packets of sound with their time, in seconds."""
 
 ENCODERS = {"libx264": {"crf": "20", "preset": "fast", "bf": "0"}, "libvpx-vp9": {"crf": "30"}}
 """Encoders whose mp4 files play in browsers, best first, with their options.
 
 Without B-frames (``bf``) an mp4 of a variable frame rate has the right duration.
 """
+
+COPIED_SOUND = ("aac", "mp3", "mp3float", "opus", "libopus")
+"""Decoders of the sound that is copied; other sound is encoded again, as AAC."""
 
 DEFAULT_FRAME_RATE = Fraction(25)
 
@@ -134,6 +140,78 @@ def _upright_pixels(frame: "VideoFrame") -> Pixels:
     return np.ascontiguousarray(pixels, np.uint8)
 
 
+class Sound:
+    """The sound of a video, written into another one.
+
+    Args:
+        path: the video to read it from.
+        target: the mp4 to write it into, before its first frame.
+    """
+
+    def __init__(self, path: Path, target: "OutputContainer") -> None:
+        import av
+
+        self.problem: str | None = None
+        """What is wrong with the sound; None if nothing is."""
+        self._target, self._packets = target, iter(tuple[Timed]())
+        self._next: Timed | None = None
+        try:
+            self._container = av.open(path)
+            stream = self._container.streams.best("audio")
+            if isinstance(stream, av.AudioStream):
+                copied = stream.codec_context.name in COPIED_SOUND
+                self._packets = self._copy(stream) if copied else self._encode(stream)
+                self._next = next(self._packets, None)
+        except (av.FFmpegError, ValueError) as error:
+            self.problem = f"its sound is left out ({error})"
+
+    def write_until(self, seconds: Fraction) -> None:
+        """Write the sound up to a time from the start of the video."""
+        import av
+
+        try:
+            while self._next is not None and self._next[0] <= seconds:
+                self._target.mux(self._next[1])
+                self._next = next(self._packets, None)
+        except av.FFmpegError:
+            self.problem = f"its sound is damaged after {float(self._next[0]):.1f} s"  # type: ignore[index]
+            self._next = None
+
+    def _copy(self, stream: "av.AudioStream") -> Iterator[Timed]:
+        """Yield the packets as they are, with their times."""
+        target = self._target.add_stream_from_template(stream)
+        start = self._start(stream)
+        for packet in self._container.demux(stream):
+            if packet.pts is None or packet.dts is None or packet.time_base is None:
+                continue  # the last one, which is empty
+            packet.pts, packet.dts = packet.pts - start, packet.dts - start
+            packet.stream = target
+            yield packet.pts * packet.time_base, [packet]
+
+    def _encode(self, stream: "av.AudioStream") -> Iterator[Timed]:
+        """Yield packets of AAC, which every browser plays, with their times."""
+        target = self._target.add_stream("aac", rate=stream.codec_context.sample_rate)
+        start, time = self._start(stream), Fraction(0)
+        for frame in self._container.decode(stream):
+            if frame.pts is not None and frame.time_base is not None:
+                frame.pts -= start
+                time = frame.pts * frame.time_base
+            yield time, target.encode(frame)
+        yield time, target.encode(None)
+
+    def _start(self, stream: "av.AudioStream") -> int:
+        """Return the start of the video in the time base of its sound."""
+        import av
+
+        assert stream.time_base is not None
+        start = Fraction(self._container.start_time or 0, av.time_base)
+        return round(start / stream.time_base)
+
+    def close(self) -> None:
+        """Close the video that the sound was read from."""
+        self._container.close()
+
+
 class VideoWriter:
     """An H.264 file to write, frame by frame, with all frames of one size.
 
@@ -141,16 +219,30 @@ class VideoWriter:
         path: the file, an mp4 whatever its suffix.
         frame_rate: frames per second, the mean if it varies.
         time_base: seconds of one unit of the time stamps; None: one frame.
+        sound_from: video whose sound is kept; None: without sound.
     """
 
-    def __init__(self, path: Path, frame_rate: Fraction, time_base: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        frame_rate: Fraction,
+        time_base: Fraction | None = None,
+        sound_from: Path | None = None,
+    ) -> None:
         import av
 
-        self.path, self.frame_rate = path, frame_rate
+        self.path, self.frame_rate, self.sound_from = path, frame_rate, sound_from
         self.time_base = time_base or 1 / frame_rate
         # The index comes first, so that a browser starts to play before the download ends.
         self._container = av.open(path, "w", format="mp4", options={"movflags": "+faststart"})
         self._stream: av.VideoStream | None = None
+        self._sound: Sound | None = None
+        self._seconds = Fraction(0)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the sound; None if nothing is."""
+        return self._sound.problem if self._sound else None
 
     def add(self, frame: Frame) -> None:
         """Append a frame, whose time stamp is larger than that of the one before.
@@ -163,16 +255,24 @@ class VideoWriter:
         # yuv420p, the format of all browsers, needs even sides.
         odd = [side % 2 for side in frame.pixels.shape[:2]]
         even = np.pad(frame.pixels, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
-        self._stream = self._stream or self._open_stream(*even.shape[:2])
+        if self._stream is None:
+            self._stream = self._open_stream(*even.shape[:2])
+            self._sound = self.sound_from and Sound(self.sound_from, self._container)
         picture = av.VideoFrame.from_ndarray(even, format="rgb24")
         picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
         picture.pts, picture.time_base = frame.time, self.time_base
         self._container.mux(self._stream.encode(picture))
+        self._seconds = frame.time * self.time_base
+        if self._sound:
+            self._sound.write_until(self._seconds)
 
     def close(self) -> None:
-        """Write the remaining frames and close the file."""
+        """Write the remaining frames and the sound beside the last one, and close the file."""
         if self._stream:
             self._container.mux(self._stream.encode(None))
+        if self._sound:
+            self._sound.write_until(self._seconds + 1 / self.frame_rate)
+            self._sound.close()
         self._container.close()
 
     def _open_stream(self, height: int, width: int) -> "av.VideoStream":
@@ -204,10 +304,13 @@ class VideoWriter:
 
 @contextmanager
 def atomic_video_writer(
-    path: Path, frame_rate: Fraction, time_base: Fraction | None = None
+    path: Path,
+    frame_rate: Fraction,
+    time_base: Fraction | None = None,
+    sound_from: Path | None = None,
 ) -> Iterator[VideoWriter]:
     """Write a video that appears at ``path``, an .mp4, only if the block succeeds."""
     with atomic_write(path) as draft:
-        writer = VideoWriter(draft, frame_rate, time_base)
+        writer = VideoWriter(draft, frame_rate, time_base, sound_from)
         yield writer
         writer.close()
