@@ -257,7 +257,7 @@ class VideoWriter:
         even = np.pad(frame.pixels, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
         if self._stream is None:
             self._stream = self._open_stream(*even.shape[:2])
-            self._sound = self.sound_from and Sound(self.sound_from, self._container)
+            self._sound = Sound(self.sound_from, self._container) if self.sound_from else None
         picture = av.VideoFrame.from_ndarray(even, format="rgb24")
         picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
         picture.pts, picture.time_base = frame.time, self.time_base
