@@ -21,6 +21,7 @@ from pathlib import Path
 
 import hydra  # noqa: F401
 import lightning.pytorch  # noqa: F401
+import matplotlib.figure  # noqa: F401
 import requests  # noqa: F401
 import torch._dynamo  # noqa: F401
 

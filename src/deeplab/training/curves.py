@@ -15,6 +15,9 @@ SMOOTHED = 20
 MAX_NAMED = 10
 """Number of classes up to which each curve has a name."""
 
+MAX_NAME = 20
+"""Number of characters of a name."""
+
 Points = list[tuple[int, float]]
 
 
@@ -28,7 +31,8 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
     from matplotlib.figure import Figure
 
     rows = read_csv(folder.metrics_csv, RESTORE_HINT)
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure = Figure(figsize=(12, 3.8))  # a layout engine would take half of the time
+    figure.subplots_adjust(left=0.05, right=0.86, bottom=0.13, top=0.91, wspace=0.28)
     left, right = figure.subplots(1, 2)
     loss = _points(rows, "train/loss")
     left.plot(*_axes(loss), color="C0", alpha=0.3, linewidth=1, label="each logged step")
@@ -42,7 +46,7 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
     classes = [name for name in rows[0] if name.startswith("val/IoU/")] if rows else []
     for number, name in enumerate(classes):
         few = len(classes) <= MAX_NAMED
-        label = plot_text(name.removeprefix("val/IoU/")) if few else "each class"
+        label = plot_text(name.removeprefix("val/IoU/"))[:MAX_NAME] if few else "each class"
         style = {"color": f"C{number + 1}"} if few else {"color": "C7", "alpha": 0.4}
         right.plot(
             *_axes(_points(rows, name)),

@@ -1,5 +1,7 @@
 """The page of a run, while it is trained."""
 
+import time
+
 from lightning import Callback, LightningModule, Trainer
 
 from deeplab.config.schema.run import RunConfig
@@ -8,9 +10,12 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.curves import plot_curves
 from deeplab.training.run_page import write_run_page
 
+INTERVAL = 20.0
+"""Seconds between two pages at least; a drawing takes a fraction of a second."""
+
 
 class RunPage(Callback):
-    """Draws the curves and writes the page after each validation, behind its figures.
+    """Draws the curves and writes the page after validations, behind their figures.
 
     Args:
         config: config of the run.
@@ -20,8 +25,11 @@ class RunPage(Callback):
 
     def __init__(self, config: RunConfig, folder: RunFolder, metric: Metric) -> None:
         self.config, self.folder, self.metric = config, folder, metric
+        self._written = time.monotonic()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero and self.folder.metrics_csv.exists():
+        recent = time.monotonic() < self._written + INTERVAL
+        if trainer.is_global_zero and not recent and self.folder.metrics_csv.exists():
+            self._written = time.monotonic()
             plot_curves(self.folder, self.metric)
             write_run_page(self.config, self.folder, step=trainer.global_step)
