@@ -41,6 +41,7 @@ from deeplab.tracking.run_record import read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.reading import exists, read_values
+from deeplab.utils.settings import AUTO
 
 R = TypeVar("R", bound=RunConfig)
 
@@ -86,7 +87,9 @@ def find_init_source(config: RunConfig, *, download: bool = True) -> InitSource 
     pretrained = config.backbone.pretrained
     if pretrained != IMAGENET_WEIGHTS:
         key: Key = "backbone.pretrained"
-        return _find(key, pretrained, config, download) if pretrained else None
+        if pretrained in (None, AUTO):  # a config that was made without Hydra keeps ``auto``
+            return None
+        return _find(key, pretrained, config, download)
     weights = find_published_weights(config.backbone)
     local = fetch_published_weights(
         weights,

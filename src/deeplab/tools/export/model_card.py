@@ -181,7 +181,7 @@ def _training(trained: TrainedRun) -> dict[str, Any]:
     return {
         "training_images": _training_images(run, record),
         "recipe": ", ".join(f"{key} {value}" for key, value in run.stage if value is not None),
-        "init_weights": Path(source).name if source else "random",
+        "init_weights": Path(source).name if source and record.init_weights_sha256 else "random",
         "init_sha256": record.init_weights_sha256,
         "session": session,
         "versions": ", ".join(versions),
