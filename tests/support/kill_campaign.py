@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -304,6 +305,8 @@ def contents(folder: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, weights_only=True)
             weights = {k: v.numpy().tobytes() for k, v in checkpoint["state_dict"].items()}
             found[name] = (checkpoint["global_step"], weights)
+        elif path.name == "index.html":
+            found[name] = re.sub(r"(?<= steps) in [\d.]+ (s|min)", "", path.read_text())
         elif path.name not in ("run.json", "config.yaml"):
             found[name] = path.read_bytes()
     return found

@@ -53,6 +53,7 @@ def write_run_page(
         (folder.validation_figure, "Some validation images"),
         (folder.worst_figure, "The worst images of the last validation"),
     ]
+    files = [folder.metrics_csv, folder.config, *([folder.result] if result else [])]
     page = render_template(
         "deeplab.training",
         "run_page.html",
@@ -62,7 +63,7 @@ def write_run_page(
         scores=[(name, score or 0.0, format_percent(score)) for name, score in scores],
         commands=next_commands(config, folder) if result else [],
         settings=_flat(to_dict(config)),
-        files=[p.name for p in (folder.metrics_csv, folder.result, folder.config) if p.exists()],
+        files=[path.name for path in files],
     )
     write_text(folder.page, page)
 

@@ -319,8 +319,6 @@ def _train(
             seconds = timer.time_elapsed("train")
             _write_result(config, task, folder, module, trainer.global_step, seconds)
             result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
-            plot_curves(folder, task.main_metric)
-            write_run_page(config, folder, step=trainer.global_step, result=result)
             log_result(loggers, result)
             if in_sweep():
                 print(f"Result:     {result.format_main_score()}")
@@ -387,9 +385,10 @@ def _write_result(
     steps: int,
     seconds: float,
 ) -> None:
-    """Write the weights, then ``metrics.json``, so that a run with a result has all its files."""
+    """Write ``metrics.json`` last, so that a run with a result has all its files."""
     save_weights(module.eval_model, folder.weights, task.metadata(module))
-    Result(
+    plot_curves(folder, task.main_metric)
+    result = Result(
         run=folder.path.name,
         **task.result(module),
         weights="moving average" if config.stage.ema_decay else "last step",
@@ -398,7 +397,9 @@ def _write_result(
         steps=steps,
         seconds=round(seconds, 1),
         peak_memory_bytes=_peak_memory(),
-    ).write(folder.result)
+    )
+    write_run_page(config, folder, step=steps, result=result)
+    result.write(folder.result)
 
 
 def _peak_memory() -> int | None:
