@@ -10,7 +10,7 @@ from deeplab.config.parsing import PLACEHOLDERS
 from deeplab.training.automatic import CROP, MAX_STEPS, MIN_STEPS, RULES
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
-from support.scripts import CPU, run, run_folders
+from support.scripts import CPU, SMALL, run, run_folders
 
 RANDOM = "backbone.pretrained=null"
 
@@ -149,6 +149,12 @@ def test_the_same_command_finds_its_run(tmp_path):
     assert "This run is finished" in again.stdout
     typed = run("train", *command, *chosen.split(), cwd=tmp_path)
     assert "This run is finished" in typed.stdout
+
+
+def test_where_nothing_is_chosen_nothing_is_said(tmp_path):
+    started = run("train", *SMALL, cwd=tmp_path).stdout
+    assert "Chosen:" not in started
+    assert "Weights:    random weights" in started
 
 
 def test_a_sweep_and_its_report_find_the_runs(tmp_path):

@@ -166,10 +166,14 @@ def choose_automatic(config: RunConfig, *, read_images: bool = True) -> RunConfi
 def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:
     """Return lines about the images of a training, and the values that were chosen for them.
 
+    There is none if only the initial weights were chosen, which have a line of their own.
+
     Args:
         config: config of the training, with its classes.
         dataset: its training images, of which some are read.
     """
+    if {*config.automatic} <= {"backbone.pretrained"}:
+        return []
     values = to_dict(config)
     chosen = []
     for key in config.automatic:

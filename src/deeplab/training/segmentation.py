@@ -177,7 +177,7 @@ class SegmentationTask(Task):
 
     def describe_choices(self) -> list[str]:
         """See ``Task``."""
-        return describe_choices(self.config, self.data.train_set) if self.config.automatic else []
+        return describe_choices(self.config, self.data.train_set)
 
     @property
     def metrics(self) -> list[str]:
