@@ -223,7 +223,7 @@ def make_fingerprint_lookup() -> CurrentFingerprint:
 def _matches_with_found_values(run: Run, config: RunConfig) -> bool:
     """Return True if a run has a config's settings but for what was found in its data.
 
-    That are the values of automatic keys, and the classes of ``data=folder`` and of data of the
+    These are the values of automatic keys, and the classes of ``data=folder`` and of data of the
     user's own if the config names none.
     """
     requested, recorded = result_settings(config), result_settings(run.config)

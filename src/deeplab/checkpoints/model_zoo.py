@@ -20,7 +20,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import file_hash, write_text
-from deeplab.utils.program import child_command, pythonpath
+from deeplab.utils.program import child_command, command, pythonpath
 
 SERVER = "https://storage.googleapis.com/download.tensorflow.org/models"
 """Folder of the archives; the authors link it as http://download.tensorflow.org/models."""
@@ -224,7 +224,7 @@ def _download(network: ZooNetwork, folder: Path, setting: str, progress: bool) -
     try:
         path = fetch(Archive(name, f"{server}/{name}", checksum), folder, progress=progress)
     except UserError as error:
-        hint = f" To convert a file that you have: deeplab convert {name}."
+        hint = f" To convert a file that you have: {command('convert')} {name}."
         raise UserError(f"{setting}: {error}{hint}") from None
     if first:
         write_text(kept, file_hash(path) + "\n")
@@ -234,9 +234,9 @@ def _download(network: ZooNetwork, folder: Path, setting: str, progress: bool) -
 def _convert(archive: Path, folder: Path, setting: str) -> None:
     """Convert an archive in a process of its own: TensorFlow keeps its memory."""
     target = f"output={folder / FILES[0]}"
-    command = child_command("convert", str(archive), target, "enable_progress_bar=false")
+    arguments = child_command("convert", str(archive), target, "enable_progress_bar=false")
     environment = os.environ | {"PYTHONPATH": pythonpath()}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         raise UserError(f"{setting}: the conversion failed: {lines[-1].removeprefix('Error: ')}")
