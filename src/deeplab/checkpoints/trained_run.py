@@ -18,12 +18,10 @@ from deeplab.checkpoints.model_zoo import (
 from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import padding_color
 from deeplab.config.build_model import build_model
-from deeplab.config.execution import choose_execution
 from deeplab.config.own_nodes import check_foreign
 from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import TrainConfig
-from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.segmenter import Segmenter
@@ -194,21 +192,3 @@ def _without_local_paths(value: Any, key: str) -> Any:
     if isinstance(value, str) and (value.startswith(("/", "~")) or ".." in PurePath(value).parts):
         return PurePath(value.rstrip("./")).name or "data"
     return value
-
-
-def inference_execution(trainer: TrainerSettings, *, one_device: bool = True) -> Execution:
-    """Return execution settings without compilation, because image sizes vary.
-
-    Args:
-        trainer: keys of ``trainer``.
-        one_device: use the first device only.
-
-    Raises:
-        UserError: a key is set that has an effect in trainings only.
-    """
-    if keys := trainer.training_only():
-        raise UserError(f"trainer.{keys[0]}: has an effect in trainings only. Leave it out.")
-    devices = trainer.devices
-    if one_device:
-        devices = devices[:1] if isinstance(devices, tuple) else 1
-    return choose_execution(trainer.model_copy(update={"devices": devices, "compile": False}))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deeplab.checkpoints.trained_run import inference_execution
+from deeplab.config.execution import inference_execution
 from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import StreamData

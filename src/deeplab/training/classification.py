@@ -130,7 +130,7 @@ class ClassificationTask(Task):
                 self.data,
                 crop_size=self.config.data.crop_size,
                 crop_pct=self.config.data.crop_pct,
-                precision=str(module.trainer.precision),
+                precision=self.execution.validation_precision,
             ),
         }
 

@@ -236,7 +236,7 @@ class SegmentationTask(Task):
                 Strategy(self.config.output_stride),
                 content=self.data.val_set.content_hash(),
                 padded_to=self.config.data.padded_size,
-                precision=str(module.trainer.precision),
+                precision=self.execution.validation_precision,
             ),
         }
 

@@ -16,6 +16,7 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.progress_bar import RunProgress, RunProgressLines
 from deeplab.training.callbacks.save_checkpoints import validation_interval
 from deeplab.training.checkpoint_io import AtomicCheckpointIO
+from deeplab.training.precision import precision_arguments
 from deeplab.training.processes import ProcessStrategy, environment_plugin
 from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
@@ -47,7 +48,8 @@ def build_trainer(
         quiet: show no progress.
     """
     steps = config.stage.max_steps
-    plugins: list[Any] = [AtomicCheckpointIO(), environment_plugin(config.trainer.num_nodes)]
+    precision, plugins = precision_arguments(execution)
+    plugins += [AtomicCheckpointIO(), environment_plugin(config.trainer.num_nodes)]
     is_parallel = execution.devices * config.trainer.num_nodes > 1
     if is_parallel:
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
@@ -59,7 +61,6 @@ def build_trainer(
         devices=list(execution.indices) or execution.devices,
         num_nodes=settings.num_nodes,
         strategy=_build_strategy(settings.strategy, folder) if is_parallel else "auto",
-        precision=execution.precision,  # type: ignore[arg-type]
         plugins=plugins,
         gradient_clip_val=config.stage.gradient_clip_val,
         max_epochs=1,
@@ -73,6 +74,7 @@ def build_trainer(
         enable_progress_bar=show_bar,
         default_root_dir=str(folder.path),
         profiler=_build_profiler(settings.profiler, folder),
+        **precision,
         **settings.lightning_arguments,
     )
     # Lightning's handler of SIGTERM communicates with the other processes wherever it interrupts

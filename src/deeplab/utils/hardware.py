@@ -21,6 +21,8 @@ class Execution:
     devices: int
     precision: str
     """Lightning's name: ``32-true``, ``bf16-mixed`` or ``16-mixed``."""
+    validation_precision: str
+    """Precision of the validations of a training."""
     channels_last: bool
     compiled: bool
     fused_optimizer: bool
@@ -39,8 +41,11 @@ class Execution:
         name = torch.cuda.get_device_name() if self.accelerator == "cuda" else self.accelerator
         memory_format = "channels_last" if self.channels_last else "contiguous"
         compiled = "compiled" if self.compiled else "not compiled"
+        precision = self.precision
+        if self.validation_precision != precision:
+            precision += f" (validation {self.validation_precision})"
         return (
-            f"{self.devices} x {name}, {self.precision}, {memory_format}, {compiled}, "
+            f"{self.devices} x {name}, {precision}, {memory_format}, {compiled}, "
             f"{self.num_workers} loading workers"
         )
 

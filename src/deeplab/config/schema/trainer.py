@@ -82,7 +82,9 @@ class _OwnTrainerSettings(Settings):
         Literal["auto", "64-true", "32-true", "bf16-mixed", "16-mixed"],
         BeforeValidator(_parse_precision),
     ] = "auto"
-    """Lightning's name of the precision; 64, 32, 16 and bf16 are short for the others."""
+    """Lightning's name of the precision; 64, 32, 16 and bf16 are short for the others. auto:
+    bfloat16 in training steps where the machine computes it faster, float32 in validations,
+    evaluations and predictions."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Memory format of weights and images."""
     compile: Bool | Literal["auto"] = "auto"

@@ -91,9 +91,9 @@ def _row(strategy: Strategy, cost: Cost) -> dict[str, Any]:
 
 
 def _execution(config: CostConfig) -> Execution:
-    from deeplab.config.execution import choose_execution  # imports Lightning
+    from deeplab.config.execution import inference_execution  # imports Lightning
 
-    return choose_execution(config.trainer)
+    return inference_execution(config.trainer)
 
 
 def _measure(

@@ -5,7 +5,7 @@ from typing import Any
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
 from deeplab.config.build_data import padding_color
-from deeplab.config.execution import choose_execution
+from deeplab.config.execution import inference_execution
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import move_data
@@ -105,7 +105,7 @@ def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, fold
     """Trace the network, write it and compare it; keep the file only if the comparison passes."""
     run = trained.config
     stride = config.output_stride or run.output_stride
-    execution = choose_execution(TrainerSettings(accelerator="cpu", precision="32-true"))
+    execution = inference_execution(TrainerSettings(accelerator="cpu"))
     predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
     size = run.data.padded_size if config.padding else MIN_SIZE
     padding = EvalTransform(size=size, fill=padding_color(run))

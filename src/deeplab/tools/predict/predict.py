@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from deeplab.checkpoints.trained_run import find_trained_run, inference_execution
+from deeplab.checkpoints.trained_run import find_trained_run
+from deeplab.config.execution import inference_execution
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask

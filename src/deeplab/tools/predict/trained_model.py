@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from deeplab.checkpoints.trained_run import TrainedRun, inference_execution
+from deeplab.checkpoints.trained_run import TrainedRun
+from deeplab.config.execution import inference_execution
 from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import WindowConfig
 from deeplab.config.schema.trainer import TrainerSettings
