@@ -13,7 +13,7 @@ class IdentityTransform:
 
     shape = None
 
-    def __call__(self, image, label, generator, out=None):
+    def __call__(self, image, label, generator, out=None, focus=None):
         return image, label
 
 

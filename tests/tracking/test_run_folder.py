@@ -1,4 +1,5 @@
 import json
+from typing import Annotated
 
 import pytest
 
@@ -16,7 +17,7 @@ from deeplab.training.loggers import MetricsCSV
 from deeplab.training.train import _set_aside
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
-from deeplab.utils.settings import to_dict
+from deeplab.utils.settings import ADDED, Settings, added_keys, to_dict
 from support.configs import train_config
 
 
@@ -33,6 +34,7 @@ from support.configs import train_config
         "seed=1",
         "data.hflip_prob=0.0",
         "data.scene_seed=1",
+        "data.cutmix_prob=0.5",  # a key that earlier versions did not have
         "data.val_split=train",
         "init_strict=false",
         "trainer.overfit_batches=1",
@@ -76,6 +78,23 @@ def test_hash_does_not_depend_on_the_parts_of_a_batch_if_batch_norms_are_frozen(
     assert run_hash(train_config(frozen, parts), "x") == run_hash(train_config(frozen), "x")
 
 
+def test_runs_of_versions_without_a_key_are_found():
+    """A key at a default that changes nothing is as if it did not exist."""
+
+    class Old(Settings):
+        lr: float = 0.1
+
+    class New(Old):
+        cutmix_prob: Annotated[float, ADDED] = 0.0
+
+    class Run(Settings):
+        stage: Settings = New()
+
+    assert added_keys(Run()) == {"stage": {"cutmix_prob": True}}
+    assert added_keys(Run(stage=New(cutmix_prob=0.5))) == {}
+    assert Run().stage.model_dump(exclude=added_keys(New())) == Old().model_dump()
+
+
 def test_hash_changes_with_the_images():
     assert run_hash(train_config(), "x") != run_hash(train_config(), "y")
 
@@ -99,9 +118,10 @@ def dotted_keys(values, prefix=""):
 
 @pytest.mark.parametrize("data", ["shapes", "voc", "cityscapes", "shape_classes"])
 def test_all_keys_are_hashed_but_those_of_the_list(data):
-    """Also keys with default values."""
-    unhashed = tuple(f"{key}." for key in UNHASHED_KEYS)
+    """Also keys with default values, except those that earlier versions did not have."""
     config = train_config(f"data={data}")
+    added = dotted_keys(added_keys(config))
+    unhashed = tuple(f"{key}." for key in (*UNHASHED_KEYS, *added))
     keys, hashed = set(dotted_keys(to_dict(config))), set(flat_result_settings(config))
     assert hashed == {key for key in keys if not f"{key}.".startswith(unhashed)}
     assert {f"stage.{name}" for name in type(config.stage).model_fields} <= hashed

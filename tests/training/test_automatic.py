@@ -173,3 +173,19 @@ def test_a_datamodule_needs_no_weights(tmp_path, monkeypatch):
     data = deeplab.create_datamodule("folder", root=root, batch_size=2)
     data.setup("fit")
     assert next(iter(data.train_dataloader()))["image"].shape == (2, 3, 81, 81)
+
+
+def test_class_weights_are_chosen_from_the_label_maps(tmp_path):
+    """They are recorded like a list that was typed, which is the same run."""
+    done = run("train", *SMALL, "loss.class_weights=auto", cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    weights = config["loss"]["class_weights"]
+    assert "loss.class_weights" in config["automatic"]
+    assert len(weights) == 7
+    assert weights[0] == min(weights) < 1 < max(weights)
+    assert "loss.class_weights=[" in done.stdout
+    assert "1 / sqrt(its share of the pixels)" in done.stdout
+    typed = f"loss.class_weights={weights}".replace(" ", "")
+    again = run("train", *SMALL, typed, cwd=tmp_path)
+    assert "This run is finished" in again.stdout

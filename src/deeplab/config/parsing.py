@@ -21,6 +21,7 @@ PLACEHOLDERS: dict[str, Any] = {
     "stage.warmup_steps": 0,
     "aspp.atrous_rates": [6, 12, 18],
     "backbone.pretrained": None,
+    "loss.class_weights": None,
 }
 """Keys that may be ``auto``, and the value that they have until one is chosen
 (``deeplab.training.automatic``): the paper's."""

@@ -19,10 +19,13 @@ from deeplab.data.layouts.base import DataLayout, Item, Layout, split_items
 from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.layouts.own import OwnLayout
 from deeplab.data.loader import build_loader
+from deeplab.data.mixing import Mixing
 from deeplab.data.own_dataset import OwnDataset
+from deeplab.data.rare_classes import ClassSampler
 from deeplab.data.samplers import EvalSampler, TrainSampler, image_order
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
+from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import map_in_threads
 
@@ -238,19 +241,16 @@ class SegmentationData(StreamData[SegmentationDataset]):
     ) -> None:
         super().__init__(settings, layout, **options)
         self.eval_size = settings.padded_size
-        self.classes = class_set(settings)
+        self.settings, self.classes = settings, class_set(settings)
         self.train_transform = TrainTransform(settings, fill=fill)
         self.eval_transform = EvalTransform(size=settings.padded_size, fill=fill)
         self.val_labeled = val_labeled
 
     def open_split(self, split: str, *, training: bool, on_error: OnError) -> SegmentationDataset:
         """See ``StreamData``."""
-        open_dataset: Callable[..., SegmentationDataset] = SegmentationDataset
-        if isinstance(self.layout, OwnLayout):
-            open_dataset = partial(OwnDataset, source=self.layout.source)
-        return open_dataset(
+        return open_segmentation_split(
+            self.layout,
             split,
-            split_items(self.layout, split),
             classes=self.classes,
             transform=self.train_transform if training else self.eval_transform,
             seed=self.seed,
@@ -258,6 +258,25 @@ class SegmentationData(StreamData[SegmentationDataset]):
             labeled=training or self.val_labeled,
             image_bits=self.image_bits,
         )
+
+    @cached_property
+    def train_set(self) -> SegmentationDataset:
+        """See ``StreamData``; with the keys that decide which images and mixtures are drawn.
+
+        Raises:
+            UserError: no training image has a labeled pixel to draw it by.
+        """
+        images, settings = super().train_set, self.settings
+        if settings.copy_paste_prob or settings.cutmix_prob:
+            names = self.classes.names
+            background = names.index(BACKGROUND) if BACKGROUND in names else None
+            images.mixing = Mixing(settings.copy_paste_prob, settings.cutmix_prob, background)
+        if temperature := settings.rare_class_temperature:
+            try:
+                images.class_sampler = ClassSampler(images.count_pixels(), temperature)
+            except ValueError as error:
+                raise UserError(f"data.rare_class_temperature={temperature}: {error}.") from None
+        return images
 
     def check_eval_batches(self) -> None:
         """Check by the headers that validation images which share a batch have the same size.
@@ -284,6 +303,20 @@ class SegmentationData(StreamData[SegmentationDataset]):
         except BadFileError:  # which becomes an empty sample, or an error when it is read
             return padded_height, padded_width
         return max(height, padded_height), max(width, padded_width)
+
+
+def open_segmentation_split(layout: Layout, split: str, **options: Any) -> SegmentationDataset:
+    """Return the images of a split.
+
+    Args:
+        layout: finds the images and masks.
+        split: name of the split.
+        options: see ``SegmentationDataset``.
+    """
+    open_dataset: Callable[..., SegmentationDataset] = SegmentationDataset
+    if isinstance(layout, OwnLayout):
+        open_dataset = partial(OwnDataset, source=layout.source)
+    return open_dataset(split, split_items(layout, split), **options)
 
 
 class ClassificationData(StreamData[ClassificationDataset]):

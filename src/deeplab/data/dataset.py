@@ -10,6 +10,7 @@ from typing import Generic, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -25,6 +26,8 @@ from deeplab.data.image_io import (
 from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.imagenet import LabeledImage
+from deeplab.data.mixing import Mixing
+from deeplab.data.rare_classes import ClassSampler
 from deeplab.data.transforms import Transform
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
@@ -127,8 +130,12 @@ class ImageDataset(Dataset[SampleT], Generic[SampleT, ItemT]):
 
         It does not depend on their order.
         """
-        digests = sorted(map_in_threads(self.item_hash, self.items))
+        digests = sorted(self.map_items(self.item_hash, self.items))
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+
+    def map_items(self, function: Callable[[ItemT], T], items: Sequence[ItemT]) -> Iterator[T]:
+        """Yield the results of a function for some of the items, in their order."""
+        return map_in_threads(function, items)
 
     @abstractmethod
     def item_hash(self, item: ItemT) -> str:
@@ -167,6 +174,9 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         self.classes, self.transform, self.labeled = classes, transform, labeled
         self.image_bits = image_bits
         self.reader: Reader = self.read
+        self.class_sampler: ClassSampler | None = None
+        """Draws the training images instead of the sampler."""
+        self.mixing: Mixing | None = None
 
     def __getitem__(self, item: Index) -> Sample:
         """Return the sample of an index, or of ``(draw, index)``.
@@ -196,11 +206,34 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
 
     def _sample(self, item: Index, out: tuple[Pixels, Pixels] | None = None) -> Sample:
         index, generator = self.draw(item)
+        focus = None
+        if self.class_sampler:
+            index, focus = self.class_sampler.draw(generator)
+        sample = self._transformed(index, focus, generator, out)
+        for choose in self.mixing.draw(generator) if self.mixing else ():
+            if self.class_sampler:
+                index, focus = self.class_sampler.draw(generator)
+            else:
+                index = int(generator.integers(len(self)))
+            other = self._transformed(index, focus, generator)
+            region = choose(other.label, focus, generator)
+            sample.image[region], sample.label[region] = other.image[region], other.label[region]
+            sample = sample._replace(skipped=sample.skipped + other.skipped)
+        return sample
+
+    def _transformed(
+        self,
+        index: int,
+        focus: int | None,
+        generator: np.random.Generator,
+        out: tuple[Pixels, Pixels] | None = None,
+    ) -> Sample:
         used, arrays, skipped = self.read_item(index, self.reader)
         blank = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
         image, label = blank if arrays is None else arrays
         size = (label.shape[0], label.shape[1])
-        return Sample(*self.transform(image, label, generator, out), used.id, size, skipped)
+        crop = self.transform(image, label, generator, out, focus)
+        return Sample(*crop, used.id, size, skipped)
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
         """Return the image ``(H, W, 3)`` and the label ``(H, W)`` in their size on disk.
@@ -225,6 +258,29 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
     def read_label(self, item: Item) -> Pixels:
         """Return the label ``(H, W)`` of an item; raises as ``read`` does."""
         return read_label(item, self.classes)
+
+    def count_pixels(self, max_items: int | None = None) -> NDArray[np.int64]:
+        """Return the number of pixels of each class in each readable label map, ``(N, K)``.
+
+        Args:
+            max_items: count in this many images at most, evenly spaced; None: in all.
+
+        Raises:
+            BadFileError: a file is bad and ``on_error`` is ``stop``.
+        """
+        num_classes = len(self.classes.names)
+
+        def count(item: Item) -> NDArray[np.int64]:
+            try:
+                label = self.read_label(item)
+            except BadFileError:
+                if self.on_error == "stop":
+                    raise
+                return np.zeros(num_classes, np.int64)
+            return np.bincount(label.ravel(), minlength=IGNORE + 1)[:num_classes]
+
+        items = self.items if max_items is None else evenly_spaced(self.items, max_items)
+        return np.stack(list(self.map_items(count, items)))
 
     def image_size(self, item: Item) -> tuple[int, int]:
         """Return the height and width of an image; raises as ``read`` does."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from deeplab.utils.own_code.node import OwnCode, is_own_code
 from deeplab.utils.settings import (
+    ADDED,
     INTEGER,
     AboveZero,
     Byte,
@@ -116,6 +117,15 @@ class AugmentationSettings(Settings):
     augmentations: tuple[Augmentation, ...] = ()
     """Further albumentations transforms, as ``[{ColorJitter: {p: 0.5}}]``, or a class of one's own,
     as ``[{_target_: module.Name}]``; the paper has none."""
+    copy_paste_prob: Annotated[Fraction, ADDED] = 0.0
+    """Probability that classes of another training crop, without the background, are pasted into a
+    crop."""
+    cutmix_prob: Annotated[Fraction, ADDED] = 0.0
+    """Probability that a rectangle of another training crop is pasted into a crop."""
+    rare_class_temperature: Annotated[AboveZero | None, ADDED] = None
+    """Draw training images by their classes, rarer ones the more often the smaller the value
+    (DAFormer's is 0.01), with the crop around a pixel of the class; null: every image equally
+    often."""
 
 
 class ClassSettings(Settings):
@@ -255,3 +265,16 @@ class SceneSettings(SyntheticSettings):
 
     max_objects: Annotated[Int, Field(ge=1, le=100)] = 4
     """Largest number of objects in a scene."""
+    class_shares: Annotated[tuple[NonNegative, ...] | None, ADDED] = None
+    """How often each class but the background is drawn, relative to the others; null: equally
+    often."""
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        shares = self.class_shares
+        if shares is not None and (len(shares) != len(self.classes) - 1 or not any(shares)):
+            raise ValueError(
+                f"class_shares: expected {len(self.classes) - 1} numbers, one for each class but "
+                "the background, not all 0"
+            )
+        return self

@@ -36,8 +36,17 @@ class Transform(Protocol):
         label: Pixels,
         generator: np.random.Generator,
         out: tuple[Pixels, Pixels] | None = None,
+        focus: int | None = None,
     ) -> tuple[Pixels, Pixels]:
-        """Transform an image ``(H, W, 3)`` and a label ``(H, W)``; write the results to ``out``."""
+        """Transform an image ``(H, W, 3)`` and a label ``(H, W)``.
+
+        Args:
+            image: the image.
+            label: its label map.
+            generator: random generator of the augmentation.
+            out: arrays that the results are written to; None: new ones.
+            focus: class that a crop shows a pixel of, if the label has it; None: any crop.
+        """
         ...
 
 
@@ -73,17 +82,30 @@ class TrainTransform:
         label: Pixels,
         generator: np.random.Generator,
         out: tuple[Pixels, Pixels] | None = None,
+        focus: int | None = None,
     ) -> tuple[Pixels, Pixels]:
         crop, labels = out or (np.empty((*self.shape, 3), np.uint8), np.empty(self.shape, np.uint8))
-        params = self.sample_params(label.shape, generator)
+        pixel = None if focus is None else _random_pixel(label, focus, generator)
+        params = self.sample_params(label.shape, generator, pixel)
         self.crop_image(image, params, crop)
         self.crop_label(label, params, labels)
         if self.augmentations:
             augment(self.augmentations, generator, image=crop, mask=labels)
         return crop, labels
 
-    def sample_params(self, size: tuple[int, ...], generator: np.random.Generator) -> CropParams:
-        """Draw the scale, corner and flip for an image of this height and width."""
+    def sample_params(
+        self,
+        size: tuple[int, ...],
+        generator: np.random.Generator,
+        pixel: tuple[int, int] | None = None,
+    ) -> CropParams:
+        """Draw the scale, corner and flip for an image.
+
+        Args:
+            size: height and width of the image.
+            generator: random generator.
+            pixel: row and column of a pixel of the image that the crop shows; None: any crop.
+        """
         scales = self.settings.scales
         if scales.step > 0:
             count = round((scales.max - scales.min) / scales.step)
@@ -91,9 +113,12 @@ class TrainTransform:
         else:
             factor = float(generator.uniform(scales.min, scales.max))
         height, width = (max(1, int(side * factor)) for side in size)
+        shown = pixel or (None, None)
         top, left = (
-            int(generator.integers(max(side - crop, 0) + 1))
-            for side, crop in zip((height, width), self.shape, strict=True)
+            _random_start(crop, scaled, source, place, generator)
+            for crop, scaled, source, place in zip(
+                self.shape, (height, width), size, shown, strict=True
+            )
         )
         flip = bool(generator.random() < self.settings.hflip_prob)
         return CropParams((height, width), (top, left), flip)
@@ -176,6 +201,7 @@ class EvalTransform:
         label: Pixels,
         generator: np.random.Generator,
         out: tuple[Pixels, Pixels] | None = None,
+        focus: int | None = None,
     ) -> tuple[Pixels, Pixels]:
         padded_image = self.pad(image)
         padded_label = np.full(padded_image.shape[:2], IGNORE, np.uint8)
@@ -190,6 +216,28 @@ class EvalTransform:
         padded = np.full((max(self.size[0], h), max(self.size[1], w), 3), self.fill, np.uint8)
         padded[:h, :w] = image
         return padded
+
+
+def _random_start(
+    crop: int, scaled: int, source: int, pixel: int | None, generator: np.random.Generator
+) -> int:
+    """Return the first scaled pixel of a crop along one axis, in which a source pixel is seen."""
+    first, last = 0, max(scaled - crop, 0)
+    if pixel is not None:
+        place = round(pixel / _step(source, scaled)) if source > 1 and scaled > 1 else 0
+        first, last = min(last, max(0, place - crop + 1)), min(last, place)
+    return int(generator.integers(first, last + 1))
+
+
+def _random_pixel(
+    label: Pixels, value: int, generator: np.random.Generator
+) -> tuple[int, int] | None:
+    """Return the row and column of a random pixel with a value; None if there is none."""
+    pixels = np.flatnonzero(label == value)
+    if not pixels.size:
+        return None
+    row, column = divmod(int(generator.choice(pixels)), label.shape[1])
+    return row, column
 
 
 def _span(source: int, scaled: int, start: int, length: int) -> tuple[float, float, slice]:

@@ -22,7 +22,7 @@ from deeplab.data.image_header import KINDS
 from deeplab.data.image_io import read_image, unusual_kinds
 from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item, shared_images
-from deeplab.utils.constants import IGNORE
+from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.parallel import parallel_map
 
 
@@ -166,7 +166,7 @@ def _count(label: Pixels, classes: int) -> tuple[int, ...]:
 def _empty_mask(path: Path, pixels: tuple[int, ...], classes: ClassSet) -> list[Finding]:
     if not any(pixels[:-1]):
         problem, kind = f"nothing but {IGNORE} (ignored) in this mask", "mask without a label"
-    elif classes.names[0] == "background" and not any(pixels[1:-1]):
+    elif classes.names[0] == BACKGROUND and not any(pixels[1:-1]):
         problem, kind = "nothing but background in this mask", "mask without an object"
     else:
         return []

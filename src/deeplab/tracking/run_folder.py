@@ -42,7 +42,7 @@ from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.program import command
 from deeplab.utils.reading import exists
-from deeplab.utils.settings import to_dict
+from deeplab.utils.settings import added_keys, to_dict
 
 OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
 
@@ -195,18 +195,18 @@ def changes_result(config: RunConfig, key: str) -> bool:
 def result_settings(config: RunConfig) -> dict[str, Any]:
     """Return the keys that a result depends on, with all values: all but ``UNHASHED_KEYS``.
 
-    Of ``trainer`` they are those whose value is not the default.
+    Of ``trainer``, and of the keys that earlier versions did not have, they are those whose value
+    is not the default.
     """
     keys = [key for key in UNHASHED_KEYS if not changes_result(config, key)]
-    settings = config.model_dump(mode="json", exclude=_exclusion(keys))
+    settings = config.model_dump(mode="json", exclude=_exclusion(keys, added_keys(config)))
     if not settings["trainer"]:
         del settings["trainer"]
     return settings
 
 
-def _exclusion(keys: Sequence[str]) -> dict[str, Any]:
-    """Return dotted keys as pydantic's ``exclude`` expects them."""
-    tree: dict[str, Any] = {}
+def _exclusion(keys: Sequence[str], tree: dict[str, Any]) -> dict[str, Any]:
+    """Return dotted keys, beside those of a tree, as pydantic's ``exclude`` expects them."""
     for key in keys:
         group, _, name = key.rpartition(".")
         (tree.setdefault(group, {}) if group else tree)[name] = True

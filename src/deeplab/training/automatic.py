@@ -15,20 +15,22 @@ recorded in the run's config like a value that was typed, and ``automatic`` ther
 * ``aspp.atrous_rates``: the paper's, smaller where a crop is too small to train them.
 * ``backbone.pretrained``: ImageNet weights for images of one's own (``data=folder``, ``data=own``)
   where they are published, unless ``init_from`` names others; else random weights.
+* ``loss.class_weights``: 1 / sqrt of each class's share of the labeled training pixels, scaled to a
+  mean of 1 over all pixels.
 """
 
 import statistics
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.layouts.base import Item, data_layout, split_items
+from deeplab.data.layouts.base import Item, check_data, data_layout, split_items
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
@@ -36,10 +38,16 @@ from deeplab.utils.settings import find_holder, to_dict
 from deeplab.utils.text import pluralize
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from deeplab.data.dataset import SegmentationDataset
 
 MAX_SAMPLE = 100
 """Number of images whose sizes or label maps are read."""
+
+MAX_LABEL_MAPS = 1000
+"""Number of label maps whose pixels are counted for weights of the classes."""
 
 MAX_WIDTH = 96
 """Characters of a line of chosen values."""
@@ -57,6 +65,24 @@ WARMUP_PART = 20
 MAX_EVAL_SIZE, MAX_SCALE = 513, 2.0
 
 
+@cache  # the rows of a table have the same images
+def _count_pixels(schema: type[SegmentationSettings], keys: str) -> "NDArray[np.int64]":
+    from deeplab.data.class_set import class_set  # these import torch
+    from deeplab.data.datamodules import open_segmentation_split
+    from deeplab.data.transforms import EvalTransform
+
+    settings = check_data(schema.model_validate_json(keys))
+    dataset = open_segmentation_split(
+        data_layout(settings),
+        settings.train_split,
+        classes=class_set(settings),
+        transform=EvalTransform(size=(1, 1), fill=(0, 0, 0)),
+        on_error=settings.on_error,
+    )
+    counts: NDArray[np.int64] = dataset.count_pixels(MAX_LABEL_MAPS).sum(axis=0)
+    return counts
+
+
 class Images:
     """The training images of a config, as far as the choices depend on them."""
 
@@ -72,6 +98,11 @@ class Images:
     def sides(self) -> list[int]:
         """Longer side of some of the images."""
         return [max(size) for size in _sizes(self._items, self._layout.image_size)]
+
+    @cached_property
+    def pixels(self) -> "NDArray[np.int64]":
+        """Number of pixels of each class in some of the label maps, ``(K,)``."""
+        return _count_pixels(type(self.settings), self.settings.model_dump_json())
 
     @cached_property
     def _layout(self) -> Any:
@@ -126,6 +157,12 @@ def _pretrained(config: TrainConfig, images: Images) -> str | None:
     return None
 
 
+def _class_weights(config: TrainConfig, images: Images) -> list[float]:
+    from deeplab.data.rare_classes import balanced_weights
+
+    return balanced_weights(images.pixels)
+
+
 RULES: Mapping[str, Callable[[TrainConfig, Images], Any]] = {
     "data.crop_size": _crop_size,
     "data.scales.max": _max_scale,
@@ -135,6 +172,7 @@ RULES: Mapping[str, Callable[[TrainConfig, Images], Any]] = {
     "stage.warmup_steps": _warmup_steps,
     "aspp.atrous_rates": _atrous_rates,
     "backbone.pretrained": _pretrained,
+    "loss.class_weights": _class_weights,
 }
 """Function that chooses the value of each key; it may use the values of the keys before."""
 
@@ -180,7 +218,10 @@ def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> lis
         holder, name = find_holder(values, key)
         text = "null" if holder[name] is None else str(holder[name]).replace(" ", "")
         chosen.append(f"{key}={text}")
-    return [*_describe_images(config, dataset), *textwrap.wrap(" ".join(chosen), MAX_WIDTH)]
+    lines = textwrap.wrap(" ".join(chosen), MAX_WIDTH, break_long_words=False)
+    if "loss.class_weights" in config.automatic:
+        lines.append("weight of a class: 1 / sqrt(its share of the pixels), 1 on average")
+    return [*_describe_images(config, dataset), *lines]
 
 
 def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:

@@ -175,6 +175,14 @@ class SegmentationTask(Task):
         self.data.check_eval_batches()
         _warn_about_overlap(self.data)
 
+    def describe_data(self) -> list[str]:
+        """See ``Task``; with the classes that training images are drawn by."""
+        lines, sampler = super().describe_data(), self.data.train_set.class_sampler
+        if sampler:
+            drawn = sampler.describe(self.config.data.classes)
+            lines.append(f"training images drawn by their classes: {drawn}")
+        return lines
+
     def describe_choices(self) -> list[str]:
         """See ``Task``."""
         return describe_choices(self.config, self.data.train_set)

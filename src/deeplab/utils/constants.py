@@ -6,5 +6,8 @@ TARGET = "_target_"
 IGNORE = 255
 """Label of ignored pixels (object borders, padding)."""
 
+BACKGROUND = "background"
+"""Name of the class of everything that is no object; not every data set has it."""
+
 LOGITS_STD = 0.01
 """Standard deviation of the initial weights of the logits in the authors' code."""

@@ -112,6 +112,17 @@ explains the names.
 """
 
 
+class _Added:
+    """Type of ``ADDED``."""
+
+
+ADDED = _Added()
+"""Marks a key that earlier versions did not have, and whose default does what they did.
+
+At its default it is no part of a run's identity, so that a run of an earlier version is found.
+"""
+
+
 class Settings(BaseModel):
     """Base of all groups of keys: unknown keys are not allowed, values cannot be changed.
 
@@ -165,6 +176,19 @@ def settings_by_name(
         return by_name[name]
 
     return settings_by("name", find, own)
+
+
+def added_keys(settings: BaseModel) -> dict[str, Any]:
+    """Return the keys marked ``ADDED`` that have their default, as pydantic's ``exclude``."""
+    tree: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if any(isinstance(mark, _Added) for mark in field.metadata):
+            if value == field.get_default(call_default_factory=True):
+                tree[name] = True
+        elif isinstance(value, BaseModel) and (inner := added_keys(value)):
+            tree[name] = inner
+    return tree
 
 
 def to_dict(value: Any) -> dict[str, Any]:

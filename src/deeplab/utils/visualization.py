@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.text import printable
 
 Pixels = NDArray[np.uint8]
@@ -107,7 +108,7 @@ def legend_overlay(
 
 
 def _background(class_names: Sequence[str]) -> list[int]:
-    return [i for i, name in enumerate(class_names) if name == "background"]
+    return [i for i, name in enumerate(class_names) if name == BACKGROUND]
 
 
 def segmentation_figure(

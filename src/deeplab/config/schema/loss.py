@@ -27,7 +27,8 @@ class PixelLossSettings(LossSettings):
     """Cross-entropy of pixels."""
 
     class_weights: Annotated[tuple[NonNegative, ...], Field(min_length=1)] | None = None
-    """Weight of each class; null: equal weights."""
+    """Weight of each class; null: equal weights. auto: one that grows as the square root of the
+    class's share of the training pixels falls."""
 
     @field_validator("class_weights")
     @classmethod

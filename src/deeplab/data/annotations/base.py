@@ -17,7 +17,6 @@ from deeplab.utils.text import name_some
 
 M = TypeVar("M", bound=BaseModel)
 
-BACKGROUND = "background"
 """Name of the class of pixels that no region covers."""
 
 FIX = "Export it again from the labeling tool."

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.data.annotations.base import (
-    BACKGROUND,
     AnnotatedRegions,
     AnnotationSet,
     ImageFinder,
@@ -17,6 +16,7 @@ from deeplab.data.annotations.base import (
 from deeplab.data.annotations.bitmaps import decode_runs, uncompress_coco_runs
 from deeplab.data.annotations.regions import Bitmap, Outlines, Patch, Region
 from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.errors import UserError
 
 

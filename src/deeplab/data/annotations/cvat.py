@@ -9,18 +9,12 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from deeplab.data.annotations.base import (
-    BACKGROUND,
-    FIX,
-    AnnotatedRegions,
-    AnnotationSet,
-    ImageFinder,
-    damaged,
-)
+from deeplab.data.annotations.base import FIX, AnnotatedRegions, AnnotationSet, ImageFinder, damaged
 from deeplab.data.annotations.bitmaps import decode_runs
 from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region, box
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.reading import check_regular, describe
 
 SHAPES = ("polygon", "box", "ellipse", "mask")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.data.annotations.base import (
-    BACKGROUND,
     AnnotatedRegions,
     AnnotationSet,
     Record,
@@ -18,6 +17,7 @@ from deeplab.data.annotations.base import (
 )
 from deeplab.data.annotations.bitmaps import decode_png
 from deeplab.data.annotations.regions import Bitmap, Outlines, Patch, Region, box
+from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.text import name_some
 
 META = "meta.json"

@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.data.settings import SceneSettings, SyntheticSettings
-from deeplab.utils.constants import IGNORE
+from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_folder
+from deeplab.utils.settings import added_keys
 
 Contour = NDArray[np.float64]  # (points, 2)
 Shape = list[list[Contour]]
@@ -47,7 +48,9 @@ def _keys(settings: SceneSettings) -> dict[str, Any]:
 
 def drawing_keys(settings: SyntheticSettings, schema: type[SyntheticSettings]) -> dict[str, Any]:
     """Return the settings that drawn images depend on."""
-    return settings.model_dump(mode="json", include=set(schema.model_fields))
+    return settings.model_dump(
+        mode="json", include=set(schema.model_fields), exclude=added_keys(settings)
+    )
 
 
 def drawn_folder(root: str | Path, keys: Mapping[str, Any]) -> Path:
@@ -108,7 +111,7 @@ def draw_scene(settings: SceneSettings, rng: np.random.Generator) -> tuple[Pixel
     label = np.zeros((height, width), np.uint8)
     border = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, settings.max_objects + 1))):
-        index = int(rng.integers(1, len(settings.classes)))
+        index = _draw_class(settings, rng)
         mask = random_shape_mask(SHAPES[settings.classes[index]](), height, width, rng)
         hue = (index - 1) / (len(settings.classes) - 1) + rng.normal(0, 0.05)
         surface = texture(height, width, hue=hue, contrast=0.25, rng=rng)
@@ -118,6 +121,14 @@ def draw_scene(settings: SceneSettings, rng: np.random.Generator) -> tuple[Pixel
         border |= np.asarray(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3))), np.uint8)
     label[border > 0] = IGNORE
     return simulate_camera(image, rng), label
+
+
+def _draw_class(settings: SceneSettings, rng: np.random.Generator) -> int:
+    """Return the class of an object."""
+    if settings.class_shares is None:
+        return int(rng.integers(1, len(settings.classes)))
+    shares = np.array(settings.class_shares)
+    return 1 + int(rng.choice(len(shares), p=shares / shares.sum()))
 
 
 def simulate_camera(image: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
@@ -221,7 +232,7 @@ def check_classes(classes: Sequence[str]) -> None:
     """Raise ValueError unless these are background and then shapes, each once."""
     names = list(classes)
     unknown = [name for name in names[1:] if name not in SHAPES]
-    if len(names) < 2 or names[0] != "background" or unknown or len(set(names)) < len(names):
+    if len(names) < 2 or names[0] != BACKGROUND or unknown or len(set(names)) < len(names):
         raise ValueError(
             f"expected background and then one or more of {', '.join(SHAPES)}, each once; got "
             f"{', '.join(names)}"

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.text import pluralize, printable
 
 Pixels = NDArray[np.uint8]
@@ -14,7 +15,6 @@ Pixels = NDArray[np.uint8]
 MAX_NAMED = 5
 """Number of classes that a line names, the largest ones."""
 
-BACKGROUND = "background"
 """Name of the class that a line leaves out."""
 
 
