@@ -36,8 +36,9 @@ Keys:
 
 ablation=NAME,...   tables: files in conf/ablation, paths of your own files, or all of the paper's
 preset=NAME         settings of all rows: a file in conf/preset or a path of your own file;
-                    quick (drawn scenes, minutes on a CPU), voc_small (VOC, hours on a CPU) or
-                    paper (VOC, for GPUs); without it, the one that the tables name
+                    quick (drawn scenes, minutes on a CPU), voc_small (VOC, hours on a CPU),
+                    paper (VOC, for GPUs) or none (as the table says); without it, the one that
+                    the tables name
 num_seeds=N         number of runs for each row, with seeds 0, ..., N-1 (default: 1)
 seed=0,1,...        seeds of the runs for each row, instead of num_seeds
 data_roots.NAME=FOLDER
