@@ -423,7 +423,7 @@ def test_a_measured_step_tells_how_long_a_job_takes(table, steps):
     ("arguments", "message"),
     [
         (["ablation=table9"], "Choices: table1, table2"),
-        (["ablation=table1", "preset=fast"], "Choices: paper, quick"),
+        (["ablation=table1", "preset=fast"], "Choices: none, paper, quick"),
         (["ablation=table1", "num_seeds=0"], "whole numbers"),
         (["ablation=table1", "num_seeds=three"], "whole numbers"),
         (["ablation=table1", "num_seeds=2", "seed=1"], "keep one of the two"),
