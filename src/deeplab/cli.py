@@ -15,6 +15,7 @@ COMMANDS = {
     "tune": "suggest a learning rate, or how many images fit into memory",
     "evaluate": "score a trained network on whole images",
     "predict": "apply a trained network to images and videos",
+    "demo": "open a page that segments dropped images",
     "prepare": "download and unpack a data set, or check its files",
     "runs": "list runs with state, score and time",
     "compare": "compare evaluations",

@@ -71,6 +71,16 @@ def predict(config: DictConfig) -> None:
         sys.exit(1)
 
 
+def demo(config: DictConfig) -> None:
+    """Serve a page that segments dropped images."""
+    from deeplab.config.schema.scripts import DemoConfig
+
+    checked = parse(DemoConfig, config)
+    from deeplab.tools.demo.demo import run_demo
+
+    run_demo(checked)
+
+
 def prepare(config: DictConfig) -> None:
     """Prepare or check a data set."""
     from deeplab.config.schema.run import has_labels

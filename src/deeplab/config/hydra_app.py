@@ -52,7 +52,7 @@ MAX_OVERRIDES = 200
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
 
-TAKE_RUN = ("evaluate", "predict", "export", "gallery")
+TAKE_RUN = ("evaluate", "predict", "demo", "export", "gallery")
 """Scripts to which a trained network is given: ``run=``, also written ``weights=``."""
 
 MACHINE_ERRNOS = {EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE}

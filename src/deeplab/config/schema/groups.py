@@ -30,6 +30,7 @@ SCRIPTS: dict[str, tuple[type[Settings], ...]] = {
     "tune": (scripts.TuneSettings, TrainConfig),
     "evaluate": (scripts.EvaluateConfig,),
     "predict": (scripts.PredictConfig,),
+    "demo": (scripts.DemoConfig,),
     "compare": (scripts.CompareConfig,),
     "gallery": (scripts.GalleryConfig,),
     "export": (scripts.ExportConfig,),

@@ -24,6 +24,7 @@ from deeplab.utils.settings import (
     AboveZero,
     Bool,
     FilePath,
+    Int,
     Natural,
     OneOrMore,
     OutputStride,
@@ -238,6 +239,25 @@ class PredictConfig(WindowConfig):
     """Write the probabilities of all classes, for images only."""
     save_frames: Bool = False
     """Write the label maps of a video's frames."""
+    trust_remote_code: Bool = False
+    """Import the classes that the run's config names, which may be another's."""
+    trainer: TrainerSettings = TrainerSettings()
+
+
+class DemoConfig(WindowConfig):
+    """Page in the browser that segments dropped images."""
+
+    run: FilePath
+    """Run folder, a checkpoint in one, ``hf://user/name`` on the Hugging Face hub, or a network of
+    the authors such as ``deeplabv3plus_xception65_voc``."""
+    strategy: Text = "single-scale"
+    """Inference strategy that the page starts with."""
+    host: Text = "127.0.0.1"
+    """Address that the page is served at; ``0.0.0.0``: other machines can open it too."""
+    port: Annotated[Int, Field(ge=1, le=65535)] | None = None
+    """Port; null: the first free one from 7860 on."""
+    open_browser: Bool = True
+    """Open the page in the browser."""
     trust_remote_code: Bool = False
     """Import the classes that the run's config names, which may be another's."""
     trainer: TrainerSettings = TrainerSettings()

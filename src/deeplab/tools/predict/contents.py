@@ -15,8 +15,6 @@ Pixels = NDArray[np.uint8]
 MAX_NAMED = 5
 """Number of classes that a line names, the largest ones."""
 
-"""Name of the class that a line leaves out."""
-
 
 def class_shares(label: Pixels, names: Sequence[str]) -> dict[str, float]:
     """Return the share of each class in a label map ``(H, W)``, the largest first.
@@ -35,12 +33,13 @@ def describe_shares(shares: Mapping[str, float]) -> str:
     found = [(name, share) for name, share in shares.items() if name != BACKGROUND]
     if not found:
         return f"only {BACKGROUND}"
-    words = [f"{printable(name)} {_percent(share)}" for name, share in found[:MAX_NAMED]]
+    words = [f"{printable(name)} {describe_percent(share)}" for name, share in found[:MAX_NAMED]]
     more = len(found) - MAX_NAMED
     return ", ".join([*words, *[f"{more} more"] * (more > 0)])
 
 
-def _percent(share: float) -> str:
+def describe_percent(share: float) -> str:
+    """Return a share in percent, with as many digits as tell something."""
     percent = 100 * share
     if percent < 0.1:
         return "< 0.1 %"
