@@ -315,6 +315,53 @@ def test_onnx_through_the_script(tmp_path, trained):
         assert (classes[0] == np.array(label)).mean() > 0.999
 
 
+@pytest.mark.extras
+@pytest.mark.parametrize(("precision", "smaller"), [("float16", 0.6), ("int8", 0.45)])
+def test_smaller_files_are_scored_beside_float32(tmp_path, trained, precision, smaller):
+    skip_without_packages("onnx")
+    onnx = pytest.importorskip("onnx")
+    cwd, original = trained
+    folder = shutil.copytree(original, tmp_path / "runs" / original.name)
+    arguments = (f"run={folder}", f"data.root={cwd}/data/shapes", f"precision={precision}")
+    done = run("export", *arguments, cwd=tmp_path)
+    (path,) = (folder / "export").glob("*.onnx")
+    assert path.name == f"{folder.name}-{precision}.onnx"
+    assert f"Scored:     {precision} on 3 images of val" in done.stdout
+    record = json.loads((folder / "export/export.json").read_text())[path.name]
+    scored = record["scored"]
+    assert (scored["images"], record["precision"]) == (3, precision)
+    assert scored["same_class"] > 0.9
+    assert scored["mIoU"]["this_file"] == pytest.approx(scored["mIoU"]["float32"], abs=3)
+    sizes = scored["megabytes"]
+    assert path.stat().st_size / 1e6 == pytest.approx(sizes["this_file"])
+    assert sizes["this_file"] < smaller * sizes["float32"]
+    assert record["compared"]["same"] == record["compared"]["pixels"]  # of the float32 file
+
+    model = onnx.load(path)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert (metadata["precision"], metadata["run"]) == (precision, folder.name)
+    operations = {node.op_type for node in model.graph.node}
+    assert ("QuantizeLinear" in operations) == (precision == "int8")
+    image = noise(50, 60)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    run("predict", f"run={folder}", "input=photo.png", *CPU, cwd=tmp_path)
+    with Image.open(tmp_path / "predictions/photo.png") as label:
+        classes = open_file("onnx", path)(image[None])[0][0]
+        assert (classes == np.array(label)).mean() > 0.8
+
+    moved = run("export", f"run={folder}", f"precision={precision}", cwd=tmp_path, ok=False)
+    assert moved.returncode == 2
+    assert f"precision={precision}: needs images of the run with their masks" in moved.stderr
+    assert "data/shapes: no such folder" in moved.stderr
+
+
+def test_precision_is_for_onnx(tmp_path):
+    wrong = ("run=any", "format=torch_export", "precision=int8")
+    done = run("export", *wrong, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "precision=int8: only for format=onnx" in done.stderr
+
+
 def test_weights_config_and_card(tmp_path, trained):
     cwd, original = trained
     folder = shutil.copytree(original, tmp_path / "runs" / original.name)

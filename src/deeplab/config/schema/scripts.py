@@ -318,6 +318,12 @@ class ExportConfig(Settings):
     """Add a second output with the probabilities of all classes."""
     num_check_images: Annotated[Natural, Field(le=1000)] = 4
     """Images on which the file is compared with PyTorch; 0: none."""
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    """Precision of an ONNX file; float16 and int8 are smaller, and are scored beside float32."""
+    num_calibration_images: Annotated[Positive, Field(le=10_000)] = 32
+    """Training images on which int8 measures the ranges of its feature maps."""
+    num_score_images: Annotated[Positive, Field(le=100_000)] = 100
+    """Validation images on which float16 and int8 are scored, at most."""
     push_to_hub: HubId | None = None
     """``USER/NAME``: upload weights, config and a model card to the Hugging Face hub."""
     private: Bool = False
@@ -337,6 +343,12 @@ class ExportConfig(Settings):
                 "format=safetensors: output_stride, padding and probabilities are for format=onnx "
                 "and format=torch_export. Weights alone serve every output stride"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_precision(self) -> Self:
+        if self.precision != "float32" and self.format != "onnx":
+            raise ValueError(f"precision={self.precision}: only for format=onnx. Leave one out")
         return self
 
     @model_validator(mode="after")

@@ -1,13 +1,17 @@
 """Export of a trained network to a file, which is compared with PyTorch before it is kept."""
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
-from deeplab.config.build_data import padding_color
+from deeplab.config.build_data import build_segmentation_data, padding_color
 from deeplab.config.execution import inference_execution
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.data.datamodules import SegmentationData
+from deeplab.data.dataset import evenly_spaced
 from deeplab.data.layouts.base import move_data
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
@@ -26,6 +30,11 @@ from deeplab.tools.export.hub_files import write_repository
 from deeplab.tools.export.hub_upload import check_account, upload
 from deeplab.tools.export.metadata import build_metadata
 from deeplab.tools.export.parity_check import Pixels, compare
+from deeplab.tools.export.quantization import (
+    PRECISION_SUFFIXES,
+    measure_difference,
+    reduce_precision,
+)
 from deeplab.tools.export.sample_images import sample_images
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
@@ -115,15 +124,66 @@ def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, fold
     samples = config.num_check_images and sample_images(
         run.data, run.data.padded_size, config.num_check_images, config.data.root
     )
+    data = None if config.precision == "float32" else _labeled_images(config, trained)
     print(f"Tracing the network at output stride {stride} ...", flush=True)
     program = trace(network)
-    path = folder / f"{_file_stem(trained, stride)}{SUFFIXES[format]}"
+    stem = _file_stem(trained, stride)
+    path = folder / f"{stem}{PRECISION_SUFFIXES[config.precision]}{SUFFIXES[format]}"
+    entry: dict[str, Any] = {**metadata}
     with atomic_write(path) as draft:
         write(program, format, draft, metadata)
         compared = samples and _compare(open_file(format, draft), predictor, padding, *samples)
-    _add_to_record(folder, path, {**metadata, "compared": compared or None})
+        entry["compared"] = compared or None
+        if data:
+            entry |= _reduce(config, draft, metadata, data)
+    _add_to_record(folder, path, entry)
     print(f"Written:    {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return path
+
+
+def _labeled_images(config: ExportConfig, trained: TrainedRun) -> SegmentationData:
+    """Return the run's images and masks, which calibrate and score a smaller file.
+
+    Raises:
+        UserError: they are not where the run or ``data.root`` says, or have no masks.
+    """
+    try:
+        data = move_data(trained.config.data, config.data.root)
+        if not Path(data.root).expanduser().is_dir():
+            raise UserError(f"data.root={data.root}: no such folder.")
+        run = trained.config.model_copy(update={"data": data})
+        images = build_segmentation_data(run, num_workers=0)
+        if not images.layout.is_labeled(images.val_set.items):
+            raise UserError(f"split {data.val_split!r}: its images have no masks.")
+        return images
+    except UserError as error:
+        raise UserError(
+            f"precision={config.precision}: needs images of the run with their masks, to set the "
+            f"ranges and to say what it costs. {error} Set data.root to their folder."
+        ) from None
+
+
+def _reduce(
+    config: ExportConfig, file: Path, metadata: dict[str, str], data: SegmentationData
+) -> dict[str, Any]:
+    """Replace a float32 file by a smaller one and print what it changes; return the record."""
+    assert config.precision != "float32"
+    items = evenly_spaced(data.train_set.items, config.num_calibration_images)
+    images = [data.train_set.read(item)[0] for item in items] if config.precision == "int8" else []
+    with TemporaryDirectory() as folder:
+        source = Path(folder) / "float32.onnx"
+        shutil.copyfile(file, source)
+        reduce_precision(source, file, config.precision, metadata, images)
+        difference = measure_difference(
+            source,
+            file,
+            data.val_set,
+            config.num_score_images,
+            num_classes=len(data.classes.names),
+        )
+    print(f"Scored:     {config.precision} on {difference.images} images of {data.val_split}")
+    print(difference)
+    return {"precision": config.precision, "scored": difference.record()}
 
 
 def _compare(
