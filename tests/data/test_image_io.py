@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -111,6 +112,32 @@ def test_image_is_read_exactly_under_any_name(kind, tmp_path):
     assert image.shape == RGB.shape
     assert kind in LOSSY or np.array_equal(image, RGB)
     assert read_header(path).size == RGB.shape[:2]
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("missing", [0, 1, 100, 600])
+def test_photos_of_phones(kind, missing, tmp_path, capfd):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    lossless = {"chroma": 444, "quality": -1, "matrix_coefficients": 0}
+    options = {"HEIF": lossless, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}[kind]
+    content = encode(RGB, kind, **options)
+    path = tmp_path / "photo.heic"
+    path.write_bytes(content[: len(content) - missing])
+    image = read_quietly(read_image, path, capfd)
+    if missing:
+        assert isinstance(image, BadFileError)
+        return
+    assert np.abs(image.astype(int) - RGB).max() <= (kind == "AVIF") * 4
+    assert read_header(path).size == RGB.shape[:2]
+
+
+def test_a_heic_photo_without_its_decoder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\0\0\0\x20ftypheic" + bytes(100))
+    with pytest.raises(BadFileError, match=r"HEIC image, for which pillow-heif is not installed"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("kind", MASKS)

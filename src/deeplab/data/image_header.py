@@ -8,7 +8,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 Role = Literal["image", "mask"]
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read; others may run programs, as EPS does."""
 
 MAX_PAGES = 1000
@@ -19,6 +19,8 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # for large colo
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262  # TIFF's tags
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Names of the kinds of HEIC files; AVIF files have another name."""
 ORIENTATION, CHANNELS, PLANES, SAMPLE_FORMAT = 274, 277, 284, 339
 UNSIGNED, FLOAT = 1, 3  # values of SAMPLE_FORMAT
 GRAY, CMYK = (0, 1), 5  # values of PHOTOMETRIC
@@ -106,11 +108,35 @@ class Header(NamedTuple):
         return [kind for kind, applied in applies.items() if applied]
 
 
+class NoHeifError(Exception):
+    """A HEIC image, which only the package pillow-heif decodes."""
+
+
+def pillow_formats(start: bytes) -> tuple[str, ...]:
+    """Return the formats that a file may have, by Pillow's names.
+
+    Args:
+        start: its first bytes, 12 or more.
+
+    Raises:
+        NoHeifError: it needs a package that is not installed.
+    """
+    if start[4:8] != b"ftyp" or start[8:12] not in HEIF_BRANDS:
+        return FORMATS
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise NoHeifError from None
+    register_heif_opener()
+    return ("HEIF",)
+
+
 def parse_header(stream: BinaryIO) -> Header:
     """Return the header of an image; the stream is at its beginning before and after.
 
     Raises:
         UnidentifiedImageError: the file is not an image.
+        NoHeifError: it needs a package that is not installed.
         Exception: the header is damaged.
     """
     start = stream.read(26)
@@ -121,7 +147,7 @@ def parse_header(stream: BinaryIO) -> Header:
 
 
 def _parse_with_pillow(stream: BinaryIO, start: bytes) -> Header:
-    with Image.open(stream, formats=FORMATS) as image:
+    with Image.open(stream, formats=pillow_formats(start)) as image:
         mode, bands = image.mode, image.getbands()
         bits = 16 if mode.startswith("I;16") else {"1": 1, "I": 32, "F": 32}.get(mode, 8)
         if image.format == "PNG":

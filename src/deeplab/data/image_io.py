@@ -24,7 +24,15 @@ from PIL import Image, UnidentifiedImageError
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
-from deeplab.data.image_header import FLOAT, FORMATS, ROTATED, Header, Role, parse_header
+from deeplab.data.image_header import (
+    FLOAT,
+    ROTATED,
+    Header,
+    NoHeifError,
+    Role,
+    parse_header,
+    pillow_formats,
+)
 
 JPEG, PNG, NPY = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY"
 
@@ -51,6 +59,10 @@ PROBLEMS = {
         "the {role} cannot be read ({found})", "Check the file and its permissions.",
     ),
     "no image": ("this file cannot be decoded as an image", f"{AGAIN[:-1]}, or convert it."),
+    "HEIC {role}": (
+        "this is a HEIC {role}, for which pillow-heif is not installed",
+        'Run pip install pillow-heif (or the extra "heic"), or convert it to JPEG or PNG.',
+    ),
     "undecodable {role}": ("the {role} cannot be decoded ({found})", AGAIN),
     "truncated {role}": ("this {found} is truncated (its end is missing)", AGAIN),
     "corrupt {role}": (
@@ -291,6 +303,8 @@ def _open(path: Path, role: Role) -> Iterator[BinaryIO]:
         raise bad_file("missing {role}", path, role) from None
     except UnidentifiedImageError:
         raise bad_file("no image", path, role) from None
+    except NoHeifError:
+        raise bad_file("HEIC {role}", path, role) from None
     except MemoryError:
         text = f"the {role} needs more memory than is available"
         raise bad_file("too large {role}", path, role, found=text) from None
@@ -355,7 +369,7 @@ def _load(data: bytes, header: Header) -> Image.Image:
         Exception: the file is damaged.
     """
     with _silent_stderr() if header.compressed else nullcontext():
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=pillow_formats(data[:12]))
         image.load()
     if data.startswith(PNG):
         last = image.crop((0, max(0, image.height - 2), image.width, image.height))

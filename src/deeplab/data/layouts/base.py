@@ -23,10 +23,11 @@ from deeplab.utils.text import pluralize
 if TYPE_CHECKING:
     from deeplab.data.annotations.base import Annotation
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (*_COMMON_SUFFIXES, ".avif", ".heic", ".heif")
 """Ends of the names of image files."""
 
-MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
+MASK_SUFFIXES = (*_COMMON_SUFFIXES, ".npy")
 """Ends of the names of mask files."""
 
 PREPARING = ".preparing"
