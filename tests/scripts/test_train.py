@@ -66,7 +66,7 @@ def test_files_of_a_run_folder(trained):
     assert not list(folder.rglob(".*"))  # no partly written files
     page = Page((folder / "index.html").read_text())
     files = page.check_links(folder)
-    assert {"curves.png", "validation.png", "worst.png", "metrics.csv"} <= set(files)
+    assert {"curves.png", "confusion.png", "validation.png", "worst.png"} <= set(files)
     assert f"mIoU {result['mIoU']:.2f} % after 2 steps" in page.text
     assert "stage.max_steps" in page.text
 
@@ -198,7 +198,15 @@ def test_a_failed_evaluation_keeps_the_earlier_one(tmp_path, trained):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     voc = yaml.safe_load((ROOT / "conf/data/voc.yaml").read_text())
     keys = ("parts", "archives", "unpacked_gb", "expected_images")
-    shapes_only = ("num_train", "num_val", "min_size", "max_size", "max_objects", "scene_seed")
+    shapes_only = (
+        "num_train",
+        "num_val",
+        "min_size",
+        "max_size",
+        "max_objects",
+        "scene_seed",
+        "class_shares",
+    )
     data = {k: v for k, v in config["data"].items() if k not in shapes_only}
     data |= {"name": "voc", "root": str(scenes), **{key: voc[key] for key in keys}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"data": data}))
@@ -469,7 +477,14 @@ def test_tensorboard(tmp_path, trained):
     cwd, _ = trained
     run("train", *SMALL, f"data.root={cwd}/data/shapes", "logger=tensorboard", cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
-    assert list(folder.glob("tensorboard/events*"))
+    (events,) = folder.glob("tensorboard/events*")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(events))
+    accumulator.Reload()
+    tags = accumulator.Tags()
+    assert {"val/mIoU", "val/IoU/disc", "train/lr"} <= set(tags["scalars"])
+    assert set(tags["images"]) == {"confusion matrix", "sheet"}
 
 
 def test_voc_layout(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from deeplab.training.callbacks.example_figure import WorstFigure
+from deeplab.training.confusion_plot import plot_confusion
 from deeplab.training.segmentation import SegmentationModule, SegmentationTask, _mean_iou
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.visualization import Example
@@ -71,3 +72,24 @@ def test_what_to_type_next_can_be_typed(tmp_path):
         place = f"input={folder / 'validation.png'}"
         run(script, *(re.sub("input=.*", place, a) for a in arguments), cwd=tmp_path)
     assert list(folder.glob("evaluations/*/gallery/index.html"))
+
+
+def test_the_confusion_matrix_is_drawn_by_rows(tmp_path):
+    """The darkest cell of each row is the class that most of its pixels are taken for."""
+    counts = np.array([[900, 100, 0, 0], [0, 0, 50, 0], [1, 0, 0, 3], [0, 0, 0, 0]])
+    plot_confusion(counts, [r"a $\frac$", "b", "c" * 80, "d"], tmp_path / "confusion.png")
+    pixels = np.asarray(Image.open(tmp_path / "confusion.png").convert("RGB")).astype(int)
+    blue = (pixels[..., 2] - pixels[..., 0] > 60) & (pixels.sum(-1) < 500)  # cells of many pixels
+    columns = np.flatnonzero(np.diff(blue.any(0).astype(int), prepend=0) > 0)
+    assert len(columns) == 2  # a for a; b for c and c for d, side by side
+    plot_confusion(np.zeros((60, 60), int), [str(k) for k in range(60)], tmp_path / "large.png")
+    assert Image.open(tmp_path / "large.png").width > 500
+
+
+def test_a_module_keeps_the_matrix_of_its_last_validation():
+    module = SegmentationModule(tiny_model(num_classes=3), None, ["sky", "road", "car"])
+    module.log_scores = lambda *_: None
+    for predicted in ([1, 1, 2, 0], [0, 1, 1, 0]):
+        module.confusion.update(torch.tensor([predicted]), torch.tensor([[0, 1, 2, IGNORE]]))
+        module.on_validation_epoch_end()
+    assert module.matrix.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]

@@ -7,6 +7,7 @@ metrics.json          result; exists once the run is finished
 weights.safetensors   weights that metrics.json scores: those of the last step, or with
                       stage.ema_decay their moving average
 validation.png        validation images next to mask and prediction
+confusion.png         confusion matrix of the last validation
 worst.png             those of the last validation with the lowest IoU
 curves.png            loss and scores over the steps
 index.html            page with these figures, the scores, the settings and what to type next
@@ -93,6 +94,7 @@ class RunFolder:
         self.weights = self.path / "weights.safetensors"
         self.validation_figure = self.path / "validation.png"
         self.worst_figure = self.path / "worst.png"
+        self.confusion_figure = self.path / "confusion.png"
         self.curves = self.path / "curves.png"
         self.page = self.path / "index.html"
         self.checkpoints = self.path / "checkpoints"

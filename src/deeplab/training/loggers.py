@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.tracking.result import Result
@@ -83,11 +85,12 @@ def log_examples(
     path: Path,
     step: int,
 ) -> None:
-    """Log the validation images and the figure of them to W&B.
+    """Log the figure of the validation images, and to W&B the images themselves.
 
     Truth and prediction of segmentation are masks that can be switched on and off, in W&B's
     colors; the figure has the data set's colors. A classifier's images are only in the figure.
     """
+    log_figure(loggers, "sheet", path, step)
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb
@@ -104,8 +107,20 @@ def log_examples(
                 for e in examples
                 if isinstance(e, Example)
             }
-            figure = {"sheet": wandb.Image(str(path))}
-            logger.experiment.log({**images, **figure, "trainer/global_step": step})
+            logger.experiment.log({**images, "trainer/global_step": step})
+
+
+def log_figure(loggers: Sequence[Logger], name: str, path: Path, step: int) -> None:
+    """Log a figure to W&B and TensorBoard."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            logger.experiment.log({name: wandb.Image(str(path)), "trainer/global_step": step})
+        elif isinstance(logger, TensorBoardLogger):
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            logger.experiment.add_image(name, pixels, step, dataformats="HWC")
 
 
 def log_result(loggers: Sequence[Logger], result: Result) -> None:

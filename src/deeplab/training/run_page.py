@@ -51,6 +51,7 @@ def write_run_page(
     figures = [
         (folder.curves, "Loss and scores"),
         (folder.validation_figure, "Some validation images"),
+        (folder.confusion_figure, "Which classes are taken for which"),
         (folder.worst_figure, "The worst images of the last validation"),
     ]
     files = [folder.metrics_csv, folder.config, *([folder.result] if result else [])]

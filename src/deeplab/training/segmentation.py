@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor
 
@@ -31,8 +32,9 @@ from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.atrous_rates import untrained_rates
 from deeplab.training.automatic import describe_choices
+from deeplab.training.callbacks.confusion_figure import ConfusionFigure
 from deeplab.training.callbacks.example_figure import ExampleFigure, WorstFigure
-from deeplab.training.loggers import log_examples
+from deeplab.training.loggers import log_examples, log_figure
 from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.training.upsampled_losses import build_loss
@@ -92,8 +94,8 @@ class SegmentationModule(TrainingModule):
         self.confusion = ConfusionMatrix(network.num_classes)
         self.scores: Scores | None = None
         """Scores of the last validation."""
-        self.predicted: list[int] = []
-        """Classes that the last validation predicted for any labeled pixel."""
+        self.matrix: NDArray[np.int64] | None = None
+        """Confusion matrix of the last validation, by true and predicted class ``(K, K)``."""
         self.train()  # Lightning does not change the training mode
 
     @property
@@ -149,7 +151,7 @@ class SegmentationModule(TrainingModule):
 
     def _finish_scores(self, stage: str) -> None:
         matrix = self.confusion.compute()
-        self.scores, self.predicted = scores(matrix), matrix.sum(dim=0).nonzero().flatten().tolist()
+        self.scores, self.matrix = scores(matrix), matrix.cpu().numpy()
         self.confusion.reset()
         values = {metric.key: self.scores.values[metric.key] for metric in SEGMENTATION}
         for name, iou in zip(self.class_names, self.scores.class_iou, strict=True):
@@ -231,6 +233,9 @@ class SegmentationTask(Task):
                 shown, folder.validation_figure, make_example=_example, draw=draw, log=log
             ),
             worst,
+            ConfusionFigure(
+                names, folder.confusion_figure, log=partial(log_figure, loggers, "confusion matrix")
+            ),
         ]
 
     def result(self, module: SegmentationModule) -> dict[str, Any]:
@@ -250,8 +255,10 @@ class SegmentationTask(Task):
 
     def check_result(self, module: SegmentationModule) -> None:
         """See ``Task``."""
-        if len(module.predicted) == 1:
-            (name,) = (module.class_names[k] for k in module.predicted)
+        assert module.matrix is not None
+        predicted = module.matrix.sum(axis=0).nonzero()[0]
+        if len(predicted) == 1:
+            name = module.class_names[predicted[0]]
             _warn(
                 [
                     f"every labeled pixel of the validation images was predicted as {name}. Train "
