@@ -189,3 +189,21 @@ def test_class_weights_are_chosen_from_the_label_maps(tmp_path):
     typed = f"loss.class_weights={weights}".replace(" ", "")
     again = run("train", *SMALL, typed, cwd=tmp_path)
     assert "This run is finished" in again.stdout
+
+
+@pytest.mark.parametrize(("side", "advised"), [(4, True), (30, False)])
+def test_what_helps_a_rare_class_is_said(tmp_path, side, advised):
+    for number in range(10):
+        label = np.zeros((64, 64), np.uint8)
+        label[:side, :side] = 1
+        for folder, array in (("images", np.repeat(label[..., None], 3, 2) * 99), ("masks", label)):
+            path = tmp_path / folder / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(array).save(path)
+    arguments = ["data=folder", f"data.root={tmp_path}", RANDOM, *CPU, "trainer.fast_dev_run=true"]
+    small = ["stage.batch_size=2", "trainer.limit_val_batches=1", "logger=csv"]
+    done = run("train", *arguments, *small, f"runs_dir={tmp_path}/runs", cwd=tmp_path)
+    assert ("for so rare a class: loss.class_weights=auto" in done.stdout) == advised
+    if advised:
+        done = run("train", *arguments, *small, "loss.class_weights=auto", cwd=tmp_path)
+        assert "for so rare a class" not in done.stdout

@@ -49,6 +49,9 @@ MAX_SAMPLE = 100
 MAX_LABEL_MAPS = 1000
 """Number of label maps whose pixels are counted for weights of the classes."""
 
+RARE = 1.0
+"""Percent of the pixels below which a class is rare."""
+
 MAX_WIDTH = 96
 """Characters of a line of chosen values."""
 
@@ -238,11 +241,14 @@ def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> lis
         count += 1
     shares = 100 * pixels[: len(classes)] / max(1, pixels[: len(classes)].sum())
     rarest = int(shares.argmin())
+    weighted = getattr(config.loss, "class_weights", None) or config.data.rare_class_temperature
+    advice = ["for so rare a class: loss.class_weights=auto, or data.rare_class_temperature=0.01"]
     return [
         f"{pluralize(len(dataset), 'image')} of about {width} x {height} pixels, {len(classes)} "
         "classes",
         f"rarest class: {classes[rarest]}, {shares[rarest]:.2g} % of the pixels (in "
         f"{pluralize(count, 'label map')})",
+        *(advice if shares[rarest] < RARE and not weighted else []),
     ]
 
 
