@@ -64,7 +64,8 @@ class Demo:
         )
         seconds = time.perf_counter() - start
         height, width = prediction.label_map.shape
-        mask = self.folder / f"{Path(path).stem}.png"
+        mask = self.folder / f"{Path(path).parent.name}-{strategy}" / f"{Path(path).stem}.png"
+        mask.parent.mkdir(exist_ok=True)  # the folder of an upload is named by its content
         write_mask(mask, prediction.label_map, prediction.palette, flush=False)
         line = f"{width} x {height} pixels, {strategy}: {seconds:.2f} s"
         return Result(prediction.image, prediction.label_map), line, mask

@@ -168,8 +168,11 @@ def _reduce(
 ) -> dict[str, Any]:
     """Replace a float32 file by a smaller one and print what it changes; return the record."""
     assert config.precision != "float32"
-    items = evenly_spaced(data.train_set.items, config.num_calibration_images)
-    images = [data.train_set.read(item)[0] for item in items] if config.precision == "int8" else []
+    images = []
+    if config.precision == "int8":
+        train_set = data.open_split(data.train_split, training=False, on_error="stop")
+        items = evenly_spaced(train_set.items, config.num_calibration_images)
+        images = [train_set.read(item)[0] for item in items]
     with TemporaryDirectory() as folder:
         source = Path(folder) / "float32.onnx"
         shutil.copyfile(file, source)
