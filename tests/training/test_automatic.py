@@ -1,5 +1,7 @@
 """Values of ``auto``: what is chosen from the images and the machine, and the runs that have it."""
 
+import re
+
 import numpy as np
 import pytest
 import yaml
@@ -207,3 +209,25 @@ def test_what_helps_a_rare_class_is_said(tmp_path, side, advised):
     if advised:
         done = run("train", *arguments, *small, "loss.class_weights=auto", cwd=tmp_path)
         assert "for so rare a class" not in done.stdout
+
+
+def test_a_report_keeps_chosen_and_default_values_apart(tmp_path):
+    """The report reads no image: what was chosen is that of the run where it was automatic."""
+    table = {
+        "title": "Weights", "setting": "drawn scenes", "columns": ["weights"], "preset": "none",
+        "train": ["data=shapes"], "reference": 1,
+        "rows": [{"cells": ["equal"]}, {"cells": ["auto"], "train": ["loss.class_weights=auto"]}],
+    }  # fmt: skip
+    (tmp_path / "weights.yaml").write_text(yaml.safe_dump(table))
+    sweep = ("-m", "ablation=weights.yaml", *SMALL, "data.num_val=2")
+    run("train", *sweep, cwd=tmp_path)
+    assert len(run_folders(tmp_path)) == 2
+    page = next(tmp_path.glob("runs/ablations/*/report.md")).read_text()
+    rows = [line for line in page.splitlines() if line.startswith(("| 1 |", "| 2 |"))]
+    names = [re.search(r"\]\(\.\./\.\./([\w.-]+)/\)", row)[1] for row in rows]
+    assert len(set(names)) == 2
+    for name, automatic in zip(names, (False, True), strict=True):
+        config = yaml.safe_load((tmp_path / "runs" / name / "config.yaml").read_text())
+        assert (config["loss"]["class_weights"] is not None) == automatic
+    plan = run("ablations", "plan", "ablation=weights.yaml", *SMALL, "data.num_val=2", cwd=tmp_path)
+    assert "2 distinct runs: 2 done, 0 to run" in plan.stdout

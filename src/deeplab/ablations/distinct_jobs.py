@@ -18,7 +18,7 @@ from deeplab.config.hydra_app import implied_overrides, quote_value
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.settings import SyntheticSettings
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
-from deeplab.tracking.run_folder import settings_hash
+from deeplab.tracking.run_folder import chosen_keys, settings_hash
 from deeplab.utils.errors import UserError
 
 RANDOM_WEIGHTS, ANOTHER_RUN = "random weights", "another run"
@@ -76,7 +76,8 @@ class Job:
             init = f"{'network' if self.starts_whole else 'backbone'}={self.initial_weights}"
         data = self.config.data
         images = "" if isinstance(data, SyntheticSettings) else data.root
-        return f"{settings_hash(self.config)}({init})({images})"
+        chosen = " ".join(sorted(chosen_keys(self.config)))
+        return f"{settings_hash(self.config)}({init})({images})({chosen})"
 
     @property
     def starts_whole(self) -> bool:

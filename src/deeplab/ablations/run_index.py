@@ -32,6 +32,7 @@ from deeplab.tracking.run_folder import (
     RESTORE_HINT,
     SET_ASIDE_MARKER,
     RunFolder,
+    chosen_keys,
     read_run,
     result_settings,
     settings_hash,
@@ -188,7 +189,8 @@ def make_run_finder(
         matching = [
             run
             for run in runs
-            if (run.settings == settings or _matches_with_found_values(run, job.config))
+            if chosen_keys(job.config) <= {*run.config.automatic}
+            and (run.settings == settings or _matches_with_found_values(run, job.config))
             and run.record.init_weights_sha256 == init
             and (run.config.init_from is not None) == job.starts_whole
             and fingerprint in (None, run.record.data_fingerprint)

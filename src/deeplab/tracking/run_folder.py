@@ -194,6 +194,14 @@ def changes_result(config: RunConfig, key: str) -> bool:
     return key not in UNHASHED_KEYS and key.split(".")[0] not in UNHASHED_KEYS
 
 
+def chosen_keys(config: RunConfig) -> set[str]:
+    """Return the automatic keys that change a result.
+
+    Where no image is read they have placeholders, which may be the typed values of another run.
+    """
+    return {key for key in config.automatic if changes_result(config, key)}
+
+
 def result_settings(config: RunConfig) -> dict[str, Any]:
     """Return the keys that a result depends on, with all values: all but ``UNHASHED_KEYS``.
 
