@@ -484,7 +484,7 @@ def test_tensorboard(tmp_path, trained):
     accumulator.Reload()
     tags = accumulator.Tags()
     assert {"val/mIoU", "val/IoU/disc", "train/lr"} <= set(tags["scalars"])
-    assert set(tags["images"]) == {"confusion matrix", "sheet"}
+    assert set(tags["images"]) == {"confusion_matrix", "sheet"}
 
 
 def test_voc_layout(tmp_path):

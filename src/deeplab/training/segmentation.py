@@ -234,7 +234,7 @@ class SegmentationTask(Task):
             ),
             worst,
             ConfusionFigure(
-                names, folder.confusion_figure, log=partial(log_figure, loggers, "confusion matrix")
+                names, folder.confusion_figure, log=partial(log_figure, loggers, "confusion_matrix")
             ),
         ]
 
