@@ -27,8 +27,8 @@ class PixelLossSettings(LossSettings):
     """Cross-entropy of pixels."""
 
     class_weights: Annotated[tuple[NonNegative, ...], Field(min_length=1)] | None = None
-    """Weight of each class; null: equal weights. auto: one that grows as the square root of the
-    class's share of the training pixels falls."""
+    """Weight of each class; null: equal weights. auto: 1 / sqrt of the class's share of the
+    training pixels, scaled to a mean of 1 over them."""
 
     @field_validator("class_weights")
     @classmethod
