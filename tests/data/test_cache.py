@@ -13,6 +13,7 @@ from deeplab.data.cache import DecodedCache, use_cache
 from deeplab.data.class_set import ClassSet
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.layouts.voc import VOCFolder
+from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.errors import UserError
 from support.trees import IdentityTransform, voc_tree, write_sample
 
@@ -170,7 +171,7 @@ def test_other_bits_and_other_decoding_make_other_caches(tmp_path, monkeypatch):
     for image_bits, module in ((None, None), (12, None), (None, changed)):
         if module:
             monkeypatch.setattr(cache.image_io, "__file__", str(module))
-        data = dataset(root, image_bits=image_bits)
+        data = dataset(root, pixel_format=PixelFormat(bits=image_bits))
         use_cache(data, tmp_path / "cache", num_workers=1, progress=False)
         folders.add(data.reader.folder)
     assert len(folders) == 3

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.image_io import read_image
+from deeplab.data.pixel_format import PixelFormat
 from deeplab.tools.predict.contents import ContentCounter, class_shares, describe_shares
 from deeplab.tools.predict.files import InputFile, find_inputs
 from deeplab.tools.predict.outputs import recorded_outputs, reserve_outputs
@@ -362,7 +363,7 @@ def test_report_says_what_is_not_read_as_it_is(tmp_path, capsys):
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     for name in ("b", "c"):
         Image.new("RGBA", (9, 9), "red").save(tmp_path / f"{name}.png")
-    job = PredictionJob(None, None, ClassSet(("background", "red")), None)
+    job = PredictionJob(None, None, ClassSet(("background", "red")), PixelFormat())
     for path in sorted(tmp_path.iterdir()):
         assert isinstance(job._read(InputFile(path, path)), np.ndarray)
     job.report(tmp_path)

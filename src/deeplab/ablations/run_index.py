@@ -127,6 +127,9 @@ class Run:
 FOUND_WITH_CLASSES = ("classes", "palette", "mask_values", "ignored_values", "unlisted_values")
 """Keys of ``data`` that finding the classes in the data set fills in."""
 
+FOUND_IN_IMAGES = ("channels", "image_bits", "image_range")
+"""Keys of ``data`` that are found in the images where they are null."""
+
 FindRun = Callable[[Job], Run | None]
 """Function that returns the run of a job."""
 
@@ -225,8 +228,8 @@ def make_fingerprint_lookup() -> CurrentFingerprint:
 def _matches_with_found_values(run: Run, config: RunConfig) -> bool:
     """Return True if a run has a config's settings but for what was found in its data.
 
-    These are the values of automatic keys, and the classes of ``data=folder`` and of data of the
-    user's own if the config names none.
+    These are the values of automatic keys, the classes of ``data=folder`` and of data of the user's
+    own if the config names none, and the channels and the range of values of the images.
     """
     requested, recorded = result_settings(config), result_settings(run.config)
     keys = list(config.automatic)
@@ -235,6 +238,8 @@ def _matches_with_found_values(run: Run, config: RunConfig) -> bool:
         if any(value not in ignored for value in requested["data"]["ignored_values"]):
             return False
         keys += [f"data.{key}" for key in FOUND_WITH_CLASSES]
+    found = [key for key in FOUND_IN_IMAGES if getattr(config.data, key, 0) is None]
+    keys += [f"data.{key}" for key in found] + ["backbone.in_channels"] * ("channels" in found)
     for key in keys:
         (holder, name), (source, _) = find_holder(requested, key), find_holder(recorded, key)
         if name in source:

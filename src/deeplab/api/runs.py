@@ -147,7 +147,7 @@ def create_datamodule(
 ) -> "SegmentationData":
     """Return a LightningDataModule of images with masks, for a ``lightning.Trainer`` of your own.
 
-    An epoch is one pass over the training images. Batches hold ``image``, uint8 ``(N, 3, H, W)``,
+    An epoch is one pass over the training images. Batches hold ``image``, uint8 ``(N, C, H, W)``,
     and ``label``, uint8 ``(N, H, W)`` with 255 for ignored pixels: crops in training, whole images
     in validation, test and prediction, each once on any number of devices. ``.classes.names`` are
     the names of the classes.
@@ -175,8 +175,13 @@ def create_datamodule(
     if not isinstance(checked, TrainConfig):
         raise UserError(f"data={data}: this data set has image labels and no masks.")
     if model is not None:
-        means = {"in_channels": model.in_channels, "mean": model.backbone.mean}
-        backbone = checked.backbone.model_copy(update=means)
+        channels = checked.data.pixel_format.channels
+        if channels != model.in_channels:
+            raise UserError(
+                f"model: it is for images of {model.in_channels} channels, and these have "
+                f"{channels}. Create it with in_channels={channels}."
+            )
+        backbone = checked.backbone.model_copy(update={"mean": model.backbone.mean})
         checked = checked.model_copy(update={"backbone": backbone})
     module = build_segmentation_data(checked, num_workers=num_workers)
     module.steps = None

@@ -1,28 +1,45 @@
 """Builders of the LightningDataModules from the checked config."""
 
+from deeplab.config.schema.model import OwnBackboneSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.data.datamodules import ClassificationData, SegmentationData
 from deeplab.data.layouts.base import data_layout, open_layout
 from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.pixel_format import RGB_CHANNELS
+from deeplab.models.normalization import for_channels
 from deeplab.utils.errors import UserError
 
 
-def padding_color(config: TrainConfig) -> tuple[int, int, int]:
-    """Return the color that images are padded with: the backbone's mean pixel in uint8.
+def padding_color(config: TrainConfig) -> tuple[int, ...]:
+    """Return the color that images are padded with: the backbone's mean pixel in uint8."""
+    mean, channels = config.backbone.mean, config.data.pixel_format.channels
+    assert mean is not None  # ``adapt_to_weights`` has filled it in
+    return tuple(round(value) for value in for_channels(mean, channels, "backbone.mean"))
+
+
+def with_in_channels(config: TrainConfig) -> TrainConfig:
+    """Return the config with a network of the channels of its images.
 
     Raises:
-        UserError: the network reads other images than RGB.
+        UserError: the backbone is for images of other channels.
     """
-    in_channels = getattr(config.backbone, "in_channels", 3)  # a backbone need not have the key
-    if in_channels != 3:
+    backbone, channels = config.backbone, config.data.pixel_format.channels
+    if isinstance(backbone, OwnBackboneSettings):  # its class has the channels that it has
+        if len(backbone.mean) != channels:
+            raise UserError(
+                f"backbone.mean={list(backbone.mean)}: {len(backbone.mean)} values for images of "
+                f"{channels} channels. Set one for each channel, and backbone.std too."
+            )
+        return config
+    if backbone.in_channels not in (RGB_CHANNELS, channels):
         raise UserError(
-            f"backbone.in_channels={in_channels}: images are read as RGB. Set "
-            "backbone.in_channels=3; a network with other channels is for a training loop of your "
-            "own."
+            f"backbone.in_channels={backbone.in_channels}: the images are read with {channels} "
+            f"channels. Set data.channels={backbone.in_channels}, from which it follows."
         )
-    assert config.backbone.mean is not None  # ``adapt_to_weights`` has filled it in
-    red, green, blue = (round(value) for value in config.backbone.mean)
-    return red, green, blue
+    if backbone.in_channels == channels:
+        return config
+    backbone = backbone.model_copy(update={"in_channels": channels})
+    return config.model_copy(update={"backbone": backbone})
 
 
 def build_segmentation_data(

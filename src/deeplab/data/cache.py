@@ -1,6 +1,6 @@
 """Cache of decoded images and labels: one memory-mapped file for each split.
 
-    pixels.bin    image after image: its RGB pixels, then its labels
+    pixels.bin    image after image: its pixels, then its labels
     index.npy     one row for each item: offset, height, width and checksum; height 0 if decoding
                   failed
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data import class_set, image_header, image_io
+from deeplab.data import array_files, class_set, image_header, image_io, pixel_values
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
@@ -31,8 +31,6 @@ from deeplab.utils.file_lock import locked
 from deeplab.utils.parallel import parallel_map
 
 Index = NDArray[np.int64]
-BYTES_PER_PIXEL = 4
-"""Three bytes for the image and one for the label."""
 
 
 class DecodedCache:
@@ -44,16 +42,19 @@ class DecodedCache:
     Args:
         folder: the folder that holds the two files.
         items: in the order of the index.
+        channels: number of channels of the images.
         fallback: reads an item that is not in the cache.
 
     Raises:
         ValueError: the cache is damaged.
     """
 
-    def __init__(self, folder: Path, items: Sequence[Item], fallback: Reader) -> None:
-        self.folder, self.fallback = folder, fallback
+    def __init__(
+        self, folder: Path, items: Sequence[Item], channels: int, fallback: Reader
+    ) -> None:
+        self.folder, self.channels, self.fallback = folder, channels, fallback
         self.rows = {item: row for row, item in enumerate(items)}
-        self.index = _read_index(folder, len(items))
+        self.index = _read_index(folder, len(items), channels)
         self.verified: set[int] = set()
         self.damaged = False
 
@@ -63,18 +64,19 @@ class DecodedCache:
         return np.memmap(self.folder / "pixels.bin", np.uint8, mode="r")
 
     def __call__(self, item: Item) -> tuple[Pixels, Pixels]:
-        """Return the image ``(H, W, 3)`` and the label ``(H, W)``, both read-only."""
+        """Return the image ``(H, W, C)`` and the label ``(H, W)``, both read-only."""
         row = self.rows[item]
         offset, height, width, checksum = (int(n) for n in self.index[row])
         if not height or not self._is_open():
             return self.fallback(item)
-        middle, end = offset + 3 * height * width, offset + BYTES_PER_PIXEL * height * width
+        middle = offset + self.channels * height * width
+        end = middle + height * width
         if row not in self.verified:
             if _checksum(item, (height, width), self.pixels[offset:end]) != checksum:
                 self._report_damage()
                 return self.fallback(item)
             self.verified.add(row)
-        image = self.pixels[offset:middle].reshape(height, width, 3)
+        image = self.pixels[offset:middle].reshape(height, width, self.channels)
         return image, self.pixels[middle:end].reshape(height, width)
 
     def _is_open(self) -> bool:
@@ -96,7 +98,7 @@ class DecodedCache:
         return {name: value for name, value in vars(self).items() if name != "pixels"}
 
 
-def _read_index(folder: Path, count: int) -> Index:
+def _read_index(folder: Path, count: int, channels: int) -> Index:
     """Return the index of a cache.
 
     Raises:
@@ -112,7 +114,7 @@ def _read_index(folder: Path, count: int) -> Index:
     offset, height, width, _ = index.T
     if (index < 0).any() or (height > size).any() or (width > size).any():
         raise ValueError("index out of range")
-    if count and int((offset + height * width * BYTES_PER_PIXEL).max()) > size:
+    if count and int((offset + height * width * (channels + 1)).max()) > size:
         raise ValueError("index beyond the end")
     return index
 
@@ -122,11 +124,11 @@ def _checksum(item: Item, size: tuple[int, int], pixels: Pixels) -> int:
     return zlib.crc32(pixels.data, zlib.crc32(f"{item.id} {size}".encode()))
 
 
-def build_index(sizes: list[tuple[int, int]]) -> Index:
+def build_index(sizes: list[tuple[int, int]], channels: int) -> Index:
     """Return the index of images of these heights and widths, without checksums."""
     index = np.zeros((len(sizes), 4), np.int64)
     index[:, 1:3] = np.reshape(sizes, (-1, 2))
-    index[1:, 0] = np.cumsum(index[:-1, 1] * index[:-1, 2] * BYTES_PER_PIXEL)
+    index[1:, 0] = np.cumsum(index[:-1, 1] * index[:-1, 2] * (channels + 1))
     return index
 
 
@@ -149,7 +151,7 @@ def use_cache(
     """
     cache_dir = Path(cache_dir).expanduser()
     images, state = _hashes(dataset)
-    folder = cache_dir / f"{images}-{state}"
+    folder, channels = cache_dir / f"{images}-{state}", dataset.pixel_format.channels
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         busy = (
@@ -159,7 +161,7 @@ def use_cache(
             _remove_outdated(folder, images)
             if folder.is_dir():
                 try:
-                    dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
+                    dataset.reader = DecodedCache(folder, dataset.items, channels, dataset.read)
                     return
                 except ValueError as error:
                     print(f"data.cache_dir={cache_dir}: {folder} is damaged ({error}); rebuilding")
@@ -171,14 +173,14 @@ def use_cache(
             f"data.cache_dir={cache_dir}: cannot write to this folder ({error.strerror}). Set "
             "data.cache_dir to a writable folder."
         ) from None
-    dataset.reader = DecodedCache(folder, dataset.items, dataset.read)
+    dataset.reader = DecodedCache(folder, dataset.items, channels, dataset.read)
 
 
 def _hashes(dataset: SegmentationDataset) -> tuple[str, str]:
     """Return a hash of the images and their classes, and one of their state and of the code."""
-    images = hashlib.sha256(f"{dataset.classes} {dataset.image_bits}".encode())
+    images = hashlib.sha256(f"{dataset.classes} {dataset.pixel_format}".encode())
     state = hashlib.sha256()
-    for module in (class_set, image_header, image_io):
+    for module in (array_files, class_set, image_header, image_io, pixel_values):
         state.update(Path(str(module.__file__)).read_bytes())
     for item in dataset.items:
         images.update(repr(tuple(map(str, item))).encode())
@@ -214,8 +216,9 @@ def _stamp(path: Path) -> str:
 
 def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progress: bool) -> bool:
     """Decode all items into a draft and rename it; return False if the disk has no room."""
-    index = build_index([_size(item) for item in dataset.items])
-    total = int((index[:, 1] * index[:, 2]).sum()) * BYTES_PER_PIXEL
+    channels = dataset.pixel_format.channels
+    index = build_index([_size(item) for item in dataset.items], channels)
+    total = int((index[:, 1] * index[:, 2]).sum()) * (channels + 1)
     free = shutil.disk_usage(folder.parent).free
     if total + RESERVED_BYTES > free:
         print(

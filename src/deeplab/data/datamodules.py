@@ -61,7 +61,7 @@ class StreamData(LightningDataModule, Generic[D]):
         self.eval_size = (settings.crop_size, settings.crop_size)
         self.train_split, self.val_split = settings.train_split, settings.val_split
         self.eval_batch_size, self.on_error = settings.eval_batch_size, settings.on_error
-        self.image_bits = settings.image_bits
+        self.pixel_format = settings.pixel_format
         self.steps, self.batch_size = steps, batch_size
         self.seed, self.num_workers = seed, num_workers
         self.overfit_batches: float = 0
@@ -161,13 +161,16 @@ class StreamData(LightningDataModule, Generic[D]):
         return self.val_dataloader()
 
     def _loader(self, dataset: Dataset[Any], **kwargs: Any) -> DataLoader[Any]:
-        # the batches of training and validation in all processes, whose images have three bytes a
-        # pixel and a label
+        # the batches of training and validation in all processes, whose images have a byte a
+        # channel and a label
         processes = self.trainer.world_size if self.trainer else 1
         pixels = self.batch_size * self.train_size**2
         pixels += processes * self.eval_batch_size * math.prod(self.eval_size)
         loader: DataLoader[Any] = build_loader(
-            dataset, num_workers=self.num_workers, batch_bytes=4 * pixels, **kwargs
+            dataset,
+            num_workers=self.num_workers,
+            batch_bytes=(self.pixel_format.channels + 1) * pixels,
+            **kwargs,
         )
         return loader
 
@@ -223,7 +226,7 @@ class SegmentationData(StreamData[SegmentationDataset]):
     Args:
         settings: keys of ``data``.
         layout: finds the images and masks.
-        fill: RGB color of padding.
+        fill: value of each channel of padding.
         val_labeled: False if the validation images have no masks, as in a test set.
         options: see ``StreamData``.
     """
@@ -235,7 +238,7 @@ class SegmentationData(StreamData[SegmentationDataset]):
         settings: SegmentationSettings,
         layout: Layout,
         *,
-        fill: tuple[int, int, int],
+        fill: tuple[int, ...],
         val_labeled: bool = True,
         **options: Any,
     ) -> None:
@@ -256,7 +259,7 @@ class SegmentationData(StreamData[SegmentationDataset]):
             seed=self.seed,
             on_error=on_error,
             labeled=training or self.val_labeled,
-            image_bits=self.image_bits,
+            pixel_format=self.pixel_format,
         )
 
     @cached_property
@@ -346,5 +349,5 @@ class ClassificationData(StreamData[ClassificationDataset]):
             crop=self.train_crop if training else self.eval_crop,
             seed=self.seed,
             on_error=on_error,
-            image_bits=self.image_bits,
+            pixel_format=self.pixel_format,
         )

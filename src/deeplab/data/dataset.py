@@ -18,6 +18,7 @@ from deeplab.data.bad_files import BadFileError, OnError, read_with_fallback
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS, QUIET_KINDS
 from deeplab.data.image_io import (
+    RGB,
     read_header,
     read_image,
     size_mismatch_error,
@@ -27,6 +28,7 @@ from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.mixing import Mixing
+from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.rare_classes import ClassSampler
 from deeplab.data.transforms import Transform
 from deeplab.utils.constants import IGNORE
@@ -41,13 +43,13 @@ Index = int | tuple[int, int]
 """Index of an image, or the number of a draw and an index."""
 
 Reader = Callable[[Item], tuple[Pixels, Pixels]]
-"""Function from an item to its image ``(H, W, 3)`` and its label ``(H, W)``."""
+"""Function from an item to its image ``(H, W, C)`` and its label ``(H, W)``."""
 
 
 class Sample(NamedTuple):
     """One image with its label map, after the transform."""
 
-    image: Pixels  # (H, W, 3), RGB
+    image: Pixels  # (H, W, C)
     label: Pixels  # (H, W)
     image_id: str
     size: tuple[int, int]  # height and width on disk
@@ -59,7 +61,7 @@ class Batch(TypedDict):
     """Batch of images with their label maps or labels."""
 
     image: Tensor
-    """uint8 ``(N, 3, H, W)`` in channels_last order."""
+    """uint8 ``(N, C, H, W)`` in channels_last order."""
     label: Tensor
     """uint8 ``(N, H, W)``; of a classifier the class indices ``(N, M)``, padded with -1."""
     image_id: list[str]
@@ -153,7 +155,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         seed: seed of these generators.
         on_error: reaction to a bad file; an empty sample is an image of ignored pixels.
         labeled: False if there are no masks, as in a test set; every pixel is then 255.
-        image_bits: see ``deeplab.data.image_io.read_image``.
+        pixel_format: see ``deeplab.data.image_io.read_image``.
     """
 
     no_label = IGNORE
@@ -168,11 +170,11 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         seed: int = 0,
         on_error: OnError = "stop",
         labeled: bool = True,
-        image_bits: int | None = None,
+        pixel_format: PixelFormat = RGB,
     ) -> None:
         super().__init__(split, list(items), seed=seed, on_error=on_error)
         self.classes, self.transform, self.labeled = classes, transform, labeled
-        self.image_bits = image_bits
+        self.pixel_format = pixel_format
         self.reader: Reader = self.read
         self.class_sampler: ClassSampler | None = None
         """Draws the training images instead of the sampler."""
@@ -198,7 +200,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         if self.transform.shape is None:
             samples = [self._sample(item) for item in items]
             return make_batch(samples, *_stack(samples))
-        images = np.empty((len(items), *self.transform.shape, 3), np.uint8)
+        images = np.empty((len(items), *self.transform.shape, self.pixel_format.channels), np.uint8)
         labels = np.empty((len(items), *self.transform.shape), np.uint8)
         outs = zip(items, images, labels, strict=True)
         samples = [self._sample(item, (image, label)) for item, image, label in outs]
@@ -229,19 +231,22 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         out: tuple[Pixels, Pixels] | None = None,
     ) -> Sample:
         used, arrays, skipped = self.read_item(index, self.reader)
-        blank = np.zeros((1, 1, 3), np.uint8), np.full((1, 1), IGNORE, np.uint8)
+        blank = (
+            np.zeros((1, 1, self.pixel_format.channels), np.uint8),
+            np.full((1, 1), IGNORE, np.uint8),
+        )
         image, label = blank if arrays is None else arrays
         size = (label.shape[0], label.shape[1])
         crop = self.transform(image, label, generator, out, focus)
         return Sample(*crop, used.id, size, skipped)
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
-        """Return the image ``(H, W, 3)`` and the label ``(H, W)`` in their size on disk.
+        """Return the image ``(H, W, C)`` and the label ``(H, W)`` in their size on disk.
 
         Raises:
             BadFileError: a file is missing or damaged, sizes differ, or a value has no class.
         """
-        image = read_image(item.image, self.image_bits)
+        image = read_image(item.image, self.pixel_format)
         if not self.labeled:
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
         height, width = image.shape[:2]
@@ -298,7 +303,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         label = self.read_label(item)
         if size != label.shape[:2]:
             raise size_mismatch_error(item.mask, label.shape, item.image)
-        return label, list(unusual_kinds(item.image, item.mask))
+        return label, list(unusual_kinds(item.image, item.mask, self.pixel_format.channels))
 
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""
@@ -309,7 +314,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
 
 
 def make_batch(samples: Sequence[Sample], images: Pixels, labels: Pixels) -> SegmentationBatch:
-    """Return the batch of these samples, with images ``(N, H, W, 3)`` and labels ``(N, H, W)``."""
+    """Return the batch of these samples, with images ``(N, H, W, C)`` and labels ``(N, H, W)``."""
     return {
         "image": torch.from_numpy(images).permute(0, 3, 1, 2),
         "label": torch.from_numpy(labels),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
+import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -17,12 +18,14 @@ MAX_PAGES = 1000
 Image.MAX_IMAGE_PIXELS = None  # ``MAX_PIXELS`` takes the place of Pillow's warnings and errors
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # for large color profiles
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+NPY = b"\x93NUMPY"
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262  # TIFF's tags
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """Names of the kinds of HEIC files; AVIF files have another name."""
-ORIENTATION, CHANNELS, PLANES, SAMPLE_FORMAT = 274, 277, 284, 339
-UNSIGNED, FLOAT = 1, 3  # values of SAMPLE_FORMAT
+ORIENTATION, CHANNELS, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 274, 277, 284, 338, 339
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # values of SAMPLE_FORMAT
+UNSPECIFIED = 0  # value of EXTRA_SAMPLES of a channel that is no transparency
 GRAY, CMYK = (0, 1), 5  # values of PHOTOMETRIC
 NO_PAGE = 5  # bits of SUBFILE: a preview or a transparency mask
 
@@ -46,7 +49,8 @@ KINDS = {
         "Save it as RGB if its colors matter.",
     ),
     "16-bit image": (
-        "more than 8 bits per channel; the upper 8 bits of data.image_bits are read",
+        "more than 8 bits per channel, of which 8 are read as data.image_bits or "
+        "data.image_range says",
         "Set data.image_bits if its values use another number of bits.",
     ),
     "alpha channel": (
@@ -82,27 +86,31 @@ class Header(NamedTuple):
     """True for transparency or for a channel beyond those of the colors."""
     several: bool = False
     """True for more than one frame or page."""
-    planes: bool = False
-    """True for a TIFF whose channels lie one after the other."""
     compressed: bool = False
     """True for a TIFF with compressed pixels."""
     orientation: int = 1
     """EXIF orientation that is not applied to the pixels; 1 is upright."""
+    page: int = 0
+    """Number of the page of a TIFF that is read."""
+    unnamed: bool = False
+    """True for channels that are not those of gray or RGB with or without alpha, or of CMYK."""
+    array: bool = False
+    """True for a NumPy array, or for a TIFF of channels or numbers that photos do not have."""
 
     @property
     def deep(self) -> bool:
         """True for more than 8 bits per channel."""
         return self.bits > 8
 
-    @property
-    def kinds(self) -> list[str]:
-        """The keys of ``KINDS`` that apply."""
+    def changes(self, channels: int = 3) -> list[str]:
+        """Return the keys of ``KINDS`` that apply if the network sees so many channels."""
+        color = channels == 3
         applies = {
             ROTATED: self.orientation != 1,
-            "gray image": self.gray,
-            "CMYK image": self.cmyk,
+            "gray image": self.gray and color,
+            "CMYK image": self.cmyk and color,
             "16-bit image": self.deep,
-            "alpha channel": self.extra_channel,
+            "alpha channel": self.extra_channel and channels in (1, 3),
             "several images": self.several,
         }
         return [kind for kind, applied in applies.items() if applied]
@@ -141,7 +149,12 @@ def parse_header(stream: BinaryIO) -> Header:
     """
     start = stream.read(26)
     stream.seek(0)
-    header = _parse_tiff(stream) if start.startswith(TIFF) else _parse_with_pillow(stream, start)
+    if start.startswith(TIFF_STARTS):
+        header = _parse_tiff(stream)
+    elif start.startswith(NPY):
+        header = _parse_npy(stream)
+    else:
+        header = _parse_with_pillow(stream, start)
     stream.seek(0)
     return header
 
@@ -181,24 +194,77 @@ def _exif_orientation(image: Image.Image) -> int:
 
 def _parse_tiff(stream: BinaryIO) -> Header:
     """Return the header of a TIFF file, also of kinds that Pillow does not open."""
-    pages = [tags for tags in _tiff_directories(stream) if not tags.get(SUBFILE, 0) & NO_PAGE]
-    tags = pages[0] if pages else {}
+    pages = [
+        (number, tags)
+        for number, tags in enumerate(_tiff_directories(stream))
+        if not tags.get(SUBFILE, 0) & NO_PAGE
+    ]
+    page, tags = pages[0] if pages else (0, {})
     if WIDTH not in tags or HEIGHT not in tags:
         raise UnidentifiedImageError
     channels, colors = tags.get(CHANNELS, 1), tags.get(PHOTOMETRIC, 1)
+    bits, sample_format = tags.get(BITS, 1), tags.get(SAMPLE_FORMAT, UNSIGNED)
     size = tags[HEIGHT], tags[WIDTH]
+    extra = channels in ((2,) if colors in GRAY else (2, 4)) and colors != CMYK
+    unnamed = channels > 4 or (extra and tags.get(EXTRA_SAMPLES) == UNSPECIFIED)
+    unnamed = unnamed or (channels == 4 and colors in GRAY)
+    planes = tags.get(PLANES, 1) == 2 and channels > 1
     return Header(
         size=size[::-1] if tags.get(ORIENTATION, 1) in TRANSPOSED_ORIENTATIONS else size,
         channels=channels,
-        bits=tags.get(BITS, 1),
-        sample_format=tags.get(SAMPLE_FORMAT, UNSIGNED),
-        gray=channels < 3 and colors in GRAY,
-        cmyk=colors == CMYK,
-        extra_channel=channels in ((2,) if colors in GRAY else (2, 4)) and colors != CMYK,
+        bits=bits,
+        sample_format=sample_format,
+        gray=channels < 3 and colors in GRAY and not unnamed,
+        cmyk=colors == CMYK and not unnamed,
+        extra_channel=extra,
         several=len(pages) > 1,
-        planes=tags.get(PLANES, 1) == 2 and channels > 1,
         compressed=tags.get(COMPRESSION, 1) != 1,
+        page=page,
+        unnamed=unnamed,
+        array=unnamed
+        or bits > 16
+        or sample_format == FLOAT
+        or (planes and bits > 8),  # OpenCV returns wrong values
     )
+
+
+def _parse_npy(stream: BinaryIO) -> Header:
+    """Return the header of a NumPy array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``."""
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read(stream)
+    height, width, channels = arrange_axes(shape)
+    kinds = {"f": FLOAT, "i": SIGNED, "u": UNSIGNED, "b": UNSIGNED}
+    if dtype.kind not in kinds:
+        raise ValueError(f"values of type {dtype}")
+    return Header(
+        size=(height, width),
+        channels=channels,
+        bits=8 * dtype.itemsize,
+        sample_format=kinds[dtype.kind],
+        gray=channels == 1,
+        unnamed=channels not in (1, 3),
+        array=True,
+    )
+
+
+def arrange_axes(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return height, width and channels of an array; the channels are the shorter end of three.
+
+    Raises:
+        ValueError: it is no image.
+    """
+    if len(shape) == 2 and all(shape):
+        return shape[0], shape[1], 1
+    if len(shape) != 3 or not all(shape) or shape[0] == shape[2]:
+        text = " x ".join(map(str, shape)) or "no"
+        raise ValueError(
+            f"an array of {text} entries; (height, width), (height, width, channels) or (channels, "
+            "height, width) are read"
+        )
+    return shape if shape[2] < shape[0] else (shape[1], shape[2], shape[0])
 
 
 def _tiff_directories(stream: BinaryIO) -> Iterator[dict[int, int]]:

@@ -14,35 +14,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from deeplab.data.array_files import NoTiffError, decode_array
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.class_set import Pixels
 from deeplab.data.image_header import (
-    FLOAT,
+    NPY,
     ROTATED,
+    TIFF_STARTS,
     Header,
     NoHeifError,
     Role,
     parse_header,
     pillow_formats,
 )
+from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
+from deeplab.data.pixel_values import Pixels, Values, arrange_channels, to_8_bits
 
-JPEG, PNG, NPY = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY"
+JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 
 MAX_PIXELS = 2**30
 """Largest number of pixels of an image, which is also OpenCV's."""
 
-BIT_DEPTHS = (8, 10, 12, 14, 16)
-"""Numbers of bits that the values of a 16-bit file may use."""
+RGB = PixelFormat()
 
-Values = NDArray[Any]
 MaskKind = Literal["indices", "palette", "gray", "color"]
 """One channel; one channel and a palette; three equal channels; three channels."""
 
@@ -69,31 +69,12 @@ PROBLEMS = {
         "this {found}", f"{AGAIN[:-1]}; if it looks right, save it again.",
     ),
     "too large {role}": ("{found}", "Cut it into tiles."),
-    "too many channels": (
-        "{found} channels; 1 to 4 are read",
-        "Save the three channels that the network should see as an RGB image.",
+    "TIFF {role}": (
+        "a TIFF of {found}, which only tifffile and imagecodecs decode",
+        'Run pip install tifffile imagecodecs (or the extra "tiff"), or save it as an 8-bit RGB '
+        "image.",
     ),
-    "channels in planes": (
-        "channels of {found} bits in separate planes",
-        "Save the channels of each pixel together, for example with tiffcp -p contig.",
-    ),
-    "values of 32 bits": (
-        "{found} bits; integers of 8 to 16 bits are read",
-        "Convert all images to 8 or 16 bits by the same scale.",
-    ),
-    "negative {role}": (
-        "values from {found}; 0 and above are read",
-        "Convert all files to unsigned integers by the same scale.",
-    ),
-    "unknown bit depth": (
-        "a 16-bit image whose largest value is {found}, nearly black if all 16 bits count",
-        "Set data.image_bits to the bits that its values use (10, 12, 14 or 16) and train with it, "
-        "or scale it to 8 bits.",
-    ),
-    "value above data.image_bits": (
-        "values up to {found}, which are more than data.image_bits={bits}",
-        "Set data.image_bits={fewest}.",
-    ),
+    "too many channels": ("{found} channels; 1 to 4 are read", AS_PNG),
     "several masks": (
         "this mask has several frames or pages; one is expected",
         "Save the one with the classes as a PNG.",
@@ -129,30 +110,40 @@ class Mask(NamedTuple):
     """Colors ``(256, 3)`` of the values; colors beyond the palette's end are black."""
 
 
-def bad_file(
-    kind: str, path: Path, role: Role = "image", *, found: object = "", **values: int
-) -> BadFileError:
-    """Return the error of a kind in ``PROBLEMS``; ``found`` and ``values`` stand in its text."""
+def bad_file(kind: str, path: Path, role: Role = "image", *, found: object = "") -> BadFileError:
+    """Return the error of a kind in ``PROBLEMS``; ``role`` and ``found`` stand in its text."""
     texts = (kind, *PROBLEMS[kind])
-    kind, problem, remedy = (text.format(role=role, found=found, **values) for text in texts)
+    kind, problem, remedy = (text.format(role=role, found=found) for text in texts)
     return BadFileError(kind, path, problem, remedy)
 
 
-def read_image(path: Path, image_bits: int | None = None) -> Pixels:
-    """Return an RGB image ``(H, W, 3)``.
+def read_image(path: Path, pixel_format: PixelFormat = RGB) -> Pixels:
+    """Return an image ``(H, W, C)``, of which C is that of the format.
 
-    Gray becomes three equal channels, alpha is dropped, of several frames or pages the first is
-    read. An EXIF rotation is ignored, since masks have none.
+    RGB: gray becomes three equal channels, alpha is dropped. Of several frames or pages the first
+    is read. An EXIF rotation is ignored, since masks have none.
 
     Args:
         path: the file.
-        image_bits: number of bits that the values of images of more than 8 bits use, of which the
-            upper 8 are kept; None: 16, and an image that is so dark that it may have fewer is an
-            error.
+        pixel_format: channels, and what values of more than 8 bits mean.
 
     Raises:
         BadFileError: the file is missing, not an image, truncated, corrupt, or of a kind that is
             not read.
+    """
+    values = read_values(path, pixel_format.channels)
+    return arrange_channels(to_8_bits(values, pixel_format, path), pixel_format, path)
+
+
+def read_values(path: Path, channels: int) -> Values:
+    """Return an image ``(H, W, C)`` in the type of the file, of which ``read_image`` takes 8 bits.
+
+    Args:
+        path: the file.
+        channels: number of channels that the network sees; C is another if the file's differ.
+
+    Raises:
+        BadFileError: as in ``read_image``.
     """
     with _open(path, "image") as stream:
         if stream.read(2) == JPEG:
@@ -160,10 +151,17 @@ def read_image(path: Path, image_bits: int | None = None) -> Pixels:
             return _decode_jpeg(stream.read(), path, "image", "RGB")
         stream.seek(0)
         header, data = _read(stream, path, "image")
+        color = channels in (1, RGB_CHANNELS)
+        if header.array or (not color and data.startswith(TIFF_STARTS)):
+            values = decode_array(data, header)
+            return values[..., :-1] if color and header.extra_channel else values
         if header.deep:
-            return to_8_bits(_decode_deep(data, header, path, "image"), image_bits, path)
+            _check_decodable(data, header)
+            return _decode_deep(data, color=color)
         image = _load(data, header)
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
+        if image.mode != "RGB" and (color or image.mode not in ("LA", "RGBA", "CMYK")):
+            image = image.convert("RGB")
+        return np.asarray(image, np.uint8)
 
 
 def read_mask(path: Path, *, colored: bool = False) -> Pixels:
@@ -203,7 +201,12 @@ def decode_mask(path: Path) -> Mask:
             values = _decode_jpeg(data, path, "mask", "GRAY" if header.gray else "RGB")
             values, mode = values.squeeze(2) if header.gray else values, "JPEG"
         elif header.deep and header.channels > 1:
-            values, mode = _decode_deep(data, header, path, "mask"), f"{header.bits} bits"
+            if header.array:
+                values = decode_array(data, header)
+            else:
+                _check_decodable(data, header)
+                values = _decode_deep(data)
+            mode = f"{header.bits} bits"
         else:
             mask = _load(data, header)
             mode, entries = mask.mode, mask.getpalette("RGB") if "P" in mask.mode else None
@@ -236,10 +239,15 @@ def read_header(path: Path) -> Header:
     return header
 
 
-def unusual_kinds(image: Path, mask: Path) -> list[tuple[str, Path]]:
+def unusual_kinds(image: Path, mask: Path, channels: int) -> list[tuple[str, Path]]:
     """Return what is not plain 8-bit RGB in an image, by the keys of ``KINDS``, with its file.
 
     An EXIF orientation counts if image and mask differ in it.
+
+    Args:
+        image: the file of the image.
+        mask: that of its mask.
+        channels: number of channels that the network sees.
 
     Raises:
         BadFileError: the header of the image cannot be read.
@@ -247,21 +255,10 @@ def unusual_kinds(image: Path, mask: Path) -> list[tuple[str, Path]]:
     header, mask_orientation = read_header(image), 1
     with suppress(BadFileError), _open(mask, "mask") as stream:
         mask_orientation = parse_header(stream).orientation
-    kinds = [(kind, image) for kind in header.kinds if kind != ROTATED]
+    kinds = [(kind, image) for kind in header.changes(channels) if kind != ROTATED]
     if header.orientation != mask_orientation:
         kinds.append((ROTATED, image if header.orientation != 1 else mask))
     return kinds
-
-
-def largest_value(path: Path) -> int:
-    """Return the largest value of an image of more than 8 bits.
-
-    Raises:
-        BadFileError: as in ``read_image``.
-    """
-    with _open(path, "image") as stream:
-        header, data = _read(stream, path, "image")
-        return int(_decode_deep(data, header, path, "image").max())
 
 
 def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFileError:
@@ -303,6 +300,8 @@ def _open(path: Path, role: Role) -> Iterator[BinaryIO]:
         raise bad_file("missing {role}", path, role) from None
     except UnidentifiedImageError:
         raise bad_file("no image", path, role) from None
+    except NoTiffError as error:
+        raise bad_file("TIFF {role}", path, role, found=error) from None
     except NoHeifError:
         raise bad_file("HEIC {role}", path, role) from None
     except MemoryError:
@@ -321,16 +320,11 @@ def _check_header(header: Header, path: Path, role: Role) -> None:
     if height * width > MAX_PIXELS:
         text = f"{width} x {height} pixels by its header; {MAX_PIXELS // 10**6} megapixels are read"
         raise bad_file("too large {role}", path, role, found=text)
-    if not 1 <= header.channels <= 4:
-        raise bad_file("too many channels", path, found=header.channels)
-    if header.planes and header.deep:  # OpenCV returns wrong values
-        raise bad_file("channels in planes", path, found=header.bits)
     if role == "mask":
         if header.several:
             raise bad_file("several masks", path)
-    elif header.sample_format == FLOAT or header.bits > 16:
-        kind = "floating-point values" if header.sample_format == FLOAT else "integers"
-        raise bad_file("values of 32 bits", path, found=f"{kind} of {header.bits}")
+        if not 1 <= header.channels <= 4:
+            raise bad_file("too many channels", path, found=header.channels)
 
 
 def _read(stream: BinaryIO, path: Path, role: Role) -> tuple[Header, bytes]:
@@ -397,43 +391,25 @@ def _silent_stderr() -> Iterator[None]:
             os.close(null)
 
 
-def _decode_deep(data: bytes, header: Header, path: Path, role: Role) -> Values:
-    """Return the values of an image of more than 8 bits, ``(H, W, 3)``."""
+def _check_decodable(data: bytes, header: Header) -> None:
+    """Raise what Pillow does for a damaged file, which OpenCV prints or passes over."""
+    with suppress(UnidentifiedImageError):  # raised for some TIFFs that OpenCV decodes
+        _load(data, header)
+
+
+def _decode_deep(data: bytes, *, color: bool = True) -> Values:
+    """Return the values of an image of more than 8 bits, ``(H, W, 3)``, or with all channels."""
     if data.startswith(PNG):  # without comments, profiles and the like, of which libpng prints
         kept = [data[s:e] for name, s, e in _chunks(data) if name[:1].isupper()]
         data = PNG + b"".join(kept)
-    with suppress(UnidentifiedImageError):  # raised for some TIFFs that OpenCV decodes
-        _load(data, header)  # which notices damage that OpenCV prints or passes over
     # not IMREAD_COLOR_RGB: OpenCV 5.0 returns wrong values with it for TIFFs of 3 x 16 bits
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), flags if color else cv2.IMREAD_UNCHANGED)
     if values is None:
         raise UnidentifiedImageError
-    if values.dtype != np.uint16 and values.min() < 0:
-        found = f"{values.min()} to {values.max()}"
-        raise bad_file("negative {role}", path, role, found=found)
-    return values[..., ::-1]
-
-
-def to_8_bits(values: Values, image_bits: int | None, path: Path) -> Pixels:
-    """Return the upper 8 of the bits that 16-bit values use; see ``read_image``.
-
-    Raises:
-        BadFileError: they have more bits, or it is not known how many.
-    """
-    largest = int(values.max())
-    if image_bits is None and largest < 1 << 14:
-        raise bad_file("unknown bit depth", path, found=largest)
-    bits = image_bits or 16
-    if largest >= 1 << bits:
-        fewest = fewest_bits(largest)
-        raise bad_file("value above data.image_bits", path, found=largest, bits=bits, fewest=fewest)
-    return np.right_shift(values, bits - 8).astype(np.uint8)
-
-
-def fewest_bits(largest: int) -> int:
-    """Return the smallest of ``BIT_DEPTHS`` that holds a value."""
-    return next(bits for bits in BIT_DEPTHS if largest < 1 << bits)
+    values = np.atleast_3d(values)
+    channels = values.shape[2]  # OpenCV has blue first
+    return values if channels < 3 else values[..., [2, 1, 0, *range(3, channels)]]
 
 
 def _read_npy(path: Path) -> Values:

@@ -10,6 +10,7 @@ from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.layouts.base import Item
 from deeplab.data.own_samples import OwnSource
+from deeplab.data.pixel_values import arrange_channels
 from deeplab.utils.constants import IGNORE
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class OwnDataset(SegmentationDataset):
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
         """See ``SegmentationDataset``."""
         image, label = self.source.read(*_place(item))
+        image = arrange_channels(image, self.pixel_format, item.image)
         if label is None or not self.labeled:
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
         return image, self.classes.decode(label, item.image)

@@ -63,7 +63,7 @@ class OwnSource:
         return [str(name) for name in ids]
 
     def read(self, split: str, index: int) -> tuple[Pixels, Pixels | None]:
-        """Return an image ``(H, W, 3)`` and its label map ``(H, W)``; None if it has none.
+        """Return an image ``(H, W, C)`` and its label map ``(H, W)``; None if it has none.
 
         Raises:
             BadFileError: the dataset raises an error, or returns something else.
@@ -90,8 +90,8 @@ class OwnSource:
             raise _bad("sizes differ", where, problem, "Return both in the same size.")
         return image, label
 
-    def check(self, split: str) -> None:
-        """Check that the first sample is the same whenever it is read.
+    def check(self, split: str) -> int:
+        """Check that the first sample is the same whenever it is read; return its channels.
 
         Raises:
             UserError: it is not, or cannot be used.
@@ -102,6 +102,7 @@ class OwnSource:
                 f"{self.label}, split {split}, index 0: it is another sample each time it is read. "
                 "Leave random augmentation to data.scales, data.hflip_prob and data.augmentations."
             )
+        return int(first[0].shape[2])
 
     def fingerprint(self, split: str) -> str:
         """Return what changes with the content of a split."""
@@ -146,12 +147,12 @@ def _image(value: Any, where: str) -> Pixels:
         array = array[:, :, 0]
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+    if array.dtype != np.uint8 or array.ndim != 3 or not array.size:
         raise _bad(
             "image of another form",
             where,
             f"the image is {array.dtype} of shape {shape}",
-            "Return uint8, 0 to 255: (H, W, 3) as an array, (3, H, W) as a tensor.",
+            "Return uint8, 0 to 255: (H, W, C) as an array, (C, H, W) as a tensor.",
         )
     return np.ascontiguousarray(array)
 

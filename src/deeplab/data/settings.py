@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.utils.own_code.node import OwnCode, is_own_code
 from deeplab.utils.settings import (
     ADDED,
@@ -16,6 +17,7 @@ from deeplab.utils.settings import (
     FilePath,
     Float,
     Fraction,
+    InChannels,
     Int,
     NonNegative,
     Positive,
@@ -36,6 +38,7 @@ Augmentation = Annotated[
 Values = tuple[Byte, ...] | tuple[RGB, ...]
 OneOrMoreValues = Annotated[Values, Field(min_length=1)]
 Drawn = Annotated[Int, Field(ge=1, le=10**6)]
+ValueRange = tuple[Float, Float] | Annotated[tuple[tuple[Float, Float], ...], Field(min_length=1)]
 ScaleFactor = Annotated[Float, Field(ge=0.01, le=16)]
 
 LOCATION_KEYS = (
@@ -81,6 +84,11 @@ class DataSettings(Settings):
     on_error: Literal["stop", "skip"] = "stop"
     """Reaction to a bad file: ``skip`` takes the next good image in training, leaves the image out
     of validation, and counts it."""
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """Channels of the images, and what their values mean."""
+        return PixelFormat(bits=self.image_bits)
 
 
 class ScaleSettings(Settings):
@@ -161,17 +169,45 @@ class ClassSettings(Settings):
         return self
 
 
+def _check_ranges(value: ValueRange) -> ValueRange:
+    ranges = (value,) if isinstance(value[0], float) else value
+    for low, high in ranges:
+        if low >= high:
+            raise ValueError(f"the lowest value ({low}) must be below the highest ({high})")
+    return value
+
+
 class SegmentationSettings(ClassSettings, AugmentationSettings, DataSettings):
     """Keys of every data set of images with masks."""
 
     of_ones_own: ClassVar[bool] = False
     """The images are the user's own, whose training starts from ImageNet weights by default."""
 
+    channels: Annotated[InChannels | None, ADDED] = None
+    """Channels of the images that the network sees: 3 for RGB, 1 for gray, else those of the files;
+    null: 3, or those that are found in TIFF files and NumPy arrays with others."""
+    image_range: Annotated[Annotated[ValueRange, AfterValidator(_check_ranges)] | None, ADDED] = (
+        None
+    )
+    """Lowest and highest value of images that are not 8-bit integers, spread over 0 to 255, for all
+    channels or for each; null: found where ``image_bits`` does not say it, as for floats."""
     eval_size: Side | tuple[Side, Side] = 513
     """Side in pixels, or height and width, that whole images are padded to at least; images are
     never resized for scoring."""
     cache_dir: FilePath | None = None
     """Folder for decoded images, which training maps into memory; null: no cache."""
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        ranges, channels = self.image_range, self.pixel_format.channels
+        if ranges and isinstance(ranges[0], tuple) and len(ranges) != channels:
+            raise ValueError(f"image_range has {len(ranges)} ranges for {channels} channels")
+        return self
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """See ``DataSettings``."""
+        return PixelFormat(self.channels or RGB_CHANNELS, self.image_bits, self.image_range)
 
     @property
     def padded_size(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ Departure: the mean pixel is rounded to uint8, so padding is 0.004 instead of 0 
 normalization to [-1, 1].
 """
 
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -16,8 +17,12 @@ from numpy.typing import NDArray
 
 from deeplab.data.augmentations import augment, build_augmentations
 from deeplab.data.class_set import Pixels
+from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.data.settings import AugmentationSettings
 from deeplab.utils.constants import IGNORE
+
+MAX_WARPED = 4
+"""Largest number of channels that OpenCV warps at once."""
 
 cv2.setNumThreads(0)  # images are decoded in parallel, each by one thread
 
@@ -38,7 +43,7 @@ class Transform(Protocol):
         out: tuple[Pixels, Pixels] | None = None,
         focus: int | None = None,
     ) -> tuple[Pixels, Pixels]:
-        """Transform an image ``(H, W, 3)`` and a label ``(H, W)``.
+        """Transform an image ``(H, W, C)`` and a label ``(H, W)``.
 
         Args:
             image: the image.
@@ -63,16 +68,16 @@ class TrainTransform:
 
     Args:
         settings: size of the crop, scales, flip and further augmentations.
-        fill: RGB value of padding; labels are padded with 255.
+        fill: value of each channel of padding; labels are padded with 255.
 
     Raises:
         ValueError: albumentations has no such transform, or it does not take these arguments.
     """
 
-    def __init__(self, settings: AugmentationSettings, *, fill: tuple[int, int, int]) -> None:
+    def __init__(self, settings: AugmentationSettings, *, fill: tuple[int, ...]) -> None:
         self.settings = settings
         self.shape = (settings.crop_size, settings.crop_size)
-        self.fill = np.full((*self.shape, 3), fill, np.uint8)
+        self.fill = np.full((*self.shape, len(fill)), fill, np.uint8)
         self.augmentations = build_augmentations(settings.augmentations)
         self._scratch_arrays = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
 
@@ -84,7 +89,7 @@ class TrainTransform:
         out: tuple[Pixels, Pixels] | None = None,
         focus: int | None = None,
     ) -> tuple[Pixels, Pixels]:
-        crop, labels = out or (np.empty((*self.shape, 3), np.uint8), np.empty(self.shape, np.uint8))
+        crop, labels = out or (np.empty_like(self.fill), np.empty(self.shape, np.uint8))
         pixel = None if focus is None else _random_pixel(label, focus, generator)
         params = self.sample_params(label.shape, generator, pixel)
         self.crop_image(image, params, crop)
@@ -131,25 +136,40 @@ class TrainTransform:
         target = crop[:height, self._columns(params, width)]
         if params.scaled == image.shape[:2]:
             source = image[top : top + height, left : left + width]
-            cv2.flip(source, 1, dst=target) if params.flip else np.copyto(target, source)
+            if params.flip and source.shape[2] == RGB_CHANNELS:
+                cv2.flip(source, 1, dst=target)
+            else:
+                np.copyto(target, source[:, ::-1] if params.flip else source)
             return
         y, step_y, rows = _span(image.shape[0], params.scaled[0], top, height)
         x, step_x, columns = _span(image.shape[1], params.scaled[1], left, width)
         if params.flip:
             x, step_x = x + (width - 1) * step_x, -step_x
-        # OpenCV is more than twice as fast with a fourth, unused channel. The scratch arrays are
-        # reused, since the page faults of new ones would double the time.
-        source = image[rows, columns]
-        rgba = cv2.cvtColor(source, cv2.COLOR_RGB2RGBA, dst=self._scratch(0, *source.shape[:2]))
-        warped = cv2.warpAffine(
-            rgba,
-            np.array([[step_x, 0, x], [0, step_y, y]]),
-            (width, height),
-            dst=self._scratch(1, height, width),
+        self._warp(image[rows, columns], np.array([[step_x, 0, x], [0, step_y, y]]), target)
+
+    def _warp(self, source: Pixels, inverse: NDArray[np.float64], target: Pixels) -> None:
+        """Write the pixels of the source at the places that an inverse matrix says."""
+        (height, width), channels = target.shape[:2], source.shape[2]
+        warp = partial(
+            cv2.warpAffine,
+            M=inverse,
+            dsize=(width, height),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB, dst=target)
+        if channels == RGB_CHANNELS:
+            # OpenCV is more than twice as fast with a fourth, unused channel. The scratch arrays
+            # are reused, since the page faults of new ones would double the time.
+            rgba = self._scratch(0, *source.shape[:2])
+            cv2.cvtColor(source, cv2.COLOR_RGB2RGBA, dst=rgba)
+            warped = warp(rgba, dst=self._scratch(1, height, width))
+            cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB, dst=target)
+            return
+        for first in range(0, channels, MAX_WARPED):
+            four = np.zeros((*source.shape[:2], MAX_WARPED), np.uint8)  # two are rounded otherwise
+            part = source[..., first : first + MAX_WARPED]
+            four[..., : part.shape[2]] = part
+            target[..., first : first + MAX_WARPED] = warp(four)[..., : part.shape[2]]
 
     def crop_label(self, label: Pixels, params: CropParams, crop: Pixels) -> None:
         """Write the crop of the label to ``crop``, with nearest neighbors."""
@@ -192,7 +212,7 @@ class EvalTransform:
 
     shape = None
 
-    def __init__(self, *, size: tuple[int, int], fill: tuple[int, int, int]) -> None:
+    def __init__(self, *, size: tuple[int, int], fill: tuple[int, ...]) -> None:
         self.size, self.fill = size, fill
 
     def __call__(
@@ -213,7 +233,8 @@ class EvalTransform:
         h, w = image.shape[:2]
         if h >= self.size[0] and w >= self.size[1] and image.flags.writeable:  # for PyTorch
             return image
-        padded = np.full((max(self.size[0], h), max(self.size[1], w), 3), self.fill, np.uint8)
+        shape = max(self.size[0], h), max(self.size[1], w), len(self.fill)
+        padded = np.full(shape, self.fill, np.uint8)
         padded[:h, :w] = image
         return padded
 

@@ -47,7 +47,8 @@ def measure_speed(
     """
 
     def seconds(batch: int) -> float:
-        images = torch.randint(0, 256, (batch, 3, *input_size), dtype=torch.uint8, device=device)
+        shape = (batch, predictor.model.in_channels, *input_size)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
         _synchronize(device)
         start = time.perf_counter()
         with torch.autocast(device, dtype, enabled=dtype is not None):

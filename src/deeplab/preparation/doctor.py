@@ -19,9 +19,10 @@ import numpy as np
 from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS
-from deeplab.data.image_io import read_image, unusual_kinds
+from deeplab.data.image_io import RGB, read_image, unusual_kinds
 from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item, shared_images
+from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.parallel import parallel_map
 
@@ -76,7 +77,7 @@ def examine_dataset(
     largest_scale: float,
     num_workers: int,
     progress: bool = True,
-    image_bits: int | None = None,
+    pixel_format: PixelFormat = RGB,
     exclusive: Sequence[tuple[str, str]] | None = None,
 ) -> DatasetReport:
     """Decode all files of the splits, each once, and compare them.
@@ -88,12 +89,12 @@ def examine_dataset(
         largest_scale: largest random scale of training, for the same comparison.
         num_workers: number of processes.
         progress: True to show a progress bar.
-        image_bits: see ``deeplab.data.image_io.read_image``.
+        pixel_format: see ``deeplab.data.image_io.read_image``.
         exclusive: pairs of splits that must share no image; None: all pairs.
     """
     items = list(dict.fromkeys(item for split_items in splits.values() for item in split_items))
     results = parallel_map(
-        partial(examine_item, classes=classes, image_bits=image_bits),
+        partial(examine_item, classes=classes, pixel_format=pixel_format),
         items,
         num_workers=num_workers,
         desc="Decoding every file",
@@ -123,15 +124,15 @@ def examine_dataset(
     return DatasetReport(classes, split_reports, findings)
 
 
-def examine_item(item: Item, *, classes: ClassSet, image_bits: int | None) -> ItemReport:
+def examine_item(item: Item, *, classes: ClassSet, pixel_format: PixelFormat) -> ItemReport:
     """Decode an image and its mask."""
     findings: list[Finding] = []
     image, pixels = None, None
     try:
-        image = read_image(item.image, image_bits)
+        image = read_image(item.image, pixel_format)
         findings += [
             Finding("warning", kind, str(path), *KINDS[kind])
-            for kind, path in unusual_kinds(item.image, item.mask)
+            for kind, path in unusual_kinds(item.image, item.mask, pixel_format.channels)
         ]
     except BadFileError as error:
         findings.append(_error(error))

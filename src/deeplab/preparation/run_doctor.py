@@ -21,6 +21,7 @@ from deeplab.data.layouts.base import (
     split_origin,
 )
 from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.settings import SyntheticSettings
 from deeplab.preparation.doctor import Finding, examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
@@ -50,7 +51,7 @@ def run_check(config: PrepareConfig) -> None:
         largest_scale=data.scales.max,
         num_workers=config.num_processes,
         progress=config.enable_progress_bar,
-        image_bits=data.image_bits,
+        pixel_format=data.pixel_format,
     )
     report.findings[:0] = unreadable
     target = _report_path(config)
@@ -89,7 +90,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     paths = list(dict.fromkeys(i.path for images in images_by_split.values() for i in images))
     desc = "Decoding every file"
     problems = parallel_map(
-        partial(_problem, image_bits=data.image_bits),
+        partial(_problem, pixel_format=data.pixel_format),
         paths,
         num_workers=config.num_processes,
         desc=desc,
@@ -153,10 +154,10 @@ def _report_path(config: PrepareConfig | PrepareClassificationConfig) -> Path:
     return Path(config.report_dir) / f"{name}.md"
 
 
-def _problem(path: Path, image_bits: int | None) -> str:
+def _problem(path: Path, pixel_format: PixelFormat) -> str:
     """Return the error of an image; empty if it can be decoded."""
     try:
-        read_image(path, image_bits)
+        read_image(path, pixel_format)
     except BadFileError as error:
         return str(error)
     return ""

@@ -93,10 +93,11 @@ def _build_module(config: RunConfig, execution: Execution, num_classes: int) -> 
 
 def _random_batch(config: RunConfig, num_classes: int) -> dict[str, Any]:
     count, side = config.stage.batch_size, config.data.crop_size
+    channels = config.data.pixel_format.channels
     is_segmentation = isinstance(config, TrainConfig)
     labels = (count, side, side) if is_segmentation else (count, 1)
     return {
-        "image": torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8),
+        "image": torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8),
         "label": torch.randint(
             0, num_classes, labels, dtype=torch.uint8 if is_segmentation else torch.int64
         ),

@@ -18,6 +18,7 @@ from deeplab.config.paths import OWN_GROUPS
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_result, read_run
@@ -79,11 +80,9 @@ def check_train(config: DictConfig) -> RunConfig:
 def _check_network(config: TrainConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
     from deeplab.checkpoints.loading import initialize_from, load_backbone
-    from deeplab.config.build_data import padding_color
     from deeplab.config.build_model import check_model
     from deeplab.training.own_parts import check_own_backbone, check_own_parts
 
-    padding_color(config)  # it is that of RGB
     check_own_backbone(config)
     model = check_model(config, num_classes=len(config.data.classes))
     check_own_parts(config, model)
@@ -271,14 +270,16 @@ def _check_logger(config: LoggerSettings) -> None:
 
 
 def _check_data(config: TrainConfig) -> TrainConfig:
-    """Check the data set and return the config with its classes."""
+    """Check the data set and return the config with its classes and channels."""
+    from deeplab.config.build_data import with_in_channels
     from deeplab.data.layouts.base import check_data
 
     _check_augmentations(config.data.augmentations)
     data = check_data(config.data)
-    if data == config.data:
-        return config
-    return validate(TrainConfig, to_dict(config) | {"data": to_dict(data)})
+    _check_augmented_channels(config.data.augmentations, data.pixel_format.channels)
+    if data != config.data:
+        config = validate(TrainConfig, to_dict(config) | {"data": to_dict(data)})
+    return with_in_channels(config)
 
 
 def _check_augmentations(
@@ -291,6 +292,30 @@ def _check_augmentations(
             build_augmentations(augmentations)
     except ValueError as error:
         raise UserError(f"data.augmentations: {error}.") from None
+
+
+def _check_augmented_channels(augmentations: Sequence[Any], channels: int) -> None:
+    """Raise UserError for an augmentation of albumentations that is for RGB only."""
+    import numpy as np
+
+    from deeplab.data.augmentations import augment, build_augmentations
+
+    if channels == RGB_CHANNELS:
+        return
+    for entry in augmentations:
+        if isinstance(entry, OwnCode):
+            continue
+        ((name, arguments),) = entry.items()
+        always = build_augmentations([{name: {**arguments, "p": 1.0}}])
+        assert always is not None
+        image, mask = np.zeros((64, 64, channels), np.uint8), np.zeros((64, 64), np.uint8)
+        try:
+            augment(always, np.random.default_rng(0), image=image, mask=mask)
+        except Exception as error:
+            raise UserError(
+                f"data.augmentations: {name} fails for images of {channels} channels "
+                f"({' '.join(str(error).split())[:150]}). Leave it out."
+            ) from None
 
 
 def _resumed_config(config: DictConfig) -> RunConfig:

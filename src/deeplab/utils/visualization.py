@@ -32,7 +32,7 @@ class Example(NamedTuple):
     """One image with its ground truth and prediction."""
 
     image_id: str
-    image: Pixels  # (H, W, 3)
+    image: Pixels  # (H, W, C)
     truth: Pixels  # (H, W)
     prediction: Pixels  # (H, W)
 
@@ -45,17 +45,25 @@ class ClassificationExample(NamedTuple):
     prediction: str
 
 
+def as_rgb(image: Pixels) -> Pixels:
+    """Return an image ``(H, W, C)`` as pictures show it: its first three channels, or gray."""
+    channels = image.shape[2]
+    if channels == 3:
+        return image
+    return np.ascontiguousarray(image[..., :3] if channels > 3 else image[..., [0, 0, 0]])
+
+
 def overlay(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.65
 ) -> Pixels:
-    """Return the image in gray with the class colors over it.
+    """Return an image ``(H, W, C)`` in gray with the class colors over it.
 
     A class named background is not colored; 255 has a color of its own. (On the image's own colors
     the class colors would be hard to tell apart.)
     """
     colors = palette[label]
     colors[label == 255] = IGNORE_COLOR
-    gray = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    gray = np.asarray(Image.fromarray(as_rgb(image)).convert("L"))[..., None]
     opacities = np.full(256, opacity)
     opacities[_background(class_names)] = 0
     weight = opacities[label][..., None]
@@ -65,13 +73,14 @@ def overlay(
 def overlay_with_outlines(
     image: Pixels, label: Pixels, class_names: Sequence[str], palette: Pixels, opacity: float = 0.55
 ) -> Pixels:
-    """Return the image in its own colors, tinted with the class colors, with outlined regions.
+    """Return an image ``(H, W, C)`` in its own colors, tinted with the class colors, with outlines.
 
     The outline is a light line inside each region's border, visible on dark images too; a class
     named background is left unchanged.
     """
     radius, opacities = max(1, round(min(label.shape) / 500)), np.full(256, opacity, np.float32)
     opacities[_background(class_names)] = 0
+    image = as_rgb(image)
     kernel, result = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8), np.empty_like(image)
     for top in range(0, len(label), STRIP_ROWS):  # in strips, which huge photos need
         rows, above = slice(top, top + STRIP_ROWS), min(top, radius)
@@ -126,7 +135,7 @@ def segmentation_figure(
     rows = []
     for example in examples:
         panels = (
-            example.image,
+            as_rgb(example.image),
             overlay(example.image, example.truth, class_names, palette),
             overlay(example.image, example.prediction, class_names, palette),
         )

@@ -11,8 +11,9 @@ from torch import Tensor
 from deeplab.data.bad_files import OnError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Batch, ImageDataset, Index, hash_files
-from deeplab.data.image_io import read_image
+from deeplab.data.image_io import RGB, read_image
 from deeplab.data.layouts.imagenet import LabeledImage, LabeledImages
+from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.visualization import ClassificationExample
 
 NO_LABEL = -1
@@ -38,7 +39,7 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         crop: applied to each image with the random generator of its draw.
         seed: seed of these generators.
         on_error: reaction to a bad file; an empty sample is black and has no label.
-        image_bits: see ``deeplab.data.image_io.read_image``.
+        pixel_format: see ``deeplab.data.image_io.read_image``.
     """
 
     no_label = NO_LABEL
@@ -51,10 +52,10 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         crop: Crop,
         seed: int = 0,
         on_error: OnError = "stop",
-        image_bits: int | None = None,
+        pixel_format: PixelFormat = RGB,
     ) -> None:
         super().__init__(split, images, seed=seed, on_error=on_error)
-        self.crop, self.image_bits = crop, image_bits
+        self.crop, self.pixel_format = crop, pixel_format
 
     def __getitem__(self, item: Index) -> Batch:
         """Return the batch of one index, or of one ``(draw, index)``."""
@@ -71,7 +72,7 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         for item, out in zip(items, images, strict=True):
             index, generator = self.draw(item)
             used, image, skipped_files = self.read_item(
-                index, lambda i: read_image(i.path, self.image_bits)
+                index, lambda i: read_image(i.path, self.pixel_format)
             )
             if image is not None:
                 self.crop(image, generator, out)

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 _COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 IMAGE_SUFFIXES = (*_COMMON_SUFFIXES, ".avif", ".heic", ".heif")
-"""Ends of the names of image files."""
+"""Ends of the names of photos."""
 
-MASK_SUFFIXES = (*_COMMON_SUFFIXES, ".npy")
+ARRAY_SUFFIX = ".npy"
+"""End of the names of NumPy arrays."""
+
+MASK_SUFFIXES = (*_COMMON_SUFFIXES, ARRAY_SUFFIX)
 """Ends of the names of mask files."""
 
 PREPARING = ".preparing"
@@ -132,10 +135,10 @@ class Layout(DataLayout):
             except UserError as error:
                 problem = str(error).removeprefix(f"split {split!r}: ")
                 raise UserError(f"data.{key}={split}: {problem}") from None
-        from deeplab.data.image_bits import with_image_bits  # imports OpenCV
+        from deeplab.data.find_pixel_format import with_pixel_format  # imports OpenCV
 
         settings = layout.with_classes(settings, items)
-        return with_image_bits(settings, [item.image for item in items])
+        return with_pixel_format(settings, [item.image for item in items])
 
     def image_size(self, item: Item) -> tuple[int, int]:
         """Return height and width of an image; raises BadFileError if it cannot be read."""

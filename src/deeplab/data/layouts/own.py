@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from deeplab.data.layouts.base import Item, Layout
+from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
@@ -68,7 +69,9 @@ class OwnLayout(Layout):
             split = getattr(settings, key)
             if not layout.num_images(split):
                 raise UserError(f"data.{key}={split}: {layout.origin(split)} has no images.")
-            layout.source.check(split.split("+")[0])
+            channels = layout.source.check(split.split("+")[0])
+            if settings.channels is None and channels != RGB_CHANNELS:
+                settings = settings.model_copy(update={"channels": channels})
         if settings.classes:
             return settings
         names = getattr(layout.source.dataset(settings.train_split.split("+")[0]), "classes", None)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from unicodedata import normalize
 
-from deeplab.data.layouts.base import IMAGE_SUFFIXES, MASK_SUFFIXES, Item
+from deeplab.data.layouts.base import ARRAY_SUFFIX, IMAGE_SUFFIXES, MASK_SUFFIXES, Item
 from deeplab.data.layouts.file_names import (
     ROLE_WORDS,
     NameMeaning,
@@ -352,7 +352,7 @@ class _Folders:
         for image_role in roles[: 1 if "image" in self.configured else 2]:
             for image_certain, mask_certain in product((True, False), repeat=2):
                 images = self.of_role(image_role, image_certain)
-                images = [file for file in images if file.suffix in IMAGE_SUFFIXES]
+                images = [f for f in images if f.suffix in (*IMAGE_SUFFIXES, ARRAY_SUFFIX)]
                 yield images, self.of_role("mask", mask_certain)
 
     def readings_in_one_folder(self) -> Iterator[Reading]:

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 from deeplab.checkpoints.trained_run import find_trained_run
 from deeplab.config.schema.scripts import DemoConfig
 from deeplab.data.class_set import Pixels, write_mask
+from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.inference.strategy import parse_strategy
 from deeplab.tools.predict.contents import class_shares, describe_percent
 from deeplab.tools.predict.trained_model import TrainedModel
 from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.program import command
 from deeplab.utils.visualization import overlay_with_outlines, rgb
 
 STRATEGIES = ("os16", "os16-flip", "os16-ms-flip", "os8", "os8-flip", "os8-ms-flip")
@@ -108,6 +110,11 @@ def run_demo(config: DemoConfig) -> None:
         progress=config.trainer.enable_progress_bar,
         trust_remote_code=config.trust_remote_code,
     )
+    if (channels := trained.config.data.pixel_format.channels) != RGB_CHANNELS:
+        raise UserError(
+            f"run={config.run}: it sees images of {channels} channels, and a browser sends three. "
+            f"Use {command('predict')}."
+        )
     trained.strategies(
         [config.strategy], window=config.window_size, overlap=config.overlap, key="strategy"
     )

@@ -50,11 +50,11 @@ RECORD = "export.json"
 USAGE = {
     "onnx": """\
   session = onnxruntime.InferenceSession("{path}")
-  image = numpy.asarray(PIL.Image.open("photo.jpg").convert("RGB"))[None]
+  image = {image}[None]
   classes = session.run(["classes"], {{"image": image}})[0][0]""",
     "torch_export": """\
   network = torch.export.load("{path}").module()
-  image = torch.from_numpy(numpy.array(PIL.Image.open("photo.jpg").convert("RGB")))[None]
+  image = torch.from_numpy({image})[None]
   classes = network(image)[0][0]""",
     "safetensors": """\
   deeplab evaluate run={path}
@@ -62,6 +62,8 @@ USAGE = {
   deeplab train init_from={path} ...""",
 }
 """Code or commands to copy that use an exported file, by format."""
+
+RGB_IMAGE = 'numpy.array(PIL.Image.open("photo.jpg").convert("RGB"))'
 
 
 def run_export(config: ExportConfig) -> list[Path]:
@@ -92,7 +94,9 @@ def run_export(config: ExportConfig) -> list[Path]:
             _add_to_record(folder, folder / "weights.safetensors", {"run": _run_name(trained)})
     for path in files[config.format != "safetensors" :]:
         print(f"Written:    {path}")
-    print(f"How to use it:\n{as_typed(USAGE[config.format]).format(path=files[0])}")
+    channels = trained.config.data.pixel_format.channels
+    image = RGB_IMAGE if channels == 3 else f"pixels_of_{channels}_channels"
+    print(f"How to use it:\n{as_typed(USAGE[config.format]).format(path=files[0], image=image)}")
     if config.push_to_hub:
         print(f"Uploading to {config.push_to_hub} ...", flush=True)
         message = f"Weights of {_run_name(trained)}"

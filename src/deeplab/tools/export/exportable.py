@@ -1,4 +1,4 @@
-"""Network in its exported form: one graph from an RGB image to its label map.
+"""Network in its exported form: one graph from an image to its label map.
 
 It does what ``deeplab.inference.predictor`` does for a single scale, as one graph of tensors with
 dynamic batch, height and width: images smaller than the evaluation size are padded, the logits are
@@ -28,7 +28,7 @@ class ImageToClasses(nn.Module):
     Args:
         model: the network at the desired output stride, with folded batch norms.
         padded_to: minimum height and width after padding; ``MIN_SIZE`` or more.
-        fill: RGB color of the padding, 0 to 255.
+        fill: value of each channel of the padding, 0 to 255.
         probabilities: add the probabilities of all classes as a second output.
     """
 
@@ -37,26 +37,26 @@ class ImageToClasses(nn.Module):
         model: DeepLabV3Plus,
         *,
         padded_to: tuple[int, int],
-        fill: tuple[int, int, int],
+        fill: tuple[int, ...],
         probabilities: bool,
     ) -> None:
         super().__init__()
         self.model, self.padded_to, self.probabilities = model, padded_to, probabilities
-        self.register_buffer("fill", torch.tensor(fill, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("fill", torch.tensor(fill, dtype=torch.float32).view(1, -1, 1, 1))
         self.fill: Tensor
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Predict the label maps of a batch of images.
 
         Args:
-            image: RGB images, uint8 ``(N, H, W, 3)``.
+            image: images, uint8 ``(N, H, W, C)``; RGB if C is 3.
 
         Returns:
             The most likely classes, uint8 ``(N, H, W)``, followed by the probabilities, float32
             ``(N, K, H, W)``, if ``probabilities`` is set.
         """
         rows, columns = torch.arange(image.shape[1]), torch.arange(image.shape[2])
-        padded = self._pad(image.permute(0, 3, 1, 2).float().contiguous())  # (N, 3, H', W')
+        padded = self._pad(image.permute(0, 3, 1, 2).float().contiguous())  # (N, C, H', W')
         full = (padded.shape[2], padded.shape[3])
         step = self.model.logits_stride
         logits = self.model(padded)  # (N, K, H'/4, W'/4)

@@ -36,7 +36,7 @@ METADATA = "metadata.json"
 
 Outputs = list[NDArray[Any]]
 Runner = Callable[[NDArray[np.uint8]], Outputs]
-"""Function from images ``(N, H, W, 3)`` to the outputs of an exported file.
+"""Function from images ``(N, H, W, C)`` to the outputs of an exported file.
 
 The outputs are the classes ``(N, H, W)`` and, if the file has them, the probabilities.
 """
@@ -60,7 +60,7 @@ def trace(network: ImageToClasses) -> ExportedProgram:
         UserError: PyTorch cannot trace the network with dynamic sizes.
     """
     side = 2 * max(network.padded_to) + 31
-    image = torch.zeros(2, side, side + 10, 3, dtype=torch.uint8)
+    image = torch.zeros(2, side, side + 10, network.model.in_channels, dtype=torch.uint8)
     shapes = {INPUT: {axis: Dim(name) for axis, name in enumerate(AXES)}}
     try:
         with torch.no_grad():

@@ -27,12 +27,17 @@ def build_metadata(
     """
     classes = class_set(trained.config.data)
     sessions = read_record(trained.folder).sessions
+    pixel_format = trained.config.data.pixel_format
+    channels = pixel_format.channels
+    meaning = {1: "gray,", 3: "RGB,"}.get(channels, "the channels of the training images,")
+    if pixel_format.value_range:
+        meaning += f" values {pixel_format.value_range} spread over"
     outputs = ["classes: uint8 (batch, height, width), indices of the classes below"]
     if probabilities:
         outputs.append("probabilities: float32 (batch, classes, height, width)")
     return {
         "made_by": f"deeplab {__version__}",
-        "input": "image: uint8 (batch, height, width, 3), RGB, 0 to 255",
+        "input": f"image: uint8 (batch, height, width, {channels}), {meaning} 0 to 255",
         "outputs": json.dumps(outputs),
         "classes": json.dumps(classes.names),
         "palette": json.dumps(classes.palette[: len(classes)].tolist()),

@@ -21,7 +21,7 @@ BLOB_SIZE = 9
 def sample_images(
     data: SegmentationSettings, size: tuple[int, int], count: int, root: str | None
 ) -> tuple[list[Pixels], str]:
-    """Return RGB images ``(H, W, 3)`` and a description of their origin.
+    """Return images ``(H, W, C)`` and a description of their origin.
 
     Args:
         data: the run's data set.
@@ -40,23 +40,23 @@ def sample_images(
                 f"data.root={data.root}: no such folder. Set it to the folder of the images."
             )
         items = split_items(data_layout(data), data.val_split)
-        images = [read_image(i.image, data.image_bits) for i in evenly_spaced(items, count)]
+        images = [read_image(i.image, data.pixel_format) for i in evenly_spaced(items, count)]
         return images, f"{len(images)} images of split {data.val_split}"
     except (UserError, BadFileError) as error:
         if root:
             raise
-        images = _random_images(size, count)
+        images = _random_images(size, count, data.pixel_format.channels)
         return images, f"{count} random images, since the run's images are not available: {error}"
 
 
-def _random_images(size: tuple[int, int], count: int) -> list[Pixels]:
+def _random_images(size: tuple[int, int], count: int, channels: int) -> list[Pixels]:
     """Return images of colored squares, smaller and larger than ``size``, none of them square."""
     generator = np.random.default_rng(0)
     images = []
     for i in range(count):
         height, width = (int(side * (0.7 + 0.5 * ((i + j) % 2))) for j, side in enumerate(size))
         blobs = generator.integers(
-            0, 256, (-(-height // BLOB_SIZE), -(-width // BLOB_SIZE), 3), np.uint8
+            0, 256, (-(-height // BLOB_SIZE), -(-width // BLOB_SIZE), channels), np.uint8
         )
         image = np.kron(blobs, np.ones((BLOB_SIZE, BLOB_SIZE, 1), np.uint8))
         images.append(image[: height + i, : width - i])

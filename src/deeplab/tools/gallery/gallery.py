@@ -54,7 +54,7 @@ def run_gallery(config: GalleryConfig) -> Path:
         classes,
         thumbnail_width=config.thumbnail_width,
         max_image_size=config.max_image_size,
-        image_bits=data.image_bits,
+        pixel_format=data.pixel_format,
     )
     target = folder / "index.html"
     if target.exists() and not (folder / IMAGES_FOLDER).is_dir():

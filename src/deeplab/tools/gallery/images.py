@@ -13,15 +13,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from deeplab.data.class_set import ClassSet
-from deeplab.data.image_io import read_image, read_mask
+from deeplab.data.image_io import RGB, read_image, read_mask
 from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import Item
+from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import cpu_count, map_in_threads
 from deeplab.utils.program import command
-from deeplab.utils.visualization import IGNORE_COLOR
+from deeplab.utils.visualization import IGNORE_COLOR, as_rgb
 
 Pixels = NDArray[np.uint8]
 
@@ -80,14 +81,14 @@ class ImageRenderer:
         classes: decoding and colors of the masks.
         thumbnail_width: width of small images in pixels; their height is at most 1.5 times that.
         max_image_size: longer side of large images in pixels; images are never enlarged.
-        image_bits: see ``deeplab.data.image_io.read_image``.
+        pixel_format: see ``deeplab.data.image_io.read_image``.
     """
 
     folder: Path
     classes: ClassSet
     thumbnail_width: int
     max_image_size: int
-    image_bits: int | None = None
+    pixel_format: PixelFormat = RGB
 
     def render_all(
         self, images: Sequence[GalleryImage], progress: bool
@@ -122,7 +123,7 @@ class ImageRenderer:
     def _render_views(self, image: GalleryImage) -> list[Pixels]:
         """Return RGB ``(H, W, 3)`` or labels ``(H, W)`` in the order of ``views``."""
         item = image.item
-        rgb = read_image(item.image, self.image_bits)
+        rgb = as_rgb(read_image(item.image, self.pixel_format))
         truth = read_label(item, self.classes, (rgb.shape[0], rgb.shape[1]))
         predictions = [_read_prediction(path, truth) for path in image.predictions]
         for path, prediction, confusion in zip(

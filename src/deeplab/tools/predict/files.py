@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import ARRAY_SUFFIX, IMAGE_SUFFIXES
 from deeplab.tools.predict.outputs import OutputRecords
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
@@ -62,7 +62,7 @@ class Inputs(NamedTuple):
     """Files in folders and patterns that are neither images nor videos, by suffix."""
 
 
-def find_inputs(paths: Sequence[str], output: Path) -> Inputs:
+def find_inputs(paths: Sequence[str], output: Path, *, arrays: bool = False) -> Inputs:
     """Find the files that ``input`` lists, each once.
 
     A folder is searched with all its subfolders. Hidden files and the results of earlier
@@ -70,15 +70,21 @@ def find_inputs(paths: Sequence[str], output: Path) -> Inputs:
     folder, or the folders below the fixed part of a pattern. If files share a name, their outputs
     keep the suffix in their names, and get a number if that is not enough.
 
+    Args:
+        paths: files, folders and patterns.
+        output: folder of the results.
+        arrays: NumPy arrays in folders are images.
+
     Raises:
         UserError: one of the inputs does not exist, or results would overwrite an input.
     """
     unique: dict[Path, tuple[Path, Path]] = {}  # by resolved path
     skipped: dict[Path, str] = {}
     records = OutputRecords()
+    suffixes = IMAGE_SUFFIXES + VIDEO_SUFFIXES + (ARRAY_SUFFIX,) * arrays
     for text in paths:
         try:
-            for path, relative_path in _expand(text, output, records, skipped):
+            for path, relative_path in _expand(text, output, records, skipped, suffixes):
                 unique.setdefault(path.resolve(), (path, relative_path))
         except OSError as error:
             raise UserError(f"input={text}: cannot be read ({error.strerror}).") from None
@@ -98,7 +104,11 @@ def find_inputs(paths: Sequence[str], output: Path) -> Inputs:
 
 
 def _expand(
-    text: str, output: Path, records: OutputRecords, skipped: dict[Path, str]
+    text: str,
+    output: Path,
+    records: OutputRecords,
+    skipped: dict[Path, str],
+    suffixes: Sequence[str],
 ) -> Iterator[tuple[Path, Path]]:
     """Yield the files of one input, each with its path relative to the output folder.
 
@@ -120,15 +130,17 @@ def _expand(
     if not roots:
         raise UserError(f"input={text}: no such file or folder, and no match as a pattern.")
     candidates = [file for root in roots for file in _walk(root) if not records.contains(file)]
-    files = [file for file in candidates if _is_supported(file)]
+    files = [file for file in candidates if file.suffix.lower() in suffixes]
     skipped |= {
-        file.resolve(): file.suffix.lower() for file in candidates if not _is_supported(file)
+        file.resolve(): file.suffix.lower()
+        for file in candidates
+        if file.suffix.lower() not in suffixes
     }
     if not files:
         raise UserError(
             f"input={text}: no image or video found, apart from results of "
             f"{command('predict')}. Supported "
-            f"suffixes: {', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
+            f"suffixes: {', '.join(suffixes)}."
         )
     for file in files:
         yield file, file.relative_to(base)
@@ -154,10 +166,6 @@ def _walk(root: Path) -> Iterator[Path]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         paths = (Path(folder, name) for name in sorted(files) if not name.startswith("."))
         yield from (path for path in paths if path.is_file())  # reading a pipe would block
-
-
-def _is_supported(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:

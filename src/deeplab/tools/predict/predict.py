@@ -19,6 +19,8 @@ from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask
 from deeplab.data.image_header import KINDS, QUIET_KINDS, ROTATED
+from deeplab.data.image_io import RGB
+from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.inference.segmenter import Segmenter
 from deeplab.tools.predict.contents import ContentCounter, describe_shares
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
@@ -64,9 +66,11 @@ def run_prediction(config: PredictConfig) -> int:
         trust_remote_code=config.trust_remote_code,
     )
     output = Path(config.output).expanduser()
-    inputs = find_inputs(config.input, output)
+    run = trained.config
+    pixel_format = run.data.pixel_format
+    inputs = find_inputs(config.input, output, arrays=pixel_format[::2] != RGB[::2])
     files = inputs.files
-    _check_settings(config, files)
+    _check_settings(config, files, pixel_format)
     strategies = trained.strategies(
         [config.strategy], window=config.window_size, overlap=config.overlap, key="strategy"
     )
@@ -81,24 +85,29 @@ def run_prediction(config: PredictConfig) -> int:
         reserve_outputs(
             output, {path: file.path for file in files for path in file.output_paths(**saved)}
         )
-    run, segmenter = trained.config, trained.segmenter(predictor, execution)
+    segmenter = trained.segmenter(predictor, execution)
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
-    if run.data.image_bits:
-        print(
-            f"Images of more than 8 bits are read as ones of {run.data.image_bits}, as in training"
-        )
+    if pixel_format != RGB:
+        print(f"Images:  {pixel_format}, as in training")
     _print_skipped_and_renamed(inputs)
-    job = PredictionJob(config, segmenter, class_set(run.data), run.data.image_bits)
+    job = PredictionJob(config, segmenter, class_set(run.data), pixel_format)
     with report_write_errors(f"output={output}"):
         job.run(files)
     job.report(output)
     return len(job.problems)
 
 
-def _check_settings(config: PredictConfig, files: Sequence[InputFile]) -> None:
+def _check_settings(
+    config: PredictConfig, files: Sequence[InputFile], pixel_format: PixelFormat
+) -> None:
     """Reject settings that leave nothing to do, and print which ones have no effect here."""
     videos = [file for file in files if file.is_video]
+    if videos and pixel_format.channels != RGB_CHANNELS:
+        raise UserError(
+            f"input={videos[0].path}: the network sees images of {pixel_format.channels} channels, "
+            "and a video has three. Leave it out."
+        )
     if videos:
         require_extra("video", "av", setting=f"input={videos[0].path}")
     if videos and not (config.save_overlay or config.save_frames):
@@ -135,7 +144,7 @@ class PredictionJob:
         config: which outputs to write.
         segmenter: the network.
         classes: names and colors.
-        image_bits: see ``deeplab.data.image_io.read_image``.
+        pixel_format: see ``deeplab.data.image_io.read_image``.
     """
 
     def __init__(
@@ -143,9 +152,9 @@ class PredictionJob:
         config: PredictConfig,
         segmenter: Segmenter,
         classes: ClassSet,
-        image_bits: int | None,
+        pixel_format: PixelFormat,
     ) -> None:
-        self.config, self.segmenter, self.image_bits = config, segmenter, image_bits
+        self.config, self.segmenter, self.pixel_format = config, segmenter, pixel_format
         self.names, self.palette = classes.names, classes.palette
         self.num_images = self.num_videos = self.num_frames = 0
         self.list_contents = True
@@ -230,8 +239,9 @@ class PredictionJob:
 
     def _read(self, file: InputFile) -> Pixels | BadFileError:
         try:
-            image, header = read_photo(file.path, self.image_bits)
-            self.kinds += (kind for kind in header.kinds if kind != ROTATED)
+            image, header = read_photo(file.path, self.pixel_format)
+            kinds = header.changes(self.pixel_format.channels)
+            self.kinds += (kind for kind in kinds if kind != ROTATED)
             return image
         except BadFileError as error:
             return error

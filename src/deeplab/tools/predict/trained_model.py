@@ -41,7 +41,7 @@ class Prediction:
     In a notebook it shows its overlay.
 
     Attributes:
-        image: the image that was predicted: RGB ``(H, W, 3)``, uint8, upright.
+        image: the image that was predicted: ``(H, W, C)``, uint8, upright; RGB if C is 3.
         label_map: most likely class of each pixel ``(H, W)``, uint8.
         classes: name of each class.
         palette: color of each class ``(256, 3)``, uint8.
@@ -194,11 +194,11 @@ class TrainedModel:
         return self._predict(images, segmenter)
 
     def _predict(self, image: ImageLike, segmenter: Segmenter) -> Prediction:
-        bits = self.config.data.image_bits
+        pixel_format = self.config.data.pixel_format
         if isinstance(image, str | PathLike):
-            pixels, _ = read_photo(Path(image).expanduser(), bits)
+            pixels, _ = read_photo(Path(image).expanduser(), pixel_format)
         else:
-            pixels = to_pixels(image, bits)
+            pixels = to_pixels(image, pixel_format)
         with _device(segmenter):
             label_map = segmenter.labels(pixels)
         return Prediction(pixels, label_map, self.classes, self.palette, segmenter)

@@ -1,0 +1,97 @@
+"""Conversion of the values of image files to the 8-bit channels that the network sees."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab.data.bad_files import BadFileError
+from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
+
+Pixels = NDArray[np.uint8]
+Values = NDArray[Any]
+
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+"""Numbers of bits that the values of a 16-bit file may use."""
+
+
+def to_8_bits(values: Values, pixel_format: PixelFormat, path: Path) -> Pixels:
+    """Return values of any type as uint8 of the same shape ``(H, W, C)``.
+
+    Values beyond the range become its ends, and NaN the lowest.
+
+    Raises:
+        BadFileError: their meaning is not known, or they are more than its bits hold.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if pixel_format.value_range is not None:
+        low, high = np.asarray(pixel_format.value_range, np.float32).T
+        with np.errstate(all="ignore"):  # infinite values
+            scaled = (np.asarray(values, np.float32) - low) * (255 / (high - low))
+        scaled = np.nan_to_num(scaled, nan=0, posinf=255, neginf=0)
+        return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    if values.dtype.kind not in "ui":
+        raise _unknown_range(path, f"{values.dtype} values")
+    smallest, largest = (int(bound) for bound in (values.min(), values.max()))
+    if smallest < 0 or largest >= 1 << 16:
+        raise _unknown_range(path, f"values from {smallest} to {largest}")
+    if pixel_format.bits is None and largest < 1 << 14:
+        raise BadFileError(
+            "unknown bit depth",
+            path,
+            f"{values.dtype} values up to {largest}, which is nearly black if all 16 bits count",
+            "Set data.image_bits to the bits that its values use (10, 12, 14 or 16) and train "
+            "with it, or scale it to 8 bits.",
+        )
+    bits = pixel_format.bits or 16
+    if largest >= 1 << bits:
+        raise BadFileError(
+            "value above data.image_bits",
+            path,
+            f"values up to {largest}, which are more than data.image_bits={bits}",
+            f"Set data.image_bits={fewest_bits(largest)}.",
+        )
+    return np.right_shift(values, bits - 8).astype(np.uint8)
+
+
+def arrange_channels(image: Pixels, pixel_format: PixelFormat, path: Path) -> Pixels:
+    """Return an image ``(H, W, C)`` with the channels of the network.
+
+    Gray becomes three equal channels and RGB one; other numbers must be those of the file.
+
+    Raises:
+        BadFileError: it has another number of channels.
+    """
+    found = image.shape[2]
+    if found == pixel_format.channels:
+        return image
+    if pixel_format.channels == RGB_CHANNELS and found == 1:
+        return np.repeat(image, RGB_CHANNELS, axis=2)
+    if pixel_format.channels == 1 and found == RGB_CHANNELS:
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.uint8)
+    raise BadFileError(
+        "other channels",
+        path,
+        f"{found} channels; {pixel_format.channels} are read",
+        f"Set data.channels={found} to train with them, or save the ones that the network "
+        "should see.",
+    )
+
+
+def fewest_bits(largest: int) -> int:
+    """Return the smallest of ``BIT_DEPTHS`` that holds a value."""
+    return next(bits for bits in BIT_DEPTHS if largest < 1 << bits)
+
+
+def _unknown_range(path: Path, found: str) -> BadFileError:
+    return BadFileError(
+        "unknown range of values",
+        path,
+        f"{found}, whose meaning is not known",
+        "Set data.image_range=[lowest,highest], or save integers of 8 or 16 bits.",
+    )
