@@ -9,13 +9,14 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from deeplab.data.annotations.bitmaps import decode_label_studio_runs, decode_runs
 from deeplab.data.annotations.find import FORMS
 from deeplab.data.annotations.regions import Ellipse, Outlines
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet
+from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.labels import read_label
 from deeplab.data.layouts.folder import AnnotationForm, FolderLayout, FolderSettings
 from deeplab.utils.errors import UserError
@@ -77,6 +78,53 @@ def mask(seed):
     """Return a mask of random blocks."""
     blocks = np.random.default_rng(seed).random((SIZE[0] // 4, SIZE[1] // 4)) < 0.3
     return np.kron(blocks, np.ones((4, 4))).astype(bool)
+
+
+def store_rotated(folder, orientation):
+    """Store the pixels of all photos otherwise; by their EXIF orientation they look as before."""
+    back = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for path in folder.rglob("*.jpg"):
+        stored = Image.open(path).transpose(back[orientation])
+        stored.save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("write", [write_labelme, write_yolo])
+def test_annotations_of_rotated_photos_lie_on_what_the_tool_shows(orientation, write, tmp_path):
+    split = "train/" if write is write_yolo else ""
+    images = {f"{split}{name}": things for name, things in objects(1, 2, 3, 4).items()}
+    write(tmp_path, images)
+    store_rotated(tmp_path, orientation)
+    found = labels(tmp_path)
+    assert len(found) == 4
+    for name, label in found.items():
+        stored = Image.fromarray(label)
+        stored.getexif()[0x0112] = orientation
+        things = next(v for k, v in images.items() if k.split("/")[-1] == name.split("/")[-1])
+        assert np.array_equal(np.asarray(ImageOps.exif_transpose(stored)), draw(things))
+    layout, classes = folder(tmp_path)
+    dataset = SegmentationDataset(
+        "train", layout.items("all"), classes=ClassSet(classes), transform=None
+    )
+    (warning,) = check_split(dataset)
+    assert "4 of 4 images" in warning
+    assert "annotations are taken to lie on the rotated image" in warning
+
+
+def test_annotations_that_record_the_stored_size_lie_on_the_stored_photo(tmp_path):
+    images = objects(1, 2)
+    write_labelme(tmp_path, images)
+    for path in tmp_path.glob("*.jpg"):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.open(path).save(path, exif=exif)
+    check(tmp_path, images)
 
 
 class TestLabelMe:

@@ -5,11 +5,9 @@ import logging
 
 import numpy as np
 
-from deeplab.data.image_header import NPY, TRANSPOSED_ORIENTATIONS, Header, arrange_axes
+from deeplab.data.image_header import NPY, Header, arrange_axes
+from deeplab.data.orientation import upright
 from deeplab.data.pixel_values import Values
-
-FLIPPED_AXES = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}
-"""Axes that each EXIF orientation flips, after the transposition."""
 
 
 class NoTiffError(Exception):
@@ -52,10 +50,3 @@ def _decode_tiff(data: bytes, header: Header) -> Values:
         orientation = page.tags.get(274)
         values = values[..., None] if page.axes == "YX" else values
         return upright(values, int(orientation.value) if orientation else 1)
-
-
-def upright(values: Values, orientation: int) -> Values:
-    """Return an image ``(H, W, C)`` as its EXIF orientation asks for it to be shown."""
-    if orientation in TRANSPOSED_ORIENTATIONS:
-        values = values.swapaxes(0, 1)
-    return np.ascontiguousarray(np.flip(values, FLIPPED_AXES.get(orientation, ())))

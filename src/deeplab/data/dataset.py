@@ -303,7 +303,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         label = self.read_label(item)
         if size != label.shape[:2]:
             raise size_mismatch_error(item.mask, label.shape, item.image)
-        return label, list(unusual_kinds(item.image, item.mask, self.pixel_format.channels))
+        return label, list(unusual_kinds(item.image, item.mask_file, self.pixel_format.channels))
 
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""

@@ -7,6 +7,8 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from deeplab.data.orientation import TRANSPOSED_ORIENTATIONS
+
 Role = Literal["image", "mask"]
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -29,16 +31,18 @@ UNSPECIFIED = 0  # value of EXTRA_SAMPLES of a channel that is no transparency
 GRAY, CMYK = (0, 1), 5  # values of PHOTOMETRIC
 NO_PAGE = 5  # bits of SUBFILE: a preview or a transparency mask
 
-TRANSPOSED_ORIENTATIONS = range(5, 9)
-"""EXIF orientations that exchange rows and columns."""
-
-ROTATED = "EXIF orientation"
+ROTATED, ROTATED_ANNOTATION = "EXIF orientation", "EXIF orientation of an annotated image"
 
 KINDS = {
     ROTATED: (
         "the EXIF header asks for a rotation, which is not applied",
         "If image and mask do not lie on each other without it, save the image rotated and "
         "without the header, for example with mogrify -auto-orient.",
+    ),
+    ROTATED_ANNOTATION: (
+        "the EXIF header asks for a rotation; annotations are taken to lie on the rotated image, "
+        "as labeling tools show it, unless they record the size of the other",
+        "Nothing to do; validation.png of the run shows whether they lie on the objects.",
     ),
     "gray image": (
         "a gray image; its three channels are made equal",
@@ -96,6 +100,12 @@ class Header(NamedTuple):
     """True for channels that are not those of gray or RGB with or without alpha, or of CMYK."""
     array: bool = False
     """True for a NumPy array, or for a TIFF of channels or numbers that photos do not have."""
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Height and width of the image when it is upright."""
+        height, width = self.size
+        return (width, height) if self.orientation in TRANSPOSED_ORIENTATIONS else (height, width)
 
     @property
     def deep(self) -> bool:

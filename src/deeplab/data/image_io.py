@@ -26,6 +26,7 @@ from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_header import (
     NPY,
     ROTATED,
+    ROTATED_ANNOTATION,
     TIFF_STARTS,
     Header,
     NoHeifError,
@@ -239,23 +240,25 @@ def read_header(path: Path) -> Header:
     return header
 
 
-def unusual_kinds(image: Path, mask: Path, channels: int) -> list[tuple[str, Path]]:
+def unusual_kinds(image: Path, mask: Path | None, channels: int) -> list[tuple[str, Path]]:
     """Return what is not plain 8-bit RGB in an image, by the keys of ``KINDS``, with its file.
 
     An EXIF orientation counts if image and mask differ in it.
 
     Args:
         image: the file of the image.
-        mask: that of its mask.
+        mask: that of its mask; None: it is annotated.
         channels: number of channels that the network sees.
 
     Raises:
         BadFileError: the header of the image cannot be read.
     """
     header, mask_orientation = read_header(image), 1
+    kinds = [(kind, image) for kind in header.changes(channels) if kind != ROTATED]
+    if mask is None:
+        return kinds + [(ROTATED_ANNOTATION, image)] * (header.orientation != 1)
     with suppress(BadFileError), _open(mask, "mask") as stream:
         mask_orientation = parse_header(stream).orientation
-    kinds = [(kind, image) for kind in header.changes(channels) if kind != ROTATED]
     if header.orientation != mask_orientation:
         kinds.append((ROTATED, image if header.orientation != 1 else mask))
     return kinds

@@ -18,7 +18,7 @@ def read_label(item: Item, classes: ClassSet, size: tuple[int, int] | None = Non
             class.
     """
     if item.annotation is not None:
-        return item.annotation.draw(size or read_header(item.image).size)
+        return item.annotation.draw(read_header(item.image))
     mask = read_mask(item.mask, colored=classes.colored)
     if size is not None and mask.shape[:2] != size:
         raise size_mismatch_error(item.mask, mask.shape, item.image)

@@ -132,7 +132,7 @@ def examine_item(item: Item, *, classes: ClassSet, pixel_format: PixelFormat) ->
         image = read_image(item.image, pixel_format)
         findings += [
             Finding("warning", kind, str(path), *KINDS[kind])
-            for kind, path in unusual_kinds(item.image, item.mask, pixel_format.channels)
+            for kind, path in unusual_kinds(item.image, item.mask_file, pixel_format.channels)
         ]
     except BadFileError as error:
         findings.append(_error(error))

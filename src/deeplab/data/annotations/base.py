@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from deeplab.data.annotations.regions import LabelDrawing, Pixels, Region
 from deeplab.data.bad_files import BadFileError
+from deeplab.data.image_header import Header
+from deeplab.data.orientation import as_stored
 from deeplab.utils.reading import check_regular, describe
 from deeplab.utils.text import name_some
 
 M = TypeVar("M", bound=BaseModel)
-
-"""Name of the class of pixels that no region covers."""
 
 FIX = "Export it again from the labeling tool."
 
@@ -97,28 +97,34 @@ class Annotation(NamedTuple):
     def __str__(self) -> str:
         return f"{self.source.tool}: {self.drawing}"
 
-    def draw(self, size: tuple[int, int]) -> Pixels:
-        """Return the label map ``(H, W)``.
+    def draw(self, header: Header) -> Pixels:
+        """Return the label map ``(H, W)`` of the pixels as they are stored.
+
+        Labeling tools show a photo upright by its EXIF orientation. So its regions are taken to lie
+        on the upright image, unless the annotation records the size of the stored one.
 
         Args:
-            size: height and width of the image.
+            header: header of the image.
 
         Raises:
             BadFileError: the annotation is damaged, of another size, or has a class that is none.
         """
         path = self.source.root / self.source.images[self.image]
         regions, recorded = self.source.regions(self.image)
-        if recorded not in (None, size):
+        shown, orientation = header.shown_size, header.orientation
+        if recorded == header.size != shown:
+            shown, orientation = header.size, 1
+        if recorded not in (None, shown):
             raise BadFileError(
                 "image and annotation of different sizes",
                 path,
-                f"{self.image} is {size[1]} x {size[0]} pixels, its annotation is for "
+                f"{self.image} is {shown[1]} x {shown[0]} pixels, its annotation is for "
                 f"{recorded[1]} x {recorded[0]} (width x height)",
                 "Use the images that were annotated, or scale the annotations with them.",
             )
         try:
             with damaged(path):
-                return self.drawing.draw(regions, *size)
+                return as_stored(self.drawing.draw(regions, *shown), orientation)
         except KeyError as error:
             raise BadFileError(
                 "class not listed",

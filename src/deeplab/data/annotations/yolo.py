@@ -63,7 +63,7 @@ class Yolo(AnnotationSet):
 
     def regions(self, image: str) -> AnnotatedRegions:
         path = self.root / self.images[image]
-        height, width = read_header(self.root / image).size
+        height, width = read_header(self.root / image).shown_size
         regions = []
         with damaged(path):
             for number, line in enumerate(_lines(path), 1):

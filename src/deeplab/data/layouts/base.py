@@ -49,6 +49,11 @@ class Item(NamedTuple):
     """File of the mask, or of the annotation."""
     annotation: "Annotation | None" = None
 
+    @property
+    def mask_file(self) -> Path | None:
+        """File of the mask; None if the label map is drawn."""
+        return self.mask if self.annotation is None else None
+
 
 class DataLayout(ABC):
     """Interface between a data set and its folder.

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from deeplab.data.array_files import upright
 from deeplab.data.image_header import Header
 from deeplab.data.image_io import RGB, read_header, read_image
+from deeplab.data.orientation import upright
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import arrange_channels, to_8_bits
 from deeplab.utils.errors import UserError
@@ -76,19 +76,19 @@ def to_pixels(image: Any, pixel_format: PixelFormat = RGB) -> Pixels:
 
 
 def _from_pillow(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "F" and pixel_format.value_range is None:
+    shown = ImageOps.exif_transpose(image)
+    if shown.mode == "F" and pixel_format.value_range is None:
         raise UserError("image of mode F: floating-point images are not read. Pass an array.")
-    if upright.mode == "F" or (upright.mode == "RGBA" and pixel_format.channels == 4):
-        return to_pixels(np.asarray(upright), pixel_format)
-    if upright.mode.startswith("I"):
-        values = np.asarray(upright)
+    if shown.mode == "F" or (shown.mode == "RGBA" and pixel_format.channels == 4):
+        return to_pixels(np.asarray(shown), pixel_format)
+    if shown.mode.startswith("I"):
+        values = np.asarray(shown)
         if pixel_format.value_range is None and (values.min() < 0 or values.max() >= 1 << 16):
             raise UserError(
-                f"image of mode {upright.mode}: values from {values.min()} to {values.max()}; "
+                f"image of mode {shown.mode}: values from {values.min()} to {values.max()}; "
                 "integers of 8 to 16 bits are read."
             )
         kept = values if pixel_format.value_range else values.astype(np.uint16)
         return to_pixels(kept, pixel_format)
-    rgb = np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    rgb = np.array(shown if shown.mode == "RGB" else shown.convert("RGB"))
     return to_pixels(rgb, pixel_format)
