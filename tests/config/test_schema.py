@@ -27,6 +27,7 @@ NEEDED = {
     "backbone=timm": ["backbone.model=resnet18"],
     "stage=imagenet": ["data=imagenet"],
     "stage=shape_classes": ["data=shape_classes"],
+    "data=huggingface": ["data.path=user/name"],
     "loss=own": ["loss._target_=torch.nn.CrossEntropyLoss"],
     "optimizer=own": ["optimizer._target_=torch.optim.Adam"],
     "lr_scheduler=own": ["lr_scheduler._target_=torch.optim.lr_scheduler.ConstantLR"],

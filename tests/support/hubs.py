@@ -1,6 +1,7 @@
 """Local server with the parts of the Hugging Face hub that its client uses."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,9 +38,10 @@ class Hub:
 
 
 @contextmanager
-def hub(files: Mapping[str, bytes]) -> Iterator[Hub]:
+def hub(files: Mapping[str, bytes], *, datasets: bool = False) -> Iterator[Hub]:
     """Serve repositories; ``.safetensors`` files have their SHA-256 as ETag, as in Git LFS."""
-    site = Hub(dict(files))
+    prefix = "datasets/" * datasets
+    site = Hub({f"{prefix}{path}": content for path, content in files.items()})
 
     class SiteHandler(Handler):
         hub_files = site
@@ -55,7 +57,37 @@ class Handler(QuietHandler):
         self._answer(body=False)
 
     def do_GET(self):
-        self._answer(body=True)
+        if self.path.startswith("/api/datasets/"):
+            self._describe(self.path.removeprefix("/api/").partition("?")[0])
+        else:
+            self._answer(body=True)
+
+    def _describe(self, path: str):
+        """Send the state of a repository, or the list of a folder in it."""
+        name, _, rest = path.partition("/tree/")
+        repository = "/".join(name.split("/")[:3])
+        folder = rest.partition("/")[2]
+        paths = [p.removeprefix(f"{repository}/") for p in self.hub_files.files]
+        content: object = {
+            "id": repository.removeprefix("datasets/"), "sha": COMMIT, "private": False,
+            "tags": [], "siblings": [{"rfilename": p} for p in paths],
+        }  # fmt: skip
+        if rest:
+            below = [p for p in paths if p.startswith(f"{folder}/" if folder else "")]
+            direct = [p for p in below if p.rpartition("/")[0] == folder]
+            folders = {p.split("/")[0] for p in below if not folder and "/" in p}
+            sizes = {p: len(self.hub_files.files[f"{repository}/{p}"]) for p in direct}
+            entry = {"oid": "0" * 40, "size": 0}
+            content = [
+                *({**entry, "type": "file", "path": p, "size": n} for p, n in sizes.items()),
+                *({**entry, "type": "directory", "path": p} for p in folders),
+            ]
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _answer(self, *, body: bool):
         self.hub_files.requests.append(f"{self.command} {self.path}")

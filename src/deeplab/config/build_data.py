@@ -31,13 +31,19 @@ def with_in_channels(config: TrainConfig) -> TrainConfig:
                 f"{channels} channels. Set one for each channel, and backbone.std too."
             )
         return config
-    if backbone.in_channels not in (RGB_CHANNELS, channels):
+    stated = getattr(backbone, "in_channels", None)
+    if stated not in (None, RGB_CHANNELS, channels):
         raise UserError(
-            f"backbone.in_channels={backbone.in_channels}: the images are read with {channels} "
-            f"channels. Set data.channels={backbone.in_channels}, from which it follows."
+            f"backbone.in_channels={stated}: the images are read with {channels} channels. Set "
+            f"data.channels={stated}, from which it follows."
         )
-    if backbone.in_channels == channels:
+    if channels == (stated or RGB_CHANNELS):
         return config
+    if stated is None:
+        raise UserError(
+            f"backbone={backbone.family}: it has no argument in_channels, and the images have "
+            f"{channels} channels. Choose another backbone."
+        )
     backbone = backbone.model_copy(update={"in_channels": channels})
     return config.model_copy(update={"backbone": backbone})
 

@@ -148,7 +148,8 @@ def format_hydra_error(error: Exception) -> str:
         return unknown_choice(group, choice)
     if isinstance(error, RecursionError):
         return "defaults: files of the chosen groups name each other in turn. Correct their lists."
-    if match := re.search(r"full_key: (\S+)", text) if "Missing mandatory" in text else None:
+    missing = re.search(r"interpolation: Missing mandatory value: (\S+)", text)
+    if match := missing or re.search(r"Missing mandatory.*\s+full_key: (\S+)", text):
         return f"{match[1]}: this key has no value. Set {match[1]}=..."
     if match := re.search(r"full_key: (\S+)", text):
         return f"{match[1]}: {text.splitlines()[0].rstrip('.')}. Set it to a value."

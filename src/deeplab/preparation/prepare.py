@@ -11,6 +11,7 @@ from deeplab.config.schema.scripts import PrepareConfig
 from deeplab.data.layouts.base import check_data, data_layout
 from deeplab.data.layouts.cityscapes import CityscapesSettings
 from deeplab.data.layouts.coco import COCOSettings
+from deeplab.data.layouts.huggingface import HuggingFaceSettings
 from deeplab.data.layouts.voc import VOCSettings
 from deeplab.preparation import file_selection, manifest
 from deeplab.preparation.local_source import (
@@ -81,6 +82,12 @@ def run_preparation(config: PrepareConfig) -> None:
         _prepare(_Job(config, config.data, previous, redo))
     else:
         check_no_source(config)
+        if isinstance(config.data, HuggingFaceSettings):
+            from deeplab.preparation.huggingface import prepare_huggingface
+
+            options = {"overwrite": config.overwrite, "progress": config.enable_progress_bar}
+            if not prepare_huggingface(config.data, **options):
+                print(f"{config.data.root} is ready (overwrite=true prepares it again).")
         data = check_data(config.data)
         layout = data_layout(data)
         counts = {}

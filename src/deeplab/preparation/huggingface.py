@@ -1,0 +1,213 @@
+"""Writing of a data set of the Hugging Face hub into a folder of images and masks."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from deeplab.data.image_header import FORMATS
+from deeplab.data.layouts.file_names import ROLE_WORDS, Role
+from deeplab.data.layouts.huggingface import HuggingFaceSettings
+from deeplab.preparation import manifest
+from deeplab.preparation.manifest import Manifest
+from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
+from deeplab.utils.files import atomic_write, write_text
+
+COLUMNS: dict[Role, tuple[str, ...]] = {
+    "image": (*ROLE_WORDS["image"], "pixel_values", "rgb"),
+    "mask": (*ROLE_WORDS["mask"], "semantic_segmentation", "labels_map"),
+}
+"""Names of the columns that are tried."""
+
+CLASS_NAMES = "id2label.json"
+"""File of a repository with the names of the classes by their values."""
+
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
+"""Ends of the names of images that are written as they are."""
+
+
+def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progress: bool) -> bool:
+    """Write the images, the masks and the names of the classes below ``data.root``.
+
+    An interrupted preparation goes on; images that are written already are left alone.
+
+    Returns:
+        False if the folder was ready.
+
+    Raises:
+        UserError: the data set cannot be had, or its columns are not clear.
+    """
+    root = Path(settings.root).expanduser()
+    if manifest.is_complete(root) and not overwrite:
+        return False
+    require_extra("huggingface", "datasets", setting="data=huggingface")
+    for name in ("datasets", "httpx", "httpx2"):  # they log each request
+        logging.getLogger(name).setLevel(logging.WARNING)
+    splits = _load(settings, progress)
+    columns = _columns(settings, next(iter(splits.values())).features)
+    with manifest.locked_for_preparation(root):
+        manifest.mark_incomplete(root)
+        counts = {}
+        for name, rows in splits.items():
+            counts[name] = len(rows)
+            bar = tqdm(
+                _samples(rows, columns, settings),
+                f"Writing {name}",
+                total=len(rows),
+                unit="img",
+                disable=not progress,
+            )
+            for index, (image, mask) in enumerate(bar):
+                stem = f"{name}/{index:06d}"
+                if not overwrite and (root / f"masks/{stem}.png").exists():
+                    continue
+                _write_image(root / "images", stem, image)
+                _write_mask(root / f"masks/{stem}.png", mask)
+        names = list(settings.classes) or _class_names(settings)
+        if names and not (root / "classes.yaml").exists():
+            content = yaml.safe_dump({"classes": names}, allow_unicode=True, sort_keys=False)
+            write_text(root / "classes.yaml", content)
+        manifest.write_manifest(root, Manifest(frozenset([settings.path]), counts))
+        manifest.mark_complete(root)
+    return True
+
+
+def _load(settings: HuggingFaceSettings, progress: bool) -> dict[str, Any]:
+    """Return the splits by name, from the cache or downloaded."""
+    import datasets
+
+    if not progress:
+        datasets.disable_progress_bars()
+    path = Path(settings.path).expanduser()
+    name = str(path) if path.is_dir() else settings.path
+    try:
+        loaded = datasets.load_dataset(name, settings.subset, revision=settings.revision)
+    except Exception as error:  # of several libraries
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        hint = " Set data.subset to one of them." if "onfig name is missing" in lines[0] else ""
+        raise UserError(
+            f"data.path={settings.path}: it cannot be loaded ({' '.join(lines)[:400]}).{hint} The "
+            "name is that on huggingface.co/datasets; a private or gated one needs hf auth login."
+        ) from None
+    return dict(loaded)
+
+
+def _columns(settings: HuggingFaceSettings, features: Any) -> tuple[str, str]:
+    """Return the columns of images and masks.
+
+    Raises:
+        UserError: there is none, or several may be meant.
+    """
+    import datasets
+
+    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    roles: tuple[Role, ...] = ("image", "mask")
+    found: dict[Role, str] = {}
+    for role in roles:
+        key = f"{role}_column"
+        chosen = getattr(settings, key)
+        fitting = [name for name in images if name.lower() in COLUMNS[role]]
+        fitting = [chosen] if chosen else fitting
+        if len(fitting) != 1 or fitting[0] not in images:
+            given = f"{key}={chosen}" if chosen else f"path={settings.path}"
+            raise UserError(
+                f"data.{given}: which column has the {role}s is not clear. Set data.{key} to one "
+                f"of the columns of images ({', '.join(images) or 'there are none'})."
+            )
+        found[role] = fitting[0]
+    return found["image"], found["mask"]
+
+
+def _samples(
+    rows: Any, columns: Sequence[str], settings: HuggingFaceSettings
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the files of each image and its mask.
+
+    Raises:
+        UserError: a row names a file that is not one of the data set.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    folders = [datasets.config.HF_CACHE_HOME, constants.HF_HUB_CACHE, settings.path]
+    folders = [Path(folder).expanduser().resolve() for folder in folders]
+    for column in columns:
+        rows = rows.cast_column(column, datasets.Image(decode=False))
+    for row in rows.select_columns(list(columns)):
+        image, mask = (row[column] for column in columns)
+        yield _content(image, folders), _content(mask, folders)
+
+
+def _content(file: Any, folders: Sequence[Path]) -> bytes:
+    content: bytes | None = file["bytes"]
+    if content is not None:
+        return content
+    path = Path(file["path"])
+    if not any(path.resolve().is_relative_to(folder) for folder in folders):
+        raise UserError(
+            f"data.path: {path} is named by a row, but is no file of the data set. Use one that "
+            "holds its images."
+        )
+    return path.read_bytes()
+
+
+def _write_image(folder: Path, stem: str, content: bytes) -> None:
+    """Write an image as it is; one that its EXIF header rotates as an upright PNG."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        suffix = SUFFIXES.get(str(image.format))
+        if suffix is None or image.getexif().get(0x0112, 1) != 1:  # masks are upright
+            buffer = io.BytesIO()
+            ImageOps.exif_transpose(image).save(buffer, "PNG")
+            suffix, content = ".png", buffer.getvalue()
+    target = folder / f"{stem}{suffix}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target, flush=False) as draft:
+        draft.write_bytes(content)
+
+
+def _write_mask(target: Path, content: bytes) -> None:
+    """Write a mask as a PNG, with the values that it has."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(io.BytesIO(content), formats=FORMATS) as mask:
+        if mask.format != "PNG":
+            buffer = io.BytesIO()
+            ImageOps.exif_transpose(mask).save(buffer, "PNG")
+            content = buffer.getvalue()
+    with atomic_write(target, flush=False) as draft:
+        draft.write_bytes(content)
+
+
+def _class_names(settings: HuggingFaceSettings) -> list[str]:
+    """Return the names in the repository's ``id2label.json``; none without one.
+
+    A line says if it cannot be had or is of another form: the masks then tell the classes.
+    """
+    from huggingface_hub import errors, hf_hub_download
+
+    folder = Path(settings.path).expanduser()
+    try:
+        path = folder / CLASS_NAMES
+        if not folder.is_dir():
+            path = Path(
+                hf_hub_download(
+                    settings.path, CLASS_NAMES, repo_type="dataset", revision=settings.revision
+                )
+            )
+        names = {int(index): str(name) for index, name in json.loads(path.read_text()).items()}
+    except (FileNotFoundError, errors.EntryNotFoundError) as error:
+        if not isinstance(error, errors.LocalEntryNotFoundError):
+            return []
+        names = {}
+    except Exception:  # of a network or of another form
+        names = {}
+    if not names or sorted(names) != list(range(len(names))):
+        print(f"{CLASS_NAMES} of {settings.path} is not used: it does not name classes from 0 on")
+        return []
+    return [names[index] for index in range(len(names))]
