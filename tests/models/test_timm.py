@@ -15,8 +15,10 @@ from safetensors.torch import load_file, save, save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deeplab.checkpoints.initialization import adapt_to_weights
 from deeplab.checkpoints.loading import load_backbone
 from deeplab.checkpoints.pretrained import find_published_weights
+from deeplab.config.build_model import build_backbone
 from deeplab.config.schema.stage import Recipe
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import parse_strategy
@@ -508,6 +510,29 @@ def test_addresses_of_pretrained_weights(timm):
     assert address("resnet18.tv_in1k") == "hf://timm/resnet18.tv_in1k/model.safetensors"
     with pytest.raises(UserError, match="timm lists no weights of swinv2_cr_tiny_224 on"):
         address("swinv2_cr_tiny_224")
+
+
+@extras
+def test_the_documented_dinov3_encoder(timm, tmp_path):
+    name = "convnext_tiny.dinov3_lvd1689m"
+    config = train_config("backbone=timm", f"backbone.model={name}")
+    published = find_published_weights(config.backbone)
+    assert (published.address, published.license) == (
+        f"hf://timm/{name}/model.safetensors", "dinov3-license",
+    )  # fmt: skip
+    weights = timm.create_model(name, num_classes=0).state_dict()  # as the hub's file, without head
+    save_file(weights, tmp_path / "model.safetensors")
+    pretrained = f"backbone.pretrained={tmp_path}/model.safetensors"
+    config = train_config("backbone=timm", f"backbone.model={name}", pretrained)
+    config = adapt_to_weights(config)
+    cfg = timm.get_pretrained_cfg(name)
+    assert config.backbone.mean == pytest.approx([255 * value for value in cfg.mean])
+    assert config.backbone.std == pytest.approx([255 * value for value in cfg.std])
+    backbone = build_backbone(config)
+    report = load_backbone(backbone, tmp_path / "model.safetensors")
+    assert len(report.state) >= len(weights) - 2
+    first = weights["stem.0.weight"]
+    assert any(torch.equal(first, weight) for weight in backbone.parameters())
 
 
 @extras
