@@ -107,6 +107,71 @@ def test_config_and_record_of_the_conversion(lite):
     assert record["left_out"] == []
 
 
+def write_quantized(path, *, simulated):
+    """Write the network with 8-bit weights, with the names of one trained for integers or not.
+
+    Returns:
+        The weights that the integers stand for, by the names in the float file.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(real(LITE).read_bytes(), 0))
+    (graph,) = model.subgraphs
+    expected = {}
+    for tensor in graph.tensors:
+        name = tensor.name.decode()
+        last = name.rpartition("/")[2]
+        if last not in ("weights", "depthwise_weights"):
+            continue
+        values = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
+        values = values.reshape(tensor.shape)
+        axis = 3 if last == "depthwise_weights" else 0
+        others = tuple(i for i in range(4) if i != axis)
+        scales = np.abs(values).max(axis=others, keepdims=True) / 127
+        scales = np.maximum(scales, 1e-12).astype(np.float32)
+        integers = np.rint(values / scales).astype(np.int8)
+        expected[name] = integers * scales
+        model.buffers[tensor.buffer].data = integers.view(np.uint8).ravel()
+        tensor.type = schema.TensorType.INT8
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale = scales.ravel().tolist()
+        tensor.quantization.zeroPoint = [0] * scales.size
+        tensor.quantization.quantizedDimension = axis
+        if simulated:
+            scope = name.rpartition("/")[0]
+            tensor.name = f"{scope}/weights_quant/FakeQuantWithMinMaxVars".encode()
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return expected
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_weights_of_a_quantized_network(simulated, tmp_path, lite):
+    pytest.importorskip("ai_edge_litert")
+    expected = write_quantized(tmp_path / "small.tflite", simulated=simulated)
+    output = run("convert", "small.tflite", cwd=tmp_path).stdout
+    assert "int8 made float32 by their scales" in output
+    weights = tmp_path / "runs/small/weights.safetensors"
+    converted, originals = load_file(weights), load_file(lite)
+    assert converted.keys() == originals.keys()
+    values = [value.transpose(0, 3, 1, 2) for value in expected.values()]
+    convolutions = [tensor.numpy() for tensor in converted.values() if tensor.ndim == 4]
+    assert len(convolutions) == len(values)
+    for value in values:
+        shapes = value, value.transpose(1, 0, 2, 3)  # depthwise ones have the channels second
+        assert any(
+            c.shape == v.shape and np.allclose(c, v, atol=1e-7)
+            for v in shapes
+            for c in convolutions
+        )
+    image = read_image(real("weights/golden_257_input.jpg"))
+    golden = cv2.imread(str(real("weights/golden_257_mask_x10.png")), cv2.IMREAD_UNCHANGED) // 10
+    labels = upsampled(network(weights), image).argmax(-1)
+    assert (labels == golden).mean() > 0.95
+
+
 # A graph of the authors' code with its batch norms
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 import deeplab
 from deeplab.config.parsing import PLACEHOLDERS
+from deeplab.training import automatic
 from deeplab.training.automatic import CROP, MAX_STEPS, MIN_STEPS, RULES
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
@@ -65,6 +66,17 @@ def test_steps_follow_the_number_of_images(count, batch, tmp_path):
         assert abs(steps - wanted) <= 50
     else:
         assert steps in (MIN_STEPS, MAX_STEPS["cpu"])
+
+
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+def test_a_larger_backbone_is_proposed_for_a_gpu(machine, tmp_path, monkeypatch):
+    write_folder(tmp_path, [(60, 80)] * 10)
+    monkeypatch.setattr(automatic, "_machine", lambda config: machine)
+    config = compose(tmp_path)
+    images = deeplab.create_datamodule("folder", root=tmp_path).train_set
+    lines = automatic.describe_choices(config, images)
+    assert any("backbone=resnet50_torchvision" in line for line in lines) == (machine == "gpu")
+    assert config.stage.batch_size == automatic.BATCH[machine]
 
 
 def test_typed_values_win_and_others_follow_them(tmp_path):
@@ -226,8 +238,8 @@ def test_a_report_keeps_chosen_and_default_values_apart(tmp_path):
     rows = [line for line in page.splitlines() if line.startswith(("| 1 |", "| 2 |"))]
     names = [re.search(r"\]\(\.\./\.\./([\w.-]+)/\)", row)[1] for row in rows]
     assert len(set(names)) == 2
-    for name, automatic in zip(names, (False, True), strict=True):
+    for name, chosen in zip(names, (False, True), strict=True):
         config = yaml.safe_load((tmp_path / "runs" / name / "config.yaml").read_text())
-        assert (config["loss"]["class_weights"] is not None) == automatic
+        assert (config["loss"]["class_weights"] is not None) == chosen
     plan = run("ablations", "plan", "ablation=weights.yaml", *SMALL, "data.num_val=2", cwd=tmp_path)
     assert "2 distinct runs: 2 done, 0 to run" in plan.stdout

@@ -224,6 +224,8 @@ def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     lines = textwrap.wrap(" ".join(chosen), MAX_WIDTH, break_long_words=False)
     if "loss.class_weights" in config.automatic:
         lines.append("weight of a class: 1 / sqrt(its share of the pixels), 1 on average")
+    if config.backbone.family == "mobilenetv2" and _machine(config) == "gpu":
+        lines.append("for a GPU: backbone=resnet50_torchvision is larger and more accurate")
     return [*_describe_images(config, dataset), *lines]
 
 

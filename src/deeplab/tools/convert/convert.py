@@ -122,6 +122,7 @@ def _record(source: Source, weights: Path, network: nn.Module) -> dict[str, obje
         "source": str(source.path),
         "source_sha256": file_hash(file) if file else None,
         "variables": len(source.variables),
+        "quantized": source.quantized,
         "left_out": source.left_out,
         "parameters": sum(p.numel() for p in network.parameters()),
         "weights_sha256": file_hash(weights),
@@ -136,6 +137,10 @@ def _print_summary(source: Source, weights: Path, train: TrainConfig, network: n
     print(f"Source:   {source.path}, {len(source.variables)} variables, all used")
     if source.left_out:
         print(f"Left out: {name_some(source.left_out, 1)}, not part of the network")
+    if source.quantized:
+        print(
+            f"Weights:  {source.quantized} made float32 by their scales; feature maps are float32"
+        )
     name = (
         f"{train.name}, {len(train.data.classes)} classes" if complete else f"backbone={backbone}"
     )

@@ -29,6 +29,9 @@ TRAINING_SLOTS = ("Momentum", "ExponentialMovingAverage", "RMSProp", "RMSProp_1"
 
 STEP_COUNTERS = ("global_step",)
 
+FAKE_QUANTIZATION = "_quant/FakeQuantWithMinMaxVars"
+"""End of the names in TensorFlow Lite of the weights of networks that were trained for integers."""
+
 LITE_BIASES = ("Conv2D_bias", "depthwise_bias", "Conv2D_Fold_bias", "depthwise_Fold_bias")
 """Names in TensorFlow Lite of the bias of a convolution with a folded batch norm."""
 
@@ -46,6 +49,8 @@ class Source(NamedTuple):
     """Output stride at which a graph was exported; None for checkpoints, which store none."""
     left_out: list[str]
     """Names of the variables that are not converted, such as those that only training uses."""
+    quantized: str | None = None
+    """Type of the integers that the weights were computed from."""
 
     def leave_out(self, names: list[str]) -> "Source":
         """Return a copy without some variables."""
@@ -168,30 +173,49 @@ def _exported_stride(nodes: Any) -> int | None:
 
 
 def _lite(path: Path) -> Source:
-    """Read a float TensorFlow Lite model; its constants keep the variables' names."""
+    """Read a TensorFlow Lite model; its constants keep the variables' names.
+
+    Integers of a quantized one become the numbers that they stand for.
+    """
     lite = _import_package("ai_edge_litert.interpreter", path)
     interpreter = lite.Interpreter(model_path=str(path))
     interpreter.allocate_tensors()
     variables: dict[str, Array] = {}
     heights = {}
+    types = set()
     for detail in interpreter.get_tensor_details():
-        name, last = detail["name"], detail["name"].rpartition("/")[2]
+        name = detail["name"].removesuffix(FAKE_QUANTIZATION)
+        scope, _, last = name.rpartition("/")
+        if name != detail["name"] and scope.endswith("depthwise"):
+            last = "depthwise_weights"
         if last in ("weights", "depthwise_weights"):
-            _check_float(detail, path)
-            value = interpreter.get_tensor(detail["index"])
-            variables[name] = value.transpose(1, 2, 3, 0)  # out or 1, height, width, in
+            value = _dequantized(interpreter, detail, path)
+            variables[f"{scope}/{last}"] = value.transpose(1, 2, 3, 0)  # out or 1, h, w, in
+            types.add(detail["dtype"].__name__)
         elif last in LITE_BIASES:
-            value = interpreter.get_tensor(detail["index"])
             logits = name.startswith("logits/")
-            variables[name.removesuffix(last) + ("biases" if logits else "folded")] = value
+            variables[f"{scope}/{'biases' if logits else 'folded'}"] = _dequantized(
+                interpreter, detail, path
+            )
         elif len(detail["shape"]) == 4:
             heights[name] = int(detail["shape"][1])
-    return Source(path, variables, _lite_stride(interpreter, heights), [])
+    quantized = ", ".join(sorted(types - {"float32"})) or None
+    return Source(path, variables, _lite_stride(interpreter, heights), [], quantized)
 
 
-def _check_float(detail: dict[str, Any], path: Path) -> None:
-    if detail["dtype"] != np.float32:
-        raise UserError(f"{path}: its weights are {detail['dtype'].__name__}, not float32.")
+def _dequantized(interpreter: Any, detail: dict[str, Any], path: Path) -> Array:
+    """Return a constant in float32: of integers, ``(value - zero point) * scale`` by channel."""
+    value = np.asarray(interpreter.get_tensor(detail["index"]))
+    if value.dtype.kind == "f":
+        return value.astype(np.float32)
+    quantization = detail["quantization_parameters"]
+    scales, zeros = quantization["scales"], quantization["zero_points"]
+    if not len(scales):
+        raise UserError(f"{path}: {detail['name']} is {value.dtype} without a scale.")
+    shape = [1] * value.ndim
+    shape[quantization["quantized_dimension"] if len(scales) > 1 else 0] = -1
+    centered = value.astype(np.float64) - zeros.reshape(shape)
+    return (centered * scales.reshape(shape)).astype(np.float32)
 
 
 def _lite_stride(interpreter: Any, heights: dict[str, int]) -> int | None:
