@@ -72,9 +72,9 @@ def test_steps_follow_the_number_of_images(count, batch, tmp_path):
 def test_a_larger_backbone_is_proposed_for_a_gpu(machine, tmp_path, monkeypatch):
     write_folder(tmp_path, [(60, 80)] * 10)
     monkeypatch.setattr(automatic, "_machine", lambda config: machine)
-    config = compose(tmp_path)
-    images = deeplab.create_datamodule("folder", root=tmp_path).train_set
-    lines = automatic.describe_choices(config, images)
+    data = deeplab.create_datamodule("folder", root=tmp_path)
+    config = compose(tmp_path).model_copy(update={"data": data.settings})
+    lines = automatic.describe_choices(config, data.train_set)
     assert any("backbone=resnet50_torchvision" in line for line in lines) == (machine == "gpu")
     assert config.stage.batch_size == automatic.BATCH[machine]
 
