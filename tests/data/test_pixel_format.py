@@ -197,6 +197,16 @@ def test_range_that_is_found(dtype, channels, scale, expected, tmp_path, capsys)
     assert not capsys.readouterr().out
 
 
+def test_a_few_odd_files_do_not_decide(tmp_path, capsys):
+    for i in range(5):
+        Image.fromarray(random_values(3, "uint8")).save(tmp_path / f"{i}.png")
+    odd = random_values(4, "uint8")
+    write_tiff(tmp_path / "odd.tif", odd, photometric="rgb", extrasamples=["unspecified"])
+    assert with_pixel_format(SETTINGS, sorted(tmp_path.iterdir())) == SETTINGS
+    assert np.array_equal(read_image(tmp_path / "odd.tif"), odd[..., :3])
+    assert not capsys.readouterr().out
+
+
 def test_a_constant_channel_has_a_range(tmp_path):
     np.save(tmp_path / "a.npy", np.full((*SIZE, 5), 700, np.uint16))
     assert with_pixel_format(SETTINGS, [tmp_path / "a.npy"]).image_range == ((700.0, 701.0),) * 5
@@ -345,3 +355,11 @@ def test_a_missing_decoder_is_named(bands, monkeypatch):
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(BadFileError, match=r"5 channels of 16 bits.*pip install tifffile"):
         read_image(items_of(bands)[0].image, PixelFormat(5))
+
+
+def test_training_names_a_missing_decoder(bands, tmp_path):
+    arguments = (*TRAIN, f"data.root={bands}")
+    done = run("train", *arguments, cwd=tmp_path, ok=False, without=["tifffile"])
+    assert done.returncode
+    assert "pip install tifffile imagecodecs" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -41,8 +41,8 @@ def with_pixel_format(settings: D, images: Sequence[Path]) -> D:
 
     They are found in a sample of the images, and printed:
 
-    * channels: 3 (RGB, as which gray is read too), or those of files with others, such as five
-      bands of a satellite.
+    * channels: 3 (RGB, as which gray is read too), or those of most files if these are others, such
+      as five bands of a satellite.
     * bits: cameras and microscopes write 10 to 14 bits into files of 16. If some photos have more
       than 8 bits, the number is the smallest one that holds their largest value; a brighter image
       is an error when it is read.
@@ -58,6 +58,8 @@ def with_pixel_format(settings: D, images: Sequence[Path]) -> D:
     if settings.channels is None:
         unnamed = Counter(header.channels for header in headers.values() if header.unnamed)
         for channels, count in unnamed.most_common(1):
+            if 2 * count <= len(headers):  # a few odd files do not decide
+                break
             settings = settings.model_copy(update={"channels": channels})
             lines.append(
                 f"{count} of {len(sample)} checked ones have {channels} channels, which the "
