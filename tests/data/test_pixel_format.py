@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
@@ -324,6 +325,31 @@ def test_what_does_not_fit_five_bands_is_one_line(arguments, message, bands, tmp
     assert done.returncode
     assert re.search(message, done.stderr), done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+OWN = """
+import numpy as np
+
+class Bands:
+    classes = ["ground", "plant"]
+    def __init__(self, split):
+        self.seed = 1 if split == "train" else 2
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        image = np.random.default_rng([self.seed, index]).integers(0, 256, (60, 70, 7), np.uint8)
+        return image, (image[..., 6] > 127).astype(np.uint8)
+"""
+
+
+def test_a_dataset_of_one_s_own_may_have_any_channels(tmp_path):
+    (tmp_path / "bands.py").write_text(OWN)
+    own = [a for a in TRAIN if a != "data=folder" and not a.startswith("stage.max_steps")]
+    own += ["data._target_=bands.Bands", "stage.max_steps=2"]
+    run("train", *own, cwd=tmp_path, variables={"PYTHONPATH": str(tmp_path)})
+    (folder,) = (tmp_path / "runs").iterdir()
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["data"]["channels"] == config["backbone"]["in_channels"] == 7
 
 
 def items_of(root):

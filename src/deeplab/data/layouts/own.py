@@ -4,7 +4,7 @@ The class is called as ``Name(split="train", **arguments)``, and once more for v
 and ``[index]`` are all that it must have; ``[index]`` returns an image and a label map:
 
 * the image: uint8 ``(H, W, 3)`` or ``(H, W)`` as an array, ``(3, H, W)`` as a tensor, or a PIL
-  image;
+  image; arrays and tensors of other channels make the network one of these;
 * the label map: integers ``(H, W)``, the index of a class or 255 for ignored pixels.
 
 The same index must always give the same sample. Further attributes are used if it has them:

@@ -176,9 +176,9 @@ class TrainedModel:
 
         Args:
             images: path of an image file, image of Pillow, or array ``(H, W)``, ``(H, W, 3)`` (RGB)
-                or ``(H, W, 4)`` (alpha is dropped) of uint8, of uint16, or of floats from 0 to 1;
-                or a list of them. Files and images of Pillow are turned upright by their EXIF
-                orientation; the sizes may differ.
+                or ``(H, W, 4)`` (alpha is dropped), or ``(H, W, C)`` with the channels of the run,
+                of uint8, of uint16, or of floats from 0 to 1; or a list of them. Files and images
+                of Pillow are turned upright by their EXIF orientation; the sizes may differ.
             strategy: inference strategy, such as ``os8-ms-flip``: see ``docs/evaluation.md``.
             window: side in pixels of overlapping windows, for images too large for memory.
             overlap: least fraction of a window's side that neighbors have in common.
