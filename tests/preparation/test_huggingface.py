@@ -61,10 +61,10 @@ def repository(folder, columns=("pixel_values", "label"), *, embedded=True, rota
     return folder
 
 
-def prepare(folder, root, monkeypatch, **keys):
+def prepare(folder, root, monkeypatch, *, overwrite=False, **keys):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", root.parent / "cache")
     settings = HuggingFaceSettings(name="huggingface", path=str(folder), root=str(root), **keys)
-    return prepare_huggingface(settings, overwrite=False, progress=False)
+    return prepare_huggingface(settings, overwrite=overwrite, progress=False)
 
 
 def test_train_on_a_data_set_of_a_hub(tmp_path):
@@ -111,6 +111,23 @@ def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
     kept.write_bytes(before[kept])
     assert {p: p.read_bytes() for p in root.rglob("*.*g")} == before
     assert not prepare(folder, root, monkeypatch)
+
+
+def test_another_data_set_is_not_taken_for_the_one_that_is_there(tmp_path, monkeypatch):
+    first, second = repository(tmp_path / "first"), repository(tmp_path / "second", rotated=True)
+    root = tmp_path / "out"
+    prepare(first, root, monkeypatch)
+    (root / ".preparing").touch()  # as an interrupted one leaves it
+    (root / "classes.yaml").write_text("classes: [a, b, c]\n")
+    for changed in ((second, {}), (first, {"image_column": "pixel_values"})):
+        with pytest.raises(
+            UserError, match=r"it holds data\.path=.*first, and not .*overwrite=true"
+        ):
+            prepare(changed[0], root, monkeypatch, **changed[1])
+    assert prepare(second, root, monkeypatch, overwrite=True)
+    assert len(list(root.glob("images/*/*.png"))) == 8
+    assert not list(root.glob("images/*/*.jpg"))
+    assert (root / "classes.yaml").read_text() == "classes: [a, b, c]\n"
 
 
 def test_rotated_photos_become_upright(tmp_path, monkeypatch):

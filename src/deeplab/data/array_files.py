@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from deeplab.data.image_header import NPY, Header, arrange_axes
+from deeplab.data.image_header import NPY, ORIENTATION, Header, arrange_axes
 from deeplab.data.orientation import upright
 from deeplab.data.pixel_values import Values
 
@@ -47,6 +47,6 @@ def _decode_tiff(data: bytes, header: Header) -> Values:
         values = page.asarray()
         if page.axes.startswith("S"):
             values = np.moveaxis(values, 0, -1)
-        orientation = page.tags.get(274)
+        orientation = page.tags.get(ORIENTATION)
         values = values[..., None] if page.axes == "YX" else values
         return upright(values, int(orientation.value) if orientation else 1)

@@ -3,12 +3,13 @@
 import io
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from deeplab.data.image_header import FORMATS
@@ -45,6 +46,13 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
         UserError: the data set cannot be had, or its columns are not clear.
     """
     root = Path(settings.root).expanduser()
+    source = _source(settings)
+    prepared = manifest.read_manifest(root).parts
+    if prepared and prepared != {source} and not overwrite:
+        raise UserError(
+            f"data.root={settings.root}: it holds {', '.join(prepared)}, and not {source}. Set "
+            "data.root to another folder, or overwrite=true."
+        )
     if manifest.is_complete(root) and not overwrite:
         return False
     require_extra("huggingface", "datasets", setting="data=huggingface")
@@ -54,6 +62,10 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
     columns = _columns(settings, next(iter(splits.values())).features)
     with manifest.locked_for_preparation(root):
         manifest.mark_incomplete(root)
+        if prepared and overwrite:  # these were written here, perhaps with other names
+            for folder in ("images", "masks"):
+                shutil.rmtree(root / folder, ignore_errors=True)
+        manifest.write_manifest(root, Manifest(frozenset([source]), {}))
         counts = {}
         for name, rows in splits.items():
             counts[name] = len(rows)
@@ -66,7 +78,7 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
             )
             for index, (image, mask) in enumerate(bar):
                 stem = f"{name}/{index:06d}"
-                if not overwrite and (root / f"masks/{stem}.png").exists():
+                if (root / f"masks/{stem}.png").exists():
                     continue
                 _write_image(root / "images", stem, image)
                 _write_mask(root / f"masks/{stem}.png", mask)
@@ -74,9 +86,16 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
         if names and not (root / "classes.yaml").exists():
             content = yaml.safe_dump({"classes": names}, allow_unicode=True, sort_keys=False)
             write_text(root / "classes.yaml", content)
-        manifest.write_manifest(root, Manifest(frozenset([settings.path]), counts))
+        manifest.write_manifest(root, Manifest(frozenset([source]), counts))
         manifest.mark_complete(root)
     return True
+
+
+def _source(settings: HuggingFaceSettings) -> str:
+    """Return the keys that decide which images are written, as they are typed."""
+    keys = ("path", "subset", "revision", "image_column", "mask_column")
+    values = {key: getattr(settings, key) for key in keys}
+    return " ".join(f"data.{key}={value}" for key, value in values.items() if value is not None)
 
 
 def _load(settings: HuggingFaceSettings, progress: bool) -> dict[str, Any]:
@@ -162,7 +181,9 @@ def _write_image(folder: Path, stem: str, content: bytes) -> None:
     """Write an image as it is; one that its EXIF header rotates as an upright PNG."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         suffix = SUFFIXES.get(str(image.format))
-        if suffix is None or image.getexif().get(0x0112, 1) != 1:  # masks are upright
+        if (
+            suffix is None or image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        ):  # masks are upright
             buffer = io.BytesIO()
             ImageOps.exif_transpose(image).save(buffer, "PNG")
             suffix, content = ".png", buffer.getvalue()
