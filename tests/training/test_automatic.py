@@ -4,10 +4,13 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import deeplab
+from deeplab.config.compose import composed
+from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.parsing import PLACEHOLDERS
 from deeplab.training import automatic
 from deeplab.training.automatic import CROP, MAX_STEPS, MIN_STEPS, RULES
@@ -69,7 +72,7 @@ def test_steps_follow_the_number_of_images(count, batch, tmp_path):
 
 
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])
-def test_a_larger_backbone_is_proposed_for_a_gpu(machine, tmp_path, monkeypatch):
+def test_the_machine_decides_the_size_of_the_training(machine, tmp_path, monkeypatch):
     write_folder(tmp_path, [(60, 80)] * 10)
     monkeypatch.setattr(automatic, "_machine", lambda config: machine)
     data = deeplab.create_datamodule("folder", root=tmp_path)
@@ -77,6 +80,42 @@ def test_a_larger_backbone_is_proposed_for_a_gpu(machine, tmp_path, monkeypatch)
     lines = automatic.describe_choices(config, data.train_set)
     assert any("backbone=resnet50_torchvision" in line for line in lines) == (machine == "gpu")
     assert config.stage.batch_size == automatic.BATCH[machine]
+
+
+LARGER = "backbone=resnet50_torchvision"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "implied"),
+    [
+        ("train", ["data=folder"], [LARGER]),
+        ("tune", ["data=huggingface", "data.path=a/b"], [LARGER]),
+        ("train", ["data._target_=my.Data"], ["data=own", LARGER]),
+        ("train", ["-m", "data=folder", "seed=0,1"], [LARGER]),
+        ("train", ["data=folder", "trainer.accelerator=cpu"], []),
+        ("train", ["data=folder", "backbone=xception"], []),
+        ("train", ["data=folder", "backbone.pretrained=mobilenetv2.safetensors"], []),
+        ("train", ["data=folder", "backbone.pretrained=null"], [LARGER]),
+        ("train", ["data=folder", "backbone._target_=my.Backbone"], ["backbone=own"]),
+        ("train", ["data=folder", "init_from=runs/a"], []),
+        ("train", ["-m", "data=folder", "preset=voc_small", "ablation=table2"], []),
+        ("train", ["data=voc"], []),  # the paper's network on any machine
+        ("train", [], []),
+        ("prepare", ["data=folder"], []),  # has no network
+    ],
+)
+def test_a_gpu_trains_a_larger_network_on_ones_own_images(script, arguments, implied, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for has_gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda has_gpu=has_gpu: has_gpu)
+        expected = implied if has_gpu else [text for text in implied if text != LARGER]
+        assert implied_overrides(script, arguments) == expected
+
+
+def test_the_larger_network_composes(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with composed("train", ["data=folder", f"data.root={tmp_path}"]) as config:
+        assert (config.backbone.family, config.backbone.depth) == ("resnet", 50)
 
 
 def test_typed_values_win_and_others_follow_them(tmp_path):

@@ -14,7 +14,8 @@ from deeplab.ablations.tables import ERRORS, SEGMENTATION_SCORES, Row, Table
 from deeplab.ablations.variants import same_run_error
 from deeplab.checkpoints.initialization import adapt_to_previous_run
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
-from deeplab.config.hydra_app import implied_overrides, quote_value
+from deeplab.config.hydra_app import quote_value
+from deeplab.config.implied_overrides import own_choices
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.settings import SyntheticSettings
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
@@ -300,8 +301,7 @@ def merge_overrides(
         last["init_from"] = f"init_from={quote_value(init_from)}"
     if root := request.data_roots.get(_data_choice(last)):
         last["data.root"] = f"data.root={quote_value(root)}"
-    own = [text for text in implied_overrides(list(last.values())) if text.endswith("=own")]
-    return (*own, *last.values())
+    return (*own_choices(list(last.values())), *last.values())
 
 
 def _data_choice(overrides: Mapping[str, str]) -> str:

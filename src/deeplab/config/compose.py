@@ -23,7 +23,8 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.command_line import check_overrides, parse_overrides
-from deeplab.config.hydra_app import implied_overrides, to_sweep_override
+from deeplab.config.hydra_app import to_sweep_override
+from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF, script_groups
 from deeplab.config.settings_source import is_own
@@ -52,7 +53,7 @@ def composed(script: str, overrides: Sequence[str]) -> Iterator[DictConfig]:
 
 
 def _load(script: str, overrides: Sequence[str]) -> DictConfig:
-    overrides = [*overrides, *implied_overrides(overrides)]
+    overrides = [*overrides, *implied_overrides(script, overrides)]
     overrides = [to_sweep_override(override) for override in overrides]
     check_overrides(parse_overrides(overrides), script_groups(script))
     try:

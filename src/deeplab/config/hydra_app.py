@@ -8,7 +8,7 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from errno import EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,9 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.messages import format_hydra_error
-from deeplab.config.paths import CONF, OWN_GROUPS, TABLES, group_choices
-from deeplab.utils.constants import TARGET
+from deeplab.config.paths import CONF, OWN_GROUPS, TABLES
 from deeplab.utils.disk_space import write_error
 from deeplab.utils.errors import (
     UserError,
@@ -89,7 +89,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
     if config_name in TAKE_RUN:
         sys.argv[1:] = [re.sub("^weights=", "run=", argument) for argument in sys.argv[1:]]
-    sys.argv += implied_overrides(sys.argv[1:])
+    sys.argv += implied_overrides(config_name, sys.argv[1:])
     sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
     if sys.argv[1:] != ["--help"]:
         from deeplab.config.command_line import check_arguments
@@ -154,20 +154,6 @@ def _explain(error: Exception) -> Exception:
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0].rpartition("] ")[2].rstrip(".")
-
-
-def implied_overrides(arguments: Sequence[str]) -> list[str]:
-    """Return overrides of groups that others imply, if the groups are not chosen.
-
-    ``stage=NAME`` implies ``data=NAME`` if that is a data set. (The other direction is in each data
-    set's file, which picks its stage; Hydra allows only one.) ``GROUP._target_=...`` implies
-    ``GROUP=own``, a choice without other keys.
-    """
-    overrides = dict(a.lstrip("+").split("=", 1) for a in arguments if "=" in a)
-    stage = overrides.get("stage", "")
-    implied = {"data": stage} if stage in group_choices("data") else {}
-    implied |= {group: "own" for group in OWN_GROUPS if f"{group}.{TARGET}" in overrides}
-    return [f"{group}={name}" for group, name in implied.items() if group not in overrides]
 
 
 def to_sweep_override(argument: str) -> str:

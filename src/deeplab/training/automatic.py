@@ -27,6 +27,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
+from deeplab.config.implied_overrides import GPU_BACKBONES
 from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.bad_files import BadFileError
@@ -224,8 +225,9 @@ def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     lines = textwrap.wrap(" ".join(chosen), MAX_WIDTH, break_long_words=False)
     if "loss.class_weights" in config.automatic:
         lines.append("weight of a class: 1 / sqrt(its share of the pixels), 1 on average")
-    if config.backbone.family == "mobilenetv2" and _machine(config) == "gpu":
-        lines.append("for a GPU: backbone=resnet50_torchvision is larger and more accurate")
+    if config.data.of_ones_own and _machine(config) == "gpu":
+        light, larger = next(iter(GPU_BACKBONES.items()))
+        lines.append(f"backbone={larger} is the default on a GPU, {light} on a CPU")
     return [*_describe_images(config, dataset), *lines]
 
 
