@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 
 import yaml
 
@@ -61,15 +62,20 @@ def _by_key(arguments: Sequence[str]) -> dict[str, str]:
     return dict(pairs)
 
 
+@cache
+def _selected_backbone(data: str) -> str:
+    """Return the backbone that one of the project's data sets selects; empty: none."""
+    defaults = yaml.safe_load((CONF / "data" / f"{data}.yaml").read_text()).get("defaults", [])
+    return next((entry[SELECTS_BACKBONE] for entry in defaults if SELECTS_BACKBONE in entry), "")
+
+
 def _gpu_backbone(script: str, overrides: Mapping[str, str]) -> str | None:
     """Return the backbone for a GPU, where the data set's file selects a lighter one."""
     data = overrides.get("data", "")
     keys = {key.partition(".")[0] for key, value in overrides.items() if value not in FIT_ALL}
     if data not in project_choices("data") or keys & {*NAMES_NETWORK}:
         return None
-    defaults = yaml.safe_load((CONF / "data" / f"{data}.yaml").read_text()).get("defaults", [])
-    selected = [entry[SELECTS_BACKBONE] for entry in defaults if SELECTS_BACKBONE in entry]
-    larger = next((GPU_BACKBONES.get(name) for name in selected), None)
+    larger = GPU_BACKBONES.get(_selected_backbone(data))
     if larger is None or "trainer" not in script_groups(script):  # trains nothing
         return None
     from deeplab.utils.hardware import resolve_accelerator  # imports torch

@@ -3,6 +3,7 @@
 import filecmp
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -103,8 +104,9 @@ def config_groups() -> set[str]:
     return {path.name for path in CONF.iterdir() if path.is_dir()}
 
 
-def script_groups(script: str) -> set[str]:
+@cache
+def script_groups(script: str) -> frozenset[str]:
     """Return the config groups that ``conf/<script>.yaml`` composes."""
     entries = OmegaConf.load(CONF / f"{script}.yaml").defaults
     names = {str(key) for entry in entries if isinstance(entry, DictConfig) for key in entry}
-    return {name for name in names if not name.startswith("override ")}
+    return frozenset(name for name in names if not name.startswith("override "))
