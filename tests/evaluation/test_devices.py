@@ -47,9 +47,7 @@ def outcome(run, results):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    ("num_val", "batch", "devices"), [(5, 1, 2), (5, 2, 3), (1, 1, 2), (5, 2, 2)]
-)
+@pytest.mark.parametrize(("num_val", "batch", "devices"), [(5, 2, 3), (1, 1, 2)])
 def test_splits_that_do_not_divide_evenly(tmp_path, num_val, batch, devices):
     run = train(tmp_path, num_val, batch)
     expected = outcome(run, evaluate(run))

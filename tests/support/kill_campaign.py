@@ -26,12 +26,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.strategies.launchers import subprocess_script
 
 import deeplab
 from support import warm
@@ -191,41 +189,6 @@ class Session:
             time.sleep(0.005)
 
 
-class Spare:
-    """Fork that becomes a further process of a run, in place of one that loads all libraries."""
-
-    def __init__(self) -> None:
-        reading, self.writing = os.pipe()
-        self.pid, self.status = os.fork(), None
-        if not self.pid:
-            os.close(self.writing)
-            with os.fdopen(reading) as file:
-                request = file.read()
-            if not request:  # the first process has ended
-                os._exit(0)
-            warm.run_in_fork(*json.loads(request))
-        os.close(reading)
-
-    def start(self, out: Path, command: Sequence[str], env: dict[str, str], cwd: str) -> "Spare":
-        """Let the fork run a command; this takes the place of ``subprocess.Popen``."""
-        request = (list(command[1:]), str(cwd), env, [], str(out), str(out), 600)
-        os.write(self.writing, json.dumps(request).encode())
-        os.close(self.writing)
-        return self
-
-    def poll(self) -> int | None:
-        """Return the exit status, or None while the process runs."""
-        if self.status is None:
-            process, status = os.waitpid(self.pid, os.WNOHANG)
-            self.status = os.waitstatus_to_exitcode(status) if process else None
-        return self.status
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-
 def start(
     script: str,
     arguments: Sequence[str],
@@ -240,9 +203,6 @@ def start(
     process = os.fork()
     if not process:
         os.setsid()
-        spares = [Spare() for _ in range(processes - 1)]
-        popen = lambda command, env, cwd: spares.pop().start(out, command, env, cwd)  # noqa: E731
-        subprocess_script.subprocess = SimpleNamespace(Popen=popen)
         moment()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         warm.run_in_fork(

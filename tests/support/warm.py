@@ -12,12 +12,17 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import runpy
 import signal
+import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import hydra  # noqa: F401
 import lightning.pytorch  # noqa: F401
@@ -27,6 +32,7 @@ import torch._dynamo  # noqa: F401
 
 import deeplab
 from deeplab.models.backbones.timm_models import import_timm
+from deeplab.training import launch, processes
 from deeplab.utils.errors import UserError
 
 for module in pkgutil.walk_packages(deeplab.__path__, "deeplab."):
@@ -34,6 +40,10 @@ for module in pkgutil.walk_packages(deeplab.__path__, "deeplab."):
 
 with contextlib.suppress(UserError):  # not one of the locked packages
     import_timm()
+
+
+MAX_JOBS = 2
+"""Jobs of a sweep that are forks; further ones are started as a user's are."""
 
 
 def main() -> None:
@@ -48,6 +58,11 @@ def main() -> None:
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
+def is_copy(script: str) -> bool:
+    """Return True for a script of another copy of the repository, with a package of its own."""
+    return not Path(deeplab.__file__).is_relative_to(Path(script).parent)
+
+
 def run_in_fork(
     command: list[str],
     cwd: str,
@@ -58,11 +73,16 @@ def run_in_fork(
     timeout: int,
 ) -> None:
     """Run a script as ``python <command>`` would, then exit this process."""
+    is_module = command[:3] == ["-P", "-m", "deeplab"]
+    copied = not is_module and is_copy(command[0])
+    devices = re.search(r"trainer\.devices=(\d+)", " ".join(command))
+    if devices and not copied and "LOCAL_RANK" not in environment:  # the first one of a run
+        keep_spares(MAX_JOBS if "-m" in command[1:] else int(devices[1]) - 1, out, err)
     for number, path in enumerate((os.devnull, out, err)):
-        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]  # it reads the environment on import
-    if not Path(deeplab.__file__).is_relative_to(Path(command[0]).parent):  # an edited copy
+    if copied:
         for name in [name for name in sys.modules if name.partition(".")[0] == "deeplab"]:
             del sys.modules[name]
     for name in [*without, *sys.modules]:
@@ -71,14 +91,17 @@ def run_in_fork(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
-    sys.argv[:] = command
-    sys.path[0] = str(Path(command[0]).parent)
+    sys.argv[:] = command[2:] if is_module else command
+    sys.path[:1] = [] if is_module else [str(Path(command[0]).parent)]
     if path := environment.get("MODULES"):
         atexit.register(lambda: Path(path).write_text(" ".join(sys.modules)))
     signal.alarm(timeout)
     status = 1
     try:
-        runpy.run_path(command[0], run_name="__main__")
+        if is_module:
+            runpy.run_module("deeplab", run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(command[0], run_name="__main__")
         status = 0
     except SystemExit as end:
         status = end.code or 0
@@ -88,6 +111,79 @@ def run_in_fork(
     except BaseException:
         traceback.print_exc()
     leave(status)
+
+
+class Spare:
+    """Fork that becomes a further process of a run, in place of one that loads all libraries."""
+
+    def __init__(self, earlier: Sequence["Spare"]) -> None:
+        reading, self.writing = os.pipe()
+        self.pid, self.returncode = os.fork(), None
+        if not self.pid:
+            for spare in (self, *earlier):  # which would wait for the end of this one
+                os.close(spare.writing)
+            with os.fdopen(reading) as file:
+                request = file.read()
+            if not request:  # the first process has ended
+                os._exit(0)
+            run_in_fork(**json.loads(request))
+        os.close(reading)
+
+    def start(self, request: dict[str, Any], process_group: int | None = None) -> "Spare":
+        """Let the fork run a command; this takes the place of ``subprocess.Popen``."""
+        if process_group is not None:
+            os.setpgid(self.pid, process_group)
+        os.write(self.writing, json.dumps(request).encode())
+        os.close(self.writing)
+        return self
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the process runs."""
+        return self._wait(os.WNOHANG)
+
+    def wait(self) -> int | None:
+        """Return the exit status when the process has ended."""
+        return self._wait(0)
+
+    def _wait(self, options: int) -> int | None:
+        if self.returncode is None:
+            process, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if process else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def keep_spares(count: int, out: str, err: str) -> None:
+    """Let forks of this process be the further processes of its run, or the jobs of its sweep."""
+    spares: list[Spare] = []
+    for _ in range(count):
+        spares.append(Spare(spares))
+
+    def popen(
+        command: list[str],
+        env: dict[str, str],
+        cwd: str | Path = ".",
+        process_group: int | None = None,
+    ) -> Any:
+        if not spares:
+            return subprocess.Popen(command, env=env, cwd=cwd, process_group=process_group)
+        request = {
+            "command": command[1:],
+            "cwd": str(Path(cwd).absolute()),
+            "environment": env,
+            "without": [],
+            "out": out,
+            "err": err,
+            "timeout": 600,
+        }
+        return spares.pop().start(request, process_group)
+
+    for module in (processes, launch):
+        module.subprocess = SimpleNamespace(Popen=popen)  # type: ignore[attr-defined]
 
 
 def leave(status: int) -> None:

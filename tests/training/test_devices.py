@@ -1,8 +1,6 @@
 """Training on several devices equals training on one, to rounding."""
 
 import csv
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,8 +13,7 @@ from deeplab.models.layers import PooledBatchNorm
 from deeplab.training.losses import ClassificationLoss, SegmentationLoss
 from support.devices import loss_and_gradient, normalize, run_on_devices
 from support.pairs import label_map, write_image, write_mask
-from support.repository import ROOT
-from support.scripts import environment, run_folders
+from support.scripts import run, run_folders
 
 SMALL = (
     "data=folder", "data.crop_size=33", "data.eval_size=65", "backbone=resnet_tiny", "aspp=tiny",
@@ -109,15 +106,10 @@ def odd_folder(root):
 
 def train(cwd, devices, parts, *overrides):
     """Train in float64, where rounding is 1e-16 and any other difference shows."""
-    script = ROOT / "src/train.py"
-    command = [sys.executable, script, *SMALL, *overrides, f"trainer.devices={devices}"]
-    command.append(f"trainer.accumulate_grad_batches={parts}")
     folder = cwd / f"{devices}-{parts}"
     folder.mkdir(parents=True)
-    done = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    settings = (f"trainer.devices={devices}", f"trainer.accumulate_grad_batches={parts}")
+    run("train", *SMALL, *overrides, *settings, cwd=folder)
     (run_folder,) = run_folders(folder)
     return run_folder
 

@@ -203,7 +203,6 @@ def test_two_machines_train_the_same_run_as_one(tmp_path):
     meeting = ["--master_addr=127.0.0.1", f"--master_port={free_port()}", "--nnodes=2"]
     placed = [(0, 0), (0, 1), (1, 0), (1, 1)]
     started = {
-        "one": [([sys.executable], {}, ["trainer.devices=4"])],
         "torchrun": [([*torchrun, *meeting, f"--node_rank={node}"], {}, nodes) for node in (0, 1)],
         "srun": [
             (
@@ -214,20 +213,23 @@ def test_two_machines_train_the_same_run_as_one(tmp_path):
             for node, local in placed
         ],
     }
-    weights = {}
+    small.append(f"data.root={tmp_path}/shapes")
+    (tmp_path / "one").mkdir()
+    run("train", *small, "trainer.devices=4", cwd=tmp_path / "one")
+    (folder,) = run_folders(tmp_path / "one")
+    expected = load_file(folder / "weights.safetensors")
     for name, processes in started.items():
         cwd = tmp_path / name
         cwd.mkdir()
-        script = [str(ROOT / "src/train.py"), *small, f"data.root={tmp_path}/shapes"]
+        script = [str(ROOT / "src/train.py"), *small]
         running = [
             subprocess.Popen([*prefix, *script, *overrides], cwd=cwd, env=environment() | variables)
             for prefix, variables, overrides in processes
         ]
         assert [process.wait(timeout=240) for process in running] == [0] * len(running)
         (folder,) = run_folders(cwd)
-        weights[name] = load_file(folder / "weights.safetensors")
-    for name in ("torchrun", "srun"):
-        assert all(torch.equal(weights[name][key], weights["one"][key]) for key in weights["one"])
+        weights = load_file(folder / "weights.safetensors")
+        assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
 @pytest.mark.processes

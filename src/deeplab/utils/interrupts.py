@@ -4,6 +4,7 @@ A run on several devices starts the script again for each further device. Such a
 environment variable whose child it is.
 """
 
+import _thread
 import os
 import signal
 import sys
@@ -60,6 +61,7 @@ def handle_signals() -> None:
     if parent := os.environ.get(PARENT):
         _end_with(int(parent))
     _set_handlers(signal.SIG_IGN if parent else _interrupt)
+    sys.unraisablehook = _interrupt_again
 
 
 def _set_handlers(handler: signal.Handlers | Callable[[int, FrameType | None], NoReturn]) -> None:
@@ -71,6 +73,19 @@ def _set_handlers(handler: signal.Handlers | Callable[[int, FrameType | None], N
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     _received.append(number)
     raise KeyboardInterrupt
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Repeat a signal that arrived in a destructor or a callback, where Python drops its error."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt) and _received:
+        _thread.start_new_thread(_send_later, (_received[-1],))  # takes no lock that is held here
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _send_later(number: int) -> None:
+    time.sleep(0.01)  # until the callback has ended
+    os.kill(os.getpid(), number)
 
 
 @contextmanager
