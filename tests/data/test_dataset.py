@@ -12,7 +12,7 @@ from PIL import Image
 from deeplab.data import loader
 from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.dataset import SegmentationDataset, check_split, evenly_spaced
+from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.layouts.base import fingerprint
 from deeplab.data.layouts.voc import VOCFolder
@@ -135,11 +135,6 @@ def test_fingerprint_depends_on_the_files(tmp_path):
     assert fingerprint(dataset(tmp_path).items) == before
     Image.new("L", (60, 50), 255).save(tmp_path / "SegmentationClass/train_1.png")
     assert fingerprint(dataset(tmp_path).items) != before
-
-
-def test_evenly_spaced():
-    assert evenly_spaced(list("abcdefgh"), 3) == ["a", "d", "g"]
-    assert evenly_spaced(list("ab"), 3) == ["a", "b"]
 
 
 # augmentation

@@ -34,6 +34,7 @@ from deeplab.data.transforms import Transform
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import map_in_threads
+from deeplab.utils.sampling import sample_evenly
 
 T = TypeVar("T")
 SampleT = TypeVar("SampleT")
@@ -253,8 +254,8 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         return image, read_label(item, self.classes, (height, width))
 
     def sample_labels(self, max_items: int = 100) -> Iterator[Pixels]:
-        """Yield the labels ``(H, W)`` of readable masks, evenly spaced over the split."""
-        for item in evenly_spaced(self.items, max_items):
+        """Yield the labels ``(H, W)`` of readable masks, spread over the split."""
+        for item in sample_evenly(self.items, max_items):
             with suppress(BadFileError):  # reported when the item is read
                 label = self.read_label(item)
                 if label.size:
@@ -268,7 +269,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         """Return the number of pixels of each class in each readable label map, ``(N, K)``.
 
         Args:
-            max_items: count in this many images at most, evenly spaced; None: in all.
+            max_items: count in this many images at most, spread over the split; None: in all.
 
         Raises:
             BadFileError: a file is bad and ``on_error`` is ``stop``.
@@ -284,7 +285,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
                 return np.zeros(num_classes, np.int64)
             return np.bincount(label.ravel(), minlength=IGNORE + 1)[:num_classes]
 
-        items = self.items if max_items is None else evenly_spaced(self.items, max_items)
+        items = self.items if max_items is None else sample_evenly(self.items, max_items)
         return np.stack(list(self.map_items(count, items)))
 
     def image_size(self, item: Item) -> tuple[int, int]:
@@ -347,7 +348,7 @@ def hash_files(*paths: Path) -> str:
 def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]:
     """Run the cheap part of the doctor's checks, so that wrong classes show before training.
 
-    Ids must be unique; up to ``max_items`` masks and image headers, evenly spaced over the split,
+    Ids must be unique; up to ``max_items`` masks and image headers, spread over the split,
     are checked. The other files are checked when they are read.
 
     Returns:
@@ -359,7 +360,7 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]
     check_ids(dataset.split, dataset.ids)
     labeled = False
     unusual: dict[str, list[Path]] = {}
-    items = evenly_spaced(dataset.items, max_items)
+    items = sample_evenly(dataset.items, max_items)
     for item in items:
         try:
             label, kinds = dataset.check_item(item)
@@ -391,9 +392,3 @@ def check_ids(split: str, ids: Sequence[str]) -> None:
             f"split {split!r}: {repeated} is listed more than once, so it would count more than "
             "once. Remove the repeated lines from the list."
         )
-
-
-def evenly_spaced(items: Sequence[T], max_items: int) -> list[T]:
-    """Return at most ``max_items`` items at even distances, beginning with the first."""
-    step = max(1, -(-len(items) // max_items))
-    return list(items[::step])

@@ -15,11 +15,12 @@ from deeplab.data.pixel_format import RGB_CHANNELS, Bounds, range_text
 from deeplab.data.pixel_values import fewest_bits
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.parallel import is_first_process, map_in_threads
+from deeplab.utils.sampling import sample_evenly
 
 D = TypeVar("D", bound=SegmentationSettings)
 
 MAX_SAMPLES = 200
-"""Number of images that are looked at, at even distances."""
+"""Number of images that are looked at."""
 
 TAIL = 0.1
 """Percent of the values of a channel below and above the range that is found for them."""
@@ -50,8 +51,7 @@ def with_pixel_format(settings: D, images: Sequence[Path]) -> D:
       are no photos. It is 0 to 1 if all values lie there; else it leaves out a thousandth of the
       values at each end.
     """
-    step = max(1, -(-len(images) // MAX_SAMPLES))
-    sample = images[::step]
+    sample = sample_evenly(images, MAX_SAMPLES)
     read = zip(sample, map_in_threads(_read_header, sample), strict=True)
     headers = {path: header for path, header in read if header is not None}
     lines = []

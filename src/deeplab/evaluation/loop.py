@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from deeplab.data.dataset import evenly_spaced
 from deeplab.evaluation.devices import Share, evaluate_on_devices
 from deeplab.evaluation.progress import Progress, new_progress_files
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.evaluation.task import EvaluationTask, Predict, PredictedImage
 from deeplab.utils.parallel import prefetch
 from deeplab.utils.progress_lines import ProgressLines
+from deeplab.utils.sampling import sample_evenly
 
 
 def evaluate_jobs(task: EvaluationTask, jobs: Sequence[EvaluationJob], temporary: Path) -> None:
@@ -53,7 +53,7 @@ def _progress(
     task: EvaluationTask, jobs: Sequence[EvaluationJob], path: Path | None = None
 ) -> Progress:
     accumulators = {job.folder.path.name: task.accumulator() for job in jobs}
-    return Progress(accumulators, evenly_spaced(task.data.val_set.ids, task.num_examples), path)
+    return Progress(accumulators, sample_evenly(task.data.val_set.ids, task.num_examples), path)
 
 
 def _evaluate_rest(

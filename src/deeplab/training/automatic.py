@@ -35,6 +35,7 @@ from deeplab.data.layouts.base import Item, check_data, data_layout, split_items
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
+from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.settings import find_holder, to_dict
 from deeplab.utils.text import pluralize
 
@@ -260,10 +261,8 @@ def _sizes(
     items: Sequence[Item], image_size: Callable[[Item], tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """Return the sizes of some images; those that cannot be read are reported elsewhere."""
-    from deeplab.data.dataset import evenly_spaced  # imports torch
-
     sizes = []
-    for item in evenly_spaced(items, MAX_SAMPLE):
+    for item in sample_evenly(items, MAX_SAMPLE):
         with suppress(BadFileError):
             sizes.append(image_size(item))
     return sizes or [(MAX_EVAL_SIZE, MAX_EVAL_SIZE)]

@@ -14,7 +14,7 @@ from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.data.classification.dataset import classification_example
 from deeplab.data.datamodules import ClassificationData
-from deeplab.data.dataset import Batch, evenly_spaced
+from deeplab.data.dataset import Batch
 from deeplab.metrics.definitions import CLASSIFICATION
 from deeplab.metrics.topk import TopKErrorMetric, TopKErrors, ranks
 from deeplab.models.classifier import Classifier
@@ -28,6 +28,7 @@ from deeplab.training.losses import ClassificationLoss
 from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.utils.hardware import Execution
+from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.visualization import classification_figure
 
 
@@ -114,7 +115,7 @@ class ClassificationTask(Task):
 
     def figure_callbacks(self, folder: RunFolder, loggers: Sequence[Logger]) -> list[Callback]:
         figure = ExampleFigure(
-            evenly_spaced(self.data.val_set.ids, 4 * NUM_EXAMPLES),
+            sample_evenly(self.data.val_set.ids, 4 * NUM_EXAMPLES),
             folder.validation_figure,
             make_example=partial(classification_example, classes=self.data.classes),
             draw=classification_figure,

@@ -19,7 +19,7 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.dataset import SegmentationBatch, check_split, evenly_spaced
+from deeplab.data.dataset import SegmentationBatch, check_split
 from deeplab.data.layouts.base import exclusive_splits, shared_images, split_items
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
@@ -44,6 +44,7 @@ from deeplab.utils.hardware import Execution
 from deeplab.utils.own_code.node import OwnCode, targets
 from deeplab.utils.own_code.trust import trust
 from deeplab.utils.parallel import cpu_count, is_first_process
+from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.settings import to_dict
 from deeplab.utils.text import name_some
 from deeplab.utils.visualization import Example, segmentation_figure
@@ -223,7 +224,7 @@ class SegmentationTask(Task):
     def figure_callbacks(self, folder: RunFolder, loggers: Sequence[Logger]) -> list[Callback]:
         names, palette = self.data.classes.names, self.data.classes.palette
         draw = partial(segmentation_figure, class_names=names, palette=palette)
-        shown = evenly_spaced(self.data.val_set.ids, NUM_EXAMPLES)
+        shown = sample_evenly(self.data.val_set.ids, NUM_EXAMPLES)
         log = partial(log_examples, loggers, names)
         worst = WorstFigure(
             NUM_EXAMPLES, folder.worst_figure, make_example=_example, draw=draw, score=_mean_iou

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 from deeplab.data.settings import DataSettings, SegmentationSettings
@@ -305,13 +306,17 @@ def _file_identity(path: Path) -> tuple[int, int] | Path:
 
 def fingerprint(items: Sequence[Item]) -> str:
     """Return a hash of the ids, their order, and the sizes of their files."""
-    lines = [f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in items]
+    lines = (f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in items)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _bytes(path: Path) -> int:
     """Return a file's size, or -1 if it is missing, which is reported when it is read."""
-    return os.path.getsize(path) if os.path.isfile(path) else -1  # noqa: PTH113, PTH202  faster
+    try:
+        stat = os.stat(path)  # noqa: PTH116  faster
+    except (OSError, ValueError):
+        return -1
+    return stat.st_size if S_ISREG(stat.st_mode) else -1
 
 
 def check_complete(root: Path) -> None:

@@ -72,6 +72,7 @@ from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
 from deeplab.utils.parallel import is_first_process
+from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.text import pluralize, printable
 
 FREQUENT = 10
@@ -165,7 +166,8 @@ def report_listed(classes: ClassSet, items: Sequence[Item], source: str, remedy:
     Raises:
         UserError: 255 is a class by its place in the masks, but is not listed.
     """
-    masks = [item.mask for item in items[:: 1 + len(items) // MAX_CHECKED] if item.mask.is_file()]
+    sample = sample_evenly(items, MAX_CHECKED)
+    masks = [item.mask for item in sample if item.mask.is_file()]
     listed, missed, notes = classes.values or tuple(range(len(classes))), list[Value](), [""]
     with suppress(UserError):  # training and the doctor report masks that cannot be read
         if masks:

@@ -160,15 +160,22 @@ def natural_order(names: Iterable[str]) -> list[str]:
     ])  # fmt: skip
 
 
-def list_files(root: Path) -> list[str]:
+def list_files(root: Path, folders: list[str] | None = None) -> list[str]:
     """Return the paths of all files below a folder, sorted, without hidden ones.
 
     Links to folders are followed.
+
+    Args:
+        root: the folder.
+        folders: list that gets the path of each folder, the root among them.
     """
-    return sorted(_walk(str(root), "", ()))
+    return sorted(_walk(str(root), "", (), [] if folders is None else folders))
 
 
-def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def _walk(
+    root: str, prefix: str, above: tuple[tuple[int, int], ...], folders: list[str]
+) -> Iterator[str]:
+    folders.append(f"{root}/{prefix}")
     try:
         stat = os.stat(f"{root}/{prefix}")  # noqa: PTH116  a Path for each file is slower
         identity = (stat.st_dev, stat.st_ino)
@@ -179,7 +186,8 @@ def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterato
                 if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
                     continue
                 if entry.is_dir():
-                    yield from _walk(root, f"{prefix}{entry.name}/", (*above, identity))
+                    inside = (*above, identity)
+                    yield from _walk(root, f"{prefix}{entry.name}/", inside, folders)
                 else:
                     yield prefix + entry.name
     except OSError as error:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from deeplab.data.layouts.base import Item, Layout
-from deeplab.data.layouts.file_names import list_files
-from deeplab.data.layouts.pairing import Pairing, annotated_pairs, find_pairs
+from deeplab.data.layouts.folder_scan import FolderScan, scan_folder
+from deeplab.data.layouts.pairing import annotated_pairs
 from deeplab.data.layouts.splits import decide_splits
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError
@@ -84,18 +84,16 @@ class FolderLayout(Layout):
                 f"data.root={settings.root}: this folder does not exist. Set data.root to the "
                 "folder of your images and masks."
             )
-        paths, error = list_files(self.root), None
-        try:
-            pairing = find_pairs(self.root, paths, settings)
-        except UserError as problem:  # lists may name images with their masks
-            pairing, error = Pairing([], []), problem
-        self.annotations = _find_annotations(self.root, paths, pairing, settings)
+        scan = scan_folder(self.root, settings)
+        self.annotations, unused = _find_annotations(scan, settings)
         if self.annotations:
-            pairing, error = annotated_pairs(self.root, paths, self.annotations, settings), None
-        self._splits = decide_splits(self.root, paths, pairing.pairs, settings)
-        if error and not any(split.items for split in self._splits.by_name.values()):
-            raise error
-        self._notes = [*pairing.notes, *self._splits.notes]
+            pairing = annotated_pairs(self.root, scan.paths, self.annotations, settings)
+            self._splits = decide_splits(self.root, scan.paths, pairing.pairs, settings)
+        else:
+            pairing, self._splits = scan.pairing, scan.splits
+            if scan.error and not any(split.items for split in self._splits.by_name.values()):
+                raise scan.error
+        self._notes = [*pairing.notes, *unused, *self._splits.notes]
 
     def splits(self) -> list[str]:
         return [name for name, split in self._splits.by_name.items() if split.origin]
@@ -171,9 +169,9 @@ class FolderLayout(Layout):
 
 
 def _find_annotations(
-    root: Path, paths: Sequence[str], pairing: Pairing, settings: FolderSettings
-) -> "Annotations | None":
-    """Return the annotations of a folder; None if its masks are files.
+    scan: FolderScan, settings: FolderSettings
+) -> tuple["Annotations | None", list[str]]:
+    """Return the annotations of a folder, or None if its masks are files; and lines about others.
 
     Raises:
         UserError: the annotations cannot be used, or their classes are wrong.
@@ -181,33 +179,34 @@ def _find_annotations(
     form = settings.annotations
     for_masks = [key for key in MASK_KEYS if getattr(settings, key) is not None]
     if form == "masks" or (form is None and for_masks):
-        return None
+        return None, []
     if for_masks:
         raise UserError(
             f"data.{for_masks[0]}: it is for files of masks, but data.annotations={form} draws the "
             "masks. Leave one of them out."
         )
+    root, paths = scan.root, scan.paths
     if not any(map(_may_annotate, paths)):
-        return None
+        return None, []
     from deeplab.data.annotations.classes import decide_classes  # imports OpenCV
     from deeplab.data.annotations.find import find_forms, read_annotations
 
-    if pairing.pairs and form is None:
-        for name, files in find_forms(root, paths).items():
-            pairing.notes.append(
-                f"Annotations not used, since there are masks: {name_some(files)} "
-                f"(data.annotations={name} uses them)"
-            )
-        return None
+    if scan.pairing.pairs and form is None:
+        return None, [
+            f"Annotations not used, since there are masks: {name_some(files)} "
+            f"(data.annotations={name} uses them)"
+            for name, files in find_forms(root, paths).items()
+        ]
     source = read_annotations(root, paths, form)
     if source is None:
-        return None
+        return None, []
     if not source.images:
         raise UserError(
             f"data.root={root}: none of the images that its {source.tool} annotations name is in "
             "this folder. Add the images."
         )
-    return decide_classes(source, settings.classes, settings.unlabeled, settings.unlisted_values)
+    unlabeled, unlisted = settings.unlabeled, settings.unlisted_values
+    return decide_classes(source, settings.classes, unlabeled, unlisted), []
 
 
 def _may_annotate(path: str) -> bool:

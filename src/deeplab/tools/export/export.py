@@ -11,7 +11,6 @@ from deeplab.config.execution import inference_execution
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.datamodules import SegmentationData
-from deeplab.data.dataset import evenly_spaced
 from deeplab.data.layouts.base import move_data
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
@@ -43,6 +42,7 @@ from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
 from deeplab.utils.program import as_typed
 from deeplab.utils.reading import exists, read_values
+from deeplab.utils.sampling import sample_evenly
 
 RECORD = "export.json"
 """Name of the record in a folder of exports; a folder that holds it may be written to again."""
@@ -175,7 +175,7 @@ def _reduce(
     images = []
     if config.precision == "int8":
         train_set = data.open_split(data.train_split, training=False, on_error="stop")
-        items = evenly_spaced(train_set.items, config.num_calibration_images)
+        items = sample_evenly(train_set.items, config.num_calibration_images)
         images = [train_set.read(item)[0] for item in items]
     with TemporaryDirectory() as folder:
         source = Path(folder) / "float32.onnx"

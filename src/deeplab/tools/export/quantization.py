@@ -13,10 +13,11 @@ import torch
 from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels
-from deeplab.data.dataset import SegmentationDataset, evenly_spaced
+from deeplab.data.dataset import SegmentationDataset
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 from deeplab.tools.export.exportable import INPUT
 from deeplab.tools.export.formats import open_file
+from deeplab.utils.sampling import sample_evenly
 
 Precision = Literal["float16", "int8"]
 
@@ -143,7 +144,7 @@ def measure_difference(
     matrices = [ConfusionMatrix(num_classes) for _ in runners]
     seconds: list[list[float]] = [[], []]
     pixels = same = 0
-    items = evenly_spaced(dataset.items, max_images)
+    items = sample_evenly(dataset.items, max_images)
     for item in tqdm(items, "Comparing", unit="img"):
         image, truth = dataset.read(item)
         labels = []

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.dataset import evenly_spaced
 from deeplab.data.image_io import read_image
 from deeplab.data.layouts.base import data_layout, split_items
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.sampling import sample_evenly
 
 Pixels = NDArray[np.uint8]
 
@@ -26,7 +26,7 @@ def sample_images(
     Args:
         data: the run's data set.
         size: approximate height and width of random images.
-        count: maximum number of images, taken at even distances from the validation split.
+        count: maximum number of images, spread over the validation split.
         root: the folder that the user set with ``data.root``; it must hold the images.
 
     Raises:
@@ -40,7 +40,7 @@ def sample_images(
                 f"data.root={data.root}: no such folder. Set it to the folder of the images."
             )
         items = split_items(data_layout(data), data.val_split)
-        images = [read_image(i.image, data.pixel_format) for i in evenly_spaced(items, count)]
+        images = [read_image(i.image, data.pixel_format) for i in sample_evenly(items, count)]
         return images, f"{len(images)} images of split {data.val_split}"
     except (UserError, BadFileError) as error:
         if root:
