@@ -22,7 +22,6 @@ SELECTS_BACKBONE = "override /backbone@_global_.backbone"
 NAMES_NETWORK = ("backbone", "init_from", "preset", "ablation")
 """Keys that name a network, or weights that fit only one."""
 
-
 FIT_ALL = ("null", "auto", "imagenet")
 """Values of ``backbone.pretrained`` and ``init_from`` that fit every network."""
 
