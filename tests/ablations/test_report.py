@@ -38,6 +38,7 @@ from deeplab.evaluation.evaluation_folder import (
     write_ranks,
 )
 from deeplab.inference.strategy import parse_strategy
+from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
@@ -97,7 +98,8 @@ def write_evaluation(
     evaluation = EvaluationFolder(
         folder.evaluations / evaluation_name(split, folder.weights, strategy.name)
     )
-    write_images(evaluation, ids or [f"i{i}" for i in range(len(confusion))], confusion)
+    ids = ids or [f"i{i}" for i in range(len(confusion))]
+    write_images(evaluation, ids, ImageConfusions.stack(confusion, 4))
     conditions = {
         "split": split, "images": len(confusion), "content": "c0ffee", "classes": tuple("abcd"),
         "padded_to": (513, 513), "strategy": strategy,

@@ -9,6 +9,7 @@ from PIL import Image
 from deeplab.data.class_set import write_mask
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, write_images
 from deeplab.inference.strategy import parse_strategy
+from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.metrics.iou import class_iou
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, write_config
@@ -50,7 +51,7 @@ def write_evaluation(
         labeled = truth != 255
         pairs = len(names) * truth[labeled].astype(int) + prediction[labeled]
         confusion.append(np.bincount(pairs, minlength=len(names) ** 2).reshape(len(names), -1))
-    write_images(evaluation, list(ids), np.stack(confusion))
+    write_images(evaluation, list(ids), ImageConfusions.stack(confusion, len(names)))
     Result(**_result(run, names, split, strategy, np.stack(confusion))).write(evaluation.result)
     return evaluation
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab.evaluation.evaluation_folder import read_evaluation
+from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.tools.gallery.confusion_matrix import lay_out_matrix
 from deeplab.tools.gallery.evaluations import align, find_evaluation
 from deeplab.tools.gallery.images import ERROR_COLOR, error_map, view_path, views
@@ -16,7 +18,6 @@ from deeplab.tools.gallery.selection import (
     compare,
     confused_pairs,
     evenly_spaced,
-    image_iou,
     lowest,
     select,
     worst_of_class,
@@ -57,17 +58,17 @@ def brute_force_image_iou(matrix):
 def test_worst_images_and_classes_match_brute_force(seed):
     counts = random_confusions(seed)
     scores = [brute_force_image_iou(matrix) for matrix in counts]
-    np.testing.assert_allclose(
-        image_iou(counts), [np.nan if score is None else score for score in scores]
-    )
+    confusions = ImageConfusions.stack(counts, 4)
+    image_iou = confusions.image_iou
+    np.testing.assert_allclose(image_iou, [np.nan if score is None else score for score in scores])
     worst = sorted((i for i in range(12) if scores[i] is not None), key=lambda i: scores[i])
-    assert [scores[i] for i in lowest(image_iou(counts), 5)] == pytest.approx(
+    assert [scores[i] for i in lowest(image_iou, 5)] == pytest.approx(
         [scores[i] for i in worst[:5]]
     )
     for k in range(4):
         expected = [i for i in range(12) if counts[i, k].sum()]
         expected.sort(key=lambda i: (brute_force_iou(counts[i], k), -counts[i, k].sum(), i))
-        assert worst_of_class(counts, k, 3) == expected[:3]
+        assert worst_of_class(confusions, k, 3) == expected[:3]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -75,7 +76,7 @@ def test_confused_pairs_match_brute_force(seed):
     counts = random_confusions(seed)
     total = {(t, p): int(counts[:, t, p].sum()) for t, p in product(range(4), range(4)) if t != p}
     expected = sorted((pair for pair in total if total[pair]), key=lambda pair: -total[pair])[:5]
-    pairs = confused_pairs(counts, 5, 3)
+    pairs = confused_pairs(ImageConfusions.stack(counts, 4), 5, 3)
     assert [(pair.truth, pair.prediction) for pair in pairs] == expected
     for pair in pairs:
         per_image = counts[:, pair.truth, pair.prediction]
@@ -106,7 +107,7 @@ def test_evenly_spaced_includes_both_ends():
 
 
 def test_perfect_predictions_have_no_confused_pairs():
-    counts = np.eye(3, dtype=np.int64)[None]
+    counts = ImageConfusions.stack([np.eye(3)], 3)
     selection = select([counts, counts], num_images=2, num_per_class=2, num_confused_pairs=3)
     assert selection.confused_pairs == []
     assert selection.comparison.gains == selection.comparison.losses == []
@@ -220,7 +221,7 @@ def test_second_evaluation_is_aligned_with_the_first(folder):
     assert aligned.ids == first.ids
     assert aligned.prediction(1) == second.stored.folder.prediction(first.ids[1])
     last = len(IDS) - 1
-    np.testing.assert_array_equal(aligned.confusion[0], second.confusion[last])
+    np.testing.assert_array_equal(aligned.confusions[0], second.confusions[last])
 
 
 def test_choice_among_the_evaluations_of_a_run(folder):
@@ -373,3 +374,34 @@ def test_evaluations_that_cannot_be_compared(folder, options, expected):
     assert "cannot be compared" in message
     assert expected in message
     assert not list(folder.rglob("index.html"))
+
+
+def test_an_evaluation_of_an_earlier_version_is_read(folder):
+    evaluation = write_evaluation(folder, "earlier")
+    stored = read_evaluation(evaluation.path)
+    with np.load(evaluation.images) as arrays:
+        assert sorted(arrays) == ["cells", "counts", "ids", "sizes"]
+    dense = np.stack([*stored.confusions]).astype(np.int32)
+    np.savez_compressed(evaluation.images, ids=np.array(stored.ids), confusion=dense)
+    again = read_evaluation(evaluation.path)
+    assert again.ids == stored.ids
+    assert np.array_equal([*again.confusions], dense)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"cells": 99}, "cells: they are not those of matrices"),
+        ({"counts": -1}, "counts: it has negative numbers"),
+        ({"sizes": 0}, "cells: there are"),
+    ],
+)
+def test_damaged_confusion_matrices_are_named(folder, change, problem):
+    evaluation = write_evaluation(folder, "damaged")
+    with np.load(evaluation.images) as stored:
+        arrays = dict(stored)
+    for name, value in change.items():
+        arrays[name][-1] = value
+    np.savez_compressed(evaluation.images, **arrays)
+    with pytest.raises(UserError, match=rf"images\.npz: cannot be read \({problem}"):
+        _ = read_evaluation(evaluation.path).confusions

@@ -93,7 +93,7 @@ def test_marks_aliases_and_half_rows_are_read(tmp_path):
     assert [row["step"] for row in read_csv(tmp_path / "a.csv", "")] == ["1", "2"]
 
 
-ARRAYS = {"ids": ("U", (None,)), "counts": ("i", (None, 2))}
+ARRAYS = {"ids": ("U", ("N",)), "counts": ("i", ("N", 2))}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from deeplab.metrics.boundary import (
 )
 from deeplab.metrics.confusion_matrix import Scores, scores
 from deeplab.metrics.definitions import Bands, to_percent
+from deeplab.metrics.image_confusions import ImageConfusions, cell_counts
 from deeplab.metrics.iou import intersection_over_union
 from deeplab.tracking.result import Band, BoundaryResult, in_percent
 from deeplab.utils.constants import IGNORE
@@ -151,13 +152,14 @@ class ScoreAccumulator(Accumulator):
         widths: widths of the bands in pixels.
     """
 
-    LISTS = ("ids", "confusions", "f_scores")
+    LISTS = ("ids", "cells", "f_scores")
     SUMS = ("bands", "num_with_borders", "intersection", "union")
 
     def __init__(self, *, classes: int, widths: Sequence[float]) -> None:
         super().__init__()
         self.widths = tuple(widths)
-        self.confusions: list[Counts] = []
+        self.cells: list[tuple[Counts, Counts]] = []
+        """Cells of each image's confusion matrix that are not zero, and their pixels."""
         self.bands = np.zeros((len(self.widths), classes, classes), np.int64)
         self.num_with_borders = np.zeros((), np.int64)
         """Number of images that have the borders which bands are measured from."""
@@ -167,7 +169,7 @@ class ScoreAccumulator(Accumulator):
 
     def add(self, image_id: str, score: ImageScore) -> None:
         super().add(image_id, score)
-        self.confusions.append(score.confusion)
+        self.cells.append(cell_counts(score.confusion))
         if score.bands is not None:
             self.bands += score.bands
             self.num_with_borders += 1
@@ -178,10 +180,27 @@ class ScoreAccumulator(Accumulator):
             f_scores[k] = boundary.f_score
         self.f_scores.append(f_scores)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        arrays = {name: np.array(getattr(self, name)) for name in ("ids", "f_scores", *self.SUMS)}
+        confusions = self.confusions
+        return arrays | {name: getattr(confusions, name) for name in ("sizes", "cells", "counts")}
+
+    def merge(self, state: Mapping[str, NDArray[Any]]) -> None:
+        confusions = ImageConfusions(
+            len(self.union), state["sizes"], state["cells"], state["counts"]
+        )
+        parts = [confusions.part(index) for index in range(len(confusions))]
+        super().merge({**state, "cells": parts})  # type: ignore[dict-item]
+
+    @property
+    def confusions(self) -> ImageConfusions:
+        """Confusion matrices of the images."""
+        return ImageConfusions.join(self.cells, len(self.union))
+
     @property
     def scores(self) -> Scores:
         """Scores of all images together."""
-        return scores(np.sum(self.confusions, axis=0))
+        return scores(self.confusions.total)
 
     @property
     def band_scores(self) -> list[tuple[float, Scores]]:

@@ -1,7 +1,8 @@
 """Evaluation folders: one folder in a run folder for each split, weights file and strategy.
 
 evaluations/NAME/result.json     scores, protocol, provenance; written last
-evaluations/NAME/images.npz      confusion matrix of each image; for classifiers, rank of the label
+evaluations/NAME/images.npz      confusion matrix of each image, without its zeros; for
+                                 classifiers, rank of the label
 evaluations/NAME/predictions/    label maps, as palette PNGs of the images' sizes
 evaluations/NAME/voc_SPLIT.tgz   or cityscapes_SPLIT.zip: the predictions for a test server
 evaluations/NAME/examples.png    some images with truth and prediction
@@ -10,7 +11,7 @@ evaluations/NAME/boundary.csv    scores in bands around object borders; their pl
 Reading them needs neither torch nor the network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.metrics.image_confusions import ImageConfusions, check_cells
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import check_links
@@ -28,7 +30,10 @@ from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, remove_leftovers
 from deeplab.utils.paths import relative_path
 from deeplab.utils.program import command
-from deeplab.utils.reading import exists, read_npz, report_damage
+from deeplab.utils.reading import exists, has_array, read_npz, report_damage
+
+CONFUSION_ARRAYS = ("sizes", "cells", "counts")
+"""Arrays of ``ImageConfusions`` in ``images.npz``."""
 
 EVALUATE_AGAIN = "Evaluate again with overwrite=true to replace it."
 
@@ -105,23 +110,28 @@ class Evaluation:
     def class_names(self) -> tuple[str, ...]:
         return self.result.protocol.classes
 
-    @property
-    def per_image_key(self) -> str:
-        """Key of the per-image results in ``images.npz``."""
-        return "rank" if self.result.is_classifier else "confusion"
-
     @cached_property
     def _images(self) -> dict[str, Any]:
-        classes = len(self.class_names)
-        shape = (None,) if self.result.is_classifier else (None, classes, classes)
-        arrays = {"ids": ("U", (None,)), self.per_image_key: ("i", shape)}
-        stored = read_npz(self.folder.images, arrays, EVALUATE_AGAIN)
-        with report_damage(self.folder.images, EVALUATE_AGAIN):
+        classes, path = len(self.class_names), self.folder.images
+        arrays: dict[str, tuple[str, Sequence[int | str]]] = {"ids": ("U", ("N",))}
+        if self.result.is_classifier:
+            arrays["rank"] = ("i", ("N",))
+        elif has_array(path, "confusion", EVALUATE_AGAIN):  # as versions before 0.2 wrote it
+            arrays["confusion"] = ("i", ("N", classes, classes))
+        else:
+            lengths = {"sizes": "N", "cells": "M", "counts": "M"}
+            arrays |= {name: ("i", (lengths[name],)) for name in CONFUSION_ARRAYS}
+        stored = read_npz(path, arrays, EVALUATE_AGAIN)
+        with report_damage(path, EVALUATE_AGAIN):
             ids = [str(i) for i in stored["ids"]]
             if ids != [relative_path(i) for i in ids] or len(set(ids)) < len(ids):
                 raise ValueError("its ids are not the relative paths of different images")
-            if stored[self.per_image_key].min(initial=0) < -int(self.result.is_classifier):
-                raise ValueError(f"{self.per_image_key}: it has negative numbers")
+            lowest = -int(self.result.is_classifier)
+            for name in arrays:
+                if name != "ids" and stored[name].min(initial=0) < lowest:
+                    raise ValueError(f"{name}: it has negative numbers")
+            if "cells" in stored:
+                check_cells(stored["sizes"], stored["cells"], classes)
         return stored
 
     @property
@@ -129,10 +139,15 @@ class Evaluation:
         """Ids of the images, in the split's order."""
         return [str(i) for i in self._images["ids"]]
 
-    @property
-    def confusion(self) -> NDArray[np.int64]:
-        """Pixel counts of each image by truth (row) and prediction (column): ``(N, K, K)``."""
-        return np.asarray(self._images["confusion"], np.int64)
+    @cached_property
+    def confusions(self) -> ImageConfusions:
+        """Pixel counts of each image by truth (row) and prediction (column)."""
+        stored, classes = self._images, len(self.class_names)
+        if "confusion" in stored:
+            return ImageConfusions.stack(stored["confusion"], classes)
+        return ImageConfusions(
+            classes, *(np.asarray(stored[name], np.int64) for name in CONFUSION_ARRAYS)
+        )
 
     @property
     def ranks(self) -> NDArray[np.int64]:
@@ -154,12 +169,11 @@ def read_evaluation(path: str | Path) -> Evaluation:
     return Evaluation(folder, Result.read(folder.result, EVALUATE_AGAIN))
 
 
-def write_images(
-    folder: EvaluationFolder, ids: list[str], confusion: NDArray[np.integer[Any]]
-) -> None:
-    """Write the confusion matrices ``(N, K, K)`` of the images."""
+def write_images(folder: EvaluationFolder, ids: list[str], confusions: ImageConfusions) -> None:
+    """Write the confusion matrices of the images."""
+    arrays = {name: getattr(confusions, name).astype(np.int32) for name in CONFUSION_ARRAYS}
     with atomic_write(folder.images) as draft, draft.open("wb") as file:
-        np.savez_compressed(file, ids=np.array(ids), confusion=confusion.astype(np.int32))
+        np.savez_compressed(file, ids=np.array(ids), **arrays)
 
 
 def write_ranks(folder: EvaluationFolder, ids: list[str], ranks: NDArray[np.integer[Any]]) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-import numpy as np
 from torch import Tensor
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
@@ -137,7 +136,7 @@ class SegmentationEvaluation(EvaluationTask):
         size, names = self.run.data.padded_size, self.run.data.classes
         scores: dict[str, Any] = {}
         if self.data.val_labeled:
-            write_images(draft.folder, accumulator.ids, np.stack(accumulator.confusions))
+            write_images(draft.folder, accumulator.ids, accumulator.confusions)
             final = accumulator.scores
             scores["scores"] = in_percent(final.values)
             scores["class_IoU"] = in_percent(dict(zip(names, final.class_iou, strict=True)))

@@ -221,14 +221,14 @@ def read_csv(path: Path, hint: str) -> list[dict[str, str]]:
 
 
 def read_npz(
-    path: Path, arrays: Mapping[str, tuple[str, tuple[int | None, ...]]], hint: str
+    path: Path, arrays: Mapping[str, tuple[str, Sequence[int | str]]], hint: str
 ) -> dict[str, NDArray[Any]]:
     """Return some arrays of a file of NumPy, after their types and shapes have been checked.
 
     Args:
         path: the file.
-        arrays: NumPy's kind of numbers and the shape of each array to read; a side that is None may
-            have any length, but the same in all arrays.
+        arrays: NumPy's kind of numbers and the shape of each array to read; a side that is a name
+            may have any length, but the same wherever it is named.
         hint: what to do if the file is damaged.
 
     Raises:
@@ -237,21 +237,29 @@ def read_npz(
     """
     with report_damage(path, hint):
         check_regular(path)
-        lengths: set[int] = set()
+        lengths: dict[int | str, int] = {}
         with zipfile.ZipFile(path) as archive:
             for name, (kind, shape) in arrays.items():
                 found, dtype = _npy_header(archive, f"{name}.npy")
                 fits = len(found) == len(shape) and all(
-                    n in (None, side) for n, side in zip(shape, found, strict=True)
+                    lengths.setdefault(n, side if isinstance(n, str) else n) == side
+                    for n, side in zip(shape, found, strict=True)
                 )
-                lengths |= {s for n, s in zip(shape, found, strict=False) if n is None}
-                if not fits or dtype.kind != kind or len(lengths) > 1:
+                if not fits or dtype.kind != kind:
                     raise ValueError(
                         f"{name}: {dtype} of shape {_format_shape(found)}, expected "
                         f"{_format_shape(shape)} {KINDS[kind]}"
                     )
         with np.load(path) as stored:
             return {name: stored[name] for name in arrays}
+
+
+def has_array(path: Path, name: str, hint: str) -> bool:
+    """Return True if a file of NumPy has an array of this name; raises as ``read_npz`` does."""
+    with report_damage(path, hint):
+        check_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            return f"{name}.npy" in archive.namelist()
 
 
 KINDS = {"i": "integers", "U": "texts"}
@@ -268,5 +276,5 @@ def _npy_header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...],
     return shape, dtype
 
 
-def _format_shape(shape: Sequence[int | None]) -> str:
-    return " x ".join("N" if n is None else str(n) for n in shape) or "()"
+def _format_shape(shape: Sequence[int | str]) -> str:
+    return " x ".join(map(str, shape)) or "()"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deeplab.ablations.report.row_results import score_names
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
-from deeplab.metrics.iou import correct_and_union, intersection_over_union, mean_over_classes
+from deeplab.metrics.iou import intersection_over_union, mean_over_classes
 
 NUM_DRAWS = 1000
 
@@ -91,8 +91,9 @@ def image_counts(evaluation: Evaluation, score: Score) -> tuple[FloatArray, Floa
     """
     order = np.argsort(evaluation.ids, kind="stable")
     if score == "mIoU":
-        correct, union = correct_and_union(evaluation.confusion)
-        return correct[order], union[order]
+        confusions = evaluation.confusions
+        counts = (confusions.correct, confusions.union)
+        return counts[0][order].astype(np.float64), counts[1][order].astype(np.float64)
     ranks = evaluation.ranks[order]
     labeled = ranks >= 0
     return (labeled & (ranks < TOP_K[score])).astype(np.float64), labeled.astype(np.float64)

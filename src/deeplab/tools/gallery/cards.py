@@ -9,7 +9,6 @@ import numpy as np
 from deeplab.data.class_set import ClassSet
 from deeplab.metrics.iou import class_iou
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
-from deeplab.tools.gallery.selection import image_iou
 
 NO_VALUE = "\N{EN DASH}"
 
@@ -94,7 +93,7 @@ class CardMaker:
         return Card(
             index,
             self.evaluations[0].ids[index],
-            [float(image_iou(evaluation.confusion[index])) for evaluation in self.evaluations],
+            [float(e.confusions.image_iou[index]) for e in self.evaluations],
             self._image_classes(index),
             self.thumbnail_sizes[index],
             note,
@@ -102,9 +101,9 @@ class CardMaker:
 
     def _image_classes(self, index: int) -> list[ImageClass]:
         ious = np.stack(
-            [class_iou(evaluation.confusion[index]) for evaluation in self.evaluations]
+            [class_iou(evaluation.confusions[index]) for evaluation in self.evaluations]
         )  # (evaluations, K)
-        in_truth = self.evaluations[0].confusion[index].sum(1) > 0
+        in_truth = self.evaluations[0].confusions[index].sum(1) > 0
         colored = colored_classes(self.classes)
         return [
             ImageClass(colored[k], ious[:, k].tolist(), bool(in_truth[k]))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeplab.tools.gallery.selection import Counts
+from deeplab.metrics.image_confusions import Counts
 
 CHARACTER_WIDTH = 0.6
 """Estimated width of a letter as a fraction of the font size."""

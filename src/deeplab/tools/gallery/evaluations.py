@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.inference.strategy import parse_strategy
-from deeplab.tools.gallery.selection import Counts
+from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.tracking.evaluation_protocol import Protocol, differences
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
@@ -28,7 +28,7 @@ class LoadedEvaluation:
     run: RunFolder
     stored: Evaluation
     ids: tuple[str, ...]
-    confusion: Counts  # (N, K, K)
+    confusions: ImageConfusions
 
     @property
     def protocol(self) -> Protocol:
@@ -137,7 +137,7 @@ def _load(run: RunFolder, evaluation: Evaluation) -> LoadedEvaluation:
             f"{evaluation.folder.path}: this evaluation has no scores, because its images have no "
             "masks to compare the predictions with."
         )
-    return LoadedEvaluation(run, evaluation, tuple(evaluation.ids), evaluation.confusion)
+    return LoadedEvaluation(run, evaluation, tuple(evaluation.ids), evaluation.confusions)
 
 
 def align(first: LoadedEvaluation, second: LoadedEvaluation) -> LoadedEvaluation:
@@ -163,7 +163,7 @@ def align(first: LoadedEvaluation, second: LoadedEvaluation) -> LoadedEvaluation
         raise UserError(f"{names} cannot be compared, because they differ in{lines}")
     index_of_id = {image_id: i for i, image_id in enumerate(second.ids)}
     order = [index_of_id[image_id] for image_id in first.ids]
-    return replace(second, ids=first.ids, confusion=second.confusion[order])
+    return replace(second, ids=first.ids, confusions=second.confusions.take(order))
 
 
 def _name_differences(title: str, first: tuple[str, ...], second: tuple[str, ...]) -> list[str]:

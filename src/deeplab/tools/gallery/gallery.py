@@ -43,7 +43,7 @@ def run_gallery(config: GalleryConfig) -> Path:
             "of the run's config. The evaluation belongs to another run."
         )
     selection = select(
-        [evaluation.confusion for evaluation in evaluations],
+        [evaluation.confusions for evaluation in evaluations],
         num_images=config.num_images,
         num_per_class=config.num_per_class,
         num_confused_pairs=config.num_confused_pairs,
@@ -103,7 +103,7 @@ def _gallery_images(
             i,
             _item(items, evaluations[0], i, split, data.root),
             tuple(evaluation.prediction(i, data_root) for evaluation in evaluations),
-            tuple(evaluation.confusion[i] for evaluation in evaluations),
+            tuple(evaluation.confusions[i] for evaluation in evaluations),
         )
         for i in indices
     ]

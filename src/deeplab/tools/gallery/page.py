@@ -57,7 +57,7 @@ def render_page(
         thumbnail_sizes: width and height of the thumbnails, by image index.
     """
     maker = CardMaker(evaluations, classes, thumbnail_sizes)
-    total = evaluations[0].confusion.sum(0)
+    total = evaluations[0].confusions.total
     return render_template(
         "deeplab.tools.gallery",
         "page.html",
@@ -104,12 +104,12 @@ def _changes(comparison: Comparison, maker: CardMaker) -> dict[str, list[Card]]:
 
 
 def _worst_by_class(selection: Selection, maker: CardMaker) -> list[ClassCards]:
-    confusion = maker.evaluations[0].confusion
+    confusions = maker.evaluations[0].confusions
     result = []
     for k, colored in enumerate(colored_classes(maker.classes)):
         if indices := selection.by_class[k]:
-            notes = [f"{colored.name} {percent(class_iou(confusion[i])[k])}" for i in indices]
-            iou = float(class_iou(confusion.sum(0))[k])
+            notes = [f"{colored.name} {percent(class_iou(confusions[i])[k])}" for i in indices]
+            iou = float(class_iou(confusions.total)[k])
             result.append(ClassCards(k, colored, iou, maker.cards(indices, notes)))
     return result
 
@@ -117,6 +117,6 @@ def _worst_by_class(selection: Selection, maker: CardMaker) -> list[ClassCards]:
 def _confused_pair(pair: ConfusedPair, maker: CardMaker) -> PairCards:
     colored = colored_classes(maker.classes)
     truth, prediction = colored[pair.truth], colored[pair.prediction]
-    wrong = maker.evaluations[0].confusion[pair.images, pair.truth, pair.prediction]
+    wrong = maker.evaluations[0].confusions.pixels(pair.truth, pair.prediction)[pair.images]
     notes = [f"{count:,} pixels of {truth.name} predicted as {prediction.name}" for count in wrong]
     return PairCards(truth, prediction, pair.pixels, pair.fraction, maker.cards(pair.images, notes))

@@ -48,9 +48,10 @@ class ClassRow(NamedTuple):
 
 def class_rows(evaluations: tuple[LoadedEvaluation, ...], classes: ClassSet) -> list[ClassRow]:
     """Return the scores of each class."""
-    total = evaluations[0].confusion.sum(0)
+    confusions = evaluations[0].confusions
+    total = confusions.total
     fractions = total.sum(1) / max(1, total.sum())
-    num_images = (evaluations[0].confusion.sum(2) > 0).sum(0)
+    num_images = (confusions.truth > 0).sum(0)
     return [
         ClassRow(
             k,

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.metrics.iou import class_iou, intersection_over_union, mean_over_classes
+from deeplab.metrics.image_confusions import ImageConfusions
+from deeplab.metrics.iou import intersection_over_union
 
-Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 
@@ -77,35 +77,29 @@ class Selection:
 
 
 def select(
-    confusions: Sequence[Counts], *, num_images: int, num_per_class: int, num_confused_pairs: int
+    confusions: Sequence[ImageConfusions],
+    *,
+    num_images: int,
+    num_per_class: int,
+    num_confused_pairs: int,
 ) -> Selection:
     """Select the images of a page.
 
     Args:
-        confusions: confusion matrices of one evaluation or of two, ``(N, K, K)`` each: pixels of
-            each image by truth (row) and prediction (column).
+        confusions: confusion matrices of the images of one evaluation or of two.
         num_images: number of images in a section of whole images.
         num_per_class: number of images for a class, and for a pair of classes.
         num_confused_pairs: number of pairs of classes.
     """
     first = confusions[0]
-    ious = [image_iou(confusion) for confusion in confusions]
+    ious = [confusion.image_iou for confusion in confusions]
     return Selection(
         examples=evenly_spaced(len(first), num_images),
         worst=lowest(ious[0], num_images),
-        by_class=[worst_of_class(first, k, num_per_class) for k in range(first.shape[1])],
+        by_class=[worst_of_class(first, k, num_per_class) for k in range(first.num_classes)],
         confused_pairs=confused_pairs(first, num_confused_pairs, num_per_class),
         comparison=compare(ious[0], ious[1], num_images) if len(ious) == 2 else None,
     )
-
-
-def image_iou(confusion: Counts) -> Scores:
-    """Return the mean IoU of each image, ``(..., K, K)`` to ``(...)``.
-
-    The mean is over the classes that occur in the image's truth or prediction; nan if none occurs,
-    because all pixels are ignored.
-    """
-    return mean_over_classes(class_iou(confusion))
 
 
 def evenly_spaced(num_images: int, count: int) -> list[int]:
@@ -125,26 +119,25 @@ def lowest(scores: Scores, count: int, weight: NDArray[Any] | None = None) -> li
     return [int(i) for i in valid[order][:count]]
 
 
-def worst_of_class(confusion: Counts, k: int, count: int) -> list[int]:
+def worst_of_class(confusions: ImageConfusions, k: int, count: int) -> list[int]:
     """Return the images with class ``k`` in their truth on which its IoU is lowest.
 
     Ties, such as images where the class is missed altogether, go to the image with more of it.
     """
-    truth, prediction = confusion[:, k].sum(1), confusion[:, :, k].sum(1)
-    intersection = confusion[:, k, k]
-    iou = intersection_over_union(intersection, truth + prediction - intersection)
+    truth = confusions.truth[:, k]
+    iou = intersection_over_union(confusions.correct[:, k], confusions.union[:, k])
     return lowest(np.where(truth > 0, iou, np.nan), count, truth)
 
 
-def confused_pairs(confusion: Counts, count: int, num_images: int) -> list[ConfusedPair]:
+def confused_pairs(confusions: ImageConfusions, count: int, num_images: int) -> list[ConfusedPair]:
     """Return the pairs of classes with the most wrong pixels, most first.
 
     Args:
-        confusion: ``(N, K, K)`` pixels of each image by truth (row) and prediction (column).
+        confusions: confusion matrices of the images.
         count: number of pairs at most.
         num_images: number of images for each pair at most.
     """
-    total = confusion.sum(0)
+    total = confusions.total
     wrong = total.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
@@ -152,7 +145,7 @@ def confused_pairs(confusion: Counts, count: int, num_images: int) -> list[Confu
     for truth, prediction in zip(*np.unravel_index(order, wrong.shape), strict=True):
         pixels = int(wrong[truth, prediction])
         if pixels:
-            per_image = confusion[:, truth, prediction]
+            per_image = confusions.pixels(int(truth), int(prediction))
             images = lowest(np.where(per_image > 0, -per_image, np.nan), num_images)
             fraction = pixels / int(total[truth].sum())
             pairs.append(ConfusedPair(int(truth), int(prediction), pixels, fraction, images))
