@@ -150,9 +150,10 @@ def other_code_lines(jobs: Sequence[Job], find_run: FindRun) -> list[str]:
 
 
 def name_other_code(rows: Sequence[str]) -> list[str]:
-    """Return a line that names rows of other code; no line if there are none."""
+    """Return a line that names rows of other code, each once; no line if there are none."""
     fix = "overwrite=true trains and evaluates with it"
-    return [f"Made by other code than the present ({fix}): {', '.join(rows)}"] if rows else []
+    names = ", ".join(dict.fromkeys(rows))  # a row has a run for each seed
+    return [f"Made by other code than the present ({fix}): {names}"] if rows else []
 
 
 def _ready_jobs(waiting: Mapping[str, Job], find_run: FindRun) -> list[tuple[Job, Run | None]]:
