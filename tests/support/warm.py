@@ -77,7 +77,7 @@ def run_in_fork(
     copied = not is_module and is_copy(command[0])
     devices = re.search(r"trainer\.devices=(\d+)", " ".join(command))
     if devices and not copied and "LOCAL_RANK" not in environment:  # the first one of a run
-        keep_spares(MAX_JOBS if "-m" in command[1:] else int(devices[1]) - 1, out, err)
+        keep_spares(MAX_JOBS if "-m" in command[3 * is_module :] else int(devices[1]) - 1, out, err)
     for number, path in enumerate((os.devnull, out, err)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
