@@ -77,8 +77,9 @@ def test_the_machine_decides_the_size_of_the_training(machine, tmp_path, monkeyp
     monkeypatch.setattr(automatic, "_machine", lambda config: machine)
     data = deeplab.create_datamodule("folder", root=tmp_path)
     config = compose(tmp_path).model_copy(update={"data": data.settings})
-    lines = automatic.describe_choices(config, data.train_set)
-    assert any("backbone=resnet50_torchvision" in line for line in lines) == (machine == "gpu")
+    for typed in (config, config.model_copy(update={"automatic": ()})):
+        lines = automatic.describe_choices(typed, data.train_set)
+        assert any("backbone=resnet50_torchvision" in line for line in lines) == (machine == "gpu")
     assert config.stage.batch_size == automatic.BATCH[machine]
 
 

@@ -209,14 +209,19 @@ def choose_automatic(config: RunConfig, *, read_images: bool = True) -> RunConfi
 def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:
     """Return lines about the images of a training, and the values that were chosen for them.
 
-    There is none if only the initial weights were chosen, which have a line of their own.
+    Where only the initial weights were chosen, which have a line of their own, there is none but
+    the one about the backbone of a GPU.
 
     Args:
         config: config of the training, with its classes.
         dataset: its training images, of which some are read.
     """
+    backbone_lines = []
+    if config.data.of_ones_own and _machine(config) == "gpu":
+        light, larger = next(iter(GPU_BACKBONES.items()))
+        backbone_lines = [f"backbone={larger} is the default on a GPU, {light} on a CPU"]
     if {*config.automatic} <= {"backbone.pretrained"}:
-        return []
+        return backbone_lines
     values = to_dict(config)
     chosen = []
     for key in config.automatic:
@@ -226,10 +231,7 @@ def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     lines = textwrap.wrap(" ".join(chosen), MAX_WIDTH, break_long_words=False)
     if "loss.class_weights" in config.automatic:
         lines.append("weight of a class: 1 / sqrt(its share of the pixels), 1 on average")
-    if config.data.of_ones_own and _machine(config) == "gpu":
-        light, larger = next(iter(GPU_BACKBONES.items()))
-        lines.append(f"backbone={larger} is the default on a GPU, {light} on a CPU")
-    return [*_describe_images(config, dataset), *lines]
+    return [*_describe_images(config, dataset), *lines, *backbone_lines]
 
 
 def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:
