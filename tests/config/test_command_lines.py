@@ -94,7 +94,7 @@ def test_lines_that_are_right(line):
         (ModelConfig, {"backbone": {"family": "resnet"}, "output_stride": 8.0}, "=8.0: expected"),
         (ModelConfig, {"backbone": {"family": "xception", "depth": 65.0}}, "depth=65.0: expected"),
         (EvaluateConfig, {"run": "r", "trimap_widths": []}, "trimap_widths=[]"),
-        (EvaluateConfig, {"run": "r", "overlap": 0.5}, "window_size is not set"),
+        (EvaluateConfig, {"run": "r", "overlap": 0.5}, "window_size is null"),
         (EvaluateConfig, {"run": "~no such user/r"}, "run=~no such user/r: "),
         (EvaluateConfig, {"run": "r", "output_stride": "a\nb"}, "output_stride=a\\nb: "),
     ],

@@ -300,7 +300,10 @@ def test_panorama_longer_than_a_jpeg_has_a_shrunk_overlay(tmp_path, trained):
     [
         (["input=nothing.jpg", "strategy=os9"], ["input=nothing.jpg", "no such file"]),
         (["input=here.jpg", "strategy=os9"], ["strategy", "os9"]),
-        (["input=here.jpg", "overlap=0.5"], ["overlap=0.5", "Set window_size"]),
+        (
+            ["input=here.jpg", "window_size=null", "overlap=0.5"],
+            ["overlap=0.5", "Set window_size"],
+        ),
         (["input=here.jpg", "output=here.jpg"], ["output=here.jpg", "cannot be written"]),
         (["input=here.jpg", "output=/proc/out"], ["output=/proc/out", "cannot be written"]),
     ],

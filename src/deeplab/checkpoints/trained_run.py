@@ -80,11 +80,22 @@ class TrainedRun:
         predictor.model.to(execution.accelerator)
         return predictor
 
-    def segmenter(self, predictor: Predictor, execution: Execution) -> Segmenter:
-        """Return what predicts images of any size, padded as in the run's validation."""
+    def segmenter(
+        self, predictor: Predictor, execution: Execution, *, auto_overlap: float | None = None
+    ) -> Segmenter:
+        """Return what predicts images of any size, padded as in the run's validation.
+
+        Args:
+            predictor: the network with a single strategy.
+            execution: its device.
+            auto_overlap: overlap of the windows that are chosen for images that are too large for
+                the free memory; None: none are chosen.
+        """
         run = self.config
         padding = EvalTransform(size=run.data.padded_size, fill=padding_color(run))
-        return Segmenter(predictor, execution, padding, len(run.data.classes))
+        return Segmenter(
+            predictor, execution, padding, len(run.data.classes), auto_overlap=auto_overlap
+        )
 
     def strategies(
         self, names: Sequence[str], *, window: int | None, overlap: float, key: str

@@ -1,19 +1,31 @@
 """Prediction of single images with one inference strategy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from deeplab.data.transforms import EvalTransform
+from deeplab.inference.memory import USABLE, bytes_per_pixel, free_memory, largest_window
 from deeplab.inference.predictor import Predictor
+from deeplab.inference.strategy import Window
+from deeplab.utils.disk_space import format_size
 from deeplab.utils.hardware import Execution
 
 Pixels = NDArray[np.uint8]
+
+T = TypeVar("T")
+
+MANY_PIXELS = 1 << 21
+"""Pixels of an image above which the memory that it takes is compared with what is free."""
+
+MIN_WINDOW = 257
+"""Side in pixels of the smallest windows that are chosen."""
 
 
 class Segmenter:
@@ -24,18 +36,31 @@ class Segmenter:
         execution: accelerator and precision.
         padding: pads small images to the size at which the network is evaluated.
         num_classes: number of classes.
+        auto_overlap: overlap of the windows of images that are too large for the free memory; None:
+            no windows but those of the predictor.
 
     Attributes:
         window_key: name of the setting that saves memory, for messages.
+        report: is called with a line about each image that is predicted in windows for want of
+            memory.
     """
 
     window_key = "window_size"
 
     def __init__(
-        self, predictor: Predictor, execution: Execution, padding: EvalTransform, num_classes: int
+        self,
+        predictor: Predictor,
+        execution: Execution,
+        padding: EvalTransform,
+        num_classes: int,
+        *,
+        auto_overlap: float | None = None,
     ) -> None:
         self.predictor, self.execution = predictor, execution
         self.padding, self.num_classes = padding, num_classes
+        self.auto_overlap = auto_overlap
+        self.report: Callable[[str], None] = tqdm.write
+        self._pixel_bytes: float | None = None
 
     def labels(self, image: Pixels) -> Pixels:
         """Return the most likely class of each pixel ``(H, W)`` of an RGB image ``(H, W, 3)``.
@@ -43,9 +68,12 @@ class Segmenter:
         Raises:
             MemoryError: the image is too large for the device.
         """
-        with self._autocast(image):
+
+        def predict() -> Pixels:
             ((label,),) = self.predictor.label_maps(self._to_tensor(image), [_size(image)])
             return np.asarray(label.cpu().numpy(), np.uint8)
+
+        return self._within_memory(image, predict)
 
     def probabilities(
         self, image: Pixels, dtype: type[np.floating[Any]] = np.float16
@@ -63,7 +91,8 @@ class Segmenter:
         Raises:
             MemoryError: the image is too large for the device.
         """
-        with self._autocast(image):
+
+        def predict() -> tuple[Pixels, NDArray[np.floating[Any]]]:
             size = _size(image)
             label = np.empty(size, np.uint8)
             probabilities = np.empty((self.num_classes, *size), dtype)
@@ -72,6 +101,56 @@ class Segmenter:
                 label[rows] = chunk.max(dim=0).indices.cpu().numpy()
                 probabilities[:, rows] = chunk.cpu().numpy()
             return label, probabilities
+
+        return self._within_memory(image, predict)
+
+    def _within_memory(self, image: Pixels, predict: Callable[[], T]) -> T:
+        """Return what ``predict`` returns for the image, in windows where memory is too small."""
+        if self.auto_overlap is not None:
+            self.predictor.window = self._choose_window(image, self.auto_overlap)
+        while True:
+            try:
+                with self._autocast(image):
+                    return predict()
+            except MemoryError:
+                if self.auto_overlap is None:
+                    raise
+                window = self.predictor.window
+                side = (window.size if window else max(_size(image))) // 2
+                if side < MIN_WINDOW:
+                    raise
+            self.predictor.window = Window(side, self.auto_overlap)
+            self._report_window(image, "memory does not suffice")
+
+    def _choose_window(self, image: Pixels, overlap: float) -> Window | None:
+        """Return the window that fits into the free memory if the whole image does not."""
+        height, width = _size(image)
+        device = self.execution.accelerator
+        free = free_memory(device) if height * width > MANY_PIXELS else None
+        if free is None:
+            return None
+        if self._pixel_bytes is None:
+            self.predictor.window = None
+            with self._autocast(image):
+                self._pixel_bytes = bytes_per_pixel(self.predictor, device)
+        needed = height * width * self._pixel_bytes
+        if needed <= USABLE * free:
+            return None
+        window = Window(largest_window(USABLE * free, self._pixel_bytes), overlap)
+        self.predictor.window = window
+        problem = (
+            f"whole it takes about {format_size(needed)} of memory, {format_size(free)} are free"
+        )
+        self._report_window(image, problem)
+        return window
+
+    def _report_window(self, image: Pixels, problem: str) -> None:
+        height, width = _size(image)
+        assert self.predictor.window
+        self.report(
+            f"An image of {width} x {height} pixels is predicted in windows of "
+            f"{self.predictor.window.size}: {problem}."
+        )
 
     def _to_tensor(self, image: Pixels) -> Tensor:
         padded = torch.from_numpy(self.padding.pad(image))

@@ -138,15 +138,31 @@ class WindowConfig(Settings):
 
     @model_validator(mode="after")
     def _check_overlap(self) -> Self:
-        if (
-            self.window_size is None
-            and self.overlap != WindowConfig.model_fields["overlap"].default
-        ):
+        default = type(self).model_fields["overlap"].default
+        if self.window_size is None and self.overlap != default:
             raise ValueError(
-                f"overlap={self.overlap}: it applies to windows, and window_size is not set. Set "
+                f"overlap={self.overlap}: it applies to windows, and window_size is null. Set "
                 "window_size as well, for example window_size=1025"
             )
         return self
+
+
+class AutoWindowConfig(WindowConfig):
+    """Windows that predictions choose where an image is too large for the free memory."""
+
+    window_size: Side | Literal["auto"] | None = "auto"  # type: ignore[assignment]
+    """Side in pixels: cut larger images into windows; auto: as large ones as memory holds where it
+    does not hold the whole image; null: whole images."""
+
+    @property
+    def fixed_window(self) -> int | None:
+        """The side that was set; None for ``auto`` and for whole images."""
+        return None if self.window_size == "auto" else self.window_size
+
+    @property
+    def auto_overlap(self) -> float | None:
+        """The overlap of windows that are chosen; None if none are."""
+        return self.overlap if self.window_size == "auto" else None
 
 
 class EvaluateConfig(WindowConfig):
@@ -221,7 +237,7 @@ class ReportConfig(Settings):
     """Folder of all runs."""
 
 
-class PredictConfig(WindowConfig):
+class PredictConfig(AutoWindowConfig):
     """Prediction on images and videos."""
 
     run: FilePath
@@ -244,7 +260,7 @@ class PredictConfig(WindowConfig):
     trainer: TrainerSettings = TrainerSettings()
 
 
-class DemoConfig(WindowConfig):
+class DemoConfig(AutoWindowConfig):
     """Page in the browser that segments dropped images."""
 
     run: FilePath

@@ -116,7 +116,7 @@ def run_demo(config: DemoConfig) -> None:
             f"Use {command('predict')}."
         )
     trained.strategies(
-        [config.strategy], window=config.window_size, overlap=config.overlap, key="strategy"
+        [config.strategy], window=config.fixed_window, overlap=config.overlap, key="strategy"
     )
     model = TrainedModel(
         trained, device=config.trainer.accelerator, precision=config.trainer.precision

@@ -46,9 +46,6 @@ JPEG_QUALITY = 92
 MAX_JPEG_SIDE = 65_500
 """Longest side of a JPEG that libjpeg writes, in pixels."""
 
-MANY_PIXELS = 1 << 25
-"""Pixels of an image above which the hint at windows is printed before it is predicted whole."""
-
 MAX_LISTED_FILES = 20
 """Maximum number of files listed in one message."""
 
@@ -72,7 +69,7 @@ def run_prediction(config: PredictConfig) -> int:
     files = inputs.files
     _check_settings(config, files, pixel_format)
     strategies = trained.strategies(
-        [config.strategy], window=config.window_size, overlap=config.overlap, key="strategy"
+        [config.strategy], window=config.fixed_window, overlap=config.overlap, key="strategy"
     )
     check_writable(output, f"output={config.output}")
     execution = inference_execution(config.trainer)
@@ -85,7 +82,7 @@ def run_prediction(config: PredictConfig) -> int:
         reserve_outputs(
             output, {path: file.path for file in files for path in file.output_paths(**saved)}
         )
-    segmenter = trained.segmenter(predictor, execution)
+    segmenter = trained.segmenter(predictor, execution, auto_overlap=config.auto_overlap)
     print(f"Weights: {trained.weights}")
     print(f"Machine: {execution}")
     if pixel_format != RGB:
@@ -205,7 +202,7 @@ class PredictionJob:
         )
         with bar:
             # With windows images may be huge, and are written and read faster than predicted.
-            pending = 1 if self.config.window_size else 4
+            pending = 1 if self.config.fixed_window else 4
             predictions = self._label_maps(files, bar, min(2, pending))
             written = prefetch(
                 self._write, predictions, num_threads=min(pending, cpu_count()), max_pending=pending
@@ -247,12 +244,7 @@ class PredictionJob:
             return error
 
     def _predict(self, file: InputFile, image: Pixels) -> Pixels:
-        (strategy,), (height, width) = self.segmenter.predictor.strategies, image.shape[:2]
-        if not strategy.window and height * width * max(strategy.scales) ** 2 > MANY_PIXELS:
-            tqdm.write(
-                f"{file.path}: {width} x {height} pixels are predicted at once, which may take "
-                "more memory than there is. window_size=1025 takes little."
-            )
+        self.segmenter.report = lambda text: tqdm.write(f"{file.path}: {text}")
         if not self.config.save_probabilities:
             return self.segmenter.labels(image)
         label, probabilities = self.segmenter.probabilities(image)

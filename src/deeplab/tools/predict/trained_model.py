@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from PIL import Image
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.execution import inference_execution
 from deeplab.config.parsing import validate
-from deeplab.config.schema.scripts import WindowConfig
+from deeplab.config.schema.scripts import AutoWindowConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.class_set import class_set, write_mask
 from deeplab.inference.segmenter import Segmenter
@@ -108,7 +108,7 @@ class _Request(NamedTuple):
     """Settings of a segmenter, and the state of the weights that it was made of."""
 
     strategy: str
-    window: int | None
+    window: int | str | None
     overlap: float
     device: str
     weights: tuple[tuple[int, int], ...]
@@ -147,7 +147,7 @@ class TrainedModel:
         images: ImageLike,
         *,
         strategy: str = ...,
-        window: int | None = ...,
+        window: int | Literal["auto"] | None = ...,
         overlap: float = ...,
         device: str | None = ...,
     ) -> Prediction: ...
@@ -158,7 +158,7 @@ class TrainedModel:
         images: list[Any] | tuple[Any, ...],
         *,
         strategy: str = ...,
-        window: int | None = ...,
+        window: int | Literal["auto"] | None = ...,
         overlap: float = ...,
         device: str | None = ...,
     ) -> list[Prediction]: ...
@@ -168,8 +168,8 @@ class TrainedModel:
         images: ImageLike | list[Any] | tuple[Any, ...],
         *,
         strategy: str = "single-scale",
-        window: int | None = None,
-        overlap: float = WindowConfig.model_fields["overlap"].default,
+        window: int | Literal["auto"] | None = "auto",
+        overlap: float = AutoWindowConfig.model_fields["overlap"].default,
         device: str | None = None,
     ) -> Prediction | list[Prediction]:
         """Predict an image, or each of a list of images, as ``predict.py`` does.
@@ -180,7 +180,8 @@ class TrainedModel:
                 of uint8, of uint16, or of floats from 0 to 1; or a list of them. Files and images
                 of Pillow are turned upright by their EXIF orientation; the sizes may differ.
             strategy: inference strategy, such as ``os8-ms-flip``: see ``docs/evaluation.md``.
-            window: side in pixels of overlapping windows, for images too large for memory.
+            window: side in pixels of overlapping windows; auto: as large ones as memory holds where
+                it does not hold the whole image, which is printed; None: whole images.
             overlap: least fraction of a window's side that neighbors have in common.
             device: device of this call; None: that of ``load``.
 
@@ -204,17 +205,17 @@ class TrainedModel:
         return Prediction(pixels, label_map, self.classes, self.palette, segmenter)
 
     def _segmenter(
-        self, strategy: str, window: int | None, overlap: float, device: str
+        self, strategy: str, window: int | Literal["auto"] | None, overlap: float, device: str
     ) -> Segmenter:
         """Return the segmenter of the last call if nothing has changed since."""
-        validate(WindowConfig, {"window_size": window, "overlap": overlap})
+        windows = validate(AutoWindowConfig, {"window_size": window, "overlap": overlap})
         state = self.model.state_dict(keep_vars=True).values()
         weights = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
         request = _Request(strategy, window, overlap, device, weights)
         if self._current and self._current[0] == request:
             return self._current[1]
         strategies = self._trained.strategies(
-            [strategy], window=window, overlap=overlap, key="strategy"
+            [strategy], window=windows.fixed_window, overlap=overlap, key="strategy"
         )
         execution = self._execution(device)
         index = device.partition(":")[2]
@@ -222,7 +223,7 @@ class TrainedModel:
             predictor = self._trained.predictor(
                 strategies, execution, key="strategy", model=self.model
             )
-        segmenter = self._trained.segmenter(predictor, execution)
+        segmenter = self._trained.segmenter(predictor, execution, auto_overlap=windows.auto_overlap)
         segmenter.window_key = "window"
         self._current = request, segmenter
         return segmenter

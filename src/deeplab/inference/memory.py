@@ -1,0 +1,99 @@
+"""Memory that predictions take, what is free, and the window that fits into it."""
+
+import math
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from deeplab.inference.predictor import Predictor
+
+USABLE = 0.7
+"""Share of the free memory that a prediction may take: the rest is for libraries' scratch space,
+the images that are read and written meanwhile, and other programs."""
+
+PROBE_SIDE = 257
+"""Side in pixels of the image with which the memory of a pixel is measured."""
+
+STEP = 16
+"""Sides of windows are multiples of this and 1, like the sides that networks are trained at."""
+
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+"""Files of the limit and the use of a container's memory, of both versions of control groups."""
+
+
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Measures the most bytes that tensors made in its block take at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operation, and count the storages of its results until they are freed."""
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        self.peak = max(self.peak, self.bytes)
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        address, size = storage.data_ptr(), storage.nbytes()
+        if address not in self._known:
+            self._known.add(address)
+            self.bytes += size
+            weakref.finalize(storage, self._free, address, size)
+
+    def _free(self, address: int, size: int) -> None:
+        self._known.discard(address)
+        self.bytes -= size
+
+
+def bytes_per_pixel(predictor: Predictor, device: str) -> float:
+    """Measure the bytes that a prediction takes for each pixel of the image."""
+    shape = (1, predictor.model.in_channels, PROBE_SIDE, PROBE_SIDE)
+    images = torch.zeros(shape, dtype=torch.uint8, device=device)
+    with PeakMemory() as memory:
+        predictor.label_maps(images, [(PROBE_SIDE, PROBE_SIDE)])
+    return memory.peak / PROBE_SIDE**2
+
+
+def largest_window(usable: float, pixel_bytes: float) -> int:
+    """Return the side in pixels of the largest window that takes no more than the usable bytes."""
+    side = math.isqrt(int(usable / pixel_bytes))
+    return max(PROBE_SIDE, (side - 1) // STEP * STEP + 1)
+
+
+def free_memory(device: str) -> int | None:
+    """Return the bytes that are free on a device; None if the system does not tell."""
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    meminfo = Path("/proc/meminfo")
+    if device != "cpu" or not meminfo.exists():
+        return None
+    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    free = int(fields["MemAvailable"].split()[0]) * 1024
+    return min([free, *(_container_memory(Path(most), Path(used)) for most, used in CGROUPS)])
+
+
+def _container_memory(most: Path, used: Path) -> int:
+    """Return the bytes that a container may still take; a very large number without a limit."""
+    try:
+        return max(0, int(most.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # there is no such file, or the limit is "max"
+        return 1 << 62
