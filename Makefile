@@ -12,7 +12,7 @@ SEEDS ?= 1
 FREEZE := --all --exclude pip --exclude deeplabv3plus | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev train data ablations test test-extras test-lowest check format bench lock clean
+.PHONY: help setup setup-dev train data ablations test test-extras test-lowest check format bench gpu-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,7 +45,7 @@ test: setup-dev ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-extras: $(VENV)-extras/.complete ## run the tests with the newest releases, also those with torchvision, timm, TensorFlow and onnxruntime
-	$(VENV)-extras/bin/python -m pytest -m 'not processes' -n 2 $(ARGS)
+	$(VENV)-extras/bin/python -m pytest -m 'not processes and not gpu' -n 2 $(ARGS)
 
 $(VENV)-extras/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-extras
@@ -71,11 +71,11 @@ format: setup-dev ## let ruff rewrite what check complains about
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev ## measure the loss, the input pipeline and evaluation against the obvious ones
-	$(BIN)/python src/benchmark.py loss
-	$(BIN)/python src/benchmark.py atrous
-	$(BIN)/python src/benchmark.py pipeline
-	$(BIN)/python src/benchmark.py strategies
+bench: setup-dev ## measure everything against the obvious alternatives, into build/benchmarks
+	$(BIN)/python src/benchmark.py --output-dir build/benchmarks
+
+gpu-check: setup-dev ## compare the GPU with the CPU and measure it, into build/gpu_check; minutes
+	PYTHONPATH=src:tests $(BIN)/python tests/support/gpu_check.py build/gpu_check
 
 lock: ## write both lock files anew from pyproject.toml; pins stay, a deleted one becomes the newest release
 	rm -rf $(VENV)-lock

@@ -1,5 +1,6 @@
 """Tests of the benchmarks: functions are timed in turn, and every script runs, with small sizes."""
 
+import json
 import re
 import time
 from functools import partial
@@ -10,8 +11,19 @@ import torch
 from safetensors.torch import save_file
 
 from deeplab.models.backbones import MobileNetV2
-from deeplab.tools.benchmarks import atrous, loss, pipeline, strategies
+from deeplab.tools.benchmarks import (
+    atrous,
+    auto_settings,
+    loading,
+    loss,
+    operations,
+    pipeline,
+    strategies,
+    training_step,
+)
+from deeplab.tools.benchmarks.cli import run_benchmark
 from deeplab.tools.benchmarks.learning import compare_learning
+from deeplab.tools.benchmarks.machine import Machine
 from deeplab.tools.benchmarks.timing import compare
 from deeplab.utils.errors import UserError
 from support.scripts import run
@@ -25,31 +37,33 @@ def test_functions_alternate_and_the_ratio_is_that_of_their_times(capsys):
         time.sleep(seconds)
 
     works = {"slow": partial(work, "slow", 0.06), "fast": partial(work, "fast", 0.02)}
-    slow, fast = compare("sleeping", works, repeats=4)
-    assert len(slow.times) == len(fast.times) == 4
+    (comparison,) = compare("sleeping", works, repeats=4)
     assert [name for name, before in zip(calls, ["", *calls], strict=False) if name != before] == [
         "slow",
         "fast",
     ] * 4
-    printed = capsys.readouterr().out
-    speedup = float(re.search(r"fast: (\S+) times as fast as slow", printed)[1])
-    assert speedup == pytest.approx(slow.median / fast.median, abs=0.005)
-    assert 1.2 < speedup < 4
-    assert "sleeping" in printed
-    assert f"{torch.get_num_threads()} threads" in printed
+    assert (comparison.name, comparison.alternative) == ("fast", "slow")
+    assert comparison.alternative_seconds >= 0.06
+    assert comparison.seconds >= 0.02
+    assert comparison.speedup == comparison.alternative_seconds / comparison.seconds
+    assert 1.2 < comparison.speedup < 4
+    title, baseline, line = capsys.readouterr().out.splitlines()
+    assert title.split() == ["sleeping", "milliseconds", "times", "as", "fast"]
+    assert baseline.split()[::2] == ["slow", "1.00"]
+    assert line.split()[::2] == ["fast", f"{comparison.speedup:.2f}"]
 
 
-def test_loss(monkeypatch, capsys):
+def test_loss(monkeypatch):
     for name, value in (("BATCH", 2), ("CLASSES", 3), ("SMALL", 9), ("LARGE", 33)):
         monkeypatch.setattr(loss, name, value)
-    loss.compare_losses(repeats=1)
-    assert capsys.readouterr().out.count("times as fast as plain") == 2
+    comparisons = loss.compare_losses(repeats=1)
+    assert [c.title for c in comparisons] == ["loss, float32", "loss, bfloat16, channels_last"]
 
 
-def test_atrous(monkeypatch, capsys):
+def test_atrous(monkeypatch):
     monkeypatch.setattr(atrous, "SHAPES", {"small": (16, 9, 2)})
-    atrous.compare_atrous(repeats=1)
-    assert capsys.readouterr().out.count("times as fast as PyTorch") == 2
+    comparisons = atrous.compare_atrous(repeats=1)
+    assert [c.title.rsplit(", ")[-1] for c in comparisons] == ["bfloat16", "float32"]
 
 
 @pytest.mark.processes
@@ -58,19 +72,85 @@ def test_pipeline(monkeypatch, capsys):
     for name, value in (("IMAGES", 4), ("BATCH", 2), ("CROP", 65)):
         monkeypatch.setattr(pipeline, name, value)
     threads = torch.get_num_threads()
-    pipeline.compare_pipelines(repeats=1)
-    torch.set_num_threads(threads)
-    printed = capsys.readouterr().out
-    assert printed.count("times as fast as Pillow, stock albumentations, Normalize") == 3
-    assert "decode the JPEG" in printed
+    comparisons = pipeline.compare_pipelines(repeats=1)
+    assert torch.get_num_threads() == threads
+    assert {c.alternative for c in comparisons} == {"Pillow, stock albumentations, Normalize"}
+    assert len(comparisons) == 3
+    assert "decode the JPEG" in capsys.readouterr().out
 
 
-def test_strategies(monkeypatch, capsys):
-    monkeypatch.setattr(strategies, "NETWORKS", {"MobileNetV2": MobileNetV2})
+def test_strategies(monkeypatch):
+    monkeypatch.setattr(strategies, "BACKBONES", {"MobileNetV2": MobileNetV2})
     monkeypatch.setattr(strategies, "SIZE", (40, 50))
     monkeypatch.setattr(strategies, "PADDED", (65, 65))
-    strategies.compare_strategies(repeats=1)
-    assert "this project: " in capsys.readouterr().out
+    (comparison,) = strategies.compare_strategies(repeats=1)
+    assert (comparison.name, comparison.alternative) == ("this project", "plain loop")
+
+
+def test_settings_of_auto_are_compared_with_all_others(monkeypatch):
+    monkeypatch.setattr(auto_settings, "BACKBONES", {"MobileNetV2": MobileNetV2})
+    monkeypatch.setattr(auto_settings, "SHAPES", dict.fromkeys(("cpu", "mps", "cuda"), (2, 33)))
+    (comparison,) = auto_settings.compare_settings(repeats=1)
+    count = int(re.search(r"best other of (\d+)", comparison.alternative)[1])
+    if not torch.cuda.is_available():
+        assert count == 3 + (torch.get_num_threads() > 1)
+    assert comparison.name.split("(")[1] not in comparison.alternative
+
+
+def test_operations_take_the_whole_time(monkeypatch, capsys):
+    monkeypatch.setattr(operations, "NETWORKS", {"MobileNetV2": MobileNetV2})
+    monkeypatch.setattr(operations, "SHAPES", dict.fromkeys(("cpu", "mps", "cuda"), (2, 33)))
+    monkeypatch.setattr(operations, "NUM_OPERATIONS", 1000)
+    operations.print_operations(repeats=2)
+    shares = re.findall(r"(?m) (\d+\.\d)$", capsys.readouterr().out)
+    assert len(shares) > 20
+    assert sum(map(float, shares)) == pytest.approx(100, abs=0.05 * len(shares))
+
+
+def test_loading(monkeypatch, capsys):
+    for name, value in (("IMAGES", 4), ("BATCH", 2), ("CROP", 33)):
+        monkeypatch.setattr(pipeline, name, value)
+    monkeypatch.setattr(loading, "NETWORKS", {"MobileNetV2": MobileNetV2})
+    monkeypatch.setattr(loading, "NUM_BATCHES", 2)
+    (comparison,) = loading.compare_loading(repeats=1)
+    printed = capsys.readouterr().out
+    for seconds in (comparison.seconds, comparison.alternative_seconds):
+        assert f"{1 / seconds:.1f}" in printed
+
+
+@pytest.mark.extras
+def test_training_steps(monkeypatch):
+    monkeypatch.setattr(training_step, "SHAPES", dict.fromkeys(("cpu", "mps", "cuda"), (2, 65)))
+    comparisons = training_step.compare_training(repeats=1)
+    assert [c.title.split(", ")[1] for c in comparisons] == [*training_step.PAIRS]
+    assert all(c.alternative == "smp" for c in comparisons)
+
+
+def test_results_are_kept_part_by_part(monkeypatch, tmp_path, capsys):
+    """A benchmark that is run again measures what is missing; other conditions are refused."""
+    for name, value in (("BATCH", 2), ("CLASSES", 3), ("SMALL", 9), ("LARGE", 33)):
+        monkeypatch.setattr(loss, name, value)
+    monkeypatch.setattr(atrous, "SHAPES", {"small": (16, 9, 2)})
+    folder = tmp_path / "results"
+    arguments = ["--repeats", "1", "--output-dir", str(folder)]
+    run_benchmark(["loss", *arguments])
+    first = json.loads((folder / "results.json").read_text())
+    assert [*first["parts"]] == ["loss"]
+    run_benchmark(["atrous", *arguments])
+    run_benchmark(["loss", *arguments])
+    assert "loss: measured before" in capsys.readouterr().out
+    record = json.loads((folder / "results.json").read_text())
+    assert [*record["parts"]] == ["loss", "atrous"]
+    assert record["parts"]["loss"] == first["parts"]["loss"]
+    assert record["machine"] == first["machine"]
+    head, empty, *table = (folder / "results.md").read_text().splitlines()
+    assert (head, empty) == (str(Machine(**record["machine"])), "")
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| loss"] * 2 + ["| atrous"] * 2
+    record["machine"]["torch"] = "1.0"
+    (folder / "results.json").write_text(json.dumps(record))
+    with pytest.raises(SystemExit):
+        run_benchmark(["loss", *arguments])
+    assert "another machine, version or commit" in capsys.readouterr().err
 
 
 @pytest.mark.extras
@@ -113,4 +193,4 @@ def test_learning_names_the_package_that_it_compares_with():
 
 def test_only_learning_takes_settings(tmp_path):
     done = run("benchmark", "loss", "data=voc", cwd=tmp_path, ok=False)
-    assert "benchmark loss has no settings" in done.stderr
+    assert "only benchmark learning has settings" in done.stderr

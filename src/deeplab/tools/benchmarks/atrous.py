@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab.models.depthwise import atrous_depthwise_conv
-from deeplab.tools.benchmarks.timing import compare
+from deeplab.tools.benchmarks.timing import Comparison, compare
 
 BATCH = 8
 SHAPES = {
@@ -21,8 +21,9 @@ SHAPES = {
 Convolution = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def compare_atrous(*, repeats: int) -> None:
+def compare_atrous(*, repeats: int) -> list[Comparison]:
     """Print the time of forward and backward passes and their ratio, in bfloat16 and float32."""
+    comparisons = []
     for name, (channels, side, rate) in SHAPES.items():
         for dtype in (torch.bfloat16, torch.float32):
             shape = (BATCH, channels, side, side)
@@ -36,14 +37,15 @@ def compare_atrous(*, repeats: int) -> None:
                 "PyTorch": _pytorch,
                 "this project": atrous_depthwise_conv,
             }
-            compare(
-                f"{name}: {BATCH} x {channels} x {side} x {side}, rate {rate}, {dtype}",
+            comparisons += compare(
+                f"atrous depthwise convolution, {name}, rate {rate}, {str(dtype)[6:]}",
                 {
                     label: partial(_step, function, x, weight, rate, grad)
                     for label, function in functions.items()
                 },
                 repeats=repeats,
             )
+    return comparisons
 
 
 def _pytorch(x: Tensor, weight: Tensor, rate: int) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.models.backbones import Backbone, MobileNetV2, Xception
-from deeplab.tools.benchmarks.timing import CLASSES, build_network, compare
+from deeplab.tools.benchmarks.networks import CLASSES, build_network
+from deeplab.tools.benchmarks.timing import Comparison, compare
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
 from deeplab.tools.export.formats import check_packages, open_file, trace, write
 
@@ -21,7 +22,7 @@ NETWORKS: dict[str, Callable[[], Backbone]] = {
 }
 
 
-def compare_exports(*, repeats: int) -> None:
+def compare_exports(*, repeats: int) -> list[Comparison]:
     """Print the time per image and their ratio for several networks with random weights."""
     check_packages("onnx")
     print(
@@ -30,6 +31,7 @@ def compare_exports(*, repeats: int) -> None:
     )
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
+    comparisons = []
     for name, backbone in NETWORKS.items():
         predictor = Predictor(build_network(backbone()), [Strategy(OUTPUT_STRIDE)])
         with tempfile.TemporaryDirectory() as folder:
@@ -37,14 +39,15 @@ def compare_exports(*, repeats: int) -> None:
             write(trace(_graph(predictor)), "onnx", path, {})
             runner = open_file("onnx", path)
         images = image.permute(0, 3, 1, 2)
-        compare(
-            name,
+        comparisons += compare(
+            f"image to label map, ONNX, {name}",
             {
                 "PyTorch": partial(predictor.label_maps, images, [(SIDE, SIDE)]),
                 "onnxruntime": partial(runner, image.numpy()),
             },
             repeats=repeats,
         )
+    return comparisons
 
 
 def _graph(predictor: Predictor) -> ImageToClasses:

@@ -31,6 +31,7 @@ from deeplab.inference.predictor import predict_labels
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import Normalize, set_batch_norm
+from deeplab.tools.benchmarks.timing import Comparison
 from deeplab.training.compose_config import compose_segmentation
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.losses import SegmentationLoss
@@ -185,7 +186,7 @@ class Learner:
         return time.perf_counter()
 
 
-def compare_learning(overrides: Sequence[str], *, repeats: int) -> None:
+def compare_learning(overrides: Sequence[str], *, repeats: int) -> list[Comparison]:
     """Train both networks with several seeds; print mIoU over the steps, and times.
 
     Args:
@@ -204,7 +205,7 @@ def compare_learning(overrides: Sequence[str], *, repeats: int) -> None:
         )
     seeds = range(config.seed, config.seed + repeats)
     runs = [_train_in_turn(config.model_copy(update={"seed": seed})) for seed in seeds]
-    _print_comparison(list(zip(*runs, strict=True)), _score_steps(config.stage.max_steps))
+    return _print_comparison(list(zip(*runs, strict=True)), _score_steps(config.stage.max_steps))
 
 
 def _score_steps(max_steps: int) -> list[int]:
@@ -260,7 +261,9 @@ def _learners(config: TrainConfig, execution: Execution) -> list[Learner]:
     ]
 
 
-def _print_comparison(contenders: Sequence[Sequence[Learner]], steps: Sequence[int]) -> None:
+def _print_comparison(
+    contenders: Sequence[Sequence[Learner]], steps: Sequence[int]
+) -> list[Comparison]:
     """Print a row for each network, whose runs differ in the seed, and the ratio of the times."""
     columns = [
         Column("network"),
@@ -275,7 +278,9 @@ def _print_comparison(contenders: Sequence[Sequence[Learner]], steps: Sequence[i
     ]
     print(f"\n{TextTable.from_values(columns, rows).as_text()}")
     ours, other = (runs[0].name for runs in contenders)
-    print(f"{ours}: {seconds[1] / seconds[0]:.2f} times as fast as {other}")
+    comparison = Comparison("training step in learning", ours, other, seconds[0], seconds[1])
+    print(f"{ours}: {comparison.speedup:.2f} times as fast as {other}")
+    return [comparison]
 
 
 def _mean_and_deviation(runs: Sequence[Learner]) -> list[str]:

@@ -5,23 +5,16 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from deeplab.tools.benchmarks.timing import compare
+from deeplab.tools.benchmarks.networks import plain_loss
+from deeplab.tools.benchmarks.timing import Comparison, compare
 from deeplab.training.losses import SegmentationLoss
 from deeplab.utils.constants import IGNORE
 
 BATCH, CLASSES, SMALL, LARGE = 4, 21, 129, 513
 
 
-def plain_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of logits that are upsampled to the size of the labels."""
-    size = (labels.shape[1], labels.shape[2])
-    upsampled = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=True)
-    return F.cross_entropy(upsampled, labels, ignore_index=IGNORE)
-
-
-def compare_losses(*, repeats: int) -> None:
+def compare_losses(*, repeats: int) -> list[Comparison]:
     """Time forward and backward of both losses in turn, and print the medians and their ratio.
 
     This is done for float32 logits and for those of mixed precision.
@@ -36,13 +29,15 @@ def compare_losses(*, repeats: int) -> None:
     labels[:, :20] = IGNORE
     mixed = logits.bfloat16().to(memory_format=torch.channels_last)
     fused_loss = SegmentationLoss().to(device)
+    comparisons = []
     for name, values in (("float32", logits), ("bfloat16, channels_last", mixed)):
         values.requires_grad_()
         works = {
             "plain": partial(_step, plain_loss, values, labels),
-            "fused": partial(_step, fused_loss, values, labels),
+            "this project": partial(_step, fused_loss, values, labels),
         }
-        compare(name, works, repeats=repeats)
+        comparisons += compare(f"loss, {name}", works, repeats=repeats)
+    return comparisons
 
 
 def _step(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor) -> None:

@@ -24,7 +24,7 @@ from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.layouts.base import Item
 from deeplab.data.settings import AugmentationSettings
 from deeplab.data.transforms import TrainTransform
-from deeplab.tools.benchmarks.timing import compare
+from deeplab.tools.benchmarks.timing import Comparison, compare
 from deeplab.utils.constants import IGNORE
 
 CROP, BATCH, IMAGES = 513, 16, 64
@@ -33,14 +33,22 @@ SIZES = ((375, 500), (500, 375), (333, 500), (500, 333))
 """Common heights and widths of VOC's images."""
 
 
-def compare_pipelines(*, repeats: int) -> None:
+def compare_pipelines(*, repeats: int) -> list[Comparison]:
     """Print the time of each pipeline, their ratios, and the time per stage.
 
     Whole batches are loaded in one process. The images are drawn noise and shapes, with VOC's sizes
     and bytes per pixel.
     """
     import_albumentations("pipeline")  # fails before the images are drawn
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        return _compare(repeats=repeats)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compare(*, repeats: int) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         items = draw_images(Path(folder))
         dataset, cached = build_dataset(items), build_dataset(items)
@@ -59,8 +67,10 @@ def compare_pipelines(*, repeats: int) -> None:
             f"{IMAGES} images of VOC's sizes, crop {CROP}, batches of {BATCH}, one process, one "
             "thread"
         )
-        compare("all batches", pipelines, repeats=repeats)
+        title = f"{IMAGES} crops of {CROP} from images of VOC's sizes"
+        comparisons = compare(title, pipelines, repeats=repeats)
         print_stages(items, dataset)
+    return comparisons
 
 
 def draw_images(folder: Path) -> list[Item]:

@@ -4,7 +4,6 @@ The baseline is a plain loop that runs one strategy after another on one image a
 the logits of all classes to full size and scores with torchmetrics.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -16,21 +15,16 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from deeplab.evaluation.accumulator import ScoreAccumulator, score_image
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import MULTI_SCALE, Strategy
-from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
-from deeplab.tools.benchmarks.timing import CLASSES, build_network, compare
+from deeplab.tools.benchmarks.networks import BACKBONES, CLASSES, build_network
+from deeplab.tools.benchmarks.timing import Comparison, compare
 from deeplab.utils.constants import IGNORE
 
 SIZE, PADDED = (375, 500), (513, 513)
 STRATEGIES = (Strategy(16), Strategy(16, MULTI_SCALE), Strategy(16, MULTI_SCALE, flip=True))
-NETWORKS: dict[str, Callable[[], Backbone]] = {
-    "MobileNetV2": MobileNetV2,
-    "ResNet-50": partial(ResNet, 50),
-    "Xception-65": partial(Xception, 65),
-}
 
 
-def compare_strategies(*, repeats: int) -> None:
+def compare_strategies(*, repeats: int) -> list[Comparison]:
     """Print the time per image and their ratio for several networks.
 
     This project also scores the pixels around borders, which the plain loop does not.
@@ -45,17 +39,19 @@ def compare_strategies(*, repeats: int) -> None:
     image = torch.randint(0, 256, (1, 3, *PADDED), dtype=torch.uint8, device=device)
     truth = torch.full((1, *PADDED), IGNORE, dtype=torch.uint8, device=device)
     truth[:, 5 : SIZE[0], 5 : SIZE[1]] = torch.randint(0, CLASSES, ())
-    for name, backbone in NETWORKS.items():
+    comparisons = []
+    for name, backbone in BACKBONES.items():
         model = build_network(backbone()).to(device).eval()
         predictor = Predictor(model, STRATEGIES)
-        compare(
-            name,
+        comparisons += compare(
+            f"evaluation, three strategies, {name}",
             {
                 "plain loop": partial(_plain_loop, model, image, truth),
                 "this project": partial(_predict_and_score, predictor, image, truth),
             },
             repeats=repeats,
         )
+    return comparisons
 
 
 @torch.inference_mode()

@@ -1,55 +1,65 @@
-"""Parts shared by the benchmarks: the network, and timing functions in turn."""
+"""Timing of functions in turn, and its results."""
 
+import statistics
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
-from torch.utils.benchmark import Compare, Measurement, Timer
+from torch.utils.benchmark import Timer
 
-from deeplab.models.aspp import ASPP
-from deeplab.models.backbones import Backbone
-from deeplab.models.decoder import Decoder
-from deeplab.models.deeplabv3plus import DeepLabV3Plus
-
-CLASSES = 21
+from deeplab.utils.text_table import Column, TextTable, number_column
 
 
-def build_network(backbone: Backbone) -> DeepLabV3Plus:
-    """Build a DeepLabv3+ with random weights and the paper's ASPP and decoder."""
-    aspp = ASPP(backbone.out_channels)
-    decoder = Decoder(aspp.out_channels, backbone.low_level)
-    return DeepLabV3Plus(backbone, aspp, decoder, num_classes=CLASSES)
+class Comparison(NamedTuple):
+    """Times of a way to do something and of the obvious alternative, measured in turn."""
+
+    title: str
+    """What is done, as ``ResNet-101, 16 crops of 513``."""
+    name: str
+    alternative: str
+    seconds: float
+    """Median of the measurements."""
+    alternative_seconds: float
+    peak_bytes: int | None = None
+    """Most memory of a GPU that tensors took; None: not measured."""
+    alternative_peak_bytes: int | None = None
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as the alternative."""
+        return self.alternative_seconds / self.seconds
 
 
 def compare(
     title: str, works: Mapping[str, Callable[[], object]], *, repeats: int
-) -> list[Measurement]:
-    """Time functions and print a table, and how many times as fast as the first one the others are.
+) -> list[Comparison]:
+    """Time functions, print a table, and return how the first one compares with each other one.
 
     They alternate, so that all of them meet every change of the machine's speed; each is warmed up
     before each measurement.
 
     Args:
         title: title of the table.
-        works: the functions by name; the first one is the baseline.
+        works: the functions by name; the first one is the alternative.
         repeats: number of measurements of each.
     """
-    timers = [
-        Timer(
-            "work()",
-            globals={"work": work},
-            label=title,
-            sub_label=name,
-            description=f"median of {repeats}",
-            num_threads=torch.get_num_threads(),
-        )
+    timers = {
+        name: Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
         for name, work in works.items()
+    }
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, timer in timers.items():
+            times[name].append(timer.timeit(1).median)
+    alternative, *others = [(name, statistics.median(seconds)) for name, seconds in times.items()]
+    comparisons = [
+        Comparison(title, name, alternative[0], seconds, alternative[1]) for name, seconds in others
     ]
-    merged = Measurement.merge([timer.timeit(1) for _ in range(repeats) for timer in timers])
-    table = Compare(merged)
-    table.trim_significant_figures()
-    table.print()
-    for name, measurement in zip(works, merged, strict=True):
-        if measurement is not merged[0]:
-            speedup = merged[0].median / measurement.median
-            print(f"{name}: {speedup:.2f} times as fast as {next(iter(works))}\n", flush=True)
-    return merged
+    columns = [
+        Column(title),
+        number_column("milliseconds", ".3g", unit=1e-3),
+        number_column("times as fast", ".2f"),
+    ]
+    rows = [(*alternative, 1.0), *((c.name, c.seconds, c.speedup) for c in comparisons)]
+    print(TextTable.from_values(columns, rows).as_text(), flush=True)
+    return comparisons
