@@ -12,7 +12,7 @@ SEEDS ?= 1
 FREEZE := --all --exclude pip --exclude deeplabv3plus | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev train data ablations test test-extras test-lowest check format bench gpu-check lock clean
+.PHONY: help setup setup-dev train data ablations test test-extras test-lowest check format docs package bench gpu-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,15 @@ check: setup-dev ## lint, format, import order and types
 format: setup-dev ## let ruff rewrite what check complains about
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup-dev ## build the site of the documentation into build/docs; warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . build/docs
+	@echo "Open build/docs/docs/index.html"
+
+package: setup-dev ## build a wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation -q -w dist .
+	@ls dist
 
 bench: setup-dev ## measure everything against the obvious alternatives, into build/benchmarks
 	$(BIN)/python src/benchmark.py --output-dir build/benchmarks

@@ -60,8 +60,13 @@ def run_command(name: str) -> None:
         print(_version())
         return
     start_program(name)
-    if not is_child():
-        with script_errors():
+    with script_errors():
+        if sys.platform == "win32":
+            raise UserError(
+                "Windows: this program needs Linux or macOS (locks of files, signals). Run it in "
+                "the Windows Subsystem for Linux."
+            )
+        if not is_child():
             check_installation(__version__)
     if name == "ablations":
         from deeplab.ablations.cli import run_ablations

@@ -32,7 +32,7 @@ class Run:
 
     @property
     def result(self) -> "Result":
-        """Scores of the last validation with their protocol: ``run.result.miou`` in percent."""
+        """Scores of the last validation in percent, as ``run.result.miou``, with their protocol."""
         from deeplab.tracking.result import Result
         from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from deeplab.config.paths import script_groups
@@ -103,21 +104,22 @@ def _keys(schema: type[Settings], prefix: str, skip: Collection[str] = ()) -> It
         if alias == VERSION:  # which is not typed
             continue
         described = definitions["properties"][alias]
-        default = (
-            "required"
-            if field.default is PydanticUndefined
-            else _value(to_jsonable_python(field.default))
-        )
+        if field.default is not PydanticUndefined:
+            default = _value(to_jsonable_python(field.default))
+        elif "default" in described:  # of the script's file
+            default = _value(described["default"])
+        else:
+            default = "of the choice" if prefix else "required"
         meaning = field.description or meanings.get(name, "")
         kind = type_in_words(described, definitions.get("$defs", {}))
         yield Key(prefix + alias, kind, default, meaning[:1].upper() + meaning[1:])
 
 
-def descriptions(schema: type[Settings]) -> dict[str, str]:
+def descriptions(schema: type[BaseModel]) -> dict[str, str]:
     """Return the docstring of each key."""
     found: dict[str, str] = {}
     for cls in reversed(schema.__mro__):
-        if not issubclass(cls, Settings) or cls.__module__ == "pydantic.main":
+        if not issubclass(cls, BaseModel) or cls.__module__ == "pydantic.main":
             continue
         try:
             body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]

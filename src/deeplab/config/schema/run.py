@@ -67,7 +67,10 @@ Strategies = Annotated[tuple[StrategySettings, ...], BeforeValidator(_as_strateg
 class RunConfig(NetworkConfig, OptimizationConfig):
     """Keys of ``conf/train.yaml`` for every kind of run."""
 
-    name: Annotated[Text, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
+    name: Annotated[
+        Text,
+        Field(pattern=r"^\w[\w.+=-]*$", max_length=100, json_schema_extra={"default": None}),
+    ]
     """Name of the run, to which a hash of its settings is added; null: data, backbone, ASPP,
     decoder, output stride and seed."""
     seed: Seed = 0
