@@ -16,8 +16,9 @@ USABLE = 0.7
 """Share of the free memory that a prediction may take: the rest is for libraries' scratch space,
 the images that are read and written meanwhile, and other programs."""
 
-PROBE_SIDE = 257
-"""Side in pixels of the image with which the memory of a pixel is measured."""
+MIN_WINDOW = 257
+"""Side in pixels of the smallest windows that are chosen, and of the image with which the memory
+of a pixel is measured."""
 
 STEP = 16
 """Sides of windows are multiples of this and 1, like the sides that networks are trained at."""
@@ -65,17 +66,17 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def bytes_per_pixel(predictor: Predictor, device: str) -> float:
     """Measure the bytes that a prediction takes for each pixel of the image."""
-    shape = (1, predictor.model.in_channels, PROBE_SIDE, PROBE_SIDE)
+    shape = (1, predictor.model.in_channels, MIN_WINDOW, MIN_WINDOW)
     images = torch.zeros(shape, dtype=torch.uint8, device=device)
     with PeakMemory() as memory:
-        predictor.label_maps(images, [(PROBE_SIDE, PROBE_SIDE)])
-    return memory.peak / PROBE_SIDE**2
+        predictor.label_maps(images, [(MIN_WINDOW, MIN_WINDOW)])
+    return memory.peak / MIN_WINDOW**2
 
 
 def largest_window(usable: float, pixel_bytes: float) -> int:
     """Return the side in pixels of the largest window that takes no more than the usable bytes."""
     side = math.isqrt(int(usable / pixel_bytes))
-    return max(PROBE_SIDE, (side - 1) // STEP * STEP + 1)
+    return max(MIN_WINDOW, (side - 1) // STEP * STEP + 1)
 
 
 def free_memory(device: str) -> int | None:

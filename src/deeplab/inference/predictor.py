@@ -97,6 +97,7 @@ class Predictor:
 
     Attributes:
         show_windows: shows a progress bar over the windows of an image.
+        batches_windows: runs several small windows at a time on a GPU.
 
     Raises:
         ValueError: the network cannot run at a strategy's output stride.
@@ -106,7 +107,7 @@ class Predictor:
         self, model: DeepLabV3Plus, strategies: Sequence[Strategy], source: object = "network"
     ) -> None:
         self.model, self.source = fold_batch_norms(model), source
-        self.show_windows = False
+        self.show_windows, self.batches_windows = False, True
         self.strategies = tuple(strategies)
         self.window = self.strategies[0].window
         passes = dict.fromkeys(p for strategy in strategies for p in strategy.passes)
@@ -167,7 +168,7 @@ class Predictor:
         rows, columns = window_spans(height, window), window_spans(width, window)
         pixels = rows[0].end * columns[0].end
         max_pixels = MAX_BATCH_PIXELS.get(image.device.type, DEFAULT_MAX_BATCH_PIXELS)
-        batch = max(1, max_pixels // pixels)
+        batch = max(1, max_pixels // pixels) if self.batches_windows else 1
         tiles: list[Tile] = []
         with tqdm(
             total=len(rows) * len(columns),

@@ -11,7 +11,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deeplab.data.transforms import EvalTransform
-from deeplab.inference.memory import USABLE, bytes_per_pixel, free_memory, largest_window
+from deeplab.inference.memory import (
+    MIN_WINDOW,
+    USABLE,
+    bytes_per_pixel,
+    free_memory,
+    largest_window,
+)
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Window
 from deeplab.utils.disk_space import format_size
@@ -23,9 +29,6 @@ T = TypeVar("T")
 
 MANY_PIXELS = 1 << 21
 """Pixels of an image above which the memory that it takes is compared with what is free."""
-
-MIN_WINDOW = 257
-"""Side in pixels of the smallest windows that are chosen."""
 
 
 class Segmenter:
@@ -107,6 +110,7 @@ class Segmenter:
     def _within_memory(self, image: Pixels, predict: Callable[[], T]) -> T:
         """Return what ``predict`` returns for the image, in windows where memory is too small."""
         if self.auto_overlap is not None:
+            self.predictor.batches_windows = False
             self.predictor.window = self._choose_window(image, self.auto_overlap)
         while True:
             try:
