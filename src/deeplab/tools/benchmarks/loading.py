@@ -22,6 +22,9 @@ NETWORKS: dict[str, Callable[[], Backbone]] = {
     "ResNet-101": partial(ResNet, 101),
 }
 
+CPU_BATCH = 2
+"""Crops of a training step on a CPU."""
+
 NUM_BATCHES = 20
 """Batches of a measurement, after as many as the processes load ahead."""
 
@@ -52,9 +55,10 @@ def compare_loading(*, repeats: int) -> list[Comparison]:
     rows = [(name, 1 / loading)]
     comparisons = []
     for label, backbone in NETWORKS.items():
-        step = TrainingStep(build_network(backbone()), execution, (count, side))
+        trained = count if execution.accelerator == "cuda" else min(count, CPU_BATCH)
+        step = TrainingStep(build_network(backbone()), execution, (trained, side))
         step()
-        training = min(_timed(step) for _ in range(repeats)) / count
+        training = min(_timed(step) for _ in range(repeats)) / trained
         rows.append((f"training {label}, {execution.precision}", 1 / training))
         comparisons.append(
             Comparison("an image", "loading it", f"training {label} on it", loading, training)
