@@ -105,6 +105,7 @@ def records_as_markdown() -> str:
             f"| `{name}` | {type_in_words(described, schema.get('$defs', {}))} "
             f"| {meanings.get(name, '').replace('``', '`').replace('|', chr(92) + '|')} |"
             for name, described in schema["properties"].items()
+            if name != "scores"  # which lie beside the others
         ]
     return "\n".join(lines) + "\n"
 
