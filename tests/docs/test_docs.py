@@ -5,7 +5,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -120,16 +119,17 @@ def write_files(page, cwd):
         (cwd / name).write_text(content)
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize(
     "block",
-    [b for b in BLOCKS if b.language == "bash" and not b.not_run and script_lines(b)],
+    [
+        pytest.param(block, marks=pytest.mark.extras if block.extra else pytest.mark.processes)
+        for block in BLOCKS
+        if block.language == "bash" and not block.not_run and script_lines(block)
+    ],
     ids=lambda block: block.name,
 )
 def test_commands_run(block, folder):
     cwd, trained = folder
-    if block.extra and not find_spec({"export": "onnxruntime"}[block.extra]):
-        pytest.skip(f"needs the extra {block.extra}")
     write_files(block.page, cwd)
     for script, *overrides in script_lines(block):
         if script == "demo":  # serves until it is stopped
@@ -174,7 +174,22 @@ def test_python_code_runs(page, folder):
     code = "import deeplab\n" + "\n".join(parts)
     for text, other in REPLACED.items():
         code = code.replace(text, other)
-    code = code.replace("/path/to/mine", f"{cwd}/mine").replace("runs/NAME", str(trained))
+    run_python(code.replace("/path/to/mine", f"{cwd}/mine").replace("runs/NAME", str(trained)), cwd)
+
+
+@pytest.mark.extras
+def test_python_code_of_extras_runs(folder):
+    """The one block opens the exported file."""
+    cwd, trained = folder
+    (block,) = [b for b in BLOCKS if b.language == "python" and b.extra]
+    run("export", f"run={trained}", f"output={cwd}/exported", cwd=cwd)
+    (path,) = (cwd / "exported").glob("*.onnx")
+    check = "\nassert classes.shape == (1, *image.shape[:2]), classes.shape"
+    run_python(block.code.replace("NAME.onnx", str(path)) + check, cwd)
+
+
+def run_python(code, cwd):
+    """Run Python code as a user's script."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=cwd,
