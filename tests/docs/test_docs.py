@@ -17,7 +17,6 @@ from support.repository import ROOT
 from support.scripts import CPU, SMALL, environment, run, run_folders
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-NOT_SCRIPTS = ("make", "pip", "python", "srun", "torchrun")
 NO_CONFIG = ("ablations", "benchmark", "runs", "convert")
 """Subcommands without ``--cfg job``."""
 
