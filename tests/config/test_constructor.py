@@ -94,7 +94,6 @@ class Plain(UnitBackbone):
 LAYOUT = '''
 """Drawn scenes under another name, with an own key."""
 
-from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.shapes import ShapesLayout, ShapesSettings
 from deeplab.utils.settings import Positive
 

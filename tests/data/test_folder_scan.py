@@ -5,13 +5,22 @@ import time
 
 import pytest
 
-from deeplab.data.layouts import folder_scan
-from deeplab.data.layouts.base import settings_class
+from deeplab.data.items import Items
+from deeplab.data.layouts import folder_index, folder_scan
+from deeplab.data.layouts.base import fingerprint, settings_class, split_items
 from deeplab.data.layouts.folder import FolderLayout
 from deeplab.data.layouts.folder_scan import KEYS, scan_folder
 from deeplab.data.layouts.pairing import find_pairs
 from deeplab.data.layouts.splits import decide_splits
 from support.pairs import label_map, write_image, write_mask
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Folder of the indexes."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "deeplab/folders"
 
 
 @pytest.fixture
@@ -92,7 +101,7 @@ def test_changes_are_noticed(root, change):
         str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file()
     ]
     expected = find_pairs(root, after.paths, settings(root))
-    assert after.pairing == expected
+    assert after.notes == expected.notes
     assert after.splits == decide_splits(root, after.paths, expected.pairs, settings(root))
 
 
@@ -127,5 +136,111 @@ def test_pairs_and_splits_depend_on_no_other_key(root):
     (root / "val.txt").unlink()
     for keys in ({}, {"image_dir": "images", "mask_dir": "masks", "mask_suffix": ""}):
         recorder = Recorder(settings(root, **keys))
-        scan_folder(root, recorder).splits  # noqa: B018  computed now
+        scan_folder(root, recorder)
         assert {*KEYS} - {"image_suffix"} <= recorder.read <= {*KEYS}
+
+
+@pytest.fixture
+def indexed(root, monkeypatch):
+    """Folder that is large enough for an index, and its scan without one."""
+    scan = scan_folder(root, settings(root))
+    monkeypatch.setattr(folder_index, "MIN_FILES", 5)
+    return root, scan
+
+
+def forget():
+    folder_index._kept.clear()
+
+
+def as_lists(splits):
+    return {name: split._replace(items=list(split.items)) for name, split in splits.by_name.items()}
+
+
+def test_an_index_gives_the_same_scan(indexed, cache, monkeypatch, capsys):
+    root, scan = indexed
+    forget()
+    written = scan_folder(root, settings(root))
+    line = capsys.readouterr().out
+    assert "5 pairs" in line
+    assert str(cache) in line
+    forget()
+    monkeypatch.setattr(folder_scan, "list_files", None)  # would fail
+    read = scan_folder(root, settings(root))
+    for other in (written, read):
+        assert isinstance(other.splits.by_name["train"].items, Items)
+        assert list(other.paths) == scan.paths
+        assert as_lists(other.splits) == as_lists(scan.splits)
+        assert (other.notes, other.splits.notes) == (scan.notes, scan.splits.notes)
+    layout = FolderLayout(settings(root))
+    items = split_items(layout, "train+val")
+    assert list(items) == [*scan.splits.by_name["train"].items, *scan.splits.by_name["val"].items]
+    assert layout.fingerprint("train+val") == fingerprint(list(items))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_index_notices_changes(indexed, change):
+    root, scan = indexed
+    forget()
+    scan_folder(root, settings(root))
+    forget()
+    change(root)
+    after = scan_folder(root, settings(root))
+    expected = find_pairs(root, after.paths, settings(root))
+    expected = decide_splits(root, after.paths, expected.pairs, settings(root))
+    assert as_lists(after.splits) == as_lists(expected)
+    assert (list(after.paths), as_lists(expected)) != (scan.paths, as_lists(scan.splits))
+
+
+def test_an_index_stays_when_classes_are_written(indexed, monkeypatch):
+    root, _ = indexed
+    forget()
+    scan_folder(root, settings(root))
+    forget()
+    (root / "classes.yaml").write_text("[a, b, c]")
+    os.utime(root, (1, 1))
+    monkeypatch.setattr(folder_scan, "list_files", None)  # would fail
+    assert scan_folder(root, settings(root)).has_pairs
+
+
+def test_an_index_of_other_keys_or_code_is_not_used(indexed, monkeypatch):
+    root, _ = indexed
+    (root / "train.txt").unlink()
+    (root / "val.txt").unlink()
+    age(root)
+    draws = []
+    for seed in range(5):
+        forget()
+        draws.append(ids(root, val_fraction=0.4, split_seed=seed))
+    assert len({tuple(draw) for draw in draws}) > 1
+    forget()
+    monkeypatch.setattr(folder_index, "_code", lambda: "other")
+    monkeypatch.setattr(folder_scan, "list_files", None)
+    with pytest.raises(TypeError):
+        scan_folder(root, settings(root, val_fraction=0.4, split_seed=4))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "folder", "other"])
+def test_a_damaged_index_is_written_again(indexed, cache, damage):
+    root, scan = indexed
+    forget()
+    scan_folder(root, settings(root))
+    (index,) = cache.iterdir()
+    content = index.read_bytes()
+    index.unlink()
+    if damage == "folder":
+        index.mkdir()
+    else:
+        contents = {"truncated": content[: len(content) // 2], "empty": b"", "other": b"PK" * 99}
+        index.write_bytes(contents[damage])
+    forget()
+    assert as_lists(scan_folder(root, settings(root)).splits) == as_lists(scan.splits)
+    assert index.is_dir() or index.stat().st_size == len(content)
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(indexed, monkeypatch, tmp_path_factory):
+    root, scan = indexed
+    file = tmp_path_factory.mktemp("home") / "file"
+    file.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    forget()
+    assert as_lists(scan_folder(root, settings(root)).splits) == as_lists(scan.splits)

@@ -18,7 +18,7 @@ from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.find_pixel_format import with_pixel_format
 from deeplab.data.image_io import read_header, read_image, read_mask
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.settings import SegmentationSettings

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deeplab.data.class_set import ClassSet, voc_palette, write_mask
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.evaluation.submission import write_submission
 from deeplab.utils.errors import UserError

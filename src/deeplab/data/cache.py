@@ -25,7 +25,7 @@ from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
 from deeplab.data.image_io import read_header
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.parallel import parallel_map

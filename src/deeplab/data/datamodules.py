@@ -15,7 +15,8 @@ from deeplab.data.class_set import class_set
 from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.dataset import Batch, ImageDataset, SegmentationDataset
-from deeplab.data.layouts.base import DataLayout, Item, Layout, split_items
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import DataLayout, Layout, split_items
 from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.layouts.own import OwnLayout
 from deeplab.data.loader import build_loader

@@ -24,8 +24,8 @@ from deeplab.data.image_io import (
     size_mismatch_error,
     unusual_kinds,
 )
+from deeplab.data.items import Item, item_ids
 from deeplab.data.labels import read_label
-from deeplab.data.layouts.base import Item
 from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.mixing import Mixing
 from deeplab.data.pixel_format import PixelFormat
@@ -97,7 +97,7 @@ class ImageDataset(Dataset[SampleT], Generic[SampleT, ItemT]):
     @property
     def ids(self) -> list[str]:
         """Image ids, in order."""
-        return [item.id for item in self.items]
+        return list(item_ids(self.items))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -173,7 +173,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         labeled: bool = True,
         pixel_format: PixelFormat = RGB,
     ) -> None:
-        super().__init__(split, list(items), seed=seed, on_error=on_error)
+        super().__init__(split, items, seed=seed, on_error=on_error)
         self.classes, self.transform, self.labeled = classes, transform, labeled
         self.pixel_format = pixel_format
         self.reader: Reader = self.read

@@ -2,7 +2,7 @@
 
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_io import read_header, read_mask, size_mismatch_error
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 
 
 def read_label(item: Item, classes: ClassSet, size: tuple[int, int] | None = None) -> Pixels:

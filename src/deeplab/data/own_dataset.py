@@ -8,7 +8,7 @@ import numpy as np
 
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import SegmentationDataset
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 from deeplab.data.own_samples import OwnSource
 from deeplab.data.pixel_values import arrange_channels
 from deeplab.utils.constants import IGNORE

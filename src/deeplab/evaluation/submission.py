@@ -19,7 +19,7 @@ from tqdm import tqdm
 from deeplab.config.parsing import file_values
 from deeplab.data.class_set import ClassSet
 from deeplab.data.image_io import read_header
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write

@@ -1,6 +1,7 @@
 """The doctor on a configured data set: examines the files, prints and writes the report."""
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareCo
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import class_set
 from deeplab.data.image_io import read_image
+from deeplab.data.items import Item
 from deeplab.data.layouts.base import (
-    Item,
     Layout,
     check_data,
     check_drawn_split,
@@ -110,7 +111,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
 
 def _splits_to_check(
     config: PrepareConfig, layout: Layout
-) -> tuple[dict[str, list[Item]], list[Finding]]:
+) -> tuple[dict[str, Sequence[Item]], list[Finding]]:
     """Return the configured splits and, if none are named, the others that have more images.
 
     The findings are the errors of splits whose lists are wrong.

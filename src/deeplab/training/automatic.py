@@ -31,7 +31,8 @@ from deeplab.config.implied_overrides import GPU_BACKBONES
 from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.layouts.base import Item, check_data, data_layout, split_items
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import check_data, data_layout, split_items
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError

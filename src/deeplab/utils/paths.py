@@ -1,6 +1,8 @@
-"""Relative paths that come from files, such as the ids of a split list."""
+"""Relative paths that come from files, such as the ids of a split list; the folder of caches."""
 
+import os
 import re
+from pathlib import Path
 
 ROOT_OR_DRIVE = re.compile(r"^(?:[A-Za-z]:)?/+")
 """Beginning of an absolute path, of any operating system."""
@@ -31,3 +33,8 @@ def relative_path(text: str) -> str:
 def is_absolute(text: str) -> bool:
     """Return True for a path that begins at a root or a drive."""
     return ROOT_OR_DRIVE.match(text) is not None
+
+
+def user_cache() -> Path:
+    """Return the folder for what can be made again: ``~/.cache/deeplab``."""
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "deeplab"

@@ -262,7 +262,7 @@ def has_array(path: Path, name: str, hint: str) -> bool:
             return f"{name}.npy" in archive.namelist()
 
 
-KINDS = {"i": "integers", "U": "texts"}
+KINDS = {"i": "integers", "u": "integers", "U": "texts"}
 """Words for NumPy's kinds of numbers."""
 
 

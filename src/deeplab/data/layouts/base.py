@@ -9,20 +9,19 @@ import importlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
+from deeplab.data.items import Item, Items, item_ids, join_items
 from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
+from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.text import pluralize
-
-if TYPE_CHECKING:
-    from deeplab.data.annotations.base import Annotation
 
 _COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 IMAGE_SUFFIXES = (*_COMMON_SUFFIXES, ".avif", ".heic", ".heif")
@@ -34,26 +33,15 @@ ARRAY_SUFFIX = ".npy"
 MASK_SUFFIXES = (*_COMMON_SUFFIXES, ARRAY_SUFFIX)
 """Ends of the names of mask files."""
 
+MAX_CHECKED_FILES = 100_000
+"""Number of items whose files are asked for their sizes or identities: that takes a second locally,
+and ten times as long on a server."""
+
 PREPARING = ".preparing"
 """Name of the marker file in the root of a data set whose preparation is not finished."""
 
 
 D = TypeVar("D", bound=DataSettings)
-
-
-class Item(NamedTuple):
-    """An image and its mask, or the annotation from which its label map is drawn."""
-
-    id: str
-    image: Path
-    mask: Path
-    """File of the mask, or of the annotation."""
-    annotation: "Annotation | None" = None
-
-    @property
-    def mask_file(self) -> Path | None:
-        """File of the mask; None if the label map is drawn."""
-        return self.mask if self.annotation is None else None
 
 
 class DataLayout(ABC):
@@ -121,7 +109,7 @@ class Layout(DataLayout):
         """Return the names of the available splits."""
 
     @abstractmethod
-    def items(self, split: str) -> list[Item]:
+    def items(self, split: str) -> Sequence[Item]:
         """Return the items of a split, always in the same order.
 
         Raises:
@@ -133,18 +121,20 @@ class Layout(DataLayout):
         """See ``DataLayout``."""
         check_complete(Path(settings.root).expanduser())
         layout: Layout = cls(settings)  # type: ignore[call-arg]
-        items: list[Item] = []
+        parts: list[Sequence[Item]] = []
         for key in ("train_split", "val_split"):
             split = getattr(settings, key)
             try:
-                items += split_items(layout, split)
+                parts.append(split_items(layout, split))
             except UserError as error:
                 problem = str(error).removeprefix(f"split {split!r}: ")
                 raise UserError(f"data.{key}={split}: {problem}") from None
-        from deeplab.data.find_pixel_format import with_pixel_format  # imports OpenCV
+        from deeplab.data.find_pixel_format import MAX_SAMPLES, with_pixel_format  # imports OpenCV
 
+        items = join_items(parts)
         settings = layout.with_classes(settings, items)
-        return with_pixel_format(settings, [item.image for item in items])
+        sample = sample_evenly(items, MAX_SAMPLES)
+        return with_pixel_format(settings, [item.image for item in sample])
 
     def image_size(self, item: Item) -> tuple[int, int]:
         """Return height and width of an image; raises BadFileError if it cannot be read."""
@@ -258,9 +248,9 @@ def settings_class(name: str) -> type[DataSettings]:
     return settings
 
 
-def split_items(layout: Layout, split: str) -> list[Item]:
+def split_items(layout: Layout, split: str) -> Sequence[Item]:
     """Return the items of a split, or of several joined by ``+``."""
-    return [item for name in split.split("+") for item in layout.items(name)]
+    return join_items([layout.items(name) for name in split.split("+")])
 
 
 def split_origin(layout: DataLayout, split: str) -> str:
@@ -289,10 +279,18 @@ def exclusive_splits(layout: Layout, train_split: str, val_split: str) -> list[t
     return list(combinations(names, 2))
 
 
-def shared_images(first: Sequence[Item], second: Sequence[Item]) -> list[Item]:
-    """Return the items of ``first`` whose image file is also that of an item of ``second``."""
-    files = {_file_identity(item.image) for item in second}
-    return [item for item in first if _file_identity(item.image) in files]
+def shared_images(first: Sequence[Item], second: Sequence[Item]) -> Sequence[Item]:
+    """Return the items of ``first`` whose image file is also that of an item of ``second``.
+
+    Links to the same file are found too, but not among more than ``MAX_CHECKED_FILES`` items.
+    """
+    if len(first) + len(second) <= MAX_CHECKED_FILES:
+        files = {_file_identity(item.image) for item in second}
+        return [item for item in first if _file_identity(item.image) in files]
+    if isinstance(first, Items) and isinstance(second, Items) and first.table is second.table:
+        return first.with_images_of(second)
+    paths = {item.image for item in second}
+    return [item for item in first if item.image in paths]
 
 
 def _file_identity(path: Path) -> tuple[int, int] | Path:
@@ -305,9 +303,18 @@ def _file_identity(path: Path) -> tuple[int, int] | Path:
 
 
 def fingerprint(items: Sequence[Item]) -> str:
-    """Return a hash of the ids, their order, and the sizes of their files."""
-    lines = (f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in items)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    """Return a hash of the ids, their order, and the sizes of their files.
+
+    Of more than ``MAX_CHECKED_FILES`` items, the files of as many are looked at.
+    """
+    sample = sample_evenly(items, MAX_CHECKED_FILES)
+    lines: Iterable[str] = (f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in sample)
+    if len(sample) < len(items):
+        lines = chain(item_ids(items), lines)
+    digest = hashlib.sha256()
+    for number, line in enumerate(lines):
+        digest.update(f"\n{line}".encode() if number else line.encode())
+    return digest.hexdigest()[:16]
 
 
 def _bytes(path: Path) -> int:

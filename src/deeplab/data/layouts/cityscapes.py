@@ -10,7 +10,8 @@ Masks are converted to the 19 train ids when they are read (``mask_values`` in
 
 from pathlib import Path
 
-from deeplab.data.layouts.base import Item, Layout
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import Layout
 from deeplab.data.settings import PublishedSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command

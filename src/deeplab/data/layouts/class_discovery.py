@@ -54,7 +54,7 @@ from deeplab.data.class_set import (
     value_distance,
     voc_palette,
 )
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 from deeplab.data.layouts.classes_file import (
     find_classes_file,
     format_classes_yaml,

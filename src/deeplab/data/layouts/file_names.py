@@ -181,17 +181,25 @@ def _walk(
         identity = (stat.st_dev, stat.st_ino)
         if identity in above:  # a link to a folder above
             return
-        with os.scandir(f"{root}/{prefix}") as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
-                    continue
-                if entry.is_dir():
-                    inside = (*above, identity)
-                    yield from _walk(root, f"{prefix}{entry.name}/", inside, folders)
-                else:
-                    yield prefix + entry.name
+        for name in list_names(f"{root}/{prefix}"):
+            if name.endswith("/"):
+                yield from _walk(root, f"{prefix}{name}", (*above, identity), folders)
+            else:
+                yield prefix + name
     except OSError as error:
         raise UserError(
             f"{error.filename}: cannot be read ({error.strerror}). Check its permissions, or move "
             "it elsewhere."
         ) from None
+
+
+def list_names(folder: str) -> Iterator[str]:
+    """Yield the name of each file of a folder, and of each folder with a slash; none is hidden.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_FOLDERS:
+                yield f"{entry.name}/" if entry.is_dir() else entry.name

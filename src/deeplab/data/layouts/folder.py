@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from deeplab.data.layouts.base import Item, Layout
-from deeplab.data.layouts.folder_scan import FolderScan, scan_folder
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import Layout
+from deeplab.data.layouts.folder_index import FolderScan
+from deeplab.data.layouts.folder_scan import scan_folder
 from deeplab.data.layouts.pairing import annotated_pairs
 from deeplab.data.layouts.splits import decide_splits
 from deeplab.data.settings import SegmentationSettings
@@ -85,20 +87,20 @@ class FolderLayout(Layout):
                 "folder of your images and masks."
             )
         scan = scan_folder(self.root, settings)
-        self.annotations, unused = _find_annotations(scan, settings)
+        self.annotations, unused = _find_annotations(self.root, scan, settings)
         if self.annotations:
-            pairing = annotated_pairs(self.root, scan.paths, self.annotations, settings)
-            self._splits = decide_splits(self.root, scan.paths, pairing.pairs, settings)
+            pairs, notes = annotated_pairs(self.root, scan.paths, self.annotations, settings)
+            self._splits = decide_splits(self.root, scan.paths, pairs, settings)
+        elif scan.error:
+            raise scan.error
         else:
-            pairing, self._splits = scan.pairing, scan.splits
-            if scan.error and not any(split.items for split in self._splits.by_name.values()):
-                raise scan.error
-        self._notes = [*pairing.notes, *unused, *self._splits.notes]
+            notes, self._splits = scan.notes, scan.splits
+        self._notes = [*notes, *unused, *self._splits.notes]
 
     def splits(self) -> list[str]:
         return [name for name, split in self._splits.by_name.items() if split.origin]
 
-    def items(self, split: str) -> list[Item]:
+    def items(self, split: str) -> Sequence[Item]:
         decided = self._splits.by_name.get(split)
         problem = (
             decided.error
@@ -107,7 +109,7 @@ class FolderLayout(Layout):
         )
         if decided is None or problem:
             raise UserError(f"split {split!r}: {problem}")
-        return list(decided.items)
+        return decided.items
 
     def origin(self, split: str) -> str:
         """See ``DataLayout``."""
@@ -169,7 +171,7 @@ class FolderLayout(Layout):
 
 
 def _find_annotations(
-    scan: FolderScan, settings: FolderSettings
+    root: Path, scan: FolderScan, settings: FolderSettings
 ) -> tuple["Annotations | None", list[str]]:
     """Return the annotations of a folder, or None if its masks are files; and lines about others.
 
@@ -185,13 +187,13 @@ def _find_annotations(
             f"data.{for_masks[0]}: it is for files of masks, but data.annotations={form} draws the "
             "masks. Leave one of them out."
         )
-    root, paths = scan.root, scan.paths
-    if not any(map(_may_annotate, paths)):
+    paths = scan.paths
+    if not any(map(_may_annotate, scan.others)):
         return None, []
     from deeplab.data.annotations.classes import decide_classes  # imports OpenCV
     from deeplab.data.annotations.find import find_forms, read_annotations
 
-    if scan.pairing.pairs and form is None:
+    if scan.has_pairs and form is None:
         return None, [
             f"Annotations not used, since there are masks: {name_some(files)} "
             f"(data.annotations={name} uses them)"

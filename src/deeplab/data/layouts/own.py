@@ -18,7 +18,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from deeplab.data.layouts.base import Item, Layout
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import Layout
 from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.constants import TARGET

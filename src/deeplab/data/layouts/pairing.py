@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from unicodedata import normalize
 
-from deeplab.data.layouts.base import ARRAY_SUFFIX, IMAGE_SUFFIXES, MASK_SUFFIXES, Item
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import ARRAY_SUFFIX, IMAGE_SUFFIXES, MASK_SUFFIXES
 from deeplab.data.layouts.file_names import (
     ROLE_WORDS,
     NameMeaning,

@@ -1,12 +1,13 @@
 """Drawn scenes of textured shapes in VOC's layout; see ``deeplab.data.synthetic.scenes``."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from deeplab.data.items import Item
 from deeplab.data.layouts.base import (
     DRAWN_SPLITS,
-    Item,
     Layout,
     check_drawn_root,
     check_drawn_split,
@@ -65,7 +66,7 @@ class ShapesLayout(Layout):
     def splits(self) -> list[str]:
         return list(DRAWN_SPLITS)
 
-    def items(self, split: str) -> list[Item]:
+    def items(self, split: str) -> Sequence[Item]:
         self.check_split(split)
         return self._folder.items(split)
 

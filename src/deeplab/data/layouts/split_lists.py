@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deeplab.data.layouts.base import MASK_SUFFIXES, Item, Layout
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import MASK_SUFFIXES, Layout
 from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, words_of
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import relative_path

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
 
-from deeplab.data.layouts.base import MASK_SUFFIXES, Item
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import MASK_SUFFIXES
 from deeplab.data.layouts.file_names import (
     SHORT_WORDS,
     SPLIT_OF,
@@ -46,7 +47,7 @@ MAX_UNKNOWN_LISTS = 30
 class Split(NamedTuple):
     """Images of a split."""
 
-    items: list[Item]
+    items: Sequence[Item]
     origin: str
     """List or folder, or how the images were chosen."""
     error: str = ""

@@ -21,7 +21,7 @@ from deeplab.data.cache import use_cache
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.image_io import read_image, read_mask
-from deeplab.data.layouts.base import Item
+from deeplab.data.items import Item
 from deeplab.data.settings import AugmentationSettings
 from deeplab.data.transforms import TrainTransform
 from deeplab.tools.benchmarks.timing import Comparison, compare

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from deeplab.config.schema.scripts import GalleryConfig
 from deeplab.data.class_set import class_set
-from deeplab.data.layouts.base import Item, data_layout, move_data, split_items
+from deeplab.data.items import Item
+from deeplab.data.layouts.base import data_layout, move_data, split_items
 from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.data.settings import SegmentationSettings
 from deeplab.tools.gallery.evaluations import LoadedEvaluation, align, find_evaluation

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from deeplab.data.class_set import ClassSet
 from deeplab.data.image_io import RGB, read_image, read_mask
+from deeplab.data.items import Item
 from deeplab.data.labels import read_label
-from deeplab.data.layouts.base import Item
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
