@@ -14,7 +14,7 @@ from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.image_io import read_image, read_mask
-from deeplab.data.layouts.base import fingerprint
+from deeplab.data.items import fingerprint
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.data.samplers import EvalSampler, TrainSampler
 from deeplab.data.settings import (

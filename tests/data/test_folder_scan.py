@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from deeplab.data.items import Items
+from deeplab.data.items import Items, fingerprint
 from deeplab.data.layouts import folder_index, folder_scan
-from deeplab.data.layouts.base import fingerprint, settings_class, split_items
+from deeplab.data.layouts.base import settings_class, split_items
 from deeplab.data.layouts.folder import FolderLayout
 from deeplab.data.layouts.folder_scan import KEYS, scan_folder
 from deeplab.data.layouts.pairing import find_pairs

@@ -6,9 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.data.items import Item, Items, Texts, item_ids, join_items, make_table
-from deeplab.data.layouts import base
-from deeplab.data.layouts.base import fingerprint, shared_images
+from deeplab.data import items as items_module
+from deeplab.data.items import (
+    Item,
+    Items,
+    fingerprint,
+    item_ids,
+    join_items,
+    make_table,
+    shared_images,
+)
+from deeplab.utils.text_array import Texts
 
 TEXTS = ["", "a", "ä/ß.png", "", "x" * 1000, "bytes\udcff that are no text", "日本"]
 ROOT = Path("some/root")
@@ -65,9 +73,9 @@ def test_large_sets_are_not_asked_for_every_file(parts, monkeypatch, tmp_path):
     small = fingerprint(items)
     assert shared_images(items, [linked]) == items[:1]
     asked = []
-    stat = base.os.stat
-    monkeypatch.setattr(base, "MAX_CHECKED_FILES", 4)
-    monkeypatch.setattr(base.os, "stat", lambda path: (asked.append(path), stat(path))[1])
+    stat = items_module.os.stat
+    monkeypatch.setattr(items_module, "MAX_CHECKED_FILES", 4)
+    monkeypatch.setattr(items_module.os, "stat", lambda path: (asked.append(path), stat(path))[1])
     large = fingerprint(items)
     assert len(asked) == 8
     assert large != small

@@ -25,8 +25,8 @@ from deeplab.data.image_io import (
     unusual_kinds,
 )
 from deeplab.data.items import Item, item_ids
+from deeplab.data.labeled_images import LabeledImage
 from deeplab.data.labels import read_label
-from deeplab.data.layouts.imagenet import LabeledImage
 from deeplab.data.mixing import Mixing
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.rare_classes import ClassSampler

@@ -3,15 +3,26 @@
 A list of a million items takes a gigabyte in each process that touches it, an array a tenth.
 """
 
+import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeplab.utils.sampling import sample_evenly
+from deeplab.utils.text_array import Texts
+
 if TYPE_CHECKING:
     from deeplab.data.annotations.base import Annotation
+
+MAX_CHECKED_FILES = 100_000
+"""Number of items whose files are asked for their sizes or identities: that takes a second locally,
+and ten times as long on a server."""
 
 
 class Item(NamedTuple):
@@ -27,45 +38,6 @@ class Item(NamedTuple):
     def mask_file(self) -> Path | None:
         """File of the mask; None if the label map is drawn."""
         return self.mask if self.annotation is None else None
-
-
-class Texts(Sequence[str]):
-    """Texts such as paths, one after another in an array.
-
-    Args:
-        data: all of them in UTF-8; what in a file's name is none is kept.
-        ends: where each ends in ``data``.
-    """
-
-    def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
-        self.data, self.ends = data, ends
-
-    @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
-        """Return the texts in this form."""
-        encoded = [text.encode(errors="surrogateescape") for text in texts]
-        data = np.frombuffer(b"".join(encoded), np.uint8)
-        return cls(data, np.cumsum([len(text) for text in encoded], dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        start = self.ends[index - 1] if index else 0
-        return self.data[start : self.ends[index]].tobytes().decode(errors="surrogateescape")
-
-    def __iter__(self) -> Iterator[str]:
-        data, start = self.data.tobytes(), 0
-        for end in self.ends.tolist():
-            yield data[start:end].decode(errors="surrogateescape")
-            start = end
 
 
 class ItemTable(NamedTuple):
@@ -146,7 +118,7 @@ def make_table(
 
 def item_ids(items: Sequence[Any]) -> Iterator[str]:
     """Yield the id of each item; the paths of those in arrays are not made."""
-    return items.ids() if isinstance(items, Items) else (item.id for item in items)
+    return items.ids() if hasattr(items, "ids") else (item.id for item in items)
 
 
 def join_items(parts: Sequence[Sequence[Item]]) -> Sequence[Item]:
@@ -158,3 +130,50 @@ def join_items(parts: Sequence[Sequence[Item]]) -> Sequence[Item]:
         (first,) = tables.values()
         return Items(first.table, np.concatenate([p.rows for p in parts if isinstance(p, Items)]))
     return [item for part in parts for item in part]
+
+
+def shared_images(first: Sequence[Item], second: Sequence[Item]) -> Sequence[Item]:
+    """Return the items of ``first`` whose image file is also that of an item of ``second``.
+
+    Links to the same file are found too, but not among more than ``MAX_CHECKED_FILES`` items.
+    """
+    if len(first) + len(second) <= MAX_CHECKED_FILES:
+        files = {_file_identity(item.image) for item in second}
+        return [item for item in first if _file_identity(item.image) in files]
+    if isinstance(first, Items) and isinstance(second, Items) and first.table is second.table:
+        return first.with_images_of(second)
+    paths = {item.image for item in second}
+    return [item for item in first if item.image in paths]
+
+
+def _file_identity(path: Path) -> tuple[int, int] | Path:
+    """Return what two names of one file have in common."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return path
+    return stat.st_dev, stat.st_ino
+
+
+def fingerprint(items: Sequence[Item]) -> str:
+    """Return a hash of the ids, their order, and the sizes of their files.
+
+    Of more than ``MAX_CHECKED_FILES`` items, the files of as many are looked at.
+    """
+    sample = sample_evenly(items, MAX_CHECKED_FILES)
+    lines: Iterable[str] = (f"{i.id} {file_bytes(i.image)} {file_bytes(i.mask)}" for i in sample)
+    if len(sample) < len(items):
+        lines = chain(item_ids(items), lines)
+    digest = hashlib.sha256()
+    for number, line in enumerate(lines):
+        digest.update(f"\n{line}".encode() if number else line.encode())
+    return digest.hexdigest()[:16]
+
+
+def file_bytes(path: Path) -> int:
+    """Return a file's size, or -1 if it is missing, which is reported when it is read."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116  faster
+    except (OSError, ValueError):
+        return -1
+    return stat.st_size if S_ISREG(stat.st_mode) else -1

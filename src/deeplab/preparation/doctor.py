@@ -20,9 +20,8 @@ from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS
 from deeplab.data.image_io import RGB, read_image, unusual_kinds
-from deeplab.data.items import Item
+from deeplab.data.items import Item, shared_images
 from deeplab.data.labels import read_label
-from deeplab.data.layouts.base import shared_images
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.parallel import parallel_map

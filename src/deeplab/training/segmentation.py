@@ -20,7 +20,8 @@ from deeplab.data.bad_files import split_overlap_message
 from deeplab.data.cache import use_cache
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationBatch, check_split
-from deeplab.data.layouts.base import exclusive_splits, shared_images, split_items
+from deeplab.data.items import shared_images
+from deeplab.data.layouts.base import exclusive_splits, split_items
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores

@@ -12,7 +12,7 @@ from deeplab.data.bad_files import OnError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Batch, ImageDataset, Index, hash_files
 from deeplab.data.image_io import RGB, read_image
-from deeplab.data.layouts.imagenet import LabeledImage, LabeledImages
+from deeplab.data.labeled_images import LabeledImage, LabeledImages
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.visualization import ClassificationExample
 

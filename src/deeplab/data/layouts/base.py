@@ -4,19 +4,17 @@ Each module of this package that defines one is a data set: ``data.name`` is the
 the keys of its config are those of the settings that the layout takes.
 """
 
-import hashlib
 import importlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from itertools import chain, combinations
+from itertools import combinations
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any, TypeVar, get_type_hints
 
-from deeplab.data.items import Item, Items, item_ids, join_items
+from deeplab.data.items import Item, fingerprint, join_items
 from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
@@ -32,10 +30,6 @@ ARRAY_SUFFIX = ".npy"
 
 MASK_SUFFIXES = (*_COMMON_SUFFIXES, ARRAY_SUFFIX)
 """Ends of the names of mask files."""
-
-MAX_CHECKED_FILES = 100_000
-"""Number of items whose files are asked for their sizes or identities: that takes a second locally,
-and ten times as long on a server."""
 
 PREPARING = ".preparing"
 """Name of the marker file in the root of a data set whose preparation is not finished."""
@@ -277,53 +271,6 @@ def exclusive_splits(layout: Layout, train_split: str, val_split: str) -> list[t
     if "test" in layout.splits() and "test" not in "+".join(names).split("+"):
         names.append("test")
     return list(combinations(names, 2))
-
-
-def shared_images(first: Sequence[Item], second: Sequence[Item]) -> Sequence[Item]:
-    """Return the items of ``first`` whose image file is also that of an item of ``second``.
-
-    Links to the same file are found too, but not among more than ``MAX_CHECKED_FILES`` items.
-    """
-    if len(first) + len(second) <= MAX_CHECKED_FILES:
-        files = {_file_identity(item.image) for item in second}
-        return [item for item in first if _file_identity(item.image) in files]
-    if isinstance(first, Items) and isinstance(second, Items) and first.table is second.table:
-        return first.with_images_of(second)
-    paths = {item.image for item in second}
-    return [item for item in first if item.image in paths]
-
-
-def _file_identity(path: Path) -> tuple[int, int] | Path:
-    """Return what two names of one file have in common."""
-    try:
-        stat = path.stat()
-    except (OSError, ValueError):
-        return path
-    return stat.st_dev, stat.st_ino
-
-
-def fingerprint(items: Sequence[Item]) -> str:
-    """Return a hash of the ids, their order, and the sizes of their files.
-
-    Of more than ``MAX_CHECKED_FILES`` items, the files of as many are looked at.
-    """
-    sample = sample_evenly(items, MAX_CHECKED_FILES)
-    lines: Iterable[str] = (f"{i.id} {_bytes(i.image)} {_bytes(i.mask)}" for i in sample)
-    if len(sample) < len(items):
-        lines = chain(item_ids(items), lines)
-    digest = hashlib.sha256()
-    for number, line in enumerate(lines):
-        digest.update(f"\n{line}".encode() if number else line.encode())
-    return digest.hexdigest()[:16]
-
-
-def _bytes(path: Path) -> int:
-    """Return a file's size, or -1 if it is missing, which is reported when it is read."""
-    try:
-        stat = os.stat(path)  # noqa: PTH116  faster
-    except (OSError, ValueError):
-        return -1
-    return stat.st_size if S_ISREG(stat.st_mode) else -1
 
 
 def check_complete(root: Path) -> None:

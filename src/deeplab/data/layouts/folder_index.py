@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeplab.data.items import Items, ItemTable, Texts, make_table
+from deeplab.data.items import Items, ItemTable, make_table
 from deeplab.data.layouts.file_names import list_names
 from deeplab.data.layouts.split_lists import LIST_SUFFIXES
 from deeplab.data.layouts.splits import Split, Splits
@@ -26,6 +26,7 @@ from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.paths import user_cache
 from deeplab.utils.reading import read_npz
+from deeplab.utils.text_array import Texts
 
 MIN_FILES = 20_000
 """Number of files from which on a folder has an index on the disk."""

@@ -1,84 +1,25 @@
 """ImageNet, or any labeled images for classifiers: their classes, and the images of each split.
 
     folders        SPLIT/CLASS/**/IMAGE   the class is the name of the folder, in sorted order
-    single_label   SPLIT.csv              one line per image: its path below the root, its label
-    multi_label    SPLIT.csv              the same with several labels, separated by spaces
+    single_label   SPLIT.csv, .parquet    one line per image: its path below the root, its label
+    multi_label    SPLIT.csv, .parquet    the same with several labels, separated by spaces
                    classes.txt            for lists: the names of the classes, one per line
 
-A split is stored as three arrays instead of one object per image: with a million images and sixteen
-DataLoader workers, objects would take tens of GB.
+``label_lists`` reads the lists.
 """
 
-import csv
-import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
-
+from deeplab.data.labeled_images import LabeledImages, LabeledPaths
 from deeplab.data.layouts.base import IMAGE_SUFFIXES, DataLayout
 from deeplab.data.layouts.file_names import list_files, read_name
+from deeplab.data.layouts.label_lists import LIST_SUFFIXES, LabelList
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
-from deeplab.utils.paths import relative_path
 
 CLASSES = "classes.txt"
-
-
-class LabeledImage(NamedTuple):
-    """One image with its labels."""
-
-    id: str
-    """Path below the root."""
-    path: Path
-    labels: tuple[int, ...]
-
-
-class LabeledImages(Sequence[LabeledImage]):
-    """The labeled images of a split.
-
-    Args:
-        root: the folder that paths are relative to.
-        paths: paths of the images.
-        labels: labels of each image, at least one.
-    """
-
-    def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[Sequence[int]]) -> None:
-        self.root = root
-        self.paths = np.array([path.encode() for path in paths], np.bytes_)
-        self.labels = np.array([k for image_labels in labels for k in image_labels], np.int32)
-        self.starts = np.cumsum([0, *map(len, labels)], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> LabeledImage:  # type: ignore[override]  # no slices
-        name = self.paths[index].decode()
-        labels = self.labels[self.starts[index] : self.starts[index + 1]]
-        return LabeledImage(name, self.root / name, tuple(labels.tolist()))
-
-    def __iter__(self) -> Iterator[LabeledImage]:
-        return (self[index] for index in range(len(self)))
-
-    def fingerprint(self) -> str:
-        """Return a hash of the images' paths, order and labels, and of the sizes of the files."""
-        digest = hashlib.sha256(repr(len(self)).encode())
-        for array in (self.paths, self.labels, self.starts):
-            digest.update(array.tobytes())
-        sizes = (_bytes(f"{self.root}/{path.decode()}") for path in self.paths)
-        digest.update(np.fromiter(sizes, np.int64, len(self)).tobytes())
-        return digest.hexdigest()[:16]
-
-
-def _bytes(path: str) -> int:
-    """Return a file's size, or -1 if it is missing, which is reported when it is read."""
-    try:
-        return os.stat(path).st_size  # noqa: PTH116  a Path for each image is slower
-    except OSError:
-        return -1
-
 
 Labels = Literal["folders", "single_label", "multi_label"]
 
@@ -87,8 +28,8 @@ class ImageNetSettings(ClassificationSettings):
     """ImageNet, or any images in class folders or with lists of labels."""
 
     labels: Labels = "folders"
-    """Arrangement of the labels: folders with the names of the classes; or ``root/SPLIT.csv`` names
-    one or several labels of each image and ``root/classes.txt`` the classes."""
+    """Arrangement of the labels: folders with the names of the classes; or ``root/SPLIT.csv`` (or
+    ``.parquet``) names one or several labels of each image and ``root/classes.txt`` the classes."""
 
 
 class LabeledFolder(DataLayout):
@@ -143,18 +84,19 @@ class LabeledFolder(DataLayout):
             if self.arrangement == "folders":
                 self._class_folders(name)
             else:
-                self._csv_path(name)
+                self._find_list(name)
 
     def splits(self) -> list[str]:
         """Return the folders with folders of classes, or the lists with names of splits."""
         if self.arrangement != "folders":
-            return sorted(p.stem for p in self.root.glob("*.csv") if read_name(p.stem).split)
+            files = [path for path in self.root.iterdir() if path.suffix in LIST_SUFFIXES]
+            return sorted({path.stem for path in files if read_name(path.stem).split})
         folders = (path for path in self.root.iterdir() if path.is_dir())
         return sorted(p.name for p in folders if any((p / name).is_dir() for name in self.classes))
 
     def origin(self, split: str) -> str:
         """See ``DataLayout``."""
-        return f"folder {split}" if self.arrangement == "folders" else f"{split}.csv"
+        return f"folder {split}" if self.arrangement == "folders" else self._find_list(split).name
 
     def images(self, split: str) -> LabeledImages:
         """Return the images of a split, or of several joined by ``+``.
@@ -164,25 +106,17 @@ class LabeledFolder(DataLayout):
         """
         if split in self._images:
             return self._images[split]
-        paths: list[str] = []
-        labels: list[tuple[int, ...]] = []
-        for name in split.split("+"):
-            labels_by_path = (
-                self._read_folders(name) if self.arrangement == "folders" else self._read_csv(name)
-            )
-            for path, image_labels in labels_by_path.items():
-                paths.append(path)
-                labels.append(image_labels)
-        if not paths:
+        labeled = LabeledPaths.join([self._read(name) for name in split.split("+")])
+        if not len(labeled.paths):
             raise UserError(
                 f"split {split!r}: this split has no images. Add images or choose another split."
             )
-        if len(set(paths)) < len(paths):
+        if "+" in split and labeled.paths.find_repeated() is not None:
             raise UserError(
                 f"split {split!r}: an image is in it more than once. Use each split and each image "
                 "once."
             )
-        self._images[split] = LabeledImages(self.root, paths, labels)
+        self._images[split] = LabeledImages(self.root, labeled)
         return self._images[split]
 
     def _list_folders(self, split: str, key: str) -> tuple[str, ...]:
@@ -213,66 +147,28 @@ class LabeledFolder(DataLayout):
             )
         return names
 
-    def _read_folders(self, split: str) -> dict[str, tuple[int, ...]]:
-        return {
-            f"{split}/{name}/{path}": (self._class_index[name],)
+    def _read(self, split: str) -> LabeledPaths:
+        if self.arrangement != "folders":
+            return LabelList(self._find_list(split), self._class_index, self.multi_label).read()
+        return LabeledPaths.of(
+            (f"{split}/{name}/{path}", (self._class_index[name],))
             for name in self._class_folders(split)
             for path in list_files(self.root / split / name)
             if path.lower().endswith(IMAGE_SUFFIXES)
-        }
+        )
 
-    def _csv_path(self, split: str) -> Path:
-        file = self.root / f"{split}.csv"
-        if not file.is_file():
-            names = ", ".join(sorted(p.stem for p in self.root.glob("*.csv"))) or "none"
-            raise UserError(f"split {split!r}: {file} does not exist. Available splits: {names}.")
-        return file
-
-    def _read_csv(self, split: str) -> dict[str, tuple[int, ...]]:
-        file = self._csv_path(split)
-        labels_by_path: dict[str, tuple[int, ...]] = {}
-        try:
-            with file.open(newline="", encoding="utf-8-sig") as lines:
-                for row in csv.reader(lines):
-                    if row and row != ["path", "labels"]:
-                        path, labels = self._parse_row(file, row)
-                        if path in labels_by_path:
-                            raise UserError(
-                                f"{file}: {path} is listed more than once. Remove the repeated "
-                                "lines."
-                            )
-                        labels_by_path[path] = labels
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+    def _find_list(self, split: str) -> Path:
+        files = [self.root / f"{split}{suffix}" for suffix in LIST_SUFFIXES]
+        found = [file for file in files if file.is_file()]
+        if len(found) > 1:
+            names = " and ".join(file.name for file in found)
+            raise UserError(f"split {split!r}: {names} may both be its list. Remove one of them.")
+        if not found:
+            names = ", ".join(self.splits()) or "none"
             raise UserError(
-                f"{file}: this file cannot be read ({error}). Check it and its permissions."
-            ) from None
-        return labels_by_path
-
-    def _parse_row(self, file: Path, row: Sequence[str]) -> tuple[str, tuple[int, ...]]:
-        if len(row) != 2 or not row[0].strip() or not row[1].split():
-            raise UserError(
-                f"{file}: the line {','.join(row)!r} is not a path, a comma and labels. Correct "
-                "the line."
+                f"split {split!r}: {files[0]} does not exist. Available splits: {names}."
             )
-        names = list(dict.fromkeys(row[1].split()))
-        if self.arrangement == "single_label" and len(names) > 1:
-            raise UserError(
-                f"{file}: {row[0]} has {len(names)} labels. For images with several labels set "
-                "data.labels=multi_label."
-            )
-        if unknown := [name for name in names if name not in self._class_index]:
-            raise UserError(
-                f"{file}: {row[0]}: the class {unknown[0]} is not in {CLASSES}. Add it or correct "
-                "the line."
-            )
-        try:
-            path = relative_path(row[0].strip())
-        except ValueError as error:
-            raise UserError(
-                f"{file}: the line {','.join(row)[:100]!r} {error}. Write the path of the image "
-                "below data.root."
-            ) from None
-        return path, tuple(self._class_index[name] for name in names)
+        return found[0]
 
 
 class ImageNetLayout(LabeledFolder):

@@ -11,7 +11,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.schema.run import TrainConfig
-from deeplab.data.layouts.base import data_layout, fingerprint, split_items
+from deeplab.data.items import fingerprint
+from deeplab.data.layouts.base import data_layout, split_items
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.metrics.definitions import SEGMENTATION, format_percent
 from deeplab.tracking.evaluation_protocol import differences
