@@ -94,6 +94,7 @@ class Plain(UnitBackbone):
 LAYOUT = '''
 """Drawn scenes under another name, with an own key."""
 
+from deeplab.data.items import Item
 from deeplab.data.layouts.shapes import ShapesLayout, ShapesSettings
 from deeplab.utils.settings import Positive
 
