@@ -13,13 +13,14 @@ from deeplab.inference import memory, segmenter
 from deeplab.inference.memory import (
     PeakMemory,
     bytes_per_pixel,
-    free_memory,
     largest_window,
 )
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.segmenter import Segmenter
 from deeplab.inference.strategy import Strategy, Window
 from deeplab.models.backbones import MobileNetV2
+from deeplab.utils import free_memory as free_memory_module
+from deeplab.utils.free_memory import free_memory
 from support.networks import build, randomize_norms, tiny_model
 
 FILL = (0, 0, 0)
@@ -159,7 +160,7 @@ def test_free_memory_is_that_of_the_container(tmp_path, monkeypatch):
     total = int(fields["MemTotal"].split()[0]) * 1024
     assert 0 < free_memory("cpu") < total
     most, used = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(memory, "CGROUPS", [(most, used)])
+    monkeypatch.setattr(free_memory_module, "CGROUPS", [(most, used)])
     for limit, expected in (("max", None), ("5000000", 4_000_000), ("900000", 0)):
         most.write_text(f"{limit}\n")
         used.write_text("1000000\n")

@@ -472,6 +472,27 @@ def test_a_bad_file_in_a_loading_worker_is_named(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere loading processes share no memory")
+def test_images_that_are_kept_in_memory_train_the_same(tmp_path):
+    weights = []
+    for share in (0, 0.2):
+        done = run(
+            "train",
+            *SMALL,
+            "stage.max_steps=9",
+            "trainer.num_workers=2",
+            f"data.memory_cache={share}",
+            f"runs_dir=runs{share}",
+            cwd=tmp_path,
+        )
+        (folder,) = (tmp_path / f"runs{share}").iterdir()
+        weights.append(load_file(folder / "weights.safetensors"))
+        assert ("decoded training images stay in memory" in done.stdout) == bool(share)
+        name = folder.name
+    assert (tmp_path / "runs0" / name).is_dir()  # the key makes no other run
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
 def test_tensorboard(tmp_path, trained):
     pytest.importorskip("tensorboard")
     cwd, _ = trained

@@ -46,6 +46,7 @@ LOCATION_KEYS = (
     "eval_batch_size",
     "on_error",
     "cache_dir",
+    "memory_cache",
     "parts",
     "archives",
     "unpacked_gb",
@@ -195,7 +196,10 @@ class SegmentationSettings(ClassSettings, AugmentationSettings, DataSettings):
     """Side in pixels, or height and width, that whole images are padded to at least; images are
     never resized for scoring."""
     cache_dir: FilePath | None = None
-    """Folder for decoded images, which training maps into memory; null: no cache."""
+    """Folder for decoded images, which training maps into memory; null: no folder."""
+    memory_cache: Annotated[Annotated[Float, Field(ge=0, le=1)], ADDED] = 0.2
+    """Share of the free memory that decoded training images may take. They are kept there if all
+    fit; 0: never. ``cache_dir`` replaces it."""
 
     @model_validator(mode="after")
     def _check_channels(self) -> Self:

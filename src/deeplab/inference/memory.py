@@ -1,8 +1,7 @@
-"""Memory that predictions take, what is free, and the window that fits into it."""
+"""Memory that predictions take, and the window that fits into what is free."""
 
 import math
 import weakref
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,15 +21,6 @@ of a pixel is measured."""
 
 STEP = 16
 """Sides of windows are multiples of this and 1, like the sides that networks are trained at."""
-
-CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
-)
-"""Files of the limit and the use of a container's memory, of both versions of control groups."""
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -77,24 +67,3 @@ def largest_window(usable: float, pixel_bytes: float) -> int:
     """Return the side in pixels of the largest window that takes no more than the usable bytes."""
     side = math.isqrt(int(usable / pixel_bytes))
     return max(MIN_WINDOW, (side - 1) // STEP * STEP + 1)
-
-
-def free_memory(device: str) -> int | None:
-    """Return the bytes that are free on a device; None if the system does not tell."""
-    if device == "cuda":
-        free, _ = torch.cuda.mem_get_info()
-        return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    meminfo = Path("/proc/meminfo")
-    if device != "cpu" or not meminfo.exists():
-        return None
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    free = int(fields["MemAvailable"].split()[0]) * 1024
-    return min([free, *(_container_memory(Path(most), Path(used)) for most, used in CGROUPS)])
-
-
-def _container_memory(most: Path, used: Path) -> int:
-    """Return the bytes that a container may still take; a very large number without a limit."""
-    try:
-        return max(0, int(most.read_text()) - int(used.read_text()))
-    except (OSError, ValueError):  # there is no such file, or the limit is "max"
-        return 1 << 62

@@ -15,12 +15,12 @@ from deeplab.inference.memory import (
     MIN_WINDOW,
     USABLE,
     bytes_per_pixel,
-    free_memory,
     largest_window,
 )
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Window
 from deeplab.utils.disk_space import format_size
+from deeplab.utils.free_memory import free_memory
 from deeplab.utils.hardware import Execution
 
 Pixels = NDArray[np.uint8]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deeplab.config.build_data import build_segmentation_data
 from deeplab.config.build_model import build_model, rebuild_model
+from deeplab.config.hydra_app import is_later_job
 from deeplab.config.schema.loss import CrossEntropySettings, Loss, LossSettings
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
@@ -22,6 +23,8 @@ from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationBatch, check_split
 from deeplab.data.items import shared_images
 from deeplab.data.layouts.base import exclusive_splits, split_items
+from deeplab.data.layouts.own import OwnLayout
+from deeplab.data.memory_cache import use_memory
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
@@ -199,9 +202,20 @@ class SegmentationTask(Task):
 
     def use_cache(self) -> None:
         folder, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar
-        for dataset in (self.data.train_set, self.data.val_set) if folder else ():
-            assert folder
-            use_cache(dataset, folder, num_workers=cpu_count(), progress=progress)
+        if folder:
+            for dataset in (self.data.train_set, self.data.val_set):
+                use_cache(dataset, folder, num_workers=cpu_count(), progress=progress)
+        elif not isinstance(self.data.layout, OwnLayout):
+            stage, images = self.config.stage, self.data.train_set
+            line = use_memory(
+                images,
+                self.config.data.memory_cache,
+                passes=stage.max_steps * stage.batch_size / len(images),
+                num_workers=self.execution.num_workers,
+                devices=self.execution.devices,
+            )
+            if line and is_first_process() and not is_later_job():
+                print(f"Cache:      {line}")
 
     def build_module(self) -> SegmentationModule:
         classes = self.config.data.classes

@@ -1,0 +1,35 @@
+"""Memory that is free, on a device or for a container."""
+
+from pathlib import Path
+
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+"""Files of the limit and the use of a container's memory, of both versions of control groups."""
+
+
+def free_memory(device: str) -> int | None:
+    """Return the bytes that are free on a device; None if the system does not tell."""
+    if device == "cuda":
+        import torch
+
+        free, _ = torch.cuda.mem_get_info()
+        return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    meminfo = Path("/proc/meminfo")
+    if device != "cpu" or not meminfo.exists():
+        return None
+    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    free = int(fields["MemAvailable"].split()[0]) * 1024
+    return min([free, *(_container_memory(Path(most), Path(used)) for most, used in CGROUPS)])
+
+
+def _container_memory(most: Path, used: Path) -> int:
+    """Return the bytes that a container may still take; a very large number without a limit."""
+    try:
+        return max(0, int(most.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # there is no such file, or the limit is "max"
+        return 1 << 62
