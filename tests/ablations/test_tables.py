@@ -11,8 +11,14 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import save_file
 
-from deeplab.ablations.distinct_jobs import RANDOM_WEIGHTS, RowEvaluation, collect_jobs
+from deeplab.ablations.distinct_jobs import (
+    RANDOM_WEIGHTS,
+    RowEvaluation,
+    collect_jobs,
+    describe_rows,
+)
 from deeplab.ablations.estimate import estimate_job
+from deeplab.ablations.report.collect_tables import collect_table_results
 from deeplab.ablations.sweep import job_overrides, missing_weights_lines, table_tag
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.tables import read_preset, read_table
@@ -490,3 +496,30 @@ def test_tables_have_no_duplicate_keys():
 
     for path in (*CONF.glob("ablation/*.yaml"), *CONF.glob("preset/*.yaml")):
         yaml.load(path.read_text(), StrictLoader)
+
+
+def test_rows_of_several_runs_and_seeds_are_named_once():
+    request = parse_request(["ablation=voc_small,figure5", "preset=voc_small", "num_seeds=2"])
+    jobs = collect_jobs(request, compose_seeds)
+    naive = [job for job in jobs if "decoder=naive" in job.overrides]
+    assert len(naive) == 2
+    assert describe_rows(*naive) == "voc_small rows 1, 5, 7; figure5 rows 1, 3"
+    assert describe_rows(*jobs) == (
+        f"voc_small rows {', '.join(map(str, range(1, 15)))}; figure5 rows 1, 2, 3, 4"
+    )
+
+
+def test_the_setting_names_what_a_preset_replaces():
+    request = parse_request(["ablation=figure5", "preset=voc_small", "num_seeds=1"])
+    jobs = collect_jobs(request, compose_seeds)
+    (table,) = collect_table_results(request, jobs, lambda job: None)
+    assert table.setting.startswith("In the paper: VOC 2012 val")
+    assert table.setting.endswith(
+        "here: backbone=mobilenetv2 backbone.pretrained=imagenet for backbone=resnet101 and "
+        "backbone=xception"
+    )
+    request = parse_request(["ablation=figure5", "preset=paper", "num_seeds=1"])
+    (table,) = collect_table_results(
+        request, collect_jobs(request, compose_seeds), lambda job: None
+    )
+    assert "here:" not in table.setting

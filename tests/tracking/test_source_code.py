@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import deeplab
-from deeplab.ablations.sweep import name_other_code
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_record import RunRecord, Session
@@ -296,9 +295,3 @@ def test_a_process_keeps_the_code_that_it_started_with(tmp_path):
     hashes = [subprocess.check_output(command, env=variables, text=True) for _ in range(3)]
     assert len(set(hashes)) == 3  # each sees the edit of the one before, and not its own
     assert hashes[0].strip() == code_hash("training")
-
-
-def test_a_row_of_several_seeds_is_named_once():
-    (line,) = name_other_code(["row 1", "row 1", "row 2", "row 1"])
-    assert line.endswith(": row 1, row 2")
-    assert name_other_code([]) == []

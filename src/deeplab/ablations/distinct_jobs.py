@@ -159,15 +159,23 @@ def with_scores(request: SweepRequest, jobs: Sequence[Job]) -> SweepRequest:
     return request._replace(tables=tables)
 
 
-def describe_rows(job: Job) -> str:
-    """Return the names of the rows or the variant that a job provides scores for."""
-    names = dict.fromkeys(
-        f"{e.table} row {e.row}"
-        if e.variant is None
-        else " ".join([*e.variant, f"seed={job.config.seed}"])
-        for e in job.row_evaluations
+def describe_rows(*jobs: Job) -> str:
+    """Return the names of the rows, by table, or of the variants that jobs provide scores for."""
+    rows: dict[str, set[int]] = {}
+    variants: dict[str, None] = {}
+    for job in jobs:
+        for evaluation in job.row_evaluations:
+            if evaluation.variant is None:
+                rows.setdefault(evaluation.table, set()).add(evaluation.row)
+            else:
+                variants[" ".join([*evaluation.variant, f"seed={job.config.seed}"])] = None
+    tables = [
+        f"{table} row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
+        for table, numbers in rows.items()
+    ]
+    return "; ".join([*tables, *filter(None, [", ".join(variants)])]) or (
+        "initial weights of other runs"
     )
-    return ", ".join(names) or "initial weights of other runs"
 
 
 def _check_distinct(job: Job, evaluation: RowEvaluation) -> None:

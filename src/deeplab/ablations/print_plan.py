@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeplab.ablations.distinct_jobs import Job, RowEvaluation
+from deeplab.ablations.distinct_jobs import Job, describe_rows
 from deeplab.ablations.estimate import estimate_job
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep import is_done, missing_weights_lines, other_code_lines
@@ -109,10 +109,7 @@ def _print_jobs(
         print(f"  {names[job.key]:<4} {own or 'as above'}{after}")
         if not one_source:
             print(f"       initial weights: {weights[job.key]}")
-        print(
-            f"       {_state(job, find_run(job), find_stale_run(job))}; "
-            f"{_scored_rows(job.row_evaluations)}"
-        )
+        print(f"       {_state(job, find_run(job), find_stale_run(job))}; {describe_rows(job)}")
 
 
 def _describe_initial_weights(job: Job) -> str:
@@ -144,20 +141,6 @@ def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
         return f"failed {steps} ({run.failure}): {run.folder.path}"
     return (
         f"{'in progress' if run.state == 'running' else 'interrupted'} {steps}: {run.folder.path}"
-    )
-
-
-def _scored_rows(evaluations: Sequence[RowEvaluation]) -> str:
-    """Return the rows, by table, that evaluations score."""
-    rows: dict[str, list[int]] = {}
-    for evaluation in evaluations:
-        rows.setdefault(evaluation.table, []).append(evaluation.row)
-    return (
-        "; ".join(
-            f"{table} row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-            for table, numbers in rows.items()
-        )
-        or "provides initial weights of other runs"
     )
 
 

@@ -139,21 +139,15 @@ def other_code_lines(jobs: Sequence[Job], find_run: FindRun) -> list[str]:
 
     Such runs are neither repeated nor mixed with the present code without a word.
     """
-    rows = [
-        describe_rows(job)
+    made = [
+        job
         for job in jobs
         if (run := find_run(job))
         and run.folder.finished
         and run.made_by_other_code(map(run.evaluation, job.row_evaluations))
     ]
-    return name_other_code(rows)
-
-
-def name_other_code(rows: Sequence[str]) -> list[str]:
-    """Return a line that names rows of other code, each once; no line if there are none."""
     fix = "overwrite=true trains and evaluates with it"
-    names = ", ".join(dict.fromkeys(rows))  # a row has a run for each seed
-    return [f"Made by other code than the present ({fix}): {names}"] if rows else []
+    return [f"Made by other code than the present ({fix}): {describe_rows(*made)}"] if made else []
 
 
 def _ready_jobs(waiting: Mapping[str, Job], find_run: FindRun) -> list[tuple[Job, Run | None]]:

@@ -73,9 +73,18 @@ def _as_paper(request: SweepRequest) -> bool:
 
 
 def _setting(preset: Preset, table: Table) -> str:
-    """Return the setting of all rows, marked as the paper's if the rows here differ from it."""
-    other_split = preset.use_val_split and table.split
-    return f"In the paper: {table.setting}" if preset.replace or other_split else table.setting
+    """Return the setting of all rows; where the rows here differ from the paper's, in what."""
+    if not preset.replace and not (preset.use_val_split and table.split):
+        return table.setting
+    replaced: dict[tuple[str, ...], dict[str, None]] = {}
+    for override in (*table.train, *(o for row in table.rows for o in row.train)):
+        new = preset.replace.get(override.replace(" ", ""), (override,))
+        if override not in new:  # others have initial weights besides
+            replaced.setdefault(tuple(new), {})[override] = None
+    here = [f"{' '.join(new)} for {' and '.join(old)}" for new, old in replaced.items()]
+    return "; here: ".join([f"In the paper: {table.setting}", *here[:1]]) + "".join(
+        f", {text}" for text in here[1:]
+    )
 
 
 def _row(
