@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +176,20 @@ def test_an_index_gives_the_same_scan(indexed, cache, monkeypatch, capsys):
     items = split_items(layout, "train+val")
     assert list(items) == [*scan.splits.by_name["train"].items, *scan.splits.by_name["val"].items]
     assert layout.fingerprint("train+val") == fingerprint(list(items))
+
+
+def test_items_begin_with_the_folder_as_it_is_named(indexed, monkeypatch):
+    root, _ = indexed
+    for cwd, name in ((root.parent, root.name), (root, "."), (root / "images", "..")):
+        monkeypatch.chdir(cwd)
+        for _ in range(2):  # written and read
+            forget()
+            items = scan_folder(Path(name), settings(name)).splits.by_name["train"].items
+            assert isinstance(items, Items)
+            assert [str(item.image) for item in items] == [
+                str(Path(name) / f"images/{i}.png") for i in range(3)
+            ]
+            assert all(item.image.is_file() and item.mask.is_file() for item in items)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -86,6 +86,8 @@ class FolderScan:
 class _Kept(NamedTuple):
     """A scan and what it depends on."""
 
+    root: Path
+    """The folder as it was named, with which the items' paths begin."""
     key: dict[str, Any]
     states: list[State]
     scan: FolderScan
@@ -99,7 +101,7 @@ def folder_states(root: Path, paths: Iterable[str], folders: Iterable[str]) -> l
     """Return the states of the folders and lists of a folder.
 
     Args:
-        root: the folder.
+        root: the absolute path of the folder.
         paths: its files, below it.
         folders: all folders in it, as ``list_files`` gives them.
     """
@@ -124,11 +126,11 @@ def find_kept(root: Path, keys: Mapping[str, Any]) -> FolderScan | None:
     """Return the kept scan of a folder; None if there is none, or the folder has changed.
 
     Args:
-        root: the absolute path of the folder.
+        root: the folder.
         keys: the settings that the scan depends on.
     """
     key = _key(root, keys)
-    kept = next((kept for kept in _kept if kept.key == key), None) or _read(root, key)
+    kept = next((k for k in _kept if (k.root, k.key) == (root, key)), None) or _read(root, key)
     if kept is None or not all(state.is_current() for state in kept.states):
         return None
     _kept[:] = [kept]
@@ -137,16 +139,16 @@ def find_kept(root: Path, keys: Mapping[str, Any]) -> FolderScan | None:
 
 def keep(root: Path, keys: Mapping[str, Any], states: list[State], scan: FolderScan) -> FolderScan:
     """Keep a scan for ``find_kept`` and return it, in arrays if the folder is large."""
-    kept = _Kept(_key(root, keys), states, scan)
+    kept = _Kept(root, _key(root, keys), states, scan)
     if len(scan.paths) >= MIN_FILES and scan.has_pairs and not scan.error:
-        kept = _in_arrays(root, kept)
-        _write(root, kept)
+        kept = _in_arrays(kept)
+        _write(kept)
     _kept[:] = [kept]
     return kept.scan
 
 
 def _key(root: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
-    return {"root": str(root), "code": _code(), **keys}
+    return {"root": str(root.absolute()), "code": _code(), **keys}
 
 
 @cache
@@ -169,27 +171,27 @@ def _stat(path: str) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _in_arrays(root: Path, kept: _Kept) -> _Kept:
-    by_name = kept.scan.splits.by_name
-    table, parts = make_table(root, kept.scan.paths, [split.items for split in by_name.values()])
+def _in_arrays(kept: _Kept) -> _Kept:
+    by_name, paths = kept.scan.splits.by_name, kept.scan.paths
+    table, parts = make_table(kept.root, paths, [split.items for split in by_name.values()])
     splits = {
         name: split._replace(items=items)
         for (name, split), items in zip(by_name.items(), parts, strict=True)
     }
-    paths = Texts(table.paths.data, table.paths.ends[: len(kept.scan.paths)])
+    paths = Texts(table.paths.data, table.paths.ends[: len(paths)])
     scan = replace(kept.scan, paths=paths, splits=kept.scan.splits._replace(by_name=splits))
     return kept._replace(scan=scan)
 
 
 def _path(root: Path) -> Path:
     """Return the file of a folder's index."""
-    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:16]
     return user_cache() / "folders" / f"{name}.npz"
 
 
-def _write(root: Path, kept: _Kept) -> None:
+def _write(kept: _Kept) -> None:
     """Write the index of a scan in arrays, unless the cache cannot be written."""
-    scan, path = kept.scan, _path(root)
+    scan, path = kept.scan, _path(kept.root)
     splits = scan.splits.by_name
     parts = [split.items for split in splits.values() if isinstance(split.items, Items)]
     table = parts[0].table
@@ -216,8 +218,8 @@ def _write(root: Path, kept: _Kept) -> None:
             np.savez(file, **arrays)
         if is_first_process():
             print(
-                f"Index: the {len(table.ids):,} pairs of {root} are kept in {path} for the next "
-                "start, which reads them from there while the folder has the same files"
+                f"Index: the {len(table.ids):,} pairs of {kept.root} are kept in {path}, from where "
+                "the next start takes them while the folder has the same files"
             )
 
 
@@ -243,6 +245,6 @@ def _read(root: Path, key: dict[str, Any]) -> _Kept | None:
             splits=Splits(splits, facts["split_notes"]),
             notes=facts["notes"],
         )
-        return _Kept(key, [State(*state) for state in facts["states"]], scan)
+        return _Kept(root, key, [State(*state) for state in facts["states"]], scan)
     except (OSError, UserError, ValueError, LookupError, TypeError):  # there is none, or damaged
         return None

@@ -36,7 +36,7 @@ def scan_folder(root: Path, settings: "FolderSettings") -> FolderScan:
     """
     keys = {name: getattr(settings, name) for name in KEYS}
     absolute = root.absolute()
-    if kept := find_kept(absolute, keys):
+    if kept := find_kept(root, keys):
         return kept
     started = time.time()
     folders: list[str] = []
@@ -57,4 +57,4 @@ def scan_folder(root: Path, settings: "FolderSettings") -> FolderScan:
     scan = FolderScan(paths, other_files, bool(pairing.pairs), splits, pairing.notes, error)
     elsewhere = settings.image_dir is not None or settings.mask_dir is not None
     settled = all(state.changed / 1e9 < started - SETTLED for state in states)
-    return keep(absolute, keys, states, scan) if settled and not elsewhere else scan
+    return keep(root, keys, states, scan) if settled and not elsewhere else scan
