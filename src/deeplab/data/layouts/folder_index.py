@@ -218,8 +218,8 @@ def _write(kept: _Kept) -> None:
             np.savez(file, **arrays)
         if is_first_process():
             print(
-                f"Index: the {len(table.ids):,} pairs of {kept.root} are kept in {path}, from where "
-                "the next start takes them while the folder has the same files"
+                f"Index: the {len(table.ids):,} pairs of {kept.root} are kept in {path}, where the "
+                "next start finds them while the folder has the same files"
             )
 
 
