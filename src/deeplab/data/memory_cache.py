@@ -118,7 +118,7 @@ def use_memory(
         return None
     return (
         f"decoded training images stay in memory, {format_size(needed * devices)} of "
-        f"{format_size(free)} that are free (data.memory_cache=0: they do not)"
+        f"{format_size(free)} that are free (data.memory_cache=0 turns this off)"
     )
 
 
