@@ -223,7 +223,7 @@ def test_rows_of_other_code_are_named_in_sweep_plan_and_report(tmp_path):
     (variants,) = tmp_path.glob("runs/sweeps/*/report.md")
     assert "evaluates with it): stage.lr=0.01 seed=0." in variants.read_text()
     copy.run("train", "-m", *table, "resume_with_other_code=true")
-    assert f"{line} row 1, mine row 2\n" in copy.run("ablations", "plan", *table)
+    assert f"{line} rows 1, 2\n" in copy.run("ablations", "plan", *table)
 
 
 def test_the_commit_is_that_of_the_package(tmp_path):

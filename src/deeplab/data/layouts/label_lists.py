@@ -188,4 +188,5 @@ def _as_lists(labels: Any) -> Any:
         return labels
     if pa.types.is_integer(labels.type):
         return pa.ListArray.from_arrays(np.arange(len(labels) + 1, dtype=np.int32), labels)
-    return pc.utf8_split_whitespace(pc.utf8_trim_whitespace(labels))
+    texts = pc.utf8_trim_whitespace(labels)
+    return pc.utf8_split_whitespace(pc.if_else(pc.equal(texts, ""), None, texts))
