@@ -20,6 +20,7 @@ from deeplab.utils.download import Archive, fetch
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import file_hash
+from deeplab.utils.paths import cache_folder
 
 MIRROR_VARIABLE = "DEEPLAB_TORCH_MIRROR"
 
@@ -194,9 +195,8 @@ def _hash(file: Path) -> str:
 
 def torch_hub_folder() -> Path:
     """Return the folder of torch.hub's weights, without importing torch, which takes a second."""
-    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("TORCH_HOME", os.path.join(caches, "torch"))  # noqa: PTH118
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    home = os.environ.get("TORCH_HOME")
+    return (Path(home).expanduser() if home else cache_folder("torch")) / "hub" / "checkpoints"
 
 
 def _torch_file(

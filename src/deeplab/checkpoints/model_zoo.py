@@ -20,7 +20,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import file_hash, write_text
-from deeplab.utils.paths import user_cache
+from deeplab.utils.paths import cache_folder
 from deeplab.utils.program import child_command, command, pythonpath
 
 SERVER = "https://storage.googleapis.com/download.tensorflow.org/models"
@@ -182,7 +182,7 @@ def cached_weights(network: ZooNetwork) -> Path | None:
 
 def zoo_folder() -> Path:
     """Return the folder of the converted networks."""
-    return user_cache() / "model_zoo"
+    return cache_folder() / "model_zoo"
 
 
 def fetch_zoo_network(network: ZooNetwork, *, setting: str, progress: bool) -> Path:

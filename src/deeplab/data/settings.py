@@ -199,7 +199,7 @@ class SegmentationSettings(ClassSettings, AugmentationSettings, DataSettings):
     """Folder for decoded images, which training maps into memory; null: no folder."""
     memory_cache: Annotated[Annotated[Float, Field(ge=0, le=1)], ADDED] = 0.2
     """Share of the free memory that decoded training images may take. They are kept there if all
-    fit; 0: never. ``cache_dir`` replaces it."""
+    fit, on Linux; 0: never. ``cache_dir`` replaces it."""
 
     @model_validator(mode="after")
     def _check_channels(self) -> Self:

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from deeplab.data.image_header import FORMATS
-from deeplab.data.layouts.file_names import ROLE_WORDS, Role
+from deeplab.data.layouts.file_names import CLASSES_FILE, ROLE_WORDS, Role
 from deeplab.data.layouts.huggingface import HuggingFaceSettings
 from deeplab.preparation import manifest
 from deeplab.preparation.manifest import Manifest
@@ -83,9 +83,9 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
                 _write_image(root / "images", stem, image)
                 _write_mask(root / f"masks/{stem}.png", mask)
         names = list(settings.classes) or _class_names(settings)
-        if names and not (root / "classes.yaml").exists():
+        if names and not (root / CLASSES_FILE).exists():
             content = yaml.safe_dump({"classes": names}, allow_unicode=True, sort_keys=False)
-            write_text(root / "classes.yaml", content)
+            write_text(root / CLASSES_FILE, content)
         manifest.write_manifest(root, Manifest(frozenset([source]), counts))
         manifest.mark_complete(root)
     return True

@@ -35,6 +35,6 @@ def is_absolute(text: str) -> bool:
     return ROOT_OR_DRIVE.match(text) is not None
 
 
-def user_cache() -> Path:
-    """Return the folder for what can be made again: ``~/.cache/deeplab``."""
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "deeplab"
+def cache_folder(program: str = "deeplab") -> Path:
+    """Return a program's folder for what can be made again: ``~/.cache/PROGRAM``."""
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / program

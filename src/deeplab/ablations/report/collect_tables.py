@@ -82,9 +82,7 @@ def _setting(preset: Preset, table: Table) -> str:
         if override not in new:  # others have initial weights besides
             replaced.setdefault(tuple(new), {})[override] = None
     here = [f"{' '.join(new)} for {' and '.join(old)}" for new, old in replaced.items()]
-    return "; here: ".join([f"In the paper: {table.setting}", *here[:1]]) + "".join(
-        f", {text}" for text in here[1:]
-    )
+    return f"In the paper: {table.setting}" + (f"; here: {', '.join(here)}" if here else "")
 
 
 def _row(

@@ -60,6 +60,7 @@ from deeplab.data.layouts.classes_file import (
     format_classes_yaml,
     read_classes,
 )
+from deeplab.data.layouts.file_names import CLASSES_FILE
 from deeplab.data.layouts.mask_statistics import (
     CREAM,
     MIN_FLAT,
@@ -143,7 +144,7 @@ def read_or_find_classes(
     if not paths:
         raise UserError(f"data.root={root}: none of its {len(items)} images has a mask. Add them.")
     classes, shares, reading = find_classes(paths, ignored, mask_values, unlisted_values)
-    target = root / "classes.yaml"
+    target = root / CLASSES_FILE
     try:
         write_text(target, format_classes_yaml(classes, shares, f"{len(paths)} masks", reading))
         _report(f"{reading}. Found in {len(paths)} masks; name them in {target}")

@@ -26,12 +26,13 @@ from typing import Any
 import yaml
 
 from deeplab.data.class_set import MAX_CLASSES, ClassSet, Value
+from deeplab.data.layouts.file_names import CLASSES_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.reading import exists, read_text, report_damage
 from deeplab.utils.text import printable
 
 NAMES = (
-    "classes.yaml", "classes.yml", "classes.csv", "class_dict.csv", "_classes.csv", "labelmap.txt",
+    CLASSES_FILE, "classes.yml", "classes.csv", "class_dict.csv", "_classes.csv", "labelmap.txt",
     "label_colors.txt", "classes.txt", "class_names.txt", "train/_classes.csv",
 )  # fmt: skip
 """Paths below the folder where a classes file is looked for."""

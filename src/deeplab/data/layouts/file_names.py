@@ -55,6 +55,10 @@ FILLER_WORDS = {
 SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
 
+CLASSES_FILE = "classes.yaml"
+"""Name of the file of the classes that is written when a folder is first used; no image and no mask
+is found by it."""
+
 SYSTEM_FOLDERS = {
     "@eadir", "__macosx", "$recycle.bin", "#recycle", "system volume information", "lost+found",
 }  # fmt: skip

@@ -18,21 +18,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deeplab.data.items import Items, ItemTable, make_table
-from deeplab.data.layouts.file_names import list_names
+from deeplab.data.layouts.file_names import CLASSES_FILE, list_names
 from deeplab.data.layouts.split_lists import LIST_SUFFIXES
 from deeplab.data.layouts.splits import Split, Splits
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import is_first_process
-from deeplab.utils.paths import user_cache
+from deeplab.utils.paths import cache_folder
 from deeplab.utils.reading import read_npz
 from deeplab.utils.text_array import Texts
 
 MIN_FILES = 20_000
 """Number of files from which on a folder has an index on the disk."""
-
-CLASSES_FILE = "classes.yaml"
-"""File that is written when a folder is first used; no pair depends on it."""
 
 ARRAYS = {
     "facts": ("u", ("facts",)),
@@ -186,7 +183,7 @@ def _in_arrays(kept: _Kept) -> _Kept:
 def _path(root: Path) -> Path:
     """Return the file of a folder's index."""
     name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:16]
-    return user_cache() / "folders" / f"{name}.npz"
+    return cache_folder() / "folders" / f"{name}.npz"
 
 
 def _write(kept: _Kept) -> None:
