@@ -64,3 +64,33 @@ def test_more_devices_than_cores():
 def test_unavailable_gpu():
     with pytest.raises(UserError, match=r"trainer\.accelerator=gpu: not available on this machine"):
         choose_execution(TrainerSettings(accelerator="gpu"))
+
+
+@pytest.mark.parametrize(
+    ("load", "threads", "said"),
+    [
+        (0.3, 4, "4 threads"),
+        (1.2, 3, "3 threads (other processes use 1.2 of 4 cores)"),
+        (9.0, 1, "1 thread (other processes use 9.0 of 4 cores)"),
+    ],
+)
+def test_threads_leave_the_cores_of_other_processes(monkeypatch, load, threads, said):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(hardware, "measure_other_load", lambda: load)
+    execution = choose_execution(TrainerSettings(accelerator="cpu"))
+    assert execution.num_threads == threads
+    assert str(execution).endswith(f", {said}")
+    assert choose_execution(TrainerSettings(accelerator="cpu", num_threads=2)).num_threads == 2
+    assert choose_execution(TrainerSettings(accelerator="cpu", devices=2)).num_threads == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert choose_execution(TrainerSettings(accelerator="cpu")).num_threads == 4
+
+
+def test_threads_are_set_for_a_while(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    with choose_execution(TrainerSettings(accelerator="cpu", num_threads=3)).threads():
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before

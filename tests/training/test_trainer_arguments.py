@@ -5,6 +5,7 @@ import json
 import torch
 from safetensors.torch import load_file
 
+from deeplab.utils.cores import cpu_count
 from support.scripts import SMALL, run, run_folders
 
 STEPS = tuple(s for s in SMALL if "max_steps" not in s)
@@ -66,3 +67,20 @@ def test_a_run_that_is_stopped_while_its_backbone_is_frozen(tmp_path):
         (folder,) = run_folders(cwd)
         weights.append(load_file(folder / "weights.safetensors"))
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_resumed_run_keeps_its_number_of_threads(tmp_path):
+    """Also where other processes have come since, because sums by other threads round otherwise."""
+    threads = min(2, cpu_count())
+    settings = (*STEPS, "stage.max_steps=3")
+    variables = {"OMP_NUM_THREADS": None}
+    limit = "trainer.max_time=00:00:00:00"
+    first = run("train", *settings, f"trainer.num_threads={threads}", limit, cwd=tmp_path, ok=False)
+    assert first.returncode == 130
+    done = run("train", *settings, limit, cwd=tmp_path, ok=False, variables=variables)
+    assert f"{threads} thread" in done.stdout
+    done = run("train", *settings, "trainer.num_threads=1", cwd=tmp_path, variables=variables)
+    assert "(from step 2)" in done.stdout
+    (folder,) = run_folders(tmp_path)
+    sessions = json.loads((folder / "run.json").read_text())["sessions"]
+    assert [session["machine"]["num_threads"] for session in sessions] == [threads, threads, 1]

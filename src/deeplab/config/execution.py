@@ -10,6 +10,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import (
     Execution,
     can_compile,
+    default_num_threads,
     default_num_workers,
     has_fast_bf16,
     resolve_accelerator,
@@ -24,11 +25,11 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
 
     On a GPU: bfloat16 where it is native, channels_last, a compiled network, a fused optimizer. On
     a CPU: bfloat16 and channels_last where it has instructions for bfloat16, else float32 and
-    contiguous; never compiled, which alone took most of a minute for a tiny network; and no loading
-    workers on few cores, where they would take the cores that the network needs. (Measured against
-    contiguous float32: with AMX 1.5 to 2.6 times as fast for ResNets and Xception-65 at 161 pixels;
-    with AVX-512 BF16 2.0 times for ResNet-50 at 161 pixels, 2.5 for MobileNetV2 at 257, 1.6 for
-    the network for drawn scenes.)
+    contiguous; as many threads as other processes leave cores; never compiled, which alone took
+    most of a minute for a tiny network; and no loading workers on few cores, where they would take
+    the cores that the network needs. (Measured against contiguous float32: with AMX 1.5 to 2.6
+    times as fast for ResNets and Xception-65 at 161 pixels; with AVX-512 BF16 2.0 times for
+    ResNet-50 at 161 pixels, 2.5 for MobileNetV2 at 257, 1.6 for the network for drawn scenes.)
 
     Only training steps choose bfloat16. It rounds to 8 bits: 1.5 % of the pixels of VOC images had
     another label than in float32, and on 200 images the mIoU of two networks moved by -0.5 and
@@ -46,6 +47,11 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
     validation_precision = precision
     if precision == "auto":
         precision, validation_precision = "bf16-mixed" if fast_bf16 else FLOAT32, FLOAT32
+    threads, load = (
+        default_num_threads(accelerator, count)
+        if trainer.num_threads == "auto"
+        else (trainer.num_threads, 0.0)
+    )
     channels_last = gpu or (fast_bf16 and precision != FLOAT32)
     return Execution(
         accelerator=accelerator,
@@ -61,6 +67,8 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
         num_workers=default_num_workers(gpu, count)
         if trainer.num_workers == "auto"
         else trainer.num_workers,
+        num_threads=threads,
+        other_load=load,
     )
 
 

@@ -21,9 +21,9 @@ import torch
 
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.evaluation.result_files import EvaluationJob
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.trust import trust, trusted_names
-from deeplab.utils.parallel import cpu_count
 from deeplab.utils.program import pythonpath
 
 STOP = b"s"

@@ -62,7 +62,8 @@ def run_evaluation(config: EvaluateConfig, *, brief: bool = False) -> list[Resul
         todo = jobs if config.overwrite else [job for job in jobs if not job.done]
         with working_folder(evaluations, jobs) as temporary:
             if todo:
-                evaluate_jobs(task, todo, temporary)
+                with task.execution.threads():
+                    evaluate_jobs(task, todo, temporary)
     results = [Result.read(job.folder.result, EVALUATE_AGAIN) for job in jobs]
     if brief:
         for result in results:

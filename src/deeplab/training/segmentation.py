@@ -43,11 +43,12 @@ from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.training.upsampled_losses import build_loss
 from deeplab.utils.constants import IGNORE
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 from deeplab.utils.own_code.node import OwnCode, targets
 from deeplab.utils.own_code.trust import trust
-from deeplab.utils.parallel import cpu_count, is_first_process
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.settings import to_dict
 from deeplab.utils.text import name_some

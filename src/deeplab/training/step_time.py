@@ -68,7 +68,7 @@ def measure_step(
     module = _build_module(config, execution, num_classes)
     batch: Any = [_random_batch(config, num_classes)] * steps
     batches: DataLoader[Any] = DataLoader(batch, batch_size=None)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, execution.threads():
         trainer = build_trainer(config, execution, RunFolder(folder), [], [clock], quiet=True)
         trainer.limit_val_batches = 0
         trainer.fit(module, batches, batches)

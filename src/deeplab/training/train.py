@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,9 +61,10 @@ from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.step_time import measure_step
 from deeplab.training.task import Task
 from deeplab.training.trainer import build_trainer
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, file_hash, write_text
-from deeplab.utils.hardware import Execution
+from deeplab.utils.hardware import Execution, threads_are_set
 from deeplab.utils.interrupts import children_end_with_this_process, is_child
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.settings import to_dict
@@ -162,6 +164,8 @@ def _start_session(
 ) -> None:
     """Add this session to the run's record, then train."""
     first_step = read_step(folder.last, config.stage.max_steps)
+    if first_step and config.trainer.num_threads == "auto" and not threads_are_set():
+        execution = _keep_threads(execution, record)
     record.add_group_and_tags(config.logger.group, config.logger.tags)
     session = Session(
         from_step=first_step, machine=Machine(**vars(execution)), **vars(code_record())
@@ -184,8 +188,19 @@ def _start_session(
             print("Compiling:  the first steps compile the network; they may take some minutes.")
         if own := describe_own_code(config):
             print("Own code:   " + "\n            ".join(own))
-    task.use_cache()
-    _train(config, execution, task, folder, record=record, first_step=first_step)
+    with execution.threads():
+        task.use_cache()
+        _train(config, execution, task, folder, record=record, first_step=first_step)
+
+
+def _keep_threads(execution: Execution, record: RunRecord) -> Execution:
+    """Return the settings with as many threads as in the run's last session, whose rounding it has.
+
+    Records of earlier versions do not have them.
+    """
+    machine = record.sessions[-1].machine if record.sessions else None
+    before = getattr(machine, "num_threads", None)
+    return replace(execution, num_threads=min(before, cpu_count())) if before else execution
 
 
 def _estimate(config: RunConfig, execution: Execution) -> list[str]:

@@ -52,20 +52,21 @@ def run_tuning(config: RunConfig, settings: TuneSettings) -> None:
     silence_library_messages()
     with TemporaryDirectory() as folder:
         config = config.model_copy(update={"runs_dir": folder})
-        if settings.find == "lr":
-            _find_learning_rate(config, settings, RunFolder(folder))
-        else:
-            _find_batch_size(config, settings, RunFolder(folder))
+        execution = check_machine(config)
+        print(f"Machine:    {execution}", flush=True)
+        find = _find_learning_rate if settings.find == "lr" else _find_batch_size
+        with execution.threads():
+            find(config, settings, execution, RunFolder(folder))
     print(f"  figure      {path}")
 
 
-def _find_learning_rate(config: RunConfig, settings: TuneSettings, folder: RunFolder) -> None:
+def _find_learning_rate(
+    config: RunConfig, settings: TuneSettings, execution: Execution, folder: RunFolder
+) -> None:
     # a stream that is long enough, in which no validation is due
     stage = config.stage.model_copy(update={"max_steps": 10 * settings.num_steps})
     trainer_settings = config.trainer.model_copy(update={"num_validations": 1})
     config = config.model_copy(update={"stage": stage, "trainer": trainer_settings})
-    execution = check_machine(config)
-    print(f"Machine:    {execution}", flush=True)
     task = build_task(config, execution)
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
@@ -118,9 +119,9 @@ class _Trial(NamedTuple):
     """Time of the forward and backward pass of an image."""
 
 
-def _find_batch_size(config: RunConfig, settings: TuneSettings, folder: RunFolder) -> None:
-    execution = check_machine(config)
-    print(f"Machine:    {execution}", flush=True)
+def _find_batch_size(
+    config: RunConfig, settings: TuneSettings, execution: Execution, folder: RunFolder
+) -> None:
     total = _total_memory(execution)
     batch_size, trials = config.stage.batch_size, list[_Trial]()
     for images in _candidates(batch_size):

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import signals_deferred
 
@@ -231,12 +232,6 @@ def map_in_threads(
         function, calls, num_threads=num_threads, max_pending=4 * num_threads
     ):
         yield result
-
-
-def cpu_count() -> int:
-    """Return the number of cores that this process may use."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return count or 1
 
 
 def is_first_process() -> bool:

@@ -18,7 +18,7 @@ from deeplab.config.schema.run import (
 )
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
-from deeplab.utils.parallel import cpu_count
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.program import command
 from deeplab.utils.settings import (
     AboveZero,

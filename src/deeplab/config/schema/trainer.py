@@ -91,6 +91,9 @@ class _OwnTrainerSettings(Settings):
     """Train the network compiled by ``torch.compile``."""
     num_workers: Annotated[Int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     """Loading processes per device."""
+    num_threads: Annotated[Int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """Threads of a process that compute on the CPU; auto: as many as there are cores that no other
+    process uses, or ``OMP_NUM_THREADS``. Trainings with another number differ in rounding."""
     accumulate_grad_batches: Positive = 1
     """Parts of each batch that a device trains on after another, which takes less memory.
     ``stage.batch_size`` stays the number of images in a step, and the gradient that of all of them;
@@ -154,7 +157,8 @@ class _OwnTrainerSettings(Settings):
 
 
 ALWAYS_RECORDED = {
-    *("accelerator", "devices", "precision", "memory_format", "compile", "num_workers"),
+    *("accelerator", "devices", "precision", "memory_format", "compile"),
+    *("num_workers", "num_threads"),
     *("num_validations", "num_checkpoints", "log_every_n_steps", "enable_progress_bar"),
 }
 """Keys that are in every record of a run; of the others those that are set.

@@ -24,8 +24,9 @@ from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Color, Pixels, Value, color_codes
 from deeplab.data.image_io import MaskKind, decode_mask
 from deeplab.utils.constants import IGNORE
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import cpu_count, parallel_map
+from deeplab.utils.parallel import parallel_map
 
 cv2.setNumThreads(0)  # masks are read in parallel, each by one thread
 

@@ -18,9 +18,10 @@ from deeplab.data.items import Item
 from deeplab.data.labels import read_label
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.constants import IGNORE
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
-from deeplab.utils.parallel import cpu_count, map_in_threads
+from deeplab.utils.parallel import map_in_threads
 from deeplab.utils.program import command
 from deeplab.utils.visualization import IGNORE_COLOR, as_rgb
 

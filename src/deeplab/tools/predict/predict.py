@@ -32,10 +32,11 @@ from deeplab.tools.predict.video import (
     atomic_video_writer,
 )
 from deeplab.tracking.console import silence_library_messages
+from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
-from deeplab.utils.parallel import cpu_count, prefetch
+from deeplab.utils.parallel import prefetch
 from deeplab.utils.text import pluralize
 from deeplab.utils.visualization import legend, legend_overlay, overlay_with_outlines, rgb
 
@@ -89,7 +90,7 @@ def run_prediction(config: PredictConfig) -> int:
         print(f"Images:  {pixel_format}, as in training")
     _print_skipped_and_renamed(inputs)
     job = PredictionJob(config, segmenter, class_set(run.data), pixel_format)
-    with report_write_errors(f"output={output}"):
+    with report_write_errors(f"output={output}"), execution.threads():
         job.run(files)
     job.report(output)
     return len(job.problems)
