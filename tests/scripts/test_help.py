@@ -17,6 +17,17 @@ def test_help_does_not_import_torch(script):
     assert f"src/{script}.py" not in printed
 
 
+def test_help_is_the_same_after_other_arguments():
+    """A user adds it to the line that was wrong."""
+    expected = check_imports(script_code("train", "--help"))
+    for line in (
+        ["stage.max_stps=3", "-h"],
+        ["-m", "ablation=table1", "num_seeds=2", "--help"],
+        ["--help", "decoder=none"],
+    ):
+        assert check_imports(script_code("train", *line)) == expected
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

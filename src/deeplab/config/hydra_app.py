@@ -8,7 +8,7 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,6 +83,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 
         print_keys(" ".join(sys.argv[sys.argv.index("--keys") + 1 :]))
         return
+    if {"--help", "-h"} & {*sys.argv}:
+        sys.argv[1:] = _help_arguments(sys.argv[1:])
     handle_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
@@ -127,6 +129,13 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         if started:
             raise
         _exit(format_hydra_error(error))  # composing failed
+
+
+def _help_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments without those of which ``--help`` shows nothing, right or wrong."""
+    others = {"--help", "-h", "--multirun", "-m"}
+    overrides = {a for a in arguments if "=" in a and not a.startswith("-")}
+    return ["--help", *(a for a in arguments if a not in others | overrides)]
 
 
 def _explain(error: Exception) -> Exception:
