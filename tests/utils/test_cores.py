@@ -72,17 +72,3 @@ def test_a_container_limits_the_cores(tmp_path, monkeypatch, files, expected):
     monkeypatch.setattr(cores, "QUOTAS", [tmp_path / "cpu.max", tmp_path / "cpu.cfs_quota_us"])
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
     assert cpu_count() == expected
-
-
-def test_waiting_is_limited_unless_it_is_set(monkeypatch):
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    cores.limit_waiting()
-    assert "GOMP_SPINCOUNT" not in os.environ
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    cores.limit_waiting()
-    assert os.environ["GOMP_SPINCOUNT"] == "7"
-    monkeypatch.delenv("GOMP_SPINCOUNT")
-    cores.limit_waiting()
-    assert int(os.environ["GOMP_SPINCOUNT"]) < 300_000

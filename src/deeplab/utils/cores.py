@@ -78,15 +78,3 @@ def _read() -> _Reading | None:
     columns = [line.split()[1:] for line in lines if line.split()[0] in cores]
     ticks = sum(int(column[k]) for column in columns for k in WORKING)
     return _Reading(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4]))
-
-
-def limit_waiting() -> None:
-    """Let threads of this process sleep sooner while they wait for each other, if not set.
-
-    A thread that waits works in a loop, by default of 300,000 rounds (GNU OpenMP, which reads the
-    variable when it is loaded, with torch). If another process has the core of the thread it waits
-    for, that takes the rest of the core's time. With 10,000 rounds, steps of MobileNetV2 with two
-    threads were 6 times as fast beside another process, and as fast without.
-    """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "10000"

@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from deeplab.utils.cores import limit_waiting, measure_other_load
+from deeplab.utils.cores import measure_other_load
 
 PROGRAM = "DEEPLAB_PROGRAM"
 """Environment variable with the command of a script, ``{}`` for its name; children inherit it."""
@@ -31,7 +31,6 @@ def start_program(script: str) -> None:
     """Remember how this program was started, its script and its arguments."""
     os.environ.setdefault(PROGRAM, _typed_program())
     os.environ[SCRIPT] = script
-    limit_waiting()
     measure_other_load()  # from here on, while modules are imported
     _arguments[:] = sys.argv[1:]
 
