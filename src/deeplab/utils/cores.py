@@ -23,7 +23,7 @@ class _Reading(NamedTuple):
     all: float
     """Seconds that this process's cores have worked."""
     own: float
-    """Seconds that they have worked for this process and those that it has started."""
+    """Seconds that they have worked for this process and its children that have ended."""
 
 
 _readings: list[_Reading] = []
