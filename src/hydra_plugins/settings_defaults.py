@@ -18,10 +18,16 @@ class SettingsDefaults(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Replace Hydra's source of files and add the user's folders, for this project only."""
-        from deeplab.config.settings_source import FileConfigSource, add_own_folders, is_own
+        from deeplab.config.settings_source import (
+            FileConfigSource,
+            add_own_folders,
+            is_own,
+            share_config_store,
+        )
 
         own = is_own(search_path)
         source = FileConfigSource if own else file_config_source.FileConfigSource
         SourcesRegistry.instance().types["file"] = source
         if own:
             add_own_folders(search_path)
+            share_config_store()

@@ -3,8 +3,7 @@
 from deeplab.config.schema.model import OwnBackboneSettings
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.data.datamodules import ClassificationData, SegmentationData
-from deeplab.data.layouts.base import data_layout, open_layout
-from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.layouts.base import LabeledLayout, data_layout, open_layout
 from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.models.normalization import for_channels
 from deeplab.utils.errors import UserError
@@ -64,7 +63,7 @@ def build_segmentation_data(
 def build_classification_data(config: ClassifierConfig, *, num_workers: int) -> ClassificationData:
     """Return the DataModule of images with labels that the config describes."""
     layout = open_layout(config.data)
-    assert isinstance(layout, LabeledFolder)
+    assert isinstance(layout, LabeledLayout)
     return ClassificationData(config.data, layout, **_stream_options(config, num_workers))
 
 

@@ -7,9 +7,12 @@ page ``docs/keys.md``.
 import ast
 import inspect
 import json
+import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -51,86 +54,120 @@ class Section(NamedTuple):
     keys: list[Key]
 
 
+class _Source(NamedTuple):
+    """Settings whose keys are a section."""
+
+    title: str
+    prefix: str
+    schemas: tuple[type[Settings], ...]
+    skip: Collection[str] = ()
+    """Keys that have sections of their own."""
+
+
 def sections() -> list[Section]:
     """Return all keys by the script or group that they belong to."""
-    found = [
-        _section(f"deeplab {name}", "", schemas, skip=NESTED) for name, schemas in SCRIPTS.items()
-    ]
-    found.append(_section("stage", "stage.", (ClassifierRecipe,)))
+    found = []
+    for title, prefix, schemas, skip in _sources():
+        keys = [_key(field) for schema in schemas for field in _fields(schema, prefix, skip)]
+        description = inspect.cleandoc(schemas[0].__doc__ or "").split("\n\n")[0]
+        found.append(Section(title, description, keys))
+    return found
+
+
+def _sources() -> Iterator[_Source]:
+    for name, schemas in SCRIPTS.items():
+        yield _Source(f"deeplab {name}", "", schemas, NESTED)
+    yield _Source("stage", "stage.", (ClassifierRecipe,))
     for group, choices in CHOICES.items():
         for schema in choices:
             title = f"{group} (name: {schema.model_fields['name'].default})"
-            found.append(_section(title, f"{group}.", (schema,)))
-    found += [_section(group, f"{group}.", (schema,)) for group, schema in GROUPS.items()]
+            yield _Source(title, f"{group}.", (schema,))
+    for group, schema in GROUPS.items():
+        yield _Source(group, f"{group}.", (schema,))
     for name in backbone_names():
-        schema = backbone_settings(name)
-        found.append(_section(f"backbone (family: {name})", "backbone.", (schema,)))
-    found.append(_section("backbone (family: own)", "backbone.", (OwnBackboneSettings,)))
+        yield _Source(f"backbone (family: {name})", "backbone.", (backbone_settings(name),))
+    yield _Source("backbone (family: own)", "backbone.", (OwnBackboneSettings,))
     kinds: dict[str, type[DataSettings]] = {
         "masks": SegmentationSettings,
         "labels": ClassificationSettings,
     }
     for kind, data in kinds.items():
-        found.append(_section(f"data (all with {kind})", "data.", (data,)))
+        yield _Source(f"data (all with {kind})", "data.", (data,))
     for name in layout_names():
         data = settings_class(name)
         shared = next(s for s in kinds.values() if issubclass(data, s)).model_fields
         same = {k for k in shared if data.model_fields[k].default == shared[k].default}
-        found.append(_section(f"data (name: {name})", "data.", (data,), skip=same))
-    return found
+        yield _Source(f"data (name: {name})", "data.", (data,), same)
 
 
-def _section(
-    title: str,
-    prefix: str,
-    schemas: tuple[type[Settings], ...],
-    skip: Collection[str] = (),
-) -> Section:
-    keys = [key for schema in schemas for key in _keys(schema, prefix, skip)]
-    return Section(title, inspect.cleandoc(schemas[0].__doc__ or "").split("\n\n")[0], keys)
+class _KeyField(NamedTuple):
+    """A key, and the field of the settings that it is."""
+
+    key: str
+    """Full name."""
+    schema: type[Settings]
+    name: str
+    has_prefix: bool
+    """True for a key of a group."""
 
 
-def _keys(schema: type[Settings], prefix: str, skip: Collection[str] = ()) -> Iterator[Key]:
-    meanings = descriptions(schema)
-    definitions = schema.model_json_schema()
+def _fields(schema: type[Settings], prefix: str, skip: Collection[str] = ()) -> Iterator[_KeyField]:
+    """Yield the keys of some settings and of those inside of them."""
     for name, field in schema.model_fields.items():
-        nested = field.annotation
-        if name in skip:
+        nested, alias = field.annotation, field.alias or name
+        if name in skip or alias == VERSION:  # which is not typed
             continue
         if inspect.isclass(nested) and issubclass(nested, Settings):
-            yield from _keys(nested, f"{prefix}{name}.")
-            continue
-        alias = field.alias or name
-        if alias == VERSION:  # which is not typed
-            continue
-        described = definitions["properties"][alias]
-        if field.default is not PydanticUndefined:
-            default = _value(to_jsonable_python(field.default))
-        elif "default" in described:  # of the script's file
-            default = _value(described["default"])
+            yield from _fields(nested, f"{prefix}{name}.")
         else:
-            default = "of the choice" if prefix else "required"
-        meaning = field.description or meanings.get(name, "")
-        kind = type_in_words(described, definitions.get("$defs", {}))
-        yield Key(prefix + alias, kind, default, meaning[:1].upper() + meaning[1:])
+            yield _KeyField(prefix + alias, schema, name, bool(prefix))
 
 
-def descriptions(schema: type[BaseModel]) -> dict[str, str]:
+def _key(key_field: _KeyField) -> Key:
+    key, schema, name, has_prefix = key_field
+    field, definitions = schema.model_fields[name], _json_schema(schema)
+    described = definitions["properties"][field.alias or name]
+    if field.default is not PydanticUndefined:
+        default = _value(to_jsonable_python(field.default))
+    elif "default" in described:  # of the script's file
+        default = _value(described["default"])
+    else:
+        default = "of the choice" if has_prefix else "required"
+    meaning = field.description or descriptions(schema).get(name, "")
+    kind = type_in_words(described, definitions.get("$defs", {}))
+    return Key(key, kind, default, meaning[:1].upper() + meaning[1:])
+
+
+@cache
+def _json_schema(schema: type[Settings]) -> dict[str, Any]:
+    return schema.model_json_schema()
+
+
+@cache
+def descriptions(schema: type[BaseModel]) -> Mapping[str, str]:
     """Return the docstring of each key."""
     found: dict[str, str] = {}
     for cls in reversed(schema.__mro__):
-        if not issubclass(cls, BaseModel) or cls.__module__ == "pydantic.main":
-            continue
-        try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
-        except (OSError, TypeError):  # a class made from a constructor
-            continue
-        for key, text in pairwise(body):
-            match key, text:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
-                    value=ast.Constant(value=doc)
-                ):
-                    found[name] = " ".join(str(doc).split())
+        if issubclass(cls, BaseModel):
+            found |= _docstrings(cls.__module__).get(cls.__name__, {})
+    return found
+
+
+@cache
+def _docstrings(module: str) -> dict[str, dict[str, str]]:
+    """Return the docstring of each annotated name of each class of a module."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    if not path or not module.startswith(f"{__package__.partition('.')[0]}."):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            for key, text in pairwise(node.body):
+                match key, text:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
+                        value=ast.Constant(value=doc)
+                    ):
+                        found.setdefault(node.name, {})[name] = " ".join(str(doc).split())
     return found
 
 
@@ -187,8 +224,14 @@ def _value(value: Any) -> str:
 def script_keys(script: str) -> list[str]:
     """Return the names of a script's keys and groups, as on the command line."""
     groups = script_groups(script)
-    names = {key.name for schema in SCRIPTS[script] for key in _keys(schema, "")}
-    names |= {key.name for s in sections() if s.title.partition(" ")[0] in groups for key in s.keys}
+    names = {field.key for schema in SCRIPTS[script] for field in _fields(schema, "")}
+    names |= {
+        field.key
+        for title, prefix, schemas, skip in _sources()
+        if title.partition(" ")[0] in groups
+        for schema in schemas
+        for field in _fields(schema, prefix, skip)
+    }
     return sorted(names | groups | {name.rpartition(".")[0] for name in names} - {""})
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hydra._internal.core_plugins import file_config_source
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
@@ -65,6 +66,15 @@ def add_own_folders(search_path: ConfigSearchPath) -> None:
     """Add the folders with the user's own choices, after the project's."""
     for folder in own_folders():
         search_path.append(provider=USER, path=f"file://{folder}")
+
+
+def share_config_store() -> None:
+    """Let the copies that Hydra makes of its sources share the configs of its plugins.
+
+    Nothing changes those: what is loaded is copied once more. ``--help`` makes 120 copies, which
+    took half of its time.
+    """
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
 def is_own(search_path: ConfigSearchPath) -> bool:
