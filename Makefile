@@ -49,7 +49,7 @@ test-extras: $(VENV)-extras/.complete ## run the tests with the newest releases,
 
 $(VENV)-extras/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-extras
-	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check -e '.[convert,demo,export,huggingface,parquet,peers,tests]'
+	$(VENV)-extras/bin/python -m pip install --disable-pip-version-check -e '.[convert,demo,export,huggingface,parquet,peers,s3,tests]'
 	@touch $@
 
 test-lowest: $(VENV)-lowest/.complete ## run the tests with the lowest releases that pyproject.toml admits

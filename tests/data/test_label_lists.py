@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from deeplab.data.labeled_images import LabeledImages, LabeledPaths
+from deeplab.data.labeled_images import LabeledFiles, LabeledPaths
 from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.layouts.label_lists import LabelList
 from deeplab.utils.errors import UserError
@@ -16,12 +16,12 @@ PLAIN = [("a/0.jpg", (0,)), ("ä/1.jpg", (2, 0)), ("a/2.jpg", (1,))]
 
 
 def test_arrays_hold_what_lists_hold(tmp_path):
-    images = LabeledImages(tmp_path, LabeledPaths.of(PLAIN))
+    images = LabeledFiles(tmp_path, LabeledPaths.of(PLAIN))
     assert [(image.id, image.labels) for image in images] == PLAIN
     assert list(images.ids()) == [path for path, _ in PLAIN]
     assert images[-1].path == tmp_path / "a/2.jpg"
     parts = [LabeledPaths.of(PLAIN[:1]), LabeledPaths.of([]), LabeledPaths.of(PLAIN[1:])]
-    joined = LabeledImages(tmp_path, LabeledPaths.join(parts))
+    joined = LabeledFiles(tmp_path, LabeledPaths.join(parts))
     assert [(image.id, image.labels) for image in joined] == PLAIN
     assert joined.fingerprint() == images.fingerprint()
 
@@ -56,7 +56,7 @@ def test_columns_are_read_like_text(kind, tmp_path):
     with (tmp_path / "train.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "labels"), *zip(paths, LABELS["names"], strict=True)])
     columns, text = (
-        LabeledImages(tmp_path, LabelList(tmp_path / f"train.{suffix}", CLASSES, True).read())
+        LabeledFiles(tmp_path, LabelList(tmp_path / f"train.{suffix}", CLASSES, True).read())
         for suffix in ("parquet", "csv")
     )
     assert list(columns) == list(text)

@@ -16,8 +16,7 @@ from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.dataset import Batch, ImageDataset, SegmentationDataset
 from deeplab.data.items import Item
-from deeplab.data.layouts.base import DataLayout, Layout, split_items
-from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.layouts.base import DataLayout, LabeledLayout, Layout, split_items
 from deeplab.data.layouts.own import OwnLayout
 from deeplab.data.loader import build_loader
 from deeplab.data.mixing import Mixing
@@ -332,10 +331,10 @@ class ClassificationData(StreamData[ClassificationDataset]):
         options: see ``StreamData``.
     """
 
-    layout: LabeledFolder
+    layout: LabeledLayout
 
     def __init__(
-        self, settings: ClassificationSettings, layout: LabeledFolder, **options: Any
+        self, settings: ClassificationSettings, layout: LabeledLayout, **options: Any
     ) -> None:
         super().__init__(settings, layout, **options)
         self.classes = layout.classes

@@ -28,6 +28,7 @@ from deeplab.data.items import Item, item_ids
 from deeplab.data.labeled_images import LabeledImage
 from deeplab.data.labels import read_label
 from deeplab.data.mixing import Mixing
+from deeplab.data.packed_file import ImageFile, PackedFile
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.rare_classes import ClassSampler
 from deeplab.data.transforms import Transform
@@ -334,13 +335,13 @@ def _stack(samples: Sequence[Sample]) -> tuple[Pixels, Pixels]:
     return np.stack([s.image for s in samples]), np.stack([s.label for s in samples])
 
 
-def hash_files(*paths: Path) -> str:
+def hash_files(*paths: ImageFile) -> str:
     """Return a hash of the bytes of some files."""
     digest = hashlib.sha256()
     for path in paths:
         # a file that cannot be read is reported when it is decoded
         with suppress(OSError):
-            if os.path.isfile(path):  # noqa: PTH113  names may be too long
+            if isinstance(path, PackedFile) or os.path.isfile(path):  # noqa: PTH113  long names
                 digest.update(path.read_bytes())
     return digest.hexdigest()
 

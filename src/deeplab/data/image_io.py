@@ -34,6 +34,7 @@ from deeplab.data.image_header import (
     parse_header,
     pillow_formats,
 )
+from deeplab.data.packed_file import ImageFile, PackedFile
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import Pixels, Values, arrange_channels, to_8_bits
 
@@ -111,14 +112,16 @@ class Mask(NamedTuple):
     """Colors ``(256, 3)`` of the values; colors beyond the palette's end are black."""
 
 
-def bad_file(kind: str, path: Path, role: Role = "image", *, found: object = "") -> BadFileError:
+def bad_file(
+    kind: str, path: ImageFile, role: Role = "image", *, found: object = ""
+) -> BadFileError:
     """Return the error of a kind in ``PROBLEMS``; ``role`` and ``found`` stand in its text."""
     texts = (kind, *PROBLEMS[kind])
     kind, problem, remedy = (text.format(role=role, found=found) for text in texts)
     return BadFileError(kind, path, problem, remedy)
 
 
-def read_image(path: Path, pixel_format: PixelFormat = RGB) -> Pixels:
+def read_image(path: ImageFile, pixel_format: PixelFormat = RGB) -> Pixels:
     """Return an image ``(H, W, C)``, of which C is that of the format.
 
     RGB: gray becomes three equal channels, alpha is dropped. Of several frames or pages the first
@@ -136,7 +139,7 @@ def read_image(path: Path, pixel_format: PixelFormat = RGB) -> Pixels:
     return arrange_channels(to_8_bits(values, pixel_format, path), pixel_format, path)
 
 
-def read_values(path: Path, channels: int) -> Values:
+def read_values(path: ImageFile, channels: int) -> Values:
     """Return an image ``(H, W, C)`` in the type of the file, of which ``read_image`` takes 8 bits.
 
     Args:
@@ -224,7 +227,7 @@ def decode_mask(path: Path) -> Mask:
         return Mask(_as_bytes(values, mode, path), kind, mode, palette)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: ImageFile) -> Header:
     """Return the header of an image file.
 
     Raises:
@@ -281,7 +284,7 @@ def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFi
 
 
 @contextmanager
-def _open(path: Path, role: Role) -> Iterator[BinaryIO]:
+def _open(path: ImageFile, role: Role) -> Iterator[BinaryIO]:
     """Open a file and report whatever the block cannot decode.
 
     Raises:
@@ -289,6 +292,11 @@ def _open(path: Path, role: Role) -> Iterator[BinaryIO]:
             anything: a damaged file makes Pillow, OpenCV and NumPy raise errors of a dozen types.
     """
     try:
+        if isinstance(path, PackedFile):
+            if not path.size:
+                raise bad_file("empty {role} file", path, role)
+            yield io.BytesIO(path.read_bytes())
+            return
         status = path.stat()
         if not S_ISREG(status.st_mode):
             kind = "a folder" if S_ISDIR(status.st_mode) else "a device, pipe or socket"
@@ -317,7 +325,7 @@ def _open(path: Path, role: Role) -> Iterator[BinaryIO]:
         raise bad_file("undecodable {role}", path, role, found=reason) from None
 
 
-def _check_header(header: Header, path: Path, role: Role) -> None:
+def _check_header(header: Header, path: ImageFile, role: Role) -> None:
     """Raise BadFileError for an image of a kind or size that is not read."""
     height, width = header.size
     if height * width > MAX_PIXELS:
@@ -330,7 +338,7 @@ def _check_header(header: Header, path: Path, role: Role) -> None:
             raise bad_file("too many channels", path, found=header.channels)
 
 
-def _read(stream: BinaryIO, path: Path, role: Role) -> tuple[Header, bytes]:
+def _read(stream: BinaryIO, path: ImageFile, role: Role) -> tuple[Header, bytes]:
     """Return the header and all bytes of a file, checked."""
     data = b""
     if stream.read(len(PNG)) == PNG:  # before its header is parsed, for an error that says more
@@ -343,7 +351,7 @@ def _read(stream: BinaryIO, path: Path, role: Role) -> tuple[Header, bytes]:
     return header, data or stream.read()
 
 
-def _decode_jpeg(data: bytes, path: Path, role: Role, colors: str) -> Pixels:
+def _decode_jpeg(data: bytes, path: ImageFile, role: Role, colors: str) -> Pixels:
     # OpenCV and Pillow decode most damaged JPEGs without an error; simplejpeg also raises on
     # libjpeg's warnings, and is as fast.
     try:
@@ -450,7 +458,7 @@ def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     return chunks
 
 
-def _check_png(data: bytes, path: Path, role: Role) -> None:
+def _check_png(data: bytes, path: ImageFile, role: Role) -> None:
     """Raise BadFileError for a PNG that is truncated, or whose checksums are wrong.
 
     Decoders do not look at all of them.

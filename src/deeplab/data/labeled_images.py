@@ -4,6 +4,7 @@ With objects, ten million images would take some GB in every process that loads 
 """
 
 import hashlib
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.items import MAX_CHECKED_FILES, file_bytes
+from deeplab.data.packed_file import ImageFile
 from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.text_array import Texts
 
@@ -22,7 +24,7 @@ class LabeledImage(NamedTuple):
 
     id: str
     """Path below the root."""
-    path: Path
+    path: ImageFile
     labels: tuple[int, ...]
 
 
@@ -64,7 +66,22 @@ class LabeledPaths(NamedTuple):
 
 
 class LabeledImages(Sequence[LabeledImage]):
-    """The labeled images of a split.
+    """The labeled images of a split."""
+
+    def __iter__(self) -> Iterator[LabeledImage]:
+        return (self[index] for index in range(len(self)))
+
+    @abstractmethod
+    def ids(self) -> Iterator[str]:
+        """Yield the id of each image."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a hash of the images' ids, order and labels, and of the sizes of the files."""
+
+
+class LabeledFiles(LabeledImages):
+    """Labeled images that are files.
 
     Args:
         root: the folder that paths are relative to.
@@ -84,15 +101,12 @@ class LabeledImages(Sequence[LabeledImage]):
         labels = self.labels[self.ends[index - 1] if index else 0 : self.ends[index]]
         return LabeledImage(name, Path(self.root, name), tuple(labels.tolist()))
 
-    def __iter__(self) -> Iterator[LabeledImage]:
-        return (self[index] for index in range(len(self)))
-
     def ids(self) -> Iterator[str]:
-        """Yield the id of each image."""
+        """See ``LabeledImages``."""
         return iter(self.paths)
 
     def fingerprint(self) -> str:
-        """Return a hash of the images' paths, order and labels, and of the sizes of the files.
+        """See ``LabeledImages``.
 
         Of more than ``MAX_CHECKED_FILES`` images, the files of as many are looked at.
         """

@@ -24,6 +24,7 @@ from deeplab.tracking.result import Cost, Identity, Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.tracking.source_code import code_record
 from deeplab.utils.files import file_hash
+from deeplab.utils.paths import absolute_path
 
 Array = NDArray[Any]
 
@@ -111,7 +112,7 @@ class EvaluationTask(ABC):
             strategy,
             EvaluationFolder(path),
             identity,
-            str(Path(root).expanduser().absolute()) if root else None,
+            absolute_path(root) if root else None,
         )
 
     @cached_property

@@ -11,6 +11,7 @@ from deeplab.data.class_set import class_set
 from deeplab.data.image_io import read_image
 from deeplab.data.items import Item
 from deeplab.data.layouts.base import (
+    LabeledLayout,
     Layout,
     check_data,
     check_drawn_split,
@@ -21,7 +22,6 @@ from deeplab.data.layouts.base import (
     split_items,
     split_origin,
 )
-from deeplab.data.layouts.imagenet import LabeledFolder
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.settings import SyntheticSettings
 from deeplab.preparation.doctor import Finding, examine_dataset
@@ -79,7 +79,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
             check_drawn_split(split, data.name)
     check_data(data)
     folder = open_layout(data)
-    assert isinstance(folder, LabeledFolder)
+    assert isinstance(folder, LabeledLayout)
     print(f"\n{config.data_choice} in {folder.root}: {len(folder.classes)} classes")
     others = folder.splits() if config.check and not config.splits else []
     splits = dict.fromkeys((*_splits(config), *others))

@@ -1,4 +1,4 @@
-"""Relative paths that come from files, such as the ids of a split list; the folder of caches."""
+"""Paths: relative ones that come from files, addresses, the folder of caches."""
 
 import os
 import re
@@ -6,6 +6,8 @@ from pathlib import Path
 
 ROOT_OR_DRIVE = re.compile(r"^(?:[A-Za-z]:)?/+")
 """Beginning of an absolute path, of any operating system."""
+URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+"""Beginning of an address, such as ``s3://``."""
 MAX_NAME_BYTES = 255
 """Longest name of a file that file systems allow."""
 
@@ -33,6 +35,16 @@ def relative_path(text: str) -> str:
 def is_absolute(text: str) -> bool:
     """Return True for a path that begins at a root or a drive."""
     return ROOT_OR_DRIVE.match(text) is not None
+
+
+def is_url(text: str) -> bool:
+    """Return True for an address, such as ``s3://bucket/folder``."""
+    return URL.match(text) is not None
+
+
+def absolute_path(text: str) -> str:
+    """Return a path from the root of the file system on; addresses are returned as they are."""
+    return text if is_url(text) else str(Path(text).expanduser().absolute())
 
 
 def cache_folder(program: str = "deeplab") -> Path:

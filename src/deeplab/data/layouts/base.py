@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from deeplab.data.items import Item, fingerprint, join_items
+from deeplab.data.labeled_images import LabeledImages
 from deeplab.data.settings import DataSettings, SegmentationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.paths import is_url
 from deeplab.utils.program import command
 from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.text import pluralize
@@ -45,8 +47,6 @@ class DataLayout(ABC):
     the schema of the data set's config. It raises UserError if the data set is not at
     ``settings.root``.
     """
-
-    root: Path
 
     @classmethod
     def check(cls, settings: Any) -> Any:
@@ -97,6 +97,8 @@ class DataLayout(ABC):
 
 class Layout(DataLayout):
     """Layout of images with masks."""
+
+    root: Path
 
     @abstractmethod
     def splits(self) -> list[str]:
@@ -153,6 +155,37 @@ class Layout(DataLayout):
         return fingerprint(split_items(self, split))
 
 
+class LabeledLayout(DataLayout):
+    """Layout of images with labels."""
+
+    root: Path | str
+    """Folder of the images, or its address."""
+    classes: tuple[str, ...]
+    """Names of the classes, in order."""
+    multi_label: bool
+    """True if an image may have several labels, each a yes-or-no question."""
+
+    @abstractmethod
+    def splits(self) -> list[str]:
+        """Return the names of the available splits."""
+
+    @abstractmethod
+    def images(self, split: str) -> LabeledImages:
+        """Return the images of a split, or of several joined by ``+``.
+
+        Raises:
+            UserError: there is no such split, it is empty, or its labels are wrong.
+        """
+
+    def num_images(self, split: str) -> int:
+        """See ``DataLayout``."""
+        return len(self.images(split))
+
+    def fingerprint(self, split: str) -> str:
+        """See ``DataLayout``."""
+        return self.images(split).fingerprint()
+
+
 def open_layout(settings: DataSettings, *, require_complete: bool = True) -> DataLayout:
     """Return the layout of a data set.
 
@@ -190,7 +223,7 @@ def move_data(settings: D, root: str | None) -> D:
     """
     if root is None:
         return settings
-    if not Path(root).expanduser().is_dir():
+    if not is_url(root) and not Path(root).expanduser().is_dir():
         raise UserError(
             f"data.root={root}: no such folder. Set data.root to the folder that holds the data "
             "set."

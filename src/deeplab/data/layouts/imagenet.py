@@ -8,12 +8,12 @@
 ``label_lists`` reads the lists.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from deeplab.data.labeled_images import LabeledImages, LabeledPaths
-from deeplab.data.layouts.base import IMAGE_SUFFIXES, DataLayout
+from deeplab.data.labeled_images import LabeledFiles, LabeledPaths
+from deeplab.data.layouts.base import IMAGE_SUFFIXES, LabeledLayout
 from deeplab.data.layouts.file_names import list_files, read_name
 from deeplab.data.layouts.label_lists import LIST_SUFFIXES, LabelList
 from deeplab.data.settings import ClassificationSettings
@@ -32,7 +32,7 @@ class ImageNetSettings(ClassificationSettings):
     ``.parquet``) names one or several labels of each image and ``root/classes.txt`` the classes."""
 
 
-class LabeledFolder(DataLayout):
+class LabeledFolder(LabeledLayout):
     """Folder of labeled images in one of the arrangements of the module docstring.
 
     Args:
@@ -40,13 +40,11 @@ class LabeledFolder(DataLayout):
         labels: the arrangement.
         train_split: the split whose folders are the classes.
 
-    Attributes:
-        classes: names of the classes, in order.
-        multi_label: True if an image may have several labels, each a yes-or-no question.
-
     Raises:
         UserError: ``root`` is missing or has another arrangement.
     """
+
+    root: Path
 
     def __init__(
         self, root: str | Path, *, labels: Labels = "folders", train_split: str = "train"
@@ -61,22 +59,14 @@ class LabeledFolder(DataLayout):
         self.classes = (
             self._list_folders(train_split.split("+")[0], "train_split")
             if labels == "folders"
-            else _read_classes(self.root / CLASSES)
+            else parse_classes((self.root / CLASSES).read_bytes, self.root / CLASSES)
         )
         if len(self.classes) < 2:
             raise UserError(
                 f"data.root={root}: {len(self.classes)} classes found; at least 2 are needed."
             )
         self._class_index = {name: k for k, name in enumerate(self.classes)}
-        self._images: dict[str, LabeledImages] = {}
-
-    def num_images(self, split: str) -> int:
-        """See ``DataLayout``."""
-        return len(self.images(split))
-
-    def fingerprint(self, split: str) -> str:
-        """See ``DataLayout``."""
-        return self.images(split).fingerprint()
+        self._images: dict[str, LabeledFiles] = {}
 
     def check_split(self, split: str) -> None:
         """Check that a split exists, without listing its images; see ``DataLayout``."""
@@ -98,12 +88,8 @@ class LabeledFolder(DataLayout):
         """See ``DataLayout``."""
         return f"folder {split}" if self.arrangement == "folders" else self._find_list(split).name
 
-    def images(self, split: str) -> LabeledImages:
-        """Return the images of a split, or of several joined by ``+``.
-
-        Raises:
-            UserError: there is no such split, it is empty, or its list is wrong.
-        """
+    def images(self, split: str) -> LabeledFiles:
+        """See ``LabeledLayout``."""
         if split in self._images:
             return self._images[split]
         labeled = LabeledPaths.join([self._read(name) for name in split.split("+")])
@@ -116,7 +102,7 @@ class LabeledFolder(DataLayout):
                 f"split {split!r}: an image is in it more than once. Use each split and each image "
                 "once."
             )
-        self._images[split] = LabeledImages(self.root, labeled)
+        self._images[split] = LabeledFiles(self.root, labeled)
         return self._images[split]
 
     def _list_folders(self, split: str, key: str) -> tuple[str, ...]:
@@ -184,14 +170,24 @@ class ImageNetLayout(LabeledFolder):
         return settings
 
 
-def _read_classes(path: Path) -> tuple[str, ...]:
+def parse_classes(content: Callable[[], bytes], path: Path | str) -> tuple[str, ...]:
+    """Return the names of the classes in a file with one per line.
+
+    Args:
+        content: returns what the file holds.
+        path: the file, for messages.
+
+    Raises:
+        UserError: it cannot be read, or a name is repeated or cannot be one.
+    """
     try:
-        names = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        lines = content().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: this file cannot be read ({error}). Write the names of the classes into it, "
             "one per line."
         ) from None
+    names = [line.strip() for line in lines if line.strip()]
     index: Mapping[str, None] = dict.fromkeys(names)
     if wrong := next((name for name in names if " " in name or "," in name), None):
         raise UserError(

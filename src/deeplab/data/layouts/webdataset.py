@@ -1,0 +1,226 @@
+"""Labeled images in the form of WebDataset: in tar files, on a disk or in a cloud.
+
+    imagenet1k-train-0000.tar    images with their labels, as ``7.jpg`` and ``7.cls``
+    imagenet1k-validation-00.tar
+    classes.txt                  names of the classes, one per line; without it, the labels
+
+The split is told by the name of the file or of its folder. ``classification.shards`` has the form
+of the files.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from deeplab.data.classification.shard_index import ShardedImages, ShardIndex, get_or_make_index
+from deeplab.data.classification.shards import Shard
+from deeplab.data.labeled_images import LabeledImages
+from deeplab.data.layouts.base import LabeledLayout
+from deeplab.data.layouts.file_names import natural_order, read_name
+from deeplab.data.layouts.imagenet import CLASSES, parse_classes
+from deeplab.data.settings import ClassificationSettings
+from deeplab.utils.errors import UserError
+from deeplab.utils.extras import require_extra
+from deeplab.utils.paths import absolute_path
+from deeplab.utils.reading import describe
+from deeplab.utils.settings import Text
+from deeplab.utils.text import pluralize
+
+TAR = ".tar"
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+
+EXTRAS = {"s3": ("s3", "s3fs")}
+"""Extra and package of the addresses that need one; ``hf://`` needs none."""
+
+
+class WebDatasetSettings(ClassificationSettings):
+    """Labeled images in tar files; ``data.root`` is a folder or an address such as ``s3://...``."""
+
+    labels: Literal["single_label", "multi_label"] = "single_label"
+    """Whether an image has one label or several."""
+    label_extension: Text = "cls"
+    """End of the names of the members with the labels: class indices or names, as text."""
+
+
+class WebDatasetLayout(LabeledLayout):
+    """Layout of tar files of labeled images."""
+
+    def __init__(self, settings: WebDatasetSettings) -> None:
+        self.settings, self.multi_label = settings, settings.labels == "multi_label"
+        self.root = settings.root
+        self._address = absolute_path(settings.root).rstrip("/")
+        self._indices: dict[str, ShardIndex] = {}
+
+    @classmethod
+    def check(cls, settings: Any) -> Any:
+        """See ``DataLayout``."""
+        layout = cls(settings)
+        layout.splits()  # an error of the folder is not one of a split
+        for key in ("train_split", "val_split"):
+            split = getattr(settings, key)
+            try:
+                layout.check_split(split)
+            except UserError as error:
+                problem = str(error).removeprefix(f"split {split!r}: ")
+                raise UserError(f"data.{key}={split}: {problem}") from None
+        return settings
+
+    def check_split(self, split: str) -> None:
+        """See ``DataLayout``; the shards are not read."""
+        self._shards(split)
+
+    def splits(self) -> list[str]:
+        """See ``LabeledLayout``."""
+        return sorted(self._files.splits)
+
+    def origin(self, split: str) -> str:
+        """See ``DataLayout``."""
+        shards = self._shards(split)
+        names = " to ".join(dict.fromkeys((shards[0].name, shards[-1].name)))
+        return f"{pluralize(len(shards), 'shard')}, {names}"
+
+    def notes(self) -> list[str]:
+        """See ``DataLayout``."""
+        lines = list[str]()
+        if unused := self._files.unused:
+            lines.append(
+                f"Not used: {pluralize(len(unused), 'tar file')} whose name and folder tell no "
+                f"split, such as {unused[0]}"
+            )
+        if self._files.classes is None:
+            lines.append(
+                f"Classes: the {len(self.classes)} labels of the training images ({CLASSES} beside "
+                "the shards would name them)"
+            )
+        return lines
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # reads the shards
+        """See ``LabeledLayout``."""
+        names = self._files.classes
+        if names is None:
+            words = self._index(self.settings.train_split).words
+            has_indices = bool(words) and all(map(str.isdecimal, words))
+            names = (
+                tuple(map(str, range(max(map(int, words)) + 1)))
+                if has_indices
+                else tuple(sorted(words))
+            )
+        if len(names) < 2:
+            raise UserError(
+                f"data.root={self.root}: {len(names)} classes found; at least 2 are needed."
+            )
+        return names
+
+    def images(self, split: str) -> LabeledImages:
+        """See ``LabeledLayout``."""
+        index = self._index(split)
+        if not len(index):
+            raise UserError(f"split {split!r}: its shards have no images. Choose another split.")
+        if not self.multi_label and (image := index.find_several_labels()) is not None:
+            raise UserError(
+                f"{index.file(image)}: it has {len(index.words_of(image))} labels. For images with "
+                "several labels set data.labels=multi_label."
+            )
+        numbers = list[int]()
+        for word, number in enumerate(_class_numbers(index.words, self.classes)):
+            if number is None:
+                raise UserError(
+                    f"{index.file(index.find_word(word))}: the label {index.words[word]} is none "
+                    f"of the {len(self.classes)} classes. Correct it, or name the classes in "
+                    f"{CLASSES}."
+                )
+            numbers.append(number)
+        return ShardedImages(index, numbers)
+
+    def _index(self, split: str) -> ShardIndex:
+        if split not in self._indices:
+            self._indices[split] = get_or_make_index(
+                self._shards(split), self.settings.label_extension.lower(), (self._address, split)
+            )
+        return self._indices[split]
+
+    def _shards(self, split: str) -> list[Shard]:
+        shards = list[Shard]()
+        for name in split.split("+"):
+            if name not in self._files.splits:
+                available = ", ".join(self.splits()) or "none"
+                raise UserError(
+                    f"split {name!r}: no tar file is of this split by its name or folder, as "
+                    f"{name}-0000.tar. Available splits: {available}."
+                )
+            shards += self._files.splits[name]
+        return shards
+
+    @cached_property
+    def _files(self) -> "_Files":
+        setting = f"data.root={self.settings.root}"
+        scheme = self._address.partition("://")[0]
+        if scheme in EXTRAS:
+            require_extra(*EXTRAS[scheme], setting=setting)
+        import fsspec
+
+        try:
+            system, root = fsspec.core.url_to_fs(self._address)
+            found = {
+                path.removeprefix(root).lstrip("/"): info
+                for path, info in system.find(root, detail=True).items()
+            }
+            classes = None
+            if CLASSES in found:
+                path = f"{self._address}/{CLASSES}"
+                classes = parse_classes(lambda: bytes(system.cat_file(f"{root}/{CLASSES}")), path)
+        except UserError:
+            raise
+        except Exception as error:  # of any of the libraries for clouds
+            raise UserError(
+                f"{setting}: this folder cannot be listed ({describe(error)}). Check the address "
+                "and your access to it."
+            ) from None
+        shards = [name for name in natural_order(found) if name.lower().endswith(TAR)]
+        if not shards:
+            packed = [name for name in found if name.lower().endswith(COMPRESSED)]
+            problem = f"{packed[0]} is compressed" if packed else "no .tar files found"
+            fix = "Unpack it to a .tar" if packed else "Set it to the folder of the shards"
+            raise UserError(f"{setting}: {problem}. {fix}.")
+        splits, unused = dict[str, list[Shard]](), list[str]()
+        for name in shards:
+            info = found[name]
+            shard = Shard(name, info["size"] or 0, _version(info), f"{self._address}/{name}")
+            if split := _find_split(name):
+                splits.setdefault(split, []).append(shard)
+            else:
+                unused.append(name)
+        return _Files(splits, unused, classes)
+
+
+class _Files(NamedTuple):
+    """What is in the folder."""
+
+    splits: dict[str, list[Shard]]
+    unused: list[str]
+    """Tar files that are of no split."""
+    classes: tuple[str, ...] | None
+    """Names of the classes, if there is a file of them."""
+
+
+def _find_split(name: str) -> str | None:
+    """Return the split that the name of a tar file tells, or else the nearest of its folders."""
+    path = PurePosixPath(name)
+    names = (path.stem, *(folder.name for folder in path.parents))
+    return next((split for part in names if (split := read_name(part).split)), None)
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    """Return what a storage has that changes with the content of a file."""
+    keys = ("ETag", "etag", "blob_id", "md5Hash", "LastModified", "last_modified", "mtime")
+    return next((str(info[key]) for key in keys if info.get(key)), "")
+
+
+def _class_numbers(words: Sequence[str], classes: Sequence[str]) -> list[int | None]:
+    """Return the class of each label: by its name or, unless all are names, by its index."""
+    numbers: dict[str, int] = {name: number for number, name in enumerate(classes)}
+    if not all(word in numbers for word in words) and all(map(str.isdecimal, words)):
+        numbers = {word: int(word) for word in words if int(word) < len(classes)}
+    return [numbers.get(word) for word in words]
