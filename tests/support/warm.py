@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -26,11 +27,12 @@ from typing import Any
 
 import hydra  # noqa: F401
 import lightning.pytorch  # noqa: F401
-import matplotlib.figure  # noqa: F401
 import requests  # noqa: F401
 import torch._dynamo  # noqa: F401
+from matplotlib.figure import Figure
 
 import deeplab
+from deeplab.config.compose import composed
 from deeplab.models.backbones.timm_models import import_timm
 from deeplab.training import launch, processes
 from deeplab.utils.errors import UserError
@@ -46,8 +48,19 @@ MAX_JOBS = 2
 """Jobs of a sweep that are forks; further ones are started as a user's are."""
 
 
+def warm_up() -> None:
+    """Fill the caches of parsers and fonts, which every fork would fill again."""
+    for script in ("train", "evaluate", "predict"):
+        with composed(script, ["hydra.verbose=false"]):
+            pass
+    figure = Figure()
+    figure.subplots().set_title("text")
+    figure.savefig(io.BytesIO(), format="png")
+
+
 def main() -> None:
     """Serve until the input ends."""
+    warm_up()
     gc.freeze()  # otherwise garbage collection in a fork copies all loaded objects
     for line in sys.stdin:
         request = json.loads(line)

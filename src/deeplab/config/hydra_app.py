@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -97,6 +98,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         from deeplab.config.command_line import check_arguments
 
         sys.argv[1:] = check_arguments(sys.argv[1:], config_name)
+    # Hydra composes the config once only to see whether it sets a mode, which it may not here
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
     started = False

@@ -13,6 +13,9 @@ from deeplab.utils.files import atomic_write
 
 E = TypeVar("E")
 
+FAST_COMPRESSION = 3
+"""Level of zlib's compression: a third of the time of the usual 6, for files a tenth larger."""
+
 
 class ExampleFigure(Callback, Generic[E]):
     """Draws the predictions for some validation images after each validation.
@@ -97,4 +100,4 @@ class WorstFigure(Callback, Generic[E]):
 
 def _save(figure: Image, path: Path) -> None:
     with atomic_write(path) as draft:
-        figure.save(draft, format="PNG")
+        figure.save(draft, format="PNG", compress_level=FAST_COMPRESSION)
