@@ -12,7 +12,7 @@ SEEDS ?= 1
 FREEZE := --all --exclude pip --exclude deeplabv3plus | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev train data ablations test test-extras test-lowest check format docs package bench gpu-check lock clean
+.PHONY: help setup setup-dev train data ablations test test-extras test-lowest coverage check format docs package bench gpu-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,12 @@ $(VENV)-lowest/.complete: pyproject.toml
 	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check uv
 	$(VENV)-lowest/bin/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct -e '.[tests]'
 	@touch $@
+
+coverage: setup-dev ## run the tests and print the part of the code that they run; ARGS="-m processes" others
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/python -m coverage run -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --skip-covered --sort=cover
 
 check: setup-dev ## lint, format, import order and types
 	$(BIN)/ruff check .
