@@ -7,6 +7,7 @@ DATA ?= shapes
 TABLE ?= 1,2,3,5
 PRESET ?=
 SEEDS ?= 1
+WORKERS ?= -n 2 --dist worksteal
 
 # torch brings its own build for the machine, CPU or CUDA
 FREEZE := --all --exclude pip --exclude deeplabv3plus | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
@@ -42,10 +43,10 @@ ablations: setup ## run tables of the paper and report: TABLE=2 PRESET=paper SEE
 	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" $(if $(PRESET),"preset=$(PRESET)") num_seeds=$(SEEDS) $(ARGS)
 
 test: setup-dev ## run the tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-extras: $(VENV)-extras/.complete ## run the tests with the newest releases, also those with torchvision, timm, TensorFlow and onnxruntime
-	$(VENV)-extras/bin/python -m pytest -m 'not processes and not gpu' -n 2 $(ARGS)
+	$(VENV)-extras/bin/python -m pytest -m 'not processes and not gpu' $(WORKERS) $(ARGS)
 
 $(VENV)-extras/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-extras
@@ -53,7 +54,7 @@ $(VENV)-extras/.complete: pyproject.toml
 	@touch $@
 
 test-lowest: $(VENV)-lowest/.complete ## run the tests with the lowest releases that pyproject.toml admits
-	$(VENV)-lowest/bin/python -m pytest -n 2 $(ARGS)
+	$(VENV)-lowest/bin/python -m pytest $(WORKERS) $(ARGS)
 
 $(VENV)-lowest/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lowest
@@ -63,7 +64,7 @@ $(VENV)-lowest/.complete: pyproject.toml
 
 coverage: setup-dev ## run the tests and print the part of the code that they run; ARGS="-m processes" others
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/python -m coverage run -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m coverage run -m pytest $(WORKERS) $(ARGS)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered --sort=cover
 

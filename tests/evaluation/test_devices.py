@@ -107,6 +107,7 @@ def wait_for(condition, seconds=60.0):
 
 @pytest.mark.processes
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
+@pytest.mark.long
 def test_stops_and_kills_end_all_processes_and_the_rest_goes_on(tmp_path):
     run = train(tmp_path, 60, 1)
     expected = outcome(run, evaluate(run))

@@ -80,6 +80,7 @@ def test_the_sdist_builds_the_same_wheel(source, wheel, tmp_path):
     assert {name for name in packed if name.endswith((".py", ".yaml"))} == conf | code
 
 
+@pytest.mark.long
 def test_the_command_works_in_an_empty_folder(site, tmp_path):
     """Also its further processes: of a run on two devices, and of a launcher."""
     cwd = tmp_path / "work"

@@ -18,6 +18,7 @@ from deeplab.tools.benchmarks import (
     loss,
     operations,
     pipeline,
+    startup,
     strategies,
     training_step,
 )
@@ -95,6 +96,15 @@ def test_settings_of_auto_are_compared_with_all_others(monkeypatch):
     if not torch.cuda.is_available():
         assert count == 3 + (torch.get_num_threads() > 1)
     assert comparison.name.split("(")[1] not in comparison.alternative
+
+
+def test_startup(capsys):
+    comparisons = startup.compare_startup(repeats=1)
+    assert [c.title for c in comparisons] == ["--help"] * 3 + ["--cfg job"]
+    assert {c.alternative for c in comparisons} == {"bare Hydra"}
+    assert re.findall(r"^deeplab (\w+)", capsys.readouterr().out, re.MULTILINE) == [
+        "train", "evaluate", "cost", "train",
+    ]  # fmt: skip
 
 
 def test_operations_take_the_whole_time(monkeypatch, capsys):

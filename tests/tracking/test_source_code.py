@@ -172,6 +172,7 @@ def test_an_interrupted_run_is_not_continued_by_other_code(tmp_path):
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_two_processes_resume_exactly_and_with_other_code_only_if_told(tmp_path):
     copy = Copy(tmp_path)
     arguments = (*SMALL, *STEPS, "trainer.devices=2")

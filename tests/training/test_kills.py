@@ -37,11 +37,13 @@ def kill(*arguments):
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_nothing_shows_that_a_run_was_killed():
     kill("--processes=1")
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_nothing_shows_that_a_run_of_two_processes_was_killed():
     named = "validation row", "in a checkpoint", "before the result"
     kill("--processes=2", "--scripts=train", "--named", *named)

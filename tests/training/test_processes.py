@@ -190,6 +190,7 @@ def free_port():
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_two_machines_train_the_same_run_as_one(tmp_path):
     """Two machines of two processes by torchrun and by srun, against one of four processes.
 

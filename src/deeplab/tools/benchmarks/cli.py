@@ -22,6 +22,7 @@ DEFAULT_REPEATS = {
     "loading": 3,
     "strategies": 3,
     "export": 7,
+    "startup": 7,
     "learning": 2,
 }
 """Number of repeats of each part."""
@@ -154,6 +155,10 @@ def _function(part: str) -> "Callable[..., list[Comparison] | None]":
             from deeplab.tools.benchmarks.exported import compare_exports
 
             return compare_exports
+        case "startup":
+            from deeplab.tools.benchmarks.startup import compare_startup
+
+            return compare_startup
     from deeplab.tools.benchmarks.learning import compare_learning
 
     return compare_learning
