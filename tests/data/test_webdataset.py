@@ -145,6 +145,13 @@ def test_classes(tmp_path, train, val, classes_txt, classes, expected):
     assert any("Classes:" in note for note in layout.notes()) == (classes_txt is None)
 
 
+def test_labels_that_are_no_indices_of_classes(tmp_path):
+    with pytest.raises(UserError, match=r"the label 3000000000 .* is too large"):
+        open_shards(shard_tree(tmp_path / "s", [["1", "3000000000"]])).images("train")
+    (note,) = open_shards(shard_tree(tmp_path / "t", [["1", "4"]], ["1"])).notes()
+    assert "Classes: 0 to 4, the labels of the training images, of which 3 do not occur" in note
+
+
 def test_several_labels(tmp_path):
     root = shard_tree(tmp_path / "s", [["1", "2 0 2"]])
     layout = open_shards(root, labels="multi_label")

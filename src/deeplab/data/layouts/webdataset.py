@@ -30,6 +30,9 @@ from deeplab.utils.text import pluralize
 TAR = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
+MAX_CLASSES = 10**6
+"""Larger labels are no indices of classes."""
+
 EXTRAS = {"s3": ("s3", "s3fs")}
 """Extra and package of the addresses that need one; ``hf://`` needs none."""
 
@@ -83,15 +86,19 @@ class WebDatasetLayout(LabeledLayout):
     def notes(self) -> list[str]:
         """See ``DataLayout``."""
         lines = list[str]()
-        if unused := self._files.unused:
+        if files := self._files.unused:
             lines.append(
-                f"Not used: {pluralize(len(unused), 'tar file')} whose name and folder tell no "
-                f"split, such as {unused[0]}"
+                f"Not used: {pluralize(len(files), 'tar file')} whose name and folder tell no "
+                f"split, such as {files[0]}"
             )
         if self._files.classes is None:
+            words = self._index(self.settings.train_split).words
+            kind = f"0 to {len(self.classes) - 1}" if _are_indices(words) else f"{len(words)} names"
+            unused = len(self.classes) - len({*_class_numbers(words, self.classes)})
             lines.append(
-                f"Classes: the {len(self.classes)} labels of the training images ({CLASSES} beside "
-                "the shards would name them)"
+                f"Classes: {kind}, the labels of the training images"
+                + f", of which {unused} do not occur" * bool(unused)
+                + f" ({CLASSES} beside the shards would name them)"
             )
         return lines
 
@@ -101,12 +108,15 @@ class WebDatasetLayout(LabeledLayout):
         names = self._files.classes
         if names is None:
             words = self._index(self.settings.train_split).words
-            has_indices = bool(words) and all(map(str.isdecimal, words))
-            names = (
-                tuple(map(str, range(max(map(int, words)) + 1)))
-                if has_indices
-                else tuple(sorted(words))
-            )
+            names = tuple(sorted(words))
+            if _are_indices(words):
+                if (largest := max(map(int, words))) >= MAX_CLASSES:
+                    raise UserError(
+                        f"data.root={self.root}: the label {largest} of a training image is too "
+                        f"large for the index of a class. Name the classes in {CLASSES}, one per "
+                        "line."
+                    )
+                names = tuple(map(str, range(largest + 1)))
         if len(names) < 2:
             raise UserError(
                 f"data.root={self.root}: {len(names)} classes found; at least 2 are needed."
@@ -218,9 +228,13 @@ def _version(info: Mapping[str, Any]) -> str:
     return next((str(info[key]) for key in keys if info.get(key)), "")
 
 
+def _are_indices(words: Sequence[str]) -> bool:
+    return bool(words) and all(map(str.isdecimal, words))
+
+
 def _class_numbers(words: Sequence[str], classes: Sequence[str]) -> list[int | None]:
     """Return the class of each label: by its name or, unless all are names, by its index."""
     numbers: dict[str, int] = {name: number for number, name in enumerate(classes)}
-    if not all(word in numbers for word in words) and all(map(str.isdecimal, words)):
+    if not all(word in numbers for word in words) and _are_indices(words):
         numbers = {word: int(word) for word in words if int(word) < len(classes)}
     return [numbers.get(word) for word in words]
