@@ -280,7 +280,7 @@ class DemoConfig(AutoWindowConfig):
 
 
 class TuneSettings(Settings):
-    """Search for settings of a training; the other keys are those of ``train.py``."""
+    """Search for settings of a training; the other keys are those of ``deeplab train``."""
 
     find: Literal["lr", "batch_size"] = "lr"
     """``lr``: train with a rising learning rate and suggest the one at which the loss falls
@@ -309,7 +309,7 @@ class ConvertConfig(Settings):
     output: FilePath | None = None
     """File of the weights; null: ``runs/NAME/weights.safetensors``."""
     overrides: tuple[Text, ...] = ()
-    """Overrides of ``train.py`` that were typed."""
+    """Overrides of ``deeplab train`` that were typed."""
     enable_progress_bar: Bool = True
     """Show progress bars."""
 
@@ -329,7 +329,8 @@ class ExportConfig(Settings):
     output_stride: OutputStride | None = None
     """Output stride; null: that of training."""
     padding: Bool = True
-    """Pad images smaller than ``data.eval_size`` as ``evaluate.py`` does; false: to 33 x 33."""
+    """Pad images smaller than ``data.eval_size``, as ``deeplab evaluate`` does; false: to 33 x 33
+    pixels."""
     probabilities: Bool = False
     """Add a second output with the probabilities of all classes."""
     num_check_images: Annotated[Natural, Field(le=1000)] = 4
