@@ -38,6 +38,9 @@ def test_wrong_files_are_named(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
         load_weights(tiny_model(), path)
+    (tmp_path / "text.pt").write_text("nothing")
+    with pytest.raises(UserError, match=r"text\.pt: cannot be read \(it is no file of torch"):
+        load_weights(tiny_model(), tmp_path / "text.pt")
     save_weights(tiny_model(num_classes=3), path)
     with pytest.raises(UserError, match="weights of another network"):
         load_weights(tiny_model(num_classes=5), path)

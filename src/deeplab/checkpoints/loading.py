@@ -346,7 +346,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
                     f"{path}: this pickle is refused. Besides tensors it needs {code[1]}, which is "
                     "code. If you trust the file, save its state dict as safetensors."
                 ) from None
-            raise
+            raise ValueError("it is no file of torch.save") from None  # torch's text is a page
         if not isinstance(content, dict):
             raise ValueError("it holds no tensors by name")
         return content
