@@ -192,7 +192,8 @@ def test_what_is_wrong_in_a_shard_is_named(tmp_path):
 def test_what_is_no_sample_is_left_out(tmp_path):
     root = shard_tree(tmp_path / "s")
     extra = [("README.md", b"x"), ("LICENSE", b"x"), ("a/._7.jpg", b"x"), ("b/7.JPG", jpeg(7))]
-    path = write_tar(root / "set-train-0001.tar", [*extra, ("b/7.cls", b"1")])
+    of_sample = [("b/7.seg.png", b"x"), ("b/7.cls", b"1")]
+    path = write_tar(root / "set-train-0001.tar", [*extra, *of_sample])
     with tarfile.open(path, "a") as tar:
         for name, kind in (("b/8.jpg", tarfile.SYMTYPE), ("c", tarfile.DIRTYPE)):
             info = tarfile.TarInfo(name)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from deeplab.data.packed_file import ImageFile
+from deeplab.data.packed_file import ImagePath
 from deeplab.utils.errors import UserError
 
 Severity = Literal["error", "warning"]
@@ -25,7 +25,7 @@ class BadFileError(UserError):
         remedy: the fix, as one or more sentences.
     """
 
-    def __init__(self, kind: str, path: ImageFile | str, problem: str, remedy: str) -> None:
+    def __init__(self, kind: str, path: ImagePath | str, problem: str, remedy: str) -> None:
         super().__init__(f"{path}: {problem}. {remedy}")
         self.kind, self.path, self.problem, self.remedy = kind, str(path), problem, remedy
 

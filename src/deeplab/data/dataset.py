@@ -28,7 +28,7 @@ from deeplab.data.items import Item, item_ids
 from deeplab.data.labeled_images import LabeledImage
 from deeplab.data.labels import read_label
 from deeplab.data.mixing import Mixing
-from deeplab.data.packed_file import ImageFile, PackedFile
+from deeplab.data.packed_file import ImagePath, PackedFile
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.rare_classes import ClassSampler
 from deeplab.data.transforms import Transform
@@ -335,7 +335,7 @@ def _stack(samples: Sequence[Sample]) -> tuple[Pixels, Pixels]:
     return np.stack([s.image for s in samples]), np.stack([s.label for s in samples])
 
 
-def hash_files(*paths: ImageFile) -> str:
+def hash_files(*paths: ImagePath) -> str:
     """Return a hash of the bytes of some files."""
     digest = hashlib.sha256()
     for path in paths:

@@ -34,7 +34,7 @@ from deeplab.data.image_header import (
     parse_header,
     pillow_formats,
 )
-from deeplab.data.packed_file import ImageFile, PackedFile
+from deeplab.data.packed_file import ImagePath, PackedFile
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import Pixels, Values, arrange_channels, to_8_bits
 
@@ -113,7 +113,7 @@ class Mask(NamedTuple):
 
 
 def bad_file(
-    kind: str, path: ImageFile, role: Role = "image", *, found: object = ""
+    kind: str, path: ImagePath, role: Role = "image", *, found: object = ""
 ) -> BadFileError:
     """Return the error of a kind in ``PROBLEMS``; ``role`` and ``found`` stand in its text."""
     texts = (kind, *PROBLEMS[kind])
@@ -121,7 +121,7 @@ def bad_file(
     return BadFileError(kind, path, problem, remedy)
 
 
-def read_image(path: ImageFile, pixel_format: PixelFormat = RGB) -> Pixels:
+def read_image(path: ImagePath, pixel_format: PixelFormat = RGB) -> Pixels:
     """Return an image ``(H, W, C)``, of which C is that of the format.
 
     RGB: gray becomes three equal channels, alpha is dropped. Of several frames or pages the first
@@ -139,7 +139,7 @@ def read_image(path: ImageFile, pixel_format: PixelFormat = RGB) -> Pixels:
     return arrange_channels(to_8_bits(values, pixel_format, path), pixel_format, path)
 
 
-def read_values(path: ImageFile, channels: int) -> Values:
+def read_values(path: ImagePath, channels: int) -> Values:
     """Return an image ``(H, W, C)`` in the type of the file, of which ``read_image`` takes 8 bits.
 
     Args:
@@ -227,7 +227,7 @@ def decode_mask(path: Path) -> Mask:
         return Mask(_as_bytes(values, mode, path), kind, mode, palette)
 
 
-def read_header(path: ImageFile) -> Header:
+def read_header(path: ImagePath) -> Header:
     """Return the header of an image file.
 
     Raises:
@@ -284,7 +284,7 @@ def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFi
 
 
 @contextmanager
-def _open(path: ImageFile, role: Role) -> Iterator[BinaryIO]:
+def _open(path: ImagePath, role: Role) -> Iterator[BinaryIO]:
     """Open a file and report whatever the block cannot decode.
 
     Raises:
@@ -325,7 +325,7 @@ def _open(path: ImageFile, role: Role) -> Iterator[BinaryIO]:
         raise bad_file("undecodable {role}", path, role, found=reason) from None
 
 
-def _check_header(header: Header, path: ImageFile, role: Role) -> None:
+def _check_header(header: Header, path: ImagePath, role: Role) -> None:
     """Raise BadFileError for an image of a kind or size that is not read."""
     height, width = header.size
     if height * width > MAX_PIXELS:
@@ -338,7 +338,7 @@ def _check_header(header: Header, path: ImageFile, role: Role) -> None:
             raise bad_file("too many channels", path, found=header.channels)
 
 
-def _read(stream: BinaryIO, path: ImageFile, role: Role) -> tuple[Header, bytes]:
+def _read(stream: BinaryIO, path: ImagePath, role: Role) -> tuple[Header, bytes]:
     """Return the header and all bytes of a file, checked."""
     data = b""
     if stream.read(len(PNG)) == PNG:  # before its header is parsed, for an error that says more
@@ -351,7 +351,7 @@ def _read(stream: BinaryIO, path: ImageFile, role: Role) -> tuple[Header, bytes]
     return header, data or stream.read()
 
 
-def _decode_jpeg(data: bytes, path: ImageFile, role: Role, colors: str) -> Pixels:
+def _decode_jpeg(data: bytes, path: ImagePath, role: Role, colors: str) -> Pixels:
     # OpenCV and Pillow decode most damaged JPEGs without an error; simplejpeg also raises on
     # libjpeg's warnings, and is as fast.
     try:
@@ -458,7 +458,7 @@ def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     return chunks
 
 
-def _check_png(data: bytes, path: ImageFile, role: Role) -> None:
+def _check_png(data: bytes, path: ImagePath, role: Role) -> None:
     """Raise BadFileError for a PNG that is truncated, or whose checksums are wrong.
 
     Decoders do not look at all of them.

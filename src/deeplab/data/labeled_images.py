@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.items import MAX_CHECKED_FILES, file_bytes
-from deeplab.data.packed_file import ImageFile
+from deeplab.data.packed_file import ImagePath
 from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.text_array import Texts
 
@@ -24,7 +24,7 @@ class LabeledImage(NamedTuple):
 
     id: str
     """Path below the root."""
-    path: ImageFile
+    path: ImagePath
     labels: tuple[int, ...]
 
 

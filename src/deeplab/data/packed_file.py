@@ -42,5 +42,5 @@ class PackedFile(NamedTuple):
             raise OSError(getattr(error, "errno", None) or errno.EIO, describe(error)) from None
 
 
-ImageFile = Path | PackedFile
+ImagePath = Path | PackedFile
 """Where an image is."""

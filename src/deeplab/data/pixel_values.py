@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.packed_file import ImageFile
+from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 
 Pixels = NDArray[np.uint8]
@@ -17,7 +17,7 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 """Numbers of bits that the values of a 16-bit file may use."""
 
 
-def to_8_bits(values: Values, pixel_format: PixelFormat, path: ImageFile) -> Pixels:
+def to_8_bits(values: Values, pixel_format: PixelFormat, path: ImagePath) -> Pixels:
     """Return values of any type as uint8 of the same shape ``(H, W, C)``.
 
     Values beyond the range become its ends, and NaN the lowest.
@@ -59,7 +59,7 @@ def to_8_bits(values: Values, pixel_format: PixelFormat, path: ImageFile) -> Pix
     return np.right_shift(values, bits - 8).astype(np.uint8)
 
 
-def arrange_channels(image: Pixels, pixel_format: PixelFormat, path: ImageFile) -> Pixels:
+def arrange_channels(image: Pixels, pixel_format: PixelFormat, path: ImagePath) -> Pixels:
     """Return an image ``(H, W, C)`` with the channels of the network.
 
     Gray becomes three equal channels and RGB one; other numbers must be those of the file.
@@ -88,7 +88,7 @@ def fewest_bits(largest: int) -> int:
     return next(bits for bits in BIT_DEPTHS if largest < 1 << bits)
 
 
-def _unknown_range(path: ImageFile, found: str) -> BadFileError:
+def _unknown_range(path: ImagePath, found: str) -> BadFileError:
     return BadFileError(
         "unknown range of values",
         path,

@@ -15,7 +15,7 @@ from deeplab.data.annotations.base import (
 )
 from deeplab.data.annotations.bitmaps import decode_runs, uncompress_coco_runs
 from deeplab.data.annotations.regions import Bitmap, Outlines, Patch, Region
-from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import is_image
 from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.errors import UserError
 
@@ -74,7 +74,7 @@ class Coco(AnnotationSet):
 
     def __init__(self, root: Path, paths: Sequence[str], files: Sequence[str]) -> None:
         super().__init__(root, paths, files)
-        finder = ImageFinder(p for p in paths if p.lower().endswith(IMAGE_SUFFIXES))
+        finder = ImageFinder(filter(is_image, paths))
         self._regions: dict[str, tuple[Image, list[Instance]]] = {}
         self._categories: dict[str, dict[int, str]] = {}
         categories: dict[int, str] = {}

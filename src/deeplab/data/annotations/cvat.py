@@ -13,7 +13,7 @@ from deeplab.data.annotations.base import FIX, AnnotatedRegions, AnnotationSet, 
 from deeplab.data.annotations.bitmaps import decode_runs
 from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region, box
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import is_image
 from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.reading import check_regular, describe
 
@@ -35,7 +35,7 @@ class Cvat(AnnotationSet):
 
     def __init__(self, root: Path, paths: Sequence[str], files: Sequence[str]) -> None:
         super().__init__(root, paths, files)
-        finder = ImageFinder(p for p in paths if p.lower().endswith(IMAGE_SUFFIXES))
+        finder = ImageFinder(filter(is_image, paths))
         self._images: dict[str, _Image] = {}
         names: dict[str, None] = {}
         missing, lines = [], 0

@@ -20,7 +20,7 @@ from deeplab.data.annotations.base import (
 )
 from deeplab.data.annotations.bitmaps import decode_label_studio_runs
 from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region
-from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import is_image
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")
 """Start of the names that Label Studio gives to uploaded files."""
@@ -86,7 +86,7 @@ class LabelStudio(AnnotationSet):
 
     def __init__(self, root: Path, paths: Sequence[str], files: Sequence[str]) -> None:
         super().__init__(root, paths, files)
-        finder = ImageFinder(p for p in paths if p.lower().endswith(IMAGE_SUFFIXES))
+        finder = ImageFinder(filter(is_image, paths))
         self._results: dict[str, list[Result]] = {}
         names: set[str] = set()
         missing, skipped, several = [], 0, 0
@@ -139,7 +139,7 @@ def _image_name(task: Task) -> str | None:
             address = urlsplit(value)
             local = parse_qs(address.query).get("d")
             name = local[0] if local else unquote(address.path)
-            if name.lower().endswith(IMAGE_SUFFIXES):
+            if is_image(name):
                 return name
     return None
 

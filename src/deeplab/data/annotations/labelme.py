@@ -16,7 +16,7 @@ from deeplab.data.annotations.base import (
 )
 from deeplab.data.annotations.bitmaps import decode_png
 from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region, box
-from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import is_image
 from deeplab.utils.text import name_some
 
 AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
@@ -49,7 +49,7 @@ class LabelMe(AnnotationSet):
 
     def __init__(self, root: Path, paths: Sequence[str], files: Sequence[str]) -> None:
         super().__init__(root, paths, files)
-        images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
+        images = [*filter(is_image, paths)]
         by_stem = {path.rpartition(".")[0]: path for path in images}
         finder, missing, names, lines = ImageFinder(images), [], set[str](), 0
         for path in files:

@@ -17,7 +17,7 @@ from deeplab.data.annotations.base import (
 from deeplab.data.annotations.regions import Outlines, Region
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_io import read_header
-from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import is_image
 from deeplab.utils.errors import UserError
 from deeplab.utils.reading import check_regular, describe, read_values
 from deeplab.utils.text import name_some
@@ -84,9 +84,8 @@ class Yolo(AnnotationSet):
 
 def _label_path(image: str) -> str | None:
     """Return the path of an image's labels; None for a file that is no image of YOLO's."""
-    stem, dot, suffix = image.rpartition(".")
-    folders = stem.split("/")
-    if f"{dot}{suffix.lower()}" not in IMAGE_SUFFIXES or IMAGES not in folders[:-1]:
+    folders = image.rpartition(".")[0].split("/")
+    if not is_image(image) or IMAGES not in folders[:-1]:
         return None
     last = len(folders) - 2 - folders[:-1][::-1].index(IMAGES)
     return "/".join([*folders[:last], LABELS, *folders[last + 1 :]]) + ".txt"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
-from deeplab.data.layouts.base import IMAGE_SUFFIXES
+from deeplab.data.layouts.base import is_image
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import is_url
 from deeplab.utils.reading import describe
@@ -56,7 +56,7 @@ def scan_shard(shard: Shard, label_extension: str) -> ShardRows:
     rows, keys = ShardRows([], [], [], []), set[str]()
     with _report_damage(shard), _open(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for sample in _samples(tar):
-            images = [e for e in sample.members if f".{e}" in IMAGE_SUFFIXES]
+            images = [e for e in sample.members if "." not in e and is_image(f".{e}")]
             label = sample.members.get(label_extension)
             if not images and label is None:
                 continue

@@ -27,6 +27,12 @@ _COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".
 IMAGE_SUFFIXES = (*_COMMON_SUFFIXES, ".avif", ".heic", ".heif")
 """Ends of the names of photos."""
 
+
+def is_image(name: str) -> bool:
+    """Return True for the name of a photo."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
 ARRAY_SUFFIX = ".npy"
 """End of the names of NumPy arrays."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeplab.data.labeled_images import LabeledFiles, LabeledPaths
-from deeplab.data.layouts.base import IMAGE_SUFFIXES, LabeledLayout
+from deeplab.data.layouts.base import LabeledLayout, is_image
 from deeplab.data.layouts.file_names import list_files, read_name
 from deeplab.data.layouts.label_lists import LIST_SUFFIXES, LabelList
 from deeplab.data.settings import ClassificationSettings
@@ -140,7 +140,7 @@ class LabeledFolder(LabeledLayout):
             (f"{split}/{name}/{path}", (self._class_index[name],))
             for name in self._class_folders(split)
             for path in list_files(self.root / split / name)
-            if path.lower().endswith(IMAGE_SUFFIXES)
+            if is_image(path)
         )
 
     def _find_list(self, split: str) -> Path:
