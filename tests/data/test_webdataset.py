@@ -1,10 +1,13 @@
 """Shards of labeled images: the same as files, their index, damage, clouds."""
 
 import csv
+import io
 import pickle
 import tarfile
 
+import fsspec
 import pytest
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from safetensors.numpy import load_file
 
 from deeplab.data.bad_files import BadFileError
@@ -13,6 +16,7 @@ from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop
 from deeplab.data.image_io import read_image
 from deeplab.data.layouts.webdataset import WebDatasetLayout, WebDatasetSettings
+from deeplab.data.packed_file import PackedFile
 from deeplab.utils.errors import UserError
 from support.s3_server import serving
 from support.scripts import CPU, run
@@ -133,6 +137,7 @@ def test_names_tell_splits(tmp_path, name, split):
         (["1", "0"], ["0"], "bee\nant\n", ("bee", "ant"), [(1,), (0,)]),
         (["cat", "ant"], ["ant"], "cat\nbee\nant\n", ("cat", "bee", "ant"), [(0,), (2,)]),
         (["20", "10"], ["10"], "10\n20\n", ("10", "20"), [(1,), (0,)]),
+        (["03", "1"], ["1"], "1\n2\n3\n", ("1", "2", "3"), [(2,), (0,)]),
     ],
 )
 def test_classes(tmp_path, train, val, classes_txt, classes, expected):
@@ -148,6 +153,14 @@ def test_classes(tmp_path, train, val, classes_txt, classes, expected):
 def test_labels_that_are_no_indices_of_classes(tmp_path):
     with pytest.raises(UserError, match=r"the label 3000000000 .* is too large"):
         open_shards(shard_tree(tmp_path / "s", [["1", "3000000000"]])).images("train")
+    for label in ("-1", "1.5"):
+        with pytest.raises(UserError, match=f"the label {label} .* neither a name nor the index"):
+            open_shards(shard_tree(tmp_path / label, [["1", label]])).images("train")
+    with pytest.raises(UserError, match=r"the label 9999.* is too large"):
+        open_shards(shard_tree(tmp_path / "u", [["1", "9" * 5000]])).images("train")
+    (tmp_path / "u/classes.txt").write_text("1\n2\n3\n")
+    with pytest.raises(UserError, match=r"the label 9999.* is none of the 3 classes"):
+        open_shards(tmp_path / "u").images("train")
     (note,) = open_shards(shard_tree(tmp_path / "t", [["1", "4"]], ["1"])).notes()
     assert "Classes: 0 to 4, the labels of the training images, of which 3 do not occur" in note
 
@@ -169,7 +182,9 @@ def test_what_is_wrong_in_a_shard_is_named(tmp_path):
     whole = tar_bytes(tmp_path, good)
     middle = whole.index(b"000001.jpg")
     cases = {
-        r"000001 has no member \.cls \(\.jpg\)": tar_bytes(tmp_path, [*good[:3], good[3]]),
+        r"000001 has no member \.cls beside it \(\.jpg\)": tar_bytes(
+            tmp_path, [*good[:3], good[3]]
+        ),
         r"000001 has 0 images \(\.cls, \.json\)": tar_bytes(tmp_path, [*good[:3], *good[4:]]),
         r"000000 has 2 images \(\.jpg, \.cls, \.json, \.png\)": tar_bytes(
             tmp_path, [*good[:3], ("000000.png", good[0][1])]
@@ -178,6 +193,18 @@ def test_what_is_wrong_in_a_shard_is_named(tmp_path):
         r"000000\.cls has no label": tar_bytes(tmp_path, [good[0], ("000000.cls", b" \n")]),
         r"cannot be read \(not UTF-8": tar_bytes(tmp_path, [good[0], ("000000.cls", b"\xff")]),
         "cannot be read": whole[: middle + 700],
+        "no mark of its end": whole[:middle],
+        "there is no header at byte .* more behind it": (
+            whole[:middle] + bytes(1024) + whole[middle + 1024 :]
+        ),
+        "000000.jpg is there twice": tar_bytes(tmp_path, [good[0], *good]),
+        r"a\.b\.jpg: a name may have one dot": tar_bytes(
+            tmp_path, [("a.b.jpg", good[0][1]), ("a.b.cls", b"1")]
+        ),
+        r"000000 has no member .* must follow each other": tar_bytes(
+            tmp_path, [good[0], good[3], good[1], good[4]]
+        ),
+        r"000000\.cls is JSON": tar_bytes(tmp_path, [good[0], ("000000.cls", b'{"a": 1}')]),
         r"there is no header at byte": whole[:middle] + b"x" * 512 + whole[middle + 512 :],
         r"cannot be read \(.*empty": b"",
         r"cannot be read \(.*header": b"not a tar file" * 100,
@@ -194,14 +221,41 @@ def test_what_is_no_sample_is_left_out(tmp_path):
     extra = [("README.md", b"x"), ("LICENSE", b"x"), ("a/._7.jpg", b"x"), ("b/7.JPG", jpeg(7))]
     of_sample = [("b/7.seg.png", b"x"), ("b/7.cls", b"1")]
     path = write_tar(root / "set-train-0001.tar", [*extra, *of_sample])
-    with tarfile.open(path, "a") as tar:
-        for name, kind in (("b/8.jpg", tarfile.SYMTYPE), ("c", tarfile.DIRTYPE)):
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, "/etc/passwd"
-            tar.addfile(info)
+    add_member(path, "c.d", tarfile.DIRTYPE)
     images = open_shards(root).images("train")
     assert [image.id for image in images][3:] == ["set-train-0001.tar/b/7.JPG"]
     assert images[3].path.read_bytes() == jpeg(7)
+
+
+def add_member(path, name, kind):
+    with tarfile.open(path, "a") as tar:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, "/etc/passwd"
+        tar.addfile(info)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_shards_are_refused(tmp_path, kind):
+    root = shard_tree(tmp_path / "s")
+    add_member(root / "set-train-0001.tar", "b/8.jpg", kind)
+    with pytest.raises(UserError, match=r"b/8\.jpg is a link or no plain file"):
+        open_shards(root).images("train")
+
+
+def test_names_in_another_encoding(tmp_path):
+    root = shard_tree(tmp_path / "s", [["0", "1"]])
+    path = root / "set-train-0000.tar"
+    for name in ("café-1", "caf\xe8-1"):  # which UTF-8 has no bytes for
+        with tarfile.open(path, "a", format=tarfile.GNU_FORMAT, encoding="latin-1") as tar:
+            for extension, content in (("jpg", jpeg(1)), ("cls", b"1")):
+                info = tarfile.TarInfo(f"{name}.{extension}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    images = open_shards(root).images("train")
+    names = [r"set-train-0000.tar/caf\xe9-1.jpg", r"set-train-0000.tar/caf\xe8-1.jpg"]
+    assert [image.id for image in images][2:] == names
+    dataset = ClassificationDataset("train", images, crop=CentralCrop(size=8, crop_pct=1))
+    assert len(dataset.content_hash()) == 16
 
 
 def test_a_bad_image_is_named_and_can_be_skipped(tmp_path):
@@ -297,12 +351,47 @@ def test_a_damaged_index_is_made_anew(tmp_path, monkeypatch, cache, damage):
     assert content(open_shards(root).images("train")) == before
 
 
+def test_classes_whose_names_are_numbers(tmp_path):
+    root = shard_tree(tmp_path / "s", [["0", "1", "2"]], ("1", "2"))
+    (root / "classes.txt").write_text("1\n2\n3\n")
+    layout = open_shards(root)
+    assert [image.labels for image in layout.images("val")] == [(0,), (1,)]
+    with pytest.raises(UserError, match="the label 0 is none of the 3 classes"):
+        layout.images("train")
+
+
+def test_a_change_behind_a_link_is_noticed(tmp_path):
+    shard_tree(tmp_path / "a", [["0", "1"]])
+    root = tmp_path / "links"
+    root.mkdir()
+    for path in (tmp_path / "a").iterdir():
+        (root / path.name).symlink_to(path)
+    assert [image.labels for image in open_shards(root).images("train")] == [(0,), (1,)]
+    shard_tree(tmp_path / "a", [["1", "0"]])  # of the same size
+    assert [image.labels for image in open_shards(root).images("train")] == [(1,), (0,)]
+
+
+def test_another_process_does_not_map_another_index(tmp_path):
+    root = shard_tree(tmp_path / "s", [["0", "1"], ["2"]])
+    before = pickle.dumps(open_shards(root).images("train"))
+    write_tar(root / "set-train-0000.tar", samples(["1", "1", "0"], 50))
+    assert len(open_shards(root).images("train")) == 4
+    with pytest.raises(UserError, match="has found other shards since"):
+        pickle.loads(before)
+
+
 def test_the_fingerprint_follows_the_content_and_not_the_place(tmp_path):
     fingerprints = [
         open_shards(shard_tree(tmp_path / name, labels)).fingerprint("train")
         for name, labels in [("a", [["0", "1"]]), ("b", [["0", "1"]]), ("c", [["1", "0"]])]
     ]
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+    root = shard_tree(tmp_path / "d", [["ant", "bee"]], ["bee"])
+    named = set()
+    for names in ("ant\nbee\n", "bee\nant\n"):
+        (root / "classes.txt").write_text(names)
+        named.add(open_shards(root).fingerprint("train"))
+    assert len(named) == 2
 
 
 def test_wrong_settings(tmp_path):
@@ -313,12 +402,12 @@ def test_wrong_settings(tmp_path):
     (packed / "train-0.tar.gz").write_bytes(b"x")
     cases = {
         f"data.root={empty}: no .tar files found": [f"data.root={empty}"],
-        f"data.root={tmp_path}/none: no .tar files found": [f"data.root={tmp_path}/none"],
+        f"data.root={tmp_path}/none: there is no such folder": [f"data.root={tmp_path}/none"],
         f"data.root={packed}: train-0.tar.gz is compressed. Unpack": [f"data.root={packed}"],
         "data.val_split=test: no tar file is of this split": [
             f"data.root={root}", "data.val_split=test",
         ],
-        "has no member .txt (.jpg, .cls, .json)": [
+        "has no member .txt beside it (.jpg, .cls, .json)": [
             f"data.root={root}", "data.label_extension=txt",
         ],
         "data.root=nowhere://x: this folder cannot be listed (Protocol not known": [
@@ -352,6 +441,32 @@ def test_s3_needs_its_package(tmp_path):
     assert "data.root=s3://bucket/a: s3fs is not installed" in done.stderr
 
 
+class CountedFile(AbstractBufferedFile):
+    """File of a storage without asynchronous requests, as that of the Hugging Face hub."""
+
+    def _fetch_range(self, start, end):
+        self.fs.ranges.append((start, end))
+        return self.fs.content[start:end]
+
+
+class CountedSystem(AbstractFileSystem):
+    protocol = "counted"
+    content, ranges = bytes(1 << 20), []
+
+    def info(self, path, **_):
+        return {"name": path, "size": len(self.content), "type": "file"}
+
+    def _open(self, path, mode="rb", **options):
+        return CountedFile(self, path, mode, size=len(self.content), **options)
+
+
+def test_an_image_in_a_cloud_is_read_and_nothing_more():
+    fsspec.register_implementation("counted", CountedSystem, clobber=True)
+    file = PackedFile("counted://a/train-0.tar", "7.jpg", 512, 700)
+    assert file.read_bytes() == bytes(700)
+    assert CountedSystem.ranges == [(512, 1212)]
+
+
 @pytest.mark.extras
 def test_shards_in_a_cloud(tmp_path):
     pytest.importorskip("s3fs")
@@ -366,6 +481,7 @@ def test_shards_in_a_cloud(tmp_path):
         missing = ("data.root=s3://bucket/none", *arguments[2:])
         empty = run("train", arguments[0], *missing, cwd=tmp_path, variables=variables, ok=False)
     assert "train: 5 images (2 shards, set-train-0000.tar to set-train-0001.tar)" in done.stdout
+    assert "credentials" not in done.stdout + done.stderr
     assert "top-1 error" in evaluated.stdout
     parts = [part for _, key, part in requests[num_requests:] if key.endswith(".tar") and part]
     index = open_shards(root)._index("val")

@@ -135,7 +135,8 @@ class ImageDataset(Dataset[SampleT], Generic[SampleT, ItemT]):
         It does not depend on their order.
         """
         digests = sorted(self.map_items(self.item_hash, self.items))
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+        lines = "\n".join(digests).encode(errors="surrogateescape")  # of names of files
+        return hashlib.sha256(lines).hexdigest()[:16]
 
     def map_items(self, function: Callable[[ItemT], T], items: Sequence[ItemT]) -> Iterator[T]:
         """Yield the results of a function for some of the items, in their order."""

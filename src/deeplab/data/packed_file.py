@@ -1,9 +1,10 @@
 """Files inside of tar files, which are read where they lie, on a disk or in a cloud."""
 
 import errno
+import logging
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deeplab.utils.paths import is_url
 from deeplab.utils.reading import describe
@@ -32,14 +33,31 @@ class PackedFile(NamedTuple):
         if not is_url(self.archive):
             with open(self.archive, "rb", buffering=0) as file:  # noqa: PTH123  a Path is slower
                 return os.pread(file.fileno(), self.size, self.offset)
-        import fsspec
-
         try:
-            # a fork gets a connection of its own: fsspec keeps one for each process
-            system, path = fsspec.core.url_to_fs(self.archive)
-            return bytes(system.cat_file(path, start=self.offset, end=self.offset + self.size))
+            system, path = open_storage(self.archive)
+            if system.async_impl:
+                return bytes(system.cat_file(path, start=self.offset, end=self.offset + self.size))
+            with system.open(path, "rb", cache_type="none") as file:  # or it reads megabytes ahead
+                file.seek(self.offset)
+                return bytes(file.read(self.size))
         except Exception as error:  # of any of the libraries for clouds
             raise OSError(getattr(error, "errno", None) or errno.EIO, describe(error)) from None
+
+
+def open_storage(address: str) -> tuple[Any, str]:
+    """Return the file system of an address, and the path in it.
+
+    A fork gets connections of its own: fsspec keeps them for each process.
+
+    Raises:
+        Exception: of any of the libraries for clouds.
+    """
+    import fsspec
+
+    for name in ("botocore", "aiobotocore"):  # they name the source of each key
+        logging.getLogger(name).setLevel(logging.WARNING)
+    system, path = fsspec.core.url_to_fs(address)
+    return system, path
 
 
 ImagePath = Path | PackedFile

@@ -86,6 +86,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     images_by_split = {split: folder.images(split) for split in splits}
     for split, images in images_by_split.items():
         print(f"  {split:<12} {len(images):>9,} images  {split_origin(folder, split)}")
+    print("".join(f"  {note}\n" for note in folder.notes()), end="")
     if not config.check:
         return
     paths = list(dict.fromkeys(i.path for images in images_by_split.values() for i in images))

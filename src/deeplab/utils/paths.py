@@ -49,4 +49,4 @@ def absolute_path(text: str) -> str:
 
 def cache_folder(program: str = "deeplab") -> Path:
     """Return a program's folder for what can be made again: ``~/.cache/PROGRAM``."""
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / program
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / program

@@ -112,7 +112,7 @@ class ShardIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Support pickling: another process maps the arrays itself."""
-        return ShardIndex, (self.folder, self.shards, self.entries)
+        return _map_again, (self.folder, self.shards, self.entries)
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -174,7 +174,8 @@ class ShardedImages(LabeledImages):
     def fingerprint(self) -> str:
         """See ``LabeledImages``; in place of ids, the shards' names and sizes are hashed."""
         entries = [[e.name, e.size, e.num_images] for e in self._index.entries]
-        digest = hashlib.sha256(json.dumps([entries, self._index.words]).encode())
+        classes = [self._index.words, self._classes.tolist()]
+        digest = hashlib.sha256(json.dumps([entries, classes]).encode())
         for numbers in (self._index.sizes, self._index.labels, self._index.label_ends):
             digest.update(np.ascontiguousarray(numbers).data)
         return digest.hexdigest()[:16]
@@ -185,7 +186,8 @@ def get_or_make_index(
 ) -> ShardIndex:
     """Return the index of some shards, after reading those that are new or have changed.
 
-    An interrupted pass goes on after the last shard that it has finished.
+    Shards are read from the first one on that is new or has changed; an interrupted pass goes on
+    after the last shard that it has finished.
 
     Args:
         shards: the shards, in the order of their images.
@@ -227,6 +229,20 @@ def get_or_make_index(
         ) from None
 
 
+def _map_again(folder: Path, shards: Sequence[Shard], entries: Sequence[Entry]) -> ShardIndex:
+    """Return an index in another process.
+
+    Raises:
+        UserError: the files are of other shards since.
+    """
+    if _read_lines(folder, shards)[1] != [*entries] or not _has_arrays(folder, entries):
+        raise UserError(
+            f"{folder}: another program has found other shards since this one started. Start this "
+            "one again."
+        )
+    return ShardIndex(folder, shards, entries)
+
+
 def _map_array(path: Path, length: int) -> NDArray[Any]:
     dtype = COLUMNS[path.name]
     return np.memmap(path, dtype, "r", shape=(length,)) if length else np.empty(0, dtype)
@@ -237,14 +253,7 @@ def _read_entries(folder: Path, shards: Sequence[Shard]) -> list[Entry]:
 
     What the files have beyond them is removed. Other processes that have mapped it keep it.
     """
-    lines, entries = list[str](), list[Entry]()
-    with suppress(OSError, ValueError, TypeError):  # there is none, or a line is damaged
-        lines = (folder / ENTRIES).read_text().splitlines(keepends=True)
-        for shard, line in zip(shards, lines, strict=False):
-            entry = Entry(*json.loads(line))
-            if entry[:3] != shard[:3]:
-                break
-            entries.append(entry)
+    lines, entries = _read_lines(folder, shards)
     if len(entries) == len(shards) <= len(lines) and _has_arrays(folder, entries):
         return entries
     if not _has_arrays(folder, entries):
@@ -253,6 +262,19 @@ def _read_entries(folder: Path, shards: Sequence[Shard]) -> list[Entry]:
         _shorten(folder / name, length * COLUMNS[name].itemsize)
     _shorten(folder / ENTRIES, sum(len(line.encode()) for line in lines[: len(entries)]))
     return entries
+
+
+def _read_lines(folder: Path, shards: Sequence[Shard]) -> tuple[list[str], list[Entry]]:
+    """Return the lines of an index, and the entries of those of the first shards, if unchanged."""
+    lines, entries = list[str](), list[Entry]()
+    with suppress(OSError, ValueError, TypeError):  # there is none, or a line is damaged
+        lines = (folder / ENTRIES).read_text().splitlines(keepends=True)
+        for shard, line in zip(shards, lines, strict=False):
+            entry = Entry(*json.loads(line))
+            if entry[:3] != shard[:3]:
+                break
+            entries.append(entry)
+    return lines, entries
 
 
 def _has_arrays(folder: Path, entries: Sequence[Entry]) -> bool:

@@ -8,21 +8,32 @@ The split is told by the name of the file or of its folder. ``classification.sha
 of the files.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import PurePosixPath
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import Any, Literal, NamedTuple
 
 from deeplab.data.classification.shard_index import ShardedImages, ShardIndex, get_or_make_index
 from deeplab.data.classification.shards import Shard
 from deeplab.data.labeled_images import LabeledImages
 from deeplab.data.layouts.base import LabeledLayout
-from deeplab.data.layouts.file_names import natural_order, read_name
+from deeplab.data.layouts.file_names import (
+    SHORT_WORDS,
+    list_files,
+    natural_order,
+    read_name,
+    words_of,
+)
 from deeplab.data.layouts.imagenet import CLASSES, parse_classes
+from deeplab.data.packed_file import open_storage
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
-from deeplab.utils.paths import absolute_path
+from deeplab.utils.paths import absolute_path, is_url
 from deeplab.utils.reading import describe
 from deeplab.utils.settings import Text
 from deeplab.utils.text import pluralize
@@ -30,8 +41,11 @@ from deeplab.utils.text import pluralize
 TAR = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
-MAX_CLASSES = 10**6
-"""Larger labels are no indices of classes."""
+MAX_DIGITS = 6
+"""Largest number of digits of the index of a class."""
+
+NO_INDEX = re.compile(r"[+-]\d+|[+-]?\d*[.,]\d*(?:[eE][+-]?\d+)?")
+"""Numbers that are no index."""
 
 EXTRAS = {"s3": ("s3", "s3fs")}
 """Extra and package of the addresses that need one; ``hf://`` needs none."""
@@ -53,6 +67,7 @@ class WebDatasetLayout(LabeledLayout):
         self.settings, self.multi_label = settings, settings.labels == "multi_label"
         self.root = settings.root
         self._address = absolute_path(settings.root).rstrip("/")
+        self._label_extension = settings.label_extension.lower().lstrip(".")
         self._indices: dict[str, ShardIndex] = {}
 
     @classmethod
@@ -110,13 +125,12 @@ class WebDatasetLayout(LabeledLayout):
             words = self._index(self.settings.train_split).words
             names = tuple(sorted(words))
             if _are_indices(words):
-                if (largest := max(map(int, words))) >= MAX_CLASSES:
-                    raise UserError(
-                        f"data.root={self.root}: the label {largest} of a training image is too "
-                        f"large for the index of a class. Name the classes in {CLASSES}, one per "
-                        "line."
-                    )
-                names = tuple(map(str, range(largest + 1)))
+                largest = max(map(_without_zeros, words), key=lambda digits: (len(digits), digits))
+                if len(largest) > MAX_DIGITS:
+                    raise self._no_class(largest, "too large for the index of a class")
+                names = tuple(map(str, range(int(largest) + 1)))
+            elif number := next(filter(NO_INDEX.fullmatch, words), None):
+                raise self._no_class(number, "neither a name nor the index of a class")
         if len(names) < 2:
             raise UserError(
                 f"data.root={self.root}: {len(names)} classes found; at least 2 are needed."
@@ -144,16 +158,24 @@ class WebDatasetLayout(LabeledLayout):
             numbers.append(number)
         return ShardedImages(index, numbers)
 
+    def _no_class(self, label: str, problem: str) -> UserError:
+        return UserError(
+            f"data.root={self.root}: the label {label[:100]} of a training image is {problem}. "
+            f"Correct it, or name the classes in {CLASSES}, one per line."
+        )
+
     def _index(self, split: str) -> ShardIndex:
         if split not in self._indices:
             self._indices[split] = get_or_make_index(
-                self._shards(split), self.settings.label_extension.lower(), (self._address, split)
+                self._shards(split), self._label_extension, (self._address, split)
             )
         return self._indices[split]
 
     def _shards(self, split: str) -> list[Shard]:
-        shards = list[Shard]()
-        for name in split.split("+"):
+        shards, names = list[Shard](), split.split("+")
+        if len({*names}) < len(names):
+            raise UserError(f"split {split!r}: a split is named twice. Use each split once.")
+        for name in names:
             if name not in self._files.splits:
                 available = ", ".join(self.splits()) or "none"
                 raise UserError(
@@ -165,43 +187,23 @@ class WebDatasetLayout(LabeledLayout):
 
     @cached_property
     def _files(self) -> "_Files":
-        setting = f"data.root={self.settings.root}"
-        scheme = self._address.partition("://")[0]
-        if scheme in EXTRAS:
-            require_extra(*EXTRAS[scheme], setting=setting)
-        import fsspec
-
-        try:
-            system, root = fsspec.core.url_to_fs(self._address)
-            found = {
-                path.removeprefix(root).lstrip("/"): info
-                for path, info in system.find(root, detail=True).items()
-            }
-            classes = None
-            if CLASSES in found:
-                path = f"{self._address}/{CLASSES}"
-                classes = parse_classes(lambda: bytes(system.cat_file(f"{root}/{CLASSES}")), path)
-        except UserError:
-            raise
-        except Exception as error:  # of any of the libraries for clouds
-            raise UserError(
-                f"{setting}: this folder cannot be listed ({describe(error)}). Check the address "
-                "and your access to it."
-            ) from None
-        shards = [name for name in natural_order(found) if name.lower().endswith(TAR)]
+        find = _find_remote if is_url(self._address) else _find_local
+        found, read = find(self._address or "/", f"data.root={self.settings.root}")
+        classes = None
+        if CLASSES in found:
+            classes = parse_classes(partial(read, CLASSES), f"{self._address}/{CLASSES}")
+        shards = [shard for name, shard in found.items() if name.lower().endswith(TAR)]
         if not shards:
             packed = [name for name in found if name.lower().endswith(COMPRESSED)]
             problem = f"{packed[0]} is compressed" if packed else "no .tar files found"
             fix = "Unpack it to a .tar" if packed else "Set it to the folder of the shards"
-            raise UserError(f"{setting}: {problem}. {fix}.")
+            raise UserError(f"data.root={self.settings.root}: {problem}. {fix}.")
         splits, unused = dict[str, list[Shard]](), list[str]()
-        for name in shards:
-            info = found[name]
-            shard = Shard(name, info["size"] or 0, _version(info), f"{self._address}/{name}")
-            if split := _find_split(name):
+        for shard in shards:
+            if split := _find_split(shard.name):
                 splits.setdefault(split, []).append(shard)
             else:
-                unused.append(name)
+                unused.append(shard.name)
         return _Files(splits, unused, classes)
 
 
@@ -215,11 +217,49 @@ class _Files(NamedTuple):
     """Names of the classes, if there is a file of them."""
 
 
-def _find_split(name: str) -> str | None:
-    """Return the split that the name of a tar file tells, or else the nearest of its folders."""
-    path = PurePosixPath(name)
-    names = (path.stem, *(folder.name for folder in path.parents))
-    return next((split for part in names if (split := read_name(part).split)), None)
+_Found = tuple[dict[str, Shard], Callable[[str], bytes]]
+"""The files of a folder by their paths below it, and what reads one of them."""
+
+
+def _find_local(root: str, setting: str) -> _Found:
+    if not Path(root).is_dir():
+        raise UserError(f"{setting}: there is no such folder. Set it to the folder of the shards.")
+    found = dict[str, Shard]()
+    for name in natural_order(list_files(Path(root))):
+        path = f"{root.rstrip('/')}/{name}"
+        with suppress(OSError):  # a link to nothing
+            stat = os.stat(path)  # noqa: PTH116  of what a link leads to
+            if S_ISREG(stat.st_mode):
+                found[name] = Shard(name, stat.st_size, str(stat.st_mtime_ns), path)
+    return found, lambda name: Path(root, name).read_bytes()
+
+
+def _find_remote(root: str, setting: str) -> _Found:
+    if extra := EXTRAS.get(root.partition("://")[0]):
+        require_extra(*extra, setting=setting)
+    try:
+        system, folder = open_storage(root)
+        infos = {
+            path.removeprefix(folder).lstrip("/"): info
+            for path, info in system.find(folder, detail=True).items()
+        }
+        found = {
+            name: Shard(name, infos[name]["size"] or 0, _version(infos[name]), f"{root}/{name}")
+            for name in natural_order(infos)
+        }
+    except Exception as error:  # of any of the libraries for clouds
+        raise UserError(
+            f"{setting}: this folder cannot be listed ({describe(error)}). Check the address and "
+            "your access to it."
+        ) from None
+
+    def read(name: str) -> bytes:
+        try:
+            return bytes(system.cat_file(f"{folder}/{name}"))
+        except Exception as error:  # as above
+            raise OSError(describe(error)) from None
+
+    return found, read
 
 
 def _version(info: Mapping[str, Any]) -> str:
@@ -228,13 +268,28 @@ def _version(info: Mapping[str, Any]) -> str:
     return next((str(info[key]) for key in keys if info.get(key)), "")
 
 
+def _find_split(name: str) -> str | None:
+    """Return the split that the name of a tar file tells, or else the nearest of its folders.
+
+    Words that may be a language, such as ``tr``, tell none.
+    """
+    path = PurePosixPath(name)
+    names = (path.stem, *(folder.name for folder in path.parents))
+    certain = (part for part in names if SHORT_WORDS.isdisjoint(words_of(part)))
+    return next((split for part in certain if (split := read_name(part).split)), None)
+
+
 def _are_indices(words: Sequence[str]) -> bool:
     return bool(words) and all(map(str.isdecimal, words))
 
 
+def _without_zeros(digits: str) -> str:
+    return digits.lstrip("0") or "0"
+
+
 def _class_numbers(words: Sequence[str], classes: Sequence[str]) -> list[int | None]:
-    """Return the class of each label: by its name or, unless all are names, by its index."""
-    numbers: dict[str, int] = {name: number for number, name in enumerate(classes)}
-    if not all(word in numbers for word in words) and _are_indices(words):
-        numbers = {word: int(word) for word in words if int(word) < len(classes)}
-    return [numbers.get(word) for word in words]
+    """Return the class of each label: by its name or, unless names are numbers, by its index."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    if not any(map(str.isdecimal, classes)):
+        numbers |= {str(number): number for number in range(len(classes))}
+    return [numbers.get(word, numbers.get(_without_zeros(word))) for word in words]
