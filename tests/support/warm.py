@@ -32,7 +32,7 @@ import torch._dynamo  # noqa: F401
 from matplotlib.figure import Figure
 
 import deeplab
-from deeplab.config.compose import composed
+from deeplab.config.command_line import parse_overrides
 from deeplab.models.backbones.timm_models import import_timm
 from deeplab.training import launch, processes
 from deeplab.utils.errors import UserError
@@ -49,10 +49,11 @@ MAX_JOBS = 2
 
 
 def warm_up() -> None:
-    """Fill the caches of parsers and fonts, which every fork would fill again."""
-    for script in ("train", "evaluate", "predict"):
-        with composed(script, ["hydra.verbose=false"]):
-            pass
+    """Fill the caches of the parser of overrides and of fonts, which every fork would fill again.
+
+    No config is composed: Hydra would keep the plugins of this package also for copies of it.
+    """
+    parse_overrides(["a.b=[1,2.5,c,{d: null}]", "+e=x/y"])
     figure = Figure()
     figure.subplots().set_title("text")
     figure.savefig(io.BytesIO(), format="png")
