@@ -10,7 +10,7 @@ into memory, so that they take none of a process and may be larger than it.
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab.data.classification.shards import Shard, ShardRows, scan_shard
-from deeplab.data.labeled_images import LabeledImage, LabeledImages
 from deeplab.data.packed_file import PackedFile
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
@@ -144,41 +143,6 @@ class ShardIndex:
 
     def _shard(self, image: int) -> Shard:
         return self.shards[int(np.searchsorted(self.ends, image, side="right"))]
-
-
-class ShardedImages(LabeledImages):
-    """The labeled images of a split.
-
-    Args:
-        index: where they are.
-        classes: class index of each of its words.
-    """
-
-    def __init__(self, index: ShardIndex, classes: Sequence[int]) -> None:
-        self._index, self._classes = index, np.array(classes, np.int32)
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def __getitem__(self, index: int) -> LabeledImage:  # type: ignore[override]  # no slices
-        index = range(len(self))[index]
-        labels = self._classes[self._index.words_of(index)]
-        return LabeledImage(
-            self._index.image_id(index), self._index.file(index), tuple(labels.tolist())
-        )
-
-    def ids(self) -> Iterator[str]:
-        """See ``LabeledImages``."""
-        return map(self._index.image_id, range(len(self)))
-
-    def fingerprint(self) -> str:
-        """See ``LabeledImages``; in place of ids, the shards' names and sizes are hashed."""
-        entries = [[e.name, e.size, e.num_images] for e in self._index.entries]
-        classes = [self._index.words, self._classes.tolist()]
-        digest = hashlib.sha256(json.dumps([entries, classes]).encode())
-        for numbers in (self._index.sizes, self._index.labels, self._index.label_ends):
-            digest.update(np.ascontiguousarray(numbers).data)
-        return digest.hexdigest()[:16]
 
 
 def get_or_make_index(
