@@ -4,6 +4,7 @@ The expected label maps come from a second implementation, which tests each pixe
 """
 
 import json
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -397,6 +398,28 @@ def test_chosen_classes(tmp_path):
     assert np.array_equal(found, np.array([1, 255, 0], np.uint8)[label])
     with pytest.raises(UserError, match="need a class named background"):
         labels(tmp_path, classes=["cat", "dog"])
+
+
+def test_the_text_of_an_annotation_is_the_same_in_every_process(tmp_path):
+    """Names of caches depend on it; the order of a set would be another in each process."""
+    names = [f"class_{number}" for number in range(9)]
+    things = [random_objects(0)[0]._replace(name=name) for name in names]
+    write_labelme(tmp_path, objects(1, 2) | {"photo_3": things})
+    layout, _ = folder(tmp_path, classes=CLASSES, unlisted_values="ignore")
+    assert re.findall(r"class_\d", str(layout.items("all")[0].annotation)) == names
+
+
+def test_a_damaged_annotation_is_skipped_by_the_hash_of_the_content(tmp_path):
+    write_labelme(tmp_path, objects(1, 2, 3))
+    layout, classes = folder(tmp_path)
+    data = SegmentationDataset(
+        "all", layout.items("all"), classes=ClassSet(classes), transform=None, on_error="next"
+    )
+    hashes = [data.content_hash()]
+    for damaged in (data.items[0].mask, data.items[1].image):
+        damaged.write_bytes(b"damaged")
+        hashes.append(data.content_hash())
+    assert len(set(hashes)) == 3
 
 
 def test_masks_are_used_before_annotations(tmp_path):

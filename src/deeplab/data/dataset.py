@@ -311,8 +311,10 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""
         if item.annotation is not None:  # its file may be that of many images
-            label = hashlib.sha256(self.read_label(item).tobytes()).hexdigest()
-            return f"{item.id} {hash_files(item.image)} {label}"
+            label = hashlib.sha256()
+            with suppress(BadFileError):  # reported, or skipped, when it is read
+                label.update(self.read_label(item).tobytes())
+            return f"{item.id} {hash_files(item.image)} {label.hexdigest()}"
         return f"{item.id} {hash_files(item.image, item.mask)}"
 
 

@@ -76,7 +76,7 @@ def decide_classes(
         tuple(labels.items()),
         unlabeled=labels[BACKGROUND] if unlabeled == BACKGROUND else IGNORE,
         overlap_is_ignored=source.overlap_is_ignored,
-        ignored=frozenset([*void, *others]),
+        ignored=tuple(sorted({*void, *others})),
     )
     return Annotations(source, names, drawing, _describe(source, names, drawing))
 
@@ -107,7 +107,7 @@ def _describe(source: AnnotationSet, names: Sequence[str], drawing: LabelDrawing
         leave_out = "data.unlabeled=ignore leaves them out"
         parts.append(f"pixels without a region are background ({leave_out})")
     if drawing.ignored:
-        parts.append(f"ignored: {name_some(sorted(drawing.ignored))}")
+        parts.append(f"ignored: {name_some(drawing.ignored)}")
     if drawing.overlap_is_ignored:
         parts.append("pixels of two classes are ignored")
     return "; ".join(parts)

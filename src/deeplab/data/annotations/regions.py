@@ -146,7 +146,7 @@ class LabelDrawing:
     labels: tuple[tuple[str, int], ...]
     unlabeled: int = 0
     overlap_is_ignored: bool = False
-    ignored: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()
 
     def draw(self, regions: Iterable[Region], height: int, width: int) -> Pixels:
         """Return the label map ``(H, W)`` of an image.
