@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_header import Header
 from deeplab.data.image_io import read_header, read_values
 from deeplab.data.pixel_format import RGB_CHANNELS, Bounds, range_text
-from deeplab.data.pixel_values import fewest_bits
+from deeplab.data.pixel_values import Values, can_become, fewest_bits
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.parallel import is_first_process, map_in_threads
 from deeplab.utils.sampling import sample_evenly
@@ -29,12 +30,10 @@ TAIL = 0.1
 class _Values(NamedTuple):
     """Values of an image."""
 
+    path: Path
     type: str
     lowest: float
     highest: float
-    low: tuple[float, ...]
-    """Lower end of the range of each channel."""
-    high: tuple[float, ...]
 
 
 def with_pixel_format(settings: D, images: Sequence[Path]) -> D:
@@ -92,7 +91,8 @@ def _range_or_bits(found: Sequence[_Values], channels: int) -> tuple[str, object
             f"more than 8 bits per channel, with values up to {highest:.0f}: they are read as "
             f"images of {bits} bits (data.image_bits={bits}; set another number if it is wrong)",
         )
-    value = _range(found, channels, unit=not integers and lowest >= 0 and highest <= 1)
+    unit = not integers and lowest >= 0 and highest <= 1
+    value = (0.0, 1.0) if unit else _range([f.path for f in found], channels)
     return (
         "image_range",
         value,
@@ -102,13 +102,13 @@ def _range_or_bits(found: Sequence[_Values], channels: int) -> tuple[str, object
     )
 
 
-def _range(found: Sequence[_Values], channels: int, *, unit: bool) -> Bounds | tuple[Bounds, ...]:
+def _range(paths: Sequence[Path], channels: int) -> Bounds | tuple[Bounds, ...]:
     """Return the range of all channels of gray or color, or that of each other channel."""
-    if unit:
-        return 0.0, 1.0
-    low, high = np.min([f.low for f in found], axis=0), np.max([f.high for f in found], axis=0)
+    ranges = list(map_in_threads(partial(_read_ranges, channels=channels), paths))
     if channels in (1, RGB_CHANNELS):
-        return _bounds(low.min(), high.max())
+        return _bounds(min(r[:, 0].min() for r in ranges), max(r[:, 1].max() for r in ranges))
+    stacked = np.stack(ranges)
+    low, high = stacked[..., 0].min(axis=0), stacked[..., 1].max(axis=0)
     return tuple(_bounds(*pair) for pair in zip(low, high, strict=True))
 
 
@@ -127,12 +127,22 @@ def _read_header(path: Path) -> Header | None:
 
 def _read_values(path: Path, channels: int) -> _Values | None:
     try:
-        values = np.moveaxis(read_values(path, channels), -1, 0)
+        finite = _finite_values(path, channels)
     except BadFileError:
         return None
-    finite = [channel[np.isfinite(channel)] for channel in values]
-    if not all(channel.size for channel in finite):
+    if not can_become(len(finite), channels) or not all(channel.size for channel in finite):
         return None
-    low, high = zip(*(np.percentile(c, (TAIL, 100 - TAIL)) for c in finite), strict=True)
     lowest, highest = min(c.min() for c in finite), max(c.max() for c in finite)
-    return _Values(str(values.dtype), float(lowest), float(highest), low, high)
+    return _Values(path, str(finite[0].dtype), float(lowest), float(highest))
+
+
+def _read_ranges(path: Path, channels: int) -> NDArray[np.float64]:
+    """Return the range of each channel of an image ``(C, 2)``."""
+    finite = _finite_values(path, channels)
+    return np.array([np.percentile(channel, (TAIL, 100 - TAIL)) for channel in finite])
+
+
+def _finite_values(path: Path, channels: int) -> list[Values]:
+    """Return the numbers of each channel of an image."""
+    values = read_values(path, channels)
+    return [channel[np.isfinite(channel)] for channel in np.moveaxis(values, -1, 0)]

@@ -36,7 +36,7 @@ from deeplab.data.image_header import (
 )
 from deeplab.data.packed_file import ImagePath, PackedFile
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
-from deeplab.data.pixel_values import Pixels, Values, arrange_channels, to_8_bits
+from deeplab.data.pixel_values import Pixels, Values, network_pixels
 
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 
@@ -135,8 +135,7 @@ def read_image(path: ImagePath, pixel_format: PixelFormat = RGB) -> Pixels:
         BadFileError: the file is missing, not an image, truncated, corrupt, or of a kind that is
             not read.
     """
-    values = read_values(path, pixel_format.channels)
-    return arrange_channels(to_8_bits(values, pixel_format, path), pixel_format, path)
+    return network_pixels(read_values(path, pixel_format.channels), pixel_format, path)
 
 
 def read_values(path: ImagePath, channels: int) -> Values:

@@ -10,7 +10,7 @@ from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.items import Item
 from deeplab.data.own_samples import OwnSource
-from deeplab.data.pixel_values import arrange_channels
+from deeplab.data.pixel_values import network_pixels
 from deeplab.utils.constants import IGNORE
 
 T = TypeVar("T")
@@ -34,15 +34,13 @@ class OwnDataset(SegmentationDataset):
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
         """See ``SegmentationDataset``."""
-        image, label = self.source.read(*_place(item))
-        image = arrange_channels(image, self.pixel_format, item.image)
-        if label is None or not self.labeled:
-            return image, np.full(image.shape[:2], IGNORE, np.uint8)
-        return image, self.classes.decode(label, item.image)
+        image, label = self.source.read(item)
+        pixels = network_pixels(image, self.pixel_format, item.image)
+        return pixels, self._decode(item, image, label)
 
     def image_size(self, item: Item) -> tuple[int, int]:
         """See ``SegmentationDataset``."""
-        image, _ = self.source.read(*_place(item))
+        image, _ = self.source.read(item)
         return image.shape[0], image.shape[1]
 
     def check_item(self, item: Item) -> tuple[Pixels, Sequence[tuple[str, Path]]]:
@@ -51,7 +49,12 @@ class OwnDataset(SegmentationDataset):
 
     def read_label(self, item: Item) -> Pixels:
         """See ``SegmentationDataset``."""
-        return self.read(item)[1]
+        return self._decode(item, *self.source.read(item))
+
+    def _decode(self, item: Item, image: Pixels, label: Pixels | None) -> Pixels:
+        if label is None or not self.labeled:
+            return np.full(image.shape[:2], IGNORE, np.uint8)
+        return self.classes.decode(label, item.image)
 
     def map_items(self, function: Callable[[Item], T], items: Sequence[Item]) -> Iterator[T]:
         """See ``ImageDataset``; one after another, since a dataset need not allow threads."""
@@ -59,9 +62,4 @@ class OwnDataset(SegmentationDataset):
 
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""
-        return f"{item.id} {self.source.sample_hash(*_place(item))}"
-
-
-def _place(item: Item) -> tuple[str, int]:
-    """Return the split and the index of an item."""
-    return item.image.parent.name, int(item.image.name)
+        return f"{item.id} {self.source.sample_hash(item)}"

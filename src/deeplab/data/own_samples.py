@@ -3,12 +3,14 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
+from deeplab.data.items import Item
 from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
@@ -62,12 +64,21 @@ class OwnSource:
             )
         return [str(name) for name in ids]
 
-    def read(self, split: str, index: int) -> tuple[Pixels, Pixels | None]:
+    def items(self, split: str) -> list[Item]:
+        """Return the samples of a split; their paths are no files."""
+        place = Path(self.settings.target, split)
+        return [
+            Item(name, place / str(index), place / str(index))
+            for index, name in enumerate(self.ids(split))
+        ]
+
+    def read(self, item: Item) -> tuple[Pixels, Pixels | None]:
         """Return an image ``(H, W, C)`` and its label map ``(H, W)``; None if it has none.
 
         Raises:
             BadFileError: the dataset raises an error, or returns something else.
         """
+        split, index = item.image.parent.name, int(item.image.name)
         where = f"{self.label}, split {split}, index {index}"
         try:
             sample = self.dataset(split)[index]
@@ -75,10 +86,10 @@ class OwnSource:
             raise
         except Exception as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise _bad("sample raises an error", where, text, "Correct the dataset.") from None
+            raise BadFileError("sample raises an error", where, text, "Correct the dataset.") from None
         if not isinstance(sample, Sequence) or len(sample) != 2:
             got = f"{type(sample).__name__}" + (f" of {len(sample)}" if _sized(sample) else "")
-            raise _bad(
+            raise BadFileError(
                 "sample of another form", where, f"it is a {got}", "Return image, label map."
             )
         image = _image(sample[0], where)
@@ -87,7 +98,7 @@ class OwnSource:
         label = _label(sample[1], where)
         if label.shape != image.shape[:2]:
             problem = f"the label map is {label.shape}, but the image is {image.shape[:2]}"
-            raise _bad("sizes differ", where, problem, "Return both in the same size.")
+            raise BadFileError("sizes differ", where, problem, "Return both in the same size.")
         return image, label
 
     def check(self, split: str) -> int:
@@ -96,7 +107,8 @@ class OwnSource:
         Raises:
             UserError: it is not, or cannot be used.
         """
-        first, second = (self.read(split, 0) for _ in range(2))
+        item = self.items(split)[0]
+        first, second = (self.read(item) for _ in range(2))
         if not all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)):  # type: ignore[arg-type]
             raise UserError(
                 f"{self.label}, split {split}, index 0: it is another sample each time it is read. "
@@ -110,18 +122,18 @@ class OwnSource:
         stated = getattr(dataset, "fingerprint", None)
         if stated is not None:
             return hashlib.sha256(str(stated).encode()).hexdigest()[:16]
-        ids = self.ids(split)
-        step = max(1, -(-len(ids) // MAX_HASHED))
-        digest = hashlib.sha256("\n".join(ids).encode())
-        for index in range(0, len(ids), step):
-            digest.update(self.sample_hash(split, index).encode())
+        items = self.items(split)
+        step = max(1, -(-len(items) // MAX_HASHED))
+        digest = hashlib.sha256("\n".join(item.id for item in items).encode())
+        for item in items[::step]:
+            digest.update(self.sample_hash(item).encode())
         return digest.hexdigest()[:16]
 
-    def sample_hash(self, split: str, index: int) -> str:
+    def sample_hash(self, item: Item) -> str:
         """Return a hash of the pixels of a sample; of nothing if it cannot be read."""
         digest = hashlib.sha256()
         try:
-            for array in self.read(split, index):
+            for array in self.read(item):
                 if array is not None:
                     digest.update(f"{array.shape}".encode() + array.tobytes())
         except BadFileError:  # reported, or skipped, when it is used
@@ -131,10 +143,6 @@ class OwnSource:
 
 def _sized(value: Any) -> bool:
     return hasattr(value, "__len__")
-
-
-def _bad(kind: str, where: str, problem: str, remedy: str) -> BadFileError:
-    return BadFileError(kind, where, problem, remedy)
 
 
 def _image(value: Any, where: str) -> Pixels:
@@ -148,7 +156,7 @@ def _image(value: Any, where: str) -> Pixels:
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     if array.dtype != np.uint8 or array.ndim != 3 or not array.size:
-        raise _bad(
+        raise BadFileError(
             "image of another form",
             where,
             f"the image is {array.dtype} of shape {shape}",
@@ -163,7 +171,7 @@ def _label(value: Any, where: str) -> Pixels:
     if array.ndim == 3 and shape[0] == 1:
         array = array[0]
     if array.ndim != 2 or array.dtype.kind not in "iub":
-        raise _bad(
+        raise BadFileError(
             "label map of another form",
             where,
             f"the label map is {array.dtype} of shape {shape}",
@@ -171,7 +179,7 @@ def _label(value: Any, where: str) -> Pixels:
         )
     if array.size and not 0 <= int(array.min()) <= int(array.max()) <= 255:
         wrong = int(array.min()) if array.min() < 0 else int(array.max())
-        raise _bad(
+        raise BadFileError(
             "label out of range",
             where,
             f"label {wrong}",

@@ -59,28 +59,34 @@ def to_8_bits(values: Values, pixel_format: PixelFormat, path: ImagePath) -> Pix
     return np.right_shift(values, bits - 8).astype(np.uint8)
 
 
-def arrange_channels(image: Pixels, pixel_format: PixelFormat, path: ImagePath) -> Pixels:
-    """Return an image ``(H, W, C)`` with the channels of the network.
+def can_become(found: int, channels: int) -> bool:
+    """Return True if an image of so many channels can be read as one of the network's channels."""
+    return found == channels or {found, channels} == {1, RGB_CHANNELS}
+
+
+def network_pixels(values: Values, pixel_format: PixelFormat, path: ImagePath) -> Pixels:
+    """Return values of any type ``(H, W, C)`` as the uint8 image that the network sees.
 
     Gray becomes three equal channels and RGB one; other numbers must be those of the file.
 
     Raises:
-        BadFileError: it has another number of channels.
+        BadFileError: it has another number of channels; or as in ``to_8_bits``.
     """
-    found = image.shape[2]
-    if found == pixel_format.channels:
+    found, channels = values.shape[2], pixel_format.channels
+    if not can_become(found, channels):
+        raise BadFileError(
+            "other channels",
+            path,
+            f"{found} channels; {channels} are read",
+            f"Set data.channels={found} to train with them, or save the ones that the network "
+            "should see.",
+        )
+    image = to_8_bits(values, pixel_format, path)
+    if image.shape[2] == channels:  # a range for each channel also spreads gray to three
         return image
-    if pixel_format.channels == RGB_CHANNELS and found == 1:
+    if found == 1:
         return np.repeat(image, RGB_CHANNELS, axis=2)
-    if pixel_format.channels == 1 and found == RGB_CHANNELS:
-        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.uint8)
-    raise BadFileError(
-        "other channels",
-        path,
-        f"{found} channels; {pixel_format.channels} are read",
-        f"Set data.channels={found} to train with them, or save the ones that the network "
-        "should see.",
-    )
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.uint8)
 
 
 def fewest_bits(largest: int) -> int:

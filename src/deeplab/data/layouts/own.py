@@ -89,21 +89,16 @@ class OwnLayout(Layout):
         return list(dict.fromkeys(names))
 
     def items(self, split: str) -> list[Item]:
-        """See ``Layout``; the paths are no files."""
-        place = Path(self.settings.target)
-        return [
-            Item(name, place / split / str(index), place / split / str(index))
-            for index, name in enumerate(self.source.ids(split))
-        ]
+        """See ``Layout``."""
+        return self.source.items(split)
 
     def is_labeled(self, items: Sequence[Item]) -> bool:
         """See ``Layout``; the first sample tells."""
-        place = items[0].image
-        return self.source.read(place.parent.name, int(place.name))[1] is not None
+        return self.source.read(items[0])[1] is not None
 
     def image_size(self, item: Item) -> tuple[int, int]:
         """See ``Layout``."""
-        image, _ = self.source.read(item.image.parent.name, int(item.image.name))
+        image, _ = self.source.read(item)
         return image.shape[0], image.shape[1]
 
     def fingerprint(self, split: str) -> str:

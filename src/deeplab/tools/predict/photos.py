@@ -11,7 +11,7 @@ from deeplab.data.image_header import Header
 from deeplab.data.image_io import RGB, read_header, read_image
 from deeplab.data.orientation import upright
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
-from deeplab.data.pixel_values import arrange_channels, to_8_bits
+from deeplab.data.pixel_values import network_pixels
 from deeplab.utils.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -69,10 +69,7 @@ def to_pixels(image: Any, pixel_format: PixelFormat = RGB) -> Pixels:
         image = np.rint(image * 255.0).astype(np.uint8)
     elif image.dtype not in (np.uint8, np.uint16) and pixel_format.value_range is None:
         raise UserError(f"{description}: expected uint8, uint16, or floats from 0 to 1.")
-    path = Path(description)
-    return np.ascontiguousarray(
-        arrange_channels(to_8_bits(image, pixel_format, path), pixel_format, path)
-    )
+    return np.ascontiguousarray(network_pixels(image, pixel_format, Path(description)))
 
 
 def _from_pillow(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
