@@ -2,6 +2,7 @@
 
 import re
 import sys
+import threading
 from contextlib import suppress
 from itertools import product
 
@@ -15,14 +16,17 @@ from PIL import Image
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.cache import use_cache
 from deeplab.data.class_set import ClassSet
+from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.find_pixel_format import with_pixel_format
 from deeplab.data.image_io import read_header, read_image, read_values
 from deeplab.data.items import Item
+from deeplab.data.layouts.own import OwnDataSettings, OwnLayout
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.pixel_values import to_8_bits
 from deeplab.data.settings import AugmentationSettings, ScaleSettings, SegmentationSettings
 from deeplab.data.transforms import EvalTransform, TrainTransform
+from deeplab.utils.own_code.trust import trust
 from support.scripts import CPU, run
 
 SETTINGS = SegmentationSettings(name="folder", root=".", classes=("a", "b"))
@@ -142,6 +146,16 @@ def test_gray_and_rgb_become_each_other(tmp_path):
         read_image(tmp_path / "color.png", PixelFormat(5))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_range_for_each_channel_is_not_spread_over_others(channels, tmp_path):
+    np.save(tmp_path / "a.npy", random_values(channels))
+    with pytest.raises(BadFileError, match=rf"{channels} channels; 5 are read"):
+        read_image(tmp_path / "a.npy", PixelFormat(5, value_range=((0.0, 250.0),) * 5))
+    each = PixelFormat(4 - channels, value_range=((0.0, 250.0),) * (4 - channels))
+    of_all = each._replace(value_range=(0.0, 250.0))
+    assert np.array_equal(*(read_image(tmp_path / "a.npy", f) for f in (each, of_all)))
+
+
 @pytest.mark.parametrize("dtype", TYPES[1:])
 def test_a_range_is_spread_evenly(dtype, tmp_path):
     values = random_values(2, dtype)
@@ -206,6 +220,18 @@ def test_a_few_odd_files_do_not_decide(tmp_path, capsys):
     assert with_pixel_format(SETTINGS, sorted(tmp_path.iterdir())) == SETTINGS
     assert np.array_equal(read_image(tmp_path / "odd.tif"), odd[..., :3])
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("channels", "odd"), [(5, 3), (5, 1), (3, 1), (1, 3), (3, 5)])
+def test_images_of_other_channels_do_not_stop_the_search_for_a_range(channels, odd, tmp_path):
+    usual = random_values(channels) * 40
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", usual)
+    alone = with_pixel_format(SETTINGS, sorted(tmp_path.iterdir()))
+    np.save(tmp_path / "odd.npy", random_values(odd) * (40 if {channels, odd} == {1, 3} else 900))
+    found = with_pixel_format(SETTINGS, sorted(tmp_path.iterdir()))
+    assert found.channels == alone.channels
+    assert np.allclose(found.image_range, alone.image_range, atol=20)
 
 
 def test_a_constant_channel_has_a_range(tmp_path):
@@ -345,11 +371,29 @@ class Bands:
 def test_a_dataset_of_one_s_own_may_have_any_channels(tmp_path):
     (tmp_path / "bands.py").write_text(OWN)
     own = [a for a in TRAIN if a != "data=folder" and not a.startswith("stage.max_steps")]
-    own += ["data._target_=bands.Bands", "stage.max_steps=2"]
+    own += ["data._target_=bands.Bands", "stage.max_steps=2", "loss.class_weights=auto"]
     run("train", *own, cwd=tmp_path, variables={"PYTHONPATH": str(tmp_path)})
     (folder,) = (tmp_path / "runs").iterdir()
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["data"]["channels"] == config["backbone"]["in_channels"] == 7
+
+
+def test_a_dataset_of_one_s_own_is_read_by_one_thread(tmp_path, monkeypatch):
+    code = OWN.replace("        image =", "        readers.add(get_ident())\n        image =")
+    (tmp_path / "thread_bound.py").write_text(
+        f"from threading import get_ident\nreaders = set()\n{code}"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    trust(["thread_bound.Bands"])
+    settings = OwnDataSettings(
+        _target_="thread_bound.Bands", classes=("a", "b"), channels=7, eval_batch_size=2
+    )
+    options = {"fill": (0,) * 7, "steps": 1, "batch_size": 1, "seed": 0, "num_workers": 0}
+    data = SegmentationData(settings, OwnLayout(settings), **options)
+    data.check_eval_batches()
+    assert data.val_set.count_pixels().shape == (4, 2)
+    assert len(data.val_set.content_hash()) == 16
+    assert sys.modules["thread_bound"].readers == {threading.get_ident()}
 
 
 def items_of(root):

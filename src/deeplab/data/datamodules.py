@@ -27,7 +27,6 @@ from deeplab.data.settings import ClassificationSettings, DataSettings, Segmenta
 from deeplab.data.transforms import EvalTransform, TrainTransform
 from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.errors import UserError
-from deeplab.utils.parallel import map_in_threads
 
 D = TypeVar("D", bound=ImageDataset[Any, Any])
 
@@ -289,7 +288,7 @@ class SegmentationData(StreamData[SegmentationDataset]):
         """
         if self.eval_batch_size == 1:
             return
-        sizes = sorted(set(map_in_threads(self._padded_size, self.val_set.items)))
+        sizes = sorted(set(self.val_set.map_items(self._padded_size, self.val_set.items)))
         if len(sizes) > 1:
             largest = [max(size[axis] for size in sizes) for axis in (0, 1)]
             raise UserError(

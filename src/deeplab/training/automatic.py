@@ -83,7 +83,8 @@ def _count_pixels(schema: type[SegmentationSettings], keys: str) -> "NDArray[np.
         settings.train_split,
         classes=class_set(settings),
         transform=EvalTransform(size=(1, 1), fill=(0, 0, 0)),
-        on_error=settings.on_error,
+        on_error="stop" if settings.on_error == "stop" else "next",
+        pixel_format=settings.pixel_format,
     )
     counts: NDArray[np.int64] = dataset.count_pixels(MAX_LABEL_MAPS).sum(axis=0)
     return counts
