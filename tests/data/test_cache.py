@@ -1,5 +1,6 @@
 """Tests of the decoded cache."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab.data import cache
+from deeplab.data import annotations, cache, image_io, labels, orientation
 from deeplab.data.cache import DecodedCache, use_cache
 from deeplab.data.class_set import ClassSet
 from deeplab.data.dataset import SegmentationDataset
@@ -71,15 +72,15 @@ def test_cache_is_built_once_and_again_when_the_data_change(tmp_path, monkeypatc
 
 
 def test_caches_that_nothing_can_use_again_are_removed(tmp_path, capsys):
-    """Those of edited files, of killed processes and of earlier versions, and nothing else."""
+    """Those of edited files and of killed processes, and nothing else."""
     folder = tmp_path / "cache"
     root, other = five_image_tree(tmp_path / "voc"), five_image_tree(tmp_path / "other")
     running = dataset(root)
     for data in (running, dataset(other)):
         use_cache(data, folder, num_workers=1, progress=False)
     first = next(p.name for p in folder.iterdir() if running.reader.folder == p)
-    kept = {p.name for p in folder.iterdir() if p.is_dir()} - {first} | {"mine", "0123456789ab.txt"}
-    for name in ("mine", "0123456789ab.txt", "0123456789ab", f".{first[:-1]}0.draft"):
+    kept = {p.name for p in folder.iterdir() if p.is_dir()} - {first} | {"mine", "0123456789ab"}
+    for name in ("mine", "0123456789ab", f".{first[:-1]}0.draft"):
         (folder / name).mkdir()
         (folder / name / "pixels.bin").write_bytes(b"x")
     expected = dataset(root)[1].image
@@ -165,16 +166,35 @@ def test_edit_that_keeps_the_size_is_noticed(tmp_path):
 
 def test_other_bits_and_other_decoding_make_other_caches(tmp_path, monkeypatch):
     root = five_image_tree(tmp_path / "voc")
-    changed = tmp_path / "image_io.py"
+    changed = tmp_path / "changed.py"
     changed.write_text("# another version")
     folders = set()
-    for image_bits, module in ((None, None), (12, None), (None, changed)):
-        if module:
-            monkeypatch.setattr(cache.image_io, "__file__", str(module))
-        data = dataset(root, pixel_format=PixelFormat(bits=image_bits))
+    modules = (image_io, labels, orientation, annotations)
+    for bits, module in ((None, None), (12, None), *((None, module) for module in modules)):
+        with monkeypatch.context() as patch:
+            if module:
+                patch.setattr(module, "__file__", str(changed))
+            data = dataset(root, pixel_format=PixelFormat(bits=bits))
+            use_cache(data, tmp_path / "cache", num_workers=1, progress=False)
+            folders.add(data.reader.folder)
+    assert len(folders) == 6
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(errno.ENOSPC, "/cache: .* Free some space there"), (errno.EROFS, "to a writable folder")],
+)
+def test_a_full_disk_is_told_from_one_that_cannot_be_written(
+    number, message, tmp_path, monkeypatch
+):
+    def fail(job, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(cache, "_store", fail)
+    data = dataset(five_image_tree(tmp_path / "voc"))
+    with pytest.raises(UserError, match=message):
         use_cache(data, tmp_path / "cache", num_workers=1, progress=False)
-        folders.add(data.reader.folder)
-    assert len(folders) == 3
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
 
 
 def overwrite(path, start, content):

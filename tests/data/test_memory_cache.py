@@ -20,17 +20,16 @@ COUNT = 6
 
 
 class CountingReader:
-    """Reads items with sizes of their own, and counts in shared memory how often."""
+    """Reads images with sizes of their own, and counts in shared memory how often."""
 
     def __init__(self):
         self.reads = get_context("fork").Value("i", 0)
 
-    def __call__(self, item):
+    def __call__(self, number):
         with self.reads.get_lock():
             self.reads.value += 1
-        number = int(item.id)
         if number == COUNT:
-            raise BadFileError("damaged", item.image, "it is damaged", "Replace it.")
+            raise BadFileError("damaged", "image", "it is damaged", "Replace it.")
         random = np.random.default_rng(number)
         shape = (20 + number, 30)
         return random.integers(0, 256, (*shape, 3), np.uint8), random.integers(
@@ -38,24 +37,20 @@ class CountingReader:
         )
 
 
-def items():
-    return [Item(str(i), f"{i}.jpg", f"{i}.png") for i in range(COUNT + 1)]
-
-
 def size_of(number):
     return (20 + number) * 30 * 4
 
 
 def check(cache, number):
-    image, label = cache(items()[number])
-    expected = CountingReader()(items()[number])
+    image, label = cache(number)
+    expected = CountingReader()(number)
     np.testing.assert_array_equal(image, expected[0])
     np.testing.assert_array_equal(label, expected[1])
 
 
-def test_an_item_is_read_once_by_all_processes():
+def test_an_image_is_read_once_by_all_processes():
     reader = CountingReader()
-    cache = MemoryCache(items(), 3, 10**6, reader)
+    cache = MemoryCache(COUNT + 1, 3, 10**6, reader)
     check(cache, 0)
 
     class Reads:
@@ -73,14 +68,14 @@ def test_an_item_is_read_once_by_all_processes():
     for number in range(COUNT):  # what the workers have kept
         check(cache, number)
     assert reader.reads.value == COUNT
-    image, label = cache(items()[2])
+    image, label = cache(2)
     assert not image.flags.writeable
     assert not label.flags.writeable
 
 
 def test_what_does_not_fit_is_read_again():
     reader = CountingReader()
-    cache = MemoryCache(items(), 3, size_of(0) + size_of(1) + size_of(2) + 5, reader)
+    cache = MemoryCache(COUNT + 1, 3, size_of(0) + size_of(1) + size_of(2) + 5, reader)
     for _ in range(3):
         for number in range(COUNT):
             check(cache, number)
@@ -88,10 +83,10 @@ def test_what_does_not_fit_is_read_again():
 
 
 def test_a_bad_file_is_bad_each_time():
-    cache = MemoryCache(items(), 3, 10**6, CountingReader())
+    cache = MemoryCache(COUNT + 1, 3, 10**6, CountingReader())
     for _ in range(2):
         with pytest.raises(BadFileError):
-            cache(items()[COUNT])
+            cache(COUNT)
 
 
 @pytest.fixture
@@ -124,7 +119,7 @@ def test_images_are_kept_where_they_fit(dataset, monkeypatch):
         (0.2, {"devices": 2}),
     ):
         assert use_memory(dataset, share, **options(**changes)) is None
-        assert dataset.reader == dataset.read
+        assert dataset.reader == dataset.read_index
     monkeypatch.setattr(memory_cache, "get_start_method", lambda: "spawn")
     assert use_memory(dataset, 0.2, **options(num_workers=2)) is None
     line = use_memory(dataset, 0.2, **options())

@@ -20,12 +20,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data import array_files, class_set, image_header, image_io, pixel_values
+from deeplab.data import (
+    annotations,
+    array_files,
+    class_set,
+    image_header,
+    image_io,
+    labels,
+    orientation,
+    pixel_values,
+)
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
 from deeplab.data.image_io import read_header
 from deeplab.data.items import Item
+from deeplab.utils.disk_space import FULL_ERRNOS, format_size, write_error
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.parallel import parallel_map
@@ -52,8 +62,8 @@ class DecodedCache:
     def __init__(
         self, folder: Path, items: Sequence[Item], channels: int, fallback: Reader
     ) -> None:
-        self.folder, self.channels, self.fallback = folder, channels, fallback
-        self.rows = {item: row for row, item in enumerate(items)}
+        self.folder, self.items = folder, items
+        self.channels, self.fallback = channels, fallback
         self.index = _read_index(folder, len(items), channels)
         self.verified: set[int] = set()
         self.damaged = False
@@ -63,18 +73,18 @@ class DecodedCache:
         """The memory-mapped file, which each process opens for itself."""
         return np.memmap(self.folder / "pixels.bin", np.uint8, mode="r")
 
-    def __call__(self, item: Item) -> tuple[Pixels, Pixels]:
+    def __call__(self, row: int) -> tuple[Pixels, Pixels]:
         """Return the image ``(H, W, C)`` and the label ``(H, W)``, both read-only."""
-        row = self.rows[item]
         offset, height, width, checksum = (int(n) for n in self.index[row])
         if not height or not self._is_open():
-            return self.fallback(item)
+            return self.fallback(row)
         middle = offset + self.channels * height * width
         end = middle + height * width
         if row not in self.verified:
-            if _checksum(item, (height, width), self.pixels[offset:end]) != checksum:
+            pixels = self.pixels[offset:end]
+            if _checksum(self.items[row], (height, width), pixels) != checksum:
                 self._report_damage()
-                return self.fallback(item)
+                return self.fallback(row)
             self.verified.add(row)
         image = self.pixels[offset:middle].reshape(height, width, self.channels)
         return image, self.pixels[middle:end].reshape(height, width)
@@ -132,6 +142,11 @@ def build_index(sizes: list[tuple[int, int]], channels: int) -> Index:
     return index
 
 
+DECODERS = (
+    annotations, array_files, class_set, image_header, image_io, labels, orientation, pixel_values,
+)  # fmt: skip
+"""Modules and packages on which the decoded pixels depend."""
+
 RESERVED_BYTES = 1e9
 """Disk space in bytes that a cache leaves free."""
 
@@ -161,7 +176,9 @@ def use_cache(
             _remove_outdated(folder, images)
             if folder.is_dir():
                 try:
-                    dataset.reader = DecodedCache(folder, dataset.items, channels, dataset.read)
+                    dataset.reader = DecodedCache(
+                        folder, dataset.items, channels, dataset.read_index
+                    )
                     return
                 except ValueError as error:
                     print(f"data.cache_dir={cache_dir}: {folder} is damaged ({error}); rebuilding")
@@ -169,19 +186,23 @@ def use_cache(
             if not _build(dataset, folder, num_workers, progress):
                 return
     except OSError as error:
+        if error.errno in FULL_ERRNOS:
+            raise write_error(error, cache_dir) from None
         raise UserError(
             f"data.cache_dir={cache_dir}: cannot write to this folder ({error.strerror}). Set "
             "data.cache_dir to a writable folder."
         ) from None
-    dataset.reader = DecodedCache(folder, dataset.items, channels, dataset.read)
+    dataset.reader = DecodedCache(folder, dataset.items, channels, dataset.read_index)
 
 
 def _hashes(dataset: SegmentationDataset) -> tuple[str, str]:
     """Return a hash of the images and their classes, and one of their state and of the code."""
     images = hashlib.sha256(f"{dataset.classes} {dataset.pixel_format}".encode())
     state = hashlib.sha256()
-    for module in (array_files, class_set, image_header, image_io, pixel_values):
-        state.update(Path(str(module.__file__)).read_bytes())
+    for module in DECODERS:
+        file = Path(str(module.__file__))
+        for path in sorted(file.parent.glob("*.py")) if file.name == "__init__.py" else [file]:
+            state.update(path.read_bytes())
     for item in dataset.items:
         images.update(repr(tuple(map(str, item))).encode())
         state.update(f"{_stamp(item.image)} {_stamp(item.mask)}\n".encode())
@@ -189,8 +210,8 @@ def _hashes(dataset: SegmentationDataset) -> tuple[str, str]:
 
 
 def _remove_outdated(folder: Path, images: str) -> None:
-    """Remove other caches of the same images, unfinished ones, and those of earlier versions."""
-    earlier = re.compile(rf"[0-9a-f]{{12}}|\.?{images}-[0-9a-f]{{12}}(\.draft)?")
+    """Remove other caches of the same images, and unfinished ones."""
+    earlier = re.compile(rf"\.?{images}-[0-9a-f]{{12}}(\.draft)?")
     outdated = [
         path
         for path in folder.parent.iterdir()
@@ -223,7 +244,7 @@ def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progres
     if total + RESERVED_BYTES > free:
         print(
             f"data.cache_dir={folder.parent}: the decoded {dataset.split} images need "
-            f"{total / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Training decodes the files "
+            f"{format_size(total)}, and {format_size(free)} are free. Training decodes the files "
             "each time instead."
         )
         return False
@@ -231,16 +252,19 @@ def _build(dataset: SegmentationDataset, folder: Path, num_workers: int, progres
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     pixels = draft / "pixels.bin"
-    with pixels.open("wb") as file:
-        file.truncate(total)
     store = partial(_store, dataset=dataset, path=pixels)
     jobs = [(item, tuple(row[:3])) for item, row in zip(dataset.items, index.tolist(), strict=True)]
     desc = f"Decoding {dataset.split} into {folder.parent}"
-    checksums = parallel_map(store, jobs, num_workers=num_workers, desc=desc, progress=progress)
-    for row, checksum in zip(index, checksums, strict=True):
-        row[1:] = (*row[1:3], checksum) if checksum is not None else 0
-    np.save(draft / "index.npy", index)
-    draft.rename(folder)
+    try:
+        with pixels.open("wb") as file:
+            file.truncate(total)
+        checksums = parallel_map(store, jobs, num_workers=num_workers, desc=desc, progress=progress)
+        for row, checksum in zip(index, checksums, strict=True):
+            row[1:] = (*row[1:3], checksum) if checksum is not None else 0
+        np.save(draft / "index.npy", index)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return True
 
 

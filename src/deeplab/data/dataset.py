@@ -44,8 +44,8 @@ ItemT = TypeVar("ItemT", bound=Item | LabeledImage)
 Index = int | tuple[int, int]
 """Index of an image, or the number of a draw and an index."""
 
-Reader = Callable[[Item], tuple[Pixels, Pixels]]
-"""Function from an item to its image ``(H, W, C)`` and its label ``(H, W)``."""
+Reader = Callable[[int], tuple[Pixels, Pixels]]
+"""Function from the index of an item to its image ``(H, W, C)`` and its label ``(H, W)``."""
 
 
 class Sample(NamedTuple):
@@ -117,16 +117,14 @@ class ImageDataset(Dataset[SampleT], Generic[SampleT, ItemT]):
         return index, np.random.default_rng((self.seed, draw))
 
     def read_item(
-        self, index: int, read: Callable[[ItemT], T]
+        self, index: int, read: Callable[[int], T]
     ) -> tuple[ItemT, T | None, tuple[str, ...]]:
         """Return the item of an index or its replacement, what is read, and the skipped files.
 
         Raises:
             UserError: a file is bad and ``on_error`` is ``stop``, or no file is good.
         """
-        used, sample, skipped = read_with_fallback(
-            lambda i: read(self.items[i]), index, len(self), self.on_error
-        )
+        used, sample, skipped = read_with_fallback(read, index, len(self), self.on_error)
         return self.items[used], sample, skipped
 
     def content_hash(self) -> str:
@@ -178,7 +176,7 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         super().__init__(split, items, seed=seed, on_error=on_error)
         self.classes, self.transform, self.labeled = classes, transform, labeled
         self.pixel_format = pixel_format
-        self.reader: Reader = self.read
+        self.reader: Reader = self.read_index
         self.class_sampler: ClassSampler | None = None
         """Draws the training images instead of the sampler."""
         self.mixing: Mixing | None = None
@@ -254,6 +252,10 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
         height, width = image.shape[:2]
         return image, read_label(item, self.classes, (height, width))
+
+    def read_index(self, index: int) -> tuple[Pixels, Pixels]:
+        """Return what ``read`` does for the item of an index."""
+        return self.read(self.items[index])
 
     def sample_labels(self, max_items: int = 100) -> Iterator[Pixels]:
         """Yield the labels ``(H, W)`` of readable masks, spread over the split."""

@@ -6,7 +6,6 @@ disk, and nothing is done before the training.
 
 import math
 import mmap
-from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import get_context, get_start_method
 
@@ -15,7 +14,6 @@ import numpy as np
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
-from deeplab.data.items import Item
 from deeplab.utils.disk_space import format_size
 from deeplab.utils.free_memory import free_memory
 from deeplab.utils.sampling import sample_evenly
@@ -30,42 +28,38 @@ MIN_PASSES = 2
 """Passes over the images from which on something is read again."""
 
 MAKING = -1
-"""Place of an item that a process is decoding."""
+"""Place of an image that a process is decoding."""
 
 
 class MemoryCache:
     """Reader that keeps what it has read, for all processes that are forked from this one.
 
     Args:
-        items: the items that may be asked for.
+        count: number of images.
         channels: number of channels of the images.
         capacity: bytes to keep at most.
-        fallback: reads an item that is not kept.
+        fallback: reads an image that is not kept.
 
     Raises:
         OSError: the system gives no such memory, or no lock.
     """
 
-    def __init__(
-        self, items: Sequence[Item], channels: int, capacity: int, fallback: Reader
-    ) -> None:
-        self.rows = {item: row for row, item in enumerate(items)}
+    def __init__(self, count: int, channels: int, capacity: int, fallback: Reader) -> None:
         self.channels, self.fallback = channels, fallback
         # not /dev/shm, which is small in a container; pages that are not written take no memory
         self.pixels: Pixels = np.frombuffer(mmap.mmap(-1, capacity), np.uint8)
-        numbers = np.frombuffer(mmap.mmap(-1, 8 * (1 + 3 * len(items))), np.int64)
+        numbers = np.frombuffer(mmap.mmap(-1, 8 * (1 + 3 * count)), np.int64)
         self.used, self.index = numbers[:1], numbers[1:].reshape(-1, 3)
-        """Bytes in use; place of each item in ``pixels`` plus 1 (0: not kept), height, width."""
+        """Bytes in use; place of each image in ``pixels`` plus 1 (0: not kept), height, width."""
         self.lock = get_context("fork").Lock()
 
-    def __call__(self, item: Item) -> tuple[Pixels, Pixels]:
+    def __call__(self, row: int) -> tuple[Pixels, Pixels]:
         """Return the image ``(H, W, C)`` and the label ``(H, W)``; both read-only if kept."""
-        row = self.rows[item]
         with self.lock:
             place, height, width = self.index[row].tolist()
         if place > 0:
             return self._view(place - 1, height, width)
-        image, label = self.fallback(item)
+        image, label = self.fallback(row)
         if not place:
             self._keep(row, image, label)
         return image, label
@@ -112,7 +106,7 @@ def use_memory(
         return None
     try:
         dataset.reader = MemoryCache(
-            dataset.items, dataset.pixel_format.channels, needed, dataset.read
+            len(dataset), dataset.pixel_format.channels, needed, dataset.read_index
         )
     except (OSError, ValueError):  # no memory of this kind, or no lock: images are decoded
         return None

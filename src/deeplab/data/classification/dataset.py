@@ -72,7 +72,7 @@ class ClassificationDataset(ImageDataset[Batch, LabeledImage]):
         for item, out in zip(items, images, strict=True):
             index, generator = self.draw(item)
             used, image, skipped_files = self.read_item(
-                index, lambda i: read_image(i.path, self.pixel_format)
+                index, lambda i: read_image(self.items[i].path, self.pixel_format)
             )
             if image is not None:
                 self.crop(image, generator, out)
