@@ -321,6 +321,8 @@ def test_nearest_class_reaches_a_quarter_of_the_distance(tmp_path):
     ranges = {0: range(26), 1: range(75, 126), 2: range(217, 256)}
     assert all(label[v] == k for k, values in ranges.items() for v in values)
     assert label.count(255) == 256 - sum(map(len, ranges.values()))
+    near_void = ClassSet(("a", "b", "c"), values=(0, 128, 230), unlisted_values="nearest")
+    assert near_void.decode(np.uint8([[254, 255]]), tmp_path).tolist() == [[2, 255]]
     rgb = ClassSet(("a", "b"), values=((0, 0, 0), (0, 40, 0)), unlisted_values="nearest")
     pixels = np.uint8([[(10, 10, 10), (11, 0, 0), (0, 30, 10), (0, 29, 0), (10, 50, 0)]])
     assert rgb.decode(pixels, tmp_path).tolist() == [[0, 255, 1, 255, 1]]

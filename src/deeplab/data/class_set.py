@@ -174,8 +174,6 @@ class ClassSet:
         unlisted = _UNKNOWN if self.unlisted_values == "error" else IGNORE
         table = np.full(shape, unlisted, np.uint8)
         values = list(range(len(self)) if self.values is None else self.values)
-        if not self.colored:
-            table[IGNORE] = IGNORE
         if self.unlisted_values == "nearest":
             radii = nearest_radii([*values, *self.ignored])
             for label, value in enumerate(values):
@@ -183,7 +181,7 @@ class ClassSet:
                 table[tuple(slice(max(0, c - radius), c + radius + 1) for c in _tuple(value))] = (
                     label
                 )
-        for value in self.ignored:
+        for value in self.ignored if self.colored else (IGNORE, *self.ignored):
             table[value] = IGNORE
         for label, value in enumerate(values):
             table[value] = label
