@@ -1,6 +1,7 @@
 """Training on several devices equals training on one, to rounding."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ SMALL = (
     "decoder=tiny", "aspp.dropout=0", "stage=shapes", "stage.max_steps=5", "stage.batch_size=6",
     "stage.lr=0.01", "trainer.log_every_n_steps=1", "trainer.num_workers=0",
     "trainer.accelerator=cpu", "trainer.precision=64", "trainer.enable_progress_bar=false",
-    "logger=csv",
+    "data.on_error=skip", "logger=csv",
 )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def test_batch_norms_see_the_whole_batch(tmp_path):
 
 
 def odd_folder(root):
-    """Write seven training images, two of them without labels, and one validation image."""
+    """Write seven training images, two without labels, one damaged, and one validation image."""
     for split, count in (("train", 7), ("val", 1)):
         for i in range(count):
             write_image(root / f"images/{split}/{i}.png", i)
@@ -101,6 +102,7 @@ def odd_folder(root):
             mask[10 : 10 + 4 * i] = 255
             write_mask(root / f"masks/{split}/{i}.png", mask if i % 4 else np.full_like(mask, 255))
     write_mask(root / "masks/val/0.png", label_map(9))
+    (root / "images/train/5.png").write_bytes(b"damaged")
     return root
 
 
@@ -139,6 +141,9 @@ def test_any_number_of_processes_and_parts_trains_the_same_weights(tmp_path, set
     weights = [load_file(run / "weights.safetensors") for run in runs]
     rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
     assert len({run.name for run in runs}) == 1
+    skipped = [json.loads((run / "metrics.json").read_text())["skipped_files"] for run in runs]
+    assert sum(skipped[0].values()) > 2
+    assert all(counts == skipped[0] for counts in skipped)
     for other, other_rows in zip(weights[1:], rows[1:], strict=True):
         difference = max(
             (other[k].double() - weights[0][k].double()).abs().max() for k in weights[0]

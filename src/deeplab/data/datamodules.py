@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 from lightning import LightningDataModule, Trainer
+from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 
 from deeplab.data.bad_files import BadFileError, OnError
@@ -173,13 +174,22 @@ class StreamData(LightningDataModule, Generic[D]):
         )
         return loader
 
+    def count_skipped(self) -> dict[str, int]:
+        """Return how often all processes have skipped each bad file; called in every process."""
+        counts = [self.skipped]
+        if distributed.is_available() and distributed.is_initialized():
+            counts = [Counter() for _ in range(distributed.get_world_size())]
+            distributed.all_gather_object(counts, self.skipped)
+        return dict(sum(counts, Counter()))
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds of the data: the counts of skipped files."""
-        return {"skipped": dict(self.skipped)}
+        return {"skipped": self.count_skipped()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what a checkpoint holds."""
-        self.skipped = Counter(state_dict["skipped"])
+        """Restore what a checkpoint holds; the first process goes on counting for all."""
+        if not self.trainer or self.trainer.is_global_zero:
+            self.skipped = Counter(state_dict["skipped"])
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Count the files that DataLoader workers have skipped."""

@@ -330,9 +330,10 @@ def _train(
         checkpoints.save_last(trainer)
         if module.scored_step != trainer.global_step:  # the result must be of the last step
             trainer.validate(module, task.data, verbose=False)
+        skipped = task.data.count_skipped()
         if trainer.is_global_zero:
             seconds = timer.time_elapsed("train")
-            _write_result(config, task, folder, module, trainer.global_step, seconds)
+            _write_result(config, task, folder, module, skipped, trainer.global_step, seconds)
             result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
             log_result(loggers, result)
             if in_sweep():
@@ -340,7 +341,7 @@ def _train(
             else:
                 task.report(result)
             task.check_result(module)
-            print_skipped(task.data.skipped)
+            print_skipped(skipped)
             if config.trainer.fast_dev_run:
                 print("trainer.fast_dev_run: training and validation work; nothing is kept.")
             elif not in_sweep():
@@ -397,6 +398,7 @@ def _write_result(
     task: Task,
     folder: RunFolder,
     module: TrainingModule,
+    skipped: dict[str, int],
     steps: int,
     seconds: float,
 ) -> None:
@@ -408,7 +410,7 @@ def _write_result(
         **task.result(module),
         weights="moving average" if config.stage.ema_decay else "last step",
         weights_sha256=file_hash(folder.weights),
-        skipped_files=dict(task.data.skipped),
+        skipped_files=skipped,
         steps=steps,
         seconds=round(seconds, 1),
         peak_memory_bytes=_peak_memory(),
