@@ -125,8 +125,12 @@ def test_error_names_the_bad_file(tmp_path, damage, message):
 def test_split_check_finds_labels_out_of_range(tmp_path):
     voc_tree(tmp_path, {"train": 5})
     check_split(dataset(tmp_path))
+    few = dataset(tmp_path, classes=2)
     with pytest.raises(UserError, match="Name all classes"):
-        check_split(dataset(tmp_path, classes=2))
+        check_split(few)
+    few.on_error = "next"
+    with pytest.raises(UserError, match="none of the 5 images .* Name all classes"):
+        check_split(few)
 
 
 def test_fingerprint_depends_on_the_files(tmp_path):

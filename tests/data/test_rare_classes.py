@@ -108,6 +108,18 @@ def test_a_draw_is_the_same_in_any_batch(images):
     assert np.array_equal(batch["label"][7], alone["label"][0])
 
 
+@pytest.mark.parametrize("focus", [None, 0, 1, 2, 7])
+def test_copy_paste_pastes_a_class_whatever_the_crop_was_drawn_for(focus):
+    mixing, generator = Mixing(1, 0, background=0), np.random.default_rng(0)
+    (objects,) = mixing.draw(generator)
+    label = np.uint8([[0, 0, 1, 2, 255]])
+    for _ in range(50):
+        region = objects(label, focus, generator)[0].tolist()
+        assert region[2] or region[3]
+        assert not (region[0] or region[4])
+        assert focus not in (1, 2) or region[1 + focus]
+
+
 def test_a_box_has_any_area():
     mixing, generator = Mixing(0, 1, background=None), np.random.default_rng(0)
     (box,) = mixing.draw(generator)

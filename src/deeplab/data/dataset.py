@@ -361,10 +361,12 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]
         Warnings about images that are not read as they are, one for each kind.
 
     Raises:
-        UserError: as in ``SegmentationDataset.read``, or no checked mask has a label.
+        UserError: as in ``SegmentationDataset.read``; no checked mask has a label; or every checked
+            file is bad.
     """
     check_ids(dataset.split, dataset.ids)
     labeled = False
+    bad: list[BadFileError] = []
     unusual: dict[str, list[Path]] = {}
     items = sample_evenly(dataset.items, max_items)
     for item in items:
@@ -373,9 +375,14 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]
             labeled = labeled or bool((label != IGNORE).any())
             for kind, path in kinds:
                 unusual.setdefault(kind, []).append(path)
-        except BadFileError:
+        except BadFileError as error:
             if dataset.on_error == "stop":
                 raise
+            bad.append(error)
+    if bad and len(bad) == len(items):
+        raise UserError(
+            f"split {dataset.split!r}: none of the {len(items)} images checked can be used. {bad[0]}"
+        )
     if not labeled:
         raise UserError(
             f"split {dataset.split!r}: its masks hold nothing but {IGNORE} (ignore). Check the "

@@ -36,17 +36,19 @@ class Mixing:
     def _objects(self, label: Pixels, focus: int | None, generator: np.random.Generator) -> Region:
         """Return all pixels of a random half of the classes, at least one; not the background.
 
+        The class that the crop was drawn for is one of them.
+
         Copy-paste (Ghiasi et al. 2021) pastes objects. A label map has no objects, so their class
         is pasted as a whole, as in ClassMix (Olsson et al. 2021).
         """
-        classes = [k for k in np.unique(label) if k not in (IGNORE, self.background)]
+        classes = [k for k in np.unique(label).tolist() if k not in (IGNORE, self.background)]
         chosen = [k for k in classes if generator.random() < 0.5]
-        if focus is not None:
+        if focus in classes:
             chosen.append(focus)
         elif classes and not chosen:
             chosen = [generator.choice(classes)]
         table = np.zeros(IGNORE + 1, np.bool_)
-        table[[k for k in chosen if k != self.background]] = True
+        table[chosen] = True
         return table[label]
 
 
