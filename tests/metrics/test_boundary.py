@@ -106,7 +106,7 @@ def reference_inner_band(mask):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("size", [(23, 31), (60, 101)])
+@pytest.mark.parametrize("size", [(23, 31), (60, 101), (150, 230)])
 def test_f_score_and_boundary_iou_match_their_definitions(seed, size):
     truth = random_rectangles(seed, height=size[0], width=size[1], ignored=False)
     prediction = random_rectangles(seed + 10, height=size[0], width=size[1], ignored=False)

@@ -95,9 +95,23 @@ def _class_borders(truth: Pixels) -> NDArray[np.bool_]:
     return border
 
 
-def diagonal(label_map: Pixels) -> float:
-    """Return the length of an image's diagonal in pixels."""
-    return float(np.hypot(*label_map.shape))
+class _Part(NamedTuple):
+    """Some pixels of an image, in a rectangle around all of them."""
+
+    mask: NDArray[np.bool_]
+    top: int
+    left: int
+
+    def total(self) -> int:
+        """Return the number of the pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    def count_in(self, other: "_Part") -> int:
+        """Return how many of them are also in another part."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        first, second = (p.mask[top - p.top :, left - p.left :] for p in (self, other))
+        height, width = (min(sides) for sides in zip(first.shape, second.shape, strict=True))
+        return int(np.count_nonzero(first[:height, :width] & second[:height, :width]))
 
 
 class Outline:
@@ -108,29 +122,37 @@ class Outline:
     """
 
     def __init__(self, mask: Pixels) -> None:
-        self.mask = mask
+        self.diagonal = float(np.hypot(*mask.shape))
+        left, top, width, height = cv2.boundingRect(mask)
+        # with the neighbors, where the image has them
+        self.top, self.left = max(0, top - 1), max(0, left - 1)
+        self.mask = mask[self.top : top + height + 1, self.left : left + width + 1].copy()
 
     @cached_property
-    def contour(self) -> NDArray[np.bool_]:
+    def contour(self) -> _Part:
         """Pixels of the class with a direct neighbor that is not (above, below, left, right)."""
         # pixels outside the image count as the class, so the image's edges are not contours
         inside = cv2.erode(self.mask, CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=1)
-        return (self.mask > 0) & (inside == 0)
+        return _Part((self.mask > 0) & (inside == 0), self.top, self.left)
 
     @cached_property
-    def distance(self) -> NDArray[np.float32]:
-        """Euclidean distance of each pixel to the contour; infinite without a contour."""
-        if not self.contour.any():
-            return np.full(self.mask.shape, np.inf, np.float32)
-        outside = (~self.contour).astype(np.uint8)
+    def surroundings(self) -> _Part:
+        """Pixels that are as near to the contour as the boundary F-score tolerates."""
+        tolerance = F_TOLERANCE * self.diagonal
+        margin = int(tolerance)
+        outside = np.pad(~self.contour.mask, margin, constant_values=True).astype(np.uint8)
+        if outside.all():
+            return _Part(np.zeros(outside.shape, np.bool_), self.top, self.left)
         distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return np.asarray(distance, np.float32)
+        return _Part(distance <= tolerance, self.top - margin, self.left - margin)
 
-    def inner_band(self, width: int) -> NDArray[np.bool_]:
-        """Return the pixels of the class within ``width`` of its border or the image's edges."""
+    @cached_property
+    def inner_band(self) -> _Part:
+        """Pixels of the class near its border or the image's edges, by which boundary IoU goes."""
+        width = max(1, round(IOU_WIDTH * self.diagonal))
         padded = cv2.copyMakeBorder(self.mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         depth = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1]
-        return (depth > 0) & (depth <= width)
+        return _Part((depth > 0) & (depth <= width), self.top, self.left)
 
 
 class BoundaryScore(NamedTuple):
@@ -151,26 +173,21 @@ def class_outlines(label_map: Pixels, classes: Sequence[int]) -> dict[int, Outli
 
 def score_boundary(truth: Outline, prediction: Outline) -> BoundaryScore:
     """Return boundary F-score and boundary IoU of one class."""
-    size = diagonal(truth.mask)
-    width = max(1, round(IOU_WIDTH * size))
-    predicted_band, true_band = prediction.inner_band(width), truth.inner_band(width)
-    return BoundaryScore(
-        f_score=_f_score(truth, prediction, F_TOLERANCE * size),
-        intersection=int((predicted_band & true_band).sum()),
-        union=int((predicted_band | true_band).sum()),
-    )
+    bands = truth.inner_band, prediction.inner_band
+    intersection = bands[0].count_in(bands[1])
+    union = sum(band.total() for band in bands) - intersection
+    return BoundaryScore(_f_score(truth, prediction), intersection, union)
 
 
-def _f_score(truth: Outline, prediction: Outline, tolerance: float) -> float:
-    if not truth.contour.any() and not prediction.contour.any():
+def _f_score(truth: Outline, prediction: Outline) -> float:
+    if not truth.contour.total() and not prediction.contour.total():
         return float("nan")
-    precision = _fraction_within(prediction.contour, truth.distance, tolerance)
-    recall = _fraction_within(truth.contour, prediction.distance, tolerance)
+    precision = _fraction_within(prediction.contour, truth.surroundings)
+    recall = _fraction_within(truth.contour, prediction.surroundings)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _fraction_within(
-    contour: NDArray[np.bool_], distance: NDArray[np.float32], tolerance: float
-) -> float:
-    """Return the fraction of contour pixels within the tolerance; 0 for an empty contour."""
-    return float((distance[contour] <= tolerance).mean()) if contour.any() else 0.0
+def _fraction_within(contour: _Part, surroundings: _Part) -> float:
+    """Return the fraction of contour pixels in the surroundings; 0 for an empty contour."""
+    total = contour.total()
+    return contour.count_in(surroundings) / total if total else 0.0
