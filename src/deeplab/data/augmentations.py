@@ -124,15 +124,18 @@ def _check_mask(label: str, mask: Any, before: Pixels | None) -> None:
     if before is None:
         return
     values = np.asarray(mask)
-    allowed = np.union1d(before, [IGNORE])
     if values.shape != before.shape or values.dtype.kind not in "iu":
         raise UserError(
             f"{label}: the label map is {values.dtype} of shape {values.shape}; it was uint8 of "
             f"shape {before.shape}. Keep them."
         )
-    if new := np.setdiff1d(values, allowed).tolist():
+    known = np.zeros(IGNORE + 1, np.bool_)
+    known[before] = known[IGNORE] = True
+    labels = values.astype(np.uint8)
+    new = values[~known[labels] | (labels != values)]
+    if new.size:
         raise UserError(
-            f"{label}: the label map has the value {new[0]}, which it had not before. Move labels "
+            f"{label}: the label map has the value {new.min()}, which it had not before. Move labels "
             "by nearest neighbors."
         )
 
