@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 from deeplab.metrics.image_confusions import ImageConfusions, check_cells
-from deeplab.metrics.iou import class_iou, correct_and_union, mean_over_classes
+from deeplab.metrics.iou import class_iou, correct_and_union, label_map_iou, mean_over_classes
 
 
 def draw(seed, images=7, classes=5):
@@ -37,6 +39,18 @@ def test_sums_are_those_of_the_matrices(seed):
         assert np.array_equal(found, expected)
     np.testing.assert_allclose(confusions.image_iou, mean_over_classes(class_iou(matrices)))
     check_cells(confusions.sizes, confusions.cells, 5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_iou_of_a_label_map_is_that_of_its_matrix(seed):
+    truth, prediction = np.random.default_rng(seed).integers(0, 4, (2, 9, 7)).astype(np.uint8)
+    truth[truth == seed] = 255
+    matrix = ConfusionMatrix(5)
+    matrix.update(torch.from_numpy(prediction), torch.from_numpy(truth))
+    (expected,) = ImageConfusions.stack([matrix.compute().numpy()], 5).image_iou
+    assert label_map_iou(truth, prediction) == pytest.approx(expected)
+    assert scores(matrix.compute()).miou == pytest.approx(expected)
+    assert np.isnan(label_map_iou(np.full_like(truth, 255), prediction))
 
 
 def test_no_images():

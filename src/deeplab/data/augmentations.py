@@ -135,8 +135,8 @@ def _check_mask(label: str, mask: Any, before: Pixels | None) -> None:
     new = values[~known[labels] | (labels != values)]
     if new.size:
         raise UserError(
-            f"{label}: the label map has the value {new.min()}, which it had not before. Move labels "
-            "by nearest neighbors."
+            f"{label}: the label map has the value {new.min()}, which it had not before. Move "
+            "labels by nearest neighbors."
         )
 
 

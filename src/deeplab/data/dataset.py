@@ -381,7 +381,8 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]
             bad.append(error)
     if bad and len(bad) == len(items):
         raise UserError(
-            f"split {dataset.split!r}: none of the {len(items)} images checked can be used. {bad[0]}"
+            f"split {dataset.split!r}: none of the {len(items)} images checked can be used. "
+            f"{bad[0]}"
         )
     if not labeled:
         raise UserError(

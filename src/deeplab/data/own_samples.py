@@ -86,7 +86,9 @@ class OwnSource:
             raise
         except Exception as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise BadFileError("sample raises an error", where, text, "Correct the dataset.") from None
+            raise BadFileError(
+                "sample raises an error", where, text, "Correct the dataset."
+            ) from None
         if not isinstance(sample, Sequence) or len(sample) != 2:
             got = f"{type(sample).__name__}" + (f" of {len(sample)}" if _sized(sample) else "")
             raise BadFileError(

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from deeplab.metrics.definitions import SEGMENTATION
-from deeplab.metrics.iou import class_iou
+from deeplab.metrics.iou import class_iou, mean_over_classes
 from deeplab.utils.constants import IGNORE
 
 
@@ -69,7 +69,7 @@ class ConfusionMatrix(Metric):
 
 def mean_iou(counts: NDArray[np.int64]) -> float:
     """Return the mean of the IoU over the classes that occur; nan if none occurs."""
-    return float(torch.from_numpy(class_iou(counts)).nanmean())
+    return float(mean_over_classes(class_iou(counts)))
 
 
 def pixel_accuracy(counts: NDArray[np.int64]) -> float:

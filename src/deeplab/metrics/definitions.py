@@ -38,9 +38,11 @@ BOUNDARY = (
 )
 """Metrics near the borders of objects, which evaluations measure besides."""
 
-CLASSIFICATION = (
-    Metric("top1_error", "top-1 error", higher_is_better=False),
-    Metric("top5_error", "top-5 error", higher_is_better=False),
+TOP_K = {"top1_error": 1, "top5_error": 5}
+"""Number of classes, those of the highest logits, among which each metric expects the label."""
+
+CLASSIFICATION = tuple(
+    Metric(key, f"top-{k} error", higher_is_better=False) for key, k in TOP_K.items()
 )
 """Metrics of image classifiers; the first is the main one."""
 

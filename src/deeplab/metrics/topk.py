@@ -15,12 +15,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-UNLABELED = -1
-"""Padding value of labels, and the rank of an image without labels."""
-
-TOP_K = (1, 5)
-"""Values of k for which errors are counted."""
-
+from deeplab.metrics.definitions import TOP_K
+from deeplab.utils.constants import NO_LABEL
 
 TopKErrors = dict[str, float]
 """Error by metric (``top1_error``, ``top5_error``), as a fraction of the labeled images.
@@ -47,8 +43,8 @@ def ranks(logits: Tensor, labels: Tensor) -> Tensor:
         logit = logits.gather(1, label.clamp(min=0)[:, None])  # (N, 1)
         lower = (logits < logit) | ((logits == logit) & (classes > label[:, None]))
         rank = logits.shape[1] - 1 - lower.sum(1)
-        best_rank = torch.where(label == UNLABELED, best_rank, torch.minimum(best_rank, rank))
-    return torch.where((labels == UNLABELED).all(1), UNLABELED, best_rank)
+        best_rank = torch.where(label == NO_LABEL, best_rank, torch.minimum(best_rank, rank))
+    return torch.where((labels == NO_LABEL).all(1), NO_LABEL, best_rank)
 
 
 class TopKErrorMetric(Metric):
@@ -65,11 +61,11 @@ class TopKErrorMetric(Metric):
 
     def update(self, rank: Tensor) -> None:
         """Add images by their ``ranks``."""
-        self.images += (rank != UNLABELED).sum()
-        self.wrong += torch.stack([(rank >= k).sum() for k in TOP_K])
+        self.images += (rank != NO_LABEL).sum()
+        self.wrong += torch.stack([(rank >= k).sum() for k in TOP_K.values()])
 
     def compute(self) -> TopKErrors:
         """Return the errors over all images so far."""
         wrong, images = self.wrong.cpu().double(), self.images.cpu().double()
         errors = (wrong / images).tolist()
-        return {f"top{k}_error": error for k, error in zip(TOP_K, errors, strict=True)}
+        return dict(zip(TOP_K, errors, strict=True))

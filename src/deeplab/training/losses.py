@@ -20,10 +20,9 @@ from deeplab.config.schema.loss import (
     PixelLossSettings,
     TopKSettings,
 )
-from deeplab.metrics.topk import UNLABELED
 from deeplab.models.layers import resize
 from deeplab.training.devices import gather_from_devices, num_devices, sum_over_devices
-from deeplab.utils.constants import IGNORE
+from deeplab.utils.constants import IGNORE, NO_LABEL
 
 
 class Loss(nn.Module):
@@ -234,10 +233,10 @@ class ClassificationLoss(nn.Module):
         whole = labels if whole is None else whole
         if self.kind == "softmax":
             label = labels[:, 0]
-            total = sum_over_devices((whole[:, 0] != UNLABELED).sum()).clamp(min=1)
-            loss = F.cross_entropy(logits, label, ignore_index=UNLABELED, reduction="sum")
+            total = sum_over_devices((whole[:, 0] != NO_LABEL).sum()).clamp(min=1)
+            loss = F.cross_entropy(logits, label, ignore_index=NO_LABEL, reduction="sum")
             return loss / total * num_devices()
-        is_label = labels != UNLABELED
+        is_label = labels != NO_LABEL
         label_logits = logits.gather(1, labels.clamp(min=0)) * is_label  # (N, M)
         # -log sigmoid(x) for the labels, -log(1 - sigmoid(x)) = softplus(x) for all other classes
         return (F.softplus(logits).sum(1) - label_logits.sum(1)).sum() / len(whole)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
 from deeplab.metrics.definitions import SEGMENTATION
+from deeplab.metrics.iou import label_map_iou
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
@@ -42,7 +44,6 @@ from deeplab.training.loggers import log_examples, log_figure
 from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options
 from deeplab.training.upsampled_losses import build_loss
-from deeplab.utils.constants import IGNORE
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
@@ -300,14 +301,9 @@ def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Exampl
 
 
 def _mean_iou(example: Example) -> float | None:
-    """Return the mean IoU of the classes in an image's truth; None if no pixel is labeled."""
-    labeled = example.truth != IGNORE
-    truth, prediction = example.truth[labeled], example.prediction[labeled]
-    ious = []
-    for value in np.unique(truth):
-        found, wanted = prediction == value, truth == value
-        ious.append((found & wanted).sum() / (found | wanted).sum())
-    return float(np.mean(ious)) if ious else None
+    """Return the mean IoU of an image; None if no pixel is labeled."""
+    iou = label_map_iou(example.truth, example.prediction)
+    return None if isnan(iou) else iou
 
 
 def _warn(warnings: Sequence[str]) -> None:

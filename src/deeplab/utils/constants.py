@@ -6,6 +6,9 @@ TARGET = "_target_"
 IGNORE = 255
 """Label of ignored pixels (object borders, padding)."""
 
+NO_LABEL = -1
+"""Label of an image that has none, and padding of the labels of images that have several."""
+
 BACKGROUND = "background"
 """Name of the class of everything that is no object; not every data set has it."""
 

@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from deeplab.ablations.report.row_results import score_names
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
+from deeplab.metrics.definitions import TOP_K
 from deeplab.metrics.iou import intersection_over_union, mean_over_classes
 
 NUM_DRAWS = 1000
 
 CONFIDENCE_LEVEL = 0.95
-
-TOP_K: dict[Score, int] = {"top1_error": 1, "top5_error": 5}
-"""Number of classes that must include the label for a prediction to be correct."""
 
 FloatArray = NDArray[np.float64]
 

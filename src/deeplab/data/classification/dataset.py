@@ -14,10 +14,8 @@ from deeplab.data.dataset import Batch, ImageDataset, Index, hash_files
 from deeplab.data.image_io import RGB, read_image
 from deeplab.data.labeled_images import LabeledImage, LabeledImages
 from deeplab.data.pixel_format import PixelFormat
+from deeplab.utils.constants import NO_LABEL
 from deeplab.utils.visualization import ClassificationExample
-
-NO_LABEL = -1
-"""Padding of label lists, and label of empty samples."""
 
 
 class Crop(Protocol):
