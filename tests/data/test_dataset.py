@@ -129,7 +129,7 @@ def test_split_check_finds_labels_out_of_range(tmp_path):
     with pytest.raises(UserError, match="Name all classes"):
         check_split(few)
     few.on_error = "next"
-    with pytest.raises(UserError, match="none of the 5 images .* Name all classes"):
+    with pytest.raises(UserError, match=r"none of the 5 images .* Name all classes"):
         check_split(few)
 
 

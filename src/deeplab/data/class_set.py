@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.settings import ClassSettings
+from deeplab.data.settings import MAX_CLASSES, ClassSettings, UnlistedValues
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
@@ -23,12 +22,8 @@ Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
 Value = int | Color
 """Value of a class in a mask: an index or gray value, or a color."""
-UnlistedValues = Literal["error", "ignore", "nearest"]
-"""Treatment of mask values that are neither a class nor ignored."""
 
-
-MAX_CLASSES = 254
-_UNKNOWN = 254  # in decoding tables only: neither a class nor ignored
+_UNKNOWN = MAX_CLASSES  # in decoding tables only: neither a class nor ignored
 
 
 def voc_palette() -> Pixels:

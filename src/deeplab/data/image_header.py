@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
-import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from deeplab.data.orientation import TRANSPOSED_ORIENTATIONS
+from deeplab.utils.reading import npy_header
 
 Role = Literal["image", "mask"]
 
@@ -240,11 +240,7 @@ def _parse_tiff(stream: BinaryIO) -> Header:
 
 def _parse_npy(stream: BinaryIO) -> Header:
     """Return the header of a NumPy array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``."""
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-        version, np.lib.format.read_array_header_2_0
-    )
-    shape, _, dtype = read(stream)
+    shape, dtype = npy_header(stream)
     height, width, channels = arrange_axes(shape)
     kinds = {"f": FLOAT, "i": SIGNED, "u": UNSIGNED, "b": UNSIGNED}
     if dtype.kind not in kinds:

@@ -270,7 +270,7 @@ def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFi
     """Return the error of a mask at ``path`` whose shape differs from its image's shape."""
     header = read_header(image)
     height, width = header.size
-    rotated = header.orientation >= 5 and mask[:2] == (width, height)
+    rotated = mask[:2] == header.shown_size != header.size
     return BadFileError(
         "sizes differ",
         path,

@@ -1,6 +1,6 @@
 """Conversion of the values of image files to the 8-bit channels that the network sees."""
 
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
+from deeplab.data.settings import BitDepth
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[Any]
-
-BIT_DEPTHS = (8, 10, 12, 14, 16)
-"""Numbers of bits that the values of a 16-bit file may use."""
 
 
 def to_8_bits(values: Values, pixel_format: PixelFormat, path: ImagePath) -> Pixels:
@@ -90,8 +88,8 @@ def network_pixels(values: Values, pixel_format: PixelFormat, path: ImagePath) -
 
 
 def fewest_bits(largest: int) -> int:
-    """Return the smallest of ``BIT_DEPTHS`` that holds a value."""
-    return next(bits for bits in BIT_DEPTHS if largest < 1 << bits)
+    """Return the smallest ``BitDepth`` that holds a value."""
+    return next(bits for bits in get_args(BitDepth) if largest < 1 << bits)
 
 
 def _unknown_range(path: ImagePath, found: str) -> BadFileError:

@@ -41,6 +41,20 @@ Drawn = Annotated[Int, Field(ge=1, le=10**6)]
 ValueRange = tuple[Float, Float] | Annotated[tuple[tuple[Float, Float], ...], Field(min_length=1)]
 ScaleFactor = Annotated[Float, Field(ge=0.01, le=16)]
 
+MAX_CLASSES = 254
+"""Largest number of classes, so that 255 and another value of a byte are no class."""
+
+UnlistedValues = Literal["error", "ignore", "nearest"]
+"""Treatment of mask values that are neither a class nor ignored."""
+
+BitDepth = Literal[8, 10, 12, 14, 16]
+"""Numbers of bits that the values of a 16-bit file may use."""
+
+FoundClasses = Annotated[
+    tuple[Text, ...], Field(max_length=MAX_CLASSES), BeforeValidator(lambda value: value or ())
+]
+"""Names of classes; none: they are found in the data."""
+
 LOCATION_KEYS = (
     "root",
     "eval_batch_size",
@@ -79,7 +93,7 @@ class DataSettings(Settings):
     """Split to validate on; several are joined by ``+``."""
     eval_batch_size: Size = 1
     """Images per validation step; 1 if some images are larger than ``eval_size``."""
-    image_bits: Annotated[Literal[8, 10, 12, 14, 16], INTEGER] | None = None
+    image_bits: Annotated[BitDepth, INTEGER] | None = None
     """Bits that the values of images of more than 8 bits per channel use, of which the upper 8 are
     kept; null: the fewest that hold the largest value in a sample of the images."""
     on_error: Literal["stop", "skip"] = "stop"
@@ -140,7 +154,7 @@ class AugmentationSettings(Settings):
 class ClassSettings(Settings):
     """Classes of a data set of images with masks, and their values in the masks."""
 
-    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=254)]
+    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=MAX_CLASSES)]
     """Names of the classes, with the background first if there is one."""
     palette: Annotated[tuple[RGB, ...], Field(min_length=1)] | None = None
     """Color of each class in overlays and figures; null: VOC's colors."""
@@ -148,7 +162,7 @@ class ClassSettings(Settings):
     """Value of each class in the masks, an index or a color; null: class k has value k."""
     ignored_values: Values = ()
     """Further mask values that are ignored; 255 is, unless it is a class."""
-    unlisted_values: Literal["error", "ignore", "nearest"] = "error"
+    unlisted_values: UnlistedValues = "error"
     """Treatment of mask values that are neither a class nor ignored; ``nearest``: as the nearest
     class up to a quarter of the distance between two, as for JPEG masks; ignored beyond."""
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import yaml
@@ -240,7 +240,8 @@ def read_npz(
         lengths: dict[int | str, int] = {}
         with zipfile.ZipFile(path) as archive:
             for name, (kind, shape) in arrays.items():
-                found, dtype = _npy_header(archive, f"{name}.npy")
+                with archive.open(f"{name}.npy") as file:
+                    found, dtype = npy_header(file)
                 fits = len(found) == len(shape) and all(
                     lengths.setdefault(n, side if isinstance(n, str) else n) == side
                     for n, side in zip(shape, found, strict=True)
@@ -266,13 +267,15 @@ KINDS = {"i": "integers", "u": "integers", "U": "texts"}
 """Words for NumPy's kinds of numbers."""
 
 
-def _npy_header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
-    with archive.open(member) as file:
-        is_first = np.lib.format.read_magic(file) == (1, 0)
-        read = (
-            np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
+def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of an array that NumPy has written, from its beginning.
+
+    Raises:
+        ValueError: it is none.
+    """
+    is_first = np.lib.format.read_magic(stream) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
     return shape, dtype
 
 

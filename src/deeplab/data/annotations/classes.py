@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 from deeplab.data.annotations.base import Annotation, AnnotationSet
 from deeplab.data.annotations.regions import LabelDrawing
-from deeplab.data.class_set import MAX_CLASSES, UnlistedValues
 from deeplab.data.layouts.classes_file import is_void, plain_name
+from deeplab.data.settings import MAX_CLASSES, UnlistedValues
 from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import name_some, pluralize

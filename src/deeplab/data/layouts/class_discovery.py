@@ -44,10 +44,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.class_set import (
-    MAX_CLASSES,
     ClassSet,
     Color,
-    UnlistedValues,
     Value,
     min_distance,
     nearest_radii,
@@ -69,6 +67,7 @@ from deeplab.data.layouts.mask_statistics import (
     read_statistics,
     separating_shares,
 )
+from deeplab.data.settings import MAX_CLASSES, UnlistedValues
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text

@@ -21,12 +21,13 @@ import re
 import reprlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from deeplab.data.class_set import MAX_CLASSES, ClassSet, Value
+from deeplab.data.class_set import ClassSet, Value
 from deeplab.data.layouts.file_names import CLASSES_FILE
+from deeplab.data.settings import MAX_CLASSES, UnlistedValues
 from deeplab.utils.errors import UserError
 from deeplab.utils.reading import exists, read_text, report_damage
 from deeplab.utils.text import printable
@@ -38,7 +39,7 @@ NAMES = (
 """Paths below the folder where a classes file is looked for."""
 
 VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare")
-UNLISTED = ("error", "ignore", "nearest")
+UNLISTED = get_args(UnlistedValues)
 HINT = "Correct the file."
 
 NAME_COLUMNS = ("name", "class", "classname", "label", "labelname", "category")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from deeplab.data.items import Item
 from deeplab.data.layouts.base import Layout
@@ -24,10 +24,10 @@ from deeplab.data.layouts.folder_index import FolderScan
 from deeplab.data.layouts.folder_scan import scan_folder
 from deeplab.data.layouts.pairing import annotated_pairs
 from deeplab.data.layouts.splits import decide_splits
-from deeplab.data.settings import SegmentationSettings
+from deeplab.data.settings import FoundClasses, SegmentationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import is_first_process
-from deeplab.utils.settings import FilePath, Float, Seed, Text
+from deeplab.utils.settings import FilePath, Float, Seed
 from deeplab.utils.text import name_some
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ class FolderSettings(SegmentationSettings):
 
     of_ones_own: ClassVar[bool] = True
 
-    classes: Annotated[
-        tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())
-    ] = ()
+    classes: FoundClasses = ()
     """Names of the classes; null: from ``classes_file``."""
     classes_file: FilePath | None = None
     """File of the names and mask values of the classes; null: ``classes.yaml``, ``classes.csv`` and

@@ -14,14 +14,14 @@ changes with the content; without one a sample of the images is hashed).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict
 
 from deeplab.data.items import Item
 from deeplab.data.layouts.base import Layout
 from deeplab.data.pixel_format import RGB_CHANNELS
-from deeplab.data.settings import SegmentationSettings
+from deeplab.data.settings import FoundClasses, SegmentationSettings
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.node import OwnCode
@@ -38,9 +38,7 @@ class OwnDataSettings(OwnCode, SegmentationSettings):
     name: Text = "own"
     root: FilePath = "."
     """Folder of the data set, for a class that has an argument ``root``."""
-    classes: Annotated[
-        tuple[Text, ...], Field(max_length=254), BeforeValidator(lambda value: value or ())
-    ] = ()
+    classes: FoundClasses = ()
     """Names of the classes; null: the attribute ``classes`` of the dataset."""
 
 
