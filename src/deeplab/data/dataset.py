@@ -302,13 +302,12 @@ class SegmentationDataset(ImageDataset[Sample, Item]):
         Returns:
             Its label, and what is unusual about its files.
         """
-        size = self.image_size(
-            item
-        )  # first, as the doctor: a missing image is named before its mask
+        # first, as the doctor does: a missing image is named before its mask
+        size = self.image_size(item)
         label = self.read_label(item)
         if size != label.shape[:2]:
             raise size_mismatch_error(item.mask, label.shape, item.image)
-        return label, list(unusual_kinds(item.image, item.mask_file, self.pixel_format.channels))
+        return label, unusual_kinds(item.image, item.mask_file, self.pixel_format.channels)
 
     def item_hash(self, item: Item) -> str:
         """See ``ImageDataset``."""

@@ -13,6 +13,7 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.class_set import write_mask
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationBatch, check_ids
+from deeplab.data.items import item_ids
 from deeplab.data.layouts.base import data_layout, split_items
 from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator, score_image
 from deeplab.evaluation.evaluation_folder import write_images
@@ -67,7 +68,7 @@ class SegmentationEvaluation(EvaluationTask):
         run, workers = self.run, self.execution.num_workers
         layout = data_layout(run.data)
         items = split_items(layout, run.data.val_split)
-        check_ids(run.data.val_split, [item.id for item in items])
+        check_ids(run.data.val_split, list(item_ids(items)))
         labeled = layout.is_labeled(items)
         self.data = build_segmentation_data(run, num_workers=workers, val_labeled=labeled)
         self.data.check_eval_batches()

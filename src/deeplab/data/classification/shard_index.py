@@ -218,7 +218,7 @@ def _read_entries(folder: Path, shards: Sequence[Shard]) -> list[Entry]:
     What the files have beyond them is removed. Other processes that have mapped it keep it.
     """
     lines, entries = _read_lines(folder, shards)
-    if len(entries) == len(shards) <= len(lines) and _has_arrays(folder, entries):
+    if len(entries) == len(shards) and _has_arrays(folder, entries):
         return entries
     if not _has_arrays(folder, entries):
         entries = []
