@@ -11,10 +11,10 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from safetensors.numpy import load_file
 
 from deeplab.data.bad_files import BadFileError
-from deeplab.data.classification import shard_index
 from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop
 from deeplab.data.image_io import read_image
+from deeplab.data.layouts.shards import shard_index
 from deeplab.data.layouts.webdataset import WebDatasetLayout, WebDatasetSettings
 from deeplab.data.packed_file import PackedFile
 from deeplab.utils.errors import UserError

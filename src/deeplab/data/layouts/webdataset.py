@@ -4,8 +4,8 @@
     imagenet1k-validation-00.tar
     classes.txt                  names of the classes, one per line; without it, the labels
 
-The split is told by the name of the file or of its folder. ``classification.shards`` has the form
-of the files.
+The split is told by the name of the file or of its folder. ``shards.samples`` has the form of the
+files.
 """
 
 import re
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from deeplab.data.classification.find_shards import FoundShards, find_shards
-from deeplab.data.classification.shard_index import ShardIndex, get_or_make_index
-from deeplab.data.classification.sharded_images import ShardedImages
-from deeplab.data.classification.shards import Shard
 from deeplab.data.labeled_images import LabeledImages
 from deeplab.data.layouts.base import LabeledLayout
 from deeplab.data.layouts.imagenet import CLASSES
+from deeplab.data.layouts.shards.find_shards import FoundShards, find_shards
+from deeplab.data.layouts.shards.samples import Shard
+from deeplab.data.layouts.shards.shard_index import ShardIndex, get_or_make_index
+from deeplab.data.layouts.shards.sharded_images import ShardedImages
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import absolute_path

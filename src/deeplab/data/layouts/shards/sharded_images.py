@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deeplab.data.classification.shard_index import ShardIndex
 from deeplab.data.labeled_images import LabeledImage, LabeledImages
+from deeplab.data.layouts.shards.shard_index import ShardIndex
 
 
 class ShardedImages(LabeledImages):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data.classification.shards import Shard, ShardRows, scan_shard
+from deeplab.data.layouts.shards.samples import Shard, ShardRows, scan_shard
 from deeplab.data.packed_file import PackedFile
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError

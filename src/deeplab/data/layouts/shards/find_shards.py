@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Any, NamedTuple
 
-from deeplab.data.classification.shards import Shard
 from deeplab.data.layouts.file_names import (
     SHORT_WORDS,
     list_files,
@@ -17,6 +16,7 @@ from deeplab.data.layouts.file_names import (
     words_of,
 )
 from deeplab.data.layouts.imagenet import CLASSES, parse_classes
+from deeplab.data.layouts.shards.samples import Shard
 from deeplab.data.packed_file import open_storage
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
