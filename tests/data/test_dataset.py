@@ -24,7 +24,8 @@ from deeplab.data.settings import (
     SegmentationSettings,
 )
 from deeplab.data.synthetic import scenes
-from deeplab.data.synthetic.scenes import SHAPES, draw_scene, get_or_draw_scenes
+from deeplab.data.synthetic.scenes import draw_scene, get_or_draw_scenes
+from deeplab.data.synthetic.shapes import SHAPES
 from deeplab.data.transforms import CropParams, EvalTransform, TrainTransform
 from deeplab.utils.errors import UserError
 from support.trees import IdentityTransform, voc_tree, write_sample

@@ -14,15 +14,8 @@ from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels
 from deeplab.data.settings import SyntheticSettings
-from deeplab.data.synthetic.scenes import (
-    SHAPES,
-    drawing_keys,
-    drawn_folder,
-    get_or_draw_folder,
-    random_shape_mask,
-    simulate_camera,
-    texture,
-)
+from deeplab.data.synthetic.drawn_folder import drawing_keys, drawn_folder, get_or_draw_folder
+from deeplab.data.synthetic.shapes import SHAPES, random_shape_mask, simulate_camera, texture
 
 FORMAT = 1
 """Version of the drawing code; a higher number makes existing images be drawn again."""
