@@ -6,8 +6,6 @@ from typing import Literal, TypeVar
 from deeplab.data.packed_file import ImagePath
 from deeplab.utils.errors import UserError
 
-Severity = Literal["error", "warning"]
-
 OnError = Literal["stop", "next", "blank"]
 """Reaction to a bad file: ``stop`` raises UserError; ``next`` uses the next good file instead;
 ``blank`` leaves the sample empty."""

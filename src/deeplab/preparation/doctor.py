@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from deeplab.data.bad_files import BadFileError, Severity, split_overlap_message
+from deeplab.data.bad_files import BadFileError, split_overlap_message
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS
 from deeplab.data.image_io import RGB, read_image, unusual_kinds
@@ -25,6 +25,8 @@ from deeplab.data.labels import read_label
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.parallel import parallel_map
+
+Severity = Literal["error", "warning"]
 
 
 class Finding(NamedTuple):
