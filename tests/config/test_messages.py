@@ -7,14 +7,13 @@ there is no traceback, and nothing is left on disk.
 import pytest
 from PIL import Image
 
-from support.messages import check_error_message
+from support.messages import check_error_message, check_refusal
 from support.scripts import run
 from support.trees import voc_tree
 
 TRAIN = [
     # typos in keys
     (["stage.lrr=0.1"], ["stage.lrr", "stage.lr"]),
-    (["stgae.lr=0.1"], ["stgae.lr", "stage.lr"]),
     (["data.crop=97"], ["data.crop"]),
     (["+stage.dampening=0.1"], ["stage.dampening", "no such key"]),
     (["backbone=xception", "backbone.stem=7x7"], ["backbone.stem"]),
@@ -27,9 +26,7 @@ TRAIN = [
     (["output_stride=12"], ["output_stride=12", "8, 16 or 32"]),
     (["backbone.depth=34"], ["backbone.depth=34", "50", "101"]),
     (["backbone.family=vgg"], ["backbone.family=vgg: no such backbone", "resnet", "xception"]),
-    (["~data"], ["~data: a key cannot be removed"]),
     (["data.name=kitti"], ["data.name=kitti: no such data set", "cityscapes", "voc"]),
-    (["data.name=../voc"], ["data.name=../voc: no such data set"]),
     (["trainer.precision=fp8"], ["trainer.precision=fp8", "bf16-mixed"]),
     (["trainer.strategy=nonsense"], ["trainer.strategy=nonsense", "'ddp'"]),
     (["trainer.strategy=fsdp"], ["trainer.strategy=fsdp", "shards", "gradient_checkpointing"]),
@@ -77,7 +74,6 @@ TRAIN = [
     (["seed=4294967296"], ["seed=4294967296", "less than 4294967296"]),
     (["data.eval_size=1000000000"], ["data.eval_size=1000000000", "less than or equal to"]),
     (["loss.class_weights=[0,0,0,0,0,0,0]"], ["loss.class_weights: all weights are 0"]),
-    (["name=.."], ["name=..", "pattern"]),
     (["loss.class_weights=[1,2]"], ["loss.class_weights", "2 weights", "7 classes"]),
     (["stage.warmup_steps=5000"], ["warmup_steps (5000)", "below max_steps"]),
     (["stage.momentum=0.9"], ["stage.momentum: no such key. Set optimizer.momentum instead"]),
@@ -85,7 +81,6 @@ TRAIN = [
     (["loss.hard_pixel_fraction=0.5"], ["loss has no such key. It is for loss=top_k"]),
     (["lr_scheduler.power=null"], ["lr_scheduler.power=null", "number"]),
     (["lr_scheduler=step"], ["lr_scheduler=step: no such choice", "poly"]),
-    (["stage=modern", "stage.max_steps=1500"], ["warmup_steps (1500)", "below max_steps (1500)"]),
     (["backbone.depth=[1,2,2,2]"], ["backbone", "two units"]),
     (["data.classes=[disc]"], ["data.classes", "2 or more values"]),
     (["data.classes=[background,circle]"], ["data.classes", "circle", "disc"]),
@@ -116,6 +111,22 @@ TRAIN = [
 
 @pytest.mark.parametrize(("arguments", "words"), TRAIN, ids=lambda x: " ".join(x))
 def test_train(arguments, words, tmp_path):
+    check_refusal("train", arguments, words, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stage.lr=[1,2"], ["stage.lr"]),
+        (["stage.lrr=0.1"], ["stage.lrr: no such key. Did you mean stage.lr?"]),
+        (["backbone=xceptoin"], ["backbone=xceptoin", "Did you mean xception "]),
+        (["stage.lr=-0.1"], ["stage.lr=-0.1", "greater than 0"]),
+        (["data=voc", "data.root=/no/such/place"], ["data.root=/no/such/place", "does not exist"]),
+        (["name=${nothing}"], ["name", "nothing"]),
+    ],
+    ids=lambda x: " ".join(x),
+)
+def test_a_script_prints_the_message_and_no_traceback(arguments, words, tmp_path):
     check_error_message(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
 
 
@@ -157,7 +168,10 @@ def test_train(arguments, words, tmp_path):
     ids=str,
 )
 def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
-    check_error_message(run(script, *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+    if "-m" in arguments:
+        check_error_message(run(script, *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+    else:
+        check_refusal(script, arguments, words, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +217,3 @@ def test_wrong_data(damage, arguments, words, tmp_path):
         "logger=csv", *arguments, cwd=work, ok=False,
     )  # fmt: skip
     check_error_message(done, words, work)
-
-
-def test_a_resumed_run_keeps_its_settings(tmp_path):
-    from support.scripts import SMALL, run_folders
-
-    run("train", *SMALL, cwd=tmp_path)
-    (folder,) = run_folders(tmp_path)
-    done = run("train", f"resume={folder}", "stage.lr=0.5", cwd=tmp_path, ok=False)
-    assert done.returncode == 2
-    assert "stage.lr=0.5: a resumed run keeps its settings" in done.stderr
-    assert "finished" in run("train", f"resume={folder}", "stage.max_steps=2", cwd=tmp_path).stdout

@@ -19,7 +19,7 @@ from deeplab.evaluation.evaluate import run_evaluation
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.loop import Progress
 from support.image_trees import csv_tree, folder_tree
-from support.messages import check_error_message
+from support.messages import check_refusal
 from support.processes import start_training, wait_for_step
 from support.scripts import CPU, run, run_folders
 
@@ -337,7 +337,7 @@ def test_multi_label_with_many_classes(tmp_path):
     ids=lambda x: " ".join(x),
 )
 def test_error_messages(arguments, words, tmp_path):
-    check_error_message(run("train", *arguments, cwd=tmp_path, ok=False), words, tmp_path)
+    check_refusal("train", arguments, words, tmp_path)
 
 
 def test_doctor_decodes_every_image(tmp_path):

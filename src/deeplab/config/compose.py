@@ -64,7 +64,7 @@ def _load(script: str, overrides: Sequence[str]) -> DictConfig:
         if any(override.is_hydra_override() for override in parsed):
             return _loader().load_configuration(script, overrides, run_mode=RunMode.RUN)
         return _load_cached(script, parsed)
-    except (HydraException, OmegaConfBaseException, RecursionError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise UserError(format_hydra_error(error)) from None
 
 
