@@ -3,6 +3,7 @@
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
+from deeplab.config.compose import composed
 from deeplab.config.paths import CONF
 from deeplab.config.schema.run import TrainConfig
 from deeplab.training.validate_config import parse_run
@@ -17,6 +18,5 @@ def compose_config(name, *overrides):
 
 
 def train_config(*overrides) -> TrainConfig:
-    from omegaconf import OmegaConf
-
-    return parse_run(OmegaConf.create(compose_config("train", *overrides)))
+    with composed("train", overrides) as config:
+        return parse_run(config)
