@@ -121,7 +121,8 @@ class SegmentationEvaluation(EvaluationTask):
     def score(self, image: PredictedImage, drafts: Sequence[EvaluationJob]) -> list[ImageScore]:
         if self.config.save_predictions:
             for draft, label in zip(drafts, image.outputs, strict=True):
-                write_mask(draft.folder.prediction(image.id), label, self.data.classes.palette)
+                path = draft.folder.prediction(image.id)
+                write_mask(path, label, self.data.classes.palette, flush=False)
         return score_image(
             image.truth,
             image.outputs,

@@ -135,7 +135,7 @@ class ImageRenderer:
         return [rgb, truth, *predictions, *errors]
 
     def _write(self, path: Path, pixels: Pixels, size: tuple[int, int]) -> None:
-        with atomic_write(path) as draft:
+        with atomic_write(path, flush=False) as draft:
             if pixels.ndim == 3:
                 resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
                 # Chroma subsampling would wash out the color of single wrong pixels.
