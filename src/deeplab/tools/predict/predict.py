@@ -4,7 +4,7 @@ import errno
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,8 @@ class PredictionJob:
                     self.problems[file.path] = image.problem
                 else:
                     yield file, image, self._predict(file, image)
+            except BadFileError as error:
+                self.problems[file.path] = error.problem
             except MemoryError as error:
                 self.problems[file.path] = str(error)
             bar.update()
@@ -250,21 +252,24 @@ class PredictionJob:
             return self.segmenter.labels(image)
         label, probabilities = self.segmenter.probabilities(image)
         # Written here and not in a thread, so that memory holds those of one image at most.
-        with atomic_write(file.output_path(".npz")) as draft, draft.open("wb") as stream:
+        with (
+            _report_long_name(file),
+            atomic_write(file.output_path(".npz")) as draft,
+            draft.open("wb") as stream,
+        ):
             np.savez_compressed(stream, probabilities=probabilities, classes=np.array(self.names))
         return label
 
     def _write(self, file: InputFile, image: Pixels, label: Pixels) -> str | None:
         """Write the outputs of an image; return the problem if there is one."""
         try:
-            write_mask(file.output_path(".png"), label, self.palette)
-            if self.config.save_overlay:
-                figure = legend_overlay(image, label, self.names, self.palette)
-                _write_jpeg(file.output_path("_overlay.jpg"), Image.fromarray(figure))
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            return "the name is too long to add the endings of the results"
+            with _report_long_name(file):
+                write_mask(file.output_path(".png"), label, self.palette)
+                if self.config.save_overlay:
+                    figure = legend_overlay(image, label, self.names, self.palette)
+                    _write_jpeg(file.output_path("_overlay.jpg"), Image.fromarray(figure))
+        except BadFileError as error:
+            return error.problem
         except MemoryError:
             return "no memory is left to write its overlay. Set save_overlay=false"
         return None
@@ -272,7 +277,8 @@ class PredictionJob:
     def _predict_video(self, file: InputFile) -> None:
         try:
             video = Video(file.path)
-            self._write_video(file, video)
+            with _report_long_name(file):
+                self._write_video(file, video)
         except BadFileError as error:
             self.problems[file.path] = error.problem
         except MemoryError as error:
@@ -308,7 +314,7 @@ class PredictionJob:
                     writer.add(Frame(overlay, frame.time))
                 if self.config.save_frames:
                     folder = file.output_path("_frames")
-                    write_mask(folder / f"{i:06d}.png", label, self.palette)
+                    write_mask(folder / f"{i:06d}.png", label, self.palette, flush=False)
         tqdm.write(f"{file.path}: {contents.describe('frame')}")
         if writer and writer.problem:
             tqdm.write(f"{file.path}: {writer.problem}")
@@ -319,6 +325,18 @@ class PredictionJob:
 
     def _overlay(self, frame: Frame, label: Pixels) -> Pixels:
         return overlay_with_outlines(frame.pixels, label, self.names, self.palette)
+
+
+@contextmanager
+def _report_long_name(file: InputFile) -> Iterator[None]:
+    """Raise BadFileError if the results of a file cannot be written because of its name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        problem = "the name is too long to add the endings of the results"
+        raise BadFileError("long name", file.path, problem, "Shorten it.") from None
 
 
 def _write_jpeg(path: Path, image: Image.Image) -> None:
