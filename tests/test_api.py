@@ -228,6 +228,16 @@ def test_predictions_are_those_of_the_script(tmp_path, trained, images, options)
             assert np.array_equal(prediction.label_map, other.label_map)
 
 
+def test_the_only_device_of_its_kind_has_index_0(trained, images):
+    label_map = trained.load(device="cpu").predict(images[0]).label_map
+    prediction = trained.load(device="cpu:0").predict(images[0], device="cpu:0")
+    assert np.array_equal(prediction.label_map, label_map)
+    share = float((label_map == np.bincount(label_map.ravel()).argmax()).mean())
+    assert f" {100 * share:.1f} %" in repr(prediction)
+    with pytest.raises(deeplab.UserError, match="device=cpu:1: this machine has 1 devices"):
+        trained.load(device="cpu:1")
+
+
 def test_a_prediction_shows_and_saves_itself(tmp_path, trained, images):
     prediction = trained.load().predict(images[0])
     height, width = prediction.label_map.shape

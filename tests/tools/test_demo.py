@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab.config.schema.scripts import DemoConfig
+from deeplab.tools.demo.demo import run_demo
+from deeplab.utils.errors import UserError
 from support.browser import needs_browser, open_browser, open_page
 from support.networks import randomize_logits
 from support.repository import ROOT
@@ -33,7 +36,7 @@ def page(trained):
     """Serve the page; yield its address."""
     server = subprocess.Popen(
         [sys.executable, str(ROOT / "src/demo.py"), f"run={trained}", "open_browser=false",
-         "trainer.accelerator=cpu"],
+         "trainer.accelerator=cpu", "trainer.num_threads=1"],
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     printed = ""
@@ -41,6 +44,7 @@ def page(trained):
         line = server.stdout.readline()
         assert line, printed
         printed += line
+    assert re.search("Machine: .* 1 thread$", printed, re.MULTILINE)
     yield re.search(r"http://127\.0\.0\.1:\d+/", printed)[0]
     server.send_signal(signal.SIGINT)
     rest, _ = server.communicate(timeout=30)
@@ -120,6 +124,14 @@ def test_a_port_in_use_is_named(trained, page):
     assert f"port={port}: " in done.stderr
     assert "Set another port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.extras
+def test_keys_of_trainings_are_refused(trained):
+    pytest.importorskip("gradio")
+    config = DemoConfig(run=str(trained), trainer={"accumulate_grad_batches": 2})
+    with pytest.raises(UserError, match="accumulate_grad_batches: has an effect in trainings only"):
+        run_demo(config)
 
 
 @pytest.mark.skipif(find_spec("gradio") is not None, reason="gradio is installed here")

@@ -156,7 +156,7 @@ def load(
             machine lacks the device.
     """
     from deeplab.checkpoints.trained_run import DEFAULT_RUNS_DIR, find_trained_run
-    from deeplab.tools.predict.trained_model import TrainedModel
+    from deeplab.tools.predict.trained_model import TrainedModel, execution_on
 
     name = str(source)
     owner, _, _ = name.partition("/")
@@ -167,4 +167,4 @@ def load(
         print(f"{name}: there is no such folder here, so this is {HUB_SCHEME}{name} on the hub")
         name = HUB_SCHEME + name
     trained = find_trained_run(name, copy=False, trust_remote_code=trust_remote_code)
-    return TrainedModel(trained, device=device, precision=precision)
+    return TrainedModel(trained, execution_on(str(device), precision))

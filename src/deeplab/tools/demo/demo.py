@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any, NamedTuple
 
 from deeplab.checkpoints.trained_run import find_trained_run
+from deeplab.config.execution import inference_execution
 from deeplab.config.schema.scripts import DemoConfig
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.data.pixel_format import RGB_CHANNELS
@@ -118,11 +119,11 @@ def run_demo(config: DemoConfig) -> None:
     trained.strategies(
         [config.strategy], window=config.fixed_window, overlap=config.overlap, key="strategy"
     )
-    model = TrainedModel(
-        trained, device=config.trainer.accelerator, precision=config.trainer.precision
-    )
+    execution = inference_execution(config.trainer)
+    model = TrainedModel(trained, execution)
     print(f"Weights: {trained.weights}")
-    with TemporaryDirectory(prefix="deeplab-demo-") as folder:
+    print(f"Machine: {execution}")
+    with execution.threads(), TemporaryDirectory(prefix="deeplab-demo-") as folder:
         # before gradio is imported: it keeps uploads there, and reports nothing to its makers
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         _serve(Demo(model, config, Path(folder)), config, title=trained.config.name)

@@ -1,9 +1,9 @@
 """A trained network in memory, and what it predicts: ``deeplab.load(...).predict(...)``."""
 
 import io
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -22,8 +22,8 @@ from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.class_set import class_set, write_mask
 from deeplab.inference.segmenter import Segmenter
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.tools.predict.contents import class_shares
 from deeplab.tools.predict.photos import Pixels, read_photo, to_pixels
-from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import legend_overlay, overlay_with_outlines
@@ -95,13 +95,9 @@ class Prediction:
 
     def __repr__(self) -> str:
         height, width = self.label_map.shape
-        pixels = Counter(dict(enumerate(np.bincount(self.label_map.ravel(), minlength=IGNORE))))
-        shares = [
-            f"{self.classes[k]} {100 * n / (height * width):.1f} %"
-            for k, n in pixels.most_common(3)
-            if n
-        ]
-        return f"Prediction({width} x {height} pixels: {', '.join(shares)})"
+        shares = class_shares(self.label_map, self.classes).items()
+        largest = ", ".join(f"{name} {100 * share:.1f} %" for name, share in list(shares)[:3])
+        return f"Prediction({width} x {height} pixels: {largest})"
 
 
 class _Request(NamedTuple):
@@ -110,7 +106,7 @@ class _Request(NamedTuple):
     strategy: str
     window: int | str | None
     overlap: float
-    device: str
+    device: str | None
     weights: tuple[tuple[int, int], ...]
 
 
@@ -119,8 +115,7 @@ class TrainedModel:
 
     Args:
         trained: the run.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``auto`` or Lightning's name of a precision, as ``trainer.precision``.
+        execution: device and precision of the predictions.
 
     Attributes:
         model: the network, a plain ``nn.Module`` in eval mode on the CPU. Predictions follow its
@@ -130,11 +125,8 @@ class TrainedModel:
         config: config of the run.
     """
 
-    def __init__(
-        self, trained: TrainedRun, *, device: str = "auto", precision: str = "auto"
-    ) -> None:
-        self._trained, self._device, self._precision = trained, str(device), precision
-        self._execution(self._device)  # reports a device that this machine lacks
+    def __init__(self, trained: TrainedRun, execution: Execution) -> None:
+        self._trained, self._execution = trained, execution
         self.config = trained.config
         self.model: DeepLabV3Plus = trained.load_model().eval()
         classes = class_set(self.config.data)
@@ -189,7 +181,7 @@ class TrainedModel:
             UserError: an image, a file, the strategy, the window or the device is wrong.
             MemoryError: an image is too large for the device.
         """
-        segmenter = self._segmenter(strategy, window, overlap, str(device or self._device))
+        segmenter = self._segmenter(strategy, window, overlap, device and str(device))
         if isinstance(images, list | tuple):
             return [self._predict(image, segmenter) for image in images]
         return self._predict(images, segmenter)
@@ -205,7 +197,7 @@ class TrainedModel:
         return Prediction(pixels, label_map, self.classes, self.palette, segmenter)
 
     def _segmenter(
-        self, strategy: str, window: int | Literal["auto"] | None, overlap: float, device: str
+        self, strategy: str, window: int | Literal["auto"] | None, overlap: float, device: str | None
     ) -> Segmenter:
         """Return the segmenter of the last call if nothing has changed since."""
         windows = validate(AutoWindowConfig, {"window_size": window, "overlap": overlap})
@@ -217,9 +209,10 @@ class TrainedModel:
         strategies = self._trained.strategies(
             [strategy], window=windows.fixed_window, overlap=overlap, key="strategy"
         )
-        execution = self._execution(device)
-        index = device.partition(":")[2]
-        with torch.cuda.device(int(index)) if index else nullcontext():
+        execution = self._execution
+        if device:
+            execution = execution_on(device, execution.precision)
+        with torch.cuda.device(execution.indices[0]) if execution.indices else nullcontext():
             predictor = self._trained.predictor(
                 strategies, execution, key="strategy", model=self.model
             )
@@ -228,17 +221,28 @@ class TrainedModel:
         self._current = request, segmenter
         return segmenter
 
-    def _execution(self, device: str) -> Execution:
-        name, _, index = device.partition(":")
-        settings = {"accelerator": name, "precision": self._precision}
-        execution = inference_execution(validate(TrainerSettings, settings))
-        count = torch.cuda.device_count() if execution.accelerator == "cuda" else 1
-        if index and not (index.isdecimal() and int(index) < count):
-            raise UserError(f"device={device}: this machine has {count} devices of this kind.")
-        return execution
-
     def __repr__(self) -> str:
         return f"TrainedModel({str(self._trained.weights)!r}, {len(self.classes)} classes)"
+
+
+def execution_on(device: str, precision: str = "auto") -> Execution:
+    """Return the settings of predictions on a device.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto`` or Lightning's name of a precision, as ``trainer.precision``.
+
+    Raises:
+        UserError: this machine lacks the device, or the name of one of them is unknown.
+    """
+    name, _, index = device.partition(":")
+    settings = validate(TrainerSettings, {"accelerator": name, "precision": precision})
+    execution = inference_execution(settings)
+    gpu = execution.accelerator == "cuda"
+    count = torch.cuda.device_count() if gpu else 1
+    if index and not (index.isdecimal() and int(index) < count):
+        raise UserError(f"device={device}: this machine has {count} devices of this kind.")
+    return replace(execution, indices=(int(index),)) if index and gpu else execution
 
 
 def _device(segmenter: Segmenter) -> AbstractContextManager[Any]:
