@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab.config.schema.scripts import GalleryConfig
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.metrics.image_confusions import ImageConfusions
+from deeplab.tools.gallery import gallery
 from deeplab.tools.gallery.confusion_matrix import lay_out_matrix
 from deeplab.tools.gallery.evaluations import align, find_evaluation
 from deeplab.tools.gallery.images import ERROR_COLOR, error_map, view_path, views
@@ -237,6 +239,20 @@ def test_choice_among_the_evaluations_of_a_run(folder):
         find_evaluation(path, "run", "os32")
 
 
+def test_an_evaluation_without_scores_is_not_chosen(folder):
+    path = write_evaluation(folder, "first", split="test").result
+    result = read_evaluation(path.parent).result
+    result.model_copy(update={"scored": False, "scores": {}}).write(path)
+    os.utime(path, (2e9, 2e9))
+    assert find_evaluation(str(folder / "runs/first"), "run", None).protocol.split == "val"
+
+
+def test_a_strategy_chooses_nothing_in_the_folder_of_an_evaluation(folder):
+    config = GalleryConfig(run=str(evaluation_path(folder)), strategy="os8", data={})
+    with pytest.raises(UserError, match="strategy=os8: it chooses among the evaluations of a run"):
+        gallery.run_gallery(config)
+
+
 def test_gallery_imports_neither_torch_nor_lightning(folder):
     code = script_code("gallery", "run=runs/first", "enable_progress_bar=false")
     check_imports(code, without={*HEAVY, "torchmetrics"} - {"cv2"}, cwd=folder)
@@ -324,7 +340,7 @@ def test_one_run_under_two_strategies(folder):
 
 
 def test_foreign_page_is_not_replaced(folder):
-    (folder / "mine").mkdir()
+    (folder / "mine/images").mkdir(parents=True)
     (folder / "mine/index.html").write_text("mine")
     message = error_message(folder, "run=runs/first", "output=mine")
     assert "was not written by deeplab gallery" in message

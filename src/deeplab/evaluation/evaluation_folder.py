@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from deeplab.metrics.image_confusions import ImageConfusions, check_cells
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
-from deeplab.tracking.run_folder import check_links
+from deeplab.tracking.run_folder import RunFolder, check_links
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, remove_leftovers
@@ -167,6 +167,15 @@ def read_evaluation(path: str | Path) -> Evaluation:
             f"{path}: no evaluation (result.json) in it. Run {command('evaluate')} first."
         )
     return Evaluation(folder, Result.read(folder.result, EVALUATE_AGAIN))
+
+
+def run_evaluations(folder: RunFolder) -> list[Evaluation]:
+    """Return the complete evaluations of a run, by the names of their folders.
+
+    Raises:
+        UserError: a result is damaged.
+    """
+    return [read_evaluation(p.parent) for p in sorted(folder.evaluations.glob("*/result.json"))]
 
 
 def write_images(folder: EvaluationFolder, ids: list[str], confusions: ImageConfusions) -> None:

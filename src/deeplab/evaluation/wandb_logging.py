@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplab.config.schema.logger import LoggerSettings
-from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
+from deeplab.evaluation.evaluation_folder import Evaluation, run_evaluations
 from deeplab.tracking.result import BoundaryResult, Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, check_links
 from deeplab.tracking.run_record import read_record
@@ -74,9 +74,7 @@ def _log(run: "wandb.Run", folder: RunFolder, new: Sequence[Evaluation]) -> None
     for evaluation in new:
         if evaluation.result.scored:
             run.log(_add_prefix(evaluation, _tables_and_figures(evaluation)), step)
-    results = sorted(folder.evaluations.glob("*/result.json"))
-    evaluations = [read_evaluation(path.parent) for path in results]
-    scored = [evaluation for evaluation in evaluations if evaluation.result.scored]
+    scored = [evaluation for evaluation in run_evaluations(folder) if evaluation.result.scored]
     if scored:
         rows = [{"evaluation": e.folder.path.name, **_row(e)} for e in scored]
         run.log({"evaluations": wandb_table(rows)}, step)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,11 @@ class CardMaker:
     classes: ClassSet
     thumbnail_sizes: dict[int, tuple[int, int]]
 
+    @cached_property
+    def colored(self) -> list[ColoredClass]:
+        """The classes with their colors."""
+        return colored_classes(self.classes)
+
     def cards(self, indices: Sequence[int], notes: Sequence[str] = ()) -> list[Card]:
         """Return the cards of several images, each with its note."""
         return [
@@ -100,12 +106,10 @@ class CardMaker:
         )
 
     def _image_classes(self, index: int) -> list[ImageClass]:
-        ious = np.stack(
-            [class_iou(evaluation.confusions[index]) for evaluation in self.evaluations]
-        )  # (evaluations, K)
-        in_truth = self.evaluations[0].confusions[index].sum(1) > 0
-        colored = colored_classes(self.classes)
+        matrices = [evaluation.confusions[index] for evaluation in self.evaluations]
+        ious = np.stack([class_iou(matrix) for matrix in matrices])  # (evaluations, K)
+        in_truth = matrices[0].sum(1) > 0
         return [
-            ImageClass(colored[k], ious[:, k].tolist(), bool(in_truth[k]))
+            ImageClass(self.colored[k], ious[:, k].tolist(), bool(in_truth[k]))
             for k in np.flatnonzero(~np.isnan(ious).all(0))
         ]

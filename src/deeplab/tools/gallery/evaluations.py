@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
+from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation, run_evaluations
 from deeplab.inference.strategy import parse_strategy
 from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.tracking.evaluation_protocol import Protocol, differences
@@ -88,21 +88,26 @@ def find_evaluation(
     """
     run = RunFolder.find(value, key)
     read_config(run)  # refuses the run of a classifier, which has no label maps to show
-    path = Path(value).expanduser()
-    if path.resolve().parent.name == "evaluations":
-        return _load(run, read_evaluation(path))
+    if is_evaluation(value):
+        return _load(run, read_evaluation(value))
     return _load(run, _choose_evaluation(run, key, strategy, like))
+
+
+def is_evaluation(path: str) -> bool:
+    """Return True for the folder of an evaluation, False for that of a run."""
+    return Path(path).expanduser().resolve().parent.name == "evaluations"
 
 
 def _choose_evaluation(
     run: RunFolder, key: str, strategy: str | None, like: LoadedEvaluation | None
 ) -> Evaluation:
-    evaluations = [read_evaluation(p.parent) for p in run.path.glob("evaluations/*/result.json")]
+    evaluations = run_evaluations(run)
     if not evaluations:
         raise UserError(
             f"{key}={run.path}: this run has no evaluation yet. Evaluate it first: "
             f"{command('evaluate')} run={run.path}"
         )
+    evaluations = [e for e in evaluations if e.result.has_score] or evaluations
     if strategy:
         stride = read_config(run).output_stride
         with suppress(ValueError):  # the name of a strategy with windows is taken literally

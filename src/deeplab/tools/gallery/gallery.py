@@ -8,14 +8,18 @@ from deeplab.data.items import Item
 from deeplab.data.layouts.base import data_layout, move_data, split_items
 from deeplab.data.layouts.own import OwnDataSettings
 from deeplab.data.settings import SegmentationSettings
-from deeplab.tools.gallery.evaluations import LoadedEvaluation, align, find_evaluation
+from deeplab.tools.gallery.evaluations import (
+    LoadedEvaluation,
+    align,
+    find_evaluation,
+    is_evaluation,
+)
 from deeplab.tools.gallery.images import (
-    IMAGES_FOLDER,
     GalleryImage,
     ImageRenderer,
     remove_stale_images,
 )
-from deeplab.tools.gallery.page import render_page
+from deeplab.tools.gallery.page import MARKER, render_page
 from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import check_links, read_config
 from deeplab.utils.constants import TARGET
@@ -58,13 +62,12 @@ def run_gallery(config: GalleryConfig) -> Path:
         pixel_format=data.pixel_format,
     )
     target = folder / "index.html"
-    if target.exists() and not (folder / IMAGES_FOLDER).is_dir():
-        raise UserError(
-            f"output={folder}: {target} exists and was not written by {command('gallery')}. Set "
-            "output to "
-            "another folder."
-        )
     with report_write_errors(f"output={folder}"):
+        if target.exists() and MARKER.encode() not in target.read_bytes():
+            raise UserError(
+                f"output={folder}: {target} exists and was not written by {command('gallery')}. "
+                "Set output to another folder, or remove it."
+            )
         sizes = renderer.render_all(images, config.enable_progress_bar)
         with atomic_write(target) as draft:
             draft.write_text(render_page(evaluations, classes, selection, sizes), encoding="utf-8")
@@ -74,6 +77,12 @@ def run_gallery(config: GalleryConfig) -> Path:
 
 
 def _load_evaluations(config: GalleryConfig) -> tuple[LoadedEvaluation, ...]:
+    folders = [config.run, config.compare_with or config.run]
+    if config.strategy and all(map(is_evaluation, folders)):
+        raise UserError(
+            f"strategy={config.strategy}: it chooses among the evaluations of a run, but "
+            f"{config.run} is one evaluation. Leave it out."
+        )
     first = find_evaluation(config.run, "run", config.strategy)
     if config.compare_with is None:
         return (first,)
@@ -104,7 +113,7 @@ def _gallery_images(
             i,
             _item(items, evaluations[0], i, split, data.root),
             tuple(evaluation.prediction(i, data_root) for evaluation in evaluations),
-            tuple(evaluation.confusions[i] for evaluation in evaluations),
+            tuple(evaluation.confusions for evaluation in evaluations),
         )
         for i in indices
     ]

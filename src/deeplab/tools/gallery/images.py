@@ -17,6 +17,7 @@ from deeplab.data.image_io import RGB, read_image, read_mask
 from deeplab.data.items import Item
 from deeplab.data.labels import read_label
 from deeplab.data.pixel_format import PixelFormat
+from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
@@ -69,8 +70,8 @@ class GalleryImage:
     index: int
     item: Item
     predictions: tuple[Path, ...]
-    confusions: tuple[NDArray[np.int64], ...]
-    """Confusion matrix of each scored prediction, ``(K, K)`` by truth and prediction."""
+    confusions: tuple[ImageConfusions, ...]
+    """Confusion matrices of all scored images, of each evaluation."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,10 @@ class ImageRenderer:
         rgb = as_rgb(read_image(item.image, self.pixel_format))
         truth = read_label(item, self.classes, (rgb.shape[0], rgb.shape[1]))
         predictions = [_read_prediction(path, truth) for path in image.predictions]
-        for path, prediction, confusion in zip(
+        for path, prediction, confusions in zip(
             image.predictions, predictions, image.confusions, strict=True
         ):
-            _check_unchanged((item.mask, path), truth, prediction, confusion)
+            _check_unchanged((item.mask, path), truth, prediction, confusions[image.index])
         errors = [error_map(rgb, truth, prediction) for prediction in predictions]
         return [rgb, truth, *predictions, *errors]
 

@@ -8,7 +8,6 @@ from deeplab.tools.gallery.cards import (
     Card,
     CardMaker,
     ColoredClass,
-    colored_classes,
     css_color,
     percent,
     percentage_points,
@@ -20,6 +19,9 @@ from deeplab.tools.gallery.score_tables import class_rows, summary_rows
 from deeplab.tools.gallery.selection import Comparison, ConfusedPair, Selection
 from deeplab.utils.templates import render_template
 from deeplab.utils.visualization import IGNORE_COLOR
+
+MARKER = '<meta name="generator" content="deeplab gallery">'
+"""Line of a page by which it is known as one that may be replaced."""
 
 
 class ClassCards(NamedTuple):
@@ -62,12 +64,13 @@ def render_page(
         "deeplab.tools.gallery",
         "page.html",
         title=_title(evaluations),
+        marker=MARKER,
         of_first=" of A" if len(evaluations) == 2 else "",
         views=views(len(evaluations)),
         view_path=view_path,
         summary=summary_rows(evaluations),
         class_rows=class_rows(evaluations, classes),
-        classes=colored_classes(classes),
+        classes=maker.colored,
         ignore_color=css_color(IGNORE_COLOR),
         error_color=css_color(ERROR_COLOR),
         comparison=selection.comparison,
@@ -105,18 +108,17 @@ def _changes(comparison: Comparison, maker: CardMaker) -> dict[str, list[Card]]:
 
 def _worst_by_class(selection: Selection, maker: CardMaker) -> list[ClassCards]:
     confusions = maker.evaluations[0].confusions
+    total = class_iou(confusions.total)
     result = []
-    for k, colored in enumerate(colored_classes(maker.classes)):
+    for k, colored in enumerate(maker.colored):
         if indices := selection.by_class[k]:
             notes = [f"{colored.name} {percent(class_iou(confusions[i])[k])}" for i in indices]
-            iou = float(class_iou(confusions.total)[k])
-            result.append(ClassCards(k, colored, iou, maker.cards(indices, notes)))
+            result.append(ClassCards(k, colored, float(total[k]), maker.cards(indices, notes)))
     return result
 
 
 def _confused_pair(pair: ConfusedPair, maker: CardMaker) -> PairCards:
-    colored = colored_classes(maker.classes)
-    truth, prediction = colored[pair.truth], colored[pair.prediction]
+    truth, prediction = maker.colored[pair.truth], maker.colored[pair.prediction]
     wrong = maker.evaluations[0].confusions.pixels(pair.truth, pair.prediction)[pair.images]
     notes = [f"{count:,} pixels of {truth.name} predicted as {prediction.name}" for count in wrong]
     return PairCards(truth, prediction, pair.pixels, pair.fraction, maker.cards(pair.images, notes))
