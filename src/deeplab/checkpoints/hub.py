@@ -21,6 +21,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import file_hash
 from deeplab.utils.paths import cache_folder
+from deeplab.utils.reading import describe
 
 MIRROR_VARIABLE = "DEEPLAB_TORCH_MIRROR"
 
@@ -165,9 +166,9 @@ def _download(hub: HubId, name: str, setting: str) -> Path:
             f"{' and '.join(RUN_FILES)} at its top."
         ) from None
     except Exception as error:  # network errors come from several libraries
-        text = str(error).strip()
-        first_line = text.splitlines()[0] if text else type(error).__name__
-        raise UserError(f"{setting}: {site}/{name} cannot be downloaded ({first_line}).") from None
+        raise UserError(
+            f"{setting}: {site}/{name} cannot be downloaded ({describe(error)})."
+        ) from None
 
 
 def _cached_file(hub: HubId, name: str) -> Path | None:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, full_disk_error
+from deeplab.utils.reading import describe
 from deeplab.utils.text import printable
 
 BLOCK_SIZE = 1 << 20
@@ -201,10 +202,9 @@ def _report_damage(archive: Path) -> Iterator[None]:
     try:
         yield
     except ARCHIVE_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise UserError(
-            f"{archive}: the archive is damaged or is neither tar nor zip ({reason}). Get a "
-            "complete one and run this again."
+            f"{archive}: the archive is damaged or is neither tar nor zip ({describe(error)}). Get "
+            "a complete one and run this again."
         ) from None
 
 

@@ -82,6 +82,8 @@ def describe(error: Exception) -> str:
             text = text if " " in text else f"{text} is missing"
         case yaml.MarkedYAMLError() if error.problem and error.problem_mark:
             text = f"line {error.problem_mark.line + 1}: {error.problem}"
+        case EOFError() if not str(error):
+            text = "it ends too early"
         case OSError() if error.strerror:
             text = error.strerror
         case _:

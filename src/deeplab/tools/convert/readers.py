@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from deeplab.utils.archives import unpack
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.reading import describe
 
 ARCHIVES = (".gz", ".tgz", ".tar", ".zip")
 INDEX = ".index"
@@ -117,8 +118,7 @@ def _read(path: Path) -> Source:
     except UserError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read ({first}).") from None
+        raise UserError(f"{path}: cannot be read ({describe(error)}).") from None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch.fx import GraphModule
 from deeplab.tools.export.exportable import INPUT, OUTPUTS, ImageToClasses
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.reading import describe
 
 Format = Literal["onnx", "torch_export"]
 
@@ -71,10 +72,9 @@ def trace(network: ImageToClasses) -> ExportedProgram:
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
     except Exception as error:  # tracing fails with many types of errors
-        first = str(error).strip().splitlines()[0]
         raise UserError(
             f"format: PyTorch {torch.__version__} cannot trace this network with dynamic sizes "
-            f"({type(error).__name__}: {first}). format=safetensors does not trace."
+            f"({type(error).__name__}: {describe(error)}). format=safetensors does not trace."
         ) from error
     for graph in program.graph_module.modules():
         for node in graph.graph.nodes if isinstance(graph, GraphModule) else ():

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deeplab.utils.errors import UserError
+from deeplab.utils.reading import describe
 
 
 def check_account(hub_id: str) -> None:
@@ -65,10 +66,10 @@ def _hub_errors(hub_id: str) -> Iterator[None]:
         refused = next((e for e in causes if isinstance(e, HfHubHTTPError)), None)
         if refused is not None and refused.response is not None:
             status = refused.response.status_code
-            reason = refused.server_message or str(refused).strip().splitlines()[0]
+            reason = refused.server_message or describe(refused)
             hint = " Check that your token may write there." if status in (401, 403, 404) else ""
             raise UserError(f"{key}: the hub refused ({status}, {reason}).{hint}") from None
         raise UserError(
             f"{key}: the request to {constants.ENDPOINT} failed "
-            f"({type(error).__name__}: {str(error).strip().splitlines()[0]})."
+            f"({type(error).__name__}: {describe(error)})."
         ) from None
