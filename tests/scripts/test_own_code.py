@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deeplab.config.compose import composed
+from deeplab.tools.export.sample_images import sample_images
 from deeplab.training.validate_config import check_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.version import code_version
@@ -161,6 +162,9 @@ def test_a_project_of_its_own(trained):
     assert f"ownnet.Convs ({trained}/ownnet.py)" in done.stderr
     done = run("evaluate", f"run={folder}", "trust_remote_code=true", *CPU, cwd=trained)
     assert "left" in done.stdout
+    keys = ("format=safetensors", "output=exported", "trust_remote_code=true")
+    run("export", f"run={folder}", *keys, cwd=trained)
+    assert "split train, 4 images, fingerprint" in (trained / "exported/README.md").read_text()
     assert "This run is finished" in run("train", *RUN, cwd=trained).stdout
     typed = (*RUN[1:3], *RUN[6:12])  # conf/ names the data; nothing the augmentation
     done = run("train", f"resume={folder}", *typed, cwd=trained, ok=False)
@@ -237,6 +241,20 @@ def test_what_is_wrong_is_one_line(overrides, words, tmp_path, monkeypatch):
         check_train(config)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_images_of_an_export_are_those_of_the_dataset(tmp_path, monkeypatch):
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    keys = ("backbone.pretrained=null", "aspp=tiny", "decoder=tiny")
+    with composed("train", ["data=halves", *keys]) as config:
+        checked = check_train(config)
+    samples = sample_images(checked, (40, 48), 2, required=True)
+    assert samples.source == "2 images of split val"
+    assert [image.shape for image in samples.images] == [(40, 48, 3)] * 2
 
 
 def test_data_without_files_is_refused_where_files_are_needed(tmp_path):

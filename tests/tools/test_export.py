@@ -18,18 +18,23 @@ from safetensors.torch import load_file
 
 from deeplab.checkpoints.loading import load_backbone
 from deeplab.checkpoints.trained_run import TrainedRun
+from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.image_io import read_image
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.models.backbones import MobileNetV2, Xception
+from deeplab.tools.export.export import run_export
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
 from deeplab.tools.export.formats import SUFFIXES, open_file, trace, write
 from deeplab.tools.export.model_card import model_card
 from deeplab.tools.export.parity_check import Agreement, compare, reference_probabilities
+from deeplab.tools.export.sample_images import open_images
 from deeplab.tracking.console import format_percent
-from deeplab.tracking.run_folder import RunFolder
+from deeplab.tracking.result import Result
+from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
+from deeplab.utils.files import _temporary_path
 from support.configs import train_config
 from support.hub_server import hub_server
 from support.networks import (
@@ -194,6 +199,17 @@ def test_real_photographs(tmp_path, format):
     assert agreement.probabilities < 1e-4
     assert agreement.same > 0.9999 * agreement.pixels
     assert len(set(agreement.sizes)) > 2
+
+
+def test_an_error_of_tracing_without_text_is_named(monkeypatch):
+    def fail(*_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    model = network("naive", 16).model
+    exportable = ImageToClasses(model, padded_to=MIN_SIZE, fill=(0, 0, 0), probabilities=False)
+    with pytest.raises(UserError, match=r"NotImplementedError: NotImplementedError\)"):
+        trace(exportable)
 
 
 def test_files_that_differ_are_rejected(tmp_path):
@@ -412,7 +428,9 @@ def test_data_set_of_a_card(trained, data, datasets, title):
     config = train_config(f"data={data}", "data.root=nowhere", "logger=csv")
     config = config.model_copy(update={"data": config.data.model_copy(update={"classes": names})})
     run = TrainedRun(folder, config, folder.weights)
-    card = model_card(run, parameters=1, hub_id="a_b/c_d", graph=Path("_.pt2"), license=None)
+    seen = config.model_copy(update={"data": config.data.model_copy(update={"channels": 1})})
+    options = {"parameters": 1, "hub_id": "a_b/c_d", "license": None}
+    card = model_card(run, seen, graph=Path("_.pt2"), **options)
     assert card.data.datasets == datasets
     assert {(r.dataset_type, r.dataset_name) for r in card.data.eval_results} == {
         ((datasets or [data])[0], title)
@@ -420,6 +438,58 @@ def test_data_set_of_a_card(trained, data, datasets, title):
     assert r"- Classes: a\|b, \<i\>, \_c\_, class 0" in card.text
     assert "deeplab predict run=hf://a_b/c_d input=" in card.text
     assert "`_.pt2` runs without this project" in card.text
+    assert "is image: uint8 (batch, height, width, 1), gray, 0 to 255." in card.text
+
+
+def test_a_card_tells_the_conditions_of_each_evaluation(tmp_path, trained):
+    folder = RunFolder(shutil.copytree(trained[1], tmp_path / "run"))
+    config = read_config(folder)
+    result = Result.read(folder.evaluations / "val-weights-os8-flip/result.json", "")
+    changes = {"split": "test", "precision": "bf16-mixed", "padded_to": (77, 99), "content": "c0de"}
+    protocol = result.protocol.model_copy(update=changes)
+    result.model_copy(update={"protocol": protocol}).write(
+        folder.evaluations / "test-weights-os8-flip/result.json"
+    )
+    run = TrainedRun(folder, config, folder.weights)
+    options = {"parameters": 1, "hub_id": "a/b", "graph": None, "license": None}
+    rows = model_card(run, config, **options).text.splitlines()
+    (row,) = (row for row in rows if row.startswith("| test, "))
+    assert row.endswith("| bf16-mixed | 77 x 99 | c0de |")
+    for row in (row for row in rows if row.startswith("| val, ")):
+        assert row.endswith(f"| 32-true | 65 x 65 | {result.protocol.content} |")
+
+
+def test_a_damaged_record_ends_an_export_before_anything_is_written(tmp_path, trained):
+    folder = RunFolder(shutil.copytree(trained[1], tmp_path / "run"))
+    (folder.evaluations / "val-weights-os8-flip/result.json").write_text("{")
+    options = {"format": "safetensors", "output": str(tmp_path / "out")}
+    config = ExportConfig(run=str(folder.path), data={}, **options)
+    with pytest.raises(UserError, match="cannot be read"):
+        run_export(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_draft_of_a_killed_export_does_not_stop_the_next(tmp_path, trained, monkeypatch):
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: killed.pid)
+        draft = _temporary_path(tmp_path / "out/weights.safetensors")
+    draft.parent.mkdir()
+    draft.write_bytes(b"half")
+    options = {"format": "safetensors", "output": str(draft.parent)}
+    assert len(run_export(ExportConfig(run=str(trained[1]), data={}, **options))) == 3
+    assert not draft.exists()
+
+
+def test_images_are_read_without_the_packages_of_augmentations(trained, monkeypatch):
+    cwd, folder = trained
+    monkeypatch.chdir(cwd)
+    config = read_config(RunFolder(folder))
+    data = config.data.model_copy(update={"augmentations": ({"Missing": {}},)})
+    images = open_images(config.model_copy(update={"data": data}))
+    image, label = images.val_set.read(images.val_set.items[0])
+    assert image.shape == (*label.shape, 3)
 
 
 def test_a_card_leaves_out_results_of_other_weights(tmp_path, trained):

@@ -6,8 +6,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
-from deeplab.config.build_data import build_segmentation_data, padding_color
+from deeplab.config.build_data import padding_color
 from deeplab.config.execution import inference_execution
+from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.datamodules import SegmentationData
@@ -28,13 +29,13 @@ from deeplab.tools.export.formats import (
 from deeplab.tools.export.hub_files import write_repository
 from deeplab.tools.export.hub_upload import check_account, upload
 from deeplab.tools.export.metadata import build_metadata
-from deeplab.tools.export.parity_check import Pixels, compare
+from deeplab.tools.export.parity_check import compare
 from deeplab.tools.export.quantization import (
     PRECISION_SUFFIXES,
     measure_difference,
     reduce_precision,
 )
-from deeplab.tools.export.sample_images import sample_images
+from deeplab.tools.export.sample_images import Samples, open_images, sample_images
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import check_links
@@ -81,19 +82,23 @@ def run_export(config: ExportConfig) -> list[Path]:
     folder = Path(config.output).expanduser() if config.output else trained.folder.path / "export"
     if not config.output:
         check_links(trained.folder.path)
+    check_writable(folder, f"output={folder}")  # removes what a killed process has left there
     _check_folder(folder)
-    check_writable(folder, f"output={folder}")
-    move_data(trained.config.data, config.data.root)  # checks the folder
+    data = move_data(trained.config.data, config.data.root)
+    run = trained.config.model_copy(update={"data": data})
     print(f"Weights:    {trained.weights}")
     files = []
+    graph = None
     with report_write_errors(f"output={folder}"):
         if config.format != "safetensors":
-            files.append(_write_graph(config, config.format, trained, folder))
+            graph = _write_graph(config, config.format, trained, run, folder)
+            files.append(graph)
         if config.push_to_hub or config.format == "safetensors":
-            files += write_repository(trained, folder, files, config)
-            _add_to_record(folder, folder / "weights.safetensors", {"run": _run_name(trained)})
-    for path in files[config.format != "safetensors" :]:
-        print(f"Written:    {path}")
+            weights, *others = write_repository(trained, run, folder, graph, config)
+            _add_to_record(folder, weights, {"run": _run_name(trained)})
+            for path in (weights, *others):
+                print(f"Written:    {path}")
+                files.append(path)
     channels = trained.config.data.pixel_format.channels
     image = RGB_IMAGE if channels == 3 else f"pixels_of_{channels}_channels"
     print(f"How to use it:\n{as_typed(USAGE[config.format]).format(path=files[0], image=image)}")
@@ -114,9 +119,13 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, folder: Path) -> Path:
-    """Trace the network, write it and compare it; keep the file only if the comparison passes."""
-    run = trained.config
+def _write_graph(
+    config: ExportConfig, format: Format, trained: TrainedRun, run: TrainConfig, folder: Path
+) -> Path:
+    """Trace the network, write it and compare it; keep the file only if the comparison passes.
+
+    ``run`` is the run's config with the images of this machine.
+    """
     stride = config.output_stride or run.output_stride
     execution = inference_execution(TrainerSettings(accelerator="cpu"))
     predictor = trained.predictor([Strategy(stride)], execution, key="output_stride")
@@ -125,10 +134,11 @@ def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, fold
     options: dict[str, Any] = {"padded_to": size, "probabilities": config.probabilities}
     network = ImageToClasses(predictor.model, fill=padding.fill, **options)
     metadata = build_metadata(trained, output_stride=stride, **options)
-    samples = config.num_check_images and sample_images(
-        run.data, run.data.padded_size, config.num_check_images, config.data.root
-    )
-    data = None if config.precision == "float32" else _labeled_images(config, trained)
+    samples = None
+    if count := config.num_check_images:
+        required = config.data.root is not None
+        samples = sample_images(run, run.data.padded_size, count, required=required)
+    data = None if config.precision == "float32" else _labeled_images(config, run)
     print(f"Tracing the network at output stride {stride} ...", flush=True)
     program = trace(network)
     stem = _file_stem(trained, stride)
@@ -136,8 +146,9 @@ def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, fold
     entry: dict[str, Any] = {**metadata}
     with atomic_write(path) as draft:
         write(program, format, draft, metadata)
-        compared = samples and _compare(open_file(format, draft), predictor, padding, *samples)
-        entry["compared"] = compared or None
+        entry["compared"] = samples and _compare(
+            open_file(format, draft), predictor, padding, samples
+        )
         if data:
             entry |= _reduce(config, draft, metadata, data)
     _add_to_record(folder, path, entry)
@@ -145,25 +156,23 @@ def _write_graph(config: ExportConfig, format: Format, trained: TrainedRun, fold
     return path
 
 
-def _labeled_images(config: ExportConfig, trained: TrainedRun) -> SegmentationData:
+def _labeled_images(config: ExportConfig, run: TrainConfig) -> SegmentationData:
     """Return the run's images and masks, which calibrate and score a smaller file.
 
     Raises:
         UserError: they are not where the run or ``data.root`` says, or have no masks.
     """
     try:
-        data = move_data(trained.config.data, config.data.root)
-        if not Path(data.root).expanduser().is_dir():
-            raise UserError(f"data.root={data.root}: no such folder.")
-        run = trained.config.model_copy(update={"data": data})
-        images = build_segmentation_data(run, num_workers=0)
+        images = open_images(run)
         if not images.layout.is_labeled(images.val_set.items):
-            raise UserError(f"split {data.val_split!r}: its images have no masks.")
+            raise UserError(
+                f"split {run.data.val_split!r}: its images have no masks. Choose float32."
+            )
         return images
     except UserError as error:
         raise UserError(
             f"precision={config.precision}: needs images of the run with their masks, to set the "
-            f"ranges and to say what it costs. {error} Set data.root to their folder."
+            f"ranges and to say what it costs. {error}"
         ) from None
 
 
@@ -194,11 +203,12 @@ def _reduce(
 
 
 def _compare(
-    runner: Runner, predictor: Predictor, padding: EvalTransform, images: list[Pixels], source: str
+    runner: Runner, predictor: Predictor, padding: EvalTransform, samples: Samples
 ) -> dict[str, Any]:
     """Compare the file with PyTorch and print the result."""
-    print(f"Comparing on {source} ...", flush=True)
-    agreement = compare(runner, predictor, padding, images, source)
+    origin = ", ".join(filter(None, (samples.source, samples.reason)))
+    print(f"Comparing on {origin} ...", flush=True)
+    agreement = compare(runner, predictor, padding, samples.images, samples.source)
     print(f"Compared:   {agreement}")
     return agreement.record()
 

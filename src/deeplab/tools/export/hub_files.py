@@ -2,13 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from deeplab.checkpoints.loading import load_model, save_weights
+from deeplab.checkpoints.loading import save_weights
 from deeplab.checkpoints.trained_run import TrainedRun, without_local_paths
-from deeplab.config.build_model import build_model
+from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.class_set import class_set
 from deeplab.tools.export.model_card import model_card
@@ -20,24 +18,30 @@ PLACEHOLDER_ID = "USER/NAME"
 
 
 def write_repository(
-    trained: TrainedRun, folder: Path, graphs: Sequence[Path], config: ExportConfig
+    trained: TrainedRun, run: TrainConfig, folder: Path, graph: Path | None, config: ExportConfig
 ) -> list[Path]:
     """Write weights, config and model card.
 
     Args:
         trained: the run and its file of weights.
+        run: the run's config with the images of this machine.
         folder: the folder to write to.
-        graphs: exported files that belong to the repository too.
+        graph: an exported file that belongs to the repository too.
         config: the settings of the export.
 
     Returns:
-        The files.
+        The files, the weights first.
     """
     target = RunFolder(folder)
     readme = folder / "README.md"
-    run = trained.config
-    model = load_model(
-        partial(build_model, run, num_classes=len(run.data.classes)), trained.weights
+    model = trained.load_model()
+    card = model_card(  # first, since a damaged record ends it
+        trained,
+        run,
+        parameters=sum(tensor.numel() for tensor in model.parameters()),
+        hub_id=config.push_to_hub or PLACEHOLDER_ID,
+        graph=graph,
+        license=config.license,
     )
     if trained.weights.suffix == ".safetensors":  # copy the bytes, so that the hash stays the same
         with atomic_write(target.weights) as draft:
@@ -46,13 +50,6 @@ def write_repository(
         classes = class_set(run.data)
         names = {"names": classes.names, "palette": classes.palette[: len(classes)].tolist()}
         save_weights(model, target.weights, {"classes": json.dumps(names)})
-    write_config(target.config, without_local_paths(run))
-    card = model_card(
-        trained,
-        parameters=sum(tensor.numel() for tensor in model.parameters()),
-        hub_id=config.push_to_hub or PLACEHOLDER_ID,
-        graph=graphs[0] if graphs else None,
-        license=config.license,
-    )
+    write_config(target.config, without_local_paths(trained.config))
     write_text(readme, str(card))
     return [target.weights, target.config, readme]

@@ -11,10 +11,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.schema.run import TrainConfig
-from deeplab.data.items import fingerprint
-from deeplab.data.layouts.base import data_layout, split_items
-from deeplab.evaluation.evaluation_folder import read_evaluation
+from deeplab.evaluation.evaluation_folder import run_evaluations
 from deeplab.metrics.definitions import SEGMENTATION, format_percent
+from deeplab.tools.export.metadata import describe_input
+from deeplab.tools.export.sample_images import open_images
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT
@@ -34,12 +34,19 @@ DATASETS = {
 
 
 def model_card(
-    trained: TrainedRun, *, parameters: int, hub_id: str, graph: Path | None, license: str | None
+    trained: TrainedRun,
+    run: TrainConfig,
+    *,
+    parameters: int,
+    hub_id: str,
+    graph: Path | None,
+    license: str | None,
 ) -> ModelCard:
     """Return a repository's README.md.
 
     Args:
         trained: the run and its file of weights.
+        run: the run's config with the images of this machine.
         parameters: number of trainable parameters.
         hub_id: id of the repository on the hub, ``USER/NAME``.
         graph: an ONNX file or ``torch.export`` program in the repository.
@@ -55,10 +62,11 @@ def model_card(
         parameters=parameters,
         hub_id=hub_id,
         graph=graph.name if graph else "",
+        input=describe_input(run.data.pixel_format),
         run=trained.config,
         **_architecture(trained.config),
         **_scores(results),
-        **_training(trained),
+        **_training(trained, run),
     )
     return ModelCard(text)  # reads the metadata back
 
@@ -70,8 +78,7 @@ def measured_results(trained: TrainedRun) -> Sequence[Result]:
     an evaluation has the same protocol.
     """
     weights = file_hash(trained.weights)
-    paths = sorted(trained.folder.evaluations.glob("*/result.json"))
-    evaluations = [read_evaluation(path.parent).result for path in paths]
+    evaluations = [evaluation.result for evaluation in run_evaluations(trained.folder)]
     results = [r for r in evaluations if r.scored and r.is_of_weights(weights)]
     if trained.folder.finished:
         final = Result.read(trained.folder.result, f"{OVERWRITE_HINT}.")
@@ -144,18 +151,24 @@ def _architecture(run: TrainConfig) -> dict[str, str]:
 def _scores(results: Sequence[Result]) -> dict[str, Any]:
     """Return a table of the results and one of the class IoUs, with a column per result."""
     if not results:
-        return {"protocol": None}
+        return {"scores": None}
     protocols = [result.protocol for result in results]
     columns = [
         Column("Split, inference strategy"),
         Column("Images", number=True),
         *(Column(m.label, number=True, format=format_percent) for m in SEGMENTATION),
+        Column("Precision"),
+        Column("Padded to"),
+        Column("Hash"),
     ]
     rows = [
         (
             f"{p.split}, {p.strategy.label}",
             p.images,
             *(result.value(metric.key) for metric in SEGMENTATION),
+            p.precision,
+            " x ".join(map(str, p.padded_to or ())),
+            p.content,
         )
         for p, result in zip(protocols, results, strict=True)
     ]
@@ -166,15 +179,14 @@ def _scores(results: Sequence[Result]) -> dict[str, Any]:
         for name in results[0].class_IoU
     ]
     return {
-        "protocol": protocols[0],
+        "ignored_label": protocols[0].ignored_label,
         "scores": TextTable.from_values(columns, rows),
         "class_scores": TextTable.from_values([Column("IoU"), *class_columns], class_rows),
     }
 
 
-def _training(trained: TrainedRun) -> dict[str, Any]:
+def _training(trained: TrainedRun, run: TrainConfig) -> dict[str, Any]:
     """Return data, recipe, initial weights and versions, as far as the run recorded them."""
-    run = trained.config
     record = read_record(trained.folder)
     source = run.init_from or run.backbone.pretrained
     session = record.sessions[-1] if record.sessions else Session()
@@ -196,10 +208,10 @@ def _training_images(run: TrainConfig, record: RunRecord) -> str:
         return ""
     recorded = record.data_fingerprint.partition("-")[0]
     text = f", fingerprint {recorded}"
-    if not Path(run.data.root).expanduser().is_dir():
-        return text
+    split = run.data.train_split
     try:
-        items = split_items(data_layout(run.data), run.data.train_split)
+        layout = open_images(run).layout
+        unchanged = layout.fingerprint(split) == recorded
     except UserError:
         return text
-    return f", {len(items):,} images{text}" if fingerprint(items) == recorded else text
+    return f", {layout.num_images(split):,} images{text}" if unchanged else text

@@ -63,8 +63,8 @@ class Agreement:
         return ", ".join(parts)
 
     def record(self) -> dict[str, Any]:
-        """Return the fields as a dictionary for JSON, without paths of this machine."""
-        return asdict(self) | {"source": self.source.partition(", since")[0]}
+        """Return the fields as a dictionary for JSON."""
+        return asdict(self)
 
     def check(self) -> None:
         """Raise UserError if the two differ by more than float32 rounding explains."""

@@ -1,15 +1,16 @@
-"""Images for the comparison of a file with the network: the run's, or random ones."""
+"""Images for an export: the run's, or random ones."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data.bad_files import BadFileError
-from deeplab.data.image_io import read_image
-from deeplab.data.layouts.base import data_layout, split_items
-from deeplab.data.settings import SegmentationSettings
+from deeplab.config.build_data import build_segmentation_data
+from deeplab.config.schema.run import TrainConfig
+from deeplab.data.datamodules import SegmentationData
 from deeplab.utils.errors import UserError
+from deeplab.utils.paths import is_url
 from deeplab.utils.sampling import sample_evenly
 
 Pixels = NDArray[np.uint8]
@@ -18,35 +19,55 @@ BLOB_SIZE = 9
 """Side in pixels of the single-color squares in a random image."""
 
 
-def sample_images(
-    data: SegmentationSettings, size: tuple[int, int], count: int, root: str | None
-) -> tuple[list[Pixels], str]:
-    """Return images ``(H, W, C)`` and a description of their origin.
+class Samples(NamedTuple):
+    """Images and where they come from."""
 
-    Args:
-        data: the run's data set.
-        size: approximate height and width of random images.
-        count: maximum number of images, spread over the validation split.
-        root: the folder that the user set with ``data.root``; it must hold the images.
+    images: list[Pixels]
+    source: str
+    reason: str = ""
+    """Why they are random."""
+
+
+def open_images(run: TrainConfig, *, labeled: bool = True) -> SegmentationData:
+    """Return the images that a config names, without drawing any.
 
     Raises:
-        UserError: ``root`` does not hold the images.
+        UserError: they are not there.
     """
-    data = data.model_copy(update={"root": root or data.root})
+    root = run.data.root
+    # Checked first: the layout of drawn scenes would create the folder and draw them in it.
+    if not (is_url(root) or Path(root).expanduser().is_dir()):
+        raise UserError(f"data.root={root}: no such folder. Set it to the folder of the images.")
+    # Augmentations are of training only, and may need a package that is missing here.
+    data = run.data.model_copy(update={"augmentations": ()})
+    run = run.model_copy(update={"data": data})
+    return build_segmentation_data(run, num_workers=0, val_labeled=labeled)
+
+
+def sample_images(
+    run: TrainConfig, size: tuple[int, int], count: int, *, required: bool
+) -> Samples:
+    """Return images ``(H, W, C)``: the run's, else random ones.
+
+    Args:
+        run: the run's config.
+        size: approximate height and width of random images.
+        count: maximum number of images, spread over the validation split.
+        required: the images must be the run's.
+
+    Raises:
+        UserError: ``required``, and they are not there.
+    """
     try:
-        # Checked first: the layout of drawn scenes would create the folder and draw them in it.
-        if not Path(data.root).expanduser().is_dir():
-            raise UserError(
-                f"data.root={data.root}: no such folder. Set it to the folder of the images."
-            )
-        items = split_items(data_layout(data), data.val_split)
-        images = [read_image(i.image, data.pixel_format) for i in sample_evenly(items, count)]
-        return images, f"{len(images)} images of split {data.val_split}"
-    except (UserError, BadFileError) as error:
-        if root:
+        val_set = open_images(run, labeled=False).val_set
+        images = [val_set.read(item)[0] for item in sample_evenly(val_set.items, count)]
+        return Samples(images, f"{len(images)} images of split {run.data.val_split}")
+    except UserError as error:
+        if required:
             raise
-        images = _random_images(size, count, data.pixel_format.channels)
-        return images, f"{count} random images, since the run's images are not available: {error}"
+        images = _random_images(size, count, run.data.pixel_format.channels)
+        reason = f"since the run's images are not available: {error}"
+        return Samples(images, f"{count} random images", reason)
 
 
 def _random_images(size: tuple[int, int], count: int, channels: int) -> list[Pixels]:
