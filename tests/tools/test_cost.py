@@ -120,7 +120,7 @@ def test_several_strategies_measured(tmp_path):
     printed = run(
         "cost", "data=shapes", "strategies=[single-scale,os8-flip]", "measure_speed=true",
         "input_size=65", "trainer.accelerator=cpu", "trainer.precision=32-true", "format=json",
-        cwd=tmp_path,
+        "trainer.num_threads=3", cwd=tmp_path,
     ).stdout  # fmt: skip
     report = json.loads(printed)
     first, second = report["strategies"]
@@ -132,6 +132,7 @@ def test_several_strategies_measured(tmp_path):
         assert measured["images_per_second"] == pytest.approx(1 / measured["latency"])
         assert measured["peak_memory_bytes"] > 1e6
         assert measured["precision"] == "32-true"
+        assert measured["threads"] == 3
 
 
 def test_counts_are_printed_before_measuring(monkeypatch, capsys):

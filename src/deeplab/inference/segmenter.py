@@ -15,6 +15,7 @@ from deeplab.inference.memory import (
     MIN_WINDOW,
     USABLE,
     bytes_per_pixel,
+    is_out_of_memory,
     largest_window,
 )
 from deeplab.inference.predictor import Predictor
@@ -166,8 +167,8 @@ class Segmenter:
         try:
             with torch.autocast(self.execution.accelerator, dtype, enabled=dtype is not None):
                 yield
-        except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError on CPU and GPU
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             height, width = _size(image)
             raise MemoryError(

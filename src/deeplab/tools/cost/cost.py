@@ -10,6 +10,7 @@ import torch
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.scripts import CostConfig
 from deeplab.evaluation.strategy_cost import strategy_cost
+from deeplab.inference.memory import is_out_of_memory
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy, parse_strategy
@@ -104,8 +105,8 @@ def _measure(
 ) -> Iterator[dict[str, Any]]:
     """Yield speed and memory of each strategy; a table's user sees each as soon as it is known."""
     device = execution.accelerator
-    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    threads, precision = torch.get_num_threads(), execution.precision
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    threads, precision = execution.num_threads, execution.precision
     as_table = config.format == "table"
     if as_table:
         print(
@@ -113,18 +114,18 @@ def _measure(
             "peak at one image:",
             flush=True,
         )
-    for strategy in strategies:
-        with _memory_errors(size):
-            model = build_model(config, num_classes=len(config.data.classes)).to(device)
+    with _memory_errors(size), execution.threads():
+        model = build_model(config, num_classes=len(config.data.classes)).to(device)
+        for strategy in strategies:
             speed = measure_speed(
                 Predictor(model, [strategy]),
                 input_size=size,
                 device=device,
                 dtype=execution.autocast_dtype,
             )
-        if as_table:
-            print(f"  {strategy.name}: {_describe(speed)}", flush=True)
-        yield {**speed._asdict(), "device": name, "threads": threads, "precision": precision}
+            if as_table:
+                print(f"  {strategy.name}: {_describe(speed)}", flush=True)
+            yield {**speed._asdict(), "device": name, "threads": threads, "precision": precision}
 
 
 @contextmanager
@@ -132,8 +133,8 @@ def _memory_errors(size: tuple[int, int]) -> Iterator[None]:
     """Turn an out-of-memory error into a UserError."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError for both devices
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         raise UserError(
             f"input_size=[{size[0]},{size[1]}]: needs more memory than there is. Measure a smaller "
