@@ -1,5 +1,6 @@
 """Tests of the benchmarks: functions are timed in turn, and every script runs, with small sizes."""
 
+import gc
 import json
 import re
 import time
@@ -23,8 +24,9 @@ from deeplab.tools.benchmarks import (
     training_step,
 )
 from deeplab.tools.benchmarks.cli import run_benchmark
-from deeplab.tools.benchmarks.learning import compare_learning
+from deeplab.tools.benchmarks.learning import Learner, compare_learning
 from deeplab.tools.benchmarks.machine import Machine
+from deeplab.tools.benchmarks.networks import TrainingStep
 from deeplab.tools.benchmarks.timing import compare
 from deeplab.utils.errors import UserError
 from support.scripts import run
@@ -131,7 +133,14 @@ def test_loading(monkeypatch, capsys):
 @pytest.mark.extras
 def test_training_steps(monkeypatch):
     monkeypatch.setattr(training_step, "SHAPES", dict.fromkeys(("cpu", "mps", "cuda"), (2, 65)))
+    others = []
+
+    def count_networks(build):
+        others.append(sum(type(value) is TrainingStep for value in gc.get_objects()))
+
+    monkeypatch.setattr(training_step, "_peak_memory", count_networks)
     comparisons = training_step.compare_training(repeats=1)
+    assert set(others) == {0}
     assert [c.title.split(", ")[1] for c in comparisons] == [*training_step.PAIRS]
     assert all(c.alternative == "smp" for c in comparisons)
 
@@ -164,17 +173,25 @@ def test_results_are_kept_part_by_part(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.extras
-def test_learning(tmp_path, capsys):
+def test_learning(tmp_path, capsys, monkeypatch):
     """Both networks learn drawn scenes from the same weights, which smp's names fit."""
     import segmentation_models_pytorch as smp
 
     encoder = smp.encoders.get_encoder("mobilenet_v2", weights=None)
     save_file(encoder.state_dict(), tmp_path / "weights.safetensors")
+    threads, train = set(), Learner.train
+
+    def note_threads(learner, batch):
+        threads.add(torch.get_num_threads())
+        train(learner, batch)
+
+    monkeypatch.setattr(Learner, "train", note_threads)
     compare_learning(
         [
             *("data=shapes", "data.num_train=8", "data.num_val=4", "data.crop_size=65"),
             *("stage.max_steps=3", "stage.warmup_steps=1", "stage.batch_size=2"),
             *(f"backbone.pretrained={tmp_path}/weights.safetensors", "seed=3"),
+            *("trainer.num_threads=3", "trainer.compile=true"),
         ],
         repeats=2,
     )
@@ -182,6 +199,8 @@ def test_learning(tmp_path, capsys):
     for seed in (3, 4):
         title = f"Seed {seed}: 8 training and 4 validation images; 3 steps of 2 crops of 65 pixels"
         assert title in printed
+    assert "not compiled" in printed
+    assert threads == {3}
     scores = re.findall(r"(this project|smp): (\d+\.\d\d) mIoU after (\d) steps", printed)
     assert [(name, step) for name, _, step in scores] == 2 * [
         (name, step) for step in "123" for name in ("this project", "smp")
@@ -193,6 +212,8 @@ def test_learning(tmp_path, capsys):
     assert [row[0] for row in rows] == ["this project", "smp"]
     ratio = float(re.search(r"this project: (\S+) times as fast as smp", printed)[1])
     assert ratio == pytest.approx(float(rows[1][2]) / float(rows[0][2]), rel=0.02)
+    with pytest.raises(UserError, match=r"trainer\.precision=16-mixed: "):
+        compare_learning(["data=shapes", "trainer.precision=16-mixed"], repeats=1)
 
 
 @pytest.mark.skipif(find_spec("segmentation_models_pytorch") is not None, reason="smp is installed")

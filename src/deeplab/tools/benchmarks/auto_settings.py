@@ -38,7 +38,8 @@ def compare_settings(*, repeats: int) -> list[Comparison]:
             if execution == chosen and chosen.accelerator == "cpu" and torch.get_num_threads() > 1:
                 works[f"{_label(execution)}, 1 thread"] = _OneThread(step)
         auto = next(iter(works))
-        measured = compare(f"{name}, auto: {auto}", works, repeats=repeats)
+        with chosen.threads():
+            measured = compare(f"{name}, auto: {auto}", works, repeats=repeats)
         best = min(measured, key=lambda comparison: comparison.seconds)
         seconds = best.alternative_seconds
         comparison = Comparison(

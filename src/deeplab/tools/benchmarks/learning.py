@@ -9,6 +9,7 @@ and more dropout. It takes images whose sides are multiples of 16: its crops are
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import mean, stdev
 
 import torch
@@ -203,8 +204,17 @@ def compare_learning(overrides: Sequence[str], *, repeats: int) -> list[Comparis
         raise UserError(
             f"backbone={config.backbone.family}: the other network has MobileNetV2. Leave it out."
         )
+    if config.trainer.precision == "16-mixed":
+        raise UserError(
+            "trainer.precision=16-mixed: the losses of this comparison are not scaled, as float16 "
+            "needs it. Set bf16-mixed or 32-true."
+        )
     seeds = range(config.seed, config.seed + repeats)
-    runs = [_train_in_turn(config.model_copy(update={"seed": seed})) for seed in seeds]
+    execution = replace(choose_execution(config.trainer), compiled=False)
+    with execution.threads():
+        runs = [
+            _train_in_turn(config.model_copy(update={"seed": seed}), execution) for seed in seeds
+        ]
     return _print_comparison(list(zip(*runs, strict=True)), _score_steps(config.stage.max_steps))
 
 
@@ -213,9 +223,8 @@ def _score_steps(max_steps: int) -> list[int]:
     return [max(1, max_steps * (i + 1) // NUM_SCORES) for i in range(NUM_SCORES)]
 
 
-def _train_in_turn(config: TrainConfig) -> list[Learner]:
+def _train_in_turn(config: TrainConfig, execution: Execution) -> list[Learner]:
     """Train this project's network and the other one on the same batches, with one seed."""
-    execution = choose_execution(config.trainer)
     data = build_segmentation_data(config, num_workers=0)
     learners = _learners(config, execution)
     steps, train_set = config.stage.max_steps, data.train_set

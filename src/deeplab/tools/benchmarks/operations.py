@@ -37,7 +37,7 @@ def print_operations(*, repeats: int) -> None:
         step = TrainingStep(build_network(backbone()), execution, (count, side))
         step()
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
-        with profile(activities=activities) as profiler:
+        with execution.threads(), profile(activities=activities) as profiler:
             for _ in range(repeats):
                 step()
             step.synchronize()

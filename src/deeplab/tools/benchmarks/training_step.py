@@ -74,7 +74,10 @@ def compare_training(*, repeats: int) -> list[Comparison]:
         title = f"training step, {name}, {count} crops of {side}"
         peaks = [_peak_memory(build) for build in builders.values()]
         works = {label: build() for label, build in builders.items()}
-        for comparison in compare(title, works, repeats=repeats):
+        with execution.threads():
+            measured = compare(title, works, repeats=repeats)
+        del works  # before the memory of the next networks is measured
+        for comparison in measured:
             comparisons.append(
                 comparison._replace(alternative_peak_bytes=peaks[0], peak_bytes=peaks[1])
             )

@@ -197,7 +197,11 @@ class TrainedModel:
         return Prediction(pixels, label_map, self.classes, self.palette, segmenter)
 
     def _segmenter(
-        self, strategy: str, window: int | Literal["auto"] | None, overlap: float, device: str | None
+        self,
+        strategy: str,
+        window: int | Literal["auto"] | None,
+        overlap: float,
+        device: str | None,
     ) -> Segmenter:
         """Return the segmenter of the last call if nothing has changed since."""
         windows = validate(AutoWindowConfig, {"window_size": window, "overlap": overlap})
