@@ -3,8 +3,9 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.program import command
@@ -12,22 +13,37 @@ from deeplab.utils.program import command
 if TYPE_CHECKING:
     from deeplab.tools.benchmarks.timing import Comparison
 
-DEFAULT_REPEATS = {
-    "loss": 7,
-    "atrous": 7,
-    "train": 3,
-    "settings": 2,
-    "operations": 3,
-    "pipeline": 7,
-    "loading": 3,
-    "strategies": 3,
-    "export": 7,
-    "startup": 7,
-    "learning": 2,
-}
-"""Number of repeats of each part."""
 
-PARTS = tuple(DEFAULT_REPEATS)
+class Part(NamedTuple):
+    """A part of the benchmarks."""
+
+    repeats: int
+    """Default number of repeats."""
+    function: str
+    """``MODULE:NAME``; the module, with what it imports, is imported when it is measured."""
+
+    def load(self) -> "Callable[..., list[Comparison] | None]":
+        """Return the function."""
+        module, _, name = self.function.partition(":")
+        function: Callable[..., list[Comparison] | None] = getattr(
+            import_module(f"deeplab.tools.benchmarks.{module}"), name
+        )
+        return function
+
+
+PARTS = {
+    "loss": Part(7, "loss:compare_losses"),
+    "atrous": Part(7, "atrous:compare_atrous"),
+    "train": Part(3, "training_step:compare_training"),
+    "settings": Part(2, "auto_settings:compare_settings"),
+    "operations": Part(3, "operations:print_operations"),
+    "pipeline": Part(7, "pipeline:compare_pipelines"),
+    "loading": Part(3, "loading:compare_loading"),
+    "strategies": Part(3, "strategies:compare_strategies"),
+    "export": Part(7, "exported:compare_exports"),
+    "startup": Part(7, "startup:compare_startup"),
+    "learning": Part(2, "learning:compare_learning"),
+}
 
 WITH_DATA = ("learning",)
 """Parts that need a data set, and are therefore measured only if they are named."""
@@ -49,9 +65,9 @@ def run_benchmark(arguments: Sequence[str]) -> None:
         "one run, and print ratios.",
     )
     parser.add_argument(
-        "part", nargs="?", choices=PARTS, help="default: all but learning, which needs data"
+        "part", nargs="?", choices=tuple(PARTS), help="default: all but learning, which needs data"
     )
-    repeats = ", ".join(f"{part} {number}" for part, number in DEFAULT_REPEATS.items())
+    repeats = ", ".join(f"{name} {part.repeats}" for name, part in PARTS.items())
     parser.add_argument(
         "--repeats",
         type=num_repeats,
@@ -100,8 +116,8 @@ def measure(arguments: argparse.Namespace) -> None:
         if not part:
             print(f"\n{name}", flush=True)
         try:
-            comparisons = _function(name)(
-                repeats=arguments.repeats or DEFAULT_REPEATS[name],
+            comparisons = PARTS[name].load()(
+                repeats=arguments.repeats or PARTS[name].repeats,
                 **({"overrides": overrides} if name in WITH_DATA else {}),
             )
         except UserError as error:
@@ -114,51 +130,3 @@ def measure(arguments: argparse.Namespace) -> None:
         print(f"\n{results.table().as_text()}")
     if arguments.output_dir:
         print(f"Written to {arguments.output_dir}")
-
-
-def _function(part: str) -> "Callable[..., list[Comparison] | None]":
-    """Return the function of a part; its module, with what it imports, is imported now."""
-    match part:
-        case "loss":
-            from deeplab.tools.benchmarks.loss import compare_losses
-
-            return compare_losses
-        case "atrous":
-            from deeplab.tools.benchmarks.atrous import compare_atrous
-
-            return compare_atrous
-        case "train":
-            from deeplab.tools.benchmarks.training_step import compare_training
-
-            return compare_training
-        case "settings":
-            from deeplab.tools.benchmarks.auto_settings import compare_settings
-
-            return compare_settings
-        case "operations":
-            from deeplab.tools.benchmarks.operations import print_operations
-
-            return print_operations
-        case "pipeline":
-            from deeplab.tools.benchmarks.pipeline import compare_pipelines
-
-            return compare_pipelines
-        case "loading":
-            from deeplab.tools.benchmarks.loading import compare_loading
-
-            return compare_loading
-        case "strategies":
-            from deeplab.tools.benchmarks.strategies import compare_strategies
-
-            return compare_strategies
-        case "export":
-            from deeplab.tools.benchmarks.exported import compare_exports
-
-            return compare_exports
-        case "startup":
-            from deeplab.tools.benchmarks.startup import compare_startup
-
-            return compare_startup
-    from deeplab.tools.benchmarks.learning import compare_learning
-
-    return compare_learning

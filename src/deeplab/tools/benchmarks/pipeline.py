@@ -146,22 +146,18 @@ def print_stages(items: list[Item], dataset: SegmentationDataset) -> None:
     pairs = [dataset.read(item) for item in items]
     out = np.empty((CROP, CROP, 3), np.uint8), np.empty((CROP, CROP), np.uint8)
     generators = [np.random.default_rng(i) for i in range(len(items))]
-    stages: dict[str, tuple[Callable[[], Any], int]] = {
-        "decode the JPEG": (lambda: [read_image(i.image) for i in items], len(items)),
-        "decode the mask": (lambda: [read_mask(i.mask) for i in items], len(items)),
-        "values to labels": (
-            lambda: [dataset.classes.decode(m, Path()) for m in masks], len(items),
-        ),
-        "scale, pad, crop, flip": (
-            lambda: [
-                dataset.transform(*p, g, out) for p, g in zip(pairs, generators, strict=True)
-            ], len(items),
-        ),
-    }  # fmt: skip
+    stages: dict[str, Callable[[], Any]] = {
+        "decode the JPEG": lambda: [read_image(i.image) for i in items],
+        "decode the mask": lambda: [read_mask(i.mask) for i in items],
+        "values to labels": lambda: [dataset.classes.decode(m, Path()) for m in masks],
+        "scale, pad, crop, flip": lambda: [
+            dataset.transform(*p, g, out) for p, g in zip(pairs, generators, strict=True)
+        ],
+    }
     print("this project by stage, ms per image:")
-    for name, (work, count) in stages.items():
+    for name, work in stages.items():
         measurement = Timer("work()", globals={"work": work}).blocked_autorange(min_run_time=0.5)
-        print(f"  {name:<24} {1e3 * measurement.median / count:6.2f}")
+        print(f"  {name:<24} {1e3 * measurement.median / len(items):6.2f}")
 
 
 def _consume(batches: Iterable[Any]) -> None:

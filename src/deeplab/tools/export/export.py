@@ -13,6 +13,7 @@ from deeplab.config.schema.scripts import ExportConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.layouts.base import move_data
+from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
@@ -100,7 +101,7 @@ def run_export(config: ExportConfig) -> list[Path]:
                 print(f"Written:    {path}")
                 files.append(path)
     channels = trained.config.data.pixel_format.channels
-    image = RGB_IMAGE if channels == 3 else f"pixels_of_{channels}_channels"
+    image = RGB_IMAGE if channels == RGB_CHANNELS else f"pixels_of_{channels}_channels"
     print(f"How to use it:\n{as_typed(USAGE[config.format]).format(path=files[0], image=image)}")
     if config.push_to_hub:
         print(f"Uploading to {config.push_to_hub} ...", flush=True)

@@ -66,7 +66,9 @@ def run_prediction(config: PredictConfig) -> int:
     output = Path(config.output).expanduser()
     run = trained.config
     pixel_format = run.data.pixel_format
-    inputs = find_inputs(config.input, output, arrays=pixel_format[::2] != RGB[::2])
+    # Arrays lie beside photos for other purposes; those of such runs are images.
+    arrays = pixel_format.channels != RGB_CHANNELS or pixel_format.value_range is not None
+    inputs = find_inputs(config.input, output, arrays=arrays)
     files = inputs.files
     _check_settings(config, files, pixel_format)
     strategies = trained.strategies(
