@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from deeplab.data.annotations.base import ImageFinder
 from deeplab.data.annotations.bitmaps import decode_label_studio_runs, decode_runs
 from deeplab.data.annotations.find import FORMS
 from deeplab.data.annotations.regions import Ellipse, Outlines
@@ -151,7 +152,10 @@ class TestLabelMe:
                 "mask": png_text(patch, compressed=False),
             },
             {"label": "dog", "shape_type": "linestrip", "points": [[0, 0], [63, 47], [3, 3]]},
-            {"label": "__ignore__", "shape_type": "rectangle", "points": [[0, 40], [5, 48]]},
+            {
+                "label": "__ignore__", "shape_type": "rectangle",  # all corners, as X-AnyLabeling
+                "points": [[0, 40], [5, 40], [5, 48], [0, 48]],
+            },
         ]  # fmt: skip
         write_json(path, content)
         y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
@@ -164,6 +168,15 @@ class TestLabelMe:
         layout, classes = folder(tmp_path)
         assert classes == CLASSES
         assert "1 lines and points, which have no area, are not used" in layout.notes()
+
+    def test_other_json_files_in_the_folder(self, tmp_path):
+        images = objects(1, 2, 3)
+        write_labelme(tmp_path, images)
+        for name in ("a_first", "z_last"):
+            write_json(tmp_path / f"{name}.json", {"names": ["cat", "dog"]})
+        layout = check(tmp_path, images)
+        (note,) = (note for note in layout.notes() if "JSON files" in note)
+        assert note.endswith("not LabelMe's and are not used: a_first.json, z_last.json")
 
 
 class TestCoco:
@@ -228,6 +241,17 @@ class TestCoco:
         expected = np.full(SIZE, 255, np.uint8)
         expected[:20, :10], expected[:20, 20:30] = 1, 2
         assert np.array_equal(labels(tmp_path)["a"], expected)
+
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_run_lengths_of_another_size_are_refused(self, recorded, tmp_path):
+        content = coco_content({"a.jpg": [Object("cat", mask=mask(1))]})
+        content["annotations"][0]["segmentation"]["size"] = list(SIZE[::-1])
+        if not recorded:
+            del content["images"][0]["height"]
+        write_image(tmp_path / "a.jpg")
+        write_json(tmp_path / "a.json", content)
+        with pytest.raises(BadFileError, match=r"48 x 64 pixels, not for 64 x 48|for 48 x 64"):
+            labels(tmp_path)
 
     def test_compressed_run_lengths_equal_those_of_pycocotools(self, tmp_path):
         coco_mask = pytest.importorskip("pycocotools.mask")
@@ -299,6 +323,27 @@ class TestCvat:
         y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
         assert (label[((x - 30) / 8) ** 2 + ((y - 20) / 4) ** 2 <= 1] == 2).all()
 
+    def test_a_turned_box(self, tmp_path):
+        images = objects(1, 2)
+        write_cvat(tmp_path, images)
+        corners = (
+            '<box label="cat" xtl="22.5" ytl="12" xbr="42.5" ybr="20" rotation="30.0" z_order="9"/>'
+        )
+        path = tmp_path / "annotations.xml"
+        path.write_text(path.read_text().replace("</image>", f"{corners}</image>", 1))
+        y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+        z = (x - 32.5 + 1j * (y - 16)) * np.exp(-1j * np.pi / 6)
+        expected = draw(images["photo_1"])
+        expected[(abs(z.real) < 10) & (abs(z.imag) < 4)] = 1
+        assert np.array_equal(labels(tmp_path)["photo_1"], expected)
+
+    def test_a_video_is_refused(self, tmp_path):
+        write_cvat(tmp_path, objects(1, 2))
+        path = tmp_path / "annotations.xml"
+        path.write_text(path.read_text().replace("</meta>", '</meta><track id="0"/>'))
+        with pytest.raises(UserError, match=r'xml: .* a video\. Export .* "CVAT for images"'):
+            folder(tmp_path)
+
 
 class TestSupervisely:
     """Data sets as splits, polygons with holes and bitmaps."""
@@ -339,6 +384,24 @@ class TestLabelStudio:
         layout, _ = folder(tmp_path)
         assert "1 tasks have no annotation and are not used" in layout.notes()
         assert len(layout.items("all")) == 2
+
+    def test_labels_apart_from_their_shapes(self, tmp_path):
+        """As of the tag ``Labels`` beside ``Polygon`` or ``Brush``; those of a text are no regions."""
+        images = objects(1, 2, 3)
+        images["photo_2"] = [Object("cat", mask=mask(1)), Object("dog", mask=mask(2))]
+        write_label_studio(tmp_path, images)
+        (path,) = tmp_path.glob("*.json")
+        tasks = json.loads(path.read_text())
+        for task in tasks:
+            (work,) = task["annotations"]
+            for result in work["result"]:
+                name = "polygonlabels" if "points" in result["value"] else "brushlabels"
+                result |= {"type": "labels"}
+                result["value"]["labels"] = result["value"].pop(name)
+            word = {"start": 0, "end": 3, "text": "cat", "labels": ["noun"]}
+            work["result"].append({"type": "labels", "value": word})
+        write_json(path, tasks)
+        check(tmp_path, images)
 
 
 def test_a_brush_is_decoded_as_encoded():
@@ -530,6 +593,23 @@ def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):
     found = labels(tmp_path)
     for name, things in images.items():
         assert np.array_equal(found[f"{name.removesuffix('.jpg')}"], draw(things))
+
+
+def test_names_in_another_unicode_form(tmp_path):
+    """As of a file that was written on macOS."""
+    write_image(tmp_path / "caf\u00e9.jpg")
+    content = coco_content({"cafe\u0301.jpg": random_objects(1)[:1]})
+    write_json(tmp_path / "all.json", content)
+    assert list(labels(tmp_path)) == ["caf\u00e9"]
+
+
+def test_images_of_many_folders_are_found_at_once():
+    """Without comparing each with all others of its name."""
+    names = [f"{camera}/images/{frame}.jpg" for camera in range(500) for frame in range(20)]
+    finder = ImageFinder(f"root/{name}" for name in names)
+    assert [finder.find(name, "all.json") for name in names] == [f"root/{name}" for name in names]
+    assert finder.find("7.jpg", "root/3/labels/a.json") == "root/3/images/7.jpg"
+    assert finder.find("images/7.jpg", "all.json") is None
 
 
 def test_train_evaluate_and_check_a_folder_of_annotations(tmp_path):

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
+from unicodedata import normalize
+from xml.etree.ElementTree import ParseError
 
 from pydantic import BaseModel, ConfigDict
 
 from deeplab.data.annotations.regions import LabelDrawing, Pixels, Region
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_header import Header
+from deeplab.data.layouts.file_names import shared_start
 from deeplab.data.orientation import as_stored
 from deeplab.utils.reading import check_regular, describe
 from deeplab.utils.text import name_some
@@ -21,12 +24,15 @@ M = TypeVar("M", bound=BaseModel)
 
 FIX = "Export it again from the labeling tool."
 
+MAX_OTHERS = 3
+"""Number of files in other forms after which the rest of a folder is not opened."""
+
 
 class AnnotatedRegions(NamedTuple):
     """Regions of an image, and its height and width if the annotation tells them."""
 
     regions: list[Region]
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | None
 
 
 class Record(BaseModel):
@@ -137,16 +143,18 @@ class Annotation(NamedTuple):
 class ImageFinder:
     """The images of a folder by the names that annotations give them.
 
-    Only files of the folder are found, whatever path an annotation has.
+    Only files of the folder are found, whatever path an annotation has. Names are compared in
+    Unicode's composed form.
 
     Args:
         images: paths of images below the folder.
     """
 
     def __init__(self, images: Iterable[str]) -> None:
-        self.by_name: dict[str, list[str]] = defaultdict(list)
+        self.by_end: dict[str, list[str]] = defaultdict(list)
         for path in images:
-            self.by_name[path.rpartition("/")[2]].append(path)
+            for end in _ends(path):
+                self.by_end[end].append(path)
 
     def find(self, name: str, near: str) -> str | None:
         """Return the image that an annotation names; None if there is none, or several as good.
@@ -155,28 +163,20 @@ class ImageFinder:
             name: its name or path in the annotation.
             near: path of the annotation, to choose between images of one name.
         """
-        parts = name.replace("\\", "/").rstrip("/").split("/")
-        found = self.by_name.get(parts[-1], [])
+        ends = _ends(name.replace("\\", "/").rstrip("/"))
+        found = next((self.by_end[end] for end in ends if end in self.by_end), [])
         if len(found) < 2:
             return found[0] if found else None
-        ranked = sorted(found, key=lambda path: self._agreement(path, parts, near), reverse=True)
-        first, second = (self._agreement(path, parts, near) for path in ranked[:2])
-        return ranked[0] if first > second else None
-
-    @staticmethod
-    def _agreement(path: str, parts: Sequence[str], near: str) -> tuple[int, int]:
-        """Return how many folders at the end are those of the name, and at the start ``near``'s."""
-        folders = path.split("/")
-        return (
-            _shared(reversed(folders), reversed(parts)),
-            _shared(folders[:-1], near.split("/")[:-1]),
-        )
+        folders = near.split("/")[:-1]
+        shared = [shared_start(path.split("/")[:-1], folders) for path in found]
+        most = max(shared)
+        return found[shared.index(most)] if shared.count(most) == 1 else None
 
 
-def _shared(first: Iterable[str], second: Iterable[str]) -> int:
-    """Return the number of equal parts at the start."""
-    same = [one == other for one, other in zip(first, second, strict=False)]
-    return [*same, False].index(False)
+def _ends(path: str) -> list[str]:
+    """Return a path and what is left of it without its first folders, the longest first."""
+    parts = normalize("NFC", path).split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def read_json(path: Path, schema: type[M]) -> M:
@@ -185,18 +185,12 @@ def read_json(path: Path, schema: type[M]) -> M:
     Raises:
         BadFileError: it cannot be read, or is in another form.
     """
-    try:
+    with damaged(path):
         check_regular(path)
         return schema.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BadFileError(
-            "damaged annotation", path, f"cannot be read ({describe(error)})", FIX
-        ) from None
 
 
-def json_files(
-    root: Path, paths: Sequence[str], start: str, *words: str, max_others: int = 3
-) -> list[str]:
+def json_files(root: Path, paths: Sequence[str], start: str, *words: str) -> list[str]:
     """Return the JSON files in a form; after some others in a folder its rest is not opened.
 
     Args:
@@ -204,21 +198,20 @@ def json_files(
         paths: its files.
         start: first character.
         words: keys that all files in the form have.
-        max_others: number of files in other forms.
     """
     files: list[str] = []
     others: Counter[str] = Counter()
     for path in paths:
         folder = path.rpartition("/")[0]
-        if path.lower().endswith(".json") and others[folder] < max_others:
-            if _has_words(root / path, start, words):
+        if path.lower().endswith(".json") and others[folder] < MAX_OTHERS:
+            if has_words(root / path, start, *words):
                 files.append(path)
             else:
                 others[folder] += 1
     return files
 
 
-def _has_words(path: Path, start: str, words: Sequence[str]) -> bool:
+def has_words(path: Path, start: str, *words: str) -> bool:
     """Return True if a file has some keys; it may have gigabytes and is not parsed."""
     try:
         check_regular(path)
@@ -231,8 +224,10 @@ def _has_words(path: Path, start: str, words: Sequence[str]) -> bool:
 
 @contextmanager
 def damaged(path: Path) -> Iterator[None]:
-    """Turn a ValueError of the block into the error of a damaged annotation file."""
+    """Turn errors of the block into that of a damaged annotation file."""
     try:
         yield
-    except ValueError as error:
-        raise BadFileError("damaged annotation", path, str(error), FIX) from None
+    except (OSError, ParseError, ValueError) as error:
+        raise BadFileError(
+            "damaged annotation", path, f"cannot be read ({describe(error)})", FIX
+        ) from None

@@ -140,6 +140,14 @@ class Coco(AnnotationSet):
             for instance in instances:
                 if instance.category_id not in names:
                     raise ValueError(f"category {instance.category_id} is not among its categories")
+                if isinstance(instance.segmentation, Runs):
+                    masked = instance.segmentation.size
+                    size = size or masked
+                    if masked != size:
+                        raise ValueError(
+                            f"{image}: run lengths are for {masked[1]} x {masked[0]} pixels, not "
+                            f"for {size[1]} x {size[0]} (width x height)"
+                        )
                 name, crowd = names[instance.category_id], bool(instance.iscrowd)
                 regions += [Region(name, shape, crowd) for shape in _shapes(instance)]
         return AnnotatedRegions(regions, size)

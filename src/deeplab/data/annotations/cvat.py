@@ -6,16 +6,23 @@ CVAT's masks ("Segmentation mask 1.1") are masks beside images and need nothing 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, fromstring
 
-from deeplab.data.annotations.base import FIX, AnnotatedRegions, AnnotationSet, ImageFinder, damaged
+from deeplab.data.annotations.base import AnnotatedRegions, AnnotationSet, ImageFinder, damaged
 from deeplab.data.annotations.bitmaps import decode_runs
-from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region, box
-from deeplab.data.bad_files import BadFileError
+from deeplab.data.annotations.regions import (
+    Bitmap,
+    Ellipse,
+    Outlines,
+    Patch,
+    Region,
+    box,
+    turned_box,
+)
 from deeplab.data.layouts.base import is_image
 from deeplab.utils.constants import BACKGROUND
-from deeplab.utils.reading import check_regular, describe
+from deeplab.utils.errors import UserError
+from deeplab.utils.reading import check_regular
 
 SHAPES = ("polygon", "box", "ellipse", "mask")
 """Elements with an area."""
@@ -28,7 +35,11 @@ class _Image(NamedTuple):
 
 
 class Cvat(AnnotationSet):
-    """Annotations of CVAT for images."""
+    """Annotations of CVAT for images.
+
+    Raises:
+        UserError: they are of a video.
+    """
 
     form = "cvat"
     tool = "CVAT"
@@ -41,6 +52,11 @@ class Cvat(AnnotationSet):
         missing, lines = [], 0
         for path in files:
             document = _parse(root / path)
+            if document.find("track") is not None:
+                raise UserError(
+                    f"{root / path}: it annotates the frames of a video. Export the task as "
+                    '"CVAT for images", with its images.'
+                )
             labels = [label.findtext("name") for label in document.iterfind("meta//label")]
             names |= dict.fromkeys(name for name in labels if name)
             for element in document.iterfind("image"):
@@ -89,30 +105,32 @@ def _head(path: Path) -> bytes:
 
 
 def _parse(path: Path) -> Element:
-    try:
+    with damaged(path):
         data = path.read_bytes()
         if b"<!ENTITY" in data or b"<!DOCTYPE" in data:  # CVAT writes none
             raise ValueError("it has a document type")
-        return ElementTree.fromstring(data)
-    except (OSError, ValueError, ElementTree.ParseError) as error:
-        raise BadFileError(
-            "damaged annotation", path, f"cannot be read ({describe(error)})", FIX
-        ) from None
+        return fromstring(data)
 
 
 def _draw(shape: Element) -> Outlines | Ellipse | Bitmap:
+    turn = float(shape.get("rotation", "0"))
     match shape.tag:
         case "polygon":
-            points = [tuple(_numbers(pair, ",")) for pair in shape.get("points", "").split(";")]
+            points = [
+                tuple(map(float, pair.split(","))) for pair in shape.get("points", "").split(";")
+            ]
             if any(len(point) != 2 for point in points):
                 raise ValueError("a polygon's points are no pairs of numbers")
             return Outlines([points])  # type: ignore[list-item]
         case "box":
             left, top, right, bottom = _attributes(shape, "xtl", "ytl", "xbr", "ybr")
-            return box(left, top, right, bottom)
+            if not turn:
+                return box(left, top, right, bottom)
+            x, y = (left + right) / 2, (top + bottom) / 2
+            return turned_box((x, y), box(left - x, top - y, right - x, bottom - y), turn)
         case "ellipse":
             x, y, radius_x, radius_y = _attributes(shape, "cx", "cy", "rx", "ry")
-            return Ellipse(x, y, radius_x, radius_y, float(shape.get("rotation", "0")))
+            return Ellipse(x, y, radius_x, radius_y, turn)
     left, top, width, height = map(int, _attributes(shape, "left", "top", "width", "height"))
     runs = [int(run) for run in shape.get("rle", "").split(",")]
     return Bitmap(Patch(decode_runs(runs, height, width), top, left))
@@ -123,7 +141,3 @@ def _attributes(shape: Element, *names: str) -> Iterator[float]:
         if name not in shape.attrib:
             raise ValueError(f"a {shape.tag} has no {name}")
         yield float(shape.attrib[name])
-
-
-def _numbers(text: str, separator: str) -> list[float]:
-    return [float(number) for number in text.split(separator)]

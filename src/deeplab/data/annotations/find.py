@@ -48,7 +48,8 @@ def read_annotations(root: Path, paths: Sequence[str], form: str | None) -> Anno
     Raises:
         UserError: there are none in this form, or annotations in two forms; or a file is damaged.
     """
-    found = find_forms(root, paths)
+    state = root, tuple(paths), _stamps(root, paths)
+    found = _find_forms(*state)
     if form and form not in found:
         raise UserError(
             f"data.annotations={form}: no annotations of {FORMS[form].tool} are in {root}. Correct "
@@ -61,7 +62,7 @@ def read_annotations(root: Path, paths: Sequence[str], form: str | None) -> Anno
             "the one to use."
         )
     form = form or next(iter(found), None)
-    return _read(form, root, tuple(paths), _stamps(root, paths)) if form else None
+    return _read(form, *state) if form else None
 
 
 # A command opens the layout of a folder several times; the files are read again once they change.

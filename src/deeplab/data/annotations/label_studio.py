@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,7 +18,15 @@ from deeplab.data.annotations.base import (
     read_json,
 )
 from deeplab.data.annotations.bitmaps import decode_label_studio_runs
-from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region
+from deeplab.data.annotations.regions import (
+    Bitmap,
+    Ellipse,
+    Outlines,
+    Patch,
+    Region,
+    box,
+    turned_box,
+)
 from deeplab.data.layouts.base import is_image
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")
@@ -29,32 +36,35 @@ UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")
 class Value(Record):
     """Shape of a result, in percent of the image's sides."""
 
-    points: tuple[tuple[float, float], ...] = ()
+    points: tuple[tuple[float, float], ...] | None = None
     x: float = 0
     y: float = 0
     width: float = 0
-    height: float = 0
-    radiusX: float = 0  # noqa: N815  Label Studio's keys
+    height: float | None = None
+    radiusX: float | None = None  # noqa: N815  Label Studio's keys
     radiusY: float = 0  # noqa: N815
     rotation: float = 0
-    rle: tuple[int, ...] = ()
+    rle: tuple[int, ...] | None = None
+    labels: tuple[str, ...] = ()
     polygonlabels: tuple[str, ...] = ()
     rectanglelabels: tuple[str, ...] = ()
     ellipselabels: tuple[str, ...] = ()
     brushlabels: tuple[str, ...] = ()
 
     @property
-    def labels(self) -> list[str]:
-        """Names of the classes; usually one."""
+    def names(self) -> list[str]:
+        """Names of the classes, usually one; none if it is no region."""
+        if (self.rle, self.points, self.radiusX, self.height) == (None,) * 4:
+            return []
         return [
-            *self.polygonlabels, *self.rectanglelabels, *self.ellipselabels, *self.brushlabels,
+            *self.labels, *self.polygonlabels, *self.rectanglelabels, *self.ellipselabels,
+            *self.brushlabels,
         ]  # fmt: skip
 
 
 class Result(Record):
     """One result of an annotation: a region, or something else such as a choice."""
 
-    type: str = ""
     value: Value = Value()
     original_width: int | None = None
     original_height: int | None = None
@@ -101,10 +111,10 @@ class LabelStudio(AnnotationSet):
                 if image is None:
                     missing.append(_image_name(task) or "a task without an image")
                     continue
-                results = [result for result in done[-1].result if result.value.labels]
+                results = [result for result in done[-1].result if result.value.names]
                 self.images[image] = path
                 self._results[image] = results
-                names.update(result.value.labels[0] for result in results)
+                names.update(result.value.names[0] for result in results)
         self.names = sorted(names)
         self.note_missing(missing)
         if skipped:
@@ -128,7 +138,7 @@ class LabelStudio(AnnotationSet):
                 raise ValueError(f"{image}: its regions tell no common size of the image")
         size: Any = next(iter(sizes), None)
         with damaged(path):
-            regions = [Region(r.value.labels[0], _draw(r.value, *size)) for r in results]
+            regions = [Region(r.value.names[0], _draw(r.value, *size)) for r in results]
         return AnnotatedRegions(regions, size)
 
 
@@ -155,24 +165,13 @@ def _find_image(task: Task, finder: ImageFinder, near: str) -> str | None:
 
 def _draw(value: Value, height: int, width: int) -> Outlines | Ellipse | Bitmap:
     across, down = width / 100, height / 100
-    if value.brushlabels:
+    if value.rle is not None:
         return Bitmap(Patch(decode_label_studio_runs(value.rle, height, width)))
-    if value.ellipselabels:
-        return Ellipse(
-            value.x * across,
-            value.y * down,
-            value.radiusX * across,
-            value.radiusY * down,
-            value.rotation,
-        )
-    if value.rectanglelabels:
-        left, top = value.x * across, value.y * down
-        return turned_box(left, top, value.width * across, value.height * down, value.rotation)
-    return Outlines([[(x * across, y * down) for x, y in value.points]])
-
-
-def turned_box(left: float, top: float, width: float, height: float, degrees: float) -> Outlines:
-    """Return the outline of a rectangle that is turned clockwise around its upper left corner."""
-    c, s = cos(radians(degrees)), sin(radians(degrees))
-    corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]
-    return Outlines([[(left + c * x - s * y, top + s * x + c * y) for x, y in corners]])
+    if value.points is not None:
+        return Outlines([[(x * across, y * down) for x, y in value.points]])
+    place = value.x * across, value.y * down
+    if value.radiusX is not None:
+        return Ellipse(*place, value.radiusX * across, value.radiusY * down, value.rotation)
+    # Label Studio turns a rectangle around its upper left corner
+    rectangle = box(0, 0, value.width * across, (value.height or 0) * down)
+    return turned_box(place, rectangle, value.rotation)

@@ -1,16 +1,19 @@
 """LabelMe: a JSON file for each image, beside it or in another folder."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from deeplab.data.annotations.base import (
+    MAX_OTHERS,
     AnnotatedRegions,
     AnnotationSet,
     ImageFinder,
     Record,
     damaged,
+    has_words,
     json_files,
     read_json,
 )
@@ -18,6 +21,9 @@ from deeplab.data.annotations.bitmaps import decode_png
 from deeplab.data.annotations.regions import Bitmap, Ellipse, Outlines, Patch, Region, box
 from deeplab.data.layouts.base import is_image
 from deeplab.utils.text import name_some
+
+FORM = ("{", "shapes", "imagePath")
+"""First character and keys of a file."""
 
 AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
 """Kinds of shapes with an area, and the number of points that they have at least."""
@@ -52,9 +58,13 @@ class LabelMe(AnnotationSet):
         images = [*filter(is_image, paths)]
         by_stem = {path.rpartition(".")[0]: path for path in images}
         finder, missing, names, lines = ImageFinder(images), [], set[str](), 0
+        others: list[str] = []
         for path in files:
-            content = read_json(root / path, ImageFile)
             image = by_stem.get(path.removesuffix(".json"))
+            if image is None and not has_words(root / path, *FORM):
+                others.append(path)
+                continue
+            content = read_json(root / path, ImageFile)
             image = image or finder.find(content.imagePath or "", path)
             if image is None:
                 missing.append(path)
@@ -67,14 +77,17 @@ class LabelMe(AnnotationSet):
             self.notes.append(
                 f"{len(missing)} LabelMe files name no image of this folder: {name_some(missing)}"
             )
+        if others:
+            self.notes.append(
+                f"{len(others)} JSON files are not LabelMe's and are not used: {name_some(others)}"
+            )
         self.note_lines(lines)
 
     @classmethod
     def find(cls, root: Path, paths: Sequence[str]) -> list[str]:
-        folders = {
-            path.rpartition("/")[0]
-            for path in json_files(root, _one_of_each(paths), "{", "shapes", "imagePath")
-        }
+        """See ``AnnotationSet``; the first files of a folder tell."""
+        files = json_files(root, _some_of_each(paths), *FORM)
+        folders = {path.rpartition("/")[0] for path in files}
         return [p for p in paths if p.endswith(".json") and p.rpartition("/")[0] in folders]
 
     def regions(self, image: str) -> AnnotatedRegions:
@@ -88,13 +101,13 @@ class LabelMe(AnnotationSet):
             return AnnotatedRegions([Region(s.label, _draw(s)) for s in shapes], size)
 
 
-def _one_of_each(paths: Sequence[str]) -> list[str]:
-    """Return the first JSON file of each folder."""
-    first: dict[str, str] = {}
+def _some_of_each(paths: Sequence[str]) -> list[str]:
+    """Return the first JSON files of each folder."""
+    by_folder: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         if path.endswith(".json"):
-            first.setdefault(path.rpartition("/")[0], path)
-    return list(first.values())
+            by_folder[path.rpartition("/")[0]].append(path)
+    return [path for files in by_folder.values() for path in files[:MAX_OTHERS]]
 
 
 def _is_area(shape: Shape) -> bool:
@@ -104,8 +117,9 @@ def _is_area(shape: Shape) -> bool:
 def _draw(shape: Shape) -> Outlines | Ellipse | Bitmap:
     (x0, y0), (x1, y1) = shape.points[:2]
     match shape.shape_type:
-        case "rectangle":
-            return box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        case "rectangle":  # two corners, or all four of other tools that write this form
+            across, down = zip(*shape.points, strict=True)
+            return box(min(across), min(down), max(across), max(down))
         case "circle":  # its center and a point of its line
             radius = float(np.hypot(x1 - x0, y1 - y0))
             return Ellipse(x0, y0, radius, radius)

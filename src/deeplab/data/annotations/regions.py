@@ -7,6 +7,7 @@ inside; where lines of an outline cross, and in holes, inside changes to outside
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import cos, radians, sin
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +103,14 @@ def box(left: float, top: float, right: float, bottom: float) -> Outlines:
     return Outlines([[(left, top), (right, top), (right, bottom), (left, bottom)]])
 
 
+def turned_box(pivot: tuple[float, float], rectangle: Outlines, degrees: float) -> Outlines:
+    """Return a rectangle, given relative to a point, turned clockwise around that point."""
+    (left, top), c, s = pivot, cos(radians(degrees)), sin(radians(degrees))
+    return Outlines(
+        [[(left + c * x - s * y, top + s * x + c * y) for x, y in ring] for ring in rectangle.rings]
+    )
+
+
 class Region(NamedTuple):
     """Annotated region of one class."""
 
@@ -144,9 +153,9 @@ class LabelDrawing:
     """
 
     labels: tuple[tuple[str, int], ...]
-    unlabeled: int = 0
-    overlap_is_ignored: bool = False
-    ignored: tuple[str, ...] = ()
+    unlabeled: int
+    overlap_is_ignored: bool
+    ignored: tuple[str, ...]
 
     def draw(self, regions: Iterable[Region], height: int, width: int) -> Pixels:
         """Return the label map ``(H, W)`` of an image.

@@ -6,6 +6,7 @@ train/images/a.jpg   train/labels/a.txt          class x y x y x y, relative to 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from deeplab.data.annotations.base import (
@@ -15,11 +16,10 @@ from deeplab.data.annotations.base import (
     damaged,
 )
 from deeplab.data.annotations.regions import Outlines, Region
-from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_io import read_header
 from deeplab.data.layouts.base import is_image
 from deeplab.utils.errors import UserError
-from deeplab.utils.reading import check_regular, describe, read_values
+from deeplab.utils.reading import check_regular, read_values
 from deeplab.utils.text import name_some
 
 NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -93,15 +93,10 @@ def _label_path(image: str) -> str | None:
 
 def _lines(path: Path) -> list[str]:
     """Return the lines of a file of labels that are not empty; none if it does not exist."""
-    try:
+    with damaged(path), suppress(FileNotFoundError):
         check_regular(path)
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise BadFileError(
-            "damaged annotation", path, f"cannot be read ({describe(error)})", FIX
-        ) from None
+    return []
 
 
 def _is_labels(path: Path) -> bool:

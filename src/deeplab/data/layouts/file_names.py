@@ -7,7 +7,7 @@ fold_0, train_fold0, fold0_train                                            fold
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -162,6 +162,12 @@ def natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: [
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
     ])  # fmt: skip
+
+
+def shared_start(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return the number of letters or parts at the start that are the same."""
+    same = [one == other for one, other in zip(first, second, strict=False)]
+    return [*same, False].index(False)
 
 
 def list_files(root: Path, folders: list[str] | None = None) -> list[str]:

@@ -31,6 +31,7 @@ from deeplab.data.layouts.file_names import (
     families,
     list_files,
     read_name,
+    shared_start,
 )
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import name_some
@@ -259,12 +260,6 @@ def annotated_pairs(
     if left := sorted(file.path for file in images if file.path not in known):
         notes.append(f"{len(left)} images have no annotation and are not used: {name_some(left)}")
     return Pairing(pairs, notes)
-
-
-def shared_start(first: Sequence[str], second: Sequence[str]) -> int:
-    """Return the number of letters or parts at the start that are the same."""
-    same = [one == other for one, other in zip(first, second, strict=False)]
-    return [*same, False].index(False)
 
 
 class _Folders:

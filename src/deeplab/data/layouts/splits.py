@@ -23,9 +23,10 @@ from deeplab.data.layouts.file_names import (
     families,
     natural_order,
     read_name,
+    shared_start,
     words_of,
 )
-from deeplab.data.layouts.pairing import Pair, shared_start
+from deeplab.data.layouts.pairing import Pair
 from deeplab.data.layouts.split_lists import (
     LIST_SUFFIXES,
     NUMBERS,
