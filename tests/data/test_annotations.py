@@ -20,6 +20,7 @@ from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet
 from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.labels import read_label
+from deeplab.data.layouts.base import move_data
 from deeplab.data.layouts.folder import AnnotationForm, FolderLayout, FolderSettings
 from deeplab.utils.errors import UserError
 from support.annotations import (
@@ -386,7 +387,7 @@ class TestLabelStudio:
         assert len(layout.items("all")) == 2
 
     def test_labels_apart_from_their_shapes(self, tmp_path):
-        """As of the tag ``Labels`` beside ``Polygon`` or ``Brush``; those of a text are no regions."""
+        """As of the tag ``Labels`` beside ``Polygon`` or ``Brush``; a text is no region."""
         images = objects(1, 2, 3)
         images["photo_2"] = [Object("cat", mask=mask(1)), Object("dog", mask=mask(2))]
         write_label_studio(tmp_path, images)
@@ -601,6 +602,23 @@ def test_names_in_another_unicode_form(tmp_path):
     content = coco_content({"cafe\u0301.jpg": random_objects(1)[:1]})
     write_json(tmp_path / "all.json", content)
     assert list(labels(tmp_path)) == ["caf\u00e9"]
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    images = {f"\udcff{place}/1": random_objects(place) for place in range(3)}
+    write_labelme(tmp_path, images)
+    for path in tmp_path.rglob("*.json"):
+        write_json(path, json.loads(path.read_text()) | {"imagePath": None})
+    layout, _ = folder(tmp_path)
+    assert all(item.id.isprintable() for item in layout.items("all"))
+    assert len(layout.fingerprint("all")) == 16
+
+
+def test_a_list_of_classes_beside_annotations_is_not_that_of_masks(tmp_path):
+    write_labelme(tmp_path, objects(1, 2, 3))
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    run = FolderSettings(name="folder", root="elsewhere", classes=CLASSES)
+    assert move_data(run, str(tmp_path)).root == str(tmp_path)
 
 
 def test_images_of_many_folders_are_found_at_once():

@@ -7,8 +7,10 @@ import re
 
 import pytest
 
+from deeplab.data.layouts.cityscapes import CityscapesLayout, CityscapesSettings
 from deeplab.data.layouts.folder import FolderLayout, FolderSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 
 
 def expand(pattern):
@@ -724,8 +726,17 @@ def test_lists_with_marks_and_long_ids(tmp_path):
     assert [item.id for item in layout.items("train")] == names[:3]
     assert [item.id for item in layout.items("val")] == names[3:]
     (tmp_path / "train.txt").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(UserError, match=r"train\.txt cannot be read .*save it as UTF-8"):
-        read_layout(tmp_path).items("train")
+    settings = FolderSettings(name="folder", root=str(tmp_path))
+    problem = r"^data\.train_split=train: \S*train\.txt cannot be read .*save it as UTF-8"
+    with pytest.raises(UserError, match=problem):
+        FolderLayout.check(settings)
+
+
+def test_a_folder_without_cityscapes_names_the_command(tmp_path):
+    settings = CityscapesSettings.model_construct(root=str(tmp_path))
+    text = f"or unpack your archives with {command('prepare')} data=cityscapes source=FOLDER"
+    with pytest.raises(UserError, match=re.escape(text)):
+        CityscapesLayout(settings)
 
 
 def test_links(tmp_path):

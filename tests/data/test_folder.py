@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from pydantic import ValidationError
 
 from deeplab.data.class_set import ClassSet
 from deeplab.data.image_io import read_mask
+from deeplab.data.layouts import class_discovery
+from deeplab.data.layouts.base import move_data
 from deeplab.data.layouts.class_discovery import find_classes, read_or_find_classes
 from deeplab.data.layouts.classes_file import read_classes
 from deeplab.data.layouts.folder import FolderLayout, FolderSettings
@@ -167,6 +170,35 @@ def test_split_lists(folder, kind, end, tmp_path):
     assert all(i.image.is_file() and i.mask.is_file() for i in items)
 
 
+@pytest.mark.parametrize(
+    ("keys", "allowed"),
+    [
+        ({"classes": ["a", "c"], "mask_values": [0, 2]}, True),
+        ({"classes": ["c", "a"], "mask_values": [2, 0]}, True),
+        ({"classes": ["a", "b", "c"]}, True),
+        ({"classes": ["a", "c", "b"]}, False),
+        ({"classes": ["a", "b", "d"], "mask_values": [0, 1, 3]}, False),
+    ],
+    ids=str,
+)
+def test_a_run_reads_folders_that_hold_its_classes(keys, allowed, tmp_path):
+    """Their file may list others, as that of the folder which it was trained on."""
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", "ab", label_map)
+    (tmp_path / "classes.yaml").write_text("{a: 0, b: 1, c: 2}")
+    run = FolderSettings(name="folder", root="elsewhere", **keys)
+    if allowed:
+        assert move_data(run, str(tmp_path)).root == str(tmp_path)
+    else:
+        with pytest.raises(UserError, match="differ from those that the run was trained with"):
+            move_data(run, str(tmp_path))
+
+
+def test_a_single_class_is_refused():
+    assert FolderSettings(name="folder", root=".", classes=None).classes == ()
+    with pytest.raises(ValidationError, match="classes must name at least two"):
+        FolderSettings(name="folder", root=".", classes=["road"])
+
+
 def test_wrong_split_lists(tmp_path):
     write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", ABC)
     (tmp_path / "train.txt").write_text("a\nz\n")
@@ -235,7 +267,7 @@ def test_classes_by_color(name, text, tmp_path):
     [
         ("classes.yaml", "road: [1, 2\n", "cannot be read"),
         ("classes.yaml", "5", "names no classes"),
-        ("classes.yaml", "road: 0\n", "1 classes; 2 to 254 are allowed"),
+        ("classes.yaml", "road: 0\n", "1 class; 2 to 254 are allowed"),
         ("classes.yaml", "road: 0\ncar: 0\n", "road and car have the same value 0"),
         (
             "classes.yaml",
@@ -247,6 +279,15 @@ def test_classes_by_color(name, text, tmp_path):
         ("classes.yaml", "road: 0\ncar: [1, 2]\n", "or a color of three such numbers"),
         ("classes.yaml", "classes: {a: 0, b: 1}\nignore: [3]\n", "unknown key"),
         ("classes.yaml", "[road, road]", "named more than once"),
+        *(
+            ("classes.yaml", f"classes: {{a: 0, b: 1}}\ncolors: {colors}\n", message)
+            for colors, message in (
+                ("{a: [0, 0, 0]}", "colors: 'b' has no color"),
+                ("{a: [0, 0, 0], b: 5}", "colors: 'b' has no color"),
+                ("{a: [0, 0, 0], b: [1, 1, 1], c: [2, 2, 2]}", "'c' is none of the classes"),
+                ("{a: [0, 0, 0], b: blue}", "'colors: b': 'blue' is neither"),
+            )
+        ),
         ("classes.csv", "road,0,1\ncar,1,2\n", "neither name,r,g,b nor name,value"),
         ("classes.csv", "0,1,2\n", "neither name,r,g,b nor name,value"),
         ("classes.txt", "road\nroad\n", "named more than once"),
@@ -325,6 +366,21 @@ def test_found_classes_are_written_and_read_back(tmp_path):
     renamed = read_or_find_classes(tmp_path, items, classes_file=None, ignored=())
     assert renamed.names[1] == "car"
     assert len(read_or_find_classes(tmp_path, items, classes_file=None, ignored=(1,))) == 2
+
+
+def test_classes_that_cannot_be_written_are_found_once(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(30, "Read-only file system")
+
+    write_pairs(tmp_path, "images/{}.jpg", "masks/{}.png", "ab", label_map)
+    items = folder_layout(tmp_path).items("all")
+    monkeypatch.setattr(class_discovery, "write_text", fail)
+    found = read_or_find_classes(tmp_path, items, classes_file=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(class_discovery, "find_classes", fail)
+        assert read_or_find_classes(tmp_path, items, classes_file=None) is found
+    write_mask(tmp_path / "masks/a.png", label_map(0, classes=4))
+    assert len(read_or_find_classes(tmp_path, items, classes_file=None)) == 4
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,24 @@ def test_a_folder_that_was_just_written_is_walked_again(root):
     assert scan_folder(root, settings(root)) is not scan_folder(root, settings(root))
 
 
+def test_a_folder_with_named_subfolders_is_walked_once(root, monkeypatch):
+    keys = {"image_dir": "images", "mask_dir": str(root / "masks")}
+    first = scan_folder(root, settings(root, **keys))
+    monkeypatch.setattr(folder_scan, "list_files", None)  # would fail
+    assert scan_folder(root, settings(root, **keys)) is first
+
+
+def test_a_folder_outside_is_walked_again(root, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    write_mask(outside / "0.png", label_map(0))
+    assert ids(root, mask_dir=str(outside)) == ["0", "1", "2"]
+    notes = FolderLayout(settings(root, mask_dir=str(outside))).notes()
+    assert any("4 of 5 images have no mask" in note for note in notes)
+    write_mask(outside / "1.png", label_map(1))
+    notes = FolderLayout(settings(root, mask_dir=str(outside))).notes()
+    assert any("3 of 5 images have no mask" in note for note in notes)
+
+
 def test_other_keys_give_other_splits(root):
     assert ids(root) == ["0", "1", "2"]
     (root / "train.txt").unlink()

@@ -11,7 +11,7 @@ from deeplab.data.classification.dataset import ClassificationDataset
 from deeplab.data.classification.transforms import CentralCrop, RandomResizedCrop
 from deeplab.data.datamodules import ClassificationData
 from deeplab.data.image_io import read_image
-from deeplab.data.layouts.imagenet import LabeledFolder
+from deeplab.data.layouts.imagenet import ImageNetLayout, ImageNetSettings, LabeledFolder
 from deeplab.data.settings import ClassificationSettings, CropSettings, SyntheticSettings
 from deeplab.data.synthetic.single_objects import (
     check_shapes,
@@ -110,10 +110,48 @@ def test_wrong_folders(tmp_path):
     with pytest.raises(UserError, match="sort them into folders"):
         image_folder(root).check_split("val")
     (tmp_path / "one/train/ant").mkdir(parents=True)
-    with pytest.raises(UserError, match="1 classes found; at least 2 are needed"):
+    with pytest.raises(UserError, match="1 class found; at least 2 are needed"):
         image_folder(tmp_path / "one")
     with pytest.raises(UserError, match=r"classes\.txt: this file cannot be read"):
         image_folder(root, labels="single_label")
+
+
+def imagenet(root, **keys):
+    return ImageNetSettings(name="imagenet", root=str(root), **keys)
+
+
+def test_classes_are_those_of_all_training_images(tmp_path):
+    folder_tree(tmp_path, {"train": 1}, ("ant", "bee"))
+    folder_tree(tmp_path, {"extra": 1, "val": 1}, ("bee", "cat"))
+    for folder in ("train/@eaDir", "val/__MACOSX", "val/.cache"):
+        (tmp_path / folder).mkdir()
+    assert image_folder(tmp_path).classes == ("ant", "bee")
+    keys = imagenet(tmp_path, train_split="train+extra")
+    assert ImageNetLayout.check(keys) is keys
+    layout = ImageNetLayout(keys)
+    assert layout.classes == ("ant", "bee", "cat")
+    assert [image.labels for image in layout.images("val")] == [(1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"train_split": "extra"}, r"data\.train_split=extra: .*extra does not exist"),
+        ({"train_split": "train+extra"}, r"data\.train_split=train\+extra: split 'extra': "),
+        ({"val_split": "extra"}, r"data\.val_split=extra: .*extra does not exist"),
+        ({"train_split": "empty"}, r"data\.train_split=empty: .*empty has no folders"),
+    ],
+)
+def test_checks_name_the_key_of_a_split(keys, message, tmp_path):
+    root = folder_tree(tmp_path / "folders", {"train": 1, "val": 1})
+    (root / "empty").mkdir()
+    with pytest.raises(UserError, match=message):
+        ImageNetLayout.check(imagenet(root, **keys))
+    lists = csv_tree(tmp_path / "lists", {"train": ["ant"], "val": ["bee"]})
+    if "empty" not in keys.values():
+        message = message.replace("extra does", "extra.csv does")
+        with pytest.raises(UserError, match=message):
+            ImageNetLayout.check(imagenet(lists, labels="single_label", **keys))
 
 
 def test_fingerprint_depends_on_paths_labels_and_sizes(tmp_path):

@@ -80,8 +80,9 @@ import torch
 
 class Halves:
     classes = ["left", "right"]
-    def __init__(self, split, highest=1, random=False, missing=0):
+    def __init__(self, split, highest=1, random=False, missing=0, val_channels=3):
         self.count = {"train": 4, "val": 3}[split] - missing
+        self.channels = val_channels if split == "val" else 3
         self.highest, self.random = highest, random
     def __len__(self):
         return self.count
@@ -90,8 +91,11 @@ class Halves:
         label[:, 20 + index :] = self.highest
         label[0] = 255
         generator = np.random.default_rng(None if self.random else index)
-        image = generator.integers(0, 99, (3, 40, 48)) + 100 * (label == 1)
+        image = generator.integers(0, 99, (self.channels, 40, 48)) + 100 * (label == 1)
         return torch.from_numpy(image.astype(np.uint8)), torch.from_numpy(label)
+
+class One(Halves):
+    classes = ["left"]
 """,
     "owncallback": """
 from pathlib import Path
@@ -221,6 +225,11 @@ BAD = [
     (["backbone._target_=ownloss.Mean"], "Mean has no out_channels"),
     (["backbone._target_=ownnet.Convs", "backbone.wrong=true"], "expected (1, 8, 5, 5)"),
     (["data=own", "data._target_=owndata.Halves", "data.random=true"], "another sample each time"),
+    (
+        ["data=own", "data._target_=owndata.Halves", "data.val_channels=4"],
+        "the training images have 3 channels, those for validation 4",
+    ),
+    (["data=own", "data._target_=owndata.One"], "neither the dataset nor the config names two"),
     (["data._target_=ownloss.Mean"], "unexpected keyword argument 'split'"),
     (["decoder._target_=ownloss.Mean"], "Classes of your own are for loss,"),
     (["data.augmentations=[{_target_: ownloss.Mean}]", "+data.x=1"], "data.x: no such key"),

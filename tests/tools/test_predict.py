@@ -119,6 +119,8 @@ def photos(tmp_path):
     (root / "notes.txt").write_text("not read")
     shutil.copy(root / "a.jpg", root / ".a.jpg")
     shutil.copy(root / "a.jpg", root / ".hidden/a.jpg")
+    (root / "deep/@eaDir").mkdir()  # of a network storage, with thumbnails
+    shutil.copy(root / "a.jpg", root / "deep/@eaDir/a.jpg")
     return root
 
 

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from deeplab.utils.templates import render_template
-from deeplab.utils.text import PrintableStream, plot_text, printable
+from deeplab.utils.text import PrintableStream, plot_text, pluralize, printable
 from deeplab.utils.text_table import Cell, Column, TextTable
 from deeplab.utils.visualization import legend
 
@@ -19,6 +19,18 @@ def test_control_characters_become_visible():
     assert printable("Straße 道 🚗 e\u0301 \u200d") == "Straße 道 🚗 e\u0301 \u200d"
     assert printable("a\nb\tc", keep="\n") == "a\nb\\tc"
     assert plot_text("$x$") == r"\$x\$"
+
+
+def test_numbers_of_things():
+    counts = [pluralize(count, noun) for noun in ("image", "class") for count in (0, 1, 2000)]
+    assert counts == [
+        "0 images",
+        "1 image",
+        "2,000 images",
+        "0 classes",
+        "1 class",
+        "2,000 classes",
+    ]
 
 
 def test_tables_print_one_line_for_each_row():

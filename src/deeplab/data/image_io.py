@@ -38,6 +38,8 @@ from deeplab.data.packed_file import ImagePath, PackedFile
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import Pixels, Values, network_pixels
 
+cv2.setNumThreads(0)  # images are read in parallel, each by one thread
+
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 
 MAX_PIXELS = 2**30

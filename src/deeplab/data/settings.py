@@ -174,6 +174,8 @@ class ClassSettings(Settings):
                 raise ValueError(
                     f"{key} has {len(entries)} entries, but classes has {len(self.classes)}"
                 )
+        if len(self.classes) == 1:  # none at all are found
+            raise ValueError("classes must name at least two")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes contains the same name twice")
         values = self.mask_values

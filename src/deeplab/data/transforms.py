@@ -24,8 +24,6 @@ from deeplab.utils.constants import IGNORE
 MAX_WARPED = 4
 """Largest number of channels that OpenCV warps at once."""
 
-cv2.setNumThreads(0)  # images are decoded in parallel, each by one thread
-
 
 class Transform(Protocol):
     """Function from an image and its label to the input and the target of the network."""

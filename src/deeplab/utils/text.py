@@ -37,7 +37,8 @@ def name_some(names: Sequence[str], most: int = 3, separator: str = ", ") -> str
 
 def pluralize(count: int, noun: str) -> str:
     """Return a number of things as a text, as in ``1 image`` and ``2,913 images``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    end = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{end}"
 
 
 def format_duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Classes of annotations: which regions get which label, and which pixels no region covers."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab.data.annotations.base import Annotation, AnnotationSet
 from deeplab.data.annotations.regions import LabelDrawing
@@ -11,8 +11,8 @@ from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import name_some, pluralize
 
-Unlabeled = Literal["background", "ignore"]
-"""Label of pixels that no region covers."""
+if TYPE_CHECKING:
+    from deeplab.data.layouts.folder import Unlabeled
 
 MAX_LISTED = 8
 """Number of classes that a line lists."""
@@ -37,7 +37,7 @@ class Annotations(NamedTuple):
 def decide_classes(
     source: AnnotationSet,
     chosen: Sequence[str],
-    unlabeled: Unlabeled,
+    unlabeled: "Unlabeled",
     unlisted: UnlistedValues,
 ) -> Annotations:
     """Return annotations with their classes.

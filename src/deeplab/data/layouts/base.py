@@ -8,8 +8,9 @@ import importlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -44,6 +45,7 @@ PREPARING = ".preparing"
 
 
 D = TypeVar("D", bound=DataSettings)
+T = TypeVar("T")
 
 
 class DataLayout(ABC):
@@ -56,7 +58,9 @@ class DataLayout(ABC):
 
     @classmethod
     def check(cls, settings: Any) -> Any:
-        """Check that the data set and its splits exist, without reading all of it.
+        """Check that the data set and its splits exist.
+
+        Masks are read only where nothing else tells the classes.
 
         Returns:
             The settings, with the classes and the bit depth if the data set's files tell them.
@@ -92,9 +96,9 @@ class DataLayout(ABC):
     def fingerprint(self, split: str) -> str:
         """Return a hash of the ids of a split, their order, and the sizes of their files."""
 
+    @abstractmethod
     def origin(self, split: str) -> str:
         """Return where the images of a split come from: a list, a folder, a draw."""
-        return f"folder {split}"
 
     def notes(self) -> list[str]:
         """Return lines about what was guessed or is not used."""
@@ -123,14 +127,7 @@ class Layout(DataLayout):
         """See ``DataLayout``."""
         check_complete(Path(settings.root).expanduser())
         layout: Layout = cls(settings)  # type: ignore[call-arg]
-        parts: list[Sequence[Item]] = []
-        for key in ("train_split", "val_split"):
-            split = getattr(settings, key)
-            try:
-                parts.append(split_items(layout, split))
-            except UserError as error:
-                problem = str(error).removeprefix(f"split {split!r}: ")
-                raise UserError(f"data.{key}={split}: {problem}") from None
+        parts = check_splits(settings, partial(split_items, layout))
         from deeplab.data.find_pixel_format import MAX_SAMPLES, with_pixel_format  # imports OpenCV
 
         items = join_items(parts)
@@ -286,6 +283,34 @@ def split_items(layout: Layout, split: str) -> Sequence[Item]:
     return join_items([layout.items(name) for name in split.split("+")])
 
 
+@contextmanager
+def name_key(key: str, split: str) -> Iterator[None]:
+    """Begin the errors of a split with the key that names it, ``train_split`` or ``val_split``."""
+    try:
+        yield
+    except UserError as error:
+        problem = str(error).removeprefix(f"split {split!r}: ")
+        raise UserError(f"data.{key}={split}: {problem}") from None
+
+
+def check_splits(settings: DataSettings, check: Callable[[str], T]) -> list[T]:
+    """Return what a check returns for the training and the validation split; see ``name_key``."""
+    results: list[T] = []
+    for key, split in (("train_split", settings.train_split), ("val_split", settings.val_split)):
+        with name_key(key, split):
+            results.append(check(split))
+    return results
+
+
+def no_such_split(
+    split: str, available: Sequence[str], problem: str = "no such split"
+) -> UserError:
+    """Return the error of a split that a data set does not have."""
+    return UserError(
+        f"split {split!r}: {problem}. Available splits: {', '.join(available) or 'none'}."
+    )
+
+
 def split_origin(layout: DataLayout, split: str) -> str:
     """Return where the images of a split come from, or of several joined by ``+``."""
     names = split.split("+")
@@ -328,12 +353,7 @@ DRAWN_SPLITS = ("train", "val")
 
 def check_drawn_splits(settings: DataSettings) -> None:
     """Raise UserError unless the splits of drawn images exist, before any is drawn."""
-    for key in ("train_split", "val_split"):
-        split = getattr(settings, key)
-        try:
-            check_drawn_split(split, settings.name)
-        except UserError as error:
-            raise UserError(f"data.{key}={split}: {error}") from None
+    check_splits(settings, partial(check_drawn_split, name=settings.name))
 
 
 def check_drawn_split(split: str, name: str) -> None:

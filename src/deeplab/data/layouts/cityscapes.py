@@ -11,7 +11,7 @@ Masks are converted to the 19 train ids when they are read (``mask_values`` in
 from pathlib import Path
 
 from deeplab.data.items import Item
-from deeplab.data.layouts.base import Layout
+from deeplab.data.layouts.base import Layout, no_such_split
 from deeplab.data.settings import PublishedSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
@@ -47,7 +47,7 @@ class CityscapesLayout(Layout):
             state = "has no leftImg8bit" if self.root.is_dir() else "does not exist"
             raise UserError(
                 f"data.root={settings.root}: this folder {state}. Set data.root to a folder that "
-                "holds Cityscapes' leftImg8bit and gtFine, or unpack your archives with python "
+                "holds Cityscapes' leftImg8bit and gtFine, or unpack your archives with "
                 f"{command('prepare')} data=cityscapes source=FOLDER."
             )
 
@@ -61,10 +61,8 @@ class CityscapesLayout(Layout):
 
     def items(self, split: str) -> list[Item]:
         if split not in self.splits():
-            raise UserError(
-                f"split {split!r}: its images or annotations are not in {self.root}. Available "
-                f"splits: {', '.join(self.splits())}."
-            )
+            problem = f"its images or annotations are not in {self.root}"
+            raise no_such_split(split, self.splits(), problem)
         folder, kind = SPLITS[split]
         images = sorted((self.root / "leftImg8bit" / folder).glob("*/*_leftImg8bit.png"))
         if not images:

@@ -1,8 +1,8 @@
 """Discovery of the classes of masks without a classes file.
 
-All masks are read, since a class may be in few of them. For each value its pixels are counted, how
-many of them are flat (inside areas) and how many between their neighbors' values
-(``mask_statistics``). Then three questions are decided:
+All masks of training and validation are read, since a class may be in few of them. For each value
+its pixels are counted, how many of them are flat (inside areas) and how many between their
+neighbors' values (``mask_statistics``). Then three questions are decided:
 
 1. Are there blended values, made by antialiasing, interpolation, JPEG or noise? The *levels* are
    the values that fill areas (at least a tenth of their pixels is flat: a third for objects of
@@ -107,6 +107,10 @@ class FoundClasses(NamedTuple):
     """One line that says which values are classes, which are ignored, and why."""
 
 
+_unwritten: dict[int, FoundClasses] = {}
+"""Classes that could not be written to their folder, by a hash of the masks' names and states."""
+
+
 def read_or_find_classes(
     root: Path,
     items: Sequence[Item],
@@ -116,14 +120,14 @@ def read_or_find_classes(
     mask_values: tuple[Value, ...] | None = None,
     unlisted_values: UnlistedValues = "error",
 ) -> ClassSet:
-    """Return the classes of a folder, from its classes file or from all of its masks.
+    """Return the classes of a folder, from its classes file or from the masks of some images.
 
     Classes that come from the masks are written to ``classes.yaml`` in the folder, where you can
     change their names. One line about them is printed.
 
     Args:
         root: the folder.
-        items: its images and masks.
+        items: the images and masks.
         classes_file: path of the classes file; None: the usual names are tried.
         ignored: values that belong to no class, in addition to those of the file.
         mask_values: the values of the classes; None: all of the file, or those that are found.
@@ -142,12 +146,16 @@ def read_or_find_classes(
     paths = [item.mask for item in items if item.mask.is_file()]
     if not paths:
         raise UserError(f"data.root={root}: none of its {len(items)} images has a mask. Add them.")
-    classes, shares, reading = find_classes(paths, ignored, mask_values, unlisted_values)
+    stamps = [(status.st_mtime_ns, status.st_size) for status in map(Path.stat, paths)]
+    key = hash((*paths, *stamps, ignored, mask_values, unlisted_values))
+    found = _unwritten.get(key) or find_classes(paths, ignored, mask_values, unlisted_values)
+    classes, shares, reading = found
     target = root / CLASSES_FILE
     try:
         write_text(target, format_classes_yaml(classes, shares, f"{len(paths)} masks", reading))
         _report(f"{reading}. Found in {len(paths)} masks; name them in {target}")
     except OSError as error:
+        _unwritten[key] = found
         _report(f"{reading}. They cannot be written to {target}: {error.strerror}")
     return classes
 
@@ -272,10 +280,9 @@ class _Discovery:
             raise self._too_many()
         if len(levels) < 2:
             raise UserError(
-                f"{self.folder}: the masks hold {len(levels)} "
-                f"class{'es' * (len(levels) != 1)} besides ignored values (all values: "
-                f"{_listed(list(self.values))}); at least 2 are needed. Check the masks, "
-                "data.ignored_values and data.mask_values."
+                f"{self.folder}: the masks hold {pluralize(len(levels), 'class')} besides ignored "
+                f"values (all values: {_listed(list(self.values))}); at least 2 are needed. Check "
+                "the masks, data.ignored_values and data.mask_values."
             )
         names = self._names(levels)
         counts = [self.values[v].pixels if v in self.values else 0 for v in levels]

@@ -1,11 +1,11 @@
 """Classes file: names, values and colors of the classes of a folder of masks.
 
-    classes.yaml      classes: {background: 0, road: 1, car: [255, 0, 0]}
+    classes.yaml      classes: {background: 0, road: 1}
                       ignored: [11]
                       unlisted: ignore                    or nearest, or error (the default)
-                      colors: {road: [128, 64, 128]}      optional, for overlays and figures
+                      colors: {background: [0, 0, 0], road: [128, 64, 128]}     for overlays
                 or    [background, road, car]             by index
-                or    {background: 0, road: 1}
+                or    {background: 0, road: 1}            or {background: [0, 0, 0], road: ...}
     classes.csv       name,r,g,b   or   name,value        also class_dict.csv; a header is optional
     _classes.csv      Pixel Value, Class                  Roboflow's
     labelmap.txt      name:r,g,b:parts:actions            CVAT's
@@ -20,17 +20,18 @@ import csv
 import re
 import reprlib
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 
-from deeplab.data.class_set import ClassSet, Value
+from deeplab.data.class_set import ClassSet, Color, Value
 from deeplab.data.layouts.file_names import CLASSES_FILE
 from deeplab.data.settings import MAX_CLASSES, UnlistedValues
 from deeplab.utils.errors import UserError
 from deeplab.utils.reading import exists, read_text, report_damage
-from deeplab.utils.text import printable
+from deeplab.utils.text import pluralize, printable
 
 NAMES = (
     CLASSES_FILE, "classes.yml", "classes.csv", "class_dict.csv", "_classes.csv", "labelmap.txt",
@@ -103,7 +104,9 @@ def read_classes(path: Path) -> ClassSet:
             f"{path}: unlisted: {_short(unlisted)}: not allowed. Choose from {', '.join(UNLISTED)}."
         )
     if len(entries) > 2 * MAX_CLASSES:
-        raise UserError(f"{path}: {len(entries)} classes; 2 to {MAX_CLASSES} are allowed.")
+        raise UserError(
+            f"{path}: {pluralize(len(entries), 'class')}; 2 to {MAX_CLASSES} are allowed."
+        )
     if wrong := next((n for n in entries if n != printable(n)), None):
         raise UserError(f"{path}: {_short(wrong)}: control characters in a name. Remove them.")
     if "" in entries:
@@ -112,13 +115,9 @@ def read_classes(path: Path) -> ClassSet:
     ignored_values = [_value(path, "ignored", value) for value in ignored]
     ignored_values += [values.pop(name) for name in list(values) if is_void(name)]
     _check(path, values)
-    listed_colors = {name: _value(path, name, value) for name, value in colors.items()}
-    palette = [listed_colors.get(name, value) for name, value in values.items()]
     return ClassSet(
         names=tuple(values),
-        colors=tuple(c for c in palette if not isinstance(c, int))
-        if all(not isinstance(c, int) for c in palette)
-        else None,
+        colors=_colors(path, entries, values, colors),
         values=tuple(values.values()),
         ignored=tuple(ignored_values),
         unlisted_values=unlisted,
@@ -272,9 +271,29 @@ def _value(path: Path, name: str, value: Any) -> Value:
     return (first, others[0], others[1]) if others else first
 
 
+def _colors(
+    path: Path, entries: Collection[str], values: dict[str, Value], colors: dict[str, Any]
+) -> tuple[Color, ...] | None:
+    """Return the color of each class, that of the masks unless another is listed."""
+    if unknown := [name for name in colors if name not in entries]:
+        raise UserError(
+            f"{path}: colors: {_short(unknown[0])} is none of the classes. Correct the name."
+        )
+    listed = values | {name: _value(path, f"colors: {name}", c) for name, c in colors.items()}
+    palette = [color for name in values if not isinstance(color := listed[name], int)]
+    if colors and len(palette) < len(values):
+        name = next(name for name in values if isinstance(listed[name], int))
+        raise UserError(
+            f"{path}: colors: {_short(name)} has no color. List one such as [128, 64, 128] for "
+            "every class."
+        )
+    return tuple(palette) if palette else None
+
+
 def _check(path: Path, values: dict[str, Value]) -> None:
     if not 2 <= len(values) <= MAX_CLASSES:
-        raise UserError(f"{path}: {len(values)} classes; 2 to {MAX_CLASSES} are allowed.")
+        count = pluralize(len(values), "class")
+        raise UserError(f"{path}: {count}; 2 to {MAX_CLASSES} are allowed.")
     if len({isinstance(value, int) for value in values.values()}) > 1:
         raise UserError(
             f"{path}: some classes have an index and some a color. Use the same kind for all."

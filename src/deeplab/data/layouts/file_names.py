@@ -203,6 +203,11 @@ def _walk(
         ) from None
 
 
+def is_hidden(name: str) -> bool:
+    """Return True for the name of a hidden file or folder, or of a folder of the system."""
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+
+
 def list_names(folder: str) -> Iterator[str]:
     """Yield the name of each file of a folder, and of each folder with a slash; none is hidden.
 
@@ -211,5 +216,5 @@ def list_names(folder: str) -> Iterator[str]:
     """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_FOLDERS:
+            if not is_hidden(entry.name):
                 yield f"{entry.name}/" if entry.is_dir() else entry.name

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from deeplab.data.items import Item
-from deeplab.data.layouts.base import Layout
+from deeplab.data.layouts.base import Layout, no_such_split
 from deeplab.data.layouts.folder_index import FolderScan
 from deeplab.data.layouts.folder_scan import scan_folder
 from deeplab.data.layouts.pairing import annotated_pairs
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 AnnotationForm = Literal["coco", "cvat", "label_studio", "labelme", "supervisely", "yolo", "masks"]
 """Forms of annotations."""
+
+Unlabeled = Literal["background", "ignore"]
+"""Label of pixels that no annotated region covers."""
 
 MASK_KEYS = ("mask_dir", "mask_suffix", "mask_values", "classes_file")
 """Keys that files of masks have."""
@@ -66,7 +69,7 @@ class FolderSettings(SegmentationSettings):
     annotations: AnnotationForm | None = None
     """Form of a labeling tool's annotations, from which the masks are drawn; null: it is found;
     ``masks``: there are files of masks."""
-    unlabeled: Literal["background", "ignore"] = "background"
+    unlabeled: Unlabeled = "background"
     """Label of pixels that no annotated region covers."""
 
 
@@ -100,13 +103,10 @@ class FolderLayout(Layout):
 
     def items(self, split: str) -> Sequence[Item]:
         decided = self._splits.by_name.get(split)
-        problem = (
-            decided.error
-            if decided
-            else f"no such split. Available splits: {', '.join(self.splits())}."
-        )
-        if decided is None or problem:
-            raise UserError(f"split {split!r}: {problem}")
+        if decided is None:
+            raise no_such_split(split, self.splits())
+        if decided.error:
+            raise UserError(f"split {split!r}: {decided.error}")
         return decided.items
 
     def origin(self, split: str) -> str:
@@ -151,16 +151,19 @@ class FolderLayout(Layout):
     @classmethod
     def check_other_root(cls, settings: FolderSettings, root: str) -> None:
         """See ``DataLayout``."""
-        from deeplab.data.class_set import class_set  # imports OpenCV
-        from deeplab.data.layouts.class_discovery import select_classes
-        from deeplab.data.layouts.classes_file import find_classes_file, read_classes
+        from deeplab.data.layouts.classes_file import (  # imports OpenCV
+            find_classes_file,
+            read_classes,
+        )
 
         path = find_classes_file(Path(root).expanduser(), settings.classes_file)
         if path is None:
             return
-        folder_classes = select_classes(read_classes(path), settings.ignored_values, None)
-        run_classes = class_set(settings)
-        if (folder_classes.names, folder_classes.values) != (run_classes.names, run_classes.values):
+        listed = read_classes(path)
+        names = dict(zip(listed.values or (), listed.names, strict=True))
+        values = settings.mask_values or range(len(settings.classes))
+        same = [names.get(value) for value in values] == [*settings.classes]
+        if not same and not cls(settings.model_copy(update={"root": root})).annotations:
             raise UserError(
                 f"{path}: its classes or their values differ from those that the run was trained "
                 f"with ({', '.join(settings.classes)}). Convert the masks to the run's values, or "

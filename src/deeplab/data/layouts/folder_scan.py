@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from deeplab.data.layouts.base import MASK_SUFFIXES
 from deeplab.data.layouts.file_names import list_files
 from deeplab.data.layouts.folder_index import FolderScan, find_kept, folder_states, keep
-from deeplab.data.layouts.pairing import Pairing, find_pairs
+from deeplab.data.layouts.pairing import Pairing, find_pairs, is_outside
 from deeplab.data.layouts.splits import Splits, decide_splits
 from deeplab.utils.errors import UserError
 
@@ -55,6 +55,7 @@ def scan_folder(root: Path, settings: "FolderSettings") -> FolderScan:
         error = problem
     other_files = [path for path in paths if not path.lower().endswith(MASK_SUFFIXES)]
     scan = FolderScan(paths, other_files, bool(pairing.pairs), splits, pairing.notes, error)
-    elsewhere = settings.image_dir is not None or settings.mask_dir is not None
+    # of a folder outside, no state is kept
+    elsewhere = any(f and is_outside(root, f) for f in (settings.image_dir, settings.mask_dir))
     settled = all(state.changed / 1e9 < started - SETTLED for state in states)
     return keep(root, keys, states, scan) if settled and not elsewhere else scan

@@ -9,15 +9,23 @@
 """
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from deeplab.data.labeled_images import LabeledFiles, LabeledPaths
-from deeplab.data.layouts.base import LabeledLayout, is_image
-from deeplab.data.layouts.file_names import list_files, read_name
+from deeplab.data.layouts.base import (
+    LabeledLayout,
+    check_splits,
+    is_image,
+    name_key,
+    no_such_split,
+)
+from deeplab.data.layouts.file_names import list_files, list_names, read_name
 from deeplab.data.layouts.label_lists import LIST_SUFFIXES, LabelList
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
+from deeplab.utils.text import pluralize
 
 CLASSES = "classes.txt"
 
@@ -38,7 +46,7 @@ class LabeledFolder(LabeledLayout):
     Args:
         root: the folder.
         labels: the arrangement.
-        train_split: the split whose folders are the classes.
+        train_split: the split, or several joined by ``+``, whose folders are the classes.
 
     Raises:
         UserError: ``root`` is missing or has another arrangement.
@@ -57,13 +65,14 @@ class LabeledFolder(LabeledLayout):
                 "your images."
             )
         self.classes = (
-            self._list_folders(train_split.split("+")[0], "train_split")
+            self._training_folders(train_split)
             if labels == "folders"
             else parse_classes((self.root / CLASSES).read_bytes, self.root / CLASSES)
         )
         if len(self.classes) < 2:
             raise UserError(
-                f"data.root={root}: {len(self.classes)} classes found; at least 2 are needed."
+                f"data.root={root}: {pluralize(len(self.classes), 'class')} found; at least 2 are "
+                "needed."
             )
         self._class_index = {name: k for k, name in enumerate(self.classes)}
         self._images: dict[str, LabeledFiles] = {}
@@ -105,27 +114,32 @@ class LabeledFolder(LabeledLayout):
         self._images[split] = LabeledFiles(self.root, labeled)
         return self._images[split]
 
-    def _list_folders(self, split: str, key: str) -> tuple[str, ...]:
-        """Return the names of a split's folders, which are classes."""
+    def _training_folders(self, train_split: str) -> tuple[str, ...]:
+        """Return the names of the folders of the training images, which are the classes."""
+        with name_key("train_split", train_split):
+            return tuple(sorted({*chain(*map(self._list_folders, train_split.split("+")))}))
+
+    def _list_folders(self, split: str) -> list[str]:
+        """Return the names of a split's folders, sorted."""
         folder = self.root / split
         if not folder.is_dir():
             folders = ", ".join(sorted(p.name for p in self.root.iterdir() if p.is_dir())) or "none"
             raise UserError(
-                f"data.{key}={split}: {folder} does not exist. Folders in {self.root}: {folders}. "
+                f"split {split!r}: {folder} does not exist. Folders in {self.root}: {folders}. "
                 f"Create {folder} with a folder of images for each class; for CSV lists set "
                 "data.labels=single_label or multi_label."
             )
-        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+        names = sorted(name[:-1] for name in list_names(str(folder)) if name.endswith("/"))
         if not names:
             raise UserError(
-                f"data.{key}={split}: {folder} has no folders. It must hold a folder of images for "
+                f"split {split!r}: {folder} has no folders. It must hold a folder of images for "
                 "each class. ImageNet's validation images come in one folder: sort them into "
                 "folders with the names of the training folders."
             )
-        return tuple(names)
+        return names
 
-    def _class_folders(self, split: str) -> tuple[str, ...]:
-        names = self._list_folders(split, "val_split")
+    def _class_folders(self, split: str) -> list[str]:
+        names = self._list_folders(split)
         if unknown := [name for name in names if name not in self._class_index]:
             raise UserError(
                 f"split {split!r}: {unknown[0]} is not a class of the training images "
@@ -150,10 +164,7 @@ class LabeledFolder(LabeledLayout):
             names = " and ".join(file.name for file in found)
             raise UserError(f"split {split!r}: {names} may both be its list. Remove one of them.")
         if not found:
-            names = ", ".join(self.splits()) or "none"
-            raise UserError(
-                f"split {split!r}: {files[0]} does not exist. Available splits: {names}."
-            )
+            raise no_such_split(split, self.splits(), f"{files[0]} does not exist")
         return found[0]
 
 
@@ -166,7 +177,7 @@ class ImageNetLayout(LabeledFolder):
     @classmethod
     def check(cls, settings: Any) -> Any:
         """See ``DataLayout``."""
-        cls(settings).check_split(settings.val_split)
+        check_splits(settings, cls(settings).check_split)
         return settings
 
 

@@ -28,8 +28,6 @@ from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import parallel_map
 
-cv2.setNumThreads(0)  # masks are read in parallel, each by one thread
-
 Array = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 CREAM: Color = (224, 224, 192)

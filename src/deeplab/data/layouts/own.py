@@ -63,23 +63,29 @@ class OwnLayout(Layout):
                 f"data.cache_dir={settings.cache_dir}: a dataset of your own has no files to "
                 "decode once. Leave it out."
             )
-        layout = cls(settings)
+        layout, found = cls(settings), list[int]()
         for key in ("train_split", "val_split"):
             split = getattr(settings, key)
             if not layout.num_images(split):
                 raise UserError(f"data.{key}={split}: {layout.origin(split)} has no images.")
-            channels = layout.source.check(split.split("+")[0])
-            if settings.channels is None and channels != RGB_CHANNELS:
-                settings = settings.model_copy(update={"channels": channels})
+            found.append(layout.source.check(split.split("+")[0]))
+        if len({*found}) > 1:
+            raise UserError(
+                f"data.{TARGET}={settings.target}: the training images have {found[0]} channels, "
+                f"those for validation {found[1]}. Return the same number for both."
+            )
+        if settings.channels is None and found[0] != RGB_CHANNELS:
+            settings = settings.model_copy(update={"channels": found[0]})
         if settings.classes:
             return settings
-        names = getattr(layout.source.dataset(settings.train_split.split("+")[0]), "classes", None)
-        if not names:
+        dataset = layout.source.dataset(settings.train_split.split("+")[0])
+        classes = tuple(map(str, getattr(dataset, "classes", None) or ()))
+        if len(classes) < 2:
             raise UserError(
-                f"data.{TARGET}={settings.target}: neither the dataset nor the config names the "
-                "classes. Give the class an attribute classes, or set data.classes=[a,b]."
+                f"data.{TARGET}={settings.target}: neither the dataset nor the config names two "
+                "classes or more. Give the class an attribute classes, or set data.classes=[a,b]."
             )
-        return settings.model_copy(update={"classes": tuple(map(str, names))})
+        return settings.model_copy(update={"classes": classes})
 
     def splits(self) -> list[str]:
         """See ``Layout``."""

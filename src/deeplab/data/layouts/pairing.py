@@ -8,8 +8,9 @@
 2. The names of the files may differ by such words, too: ``1_rgb.jpg`` and ``1_mask.png``. Other
    constant beginnings or ends are used, and said, if they pair every mask.
 
-Each reading of the folders is tried with each rule, the strictest first; the one with the most
-pairs is used.
+Each reading of the folders is tried with each rule, the strictest first. The first one that leaves
+no image or no mask over is used, or else the one with the most pairs: folders of instances or of
+other masks, whose names tell less, may pair more.
 """
 
 import os
@@ -246,20 +247,24 @@ def annotated_pairs(
         source = _file(path, folders.meanings.get(path.rpartition("/")[0], NO_MEANING))
         if not image.subset and (split := read_name(source.stem).split):
             image = image._replace(split=split, subset=source.stem)
-        key = "/".join((*folders.meanings[image.folder].after, image.stem))
+        key = item_id("/".join((*folders.meanings[image.folder].after, image.stem)))
         names[image.subset, key] += 1
         pairs.append(Pair(Item(key, root / image.path, root / path, annotation), image, source))
     repeated = {name for (_, name), count in names.items() if count > 1}
-    pairs = [
-        p._replace(item=p.item._replace(id=os.path.splitext(p.image.path)[0]))  # noqa: PTH122
-        if p.item.id in repeated else p
-        for p in pairs
-    ]  # fmt: skip
+    for i, pair in enumerate(pairs):
+        if pair.item.id in repeated:
+            whole = item_id(os.path.splitext(pair.image.path)[0])  # noqa: PTH122
+            pairs[i] = pair._replace(item=pair.item._replace(id=whole))
     notes = list(annotations.source.notes)
     known = {pair.image.path for pair in pairs}
     if left := sorted(file.path for file in images if file.path not in known):
         notes.append(f"{len(left)} images have no annotation and are not used: {name_some(left)}")
     return Pairing(pairs, notes)
+
+
+def is_outside(root: Path, folder: str) -> bool:
+    """Return True if ``image_dir`` or ``mask_dir`` is not below the root."""
+    return os.path.relpath(root / folder, root).startswith("..")
 
 
 class _Folders:
@@ -291,7 +296,7 @@ class _Folders:
         """Return the folders that ``image_dir`` or ``mask_dir`` names, each without that part."""
         path = self.root / key
         relative = os.path.relpath(path, self.root)
-        if path.is_dir() and relative.startswith(".."):
+        if path.is_dir() and is_outside(self.root, key):
             for file in list_files(path):
                 by_folder[f"{path}/{file}".rpartition("/")[0]].append(f"{path}/{file}")
             relative = str(path)
@@ -461,7 +466,7 @@ def _matches(folders: _Folders, rules: Sequence[Rule]) -> Iterator[_Match]:
 
 
 def _best(matches: Iterable[_Match]) -> _Match:
-    """Return the match with the most pairs, the first of several."""
+    """Return the first match that pairs all images or all masks, else that with the most pairs."""
     best = _Match()
     for match in matches:
         best = max(best, match, key=lambda m: (m.num_pairs, m.num_unclear))
@@ -548,14 +553,18 @@ def _make_pairs(root: Path, match: _Match) -> list[Pair]:
         elif not image.subset:  # the masks may be in folders of splits alone
             image = image._replace(split=mask.split, subset=mask.subset)
         image_id = f"{image.key}/{match.rule.image(image.stem) or ''}".strip("/") or image.stem
-        if not image_id.isascii():  # an id is text, although a file name may be none
-            image_id = os.fsencode(image_id).decode(errors="backslashreplace")
+        image_id = item_id(image_id)
         for key in ((image.subset, image_id), ("mask", mask.path if mask else expected)):
             if (other := seen.setdefault(key, image.path)) != image.path:
                 raise _same_name_error(other, image.path)
         item = Item(image_id, root / image.path, root / (mask.path if mask else expected))
         pairs.append(Pair(item, image, mask))
     return pairs
+
+
+def item_id(path: str) -> str:
+    """Return a path as an id, which is text, although the name of a file may be none."""
+    return path if path.isascii() else os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _same_name_error(first: str, second: str) -> UserError:

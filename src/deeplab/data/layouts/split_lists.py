@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.items import Item
-from deeplab.data.layouts.base import MASK_SUFFIXES, Layout
+from deeplab.data.layouts.base import MASK_SUFFIXES, Layout, no_such_split
 from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, words_of
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import relative_path
@@ -77,7 +77,7 @@ class Line(NamedTuple):
             ) from None
 
 
-def read_lines(path: Path, split: str) -> list[Line]:
+def read_lines(path: Path) -> list[Line]:
     """Return the lines of a split list that are not empty.
 
     Raises:
@@ -91,8 +91,8 @@ def read_lines(path: Path, split: str) -> list[Line]:
         text = decode_text(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"split {split!r}: {path} cannot be read ({error}). Check the file and its "
-            "permissions, and save it as UTF-8."
+            f"{path} cannot be read ({error}). Check the file and its permissions, and save it as "
+            "UTF-8."
         ) from None
     texts = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
     lines = [Line(path, number, text.strip()) for number, text in texts if text.strip()]
@@ -101,7 +101,7 @@ def read_lines(path: Path, split: str) -> list[Line]:
     if path.suffix.lower() in TABLE_SUFFIXES:
         lines = _choose_columns(lines)
     if not lines:
-        raise UserError(f"split {split!r}: {path} lists no images. Add their ids, one per line.")
+        raise UserError(f"{path} lists no images. Add their ids, one per line.")
     return lines
 
 
@@ -151,14 +151,7 @@ def decode_text(data: bytes) -> str:
 
 
 class SplitListLayout(Layout):
-    """Layout with a list of ids for each split, and paths that follow from an id.
-
-    Args:
-        settings: of which ``root`` is the folder, or one that holds it at one of ``subfolders``.
-
-    Raises:
-        UserError: ``root`` is missing or has another layout.
-    """
+    """Layout with a list of ids for each split, and paths that follow from an id."""
 
     subfolders: tuple[str, ...] = ("",)
     """Possible locations of the data set below ``root``."""
@@ -193,11 +186,8 @@ class SplitListLayout(Layout):
     def items(self, split: str) -> list[Item]:
         path = self.root / self.lists / f"{split}.txt"
         if split not in self.splits():
-            raise UserError(
-                f"split {split!r}: {path} does not exist. Available splits: "
-                f"{', '.join(self.splits())}."
-            )
-        ids = [self._read_id(line) for line in read_lines(path, split)]
+            raise no_such_split(split, self.splits(), f"{path} does not exist")
+        ids = [self._read_id(line) for line in read_lines(path)]
         return [Item(i, self.root / self.image.format(i), self._mask(i)) for i in ids]
 
     def origin(self, split: str) -> str:

@@ -10,6 +10,7 @@ split.
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
@@ -26,7 +27,7 @@ from deeplab.data.layouts.file_names import (
     shared_start,
     words_of,
 )
-from deeplab.data.layouts.pairing import Pair
+from deeplab.data.layouts.pairing import Pair, item_id
 from deeplab.data.layouts.split_lists import (
     LIST_SUFFIXES,
     NUMBERS,
@@ -194,7 +195,7 @@ def _without(split: Split, owned: Images, others: Iterable[str]) -> Split:
 def _choose(split: str, sources: dict[str, list[_Source]]) -> Split:
     """Return the only source of a split, or one with the error that there are several."""
     found = sources[split]
-    if len({tuple(sorted(item.image for item in source.value.items)) for source in found}) == 1:
+    if len(found) == 1 or len({tuple(sorted(i.image for i in s.value.items)) for s in found}) == 1:
         return found[0].value
     names = natural_order(source.name for source in found)
     example = " ".join(
@@ -331,12 +332,13 @@ class _ImageFinder:
         self.by_file: dict[str, list[str]] = defaultdict(list)
         for path in paths:
             self.by_file[normalize("NFC", path.rpartition("/")[2])].append(path)
+        self.lines = lru_cache(1)(lambda path: read_lines(root / path))
+        """Lines of a list by its path; the last one is kept."""
 
     def is_list(self, path: str) -> bool:
         """Return True if the first line of a file that is no heading names an image."""
         try:
-            lines = read_lines(self.root / path, path)
-            first = next(line for line in lines if not line.is_heading)
+            first = next(line for line in self.lines(path) if not line.is_heading)
             return bool(self._items(first, None, folders=False))
         except (UserError, StopIteration):
             return False
@@ -344,7 +346,7 @@ class _ImageFinder:
     def read(self, path: str, split: str) -> Split:
         """Return the images of a list, with the error of its first wrong line."""
         try:
-            lines = read_lines(self.root / path, split)
+            lines = self.lines(path)
         except UserError as problem:
             return Split([], path, str(problem))
         return self._find_all(lines, path, split)
@@ -352,7 +354,7 @@ class _ImageFinder:
     def read_table(self, path: str) -> list[_Source]:
         """Return the splits of a table with a column that names them; empty if it has none."""
         by_value: dict[str, list[Line]] = defaultdict(list)
-        for line in read_lines(self.root / path, path):
+        for line in self.lines(path):
             by_value[line.split].append(line)
         by_value.pop("", None)
         splits = {value: read_name(value).split for value in by_value}
@@ -390,7 +392,7 @@ class _ImageFinder:
         if mask:
             image_file, mask_file = self._file(line, image), self._file(line, mask)
             pair = self.by_path.get(image_file)
-            name = pair.item.id if pair else _without_suffix(image_file)
+            name = pair.item.id if pair else item_id(_without_suffix(image_file))
             return [Item(name, self.root / image_file, self.root / mask_file)]
         pair = self._find(line, image, split)
         if pair is None and (match := NUMBERS.fullmatch(image)):

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from deeplab.data.labeled_images import LabeledImages
-from deeplab.data.layouts.base import LabeledLayout
+from deeplab.data.layouts.base import LabeledLayout, check_splits, no_such_split
 from deeplab.data.layouts.imagenet import CLASSES
 from deeplab.data.layouts.shards.find_shards import FoundShards, find_shards
 from deeplab.data.layouts.shards.samples import Shard
@@ -57,13 +57,7 @@ class WebDatasetLayout(LabeledLayout):
         """See ``DataLayout``."""
         layout = cls(settings)
         layout.splits()  # an error of the folder is not one of a split
-        for key in ("train_split", "val_split"):
-            split = getattr(settings, key)
-            try:
-                layout.check_split(split)
-            except UserError as error:
-                problem = str(error).removeprefix(f"split {split!r}: ")
-                raise UserError(f"data.{key}={split}: {problem}") from None
+        check_splits(settings, layout.check_split)
         return settings
 
     def check_split(self, split: str) -> None:
@@ -115,7 +109,8 @@ class WebDatasetLayout(LabeledLayout):
                 raise self._no_class(number, "neither a name nor the index of a class")
         if len(names) < 2:
             raise UserError(
-                f"data.root={self.root}: {len(names)} classes found; at least 2 are needed."
+                f"data.root={self.root}: {pluralize(len(names), 'class')} found; at least 2 are "
+                "needed."
             )
         return names
 
@@ -159,11 +154,8 @@ class WebDatasetLayout(LabeledLayout):
             raise UserError(f"split {split!r}: a split is named twice. Use each split once.")
         for name in names:
             if name not in self._files.splits:
-                available = ", ".join(self.splits()) or "none"
-                raise UserError(
-                    f"split {name!r}: no tar file is of this split by its name or folder, as "
-                    f"{name}-0000.tar. Available splits: {available}."
-                )
+                problem = f"no tar file is of this split by its name or folder, as {name}-0000.tar"
+                raise no_such_split(name, self.splits(), problem)
             shards += self._files.splits[name]
         return shards
 

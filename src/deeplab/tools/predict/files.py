@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.layouts.base import ARRAY_SUFFIX, IMAGE_SUFFIXES
+from deeplab.data.layouts.file_names import is_hidden
 from deeplab.tools.predict.outputs import OutputRecords
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
@@ -159,12 +160,12 @@ def _fixed_part(pattern: Path) -> Path:
 def _walk(root: Path) -> Iterator[Path]:
     """Yield the file itself, or the files of a folder and its subfolders, without hidden ones."""
     if root.is_file():
-        if not root.name.startswith("."):
+        if not is_hidden(root.name):
             yield root
         return
     for folder, subfolders, files in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        paths = (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
+        paths = (Path(folder, name) for name in sorted(files) if not is_hidden(name))
         yield from (path for path in paths if path.is_file())  # reading a pipe would block
 
 
