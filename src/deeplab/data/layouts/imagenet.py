@@ -22,7 +22,7 @@ from deeplab.data.layouts.base import (
     no_such_split,
 )
 from deeplab.data.layouts.file_names import list_files, list_names, read_name
-from deeplab.data.layouts.label_lists import LIST_SUFFIXES, LabelList
+from deeplab.data.layouts.label_lists import LABEL_SUFFIXES, LabelList
 from deeplab.data.settings import ClassificationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import pluralize
@@ -88,7 +88,7 @@ class LabeledFolder(LabeledLayout):
     def splits(self) -> list[str]:
         """Return the folders with folders of classes, or the lists with names of splits."""
         if self.arrangement != "folders":
-            files = [path for path in self.root.iterdir() if path.suffix in LIST_SUFFIXES]
+            files = [path for path in self.root.iterdir() if path.suffix in LABEL_SUFFIXES]
             return sorted({path.stem for path in files if read_name(path.stem).split})
         folders = (path for path in self.root.iterdir() if path.is_dir())
         return sorted(p.name for p in folders if any((p / name).is_dir() for name in self.classes))
@@ -158,7 +158,7 @@ class LabeledFolder(LabeledLayout):
         )
 
     def _find_list(self, split: str) -> Path:
-        files = [self.root / f"{split}{suffix}" for suffix in LIST_SUFFIXES]
+        files = [self.root / f"{split}{suffix}" for suffix in LABEL_SUFFIXES]
         found = [file for file in files if file.is_file()]
         if len(found) > 1:
             names = " and ".join(file.name for file in found)

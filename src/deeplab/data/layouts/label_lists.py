@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CSV, PARQUET = ".csv", ".parquet"
-LIST_SUFFIXES = (CSV, PARQUET)
+LABEL_SUFFIXES = (CSV, PARQUET)
 """Ends of the names of lists of labels."""
 
 COLUMNS = ["path", "labels"]

@@ -70,6 +70,8 @@ class _Source(NamedTuple):
     name: str
     split: str | None
     value: Split
+    path: str = ""
+    """File of a list below the root; empty for a folder."""
 
 
 Images = dict[str, set[Path]]
@@ -125,7 +127,7 @@ def decide_splits(
         again = len(source.value.items) - len(set(source.value.items))
         if again and source.name in {*used, *chosen}:
             notes.append(f"{source.value.origin} names images more than once: {again} lines")
-    opened = {s.value.origin.partition(", rows of ")[0] for s in lists if s.name in used}
+    opened = {source.path for source in lists if source.name in used}
     if unused := [path for path in unused if path not in opened]:
         notes.append(f"Lists not used: {name_some(unused)}")
     if folds := [s.name for s in folders if not s.split and s.name not in {*used, *unlabeled}]:
@@ -282,14 +284,14 @@ def _read_lists(
             unknown += [path] * (not any(source.split for source in table))
             continue
         name = _stem(path) if stems[_stem(path)] == 1 else path.rpartition(".")[0]
-        source = _Source(name, told, finder.read(path, told or name))
+        source = _Source(name, told, finder.read(path, told or name), path)
         if not told:
             unknown.append(path)
         (sources if sure else uncertain).append(source)
     known = {source.split for source in sources}
     for source in uncertain:
         if source.split in known:
-            unknown.append(source.value.origin)
+            unknown.append(source.path)
             source = source._replace(split=None)
         if source.split or not source.value.error:
             sources.append(source)
@@ -304,13 +306,15 @@ def _read_lists(
 
 def _prefer_segmentation(sources: list[_Source]) -> list[_Source]:
     """Return lists without those of VOC's other tasks."""
-    folders = {s.value.origin.rpartition("/")[0] for s in sources}
+    folders = {source.path.rpartition("/")[0] for source in sources}
     segmentation = {folder for folder in folders if folder.endswith("ImageSets/Segmentation")}
     if not segmentation:
         return sources
-    return [s for s in sources
-            if "ImageSets/" not in s.value.origin
-            or s.value.origin.rpartition("/")[0] in segmentation]  # fmt: skip
+    return [
+        source
+        for source in sources
+        if "ImageSets/" not in source.path or source.path.rpartition("/")[0] in segmentation
+    ]
 
 
 def _stem(path: str) -> str:
@@ -365,6 +369,7 @@ class _ImageFinder:
                 self._find_all(lines, path, splits[value] or value)._replace(
                     origin=f"{path}, rows of {value}"
                 ),
+                path,
             )
             for value, lines in by_value.items()
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.layouts.base import ARRAY_SUFFIX, IMAGE_SUFFIXES
-from deeplab.data.layouts.file_names import is_hidden
+from deeplab.data.layouts.file_names import SYSTEM_FOLDERS, is_hidden
 from deeplab.tools.predict.outputs import OutputRecords
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
@@ -66,10 +66,10 @@ class Inputs(NamedTuple):
 def find_inputs(paths: Sequence[str], output: Path, *, arrays: bool = False) -> Inputs:
     """Find the files that ``input`` lists, each once.
 
-    A folder is searched with all its subfolders. Hidden files and the results of earlier
-    predictions are left out, of folders and of patterns alike. The output folder mirrors an input
-    folder, or the folders below the fixed part of a pattern. If files share a name, their outputs
-    keep the suffix in their names, and get a number if that is not enough.
+    A folder is searched with all its subfolders. Hidden files, folders of the system and the
+    results of earlier predictions are left out, of folders and of patterns alike. The output folder
+    mirrors an input folder, or the folders below the fixed part of a pattern. If files share a
+    name, their outputs keep the suffix in their names, and get a number if that is not enough.
 
     Args:
         paths: files, folders and patterns.
@@ -127,7 +127,11 @@ def _expand(
             )
         roots, base = [start], start
     else:
-        roots, base = _glob(start), _fixed_part(start)
+        base = _fixed_part(start)
+        roots = [
+            match for match in _glob(start)
+            if SYSTEM_FOLDERS.isdisjoint(part.lower() for part in match.relative_to(base).parts)
+        ]  # fmt: skip
     if not roots:
         raise UserError(f"input={text}: no such file or folder, and no match as a pattern.")
     candidates = [file for root in roots for file in _walk(root) if not records.contains(file)]
