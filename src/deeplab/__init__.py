@@ -10,7 +10,15 @@ What it offers is listed in ``__init__.pyi`` and imported when it is used, so th
 ``import deeplab`` does not load torch.
 """
 
+import sys
+
 import lazy_loader
+
+if sys.platform == "win32":
+    raise ImportError(
+        "deeplab needs Linux or macOS (locks of files, signals). On Windows run it in the Windows "
+        "Subsystem for Linux."
+    )
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

@@ -61,11 +61,6 @@ def run_command(name: str) -> None:
         return
     start_program(name)
     with script_errors():
-        if sys.platform == "win32":
-            raise UserError(
-                "Windows: this program needs Linux or macOS (locks of files, signals). Run it in "
-                "the Windows Subsystem for Linux."
-            )
         if not is_child():
             check_installation(__version__)
     if name == "ablations":

@@ -11,12 +11,13 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from deeplab.config import messages
-from deeplab.config.command_line import check_arguments
+from deeplab.config.command_line import check_arguments, check_overrides, parse_overrides
 from deeplab.config.messages import format_hydra_error, unknown_choice
 from deeplab.config.parsing import validate
 from deeplab.config.reference import script_keys
 from deeplab.config.schema.model import AsppSettings, ModelConfig
 from deeplab.config.schema.scripts import EvaluateConfig
+from deeplab.training.tune import _train_command
 from deeplab.utils import program
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.settings import FilePath, SplitName
@@ -293,3 +294,27 @@ def test_the_error_in_the_readme_is_what_is_printed(tmp_path):
     assert shown is not None
     done = run(*shown[1].split(), cwd=tmp_path, ok=False)
     assert done.stderr == f"{shown[2]}\n"
+
+
+def test_a_command_line_can_be_typed_again(monkeypatch):
+    monkeypatch.setenv(program.PROGRAM, "deeplab {}")
+    monkeypatch.setenv(program.SCRIPT, "tune")
+    arguments = ["data.root=/my photos", "data.classes=[a, b]", "find=batch_size", "seed=1"]
+    monkeypatch.setattr(program, "_arguments", arguments)
+    assert shlex.split(program.typed_command()) == ["deeplab", "tune", *arguments]
+    again = shlex.split(_train_command("trainer.accumulate_grad_batches=2", "seed"))
+    kept = [*arguments[:2], "trainer.accumulate_grad_batches=2"]
+    assert again == ["deeplab", "train", *kept]
+
+
+def test_values_that_python_takes_for_equal_are_different():
+    check_overrides(parse_overrides(["stage.freeze_backbone=true,1,false,0"]), [])
+
+
+def test_windows_is_named():
+    code = "import sys; sys.platform = 'win32'; import deeplab"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment() | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "ImportError: deeplab needs Linux or macOS" in done.stderr

@@ -11,6 +11,7 @@ from deeplab.config.compose import composed
 from deeplab.tools.export.sample_images import sample_images
 from deeplab.training.validate_config import check_train
 from deeplab.utils.errors import UserError
+from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.own_code.version import code_version
 from support.scripts import CPU, run, run_folders
 
@@ -30,6 +31,12 @@ class Mean(nn.Module):
 class Vector(nn.Module):
     def forward(self, logits, labels):
         return logits.mean((1, 2, 3))
+
+class Labels(nn.Module):
+    def __init__(self, label, function, version="1"):
+        super().__init__()
+    def forward(self, logits, labels):
+        return logits.mean()
 
 class Nan(nn.Module):
     def forward(self, logits, labels):
@@ -209,6 +216,12 @@ BAD = [
     (["loss._target_=Mean"], "loss._target_=Mean: expected the path of a class"),
     (["loss._target_=ownloss.Mean", "loss.size=2"], "keyword argument 'size'. Its arguments: fact"),
     (["loss._target_=ownloss.Vector"], "returns torch.float32 of shape (2,); expected a scalar"),
+    (["loss._target_=ownloss.Labels", "loss.label=a"], "missing a required argument: 'function'"),
+    (
+        ["loss._target_=ownloss.Labels", "loss.label={_target_: torch}", "loss.function=b"],
+        "loss.label._target_: expected the path of a class",
+    ),
+    (["data=halves", "data.split=train"], "the program sets its argument split. Leave it out"),
     (["loss._target_=ownloss.Nan"], "it is nan for random logits"),
     (["loss._target_=ownloss.Raises"], "it raises ValueError: no such luck ("),
     (["loss._target_=ownoptim.Signs"], "missing a required argument: 'params'"),
@@ -305,3 +318,11 @@ def test_the_version_is_that_of_all_local_modules_that_are_imported(tmp_path, mo
     assert version() != first
     assert code_version("torch.optim.SGD", "optimizer").startswith("torch==2.")
     assert not Path("imported").exists()
+
+
+def test_arguments_may_have_the_names_of_a_node_s_fields():
+    values = {"_target_": "ownloss.Labels", "_version_": "1.5", "version": "2", "target": "x"}
+    node = OwnCode(**values)
+    assert node.arguments == {"version": "2", "target": "x"}
+    assert node.model_dump() == values
+    assert OwnCode(**node.model_dump()) == node

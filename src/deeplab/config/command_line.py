@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import NoReturn
@@ -165,7 +166,8 @@ def check_overrides(overrides: Sequence[Override], groups: Collection[str]) -> N
                 f"{text}: an empty dictionary changes nothing. Leave it out, or set single keys, "
                 f"as in {key}.KEY=VALUE."
             )
-        if duplicate := [value for value in values if values.count(value) > 1]:
+        counts = Counter(map(repr, values))  # True equals 1
+        if duplicate := [value for value in values if counts[repr(value)] > 1]:
             raise UserError(f"{text}: {duplicate[0]} is listed twice. Name each value once.")
 
 

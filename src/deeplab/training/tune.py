@@ -8,6 +8,7 @@ another recipe. Here the recipe's batch stays, and the suggestion is in how many
 import gc
 import os
 import resource
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from deeplab.utils.disk_space import format_size
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.hardware import Execution
-from deeplab.utils.program import command, typed_command
+from deeplab.utils.program import command, typed_arguments
 from deeplab.utils.text_table import Column, TextTable
 
 LARGEST_SHARE = 0.9
@@ -233,9 +234,8 @@ def _interruptible() -> Iterator[None]:
 def _train_command(new: str, replaced: str) -> str:
     """Return the command that trains with what was typed and the suggestion."""
     dropped = {replaced, *TuneSettings.model_fields}
-    words = typed_command().removeprefix(command("tune")).split()
-    kept = [word for word in words if word.lstrip("+").partition("=")[0] not in dropped]
-    return " ".join([command("train"), *kept, new]).rstrip()
+    kept = [w for w in typed_arguments() if w.lstrip("+").partition("=")[0] not in dropped]
+    return f"{command('train')} {shlex.join(filter(None, [*kept, new]))}"
 
 
 def _plot_trials(path: Path, trials: Sequence[_Trial], total: int) -> None:

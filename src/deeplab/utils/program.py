@@ -64,7 +64,12 @@ def typed_command() -> str:
     """Return the command line of this process or, in a launcher's worker, that of its sweep."""
     script = script_name()
     start = command(script) if script else f"python {sys.argv[0]}"
-    return " ".join([start, *(_arguments or sys.argv[1:])])
+    return f"{start} {shlex.join(typed_arguments())}".rstrip()
+
+
+def typed_arguments() -> list[str]:
+    """Return the arguments of the script as they were typed."""
+    return _arguments or sys.argv[1:]
 
 
 def child_command(*arguments: str) -> list[str]:

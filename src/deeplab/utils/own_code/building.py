@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.finding import (
@@ -18,6 +20,7 @@ from deeplab.utils.own_code.finding import (
 )
 from deeplab.utils.own_code.node import OwnCode, is_own_code
 from deeplab.utils.own_code.trust import check_trusted
+from deeplab.utils.reading import describe
 
 T = TypeVar("T")
 
@@ -38,7 +41,7 @@ def import_target(target: str, key: str) -> Any:
     spec = find_module(target)
     if spec is None:
         raise not_found(target, label)
-    check_not_hidden(target, spec, label)
+    check_not_hidden(target, label)
     names = target.split(".")
     depth = len(spec.name.split("."))
     try:
@@ -75,6 +78,8 @@ def build(
     if not callable(constructor):
         raise UserError(f"{label}: this is no class but {type(constructor).__name__}.")
     arguments = {name: _build_inner(v, f"{key}.{name}") for name, v in node.arguments.items()}
+    if taken := sorted(arguments.keys() & kwargs.keys()):
+        raise UserError(f"{label}: the program sets its argument {taken[0]}. Leave it out.")
     value = call(constructor, label, *args, **arguments, **kwargs)
     if not isinstance(value, expected):
         types = expected if isinstance(expected, tuple) else (expected,)
@@ -103,7 +108,7 @@ def takes(node: OwnCode, key: str, argument: str) -> bool:
         return False
 
 
-def call(function: Callable[..., Any], label: str, *args: Any, **kwargs: Any) -> Any:
+def call(function: Callable[..., Any], label: str, /, *args: Any, **kwargs: Any) -> Any:
     """Call a function of the user's; ``label`` begins the message of an error.
 
     Raises:
@@ -141,7 +146,11 @@ def _source_file(function: Any) -> str | None:
 
 def _build_inner(value: Any, key: str) -> Any:
     if is_own_code(value):
-        return build(OwnCode(**value), key, object)
+        try:
+            node = OwnCode(**value)
+        except ValidationError as error:
+            raise UserError(f"{key}.{describe(error)}.") from None
+        return build(node, key, object)
     if isinstance(value, Mapping):
         return {name: _build_inner(v, f"{key}.{name}") for name, v in value.items()}
     if isinstance(value, list | tuple):

@@ -8,6 +8,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from deeplab.utils.errors import UserError
+from deeplab.utils.extras import install_command
 
 
 def add_working_folder() -> None:
@@ -46,15 +47,15 @@ def find_module(target: str) -> ModuleSpec | None:
     return found
 
 
-EXTRAS = {"kornia": 'pip install ".[losses]"', "timm": 'pip install ".[timm]"'}
-"""Commands that install packages whose classes are likely to be named."""
+EXTRAS = {"kornia": "losses", "timm": "timm"}
+"""Extras with packages whose classes are likely to be named."""
 
 
 def not_found(target: str, label: str) -> UserError:
     top = target.split(".")[0]
     extra = EXTRAS.get(top)
     hint = (
-        f"Run {extra}"
+        f"Run {install_command(extra)}"
         if extra
         else f"Write it as {top}.py into the working folder, or install the package"
     )
@@ -64,7 +65,7 @@ def not_found(target: str, label: str) -> UserError:
     )
 
 
-def check_not_hidden(target: str, spec: ModuleSpec, label: str) -> None:
+def check_not_hidden(target: str, label: str) -> None:
     """Check that a module of the working folder is not hidden by another one of its name."""
     top = target.split(".")[0]
     standard = top in sys.stdlib_module_names

@@ -50,10 +50,9 @@ class OwnCode(Settings):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values = handler(self)
-        for name, alias in (("target", TARGET), ("version", VERSION)):
-            values[alias] = values.pop(name, values.get(alias))
-        return values
+        fields = {"target", "version", TARGET, VERSION} - self.arguments.keys()
+        values = {key: value for key, value in handler(self).items() if key not in fields}
+        return {**values, TARGET: self.target, VERSION: self.version}
 
     @property
     def arguments(self) -> dict[str, Any]:
