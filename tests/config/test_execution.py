@@ -5,7 +5,7 @@ import torch
 
 from deeplab.config.execution import choose_execution
 from deeplab.config.schema.trainer import TrainerSettings
-from deeplab.utils import hardware
+from deeplab.utils import cores, hardware
 from deeplab.utils.errors import UserError
 
 
@@ -86,6 +86,17 @@ def test_threads_leave_the_cores_of_other_processes(monkeypatch, load, threads, 
     assert choose_execution(TrainerSettings(accelerator="cpu", devices=2)).num_threads == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert choose_execution(TrainerSettings(accelerator="cpu")).num_threads == 4
+
+
+def test_threads_of_a_container_leave_the_cores_of_others_on_its_host(monkeypatch, tmp_path):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    (tmp_path / "cpu.max").write_text("1600000 100000\n")
+    monkeypatch.setattr(cores, "QUOTAS", [tmp_path / "cpu.max"])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+    for load, end in ((20, "16 threads"), (60, "4 threads (other processes use 60.0 of 64 cores)")):
+        monkeypatch.setattr(hardware, "measure_other_load", lambda load=load: float(load))
+        assert str(choose_execution(TrainerSettings(accelerator="cpu"))).endswith(f", {end}")
 
 
 def test_threads_are_set_for_a_while(monkeypatch):

@@ -166,4 +166,8 @@ def test_free_memory_is_that_of_the_container(tmp_path, monkeypatch):
         used.write_text("1000000\n")
         free = free_memory("cpu")
         assert free == expected if expected is not None else free > 10**7
+    most.write_text("5000000\n")
+    for stat, cache in (("inactive_file", 3), ("inactive_file 1\ntotal_inactive_file", 300_000)):
+        (tmp_path / "memory.stat").write_text(f"{stat} {cache}\n")
+        assert free_memory("cpu") == 4_000_000 + cache
     assert free_memory("mps") is None

@@ -55,6 +55,15 @@ def test_calls_at_short_intervals_return_the_same(monkeypatch):
     assert [measure_other_load() for _ in range(3)] == [0, 1, 1]
 
 
+@pytest.mark.usefixtures("measurement")
+def test_the_load_after_hours_is_the_present_one(monkeypatch):
+    after = [cores._Reading(9000, 27000, 9000), cores._Reading(9000.5, 27001, 9000)]
+    readings = [cores._Reading(0, 0, 0), *after]
+    monkeypatch.setattr(cores, "_read", lambda: readings.pop(0))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert [measure_other_load() for _ in range(2)] == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

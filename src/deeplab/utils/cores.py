@@ -12,6 +12,10 @@ QUOTAS = ("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 SHORTEST = 0.5
 """Seconds that a measurement takes at least; the system counts in hundredths."""
 
+LONGEST = 60.0
+"""Seconds that it takes at most, more than imports do: a mean of hours does not tell the present
+load."""
+
 WORKING = (0, 1, 2, 5, 6, 7)
 """Columns of ``/proc/stat``: user, nice, system, two kinds of interrupts, other machines."""
 
@@ -33,9 +37,14 @@ _loads = [0.0]
 
 
 def cpu_count() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use at a time."""
+    return max(1, min([allowed_cores(), *map(_quota, map(Path, QUOTAS))]))
+
+
+def allowed_cores() -> int:
+    """Return the number of cores on which this process may run, of all of a container's host."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min([count or 1, *map(_quota, map(Path, QUOTAS))]))
+    return count or 1
 
 
 def _quota(file: Path) -> int:
@@ -50,16 +59,21 @@ def _quota(file: Path) -> int:
 
 
 def measure_other_load() -> float:
-    """Return how many of this process's cores others have used since the last measurement.
+    """Return how many of this process's ``allowed_cores`` others use.
 
-    The first call starts the measurement and returns 0, as all do where the system does not tell;
-    calls within half a second return the same.
+    The first call starts the measurement and returns 0, as all do where the system does not tell.
+    A later one measures since the call before; within half a second it returns the same, and after
+    more than a minute it takes half a second.
     """
     reading = _read()
     if reading is None:
         return 0.0
     if not _readings:
         _readings.append(reading)
+    if reading.time - _readings[0].time > LONGEST:
+        _readings[0] = reading
+        time.sleep(SHORTEST)
+        return measure_other_load()
     start = _readings[0]
     seconds = reading.time - start.time
     if seconds >= SHORTEST:

@@ -30,6 +30,15 @@ def free_memory(device: str) -> int | None:
 def _container_memory(most: Path, used: Path) -> int:
     """Return the bytes that a container may still take; a very large number without a limit."""
     try:
-        return max(0, int(most.read_text()) - int(used.read_text()))
+        cache = _unused_cache(used.with_name("memory.stat"))
+        return max(0, int(most.read_text()) - max(0, int(used.read_text()) - cache))
     except (OSError, ValueError):  # there is no such file, or the limit is "max"
         return 1 << 62
+
+
+def _unused_cache(stat: Path) -> int:
+    """Return the bytes of files' contents that the system drops for other use, as kubelet does."""
+    if not stat.exists():
+        return 0
+    fields = dict(line.split() for line in stat.read_text().splitlines())
+    return int(fields.get("total_inactive_file", fields.get("inactive_file", 0)))  # version 1: total

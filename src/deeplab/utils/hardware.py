@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import torch
 
-from deeplab.utils.cores import cpu_count, measure_other_load
+from deeplab.utils.cores import allowed_cores, cpu_count, measure_other_load
 from deeplab.utils.errors import UserError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -61,7 +61,7 @@ class Execution:
         if self.accelerator == "cpu":
             text += f", {self.num_threads} thread{'s' * (self.num_threads > 1)}"
         if self.other_load:
-            text += f" (other processes use {self.other_load:.1f} of {cpu_count()} cores)"
+            text += f" (other processes use {self.other_load:.1f} of {allowed_cores()} cores)"
         return text
 
     @contextmanager
@@ -136,7 +136,7 @@ def default_num_threads(accelerator: str, devices: int) -> tuple[int, float]:
     if accelerator != "cpu" or devices > 1:
         return threads, 0.0
     load = measure_other_load()
-    free = max(1, round(cpu_count() - load))
+    free = max(1, round(allowed_cores() - load))
     return (free, load) if free < threads else (threads, 0.0)
 
 
