@@ -113,6 +113,20 @@ def test_a_gpu_trains_a_larger_network_on_ones_own_images(script, arguments, imp
         assert implied_overrides(script, arguments) == expected
 
 
+def test_choices_for_a_gpu_do_not_initialize_cuda(tmp_path, monkeypatch):
+    """Each job of a sweep selects its GPU later."""
+    initialized = []
+    monkeypatch.setattr(torch.cuda, "_device_count_nvml", lambda: 2)
+    monkeypatch.setattr(
+        torch._C, "_cuda_getDeviceCount", lambda: initialized.append(True) or 2, raising=False
+    )
+    root = write_folder(tmp_path, [(60, 80)] * 10)
+    data = ["data=folder", f"data.root={root}"]
+    assert implied_overrides("train", data) == [LARGER]
+    assert compose_train([*data, RANDOM]).stage.batch_size == automatic.BATCH["gpu"]
+    assert not initialized
+
+
 def test_the_larger_network_composes(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with composed("train", ["data=folder", f"data.root={tmp_path}"]) as config:
