@@ -2,8 +2,13 @@
 
 import re
 
+import pytest
 from PIL import Image
 
+from deeplab.config.schema.scripts import TuneSettings
+from deeplab.training import tune
+from deeplab.training.compose_config import compose_train
+from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run
 
 KEYS = [s for s in SMALL if not s.startswith(("stage", "logger"))]
@@ -28,6 +33,19 @@ def test_the_images_that_fit_are_found(tmp_path):
     ] == [*"124"]
     assert "Suggestion: 2 of the 2 images of a step at a time: they all fit" in done.stdout
     check_what_is_left(tmp_path)
+
+
+def test_not_even_one_image_fits(tmp_path, monkeypatch):
+    """One look at the images is enough for all numbers of them."""
+
+    def out_of_memory(*_, **__):
+        raise MemoryError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tune, "measure_step", out_of_memory)
+    config = compose_train([*KEYS, "stage.batch_size=4"])
+    with pytest.raises(UserError, match=r"data\.crop_size=33: not even one image fits into"):
+        tune.run_tuning(config, TuneSettings(find="batch_size"))
 
 
 def check_what_is_left(folder):

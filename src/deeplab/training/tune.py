@@ -12,7 +12,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import TuneSettings
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.step_time import StepClock
+from deeplab.training.step_time import measure_step
 from deeplab.training.train import build_task, check_machine, initialize_weights
 from deeplab.training.trainer import build_trainer
 from deeplab.utils.disk_space import format_size
@@ -125,6 +124,7 @@ def _find_batch_size(
 ) -> None:
     total = _total_memory(execution)
     batch_size, trials = config.stage.batch_size, list[_Trial]()
+    num_classes = len(build_task(config, execution).build_module().class_names)
     for images in _candidates(batch_size):
         if (expected := _extrapolate(trials, images)) > LARGEST_SHARE * total:
             print(
@@ -132,7 +132,7 @@ def _find_batch_size(
                 f"{format_size(expected)} of {format_size(total)}"
             )
             break
-        trials.append(_try(config, execution, folder, images))
+        trials.append(_try(config, images, num_classes, on_gpu=execution.accelerator == "cuda"))
         if trials[-1].memory is None:
             break
     fitting = [trial for trial in trials if trial.memory and trial.memory < LARGEST_SHARE * total]
@@ -146,13 +146,13 @@ def _find_batch_size(
         for t in trials
     ]
     print(f"\n{TextTable.from_values(columns, rows).as_text()}\n")
-    _plot_trials(Path(settings.figure), trials, total)
     best = max((t.images for t in fitting if batch_size % t.images == 0), default=0)
     if not best:
         raise UserError(
             f"data.crop_size={config.data.crop_size}: not even one image fits into "
             f"{format_size(total)}. Set a smaller one, or trainer.gradient_checkpointing=true."
         )
+    _plot_trials(Path(settings.figure), trials, total)
     largest, key = max(t.images for t in fitting), "trainer.accumulate_grad_batches"
     parts = batch_size // best
     print(
@@ -177,36 +177,24 @@ def _extrapolate(trials: list[_Trial], images: int) -> float:
     return second + (second - first) / (m - n) * (images - m)
 
 
-def _try(config: RunConfig, execution: Execution, folder: RunFolder, images: int) -> _Trial:
+def _try(config: RunConfig, images: int, num_classes: int, *, on_gpu: bool) -> _Trial:
     """Train three steps with some images."""
-    stage = config.stage.model_copy(
-        update={"batch_size": images, "max_steps": 3, "warmup_steps": 0}
-    )
+    stage = config.stage.model_copy(update={"batch_size": images})
     trainer_settings = config.trainer.model_copy(
-        update={"num_validations": 0, "accumulate_grad_batches": 1, "enable_progress_bar": False}
+        update={"accumulate_grad_batches": 1, "compile": False}
     )
     trial = config.model_copy(update={"stage": stage, "trainer": trainer_settings})
-    on_gpu = execution.accelerator == "cuda"
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        seconds = _train_three_steps(trial, replace(execution, compiled=False), folder)
+        with _interruptible():
+            seconds = measure_step(trial, num_classes=num_classes, warm_up=2, measured=1)
     except (torch.OutOfMemoryError, MemoryError):
         return _Trial(images, None)
     finally:
         gc.collect()
     return _Trial(images, _peak_memory(on_gpu), seconds / images)
-
-
-def _train_three_steps(config: RunConfig, execution: Execution, folder: RunFolder) -> float:
-    """Return the time of the last step."""
-    task, clock = build_task(config, execution), StepClock()
-    trainer = build_trainer(config, execution, folder, [], [clock], quiet=True)
-    trainer.limit_val_batches = 0
-    with _interruptible():
-        trainer.fit(task.build_module(), task.data)
-    return clock.seconds[-1]
 
 
 def _peak_memory(on_gpu: bool) -> int:
