@@ -111,6 +111,17 @@ def test_a_batch_without_labels_is_zero(name):
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_the_losses_of_parts_add_up(name):
+    pytest.importorskip("kornia")
+    loss, (logits, labels) = build_loss(CASES[name][0]), example()
+    assert loss.adds_up(0)
+    parts = zip(logits.split(2), labels.split(2), strict=True)
+    values = loss(logits, labels), sum(loss(*part, whole=labels) for part in parts)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*(torch.autograd.grad(value, logits)[0] for value in values))
+
+
 def test_half_precision_is_computed_in_float32():
     pytest.importorskip("kornia")
     logits, labels = example(torch.float32)

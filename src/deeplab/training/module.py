@@ -17,7 +17,7 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.data.dataset import Batch
 from deeplab.metrics.definitions import to_percent
 from deeplab.models.layers import batch_norms, set_batch_norm
-from deeplab.training.accumulation import Parts
+from deeplab.training.accumulation import MicroBatches
 from deeplab.training.backbone_state import BackboneState, wrap_again
 from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.lr_schedules import build_lr_scheduler
@@ -64,7 +64,7 @@ class TrainingModule(LightningModule):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.parts = Parts(parts)
+        self.micro_batches = MicroBatches(parts)
         settings = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
         checked = validate(OptimizationConfig, settings)
         self.optimizer_settings = checked.optimizer
@@ -115,14 +115,14 @@ class TrainingModule(LightningModule):
             wrap_again(self.trainer.strategy)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.parts.loss(self, self.to_layout(batch["image"]), batch["label"])
+        loss = self.micro_batches.loss(self, self.to_layout(batch["image"]), batch["label"])
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         """Keep the gradients of the parts before the last one, which exist by now."""
-        if self.parts.count == 1:
+        if self.micro_batches.count == 1:
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def run_part(self, images: Tensor, part: int = 0) -> Tensor:
@@ -132,9 +132,9 @@ class TrainingModule(LightningModule):
         return self._runner[0](images)
 
     @property
+    @abstractmethod
     def loss_adds_up(self) -> bool:
         """True if the loss of a batch is the sum of ``compute_loss`` over its parts."""
-        return False
 
     @abstractmethod
     def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:

@@ -36,6 +36,10 @@ from deeplab.utils.own_code.node import OwnCode
 class UpsampledLoss(Loss):
     """Base class of losses that are computed from upsampled logits."""
 
+    def adds_up(self, step: int) -> bool:
+        """See ``Loss``."""
+        return True
+
     def forward(
         self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
     ) -> Tensor:
@@ -43,10 +47,10 @@ class UpsampledLoss(Loss):
         with torch.autocast(logits.device.type, enabled=False):  # compute everything in float32
             dtype = torch.promote_types(logits.dtype, torch.float32)
             upsampled = resize(logits.to(dtype), (labels.shape[-2], labels.shape[-1]))
-            return self.compute(upsampled, labels.long())
+            return self.compute(upsampled, labels.long(), labels if whole is None else whole)
 
-    def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of logits ``(N, K, H, W)`` and labels ``(N, H, W)``."""
+    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+        """Return the loss of logits ``(N, K, H, W)`` and labels ``(N, H, W)``; see ``Loss``."""
         raise NotImplementedError
 
 
@@ -67,7 +71,11 @@ class OwnLoss(UpsampledLoss):
                 f"{label}: it has parameters, which no optimizer trains. Make them buffers."
             )
 
-    def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def adds_up(self, step: int) -> bool:
+        """See ``Loss``; nothing is known of it."""
+        return False
+
+    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
         """See ``UpsampledLoss``.
 
         Raises:
@@ -89,7 +97,7 @@ class DiceLoss(UpsampledLoss):
         super().__init__()
         self.average, self.kornia = settings.average, _kornia("dice")
 
-    def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
         """See ``UpsampledLoss``."""
         labeled = _has_labels(labels)
         if not labeled.any():
@@ -97,7 +105,7 @@ class DiceLoss(UpsampledLoss):
         loss: Tensor = self.kornia.losses.dice_loss(
             logits[labeled], labels[labeled], average=self.average, ignore_index=IGNORE
         )
-        return loss * (labeled.sum() / len(labels))
+        return loss * (labeled.sum() / len(whole))
 
 
 class FocalLoss(UpsampledLoss):
@@ -107,18 +115,18 @@ class FocalLoss(UpsampledLoss):
         super().__init__()
         self.settings, self.kornia = settings, _kornia("focal")
 
-    def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
         """See ``UpsampledLoss``."""
-        losses: Tensor = self.kornia.losses.focal_loss(
+        loss: Tensor = self.kornia.losses.focal_loss(
             logits,
             labels,
             alpha=self.settings.alpha,
             gamma=self.settings.gamma,
-            reduction="none",
+            reduction="sum",
             ignore_index=IGNORE,
         )
-        total = sum_over_devices((labels != IGNORE).sum()).clamp(min=1)
-        return losses.sum() / total * num_devices()
+        total = sum_over_devices((whole != IGNORE).sum()).clamp(min=1)
+        return loss / total * num_devices()
 
 
 class LovaszLoss(UpsampledLoss):
@@ -128,7 +136,7 @@ class LovaszLoss(UpsampledLoss):
         super().__init__()
         self.kornia = _kornia("lovasz")
 
-    def compute(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
         """See ``UpsampledLoss``."""
         total = 0 * logits.sum()
         for image, label in zip(logits, labels, strict=True):
@@ -141,7 +149,7 @@ class LovaszLoss(UpsampledLoss):
                     classes[None, None],
                     weight=present * (len(image) / present.sum()),
                 )
-        return total / len(labels)
+        return total / len(whole)
 
 
 class SumLoss(Loss):
