@@ -16,7 +16,7 @@ from support.wandb_server import wandb_server
 
 WANDB = [s for s in SMALL if not s.startswith("logger")]  # it is the default
 GRID = ("-m", "preset=quick", *WANDB)
-STEP = re.compile("_|examples/|sheet|confusion_matrix|epoch|trainer/")
+STEP = re.compile("_|examples/|validation|confusion_matrix|epoch|trainer/")
 """Keys of a training step, which are in the history only."""
 
 

@@ -4,11 +4,14 @@ import re
 import types
 
 import numpy as np
+import pytest
 import torch
+from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from deeplab.training.callbacks.example_figure import WorstFigure
 from deeplab.training.confusion_plot import plot_confusion
+from deeplab.training.loggers import log_examples
 from deeplab.training.segmentation import SegmentationModule, SegmentationTask, _mean_iou
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.visualization import Example
@@ -58,6 +61,18 @@ def test_a_network_that_predicts_one_class_is_said(capsys):
         module.on_validation_epoch_end()
         SegmentationTask.check_result(None, module)
         assert ("was predicted as road" in capsys.readouterr().out) == warned
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_images_of_any_channels_are_logged(channels, tmp_path):
+    logged = {}
+    logger = WandbLogger(experiment=types.SimpleNamespace(log=logged.update))
+    Image.new("RGB", (4, 4)).save(tmp_path / "figure.png")
+    label = np.zeros((4, 4), np.uint8)
+    shown = Example("a", np.zeros((4, 4, channels), np.uint8), label, label)
+    log_examples([logger], ["sky"], [shown], tmp_path / "figure.png", step=3)
+    assert logged["examples/a"].image.mode == "RGB"
+    assert logged["trainer/global_step"] == 3
 
 
 def test_what_to_type_next_can_be_typed(tmp_path):

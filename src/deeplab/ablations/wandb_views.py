@@ -123,7 +123,7 @@ def _sections(ws: Any, scores: Sequence[str], cost: str, main: str) -> list[Any]
         "Training": [
             wr.LinePlot(x="trainer/global_step", y=[key]) for key in ("train/loss", f"val/{main}")
         ],
-        "Images": [wr.MediaBrowser(media_keys=["sheet"], num_columns=2)],
+        "Images": [wr.MediaBrowser(media_keys=["validation"], num_columns=2)],
     }
     return [ws.Section(name=name, is_open=True, panels=group) for name, group in panels.items()]
 

@@ -19,11 +19,12 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
 from deeplab.tracking.run_record import RunRecord
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
+from deeplab.utils.constants import IGNORE
 from deeplab.utils.disk_space import write_error
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.reading import exists, read_csv, report_damage
-from deeplab.utils.visualization import ClassificationExample, Example
+from deeplab.utils.visualization import ClassificationExample, Example, as_rgb
 
 TRAIN_LOSS = "train/loss"
 """Metric that the rows of training steps have, and those of validations do not."""
@@ -90,15 +91,15 @@ def log_examples(
     Truth and prediction of segmentation are masks that can be switched on and off, in W&B's
     colors; the figure has the data set's colors. A classifier's images are only in the figure.
     """
-    log_figure(loggers, "sheet", path, step)
+    log_figure(loggers, "validation", path, step)
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb
 
-            labels = {**dict(enumerate(class_names)), 255: "ignored"}
+            labels = {**dict(enumerate(class_names)), IGNORE: "ignored"}
             images = {
                 f"examples/{e.image_id}": wandb.Image(
-                    e.image,
+                    as_rgb(e.image),
                     masks={
                         "prediction": {"mask_data": e.prediction, "class_labels": labels},
                         "truth": {"mask_data": e.truth, "class_labels": labels},

@@ -34,4 +34,4 @@ class ConfusionFigure(Callback):
         if trainer.is_global_zero and matrix is not None and due:
             self._drawn = time.monotonic()
             plot_confusion(matrix, self.class_names, self.path)
-            self.log_figure(self.path, trainer.global_step)
+            self.log_figure(self.path, trainer.global_step - 1)  # as the scores are

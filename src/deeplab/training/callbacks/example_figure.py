@@ -52,7 +52,7 @@ class ExampleFigure(Callback, Generic[E]):
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
         if trainer.is_global_zero and examples:
             _save(self.draw(examples), self.path)
-            self.log_figure(examples, self.path, trainer.global_step)
+            self.log_figure(examples, self.path, trainer.global_step - 1)  # as the scores are
 
 
 class WorstFigure(Callback, Generic[E]):
