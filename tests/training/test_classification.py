@@ -13,11 +13,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from deeplab.checkpoints.loading import load_weights
+from deeplab.config.compose import composed
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.evaluation.evaluate import run_evaluation
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.loop import Progress
+from deeplab.tracking.run_folder import RunFolder
+from deeplab.training.validate_config import check_train
 from support.image_trees import csv_tree, folder_tree
 from support.messages import check_refusal
 from support.processes import start_training, wait_for_step
@@ -240,6 +243,16 @@ def test_interrupted_run_resumes_to_the_same_result(tmp_path, trained):
     actual, expected = (load_file(f / "weights.safetensors") for f in (folder, reference))
     assert all(torch.equal(actual[name], expected[name]) for name in actual)
     assert result_of(folder)["top1_error"] == result_of(reference)["top1_error"]
+
+
+def test_a_run_goes_on_without_the_weights_that_it_has_started_from(tmp_path, trained):
+    folder = RunFolder(shutil.copytree(trained[1], tmp_path / "moved"))
+    config = yaml.safe_load(folder.config.read_text())
+    config["backbone"]["pretrained"] = "gone.safetensors"
+    config["data"]["root"] = str(trained[0] / "data/shape_classes")
+    folder.config.write_text(yaml.safe_dump(config))
+    with composed("train", [f"resume={folder.path}"]) as typed:
+        assert check_train(typed).backbone.pretrained == "gone.safetensors"
 
 
 @pytest.mark.processes

@@ -68,27 +68,29 @@ def check_train(config: DictConfig) -> RunConfig:
         checked = _as_test(checked)
     if not resumed:
         checked = adapt_to_weights(checked)
-    if isinstance(checked, ClassifierConfig):
-        return _check_classifier(checked)
-    assert isinstance(checked, TrainConfig)
     checked = _check_data(checked)
     if not resumed:
         _check_network(checked)
     return checked
 
 
-def _check_network(config: TrainConfig) -> None:
+def _check_network(config: RunConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
     from deeplab.checkpoints.loading import initialize_from, load_backbone
-    from deeplab.config.build_model import check_model
+    from deeplab.config.build_model import check_classifier, check_model
     from deeplab.training.own_parts import check_own_backbone, check_own_parts
 
     check_own_backbone(config)
-    model = check_model(config, num_classes=len(config.data.classes))
+    model: Any
+    if isinstance(config, TrainConfig):
+        model = check_model(config, num_classes=len(config.data.classes))
+    else:
+        assert isinstance(config, ClassifierConfig)
+        model = check_classifier(config, num_classes=2)
     check_own_parts(config, model)
     _check_gradient_checkpointing(config, model.backbone)
     if init := find_init_source(config):
-        if init.key == "init_from":
+        if isinstance(config, TrainConfig) and init.key == "init_from":
             initialize_from(
                 model, init.path, classes=config.data.classes, strict=config.init_strict
             )
@@ -172,25 +174,6 @@ def _choice(config: DictConfig, group: str) -> str:
     return str(config[group][TARGET]).rpartition(".")[2] if choice == "own" else choice
 
 
-def _check_classifier(config: ClassifierConfig) -> ClassifierConfig:
-    """Check the config of a classifier, with the errors of ``check_train``."""
-    from deeplab.config.build_model import check_classifier
-    from deeplab.data.layouts.base import check_data
-    from deeplab.training.own_parts import check_own_backbone, check_own_parts
-
-    _check_augmentations(config.data.augmentations)
-    check_data(config.data)
-    check_own_backbone(config)
-    model = check_classifier(config, num_classes=2)
-    check_own_parts(config, model)
-    _check_gradient_checkpointing(config, model.backbone)
-    if init := find_init_source(config):
-        from deeplab.checkpoints.loading import load_backbone
-
-        load_backbone(model.backbone, init.path)
-    return config
-
-
 def single_run_config(config: DictConfig) -> DictConfig:
     """Return the config without the keys that define several runs.
 
@@ -269,13 +252,15 @@ def _check_logger(config: LoggerSettings) -> None:
         )
 
 
-def _check_data(config: TrainConfig) -> TrainConfig:
-    """Check the data set and return the config with its classes and channels."""
+def _check_data(config: RunConfig) -> RunConfig:
+    """Check the data set and return the config with its classes and channels, if it has masks."""
     from deeplab.config.build_data import with_in_channels
     from deeplab.data.layouts.base import check_data
 
     _check_augmentations(config.data.augmentations)
     data = check_data(config.data)
+    if not isinstance(config, TrainConfig):
+        return config
     _check_augmented_channels(config.data.augmentations, data.pixel_format.channels)
     if data != config.data:
         config = validate(TrainConfig, to_dict(config) | {"data": to_dict(data)})
