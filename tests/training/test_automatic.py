@@ -1,6 +1,7 @@
 """Values of ``auto``: what is chosen from the images and the machine, and the runs that have it."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from PIL import Image
 
 import deeplab
 from deeplab.config.compose import composed
+from deeplab.config.execution import choose_execution
 from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.parsing import PLACEHOLDERS
-from deeplab.training import automatic
+from deeplab.training import automatic, train
 from deeplab.training.automatic import CROP, MAX_STEPS, MIN_STEPS, RULES
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
@@ -200,6 +202,26 @@ QUICK = (
     *CPU, RANDOM, "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage.max_steps=2",
     "stage.batch_size=2", "trainer.num_workers=0", "logger=csv",
 )  # fmt: skip
+
+
+def test_the_time_is_that_of_the_remaining_steps_of_each_device(tmp_path, monkeypatch):
+    config = compose(write_folder(tmp_path, [(16, 16)] * 10), "stage.batch_size=8")
+    execution = choose_execution(config.trainer)
+    measured = []
+
+    def measure(config, **_):
+        measured.append(config.stage.batch_size)
+        if measured[-1] == 8:
+            raise torch.OutOfMemoryError
+        return 2.0
+
+    monkeypatch.setattr(train, "measure_step", measure)
+    assert train._estimate(config, execution, 0) == []  # does not fit
+    (line,) = train._estimate(config, replace(execution, devices=2), config.stage.max_steps - 60)
+    assert line.startswith("about 2.0 min")
+    assert measured == [8, 4]
+    test = config.trainer.model_copy(update={"fast_dev_run": 1})
+    assert train._estimate(config.model_copy(update={"trainer": test}), execution, 0) == []
 
 
 def test_the_same_command_finds_its_run(tmp_path):

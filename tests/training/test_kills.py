@@ -14,7 +14,7 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.checkpoint_io import AtomicCheckpointIO
 from deeplab.training.compose_config import compose_train
 from deeplab.training.loggers import MetricsCSV
-from deeplab.training.train import run_experiment
+from deeplab.training.train import _first_step, run_experiment
 from deeplab.utils.errors import UserError
 from deeplab.utils.progress_lines import ProgressLines
 from support.repository import ROOT
@@ -129,6 +129,15 @@ def test_a_run_that_another_process_finishes_before_the_lock_is_not_repeated(
     run_experiment(compose_train(SMALL))
     assert "This run is finished" in capsys.readouterr().out
     assert (folder / "run.json").read_bytes() == before
+
+
+def test_no_process_goes_on_from_the_run_that_another_one_is_to_move_away(tmp_path):
+    """With overwrite=true; srun and torchrun start all of them at once."""
+    config, folder = compose_train(SMALL), RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+    AtomicCheckpointIO().save_checkpoint({"global_step": 1}, folder.last)
+    assert _first_step(config, folder) == 1
+    assert _first_step(config.model_copy(update={"overwrite": True}), folder) == 0
 
 
 def test_lines_are_few_and_come_at_least_every_few_minutes(capsys, monkeypatch):

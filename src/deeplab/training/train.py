@@ -163,7 +163,7 @@ def _start_session(
     config: RunConfig, execution: Execution, task: Task, folder: RunFolder, record: RunRecord
 ) -> None:
     """Add this session to the run's record, then train."""
-    first_step = read_step(folder.last, config.stage.max_steps)
+    first_step = _first_step(config, folder)
     if first_step and config.trainer.num_threads == "auto" and not threads_are_set():
         execution = _keep_threads(execution, record)
     record.add_group_and_tags(config.logger.group, config.logger.tags)
@@ -181,7 +181,7 @@ def _start_session(
         print(f"Machine:    {execution}")
         print("Data:       " + "\n            ".join(task.describe_data()))
         if choices := task.describe_choices():
-            print("Chosen:     " + "\n            ".join([*choices, *_estimate(config, execution)]))
+            print("Chosen:     " + "\n            ".join([*choices, *_estimate(config, execution, first_step)]))
         if config.trainer.accumulate_grad_batches > 1:
             print(f"Batches:    {_describe_parts(config, execution)}")
         if execution.compiled:
@@ -191,6 +191,14 @@ def _start_session(
     with execution.threads():
         task.use_cache()
         _train(config, execution, task, folder, record=record, first_step=first_step)
+
+
+def _first_step(config: RunConfig, folder: RunFolder) -> int:
+    """Return the step of the checkpoint that a run goes on from, or 0.
+
+    With ``overwrite`` another process may still be about to move the old one away.
+    """
+    return 0 if config.overwrite else read_step(folder.last, config.stage.max_steps)
 
 
 def _keep_threads(execution: Execution, record: RunRecord) -> Execution:
@@ -203,14 +211,23 @@ def _keep_threads(execution: Execution, record: RunRecord) -> Execution:
     return replace(execution, num_threads=min(before, cpu_count())) if before else execution
 
 
-def _estimate(config: RunConfig, execution: Execution) -> list[str]:
-    """Return how long a training takes whose number of steps was chosen, from a few steps."""
-    if "stage.max_steps" not in config.automatic or execution.compiled:
+def _estimate(config: RunConfig, execution: Execution, first_step: int) -> list[str]:
+    """Return how long the rest of a training takes whose number of steps was chosen.
+
+    A few steps with the images of one device are measured, unless they do not fit into memory.
+    """
+    is_test = bool(config.trainer.fast_dev_run)
+    if "stage.max_steps" not in config.automatic or execution.compiled or is_test:
         return []
     assert isinstance(config, TrainConfig)
-    seconds = measure_step(config, num_classes=len(config.data.classes), warm_up=1, measured=2)
-    duration = format_duration(seconds * config.stage.max_steps / execution.devices)
-    return [f"about {duration} on this machine, and the validations"]
+    images = config.stage.batch_size // (execution.devices * config.trainer.num_nodes)
+    stage = config.stage.model_copy(update={"batch_size": images})
+    config, steps = config.model_copy(update={"stage": stage}), config.stage.max_steps - first_step
+    try:
+        seconds = measure_step(config, num_classes=len(config.data.classes), warm_up=1, measured=2)
+    except (torch.OutOfMemoryError, MemoryError):
+        return []
+    return [f"about {format_duration(seconds * steps)} on this machine, and the validations"]
 
 
 def _describe_parts(config: RunConfig, execution: Execution) -> str:
@@ -258,7 +275,7 @@ def _check_resume(config: RunConfig, folder: RunFolder, fingerprint: str) -> Non
 
 def _check_code(config: RunConfig, folder: RunFolder) -> None:
     """Check that the code that has trained an interrupted run is the present code."""
-    step = read_step(folder.last, config.stage.max_steps)
+    step = _first_step(config, folder)
     if not step or config.resume_with_other_code:
         return
     record = read_record(folder)
