@@ -6,7 +6,7 @@ import torch
 
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 from deeplab.metrics.image_confusions import ImageConfusions, check_cells
-from deeplab.metrics.iou import class_iou, correct_and_union, label_map_iou, mean_over_classes
+from deeplab.metrics.iou import class_iou, correct_and_union, mean_over_classes
 
 
 def draw(seed, images=7, classes=5):
@@ -41,16 +41,18 @@ def test_sums_are_those_of_the_matrices(seed):
     check_cells(confusions.sizes, confusions.cells, 5)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_iou_of_a_label_map_is_that_of_its_matrix(seed):
-    truth, prediction = np.random.default_rng(seed).integers(0, 4, (2, 9, 7)).astype(np.uint8)
-    truth[truth == seed] = 255
-    matrix = ConfusionMatrix(5)
-    matrix.update(torch.from_numpy(prediction), torch.from_numpy(truth))
-    (expected,) = ImageConfusions.stack([matrix.compute().numpy()], 5).image_iou
-    assert label_map_iou(truth, prediction) == pytest.approx(expected)
-    assert scores(matrix.compute()).miou == pytest.approx(expected)
-    assert np.isnan(label_map_iou(np.full_like(truth, 255), prediction))
+def test_a_batch_has_the_matrix_of_each_of_its_images():
+    generator = np.random.default_rng(0)
+    truth, prediction = generator.integers(0, 4, (2, 3, 9, 7)).astype(np.uint8)
+    truth[0, truth[0] == 2] = truth[1] = 255
+    batch = ConfusionMatrix(5)
+    batch.update(torch.from_numpy(prediction), torch.from_numpy(truth))
+    for counts, *label_maps in zip(batch.image_counts, prediction, truth, strict=True):
+        image = ConfusionMatrix(5)
+        image.update(*map(torch.from_numpy, label_maps))
+        assert torch.equal(counts, image.compute())
+        (expected,) = ImageConfusions.stack([counts.numpy()], 5).image_iou
+        assert scores(counts).miou == pytest.approx(expected, nan_ok=True)
 
 
 def test_no_images():

@@ -9,46 +9,55 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
+from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.training.callbacks.example_figure import WorstFigure
 from deeplab.training.confusion_plot import plot_confusion
 from deeplab.training.loggers import log_examples
-from deeplab.training.segmentation import SegmentationModule, SegmentationTask, _mean_iou
+from deeplab.training.segmentation import SegmentationModule, SegmentationTask
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.visualization import Example
+from support.batches import NAMES, batch
 from support.networks import tiny_model
 from support.scripts import SMALL, run, run_folders
 
 
-def example(name, truth, prediction):
-    truth, prediction = np.uint8(truth), np.uint8(prediction)
-    return Example(name, np.zeros((*truth.shape, 3), np.uint8), truth, prediction)
-
-
-def test_mean_iou_of_an_image():
-    assert _mean_iou(example("a", [[0, 0, 1, 1]], [[0, 1, 1, 1]])) == (1 / 2 + 2 / 3) / 2
-    assert _mean_iou(example("a", [[0, IGNORE]], [[0, 3]])) == 1
-    assert _mean_iou(example("a", [[IGNORE]], [[0]])) is None
+def test_the_iou_of_an_image_is_that_of_galleries():
+    """The classes of its truth and of its prediction count."""
+    module = SegmentationModule(tiny_model(), None, NAMES).eval()
+    data = batch(3)
+    data["label"][0] = IGNORE
+    data["label"][1] = 2
+    predictions = module.validation_step(data, 0)
+    matrices = np.zeros((3, 6, 5), np.int64)
+    rows = data["label"].clamp(max=5)  # the last one of ignored pixels
+    np.add.at(matrices, (np.arange(3)[:, None, None], rows, predictions), 1)
+    confusions = ImageConfusions.stack(matrices[:, :5], 5)
+    np.testing.assert_allclose(module.image_iou, confusions.image_iou)
+    assert np.isnan(module.image_iou).tolist() == [True, False, False]
+    assert module.confusion.compute().tolist() == confusions.total.tolist()
 
 
 def test_the_worst_images_are_drawn_from_worst_to_best(tmp_path):
     """One validation after the other, each with batches of its own."""
-    drawn = []
+    drawn, made = [], []
+
+    def make(batch, i, output):
+        made.append(float(output))
+        return made[-1]
 
     def draw(examples):
         drawn.append(examples)
         return Image.new("RGB", (4, 4))
 
-    figure = WorstFigure(
-        2, tmp_path / "worst.png", make_example=lambda batch, i, output: float(output), draw=draw,
-        score=lambda value: None if np.isnan(value) else value,
-    )  # fmt: skip
+    figure = WorstFigure(2, tmp_path / "worst.png", make_example=make, draw=draw)
     trainer = types.SimpleNamespace(is_global_zero=True)
     for scores in ([[0.5, 0.9], [0.1, float("nan")], [0.3]], [[0.8], [0.7, 0.9]]):
-        for batch in scores:
-            names = {"image_id": [str(i) for i in range(len(batch))]}
-            figure.on_validation_batch_end(trainer, None, torch.tensor(batch), names)
-        figure.on_validation_end(trainer, None)
+        for batch_scores in scores:
+            module = types.SimpleNamespace(image_iou=np.array(batch_scores))
+            figure.on_validation_batch_end(trainer, module, batch_scores, None)
+        figure.on_validation_end(trainer, module)
     assert [np.round(d, 3).tolist() for d in drawn] == [[0.1, 0.3], [0.7, 0.8]]
+    assert made == [0.5, 0.9, 0.1, 0.3, 0.8, 0.7]  # not those that are not among them
     assert (tmp_path / "worst.png").exists()
 
 

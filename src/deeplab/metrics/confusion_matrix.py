@@ -43,6 +43,8 @@ class ConfusionMatrix(Metric):
 
     full_state_update = False
     matrix: Tensor
+    image_counts: Tensor
+    """Counts of each label map of the last update: ``(N, K, K)``."""
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -54,13 +56,16 @@ class ConfusionMatrix(Metric):
         """Add label maps.
 
         Args:
-            prediction: integers below ``num_classes``.
+            prediction: integers below ``num_classes``, ``(N, H, W)`` or of one map.
             truth: the same shape and range, or 255 for ignored pixels.
         """
-        valid = truth != IGNORE
-        pairs = truth[valid].long() * self.num_classes + prediction[valid].long()
-        counts = torch.bincount(pairs, minlength=self.num_classes**2)
-        self.matrix += counts.view(self.num_classes, self.num_classes)
+        maps, classes = truth.shape[:-2].numel(), self.num_classes
+        truth, prediction = truth.reshape(maps, -1), prediction.reshape(maps, -1)
+        number = torch.arange(maps, device=truth.device)[:, None]
+        pairs = (number * classes + truth.long()) * classes + prediction.long()
+        counts = torch.bincount(pairs[truth != IGNORE], minlength=maps * classes**2)
+        self.image_counts = counts.view(maps, classes, classes)
+        self.matrix += self.image_counts.sum(0)
 
     def compute(self) -> Tensor:
         """Return the matrix ``(K, K)``, from which ``scores`` computes IoU and accuracy."""

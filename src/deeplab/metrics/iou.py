@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.utils.constants import IGNORE
-
-Pixels = NDArray[np.uint8]
 Counts = NDArray[np.integer[Any]]
 Fractions = NDArray[np.float64]
 
@@ -39,20 +36,6 @@ def intersection_over_union(intersection: NDArray[Any], union: NDArray[Any]) -> 
 def class_iou(confusion: Counts) -> Fractions:
     """Return the IoU of each class, ``(..., K, K)`` to ``(..., K)``."""
     return intersection_over_union(*correct_and_union(confusion))
-
-
-def label_map_iou(truth: Pixels, prediction: Pixels) -> float:
-    """Return the mean IoU of one label map; nan if all pixels of the truth are ignored.
-
-    The mean is over the classes that occur in the truth or in the prediction.
-    """
-    labeled = truth != IGNORE
-    truth, prediction = truth[labeled], prediction[labeled]
-    labels = truth, prediction, truth[truth == prediction]
-    in_truth, predicted, correct = (np.bincount(pixels, minlength=IGNORE) for pixels in labels)
-    return float(
-        mean_over_classes(intersection_over_union(correct, in_truth + predicted - correct))
-    )
 
 
 def mean_over_classes(values: Fractions) -> Fractions:

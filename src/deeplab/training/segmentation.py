@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from math import isnan
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
 from deeplab.metrics.definitions import SEGMENTATION
-from deeplab.metrics.iou import label_map_iou
+from deeplab.metrics.iou import Fractions, class_iou, mean_over_classes
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
@@ -124,6 +123,11 @@ class SegmentationModule(TrainingModule):
         prediction = predict_labels(self.eval_model, self.to_layout(batch["image"]))
         self.confusion.update(prediction, batch["label"])
         return prediction
+
+    @property
+    def image_iou(self) -> Fractions:
+        """Mean IoU of each image of the last batch; nan where no pixel is labeled."""
+        return mean_over_classes(class_iou(self.confusion.image_counts.cpu().numpy()))
 
     def on_validation_epoch_end(self) -> None:
         self._finish_scores("val")
@@ -243,14 +247,11 @@ class SegmentationTask(Task):
         draw = partial(segmentation_figure, class_names=names, palette=palette)
         shown = sample_evenly(self.data.val_set.ids, NUM_EXAMPLES)
         log = partial(log_examples, loggers, names)
-        worst = WorstFigure(
-            NUM_EXAMPLES, folder.worst_figure, make_example=_example, draw=draw, score=_mean_iou
-        )
         return [
             ExampleFigure(
                 shown, folder.validation_figure, make_example=_example, draw=draw, log=log
             ),
-            worst,
+            WorstFigure(NUM_EXAMPLES, folder.worst_figure, make_example=_example, draw=draw),
             ConfusionFigure(
                 names, folder.confusion_figure, log=partial(log_figure, loggers, "confusion_matrix")
             ),
@@ -298,12 +299,6 @@ def _example(batch: SegmentationBatch, index: int, prediction: Tensor) -> Exampl
         batch["label"][index, :height, :width].cpu().numpy(),
         prediction[:height, :width].cpu().numpy(),
     )
-
-
-def _mean_iou(example: Example) -> float | None:
-    """Return the mean IoU of an image; None if no pixel is labeled."""
-    iou = label_map_iou(example.truth, example.prediction)
-    return None if isnan(iou) else iou
 
 
 def _warn(warnings: Sequence[str]) -> None:

@@ -181,7 +181,8 @@ def _start_session(
         print(f"Machine:    {execution}")
         print("Data:       " + "\n            ".join(task.describe_data()))
         if choices := task.describe_choices():
-            print("Chosen:     " + "\n            ".join([*choices, *_estimate(config, execution, first_step)]))
+            choices += _estimate(config, execution, first_step)
+            print("Chosen:     " + "\n            ".join(choices))
         if config.trainer.accumulate_grad_batches > 1:
             print(f"Batches:    {_describe_parts(config, execution)}")
         if execution.compiled:

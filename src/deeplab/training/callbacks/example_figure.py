@@ -1,6 +1,7 @@
 """Figures of validation images."""
 
 from collections.abc import Callable, Sequence
+from math import isnan
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -56,7 +57,7 @@ class ExampleFigure(Callback, Generic[E]):
 
 
 class WorstFigure(Callback, Generic[E]):
-    """Draws the validation images with the lowest scores after each validation.
+    """Draws the validation images with the lowest IoU after each validation.
 
     On several devices they are the worst of those that the first device has predicted.
 
@@ -65,7 +66,6 @@ class WorstFigure(Callback, Generic[E]):
         path: file of the figure.
         make_example: see ``ExampleFigure``.
         draw: see ``ExampleFigure``.
-        score: returns the score of an example; None if it cannot be scored.
     """
 
     def __init__(
@@ -75,22 +75,22 @@ class WorstFigure(Callback, Generic[E]):
         *,
         make_example: Callable[[Any, int, Tensor], E],
         draw: Callable[[list[E]], Image],
-        score: Callable[[E], float | None],
     ) -> None:
         self.count, self.path = count, path
-        self.make_example, self.draw, self.score = make_example, draw, score
+        self.make_example, self.draw = make_example, draw
         self._worst: list[tuple[float, E]] = []
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
         if not trainer.is_global_zero:
             return
-        for i in range(len(batch["image_id"])):
-            example = self.make_example(batch, i, outputs[i])
-            if (score := self.score(example)) is not None:
-                self._worst.append((score, example))
-        self._worst = sorted(self._worst, key=itemgetter(0))[: self.count]
+        for i, iou in enumerate(pl_module.image_iou.tolist()):
+            is_full = len(self._worst) == self.count
+            if isnan(iou) or (is_full and iou >= self._worst[-1][0]):
+                continue
+            self._worst.append((iou, self.make_example(batch, i, outputs[i])))
+            self._worst = sorted(self._worst, key=itemgetter(0))[: self.count]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and self._worst:
