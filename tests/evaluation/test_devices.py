@@ -9,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import deeplab
+from deeplab.config.schema.scripts import EvaluateConfig
+from deeplab.evaluation import device_process
+from deeplab.evaluation.devices import Share
 from deeplab.evaluation.progress import progress_files
 from deeplab.evaluation.segmentation import SegmentationEvaluation
 from support.networks import randomize_logits
@@ -81,6 +85,20 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch, capsys):
     assert outcome(run, evaluate(run)) == expected
     assert "Resuming: 3 of 5 images are already evaluated" in capsys.readouterr().out
     assert not unfinished.exists()
+
+
+def test_a_process_has_the_threads_that_are_set_and_finds_no_bands_again(tmp_path, monkeypatch):
+    run = train(tmp_path, 2, batch=1)
+    threads = torch.get_num_threads() + 1
+    settings = {"accelerator": "cpu", "devices": 2, "num_workers": 0, "num_threads": threads}
+    config = EvaluateConfig(run=str(run.folder), trainer=settings)
+    seen = []
+    monkeypatch.setattr("deeplab.evaluation.segmentation.find_bands", pytest.fail)
+    monkeypatch.setattr(
+        device_process, "evaluate_share", lambda *_: seen.append(torch.get_num_threads())
+    )
+    device_process.evaluate(Share(config, (), tmp_path, tmp_path / "0", 0, (), ()), print)
+    assert seen == [threads]
 
 
 def start(run: Path, devices):

@@ -17,7 +17,8 @@ def evaluate(share: Share, report: Callable[[int], None]) -> None:
     if task.execution.accelerator == "cuda":
         torch.cuda.set_device((task.execution.indices or range(share.number + 1))[share.number])
     task.open_data()
-    evaluate_share(task, share, report)
+    with task.execution.threads():
+        evaluate_share(task, share, report)
 
 
 if __name__ == "__main__":

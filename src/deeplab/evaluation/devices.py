@@ -17,8 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.utils.cores import cpu_count
@@ -165,8 +163,6 @@ def run_process(evaluate: Callable[[Share, Callable[[int], None]], None]) -> Non
 
     try:
         threading.Thread(target=_watch, daemon=True).start()
-        if share.config.trainer.accelerator == "cpu" or not torch.cuda.is_available():
-            torch.set_num_threads(share.num_threads)
         evaluate(share, send)
     except KeyboardInterrupt:
         pass

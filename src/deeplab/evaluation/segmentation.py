@@ -25,7 +25,6 @@ from deeplab.evaluation.task import Array, EvaluationTask, Predict, PredictedIma
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.boundary import find_bands
-from deeplab.metrics.definitions import Bands
 from deeplab.tracking.console import print_comparison
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result, in_percent
@@ -49,7 +48,6 @@ class SegmentationEvaluation(EvaluationTask):
         self.strategies = self.trained.strategies(
             config.strategies, window=config.window_size, overlap=config.overlap, key="strategies"
         )
-        self.bands: Bands | None = None
 
     @classmethod
     def find(cls, config: EvaluateConfig) -> Self:
@@ -74,10 +72,11 @@ class SegmentationEvaluation(EvaluationTask):
         self.data.check_eval_batches()
         if self.config.submission:
             check_submission(self.config.submission, self.data.classes)
-        self.bands = find_bands(self.data.val_set.sample_labels()) if labeled else None
 
     def jobs(self) -> list[EvaluationJob]:
-        config, content = self.config, self.data.val_set.content_hash()
+        config, images = self.config, self.data.val_set
+        bands = find_bands(images.sample_labels()) if self.data.val_labeled else None
+        content = images.content_hash()
         return [
             self.job(
                 strategy,
@@ -88,7 +87,7 @@ class SegmentationEvaluation(EvaluationTask):
                     content=content,
                     padded_to=self.run.data.padded_size,
                     precision=self.execution.precision,
-                    bands=self.bands,
+                    bands=bands,
                 ),
                 band_widths=config.trimap_widths,
                 save_predictions=config.save_predictions,
@@ -128,7 +127,7 @@ class SegmentationEvaluation(EvaluationTask):
             image.outputs,
             classes=len(self.run.data.classes),
             widths=self.config.trimap_widths,
-            bands=self.bands or "void",
+            bands=drafts[0].identity.protocol.bands or "void",
         )
 
     def write(
