@@ -392,18 +392,6 @@ def test_evaluations_that_cannot_be_compared(folder, options, expected):
     assert not list(folder.rglob("index.html"))
 
 
-def test_an_evaluation_of_an_earlier_version_is_read(folder):
-    evaluation = write_evaluation(folder, "earlier")
-    stored = read_evaluation(evaluation.path)
-    with np.load(evaluation.images) as arrays:
-        assert sorted(arrays) == ["cells", "counts", "ids", "sizes"]
-    dense = np.stack([*stored.confusions]).astype(np.int32)
-    np.savez_compressed(evaluation.images, ids=np.array(stored.ids), confusion=dense)
-    again = read_evaluation(evaluation.path)
-    assert again.ids == stored.ids
-    assert np.array_equal([*again.confusions], dense)
-
-
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

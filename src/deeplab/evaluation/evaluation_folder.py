@@ -30,7 +30,7 @@ from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, remove_leftovers
 from deeplab.utils.paths import relative_path
 from deeplab.utils.program import command
-from deeplab.utils.reading import exists, has_array, read_npz, report_damage
+from deeplab.utils.reading import exists, read_npz, report_damage
 
 CONFUSION_ARRAYS = ("sizes", "cells", "counts")
 """Arrays of ``ImageConfusions`` in ``images.npz``."""
@@ -116,8 +116,6 @@ class Evaluation:
         arrays: dict[str, tuple[str, Sequence[int | str]]] = {"ids": ("U", ("N",))}
         if self.result.is_classifier:
             arrays["rank"] = ("i", ("N",))
-        elif has_array(path, "confusion", EVALUATE_AGAIN):  # as versions before 0.2 wrote it
-            arrays["confusion"] = ("i", ("N", classes, classes))
         else:
             lengths = {"sizes": "N", "cells": "M", "counts": "M"}
             arrays |= {name: ("i", (lengths[name],)) for name in CONFUSION_ARRAYS}
@@ -143,8 +141,6 @@ class Evaluation:
     def confusions(self) -> ImageConfusions:
         """Pixel counts of each image by truth (row) and prediction (column)."""
         stored, classes = self._images, len(self.class_names)
-        if "confusion" in stored:
-            return ImageConfusions.stack(stored["confusion"], classes)
         return ImageConfusions(
             classes, *(np.asarray(stored[name], np.int64) for name in CONFUSION_ARRAYS)
         )

@@ -257,14 +257,6 @@ def read_npz(
             return {name: stored[name] for name in arrays}
 
 
-def has_array(path: Path, name: str, hint: str) -> bool:
-    """Return True if a file of NumPy has an array of this name; raises as ``read_npz`` does."""
-    with report_damage(path, hint):
-        check_regular(path)
-        with zipfile.ZipFile(path) as archive:
-            return f"{name}.npy" in archive.namelist()
-
-
 KINDS = {"i": "integers", "u": "integers", "U": "texts"}
 """Words for NumPy's kinds of numbers."""
 
