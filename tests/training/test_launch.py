@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 
 from deeplab.training import launch
+from deeplab.utils.errors import UserError
 from support.repository import ROOT
 from support.scripts import SMALL, environment
 
@@ -194,6 +195,12 @@ from deeplab.utils.program import start_program
 start_program("train")
 run_script(lambda config: print("returned", train(config)), "train")
 """
+
+
+def test_a_job_that_was_killed_names_the_likely_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "child_command", lambda *_: ["sh", "-c", "kill -KILL $$"])
+    with pytest.raises(UserError, match="ended by SIGKILL, probably because memory ran out"):
+        launch.run_in_subprocess([], tmp_path)
 
 
 @pytest.mark.processes

@@ -21,6 +21,7 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
+from deeplab.utils.interrupts import describe_signal
 from deeplab.utils.own_code.trust import trust, trusted_names
 from deeplab.utils.program import pythonpath
 
@@ -126,10 +127,9 @@ class _Worker:
         """Check that the process, which sends no more messages, has ended as it should."""
         status = self.process.wait()
         if status < 0:
-            memory = ", probably because memory ran out" if status == -signal.SIGKILL else ""
             raise UserError(
                 f"trainer.devices: process {self.number} of this evaluation was ended by "
-                f"{signal.Signals(-status).name}{memory}. Run the same command to go on."
+                f"{describe_signal(status)}. Run the same command to go on."
             )
         if status:
             raise RuntimeError(f"process {self.number} ended with status {status}")

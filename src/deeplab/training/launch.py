@@ -7,7 +7,6 @@ worker's. A job on several devices therefore runs in a subprocess with a command
 
 import math
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.utils.errors import UserError
-from deeplab.utils.interrupts import handling_stop_signals
+from deeplab.utils.interrupts import describe_signal, handling_stop_signals
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.program import child_command, pythonpath
 
@@ -116,7 +115,7 @@ def run_in_subprocess(overrides: Sequence[str], cwd: Path) -> Outcome:
             del os.environ[OUTCOME_FILE]
         outcome = file.read()
     if status < 0:
-        raise UserError(f"its process was ended by {signal.Signals(-status).name}.")
+        raise UserError(f"its process was ended by {describe_signal(status)}.")
     if status:
         error = UserError if status == 2 else JobFailedError
         raise error(f"its process ended with status {status}. See its output above.")

@@ -7,7 +7,6 @@ environment do not count.
 
 import atexit
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
 
 from deeplab.utils.errors import UserError
-from deeplab.utils.interrupts import POLL_INTERVAL, is_running
+from deeplab.utils.interrupts import POLL_INTERVAL, describe_signal, is_running
 from deeplab.utils.program import child_command, pythonpath
 
 FAILURE_TIMEOUT = 10.0
@@ -305,11 +304,9 @@ class ProcessLauncher(_SubprocessScriptLauncher):
     def _describe(self, rank: int, status: int) -> Exception:
         process = f"trainer.devices={self.num_processes}: process {rank} of this run"
         if status < 0:
-            name = signal.Signals(-status).name
-            reason = ", probably because memory ran out" if status == -signal.SIGKILL else ""
             return UserError(
-                f"{process} was ended by {name}{reason}. Run the same command to go on from the "
-                "last checkpoint."
+                f"{process} was ended by {describe_signal(status)}. Run the same command to go on "
+                "from the last checkpoint."
             )
         text = self.record.read_text() if self.record.is_file() else "see its message above"
         _, is_user_error, message = text.rpartition("UserError: ")

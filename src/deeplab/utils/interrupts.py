@@ -142,6 +142,12 @@ def exit_interrupted(message: str) -> NoReturn:
     sys.exit(STATUS)
 
 
+def describe_signal(status: int) -> str:
+    """Return the signal that has ended a process of this negative status, and its likely reason."""
+    name = signal.Signals(-status).name
+    return f"{name}, probably because memory ran out" if status == -signal.SIGKILL else name
+
+
 def leave_signals_to_parent(*_: object) -> None:
     """Let this worker process outlive stop signals, which a terminal or a scheduler sends to all.
 
