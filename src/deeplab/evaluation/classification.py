@@ -34,7 +34,7 @@ from deeplab.tracking.evaluation_protocol import CLASSIFIER_STRATEGY, crop_proto
 from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write
+from deeplab.utils.figures import save_image
 from deeplab.utils.visualization import classification_figure
 
 
@@ -130,8 +130,7 @@ class ClassifierEvaluation(EvaluationTask):
                 for name, logits in examples.items()
             ]
         )
-        with atomic_write(draft.folder.examples) as file:
-            figure.save(file, format="PNG")
+        save_image(figure, draft.folder.examples)
         errors.update(torch.from_numpy(found))
         size = (self.run.data.crop_size, self.run.data.crop_size)
         model = check_classifier(self.run, num_classes=len(classes))

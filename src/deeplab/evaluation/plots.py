@@ -8,12 +8,13 @@ from pathlib import Path
 
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.tracking.result import Band
-from deeplab.utils.files import atomic_write, write_text
+from deeplab.utils.figures import save_plot
+from deeplab.utils.files import write_text
 from deeplab.utils.text import plot_text
 
 
 def write_boundary_curve(folder: EvaluationFolder, title: str, bands: Sequence[Band]) -> None:
-    """Write ``boundary.csv`` and ``boundary.png``, unless no borders are labeled 255.
+    """Write ``boundary.csv`` and ``boundary.png``, unless there are no bands.
 
     Args:
         folder: folder of the evaluation.
@@ -51,8 +52,7 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Band]]) -> None:
     axes.set_ylabel("mIoU in the band, %")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower left", fontsize="small")
-    with atomic_write(path) as draft:
-        figure.savefig(draft, format="png", dpi=130)
+    save_plot(figure, path, dpi=130)
 
 
 def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
@@ -81,8 +81,7 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
     axes.set_ylabel("mIoU, %")
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside lower left", fontsize="small")
-    with atomic_write(path) as draft:
-        figure.savefig(draft, format="png", dpi=130)
+    save_plot(figure, path, dpi=130)
 
 
 def _size(entries: Sized) -> tuple[float, float]:

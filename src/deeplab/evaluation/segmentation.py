@@ -28,7 +28,7 @@ from deeplab.metrics.boundary import find_bands
 from deeplab.tracking.console import print_comparison
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result, in_percent
-from deeplab.utils.files import atomic_write
+from deeplab.utils.figures import save_image
 from deeplab.utils.visualization import Example, segmentation_figure
 
 
@@ -159,8 +159,7 @@ class SegmentationEvaluation(EvaluationTask):
         if examples:
             classes = self.data.classes
             figure = segmentation_figure(examples, classes.names, classes.palette)
-            with atomic_write(draft.folder.examples) as file:
-                figure.save(file, format="PNG")
+            save_image(figure, draft.folder.examples)
 
     def _speed(self, strategy: Strategy) -> Speed:
         """Measure the speed on this machine at the size that images are padded to."""

@@ -7,17 +7,14 @@ from typing import Any
 import numpy as np
 
 from deeplab.metrics.iou import Counts
-from deeplab.utils.files import atomic_write
-from deeplab.utils.text import plot_text
+from deeplab.utils.figures import save_plot
+from deeplab.utils.text import plot_name
 
 MAX_NUMBERS = 12
 """Number of classes up to which the cells have numbers."""
 
 MAX_NAMES = 40
 """Number of classes up to which the rows and columns have names."""
-
-MAX_NAME = 20
-"""Number of characters of a name."""
 
 
 def plot_confusion(matrix: Counts, names: Sequence[str], path: Path) -> None:
@@ -38,7 +35,7 @@ def plot_confusion(matrix: Counts, names: Sequence[str], path: Path) -> None:
     axes = figure.add_axes((left, 0.5 / side, 0.98 - left, 0.98 - 1.9 / side))
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     if count <= MAX_NAMES:
-        labels = [plot_text(name)[:MAX_NAME] for name in names]
+        labels = [plot_name(name) for name in names]
         axes.set_xticks(range(count), labels, rotation=90, fontsize="small")
         axes.set_yticks(range(count), labels, fontsize="small")
         axes.xaxis.tick_top()
@@ -48,5 +45,4 @@ def plot_confusion(matrix: Counts, names: Sequence[str], path: Path) -> None:
         color = "white" if value > 60 else "black"
         place: dict[str, Any] = {"ha": "center", "va": "center"}
         axes.text(column, row, f"{value:.0f}", color=color, fontsize="small", **place)
-    with atomic_write(path) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    save_plot(figure, path, dpi=110)

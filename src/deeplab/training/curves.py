@@ -5,18 +5,15 @@ from pathlib import Path
 
 from deeplab.metrics.definitions import Metric
 from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
-from deeplab.utils.files import atomic_write
+from deeplab.utils.figures import save_plot
 from deeplab.utils.reading import read_csv
-from deeplab.utils.text import plot_text
+from deeplab.utils.text import plot_name
 
 SMOOTHED = 20
 """Number of parts of the training over each of which the loss is averaged."""
 
 MAX_NAMED = 10
 """Number of classes up to which each curve has a name."""
-
-MAX_NAME = 20
-"""Number of characters of a name."""
 
 Points = list[tuple[int, float]]
 
@@ -46,7 +43,7 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
     classes = [name for name in rows[0] if name.startswith("val/IoU/")] if rows else []
     for number, name in enumerate(classes):
         few = len(classes) <= MAX_NAMED
-        label = plot_text(name.removeprefix("val/IoU/"))[:MAX_NAME] if few else "each class"
+        label = plot_name(name.removeprefix("val/IoU/")) if few else "each class"
         style = {"color": f"C{number + 1}"} if few else {"color": "C7", "alpha": 0.4}
         right.plot(
             *_axes(_points(rows, name)),
@@ -59,8 +56,7 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
     right.set(title="validation, %", xlabel="step", ylim=(0, 100))
     right.grid(alpha=0.3)
     right.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
-    with atomic_write(folder.curves) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    save_plot(figure, folder.curves, dpi=110)
     return folder.curves
 
 

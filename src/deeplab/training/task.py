@@ -23,14 +23,10 @@ NUM_EXAMPLES = 6
 
 
 class Task(ABC):
-    """Segmentation or classification, as configured for one run.
-
-    Args:
-        config: config of the run.
-        execution: devices, precision and related settings.
-    """
+    """Segmentation or classification, as configured for one run."""
 
     config: RunConfig
+    execution: Execution
     data: StreamData[Any]
     main_metric: Metric
     """Metric by which ``best.ckpt`` is chosen."""

@@ -7,9 +7,7 @@ another recipe. Here the recipe's batch stays, and the suggestion is in how many
 
 import gc
 import os
-import resource
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +28,9 @@ from deeplab.training.train import build_task, check_machine, initialize_weights
 from deeplab.training.trainer import build_trainer
 from deeplab.utils.disk_space import format_size
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write, check_writable
+from deeplab.utils.figures import save_plot
+from deeplab.utils.files import check_writable
+from deeplab.utils.free_memory import peak_memory
 from deeplab.utils.hardware import Execution
 from deeplab.utils.program import command, typed_arguments
 from deeplab.utils.text_table import Column, TextTable
@@ -90,8 +90,7 @@ def _find_learning_rate(
             "learning rate. Set a smaller min_lr, or a larger num_steps."
         )
     figure: Any = finder.plot(suggest=True)
-    with atomic_write(Path(settings.figure)) as draft:
-        figure.savefig(draft, format="png", dpi=120)
+    save_plot(figure, Path(settings.figure), dpi=120)
     print(
         f"\nSuggested learning rate: {suggestion:.2g}, at which the loss falls fastest "
         f"({len(finder.results['lr'])} steps from {settings.min_lr:g} to {settings.max_lr:g}, the "
@@ -132,7 +131,7 @@ def _find_batch_size(
                 f"{format_size(expected)} of {format_size(total)}"
             )
             break
-        trials.append(_try(config, images, num_classes, on_gpu=execution.accelerator == "cuda"))
+        trials.append(_try(config, images, num_classes, execution.accelerator))
         if trials[-1].memory is None:
             break
     fitting = [trial for trial in trials if trial.memory and trial.memory < LARGEST_SHARE * total]
@@ -177,14 +176,14 @@ def _extrapolate(trials: list[_Trial], images: int) -> float:
     return second + (second - first) / (m - n) * (images - m)
 
 
-def _try(config: RunConfig, images: int, num_classes: int, *, on_gpu: bool) -> _Trial:
+def _try(config: RunConfig, images: int, num_classes: int, device: str) -> _Trial:
     """Train three steps with some images."""
     stage = config.stage.model_copy(update={"batch_size": images})
     trainer_settings = config.trainer.model_copy(
         update={"accumulate_grad_batches": 1, "compile": False}
     )
     trial = config.model_copy(update={"stage": stage, "trainer": trainer_settings})
-    if on_gpu:
+    if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
@@ -194,15 +193,7 @@ def _try(config: RunConfig, images: int, num_classes: int, *, on_gpu: bool) -> _
         return _Trial(images, None)
     finally:
         gc.collect()
-    return _Trial(images, _peak_memory(on_gpu), seconds / images)
-
-
-def _peak_memory(on_gpu: bool) -> int:
-    """Return the peak bytes of the GPU, or of this process since its start."""
-    if on_gpu:
-        return torch.cuda.max_memory_reserved()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _Trial(images, peak_memory(device), seconds / images)
 
 
 def _total_memory(execution: Execution) -> int:
@@ -239,5 +230,4 @@ def _plot_trials(path: Path, trials: Sequence[_Trial], total: int) -> None:
     axes.set_xlabel("images at a time")
     axes.set_ylabel("peak memory, GiB")
     axes.set_ylim(bottom=0)
-    with atomic_write(path) as draft:
-        figure.savefig(draft, format="png", dpi=120)
+    save_plot(figure, path, dpi=120)

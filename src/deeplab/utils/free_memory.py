@@ -1,5 +1,7 @@
-"""Memory that is free, on a device or for a container."""
+"""Memory that is free or was used, of a device or a container."""
 
+import resource
+import sys
 from pathlib import Path
 
 CGROUPS = (
@@ -25,6 +27,16 @@ def free_memory(device: str) -> int | None:
     fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     free = int(fields["MemAvailable"].split()[0]) * 1024
     return min([free, *(_container_memory(Path(most), Path(used)) for most, used in CGROUPS)])
+
+
+def peak_memory(device: str) -> int:
+    """Return the most bytes that PyTorch has reserved on a GPU, or else this process has used."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_reserved()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _container_memory(most: Path, used: Path) -> int:

@@ -24,9 +24,18 @@ def printable(text: str, keep: str = "") -> str:
     return HARMFUL.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
 
 
+MAX_PLOT_NAME = 20
+"""Number of characters of the name of a class in a plot."""
+
+
 def plot_text(text: str) -> str:
     """Return a text for matplotlib, which would read what stands between dollars as a formula."""
     return printable(text).replace("$", r"\$")
+
+
+def plot_name(name: str) -> str:
+    """Return the begin of the name of a class for matplotlib."""
+    return plot_text(name[:MAX_PLOT_NAME])
 
 
 def name_some(names: Sequence[str], most: int = 3, separator: str = ", ") -> str:

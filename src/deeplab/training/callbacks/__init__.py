@@ -1,1 +1,1 @@
-"""Callbacks of a run: progress bar, stops and the figure of validation images."""
+"""Callbacks of a run."""

@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from deeplab.training.confusion_plot import plot_confusion
 
 INTERVAL = 20.0
-"""Seconds between two drawings at least; each takes a fraction of a second."""
+"""Seconds between two drawings of a figure at least; each takes a fraction of a second."""
 
 
 class ConfusionFigure(Callback):

@@ -10,12 +10,9 @@ from lightning import Callback, LightningModule, Trainer
 from PIL.Image import Image
 from torch import Tensor
 
-from deeplab.utils.files import atomic_write
+from deeplab.utils.figures import save_image
 
 E = TypeVar("E")
-
-FAST_COMPRESSION = 3
-"""Level of zlib's compression: a third of the time of the usual 6, for files a tenth larger."""
 
 
 class ExampleFigure(Callback, Generic[E]):
@@ -52,7 +49,7 @@ class ExampleFigure(Callback, Generic[E]):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
         if trainer.is_global_zero and examples:
-            _save(self.draw(examples), self.path)
+            save_image(self.draw(examples), self.path)
             self.log_figure(examples, self.path, trainer.global_step - 1)  # as the scores are
 
 
@@ -94,10 +91,5 @@ class WorstFigure(Callback, Generic[E]):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and self._worst:
-            _save(self.draw([example for _, example in self._worst]), self.path)
+            save_image(self.draw([example for _, example in self._worst]), self.path)
         self._worst = []
-
-
-def _save(figure: Image, path: Path) -> None:
-    with atomic_write(path) as draft:
-        figure.save(draft, format="PNG", compress_level=FAST_COMPRESSION)

@@ -1,15 +1,14 @@
 """The progress bar of a run, or lines instead of it."""
 
-import resource
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from deeplab.utils.free_memory import peak_memory
 from deeplab.utils.progress_lines import ProgressLines
 
 UPDATES_IN_FILE = 20
@@ -52,7 +51,7 @@ class RunProgress(TQDMProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        return {**metrics, "memory": f"{_memory() / 1e9:.1f} GB"}
+        return {**metrics, "memory": f"{peak_memory(pl_module.device.type) / 1e9:.1f} GB"}
 
 
 class RunProgressLines(Callback):
@@ -67,13 +66,6 @@ class RunProgressLines(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.lines.advance(text=lambda: _format_metrics(trainer.progress_bar_metrics))
-
-
-def _memory() -> int:
-    """Return the largest number of bytes in use so far: of the GPU if there is one."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return torch.cuda.max_memory_reserved() or of_process  # 0 without a GPU
 
 
 def _format_metrics(metrics: Mapping[str, float]) -> str:

@@ -7,11 +7,9 @@ from lightning import Callback, LightningModule, Trainer
 from deeplab.config.schema.run import RunConfig
 from deeplab.metrics.definitions import Metric
 from deeplab.tracking.run_folder import RunFolder
+from deeplab.training.callbacks.confusion_figure import INTERVAL
 from deeplab.training.curves import plot_curves
 from deeplab.training.run_page import write_run_page
-
-INTERVAL = 20.0
-"""Seconds between two pages at least; a drawing takes a fraction of a second."""
 
 
 class RunPage(Callback):
