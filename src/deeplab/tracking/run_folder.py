@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.program import command
 from deeplab.utils.reading import exists
-from deeplab.utils.settings import added_keys, to_dict
+from deeplab.utils.settings import added_keys, flatten, to_dict
 
 OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
 
@@ -225,15 +225,7 @@ def _exclusion(keys: Sequence[str], tree: dict[str, Any]) -> dict[str, Any]:
 
 def flat_result_settings(config: RunConfig) -> dict[str, str]:
     """Return ``result_settings`` by dotted keys, the values as JSON."""
-    return _flatten(result_settings(config), "")
-
-
-def _flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= _flatten(value, f"{prefix}{key}.") if nested else {prefix + key: json.dumps(value)}
-    return flat
+    return {key: json.dumps(value) for key, value in flatten(result_settings(config)).items()}
 
 
 def settings_hash(config: RunConfig) -> str:

@@ -1,7 +1,6 @@
 """The page of a run: its curves, examples, scores and settings, and what to do with it."""
 
 import json
-from typing import Any
 
 from deeplab.config.schema.run import ClassifierConfig, RunConfig
 from deeplab.metrics.definitions import format_percent
@@ -9,7 +8,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.utils.files import write_text
 from deeplab.utils.program import command
-from deeplab.utils.settings import to_dict
+from deeplab.utils.settings import flatten, to_dict
 from deeplab.utils.templates import render_template
 from deeplab.utils.text import format_duration
 
@@ -63,18 +62,10 @@ def write_run_page(
         figures=[(path.name, title) for path, title in figures if path.exists()],
         scores=[(name, score or 0.0, format_percent(score)) for name, score in scores],
         commands=next_commands(config, folder) if result else [],
-        settings=_flat(to_dict(config)),
+        settings=[
+            (key, value if isinstance(value, str) else json.dumps(value))  # as they are typed
+            for key, value in flatten(to_dict(config)).items()
+        ],
         files=[path.name for path in files],
     )
     write_text(folder.page, page)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return settings by their dotted keys, as they are typed."""
-    flat: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            flat += _flat(value, f"{prefix}{key}.")
-        else:
-            flat.append((prefix + key, value if isinstance(value, str) else json.dumps(value)))
-    return flat

@@ -14,9 +14,15 @@ from deeplab.checkpoints.initialization import adapt_to_weights, find_init_sourc
 from deeplab.config.defaults import default_values
 from deeplab.config.own_nodes import check_foreign, own_nodes, trust_config, with_versions
 from deeplab.config.parsing import parse, validate
-from deeplab.config.paths import OWN_GROUPS
+from deeplab.config.paths import OWN_GROUPS, script_groups
 from deeplab.config.schema.logger import LoggerSettings
-from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig, run_schema
+from deeplab.config.schema.run import (
+    ClassifierConfig,
+    RunConfig,
+    SweepConfig,
+    TrainConfig,
+    run_schema,
+)
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.metrics.definitions import objective_metric
@@ -31,17 +37,10 @@ from deeplab.utils.own_code.trust import trust
 from deeplab.utils.program import command
 from deeplab.utils.settings import find_holder, to_dict
 
-GROUP_KEYS = {
-    *("backbone", "aspp", "decoder", "data"),
-    *("stage", "loss", "optimizer", "lr_scheduler", "callbacks"),
-    *("trainer", "logger"),
-}
-"""Keys of ``conf/train.yaml`` that are groups."""
-
-SEGMENTATION_KEYS = ("aspp", "decoder", "output_stride", "loss")
+SEGMENTATION_KEYS = TrainConfig.model_fields.keys() - ClassifierConfig.model_fields.keys()
 """Keys that only segmentation networks have."""
 
-SWEEP_KEYS = ("ablation", "preset", "num_seeds", "data_roots", "external_weights")
+SWEEP_KEYS = ("ablation", "preset", *SweepConfig.model_fields)
 """Keys of ``conf/train.yaml`` that define several runs."""
 
 
@@ -133,7 +132,8 @@ def _parse(config: DictConfig) -> RunConfig:
         UserError: a key is wrong.
     """
     config = single_run_config(config)
-    if missing := sorted(GROUP_KEYS - config.keys()):
+    groups = TrainConfig.model_fields.keys() & script_groups("train")
+    if missing := sorted(groups - config.keys()):
         raise UserError(f"{missing[0]}: this group is missing. Remove the ~ before its name.")
     schema = run_schema(config.data)
     if config.name is None:
@@ -257,6 +257,7 @@ def _check_data(config: RunConfig) -> RunConfig:
     from deeplab.config.build_data import with_in_channels
     from deeplab.data.layouts.base import check_data
 
+    assert isinstance(config, TrainConfig | ClassifierConfig)
     _check_augmentations(config.data.augmentations)
     data = check_data(config.data)
     if not isinstance(config, TrainConfig):

@@ -1,6 +1,6 @@
 """Base class of all settings, and the types of their values with their bounds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -195,6 +195,15 @@ def to_dict(value: Any) -> dict[str, Any]:
     """Return a schema object as a dictionary of lists, numbers and strings."""
     dumped: dict[str, Any] = value.model_dump(mode="json")
     return dumped
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested settings by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+    return flat
 
 
 def find_holder(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
