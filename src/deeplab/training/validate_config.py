@@ -77,7 +77,7 @@ def _check_network(config: RunConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
     from deeplab.checkpoints.loading import initialize_from, load_backbone
     from deeplab.config.build_model import check_classifier, check_model
-    from deeplab.training.own_parts import check_own_backbone, check_own_parts
+    from deeplab.training.own_classes import check_own_backbone, check_own_classes
 
     check_own_backbone(config)
     model: Any
@@ -86,7 +86,7 @@ def _check_network(config: RunConfig) -> None:
     else:
         assert isinstance(config, ClassifierConfig)
         model = check_classifier(config, num_classes=2)
-    check_own_parts(config, model)
+    check_own_classes(config, model)
     _check_gradient_checkpointing(config, model.backbone)
     if init := find_init_source(config):
         if isinstance(config, TrainConfig) and init.key == "init_from":

@@ -1,4 +1,4 @@
-"""Parts of a training that are classes of the user's own, and their checks before it starts."""
+"""Classes of the user's own in a training, and their checks before it starts."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ PROBE_SIZE = 65
 """Largest side of the label map that a loss is tried on."""
 
 
-def check_own_parts(config: RunConfig, model: nn.Module) -> None:
+def check_own_classes(config: RunConfig, model: nn.Module) -> None:
     """Build loss, optimizer, scheduler and callbacks that are the user's own, and try the loss.
 
     Args:
