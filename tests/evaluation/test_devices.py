@@ -14,7 +14,7 @@ import torch
 import deeplab
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.evaluation import device_process
-from deeplab.evaluation.devices import Share
+from deeplab.evaluation.device_workers import Share
 from deeplab.evaluation.progress import progress_files
 from deeplab.evaluation.segmentation import SegmentationEvaluation
 from support.networks import randomize_logits

@@ -36,7 +36,7 @@ def _run(rank: int, count: int, folder: Path, function: Callable[..., Any], call
 
 def loss_and_gradient(rank, count, loss, logits, labels):
     """Return the loss of a batch that the devices share, and its gradient for their logits."""
-    from deeplab.training.devices import mean_over_devices
+    from deeplab.training.collectives import mean_over_devices
 
     own = slice(rank * len(logits) // count, (rank + 1) * len(logits) // count)
     part = logits[own].clone().requires_grad_()

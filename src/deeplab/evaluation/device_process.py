@@ -1,10 +1,10 @@
-"""Process of an evaluation on several devices; see ``deeplab.evaluation.devices``."""
+"""Process of an evaluation on several devices; see ``deeplab.evaluation.device_workers``."""
 
 from collections.abc import Callable
 
 import torch
 
-from deeplab.evaluation.devices import Share, run_process
+from deeplab.evaluation.device_workers import Share, run_process
 from deeplab.evaluation.evaluate import find_task
 from deeplab.evaluation.loop import evaluate_share
 from deeplab.tracking.console import silence_library_messages

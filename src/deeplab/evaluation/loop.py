@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from deeplab.evaluation.devices import Share, evaluate_on_devices
+from deeplab.evaluation.device_workers import Share, evaluate_on_devices
 from deeplab.evaluation.progress import Progress, new_progress_files
 from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.evaluation.task import EvaluationTask, Predict, PredictedImage

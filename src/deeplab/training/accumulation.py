@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from deeplab.training.devices import mean_over_devices
+from deeplab.training.collectives import mean_over_devices
 
 
 class Module(Protocol):

@@ -21,7 +21,7 @@ from deeplab.config.schema.loss import (
     TopKSettings,
 )
 from deeplab.models.layers import resize
-from deeplab.training.devices import gather_from_devices, num_devices, sum_over_devices
+from deeplab.training.collectives import gather_from_devices, num_devices, sum_over_devices
 from deeplab.utils.constants import IGNORE, NO_LABEL
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from deeplab.models.layers import batch_norms
-from deeplab.training.devices import gather_from_devices, sum_over_devices
+from deeplab.training.collectives import gather_from_devices, sum_over_devices
 
 
 class SyncBatchNormPlugin(TorchSyncBatchNorm):

@@ -24,7 +24,7 @@ from deeplab.config.schema.loss import (
     SumSettings,
 )
 from deeplab.models.layers import resize
-from deeplab.training.devices import num_devices, sum_over_devices
+from deeplab.training.collectives import num_devices, sum_over_devices
 from deeplab.training.losses import Loss, SegmentationLoss
 from deeplab.utils.constants import IGNORE, TARGET
 from deeplab.utils.errors import UserError
