@@ -143,7 +143,7 @@ MOMENTS = {
         "evaluation": ("evaluation.loop:Progress.add", after, 3),
         "first result": ("evaluation.segmentation:SegmentationEvaluation.write", before, 1),
         "second result": ("evaluation.segmentation:SegmentationEvaluation.write", before, 2),
-        "between results": ("evaluation.result_files:EvaluationJob.install", after, 1),
+        "between results": ("evaluation.jobs:EvaluationJob.install", after, 1),
     },
 }
 """What is patched at each named moment, how, and at which call the process dies."""

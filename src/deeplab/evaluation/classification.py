@@ -22,7 +22,7 @@ from deeplab.data.datamodules import ClassificationData
 from deeplab.data.dataset import Batch
 from deeplab.evaluation.accumulator import RankAccumulator
 from deeplab.evaluation.evaluation_folder import write_ranks
-from deeplab.evaluation.result_files import EvaluationJob, cost_record
+from deeplab.evaluation.jobs import EvaluationJob, cost_record
 from deeplab.evaluation.task import Array, EvaluationTask, Predict, PredictedImage, override_data
 from deeplab.inference.predictor import check_finite
 from deeplab.inference.strategy import Strategy

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeplab.config.schema.scripts import EvaluateConfig
-from deeplab.evaluation.result_files import EvaluationJob
+from deeplab.evaluation.jobs import EvaluationJob
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import describe_signal

@@ -11,8 +11,8 @@ from deeplab.evaluation.evaluation_folder import (
     lock_evaluations,
     read_evaluation,
 )
+from deeplab.evaluation.jobs import EvaluationJob, working_folder
 from deeplab.evaluation.loop import evaluate_jobs
-from deeplab.evaluation.result_files import EvaluationJob, working_folder
 from deeplab.evaluation.segmentation import SegmentationEvaluation
 from deeplab.evaluation.task import EvaluationTask
 from deeplab.evaluation.wandb_logging import log_evaluations

@@ -13,8 +13,8 @@ import torch
 from tqdm import tqdm
 
 from deeplab.evaluation.device_workers import Share, evaluate_on_devices
+from deeplab.evaluation.jobs import EvaluationJob
 from deeplab.evaluation.progress import Progress, new_progress_files
-from deeplab.evaluation.result_files import EvaluationJob
 from deeplab.evaluation.task import EvaluationTask, Predict, PredictedImage
 from deeplab.utils.parallel import prefetch
 from deeplab.utils.progress_lines import ProgressLines

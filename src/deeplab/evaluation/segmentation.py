@@ -17,8 +17,8 @@ from deeplab.data.items import item_ids
 from deeplab.data.layouts.base import data_layout, split_items
 from deeplab.evaluation.accumulator import ImageScore, ScoreAccumulator, score_image
 from deeplab.evaluation.evaluation_folder import write_images
+from deeplab.evaluation.jobs import EvaluationJob, cost_record
 from deeplab.evaluation.plots import write_boundary_curve
-from deeplab.evaluation.result_files import EvaluationJob, cost_record
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.evaluation.submission import check_submission, write_submission
 from deeplab.evaluation.task import Array, EvaluationTask, Predict, PredictedImage, override_data

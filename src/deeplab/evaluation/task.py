@@ -16,7 +16,7 @@ from deeplab.data.datamodules import StreamData
 from deeplab.data.layouts.base import move_data
 from deeplab.evaluation.accumulator import Accumulator
 from deeplab.evaluation.evaluation_folder import EvaluationFolder, evaluation_name
-from deeplab.evaluation.result_files import EvaluationJob
+from deeplab.evaluation.jobs import EvaluationJob
 from deeplab.inference.strategy import Strategy
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.provenance import Machine
