@@ -86,6 +86,8 @@ def test_a_converted_network_is_used_without_network_and_tensorflow(cached, tmp_
     started = run("train", *SMALL, f"init_from={SMALL_VOC}", "seed=1", **options).stdout
     assert f"Weights:    {model_zoo.SERVER}/deeplabv3_mnv2_dm05_pascal_trainaug" in started
     assert "mIoU 70.19 (val, output stride 16)" in started
+    run("evaluate", f"run={SMALL_VOC}", *CPU, **options)
+    assert list((tmp_path / f"runs/{SMALL_VOC}/evaluations").glob("*/result.json"))
     for name, value in cached.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)

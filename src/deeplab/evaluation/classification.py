@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deeplab.checkpoints.hub import hub_id
 from deeplab.checkpoints.loading import load_model
+from deeplab.checkpoints.model_zoo import find_zoo_network
 from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier, check_classifier
@@ -58,8 +59,8 @@ class ClassifierEvaluation(EvaluationTask):
         Raises:
             UserError: as in ``find_trained_run``, or a key for segmentation is set.
         """
-        if hub_id(config.run, "run"):  # the hub has segmentation networks only
-            return None
+        if hub_id(config.run, "run") or find_zoo_network(config.run, "run"):
+            return None  # there are segmentation networks only
         folder = RunFolder.find(config.run, key="run")
         run = read_run(folder)
         if not isinstance(run, ClassifierConfig):
