@@ -20,7 +20,7 @@ from deeplab.inference.segmenter import Segmenter
 from deeplab.inference.strategy import Strategy, Window
 from deeplab.models.backbones import MobileNetV2
 from deeplab.utils import free_memory as free_memory_module
-from deeplab.utils.free_memory import free_memory
+from deeplab.utils.free_memory import free_memory, is_out_of_memory
 from support.networks import build, randomize_norms, tiny_model
 
 FILL = (0, 0, 0)
@@ -126,7 +126,7 @@ def test_windows_are_halved_while_memory_does_not_suffice(segment, monkeypatch):
 
     def limited(images):
         if images.shape[-1] > 320:
-            raise RuntimeError("out of memory")
+            raise torch.OutOfMemoryError
         return forward(images)
 
     monkeypatch.setattr(auto.predictor.model, "forward", limited)
@@ -147,11 +147,26 @@ def test_memory_that_never_suffices_is_an_error(segment, monkeypatch):
     auto = segment()
 
     def fail(images):
-        raise RuntimeError("out of memory")
+        raise torch.OutOfMemoryError
 
     monkeypatch.setattr(auto.predictor.model, "forward", fail)
     with pytest.raises(MemoryError, match="500 x 400 pixels need more memory"):
         auto.labels(noise(400, 500))
+
+
+def test_only_errors_of_too_little_memory_count_as_such(segment, monkeypatch):
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator") as allocator:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    for error in (allocator.value, torch.OutOfMemoryError(), MemoryError()):
+        assert is_out_of_memory(error)
+    auto = segment()
+
+    def fail(images):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(auto.predictor.model, "forward", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        auto.labels(noise(40, 50))
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs Linux")

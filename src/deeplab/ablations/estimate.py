@@ -4,8 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.ablations.run_index import Run
 from deeplab.config.build_model import check_classifier
@@ -17,6 +15,7 @@ from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
 from deeplab.tracking.run_folder import settings_hash
 from deeplab.utils.errors import UserError
+from deeplab.utils.free_memory import is_out_of_memory
 from deeplab.utils.settings import to_dict
 
 STEP_COST = 3
@@ -63,7 +62,9 @@ def estimate_job(job: Job, run: Run | None, *, measure_speed: bool = False) -> E
     config = job.config
     try:
         step_seconds = _measure_step(config)
-    except (torch.OutOfMemoryError, MemoryError):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         return estimate
     step_cost = STEP_COST * _crop_cost(config).conv * config.stage.batch_size
     seconds = estimate.multiply_adds / step_cost * step_seconds

@@ -36,6 +36,7 @@ from deeplab.utils.errors import (
 from deeplab.utils.extras import require_extra
 from deeplab.utils.file_lock import LockedError
 from deeplab.utils.files import full_disk_error
+from deeplab.utils.free_memory import is_out_of_memory
 from deeplab.utils.interrupts import (
     end_at_signals,
     exit_interrupted,
@@ -43,9 +44,6 @@ from deeplab.utils.interrupts import (
     is_interrupted,
 )
 from deeplab.utils.parallel import WORKER_KILLED
-
-OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|DefaultCPUAllocator: (can't|not enough)")
-"""Errors of PyTorch for memory that it does not get, on a GPU or a CPU."""
 
 MAX_OVERRIDES = 200
 """Number of characters of a job's overrides in the message of its error."""
@@ -154,7 +152,7 @@ def _explain(error: Exception) -> Exception:
         )
     if re.search(r"DataLoader worker \(pid.*(killed|exited)", str(error)):
         return UserError(WORKER_KILLED)
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+    if is_out_of_memory(error):
         return UserError(
             f"memory: this machine has too little for it ({_first_line(error)}). Use smaller "
             "batches (stage.batch_size, data.eval_batch_size) or images (data.crop_size, "

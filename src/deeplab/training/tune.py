@@ -30,7 +30,7 @@ from deeplab.utils.disk_space import format_size
 from deeplab.utils.errors import UserError
 from deeplab.utils.figures import save_plot
 from deeplab.utils.files import check_writable
-from deeplab.utils.free_memory import peak_memory
+from deeplab.utils.free_memory import is_out_of_memory, peak_memory
 from deeplab.utils.hardware import Execution
 from deeplab.utils.program import command, typed_arguments
 from deeplab.utils.text_table import Column, TextTable
@@ -189,7 +189,9 @@ def _try(config: RunConfig, images: int, num_classes: int, device: str) -> _Tria
     try:
         with _interruptible():
             seconds = measure_step(trial, num_classes=num_classes, warm_up=2, measured=1)
-    except (torch.OutOfMemoryError, MemoryError):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         return _Trial(images, None)
     finally:
         gc.collect()

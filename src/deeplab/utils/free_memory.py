@@ -1,8 +1,15 @@
-"""Memory that is free or was used, of a device or a container."""
+"""Memory that is free or was used, of a device or a container, and errors of too little."""
 
+import re
 import resource
 import sys
 from pathlib import Path
+
+OUT_OF_MEMORY = re.compile(
+    r"OutOfMemoryError|DefaultCPUAllocator: (can't|not enough)|"
+    r"(CUDA error:|MPS backend) out of memory"
+)
+"""Errors of PyTorch for memory that it does not get; only some are an ``OutOfMemoryError``."""
 
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -37,6 +44,12 @@ def peak_memory(device: str) -> int:
         return torch.cuda.max_memory_reserved()
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True for an error of Python or PyTorch that tells that memory does not suffice."""
+    text = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text) is not None
 
 
 def _container_memory(most: Path, used: Path) -> int:

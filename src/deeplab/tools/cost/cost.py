@@ -16,6 +16,7 @@ from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost
 from deeplab.utils.errors import UserError
+from deeplab.utils.free_memory import is_out_of_memory
 from deeplab.utils.hardware import Execution
 from deeplab.utils.text_table import Column, TextTable, number_column
 
