@@ -10,6 +10,7 @@ from PIL import Image
 
 from deeplab.data.layouts.huggingface import HuggingFaceSettings
 from deeplab.preparation.huggingface import prepare_huggingface
+from deeplab.preparation.manifest import read_manifest
 from deeplab.utils.errors import UserError
 from support import hubs
 from support.scripts import SMALL, run, run_folders
@@ -165,6 +166,33 @@ def test_files_outside_of_the_data_set_are_not_read(tmp_path, monkeypatch):
     folder = repository(tmp_path / "repository", embedded=False)
     with pytest.raises(UserError, match="is no file of the data set"):
         prepare(folder, tmp_path / "out", monkeypatch)
+
+
+def replace_mask(folder, split, index, cell):
+    """Write the rows of a split with another content of one mask."""
+    path = folder / "data" / f"{split}-00000-of-00001.parquet"
+    rows = datasets.Dataset.from_parquet(str(path))
+    masks = rows.cast_column("label", datasets.Image(decode=False))["label"][:]
+    masks[index] = cell
+    changed = rows.remove_columns("label").add_column("label", masks)
+    changed.cast_column("label", datasets.Image()).to_parquet(path)
+
+
+def test_a_row_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    folder, root = repository(tmp_path / "repository"), tmp_path / "out"
+    for content, problem in ((b"no", "no image"), (None, "No such file")):
+        replace_mask(folder, "train", 3, {"bytes": content, "path": str(folder / "gone.png")})
+        with pytest.raises(UserError, match=f"row 3 of the split train cannot .*{problem}"):
+            prepare(folder, root, monkeypatch)
+
+
+def test_rows_without_a_mask_are_left_out(tmp_path, monkeypatch, capsys):
+    folder, root = repository(tmp_path / "repository"), tmp_path / "out"
+    replace_mask(folder, "validation", 0, None)
+    assert prepare(folder, root, monkeypatch)
+    assert "validation: 1 row without an image or a mask left out" in capsys.readouterr().out
+    assert read_manifest(root).splits == {"train": 6, "validation": 1}
+    assert {path.stem for path in root.glob("*/validation/*")} == {"000001"}
 
 
 def test_errors_are_one_line(tmp_path):

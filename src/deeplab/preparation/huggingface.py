@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from deeplab.data.image_header import FORMATS
@@ -20,6 +20,8 @@ from deeplab.preparation.manifest import Manifest
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, write_text
+from deeplab.utils.reading import describe
+from deeplab.utils.text import pluralize
 
 COLUMNS: dict[Role, tuple[str, ...]] = {
     "image": (*ROLE_WORDS["image"], "pixel_values", "rgb"),
@@ -68,20 +70,11 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
         manifest.write_manifest(root, Manifest(frozenset([source]), {}))
         counts = {}
         for name, rows in splits.items():
-            counts[name] = len(rows)
-            bar = tqdm(
-                _samples(rows, columns, settings),
-                f"Writing {name}",
-                total=len(rows),
-                unit="img",
-                disable=not progress,
-            )
-            for index, (image, mask) in enumerate(bar):
-                stem = f"{name}/{index:06d}"
-                if (root / f"masks/{stem}.png").exists():
-                    continue
-                _write_image(root / "images", stem, image)
-                _write_mask(root / f"masks/{stem}.png", mask)
+            if count := _write_split(root, name, _files(rows, columns, name, progress), settings):
+                counts[name] = count
+            if count < len(rows):
+                left_out = pluralize(len(rows) - count, "row")
+                print(f"{name}: {left_out} without an image or a mask left out")
         names = list(settings.classes) or _class_names(settings)
         if names and not (root / CLASSES_FILE).exists():
             content = yaml.safe_dump({"classes": names}, allow_unicode=True, sort_keys=False)
@@ -144,24 +137,54 @@ def _columns(settings: HuggingFaceSettings, features: Any) -> tuple[str, str]:
     return found["image"], found["mask"]
 
 
-def _samples(
-    rows: Any, columns: Sequence[str], settings: HuggingFaceSettings
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the files of each image and its mask.
+def _files(rows: Any, columns: Sequence[str], split: str, progress: bool) -> Iterator[Any]:
+    """Yield what each row holds of its image and its mask, which are not decoded."""
+    import datasets
+
+    for column in columns:
+        rows = rows.cast_column(column, datasets.Image(decode=False))
+    rows = rows.select_columns(list(columns))
+    for row in tqdm(rows, f"Writing {split}", unit="img", disable=not progress):
+        yield tuple(row[column] for column in columns)
+
+
+def _write_split(
+    root: Path, split: str, files: Iterator[Any], settings: HuggingFaceSettings
+) -> int:
+    """Write the images that have a mask, and the masks; return their number.
 
     Raises:
-        UserError: a row names a file that is not one of the data set.
+        UserError: an image or a mask cannot be read; or a row names a file that is not one of the
+            data set.
     """
     import datasets
     from huggingface_hub import constants
 
-    folders = [datasets.config.HF_CACHE_HOME, constants.HF_HUB_CACHE, settings.path]
-    folders = [Path(folder).expanduser().resolve() for folder in folders]
-    for column in columns:
-        rows = rows.cast_column(column, datasets.Image(decode=False))
-    for row in rows.select_columns(list(columns)):
-        image, mask = (row[column] for column in columns)
-        yield _content(image, folders), _content(mask, folders)
+    places = [datasets.config.HF_CACHE_HOME, constants.HF_HUB_CACHE, settings.path]
+    folders = [Path(folder).expanduser().resolve() for folder in places]
+    count = 0
+    for index, (image, mask) in enumerate(files):
+        if image is None or mask is None:
+            continue
+        count += 1
+        target = root / f"masks/{split}/{index:06d}.png"
+        if target.exists():
+            continue
+        try:
+            suffix, image_content = _upright_image(_content(image, folders))
+            mask_content = _png_mask(_content(mask, folders))
+        except UserError:
+            raise
+        except Exception as error:  # of PIL, of any kind
+            unknown = isinstance(error, UnidentifiedImageError)
+            problem = "there is no image that can be decoded" if unknown else describe(error)
+            raise UserError(
+                f"data.path={settings.path}: row {index} of the split {split} cannot be read "
+                f"({problem}). Get an undamaged copy of the data set, or use another one."
+            ) from None
+        _write(root / f"images/{split}/{index:06d}{suffix}", image_content)
+        _write(target, mask_content)
+    return count
 
 
 def _content(file: Any, folders: Sequence[Path]) -> bytes:
@@ -177,8 +200,8 @@ def _content(file: Any, folders: Sequence[Path]) -> bytes:
     return path.read_bytes()
 
 
-def _write_image(folder: Path, stem: str, content: bytes) -> None:
-    """Write an image as it is; one that its EXIF header rotates as an upright PNG."""
+def _upright_image(content: bytes) -> tuple[str, bytes]:
+    """Return the suffix and the file of an image; upright as PNG if EXIF rotates it."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         suffix = SUFFIXES.get(str(image.format))
         if (
@@ -187,20 +210,20 @@ def _write_image(folder: Path, stem: str, content: bytes) -> None:
             buffer = io.BytesIO()
             ImageOps.exif_transpose(image).save(buffer, "PNG")
             suffix, content = ".png", buffer.getvalue()
-    target = folder / f"{stem}{suffix}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(target, flush=False) as draft:
-        draft.write_bytes(content)
+    return suffix, content
 
 
-def _write_mask(target: Path, content: bytes) -> None:
-    """Write a mask as a PNG, with the values that it has."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _png_mask(content: bytes) -> bytes:
+    """Return the file of a mask as PNG, with the values that it has."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as mask:
         if mask.format != "PNG":
             buffer = io.BytesIO()
             ImageOps.exif_transpose(mask).save(buffer, "PNG")
             content = buffer.getvalue()
+    return content
+
+
+def _write(target: Path, content: bytes) -> None:
     with atomic_write(target, flush=False) as draft:
         draft.write_bytes(content)
 
@@ -208,7 +231,7 @@ def _write_mask(target: Path, content: bytes) -> None:
 def _class_names(settings: HuggingFaceSettings) -> list[str]:
     """Return the names in the repository's ``id2label.json``; none without one.
 
-    A line says if it cannot be had or is of another form: the masks then tell the classes.
+    A line says if it cannot be read or is of another form: the masks then tell the classes.
     """
     from huggingface_hub import errors, hf_hub_download
 
@@ -222,13 +245,14 @@ def _class_names(settings: HuggingFaceSettings) -> list[str]:
                 )
             )
         names = {int(index): str(name) for index, name in json.loads(path.read_text()).items()}
-    except (FileNotFoundError, errors.EntryNotFoundError) as error:
-        if not isinstance(error, errors.LocalEntryNotFoundError):
-            return []
-        names = {}
-    except Exception:  # of a network or of another form
-        names = {}
-    if not names or sorted(names) != list(range(len(names))):
-        print(f"{CLASS_NAMES} of {settings.path} is not used: it does not name classes from 0 on")
+        if names and sorted(names) == list(range(len(names))):
+            return [names[index] for index in range(len(names))]
+        problem = "it does not name classes from 0 on"
+    except errors.LocalEntryNotFoundError:
+        problem = "the hub cannot be reached"
+    except (FileNotFoundError, errors.EntryNotFoundError):
         return []
-    return [names[index] for index in range(len(names))]
+    except Exception as error:  # of a network or of another form
+        problem = describe(error)
+    print(f"{CLASS_NAMES} of {settings.path} is not used: {problem}")
+    return []

@@ -7,7 +7,7 @@ nothing reads it then (``deeplab.data.layouts.base.check_complete``).
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,18 +63,19 @@ def locked_for_preparation(root: Path) -> Iterator[None]:
     """Lock the folder for this process and mark it as incomplete unless it is complete.
 
     Raises:
-        UserError: another process prepares the folder; or it cannot be written, now or later.
+        UserError: another process prepares the folder, or it cannot be written.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        message = f"data.root={root}: another process is preparing it. Wait until it has finished."
-        with locked(root / LOCK, message, wait=False):
+    message = f"data.root={root}: another process is preparing it. Wait until it has finished."
+    with ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(root / LOCK, message, wait=False))
             if not is_complete(root):
                 mark_incomplete(root)
             remove_temporary_files(root)
-            yield
-    except OSError as error:
-        raise disk_space.write_error(error, root) from None
+        except OSError as error:
+            raise disk_space.write_error(error, root) from None
+        yield
 
 
 def remove_temporary_files(root: Path) -> None:
