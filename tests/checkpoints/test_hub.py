@@ -154,6 +154,27 @@ def test_two_processes_at_once(torch_home):
     assert (torch_home / "file").read_bytes() == BODY
 
 
+def test_a_damaged_file_of_the_hub_is_downloaded_again_once_it_is_deleted(tmp_path, monkeypatch):
+    weights = PublishedWeights("x", "x", {}, "hf://a/b/file", None, 0.0)
+    content = tmp_path / "blobs" / hashlib.sha256(BODY).hexdigest()
+    content.parent.mkdir()
+    (tmp_path / COMMIT).mkdir()
+    link = tmp_path / COMMIT / "file"
+    link.symlink_to(content)
+
+    def download(repository, name, revision):
+        content.write_bytes(bodies.pop())
+        return str(link)
+
+    bodies = [BODY, b"damaged"]
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr(hub_module, "_cached_file", lambda *_: None)
+    with pytest.raises(UserError, match="Delete the file, then run this again"):
+        fetch_weights(weights)
+    content.unlink()
+    assert fetch_weights(weights).path.read_bytes() == BODY
+
+
 # published weights in train.py
 
 

@@ -1,6 +1,7 @@
 """Writing of files."""
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from deeplab.utils.files import (
     UMASK,
     atomic_folder,
     atomic_write,
+    file_hash,
     remove_leftovers,
     write_json,
     write_text,
@@ -90,3 +92,10 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
         assert set(tmp_path.iterdir()) == {*kept, mine}
     remove_leftovers(tmp_path, exclusive=True)
     assert set(tmp_path.iterdir()) == {kept[0], tmp_path / "of_this_process"}
+
+
+def test_a_hash_is_that_of_the_file_as_it_is(tmp_path):
+    path = tmp_path / "a"
+    for content in (b"first", b"second", b"third!"):
+        write_text(path, content.decode())
+        assert file_hash(path) == file_hash(path) == hashlib.sha256(content).hexdigest()

@@ -134,10 +134,14 @@ def _hub_file(hub: HubId, name: str, *, setting: str, download: bool, progress: 
         )
     if not progress:
         disable_progress_bars()
-    return _download(hub, name, setting)
+    path = _download(hub, name, setting)
+    if not path.exists():  # the user has deleted a damaged one
+        _download.cache_clear()
+        path = _download(hub, name, setting)
+    return path
 
 
-@cache
+@cache  # one version of a run for the whole process, and one request
 def _download(hub: HubId, name: str, setting: str) -> Path:
     from huggingface_hub import constants, errors, hf_hub_download
 
@@ -181,17 +185,12 @@ def _cached_file(hub: HubId, name: str) -> Path | None:
 def _verify(hub: HubId, path: Path, setting: str) -> LocalWeights:
     """Compare a cached file with the hub's checksum, which is the name of the link's target."""
     file = path.resolve()
-    if re.fullmatch("[0-9a-f]{64}", file.name) and _hash(file) != file.name:
+    if re.fullmatch("[0-9a-f]{64}", file.name) and file_hash(file) != file.name:
         raise UserError(
             f"{setting}: {file} is damaged: its SHA-256 is not the hub's, which is the file's "
             "name. Delete the file, then run this again."
         )
     return LocalWeights(path, f"{HUB_SCHEME}{hub.repository}@{path.parent.name}/{path.name}")
-
-
-@cache
-def _hash(file: Path) -> str:
-    return file_hash(file)
 
 
 def torch_hub_folder() -> Path:
@@ -207,7 +206,7 @@ def _torch_file(
     mirror = os.environ.get(MIRROR_VARIABLE, TORCHVISION).rstrip("/")
     assert weights.checksum is not None
     archive, path = Archive(name, f"{mirror}/{name}", weights.checksum), folder / name
-    if path.is_file() and archive.matches(f"sha256:{_hash(path)}"):
+    if path.is_file() and archive.matches(f"sha256:{file_hash(path)}"):
         return LocalWeights(path, weights.address)
     if not download:
         raise NotDownloadedError(f"{setting}: {weights.address} must be downloaded first.")
@@ -220,5 +219,4 @@ def _torch_file(
         raise disk_space.write_error(error, folder) from None
     except UserError as error:
         raise UserError(f"{setting}: {error} {RANDOM_START}") from None
-    _hash.cache_clear()  # a damaged file may have been replaced
     return LocalWeights(path, weights.address)

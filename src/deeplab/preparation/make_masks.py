@@ -1,15 +1,15 @@
 """Masks and split lists derived from the published files."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deeplab.data.layouts.voc import VOCFolder
 from deeplab.preparation.coco_masks import rasterize
 from deeplab.preparation.file_selection import SBD_FOLDER, voc_folder
 from deeplab.preparation.sbd_masks import convert_masks, trainaug
-from deeplab.utils.files import write_json, write_text
+from deeplab.utils.files import file_hash, write_json, write_text
 
 
 def make_voc_masks(root: Path, *, overwrite: bool, num_workers: int, progress: bool = True) -> None:
@@ -23,7 +23,7 @@ def make_voc_masks(root: Path, *, overwrite: bool, num_workers: int, progress: b
         convert_masks(
             mat_folder, mask_folder, overwrite=overwrite, num_workers=num_workers, progress=progress
         )
-    lists = voc / "ImageSets" / "Segmentation"
+    lists = voc / VOCFolder.lists
     train, val = lists / "train.txt", lists / "val.txt"
     if mask_folder.is_dir() and train.is_file() and val.is_file():
         sbd = sorted(path.stem for path in mask_folder.glob("*.png"))
@@ -55,7 +55,7 @@ def make_coco_masks(
         mask_folder = root / "masks" / split
         settings = {
             **_mask_settings(category_ids, min_pixels),
-            "annotations": _checksum(annotation_file),
+            "annotations": file_hash(annotation_file),
         }
         if overwrite or _read(_settings_file(root, split)) != settings:
             for image in image_folder.glob("*.jpg") if mask_folder.is_dir() else ():
@@ -95,8 +95,3 @@ def _read(path: Path) -> dict[str, object]:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

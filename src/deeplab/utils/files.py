@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,13 @@ def _nan_to_none(value: Any) -> Any:
 
 
 def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content, which is read once while the file does not change."""
+    file = path.resolve()
+    status = file.stat()
+    return _file_hash(file, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _file_hash(path: Path, *state: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
