@@ -2,12 +2,21 @@
 
 import json
 import os
+from typing import ClassVar
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from deeplab.checkpoints.loading import initialize_from, load_model, load_weights, save_weights
+from deeplab.checkpoints.loading import (
+    initialize_from,
+    load_backbone,
+    load_model,
+    load_weights,
+    save_weights,
+)
+from deeplab.models.backbones.wrapped import OwnBackbone
 from deeplab.utils.errors import UserError
 from support.networks import tiny_model
 
@@ -116,6 +125,29 @@ def test_initialize_from_a_backbone(tmp_path, classifier):
     save_file(state, path)
     with pytest.raises(UserError, match=r"1 of its \d+ tensors are missing"):
         initialize_from(target, path)
+
+
+class Stem(nn.Module):
+    """A network of the user's own whose part has a name that also begins names of this project."""
+
+    low_level: ClassVar = {}
+    out_channels = 4
+
+    def __init__(self):
+        super().__init__()
+        self.units = nn.Conv2d(3, 4, 1)
+
+    def set_output_stride(self, output_stride):
+        pass
+
+
+@pytest.mark.parametrize("prefix", ["backbone.network.", "network.", ""])
+def test_weights_of_an_own_backbone_by_this_project_s_names_and_by_its_own(tmp_path, prefix):
+    path = tmp_path / "w.safetensors"
+    source, target = Stem(), OwnBackbone(Stem(), [0.0] * 3, [1.0] * 3)
+    save_file({f"{prefix}{name}": t for name, t in source.state_dict().items()}, path)
+    assert load_backbone(target, path).publisher == ("this project" if prefix else "its author")
+    assert torch.equal(target.network.units.weight, source.units.weight)
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):

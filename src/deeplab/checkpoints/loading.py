@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from deeplab.checkpoints.key_mapping import KeyMapping, find_key_mapping
 from deeplab.checkpoints.run_weights import (
     BACKBONE_PREFIX,
-    PROJECT_PREFIXES,
     WEIGHTS_HINT,
     read_header,
 )
@@ -44,6 +43,9 @@ HEAD_PREFIX = "logits."
 
 CLASSIFIER_PREFIX = "classifier."
 """Prefix of the names of a classifier's last layer; all its other layers are the backbone's."""
+
+COUNTER_SUFFIX = ".num_batches_tracked"
+"""End of the names of the counters of batches, which no result depends on."""
 
 THIS_PROJECT = "this project"
 
@@ -252,18 +254,18 @@ def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting:
         state = {name.removeprefix(BACKBONE_PREFIX): tensor for name, tensor in state.items()}
     backbone_state = backbone.state_dict()
     mapping = find_key_mapping(backbone)
-    if any(name.startswith(PROJECT_PREFIXES) for name in state):
+    public = _public_names(backbone_state, mapping) if mapping else {}
+    if state.keys() & backbone_state.keys() - set(public.values()):  # names of this project alone
         same = {part: part for part, _, _ in (name.rpartition(".") for name in backbone_state)}
         mapping = KeyMapping(THIS_PROJECT, same, ("aspp", "decoder", "logits", "classifier"))
+        public = _public_names(backbone_state, mapping)
     if mapping is None:
         raise UserError(
-            f"{setting}: these are not weights of this project, and no other publisher's weights "
-            "of this backbone's layout can be read here. For torchvision's ResNets set "
-            "backbone=resnet101_torchvision or backbone=resnet50_torchvision."
+            f"{setting}: these are not weights of this backbone by this project's names, and no "
+            "other publisher's weights of its layout can be read here. For torchvision's ResNets "
+            "set backbone=resnet101_torchvision or backbone=resnet50_torchvision."
         )
-    publisher, parts, unused, rename = mapping
-    split = {name: name.rpartition(".") for name in backbone_state}
-    public = {n: f"{parts[part]}.{kind}".removeprefix(".") for n, (part, _, kind) in split.items()}
+    publisher, _, unused, rename = mapping
     if rename and not state.keys() >= set(public.values()):
         state = rename(state)
     matched, used, differing = {}, set(), []
@@ -276,7 +278,7 @@ def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting:
         if public_name in state and state[public_name].shape == tensor.shape:
             matched[name] = state[public_name]
             used.add(public_name)
-        elif public_name in state or not public_name.endswith("num_batches_tracked"):
+        elif public_name in state or not public_name.endswith(COUNTER_SUFFIX):
             differing.append(public_name)
     rest = [name for name in state if name not in used]
     unknown = [name for name in rest if not name.startswith(tuple(f"{k}." for k in unused))]
@@ -287,8 +289,22 @@ def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting:
             f"shape, {len(unknown)} of the file have no counterpart (such as "
             f"{(differing + unknown)[0]})."
         )
-    left_out = Counter(part for part in unused for name in rest if name.startswith(f"{part}."))
+    left_out = Counter(
+        part
+        for part in unused
+        for name in rest
+        if name.startswith(f"{part}.") and not name.endswith(COUNTER_SUFFIX)
+    )
     return LoadReport(matched, publisher, left_out, Counter(), note)
+
+
+def _public_names(names: Iterable[str], mapping: KeyMapping) -> dict[str, str]:
+    """Return the publisher's names of tensors, by those in the backbone."""
+    split = {name: name.rpartition(".") for name in names}
+    return {
+        name: f"{mapping.parts[part]}.{kind}".removeprefix(".")
+        for name, (part, _, kind) in split.items()
+    }
 
 
 def _reads_rgb(weight: Tensor, expected: Tensor, in_channels: int) -> bool:
@@ -320,7 +336,7 @@ def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
 
 def _count_parts(names: Iterable[str]) -> Counter[str]:
     """Return the number of tensors in each part of a network, without batch counters."""
-    counted = (name for name in names if not name.endswith(".num_batches_tracked"))
+    counted = (name for name in names if not name.endswith(COUNTER_SUFFIX))
     return Counter(name.partition(".")[0] for name in counted)
 
 
@@ -338,8 +354,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
             with ZipFile(path) as archive:
                 if damaged := archive.testzip():
                     raise ValueError(f"{damaged} is damaged")
+        mapped = path.suffix != ".ckpt" and is_zipfile(path)  # a training replaces its checkpoints
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
         except UnpicklingError as error:
             if code := re.search(r"GLOBAL (\S+)", str(error)):
                 raise UserError(
