@@ -32,8 +32,8 @@ def examine(root, *, num_workers=1, crop_size=33, largest_scale=2.0):
 def test_histogram_and_sizes(tmp_path):
     root = voc_tree(tmp_path, {"train": 5, "val": 3})
     rng = np.random.default_rng(5)
-    write_sample(root, "val_1", rng.integers(0, 256, (33, 44, 3), dtype=np.uint8),
-                 np.full((33, 44), 20, np.uint8), "SegmentationClass")  # fmt: skip
+    write_sample(root, "val_1", rng.integers(0, 256, (33, 70, 3), dtype=np.uint8),
+                 np.full((33, 70), 20, np.uint8), "SegmentationClass")  # fmt: skip
     report = as_json(examine(root))
     for split, items in splits(root).items():
         masks = [np.array(Image.open(item.mask)) for item in items]
@@ -42,8 +42,8 @@ def test_histogram_and_sizes(tmp_path):
         for index, name in [*enumerate(CLASSES.names), (255, "ignored")]:
             assert split_report["pixels"][name] == sum(int((m == index).sum()) for m in masks)
             assert split_report["images_with"][name] == sum(bool((m == index).any()) for m in masks)
-    assert report["splits"]["val"]["min_size"] == [33, 44]
-    assert report["splits"]["val"]["max_size"] == [50, 60]
+    assert report["splits"]["val"]["min_size"] == [33, 60]
+    assert report["splits"]["val"]["max_size"] == [50, 70]
 
 
 def test_num_workers_does_not_change_the_report(tmp_path):

@@ -1,7 +1,9 @@
 """Speed and memory of a network under an inference strategy, measured on this machine."""
 
+import re
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,12 @@ MIN_SECONDS = 2.0
 
 GPU_BATCH = 8
 """Batch size of the throughput measurement on a GPU."""
+
+
+CLEAR_REFS = Path("/proc/self/clear_refs")
+"""File of Linux that resets the peak resident memory of this process when 5 is written to it."""
+
+STATUS = Path("/proc/self/status")
 
 
 class Speed(NamedTuple):
@@ -74,20 +82,22 @@ def measure_speed(
 def _synchronize(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
 
 
 def _reset_peak_memory(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    elif (clear_refs := Path("/proc/self/clear_refs")).exists():
-        clear_refs.write_text("5")  # Linux: resets the peak resident memory
+    else:
+        with suppress(OSError):  # another system, or a container that refuses it
+            CLEAR_REFS.write_text("5")
 
 
 def _peak_memory(device: str) -> int | None:
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if device != "cpu" or not status.exists():
+    if device != "cpu" or not STATUS.exists():
         return None
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+    peak = re.search(r"^VmHWM:\s*(\d+)", STATUS.read_text(), re.MULTILINE)
+    return int(peak[1]) * 1024 if peak else None

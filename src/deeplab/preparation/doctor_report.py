@@ -1,11 +1,11 @@
 """The doctor's report: as text for the terminal, as Markdown, and as JSON for other programs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from deeplab.preparation.doctor import DatasetReport, Finding, SplitReport
-from deeplab.utils.text import pluralize
+from deeplab.utils.text import name_some, pluralize
 from deeplab.utils.text_table import Column, TextTable, number_column
 
 MAX_FILES_SHOWN = 5
@@ -21,8 +21,8 @@ def as_json(report: DatasetReport) -> dict[str, Any]:
         "splits": {
             split: {
                 "images": split_report.images,
-                "min_size": list(min(split_report.sizes)) if split_report.sizes else None,
-                "max_size": list(max(split_report.sizes)) if split_report.sizes else None,
+                "min_size": _sides(split_report, min) if split_report.sizes else None,
+                "max_size": _sides(split_report, max) if split_report.sizes else None,
                 "pixels": dict(zip(names, split_report.pixels, strict=True)),
                 "images_with": dict(zip(names, split_report.images_with, strict=True)),
             }
@@ -55,9 +55,8 @@ def as_text(report: DatasetReport) -> str:
     for severity in ("error", "warning"):
         for kind, findings in _by_kind(report, severity):
             lines.append(f"\n{severity}: {kind} ({len(findings)})")
-            lines += [f"  {f.path}: {f.problem}" for f in findings[:MAX_FILES_SHOWN]]
-            if len(findings) > MAX_FILES_SHOWN:
-                lines.append(f"  and {len(findings) - MAX_FILES_SHOWN} more")
+            files = [f"{f.path}: {f.problem}" for f in findings]
+            lines.append("  " + name_some(files, MAX_FILES_SHOWN, separator="\n  "))
             lines.append(f"  -> {findings[0].remedy}")
     return "\n".join(lines) + f"\n\n{summary_line(report)}"
 
@@ -78,14 +77,17 @@ def summary_line(report: DatasetReport) -> str:
 def _image_sizes(report: SplitReport) -> str:
     if not report.sizes:
         return f"{pluralize(report.images, 'image')}, none of which can be decoded"
-    heights = sorted(size[0] for size in report.sizes)
-    widths = sorted(size[1] for size in report.sizes)
+    (min_height, min_width), (max_height, max_width) = _sides(report, min), _sides(report, max)
     (height, width), count = report.sizes.most_common(1)[0]
     return (
-        f"{pluralize(report.images, 'image')}, heights {heights[0]} to {heights[-1]}, widths "
-        f"{widths[0]} to "
-        f"{widths[-1]}, most often {height} x {width} ({count})"
+        f"{pluralize(report.images, 'image')}, heights {min_height} to {max_height}, widths "
+        f"{min_width} to {max_width}, most often {height} x {width} ({count})"
     )
+
+
+def _sides(report: SplitReport, extreme: Callable[[Iterable[int]], int]) -> list[int]:
+    """Return the smallest or the largest height and width, which two images may have."""
+    return [extreme(sides) for sides in zip(*report.sizes, strict=True)]
 
 
 def _class_table(report: DatasetReport, splits: Mapping[str, SplitReport]) -> TextTable:
