@@ -53,7 +53,7 @@ PUBLIC_NORMALIZATION: dict[str, dict[str, Any]] = {
     "mobilenetv2": IMAGENET._asdict() | {"bn_eps": 1e-5},
     "xception": INCEPTION._asdict() | {"bn_eps": 1e-3},
 }
-"""Normalization of each family's public weights (``deeplab.checkpoints.key_mapping``)."""
+"""Normalization of each family's public weights (``deeplab.checkpoints.pretrained``)."""
 
 
 Key = Literal["init_from", "backbone.pretrained"]

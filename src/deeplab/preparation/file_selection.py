@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from deeplab.data.layouts.base import Layout
+from deeplab.data.layouts.voc import VOCFolder
 from deeplab.utils.errors import UserError
 
 Select = Callable[[str], str | None]
@@ -78,8 +79,8 @@ def file_selector(layout: str, parts: Collection[str], root: Path) -> Select:
 
 def voc_folder(root: Path) -> Path:
     """Return the existing folder of VOC 2012 below a root, or the one to create."""
-    candidates = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")  # as voc_layout has them
-    existing = (path for path in candidates if (path / "ImageSets" / "Segmentation").is_dir())
+    candidates = (root / folder for folder in VOCFolder.subfolders)
+    existing = (path for path in candidates if (path / VOCFolder.lists).is_dir())
     return next(existing, root / "VOC2012")
 
 

@@ -197,11 +197,12 @@ def _downloads(job: _Job) -> list[Archive]:
         UserError: an archive has no URL, or no checksum.
     """
     configs = {part: job.data.archives[part] for part in job.missing_parts}
+    site = " (cityscapes-dataset.com/downloads)" if job.data.name == "cityscapes" else ""
     if without_url := [job.names[part] for part, archive in configs.items() if archive.url is None]:
         raise UserError(
             f"data={job.config.data_choice}: the download requires a login. Download "
-            f"{' and '.join(without_url)} from cityscapes-dataset.com/downloads into a folder and "
-            "set source=FOLDER."
+            f"{' and '.join(without_url)} from the data set's site{site} into a folder and set "
+            "source=FOLDER."
         )
     archives = []
     for part, archive in configs.items():

@@ -29,6 +29,7 @@ from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, write_json, write_text
 from deeplab.utils.parallel import parallel_map
+from deeplab.utils.text import name_some, pluralize
 
 MAX_ERRORS_SHOWN = 20
 """Number of bad files that the terminal shows."""
@@ -102,9 +103,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     target = _report_path(config)
     lines = [f"# {data.name}: {folder.root}", "", _summary_line(len(paths), errors), ""]
     write_text(target, "\n".join([*lines, *(f"- {error}" for error in errors), ""]))
-    num_hidden = len(errors) - MAX_ERRORS_SHOWN
-    shown = [*errors[:MAX_ERRORS_SHOWN], *[f"and {num_hidden} more"] * (num_hidden > 0)]
-    print("\n".join(["", *shown]))
+    print("", name_some(errors, MAX_ERRORS_SHOWN, separator="\n"), sep="\n")
     print(f"{lines[2]}\n  report  {target}")
     if errors:
         sys.exit(1)
@@ -166,5 +165,5 @@ def _problem(path: Path, pixel_format: PixelFormat) -> str:
 
 
 def _summary_line(images: int, errors: list[str]) -> str:
-    result = f"{len(errors)} errors" if errors else "nothing wrong"
-    return f"{images} images: {result}."
+    result = pluralize(len(errors), "error") if errors else "nothing wrong"
+    return f"{pluralize(images, 'image')}: {result}."

@@ -72,7 +72,7 @@ def check_features(backbone: Backbone, output_stride: int) -> None:
     """Check that a network returns the features that it states, on one small image.
 
     Raises:
-        ValueError: it does not, at this output stride or at 32 for a classifier.
+        ValueError: it does not at this output stride.
     """
     backbone.eval()
     backbone.set_output_stride(output_stride)
