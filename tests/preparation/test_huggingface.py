@@ -180,8 +180,9 @@ def replace_mask(folder, split, index, cell):
 
 def test_a_row_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     folder, root = repository(tmp_path / "repository"), tmp_path / "out"
-    for content, problem in ((b"no", "no image"), (None, "No such file")):
-        replace_mask(folder, "train", 3, {"bytes": content, "path": str(folder / "gone.png")})
+    part = png(scene(0)[1], tmp_path, "mask.bmp").read_bytes()[:-99]
+    for content, problem in ((b"no", "no image"), (part, "truncated")):
+        replace_mask(folder, "train", 3, {"bytes": content, "path": None})
         with pytest.raises(UserError, match=f"row 3 of the split train cannot .*{problem}"):
             prepare(folder, root, monkeypatch)
 
