@@ -1,28 +1,26 @@
 """Networks and trained networks from Python."""
 
-import re
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
-from deeplab.checkpoints.pretrained import HUB_SCHEME, IMAGENET, find_published_weights
+from deeplab.checkpoints.pretrained import IMAGENET, PUBLISHED_WEIGHTS
 from deeplab.config.compose import composed
 from deeplab.config.own_nodes import trust_config
 from deeplab.config.parsing import validate
 from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
-from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.training.validate_config import parse_run
 from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.errors import UserError
 
 if TYPE_CHECKING:
+    from deeplab.models.deeplabv3plus import DeepLabV3Plus
     from deeplab.tools.predict.trained_model import TrainedModel
 
 Part = str | Mapping[str, Any]
@@ -37,17 +35,8 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
         pretrained: list only those with published ImageNet weights.
     """
     names = sorted(name for name in group_choices("backbone") if fnmatch(name, filter))
-    return [name for name in names if not pretrained or _has_weights(name)]
-
-
-def _has_weights(name: str) -> bool:
-    if name == "timm":  # some of its networks have
-        return True
-    try:
-        find_published_weights(_model_config(name, "full", "full", 16, {}).backbone)
-    except UserError:
-        return False
-    return True
+    with_weights = {"timm", *(weights.choice for weights in PUBLISHED_WEIGHTS)}
+    return [name for name in names if not pretrained or name in with_weights]
 
 
 def create_model(
@@ -61,7 +50,7 @@ def create_model(
     pretrained: bool | str | PathLike[str] | None = None,
     logits_init: float | str = LOGITS_STD,
     **backbone_keys: Any,
-) -> DeepLabV3Plus:
+) -> "DeepLabV3Plus":
     """Return a DeepLabv3+ as a plain ``nn.Module``, for any training loop.
 
     It maps images ``(N, in_channels, H, W)`` of any size and dtype, with values from 0 to 255, to
@@ -145,8 +134,8 @@ def load(
 
     Args:
         source: run folder, checkpoint or weights file in one, weights file with its ``config.yaml``
-            beside it, ``hf://user/name`` on the Hugging Face hub with ``@revision`` for another
-            version than the latest, or ``user/name`` if there is no such folder.
+            beside it, or ``hf://user/name`` on the Hugging Face hub, with ``@revision`` for another
+            version than the latest.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto`` or Lightning's name of a precision, such as ``32-true``.
         trust_remote_code: import the class that the run's config names as its backbone, if any.
@@ -155,16 +144,8 @@ def load(
         UserError: there is no such run, its weights are damaged or of another network, or this
             machine lacks the device.
     """
-    from deeplab.checkpoints.trained_run import DEFAULT_RUNS_DIR, find_trained_run
+    from deeplab.checkpoints.trained_run import find_trained_run
     from deeplab.tools.predict.trained_model import TrainedModel, execution_on
 
-    name = str(source)
-    owner, _, _ = name.partition("/")
-    may_be_hub = (
-        re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name) and owner != DEFAULT_RUNS_DIR
-    )
-    if may_be_hub and not Path(owner).exists():
-        print(f"{name}: there is no such folder here, so this is {HUB_SCHEME}{name} on the hub")
-        name = HUB_SCHEME + name
-    trained = find_trained_run(name, copy=False, trust_remote_code=trust_remote_code)
+    trained = find_trained_run(str(source), copy=False, trust_remote_code=trust_remote_code)
     return TrainedModel(trained, execution_on(str(device), precision))

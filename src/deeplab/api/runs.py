@@ -10,12 +10,12 @@ from deeplab.api.models import load
 from deeplab.config.compose import composed
 from deeplab.config.hydra_app import quote_value
 from deeplab.config.schema.run import TrainConfig
-from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.utils.errors import UserError
 
 if TYPE_CHECKING:
     from deeplab.config.schema.run import RunConfig
     from deeplab.data.datamodules import SegmentationData
+    from deeplab.models.deeplabv3plus import DeepLabV3Plus
     from deeplab.tools.predict.trained_model import TrainedModel
     from deeplab.tracking.result import Result
 
@@ -142,7 +142,7 @@ def create_datamodule(
     batch_size: int = 16,
     num_workers: int = 0,
     seed: int = 0,
-    model: DeepLabV3Plus | None = None,
+    model: "DeepLabV3Plus | None" = None,
     overrides: Sequence[str] = (),
 ) -> "SegmentationData":
     """Return a LightningDataModule of images with masks, for a ``lightning.Trainer`` of your own.
