@@ -11,7 +11,6 @@ from deeplab.checkpoints.model_zoo import MODEL_ZOO, find_zoo_network
 from deeplab.utils.errors import UserError
 from support.scripts import CPU, SMALL, run, run_folders
 
-READABLE = [network for network in MODEL_ZOO if not network.unreadable]
 SMALL_VOC = "deeplabv3_mobilenetv2_x0.5_voc"
 
 
@@ -33,7 +32,6 @@ def test_the_page_lists_all_networks():
     for network in MODEL_ZOO:
         (line,) = [line for line in page.splitlines() if f"`{network.name}`" in line]
         assert network.score in line
-        assert f"{network.megabytes:g} MB" in line
 
 
 @pytest.mark.parametrize("key", ["run", "init_from"])
@@ -41,8 +39,6 @@ def test_names_that_cannot_be_used(key, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"{key}=deeplabv3plus_x: no such path.*{SMALL_VOC}"):
         find_zoo_network("deeplabv3plus_x", key)
-    with pytest.raises(UserError, match="no network for its dense prediction cell"):
-        find_zoo_network("deeplabv3plus_xception71_dpc_cityscapes", key)
     assert find_zoo_network("runs/deeplabv3plus_x", key) is None
     (tmp_path / SMALL_VOC).mkdir()
     assert find_zoo_network(SMALL_VOC, key) is None  # a folder of this name is meant

@@ -41,11 +41,8 @@ class ZooNetwork(NamedTuple):
     name: str
     file: str
     """Name of the archive, without ``.tar.gz``."""
-    megabytes: float
     score: str
     """mIoU as published, with how it was measured."""
-    unreadable: str | None = None
-    """What this project has no network for; None if it can be converted."""
 
     @property
     def address(self) -> str:
@@ -53,122 +50,79 @@ class ZooNetwork(NamedTuple):
         return f"{SERVER}/{self.file}.tar.gz"
 
 
-DPC = "its dense prediction cell"
-MOBILENETV3 = "MobileNetV3 with its own head"
 VAL, MULTI = "val, output stride 16", "val, output stride 8, multi-scale, flip"
 
 MODEL_ZOO = (
     ZooNetwork(
         "deeplabv3plus_xception65_voc",
         "deeplabv3_pascal_train_aug_2018_01_04",
-        439,
         f"82.20 ({VAL}), 83.58 ({MULTI})",
     ),
     ZooNetwork(
         "deeplabv3plus_xception65_voc_trainval",
         "deeplabv3_pascal_trainval_2018_01_04",
-        439,
         "87.80 (test, output stride 8, multi-scale, flip)",
     ),
     ZooNetwork(
         "deeplabv3_mobilenetv2_voc",
         "deeplabv3_mnv2_pascal_train_aug_2018_01_29",
-        23,
         f"75.32 ({VAL}), 77.33 ({MULTI})",
     ),
     ZooNetwork(
         "deeplabv3_mobilenetv2_voc_trainval",
         "deeplabv3_mnv2_pascal_trainval_2018_01_29",
-        23,
         "80.25 (test, output stride 8, multi-scale, flip)",
     ),
     ZooNetwork(
         "deeplabv3_mobilenetv2_x0.5_voc",
         "deeplabv3_mnv2_dm05_pascal_trainaug_2018_10_01",
-        7.6,
         f"70.19 ({VAL})",
     ),
     ZooNetwork(
         "deeplabv3_mobilenetv2_x0.5_voc_trainval",
         "deeplabv3_mnv2_dm05_pascal_trainval_2018_10_01",
-        7.6,
         "71.83 (test, output stride 8)",
     ),
     ZooNetwork(
         "deeplabv3plus_xception65_cityscapes",
         "deeplabv3_cityscapes_train_2018_02_06",
-        439,
         f"78.79 ({VAL}), 80.42 (val, output stride 8, three scales, flip)",
     ),
     ZooNetwork(
         "deeplabv3_mobilenetv2_cityscapes",
         "deeplabv3_mnv2_cityscapes_train_2018_02_05",
-        23,
         f"70.71 ({VAL}), 73.57 (val, output stride 8, three scales, flip)",
     ),
     ZooNetwork(
         "deeplabv3plus_xception65_ade20k",
         "deeplabv3_xception_ade20k_train_2018_05_29",
-        439,
         f"45.65 ({MULTI})",
     ),
     ZooNetwork(
         "deeplabv3plus_mobilenetv2_ade20k",
         "deeplabv3_mnv2_ade20k_train_2018_12_03",
-        24.8,
         f"32.04 ({VAL}, images of 257 pixels)",
     ),
-    ZooNetwork(
-        "deeplabv3plus_xception71_dpc_cityscapes",
-        "deeplab_cityscapes_xception71_trainfine_2018_09_08",
-        445,
-        f"80.31 ({VAL})",
-        DPC,
-    ),
-    ZooNetwork(
-        "deeplabv3plus_xception71_dpc_cityscapes_trainval",
-        "deeplab_cityscapes_xception71_trainvalfine_2018_09_08",
-        446,
-        "82.66 (test, output stride 8, six scales, flip)",
-        DPC,
-    ),
-    ZooNetwork(
-        "deeplabv3_mobilenetv3_large_cityscapes",
-        "deeplab_mnv3_large_cityscapes_trainfine_2019_11_15",
-        17,
-        "72.41 (val, output stride 32)",
-        MOBILENETV3,
-    ),
-    ZooNetwork(
-        "deeplabv3_mobilenetv3_small_cityscapes",
-        "deeplab_mnv3_small_cityscapes_trainfine_2019_11_15",
-        5,
-        "68.99 (val, output stride 32)",
-        MOBILENETV3,
-    ),
 )
-"""The authors' networks, from the model zoo of their DeepLab code. The scores are theirs."""
+"""The authors' networks that can be converted, from the model zoo of their DeepLab code.
+
+The scores are theirs.
+"""
 
 
 def find_zoo_network(value: str, key: str) -> ZooNetwork | None:
     """Return the network that a value names; None if it names none, or there is such a path.
 
     Raises:
-        UserError: it looks like a name of this list, but is none; or the network cannot be
-            converted. ``key`` is the key that was set.
+        UserError: it looks like a name of this list, but is none; ``key`` is the key that was set.
     """
     if Path(value).expanduser().exists():
         return None
     network = next((network for network in MODEL_ZOO if network.name == value), None)
-    names = ", ".join(network.name for network in MODEL_ZOO if not network.unreadable)
+    names = ", ".join(network.name for network in MODEL_ZOO)
     if network is None and value.startswith(("deeplabv3_", "deeplabv3plus_")) and "/" not in value:
         raise UserError(
             f"{key}={value}: no such path, and no network of the authors' list. Networks: {names}."
-        )
-    if network is not None and network.unreadable:
-        raise UserError(
-            f"{key}={value}: this project has no network for {network.unreadable}. Choose another: "
-            f"{names}."
         )
     return network
 
