@@ -60,6 +60,12 @@ def test_predict_labels_is_the_argmax_of_upsampled_logits():
     assert torch.equal(labels.long(), upsampled.argmax(dim=1))
 
 
+def test_more_classes_than_a_label_map_has_values_are_refused():
+    Predictor(tiny_model(num_classes=255), [Strategy(16)])
+    with pytest.raises(ValueError, match="256 classes do not fit"):
+        Predictor(tiny_model(num_classes=256), [Strategy(16)])
+
+
 @pytest.mark.parametrize("backbone", SMALL_BACKBONES)
 def test_folding_batch_norms_keeps_the_logits(backbone):
     model = randomized(build(SMALL_BACKBONES[backbone](), channels=16))
@@ -169,7 +175,7 @@ def blended_reference(model, image, positions, side, scales):
     [(0.33, [0, 53], [0, 44, 89]), (0.7, [0, 26, 53], [0, 22, 44, 67, 89])],
 )
 def test_windows_equal_the_mean_of_whole_windows(overlap, rows, columns, batch_pixels, monkeypatch):
-    monkeypatch.setitem(predictor_module.MAX_BATCH_PIXELS, "cpu", batch_pixels)
+    monkeypatch.setattr(predictor_module, "CPU_BATCH_PIXELS", batch_pixels)
     model, image = randomized(tiny_model()), smooth_image(150, 186)
     strategies = [Strategy(16, s, window=Window(97, overlap)) for s in ((1.0,), (0.75, 1.0))]
     predictor = Predictor(model, strategies)

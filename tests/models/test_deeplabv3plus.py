@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from deeplab.models.backbones import OUTPUT_STRIDES, MobileNetV2, ResNet, Xception
+from deeplab.models.backbones import MobileNetV2, ResNet, Xception
+from deeplab.utils.settings import OUTPUT_STRIDES
 from support.networks import (
     TORCHVISION_RESNET,
     build,

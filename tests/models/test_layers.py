@@ -104,7 +104,8 @@ def test_named_initializations():
 
 
 def test_separable_convolution_without_norm_of_its_depthwise_part():
-    block = SeparableConv(4, 6, dilation=2, depthwise_norm=False).eval()
+    block = SeparableConv(4, 6, depthwise_norm=False).eval()
+    block.set_atrous(stride=1, dilation=2)
     x = torch.randn(2, 4, 9, 9)
     inner = F.conv2d(x, block.depthwise.conv.weight, padding=2, dilation=2, groups=4)
     expected = F.relu(block.pointwise.norm(F.conv2d(inner, block.pointwise.conv.weight)))

@@ -24,24 +24,26 @@ from deeplab.inference.strategy import ForwardPass, Strategy, Window
 from deeplab.inference.windows import Span, window_spans
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import Conv, resize
+from deeplab.models.sizes import scaled_size
+from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 
 Size = tuple[int, int]
 """Height and width."""
 
-MAX_CHUNK_ELEMENTS = {"cpu": 1 << 18}
-"""Number of upsampled logits in memory at a time, by device; on a CPU they fit its cache."""
+CPU_CHUNK_ELEMENTS = 1 << 18
+"""Number of upsampled logits in memory at a time on a CPU: they fit its cache."""
 
-DEFAULT_MAX_CHUNK_ELEMENTS = 1 << 26
+GPU_CHUNK_ELEMENTS = 1 << 26
 """Number of upsampled logits in memory at a time on all other devices."""
 
 MIN_STRIP_ELEMENTS = 1 << 22
 """Number of probabilities that a chunk over all windows of a row may have on any device."""
 
-MAX_BATCH_PIXELS = {"cpu": 1}
+CPU_BATCH_PIXELS = 1
 """Number of pixels of the windows in a batch, which has at least one; a CPU gains nothing."""
 
-DEFAULT_MAX_BATCH_PIXELS = 1 << 21
+GPU_BATCH_PIXELS = 1 << 21
 """Number of pixels of the windows in a batch on all other devices."""
 
 WINDOW_BAR_DELAY = 3.0
@@ -100,7 +102,7 @@ class Predictor:
         batches_windows: runs several small windows at a time on a GPU.
 
     Raises:
-        ValueError: the network cannot run at a strategy's output stride.
+        ValueError: the network cannot run at a strategy's output stride, or has too many classes.
     """
 
     def __init__(
@@ -108,6 +110,8 @@ class Predictor:
     ) -> None:
         self.model, self.source = fold_batch_norms(model), source
         self.show_windows, self.batches_windows = False, True
+        if (classes := model.num_classes) > IGNORE:
+            raise ValueError(f"{classes} classes do not fit into label maps of 8 bits")
         self.strategies = tuple(strategies)
         self.window = self.strategies[0].window
         passes = dict.fromkeys(p for strategy in strategies for p in strategy.passes)
@@ -167,7 +171,7 @@ class Predictor:
         height, width = image.shape[2:]
         rows, columns = window_spans(height, window), window_spans(width, window)
         pixels = rows[0].end * columns[0].end
-        max_pixels = MAX_BATCH_PIXELS.get(image.device.type, DEFAULT_MAX_BATCH_PIXELS)
+        max_pixels = CPU_BATCH_PIXELS if image.device.type == "cpu" else GPU_BATCH_PIXELS
         batch = max(1, max_pixels // pixels) if self.batches_windows else 1
         tiles: list[Tile] = []
         with tqdm(
@@ -225,7 +229,7 @@ class Predictor:
         """
         columns, logits = tiles[0].columns, tiles[0].logits
         classes, device = logits[0].shape[0], logits[0].device
-        max_elements = MAX_CHUNK_ELEMENTS.get(device.type, DEFAULT_MAX_CHUNK_ELEMENTS)
+        max_elements = CPU_CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
         max_rows = min(
             max_elements // (classes * (columns.end - columns.start)),
             max(max_elements, MIN_STRIP_ELEMENTS) // (len(self.strategies) * classes * width),
@@ -267,8 +271,8 @@ def _crop_padding(chunks: Iterator[tuple[int, Tensor]], size: Size) -> Iterator[
 
 
 def _scale_and_flip(images: Tensor, forward_pass: ForwardPass) -> Tensor:
-    """Return the input of a forward pass: a side n becomes int((n - 1) * scale + 1)."""
-    height, width = (int((n - 1) * forward_pass.scale + 1) for n in images.shape[2:])
+    """Return the input of a forward pass."""
+    height, width = (scaled_size(n, forward_pass.scale) for n in images.shape[2:])
     scaled = resize(images if forward_pass.scale == 1 else images.float(), (height, width))
     scaled = scaled.flip(-1) if forward_pass.flip else scaled
     return scaled.contiguous(memory_format=torch.channels_last)

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from deeplab.utils.settings import OUTPUT_STRIDES
+
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """Scales of the paper's multi-scale inference."""
 
 SINGLE_SCALE = "single-scale"
 """Name of inference at the image's own size."""
-
-OUTPUT_STRIDES = (8, 16, 32)
-"""Output strides that a strategy can have."""
 
 
 class ForwardPass(NamedTuple):
@@ -106,7 +105,8 @@ def _parse_part(part: str, name: str) -> tuple[str, Any]:
         return "flip", True
     if part in (SINGLE_SCALE, "ms"):
         return "scales", MULTI_SCALE if part == "ms" else (1.0,)
-    if part in {f"os{stride}" for stride in OUTPUT_STRIDES}:
+    strides = [f"os{stride}" for stride in OUTPUT_STRIDES]
+    if part in strides:
         return "output_stride", int(part[2:])
     if re.fullmatch(r"x\d*\.?\d+(\+\d*\.?\d+)*", part):
         scales = tuple(sorted(float(scale) for scale in part[1:].split("+")))
@@ -114,6 +114,7 @@ def _parse_part(part: str, name: str) -> tuple[str, Any]:
             return "scales", scales
         raise ValueError(f"strategy {name!r}: scales must be different numbers from 0.1 to 8")
     raise ValueError(
-        f"strategy {name!r}: unknown part {part!r}. The parts are os8, os16, os32, single-scale, "
-        "ms (the paper's scales), x0.75+1+1.25 (other scales) and flip, joined by dashes"
+        f"strategy {name!r}: unknown part {part!r}. The parts are {', '.join(strides)}, "
+        f"{SINGLE_SCALE}, ms (the paper's scales), x0.75+1+1.25 (other scales) and flip, joined by "
+        "dashes"
     )

@@ -32,6 +32,7 @@ from deeplab.models.layers import (
     is_conv_or_linear,
     is_depthwise,
 )
+from deeplab.models.sizes import scaled_size
 
 
 @dataclass
@@ -79,7 +80,7 @@ def measure_cost(
     with _Hooks(model, counts), flop_counter, torch.no_grad():
         model.eval()
         for scale in scales:
-            height, width = (int((side - 1) * scale + 1) for side in input_size)
+            height, width = (scaled_size(side, scale) for side in input_size)
             images = (1, model.backbone.in_channels, height, width)
             model(torch.empty(images, dtype=torch.uint8, device=device))
     model.train(was_training)

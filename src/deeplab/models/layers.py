@@ -83,14 +83,11 @@ class ConvNorm(nn.Sequential):
         kernel: int = 1,
         *,
         stride: int = 1,
-        dilation: int = 1,
         groups: int = 1,
         activation: type[nn.Module] | None = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.conv = Conv(
-            in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups
-        )
+        self.conv = Conv(in_channels, out_channels, kernel, stride=stride, groups=groups)
         self.norm: nn.Module = nn.BatchNorm2d(out_channels)
         if activation is not None:
             self.activation = activation(inplace=True)
@@ -115,8 +112,6 @@ class SeparableConv(nn.Module):
         out_channels: int,
         kernel: int = 3,
         *,
-        stride: int = 1,
-        dilation: int = 1,
         activation: Literal["before", "after"] = "after",
         depthwise_norm: bool = True,
     ) -> None:
@@ -127,8 +122,6 @@ class SeparableConv(nn.Module):
             in_channels,
             in_channels,
             kernel,
-            stride=stride,
-            dilation=dilation,
             groups=in_channels,
             activation=inner if depthwise_norm else None,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -71,7 +71,10 @@ SplitName = Annotated[Text, AfterValidator(_check_split)]
 """Name of a split, of which files are named."""
 INTEGER = BeforeValidator(_check_integer)
 """Strict integers of a ``Literal``, which itself accepts equal numbers, such as 16.0."""
-OutputStride = Annotated[Literal[8, 16, 32], INTEGER]
+_Stride = Literal[8, 16, 32]
+OUTPUT_STRIDES: tuple[int, ...] = get_args(_Stride)
+"""Output strides that the paper uses."""
+OutputStride = Annotated[_Stride, INTEGER]
 Positive = Annotated[Int, Field(ge=1, le=10**9)]
 Workers = Annotated[Int, Field(ge=1, le=256)]
 """Number of processes."""

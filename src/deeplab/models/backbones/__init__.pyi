@@ -1,4 +1,4 @@
-from .base import OUTPUT_STRIDES, Backbone, Feature
+from .base import Backbone, Feature
 from .families import backbone_class, backbone_names
 from .mobilenetv2 import MobileNetV2
 from .resnet import ResNet
@@ -6,7 +6,6 @@ from .timm import TimmEncoder
 from .xception import Xception
 
 __all__ = [
-    "OUTPUT_STRIDES",
     "Backbone",
     "Feature",
     "MobileNetV2",

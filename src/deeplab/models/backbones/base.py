@@ -14,9 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from deeplab.models.layers import batch_norms
 from deeplab.models.normalization import for_channels
-
-OUTPUT_STRIDES = (8, 16, 32)
-"""Output strides that the paper uses."""
+from deeplab.utils.settings import OUTPUT_STRIDES
 
 
 class Feature(NamedTuple):

@@ -27,6 +27,7 @@ from deeplab.models.backbones.timm_models import (
 )
 from deeplab.models.backbones.timm_output_stride import encoder_info, module_changes
 from deeplab.models.layers import batch_norms, set_batch_norm
+from deeplab.models.sizes import map_size
 from deeplab.utils.settings import AboveZero, BelowOne, InChannels, Mean, Momentum, Std, Text
 
 
@@ -112,6 +113,6 @@ class TimmEncoder(Backbone):
         padded = F.pad(x, padding) if any(padding) else x
         maps = intermediate_features(self.timm, self._indices, padded)
         return {
-            name: feature[:, :, : 1 + (height - 1) // stride, : 1 + (width - 1) // stride]
+            name: feature[:, :, : map_size(height, stride), : map_size(width, stride)]
             for (name, (_, stride)), feature in zip(self.features.items(), maps, strict=True)
         }

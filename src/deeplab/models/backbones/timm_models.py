@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeplab.models.backbones.base import OUTPUT_STRIDES, Feature
+from deeplab.models.backbones.base import Feature
 from deeplab.models.normalization import IMAGENET, Normalization
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
+from deeplab.utils.settings import OUTPUT_STRIDES
 
 LOW_LEVEL_STRIDES = {"conv2": 4, "conv3": 8, "conv4": 16}
 """Strides of the low-level features: the last map at each, as in torchvision's ResNets."""

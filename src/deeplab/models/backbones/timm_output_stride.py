@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from deeplab.models.backbones.base import OUTPUT_STRIDES, Feature
+from deeplab.models.backbones.base import Feature
 from deeplab.models.backbones.timm_models import (
     all_features,
     build,
@@ -25,6 +25,8 @@ from deeplab.models.backbones.timm_models import (
     intermediate_features,
     pretrained_cfg,
 )
+from deeplab.models.sizes import map_size
+from deeplab.utils.settings import OUTPUT_STRIDES
 
 
 class EncoderInfo(NamedTuple):
@@ -134,7 +136,7 @@ def _has_declared_features(network: nn.Module, info: EncoderInfo, output_stride:
     except Exception:  # an unsupported size may raise any exception
         return False
     expected = [
-        (1, f.channels, *(1 + (n - 1) // min(f.stride, output_stride) for n in (height, width)))
+        (1, f.channels, *(map_size(n, min(f.stride, output_stride)) for n in (height, width)))
         for f in info.features.values()
     ]
     return [tuple(feature.shape) for feature in maps] == expected

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Backbone, Feature, check_output_stride
+from deeplab.models.sizes import map_size
 
 REQUIRED = {
     "out_channels": "the number of channels of its last feature map",
@@ -81,7 +82,7 @@ def check_features(backbone: Backbone, output_stride: int) -> None:
     if not isinstance(maps, Mapping) or "output" not in maps:
         raise ValueError("forward must return a mapping of feature maps, with 'output' among them")
     for name, feature in backbone.features.items():
-        side = (PROBE_SIZE - 1) // feature.stride + 1
+        side = map_size(PROBE_SIZE, feature.stride)
         expected = (1, feature.channels, side, side)
         got = tuple(maps[name].shape) if name in maps else None
         if got != expected:

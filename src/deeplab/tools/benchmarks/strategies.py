@@ -16,6 +16,7 @@ from deeplab.evaluation.accumulator import ScoreAccumulator, score_image
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import MULTI_SCALE, Strategy
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.models.sizes import scaled_size
 from deeplab.tools.benchmarks.networks import BACKBONES, CLASSES, build_network
 from deeplab.tools.benchmarks.timing import Comparison, compare
 from deeplab.utils.constants import IGNORE
@@ -60,7 +61,7 @@ def _plain_loop(model: DeepLabV3Plus, image: Tensor, truth: Tensor) -> None:
         metric = MulticlassJaccardIndex(CLASSES, ignore_index=IGNORE).to(image.device)
         total: Tensor | float = 0.0
         for scale in strategy.scales:
-            sides = [int((side - 1) * scale + 1) for side in PADDED]
+            sides = [scaled_size(side, scale) for side in PADDED]
             scaled = F.interpolate(image.float(), size=sides, mode="bilinear", align_corners=True)
             for mirrored in (False, True)[: 1 + strategy.flip]:
                 logits = model(scaled.flip(3) if mirrored else scaled)

@@ -20,6 +20,7 @@ from deeplab.utils.archives import unpack
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.reading import describe
+from deeplab.utils.settings import OUTPUT_STRIDES
 
 ARCHIVES = (".gz", ".tgz", ".tar", ".zip")
 INDEX = ".index"
@@ -169,7 +170,7 @@ def _exported_stride(nodes: Any) -> int | None:
         strided = node.op in ("Conv2D", "DepthwiseConv2dNative", "MaxPool")
         if strided and "shortcut" not in node.name:
             stride *= node.attr["strides"].list.i[1]
-    return stride if stride in (8, 16, 32) else None
+    return stride if stride in OUTPUT_STRIDES else None
 
 
 def _lite(path: Path) -> Source:
