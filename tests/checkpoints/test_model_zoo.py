@@ -8,6 +8,7 @@ import pytest
 import deeplab
 from deeplab.checkpoints import model_zoo
 from deeplab.checkpoints.model_zoo import MODEL_ZOO, find_zoo_network
+from deeplab.checkpoints.trained_run import find_trained_run
 from deeplab.utils.errors import UserError
 from support.scripts import CPU, SMALL, run, run_folders
 
@@ -88,6 +89,10 @@ def test_a_converted_network_is_used_without_network_and_tensorflow(cached, tmp_
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     assert deeplab.load(SMALL_VOC, device="cpu").classes[0] == "background"
+    record = model_zoo.zoo_folder() / SMALL_VOC / "conversion.json"
+    record.write_text('{"converted": "again"}')
+    copy = find_trained_run(SMALL_VOC).folder.path
+    assert (copy / record.name).read_text() == record.read_text()
 
 
 @pytest.mark.extras

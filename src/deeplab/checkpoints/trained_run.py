@@ -29,7 +29,7 @@ from deeplab.inference.strategy import Strategy, Window, parse_strategy
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError, report_write_errors
-from deeplab.utils.files import atomic_write
+from deeplab.utils.files import atomic_write, file_hash
 from deeplab.utils.hardware import Execution
 from deeplab.utils.settings import to_dict
 
@@ -149,8 +149,8 @@ def find_trained_run(
 def _hub_run(hub: HubId, name: str, progress: bool, copy: bool) -> TrainedRun:
     """Return a run of the hub from a copy of its files, next to which results are written.
 
-    The folder's name has the commit, so an existing folder of that name is up to date. Paths and
-    logger of the machine that trained it are replaced, because they are not this user's.
+    The folder's name has the commit. Paths and logger of the machine that trained it are replaced,
+    because they are not this user's.
     """
     setting = f"run={name}"
     local = fetch_run_weights(hub, setting=setting, download=True, progress=progress)
@@ -159,12 +159,7 @@ def _hub_run(hub: HubId, name: str, progress: bool, copy: bool) -> TrainedRun:
         folder = RunFolder(cache_folder)
         return TrainedRun(folder, without_local_paths(read_config(folder)), folder.weights)
     folder_name = f"{hub.repository.replace('/', '--')}-{cache_folder.name[:8]}"
-    folder = RunFolder(Path(DEFAULT_RUNS_DIR, folder_name).resolve())
-    with report_write_errors(setting):
-        for file in RUN_FILES:
-            if not (folder.path / file).is_file():
-                with atomic_write(folder.path / file) as draft:
-                    shutil.copyfile(cache_folder / file, draft)
+    folder = _copy_files(cache_folder, RUN_FILES, folder_name, setting)
     print(f"Downloaded: {local.source} to {folder.path}")
     return TrainedRun(folder, without_local_paths(read_config(folder)), folder.weights)
 
@@ -175,13 +170,20 @@ def _zoo_run(network: ZooNetwork, progress: bool, copy: bool) -> TrainedRun:
     cache_folder = fetch_zoo_network(network, setting=setting, progress=progress).parent
     folder = RunFolder(cache_folder)
     if copy:
-        folder = RunFolder(Path(DEFAULT_RUNS_DIR, network.name).resolve())
-        with report_write_errors(setting):
-            for file in FILES:
-                if not (folder.path / file).is_file():
-                    with atomic_write(folder.path / file) as draft:
-                        shutil.copyfile(cache_folder / file, draft)
+        folder = _copy_files(cache_folder, FILES, network.name, setting)
     return TrainedRun(folder, without_local_paths(read_config(folder)), folder.weights)
+
+
+def _copy_files(source: Path, files: Sequence[str], name: str, setting: str) -> RunFolder:
+    """Return a folder below ``runs`` with the files of another, which may have changed since."""
+    folder = RunFolder(Path(DEFAULT_RUNS_DIR, name).resolve())
+    with report_write_errors(setting):
+        for file in files:
+            copy = folder.path / file
+            if not copy.is_file() or file_hash(copy) != file_hash(source / file):
+                with atomic_write(copy) as draft:
+                    shutil.copyfile(source / file, draft)
+    return folder
 
 
 def without_local_paths(run: TrainConfig) -> TrainConfig:
