@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deeplab.checkpoints.loading import load_backbone
+from deeplab.checkpoints.matching import load_backbone
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from support.networks import TORCHVISION_RESNET
 

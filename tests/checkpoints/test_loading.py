@@ -10,12 +10,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from deeplab.checkpoints.loading import (
-    initialize_from,
-    load_backbone,
     load_model,
     load_weights,
     save_weights,
 )
+from deeplab.checkpoints.matching import initialize_from, load_backbone
 from deeplab.models.backbones.wrapped import OwnBackbone
 from deeplab.utils.errors import UserError
 from support.networks import tiny_model

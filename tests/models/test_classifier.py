@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deeplab.checkpoints.loading import load_backbone, save_weights
+from deeplab.checkpoints.loading import save_weights
+from deeplab.checkpoints.matching import load_backbone
 from deeplab.config.schema.stage import Recipe
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.classifier import Classifier

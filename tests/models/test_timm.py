@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeplab.checkpoints.initialization import adapt_to_weights
-from deeplab.checkpoints.loading import load_backbone
+from deeplab.checkpoints.matching import load_backbone
 from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.config.build_model import build_backbone
 from deeplab.config.schema.stage import Recipe

@@ -13,7 +13,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from deeplab.checkpoints.loading import load_backbone, load_weights
+from deeplab.checkpoints.loading import load_weights
+from deeplab.checkpoints.matching import load_backbone
 from deeplab.checkpoints.trained_run import find_trained_run
 from deeplab.config.build_model import build_backbone, build_model
 from deeplab.models.layers import resize

@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard, metadata_load
 from PIL import Image
 from safetensors.torch import load_file
 
-from deeplab.checkpoints.loading import load_backbone
+from deeplab.checkpoints.matching import load_backbone
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.schema.scripts import ExportConfig
 from deeplab.data.image_io import read_image

@@ -85,7 +85,7 @@ def create_model(
         UserError: a name, key or value is wrong, the parts do not fit each other, or the weights
             cannot be had or do not fit.
     """
-    from deeplab.checkpoints.loading import load_backbone
+    from deeplab.checkpoints.matching import load_backbone
     from deeplab.config.build_model import build_model
 
     if type(num_classes) is not int or num_classes < 1:

@@ -23,10 +23,11 @@ from deeplab.checkpoints.model_zoo import cached_weights, fetch_zoo_network, fin
 from deeplab.checkpoints.pretrained import IMAGENET as IMAGENET_WEIGHTS
 from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.checkpoints.run_weights import (
+    BACKBONE_PREFIX,
     WEIGHTS,
     check_weights,
     find_run_weights,
-    has_project_names,
+    read_header,
 )
 from deeplab.config.parsing import validate
 from deeplab.config.schema.model import BackboneSettings
@@ -55,6 +56,8 @@ PUBLIC_NORMALIZATION: dict[str, dict[str, Any]] = {
 }
 """Normalization of each family's public weights (``deeplab.checkpoints.pretrained``)."""
 
+PROJECT_PREFIXES = ("units.", "timm.")
+"""Prefixes of some backbone names that only this project uses."""
 
 Key = Literal["init_from", "backbone.pretrained"]
 
@@ -161,7 +164,7 @@ def adapt_to_weights(config: R, *, download: bool = True) -> R:
         return config
     if values := _recorded_normalization(init.path):
         return _with_normalization(config, values)
-    if init.key == "backbone.pretrained" and not has_project_names(init.path):
+    if init.key == "backbone.pretrained" and not _has_project_names(init.path):
         return _with_normalization(config, _public_normalization(config.backbone))
     return config
 
@@ -194,6 +197,24 @@ def _with_normalization(config: R, values: dict[str, Any]) -> R:
     known = {k: v for k, v in values.items() if k in type(config.backbone).model_fields}
     backbone = validate(type(config.backbone), config.backbone.model_dump() | known)
     return config.model_copy(update={"backbone": backbone})
+
+
+def _has_project_names(path: Path) -> bool:
+    """Return True if a file of weights uses this project's names.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if path.suffix == ".ckpt":
+        return True
+    if path.suffix == ".safetensors":
+        names = read_header(path).names
+    else:
+        from deeplab.checkpoints.loading import read_tensors  # imports torch
+
+        content = read_tensors(path)
+        names = [str(name) for name in content.get("state_dict", content)]
+    return any(name.removeprefix(BACKBONE_PREFIX).startswith(PROJECT_PREFIXES) for name in names)
 
 
 def _recorded_normalization(weights: Path) -> dict[str, Any] | None:

@@ -18,9 +18,6 @@ WEIGHTS = (".ckpt", ".safetensors")
 BACKBONE_PREFIX = "backbone."
 """Prefix of the backbone's names in the network."""
 
-PROJECT_PREFIXES = ("units.", "timm.")
-"""Prefixes of some backbone names that only this project uses."""
-
 WEIGHTS_HINT = "Get an undamaged copy of the weights."
 """What to do if a file of weights is damaged."""
 
@@ -96,21 +93,3 @@ def read_header(path: Path) -> Header:
         check_regular(path)
         with safe_open(path, "np") as file:
             return Header(list(file.keys()), file.metadata() or {})
-
-
-def has_project_names(path: Path) -> bool:
-    """Return True if a file of weights uses this project's names.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    if path.suffix == ".ckpt":
-        return True
-    if path.suffix == ".safetensors":
-        names = read_header(path).names
-    else:
-        from deeplab.checkpoints.loading import read_tensors  # imports torch
-
-        content = read_tensors(path)
-        names = [str(name) for name in content.get("state_dict", content)]
-    return any(name.removeprefix(BACKBONE_PREFIX).startswith(PROJECT_PREFIXES) for name in names)

@@ -16,7 +16,8 @@ from lightning import seed_everything
 from lightning.pytorch.callbacks import Timer
 
 from deeplab.checkpoints.initialization import find_init_source, init_record
-from deeplab.checkpoints.loading import initialize_from, load_backbone, save_weights
+from deeplab.checkpoints.loading import save_weights
+from deeplab.checkpoints.matching import initialize_from, load_backbone
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.execution import choose_execution
 from deeplab.config.hydra_app import in_sweep, is_later_job

@@ -75,7 +75,7 @@ def check_train(config: DictConfig) -> RunConfig:
 
 def _check_network(config: RunConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
-    from deeplab.checkpoints.loading import initialize_from, load_backbone
+    from deeplab.checkpoints.matching import initialize_from, load_backbone
     from deeplab.config.build_model import check_classifier, check_model
     from deeplab.training.own_classes import check_own_backbone, check_own_classes
 

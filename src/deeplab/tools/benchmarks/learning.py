@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deeplab.checkpoints.initialization import find_init_source
-from deeplab.checkpoints.loading import load_backbone, read_tensors
+from deeplab.checkpoints.loading import read_tensors
+from deeplab.checkpoints.matching import load_backbone
 from deeplab.config.build_data import build_segmentation_data, padding_color
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import choose_execution
