@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from deeplab.models.backbones import (
-    OUTPUT_STRIDES,
     MobileNetV2,
     ResNet,
     TimmEncoder,
@@ -12,6 +11,7 @@ from deeplab.models.backbones import (
     backbone_names,
 )
 from deeplab.models.backbones.mobilenetv2 import scale_channels
+from deeplab.utils.settings import OUTPUT_STRIDES
 from support.networks import (
     SMALL_BACKBONES,
     TORCHVISION_RESNET,
