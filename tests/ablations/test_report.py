@@ -30,6 +30,7 @@ from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.sweep import JobError, run_jobs
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Paper, Preset, Row, Table, read_preset, read_table
+from deeplab.checkpoints.initialization import init_record
 from deeplab.config.paths import project_choices
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
@@ -190,7 +191,10 @@ class Report:
     def run(self, row, confusion=None, seed=0, table=STEM, **keys):
         """Write the run of a row and the evaluations that rows need."""
         job = self.job_of(row, seed, table)
-        folder = create_run(self.root, job.config, f"run-{table}-{row}-{seed}")
+        init_hash = init_record(job.config, download=False)[0]
+        folder = create_run(
+            self.root, job.config, f"run-{table}-{row}-{seed}", init_hash=init_hash
+        )
         for row_evaluation in job.row_evaluations if confusion is not None else ():
             write_evaluation(folder, job.config, row_evaluation.strategy, confusion, **keys)
         return folder
@@ -748,7 +752,10 @@ def test_results_from_several_commits(tmp_path):
     [("stage.max_steps=100", True), ("data.root=elsewhere", False), ("trainer.devices=1", False)],
 )
 def test_rows_that_differ_from_paper_are_gray(tmp_path, override, gray):
-    report = Report(tmp_path, make_table(train=("data=voc",), rows=ROWS[:1]), overrides=(override,))
+    weights = tmp_path / "imagenet.safetensors"
+    save_file({"backbone.x": torch.zeros(1)}, weights)
+    table = make_table(train=("data=voc", f"backbone.pretrained={weights}"), rows=ROWS[:1])
+    report = Report(tmp_path, table, overrides=(override,))
     report.run(1, counts(1))
     report.write()
     assert f"All rows with {override}." in report.page

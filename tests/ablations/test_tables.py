@@ -522,4 +522,29 @@ def test_the_setting_names_what_a_preset_replaces():
     (table,) = collect_table_results(
         request, collect_jobs(request, compose_seeds), lambda job: None
     )
-    assert "here:" not in table.setting
+    assert table.setting == read_table("figure5").setting
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments", "as_paper"),
+    [
+        ("table1", ["preset=paper"], True),
+        ("table5", ["preset=paper"], True),  # its weights of other data are missing
+        ("table4", ["preset=none"], True),  # trains classifiers from random weights
+        ("table1", ["preset=none"], False),
+        ("table1", ["preset=paper", "backbone.pretrained=null"], False),
+        ("table1", ["preset=gpu_week"], False),  # another ResNet-101
+        ("table5", ["preset=gpu_week"], True),
+        ("table1", ["preset=quick"], False),
+        ("table1", ["preset=paper", "augmentation=strong"], False),
+        ("table1", ["preset=paper", "stage.max_steps=10"], False),
+        ("table1", ["preset=paper", "trainer.overfit_batches=3"], False),
+        ("table1", ["preset=paper", "trainer.accumulate_grad_batches=2"], False),
+        ("table1", ["preset=paper", "trainer.precision=32-true", "data.root=/x"], True),
+    ],
+)
+def test_a_table_is_as_in_the_paper_unless_a_result_may_differ(table, arguments, as_paper):
+    request = parse_request([f"ablation={table}", *arguments])
+    jobs = collect_jobs(request, partial(compose_seeds, download=False))
+    (result,) = collect_table_results(request, jobs, lambda job: None)
+    assert result.as_paper == as_paper

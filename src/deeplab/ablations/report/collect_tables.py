@@ -1,10 +1,15 @@
 """Results of ablation tables: the runs of each row and their state."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from deeplab.ablations.distinct_jobs import Job, RowEvaluation
+from deeplab.ablations.distinct_jobs import (
+    PRETRAINED_PREFIX,
+    RANDOM_WEIGHTS,
+    Job,
+    RowEvaluation,
+)
 from deeplab.ablations.report.row_results import (
     NO_LABELED_PIXELS,
     RowResult,
@@ -14,13 +19,8 @@ from deeplab.ablations.report.row_results import (
 from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
-from deeplab.data.settings import LOCATION_KEYS
-
-RESULT_GROUPS = (
-    *("backbone", "aspp", "decoder", "output_stride", "data"),
-    *("stage", "loss", "optimizer", "lr_scheduler"),
-)
-"""Config groups and keys that a result depends on, besides the seed."""
+from deeplab.config.schema.run import RunConfig
+from deeplab.tracking.run_folder import changes_result
 
 MAX_ERROR_LENGTH = 160
 """Largest number of characters that are shown of an error's last line."""
@@ -56,32 +56,60 @@ def collect_table_results(
             ),
             table.scores,
             table.boundary_plot,
-            as_paper=_as_paper(request),
+            as_paper=_as_paper(request, table, _jobs_of(name, jobs)),
         )
         for name, table in request.tables.items()
     ]
 
 
-def _as_paper(request: SweepRequest) -> bool:
-    """Return whether nothing that a result depends on is changed from the table files."""
-    keys = [
-        text.split("=", 1)[0].lstrip("+~") for text in (*request.preset.train, *request.overrides)
-    ]
-    locations = {f"data.{key}" for key in LOCATION_KEYS}
-    changed = [key for key in keys if key.split(".")[0] in RESULT_GROUPS and key not in locations]
-    return not request.preset.replace and not changed
+def _jobs_of(table: str, jobs: Sequence[Job]) -> list[Job]:
+    return [job for job in jobs if any(e.table == table for e in job.row_evaluations)]
+
+
+def _as_paper(request: SweepRequest, table: Table, jobs: Sequence[Job]) -> bool:
+    """Return True if nothing that a result depends on is changed from the table's file.
+
+    The files leave it to presets where the paper's initial weights come from.
+    """
+    if any(_starts_from_random_weights(job) for job in jobs):
+        return False
+    changed = [*request.preset.train, *request.overrides]
+    for old, new in _replacements(request.preset, table):
+        changed += [o for o in {old} ^ {*new} if not o.startswith(PRETRAINED_PREFIX)]
+    return not any(_changes_result(job.config, override) for job in jobs for override in changed)
+
+
+def _starts_from_random_weights(job: Job) -> bool:
+    """Return True if a segmentation network, or the run that it starts from, starts from none."""
+    if job.pretraining:
+        return _starts_from_random_weights(job.pretraining)
+    given = job.missing_weights or job.origin != RANDOM_WEIGHTS
+    return not given and job.config.stage.task == "segmentation"
+
+
+def _changes_result(config: RunConfig, override: str) -> bool:
+    key = override.partition("=")[0].lstrip("+~")
+    weights = key in ("init_from", "backbone.pretrained")
+    return weights or (key != "trainer" and changes_result(config, key))
+
+
+def _replacements(preset: Preset, table: Table) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each override of a table that a preset replaces, and what replaces it."""
+    stages = (*table.pretraining.values(), *table.rows)
+    for override in (*table.train, *(o for stage in stages for o in stage.train)):
+        if (new := preset.replace.get(override.replace(" ", ""))) is not None:
+            yield override, new
 
 
 def _setting(preset: Preset, table: Table) -> str:
     """Return the setting of all rows; where the rows here differ from the paper's, in what."""
-    if not preset.replace and not (preset.use_val_split and table.split):
-        return table.setting
     replaced: dict[tuple[str, ...], dict[str, None]] = {}
-    for override in (*table.train, *(o for row in table.rows for o in row.train)):
-        new = preset.replace.get(override.replace(" ", ""), (override,))
-        if override not in new:  # others have initial weights besides
-            replaced.setdefault(tuple(new), {})[override] = None
-    here = [f"{' '.join(new)} for {' and '.join(old)}" for new, old in replaced.items()]
+    for old, new in _replacements(preset, table):
+        if old not in new:  # others have initial weights besides
+            replaced.setdefault(tuple(new), {})[old] = None
+    if not replaced and not (preset.use_val_split and table.split):
+        return table.setting
+    here = [f"{' '.join(new) or 'nothing'} for {' and '.join(old)}" for new, old in replaced.items()]
     return f"In the paper: {table.setting}" + (f"; here: {', '.join(here)}" if here else "")
 
 
