@@ -2,11 +2,13 @@
 
 import csv
 import math
+import os
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from statistics import mean, stdev
 from urllib.parse import unquote
 
@@ -27,11 +29,13 @@ from deeplab.ablations.report.statistics import (
 )
 from deeplab.ablations.report.write_report import PAGE, write_report
 from deeplab.ablations.run_index import known_runs, make_run_finder
+from deeplab.ablations.run_tables import _label_runs, compose_offline
 from deeplab.ablations.sweep import JobError, run_jobs
-from deeplab.ablations.sweep_request import SweepRequest
+from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.tables import Paper, Preset, Row, Table, read_preset, read_table
 from deeplab.checkpoints.initialization import init_record
 from deeplab.config.paths import project_choices
+from deeplab.data.layouts.base import check_data, data_fingerprint, open_layout
 from deeplab.evaluation.evaluation_folder import (
     EvaluationFolder,
     evaluation_name,
@@ -54,6 +58,7 @@ from support.browser import (
     open_browser,
     open_page,
 )
+from support.pairs import write_pairs
 from support.results import make_protocol
 from support.scripts import check_imports, run
 
@@ -125,13 +130,22 @@ def write_evaluation(
     return evaluation
 
 
-def create_run(root, config, name, *, finished=True, init_hash=None, seconds=4500.0, **result):
+def create_run(
+    root, config, name, *, finished=True, init_hash=None, data_fingerprint="", seconds=4500.0,
+    **result,
+):  # fmt: skip
     """Create the folder of a run, finished or not."""
     folder = RunFolder(root / "runs" / name)
     write_config(folder.config, config)
     write_json(
         folder.record,
-        {**VERSION_STAMP, "wandb_id": "x", "sessions": [{}], "init_weights_sha256": init_hash},
+        {
+            **VERSION_STAMP,
+            "wandb_id": "x",
+            "sessions": [{}],
+            "init_weights_sha256": init_hash,
+            "data_fingerprint": data_fingerprint,
+        },
     )
     if finished:
         conditions = make_protocol(
@@ -192,9 +206,7 @@ class Report:
         """Write the run of a row and the evaluations that rows need."""
         job = self.job_of(row, seed, table)
         init_hash = init_record(job.config, download=False)[0]
-        folder = create_run(
-            self.root, job.config, f"run-{table}-{row}-{seed}", init_hash=init_hash
-        )
+        folder = create_run(self.root, job.config, f"run-{table}-{row}-{seed}", init_hash=init_hash)
         for row_evaluation in job.row_evaluations if confusion is not None else ():
             write_evaluation(folder, job.config, row_evaluation.strategy, confusion, **keys)
         return folder
@@ -678,6 +690,44 @@ def test_row_with_external_weights_is_found(tmp_path):
     assert first.config.backbone.mean == after.config.backbone.mean == (1, 2, 3)
     folder = create_run(tmp_path, first.config, "first", init_hash=weights_hash)
     assert make_run_finder(known_runs(tmp_path / "runs"))(first).folder.path == folder.path
+
+
+def test_runs_with_values_chosen_on_another_machine_are_not_done(tmp_path):
+    """A report finds them, since it does not know the values that would be chosen here."""
+    request = parse_request(["seed=0,1", *SMALL, "stage.batch_size=auto"])
+    (job, _) = collect_jobs(request, compose_seeds)
+    stage = job.config.stage.model_copy(update={"batch_size": job.config.stage.batch_size + 1})
+    folder = create_run(tmp_path, job.config.model_copy(update={"stage": stage}), "other")
+    runs = known_runs(tmp_path / "runs")
+    assert make_run_finder(runs, chosen=True)(job) is None
+    (requested, _) = collect_jobs(request, compose_offline)
+    assert make_run_finder(runs)(requested).folder.path == folder.path
+    here = create_run(tmp_path, job.config, "here")
+    os.utime(here.config, (0, 0))
+    runs = known_runs(tmp_path / "runs")
+    assert make_run_finder(runs, chosen=True)(job).folder.path == here.path
+
+
+def test_runs_on_several_folders_of_images_are_told_apart(tmp_path, monkeypatch):
+    """They differ by their images alone, and tags go to the run of their folder."""
+    monkeypatch.chdir(tmp_path)
+    keys = ["data=folder", "data.crop_size=33", "stage=shapes", "backbone=resnet_tiny"]
+    for root, stems in (("one", "abc"), ("two", "abcd")):
+        write_pairs(Path(root), "train/{}.jpg", "train_labels/{}.png", list(stems))
+        write_pairs(Path(root), "val/{}.jpg", "val_labels/{}.png", ["x"])
+    jobs = collect_jobs(parse_request([*keys, "data.root=one,two"]), compose_seeds)
+    for job in jobs:
+        data = check_data(job.config.data)
+        fingerprint = data_fingerprint(data, open_layout(data))
+        config = job.config.model_copy(update={"data": data})
+        create_run(tmp_path, config, data.root, data_fingerprint=fingerprint)
+    tagged = {}
+    monkeypatch.setattr(
+        "deeplab.ablations.run_tables.label_run",
+        lambda logger, folder, group, tags: tagged.update({folder.path.name: tags[-1]}),
+    )
+    _label_runs(jobs, "runs", "group")
+    assert tagged == {root: f"data.root={root}" for root in ("one", "two")}
 
 
 def test_failed_pretraining(tmp_path):

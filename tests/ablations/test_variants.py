@@ -11,6 +11,7 @@ from deeplab.ablations.distinct_jobs import collect_jobs, describe_rows, with_sc
 from deeplab.ablations.report.columns import format_signed
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import Difference
+from deeplab.ablations.run_tables import _group, compose_offline
 from deeplab.ablations.sweep import job_overrides
 from deeplab.ablations.sweep_request import parse_request, sweeps_over_variants
 from deeplab.ablations.variants import run_name
@@ -150,6 +151,14 @@ def test_jobs_have_group_tags_and_name_of_their_variant():
     typed = parse_request([*FIXED, "decoder=full,naive", "logger.group=mine"])
     (job, _) = collect_jobs(typed, compose_seeds)
     assert "++logger.group='mine'" in job_overrides(job, None, "sweep-x")
+
+
+def test_the_group_of_a_sweep_does_not_depend_on_values_that_are_chosen():
+    """A view, which reads no image, shows the runs of the group."""
+    request = parse_request([*FIXED, "decoder=full,naive", "stage.batch_size=auto"])
+    trained, shown = (collect_jobs(request, c) for c in (compose_seeds, compose_offline))
+    assert trained[0].config.stage.batch_size != shown[0].config.stage.batch_size
+    assert _group(request, trained) == _group(request, shown)
 
 
 @pytest.mark.parametrize(

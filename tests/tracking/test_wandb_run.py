@@ -291,6 +291,8 @@ def test_a_view_of_each_table(online_sweep, table):
     assert "two  http" in output
     run("ablations", *arguments, cwd=cwd, variables=server.environment)
     assert len(server.views) == 2  # the existing views are replaced
+    run("ablations", *arguments, "logger.group=mine", cwd=cwd, variables=server.environment)
+    assert any('"mine"' in view["spec"] for view in server.views.values())
 
 
 def test_a_view_offline(tmp_path, table):

@@ -5,6 +5,7 @@ This is no Hydra application, because one command composes many configs.
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from deeplab.config.hydra_app import to_sweep_override
 from deeplab.utils.errors import UserError, script_errors
@@ -95,21 +96,20 @@ def _plan(arguments: Sequence[str]) -> None:
     request = parse_request(_with_tables(rest))
     jobs = collect_jobs(request, partial(compose_seeds, download=False))
     runs = known_runs(runs_root(request, jobs))
-    find_run = make_run_finder(runs, make_fingerprint_lookup())
+    find_run = make_run_finder(runs, make_fingerprint_lookup(), chosen=True)
     find_stale_run = make_run_finder(runs)
     silence_library_messages()
     print_plan(request, jobs, find_run, find_stale_run, measure_speed=settings.measure_speed)
 
 
 def _report(arguments: Sequence[str]) -> None:
-    from deeplab.ablations.run_index import known_runs
     from deeplab.ablations.run_tables import last_request, report_tables
     from deeplab.config.parsing import validate
     from deeplab.config.schema.scripts import ReportConfig
 
     location, changes = _split_arguments(arguments, ("runs_dir",))
     root = validate(ReportConfig, location).runs_dir
-    if not known_runs(root):
+    if not any(Path(root).expanduser().glob("*/config.yaml")):
         raise UserError(
             f"runs_dir={root}: no run in this folder. Set runs_dir to the folder of all runs, or "
             f"run the tables first: {command('train')} -m ablation=..."

@@ -7,6 +7,7 @@ networks. A job is identified by its settings and by its initial weights.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from deeplab.ablations.sweep_request import SweepRequest
@@ -18,8 +19,9 @@ from deeplab.config.hydra_app import quote_value
 from deeplab.config.implied_overrides import own_choices
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.settings import SyntheticSettings
+from deeplab.evaluation.evaluation_folder import evaluation_name
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
-from deeplab.tracking.run_folder import chosen_keys, settings_hash
+from deeplab.tracking.run_folder import RunFolder, chosen_keys, settings_hash
 from deeplab.utils.errors import UserError
 
 RANDOM_WEIGHTS, ANOTHER_RUN = "random weights", "another run"
@@ -46,6 +48,15 @@ class RowEvaluation(NamedTuple):
     variant: tuple[str, ...] | None = None
     """Overrides of the row as they were typed; None for the row of a table file."""
 
+    def split_of(self, config: RunConfig) -> str:
+        """Return the split that a run is evaluated on."""
+        return self.split or config.data.val_split
+
+    def name_of(self, config: RunConfig) -> str:
+        """Return the name of the evaluation's folder in the folder of a run."""
+        strategy = resolve_strategy_name(config, self.strategy)
+        return evaluation_name(self.split_of(config), RunFolder("").weights, strategy)
+
 
 class MissingWeights(NamedTuple):
     """External weights that the user has not provided."""
@@ -66,7 +77,7 @@ class Job:
     row_evaluations: list[RowEvaluation] = field(default_factory=list)
     """Evaluations that rows need; empty if the job only provides initial weights for others."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the job: jobs with the same result have the same key."""
         if self.pretraining:

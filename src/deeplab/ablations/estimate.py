@@ -93,7 +93,7 @@ def _estimate_work(job: Job, run: Run | None) -> Estimate:
     disk = 4 * WEIGHT_COPIES * crop_cost.with_bn_statistics
     missing = _missing_evaluations(job, run)
     if not isinstance(config, TrainConfig):
-        splits = {row_evaluation.split or config.data.val_split for row_evaluation in missing}
+        splits = {row_evaluation.split_of(config) for row_evaluation in missing}
         num_images = sum(split_size(config.data, split) for split in splits)
         return Estimate(multiply_adds + num_images * crop_cost.conv, disk)
     for split, _ in _splits_and_strategies(config, job.row_evaluations):
@@ -124,7 +124,7 @@ def _splits_and_strategies(
 ) -> set[tuple[str, Strategy]]:
     return {
         (
-            row_evaluation.split or config.data.val_split,
+            row_evaluation.split_of(config),
             parse_strategy(row_evaluation.strategy, output_stride=config.output_stride),
         )
         for row_evaluation in evaluations

@@ -1,6 +1,5 @@
 """A study of Hydra's Optuna sweeper: its objective, the trials that are left, its best run."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,16 +10,14 @@ from typing import Any
 from omegaconf import read_write
 
 from deeplab.ablations.distinct_jobs import Job
-from deeplab.ablations.run_index import Run, known_runs, make_run_finder
+from deeplab.ablations.run_index import Run, known_runs, make_fingerprint_lookup, make_run_finder
+from deeplab.ablations.variants import SWEEPS, sweep_name
 from deeplab.config.hydra_app import JobFailedError
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.metrics.definitions import OBJECTIVE_PREFIX, objective_metric
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import pluralize
-
-MAX_NAME = 60
-"""Number of characters of a study's keys in its name."""
 
 NO_SCORE = (
     "hydra/sweeper=optuna: all trials have failed. Their errors are above, and in failure.txt of "
@@ -82,14 +79,13 @@ class OptunaStudy:
             )
         sweeper.direction = direction
         sweeper.study_name = sweeper.study_name or self._default_name()
-        self.folder = self.runs_dir / "sweeps" / sweeper.study_name.replace("/", "_")
+        self.folder = self.runs_dir / SWEEPS / sweeper.study_name.replace("/", "_")
 
     def _default_name(self) -> str:
         """Return a name that the same command has again: keys, and a hash of all values."""
         space = {key: repr(distribution) for key, distribution in self.distributions.items()}
         text = json.dumps([space, dict(self.fixed)], sort_keys=True, default=str)
-        keys = "-".join(key.lstrip("+").rpartition(".")[2] for key in space)
-        return f"{keys[:MAX_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        return sweep_name([*space], text)
 
     def prepare(self) -> int:
         """Return the number of trials that are left; interrupted ones are tried again first.
@@ -173,13 +169,13 @@ class OptunaStudy:
         """
         from optuna.trial import TrialState
 
-        trials = self._open().trials
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        study = self._open()
+        trials = study.trials
         failed = sum(trial.state == TrialState.FAIL for trial in trials)
-        if not complete:
-            raise JobFailedError(NO_SCORE)
-        sign = 1 if self.metric.higher_is_better else -1
-        best = max(complete, key=lambda trial: sign * trial.value)
+        try:
+            best = study.best_trial
+        except ValueError:  # no trial is complete
+            raise JobFailedError(NO_SCORE) from None
         overrides = _overrides(self.fixed, best.params)
         run = self._find_run(overrides)
         params = " ".join(f"{key}={value}" for key, value in best.params.items())
@@ -192,4 +188,6 @@ class OptunaStudy:
 
     def _find_run(self, overrides: Sequence[str]) -> Run | None:
         job = Job(tuple(overrides), compose_train(overrides))
-        return make_run_finder(known_runs(self.runs_dir))(job)
+        # data.root may be searched over, and runs on several folders differ by their images alone
+        fingerprints = make_fingerprint_lookup()
+        return make_run_finder(known_runs(self.runs_dir), fingerprints, chosen=True)(job)

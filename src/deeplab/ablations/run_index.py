@@ -5,11 +5,12 @@ its initial weights, no matter how it was started.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
@@ -22,10 +23,8 @@ from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.evaluation_folder import (
     Evaluation,
     EvaluationFolder,
-    evaluation_name,
     read_evaluation,
 )
-from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import (
     OVERWRITE_HINT,
@@ -35,7 +34,6 @@ from deeplab.tracking.run_folder import (
     chosen_keys,
     read_run,
     result_settings,
-    settings_hash,
 )
 from deeplab.tracking.run_record import RunRecord, read_record
 from deeplab.tracking.source_code import code_hash, trained_by_other_code
@@ -58,9 +56,9 @@ class Run:
     config: RunConfig
 
     @cached_property
-    def settings(self) -> str:
-        """Hash of the config (``deeplab.tracking.run_folder.settings_hash``)."""
-        return settings_hash(self.config)
+    def settings(self) -> dict[str, Any]:
+        """Keys that the result depends on (``deeplab.tracking.run_folder.result_settings``)."""
+        return result_settings(self.config)
 
     @cached_property
     def record(self) -> RunRecord:
@@ -114,14 +112,17 @@ class Run:
 
     def evaluation(self, row_evaluation: RowEvaluation) -> Evaluation | None:
         """Return a row's evaluation of the run's current weights; None if it does not exist."""
-        split = row_evaluation.split or self.config.data.val_split
-        strategy = resolve_strategy_name(self.config, row_evaluation.strategy)
-        name = evaluation_name(split, self.folder.weights, strategy)
-        folder = EvaluationFolder(self.folder.evaluations / name)
-        if not exists(folder.result):
-            return None
-        evaluation = read_evaluation(folder.path)
-        return evaluation if evaluation.result.is_of_weights(self.weights_sha256) else None
+        name = row_evaluation.name_of(self.config)
+        if name not in self._evaluations:
+            folder = EvaluationFolder(self.folder.evaluations / name)
+            evaluation = read_evaluation(folder.path) if exists(folder.result) else None
+            current = evaluation and evaluation.result.is_of_weights(self.weights_sha256)
+            self._evaluations[name] = evaluation if current else None
+        return self._evaluations[name]
+
+    @cached_property
+    def _evaluations(self) -> dict[str, Evaluation | None]:
+        return {}
 
 
 FOUND_WITH_CLASSES = ("classes", "palette", "mask_values", "ignored_values", "unlisted_values")
@@ -146,10 +147,15 @@ def known_runs(root: str | Path) -> list[Run]:
         if SET_ASIDE_MARKER in folder.path.name:
             continue
         try:
-            runs.append(Run(folder, read_run(folder)))
+            runs.append(Run(folder, _read_config(folder.path, path.stat().st_mtime_ns)))
         except UserError as error:
             _say_once(f"Left out: {error}")
     return runs
+
+
+@cache  # a sweep lists its runs several times
+def _read_config(path: Path, modified: int) -> RunConfig:
+    return read_run(RunFolder(path))
 
 
 @cache
@@ -159,7 +165,10 @@ def _say_once(line: str) -> None:
 
 
 def make_run_finder(
-    runs: Sequence[Run], current_fingerprint: CurrentFingerprint | None = None
+    runs: Sequence[Run],
+    current_fingerprint: CurrentFingerprint | None = None,
+    *,
+    chosen: bool = False,
 ) -> FindRun:
     """Return a function that finds the run of a job: a finished one if possible, else the latest.
 
@@ -167,8 +176,11 @@ def make_run_finder(
         runs: all existing runs.
         current_fingerprint: returns the fingerprint of the current images; runs on other images
             are not found. None: runs on any images are found.
+        chosen: the jobs have the values that are chosen for automatic keys here and now, and so
+            must their runs; False: they have placeholders.
     """
     hashes: dict[tuple[str | None, str], str | None] = {}
+    found: dict[str, Run | None] = {}
 
     def init_hash(job: Job) -> str | None:
         """Return the hash of a job's initial weights; empty if they do not exist yet."""
@@ -185,22 +197,46 @@ def make_run_finder(
         return hashes[key]
 
     def find_run(job: Job) -> Run | None:
-        if job.missing_weights_in_chain:
-            return None
-        settings, init = settings_hash(job.config), init_hash(job)
-        fingerprint = current_fingerprint(job.config.data) if current_fingerprint else None
+        if job.key not in found:
+            found[job.key] = None if job.missing_weights_in_chain else search(job)
+        return found[job.key]
+
+    def search(job: Job) -> Run | None:
+        config, init = job.config, init_hash(job)
+        requested = result_settings(config)
+        automatic = set() if chosen else chosen_keys(config)
+        keys = [*([] if chosen else config.automatic), *_found_in_data(config)]
+        fingerprint = current_fingerprint(config.data) if current_fingerprint else None
         matching = [
             run
             for run in runs
-            if chosen_keys(job.config) <= {*run.config.automatic}
-            and (run.settings == settings or _matches_with_found_values(run, job.config))
+            if automatic <= {*run.config.automatic}
+            and (run.settings == requested or _equal_but_for(keys, requested, run.settings))
             and run.record.init_weights_sha256 == init
             and (run.config.init_from is not None) == job.starts_whole
             and fingerprint in (None, run.record.data_fingerprint)
         ]
-        return next((run for run in matching if run.folder.finished), next(iter(matching), None))
+        best_first = sorted(matching, key=lambda run: run.settings != requested)
+        return min(best_first, key=lambda run: not run.folder.finished, default=None)
 
     return find_run
+
+
+def make_finder_of_jobs(
+    runs: Sequence[Run], jobs: Sequence[Job], *, chosen: bool = False
+) -> FindRun:
+    """Return a function that finds the runs of these jobs, although images may have changed since.
+
+    Runs on several folders of images differ by these alone, so then the images count.
+
+    Args:
+        runs: all existing runs.
+        jobs: the jobs.
+        chosen: see ``make_run_finder``.
+    """
+    roots = {job.config.data.root for job in jobs}
+    fingerprints = make_fingerprint_lookup() if len(roots) > 1 else None
+    return make_run_finder(runs, fingerprints, chosen=chosen)
 
 
 def make_fingerprint_lookup() -> CurrentFingerprint:
@@ -225,26 +261,38 @@ def make_fingerprint_lookup() -> CurrentFingerprint:
     return current_fingerprint
 
 
-def _matches_with_found_values(run: Run, config: RunConfig) -> bool:
-    """Return True if a run has a config's settings but for what was found in its data.
+def _found_in_data(config: RunConfig) -> list[str]:
+    """Return the keys that have other values in a run of a config, because its data have them.
 
-    These are the values of automatic keys, the classes of ``data=folder`` and of data of the user's
-    own if the config names none, and the channels and the range of values of the images.
+    These are the classes of ``data=folder`` and of data of the user's own if the config names none,
+    and the channels and the range of values of the images.
     """
-    requested, recorded = result_settings(config), result_settings(run.config)
-    keys = list(config.automatic)
+    keys = []
     if isinstance(config.data, FolderSettings | OwnDataSettings) and not config.data.classes:
+        keys += [f"data.{key}" for key in FOUND_WITH_CLASSES]
+    found = [key for key in FOUND_IN_IMAGES if getattr(config.data, key, 0) is None]
+    return (
+        keys + [f"data.{key}" for key in found] + ["backbone.in_channels"] * ("channels" in found)
+    )
+
+
+def _equal_but_for(
+    keys: Sequence[str], requested: Mapping[str, Any], recorded: Mapping[str, Any]
+) -> bool:
+    """Return True if recorded settings are the requested ones but for some keys.
+
+    Values to ignore that were requested must be among the recorded ones.
+    """
+    if "data.ignored_values" in keys:
         ignored = recorded["data"].get("ignored_values", ())
         if any(value not in ignored for value in requested["data"]["ignored_values"]):
             return False
-        keys += [f"data.{key}" for key in FOUND_WITH_CLASSES]
-    found = [key for key in FOUND_IN_IMAGES if getattr(config.data, key, 0) is None]
-    keys += [f"data.{key}" for key in found] + ["backbone.in_channels"] * ("channels" in found)
+    expected = deepcopy({**requested})
     for key in keys:
-        (holder, name), (source, _) = find_holder(requested, key), find_holder(recorded, key)
+        (holder, name), (source, _) = find_holder(expected, key), find_holder({**recorded}, key)
         if name in source:
             holder[name] = source[name]
-    return bool(keys) and requested == recorded
+    return bool(keys) and expected == recorded
 
 
 def _modification_time(path: Path) -> float:

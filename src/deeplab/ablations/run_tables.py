@@ -3,9 +3,7 @@
 The tables are files, or made of the variants of a plain sweep.
 """
 
-import hashlib
 import json
-import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +14,7 @@ from pydantic import BaseModel, Field
 from deeplab.ablations.distinct_jobs import Job, collect_jobs, describe_rows, with_scores
 from deeplab.ablations.report.print_report import print_next_steps, print_sheets
 from deeplab.ablations.report.write_report import PAGE, write_report
-from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
+from deeplab.ablations.run_index import known_runs, make_finder_of_jobs
 from deeplab.ablations.sweep import (
     Check,
     Launch,
@@ -27,31 +25,31 @@ from deeplab.ablations.sweep import (
     run_jobs,
 )
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
+from deeplab.ablations.variants import SWEEPS, sweep_name
 from deeplab.ablations.wandb_views import save_views
 from deeplab.config.hydra_app import quote_value
+from deeplab.config.parsing import PLACEHOLDERS, validate
+from deeplab.config.schema.run import RunConfig
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.tracking.run_folder import check_inside, settings_hash
 from deeplab.training.compose_config import compose_seeds
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 from deeplab.utils.reading import read_typed
-from deeplab.utils.settings import Text
+from deeplab.utils.settings import Text, find_holder, to_dict
 
 compose_offline = partial(compose_seeds, download=False, trusted=False)
 """Composition for commands that train nothing and therefore download and import nothing."""
 
-REPORT_FOLDERS = ("ablations", "sweeps")
+REPORT_FOLDERS = ("ablations", SWEEPS)
 """Folders of the reports on tables and on plain sweeps, in the folder of the runs."""
-
-MAX_NAME = 60
-"""Number of characters of a sweep's keys in its name."""
 
 REQUEST_FILE = "request.json"
 """File in the report's folder with the arguments of the report."""
 
 
 class ReportRequest(BaseModel):
-    """Content of this file."""
+    """Content of ``request.json``."""
 
     arguments: list[Text] = Field(max_length=200)
 
@@ -60,14 +58,14 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     """Run the jobs that ``arguments`` request, then report; exit with a failed job's status."""
     request = parse_request(arguments)
     jobs = collect_jobs(request, compose_seeds)
-    with_scores(request, jobs)  # checks that the variants have a score in common
+    request = with_scores(request, jobs)  # checks that the variants have a score in common
     root, group = runs_root(request, jobs), _group(request, jobs)
     if any(job.config.trainer.fast_dev_run for job in jobs):
         _test_jobs(jobs, check, launch)
         return
     status = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
     _label_runs(jobs, root, group)
-    report_tables(arguments)
+    _report(request, jobs, arguments, chosen=True)
     if status:
         sys.exit(status)
 
@@ -106,19 +104,29 @@ def _sweep_name(request: SweepRequest, jobs: Sequence[Job]) -> str:
     """
     columns = next(iter(request.tables.values())).columns
     variants = {
-        e.variant: (settings_hash(job.config.model_copy(update={"seed": 0})), job.initial_weights)
+        e.variant: (settings_hash(_as_typed(job.config)), job.initial_weights)
         for job in reversed(jobs)
         for e in job.row_evaluations
     }
     rows = [(variant, *variants[variant]) for variant in sorted(variants, key=str)]
-    digest = hashlib.sha256(json.dumps([rows, sorted(request.tables)]).encode()).hexdigest()[:6]
-    keys = re.sub(r"[^\w.-]+", "_", "-".join(key.rpartition(".")[2] for key in columns))
-    return f"{keys[:MAX_NAME]}-{digest}"
+    return sweep_name(columns, json.dumps([rows, sorted(request.tables)]))
+
+
+def _as_typed(config: RunConfig) -> RunConfig:
+    """Return a config with one seed, and without the values that a training chooses.
+
+    A report, which reads no image, does not know them.
+    """
+    values = to_dict(config) | {"seed": 0}
+    for key in config.automatic:
+        holder, name = find_holder(values, key)
+        holder[name] = PLACEHOLDERS[key]
+    return validate(type(config), values)
 
 
 def _label_runs(jobs: Sequence[Job], root: str, group: str) -> None:
     """Add group and tags to finished runs that were started by hand or for other tables."""
-    find_run = make_run_finder(known_runs(root))
+    find_run = make_finder_of_jobs(known_runs(root), jobs, chosen=True)
     for job in jobs:
         run = find_run(job)
         if run and run.folder.finished and run.config.logger.name == "wandb":
@@ -129,14 +137,17 @@ def report_tables(arguments: Sequence[str]) -> Path:
     """Write the report on the tables that ``arguments`` request, print its path and return it."""
     request = parse_request(arguments)
     jobs = collect_jobs(request, compose_offline)
-    request, root = with_scores(request, jobs), runs_root(request, jobs)
+    return _report(with_scores(request, jobs), jobs, arguments, chosen=False)
+
+
+def _report(
+    request: SweepRequest, jobs: Sequence[Job], arguments: Sequence[str], *, chosen: bool
+) -> Path:
+    root = runs_root(request, jobs)
     folder = report_folder(request, jobs, root)
-    # runs on several folders of images differ by these alone
-    roots = {job.config.data.root for job in jobs}
-    fingerprints = make_fingerprint_lookup() if len(roots) > 1 else None
-    find_run = make_run_finder(known_runs(root), fingerprints)
+    find_run = make_finder_of_jobs(known_runs(root), jobs, chosen=chosen)
     sheets = write_report(request, jobs, find_run, folder)
-    write_json(folder / REQUEST_FILE, ReportRequest(arguments=list(arguments)).model_dump())
+    write_json(folder / REQUEST_FILE, {"arguments": [*arguments]})
     if request.of_variants:
         print_sheets(sheets)
     page = folder / PAGE

@@ -63,7 +63,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         jobs: the jobs, each after the jobs that it starts from.
         runs: parent folder of the run folders.
         group: group of the runs on a dashboard.
-        check: function that checks a job; called for all jobs before the first one starts.
+        check: function that checks a job; called before the first one starts, for one seed of each.
         launch: function that runs jobs.
 
     Returns:
@@ -73,7 +73,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         UserError: all jobs need weights that are missing.
     """
     current_fingerprint = make_fingerprint_lookup()
-    find_run = make_run_finder(known_runs(runs), current_fingerprint)
+    find_run = make_run_finder(known_runs(runs), current_fingerprint, chosen=True)
     todo = [
         j
         for j in jobs
@@ -83,7 +83,8 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     if jobs and all(job.missing_weights_in_chain for job in jobs):
         problem = "ablation: no row of these tables can run, because weights are missing."
         raise UserError("\n       ".join([problem, *missing]))
-    for job in todo:
+    without_seeds = {tuple(o for o in j.overrides if not o.startswith("seed=")): j for j in todo}
+    for job in without_seeds.values():
         check(job_overrides(job, None, group))
     print(f"{pluralize(len(jobs), 'distinct run')}, {len(todo)} to run", flush=True)
     kept = [job for job in jobs if not job.config.overwrite]
@@ -105,7 +106,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
                 for job, pretraining in ready
             ]
         )
-        find_run = make_run_finder(known_runs(runs), current_fingerprint)
+        find_run = make_run_finder(known_runs(runs), current_fingerprint, chosen=True)
         for (job, _), error in zip(ready, launched, strict=True):
             first_conflict = error and error.in_other_process and job.key not in errors
             errors[job.key] = error

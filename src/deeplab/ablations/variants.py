@@ -1,5 +1,6 @@
 """Tables of a plain sweep: each combination of the typed values is a row."""
 
+import hashlib
 import itertools
 import re
 from collections.abc import Sequence
@@ -17,6 +18,12 @@ from deeplab.utils.settings import Settings
 from deeplab.utils.text import name_some
 
 MAX_VARIANTS = 1000
+
+SWEEPS = "sweeps"
+"""Folder of the reports on plain sweeps and of studies, in the folder of the runs."""
+
+MAX_NAME = 60
+"""Number of characters of a sweep's keys in its name."""
 
 FIXED_KEYS = ("runs_dir", "resume", "resume_with_other_code", "overwrite", "name")
 """Keys of a command or of all its runs, which have one value."""
@@ -136,6 +143,13 @@ def same_run_error(first: Sequence[str], second: Sequence[str]) -> UserError:
         f"{' '.join(first)} and {' '.join(second)}: these variants are the same run, whose result "
         f"does not depend on {name_some(keys)}. Sweep over other keys or values."
     )
+
+
+def sweep_name(keys: Sequence[str], content: str) -> str:
+    """Return the name of a sweep over keys, with a hash of its content."""
+    names = "-".join(key.lstrip("+").rpartition(".")[2] for key in keys)
+    words = re.sub(r"[^\w.-]+", "_", names)[:MAX_NAME]
+    return f"{words}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
 
 
 def run_name(name: str, variant: Sequence[str], seed: int, max_length: int = 100) -> str:

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.ablations.distinct_jobs import Job
-from deeplab.ablations.sweep import table_tag
+from deeplab.ablations.sweep import job_group, table_tag
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerSettings
-from deeplab.evaluation.evaluation_folder import evaluation_name
-from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import flat_result_settings
 from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
@@ -30,7 +28,7 @@ def save_views(
     Args:
         request: request with the tables.
         jobs: distinct jobs of the tables.
-        group: group of their runs on the dashboard.
+        group: group of their runs on the dashboard, unless one was typed.
         folder: folder of the report.
 
     Raises:
@@ -52,7 +50,7 @@ def save_views(
             view = ws.Workspace(
                 entity=str(entity),
                 project=str(logger.project),
-                **_content(ws, table, name, table_jobs, group),
+                **_content(ws, table, name, table_jobs, job_group(table_jobs[0], group)),
             )
             if name in addresses:
                 saved = ws.Workspace.from_url(addresses[name])
@@ -130,15 +128,14 @@ def _sections(ws: Any, scores: Sequence[str], cost: str, main: str) -> list[Any]
 
 def _evaluation_keys(jobs: Sequence[Job], table: str) -> list[str]:
     """Return the summary keys of the evaluations that score the table's rows."""
-    keys = []
-    for job in jobs:
-        for row_evaluation in job.row_evaluations:
-            if row_evaluation.table == table:
-                strategy = resolve_strategy_name(job.config, row_evaluation.strategy)
-                split = row_evaluation.split or job.config.data.val_split
-                name = evaluation_name(split, Path("weights.safetensors"), strategy)
-                keys.append(evaluation_key(name))
-    return list(dict.fromkeys(keys))
+    return list(
+        dict.fromkeys(
+            evaluation_key(row_evaluation.name_of(job.config))
+            for job in jobs
+            for row_evaluation in job.row_evaluations
+            if row_evaluation.table == table
+        )
+    )
 
 
 def _differing_keys(jobs: Sequence[Job]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from deeplab.ablations.distinct_jobs import (
@@ -95,8 +96,8 @@ def _changes_result(config: RunConfig, override: str) -> bool:
 
 def _replacements(preset: Preset, table: Table) -> Iterator[tuple[str, Sequence[str]]]:
     """Yield each override of a table that a preset replaces, and what replaces it."""
-    stages = (*table.pretraining.values(), *table.rows)
-    for override in (*table.train, *(o for stage in stages for o in stage.train)):
+    stages = [table.train, *(p.train for p in table.pretraining.values())]
+    for override in chain(*stages, *(row.train for row in table.rows)):
         if (new := preset.replace.get(override.replace(" ", ""))) is not None:
             yield override, new
 
@@ -109,7 +110,9 @@ def _setting(preset: Preset, table: Table) -> str:
             replaced.setdefault(tuple(new), {})[old] = None
     if not replaced and not (preset.use_val_split and table.split):
         return table.setting
-    here = [f"{' '.join(new) or 'nothing'} for {' and '.join(old)}" for new, old in replaced.items()]
+    here = [
+        f"{' '.join(new) or 'nothing'} for {' and '.join(old)}" for new, old in replaced.items()
+    ]
     return f"In the paper: {table.setting}" + (f"; here: {', '.join(here)}" if here else "")
 
 
