@@ -78,10 +78,12 @@ class Copy:
         assert not (folder / "metrics.json").exists()
         return folder
 
-    def record(self) -> dict:
-        """Return the identity of the copy's code."""
+    def record(self, meanwhile: str = "pass") -> dict:
+        """Return the identity of the copy's code, in a process that does something before."""
         code = (
-            "from deeplab.tracking.source_code import code_record;"
+            "import os\n"
+            "from deeplab.tracking.source_code import code_record\n"
+            f"code_record()\n{meanwhile}\n"
             "print(code_record().model_dump_json())"
         )
         variables = {"PYTHONPATH": str(self.folder / "src"), "PATH": os.environ["PATH"]}
@@ -240,6 +242,9 @@ def test_the_commit_is_that_of_the_package(tmp_path):
     committed = copy.record()
     assert committed["commit"] == copy.git("rev-parse", "HEAD")
     assert not committed["uncommitted_changes"]
+    commit = "git -c user.name=me -c user.email=me@example.com commit -q --allow-empty -m Later"
+    later = copy.record(f"os.chdir({str(tmp_path)!r}); os.system({commit!r})")
+    assert later["commit"] == committed["commit"] != copy.git("rev-parse", "HEAD")
     assert committed["training_code"] == outside["training_code"]
     (tmp_path / "src/train.py").write_text("")  # not a file of the package
     assert not copy.record()["uncommitted_changes"]

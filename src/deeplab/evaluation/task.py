@@ -62,6 +62,7 @@ class EvaluationTask(ABC):
     def __init__(self, folder: RunFolder, weights: Path, config: EvaluateConfig) -> None:
         self.folder, self.weights, self.config = folder, weights, config
         self.execution = inference_execution(config.trainer, one_device=False)
+        self.code = code_record()
 
     @abstractmethod
     def open_data(self) -> None:
@@ -128,7 +129,7 @@ class EvaluationTask(ABC):
             skipped_files=dict(self.data.skipped),
             machine=Machine(**vars(self.execution)),
             data_root=draft.data_root,
-            **vars(code_record()),
+            **vars(self.code),
         ).write(draft.folder.result)
 
 

@@ -4,6 +4,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -56,13 +57,13 @@ class Machine(Record):
 
 
 def provenance() -> Provenance:
-    """Return the provenance of a result that is made now, without the hashes of the code."""
-    commit = _commit()
+    """Return the provenance of what is started now, without the hashes of the code."""
+    commit, changed = _state_of_code()
     return Provenance(
         command=typed_command(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit,
-        uncommitted_changes=bool(commit and _git("status", "--porcelain", "--", ".")),
+        uncommitted_changes=changed,
         python=platform.python_version(),
         platform=platform.platform(),
         versions={
@@ -72,13 +73,17 @@ def provenance() -> Provenance:
     )
 
 
-def _commit() -> str | None:
-    """Return the commit of this code; None if it is not in a commit.
+@cache  # a process keeps the code that it started with
+def _state_of_code() -> tuple[str | None, bool]:
+    """Return the commit of this code, and whether its files differ from it.
 
-    An installed package may lie in the checkout of another project.
+    The commit is None if the code is in none: an installed package may lie in the checkout of
+    another project.
     """
     found = _git("rev-parse", "HEAD", "HEAD:./__init__.py")
-    return found.splitlines()[0] if found else None
+    if not found:
+        return None, False
+    return found.splitlines()[0], bool(_git("status", "--porcelain", "--", "."))
 
 
 def _git(*arguments: str) -> str | None:

@@ -40,9 +40,13 @@ MAX_FILES = 5
 @cache
 def source_files(kind: Kind) -> Mapping[str, str]:
     """Return the hash of each source file that a result depends on, by its path in the package."""
+    return {path: digest for part in COUNTED[kind] for path, digest in _hashes(part).items()}
+
+
+@cache
+def _hashes(part: str) -> Mapping[str, str]:
     return {
         path.relative_to(PACKAGE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        for part in COUNTED[kind]
         for path in sorted((PACKAGE / part).rglob("*.py"))
     }
 
@@ -59,7 +63,7 @@ def code_hash(kind: Kind) -> str:
 
 
 def code_record() -> Provenance:
-    """Return the provenance of a result with the hashes of the code."""
+    """Return the provenance of what is started now, with the hashes of the code."""
     hashes = {"training_code": code_hash("training"), "evaluation_code": code_hash("evaluation")}
     return provenance().model_copy(update=hashes)
 
