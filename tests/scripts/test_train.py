@@ -262,7 +262,6 @@ def test_evaluate_another_split_and_a_checkpoint_in_windows(tmp_path, trained):
     assert result["cost"]["measured"]["latency"] > 0
     assert name == "train-last-os8-w49"
     assert result["protocol"]["images"] == 8
-    assert not result["protocol"]["whole_images"]
     assert not (folder / "evaluations" / name / "predictions").exists()
 
 

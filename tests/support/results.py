@@ -6,5 +6,4 @@ from deeplab.tracking.evaluation_protocol import IGNORED_LABEL_RULE, Protocol, S
 def make_protocol(*, strategy, **values):
     """Return the protocol of a segmentation network under a ``Strategy``."""
     fields = {"ignored_label": IGNORED_LABEL_RULE, "precision": "32-true"} | values
-    whole_images = strategy.window is None
-    return Protocol(strategy=StrategyRecord.of(strategy), whole_images=whole_images, **fields)
+    return Protocol(strategy=StrategyRecord.of(strategy), **fields)

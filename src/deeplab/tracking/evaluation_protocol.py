@@ -78,8 +78,6 @@ class Protocol(Record):
     """Part of the image that a classifier sees."""
     strategy: StrategyRecord
     """Inference strategy."""
-    whole_images: bool | None = None
-    """False if the network sees windows."""
     precision: str
     """Lightning's name of the precision."""
     bands: Bands | None = None
@@ -89,13 +87,10 @@ class Protocol(Record):
         """Compare the conditions; ``split_origin`` and ``bands`` follow from ``content``."""
         if not isinstance(other, Protocol):
             return NotImplemented
-        return self._conditions() == other._conditions()
+        return all(getattr(self, key) == getattr(other, key) for key in TITLES)
 
     def __hash__(self) -> int:
         return hash(self.content)
-
-    def _conditions(self) -> dict[str, Any]:
-        return self.model_dump(exclude={"split_origin", "bands"})
 
 
 def segmentation_protocol(
@@ -111,7 +106,7 @@ def segmentation_protocol(
 
     Args:
         data: the data.
-        strategy: inference strategy; it says whether the network sees whole images or windows.
+        strategy: inference strategy.
         content: hash of the images and masks.
         padded_to: minimum height and width of images.
         precision: Lightning's name of the precision.
@@ -126,7 +121,6 @@ def segmentation_protocol(
         ignored_label=IGNORED_LABEL_RULE,
         padded_to=padded_to,
         strategy=StrategyRecord.of(strategy),
-        whole_images=strategy.window is None,
         precision=precision,
         bands=bands,
     )
