@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -18,13 +19,16 @@ from deeplab.ablations.distinct_jobs import (
     describe_rows,
 )
 from deeplab.ablations.estimate import estimate_job
+from deeplab.ablations.print_plan import _print_missing_data
 from deeplab.ablations.report.collect_tables import collect_table_results
+from deeplab.ablations.run_tables import report_tables
 from deeplab.ablations.sweep import job_overrides, missing_weights_lines, table_tag
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.tables import read_preset, read_table
 from deeplab.config.build_model import check_classifier, check_model
 from deeplab.config.hydra_app import to_sweep_override
 from deeplab.config.paths import CONF, project_choices
+from deeplab.config.schema.optimizer import AdamWSettings
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import parse_strategy
@@ -402,13 +406,17 @@ def test_estimate_of_the_remaining_work():
     )  # fmt: skip
     assert evaluations == pytest.approx(expected, rel=0.02)  # sizes are rounded
     assert estimate_job(job, FinishedRun(*strategies)).multiply_adds == 0
-    assert estimate_job(job, FinishedRun(*strategies)).disk == total.disk
+    assert estimate_job(job, FinishedRun(*strategies)).disk == 0
+    stage = job.config.stage.model_copy(update={"ema_decay": 0.999})
+    averaged = job.config.model_copy(update={"stage": stage, "optimizer": AdamWSettings()})
+    more = estimate_job(replace(job, config=averaged), None).disk - total.disk
     assert estimate_job(
         job, FinishedRun("os8", "os8-ms", "os8-ms-flip")
     ).multiply_adds == pytest.approx(evaluations / (1 + 297.92 / 102.78), rel=0.03)
     step = strategy_cost(
         job.config, parse_strategy("os16", output_stride=16), classes=21, size=(513, 513)
     )
+    assert more == 2 * 2 * 4 * step.with_bn_statistics  # in two checkpoints, of four bytes
     assert total.multiply_adds - evaluations == pytest.approx(3 * step.conv * 16 * 30_000)
 
 
@@ -440,6 +448,8 @@ def test_a_measured_step_tells_how_long_a_job_takes(table, steps):
         (["ablation=glob(table*)"], "List the values"),
         (["ablation=table1", "stage.lr=0.1,0.2"], "only seed may have several values"),
         (["ablation=table1", "stage.lr=[0.1"], "cannot be read as key=value"),
+        (["ablation=table1", "data_roots.voc=.,.."], "only one value"),
+        (["ablation=table1", "data_roots.voc=[]"], "no such file or folder"),
     ],
 )
 def test_invalid_command_line(arguments, message):
@@ -478,6 +488,18 @@ def test_error_of_an_invalid_table_names_its_file(tmp_path, change, message):
     with pytest.raises(UserError, match=message) as raised:
         read_table(path)
     assert path in str(raised.value)
+
+
+def test_a_plan_does_not_look_for_a_bucket_on_the_disk(tmp_path, capsys):
+    keys = ["data=webdataset", "data.root=s3://bucket/shards", "stage=imagenet"]
+    jobs = collect_jobs(parse_request([*keys, "seed=0,1"]), compose_seeds)
+    _print_missing_data(jobs)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_report_has_any_number_of_arguments(tmp_path):
+    arguments = ["ablation=table1", f"runs_dir={tmp_path}", *["stage.lr=0.01"] * 300]
+    assert report_tables(arguments).is_file()
 
 
 def test_error_of_composing_names_the_row(tmp_path):

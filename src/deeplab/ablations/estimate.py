@@ -21,12 +21,6 @@ from deeplab.utils.settings import to_dict
 STEP_COST = 3
 """Cost of a training step in forward passes; the backward pass costs two of them."""
 
-WEIGHT_COPIES = 5
-"""Copies of the weights that a run keeps.
-
-One is ``weights.safetensors``; two checkpoints hold the weights and the optimizer's momentum.
-"""
-
 LABEL_MAP_BYTES = 8_000
 """Size of a label map of a VOC image as PNG."""
 
@@ -39,7 +33,7 @@ class Estimate(NamedTuple):
 
     multiply_adds: float
     disk: int
-    """Bytes of all files that the job writes."""
+    """Bytes of the files that are still to be written."""
     step_seconds: float | None = None
     """Time of a training step on this machine; None if it was not measured."""
     seconds: float | None = None
@@ -90,15 +84,16 @@ def _estimate_work(job: Job, run: Run | None) -> Estimate:
         0 if run is None else stage.max_steps if run.folder.finished else run.step
     )
     multiply_adds = float(STEP_COST * crop_cost.conv * stage.batch_size * remaining_steps)
-    disk = 4 * WEIGHT_COPIES * crop_cost.with_bn_statistics
+    trained = run is not None and run.folder.finished
+    disk = 0 if trained else 4 * _weight_copies(config) * crop_cost.with_bn_statistics
     missing = _missing_evaluations(job, run)
     if not isinstance(config, TrainConfig):
         splits = {row_evaluation.split_of(config) for row_evaluation in missing}
         num_images = sum(split_size(config.data, split) for split in splits)
         return Estimate(multiply_adds + num_images * crop_cost.conv, disk)
-    for split, _ in _splits_and_strategies(config, job.row_evaluations):
-        disk += LABEL_MAP_BYTES * split_size(config.data, split)
     evaluations = _splits_and_strategies(config, missing)
+    for split, _ in evaluations:
+        disk += LABEL_MAP_BYTES * split_size(config.data, split)
     passes = {(split, p) for split, strategy in evaluations for p in strategy.passes}
     image_cost = {
         stride: _cost(config, stride, config.data.padded_size).conv
@@ -108,6 +103,17 @@ def _estimate_work(job: Job, run: Run | None) -> Estimate:
         size = split_size(config.data, split)
         multiply_adds += size * image_cost[forward_pass.output_stride] * forward_pass.scale**2
     return Estimate(multiply_adds, disk)
+
+
+def _weight_copies(config: RunConfig) -> int:
+    """Return how many copies of the weights a training writes.
+
+    One is ``weights.safetensors``; each of two checkpoints has the weights, the optimizer's
+    averages of their gradients, and the moving average of the weights if there is one.
+    """
+    momentum = getattr(config.optimizer, "momentum", None)
+    moments = 2 if momentum is None else int(momentum > 0)  # AdamW has two
+    return 1 + 2 * (1 + moments + (config.stage.ema_decay is not None))
 
 
 def _missing_evaluations(job: Job, run: Run | None) -> list[RowEvaluation]:
@@ -137,8 +143,11 @@ def _crop_cost(config: RunConfig) -> Cost:
     if isinstance(config, TrainConfig):
         return _cost(config, config.output_stride, size)
     assert isinstance(config, ClassifierConfig)
-    model = check_classifier(config, num_classes=_num_classes(config.data))
-    return measure_cost(model, input_size=size)
+    classes = _num_classes(config.data)
+    key = (config.backbone.model_dump_json(), 32, classes, size)
+    if key not in _costs:
+        _costs[key] = measure_cost(check_classifier(config, num_classes=classes), input_size=size)
+    return _costs[key]
 
 
 def _num_classes(data: DataSettings) -> int:

@@ -13,6 +13,7 @@ from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.execution import choose_execution
 from deeplab.data.settings import SyntheticSettings
 from deeplab.utils.disk_space import format_size
+from deeplab.utils.paths import is_url
 from deeplab.utils.program import command
 from deeplab.utils.text import format_duration, pluralize
 from deeplab.utils.text_table import Column, TextTable
@@ -151,7 +152,7 @@ def _print_missing_data(jobs: Sequence[Job]) -> None:
         if not isinstance(job.config.data, SyntheticSettings)
     }
     for root, name in roots.items():
-        if not Path(root).expanduser().is_dir():
+        if not is_url(root) and not Path(root).expanduser().is_dir():
             fix = f"Prepare it with {command('prepare')} data={name}."
             if name == "imagenet":
                 fix = (

@@ -172,8 +172,8 @@ def _existing_paths(options: dict[str, Override], group: str) -> dict[str, str]:
         UserError: one does not exist.
     """
     paths = {
-        key.removeprefix(f"{group}."): _values(override)[0]
-        for key, override in options.items()
+        key.removeprefix(f"{group}."): _single_value(options, key) or ""
+        for key in options
         if key.startswith(f"{group}.")
     }
     for name, path in paths.items():
