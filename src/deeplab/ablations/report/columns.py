@@ -14,7 +14,7 @@ from deeplab.ablations.report.row_results import (
     get_score,
     narrowest_band_miou,
 )
-from deeplab.ablations.report.significance import Comparison
+from deeplab.ablations.report.significance import Comparison, evaluations_of
 from deeplab.ablations.tables import Score
 from deeplab.metrics.definitions import METRICS, format_percent
 from deeplab.utils.text_table import Cell, Column
@@ -66,19 +66,28 @@ def _score_columns(table: TableResult, score: Score, comparisons: Comparisons) -
 
 
 def _other_scores(table: TableResult) -> list[TableColumn]:
-    """Return columns of the other metrics for the CSV file, averaged over all runs of a row."""
+    """Return columns of the other metrics for the CSV file, for each condition."""
 
-    def cell(row: RowResult, key: str) -> Cell:
-        values = [v for e in row.evaluations if (v := e.result.value(key)) is not None]
+    def cell(row: RowResult, key: str, condition: int) -> Cell:
+        scored = evaluations_of(table.scored_under(row, condition))
+        values = [v for e in scored if (v := e.result.value(key)) is not None]
         return Cell(format_percent(mean(values)), data={"": mean(values)}) if values else Cell()
 
-    results = [e.result for row in table.rows for e in row.evaluations]
-    metrics = dict.fromkeys(metric for result in results for metric in result.metrics)
     return [
-        (Column(metric.label, data_only=True), partial(cell, key=metric.key))
-        for metric in metrics
+        (
+            Column(f"{metric.label}{_under(table, i)}", data_only=True),
+            partial(cell, key=metric.key, condition=i),
+        )
+        for i, evaluations in enumerate(table.conditions)
+        for metric in dict.fromkeys(metric for e in evaluations for metric in e.result.metrics)
         if metric.key not in table.scores
     ]
+
+
+def _under(table: TableResult, condition: int) -> str:
+    """Return the end of the name of a score; empty if all have the same conditions."""
+    letter = table.letter(condition)
+    return f" under {letter}" if letter else ""
 
 
 class _MeasuredColumns:
@@ -93,8 +102,7 @@ class _MeasuredColumns:
         self.best = best_row(table, condition, comparisons, score)
 
     def columns(self) -> list[TableColumn]:
-        letter = self.table.letter(self.condition)
-        under = f" under {letter}" if letter else ""
+        under = _under(self.table, self.condition)
         name, scored = f"{METRICS[self.score].label}{under}", bool(self.table.conditions)
         first = self.score == self.table.scores[0]
         group = f"{name}, %" if scored else ""

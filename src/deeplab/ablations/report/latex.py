@@ -13,7 +13,7 @@ from deeplab.ablations.report.table_notes import SAME_RUN
 from deeplab.utils.text import printable
 from deeplab.utils.text_table import Cell, Column
 
-OMITTED = ("run", "files", "training: time", "training: memory, MB", "remark")
+OMITTED = ("run", "files", "training: time", "training: memory, MB")
 """Columns that make sense only next to the report."""
 
 FIT_TO_LINE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}"
@@ -54,7 +54,7 @@ ESCAPES = {
 
 def format_latex(sheet: Sheet) -> str:
     """Return a ``table`` environment; its first line names the packages that it needs."""
-    table = sheet.table.select(lambda _, c: c.identifies_row or c.full_title not in OMITTED)
+    table = sheet.shown.select(lambda _, c: c.identifies_row or c.full_title not in OMITTED)
     layout = "".join("r" if column.number else "l" for column in table.columns)
     caption = f"{escape_latex(_unnumbered(sheet.title))} ({escape_latex(sheet.setting)})."
     notes = rf"  \par\smallskip\begin{{minipage}}{{\linewidth}}\raggedright {_notes(sheet)}"

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import mean
 
 from deeplab.ablations.run_index import Run
-from deeplab.ablations.tables import ERRORS, SEGMENTATION_SCORES, Paper, Score
+from deeplab.ablations.tables import Paper, Score
 from deeplab.evaluation.comparison import group_comparable
 from deeplab.evaluation.evaluation_folder import Evaluation
-from deeplab.tracking.result import Band, Result
+from deeplab.tracking.result import Band
 
 CONDITION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -147,15 +147,11 @@ def get_score(seed_result: SeedResult, name: Score = "mIoU") -> float:
     return value
 
 
-def score_names(result: Result) -> tuple[Score, ...]:
-    """Return the scores that rows are compared by: mIoU, or the errors of a classifier."""
-    return ERRORS if result.is_classifier else SEGMENTATION_SCORES
-
-
 def narrowest_band_miou(seed_results: Sequence[SeedResult]) -> float | None:
     """Return the mIoU in percent in the narrowest band around object borders, averaged over seeds.
 
-    The value is None if a score is missing or the widths differ.
+    Evaluations without bands are left out. The value is None if no band is left, its score is
+    missing in one of them, or the widths differ.
     """
     curves = [c for s in seed_results if s.evaluation and (c := boundary_bands(s.evaluation))]
     if not curves or len({curve[0].width for curve in curves}) > 1:

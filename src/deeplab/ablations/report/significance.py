@@ -53,7 +53,7 @@ def compare_with_reference(
             "was measured under other conditions" if reference_row.scored else "has no score yet"
         )
         return Comparison(row.reference, problem=f"row {row.reference} {problem}")
-    if problem := _image_mismatch(evaluations_of(candidate), evaluations_of(reference), sampler):
+    if problem := _image_mismatch(evaluations_of(candidate), evaluations_of(reference)):
         return Comparison(row.reference, problem=problem)
     candidate, reference, paired = _sort_by_run(candidate, reference)
     difference = bootstrap_difference(
@@ -100,9 +100,7 @@ def _run_path(seed_result: SeedResult) -> str:
     return str(seed_result.run.folder.path.resolve()) if seed_result.run else ""
 
 
-def _image_mismatch(
-    candidate: Sequence[Evaluation], reference: Sequence[Evaluation], sampler: Sampler
-) -> str:
+def _image_mismatch(candidate: Sequence[Evaluation], reference: Sequence[Evaluation]) -> str:
     """Return why evaluations are not on the same images; empty if they are."""
     first: Evaluation | None = None
     for evaluation in (*reference, *candidate):
@@ -112,7 +110,7 @@ def _image_mismatch(
                 f"{run} has no counts of single images; {command('evaluate')} run=... writes them"
             )
         first = first or evaluation
-        mismatch = sorted(set(sampler.ids(evaluation)) ^ set(sampler.ids(first)))
+        mismatch = sorted({*evaluation.ids} ^ {*first.ids})
         if mismatch:
             return f"not the same images: {len(mismatch)} are in one only ({name_some(mismatch)})"
     return ""

@@ -14,13 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.ablations.report.row_results import score_names
 from deeplab.ablations.tables import Score
 from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.metrics.definitions import TOP_K
 from deeplab.metrics.iou import intersection_over_union, mean_over_classes
 
 NUM_DRAWS = 1000
+
+DRAWS_AT_ONCE = 100
+"""Number of draws whose counts are in memory as 64-bit numbers."""
 
 CONFIDENCE_LEVEL = 0.95
 
@@ -68,8 +70,6 @@ class ClassDifferences(NamedTuple):
 class ImageSample(NamedTuple):
     """Score of one evaluation on all images and on draws of them."""
 
-    ids: list[str]
-    """Ids of the images, sorted."""
     score: FloatArray
     """Score on all images: ``()``, or ``(K,)`` for the IoU of each class."""
     drawn: FloatArray
@@ -111,14 +111,22 @@ def error_rate(correct: FloatArray, labeled: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=4)
-def image_draws(images: int, draws: int) -> FloatArray:
+def image_draws(images: int, draws: int) -> NDArray[np.uint16]:
     """Return how often each draw contains each image: ``(B, N)``.
 
     A draw takes as many images as there are, with replacement. The draws are equal in every call,
     so that a report can be reproduced.
     """
-    generator = np.random.default_rng(0)
-    return generator.multinomial(images, np.full(images, 1 / images), size=draws).astype(float)
+    generator, shares = np.random.default_rng(0), np.full(images, 1 / images)
+    counts = np.empty((draws, images), np.uint16)
+    for block in _blocks(counts):
+        block[:] = generator.multinomial(images, shares, size=len(block))
+    return counts
+
+
+def _blocks(draws: NDArray[np.uint16]) -> list[NDArray[np.uint16]]:
+    """Return views of some draws each."""
+    return np.split(draws, range(DRAWS_AT_ONCE, len(draws), DRAWS_AT_ONCE))
 
 
 @lru_cache(maxsize=16)
@@ -140,10 +148,6 @@ class Sampler:
         self.draws = draws
         self._cache: dict[tuple[Path, Score, ScoreFunction], ImageSample] = {}
 
-    def ids(self, evaluation: Evaluation) -> list[str]:
-        """Return the ids of the images, sorted."""
-        return self._sample(evaluation, score_names(evaluation.result)[0]).ids
-
     def sample(self, evaluations: Sequence[Evaluation], score: Score) -> SampledScores:
         """Return the scores of a row's evaluations, one for each run."""
         samples = [self._sample(evaluation, score) for evaluation in evaluations]
@@ -163,10 +167,10 @@ class Sampler:
         key = (evaluation.folder.path, score, function)
         if key not in self._cache:
             correct, total = image_counts(evaluation, score)
-            weights = image_draws(len(total), self.draws)
-            drawn = function(weights @ correct, weights @ total)
+            blocks = _blocks(image_draws(len(total), self.draws))
+            drawn = [function(weights @ correct, weights @ total) for weights in blocks]
             value = function(correct.sum(0), total.sum(0))
-            self._cache[key] = ImageSample(sorted(evaluation.ids), value, drawn)
+            self._cache[key] = ImageSample(value, np.concatenate(drawn))
         return self._cache[key]
 
 
