@@ -38,6 +38,7 @@ Keys:
 ablation=NAME,...   tables: files in conf/ablation, paths of your own files, or all of the paper's
 preset=NAME         settings of all rows: a file in conf/preset or a path of your own file;
                     quick (drawn scenes, minutes on a CPU), voc_small (VOC, hours on a CPU),
+                    gpu_hour, gpu_day and gpu_week (VOC with weights that are downloaded),
                     paper (VOC, for GPUs) or none (as the table says); without it, the one that
                     the tables name
 num_seeds=N         number of runs for each row, with seeds 0, ..., N-1 (default: 1)

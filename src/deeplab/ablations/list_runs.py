@@ -18,8 +18,8 @@ HELP = """List the runs of a folder, the latest first.
   deeplab runs                       those in runs/
   deeplab runs runs_dir=FOLDER       those in another folder
 
-score is the mIoU of a segmentation network, or the top-1 accuracy of a classifier, of the last
-validation; time is that of the training.
+score is the mIoU of a segmentation network, or the top-1 error of a classifier, of the last
+validation; time is that of the training, and started when it was started or resumed last.
 """
 
 COLUMNS = (
@@ -27,7 +27,7 @@ COLUMNS = (
     Column("score", number=True),
     Column("steps", number=True, format="{:,}".format),
     Column("time", number=True, format=format_duration),
-    Column("changed"),
+    Column("started"),
     Column("state"),
 )
 
@@ -60,17 +60,17 @@ def list_runs(root: Path) -> None:
 
 def _row(run: Run) -> tuple[object, ...]:
     """Return the cells of a run; one that cannot be read says so."""
-    changed = datetime.fromtimestamp(run.folder.config.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    started = datetime.fromtimestamp(run.folder.config.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     path = str(run.folder.path)
     try:
         with report_damage(run.folder.path, ""):
             result, state = run.result, run.state
             if result:
                 score = result.format_main_score()
-                return path, score, result.steps, result.seconds, changed, state
+                return path, score, result.steps, result.seconds, started, state
             reached = f"{state}, {run.step:,} of {run.config.stage.max_steps:,} steps"
             if state == "failed":
                 reached += f": {run.failure}"
-            return path, None, None, None, changed, reached
+            return path, None, None, None, started, reached
     except UserError as error:
-        return path, None, None, None, changed, f"cannot be read: {error}"
+        return path, None, None, None, started, f"cannot be read: {error}"
