@@ -26,6 +26,7 @@ def contents(config):
         ("train", [*DATA, "loss._target_=a.B", "loss.gamma=2"]),
         ("train", [*DATA, "hydra.verbose=true", "logger=csv"]),
         ("prepare", ["data=coco", "data.root=${oc.env:HOME}"]),
+        ("tune", [*DATA, "augmentation=strong", "callbacks=none"]),
         ("evaluate", ["run=a", "trainer.accelerator=cpu"]),
     ],
 )

@@ -64,13 +64,9 @@ def _row(run: Run) -> tuple[object, ...]:
     path = str(run.folder.path)
     try:
         with report_damage(run.folder.path, ""):
-            result, state = run.result, run.state
-            if result:
+            if result := run.result:
                 score = result.format_main_score()
-                return path, score, result.steps, result.seconds, started, state
-            reached = f"{state}, {run.step:,} of {run.config.stage.max_steps:,} steps"
-            if state == "failed":
-                reached += f": {run.failure}"
-            return path, None, None, None, started, reached
+                return path, score, result.steps, result.seconds, started, run.state
+            return path, None, None, None, started, run.progress
     except UserError as error:
         return path, None, None, None, started, f"cannot be read: {error}"

@@ -137,12 +137,7 @@ def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
         return f"done{by_other_code}: {run.folder.path}"
     if run.folder.finished:
         return f"trained{by_other_code}, but evaluations are missing: {run.folder.path}"
-    steps = f"at step {run.step} of {job.config.stage.max_steps}{by_other_code}"
-    if run.state == "failed":
-        return f"failed {steps} ({run.failure}): {run.folder.path}"
-    return (
-        f"{'in progress' if run.state == 'running' else 'interrupted'} {steps}: {run.folder.path}"
-    )
+    return f"{run.progress}{by_other_code}: {run.folder.path}"
 
 
 def _print_missing_data(jobs: Sequence[Job]) -> None:

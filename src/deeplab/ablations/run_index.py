@@ -110,6 +110,12 @@ class Run:
         steps = [row.get("step", "") for row in rows]
         return max((int(step) for step in steps if step.isdecimal()), default=0)
 
+    @property
+    def progress(self) -> str:
+        """State and step of an unfinished run, and the error of a failed one."""
+        text = f"{self.state} at step {self.step} of {self.config.stage.max_steps}"
+        return f"{text}: {self.failure}" if self.state == "failed" and self.failure else text
+
     def evaluation(self, row_evaluation: RowEvaluation) -> Evaluation | None:
         """Return a row's evaluation of the run's current weights; None if it does not exist."""
         name = row_evaluation.name_of(self.config)

@@ -3,14 +3,20 @@
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.tracking.result import Band
 from deeplab.utils.figures import save_plot
 from deeplab.utils.files import write_text
 from deeplab.utils.text import plot_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COST_LABEL = "multiply-adds by the paper's rule, 10⁹"
 
 
 def write_boundary_curve(folder: EvaluationFolder, title: str, bands: Sequence[Band]) -> None:
@@ -44,12 +50,11 @@ def plot_boundary(path: Path, curves: Mapping[str, Sequence[Band]]) -> None:
     axes = figure.add_subplot()
     run, names = split_common_prefix(list(curves))
     for name, bands in zip(names, curves.values(), strict=True):
-        points = {b.width: miou for b in bands if (miou := b.miou) is not None}
+        points = band_curve(bands)
         widths, values = list(points), list(points.values())
         axes.plot(widths, values, marker="o", markersize=4, label=plot_text(name))
     axes.set_title(plot_text(run), fontsize="small")
-    axes.set_xlabel("width of the band around object borders, in pixels")
-    axes.set_ylabel("mIoU in the band, %")
+    label_bands(axes)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower left", fontsize="small")
     save_plot(figure, path, dpi=130)
@@ -63,7 +68,6 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
         points: title, billions of multiply-adds, and mIoU in percent.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=_size(points), layout="constrained")
     axes = figure.add_subplot()
@@ -73,15 +77,33 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
     for name, (_, cost, score) in zip(names, points, strict=True):
         axes.scatter(cost, score, zorder=2, label=plot_text(name))
     axes.set_title(plot_text(run), fontsize="small")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("multiply-adds by the paper's rule, billions")
+    set_log_scale(axes)
+    axes.set_xlabel(COST_LABEL)
     axes.set_ylabel("mIoU, %")
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside lower left", fontsize="small")
     save_plot(figure, path, dpi=130)
+
+
+def band_curve(bands: Iterable[Band]) -> dict[float, float]:
+    """Return the mIoU in percent by the width of the band, where there is one."""
+    return {band.width: miou for band in bands if (miou := band.miou) is not None}
+
+
+def label_bands(axes: "Axes") -> None:
+    """Label the axes of mIoU over the width of bands."""
+    axes.set_xlabel("width of the band around object borders, pixels")
+    axes.set_ylabel("mIoU in the band, %")
+
+
+def set_log_scale(axes: "Axes") -> None:
+    """Make the axis of costs logarithmic, with ticks at plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _size(entries: Sized) -> tuple[float, float]:

@@ -74,10 +74,15 @@ def describe_code(record: Provenance, kind: Kind) -> str:
     if not code:
         return "code that was not recorded"
     changed = " with uncommitted changes" if record.uncommitted_changes else ""
+    return f"code {code} ({describe_origin(record)}{changed})"
+
+
+def describe_origin(record: Provenance) -> str:
+    """Return the commit of the code in a record, or else its version."""
+    if record.commit:
+        return f"commit {record.commit[:9]}"
     version = record.versions.get(DISTRIBUTION)
-    without = f"version {version}" if version else "no commit"
-    origin = f"commit {record.commit[:9]}{changed}" if record.commit else without
-    return f"code {code} ({origin})"
+    return f"version {version}" if version else "an unknown commit"
 
 
 def trained_by_other_code(record: RunRecord) -> bool:

@@ -23,8 +23,8 @@ from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.config.schema.run import RunConfig
 from deeplab.tracking.run_folder import changes_result
 
-MAX_ERROR_LENGTH = 160
-"""Largest number of characters that are shown of an error's last line."""
+MAX_LENGTH = 200
+"""Largest number of characters that are shown of the progress of a run and its error."""
 
 
 class JobRun(NamedTuple):
@@ -167,21 +167,14 @@ def _unfinished(job_run: JobRun, job_runs: Mapping[str, JobRun]) -> str:
     if missing := job_run.job.missing_weights_in_chain:
         return f"needs {missing.description}: external_weights.{missing.name}=FILE"
     if job_run.run is not None:
-        return describe_state(job_run.run)
+        return _progress(job_run.run)
     pretraining = job_run.job.pretraining
     before = job_runs.get(pretraining.key) if pretraining else None
     if before is None or before.run is None or before.run.folder.finished:
         return "missing"
-    return f"missing; the run that it starts from: {describe_state(before.run)}"
+    return f"missing; the run that it starts from: {_progress(before.run)}"
 
 
-def describe_state(run: Run) -> str:
-    """Return the state and step of an unfinished run, and the error of a failed one."""
-    text = f"{run.state} at step {run.step} of {run.config.stage.max_steps}"
-    failure = run.failure if run.state == "failed" else ""
-    return f"{text}: {shorten(' '.join(failure.split()))}" if failure else text
-
-
-def shorten(text: str) -> str:
-    """Return a line, cut if it is very long."""
-    return textwrap.shorten(text, MAX_ERROR_LENGTH, placeholder=" ...")
+def _progress(run: Run) -> str:
+    """Return the progress of a run in a line, cut if it is very long."""
+    return textwrap.shorten(run.progress, MAX_LENGTH, placeholder=" ...")

@@ -110,7 +110,7 @@ class _MeasuredColumns:
         if not self.table.prints_paper:
             return [
                 (Column(f"{name}, %", number=scored, name=name), self.here),
-                (Column(versus, name=f"{name} {versus}"), self.difference),
+                (Column(versus, name=f"{name} {versus}"), self.versus_reference),
                 (Column(self._noise_title(), name=f"{name} more than noise"), self.more_than_noise),
                 *([(Column("seeds", number=True, name=f"seeds{under}"), self.seeds)] * first),
             ]
@@ -149,20 +149,14 @@ class _MeasuredColumns:
         return Cell(format_signed(value), faint=not self.table.as_paper, data={"": value})
 
     def versus_reference(self, row: RowResult) -> Cell:
+        """Return the cell of the difference, with a judgment on it where it has no own column."""
         if row.number == self.reference and self._seed_results(row):
             return Cell("reference", faint=True, data={})
         comparison = self.comparisons.get((row.number, self.condition, self.score))
         if not comparison:
             return Cell()
         prefix = "" if self.reference else f"row {comparison.reference}: "
-        return _comparison_cell(comparison, prefix)
-
-    def difference(self, row: RowResult) -> Cell:
-        """Return the cell of the difference without the judgment on it."""
-        if row.number == self.reference and self._seed_results(row):
-            return Cell("reference", faint=True, data={})
-        comparison = self.comparisons.get((row.number, self.condition, self.score))
-        return _comparison_cell(comparison, judged=False) if comparison else Cell()
+        return _comparison_cell(comparison, prefix, judged=self.table.prints_paper)
 
     def more_than_noise(self, row: RowResult) -> Cell:
         comparison = self.comparisons.get((row.number, self.condition, self.score))
@@ -214,7 +208,7 @@ def best_row(
     return best if (low > 0 if sign > 0 else high < 0) else None
 
 
-def _comparison_cell(comparison: Comparison, prefix: str = "", *, judged: bool = True) -> Cell:
+def _comparison_cell(comparison: Comparison, prefix: str, *, judged: bool) -> Cell:
     """Return the cell of a difference with its interval.
 
     Args:

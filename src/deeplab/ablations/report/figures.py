@@ -26,6 +26,7 @@ from deeplab.ablations.report.row_results import (
 from deeplab.ablations.report.sheet import FigureFile
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.tables import Score
+from deeplab.evaluation.plots import COST_LABEL, band_curve, label_bands, set_log_scale
 from deeplab.metrics.definitions import METRICS
 from deeplab.utils.files import atomic_write, write_text
 from deeplab.utils.text import plot_text
@@ -107,9 +108,11 @@ def _draw_cost(
         position = (cost, mean(values))
         offset = NUMBER_OFFSETS[i % len(NUMBER_OFFSETS)]
         axes.annotate(f"{row.number}", position, offset, **NUMBER_STYLE)
-    _set_log_scale(axes, [*costs.values(), *(cost for cost, _ in paper)])
+    shown = [*costs.values(), *(cost for cost, _ in paper)]
+    if max(shown) >= 3 * min(shown):  # else a logarithmic axis would have hardly any ticks
+        set_log_scale(axes)
     axes.margins(0.08)
-    axes.set_xlabel("multiply-adds by the paper's rule, 10⁹")
+    axes.set_xlabel(COST_LABEL)
     axes.set_ylabel(f"{METRICS[main].label}, %")
     if paper:
         axes.legend(fontsize="small")
@@ -127,17 +130,6 @@ def _paper_points(table: TableResult, main: Score) -> list[tuple[float, float]]:
     ]
 
 
-def _set_log_scale(axes: "Axes", costs: Sequence[float]) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    if max(costs) < 3 * min(costs):
-        return  # a logarithmic axis would have hardly any ticks
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
 def _draw_boundary(
     table: TableResult, results: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
 ) -> FigureFile | None:
@@ -150,8 +142,7 @@ def _draw_boundary(
         style = LINE_STYLES[i // 10 % len(LINE_STYLES)]
         label = f"{row.number}: {plot_text(row_title(table, row))}"
         axes.plot(list(curve), list(curve.values()), style, marker="o", markersize=3, label=label)
-    axes.set_xlabel("width of the band around object borders, pixels")
-    axes.set_ylabel("mIoU in the band, %")
+    label_bands(axes)
     figure.legend(loc="outside lower left", fontsize="small", ncols=_legend_columns(len(curves)))
     caption = f"mIoU in bands around object borders{under}, one curve per row"
     return _save(figure, path, caption)
@@ -162,11 +153,7 @@ def mean_curve(seed_results: Sequence[SeedResult]) -> dict[float, float]:
 
     Only widths that all runs have are included.
     """
-    curves = [
-        {b.width: miou for b in boundary_bands(e) if (miou := b.miou) is not None}
-        for s in seed_results
-        if (e := s.evaluation)
-    ]
+    curves = [band_curve(boundary_bands(e)) for s in seed_results if (e := s.evaluation)]
     return {w: mean(curve[w] for curve in curves) for w in curves[0] if all(w in c for c in curves)}
 
 

@@ -7,7 +7,7 @@ from deeplab.ablations.distinct_jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.table_notes import distinct
 from deeplab.tracking.result import Result
-from deeplab.utils.installation import DISTRIBUTION
+from deeplab.tracking.source_code import describe_origin
 
 PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 """Packages whose versions the report states; ``result.json`` has all."""
@@ -20,7 +20,7 @@ def describe_provenance(tables: Sequence[TableResult]) -> list[str]:
     if not dated:
         return [] if results else ["No run of these tables has results yet."]
     dates = sorted({str(result.started)[:10] for result in dated})
-    codes = distinct(map(_code, dated))
+    codes = distinct(map(describe_origin, dated))
     when = f"on {dates[0]}" if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}"
     changed = any(result.uncommitted_changes for result in dated)
     code = codes[0] if len(codes) == 1 else f"{len(codes)} commits or versions"
@@ -34,13 +34,6 @@ def describe_provenance(tables: Sequence[TableResult]) -> list[str]:
             "differ by more than their settings."
         )
     return lines
-
-
-def _code(result: Result) -> str:
-    if result.commit:
-        return f"commit {result.commit[:9]}"
-    version = result.versions.get(DISTRIBUTION)
-    return f"version {version}" if version else "an unknown commit"
 
 
 def _versions(results: Sequence[Result]) -> str:
