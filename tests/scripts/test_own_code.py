@@ -249,12 +249,19 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """Return the folder of a project with two faulty modules."""
+    folder = tmp_path_factory.mktemp("faulty")
+    write_project(folder)
+    (folder / "statistics.py").write_text("")
+    (folder / "brokenmodule.py").write_text("import nosuchmodule\n")
+    return folder
+
+
 @pytest.mark.parametrize(("overrides", "words"), BAD, ids=lambda value: value[0][:40])
-def test_what_is_wrong_is_one_line(overrides, words, tmp_path, monkeypatch):
-    write_project(tmp_path)
-    (tmp_path / "statistics.py").write_text("")
-    (tmp_path / "brokenmodule.py").write_text("import nosuchmodule\n")
-    monkeypatch.chdir(tmp_path)
+def test_what_is_wrong_is_one_line(overrides, words, faulty, monkeypatch):
+    monkeypatch.chdir(faulty)
     monkeypatch.setattr("sys.path", [*sys.path])
     for name in MODULES:  # of another test's folder
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -317,6 +324,7 @@ def test_the_version_is_that_of_all_local_modules_that_are_imported(tmp_path, mo
     (package / "deep.py").write_text("x = 2\n")
     assert version() != first
     assert code_version("torch.optim.SGD", "optimizer").startswith("torch==2.")
+    assert code_version("statistics.NormalDist", "loss").startswith("python==3.")
     assert not Path("imported").exists()
 
 

@@ -35,13 +35,15 @@ def _spec_version(module: str, origin: str | None, top: str) -> str:
     import importlib.metadata  # takes a while
     import sysconfig
 
-    installed = [Path(sysconfig.get_paths()[name]).resolve() for name in ("purelib", "platlib")]
+    standard, *installed = (
+        Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "purelib", "platlib")
+    )
     place = Path(origin).resolve() if origin and os.path.exists(origin) else None  # noqa: PTH110
     if place is None or any(place.is_relative_to(folder) for folder in installed):
         for distribution in importlib.metadata.packages_distributions().get(top, [])[:1]:
             version = importlib.metadata.version(distribution).partition("+")[0]  # of the build
             return f"{distribution}=={version}"
-    if place is None:
+    if place is None or (top in sys.stdlib_module_names and place.is_relative_to(standard)):
         return f"python=={sys.version_info.major}.{sys.version_info.minor}"
     digest = hashlib.sha256()
     for path, content in sorted(source_files(module, place).items()):
