@@ -1,6 +1,5 @@
 """Counts the multiply-adds, the disk space and the time of jobs before they run."""
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ from deeplab.models.flops import Cost, measure_cost
 from deeplab.tracking.run_folder import settings_hash
 from deeplab.utils.errors import UserError
 from deeplab.utils.free_memory import is_out_of_memory
-from deeplab.utils.settings import to_dict
 
 STEP_COST = 3
 """Cost of a training step in forward passes; the backward pass costs two of them."""
@@ -157,17 +155,8 @@ def _num_classes(data: DataSettings) -> int:
 
 
 def _cost(config: TrainConfig, output_stride: int, size: tuple[int, int]) -> Cost:
-    """Return the cost of one forward pass, which is counted once for each network."""
-    parts = json.dumps([to_dict(part) for part in (config.backbone, config.aspp, config.decoder)])
     classes = max(2, len(config.data.classes))
-    key = (parts, output_stride, classes, size)
-    if key not in _costs:
-        strategy = Strategy(output_stride)
-        _costs[key] = strategy_cost(config, strategy, classes=classes, size=size)
-    return _costs[key]
-
-
-_costs: dict[tuple[str, int, int, tuple[int, int]], Cost] = {}
+    return strategy_cost(config, Strategy(output_stride), classes=classes, size=size)
 
 
 def split_size(data: DataSettings, split: str) -> int:

@@ -50,7 +50,7 @@ def build_model(
     )
     model = DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes, logits_init=logits_init)
     _build("output_stride", model.set_output_stride, config.output_stride)
-    model.settings = _model_settings(config) | {"num_classes": num_classes}
+    model.settings = model_settings(config) | {"num_classes": num_classes}
     return model
 
 
@@ -65,7 +65,8 @@ def rebuild_model(settings: Mapping[str, Any]) -> DeepLabV3Plus:
     return build_model(validate(ModelConfig, values), num_classes=num_classes)
 
 
-def _model_settings(config: ModelConfig) -> dict[str, Any]:
+def model_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the keys of the network alone, whatever its initial weights."""
     settings = config.model_dump(mode="json", include=set(ModelConfig.model_fields))
     if "pretrained" in settings["backbone"]:
         settings["backbone"]["pretrained"] = None  # its weights are others by now

@@ -1,12 +1,14 @@
 """Multiply-adds of an inference strategy."""
 
+import json
 from dataclasses import replace
 
-from deeplab.config.build_model import check_model
+from deeplab.config.build_model import check_model, model_settings
 from deeplab.config.schema.model import ModelConfig
 from deeplab.inference.strategy import Strategy
 from deeplab.inference.windows import window_spans
-from deeplab.models.flops import Cost, measure_cost
+from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.models.flops import Cost, PassCost, count_pass, pass_sizes, sum_cost
 
 
 def strategy_cost(
@@ -22,11 +24,30 @@ def strategy_cost(
         classes: number of classes.
         size: height and width of the image.
     """
-    model_config = config.model_copy(update={"output_stride": strategy.output_stride})
-    model = check_model(model_config, num_classes=classes)
+    model, known = _network(config, strategy.output_stride, classes)
     window, count = strategy.window, 1
     if window:
         count = len(window_spans(size[0], window)) * len(window_spans(size[1], window))
         size = (min(size[0], window.size), min(size[1], window.size))
-    cost = measure_cost(model, input_size=size, scales=strategy.scales, flip=strategy.flip)
+    sizes = pass_sizes(size, strategy.scales)
+    for new in {*sizes} - known.keys():
+        known[new] = count_pass(model, new)
+    passes = [known[pass_size] for pass_size in sizes]
+    cost = sum_cost(model, passes, input_size=size, flip=strategy.flip)
     return replace(cost, conv=count * cost.conv, paper=count * cost.paper)
+
+
+Passes = dict[tuple[int, int], PassCost]
+"""Forward passes that have been counted, by the size of the image."""
+
+
+def _network(config: ModelConfig, output_stride: int, classes: int) -> tuple[DeepLabV3Plus, Passes]:
+    """Return a network without values and its passes, which strategies and rows of tables share."""
+    config = config.model_copy(update={"output_stride": output_stride})
+    key = json.dumps(model_settings(config)), classes
+    if key not in _networks:
+        _networks[key] = check_model(config, num_classes=classes), {}
+    return _networks[key]
+
+
+_networks: dict[tuple[str, int], tuple[DeepLabV3Plus, Passes]] = {}

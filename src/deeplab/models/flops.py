@@ -15,7 +15,7 @@ Two counting rules:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +37,20 @@ from deeplab.models.sizes import scaled_size
 
 @dataclass
 class _Counts:
-    """Running sums over the forward passes."""
+    """Running sums over a forward pass."""
 
     conv: int = 0
     """Multiply-adds of convolution modules."""
     operations: int = 0
+    """Operations as TensorFlow's profiler counts them."""
+
+
+class PassCost(NamedTuple):
+    """Cost of one forward pass."""
+
+    conv: int
+    """Multiply-adds of convolutions and matrix products."""
+    operations: int
     """Operations as TensorFlow's profiler counts them."""
 
 
@@ -74,26 +83,48 @@ def measure_cost(
         scales: one forward pass runs at each scale; a side n becomes int((n - 1) * scale + 1).
         flip: also runs every pass on the mirrored image.
     """
+    passes = [count_pass(model, size) for size in pass_sizes(input_size, scales)]
+    return sum_cost(model, passes, input_size=input_size, flip=flip)
+
+
+def pass_sizes(input_size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int]]:
+    """Return height and width of the image at each scale."""
+    height, width = input_size
+    return [(scaled_size(height, scale), scaled_size(width, scale)) for scale in scales]
+
+
+def count_pass(model: DeepLabV3Plus | Classifier, size: tuple[int, int]) -> PassCost:
+    """Return the cost of a forward pass of one image of a size."""
     counts, flop_counter = _Counts(), FlopCounterMode(display=False)
     device = next(model.parameters()).device
     was_training = model.training
     with _Hooks(model, counts), flop_counter, torch.no_grad():
         model.eval()
-        for scale in scales:
-            height, width = (scaled_size(side, scale) for side in input_size)
-            images = (1, model.backbone.in_channels, height, width)
-            model(torch.empty(images, dtype=torch.uint8, device=device))
+        images = (1, model.backbone.in_channels, *size)
+        model(torch.empty(images, dtype=torch.uint8, device=device))
     model.train(was_training)
-    passes, flops = 2 if flip else 1, flop_counter.get_total_flops()
-    counts.operations += flops - 2 * counts.conv  # matrix products that are not convolutions
-    operations = passes * counts.operations + _operations_per_graph(model, input_size)
+    flops = flop_counter.get_total_flops()
+    matrix_products = flops - 2 * counts.conv  # those that are not convolutions
+    return PassCost(flops // 2, counts.operations + matrix_products)
+
+
+def sum_cost(
+    model: DeepLabV3Plus | Classifier,
+    passes: Sequence[PassCost],
+    *,
+    input_size: tuple[int, int],
+    flip: bool,
+) -> Cost:
+    """Return the cost of one image by the passes at all scales; see ``measure_cost``."""
+    runs = 2 if flip else 1
+    operations = runs * sum(p.operations for p in passes)
     trainable = sum(p.numel() for p in model.parameters())
     statistics = sum(2 * norm.num_features for norm in batch_norms(model))
     return Cost(
         trainable=trainable,
         with_bn_statistics=trainable + statistics,
-        conv=passes * flops // 2,
-        paper=operations // 2,
+        conv=runs * sum(p.conv for p in passes),
+        paper=(operations + _operations_per_graph(model, input_size)) // 2,
     )
 
 
@@ -114,7 +145,7 @@ def _operations_per_graph(model: DeepLabV3Plus | Classifier, input_size: tuple[i
 
 @dataclass
 class _Hooks:
-    """Context manager that adds the operations of every forward pass to ``counts``."""
+    """Context manager that adds the operations of a forward pass to ``counts``."""
 
     model: nn.Module
     counts: _Counts
