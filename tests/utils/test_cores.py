@@ -36,10 +36,12 @@ def test_the_work_of_other_processes_is_measured_and_not_the_own():
     try:
         for other in others:
             os.sched_setaffinity(other.pid, {core})
-        os.sched_setaffinity(0, {core})  # of this core they take two thirds
+        os.sched_setaffinity(0, {core})
         assert measure_other_load() == 0
+        start, own = time.monotonic(), time.process_time()
         _work(1.5)
-        assert 0.45 < measure_other_load() < 0.85
+        share = (time.process_time() - own) / (time.monotonic() - start)
+        assert measure_other_load() == pytest.approx(1 - share, abs=0.15)
     finally:
         os.sched_setaffinity(0, allowed)
         for other in others:

@@ -40,17 +40,6 @@ with file_lock.locked(path, "busy", wait=False):
     sys.stdin.read()
 """
 
-RACE_SCRIPT = """
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    with file_lock.locked(path, "busy", wait=False):
-        print("won", flush=True)
-        sys.stdin.read()
-except file_lock.LockedError:
-    print("lost", flush=True)
-"""
-
 
 def start_process(code, path):
     return subprocess.Popen(
@@ -61,12 +50,13 @@ def start_process(code, path):
     )
 
 
+def refuse_flock(*_):
+    raise OSError(errno.ENOTSUP, "not supported")
+
+
 @pytest.fixture
 def no_flock(monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOTSUP, "not supported")
-
-    monkeypatch.setattr(file_lock.fcntl, "flock", refuse)
+    monkeypatch.setattr(file_lock.fcntl, "flock", refuse_flock)
 
 
 def write_lock_file(path, *, heartbeat_age, host="elsewhere", process=1):
@@ -284,29 +274,59 @@ def test_is_locked_in_a_read_only_folder(tmp_path, monkeypatch):
     )
 
 
-def race(path, code, count=12):
-    """Return how many of the processes that start at the same time acquire the lock."""
-    processes = [start_process(code, path) for _ in range(count)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    outcomes = [process.stdout.readline() for process in processes]
-    assert set(outcomes) == {"won\n", "lost\n"}
-    for process in processes:
-        process.communicate()
-    return outcomes.count("won\n")
+def race(path, patch, count=12):
+    """Return how many forks that start at the same time acquire the lock."""
+    (start, started), (stop, stopped), (answers, report) = (os.pipe() for _ in range(3))
+    children = []
+    for _ in range(count):
+        if child := os.fork():
+            children.append(child)
+            continue
+        try:
+            os.close(started)
+            os.close(stopped)
+            patch()
+            os.write(report, b"r")
+            os.read(start, 1)
+            with locked(path, MESSAGE, wait=False):
+                os.write(report, b"w")
+                os.read(stop, 1)
+        except LockedError:
+            os.write(report, b"l")
+        finally:
+            os._exit(0)
+    os.close(report)
+    with os.fdopen(answers, "rb") as file:
+        assert file.read(count) == count * b"r"
+        os.close(started)
+        outcomes = file.read(count)
+        os.close(stopped)
+    for child in children:
+        os.waitpid(child, 0)
+    os.close(start)
+    os.close(stop)
+    assert len(outcomes) == count
+    return outcomes.count(b"w")
 
 
-OTHER_HOSTS = "file_lock.platform.node = lambda: f'host-{os.getpid()}'\n"
+def no_patch():
+    pass
+
+
+def patch_flock():
+    file_lock.fcntl.flock = refuse_flock
+
+
+def patch_machines():
+    patch_flock()
+    file_lock.platform.node = lambda: f"host-{os.getpid()}"
 
 
 @pytest.mark.parametrize("state", ["none", "stale"])
 @pytest.mark.parametrize(
-    "code", ["", NO_FLOCK, NO_FLOCK + OTHER_HOSTS], ids=["flock", "no flock", "machines"]
+    "patch", [no_patch, patch_flock, patch_machines], ids=["flock", "no flock", "machines"]
 )
-def test_exactly_one_process_acquires_a_lock(tmp_path, code, state):
+def test_exactly_one_process_acquires_a_lock(tmp_path, patch, state):
     path = tmp_path / "lock"
     for _ in range(2):
         if state == "stale":
@@ -314,7 +334,7 @@ def test_exactly_one_process_acquires_a_lock(tmp_path, code, state):
                 path,
                 heartbeat_age=file_lock.HEARTBEAT_INTERVAL * (file_lock.MAX_MISSED_HEARTBEATS + 1),
             )
-        assert race(path, code + RACE_SCRIPT) == 1
+        assert race(path, patch) == 1
         assert not list(tmp_path.iterdir())
 
 
@@ -339,7 +359,7 @@ def test_waiting_prints_once_and_acquires_the_lock(tmp_path, capfd):
     code = "with file_lock.locked(path, 'waiting', wait=True):\n    print('mine', flush=True)\n"
     waiting = start_process(code, path)
     assert waiting.stdout.readline() == "waiting\n"
-    time.sleep(1)
+    time.sleep(0.6)  # it tries again every 0.25 seconds
     owner_process.communicate()
     assert waiting.communicate()[0] == "mine\n"
     assert not Path(path).exists()
