@@ -13,7 +13,7 @@ from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.utils.errors import UserError
-from support.scripts import SMALL, run
+from support.scripts import TINY, run
 from support.trees import IdentityTransform, voc_tree
 
 CLASSES = ClassSet(("background", *(f"class_{i}" for i in range(1, 21))))
@@ -106,11 +106,6 @@ def copy_reencoded_to_val(root):
     Image.fromarray(pixels).save(data, "PNG")
     image_path(root, "val_0").write_bytes(data.getvalue())
 
-
-TINY = (
-    "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage=shapes", "data.crop_size=33",
-    "data.eval_size=65", *(s for s in SMALL if not s.startswith("data.")),
-)  # fmt: skip
 
 READ = "read"  # training stops at the start or when it reads the file
 DOCTOR = "doctor"  # only the doctor reports it; training continues
@@ -245,10 +240,6 @@ def read_split(root, split):
     check_split(data)
     for index in range(len(data)):
         data[index]
-
-
-def test_at_least_thirty_kinds_of_damage():
-    assert len(DAMAGE) >= 30
 
 
 def test_undamaged_tree_has_no_errors(root):

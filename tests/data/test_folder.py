@@ -17,7 +17,7 @@ from deeplab.data.layouts.classes_file import read_classes
 from deeplab.data.layouts.folder import FolderLayout, FolderSettings
 from deeplab.utils.errors import UserError
 from support.pairs import SIZE, label_map, write_image, write_mask, write_pairs
-from support.scripts import SMALL, run, run_folders
+from support.scripts import TINY, run, run_folders
 
 COLORS = [(128, 64, 128), (0, 0, 192), (64, 0, 64)]
 
@@ -401,12 +401,6 @@ def test_masks_without_classes(arrays, message, tmp_path):
 
 
 # the scripts
-
-
-TINY = (
-    "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage=shapes", "data.crop_size=33",
-    "data.eval_size=65", *(s for s in SMALL if not s.startswith("data.")),
-)  # fmt: skip
 
 
 def test_camvid_with_one_command(tmp_path):

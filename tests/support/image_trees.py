@@ -13,6 +13,13 @@ def class_image(number: int, size=(40, 50)) -> np.ndarray:
     return image.clip(0, 255).astype(np.uint8)
 
 
+def color_blocks(height: int, width: int, seed: int = 0, side: int = 9) -> np.ndarray:
+    """Return an image of square blocks of random colors."""
+    shape = (-(-height // side), -(-width // side), 3)
+    small = np.random.default_rng(seed).integers(0, 256, shape)
+    return np.kron(small, np.ones((side, side, 1)))[:height, :width].astype(np.uint8)
+
+
 def folder_tree(root: Path, splits: dict[str, int], classes=("ant", "bee", "cat")) -> Path:
     """Write ``root/SPLIT/CLASS/N.jpg``, this number of images per class."""
     for split, count in splits.items():

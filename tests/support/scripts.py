@@ -31,6 +31,12 @@ SMALL = (
 )
 """Overrides that reduce the default experiment to two steps, which take seconds."""
 
+TINY = (
+    "backbone=resnet_tiny", "aspp=tiny", "decoder=tiny", "stage=shapes", "data.crop_size=33",
+    "data.eval_size=65", *(s for s in SMALL if not s.startswith("data.")),
+)  # fmt: skip
+"""The same for an experiment on images of the caller's own."""
+
 
 def environment() -> dict[str, str]:
     """Return the environment of a script: one thread a process, because tests run in parallel.

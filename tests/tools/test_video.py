@@ -14,18 +14,13 @@ import pytest
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.tools.predict.video import ENCODERS, Frame, Video, atomic_video_writer
+from support.image_trees import color_blocks
 from support.repository import ROOT
 
 av = pytest.importorskip("av")
 
 MILLISECOND = Fraction(1, 1000)
 VARIABLE_TIMES = (0, 40, 80, 400, 440, 1000)
-
-
-def color_blocks(height, width, seed=0):
-    """Return an image of random color blocks."""
-    small = np.random.default_rng(seed).integers(0, 256, (-(-height // 16), -(-width // 16), 3))
-    return np.kron(small, np.ones((16, 16, 1)))[:height, :width].astype(np.uint8)
 
 
 def write_source(path, times, *, codec="libx264", time_base=MILLISECOND, size=(48, 64)):

@@ -11,9 +11,10 @@ import pytest
 
 from support.repository import ROOT
 from support.scripts import SMALL, run, run_folders
+from support.wandb_server import KEY
 
 WANDB = [setting for setting in SMALL if not setting.startswith("logger")]  # it is the default
-KEY = {"WANDB_API_KEY": "0" * 40}
+LOGGED_IN = {"WANDB_API_KEY": KEY}
 UNSET = {"WANDB_MODE": None}
 LOOK_UP = "import socket; socket.getaddrinfo('counted.example', 443)"
 
@@ -65,7 +66,7 @@ def test_an_online_run_looks_up_the_server(network):
         "WANDB_MODE": "online",
         "WANDB_BASE_URL": "https://wandb.example",
         "WANDB_INIT_TIMEOUT": "2",
-        **KEY,
+        **LOGGED_IN,
     }
     done, _ = network.run("train", *WANDB, variables=online, ok=False)
     assert done.returncode == 2
@@ -77,8 +78,10 @@ def test_an_online_run_looks_up_the_server(network):
     ("settings", "variables"),
     [
         ("seed=1", UNSET),  # nobody is logged in
-        pytest.param("seed=2", {"WANDB_MODE": "offline", **KEY}, marks=pytest.mark.processes),
-        pytest.param("seed=3 logger.mode=offline", {**UNSET, **KEY}, marks=pytest.mark.processes),
+        pytest.param("seed=2", {"WANDB_MODE": "offline", **LOGGED_IN}, marks=pytest.mark.processes),
+        pytest.param(
+            "seed=3 logger.mode=offline", {**UNSET, **LOGGED_IN}, marks=pytest.mark.processes
+        ),
     ],
 )
 def test_offline_runs_look_up_nothing(network, settings, variables):
@@ -104,7 +107,7 @@ def test_processes_find_each_other_without_looking_up_names(network):
 def test_timm_does_not_import_wandb(network):
     pytest.importorskip("timm")
     arguments = ("train", *SMALL, "backbone=timm", "backbone.model=resnet18", "seed=4")
-    _, modules = network.run(*arguments, variables=KEY)
+    _, modules = network.run(*arguments, variables=LOGGED_IN)
     assert "timm" in modules
     assert "wandb" not in modules
     assert network.names() == []
@@ -114,7 +117,7 @@ def test_other_loggers_and_scripts_do_not_import_wandb(network):
     augmented = "data.augmentations=[{HorizontalFlip:{p: 1}}]"
     strategies = "strategies=[single-scale,flip]"
     arguments = ("train", *SMALL, "name=csv-run", augmented, strategies)
-    _, modules = network.run(*arguments, variables={**UNSET, **KEY})
+    _, modules = network.run(*arguments, variables={**UNSET, **LOGGED_IN})
     assert "albumentations" in modules
     assert "wandb" not in modules
     (folder,) = (f for f in run_folders(network.folder) if "csv-run" in f.name)
@@ -124,6 +127,6 @@ def test_other_loggers_and_scripts_do_not_import_wandb(network):
         ("predict", f"run={folder}", f"input={image}"),
         ("compare", f"runs={folder}"),
     ):
-        _, modules = network.run(*arguments, variables=KEY)
+        _, modules = network.run(*arguments, variables=LOGGED_IN)
         assert "wandb" not in modules
     assert network.names() == []

@@ -12,7 +12,7 @@ from deeplab.ablations.tables import read_preset
 from deeplab.tracking.run_record import RunRecord
 from deeplab.tracking.wandb_run import wandb_mode
 from support.scripts import SMALL, environment, run, run_folders
-from support.wandb_server import wandb_server
+from support.wandb_server import KEY, wandb_server
 
 WANDB = [s for s in SMALL if not s.startswith("logger")]  # it is the default
 GRID = ("-m", "preset=quick", *WANDB)
@@ -27,9 +27,6 @@ def test_group_and_tags_of_a_run():
     assert not record.add_group_and_tags(None, ["a"])
     assert record.add_group_and_tags("swept", ["b", "a"])
     assert (record.group, record.tags) == ("swept", ("a", "b"))
-
-
-KEY = "0" * 40
 
 
 def netrc_of(host):
@@ -305,7 +302,7 @@ def test_a_view_offline(tmp_path, table):
 
 
 def test_a_server_that_does_not_answer(tmp_path):
-    nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:1", "WANDB_API_KEY": "0" * 40}
+    nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:1", "WANDB_API_KEY": KEY}
     quick = {"WANDB_MODE": "online", "WANDB_INIT_TIMEOUT": "2"}
     done = run("train", *WANDB, cwd=tmp_path, ok=False, variables=nowhere | quick)
     assert done.returncode == 2
