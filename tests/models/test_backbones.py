@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 from torch import nn
@@ -15,6 +17,7 @@ from deeplab.utils.settings import OUTPUT_STRIDES
 from support.networks import (
     SMALL_BACKBONES,
     TORCHVISION_RESNET,
+    equal_states,
     on_meta,
     randomize_norms,
     tiny_resnet,
@@ -45,23 +48,22 @@ def test_exact_parameter_counts(build, count):
 
 
 @pytest.mark.parametrize("build", SMALL_BACKBONES.values(), ids=SMALL_BACKBONES)
-@pytest.mark.parametrize("output_stride", OUTPUT_STRIDES)
-@pytest.mark.parametrize("size", [(65, 65), (33, 50), (64, 97)])
-def test_features_match_their_declaration(build, output_stride, size):
+def test_features_match_their_declaration(build):
     backbone = on_meta(build)
-    backbone.set_output_stride(output_stride)
-    outputs = backbone(torch.empty(1, 3, *size, device="meta"))
-    assert outputs.keys() == backbone.features.keys() == {"conv2", "conv3", "conv4", "output"}
-    for name, feature in backbone.features.items():
-        sides = tuple((side - 1) // feature.stride + 1 for side in size)
-        assert outputs[name].shape == (1, feature.channels, *sides), name
-    strides = {name: f.stride for name, f in backbone.features.items()}
-    assert strides == {
-        "conv2": 4,
-        "conv3": 8,
-        "conv4": min(16, output_stride),
-        "output": output_stride,
-    }
+    for output_stride, size in product(OUTPUT_STRIDES, [(65, 65), (33, 50), (64, 97)]):
+        backbone.set_output_stride(output_stride)
+        outputs = backbone(torch.empty(1, 3, *size, device="meta"))
+        assert outputs.keys() == backbone.features.keys() == {"conv2", "conv3", "conv4", "output"}
+        for name, feature in backbone.features.items():
+            sides = tuple((side - 1) // feature.stride + 1 for side in size)
+            assert outputs[name].shape == (1, feature.channels, *sides), (name, output_stride, size)
+        strides = {name: f.stride for name, f in backbone.features.items()}
+        assert strides == {
+            "conv2": 4,
+            "conv3": 8,
+            "conv4": min(16, output_stride),
+            "output": output_stride,
+        }
 
 
 def test_declared_channels():
@@ -174,9 +176,7 @@ def test_output_stride_does_not_change_the_state_dict(build):
     backbone = build()
     before = {name: t.clone() for name, t in backbone.state_dict().items()}
     backbone.set_output_stride(8)
-    after = backbone.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert equal_states(before, backbone.state_dict())
 
 
 def test_position_of_low_level_features():
@@ -207,15 +207,16 @@ def test_resnet_beta_low_level_feature_is_the_branch_before_the_stride():
 
 
 def test_xception_shortcut_takes_the_input_before_the_relu():
-    unit = Xception(41).eval().units[3]  # first unit of the middle flow: identity shortcut
-    x = torch.randn(1, 728, 5, 5)
+    backbone = Xception(41, width_mult=0.125).eval()
+    unit = backbone.units[3]  # first unit of the middle flow: identity shortcut
+    x = torch.randn(1, 728 // 8, 5, 5)
     branch = unit.separable[2](unit.separable[1](unit.separable[0](x)))
     torch.testing.assert_close(unit(x).output, branch + x)
     assert (unit(x).output < 0).any()  # no activation after the addition
 
 
 def test_only_the_last_xception_block_has_inner_activations():
-    backbone = Xception(41).eval()
+    backbone = Xception(41, width_mult=0.125).eval()
     relus = [sum(isinstance(m, nn.ReLU) for m in unit.modules()) for unit in backbone.units]
     assert relus == [0] * 12 + [6]
     assert backbone(torch.randn(1, 3, 33, 33))["output"].min() == 0

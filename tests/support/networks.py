@@ -1,10 +1,12 @@
 """Small networks for several test modules."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import Backbone, MobileNetV2, ResNet, Xception
@@ -61,6 +63,11 @@ def on_meta(build_module, *args, **options):
         return build_module(*args, **options)
 
 
+def equal_states(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Return True if two state dicts have the same tensors, bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
 def randomize_norms(model: torch.nn.Module) -> None:
     """Set statistics and weights of batch norms to random values."""
     for module in model.modules():
@@ -82,7 +89,7 @@ TORCHVISION_RESNET = {
 
 
 SMALL_BACKBONES = {
-    "xception41": lambda: Xception(41),
+    "xception41": lambda: Xception(41, width_mult=0.125),
     "resnet_beta": tiny_resnet,
     "resnet_torchvision": lambda: tiny_resnet(**TORCHVISION_RESNET),
     "mobilenetv2": lambda: MobileNetV2(0.25),

@@ -20,7 +20,7 @@ from deeplab.training.ema import decay_at, ema_copy, update_ema
 from deeplab.training.segmentation import SegmentationModule
 from deeplab.utils.errors import UserError
 from support.batches import NAMES, batch
-from support.networks import tiny_model
+from support.networks import equal_states, tiny_model
 from support.repository import ROOT
 from support.scripts import CPU, SMALL, environment, run, run_folders
 
@@ -139,16 +139,12 @@ def network_and_average(checkpoint):
     )
 
 
-def equal(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-
-
 def test_result_is_the_average(uninterrupted):
     folder, _ = uninterrupted
     network, average = network_and_average(folder / "checkpoints/last.ckpt")
     saved = load_file(folder / "weights.safetensors")
-    assert equal(saved, average)
-    assert not equal(saved, network)
+    assert equal_states(saved, average)
+    assert not equal_states(saved, network)
     assert json.loads((folder / "metrics.json").read_text())["weights"] == "moving average"
     with (folder / "metrics.csv").open() as file:
         rates = [float(r["train/lr"]) for r in csv.DictReader(file) if r["train/lr"]]
@@ -190,7 +186,7 @@ def test_killed_run_resumes_to_the_same_result(uninterrupted, tmp_path):
         *(network_and_average(f / "checkpoints/last.ckpt") for f in (folder, reference)),
         strict=True,
     ):
-        assert equal(actual, expected)
+        assert equal_states(actual, expected)
     results = [json.loads((f / "metrics.json").read_text()) for f in (folder, reference)]
     assert results[0]["mIoU"] == results[1]["mIoU"]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
@@ -201,8 +197,8 @@ def test_several_devices_share_one_average(tmp_path):
     run("train", *MODERN, "trainer.devices=2", cwd=tmp_path)
     (folder,) = run_folders(tmp_path)
     network, average = network_and_average(folder / "checkpoints/last.ckpt")
-    assert equal(load_file(folder / "weights.safetensors"), average)
-    assert not equal(average, network)
+    assert equal_states(load_file(folder / "weights.safetensors"), average)
+    assert not equal_states(average, network)
 
 
 def test_non_finite_loss_ends_the_run(tmp_path):
