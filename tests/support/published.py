@@ -4,12 +4,12 @@ import hashlib
 import io
 import json
 import tarfile
-import time
 import zipfile
 import zlib
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from PIL import Image
@@ -201,10 +201,13 @@ def md5(path: Path) -> str:
 
 
 class FolderHandler(QuietHandler, SimpleHTTPRequestHandler):
-    """Request handler that serves a folder, with pauses, and records the requested paths."""
+    """Request handler that serves a folder and records the requested paths.
+
+    It sends the begin of each file, and the rest when it may ``go_on``.
+    """
 
     requested: list[str]
-    pause = 0.0
+    go_on: Event
 
     def do_GET(self):
         self.requested.append(self.path)
@@ -214,16 +217,19 @@ class FolderHandler(QuietHandler, SimpleHTTPRequestHandler):
         try:
             while block := source.read(4096):
                 outputfile.write(block)
-                time.sleep(self.pause)
+                self.go_on.wait()
         except OSError:  # the client closed the connection
             pass
 
 
 @contextmanager
-def serving_folder(folder: Path, *, pause: float = 0.0):
+def serving_folder(folder: Path, go_on: Event | None = None):
     """Yield the address of a server and the list of requested paths."""
     requested: list[str] = []
-    handler = type("Handler", (FolderHandler,), {"requested": requested, "pause": pause})
+    if go_on is None:
+        go_on = Event()
+        go_on.set()
+    handler = type("Handler", (FolderHandler,), {"requested": requested, "go_on": go_on})
 
     def build_handler(*arguments):
         return handler(*arguments, directory=str(folder))
