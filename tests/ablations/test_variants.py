@@ -208,6 +208,11 @@ def test_a_sweep_ends_with_its_table(swept):
         "sweeps",
         *(f.name for f in run_folders(cwd)),
     }  # no folder of Hydra
+    assert [f.name.rpartition("-")[0] for f in run_folders(cwd)] == [
+        f"shapes-resnet_tiny-aspp_tiny-decoder_{decoder}-os16-seed{seed}"
+        for decoder in ("naive", "tiny")
+        for seed in (0, 1)
+    ]
     with (folder / "single-scale.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["row"], row["decoder"], row["seeds"]) for row in rows] == [

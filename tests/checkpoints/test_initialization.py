@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from deeplab.data.class_set import voc_palette
 from deeplab.models.backbones import ResNet
+from support.networks import equal_states
 from support.scripts import SMALL, run, run_folders
 from support.trees import voc_tree
 
@@ -61,8 +62,6 @@ def test_a_stage_starts_from_another(first, tmp_path):
     record = json.loads((second / "run.json").read_text())
     assert len(record["init_weights_sha256"]) == 64
     assert "finished" in run("train", *arguments, cwd=tmp_path).stdout
-    run("train", *arguments[:-2], f"init_from={second}", "stage.lr=1e-9", cwd=tmp_path)
-    assert len(run_folders(tmp_path)) == 3  # other initial weights make another run
 
 
 def test_weights_of_another_network_leave_no_files(first, tmp_path):
@@ -166,18 +165,17 @@ def test_files_that_are_not_backbone_weights(content, name, words, tmp_path):
 
 
 def test_a_bad_file_stops_the_run_or_is_skipped_and_counted(tmp_path):
-    root = voc_tree(tmp_path / "voc", {"train": 120, "val": 3})
+    root = voc_tree(tmp_path / "voc", {"train": 20, "val": 3})
     bad = [root / "JPEGImages" / f"{name}.jpg" for name in ("train_1", "val_1")]
     for path in bad:
         truncate(path)
-    arguments = [*VOC, f"data.root={root}", "stage.max_steps=60", "trainer.num_validations=1"]
-    for num_workers in (0, 1):
-        stopped = [*arguments, f"trainer.num_workers={num_workers}"]
-        done = run("train", *stopped, cwd=tmp_path, ok=False)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"Error: {bad[0]}: this JPEG is truncated"), done.stderr
-        assert "Traceback" not in done.stderr
-    done = run("train", *arguments, "data.on_error=skip", "trainer.num_workers=1", cwd=tmp_path)
+    arguments = [*VOC, f"data.root={root}", "stage.max_steps=10", "trainer.num_validations=1"]
+    arguments += ["trainer.num_workers=1"]
+    done = run("train", *arguments, cwd=tmp_path, ok=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {bad[0]}: this JPEG is truncated"), done.stderr
+    assert "Traceback" not in done.stderr
+    done = run("train", *arguments, "data.on_error=skip", cwd=tmp_path)
     assert "Skipped 2 bad files 2 times" in done.stdout
     (folder,) = run_folders(tmp_path)
     result = json.loads((folder / "metrics.json").read_text())
@@ -198,4 +196,4 @@ def test_the_cache_does_not_change_a_run(first, tmp_path):
     run("train", *SMALL, "data.cache_dir=cache", "overwrite=true", cwd=tmp_path)
     assert list((tmp_path / "cache").iterdir())
     cached = load_file(first / "weights.safetensors")
-    assert all(torch.equal(uncached[name], cached[name]) for name in uncached)
+    assert equal_states(uncached, cached)

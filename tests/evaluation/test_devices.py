@@ -74,11 +74,13 @@ def interrupt_after(monkeypatch, images):
 def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch, capsys):
     run = train(tmp_path, 5, batch=2)
     expected = outcome(run, evaluate(run))
+    before = {p: p.read_bytes() for p in run.folder.glob("evaluations/**/*") if p.is_file()}
     for images in (1, 2):
         with monkeypatch.context() as patch:
             interrupt_after(patch, images)
             with pytest.raises(KeyboardInterrupt):
                 evaluate(run)
+    assert {path: path.read_bytes() for path in before} == before
     (unfinished,) = run.folder.glob("evaluations/.unfinished-*")
     assert len(progress_files(unfinished)) == 2
     capsys.readouterr()

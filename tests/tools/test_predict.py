@@ -19,9 +19,10 @@ from deeplab.tools.predict.contents import ContentCounter, class_shares, describ
 from deeplab.tools.predict.files import InputFile, find_inputs
 from deeplab.tools.predict.outputs import recorded_outputs, reserve_outputs
 from deeplab.tools.predict.photos import read_photo
-from deeplab.tools.predict.predict import PredictionJob
+from deeplab.tools.predict.predict import PredictionJob, _write_jpeg
 from deeplab.tools.predict.video import Video
 from deeplab.utils.errors import UserError
+from support.image_trees import color_blocks
 from support.networks import randomize_logits
 from support.repository import ROOT
 from support.scripts import SMALL, run, run_folders
@@ -49,12 +50,6 @@ def read_label_map(path: Path):
         assert image.mode == "P"
         assert image.getpalette()[: 3 * NUM_CLASSES] == voc_palette()[:NUM_CLASSES].ravel().tolist()
         return np.array(image)
-
-
-def color_blocks(height, width, seed=0):
-    """Return an image of random color blocks."""
-    small = np.random.default_rng(seed).integers(0, 256, (-(-height // 9), -(-width // 9), 3))
-    return np.kron(small, np.ones((9, 9, 1)))[:height, :width].astype(np.uint8)
 
 
 CLASSES = ("background", "disc", "ring", "square", "star", "lollipop", "arrow")
@@ -290,13 +285,17 @@ def test_windows_and_label_maps_only(tmp_path, trained):
     assert len(list((tmp_path / "cut").glob("[!.]*"))) == 1
 
 
-def test_panorama_longer_than_a_jpeg_has_a_shrunk_overlay(tmp_path, trained):
-    Image.fromarray(np.tile(color_blocks(40, 700), (1, 100, 1))).save(tmp_path / "long.png")
-    done = predict(trained[0], "input=long.png", "window_size=2049", cwd=tmp_path)
+def test_panorama_in_windows(tmp_path, trained):
+    Image.fromarray(color_blocks(40, 700)).save(tmp_path / "long.png")
+    done = predict(trained[0], "input=long.png", "window_size=97", cwd=tmp_path)
     assert "at once" not in done.stdout
-    assert read_label_map(tmp_path / "predictions/long.png").shape == (40, 70_000)
-    with Image.open(tmp_path / "predictions/long_overlay.jpg") as overlay:
-        assert overlay.width == 65_500
+    assert read_label_map(tmp_path / "predictions/long.png").shape == (40, 700)
+
+
+def test_overlay_longer_than_a_jpeg_is_shrunk(tmp_path):
+    _write_jpeg(tmp_path / "long.jpg", Image.new("RGB", (70_000, 40)))
+    with Image.open(tmp_path / "long.jpg") as overlay:
+        assert overlay.size == (65_500, 37)
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,13 @@ def with_stamp(evaluated, target, stamp):
     return folder
 
 
+OTHER = {"schema_version": 99, "deeplab_version": "7.5"}
+
+
 @pytest.mark.parametrize(
-    ("stamp", "writer"),
-    [({}, "deeplab 0.1"), ({"schema_version": 99, "deeplab_version": "7.5"}, "deeplab 7.5")],
-    ids=["without stamp", "other schema version"],
+    ("command", "stamp", "writer"),
+    [("evaluate", {}, "deeplab 0.1"), *((name, OTHER, "deeplab 7.5") for name in COMMANDS)],
 )
-@pytest.mark.parametrize("command", COMMANDS)
 def test_runs_of_another_schema_version_are_refused(evaluated, tmp_path, command, stamp, writer):
     folder = with_stamp(evaluated, tmp_path, stamp)
     files = sorted(tmp_path.rglob("*"))
