@@ -35,6 +35,15 @@ SHORT_DATA = {
 }
 
 
+def few(override):
+    """Return an override with one seed, and at most two of the values that a sweep goes over."""
+    key, _, value = override.partition("=")
+    if key == "num_seeds":
+        return "num_seeds=1"
+    plain = key != "-m" and not set("[]()") & set(value)
+    return f"{key}={','.join(value.split(',')[:2])}" if plain and value else override
+
+
 def shortened(script, overrides):
     """Return the overrides of a command with those that make it short."""
     typed = {o.partition("=")[0] for o in overrides}
@@ -48,7 +57,7 @@ def shortened(script, overrides):
     shorter = [*SHORT_TRAINING, *SHORT_DATA.get(data, ["data.crop_size=33"])]
     if script == "tune":
         shorter += ["num_steps=20"]
-    kept = [o for o in overrides if not o.startswith("stage.max_steps=")]
+    kept = [few(o) for o in overrides if not o.startswith("stage.max_steps=")]
     return [
         *kept,
         *(s for s in shorter if s.partition("=")[0] not in {*typed} - {"stage.max_steps"}),
@@ -163,6 +172,9 @@ REPLACED = {
     'strategies=["os16", "os8-ms-flip"]': 'strategies=["os16", "os8-flip"]',
     '"xception"': '"mobilenetv2"',
     "Xception(65)": "Xception(41)",
+    "resnet50_torchvision": "resnet_tiny",
+    'create_model("resnet50"': 'create_model("resnet_tiny"',
+    "num_workers=4": "num_workers=0",
 }
 """Parts of the Python code that a test replaces: downloads, GPUs, long trainings."""
 

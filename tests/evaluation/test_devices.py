@@ -51,7 +51,7 @@ def outcome(run, results):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("num_val", "batch", "devices"), [(5, 2, 3), (1, 1, 2)])
+@pytest.mark.parametrize(("num_val", "batch", "devices"), [(5, 2, 2), (1, 1, 2)])
 def test_splits_that_do_not_divide_evenly(tmp_path, num_val, batch, devices):
     run = train(tmp_path, num_val, batch)
     expected = outcome(run, evaluate(run))
@@ -129,7 +129,7 @@ def wait_for(condition, seconds=60.0):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 @pytest.mark.long
 def test_stops_and_kills_end_all_processes_and_the_rest_goes_on(tmp_path):
-    run = train(tmp_path, 60, 1)
+    run = train(tmp_path, 20, 1)
     expected = outcome(run, evaluate(run))
 
     process = start(run.folder, 2)
@@ -144,9 +144,9 @@ def test_stops_and_kills_end_all_processes_and_the_rest_goes_on(tmp_path):
     assert progress_files(unfinished)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
-    process = start(run.folder, 3)
+    process = start(run.folder, 2)
     assert any(line.startswith("Resuming: ") for line in process.stdout)
-    wait_for(lambda: len(children(process)) == 3)
+    wait_for(lambda: len(children(process)) == 2)
     workers = children(process)
     process.kill()
     process.communicate()

@@ -149,14 +149,12 @@ def test_a_failing_job_on_several_devices(tmp_path, shapes):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_jobs_of_other_launchers(tmp_path, shapes, launcher):
-    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    sweep = ("-m", f"hydra/launcher={launcher}", *SMALL, shapes)
+def test_jobs_of_a_queue(tmp_path, shapes):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    sweep = ("-m", "hydra/launcher=submitit_local", *SMALL, shapes)
     done = run("train", *sweep, TOO_LARGE, cwd=tmp_path, ok=False)
     assert done.returncode == 1
-    output = done.stderr if launcher == "joblib" else job_output(tmp_path)
-    assert re.findall(r"^Error in job (\d)", output, re.MULTILINE) == ["2"]
+    assert re.findall(r"^Error in job (\d)", job_output(tmp_path), re.MULTILINE) == ["2"]
     folders = run_folders(tmp_path)
     assert [(f / "failure.txt").exists() for f in folders] == [
         not (f / "metrics.json").exists() for f in folders
@@ -185,9 +183,9 @@ def count_logged_steps(cwd):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("how", ["Ctrl-C", "kill", "scancel"])
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill"])
 def test_a_sweep_on_several_devices_stops_after_a_step(tmp_path, shapes, how):
-    """Ctrl-C signals a process group, the shell's kill one process, a queue's scancel all."""
+    """Ctrl-C signals a process group, the shell's kill one process."""
     long_run = (*SMALL, *TWO, "stage.max_steps=2000", "trainer.num_checkpoints=1", shapes)
     sweep = subprocess.Popen(
         [sys.executable, str(ROOT / "src/train.py"), "-m", "seed=0,1", *long_run],
@@ -199,13 +197,13 @@ def test_a_sweep_on_several_devices_stops_after_a_step(tmp_path, shapes, how):
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while count_logged_steps(tmp_path) < 5 and time.monotonic() < deadline:
+    while count_logged_steps(tmp_path) < 5:
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     if how == "Ctrl-C":
         os.killpg(sweep.pid, signal.SIGINT)
     else:
-        for process in process_tree(sweep.pid) if how == "scancel" else [sweep.pid]:
-            os.kill(process, signal.SIGTERM)
+        os.kill(sweep.pid, signal.SIGTERM)
     try:
         output, _ = sweep.communicate(timeout=60)
     finally:

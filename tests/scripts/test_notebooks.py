@@ -88,7 +88,10 @@ def test_own_images(tmp_path):
 
 @pytest.mark.processes
 def test_comparing_two_networks(tmp_path):
-    text, num_figures = execute_notebook("comparing_two_networks", tmp_path, max_steps=2)
+    few = 'csv", "data.num_train=8", "data.num_val=4'
+    text, num_figures = execute_notebook(
+        "comparing_two_networks", tmp_path, max_steps=2, logger=few
+    )
     scores = re.findall(r"decoder=(\w+): mIoU (\d+\.\d\d) %", text)
     assert [decoder for decoder, _ in scores] == ["naive", "tiny"]
     assert num_figures == 3

@@ -65,8 +65,6 @@ def test_a_failed_job_is_a_failed_trial(tmp_path):
     ("arguments", "message"),
     [
         (["stage.lr=0.1,-1"], "stage.lr=-1: must be greater than 0"),
-        (["aspp=tiny,ful"], "Did you mean full?"),
-        (["decoder=tiny,naive"], "decoder: this key is set more than once"),
         ([SPACE, "hydra.sweeper.direction=minimize"], "val/mIoU is to maximize"),
         ([SPACE, "objective=val/miou"], "Choose from val/mIoU, val/pixel_accuracy"),
         ([SPACE, "hydra.sweeper.storage=sqlite:////no/such/x.db"], "Optuna cannot use it"),

@@ -253,8 +253,6 @@ def uninterrupted(tmp_path_factory):
     [
         (signal.SIGKILL, "same command"),
         pytest.param(signal.SIGINT, "resume=", marks=pytest.mark.processes),
-        pytest.param(signal.SIGTERM, "same command", marks=pytest.mark.processes),
-        pytest.param(signal.SIGHUP, "same command", marks=pytest.mark.processes),
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, uninterrupted, stop_signal, how):

@@ -14,23 +14,24 @@ from torch import distributed, multiprocessing
 
 
 def run_on_devices(
-    count: int, folder: Path, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]
+    count: int, folder: Path, calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]
 ) -> list[tuple[Any, ...]]:
-    """Call ``function(rank, count, *arguments)`` in ``count`` processes.
+    """Call functions ``function(rank, count, *arguments)`` in ``count`` processes.
 
     Returns:
         For each call what the processes return.
     """
-    multiprocessing.spawn(_run, (count, folder, function, calls), nprocs=count)
+    multiprocessing.spawn(_run, (count, folder, calls), nprocs=count)
     return list(zip(*(torch.load(folder / f"{rank}.pt") for rank in range(count)), strict=True))
 
 
-def _run(rank: int, count: int, folder: Path, function: Callable[..., Any], calls: Any) -> None:
+def _run(rank: int, count: int, folder: Path, calls: Any) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=count
     )
-    torch.save([function(rank, count, *arguments) for arguments in calls], folder / f"{rank}.pt")
+    results = [function(rank, count, *arguments) for function, arguments in calls]
+    torch.save(results, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 

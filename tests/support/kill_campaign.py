@@ -46,6 +46,7 @@ TRAIN = (
     "stage.batch_size=2",
     "stage.lr=0.01",
     "stage.batch_norm=frozen",
+    "stage.ema_decay=0.9",
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
     "trainer.num_validations=8",
@@ -444,9 +445,10 @@ def run_campaign(
     moments: int,
     scripts: Sequence[str] = ("train", "evaluate"),
     named: Sequence[str] | None = None,
+    signals: Sequence[signal.Signals] = (signal.SIGKILL, signal.SIGTERM),
     report: Callable[[str], None] = print,
 ) -> list[Campaign]:
-    """Kill runs and evaluations by SIGKILL and by SIGTERM.
+    """Kill runs and evaluations by each of some signals.
 
     Args:
         folder: an empty folder.
@@ -454,11 +456,12 @@ def run_campaign(
         moments: random moments for each script and each signal.
         scripts: ``train``, ``evaluate`` or both.
         named: the named moments; None: all.
+        signals: the signals.
         report: receives the summary of each script and signal.
     """
     bench, randomness = Bench(folder, processes), random.Random(processes)
     campaigns = []
-    for script, number in itertools.product(scripts, (signal.SIGKILL, signal.SIGTERM)):
+    for script, number in itertools.product(scripts, signals):
         if script == "evaluate" and processes > 1:
             continue
         campaign = Campaign(script, processes, number)
@@ -481,6 +484,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--named", nargs="*", help="named moments; all if left out")
     parser.add_argument("--scripts", nargs="+", default=["train", "evaluate"])
+    parser.add_argument("--signals", nargs="+", default=["SIGKILL", "SIGTERM"])
     parser.add_argument("--folder", type=Path, help="keeps what has failed; must be empty")
     arguments = parser.parse_args()
     assert Path(deeplab.__file__).is_relative_to(ROOT)
@@ -493,6 +497,7 @@ def main() -> None:
             moments=arguments.moments,
             scripts=arguments.scripts,
             named=arguments.named,
+            signals=[signal.Signals[name] for name in arguments.signals],
             report=partial(print, flush=True),
         )
         failed |= any(campaign.problems or not campaign.kills for campaign in campaigns)

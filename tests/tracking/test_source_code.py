@@ -28,7 +28,7 @@ from support.scripts import CPU, SMALL, environment, run, run_folders
 
 LOSSES = "training/losses.py"
 EVALUATE = (*CPU, "trainer.num_workers=0")
-STEPS = ("stage.max_steps=60", "trainer.num_checkpoints=60", "trainer.num_validations=1")
+STEPS = ("stage.max_steps=20", "trainer.num_checkpoints=20", "trainer.num_validations=1")
 """Overrides for a checkpoint at each step, so that a run can be killed anywhere."""
 
 
@@ -111,8 +111,7 @@ def test_a_finished_run_of_other_code_is_named(tmp_path):
     copy.run(*evaluate)
     copy.edit("tools/gallery/gallery.py")
     copy.edit("ablations/report/latex.py")
-    for command in (("train", *SMALL), evaluate):
-        assert "ther code" not in copy.run(*command)
+    assert "ther code" not in copy.run("train", *SMALL)
 
     copy.edit(LOSSES)
     printed = copy.run("train", *SMALL)
@@ -131,9 +130,6 @@ def test_a_finished_run_of_other_code_is_named(tmp_path):
     ) in copy.run(*evaluate)
     assert "other code" not in copy.run(*evaluate, "overwrite=true")
     assert "other code" not in copy.run(*evaluate)
-
-    assert "Other code" not in copy.run("train", *SMALL, "overwrite=true")
-    assert "Other code" not in copy.run("train", *SMALL)
 
 
 @pytest.mark.processes
@@ -175,18 +171,10 @@ def test_an_interrupted_run_is_not_continued_by_other_code(tmp_path):
 
 @pytest.mark.processes
 @pytest.mark.long
-def test_two_processes_resume_exactly_and_with_other_code_only_if_told(tmp_path):
+def test_two_processes_resume_with_other_code_only_if_told(tmp_path):
     copy = Copy(tmp_path)
     arguments = (*SMALL, *STEPS, "trainer.devices=2")
     folder = copy.kill_after_a_checkpoint(*arguments)
-    kept = shutil.copytree(folder, tmp_path / "kept")
-    weights = []
-    for more, start in (((), "(from step"), (("overwrite=true",), "random weights")):
-        assert start in copy.run("train", *arguments, *more)
-        weights.append((folder / "weights.safetensors").read_bytes())
-    assert weights[0] == weights[1]
-    shutil.rmtree(folder)
-    kept.rename(folder)
     copy.edit(LOSSES)
     assert f"different: {LOSSES}" in copy.run("train", *arguments, status=2)
     copy.run("train", *arguments, "resume_with_other_code=true")

@@ -52,12 +52,35 @@ LOSSES = {
 }
 
 
+def batch_norm_calls():
+    norms = [nn.BatchNorm2d(3, momentum=0.2).double(), PooledBatchNorm(3, eps=0.1).double()]
+    generator = torch.Generator().manual_seed(0)
+    images, upstream = torch.randn(2, 6, 3, 5, 6, generator=generator, dtype=torch.float64)
+    images[:2] += 100  # the devices differ
+    for norm in norms:
+        nn.init.uniform_(norm.weight, -2, 2, generator=generator)
+    return [(norm, images, upstream) for norm in norms]
+
+
+@pytest.fixture(scope="module")
+def on_three_devices(tmp_path_factory):
+    """Return the calls of each function, and what three processes return for them."""
+    calls = {
+        loss_and_gradient: [(loss, *label_batch(kind)) for kind, loss in LOSSES.values()],
+        normalize: batch_norm_calls(),
+    }
+    flat = [(function, arguments) for function, each in calls.items() for arguments in each]
+    results = iter(run_on_devices(3, tmp_path_factory.mktemp("devices"), flat))
+    return {
+        function: [(arguments, next(results)) for arguments in each]
+        for function, each in calls.items()
+    }
+
+
 @pytest.mark.processes
-def test_the_loss_is_that_of_the_whole_batch(tmp_path):
+def test_the_loss_is_that_of_the_whole_batch(on_three_devices):
     """One device has no label at all, and the devices differ in their number of labels."""
-    calls = [(loss, *label_batch(kind)) for kind, loss in LOSSES.values()]
-    all_results = run_on_devices(3, tmp_path, loss_and_gradient, calls)
-    for (loss, logits, labels), results in zip(calls, all_results, strict=True):
+    for (loss, logits, labels), results in on_three_devices[loss_and_gradient]:
         whole = logits.clone().requires_grad_()
         expected = loss(whole, labels)
         expected.backward()
@@ -69,16 +92,8 @@ def test_the_loss_is_that_of_the_whole_batch(tmp_path):
 
 
 @pytest.mark.processes
-def test_batch_norms_see_the_whole_batch(tmp_path):
-    norms = [nn.BatchNorm2d(3, momentum=0.2).double(), PooledBatchNorm(3, eps=0.1).double()]
-    generator = torch.Generator().manual_seed(0)
-    images, upstream = torch.randn(2, 4, 3, 5, 6, generator=generator, dtype=torch.float64)
-    images[:2] += 100  # the devices differ
-    for norm in norms:
-        nn.init.uniform_(norm.weight, -2, 2, generator=generator)
-    calls = [(norm, images, upstream) for norm in norms]
-    all_results = run_on_devices(2, tmp_path, normalize, calls)
-    for norm, results in zip(norms, all_results, strict=True):
+def test_batch_norms_see_the_whole_batch(on_three_devices):
+    for (norm, images, upstream), results in on_three_devices[normalize]:
         whole = images.clone().requires_grad_()
         output = norm.train()(whole)
         output.backward(upstream)
@@ -121,8 +136,8 @@ def train(cwd, devices, parts, *overrides):
     ("settings", "overrides"),
     [
         (
-            ((1, 1), (2, 1), (1, 3), (2, 3)),
-            ("stage.batch_norm=frozen", "loss.class_weights=[1,2,3]"),
+            ((1, 1), (2, 3)),
+            ("stage.batch_norm=frozen", "loss.class_weights=[1,2,3]", "stage.ema_decay=0.9"),
         ),
         (
             ((1, 1), (2, 1)),

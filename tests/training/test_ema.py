@@ -3,9 +3,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
@@ -21,8 +18,7 @@ from deeplab.training.segmentation import SegmentationModule
 from deeplab.utils.errors import UserError
 from support.batches import NAMES, batch
 from support.networks import equal_states, tiny_model
-from support.repository import ROOT
-from support.scripts import CPU, SMALL, environment, run, run_folders
+from support.scripts import CPU, SMALL, run, run_folders
 
 MODERN = (
     *(s for s in SMALL if "steps" not in s),
@@ -122,12 +118,12 @@ def test_gradient_clipping_disables_the_fused_update():
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """Train without interruption; return the run folder and the ``data.root`` override."""
-    cwd = tmp_path_factory.mktemp("uninterrupted")
-    run("train", *MODERN, f"data.root={cwd}/shapes", cwd=cwd)
+def trained(tmp_path_factory):
+    """Train, and return the run folder."""
+    cwd = tmp_path_factory.mktemp("trained")
+    run("train", *MODERN, cwd=cwd)
     (folder,) = run_folders(cwd)
-    return folder, f"data.root={cwd}/shapes"
+    return folder
 
 
 def network_and_average(checkpoint):
@@ -139,66 +135,28 @@ def network_and_average(checkpoint):
     )
 
 
-def test_result_is_the_average(uninterrupted):
-    folder, _ = uninterrupted
-    network, average = network_and_average(folder / "checkpoints/last.ckpt")
-    saved = load_file(folder / "weights.safetensors")
+def test_result_is_the_average(trained):
+    network, average = network_and_average(trained / "checkpoints/last.ckpt")
+    saved = load_file(trained / "weights.safetensors")
     assert equal_states(saved, average)
     assert not equal_states(saved, network)
-    assert json.loads((folder / "metrics.json").read_text())["weights"] == "moving average"
-    with (folder / "metrics.csv").open() as file:
+    assert json.loads((trained / "metrics.json").read_text())["weights"] == "moving average"
+    with (trained / "metrics.csv").open() as file:
         rates = [float(r["train/lr"]) for r in csv.DictReader(file) if r["train/lr"]]
     warmup = [1e-6 + (0.003 - 1e-6) * step / 4 for step in range(4)]
     cosine = [0.003 * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)]
     assert rates == pytest.approx([*warmup, *cosine], rel=1e-4)
 
 
-def test_evaluation_of_a_checkpoint_uses_its_average(uninterrupted, tmp_path):
+def test_evaluation_of_a_checkpoint_uses_its_average(trained, tmp_path):
     """Compare with the scores of the average that training has written by step."""
-    folder, _ = uninterrupted
-    with (folder / "metrics.csv").open() as file:
+    with (trained / "metrics.csv").open() as file:
         scores = [float(row["val/mIoU"]) for row in csv.DictReader(file) if row["val/mIoU"]]
     for name, expected in (("best", max(scores)), ("last", scores[-1])):
-        checkpoint = folder / f"checkpoints/{name}.ckpt"
+        checkpoint = trained / f"checkpoints/{name}.ckpt"
         run("evaluate", f"run={checkpoint}", "save_predictions=false", *CPU, cwd=tmp_path)
-        (result,) = folder.glob(f"evaluations/*{name}*/result.json")
+        (result,) = trained.glob(f"evaluations/*{name}*/result.json")
         assert json.loads(result.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.processes
-def test_killed_run_resumes_to_the_same_result(uninterrupted, tmp_path):
-    reference, data = uninterrupted
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "src/train.py", *MODERN, data],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-    )
-    last = "runs/*/checkpoints/last.ckpt"
-    while not any(tmp_path.glob(last)) and process.poll() is None:
-        time.sleep(0.02)
-    process.kill()
-    process.wait(60)
-    (folder,) = run_folders(tmp_path)
-    assert not (folder / "metrics.json").exists()
-    assert "from step" in run("train", *MODERN, data, cwd=tmp_path).stdout
-    for actual, expected in zip(
-        *(network_and_average(f / "checkpoints/last.ckpt") for f in (folder, reference)),
-        strict=True,
-    ):
-        assert equal_states(actual, expected)
-    results = [json.loads((f / "metrics.json").read_text()) for f in (folder, reference)]
-    assert results[0]["mIoU"] == results[1]["mIoU"]
-    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
-
-
-@pytest.mark.processes
-def test_several_devices_share_one_average(tmp_path):
-    run("train", *MODERN, "trainer.devices=2", cwd=tmp_path)
-    (folder,) = run_folders(tmp_path)
-    network, average = network_and_average(folder / "checkpoints/last.ckpt")
-    assert equal_states(load_file(folder / "weights.safetensors"), average)
-    assert not equal_states(average, network)
 
 
 def test_non_finite_loss_ends_the_run(tmp_path):

@@ -20,14 +20,14 @@ from deeplab.utils.progress_lines import ProgressLines
 from support.repository import ROOT
 from support.scripts import SMALL, run
 
-MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
-"""Random moments for each script, signal and number of processes."""
-
 
 def kill(*arguments):
-    """Run the campaign; its forks need a process that has registered nothing for its end."""
+    """Run the campaign; its forks need a process that has registered nothing for its end.
+
+    Random moments, which depend on the machine's load, are left to its command.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "support.kill_campaign", f"--moments={MOMENTS}", *arguments],
+        [sys.executable, "-m", "support.kill_campaign", "--moments=0", *arguments],
         env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
@@ -39,14 +39,22 @@ def kill(*arguments):
 @pytest.mark.processes
 @pytest.mark.long
 def test_nothing_shows_that_a_run_was_killed():
-    kill("--processes=1")
+    kill("--processes=1", "--signals=SIGKILL")
+
+
+@pytest.mark.processes
+@pytest.mark.long
+def test_nothing_shows_that_a_run_was_told_to_stop():
+    """A run stops after its step, wherever the signal comes."""
+    named = "validation", "in a checkpoint", "before the result", "between results"
+    kill("--processes=1", "--signals=SIGTERM", "--named", *named)
 
 
 @pytest.mark.processes
 @pytest.mark.long
 def test_nothing_shows_that_a_run_of_two_processes_was_killed():
     named = "validation row", "in a checkpoint", "before the result"
-    kill("--processes=2", "--scripts=train", "--named", *named)
+    kill("--processes=2", "--scripts=train", "--signals=SIGKILL", "--named", *named)
 
 
 @contextmanager

@@ -208,12 +208,9 @@ def test_a_job_returns_its_score_to_the_sweeper(tmp_path):
     """On two devices a subprocess trains, in which the sweeper does not run."""
     script = tmp_path / "returned.py"
     script.write_text(RETURNED)
-    for devices in (1, 2):
-        overrides = (*SMALL, f"trainer.devices={devices}", f"runs_dir=runs{devices}")
-        output = subprocess.check_output(
-            [sys.executable, script, "-m", *overrides], cwd=tmp_path, env=environment(), text=True
-        )
-        (result,) = tmp_path.glob(f"runs{devices}/*/metrics.json")
-        score = json.loads(result.read_text())["mIoU"]
-        assert score > 0
-        assert f"returned {score}" in output.splitlines()
+    command = [sys.executable, script, "-m", *SMALL, "trainer.devices=2"]
+    output = subprocess.check_output(command, cwd=tmp_path, env=environment(), text=True)
+    (result,) = tmp_path.glob("runs/*/metrics.json")
+    score = json.loads(result.read_text())["mIoU"]
+    assert score > 0
+    assert f"returned {score}" in output.splitlines()

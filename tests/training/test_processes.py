@@ -191,67 +191,44 @@ def free_port():
 
 @pytest.mark.processes
 @pytest.mark.long
-def test_two_machines_train_the_same_run_as_one(tmp_path):
-    """Two machines of two processes by torchrun and by srun, against one of four processes.
+def test_srun_and_torchrun_train_the_same_run(tmp_path):
+    """Two processes on one machine, or one on each of two, against those that a run starts.
 
-    There are three validation images, so that one process has none.
+    Validations come after two and four steps, and by another call of the trainer for the last one.
+    There is one validation image, so that one process has none.
     """
-    small = [s for s in SMALL if "batch_size" not in s and "precision" not in s]
-    small += ["stage.batch_size=8", "stage.batch_norm=frozen", "trainer.precision=64"]
-    nodes = ["trainer.num_nodes=2", "trainer.devices=2"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    small = [s for s in SMALL if "steps" not in s and "num_val" not in s]
+    small += ["stage.max_steps=5", "trainer.num_validations=2", "data.num_val=1"]
+    small.append(f"data.root={tmp_path}/shapes")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node"]
+    meeting = ["1", "--nnodes=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    meeting = ["--master_addr=127.0.0.1", f"--master_port={free_port()}", "--nnodes=2"]
-    placed = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    one, two = ["trainer.devices=2"], ["trainer.num_nodes=2", "trainer.devices=1"]
     started = {
-        "torchrun": [([*torchrun, *meeting, f"--node_rank={node}"], {}, nodes) for node in (0, 1)],
-        "srun": [
+        "srun": [([sys.executable], tasks(2, rank), one) for rank in range(2)],
+        "torchrun": [([*torchrun, "2"], {}, one)],
+        "srun, two machines": [
             (
                 [sys.executable],
-                tasks(4, 2 * node + local, NNODES=2, NODEID=node, LOCALID=local) | address,
-                nodes,
+                tasks(2, rank, NNODES=2, NODEID=rank, LOCALID=0, NTASKS_PER_NODE=1) | address,
+                two,
             )
-            for node, local in placed
+            for rank in range(2)
+        ],
+        "torchrun, two machines": [
+            ([*torchrun, *meeting, f"--node_rank={node}"], {}, two) for node in range(2)
         ],
     }
-    small.append(f"data.root={tmp_path}/shapes")
-    (tmp_path / "one").mkdir()
-    run("train", *small, "trainer.devices=4", cwd=tmp_path / "one")
-    (folder,) = run_folders(tmp_path / "one")
-    expected = load_file(folder / "weights.safetensors")
-    for name, processes in started.items():
-        cwd = tmp_path / name
+    (tmp_path / "own").mkdir()
+    run("train", *small, *one, cwd=tmp_path / "own", variables=tasks(1))
+    (expected,) = run_folders(tmp_path / "own")
+    for launcher, processes in started.items():
+        cwd = tmp_path / launcher
         cwd.mkdir()
         script = [str(ROOT / "src/train.py"), *small]
         running = [
             subprocess.Popen([*prefix, *script, *overrides], cwd=cwd, env=environment() | variables)
             for prefix, variables, overrides in processes
-        ]
-        assert [process.wait(timeout=240) for process in running] == [0] * len(running)
-        (folder,) = run_folders(cwd)
-        weights = load_file(folder / "weights.safetensors")
-        assert all(torch.equal(weights[key], expected[key]) for key in expected)
-
-
-@pytest.mark.processes
-def test_srun_and_torchrun_train_the_same_run(tmp_path):
-    # validations after two and four steps, and another call of the trainer for the last one
-    steps = [s for s in SMALL if "steps" not in s]
-    two = (*steps, "stage.max_steps=5", "trainer.num_validations=2", "trainer.devices=2")
-    (tmp_path / "own").mkdir()
-    run("train", *two, cwd=tmp_path / "own", variables=tasks(1))
-    command = [str(ROOT / "src/train.py"), *two, f"data.root={tmp_path}/own/data/shapes"]
-    started = {
-        "srun": [([sys.executable], tasks(2, rank)) for rank in range(2)],
-        "torchrun": [([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"], {})],
-    }
-    (expected,) = run_folders(tmp_path / "own")
-    for launcher, processes in started.items():
-        cwd = tmp_path / launcher
-        cwd.mkdir()
-        running = [
-            subprocess.Popen([*prefix, *command], cwd=cwd, env=environment() | variables)
-            for prefix, variables in processes
         ]
         assert [process.wait(timeout=120) for process in running] == [0] * len(running)
         (folder,) = run_folders(cwd)
