@@ -170,6 +170,9 @@ def _class_weights(config: TrainConfig, images: Images) -> list[float]:
     return balanced_weights(images.pixels)
 
 
+PRETRAINED = "backbone.pretrained"
+"""The key whose value depends on no image and no machine."""
+
 RULES: Mapping[str, Callable[[TrainConfig, Images], Any]] = {
     "data.crop_size": _crop_size,
     "data.scales.max": _max_scale,
@@ -178,7 +181,7 @@ RULES: Mapping[str, Callable[[TrainConfig, Images], Any]] = {
     "stage.max_steps": _max_steps,
     "stage.warmup_steps": _warmup_steps,
     "aspp.atrous_rates": _atrous_rates,
-    "backbone.pretrained": _pretrained,
+    PRETRAINED: _pretrained,
     "loss.class_weights": _class_weights,
 }
 """Function that chooses the value of each key; it may use the values of the keys before."""
@@ -196,11 +199,11 @@ def choose_automatic(config: RunConfig, *, read_images: bool = True) -> RunConfi
     """
     keys = [key for key in RULES if key in config.automatic]
     if not isinstance(config, TrainConfig):
-        if numbers := [key for key in keys if RULES[key] is not _pretrained]:
+        if numbers := [key for key in keys if key != PRETRAINED]:
             raise UserError(f"{numbers[0]}=auto: an image classifier needs a number. Set one.")
         return config
     images = Images(config.data)
-    for key in keys if read_images else [key for key in keys if RULES[key] is _pretrained]:
+    for key in (key for key in keys if read_images or key == PRETRAINED):
         values = to_dict(config)
         holder, name = find_holder(values, key)
         holder[name] = RULES[key](config, images)
@@ -222,7 +225,7 @@ def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     if config.data.of_ones_own and _machine(config) == "gpu":
         light, larger = next(iter(GPU_BACKBONES.items()))
         backbone_lines = [f"backbone={larger} is the default on a GPU, {light} on a CPU"]
-    if {*config.automatic} <= {"backbone.pretrained"}:
+    if {*config.automatic} <= {PRETRAINED}:
         return backbone_lines
     values = to_dict(config)
     chosen = []
