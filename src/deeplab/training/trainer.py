@@ -17,7 +17,7 @@ from deeplab.training.callbacks.progress_bar import RunProgress, RunProgressLine
 from deeplab.training.callbacks.save_checkpoints import validation_interval
 from deeplab.training.checkpoint_io import AtomicCheckpointIO
 from deeplab.training.precision import precision_arguments
-from deeplab.training.processes import ProcessStrategy, environment_plugin
+from deeplab.training.process_strategy import ProcessStrategy, environment_plugin
 from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
 
