@@ -142,10 +142,14 @@ def _crop_cost(config: RunConfig) -> Cost:
         return _cost(config, config.output_stride, size)
     assert isinstance(config, ClassifierConfig)
     classes = _num_classes(config.data)
-    key = (config.backbone.model_dump_json(), 32, classes, size)
-    if key not in _costs:
-        _costs[key] = measure_cost(check_classifier(config, num_classes=classes), input_size=size)
-    return _costs[key]
+    key = (config.backbone.model_dump_json(), classes, size)
+    if key not in _classifier_costs:
+        classifier = check_classifier(config, num_classes=classes)
+        _classifier_costs[key] = measure_cost(classifier, input_size=size)
+    return _classifier_costs[key]
+
+
+_classifier_costs: dict[tuple[str, int, tuple[int, int]], Cost] = {}
 
 
 def _num_classes(data: DataSettings) -> int:

@@ -63,11 +63,6 @@ def bytes_per_pixel(predictor: Predictor, device: str) -> float:
     return memory.peak / MIN_WINDOW**2
 
 
-def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Return True if there was not enough memory; torch raises RuntimeError for both devices."""
-    return isinstance(error, MemoryError) or "memory" in str(error)
-
-
 def largest_window(usable: float, pixel_bytes: float) -> int:
     """Return the side in pixels of the largest window that takes no more than the usable bytes."""
     side = math.isqrt(int(usable / pixel_bytes))

@@ -15,7 +15,6 @@ from deeplab.inference.memory import (
     MIN_WINDOW,
     USABLE,
     bytes_per_pixel,
-    is_out_of_memory,
     largest_window,
 )
 from deeplab.inference.predictor import Predictor

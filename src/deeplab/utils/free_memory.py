@@ -66,4 +66,5 @@ def _unused_cache(stat: Path) -> int:
     if not stat.exists():
         return 0
     fields = dict(line.split() for line in stat.read_text().splitlines())
-    return int(fields.get("total_inactive_file", fields.get("inactive_file", 0)))  # version 1: total
+    of_version_2 = fields.get("inactive_file", 0)
+    return int(fields.get("total_inactive_file", of_version_2))

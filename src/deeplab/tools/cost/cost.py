@@ -10,7 +10,6 @@ import torch
 from deeplab.config.build_model import build_model
 from deeplab.config.schema.scripts import CostConfig
 from deeplab.evaluation.strategy_cost import strategy_cost
-from deeplab.inference.memory import is_out_of_memory
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy, parse_strategy
