@@ -85,7 +85,7 @@ def prepare(config: DictConfig) -> None:
     """Prepare or check a data set."""
     from deeplab.config.schema.run import has_labels
     from deeplab.config.schema.scripts import PrepareClassificationConfig, PrepareConfig
-    from deeplab.data.layouts.own import OwnDataSettings
+    from deeplab.data.layouts.own_settings import OwnDataSettings
     from deeplab.utils.constants import TARGET
     from deeplab.utils.errors import UserError
 

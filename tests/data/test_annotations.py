@@ -21,7 +21,8 @@ from deeplab.data.class_set import ClassSet
 from deeplab.data.dataset import SegmentationDataset, check_split
 from deeplab.data.labels import read_label
 from deeplab.data.layouts.base import move_data
-from deeplab.data.layouts.folder import AnnotationForm, FolderLayout, FolderSettings
+from deeplab.data.layouts.folder import FolderLayout
+from deeplab.data.layouts.folder_settings import AnnotationForm, FolderSettings
 from deeplab.utils.errors import UserError
 from support.annotations import (
     NAMES,

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from deeplab.data.layouts.cityscapes import CityscapesLayout, CityscapesSettings
-from deeplab.data.layouts.folder import FolderLayout, FolderSettings
+from deeplab.data.layouts.folder import FolderLayout
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 

@@ -11,7 +11,8 @@ from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.image_io import read_mask
 from deeplab.data.layouts.class_discovery import find_classes, select_classes
 from deeplab.data.layouts.classes_file import format_classes_yaml, read_classes
-from deeplab.data.layouts.folder import FolderLayout, FolderSettings
+from deeplab.data.layouts.folder import FolderLayout
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.data.layouts.mask_statistics import mask_statistics
 from deeplab.utils.errors import UserError
 

@@ -14,7 +14,8 @@ from deeplab.data.layouts import class_discovery
 from deeplab.data.layouts.base import move_data
 from deeplab.data.layouts.class_discovery import find_classes, read_or_find_classes
 from deeplab.data.layouts.classes_file import read_classes
-from deeplab.data.layouts.folder import FolderLayout, FolderSettings
+from deeplab.data.layouts.folder import FolderLayout
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.utils.errors import UserError
 from support.pairs import SIZE, label_map, write_image, write_mask, write_pairs
 from support.scripts import TINY, run, run_folders

@@ -17,8 +17,8 @@ from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import init_record
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.layouts.base import data_fingerprint, open_layout
-from deeplab.data.layouts.folder import FolderSettings
-from deeplab.data.layouts.own import OwnDataSettings
+from deeplab.data.layouts.folder_settings import FolderSettings
+from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.evaluation_folder import (
     Evaluation,

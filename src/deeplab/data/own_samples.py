@@ -11,7 +11,7 @@ import numpy as np
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.items import Item
-from deeplab.data.layouts.own import OwnDataSettings
+from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.building import build, call, takes

@@ -19,7 +19,7 @@ from deeplab.config.schema.run import SweepConfig, TrainConfig
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
-from deeplab.data.layouts.own import OwnDataSettings
+from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.settings import DataSettings
 from deeplab.models.backbones.families import backbone_names
 from deeplab.utils.constants import TARGET

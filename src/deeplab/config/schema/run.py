@@ -12,7 +12,7 @@ from deeplab.config.schema.optimizer import Optimizer, SGDSettings
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
-from deeplab.data.layouts.own import OwnDataSettings
+from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
 from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import (

@@ -12,7 +12,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.text import name_some, pluralize
 
 if TYPE_CHECKING:
-    from deeplab.data.layouts.folder import Unlabeled
+    from deeplab.data.layouts.folder_settings import Unlabeled
 
 MAX_LISTED = 8
 """Number of classes that a line lists."""

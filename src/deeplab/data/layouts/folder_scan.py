@@ -6,17 +6,14 @@ of a sweep.
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deeplab.data.layouts.base import MASK_SUFFIXES
 from deeplab.data.layouts.file_names import list_files
 from deeplab.data.layouts.folder_index import FolderScan, find_kept, folder_states, keep
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.data.layouts.pairing import Pairing, find_pairs, is_outside
 from deeplab.data.layouts.splits import Splits, decide_splits
 from deeplab.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from deeplab.data.layouts.folder import FolderSettings
 
 KEYS = (
     "image_dir", "mask_dir", "image_suffix", "mask_suffix", "train_split", "val_split",
@@ -28,7 +25,7 @@ SETTLED = 1.0
 """Seconds since the last change of a folder after which its time tells further changes."""
 
 
-def scan_folder(root: Path, settings: "FolderSettings") -> FolderScan:
+def scan_folder(root: Path, settings: FolderSettings) -> FolderScan:
     """Return the files of a folder, and the splits of the pairs of images and masks among them.
 
     Raises:

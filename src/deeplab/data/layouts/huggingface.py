@@ -7,7 +7,8 @@ classes.yaml            if the data set names its classes
 
 from pathlib import Path
 
-from deeplab.data.layouts.folder import FolderLayout, FolderSettings
+from deeplab.data.layouts.folder import FolderLayout
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 from deeplab.utils.settings import Text

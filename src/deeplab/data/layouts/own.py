@@ -14,32 +14,14 @@ changes with the content; without one a sample of the images is hashed).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pydantic import ConfigDict
+from typing import Any
 
 from deeplab.data.items import Item
 from deeplab.data.layouts.base import Layout
+from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.pixel_format import RGB_CHANNELS
-from deeplab.data.settings import FoundClasses, SegmentationSettings
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
-from deeplab.utils.own_code.node import OwnCode
-from deeplab.utils.settings import FilePath, Text
-
-
-class OwnDataSettings(OwnCode, SegmentationSettings):
-    """A data set of the user's own; keys that are not these are the arguments of its class."""
-
-    of_ones_own: ClassVar[bool] = True
-
-    model_config = ConfigDict(extra="allow")
-
-    name: Text = "own"
-    root: FilePath = "."
-    """Folder of the data set, for a class that has an argument ``root``."""
-    classes: FoundClasses = ()
-    """Names of the classes; null: the attribute ``classes`` of the dataset."""
 
 
 class OwnLayout(Layout):

@@ -34,12 +34,12 @@ from deeplab.data.layouts.file_names import (
     read_name,
     shared_start,
 )
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import name_some
 
 if TYPE_CHECKING:
     from deeplab.data.annotations.classes import Annotations
-    from deeplab.data.layouts.folder import FolderSettings
 
 JPEG, ONLY_MASKS = (".jpg", ".jpeg"), (".gif", ".npy")
 """Formats by which an image and its mask of the same name are told apart."""
@@ -197,7 +197,7 @@ class _Match(NamedTuple):
     note: str = ""
 
 
-def find_pairs(root: Path, paths: Sequence[str], settings: "FolderSettings") -> Pairing:
+def find_pairs(root: Path, paths: Sequence[str], settings: FolderSettings) -> Pairing:
     """Return every image below a folder with its mask.
 
     Args:
@@ -223,7 +223,7 @@ def find_pairs(root: Path, paths: Sequence[str], settings: "FolderSettings") -> 
 
 
 def annotated_pairs(
-    root: Path, paths: Sequence[str], annotations: "Annotations", settings: "FolderSettings"
+    root: Path, paths: Sequence[str], annotations: "Annotations", settings: FolderSettings
 ) -> Pairing:
     """Return every image below a folder that has an annotation.
 
@@ -270,7 +270,7 @@ def is_outside(root: Path, folder: str) -> bool:
 class _Folders:
     """The files of a data set by the meaning of their folders."""
 
-    def __init__(self, root: Path, paths: Sequence[str], settings: "FolderSettings") -> None:
+    def __init__(self, root: Path, paths: Sequence[str], settings: FolderSettings) -> None:
         self.root, self.settings = root, settings
         by_folder: dict[str, list[str]] = defaultdict(list)
         for path in paths:
@@ -440,7 +440,7 @@ def _file(path: str, m: FolderMeaning) -> File:
     return File(path, "", normalize("NFC", stem), suffix.lower(), m.role, m.split, m.subset)
 
 
-def _rules(settings: "FolderSettings") -> list[Rule]:
+def _rules(settings: FolderSettings) -> list[Rule]:
     """Return the rules to try, the strictest first."""
     cut_image: Cut = partial(_without_words, "image")
     cut_mask: Cut = partial(_without_words, "mask")
@@ -622,7 +622,7 @@ def _shorter_names(stem: str) -> Iterator[str]:
         stem = stem.rpartition("_")[0]
 
 
-def _no_pairs_error(root: Path, folders: _Folders, settings: "FolderSettings") -> UserError:
+def _no_pairs_error(root: Path, folders: _Folders, settings: FolderSettings) -> UserError:
     """Return the error of a folder in which no image has a mask."""
     roles: tuple[Role | None, ...] = ("image", "mask", None)
     found, masks, others = ([file.path for file in folders.of_role(role)] for role in roles)

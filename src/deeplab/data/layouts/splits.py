@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from unicodedata import normalize
 
 from deeplab.data.items import Item
@@ -27,6 +27,7 @@ from deeplab.data.layouts.file_names import (
     shared_start,
     words_of,
 )
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.data.layouts.pairing import Pair, item_id
 from deeplab.data.layouts.split_lists import (
     LIST_SUFFIXES,
@@ -38,9 +39,6 @@ from deeplab.data.layouts.split_lists import (
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import ROOT_OR_DRIVE, is_absolute
 from deeplab.utils.text import name_some
-
-if TYPE_CHECKING:
-    from deeplab.data.layouts.folder import FolderSettings
 
 MAX_UNKNOWN_LISTS = 30
 """Number of lists with unknown names that are opened."""
@@ -79,7 +77,7 @@ Images = dict[str, set[Path]]
 
 
 def decide_splits(
-    root: Path, paths: Sequence[str], pairs: Sequence[Pair], settings: "FolderSettings"
+    root: Path, paths: Sequence[str], pairs: Sequence[Pair], settings: FolderSettings
 ) -> Splits:
     """Return the splits of a folder.
 
@@ -143,7 +141,7 @@ def decide_splits(
 
 
 def _complete(
-    given: dict[str, Split], owned: Images, rest: Split, settings: "FolderSettings"
+    given: dict[str, Split], owned: Images, rest: Split, settings: FolderSettings
 ) -> dict[str, Split]:
     """Return the given splits with ``train`` and ``val``; ``rest`` is in no list or folder."""
     splits = dict(given)
@@ -170,7 +168,7 @@ def _complete(
     }
 
 
-def _draw(train: Split, test: set[Path], settings: "FolderSettings") -> tuple[Split, Split]:
+def _draw(train: Split, test: set[Path], settings: FolderSettings) -> tuple[Split, Split]:
     """Return a split without a part of it, and this part; a new image moves few of the others."""
     fraction, seed = settings.val_fraction, settings.split_seed
     ids = [item.id for item in train.items if item.image not in test]

@@ -6,7 +6,7 @@ from deeplab.config.schema.scripts import GalleryConfig
 from deeplab.data.class_set import class_set
 from deeplab.data.items import Item
 from deeplab.data.layouts.base import data_layout, move_data, split_items
-from deeplab.data.layouts.own import OwnDataSettings
+from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.settings import SegmentationSettings
 from deeplab.tools.gallery.evaluations import (
     LoadedEvaluation,
