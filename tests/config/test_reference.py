@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from deeplab.config.reference import as_markdown, find_keys, sections
+from deeplab.config.reference import as_markdown, find_keys, print_keys, sections
 from support.repository import ROOT
 
 
@@ -18,10 +18,20 @@ def test_every_key_has_a_meaning():
 
 
 def test_a_key_is_found_by_its_name_and_by_its_meaning():
-    (decay,) = (key for key in find_keys("stage.ema_decay") if key.name == "stage.ema_decay")
+    keys = find_keys("stage.ema_decay", "train")
+    (decay,) = (key for key in keys if key.name == "stage.ema_decay")
     assert decay.type == "null or float > 0, < 1"
     assert decay.default == "null"
-    assert "stage.ema_decay" in [key.name for key in find_keys("moving average")]
+    assert "stage.ema_decay" in [key.name for key in find_keys("moving average", "train")]
+
+
+def test_keys_are_those_of_the_script_and_below_their_sections(capsys):
+    assert "stage.lr" not in [key.name for key in find_keys("lr", "evaluate")]
+    assert {"data.root", "trainer.num_workers"} <= {k.name for k in find_keys("", "evaluate")}
+    print_keys("width_mult", "train")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("# backbone (family: mobilenetv2)") == 1
+    assert not find_keys("width_mult", "predict")
 
 
 def test_keys_are_looked_up_on_the_command_line():

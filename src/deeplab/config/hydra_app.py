@@ -80,7 +80,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     if "--keys" in sys.argv:
         from deeplab.config.reference import print_keys
 
-        print_keys(" ".join(sys.argv[sys.argv.index("--keys") + 1 :]))
+        print_keys(" ".join(sys.argv[sys.argv.index("--keys") + 1 :]), config_name)
         return
     if {"--help", "-h"} & {*sys.argv}:
         sys.argv[1:] = _help_arguments(sys.argv[1:])

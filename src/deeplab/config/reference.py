@@ -64,19 +64,26 @@ class _Source(NamedTuple):
     """Keys that have sections of their own."""
 
 
-def sections() -> list[Section]:
-    """Return all keys by the script or group that they belong to."""
+def sections(script: str | None = None) -> list[Section]:
+    """Return all keys, or those of a script, by the script or group that they belong to."""
     found = []
-    for title, prefix, schemas, skip in _sources():
+    for title, prefix, schemas, skip in _sources(script):
         keys = [_key(field) for schema in schemas for field in _fields(schema, prefix, skip)]
         description = inspect.cleandoc(schemas[0].__doc__ or "").split("\n\n")[0]
         found.append(Section(title, description, keys))
     return found
 
 
-def _sources() -> Iterator[_Source]:
+def _sources(script: str | None = None) -> Iterator[_Source]:
+    titles = {script, *script_groups(script)} if script else None
+    for source in _all_sources():
+        if titles is None or source.title.removeprefix("deeplab ").partition(" ")[0] in titles:
+            yield source
+
+
+def _all_sources() -> Iterator[_Source]:
     for name, schemas in SCRIPTS.items():
-        yield _Source(f"deeplab {name}", "", schemas, NESTED)
+        yield _Source(f"deeplab {name}", "", schemas, NESTED & script_groups(name))
     yield _Source("stage", "stage.", (ClassifierRecipe,))
     for group, choices in CHOICES.items():
         for schema in choices:
@@ -227,8 +234,7 @@ def script_keys(script: str) -> list[str]:
     names = {field.key for schema in SCRIPTS[script] for field in _fields(schema, "")}
     names |= {
         field.key
-        for title, prefix, schemas, skip in _sources()
-        if title.partition(" ")[0] in groups
+        for _, prefix, schemas, skip in _sources(script)
         for schema in schemas
         for field in _fields(schema, prefix, skip)
     }
@@ -244,23 +250,36 @@ def choices_with(key: str) -> list[str]:
     return [f"{group}={choice}" for choice, s in schemas.items() if name in s.model_fields]
 
 
-def find_keys(word: str) -> list[Key]:
-    """Return the keys whose name or meaning contains a word; all without one."""
-    everything = {key: None for section in sections() for key in section.keys}
+def find_keys(word: str, script: str) -> dict[Key, list[str]]:
+    """Return the keys of a script whose name or meaning contains a word; all without one.
+
+    Each has the titles of its sections.
+    """
+    titles: dict[Key, list[str]] = {}
+    for section in sections(script):
+        for key in section.keys:
+            titles.setdefault(key, []).append(section.title)
     word = word.lower()
-    by_name = [key for key in everything if word in key.name.lower()]
-    by_meaning = [key for key in everything if word in key.meaning.lower()]
-    return list(dict.fromkeys([*by_name, *by_meaning]))
+    by_name = [key for key in titles if word in key.name.lower()]
+    by_meaning = [key for key in titles if word in key.meaning.lower()]
+    return {key: titles[key] for key in [*by_name, *by_meaning]}
 
 
-def print_keys(word: str) -> None:
-    """Print the keys that a word finds, one paragraph each."""
-    found = find_keys(word)
-    for key in found:
+def print_keys(word: str, script: str) -> None:
+    """Print the keys of a script that a word finds, one paragraph each, below their sections."""
+    found = find_keys(word, script)
+    last: list[str] = []
+    for key, titles in found.items():
+        if titles != last:
+            print(textwrap.fill(", ".join(titles), 96, initial_indent="# ", subsequent_indent="# "))
+            last = titles
         print(f"{key.name}={key.default}   {key.type}")
         print(textwrap.fill(key.meaning, 96, initial_indent="    ", subsequent_indent="    "))
     if not found:
-        print(f"{word}: no key has this word in its name or meaning. Without a word all are shown.")
+        print(
+            f"{word}: no key of this script has this word in its name or meaning. Without a word "
+            "all are shown."
+        )
 
 
 def as_markdown() -> str:
