@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from deeplab.config.execution import choose_execution
+from deeplab.config.execution import choose_execution, inference_execution
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.utils import cores, hardware
 from deeplab.utils.errors import UserError
@@ -97,6 +97,26 @@ def test_threads_of_a_container_leave_the_cores_of_others_on_its_host(monkeypatc
     for load, end in ((20, "16 threads"), (60, "4 threads (other processes use 60.0 of 64 cores)")):
         monkeypatch.setattr(hardware, "measure_other_load", lambda load=load: float(load))
         assert str(choose_execution(TrainerSettings(accelerator="cpu"))).endswith(f", {end}")
+
+
+@pytest.mark.parametrize(
+    "key", [{"num_checkpoints": 5}, {"log_every_n_steps": 1}, {"compile": True}, {"profiler": "simple"}]
+)
+def test_keys_of_trainings_are_refused_elsewhere(key):
+    trainer = TrainerSettings(accelerator="cpu", **key)
+    (name,) = key
+    with pytest.raises(UserError, match=rf"trainer\.{name}: has an effect in trainings only"):
+        inference_execution(trainer)
+    assert not trainer.for_inference().training_only()
+
+
+def test_several_devices_are_refused_where_one_is_used():
+    for devices in (2, "auto", (0, 1)):
+        trainer = TrainerSettings(accelerator="cpu", devices=devices)
+        with pytest.raises(UserError, match=r"^trainer\.devices=\S.*: this command uses one device"):
+            inference_execution(trainer)
+    two = TrainerSettings(accelerator="cpu", devices=2)
+    assert inference_execution(two, one_device=False).devices == 2
 
 
 def test_threads_are_set_for_a_while(monkeypatch):

@@ -79,18 +79,22 @@ def inference_execution(trainer: TrainerSettings, *, one_device: bool = True) ->
 
     Args:
         trainer: keys of ``trainer``.
-        one_device: use the first device only.
+        one_device: allow a single device only.
 
     Raises:
-        UserError: a key is set that has an effect in trainings only, or the machine does not have
-            the devices.
+        UserError: a key is set that has an effect in trainings only, there are several devices, or
+            the machine does not have them.
     """
     if keys := trainer.training_only():
         raise UserError(f"trainer.{keys[0]}: has an effect in trainings only. Leave it out.")
+    devices = trainer.devices
+    if one_device and devices != 1 and not (isinstance(devices, tuple) and len(devices) == 1):
+        shown = devices if not isinstance(devices, tuple) else list(devices)
+        raise UserError(
+            f"trainer.devices={shown}: this command uses one device. Leave it out, or name a GPU, "
+            "as in trainer.devices=[1]."
+        )
     chosen: dict[str, Any] = {"compile": False}
-    if one_device:
-        devices = trainer.devices
-        chosen["devices"] = devices[:1] if isinstance(devices, tuple) else 1
     if trainer.precision == "auto":
         chosen["precision"] = FLOAT32
     return choose_execution(trainer.model_copy(update=chosen))

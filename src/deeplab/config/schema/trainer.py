@@ -131,7 +131,7 @@ class _OwnTrainerSettings(Settings):
 
     def for_inference(self) -> "TrainerSettings":
         """Return these settings without the keys that have an effect in trainings only."""
-        return TrainerSettings(**{name: getattr(self, name) for name in ALWAYS_RECORDED})
+        return TrainerSettings(**{name: getattr(self, name) for name in INFERENCE_KEYS})
 
     def training_only(self) -> list[str]:
         """Return the keys that are set and have an effect in trainings only."""
@@ -139,7 +139,7 @@ class _OwnTrainerSettings(Settings):
         return [
             name
             for name, field in fields
-            if name not in ALWAYS_RECORDED and getattr(self, name) != field.default
+            if name not in INFERENCE_KEYS and getattr(self, name) != field.default
         ]
 
     @property
@@ -156,15 +156,17 @@ class _OwnTrainerSettings(Settings):
         return {name: value for name, value in values.items() if name in kept}
 
 
-ALWAYS_RECORDED = {
-    *("accelerator", "devices", "precision", "memory_format", "compile"),
-    *("num_workers", "num_threads"),
-    *("num_validations", "num_checkpoints", "log_every_n_steps", "enable_progress_bar"),
+INFERENCE_KEYS = {
+    *("accelerator", "devices", "precision", "memory_format"),
+    *("num_workers", "num_threads", "enable_progress_bar"),
 }
-"""Keys that are in every record of a run; of the others those that are set.
+"""Keys that evaluations and predictions take; the others have an effect in trainings only."""
 
-The others have an effect in trainings only.
-"""
+ALWAYS_RECORDED = {
+    *INFERENCE_KEYS,
+    *("compile", "num_validations", "num_checkpoints", "log_every_n_steps"),
+}
+"""Keys that are in every record of a run; of the others those that are set."""
 
 EXECUTION_ARGUMENTS = {
     *ALWAYS_RECORDED,
