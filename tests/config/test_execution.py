@@ -100,7 +100,8 @@ def test_threads_of_a_container_leave_the_cores_of_others_on_its_host(monkeypatc
 
 
 @pytest.mark.parametrize(
-    "key", [{"num_checkpoints": 5}, {"log_every_n_steps": 1}, {"compile": True}, {"profiler": "simple"}]
+    "key",
+    [{"num_checkpoints": 5}, {"log_every_n_steps": 1}, {"compile": True}, {"profiler": "simple"}],
 )
 def test_keys_of_trainings_are_refused_elsewhere(key):
     trainer = TrainerSettings(accelerator="cpu", **key)
@@ -113,7 +114,9 @@ def test_keys_of_trainings_are_refused_elsewhere(key):
 def test_several_devices_are_refused_where_one_is_used():
     for devices in (2, "auto", (0, 1)):
         trainer = TrainerSettings(accelerator="cpu", devices=devices)
-        with pytest.raises(UserError, match=r"^trainer\.devices=\S.*: this command uses one device"):
+        with pytest.raises(
+            UserError, match=r"^trainer\.devices=\S.*: this command uses one device"
+        ):
             inference_execution(trainer)
     two = TrainerSettings(accelerator="cpu", devices=2)
     assert inference_execution(two, one_device=False).devices == 2

@@ -5,7 +5,7 @@ import inspect
 import pytest
 from lightning import Trainer
 
-from deeplab.config.schema.lightning import MANAGED_ARGUMENTS, MEANINGS
+from deeplab.config.schema.lightning import MANAGED_ARGUMENTS
 from deeplab.config.schema.trainer import EXECUTION_ARGUMENTS, TrainerSettings
 from deeplab.utils.settings import to_dict
 from support.scripts import check_imports
@@ -17,7 +17,8 @@ def test_every_argument_of_the_trainer_is_a_key_or_has_a_replacement():
     keys = set(TrainerSettings.model_fields)
     assert keys | MANAGED_ARGUMENTS.keys() >= ARGUMENTS
     assert not keys & MANAGED_ARGUMENTS.keys()
-    assert MANAGED_ARGUMENTS.keys() | MEANINGS.keys() <= ARGUMENTS  # nothing is left over
+    passed = TrainerSettings().lightning_arguments.keys()
+    assert MANAGED_ARGUMENTS.keys() | passed <= ARGUMENTS  # nothing is left over
     assert keys >= EXECUTION_ARGUMENTS
 
 

@@ -19,15 +19,15 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from deeplab.utils.constants import TARGET
 
 
-def _check_odd(kernel_size: int) -> int:
-    if kernel_size % 2 == 0:
-        raise ValueError("the kernel size must be odd")
-    return kernel_size
-
-
 def wrong_value(problem: str) -> PydanticCustomError:
     """Return the error of a value, whose message shows the value, unlike that of a ValueError."""
     return PydanticCustomError("wrong_value", "{problem}", {"problem": problem})
+
+
+def _check_odd(kernel_size: int) -> int:
+    if kernel_size % 2 == 0:
+        raise wrong_value("the kernel size must be odd")
+    return kernel_size
 
 
 def _check_path(text: str) -> str:

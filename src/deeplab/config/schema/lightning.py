@@ -1,16 +1,4 @@
-"""Arguments of ``lightning.Trainer`` as keys of ``trainer``.
-
-They are read from Lightning's source, because importing it takes seconds. An argument that a later
-version adds is a key at once.
-"""
-
-import ast
-from typing import Any, Literal, Union
-
-from pydantic import Field
-
-from deeplab.config.schema.constructor import ClassSource
-from deeplab.utils.settings import Bool, Float, Int, Settings, Text
+"""Arguments of ``lightning.Trainer`` that are no keys of ``trainer``."""
 
 MANAGED_ARGUMENTS = {
     "logger": "Choose a logger by its group, as in logger=csv",
@@ -36,64 +24,3 @@ MANAGED_ARGUMENTS = {
     "model_registry": "deeplab export push_to_hub=USER/NAME uploads a run",
 }
 """Arguments that are no keys, and what to do instead."""
-
-MEANINGS = {
-    "num_sanity_val_steps": "batches of validation before the training, whose score does not count",
-    "enable_model_summary": "print a table of the parts of the network",
-    "gradient_clip_algorithm": "what ``stage.gradient_clip_val`` limits: ``norm`` (the default) or "
-    "``value``",
-    "deterministic": "use deterministic algorithms only, or an error; ``warn``: a warning",
-    "benchmark": "let cuDNN measure which algorithms are fastest; null: PyTorch's setting",
-    "inference_mode": "validate in ``torch.inference_mode`` instead of ``torch.no_grad``",
-    "detect_anomaly": "let autograd name the operation that made a nan; slow",
-    "enable_autolog_hparams": "let Lightning log the hyperparameters of a module that has saved "
-    "them",
-}
-"""Meaning of the other arguments."""
-
-DEFAULTS = {"num_sanity_val_steps": 0, "enable_model_summary": False}
-"""Defaults that differ from Lightning's: both would delay or lengthen the output of every run."""
-
-TYPES: dict[str, Any] = {"int": Int, "float": Float, "bool": Bool, "str": Text}
-
-SPECIAL: dict[str, Any] = {
-    "gradient_clip_algorithm": Literal["norm", "value"] | None,
-    "deterministic": Bool | Literal["warn"] | None,
-}
-"""Types that Lightning's annotations do not tell."""
-
-
-def argument_fields(own: type[Settings]) -> dict[str, Any]:
-    """Return the fields of the arguments that neither a key of ``own`` nor this project manages."""
-    source = ClassSource("lightning.pytorch.trainer.trainer", "Trainer")
-    arguments = source.constructor().args
-    fields: dict[str, Any] = {}
-    for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        name = argument.arg
-        if name in own.model_fields or name in MANAGED_ARGUMENTS or value is None:
-            continue
-        assert argument.annotation is not None
-        kinds = _kinds(argument.annotation)
-        kind = SPECIAL.get(name, Union[tuple(kinds)] if kinds else None)  # noqa: UP007
-        if kind is None:  # takes objects only
-            continue
-        meaning = MEANINGS.get(name, "see Lightning's documentation of ``Trainer``")
-        default = DEFAULTS.get(name, ast.literal_eval(value))
-        fields[name] = (kind, Field(default, description=f"{meaning}."))
-    return fields
-
-
-def _kinds(annotation: ast.expr) -> list[Any]:
-    """Return the types of an annotation that a command line can give."""
-    match annotation:
-        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
-            return [*_kinds(inner), None]
-        case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=members)):
-            return [kind for member in members for kind in _kinds(member)]
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return [*_kinds(left), *_kinds(right)]
-        case ast.Constant(value=None):
-            return [None]
-        case ast.Name(id=name) if name in TYPES:
-            return [TYPES[name]]
-    return []

@@ -2,20 +2,27 @@
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
-    create_model,
     model_serializer,
 )
-from pydantic_core import PydanticCustomError
 
-from deeplab.config.schema.lightning import argument_fields
-from deeplab.utils.settings import Bool, Float, Fraction, Int, Natural, Positive, Settings, Text
+from deeplab.utils.settings import (
+    Bool,
+    Float,
+    Fraction,
+    Int,
+    Natural,
+    Positive,
+    Settings,
+    Text,
+    wrong_value,
+)
 
 PRECISIONS = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
 """Lightning's short names of precisions."""
@@ -27,7 +34,7 @@ def _parse_devices(value: Any) -> Any:
         numbers = [int(number) for number in value.split(",") if number.strip()]
         value = numbers if "," in value else numbers[0]
     if isinstance(value, list | tuple) and len(set(value)) < len(value):
-        raise PydanticCustomError("wrong_value", "a GPU is named twice")
+        raise wrong_value("a GPU is named twice")
     return "auto" if value in (-1, "-1") else value
 
 
@@ -37,19 +44,17 @@ def _parse_precision(value: Any) -> Any:
 
 def _check_strategy(value: Any) -> Any:
     if str(value).startswith(("fsdp", "deepspeed", "model_parallel")):
-        raise PydanticCustomError(
-            "wrong_value",
+        raise wrong_value(
             "the weights would be in shards, which neither checkpoints nor results of a run are. "
             "Use ddp; trainer.accumulate_grad_batches and trainer.gradient_checkpointing=true "
-            "save memory",
+            "save memory"
         )
     return value
 
 
 def _check_duration(text: str) -> str:
     if not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
-        problem = "expected DD:HH:MM:SS, as in 00:12:00:00 for twelve hours"
-        raise PydanticCustomError("wrong_value", problem)
+        raise wrong_value("expected DD:HH:MM:SS, as in 00:12:00:00 for twelve hours")
     return text
 
 
@@ -121,6 +126,27 @@ class _OwnTrainerSettings(Settings):
     enable_progress_bar: Bool = True
     """Show progress bars."""
 
+
+class TrainerSettings(_OwnTrainerSettings):
+    """Execution of a training, and the arguments of Lightning's trainer."""
+
+    num_sanity_val_steps: Int | None = 0
+    """Batches of validation before the training, whose score does not count."""
+    enable_model_summary: Bool | None = False
+    """Print a table of the parts of the network."""
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
+    """What ``stage.gradient_clip_val`` limits: ``norm`` (the default) or ``value``."""
+    deterministic: Bool | Literal["warn"] | None = None
+    """Use deterministic algorithms only, or an error; ``warn``: a warning."""
+    benchmark: Bool | None = None
+    """Let cuDNN measure which algorithms are fastest; null: PyTorch's setting."""
+    inference_mode: Bool = True
+    """Validate in ``torch.inference_mode`` instead of ``torch.no_grad``."""
+    detect_anomaly: Bool = False
+    """Let autograd name the operation that made a nan; slow."""
+    enable_autolog_hparams: Bool = True
+    """Let Lightning log the hyperparameters of a module that has saved them."""
+
     @property
     def max_duration(self) -> timedelta | None:
         """``max_time`` as a duration."""
@@ -129,9 +155,9 @@ class _OwnTrainerSettings(Settings):
         days, hours, minutes, seconds = map(int, self.max_time.split(":"))
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
-    def for_inference(self) -> "TrainerSettings":
+    def for_inference(self) -> Self:
         """Return these settings without the keys that have an effect in trainings only."""
-        return TrainerSettings(**{name: getattr(self, name) for name in INFERENCE_KEYS})
+        return type(self)(**{name: getattr(self, name) for name in INFERENCE_KEYS})
 
     def training_only(self) -> list[str]:
         """Return the keys that are set and have an effect in trainings only."""
@@ -180,22 +206,5 @@ EXECUTION_ARGUMENTS = {
 }
 """Keys of ``trainer`` that change no result.
 
-All others belong to a run's identity as soon as they are set, those of later versions of Lightning
-among them.
+All others belong to a run's identity as soon as they are set.
 """
-
-
-if TYPE_CHECKING:
-
-    class TrainerSettings(_OwnTrainerSettings):
-        """Keys of ``trainer``."""
-
-        def __getattr__(self, name: str) -> Any: ...
-else:
-    TrainerSettings = create_model(
-        "TrainerSettings",
-        __base__=_OwnTrainerSettings,
-        __module__=__name__,
-        __doc__="Execution of a training, and the arguments of Lightning's trainer.",
-        **argument_fields(_OwnTrainerSettings),
-    )
