@@ -390,7 +390,7 @@ def test_tensorboard(tmp_path, trained):
     accumulator.Reload()
     tags = accumulator.Tags()
     assert {"val/mIoU", "val/IoU/disc", "train/lr"} <= set(tags["scalars"])
-    assert set(tags["images"]) == {"confusion_matrix", "sheet"}
+    assert set(tags["images"]) == {"confusion_matrix", "validation"}
 
 
 def test_the_recipe_initializes_the_logits(tmp_path, trained):

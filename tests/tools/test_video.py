@@ -31,7 +31,7 @@ def write_source(path, times, *, codec="libx264", time_base=MILLISECOND, size=(4
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.time_base = time_base
         for i, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(color_blocks(*size, seed=i), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(color_blocks(*size, seed=i, side=16), format="rgb24")
             frame.pts, frame.time_base = time, time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -90,7 +90,7 @@ def seconds(path):
 
 def test_written_video_plays_in_browsers(tmp_path):
     path = tmp_path / "video.mp4"
-    pixels = color_blocks(48, 64)
+    pixels = color_blocks(48, 64, side=16)
     with atomic_video_writer(path, Fraction(25, 2)) as writer:
         for i in range(10):
             writer.add(Frame(pixels, i))
@@ -122,7 +122,7 @@ def test_variable_frame_rate_keeps_its_time_stamps(tmp_path, name, codec):
     read = list(Video(tmp_path / "out.mp4").frames())
     assert len(read) == 6
     for i, frame in enumerate(read):
-        assert np.abs(frame.pixels.astype(int) - color_blocks(48, 64, seed=i)).mean() < 12
+        assert np.abs(frame.pixels.astype(int) - color_blocks(48, 64, seed=i, side=16)).mean() < 12
 
 
 def test_time_stamps_start_with_the_video(tmp_path):
@@ -139,7 +139,7 @@ def test_frames_without_time_stamps_follow_the_frame_rate(tmp_path):
 
 
 def test_odd_sides_keep_their_last_row_and_column(tmp_path):
-    pixels = color_blocks(45, 63)
+    pixels = color_blocks(45, 63, side=16)
     with atomic_video_writer(tmp_path / "odd.mp4", Fraction(25)) as writer:
         writer.add(Frame(pixels, 0))
     (frame,) = Video(tmp_path / "odd.mp4").frames()
@@ -180,7 +180,7 @@ def test_damage_in_the_middle_is_reported_and_the_rest_is_read(tmp_path):
     frames = list(video.frames())
     assert 20 < len(frames) < 59
     assert "damaged or cut off" in video.problem
-    assert np.abs(frames[0].pixels.astype(int) - color_blocks(48, 64)).mean() < 12
+    assert np.abs(frames[0].pixels.astype(int) - color_blocks(48, 64, side=16)).mean() < 12
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", "without its index", "sound only"])
@@ -206,7 +206,7 @@ def test_unreadable_file(tmp_path, content):
 def test_interrupted_video_replaces_nothing(tmp_path):
     path = tmp_path / "video.mp4"
     with atomic_video_writer(path, Fraction(25)) as writer:
-        writer.add(Frame(color_blocks(48, 64), 0))
+        writer.add(Frame(color_blocks(48, 64, side=16), 0))
     content = path.read_bytes()
     with suppress(KeyError), atomic_video_writer(path, Fraction(25)) as writer:
         writer.add(Frame(color_blocks(20, 20), 0))
@@ -265,7 +265,7 @@ def test_no_encoder_at_all_is_reported(tmp_path, monkeypatch):
         pytest.raises(BadFileError, match="no encoder libx264 or libvpx-vp9"),
         atomic_video_writer(tmp_path / "out.mp4", Fraction(25)) as writer,
     ):
-        writer.add(Frame(color_blocks(48, 64), 0))
+        writer.add(Frame(color_blocks(48, 64, side=16), 0))
     assert not list(tmp_path.iterdir())
 
 

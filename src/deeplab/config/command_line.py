@@ -186,8 +186,8 @@ def _check_choice(text: str, group: str, value: object) -> None:
     is_file = name.endswith((".yaml", ".yml"))
     if group in TABLES and (value is None or is_file):
         return
-    if is_file or not NAME.fullmatch(name):
-        raise UserError(unknown_choice(group, name))
+    if is_file or not isinstance(value, str) or not NAME.fullmatch(name):
+        raise UserError(unknown_choice(group, "null" if value is None else name.lower()))
 
 
 def _check_hydra_override(override: Override) -> None:

@@ -4,7 +4,6 @@ import difflib
 import importlib.util
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -137,8 +136,6 @@ def format_hydra_error(error: Exception) -> str:
         return f"{match[1]}: this key exists. Write it without the +."
     if "does not support sweep type" in text:
         return "interval(...): only sweepers that optimize take intervals. List the values."
-    if "Config group override must be" in text:
-        return _group_value_error()
     if match := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(match[1].split("@")[0], text + cause)
     if match := re.match(r"In '((?!hydra/)[^']*/[^']*)': Could not (?:load|find) '([^']*)'", text):
@@ -265,16 +262,6 @@ def _timm_networks() -> list[str] | None:
     files = Path(spec.origin).parent.glob("models/*.py")
     pattern = re.compile(r"^@register_model\ndef (\w+)", re.MULTILINE)
     return [name for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))]
-
-
-def _group_value_error() -> str:
-    """Return the message for a group set to a number or null; Hydra does not name the group."""
-    for argument in sys.argv[1:]:
-        group, _, choice = argument.partition("=")
-        not_a_name = choice in ("null", "true", "false") or choice.replace(".", "").isdigit()
-        if not_a_name and group in config_groups():
-            return unknown_choice(group, choice)
-    return "A config group must be set to the name of a choice, as in backbone=xception."
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
