@@ -24,8 +24,9 @@ from deeplab.ablations.tables import (
 )
 from deeplab.ablations.variants import variant_tables
 from deeplab.config.command_line import check_overrides, parse_overrides
-from deeplab.config.paths import exists, group_choices, project_choices, script_groups
+from deeplab.config.paths import group_choices, project_choices, script_groups
 from deeplab.utils.errors import UserError
+from deeplab.utils.paths import is_reachable
 
 ALL = "all"
 
@@ -177,7 +178,7 @@ def _existing_paths(options: dict[str, Override], group: str) -> dict[str, str]:
         if key.startswith(f"{group}.")
     }
     for name, path in paths.items():
-        if not path or not exists(Path(os.path.expanduser(path))):  # noqa: PTH111  never raises
+        if not path or not is_reachable(Path(os.path.expanduser(path))):  # noqa: PTH111  never raises
             raise UserError(f"{group}.{name}={path}: no such file or folder. Check the path.")
     return paths
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from hydra.errors import OverrideParseException
 
-from deeplab.config.paths import CONF, OWN_GROUPS, SWEEPING, config_groups, exists, group_choices
+from deeplab.config.paths import CONF, OWN_GROUPS, SWEEPING, config_groups, group_choices
 from deeplab.utils.constants import TARGET
 from deeplab.utils.extras import install_command
+from deeplab.utils.paths import is_reachable
 from deeplab.utils.program import script_name
 from deeplab.utils.text import printable
 
@@ -107,7 +108,7 @@ def format_hydra_error(error: Exception) -> str:
         key, is_pair, value = error.override.partition("=")
         if not is_pair:
             path = key.rstrip("/")
-            hint = f" Did you mean run={path}?" if exists(Path(path, "config.yaml")) else ""
+            hint = f" Did you mean run={path}?" if is_reachable(Path(path, "config.yaml")) else ""
             return f"{key if key.strip() else repr(key)}: cannot be read as key=value.{hint}"
         return (
             f"{error.override}: cannot be read as key=value ({text.splitlines()[0]}). A value with "
@@ -115,7 +116,7 @@ def format_hydra_error(error: Exception) -> str:
         )
     if match := re.search(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
         key, values = match[1], match[2]
-        if exists(Path(values)):
+        if is_reachable(Path(values)):
             return (
                 f"{key}={values}: a value with commas needs two pairs of quotes. Write "
                 f"{_quoted(key, values)}."
@@ -156,7 +157,7 @@ def format_hydra_error(error: Exception) -> str:
 def _script() -> str:
     """Return the name of the script's config file, by default that of ``train``."""
     name = script_name()
-    return name if name and exists(CONF / f"{name}.yaml") else "train"
+    return name if name and is_reachable(CONF / f"{name}.yaml") else "train"
 
 
 def _quoted(key: str, value: str) -> str:

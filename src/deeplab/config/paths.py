@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from deeplab.utils.paths import is_reachable
 from deeplab.utils.program import CHECKOUT, PACKAGE
 from deeplab.utils.text import name_some
 
@@ -28,11 +29,6 @@ SWEEPING = ("train", "evaluate")
 """Scripts that take ``-m``: all jobs of a sweep are checked before the first one."""
 
 
-def exists(path: Path) -> bool:
-    """Return True if a file or folder exists; False also if it cannot, such as by its length."""
-    return os.path.exists(path)  # noqa: PTH110  Path.exists raises OSError for a long name
-
-
 CONFIG_DIR = "DEEPLAB_CONFIG_DIR"
 """Environment variable with the folder of ``--config-dir``, which children inherit."""
 
@@ -50,7 +46,7 @@ def own_folders() -> list[Path]:
 def find_choice(group: str, name: str) -> Path | None:
     """Return the file of a choice; the project's own come before those of the user."""
     paths = (folder / group / f"{name}.yaml" for folder in [CONF, *own_folders()])
-    return next((path for path in paths if exists(path)), None)
+    return next((path for path in paths if is_reachable(path)), None)
 
 
 def group_choices(group: str) -> list[str]:

@@ -66,5 +66,5 @@ def _unused_cache(stat: Path) -> int:
     if not stat.exists():
         return 0
     fields = dict(line.split() for line in stat.read_text().splitlines())
-    of_version_2 = fields.get("inactive_file", 0)
-    return int(fields.get("total_inactive_file", of_version_2))
+    # version 1 has the sum over the groups inside of this one under the first name
+    return int(fields.get("total_inactive_file", fields.get("inactive_file", 0)))

@@ -42,6 +42,11 @@ def is_url(text: str) -> bool:
     return URL.match(text) is not None
 
 
+def is_reachable(path: str | Path) -> bool:
+    """Return True if a path leads to a file or folder; False also for a name that none can have."""
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises OSError for a long name
+
+
 def absolute_path(text: str) -> str:
     """Return a path from the root of the file system on; addresses are returned as they are."""
     return text if is_url(text) else str(Path(text).expanduser().absolute())

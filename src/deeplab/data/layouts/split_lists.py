@@ -1,7 +1,6 @@
 """Lists of the images of a split: their reading, and the layouts that have one for each split."""
 
 import csv
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from deeplab.data.items import Item
 from deeplab.data.layouts.base import MASK_SUFFIXES, Layout, no_such_split
 from deeplab.data.layouts.file_names import FILLER_WORDS, ROLE_OF, words_of
 from deeplab.utils.errors import UserError
-from deeplab.utils.paths import relative_path
+from deeplab.utils.paths import is_reachable, relative_path
 from deeplab.utils.program import command
 
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -210,4 +209,4 @@ class SplitListLayout(Layout):
         candidates = [self.root / pattern.format(image_id) for pattern in self.masks]
         if len(candidates) == 1:
             return candidates[0]
-        return next((path for path in candidates if os.path.exists(path)), candidates[0])  # noqa: PTH110  False for a name that is too long
+        return next(filter(is_reachable, candidates), candidates[0])

@@ -5,7 +5,6 @@ Finding them imports nothing.
 
 import ast
 import hashlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from deeplab.utils.constants import TARGET
 from deeplab.utils.own_code.finding import find_module, not_found
+from deeplab.utils.paths import is_reachable
 
 
 def code_version(target: str, key: str) -> str:
@@ -38,7 +38,7 @@ def _spec_version(module: str, origin: str | None, top: str) -> str:
     standard, *installed = (
         Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "purelib", "platlib")
     )
-    place = Path(origin).resolve() if origin and os.path.exists(origin) else None  # noqa: PTH110
+    place = Path(origin).resolve() if origin and is_reachable(origin) else None
     if place is None or any(place.is_relative_to(folder) for folder in installed):
         for distribution in importlib.metadata.packages_distributions().get(top, [])[:1]:
             version = importlib.metadata.version(distribution).partition("+")[0]  # of the build
