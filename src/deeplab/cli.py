@@ -3,6 +3,7 @@
 import os
 import sys
 from difflib import get_close_matches
+from pkgutil import resolve_name
 
 from deeplab import __version__
 from deeplab.utils.errors import UserError, script_errors
@@ -27,6 +28,13 @@ COMMANDS = {
     "benchmark": "measure the loss, the input pipeline and evaluation",
 }
 """Subcommands with one line each."""
+
+PARSERS = {
+    "runs": "deeplab.ablations.list_runs:run_list",
+    "ablations": "deeplab.ablations.cli:run_ablations",
+    "benchmark": "deeplab.tools.benchmarks.cli:run_benchmark",
+}
+"""Functions of the subcommands that parse their arguments themselves, without Hydra."""
 
 
 def main() -> None:
@@ -63,27 +71,17 @@ def run_command(name: str) -> None:
     with script_errors():
         if not is_child():
             check_installation(__version__)
-    if name == "ablations":
-        from deeplab.ablations.cli import run_ablations
-
-        run_ablations(sys.argv[1:])
-    elif name == "runs":
-        from deeplab.ablations.list_runs import run_list
-
-        run_list(sys.argv[1:])
-    elif name == "benchmark":
-        from deeplab.tools.benchmarks.cli import run_benchmark
-
-        run_benchmark(sys.argv[1:])
-    else:
-        from deeplab import scripts
+        if name in PARSERS:
+            resolve_name(PARSERS[name])(sys.argv[1:])
+            return
         from deeplab.config.hydra_app import run_script
+        from deeplab.scripts import TASKS
 
         if name == "convert":
             from deeplab.tools.convert.arguments import add_keys
 
             sys.argv[1:] = add_keys(sys.argv[1:])
-        run_script(getattr(scripts, name), name)
+        run_script(TASKS[name], name)
 
 
 def _complete(request: str) -> None:
@@ -100,7 +98,7 @@ def _complete(request: str) -> None:
             print(*(command for command in COMMANDS if command.startswith("".join(words))))
             return
         name = words[0]
-        if name in ("ablations", "benchmark", "runs") or name not in COMMANDS:
+        if name in PARSERS or name not in COMMANDS:
             return
         os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
     sys.argv[1:] = ["--shell-completion", request]

@@ -4,6 +4,10 @@ Each checks its config before it imports what takes seconds.
 """
 
 import sys
+from collections.abc import Callable
+from functools import partial
+from pkgutil import resolve_name
+from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
@@ -50,16 +54,6 @@ def tune(config: DictConfig) -> None:
     run_tuning(checked, settings)
 
 
-def evaluate(config: DictConfig) -> None:
-    """Evaluate a run."""
-    from deeplab.config.schema.scripts import EvaluateConfig
-
-    checked = parse(EvaluateConfig, config)
-    from deeplab.evaluation.evaluate import run_evaluation
-
-    run_evaluation(checked)
-
-
 def predict(config: DictConfig) -> None:
     """Predict; exit with status 1 if files could not be read."""
     from deeplab.config.schema.scripts import PredictConfig
@@ -69,16 +63,6 @@ def predict(config: DictConfig) -> None:
 
     if run_prediction(checked):
         sys.exit(1)
-
-
-def demo(config: DictConfig) -> None:
-    """Serve a page that segments dropped images."""
-    from deeplab.config.schema.scripts import DemoConfig
-
-    checked = parse(DemoConfig, config)
-    from deeplab.tools.demo.demo import run_demo
-
-    run_demo(checked)
 
 
 def prepare(config: DictConfig) -> None:
@@ -111,46 +95,6 @@ def prepare(config: DictConfig) -> None:
         run_preparation(checked)
 
 
-def compare(config: DictConfig) -> None:
-    """Compare evaluations."""
-    from deeplab.config.schema.scripts import CompareConfig
-
-    checked = parse(CompareConfig, config)
-    from deeplab.evaluation.comparison import run_comparison
-
-    run_comparison(checked)
-
-
-def gallery(config: DictConfig) -> None:
-    """Write the page of an evaluation."""
-    from deeplab.config.schema.scripts import GalleryConfig
-
-    checked = parse(GalleryConfig, config)
-    from deeplab.tools.gallery.gallery import run_gallery
-
-    run_gallery(checked)
-
-
-def export(config: DictConfig) -> None:
-    """Export a run."""
-    from deeplab.config.schema.scripts import ExportConfig
-
-    checked = parse(ExportConfig, config)
-    from deeplab.tools.export.export import run_export
-
-    run_export(checked)
-
-
-def convert(config: DictConfig) -> None:
-    """Convert a checkpoint."""
-    from deeplab.config.schema.scripts import ConvertConfig
-
-    checked = parse(ConvertConfig, config)
-    from deeplab.tools.convert.convert import run_conversion
-
-    run_conversion(checked)
-
-
 def cost(config: DictConfig) -> None:
     """Count and measure a network."""
     from deeplab.config.own_nodes import trust_config
@@ -161,3 +105,34 @@ def cost(config: DictConfig) -> None:
     from deeplab.tools.cost.cost import run_cost
 
     run_cost(checked)
+
+
+RUNNERS = {
+    "evaluate": "deeplab.evaluation.evaluate:run_evaluation",
+    "demo": "deeplab.tools.demo.demo:run_demo",
+    "compare": "deeplab.evaluation.comparison:run_comparison",
+    "gallery": "deeplab.tools.gallery.gallery:run_gallery",
+    "export": "deeplab.tools.export.export:run_export",
+    "convert": "deeplab.tools.convert.convert:run_conversion",
+}
+"""Functions that take the checked config of a script, and are all that it does."""
+
+
+def _run(name: str, config: DictConfig) -> None:
+    """Check the config of a script and run its function with it."""
+    from deeplab.config.schema.groups import SCRIPTS
+
+    (schema,) = SCRIPTS[name]
+    checked = parse(schema, config)
+    resolve_name(RUNNERS[name])(checked)
+
+
+TASKS: dict[str, Callable[[DictConfig], Any]] = {
+    **{name: partial(_run, name) for name in RUNNERS},
+    "train": train,
+    "tune": tune,
+    "predict": predict,
+    "prepare": prepare,
+    "cost": cost,
+}
+"""Tasks of the scripts by their names."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from deeplab.config.hydra_app import to_sweep_override
-from deeplab.utils.errors import UserError, script_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
 
 HELP = """Plan and report ablation tables of the paper. To run the tables, use deeplab train:
@@ -59,22 +59,21 @@ data.root=FOLDER.
 
 
 def run_ablations(arguments: Sequence[str]) -> None:
-    """Run the script; a user's mistake ends it with a message and status 2."""
-    with script_errors():
-        match [to_sweep_override(argument) for argument in arguments]:
-            case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
-                print(as_typed(HELP), end="")
-            case ["plan", *rest]:
-                _plan(rest)
-            case ["report", *rest]:
-                _report(rest)
-            case ["views", *rest]:
-                from deeplab.ablations.run_tables import save_table_views
+    """Run the script; raises UserError for a user's mistake."""
+    match [to_sweep_override(argument) for argument in arguments]:
+        case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
+            print(as_typed(HELP), end="")
+        case ["plan", *rest]:
+            _plan(rest)
+        case ["report", *rest]:
+            _report(rest)
+        case ["views", *rest]:
+            from deeplab.ablations.run_tables import save_table_views
 
-                _split_arguments(rest, ())
-                save_table_views(_with_tables(rest))
-            case [command, *_]:
-                raise UserError(f"{command}: no such command. Commands: plan, report, views.")
+            _split_arguments(rest, ())
+            save_table_views(_with_tables(rest))
+        case [command, *_]:
+            raise UserError(f"{command}: no such command. Commands: plan, report, views.")
 
 
 def _plan(arguments: Sequence[str]) -> None:

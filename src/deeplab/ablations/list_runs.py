@@ -7,7 +7,7 @@ from pathlib import Path
 from deeplab.ablations.run_index import Run, known_runs
 from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import ReportConfig
-from deeplab.utils.errors import UserError, script_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
 from deeplab.utils.reading import report_damage
 from deeplab.utils.text import format_duration
@@ -33,13 +33,12 @@ COLUMNS = (
 
 
 def run_list(arguments: Sequence[str]) -> None:
-    """Print the runs that the arguments ask for; a user's mistake ends it with status 2."""
-    with script_errors():
-        if {"--help", "-h", "help"} & {*arguments}:
-            print(as_typed(HELP), end="")
-            return
-        values = dict(argument.partition("=")[::2] for argument in arguments)
-        list_runs(Path(validate(ReportConfig, values).runs_dir).expanduser())
+    """Print the runs that the arguments ask for; raises UserError for a user's mistake."""
+    if {"--help", "-h", "help"} & {*arguments}:
+        print(as_typed(HELP), end="")
+        return
+    values = dict(argument.partition("=")[::2] for argument in arguments)
+    list_runs(Path(validate(ReportConfig, values).runs_dir).expanduser())
 
 
 def list_runs(root: Path) -> None:

@@ -31,7 +31,6 @@ from deeplab.utils.errors import (
     exit_without_output,
     format_message,
     link_loop_error,
-    script_errors,
 )
 from deeplab.utils.extras import require_extra
 from deeplab.utils.file_lock import LockedError
@@ -65,15 +64,14 @@ def run_script(task: Callable[[DictConfig], Any], config_name: str) -> None:
     error keeps its traceback. In a sweep a job that fails prints its error at once, and the other
     jobs continue.
     """
-    with script_errors():
-        try:
-            _run_script(task, config_name)
-            end_at_signals()
-        except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
-                raise
-            resumes = config_name in RESUMABLE
-            exit_interrupted("Interrupted." + " Run the same command to go on." * resumes)
+    try:
+        _run_script(task, config_name)
+        end_at_signals()
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt) and not is_interrupted():
+            raise
+        resumes = config_name in RESUMABLE
+        exit_interrupted("Interrupted." + " Run the same command to go on." * resumes)
 
 
 def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from deeplab.utils.errors import UserError, script_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def run_benchmark(arguments: Sequence[str]) -> None:
         metavar="KEY=VALUE",
         help="for learning: settings of the training, such as data.root=FOLDER",
     )
-    with script_errors():
-        measure(parser.parse_intermixed_args(arguments))
+    measure(parser.parse_intermixed_args(arguments))
 
 
 def num_repeats(text: str) -> int:
