@@ -75,8 +75,6 @@ class _PrepareConfig(ModelConfig, OptimizationConfig):
     """Keys of ``conf/prepare.yaml`` for every data set."""
 
     loss: Loss
-    data_choice: Text
-    """Name of the data set's config, for messages."""
     source: FilePath | None = None
     """Folder or archive with files that you have; nothing is downloaded then."""
     download_dir: FilePath = "data/downloads"
@@ -93,6 +91,13 @@ class _PrepareConfig(ModelConfig, OptimizationConfig):
     """Prepare again what is done."""
     enable_progress_bar: Bool = True
     """Show progress bars."""
+
+    @property
+    def data_choice(self) -> str:
+        """Name of the data set's config, for messages."""
+        from hydra.core.hydra_config import HydraConfig
+
+        return str(HydraConfig.get().runtime.choices["data"])
 
     @property
     def num_processes(self) -> int:
