@@ -116,6 +116,9 @@ class EvaluationSweeper(CheckedSweeper):
             self.params = {}  # they are among the arguments
             return BasicSweeper.sweep(self, [*arguments, f"hydra.sweep.dir='{folder}'"])
 
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Do nothing: the jobs are checked already, and Hydra would compose each again."""
+
     def _check_config(self, config: DictConfig) -> None:
         from deeplab.config.parsing import parse
         from deeplab.config.schema.scripts import EvaluateConfig
