@@ -31,7 +31,7 @@ from deeplab.utils.settings import Settings
 NO_BOUND = 10**9
 """Bounds from here on only keep out slips of the keyboard."""
 
-NESTED = {"backbone", "aspp", "decoder", "data", "stage", *CHOICES, "trainer", "logger"}
+NESTED = {"backbone", "data", "stage", *CHOICES, *GROUPS}
 """Keys of scripts that are groups, which have sections of their own."""
 
 
@@ -86,9 +86,8 @@ def _all_sources() -> Iterator[_Source]:
         yield _Source(f"deeplab {name}", "", schemas, NESTED & script_groups(name))
     yield _Source("stage", "stage.", (ClassifierRecipe,))
     for group, choices in CHOICES.items():
-        for schema in choices:
-            title = f"{group} (name: {schema.model_fields['name'].default})"
-            yield _Source(title, f"{group}.", (schema,))
+        for name, schema in choices.items():
+            yield _Source(f"{group} (name: {name})", f"{group}.", (schema,))
     for group, schema in GROUPS.items():
         yield _Source(group, f"{group}.", (schema,))
     for name in backbone_names():
@@ -244,7 +243,7 @@ def script_keys(script: str) -> list[str]:
 def choices_with(key: str) -> list[str]:
     """Return the choices, as ``loss=top_k``, that have a key if others of their group do not."""
     group, _, name = key.partition(".")
-    schemas = {schema.model_fields["name"].default: schema for schema in CHOICES.get(group, ())}
+    schemas = CHOICES.get(group, {})
     if group == "data":
         schemas = {layout: settings_class(layout) for layout in layout_names()}
     return [f"{group}={choice}" for choice, s in schemas.items() if name in s.model_fields]

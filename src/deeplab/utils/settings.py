@@ -162,21 +162,27 @@ def settings_by(
     return BeforeValidator(resolve)
 
 
-def settings_by_name(
-    choices: Sequence[type[Settings]], own: type[Settings] | None = None
-) -> BeforeValidator:
+Choices = Mapping[str, type[Settings]]
+"""Settings by the names that select them."""
+
+
+def choices_of(*choices: type[Settings]) -> Choices:
+    """Return settings whose ``name`` has a default of its own, by these names."""
+    return {choice.model_fields["name"].default: choice for choice in choices}
+
+
+def settings_by_name(choices: Choices, own: type[Settings]) -> BeforeValidator:
     """Return a validator that turns keys into an object of the choice that ``name`` names.
 
     Args:
-        choices: settings whose ``name`` has a default of its own.
+        choices: the settings.
         own: settings of keys that name a class of the user's own.
     """
-    by_name = {choice.model_fields["name"].default: choice for choice in choices}
 
     def find(name: str) -> type[Settings]:
-        if name not in by_name:
-            raise ValueError(f"no such choice. Choose from {', '.join(by_name)}")
-        return by_name[name]
+        if name not in choices:
+            raise ValueError(f"no such choice. Choose from {', '.join(choices)}")
+        return choices[name]
 
     return settings_by("name", find, own)
 

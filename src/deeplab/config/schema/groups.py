@@ -23,7 +23,7 @@ from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.settings import DataSettings
 from deeplab.models.backbones.families import backbone_names
 from deeplab.utils.constants import TARGET
-from deeplab.utils.settings import Settings
+from deeplab.utils.settings import Choices, Settings
 
 SCRIPTS: dict[str, tuple[type[Settings], ...]] = {
     "train": (TrainConfig, SweepConfig),
@@ -48,7 +48,7 @@ GROUPS: dict[str, type[Settings]] = {
 }
 """Settings of the groups whose choices have the same keys."""
 
-CHOICES: dict[str, tuple[type[Settings], ...]] = {
+CHOICES: dict[str, Choices] = {
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "lr_scheduler": LR_SCHEDULERS,
@@ -88,10 +88,7 @@ def schema_of(path: str, values: Mapping[str, Any]) -> tuple[type[Settings], ...
             known = values.get("name") in layout_names()
             return (settings_class(values["name"]) if known else DataSettings,)
         case "loss" | "optimizer" | "lr_scheduler":
-            return tuple(
-                choice
-                for choice in CHOICES[group]
-                if choice.model_fields["name"].default == values.get("name")
-            )
+            schema = CHOICES[group].get(str(values.get("name")))
+            return (schema,) if schema else ()
         case _:
             return (GROUPS[group],) if group in GROUPS else ()

@@ -12,6 +12,7 @@ from deeplab.utils.settings import (
     NonNegative,
     Settings,
     Text,
+    choices_of,
     settings_by_name,
 )
 
@@ -95,7 +96,7 @@ class SumSettings(LossSettings):
     """Losses by any name, as ``{dice: {weight: 0.5, loss: {name: dice}}}``."""
 
 
-LOSSES: tuple[type[LossSettings], ...] = (
+LOSSES = choices_of(
     CrossEntropySettings,
     TopKSettings,
     DiceSettings,

@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 from pydantic import Field, SerializeAsAny
 
 from deeplab.utils.own_code.node import OwnCode
-from deeplab.utils.settings import AboveZero, Float, NonNegative, Settings, settings_by_name
+from deeplab.utils.settings import (
+    AboveZero,
+    Float,
+    NonNegative,
+    Settings,
+    choices_of,
+    settings_by_name,
+)
 
 
 class LRSchedulerSettings(Settings):
@@ -42,7 +49,7 @@ class ExponentialSettings(LRSchedulerSettings):
     """Passes over the training images between two decays."""
 
 
-LR_SCHEDULERS: tuple[type[LRSchedulerSettings], ...] = (
+LR_SCHEDULERS = choices_of(
     PolySettings,
     CosineSettings,
     ExponentialSettings,

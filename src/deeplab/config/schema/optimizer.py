@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import SerializeAsAny
 
 from deeplab.utils.own_code.node import OwnCode
-from deeplab.utils.settings import BelowOne, Bool, Settings, settings_by_name
+from deeplab.utils.settings import BelowOne, Bool, Settings, choices_of, settings_by_name
 
 
 class OptimizerSettings(Settings):
@@ -36,7 +36,7 @@ class AdamWSettings(OptimizerSettings):
     """Decay of the averages of the gradient and of its square, as ``[0.9,0.999]``."""
 
 
-OPTIMIZERS: tuple[type[OptimizerSettings], ...] = (SGDSettings, AdamWSettings)
+OPTIMIZERS = choices_of(SGDSettings, AdamWSettings)
 
 Optimizer = Annotated[
     SerializeAsAny[OptimizerSettings | OwnCode], settings_by_name(OPTIMIZERS, OwnCode)
