@@ -26,6 +26,7 @@ from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF, OWN_GROUPS, TABLES
 from deeplab.utils.disk_space import write_error
 from deeplab.utils.errors import (
+    WORKER_KILLED,
     UserError,
     exit_with_error,
     exit_without_output,
@@ -42,7 +43,6 @@ from deeplab.utils.interrupts import (
     handle_signals,
     is_interrupted,
 )
-from deeplab.utils.parallel import WORKER_KILLED
 
 MAX_OVERRIDES = 200
 """Number of characters of a job's overrides in the message of its error."""

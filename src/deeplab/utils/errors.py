@@ -16,6 +16,13 @@ MAX_LINE = 1200
 """Longest line of a message that is shown in full."""
 
 
+WORKER_KILLED = (
+    "One of the worker processes was killed, probably because memory ran out. Run this again with "
+    "fewer workers (num_workers)."
+)
+"""Message for a worker process of a pool or a loader that the system has ended."""
+
+
 class UserError(Exception):
     """A mistake of the user; the message says what is wrong, what is allowed and what to do.
 

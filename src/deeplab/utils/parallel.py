@@ -21,13 +21,8 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from deeplab.utils.cores import cpu_count
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import WORKER_KILLED, UserError
 from deeplab.utils.interrupts import signals_deferred
-
-WORKER_KILLED = (
-    "One of the worker processes was killed, probably because memory ran out. Run this again with "
-    "fewer workers (num_workers)."
-)
 
 T = TypeVar("T")
 R = TypeVar("R")
