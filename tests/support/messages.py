@@ -2,9 +2,9 @@
 
 import pytest
 
-from deeplab import scripts
 from deeplab.config.command_line import check_arguments
 from deeplab.config.compose import composed
+from deeplab.scripts import TASKS
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.program import PROGRAM, SCRIPT
 
@@ -36,7 +36,7 @@ def call_script(script, arguments):
     """Call the function of a script with the config of a command line."""
     check_arguments([*arguments], script)
     with composed(script, arguments) as config:
-        getattr(scripts, script)(config)
+        TASKS[script](config)
 
 
 def check_text(message, words, cwd):

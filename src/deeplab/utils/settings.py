@@ -1,6 +1,6 @@
 """Base class of all settings, and the types of their values with their bounds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
