@@ -66,6 +66,7 @@ from deeplab.training.trainer import build_trainer
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, file_hash, write_text
+from deeplab.utils.free_memory import is_out_of_memory
 from deeplab.utils.hardware import Execution, threads_are_set
 from deeplab.utils.interrupts import children_end_with_this_process, is_child
 from deeplab.utils.parallel import is_first_process
@@ -228,7 +229,9 @@ def _estimate(config: RunConfig, execution: Execution, first_step: int) -> list[
     config, steps = config.model_copy(update={"stage": stage}), config.stage.max_steps - first_step
     try:
         seconds = measure_step(config, num_classes=len(config.data.classes), warm_up=1, measured=2)
-    except (torch.OutOfMemoryError, MemoryError):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         return []
     return [f"about {format_duration(seconds * steps)} on this machine, and the validations"]
 
