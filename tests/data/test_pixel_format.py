@@ -21,7 +21,8 @@ from deeplab.data.dataset import SegmentationDataset
 from deeplab.data.find_pixel_format import with_pixel_format
 from deeplab.data.image_io import read_header, read_image, read_values
 from deeplab.data.items import Item
-from deeplab.data.layouts.own_settings import OwnDataSettings, OwnLayout
+from deeplab.data.layouts.own import OwnLayout
+from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.pixel_values import to_8_bits
 from deeplab.data.settings import AugmentationSettings, ScaleSettings, SegmentationSettings
