@@ -1,7 +1,7 @@
 """Hydra sweepers that check all jobs of a multirun before the first one starts.
 
-That of ``train.py`` runs the rows of tables, the paper's or those of the swept values, and reports
-on them.
+That of ``deeplab train`` runs the rows of tables, the paper's or those of the swept values, and
+reports on them.
 """
 
 import logging
@@ -96,7 +96,7 @@ class CheckedSweeper(BasicSweeper):
 
 
 class EvaluationSweeper(CheckedSweeper):
-    """Sweeper of ``evaluate.py``."""
+    """Sweeper of ``deeplab evaluate``."""
 
     def _run(self, arguments: list[str]) -> Any:
         """Launch all jobs; results lie in the runs, and Hydra's own record is not kept."""
@@ -128,7 +128,7 @@ class EvaluationSweeper(CheckedSweeper):
 
 
 class AblationSweeper(CheckedSweeper):
-    """Sweeper of ``train.py``: the jobs of tables or of variants, and then the report on them."""
+    """Sweeper of ``deeplab train``: jobs of tables or of variants, then the report."""
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=max_batch_size, params=params)

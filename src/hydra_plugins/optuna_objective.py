@@ -1,4 +1,4 @@
-"""Hydra's Optuna sweeper (``hydra/sweeper=optuna``) with the objective of ``train.py``.
+"""Hydra's Optuna sweeper (``hydra/sweeper=optuna``) with the objective of ``deeplab train``.
 
 The package's own sweeper minimizes, ends the study with the first failed job, and runs all trials
 again when a study is resumed. It is used as it is; this one sets its direction and the number of
@@ -52,7 +52,7 @@ if INSTALLED:
     register("optuna_objective", ObjectiveSweeperConf)
 
     class ObjectiveSweeper(OptunaSweeper):
-        """Optuna sweeper of ``train.py``."""
+        """Optuna sweeper of ``deeplab train``."""
 
         def setup(
             self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -11,7 +11,7 @@ from support.scripts import environment
 
 
 def start_training(*arguments, cwd):
-    """Start ``train.py`` in the background, in a process group of its own.
+    """Start ``deeplab train`` in the background, in a process group of its own.
 
     It does not ignore SIGHUP, as it would if the tests run under ``nohup``.
     """

@@ -33,7 +33,7 @@ EXTERNAL_PREFIX = f"{PRETRAINED_PREFIX}external_weights."
 """Start of an override that needs weights from the user."""
 
 Compose = Callable[[Sequence[str], Sequence[int]], Sequence[RunConfig]]
-"""Function that composes overrides of ``train.py`` to a config for each seed."""
+"""Function that composes overrides of ``deeplab train`` to a config for each seed."""
 
 
 class RowEvaluation(NamedTuple):

@@ -1,7 +1,7 @@
 """Request of a sweep, parsed from the command line.
 
 It names tables, as in ``ablation=table1,table2 preset=quick num_seeds=3``, or variants, as in
-``decoder=full,naive seed=0,1``, plus overrides of ``train.py`` for all rows.
+``decoder=full,naive seed=0,1``, plus overrides of ``deeplab train`` for all rows.
 """
 
 import os
@@ -161,7 +161,7 @@ def _common_preset(tables: Mapping[str, Table]) -> str:
 
 
 def _is_option(override: Override) -> bool:
-    """Return True for a key of the request itself, which is no override of ``train.py``."""
+    """Return True for a key of the request itself, which is no override of ``deeplab train``."""
     key = override.key_or_group
     return key in REQUEST_KEYS or key.startswith(PATH_PREFIXES)
 

@@ -31,7 +31,7 @@ ERRORS: tuple[Score, ...] = ("top1_error", "top5_error")
 """Scores of classifiers, where lower is better."""
 
 Overrides = tuple[Annotated[Text, Field(pattern=r"^[+~]{0,2}[\w./@]+=")], ...]
-"""Overrides as on the command line of ``train.py``."""
+"""Overrides as on the command line of ``deeplab train``."""
 
 
 class Paper(Settings):

@@ -59,7 +59,7 @@ def train(
     root: str | PathLike[str] | None = None,
     overrides: Sequence[str] = (),
 ) -> Run:
-    """Train a network as ``python src/train.py`` does, with its output, and return the run.
+    """Train a network as ``deeplab train`` does, with its output, and return the run.
 
     A finished run of the same settings is returned as it is; an interrupted one goes on. Ctrl-C, or
     the stop button of a notebook, stops after the current step with a checkpoint, and raises
@@ -104,7 +104,7 @@ def evaluate(
     strategies: str | Sequence[str] = (),
     overrides: Sequence[str] = (),
 ) -> list["Result"]:
-    """Evaluate a trained network as ``python src/evaluate.py`` does, with its output.
+    """Evaluate a trained network as ``deeplab evaluate`` does, with its output.
 
     >>> single, best = evaluate(run, strategies=["os16", "os8-ms-flip"])
     >>> best.miou, best.class_IoU, best.boundary

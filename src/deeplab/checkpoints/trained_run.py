@@ -34,7 +34,7 @@ from deeplab.utils.hardware import Execution
 from deeplab.utils.settings import to_dict
 
 DEFAULT_RUNS_DIR = "runs"
-"""Default of ``runs_dir`` in ``train.py``."""
+"""Default of ``runs_dir`` in ``deeplab train``."""
 
 
 @dataclass(frozen=True)

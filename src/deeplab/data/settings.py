@@ -274,7 +274,7 @@ class ArchiveSettings(Settings):
 
 
 class PublishedSettings(SegmentationSettings):
-    """Data set that ``prepare.py`` makes from published archives."""
+    """Data set that ``deeplab prepare`` makes from published archives."""
 
     parts: Annotated[tuple[Text, ...], Field(min_length=1)]
     """Names of the archives to prepare."""

@@ -22,7 +22,7 @@ def check_evaluations(config: RunConfig) -> None:
 
 
 def evaluate_after_training(config: RunConfig, folder: RunFolder) -> None:
-    """Run the evaluations as ``evaluate.py`` does; finished ones are not repeated."""
+    """Run the evaluations as ``deeplab evaluate`` does; finished ones are not repeated."""
     if not is_first_process():
         return
     strategies: dict[tuple[Any, Any], list[str]] = {}

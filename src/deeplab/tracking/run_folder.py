@@ -12,7 +12,7 @@ worst.png             those of the last validation with the lowest IoU
 curves.png            loss and scores over the steps
 index.html            page with these figures, the scores, the settings and what to type next
 checkpoints/          last.ckpt to resume from, best.ckpt by validation mIoU
-evaluations/          results of evaluate.py
+evaluations/          results of ``deeplab evaluate``
 profile/              report of trainer.profiler
 failure.txt           error that ended the run; removed when it starts again
 lock                  held by the process that trains, with its name in it

@@ -1,4 +1,4 @@
-"""Configs of ``train.py`` for a list of overrides, outside of a Hydra application."""
+"""Configs of ``deeplab train`` for a list of overrides, outside of a Hydra application."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from deeplab.utils.errors import UserError
 
 
 def compose_train(overrides: Sequence[str]) -> RunConfig:
-    """Return the config that ``python src/train.py OVERRIDES`` would run with.
+    """Return the config that ``deeplab train OVERRIDES`` would run with.
 
     Of the files that the config names, only the initial weights are read, and images if values are
     chosen by them (``auto``).

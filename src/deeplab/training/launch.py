@@ -98,7 +98,7 @@ def report_score(folder: RunFolder, objective: str | None = None) -> float:
 
 
 def run_in_subprocess(overrides: Sequence[str], cwd: Path) -> Outcome:
-    """Run ``train.py`` with these overrides in a process of its own.
+    """Run ``deeplab train`` with these overrides in a process of its own.
 
     Raises:
         UserError: a mistake of the user ended it, or a signal; its own output has the reason.

@@ -42,7 +42,7 @@ class OptimizationConfig(Settings):
 
 
 class StrategySettings(Settings):
-    """Evaluation after training: an inference strategy, and what else ``evaluate.py`` needs."""
+    """Evaluation after training: an inference strategy, and its other settings."""
 
     strategy: Text
     """Inference strategy."""
@@ -53,7 +53,7 @@ class StrategySettings(Settings):
 
 
 def _as_strategies(value: Any) -> Any:
-    """Return a list of names as a list of their settings; ``evaluate.py`` takes such lists too."""
+    """Return a list of names as a list of their settings, as ``deeplab evaluate`` takes them."""
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list):
         return entries

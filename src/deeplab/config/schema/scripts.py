@@ -229,14 +229,14 @@ class CompareConfig(Settings):
 
 
 class PlanConfig(Settings):
-    """Keys of ``ablations.py plan`` itself."""
+    """Keys of ``deeplab ablations plan`` itself."""
 
     measure_speed: Bool = False
     """Measure training steps on random images, to tell how long the work takes here."""
 
 
 class ReportConfig(Settings):
-    """Keys of ``ablations.py report`` itself."""
+    """Keys of ``deeplab ablations report`` itself."""
 
     runs_dir: FilePath = "runs"
     """Folder of all runs."""

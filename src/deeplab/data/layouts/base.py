@@ -338,7 +338,7 @@ def exclusive_splits(layout: Layout, train_split: str, val_split: str) -> list[t
 
 
 def check_complete(root: Path) -> None:
-    """Raise UserError if ``prepare.py`` has started on a folder and has not finished."""
+    """Raise UserError if ``deeplab prepare`` has started on a folder and has not finished."""
     if any((folder / PREPARING).exists() for folder in (root, *root.absolute().parents[:2])):
         raise UserError(
             f"data.root={root}: this data set is incomplete: its preparation is in progress or was "

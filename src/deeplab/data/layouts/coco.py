@@ -1,4 +1,4 @@
-"""COCO's layout after ``prepare.py``: label maps of VOC's classes.
+"""COCO's layout after ``deeplab prepare``: label maps of VOC's classes.
 
 Ids are like ``train2017/000000000009``. The image is at ``ID.jpg``, its mask at ``masks/ID.png``.
 """
@@ -33,7 +33,7 @@ class COCOSettings(PublishedSettings):
 
 
 class COCOLayout(SplitListLayout):
-    """Layout of COCO after ``prepare.py``; see the module's docstring."""
+    """Layout of COCO after ``deeplab prepare``; see the module's docstring."""
 
     lists = "lists"
     image = "{}.jpg"

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, which ``prepare.py`` writes into a folder of images and masks.
+"""Data sets of the Hugging Face hub, written by ``deeplab prepare`` as images and masks.
 
 images/SPLIT/000000.jpg
 masks/SPLIT/000000.png

@@ -17,7 +17,7 @@ CAFFE_MEAN = "[123.15,115.9,103.06]"
 
 
 class Architecture(NamedTuple):
-    """Network described by overrides of ``train.py``."""
+    """Network described by overrides of ``deeplab train``."""
 
     scope: str
     """First part of the names of the backbone's variables."""

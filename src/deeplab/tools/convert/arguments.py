@@ -1,4 +1,4 @@
-"""Command line of ``convert.py``: a file name without a key, and overrides of ``train.py``.
+"""Command line of ``deeplab convert``: a file without a key, and overrides of ``deeplab train``.
 
 The overrides set what TensorFlow variables do not store.
 """
@@ -10,11 +10,11 @@ from pathlib import Path
 from deeplab.config.hydra_app import quote_value
 
 CONVERT_KEYS = ("input", "output", "enable_progress_bar")
-"""Keys of ``conf/convert.yaml`` on the command line; all other keys belong to ``train.py``."""
+"""Keys of ``conf/convert.yaml`` on the command line; all other keys belong to ``deeplab train``."""
 
 
 def add_keys(arguments: Sequence[str]) -> list[str]:
-    """Give each argument a key: ``input`` for the file, ``overrides`` for those of ``train.py``."""
+    """Give each argument a key: ``input`` for the file, ``overrides`` for those of training."""
     convert: list[str] = []
     train: list[str] = []
     for before, argument in pairwise(["", *arguments]):

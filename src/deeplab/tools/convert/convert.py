@@ -63,7 +63,7 @@ def run_conversion(config: ConvertConfig) -> Path:
 def _compose_config(
     config: ConvertConfig, source: Source, architecture: Architecture
 ) -> TrainConfig:
-    """Return the config with which ``train.py`` builds the network.
+    """Return the config with which ``deeplab train`` builds the network.
 
     The user's overrides come last and take precedence.
     """

@@ -98,7 +98,7 @@ def batches(images: Sequence[Pixels]) -> Iterator[Pixels]:
 def reference_probabilities(
     predictor: Predictor, padding: EvalTransform, image: Pixels
 ) -> Probabilities:
-    """Return the probabilities ``(K, H, W)`` of an image ``(H, W, 3)``, as ``predict.py`` does."""
+    """Return the probabilities ``(K, H, W)`` of an image ``(H, W, 3)``, by ``deeplab predict``."""
     size = (image.shape[0], image.shape[1])
     padded = torch.from_numpy(padding.pad(image)).permute(2, 0, 1)[None]
     bands = [band[0] for _, band in predictor.probabilities(padded, size)]

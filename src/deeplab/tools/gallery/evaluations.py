@@ -15,7 +15,7 @@ from deeplab.utils.program import command
 from deeplab.utils.text import name_some
 
 DEFAULT_WEIGHTS = "weights.safetensors"
-"""File that evaluate.py takes from a run folder by default."""
+"""File that ``deeplab evaluate`` takes from a run folder by default."""
 
 MAY_DIFFER = ("strategy", "precision", "padded_to", "classes")
 """Protocol keys that two compared evaluations need not share; classes are compared by name."""

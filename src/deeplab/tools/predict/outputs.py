@@ -1,4 +1,4 @@
-"""Record of the files that ``predict.py`` has written.
+"""Record of the files that ``deeplab predict`` has written.
 
 It replaces only these files, and never takes one of them as an input image.
 """
@@ -53,8 +53,8 @@ def reserve_outputs(output: Path, sources: Mapping[Path, Path]) -> None:
         sources: files and folders to write below it, each with the input that it is made from.
 
     Raises:
-        UserError: a file that predict.py did not write has the path of an output, or an output
-            would have to be a file and a folder at once.
+        UserError: a file that ``deeplab predict`` did not write has the path of an output, or an
+            output would have to be a file and a folder at once.
     """
     folders = {folder for path in sources for folder in path.parents}
     replaceable = recorded_outputs(output)

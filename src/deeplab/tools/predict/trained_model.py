@@ -74,7 +74,7 @@ class Prediction:
         return Image.fromarray(draw(self.image, self.label_map, self.classes, self.palette))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the label map as a palette PNG, as ``predict.py`` does.
+        """Write the label map as a palette PNG, as ``deeplab predict`` does.
 
         Raises:
             UserError: the name does not end in ``.png``, or the file cannot be written.
@@ -164,7 +164,7 @@ class TrainedModel:
         overlap: float = AutoWindowConfig.model_fields["overlap"].default,
         device: str | None = None,
     ) -> Prediction | list[Prediction]:
-        """Predict an image, or each of a list of images, as ``predict.py`` does.
+        """Predict an image, or each of a list of images, as ``deeplab predict`` does.
 
         Args:
             images: path of an image file, image of Pillow, or array ``(H, W)``, ``(H, W, 3)`` (RGB)
