@@ -17,13 +17,7 @@ from deeplab.ablations.sweep_request import parse_request
 from deeplab.checkpoints.loading import load_weights
 from deeplab.checkpoints.run_weights import check_weights
 from deeplab.checkpoints.trained_run import without_local_paths
-from deeplab.tracking.run_folder import (
-    RunFolder,
-    check_links,
-    lock_run_folder,
-    read_run,
-    write_config,
-)
+from deeplab.tracking.run_folder import RunFolder, lock_run_folder, read_run, write_config
 from deeplab.tracking.run_record import read_record
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.checkpoint_io import check_checkpoint, read_step, report_resume_errors
@@ -31,6 +25,7 @@ from deeplab.training.validate_config import check_train
 from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.file_lock import is_locked
 from deeplab.utils.files import write_json
+from deeplab.utils.links import check_links
 from deeplab.utils.reading import read_values
 from support.configs import compose_config, train_config
 from support.networks import tiny_model

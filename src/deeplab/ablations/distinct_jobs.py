@@ -21,7 +21,8 @@ from deeplab.config.schema.run import RunConfig
 from deeplab.data.settings import SyntheticSettings
 from deeplab.evaluation.evaluation_folder import evaluation_name
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
-from deeplab.tracking.run_folder import RunFolder, chosen_keys, settings_hash
+from deeplab.tracking.run_folder import RunFolder
+from deeplab.tracking.run_identity import chosen_keys, settings_hash
 from deeplab.utils.errors import UserError
 
 RANDOM_WEIGHTS, ANOTHER_RUN = "random weights", "another run"

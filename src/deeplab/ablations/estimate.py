@@ -12,7 +12,7 @@ from deeplab.data.settings import DataSettings, SyntheticSettings
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost, measure_cost
-from deeplab.tracking.run_folder import settings_hash
+from deeplab.tracking.run_identity import settings_hash
 from deeplab.utils.errors import UserError
 from deeplab.utils.free_memory import is_out_of_memory
 

@@ -31,10 +31,9 @@ from deeplab.tracking.run_folder import (
     RESTORE_HINT,
     SET_ASIDE_MARKER,
     RunFolder,
-    chosen_keys,
     read_run,
-    result_settings,
 )
+from deeplab.tracking.run_identity import chosen_keys, result_settings
 from deeplab.tracking.run_record import RunRecord, read_record
 from deeplab.tracking.source_code import code_hash, trained_by_other_code
 from deeplab.utils.errors import UserError, format_message
@@ -57,7 +56,7 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Keys that the result depends on (``deeplab.tracking.run_folder.result_settings``)."""
+        """Keys that the result depends on (``deeplab.tracking.run_identity.result_settings``)."""
         return result_settings(self.config)
 
     @cached_property

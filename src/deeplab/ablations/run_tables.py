@@ -31,10 +31,11 @@ from deeplab.config.hydra_app import quote_value
 from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig
 from deeplab.evaluation.wandb_logging import label_run
-from deeplab.tracking.run_folder import check_inside, settings_hash
+from deeplab.tracking.run_identity import settings_hash
 from deeplab.training.compose_config import compose_seeds
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
+from deeplab.utils.links import check_inside
 from deeplab.utils.reading import read_typed
 from deeplab.utils.settings import Text, find_holder, to_dict
 

@@ -9,7 +9,7 @@ from deeplab.ablations.sweep import job_group, table_tag
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerSettings
-from deeplab.tracking.run_folder import flat_result_settings
+from deeplab.tracking.run_identity import flat_result_settings
 from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra

@@ -18,9 +18,9 @@ from deeplab.evaluation.task import EvaluationTask
 from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.tracking.console import print_skipped, silence_library_messages
 from deeplab.tracking.result import Result
-from deeplab.tracking.run_folder import check_links
 from deeplab.tracking.source_code import describe_reused
 from deeplab.utils.files import check_writable
+from deeplab.utils.links import check_links
 
 
 def check_evaluation(config: EvaluateConfig) -> None:

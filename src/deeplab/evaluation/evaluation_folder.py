@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from deeplab.metrics.image_confusions import ImageConfusions, check_cells
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
-from deeplab.tracking.run_folder import RunFolder, check_links
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, remove_leftovers
+from deeplab.utils.links import check_links
 from deeplab.utils.paths import relative_path
 from deeplab.utils.program import command
 from deeplab.utils.reading import exists, read_npz, report_damage

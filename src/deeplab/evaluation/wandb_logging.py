@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.evaluation.evaluation_folder import Evaluation, run_evaluations
 from deeplab.tracking.result import BoundaryResult, Result
-from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, check_links
+from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.tracking.run_record import read_record
 from deeplab.tracking.wandb_run import (
     evaluation_key,
@@ -19,6 +19,7 @@ from deeplab.tracking.wandb_run import (
     training_scores,
     wandb_table,
 )
+from deeplab.utils.links import check_links
 from deeplab.utils.reading import exists, read_csv, report_damage
 
 if TYPE_CHECKING:

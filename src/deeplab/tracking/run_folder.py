@@ -1,4 +1,4 @@
-"""Run folders: their files, names, records and locks.
+"""Run folders: their files, configs and locks.
 
 config.yaml           resolved config
 run.json              command, commit, versions, machine
@@ -18,22 +18,16 @@ failure.txt           error that ended the run; removed when it starts again
 lock                  held by the process that trains, with its name in it
 """
 
-import hashlib
-import json
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
-from deeplab.config.schema.trainer import EXECUTION_ARGUMENTS
-from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.schema_version import (
-    SCHEMA_VERSION,
     VERSION_STAMP,
     read_versioned,
 )
@@ -41,9 +35,10 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
 from deeplab.utils.files import remove_leftovers, write_text
+from deeplab.utils.links import check_links
 from deeplab.utils.program import command
 from deeplab.utils.reading import exists
-from deeplab.utils.settings import added_keys, flatten, to_dict
+from deeplab.utils.settings import to_dict
 
 OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
 
@@ -52,34 +47,6 @@ RESTORE_HINT = f"Restore the file from a copy; {OVERWRITE_HINT}."
 
 SET_ASIDE_MARKER = ".old-"
 """Part of the names of run folders that ``overwrite=true`` has moved aside."""
-
-EXECUTION_KEYS = (
-    "resume",
-    "resume_with_other_code",
-    "trust_remote_code",
-    "strategies",
-    "objective",
-    *(f"trainer.{key}" for key in EXECUTION_ARGUMENTS),
-    "logger",
-    *(f"data.{key}" for key in LOCATION_KEYS),
-)
-"""Keys that may change when a run is resumed: how and where it runs, and what follows it.
-
-``data.on_error`` is one of them: ``stop`` has the same result as ``skip``, or none. Keys of
-``trainer`` that change the result of some runs are part of their identity; see
-``changes_result``.
-"""
-
-UNHASHED_KEYS = (
-    *EXECUTION_KEYS,
-    "name",
-    "runs_dir",
-    "overwrite",
-    "automatic",
-    "init_from",  # the content of these weights counts, wherever they come from
-    "backbone.pretrained",
-)
-"""Keys that are no part of a run's identity, because they cannot change its result."""
 
 
 class RunFolder:
@@ -148,113 +115,6 @@ class RunFolder:
         target = self.path.with_name(f"{self.path.name}{SET_ASIDE_MARKER}{stamp}")
         self.path.rename(target)
         return target
-
-
-def check_links(folder: Path) -> None:
-    """Check that a run folder, which may be a link itself, has no links that lead out of it.
-
-    What is written to such a folder or file would be written elsewhere.
-
-    Raises:
-        UserError: it has one.
-    """
-    for link in _links(folder):
-        check_inside(link, folder)
-
-
-def check_inside(path: Path, folder: Path) -> None:
-    """Check that a path below a folder does not lead out of it through a link.
-
-    Raises:
-        UserError: it does.
-    """
-    target = Path(os.path.realpath(path))  # unlike Path.resolve, never raises
-    if not target.is_relative_to(os.path.realpath(folder)):
-        raise UserError(
-            f"{path}: this link leads out of {folder}, to {target}, where nothing is written. "
-            "Replace it by what it leads to, or remove it."
-        )
-
-
-def _links(folder: Path) -> Iterator[Path]:
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:  # removed by another process
-        for entry in entries:
-            if entry.is_symlink():
-                yield Path(entry.path)
-            elif entry.is_dir() and entry.name != "wandb":  # W&B makes links to its logs
-                yield from _links(Path(entry.path))
-
-
-def changes_result(config: RunConfig, key: str) -> bool:
-    """Return True if a run of this config has another result with another value of the key."""
-    if key == "trainer.accumulate_grad_batches":  # batch norms see the images of one part
-        return config.stage.batch_norm == "train"
-    if key == "trainer.num_validations":  # each may end the training
-        return config.stage.early_stopping is not None
-    return key not in UNHASHED_KEYS and key.split(".")[0] not in UNHASHED_KEYS
-
-
-def chosen_keys(config: RunConfig) -> set[str]:
-    """Return the automatic keys that change a result.
-
-    Where no image is read they have placeholders, which may be the typed values of another run.
-    """
-    return {key for key in config.automatic if changes_result(config, key)}
-
-
-def result_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the keys that a result depends on, with all values: all but ``UNHASHED_KEYS``.
-
-    Of ``trainer``, and of the keys that earlier versions did not have, they are those whose value
-    is not the default.
-    """
-    keys = [key for key in UNHASHED_KEYS if not changes_result(config, key)]
-    settings = config.model_dump(mode="json", exclude=_exclusion(keys, added_keys(config)))
-    if not settings["trainer"]:
-        del settings["trainer"]
-    return settings
-
-
-def _exclusion(keys: Sequence[str], tree: dict[str, Any]) -> dict[str, Any]:
-    """Return dotted keys, beside those of a tree, as pydantic's ``exclude`` expects them."""
-    for key in keys:
-        group, _, name = key.rpartition(".")
-        (tree.setdefault(group, {}) if group else tree)[name] = True
-    return tree
-
-
-def flat_result_settings(config: RunConfig) -> dict[str, str]:
-    """Return ``result_settings`` by dotted keys, the values as JSON."""
-    return {key: json.dumps(value) for key, value in flatten(result_settings(config)).items()}
-
-
-def settings_hash(config: RunConfig) -> str:
-    """Return a hash of ``result_settings``."""
-    return _digest(result_settings(config))
-
-
-def run_hash(
-    config: RunConfig, data_fingerprint: str, init_weights_sha256: str | None = None
-) -> str:
-    """Return eight hexadecimal digits that identify a run.
-
-    They depend on everything that determines a result, apart from the code, and on nothing else:
-    the settings, the data, the content of the weights that the run starts from
-    (``init_weights_sha256``) and the schema version.
-    """
-    part = "network" if config.init_from is not None else "backbone"
-    return _digest(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "settings": result_settings(config),
-            "data": data_fingerprint,
-            "initial_weights": init_weights_sha256 and {part: init_weights_sha256},
-        }
-    )
-
-
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def write_config(path: Path, config: RunConfig) -> None:

@@ -25,13 +25,8 @@ from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.tracking.console import print_skipped, silence_library_messages
 from deeplab.tracking.provenance import Machine
 from deeplab.tracking.result import Result
-from deeplab.tracking.run_folder import (
-    OVERWRITE_HINT,
-    RunFolder,
-    lock_run_folder,
-    run_hash,
-    write_config,
-)
+from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder, lock_run_folder, write_config
+from deeplab.tracking.run_identity import run_hash
 from deeplab.tracking.run_record import RunRecord, Session, read_record
 from deeplab.tracking.source_code import (
     code_hash,

@@ -27,7 +27,8 @@ from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
-from deeplab.tracking.run_folder import EXECUTION_KEYS, RunFolder, changes_result, read_run
+from deeplab.tracking.run_folder import RunFolder, read_run
+from deeplab.tracking.run_identity import EXECUTION_KEYS, changes_result
 from deeplab.training.automatic import choose_automatic
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError

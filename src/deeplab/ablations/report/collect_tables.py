@@ -21,7 +21,7 @@ from deeplab.ablations.run_index import FindRun, Run
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.config.schema.run import RunConfig
-from deeplab.tracking.run_folder import changes_result
+from deeplab.tracking.run_identity import changes_result
 
 MAX_LENGTH = 200
 """Largest number of characters that are shown of the progress of a run and its error."""

@@ -14,7 +14,8 @@ from deeplab.tools.convert.architecture import Architecture, detect_architecture
 from deeplab.tools.convert.readers import Source, read_source
 from deeplab.tools.convert.tensorflow_names import convert
 from deeplab.tracking.provenance import provenance
-from deeplab.tracking.run_folder import RunFolder, read_config, result_settings, write_config
+from deeplab.tracking.run_folder import RunFolder, read_config, write_config
+from deeplab.tracking.run_identity import result_settings
 from deeplab.training.compose_config import compose_segmentation
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import check_writable, file_hash, write_json

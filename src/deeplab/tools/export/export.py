@@ -39,9 +39,9 @@ from deeplab.tools.export.quantization import (
 from deeplab.tools.export.sample_images import Samples, open_images, sample_images
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
-from deeplab.tracking.run_folder import check_links
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
+from deeplab.utils.links import check_links
 from deeplab.utils.program import as_typed
 from deeplab.utils.reading import exists, read_values
 from deeplab.utils.sampling import sample_evenly

@@ -21,10 +21,11 @@ from deeplab.tools.gallery.images import (
 )
 from deeplab.tools.gallery.page import MARKER, render_page
 from deeplab.tools.gallery.selection import select
-from deeplab.tracking.run_folder import check_links, read_config
+from deeplab.tracking.run_folder import read_config
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.files import atomic_write, check_writable
+from deeplab.utils.links import check_links
 from deeplab.utils.program import command
 
 
