@@ -220,7 +220,7 @@ def check_training(config: DictConfig, launcher: Launcher | None) -> None:
     check_evaluations(checked)
     check_writable(Path(checked.runs_dir), f"runs_dir={checked.runs_dir}")
     if isinstance(launcher, BasicLauncher):  # others may run jobs on other machines
-        from deeplab.training.launch import check_gpu
+        from deeplab.training.gpu_selection import check_gpu
 
         check_gpu(checked.trainer)
 

@@ -12,10 +12,9 @@ from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.execution import choose_execution
 from deeplab.data.settings import SyntheticSettings
-from deeplab.utils.disk_space import format_size
 from deeplab.utils.paths import is_url
 from deeplab.utils.program import command
-from deeplab.utils.text import format_duration, pluralize
+from deeplab.utils.text import format_duration, format_size, pluralize
 from deeplab.utils.text_table import Column, TextTable
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeplab.checkpoints.pretrained import HUB_SCHEME, TORCHVISION, PublishedWeights
-from deeplab.utils import disk_space
 from deeplab.utils.download import Archive, fetch
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import file_hash
 from deeplab.utils.paths import cache_folder
 from deeplab.utils.reading import describe
+from deeplab.utils.write_errors import write_error
 
 MIRROR_VARIABLE = "DEEPLAB_TORCH_MIRROR"
 
@@ -216,7 +216,7 @@ def _torch_file(
         with locked(folder / f".{name}.lock", waiting, wait=True):
             fetch(archive, folder, progress=progress, retries=RETRIES)
     except OSError as error:
-        raise disk_space.write_error(error, folder) from None
+        raise write_error(error, folder) from None
     except UserError as error:
         raise UserError(f"{setting}: {error} {RANDOM_START}") from None
     return LocalWeights(path, weights.address)

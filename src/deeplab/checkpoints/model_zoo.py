@@ -14,7 +14,6 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from deeplab.utils import disk_space
 from deeplab.utils.download import Archive, fetch
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
@@ -22,6 +21,7 @@ from deeplab.utils.file_lock import locked
 from deeplab.utils.files import file_hash, write_text
 from deeplab.utils.paths import cache_folder
 from deeplab.utils.program import child_command, command, pythonpath
+from deeplab.utils.write_errors import write_error
 
 SERVER = "https://storage.googleapis.com/download.tensorflow.org/models"
 """Folder of the archives; the authors link it as http://download.tensorflow.org/models."""
@@ -165,7 +165,7 @@ def fetch_zoo_network(network: ZooNetwork, *, setting: str, progress: bool) -> P
             _convert(archive, folder, setting)
             archive.unlink()
     except OSError as error:
-        raise disk_space.write_error(error, folder) from None
+        raise write_error(error, folder) from None
     return folder / FILES[0]
 
 

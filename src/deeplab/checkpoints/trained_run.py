@@ -28,10 +28,11 @@ from deeplab.inference.segmenter import Segmenter
 from deeplab.inference.strategy import Strategy, Window, parse_strategy
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.run_folder import RunFolder, read_config
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, file_hash
 from deeplab.utils.hardware import Execution
 from deeplab.utils.settings import to_dict
+from deeplab.utils.write_errors import report_write_errors
 
 DEFAULT_RUNS_DIR = "runs"
 """Default of ``runs_dir`` in ``deeplab train``."""

@@ -24,7 +24,6 @@ from omegaconf.errors import OmegaConfBaseException
 from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.messages import format_hydra_error
 from deeplab.config.paths import CONF, OWN_GROUPS, TABLES
-from deeplab.utils.disk_space import write_error
 from deeplab.utils.errors import (
     WORKER_KILLED,
     UserError,
@@ -35,7 +34,6 @@ from deeplab.utils.errors import (
 )
 from deeplab.utils.extras import require_extra
 from deeplab.utils.file_lock import LockedError
-from deeplab.utils.files import full_disk_error
 from deeplab.utils.free_memory import is_out_of_memory
 from deeplab.utils.interrupts import (
     end_at_signals,
@@ -43,6 +41,7 @@ from deeplab.utils.interrupts import (
     handle_signals,
     is_interrupted,
 )
+from deeplab.utils.write_errors import full_disk_error, write_error
 
 MAX_OVERRIDES = 200
 """Number of characters of a job's overrides in the message of its error."""

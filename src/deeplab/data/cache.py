@@ -35,10 +35,11 @@ from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
 from deeplab.data.image_io import read_header
 from deeplab.data.items import Item
-from deeplab.utils.disk_space import FULL_ERRNOS, format_size, write_error
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.parallel import parallel_map
+from deeplab.utils.text import format_size
+from deeplab.utils.write_errors import FULL_ERRNOS, write_error
 
 Index = NDArray[np.int64]
 

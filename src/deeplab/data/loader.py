@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from deeplab.utils.disk_space import format_size
 from deeplab.utils.interrupts import leave_signals_to_parent
 from deeplab.utils.parallel import is_first_process
+from deeplab.utils.text import format_size
 
 SHARED_MEMORY = Path("/dev/shm")
 

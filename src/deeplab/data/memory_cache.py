@@ -14,9 +14,9 @@ import numpy as np
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import Reader, SegmentationDataset
-from deeplab.utils.disk_space import format_size
 from deeplab.utils.free_memory import free_memory
 from deeplab.utils.sampling import sample_evenly
+from deeplab.utils.text import format_size
 
 MAX_SAMPLES = 100
 """Number of images whose sizes are looked at."""

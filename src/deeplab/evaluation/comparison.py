@@ -15,10 +15,11 @@ from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
 from deeplab.evaluation.plots import plot_boundary, plot_cost, split_common_prefix
 from deeplab.metrics.definitions import BOUNDARY, SEGMENTATION
 from deeplab.tracking.evaluation_protocol import differences
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, write_text
 from deeplab.utils.program import command
 from deeplab.utils.text_table import Column, TextTable, number_column
+from deeplab.utils.write_errors import report_write_errors
 
 METRICS = (*SEGMENTATION, *BOUNDARY)
 """Metrics of the columns."""

@@ -25,13 +25,14 @@ from deeplab.metrics.image_confusions import ImageConfusions, check_cells
 from deeplab.tracking.evaluation_protocol import Protocol
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, remove_leftovers
 from deeplab.utils.links import check_links
 from deeplab.utils.paths import relative_path
 from deeplab.utils.program import command
 from deeplab.utils.reading import exists, read_npz, report_damage
+from deeplab.utils.write_errors import report_write_errors
 
 CONFUSION_ARRAYS = ("sizes", "cells", "counts")
 """Arrays of ``ImageConfusions`` in ``images.npz``."""

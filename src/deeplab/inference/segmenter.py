@@ -19,9 +19,9 @@ from deeplab.inference.memory import (
 )
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Window
-from deeplab.utils.disk_space import format_size
 from deeplab.utils.free_memory import free_memory, is_out_of_memory
 from deeplab.utils.hardware import Execution
+from deeplab.utils.text import format_size
 
 Pixels = NDArray[np.uint8]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeplab.data.layouts.base import PREPARING
-from deeplab.utils import disk_space
 from deeplab.utils.file_lock import locked
 from deeplab.utils.files import remove_leftovers, write_json
+from deeplab.utils.write_errors import write_error
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
@@ -74,7 +74,7 @@ def locked_for_preparation(root: Path) -> Iterator[None]:
                 mark_incomplete(root)
             remove_temporary_files(root)
         except OSError as error:
-            raise disk_space.write_error(error, root) from None
+            raise write_error(error, root) from None
         yield
 
 

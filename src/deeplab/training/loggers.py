@@ -20,11 +20,11 @@ from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
 from deeplab.tracking.run_record import RunRecord
 from deeplab.tracking.wandb_run import open_run, tolerate_wandb_errors, training_scores
 from deeplab.utils.constants import IGNORE
-from deeplab.utils.disk_space import write_error
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.reading import exists, read_csv, report_damage
 from deeplab.utils.visualization import ClassificationExample, Example, as_rgb
+from deeplab.utils.write_errors import write_error
 
 TRAIN_LOSS = "train/loss"
 """Metric that the rows of training steps have, and those of validations do not."""

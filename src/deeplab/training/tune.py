@@ -26,13 +26,13 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.step_time import measure_step
 from deeplab.training.train import build_task, check_machine, initialize_weights
 from deeplab.training.trainer import build_trainer
-from deeplab.utils.disk_space import format_size
 from deeplab.utils.errors import UserError
 from deeplab.utils.figures import save_plot
 from deeplab.utils.files import check_writable
 from deeplab.utils.free_memory import is_out_of_memory, peak_memory
 from deeplab.utils.hardware import Execution
 from deeplab.utils.program import command, typed_arguments
+from deeplab.utils.text import format_size
 from deeplab.utils.text_table import Column, TextTable
 
 LARGEST_SHARE = 0.9

@@ -21,11 +21,11 @@ from unicodedata import normalize
 
 from tqdm import tqdm
 
-from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import atomic_write, full_disk_error
+from deeplab.utils.files import atomic_write
 from deeplab.utils.reading import describe
 from deeplab.utils.text import printable
+from deeplab.utils.write_errors import full_disk_error, write_error
 
 BLOCK_SIZE = 1 << 20
 MAX_RATIO, ALWAYS_ALLOWED = 100, 1 << 30
@@ -177,7 +177,7 @@ def _extract(
         cause = full_disk_error(error) or error
         if isinstance(cause, UserError):
             raise
-        raise disk_space.write_error(cause, existing.root, num_bytes) from None
+        raise write_error(cause, existing.root, num_bytes) from None
 
 
 def _write(archive: Path, member: _Member, path: Path) -> None:

@@ -1,18 +1,13 @@
-"""Required and free disk space, and the errors when a disk is full or not writable."""
+"""Required and free disk space."""
 
-import errno
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from deeplab.utils.errors import UserError
-
-FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""Error numbers of no space, a quota, and a limit on the file size."""
+from deeplab.utils.text import format_size
 
 RESUME_HINT = "run this again; it resumes where it stopped"
 
@@ -24,11 +19,6 @@ class SpaceRequirement(NamedTuple):
     folder: Path
     size: int  # bytes
     note: str = ""
-
-
-def format_size(count: float) -> str:
-    """Return a number of bytes with its unit: ``19.3GB``."""
-    return tqdm.format_sizeof(count, "B")
 
 
 def check_space(requirements: Sequence[SpaceRequirement]) -> None:
@@ -85,33 +75,12 @@ def require_space(folder: Path, num_bytes: int) -> None:
         UserError: it has less.
     """
     if _free_bytes(folder) < num_bytes:
-        raise UserError(
-            f"{folder}: {_shortage(folder, num_bytes)}. Free some space there, then {RESUME_HINT}."
-        )
+        shortage = describe_shortage(folder, num_bytes)
+        raise UserError(f"{folder}: {shortage}. Free some space there, then {RESUME_HINT}.")
 
 
-def write_error(error: OSError, folder: Path | None, num_bytes: int | None = None) -> UserError:
-    """Return the error to raise after a failed write below ``folder``.
-
-    Args:
-        error: the failure.
-        folder: the folder that was written to; None if it is not known.
-        num_bytes: the bytes that are still to be written, if known.
-    """
-    if error.errno in FULL_ERRNOS:
-        shortage = f"; {_shortage(folder, num_bytes)}" if folder and num_bytes is not None else ""
-        where = folder or "A disk, perhaps that of temporary files or of /dev/shm"
-        return UserError(
-            f"{where}: {error.strerror}{shortage}. Free some space there (or raise the quota, or "
-            f"the limit on file sizes that ulimit -f shows), then {RESUME_HINT}."
-        )
-    return UserError(
-        f"{error.filename or folder or 'a file'}: cannot be written ({error.strerror or error}). "
-        "Choose a writable folder."
-    )
-
-
-def _shortage(folder: Path, num_bytes: int) -> str:
+def describe_shortage(folder: Path, num_bytes: int) -> str:
+    """Return how many bytes a folder needs, beside how many are free."""
     free = format_size(_free_bytes(folder))
     return f"at least {format_size(num_bytes)} more needed, {free} free"
 

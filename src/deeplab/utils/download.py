@@ -16,6 +16,8 @@ from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.parallel import run_in_threads
+from deeplab.utils.text import format_size
+from deeplab.utils.write_errors import write_error
 
 TIMEOUT = 30.0
 """Seconds to connect, and to wait for the next bytes."""
@@ -67,7 +69,7 @@ def fetch_all(archives: Sequence[Archive], folder: Path, *, progress: bool = Tru
         with locked(folder / ".lock", message, wait=True):
             return run_in_threads([call(archive) for archive in archives])
     except OSError as error:
-        raise disk_space.write_error(error, folder) from None
+        raise write_error(error, folder) from None
 
 
 def fetch(
@@ -108,7 +110,7 @@ def fetch(
     except requests.RequestException as error:
         raise UserError(f"{archive.url}: cannot be downloaded ({error}). Check the URL.") from None
     except OSError as error:
-        raise disk_space.write_error(error, folder) from None
+        raise write_error(error, folder) from None
     return target
 
 
@@ -201,10 +203,10 @@ class _Download:
                     self.bar.update(len(block))
         except OSError as error:
             missing = None if left is None else max(0, offset + left - _size(self.part))
-            raise disk_space.write_error(error, self.part.parent, missing) from None
+            raise write_error(error, self.part.parent, missing) from None
 
     def _failure_message(self, reason: str, received: int) -> str:
-        kept = f" ({self.part} holds {disk_space.format_size(received)})" if received else ""
+        kept = f" ({self.part} holds {format_size(received)})" if received else ""
         return (
             f"{self.archive.url}: {reason}, also after several attempts{kept}. Check the network, "
             f"then {disk_space.RESUME_HINT}. Or download {self.archive.name} by other means into "

@@ -30,26 +30,6 @@ class UserError(Exception):
     """
 
 
-@contextmanager
-def report_write_errors(setting: str) -> Iterator[None]:
-    """Turn an OSError of the block into a UserError that names the setting and the file.
-
-    Args:
-        setting: the setting that chose the path, such as ``output=here``.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        path = f"{error.filename} " if error.filename else ""
-        reason = error.strerror or error
-        raise UserError(
-            f"{setting}: {path}cannot be written ({reason}). Choose a writable path."
-        ) from None
-
-
 def format_message(message: str) -> str:
     """Return a message for the terminal: long values shortened, control characters escaped."""
     lines = []

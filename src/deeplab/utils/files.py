@@ -18,9 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deeplab.utils.disk_space import FULL_ERRNOS, write_error
-from deeplab.utils.errors import UserError, report_write_errors
 from deeplab.utils.interrupts import is_running
+from deeplab.utils.write_errors import FULL_ERRNOS, report_full_disk, report_write_errors
 
 MAX_NAME_BYTES = 200
 """Longest file name that is kept; temporary names add some bytes and file systems allow 255."""
@@ -50,7 +49,7 @@ def atomic_write(path: Path, *, flush: bool = True) -> Iterator[Path]:
         UserError: the disk is full.
     """
     temporary = _temporary_path(path)
-    with _report_full_disk(path.parent):
+    with report_full_disk(path.parent):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
@@ -71,7 +70,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         UserError: the disk is full.
     """
     temporary = _temporary_path(path)
-    with _report_full_disk(path.parent):
+    with report_full_disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
         temporary.mkdir()
@@ -96,19 +95,6 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{name}.{_HOST}.{os.getpid()}")
 
 
-@contextmanager
-def _report_full_disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except UserError:  # the block knows more about it
-        raise
-    except Exception as error:
-        full = full_disk_error(error)
-        if full is None:
-            raise
-        raise write_error(full, folder) from None
-
-
 def _complete(file: Path, *, flush: bool) -> None:
     """Set the mode of a new file and write it out to the disk."""
     status = file.lstat()
@@ -126,18 +112,6 @@ def _complete(file: Path, *, flush: bool) -> None:
             # a file system that cannot flush
         finally:
             os.close(descriptor)
-
-
-def full_disk_error(error: BaseException | None) -> OSError | None:
-    """Return the error of a full disk among the causes of an error, or None.
-
-    Writers of zip files and images raise others on top of it when they close the file.
-    """
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL_ERRNOS:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def remove_leftovers(folder: Path, *, exclusive: bool = False) -> None:

@@ -15,7 +15,7 @@ from deeplab.utils.cores import allowed_cores, cpu_count, measure_other_load
 from deeplab.utils.errors import UserError
 
 # PyTorch's usual check whether there is a GPU initializes CUDA, after which no process can be
-# restricted to one GPU (``training.launch.select_gpu``). This one asks the driver's library.
+# restricted to one GPU (``training.gpu_selection.select_gpu``). This one asks the driver's library.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -50,6 +50,13 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count:,} {noun}{end}"
 
 
+def format_size(count: float) -> str:
+    """Return a number of bytes with its unit: ``19.3GB``."""
+    from tqdm import tqdm  # only where sizes are printed
+
+    return tqdm.format_sizeof(count, "B")
+
+
 def format_duration(seconds: float) -> str:
     """Return hours and minutes, or minutes or seconds alone."""
     if seconds < 60:

@@ -23,10 +23,10 @@ from deeplab.ablations.report.table_notes import table_legend, table_notes
 from deeplab.ablations.run_index import FindRun
 from deeplab.ablations.sweep import other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
-from deeplab.utils.errors import report_write_errors
 from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.templates import render_template
 from deeplab.utils.text_table import TextTable
+from deeplab.utils.write_errors import report_write_errors
 
 PAGE = "index.html"
 """Name of the report's HTML page."""

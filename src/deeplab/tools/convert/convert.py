@@ -17,10 +17,11 @@ from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_config, write_config
 from deeplab.tracking.run_identity import result_settings
 from deeplab.training.compose_config import compose_segmentation
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, file_hash, write_json
 from deeplab.utils.program import command
 from deeplab.utils.text import name_some
+from deeplab.utils.write_errors import report_write_errors
 
 RECORD = "conversion.json"
 

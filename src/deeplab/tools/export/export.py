@@ -39,12 +39,13 @@ from deeplab.tools.export.quantization import (
 from deeplab.tools.export.sample_images import Samples, open_images, sample_images
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
 from deeplab.utils.links import check_links
 from deeplab.utils.program import as_typed
 from deeplab.utils.reading import exists, read_values
 from deeplab.utils.sampling import sample_evenly
+from deeplab.utils.write_errors import report_write_errors
 
 RECORD = "export.json"
 """Name of the record in a folder of exports; a folder that holds it may be written to again."""

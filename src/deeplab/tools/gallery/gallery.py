@@ -23,10 +23,11 @@ from deeplab.tools.gallery.page import MARKER, render_page
 from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import read_config
 from deeplab.utils.constants import TARGET
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.links import check_links
 from deeplab.utils.program import command
+from deeplab.utils.write_errors import report_write_errors
 
 
 def run_gallery(config: GalleryConfig) -> Path:

@@ -33,12 +33,13 @@ from deeplab.tools.predict.video import (
 )
 from deeplab.tracking.console import silence_library_messages
 from deeplab.utils.cores import cpu_count
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import prefetch
 from deeplab.utils.text import pluralize
 from deeplab.utils.visualization import legend, legend_overlay, overlay_with_outlines, rgb
+from deeplab.utils.write_errors import report_write_errors
 
 Pixels = NDArray[np.uint8]
 

@@ -24,9 +24,10 @@ from deeplab.inference.segmenter import Segmenter
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tools.predict.contents import class_shares
 from deeplab.tools.predict.photos import Pixels, read_photo, to_pixels
-from deeplab.utils.errors import UserError, report_write_errors
+from deeplab.utils.errors import UserError
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import legend_overlay, overlay_with_outlines
+from deeplab.utils.write_errors import report_write_errors
 
 ImageLike = str | PathLike[str] | Image.Image | NDArray[Any]
 """Path of an image, image of Pillow, or array."""
