@@ -75,9 +75,12 @@ def test_runs_of_versions_without_a_key_are_found():
 
     class Run(Settings):
         stage: Settings = New()
+        terms: dict[str, Settings] = {}
 
     assert added_keys(Run()) == {"stage": {"cutmix_prob": True}}
     assert added_keys(Run(stage=New(cutmix_prob=0.5))) == {}
+    terms = Run(stage=Old(), terms={"a": New(), "b": New(cutmix_prob=0.5), "c": Old()})
+    assert added_keys(terms) == {"terms": {"a": {"cutmix_prob": True}}}
     assert Run().stage.model_dump(exclude=added_keys(New())) == Old().model_dump()
 
 

@@ -187,15 +187,16 @@ def settings_by_name(choices: Choices, own: type[Settings]) -> BeforeValidator:
     return settings_by("name", find, own)
 
 
-def added_keys(settings: BaseModel) -> dict[str, Any]:
+def added_keys(settings: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys marked ``ADDED`` that have their default, as pydantic's ``exclude``."""
     tree: dict[str, Any] = {}
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if any(isinstance(mark, _Added) for mark in field.metadata):
+    fields = type(settings).model_fields if isinstance(settings, BaseModel) else {}
+    for name, value in dict(settings).items():
+        field = fields.get(name)
+        if field and any(isinstance(mark, _Added) for mark in field.metadata):
             if value == field.get_default(call_default_factory=True):
                 tree[name] = True
-        elif isinstance(value, BaseModel) and (inner := added_keys(value)):
+        elif isinstance(value, BaseModel | Mapping) and (inner := added_keys(value)):
             tree[name] = inner
     return tree
 
