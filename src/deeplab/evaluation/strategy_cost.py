@@ -29,11 +29,10 @@ def strategy_cost(
     if window:
         count = len(window_spans(size[0], window)) * len(window_spans(size[1], window))
         size = (min(size[0], window.size), min(size[1], window.size))
-    sizes = pass_sizes(size, strategy.scales)
+    sizes = pass_sizes(size, [forward_pass.scale for forward_pass in strategy.passes])
     for new in {*sizes} - known.keys():
         known[new] = count_pass(model, new)
-    passes = [known[pass_size] for pass_size in sizes]
-    cost = sum_cost(model, passes, input_size=size, flip=strategy.flip)
+    cost = sum_cost(model, [known[pass_size] for pass_size in sizes], input_size=size)
     return replace(cost, conv=count * cost.conv, paper=count * cost.paper)
 
 

@@ -84,7 +84,7 @@ def measure_cost(
         flip: also runs every pass on the mirrored image.
     """
     passes = [count_pass(model, size) for size in pass_sizes(input_size, scales)]
-    return sum_cost(model, passes, input_size=input_size, flip=flip)
+    return sum_cost(model, passes * (1 + flip), input_size=input_size)
 
 
 def pass_sizes(input_size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int]]:
@@ -113,17 +113,15 @@ def sum_cost(
     passes: Sequence[PassCost],
     *,
     input_size: tuple[int, int],
-    flip: bool,
 ) -> Cost:
-    """Return the cost of one image by the passes at all scales; see ``measure_cost``."""
-    runs = 2 if flip else 1
-    operations = runs * sum(p.operations for p in passes)
+    """Return the cost of one image by all its forward passes; see ``measure_cost``."""
+    operations = sum(p.operations for p in passes)
     trainable = sum(p.numel() for p in model.parameters())
     statistics = sum(2 * norm.num_features for norm in batch_norms(model))
     return Cost(
         trainable=trainable,
         with_bn_statistics=trainable + statistics,
-        conv=runs * sum(p.conv for p in passes),
+        conv=sum(p.conv for p in passes),
         paper=(operations + _operations_per_graph(model, input_size)) // 2,
     )
 
