@@ -1,6 +1,7 @@
 from typing import Annotated
 
 import pytest
+from pydantic import Field
 
 from deeplab.tracking.run_identity import UNHASHED_KEYS, flat_result_settings, run_hash
 from deeplab.utils.settings import ADDED, Settings, added_keys, to_dict
@@ -75,7 +76,7 @@ def test_runs_of_versions_without_a_key_are_found():
 
     class Run(Settings):
         stage: Settings = New()
-        terms: dict[str, Settings] = {}
+        terms: dict[str, Settings] = Field({})
 
     assert added_keys(Run()) == {"stage": {"cutmix_prob": True}}
     assert added_keys(Run(stage=New(cutmix_prob=0.5))) == {}
