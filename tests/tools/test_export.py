@@ -26,7 +26,7 @@ from deeplab.inference.strategy import Strategy
 from deeplab.models.backbones import MobileNetV2, Xception
 from deeplab.tools.export.export import run_export
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
-from deeplab.tools.export.formats import SUFFIXES, open_file, trace, write
+from deeplab.tools.export.formats import EXPORTERS, trace
 from deeplab.tools.export.model_card import model_card
 from deeplab.tools.export.parity_check import Agreement, compare, reference_probabilities
 from deeplab.tools.export.sample_images import open_images
@@ -95,14 +95,14 @@ def exported(predictor: Predictor, format: str, padding: EvalTransform, tmp_path
     exportable = ImageToClasses(
         predictor.model, padded_to=padding.size, fill=padding.fill, probabilities=True
     )
-    path = tmp_path / f"network{SUFFIXES[format]}"
-    write(trace(exportable), format, path, {"key": "value"})
+    path = tmp_path / f"network{EXPORTERS[format].suffix}"
+    EXPORTERS[format].write(trace(exportable), path, {"key": "value"})
     return path
 
 
 def check_all_sizes(path, format, predictor, padding):
     """Compare a file with PyTorch at all sizes and batches."""
-    run_file = open_file(format, path)
+    run_file = EXPORTERS[format].open_file(path)
     agreement = Agreement("noise")
     for size in SIZES:
         images = noise(*size)
@@ -195,7 +195,9 @@ def test_real_photographs(tmp_path, format):
     path = exported(predictor, format, padding, tmp_path)
     ids = (folder / "ImageSets/Segmentation/val.txt").read_text().split()[:3]
     images = [read_image(folder / f"JPEGImages/{image_id}.jpg") for image_id in ids]
-    agreement = compare(open_file(format, path), predictor, padding, images, "photographs")
+    agreement = compare(
+        EXPORTERS[format].open_file(path), predictor, padding, images, "photographs"
+    )
     assert agreement.probabilities < 1e-4
     assert agreement.same > 0.9999 * agreement.pixels
     assert len(set(agreement.sizes)) > 2
@@ -215,7 +217,7 @@ def test_an_error_of_tracing_without_text_is_named(monkeypatch):
 def test_files_that_differ_are_rejected(tmp_path):
     predictor, padding = network("full", 16), PADDED
     path = exported(predictor, "torch_export", padding, tmp_path)
-    run_file, images = open_file("torch_export", path), [noise(50, 60), noise(120, 80)]
+    run_file, images = EXPORTERS["torch_export"].open_file(path), [noise(50, 60), noise(120, 80)]
     assert compare(run_file, predictor, padding, images, "noise").same
     other_padding = EvalTransform(size=(80, 80), fill=padding.fill)
     with pytest.raises(
@@ -301,7 +303,7 @@ def test_another_output_stride_and_checkpoint_without_images(tmp_path, trained):
     assert "4 random images, since the run's images are not available" in done.stdout
     assert "probabilities differ by" in done.stdout
     path = tmp_path / "out" / f"{folder.name}-best-os8.pt2"
-    classes, probabilities = open_file("torch_export", path)(noise(2, 40, 70))
+    classes, probabilities = EXPORTERS["torch_export"].open_file(path)(noise(2, 40, 70))
     assert probabilities.shape == (2, CLASSES, 40, 70)
     assert np.array_equal(classes, probabilities.argmax(1))
     assert not (tmp_path / "data").exists()  # no scenes were drawn for the comparison
@@ -362,7 +364,7 @@ def test_smaller_files_are_scored_beside_float32(tmp_path, trained, precision, s
     Image.fromarray(image).save(tmp_path / "photo.png")
     run("predict", f"run={folder}", "input=photo.png", *CPU, cwd=tmp_path)
     with Image.open(tmp_path / "predictions/photo.png") as label:
-        classes = open_file("onnx", path)(image[None])[0][0]
+        classes = EXPORTERS["onnx"].open_file(path)(image[None])[0][0]
         assert (classes == np.array(label)).mean() > 0.8
 
     moved = run("export", f"run={folder}", f"precision={precision}", cwd=tmp_path, ok=False)

@@ -4,7 +4,7 @@ Each class is the definition of its keys: types, bounds, defaults and meanings. 
 ``conf/`` hold the help text, the choice of the groups, and what differs.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -322,12 +322,16 @@ class ConvertConfig(Settings):
 HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
 
 
+GraphFormat = Literal["onnx", "torch_export"]
+"""Formats of files that run the network without this project."""
+
+
 class ExportConfig(Settings):
     """Export of a trained network."""
 
     run: FilePath
     """Run folder, a checkpoint in one, or a weights file with ``config.yaml`` beside it."""
-    format: Literal["onnx", "torch_export", "safetensors"] = "onnx"
+    format: Literal[GraphFormat, "safetensors"] = "onnx"
     """Format of the file."""
     output: FilePath | None = None
     """Folder of the files; null: ``export`` in the run's folder."""
@@ -362,8 +366,9 @@ class ExportConfig(Settings):
             self.output_stride or self.probabilities or not self.padding
         ):
             raise ValueError(
-                "format=safetensors: output_stride, padding and probabilities are for format=onnx "
-                "and format=torch_export. Weights alone serve every output stride"
+                "format=safetensors: output_stride, padding and probabilities are for "
+                f"{' and '.join(f'format={name}' for name in get_args(GraphFormat))}. Weights "
+                "alone serve every output stride"
             )
         return self
 

@@ -13,7 +13,7 @@ from deeplab.models.backbones import Backbone, MobileNetV2, Xception
 from deeplab.tools.benchmarks.networks import CLASSES, build_network
 from deeplab.tools.benchmarks.timing import Comparison, compare
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
-from deeplab.tools.export.formats import check_packages, open_file, trace, write
+from deeplab.tools.export.formats import EXPORTERS, check_packages, trace
 
 SIDE, OUTPUT_STRIDE = 513, 16
 NETWORKS: dict[str, Callable[[], Backbone]] = {
@@ -36,8 +36,8 @@ def compare_exports(*, repeats: int) -> list[Comparison]:
         predictor = Predictor(build_network(backbone()), [Strategy(OUTPUT_STRIDE)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "network.onnx")
-            write(trace(_graph(predictor)), "onnx", path, {})
-            runner = open_file("onnx", path)
+            EXPORTERS["onnx"].write(trace(_graph(predictor)), path, {})
+            runner = EXPORTERS["onnx"].open_file(path)
         images = image.permute(0, 3, 1, 2)
         comparisons += compare(
             f"image to label map, ONNX, {name}",

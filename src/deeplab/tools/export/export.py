@@ -9,7 +9,7 @@ from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
 from deeplab.config.build_data import padding_color
 from deeplab.config.execution import inference_execution
 from deeplab.config.schema.run import TrainConfig
-from deeplab.config.schema.scripts import ExportConfig
+from deeplab.config.schema.scripts import ExportConfig, GraphFormat
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.layouts.base import move_data
@@ -18,15 +18,7 @@ from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
-from deeplab.tools.export.formats import (
-    SUFFIXES,
-    Format,
-    Runner,
-    check_packages,
-    open_file,
-    trace,
-    write,
-)
+from deeplab.tools.export.formats import EXPORTERS, Runner, check_packages, trace
 from deeplab.tools.export.hub_files import write_repository
 from deeplab.tools.export.hub_upload import check_account, upload
 from deeplab.tools.export.metadata import build_metadata
@@ -50,21 +42,11 @@ from deeplab.utils.write_errors import report_write_errors
 RECORD = "export.json"
 """Name of the record in a folder of exports; a folder that holds it may be written to again."""
 
-USAGE = {
-    "onnx": """\
-  session = onnxruntime.InferenceSession("{path}")
-  image = {image}[None]
-  classes = session.run(["classes"], {{"image": image}})[0][0]""",
-    "torch_export": """\
-  network = torch.export.load("{path}").module()
-  image = torch.from_numpy({image})[None]
-  classes = network(image)[0][0]""",
-    "safetensors": """\
+WEIGHTS_USAGE = """\
   deeplab evaluate run={path}
   deeplab predict run={path} input=photo.jpg
-  deeplab train init_from={path} ...""",
-}
-"""Code or commands to copy that use an exported file, by format."""
+  deeplab train init_from={path} ..."""
+"""Commands to copy that use exported weights."""
 
 RGB_IMAGE = 'numpy.array(PIL.Image.open("photo.jpg").convert("RGB"))'
 
@@ -103,7 +85,8 @@ def run_export(config: ExportConfig) -> list[Path]:
                 files.append(path)
     channels = trained.config.data.pixel_format.channels
     image = RGB_IMAGE if channels == RGB_CHANNELS else f"pixels_of_{channels}_channels"
-    print(f"How to use it:\n{as_typed(USAGE[config.format]).format(path=files[0], image=image)}")
+    usage = WEIGHTS_USAGE if config.format == "safetensors" else EXPORTERS[config.format].usage
+    print(f"How to use it:\n{as_typed(usage).format(path=files[0], image=image)}")
     if config.push_to_hub:
         print(f"Uploading to {config.push_to_hub} ...", flush=True)
         message = f"Weights of {_run_name(trained)}"
@@ -122,7 +105,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _write_graph(
-    config: ExportConfig, format: Format, trained: TrainedRun, run: TrainConfig, folder: Path
+    config: ExportConfig, format: GraphFormat, trained: TrainedRun, run: TrainConfig, folder: Path
 ) -> Path:
     """Trace the network, write it and compare it; keep the file only if the comparison passes.
 
@@ -142,14 +125,14 @@ def _write_graph(
         samples = sample_images(run, run.data.padded_size, count, required=required)
     data = None if config.precision == "float32" else _labeled_images(config, run)
     print(f"Tracing the network at output stride {stride} ...", flush=True)
-    program = trace(network)
+    program, exporter = trace(network), EXPORTERS[format]
     stem = _file_stem(trained, stride)
-    path = folder / f"{stem}{PRECISION_SUFFIXES[config.precision]}{SUFFIXES[format]}"
+    path = folder / f"{stem}{PRECISION_SUFFIXES[config.precision]}{exporter.suffix}"
     entry: dict[str, Any] = {**metadata}
     with atomic_write(path) as draft:
-        write(program, format, draft, metadata)
+        exporter.write(program, draft, metadata)
         entry["compared"] = samples and _compare(
-            open_file(format, draft), predictor, padding, samples
+            exporter.open_file(draft), predictor, padding, samples
         )
         if data:
             entry |= _reduce(config, draft, metadata, data)

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
+from deeplab.config.schema.scripts import GraphFormat
 from deeplab.tools.export.exportable import INPUT, OUTPUTS, ImageToClasses
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.reading import describe
-
-Format = Literal["onnx", "torch_export"]
-
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch_export": ".pt2"}
 
 AXES = ("batch", "height", "width")
 """Names of the dynamic axes."""
@@ -43,7 +40,7 @@ The outputs are the classes ``(N, H, W)`` and, if the file has them, the probabi
 """
 
 
-def check_packages(format: Format) -> None:
+def check_packages(format: GraphFormat) -> None:
     """Raise UserError if a package that the format needs is not installed."""
     if format == "onnx":
         require_extra(
@@ -97,18 +94,6 @@ def _remove_assertions(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def write(
-    program: ExportedProgram, format: Format, path: Path, metadata: Mapping[str, str]
-) -> None:
-    """Write a graph to a file, with metadata inside."""
-    {"onnx": _write_onnx, "torch_export": _write_program}[format](program, path, metadata)
-
-
-def open_file(format: Format, path: Path) -> Runner:
-    """Load a file that ``write`` wrote, ready to run on images."""
-    return {"onnx": _open_onnx, "torch_export": _open_program}[format](path)
-
-
 def _write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log every node
@@ -158,3 +143,38 @@ def _open_program(path: Path) -> Runner:
         return [output.numpy() for output in network(torch.from_numpy(images))]
 
     return run
+
+
+class Exporter(NamedTuple):
+    """Files of one format."""
+
+    suffix: str
+    write: Callable[[ExportedProgram, Path, Mapping[str, str]], None]
+    """Writes a graph to a file, with metadata inside."""
+    open_file: Callable[[Path], Runner]
+    """Loads such a file, ready to run on images."""
+    usage: str
+    """Code to copy that uses it, with ``path`` and ``image`` to fill in."""
+
+
+EXPORTERS: dict[GraphFormat, Exporter] = {
+    "onnx": Exporter(
+        ".onnx",
+        _write_onnx,
+        _open_onnx,
+        """\
+  session = onnxruntime.InferenceSession("{path}")
+  image = {image}[None]
+  classes = session.run(["classes"], {{"image": image}})[0][0]""",
+    ),
+    "torch_export": Exporter(
+        ".pt2",
+        _write_program,
+        _open_program,
+        """\
+  network = torch.export.load("{path}").module()
+  image = torch.from_numpy({image})[None]
+  classes = network(image)[0][0]""",
+    ),
+}
+"""Exporters by format."""

@@ -16,7 +16,7 @@ from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 from deeplab.tools.export.exportable import INPUT
-from deeplab.tools.export.formats import open_file
+from deeplab.tools.export.formats import EXPORTERS
 from deeplab.utils.sampling import sample_evenly
 
 Precision = Literal["float16", "int8"]
@@ -140,7 +140,7 @@ def measure_difference(
         max_images: number of images at most, evenly spaced.
         num_classes: number of classes.
     """
-    runners = [open_file("onnx", path) for path in (source, target)]
+    runners = [EXPORTERS["onnx"].open_file(path) for path in (source, target)]
     matrices = [ConfusionMatrix(num_classes) for _ in runners]
     seconds: list[list[float]] = [[], []]
     pixels = same = 0
