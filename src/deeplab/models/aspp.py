@@ -22,6 +22,7 @@ from deeplab.models.layers import (
     initialize,
     set_batch_norm,
 )
+from deeplab.utils.constants import BN_MOMENTUM
 from deeplab.utils.settings import (
     AboveZero,
     BelowOne,
@@ -84,7 +85,7 @@ class ASPP(nn.Module):
         dropout: BelowOne = 0.1,
         weight_init: WeightInit = "head",
         bn_eps: AboveZero = 1e-5,
-        bn_momentum: Momentum = 3e-4,
+        bn_momentum: Momentum = BN_MOMENTUM,
     ) -> None:
         super().__init__()
         atrous = partial(SeparableConv, depthwise_norm=depthwise_norm) if separable else ConvNorm

@@ -25,6 +25,7 @@ from deeplab.models.layers import (
     resize,
     set_batch_norm,
 )
+from deeplab.utils.constants import BN_MOMENTUM
 from deeplab.utils.settings import AboveZero, Bool, Channels, Momentum, Odd, Text, WeightInit
 
 
@@ -112,7 +113,7 @@ class Decoder(nn.Module):
         depthwise_norm: Bool = True,
         weight_init: WeightInit = "head",
         bn_eps: AboveZero = 1e-5,
-        bn_momentum: Momentum = 3e-4,
+        bn_momentum: Momentum = BN_MOMENTUM,
     ) -> None:
         super().__init__()
         check_stages(low_level, convs, features)

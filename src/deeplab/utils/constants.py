@@ -12,5 +12,8 @@ NO_LABEL = -1
 BACKGROUND = "background"
 """Name of the class of everything that is no object; not every data set has it."""
 
+BN_MOMENTUM = 3e-4
+"""PyTorch's momentum of batch norms: 1 minus the decay 0.9997 of the authors' code."""
+
 LOGITS_STD = 0.01
 """Standard deviation of the initial weights of the logits in the authors' code."""

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from deeplab.models.backbones.base import Feature, Unit, UnitBackbone, UnitOutput
 from deeplab.models.layers import Add, ConvNorm, Subsample, initialize, set_batch_norm
 from deeplab.models.normalization import INCEPTION
+from deeplab.utils.constants import BN_MOMENTUM
 from deeplab.utils.settings import (
     INTEGER,
     AboveZero,
@@ -134,7 +135,7 @@ class ResNet(UnitBackbone):
         std: Std = INCEPTION.std,
         weight_init: WeightInit = "variance_scaling",
         bn_eps: AboveZero = 1e-5,
-        bn_momentum: Momentum = 3e-4,
+        bn_momentum: Momentum = BN_MOMENTUM,
     ) -> None:
         units_per_block = UNITS_PER_BLOCK.get(depth, ()) if isinstance(depth, int) else depth
         if len(units_per_block) != 4:

@@ -30,6 +30,7 @@ from deeplab.models.layers import (
     set_batch_norm,
 )
 from deeplab.models.normalization import INCEPTION
+from deeplab.utils.constants import BN_MOMENTUM
 from deeplab.utils.settings import (
     INTEGER,
     AboveZero,
@@ -165,7 +166,7 @@ class Xception(UnitBackbone):
         std: Std = INCEPTION.std,
         weight_init: WeightInit = 0.09,
         bn_eps: AboveZero = 1e-3,
-        bn_momentum: Momentum = 3e-4,
+        bn_momentum: Momentum = BN_MOMENTUM,
     ) -> None:
         if depth not in ROWS:
             choices = ", ".join(map(str, ROWS))
