@@ -50,7 +50,7 @@ from deeplab.training.classification import ClassificationTask
 from deeplab.training.curves import plot_curves
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
-from deeplab.training.own_classes import build_callbacks, describe_own_code
+from deeplab.training.own_code import build_callbacks, describe_own_code
 from deeplab.training.process_strategy import report_failed_process
 from deeplab.training.processes import join_processes
 from deeplab.training.run_page import next_commands, write_run_page

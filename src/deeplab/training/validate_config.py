@@ -78,7 +78,7 @@ def _check_network(config: RunConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
     from deeplab.checkpoints.matching import initialize_from, load_backbone
     from deeplab.config.build_model import check_classifier, check_model
-    from deeplab.training.own_classes import check_own_backbone, check_own_classes
+    from deeplab.training.own_code import check_own_backbone, try_own_code
 
     check_own_backbone(config)
     model: Any
@@ -87,7 +87,7 @@ def _check_network(config: RunConfig) -> None:
     else:
         assert isinstance(config, ClassifierConfig)
         model = check_classifier(config, num_classes=2)
-    check_own_classes(config, model)
+    try_own_code(config, model)
     _check_gradient_checkpointing(config, model.backbone)
     if init := find_init_source(config):
         if isinstance(config, TrainConfig) and init.key == "init_from":
@@ -336,7 +336,7 @@ def _check_own_code(config: RunConfig) -> None:
     Raises:
         UserError: they may not, or have.
     """
-    source = f"{config.resume}/config.yaml"
+    source = str(RunFolder(str(config.resume)).config)
     check_foreign(config, source, trusted=config.trust_remote_code)
     changed = [
         f"{key}.{TARGET}={node.target} (then {node.version}, now {now})"

@@ -1,4 +1,4 @@
-"""Classes of the user's own in a training, and their checks before it starts."""
+"""The user's own code in a training, and its checks before it starts."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ PROBE_SIZE = 65
 """Largest side of the label map that a loss is tried on."""
 
 
-def check_own_classes(config: RunConfig, model: nn.Module) -> None:
+def try_own_code(config: RunConfig, model: nn.Module) -> None:
     """Build loss, optimizer, scheduler and callbacks that are the user's own, and try the loss.
 
     Args:
