@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from deeplab.config.hydra_app import to_sweep_override
+from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
 
@@ -109,7 +110,7 @@ def _report(arguments: Sequence[str]) -> None:
 
     location, changes = _split_arguments(arguments, ("runs_dir",))
     root = validate(ReportConfig, location).runs_dir
-    if not any(Path(root).expanduser().glob("*/config.yaml")):
+    if not any(Path(root).expanduser().glob(f"*/{CONFIG_FILE}")):
         raise UserError(
             f"runs_dir={root}: no run in this folder. Set runs_dir to the folder of all runs, or "
             f"run the tables first: {command('train')} -m ablation=..."

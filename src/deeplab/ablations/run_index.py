@@ -36,6 +36,7 @@ from deeplab.tracking.run_folder import (
 from deeplab.tracking.run_identity import chosen_keys, result_settings
 from deeplab.tracking.run_record import RunRecord, read_record
 from deeplab.tracking.source_code import code_hash, trained_by_other_code
+from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.file_lock import is_locked
 from deeplab.utils.reading import exists, read_csv, read_text
@@ -146,7 +147,7 @@ def known_runs(root: str | Path) -> list[Run]:
     Runs that were set aside are left out, and those that cannot be read, which a line says.
     """
     runs = []
-    configs = Path(root).expanduser().glob("*/config.yaml")
+    configs = Path(root).expanduser().glob(f"*/{CONFIG_FILE}")
     for path in sorted(configs, key=_modification_time, reverse=True):
         folder = RunFolder(path.parent)
         if SET_ASIDE_MARKER in folder.path.name:

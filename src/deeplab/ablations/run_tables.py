@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from deeplab.ablations.distinct_jobs import Job, collect_jobs, describe_rows, with_scores
 from deeplab.ablations.report.print_report import print_next_steps, print_sheets
-from deeplab.ablations.report.write_report import PAGE, write_report
+from deeplab.ablations.report.write_report import write_report
 from deeplab.ablations.run_index import known_runs, make_finder_of_jobs
 from deeplab.ablations.sweep import (
     Check,
@@ -33,6 +33,7 @@ from deeplab.config.schema.run import RunConfig
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.tracking.run_identity import settings_hash
 from deeplab.training.compose_config import compose_seeds
+from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 from deeplab.utils.links import check_inside
@@ -151,7 +152,7 @@ def _report(
     write_json(folder / REQUEST_FILE, {"arguments": [*arguments]})
     if request.of_variants:
         print_sheets(sheets)
-    page = folder / PAGE
+    page = folder / PAGE_FILE
     print(f"\nReport: {page} (same folder: report.md and, for each table, .csv, .tex and figures)")
     if request.of_variants:
         print_next_steps(jobs, find_run)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeplab.checkpoints.pretrained import HUB_SCHEME, TORCHVISION, PublishedWeights
+from deeplab.utils.constants import CONFIG_FILE, WEIGHTS_FILE
 from deeplab.utils.download import Archive, fetch
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
@@ -33,7 +34,7 @@ RANDOM_START = "Without these weights: backbone.pretrained=null trains from rand
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 """Suffixes of weight files."""
 
-RUN_FILES = ("weights.safetensors", "config.yaml")
+RUN_FILES = (WEIGHTS_FILE, CONFIG_FILE)
 """Files at the top of a run's repository on the hub."""
 
 

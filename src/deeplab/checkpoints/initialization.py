@@ -227,8 +227,9 @@ def _recorded_normalization(weights: Path) -> dict[str, Any] | None:
     """
     for path in dict.fromkeys((weights.absolute(), weights.resolve())):
         folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-        if exists(folder / "config.yaml"):
-            values = read_values(folder / "config.yaml", RESTORE_HINT)
+        run = RunFolder(folder)
+        if exists(run.config):
+            values = read_values(run.config, RESTORE_HINT)
             if isinstance(values.get("backbone"), dict):  # else another program's config
-                return _normalization(read_run(RunFolder(folder)))
+                return _normalization(read_run(run))
     return None

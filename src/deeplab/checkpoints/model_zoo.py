@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from deeplab.utils.constants import CONFIG_FILE, WEIGHTS_FILE
 from deeplab.utils.download import Archive, fetch
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
@@ -28,7 +29,10 @@ SERVER = "https://storage.googleapis.com/download.tensorflow.org/models"
 
 MIRROR_VARIABLE = "DEEPLAB_MODEL_ZOO_MIRROR"
 
-FILES = ("weights.safetensors", "config.yaml", "conversion.json")
+CONVERSION_RECORD = "conversion.json"
+"""Record of a conversion, beside the weights."""
+
+FILES = (WEIGHTS_FILE, CONFIG_FILE, CONVERSION_RECORD)
 """Files of a converted network."""
 
 CHECKSUM = "archive.sha256"

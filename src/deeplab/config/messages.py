@@ -12,7 +12,7 @@ from typing import Any
 from hydra.errors import OverrideParseException
 
 from deeplab.config.paths import CONF, OWN_GROUPS, SWEEPING, config_groups, group_choices
-from deeplab.utils.constants import TARGET
+from deeplab.utils.constants import CONFIG_FILE, TARGET
 from deeplab.utils.extras import install_command
 from deeplab.utils.paths import is_reachable
 from deeplab.utils.program import script_name
@@ -108,7 +108,7 @@ def format_hydra_error(error: Exception) -> str:
         key, is_pair, value = error.override.partition("=")
         if not is_pair:
             path = key.rstrip("/")
-            hint = f" Did you mean run={path}?" if is_reachable(Path(path, "config.yaml")) else ""
+            hint = f" Did you mean run={path}?" if is_reachable(Path(path, CONFIG_FILE)) else ""
             return f"{key if key.strip() else repr(key)}: cannot be read as key=value.{hint}"
         return (
             f"{error.override}: cannot be read as key=value ({text.splitlines()[0]}). A value with "

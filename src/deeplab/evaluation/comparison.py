@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab.config.schema.scripts import CompareConfig
-from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation
+from deeplab.evaluation.evaluation_folder import RESULT_FILE, Evaluation, read_evaluation
 from deeplab.evaluation.plots import plot_boundary, plot_cost, split_common_prefix
 from deeplab.metrics.definitions import BOUNDARY, SEGMENTATION
 from deeplab.tracking.evaluation_protocol import differences
@@ -132,12 +132,12 @@ def _find_evaluations(path: str) -> list[Evaluation]:
     results = [
         result
         for folder in folders
-        for pattern in ("result.json", "*/result.json", "evaluations/*/result.json")
-        for result in sorted(folder.glob(pattern))
+        for parent in ("", "*/", "evaluations/*/")
+        for result in sorted(folder.glob(f"{parent}{RESULT_FILE}"))
     ]
     if not results:
         raise UserError(
-            f"runs={path}: no evaluation (result.json) in it. Run {command('evaluate')} first."
+            f"runs={path}: no evaluation ({RESULT_FILE}) in it. Run {command('evaluate')} first."
         )
     return [read_evaluation(result.parent) for result in results]
 

@@ -37,6 +37,9 @@ from deeplab.utils.write_errors import report_write_errors
 CONFUSION_ARRAYS = ("sizes", "cells", "counts")
 """Arrays of ``ImageConfusions`` in ``images.npz``."""
 
+RESULT_FILE = "result.json"
+"""File of an evaluation with its scores; a folder that holds it is a complete evaluation."""
+
 EVALUATE_AGAIN = "Evaluate again with overwrite=true to replace it."
 
 
@@ -53,8 +56,7 @@ class EvaluationFolder:
 
     @property
     def result(self) -> Path:
-        """File of the scores; an evaluation that has it is complete."""
-        return self.path / "result.json"
+        return self.path / RESULT_FILE
 
     @property
     def images(self) -> Path:
@@ -67,6 +69,11 @@ class EvaluationFolder:
     @property
     def boundary_png(self) -> Path:
         return self.path / "boundary.png"
+
+    @property
+    def gallery(self) -> Path:
+        """Folder of the gallery of its images."""
+        return self.path / "gallery"
 
     @property
     def examples(self) -> Path:
@@ -162,7 +169,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
     folder = EvaluationFolder(Path(path).expanduser())
     if not exists(folder.result):
         raise UserError(
-            f"{path}: no evaluation (result.json) in it. Run {command('evaluate')} first."
+            f"{path}: no evaluation ({RESULT_FILE}) in it. Run {command('evaluate')} first."
         )
     return Evaluation(folder, Result.read(folder.result, EVALUATE_AGAIN))
 
@@ -173,7 +180,7 @@ def run_evaluations(folder: RunFolder) -> list[Evaluation]:
     Raises:
         UserError: a result is damaged.
     """
-    return [read_evaluation(p.parent) for p in sorted(folder.evaluations.glob("*/result.json"))]
+    return [read_evaluation(p.parent) for p in sorted(folder.evaluations.glob(f"*/{RESULT_FILE}"))]
 
 
 def write_images(folder: EvaluationFolder, ids: list[str], confusions: ImageConfusions) -> None:

@@ -31,6 +31,7 @@ from deeplab.tracking.schema_version import (
     VERSION_STAMP,
     read_versioned,
 )
+from deeplab.utils.constants import CONFIG_FILE, PAGE_FILE, WEIGHTS_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
@@ -54,16 +55,16 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self.config = self.path / "config.yaml"
+        self.config = self.path / CONFIG_FILE
         self.record = self.path / "run.json"
         self.metrics_csv = self.path / "metrics.csv"
         self.result = self.path / "metrics.json"
-        self.weights = self.path / "weights.safetensors"
+        self.weights = self.path / WEIGHTS_FILE
         self.validation_figure = self.path / "validation.png"
         self.worst_figure = self.path / "worst.png"
         self.confusion_figure = self.path / "confusion.png"
         self.curves = self.path / "curves.png"
-        self.page = self.path / "index.html"
+        self.page = self.path / PAGE_FILE
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
@@ -86,10 +87,10 @@ class RunFolder:
         """
         start = Path(path).expanduser().resolve()
         for folder in (start, start.parent, start.parent.parent):
-            if exists(start) and exists(folder / "config.yaml"):
+            if exists(start) and exists(folder / CONFIG_FILE):
                 return cls(folder)
         here = "" if Path(path).expanduser().is_absolute() else f" in {Path.cwd()}"
-        problem = "not a run folder (it has no config.yaml)"
+        problem = f"not a run folder (it has no {CONFIG_FILE})"
         problem = problem if exists(start) else f"does not exist{here}"
         hub = "" if key == "resume" else f"; a run on the Hugging Face hub is {key}=hf://USER/NAME"
         raise UserError(
@@ -106,7 +107,7 @@ class RunFolder:
         named = root / f"{name}-{identity}"
         if exists(named):
             return cls(named)
-        same = sorted(p.parent for p in root.glob(f"*-{identity}/config.yaml"))
+        same = sorted(p.parent for p in root.glob(f"*-{identity}/{CONFIG_FILE}"))
         return cls(same[0] if same else named)
 
     def set_aside(self) -> Path:

@@ -9,16 +9,14 @@ this module is imported.
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 from deeplab.tracking.provenance import Provenance, provenance
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_record import RunRecord, Session
 from deeplab.utils.installation import DISTRIBUTION
+from deeplab.utils.program import PACKAGE
 from deeplab.utils.text import name_some
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 Kind = Literal["training", "evaluation"]
 

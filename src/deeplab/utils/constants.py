@@ -3,6 +3,15 @@
 TARGET = "_target_"
 """Key of a config's node that names a class of the user's own."""
 
+CONFIG_FILE = "config.yaml"
+"""File of a run with its resolved config; a folder that holds it is a run."""
+
+WEIGHTS_FILE = "weights.safetensors"
+"""File of a run with its final weights."""
+
+PAGE_FILE = "index.html"
+"""File of a page in its folder: of a run, a report or a gallery."""
+
 IGNORE = 255
 """Label of ignored pixels (object borders, padding)."""
 

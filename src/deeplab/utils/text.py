@@ -24,6 +24,9 @@ def printable(text: str, keep: str = "") -> str:
     return HARMFUL.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
 
 
+MINUS = "\N{MINUS SIGN}"
+"""Sign of negative numbers in tables and pages."""
+
 MAX_PLOT_NAME = 20
 """Number of characters of the name of a class in a plot."""
 

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from statistics import mean, stdev
 
-from deeplab.ablations.report.costs import MINUS, TableColumn, cost_columns, number_cell
+from deeplab.ablations.report.costs import TableColumn, cost_columns, number_cell
 from deeplab.ablations.report.row_results import (
     RowResult,
     SeedResult,
@@ -17,6 +17,7 @@ from deeplab.ablations.report.row_results import (
 from deeplab.ablations.report.significance import Comparison, evaluations_of
 from deeplab.ablations.tables import Score
 from deeplab.metrics.definitions import METRICS, format_percent
+from deeplab.utils.text import MINUS
 from deeplab.utils.text_table import Cell, Column
 
 TICK = "✓"

@@ -6,7 +6,8 @@ from statistics import mean
 from typing import Literal
 
 from deeplab.ablations.report.row_results import RowResult, SeedResult, TableResult
-from deeplab.utils.text import format_duration
+from deeplab.utils.constants import PAGE_FILE
+from deeplab.utils.text import MINUS, format_duration
 from deeplab.utils.text_table import Cell, Column, Link
 
 DIFFERS_MARK = "≠"
@@ -14,8 +15,6 @@ DIFFERS_MARK = "≠"
 
 COST_TOLERANCE = 1e-3
 """Relative difference from the paper's multiply-adds above which a value is marked."""
-
-MINUS = "\N{MINUS SIGN}"
 
 TableColumn = tuple[Column, Callable[[RowResult], Cell]]
 """A column and the function that returns its cell of a row."""
@@ -149,7 +148,7 @@ def _prediction_views(seed_result: SeedResult) -> list[tuple[str, Path]]:
     if not seed_result.evaluation:
         return []
     folder = seed_result.evaluation.folder
-    return [("gallery", folder.path / "gallery" / "index.html"), ("examples", folder.examples)]
+    return [("gallery", folder.gallery / PAGE_FILE), ("examples", folder.examples)]
 
 
 def number_cell(value: float | None, format_spec: str = ".2f") -> Cell:

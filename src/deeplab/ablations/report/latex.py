@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from deeplab.ablations.report.sheet import Sheet, cell_spans, heading_groups
 from deeplab.ablations.report.table_notes import SAME_RUN
-from deeplab.utils.text import printable
+from deeplab.utils.text import MINUS, printable
 from deeplab.utils.text_table import Cell, Column
 
 OMITTED = ("run", "files", "training: time", "training: memory, MB")
@@ -40,7 +40,7 @@ ESCAPES = {
     '"': r"\textquotedbl{}",
     "✓": r"$\checkmark$",
     "±": r"$\pm$",
-    "\N{MINUS SIGN}": "$-$",
+    MINUS: "$-$",
     "≠": r"$\neq$",
     "⁹": r"$^9$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",

@@ -23,13 +23,11 @@ from deeplab.ablations.report.table_notes import table_legend, table_notes
 from deeplab.ablations.run_index import FindRun
 from deeplab.ablations.sweep import other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
+from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.templates import render_template
 from deeplab.utils.text_table import TextTable
 from deeplab.utils.write_errors import report_write_errors
-
-PAGE = "index.html"
-"""Name of the report's HTML page."""
 
 
 def write_report(
@@ -60,7 +58,7 @@ def write_report(
 
 def _write(tables: Sequence[TableResult], header: Header, folder: Path) -> list[Sheet]:
     sampler = Sampler()
-    pages = {"report.md": folder / "report.md", "report.html": folder / PAGE}
+    pages = {"report.md": folder / "report.md", "report.html": folder / PAGE_FILE}
     with report_write_errors(f"report in {folder}"):
         remove_leftovers(folder)
         sheets = [_sheet(table, tables, sampler, folder) for table in tables]

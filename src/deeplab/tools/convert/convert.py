@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from deeplab.checkpoints.loading import save_weights
+from deeplab.checkpoints.model_zoo import CONVERSION_RECORD
 from deeplab.config.build_model import check_model
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ConvertConfig
@@ -17,13 +18,12 @@ from deeplab.tracking.provenance import provenance
 from deeplab.tracking.run_folder import RunFolder, read_config, write_config
 from deeplab.tracking.run_identity import result_settings
 from deeplab.training.compose_config import compose_segmentation
+from deeplab.utils.constants import CONFIG_FILE, WEIGHTS_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, file_hash, write_json
 from deeplab.utils.program import command
 from deeplab.utils.text import name_some
 from deeplab.utils.write_errors import report_write_errors
-
-RECORD = "conversion.json"
 
 OVERRIDES = ("backbone.pretrained=null", "stage=voc", "logger=csv")
 """Overrides of every converted network; these weights have the authors' normalization."""
@@ -56,8 +56,8 @@ def run_conversion(config: ConvertConfig) -> Path:
     _check_folder(weights, train)
     with report_write_errors(f"output={config.output}"):
         save_weights(network, weights)
-        write_config(weights.with_name("config.yaml"), train)
-        write_json(weights.with_name(RECORD), _record(source, weights, network))
+        write_config(weights.with_name(CONFIG_FILE), train)
+        write_json(weights.with_name(CONVERSION_RECORD), _record(source, weights, network))
     _print_summary(source, weights, train, network)
     return weights
 
@@ -88,7 +88,7 @@ def _weights_path(config: ConvertConfig, *, complete: bool) -> Path:
     Only a complete network gets the name that makes its folder a run that can be evaluated.
     """
     if config.output is None:
-        name = "weights.safetensors" if complete else "backbone.safetensors"
+        name = WEIGHTS_FILE if complete else "backbone.safetensors"
         return Path("runs") / _run_name(Path(config.input).expanduser()) / name
     return _output_file(config.output)
 
@@ -149,7 +149,7 @@ def _print_summary(source: Source, weights: Path, train: TrainConfig, network: n
     print(f"Network:  {name}, {parameters:,} parameters")
     if complete:
         print(f"          {_assumptions(train)}")
-    print(f"Written:  {weights}, {weights.with_name('config.yaml')}")
+    print(f"Written:  {weights}, {weights.with_name(CONFIG_FILE)}")
     if complete:
         print(f"Next:     {command('evaluate')} run={weights} data.root=...")
         print(f"          {command('predict')} run={weights} input=photo.jpg")

@@ -10,10 +10,9 @@ import numpy as np
 from deeplab.data.class_set import ClassSet
 from deeplab.metrics.iou import class_iou
 from deeplab.tools.gallery.evaluations import LoadedEvaluation
+from deeplab.utils.text import MINUS
 
 NO_VALUE = "\N{EN DASH}"
-
-MINUS = "\N{MINUS SIGN}"
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -10,12 +10,10 @@ from deeplab.inference.strategy import parse_strategy
 from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.tracking.evaluation_protocol import Protocol, differences
 from deeplab.tracking.run_folder import RunFolder, read_config
+from deeplab.utils.constants import WEIGHTS_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 from deeplab.utils.text import name_some
-
-DEFAULT_WEIGHTS = "weights.safetensors"
-"""File that ``deeplab evaluate`` takes from a run folder by default."""
 
 MAY_DIFFER = ("strategy", "precision", "padded_to", "classes")
 """Protocol keys that two compared evaluations need not share; classes are compared by name."""
@@ -59,9 +57,9 @@ class LoadedEvaluation:
 
     def evaluate_command(self, data_root: str | None) -> str:
         """Return the command that repeats this evaluation and saves its predictions."""
-        weights = self.stored.result.weights or DEFAULT_WEIGHTS
+        weights = self.stored.result.weights or WEIGHTS_FILE
         strategy, window = self.strategy, self.protocol.strategy.window
-        path = self.run.path / weights if weights != DEFAULT_WEIGHTS else self.run.path
+        path = self.run.path / weights if weights != WEIGHTS_FILE else self.run.path
         words = [f"run={path}", f"split={self.protocol.split}"]
         if window:
             words += [f"window_size={window.size}", f"overlap={window.overlap}"]

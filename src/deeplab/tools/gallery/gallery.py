@@ -22,7 +22,7 @@ from deeplab.tools.gallery.images import (
 from deeplab.tools.gallery.page import MARKER, render_page
 from deeplab.tools.gallery.selection import select
 from deeplab.tracking.run_folder import read_config
-from deeplab.utils.constants import TARGET
+from deeplab.utils.constants import PAGE_FILE, TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.links import check_links
@@ -63,7 +63,7 @@ def run_gallery(config: GalleryConfig) -> Path:
         max_image_size=config.max_image_size,
         pixel_format=data.pixel_format,
     )
-    target = folder / "index.html"
+    target = folder / PAGE_FILE
     with report_write_errors(f"output={folder}"):
         if target.exists() and MARKER.encode() not in target.read_bytes():
             raise UserError(
@@ -136,8 +136,10 @@ def _item(
 def _output_folder(evaluations: tuple[LoadedEvaluation, ...], output: str | None) -> Path:
     if output:
         return Path(output).expanduser()
-    name = "gallery"
-    if len(evaluations) == 2:
-        second = evaluations[1]
-        name = f"gallery-vs-{second.run.path.resolve().name}-{second.strategy}"
-    return evaluations[0].stored.folder.path / name
+    gallery = evaluations[0].stored.folder.gallery
+    if len(evaluations) < 2:
+        return gallery
+    second = evaluations[1]
+    return gallery.with_name(
+        f"{gallery.name}-vs-{second.run.path.resolve().name}-{second.strategy}"
+    )
