@@ -432,8 +432,9 @@ def test_camvid_with_one_command(tmp_path):
     listing = run("prepare", "data=folder", "data.root=CamVid", cwd=tmp_path).stdout
     assert "train              3 images" in listing
     checked = run("prepare", "data=folder", "data.root=CamVid", "data.ignored_values=[11]",
-                  "check=true", "data.crop_size=33", cwd=tmp_path)  # fmt: skip
+                  "check=true", cwd=tmp_path)  # fmt: skip
     assert "0 errors" in checked.stdout or "nothing wrong" in checked.stdout
+    assert "data.crop_size" not in checked.stdout  # a training chooses it for these images
 
 
 def test_color_masks_with_a_csv_classes_file(tmp_path):

@@ -103,6 +103,8 @@ def test_an_image_is_in_two_splits_if_its_file_is(tmp_path):
     ids = [item.id for item in splits["train"]]
     same_ids = [item._replace(id=i) for item, i in zip(splits["val"], ids, strict=False)]
     assert kinds_of({"train": splits["train"], "val": same_ids}) == []
+    twice = {**splits, "train": [*splits["train"], splits["train"][1]]}
+    assert [kind for _, kind, _ in kinds_of(twice)] == ["in two splits", "listed twice"]
 
 
 def test_ids_that_differ_by_their_case(tmp_path):
@@ -129,8 +131,11 @@ def test_doctor_checks_every_split(tmp_path):
     lists.joinpath("holdout.txt").write_text("test_0\n../x\n")
     (root / "JPEGImages" / "test_1.jpg").write_bytes(b"no")
     arguments = ["data=voc", f"data.root={root}", "data.train_split=train", "data.crop_size=33"]
-    done = run("prepare", *arguments, "check=true", cwd=tmp_path, ok=False)
+    home = {"HOME": str(tmp_path)}
+    arguments += ["check=true", 'report_dir="~/reports"']
+    done = run("prepare", *arguments, cwd=tmp_path, ok=False, variables=home)
     assert done.returncode == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"voc", "reports"}
     assert "test: 2 images (ImageSets/Segmentation/test.txt)" in done.stdout
     assert "trainval: " not in done.stdout  # all of its images are examined already
     assert "holdout.txt, line 2: '../x' has '..' in it" in done.stdout

@@ -75,7 +75,7 @@ def examine_dataset(
     splits: Mapping[str, Sequence[Item]],
     classes: ClassSet,
     *,
-    crop_size: int,
+    crop_size: int | None,
     largest_scale: float,
     num_workers: int,
     progress: bool = True,
@@ -87,7 +87,8 @@ def examine_dataset(
     Args:
         splits: items by split, the training split first.
         classes: the classes of the masks.
-        crop_size: crop size of training, which is compared with the image sizes.
+        crop_size: crop size of training, which is compared with the image sizes; None: it will be
+            chosen from them.
         largest_scale: largest random scale of training, for the same comparison.
         num_workers: number of processes.
         progress: True to show a progress bar.
@@ -121,7 +122,8 @@ def examine_dataset(
     )
     findings += _duplicate_images(splits, reports)
     findings += _missing_classes(split_reports, classes)
-    findings += _check_crop_size(split_reports, crop_size, largest_scale)
+    if crop_size is not None:
+        findings += _check_crop_size(split_reports, crop_size, largest_scale)
     findings.sort(key=lambda f: (f.severity, f.kind))
     return DatasetReport(classes, split_reports, findings)
 
@@ -218,7 +220,7 @@ def _shared_images(
                 *split_overlap_message(first, second))
         for first, second in exclusive
         if first in splits and second in splits
-        for item in sorted(shared_images(splits[first], splits[second]))
+        for item in sorted({*shared_images(splits[first], splits[second])})
     ]  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def run_check(config: PrepareConfig) -> None:
         exclusive=None
         if config.splits
         else exclusive_splits(layout, data.train_split, data.val_split),
-        crop_size=data.crop_size,
+        crop_size=None if "data.crop_size" in config.automatic else data.crop_size,
         largest_scale=data.scales.max,
         num_workers=config.num_processes,
         progress=config.enable_progress_bar,
@@ -152,7 +152,7 @@ def _splits(config: PrepareConfig | PrepareClassificationConfig) -> tuple[str, .
 
 def _report_path(config: PrepareConfig | PrepareClassificationConfig) -> Path:
     name = "-".join([config.data.name, *_splits(config)]).replace("/", "_")
-    return Path(config.report_dir) / f"{name}.md"
+    return Path(config.report_dir).expanduser() / f"{name}.md"
 
 
 def _problem(path: Path, pixel_format: PixelFormat) -> str:

@@ -91,6 +91,8 @@ class _PrepareConfig(ModelConfig, OptimizationConfig):
     """Prepare again what is done."""
     enable_progress_bar: Bool = True
     """Show progress bars."""
+    automatic: tuple[Text, ...] = ()
+    """Keys that were ``auto``, whose values a training chooses."""
 
     @property
     def data_choice(self) -> str:
