@@ -277,8 +277,9 @@ def test_class_weights_are_chosen_from_the_label_maps(tmp_path):
     assert "This run is finished" in again.stdout
 
 
-@pytest.mark.parametrize(("side", "advised"), [(4, True), (30, False)])
+@pytest.mark.parametrize(("side", "advised"), [(4, True), (30, False), (0, False)])
 def test_what_helps_a_rare_class_is_said(tmp_path, side, advised):
+    (tmp_path / "classes.txt").write_text("ground\nthing\n")
     for number in range(10):
         label = np.zeros((64, 64), np.uint8)
         label[:side, :side] = 1
@@ -291,6 +292,7 @@ def test_what_helps_a_rare_class_is_said(tmp_path, side, advised):
     small += ["backbone=resnet_tiny", "aspp=tiny", "decoder=tiny"]
     done = run("train", *arguments, *small, f"runs_dir={tmp_path}/runs", cwd=tmp_path)
     assert ("for so rare a class: loss.class_weights=auto" in done.stdout) == advised
+    assert ("no training image has it" in done.stdout) == (not side)
     if advised:
         done = run("train", *arguments, *small, "loss.class_weights=auto", cwd=tmp_path)
         assert "for so rare a class" not in done.stdout

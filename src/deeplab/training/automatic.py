@@ -254,13 +254,17 @@ def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     shares = 100 * pixels[: len(classes)] / max(1, pixels[: len(classes)].sum())
     rarest = int(shares.argmin())
     weighted = getattr(config.loss, "class_weights", None) or config.data.rare_class_temperature
-    advice = ["for so rare a class: loss.class_weights=auto, or data.rare_class_temperature=0.01"]
+    advice = []
+    if not pixels[rarest] and count == len(dataset):
+        advice = ["no training image has it, so the network cannot learn it"]
+    elif shares[rarest] < RARE and not weighted:
+        advice = ["for so rare a class: loss.class_weights=auto, or data.rare_class_temperature=0.01"]
     return [
         f"{pluralize(len(dataset), 'image')} of about {width} x {height} pixels, {len(classes)} "
         "classes",
         f"rarest class: {classes[rarest]}, {shares[rarest]:.2g} % of the pixels (in "
         f"{pluralize(count, 'label map')})",
-        *(advice if shares[rarest] < RARE and not weighted else []),
+        *advice,
     ]
 
 
