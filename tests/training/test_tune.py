@@ -27,7 +27,8 @@ def test_a_learning_rate_is_suggested(tmp_path):
 
 
 def test_the_images_that_fit_are_found(tmp_path):
-    done = run("tune", *KEYS, "find=batch_size", "stage.batch_size=2", cwd=tmp_path)
+    arguments = ("find=batch_size", "stage.batch_size=2", 'figure="~/tune.png"')
+    done = run("tune", *KEYS, *arguments, cwd=tmp_path, variables={"HOME": str(tmp_path)})
     assert [
         line.split()[0] for line in done.stdout.splitlines() if re.match(r" +\d+ +\d", line)
     ] == [*"124"]

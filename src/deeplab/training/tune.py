@@ -47,7 +47,8 @@ def run_tuning(config: RunConfig, settings: TuneSettings) -> None:
     """
     if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
         raise UserError("trainer.devices: deeplab tune uses one device. Leave it out.")
-    path = Path(settings.figure)
+    path = Path(settings.figure).expanduser()
+    settings = settings.model_copy(update={"figure": str(path)})
     check_writable(path.absolute().parent, f"figure={path}")
     silence_library_messages()
     with TemporaryDirectory() as folder:
