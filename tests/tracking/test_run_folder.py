@@ -64,6 +64,18 @@ def test_a_run_in_progress_is_not_moved_aside(tmp_path):
     assert not folder.path.exists()
 
 
+def test_runs_are_moved_aside_although_the_clock_shows_the_same_time_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda _: "20261025-023000")
+    folder = RunFolder(tmp_path / "run")
+    for number in range(3):
+        folder.path.mkdir()
+        folder.config.write_text(str(number))
+        _set_aside(folder)
+    moved = [tmp_path / f"run.old-20261025-023000{end}" for end in ("", "-2", "-3")]
+    assert [RunFolder(path).config.read_text() for path in moved] == [*"012"]
+    assert not any(RunFolder(path).lock.exists() for path in moved)
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00"])
 def test_damaged_records_are_named(tmp_path, damage):
     folder = RunFolder(tmp_path)

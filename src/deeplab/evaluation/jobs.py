@@ -22,7 +22,7 @@ from deeplab.tracking.result import (
 )
 from deeplab.tracking.source_code import code_hash
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import remove_leftovers
+from deeplab.utils.files import aside_path, remove_leftovers
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class EvaluationJob:
         if path.exists():
             existing = self._existing_result()
             if existing and existing.protocol != self.identity.protocol:
-                backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+                backup = aside_path(path, ".")
                 path.rename(backup)
                 print(f"Moved the existing result, which has other conditions, to {backup}")
             else:

@@ -18,7 +18,6 @@ failure.txt           error that ended the run; removed when it starts again
 lock                  held by the process that trains, with its name in it
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -35,7 +34,7 @@ from deeplab.utils.constants import CONFIG_FILE, PAGE_FILE, WEIGHTS_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import OWNER_PLACEHOLDER
 from deeplab.utils.file_lock import locked as file_lock
-from deeplab.utils.files import remove_leftovers, write_text
+from deeplab.utils.files import aside_path, remove_leftovers, write_text
 from deeplab.utils.links import check_links
 from deeplab.utils.program import command
 from deeplab.utils.reading import exists
@@ -111,10 +110,10 @@ class RunFolder:
         return cls(same[0] if same else named)
 
     def set_aside(self) -> Path:
-        """Rename the folder so that its name is free; return the new path."""
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        target = self.path.with_name(f"{self.path.name}{SET_ASIDE_MARKER}{stamp}")
+        """Rename the folder so that its name is free, without its lock; return the new path."""
+        target = aside_path(self.path, SET_ASIDE_MARKER)
         self.path.rename(target)
+        RunFolder(target).lock.unlink(missing_ok=True)
         return target
 
 

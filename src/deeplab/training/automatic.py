@@ -258,7 +258,9 @@ def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     if not pixels[rarest] and count == len(dataset):
         advice = ["no training image has it, so the network cannot learn it"]
     elif shares[rarest] < RARE and not weighted:
-        advice = ["for so rare a class: loss.class_weights=auto, or data.rare_class_temperature=0.01"]
+        advice = [
+            "for so rare a class: loss.class_weights=auto, or data.rare_class_temperature=0.01"
+        ]
     return [
         f"{pluralize(len(dataset), 'image')} of about {width} x {height} pixels, {len(classes)} "
         "classes",

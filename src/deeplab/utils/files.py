@@ -12,9 +12,11 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,16 @@ def _nan_to_none(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_nan_to_none(item) for item in value]
     return None if isinstance(value, float) and value != value else value
+
+
+def aside_path(path: Path, marker: str) -> Path:
+    """Return an unused path for a folder that is moved aside: its name, a marker and the time.
+
+    A clock that is set back, as at the end of summer time, shows the same time again.
+    """
+    dated = path.with_name(f"{path.name}{marker}{time.strftime('%Y%m%d-%H%M%S')}")
+    numbered = (dated.with_name(f"{dated.name}-{number}") for number in count(2))
+    return next(free for free in chain([dated], numbered) if not os.path.lexists(free))
 
 
 def file_hash(path: Path) -> str:
