@@ -263,6 +263,9 @@ def test_list_of_images_and_videos(tmp_path, trained):
     assert 0 < len(partial) < 12
     assert len(list((out / "cut_frames").iterdir())) == len(partial)
     assert partial[0].pixels.shape == (50, 40, 3)
+    write_video(intact, "mp4v", frames=5)
+    predict(folder, f"input={intact}", "output=out", "save_frames=true", cwd=tmp_path)
+    assert len(list((out / "intact_frames").iterdir())) == 5
 
 
 def test_missing_video_package_names_the_extra(tmp_path, trained):

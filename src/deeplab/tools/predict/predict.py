@@ -1,6 +1,7 @@
 """Prediction of images and videos that have no masks, with a trained network."""
 
 import errno
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -294,6 +295,9 @@ class PredictionJob:
 
     def _write_video(self, file: InputFile, video: Video) -> None:
         target, save_overlay = file.output_path("_overlay.mp4"), self.config.save_overlay
+        folder = file.output_path("_frames")
+        if self.config.save_frames:  # those of a longer video of this name would stay
+            shutil.rmtree(folder, ignore_errors=True)
         if save_overlay:
             entries = [(name, rgb(self.palette[i])) for i, name in enumerate(self.names)]
             _write_jpeg(file.output_path("_legend.jpg"), legend(entries, width=640, size=14))
@@ -316,7 +320,6 @@ class PredictionJob:
                 if writer:
                     writer.add(Frame(overlay, frame.time))
                 if self.config.save_frames:
-                    folder = file.output_path("_frames")
                     write_mask(folder / f"{i:06d}.png", label, self.palette, flush=False)
         tqdm.write(f"{file.path}: {contents.describe('frame')}")
         if writer and writer.problem:
