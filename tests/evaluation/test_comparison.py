@@ -5,7 +5,8 @@ import csv
 import pytest
 from PIL import Image
 
-from deeplab.evaluation.comparison import group_comparable
+from deeplab.config.schema.scripts import CompareConfig
+from deeplab.evaluation.comparison import group_comparable, run_comparison
 from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.plots import pareto_front, split_common_prefix
 from deeplab.inference.strategy import Strategy
@@ -86,6 +87,27 @@ def test_files_of_a_previous_comparison_are_removed(tmp_path):
     output = tmp_path / "comparison"
     files = {str(path.relative_to(output)) for path in output.glob("**/*.*")}
     assert files == {"table.csv", "boundary.png", "cost.png", "group2/mine.txt"}
+
+
+def test_an_interrupted_removal_of_a_comparison_goes_on(tmp_path, monkeypatch):
+    output, removed = tmp_path / "comparison", []
+    run_folder = str(write_evaluation(tmp_path, "A", Strategy(16)))
+    config = CompareConfig(runs=(run_folder,), output=str(output))
+    run_comparison(config)
+
+    def remove_one(path):
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        path.rename(tmp_path / "removed")
+
+    monkeypatch.setattr("pathlib.Path.unlink", remove_one)
+    with pytest.raises(KeyboardInterrupt):
+        run_comparison(config)
+    monkeypatch.undo()
+    assert len(list(output.iterdir())) == 2
+    run_comparison(config)
+    assert len(list(output.iterdir())) == 3
 
 
 def test_files_of_other_programs_are_not_removed(tmp_path):

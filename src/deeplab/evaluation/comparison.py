@@ -91,7 +91,7 @@ def _remove_previous(output: Path) -> None:
                 "another folder."
             )
     for folder, files in existing.items():
-        for file in files:
+        for file in reversed(files):  # the table, which tells whose they are, last
             file.unlink()
         if folder != output and not any(folder.iterdir()):
             folder.rmdir()
