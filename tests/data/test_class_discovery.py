@@ -413,6 +413,8 @@ OBJECTS = {
     "255": ((0, 1, 2), (0, 1, 2, 255), "ignore", "of 255 are ignored, as usual beside indices"),
     "colors": (COLORS[:3], COLORS, "ignore", r"of \(0,0,128\) are no class"),
     "all listed": ((0, 1, 2), (0, 1, 2), "ignore", r"are ignored\n$"),
+    "error": ((0, 1), (0, 1, 2), "error", r"an error; [\d,]+ pixels of 2 are no class"),
+    "other color": (COLORS[:3], COLORS[[0, 1, 3]], "error", r"of \(0,0,128\) are no class"),
     "noise": ((0, 1, 2), (0, 1, 2), "nearest", r"are the nearest class or ignored\n$"),
 }
 
@@ -429,6 +431,16 @@ def test_objects_that_are_not_listed_are_said(kind, tmp_path, capsys):
     output = capsys.readouterr().out
     assert output.count("\n") == 1
     assert re.search(message, output), output
+
+
+def test_indices_are_listed_but_masks_hold_colors(tmp_path):
+    save(tmp_path / "images", masks := [COLORS[scene(s, 3)] for s in N])
+    save(tmp_path / "masks", masks)
+    (tmp_path / "classes.txt").write_text("ground\nhouse\nroad\n")
+    with pytest.raises(
+        UserError, match=r"classes\.txt: .* are 0 to 2, but .*\d+\.png holds colors"
+    ):
+        FolderLayout.check(FolderSettings(name="folder", root=str(tmp_path)))
 
 
 @pytest.mark.parametrize("size", [(1, 9), (9, 1), (1, 1)])

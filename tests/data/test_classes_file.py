@@ -83,6 +83,21 @@ WRONG = {
     "long cell": ("classes.csv", "a,0\n" + "b" * 200_000 + ",1\n", "field larger than"),
     "escape": ("classes.csv", "\x1b[31ma,0\nb,1\n", "control characters in a name"),
     "no name": ("classes.yaml", "{'': 0, b: 1}", "a class has no name"),
+    "CVAT's, a wrong line": (
+        "labelmap.txt",
+        "# label:color_rgb:parts:actions\na:0,0,0::\nb\n",
+        "the line 'b' is not name:r",
+    ),
+    "CVAT's without a color": (
+        "labelmap.txt",
+        "# label:color_rgb:parts:actions\na:::\nb:::\n",
+        "'a:::'",
+    ),
+    "no color in a line": (
+        "label_colors.txt",
+        "0 0 0 a\n9 9 9 b\n64 c d\n9 9 e\n",
+        "'9 9 e' is not r g b",
+    ),
     "empty": ("labelmap.txt", "# label:color_rgb:parts:actions\n", "0 classes"),
 }
 

@@ -85,8 +85,8 @@ PROBLEMS = {
     ),
     "color mask": (
         "this is a color mask (mode {found}); class indices are expected",
-        "Convert it to a palette or 8-bit gray PNG of class indices, or use data=folder, which "
-        "also reads colors.",
+        "Convert it to a palette or 8-bit gray PNG of class indices, or let the classes of "
+        "data=folder have colors as values.",
     ),
     "array that is no mask": (
         "an array of {found}; integers (height, width) are expected",

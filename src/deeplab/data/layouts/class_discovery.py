@@ -151,9 +151,10 @@ def read_or_find_classes(
     found = _unwritten.get(key) or find_classes(paths, ignored, mask_values, unlisted_values)
     classes, shares, reading = found
     target = root / CLASSES_FILE
+    masks = pluralize(len(paths), "mask")
     try:
-        write_text(target, format_classes_yaml(classes, shares, f"{len(paths)} masks", reading))
-        _report(f"{reading}. Found in {len(paths)} masks; name them in {target}")
+        write_text(target, format_classes_yaml(classes, shares, masks, reading))
+        _report(f"{reading}. Found in {masks}; name them in {target}")
     except OSError as error:
         _unwritten[key] = found
         _report(f"{reading}. They cannot be written to {target}: {error.strerror}")
@@ -172,17 +173,26 @@ def report_listed(classes: ClassSet, items: Sequence[Item], source: str, remedy:
         remedy: what to do if 255, which is ignored unless it is listed, is a class.
 
     Raises:
-        UserError: 255 is a class by its place in the masks, but is not listed.
+        UserError: indices are listed, but all masks hold colors; or 255 is a class by its place in
+            the masks, but is not listed.
     """
     sample = sample_evenly(items, MAX_CHECKED)
     masks = [item.mask for item in sample if item.mask.is_file()]
     listed, missed, notes = classes.values or tuple(range(len(classes))), list[Value](), [""]
+    colored = None
     with suppress(UserError):  # training and the doctor report masks that cannot be read
         if masks:
             found = _Discovery(masks, classes.ignored, listed, classes.unlisted_values)
             notes, missed = [*notes, *found.void_notes], found.missed
-        if missed and classes.unlisted_values != "error":
+            if isinstance(listed[0], int) and found.statistics.first.keys() == {"color"}:
+                colored = found.statistics.first["color"]
+        if missed:
             notes.append(found.amount(missed, f"{_listed(missed)} are no class"))
+    if colored:
+        raise UserError(
+            f"{source}: the values of the classes are {_listed(listed)}, but {colored} holds "
+            f"colors. {remedy}: colors such as [128,64,128]."
+        )
     if IGNORE in missed:
         held = [v for v in (*listed, *missed) if v in found.values]
         raise UserError(
@@ -274,6 +284,11 @@ class _Discovery:
     def result(self) -> FoundClasses:
         """Return the classes; raises UserError if they are too few, too many or not all listed."""
         levels = self.levels
+        if self.chosen and isinstance(self.chosen[0], int) and "color" in self.statistics.first:
+            raise UserError(
+                f"data.mask_values={_key(self.chosen)}: {self.statistics.first['color']} holds "
+                "colors. List colors such as [128,64,128]."
+            )
         if self.missed:
             self._report_missed()
         if len(levels) > MAX_CLASSES:
@@ -315,13 +330,8 @@ class _Discovery:
         """Return the statistics by color if any mask has colors, or the palettes differ."""
         statistics = self.statistics
         if self.chosen is not None:
-            by_color = not isinstance(self.chosen[0], int)
-            if not by_color and "color" in statistics.first:
-                raise UserError(
-                    f"data.mask_values={_key(self.chosen)}: {statistics.first['color']} holds "
-                    "colors. List colors such as [128,64,128]."
-                )
-            return statistics.by_color() if by_color else statistics.by_index()
+            by_index = isinstance(self.chosen[0], int)
+            return statistics.by_index() if by_index else statistics.by_color()
         if "color" in statistics.first:
             return statistics.by_color()
         if statistics.differs:

@@ -48,8 +48,11 @@ VALUE_COLUMNS = ("value", "pixelvalue", "index", "id", "classid", "labelid")
 COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
 """Names of columns, without case, spaces and underscores."""
 
-CVAT_LINE = re.compile(r"(?P<name>.*):(?P<values>\d+,\d+,\d+):[^:]*:[^:]*")
-VALUES_FIRST = re.compile(r"(?P<values>\d+(\s+\d+\s+\d+)?)[\s:=]+(?P<name>\D.*)")
+FORMS = {
+    re.compile(r"(?P<name>.*):(?P<values>\d+,\d+,\d+):[^:]*:[^:]*"): "name:r,g,b:parts:actions",
+    re.compile(r"(?P<values>\d+(\s+\d+\s+\d+)?)[\s:=]+(?P<name>\D.*)"): "r g b name or value name",
+}
+"""Lines of text files that have values; if most lines have one form, all must have it."""
 
 
 def find_classes_file(root: Path, classes_file: str | None) -> Path | None:
@@ -182,14 +185,17 @@ def _entries(path: Path, content: Any) -> dict[str, Any]:
 
 def _parse_lines(path: Path, text: str) -> dict[str, Any]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if lines and re.match(r"#\s*label\s*:", lines[0]):  # CVAT's header
+    if with_header := bool(lines and re.match(r"#\s*label\s*:", lines[0])):  # CVAT's
         lines = [line for line in lines if not line.startswith("#")]
-    for pattern in (CVAT_LINE, VALUES_FIRST):
+    for pattern, form in FORMS.items():
         matches = [match for line in lines if (match := pattern.fullmatch(line))]
-        if len(matches) == len(lines):
-            return _unique(
-                path, [(m["name"].strip(), re.findall(r"\d+", m["values"])) for m in matches]
-            )
+        if not with_header and 2 * len(matches) <= len(lines):
+            continue
+        if wrong := next((line for line in lines if not pattern.fullmatch(line)), None):
+            raise UserError(f"{path}: the line {_short(wrong)} is not {form}. Correct the line.")
+        return _unique(
+            path, [(m["name"].strip(), re.findall(r"\d+", m["values"])) for m in matches]
+        )
     if lines and plain_name(lines[0]) == "ignore":  # labelme's, whose index is -1
         return _unique(path, [(lines[0], 255), *((n, i) for i, n in enumerate(lines[1:]))])
     return _unique(path, [(name, index) for index, name in enumerate(lines)])
