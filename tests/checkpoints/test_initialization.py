@@ -180,7 +180,7 @@ def test_a_bad_file_stops_the_run_or_is_skipped_and_counted(tmp_path):
     assert done.stderr.startswith(f"Error: {bad[0]}: this JPEG is truncated"), done.stderr
     assert "Traceback" not in done.stderr
     done = run("train", *arguments, "data.on_error=skip", cwd=tmp_path)
-    assert "Skipped 2 bad files 2 times" in done.stdout
+    assert "Skipped 2 bad files, 2 times" in done.stdout
     (folder,) = run_folders(tmp_path)
     result = json.loads((folder / "metrics.json").read_text())
     assert result["skipped_files"] == {str(path): 1 for path in bad}

@@ -286,7 +286,7 @@ class TestYolo:
         assert not found["photo_2"].any()
         assert not found["photo_3"].any()
         layout, _ = folder(tmp_path)
-        assert any("1 images have no file of labels and are all" in n for n in layout.notes())
+        assert any("1 image without a file of labels, all" in n for n in layout.notes())
 
     def test_boxes_are_refused(self, tmp_path):
         write_yolo(tmp_path, {f"train/{n}": things for n, things in objects(1, 2).items()})
@@ -384,7 +384,7 @@ class TestLabelStudio:
         tasks[0]["annotations"] = []
         write_json(path, tasks)
         layout, _ = folder(tmp_path)
-        assert "1 tasks have no annotation and are not used" in layout.notes()
+        assert "1 task without an annotation, not used" in layout.notes()
         assert len(layout.items("all")) == 2
 
     def test_labels_apart_from_their_shapes(self, tmp_path):

@@ -698,7 +698,7 @@ def test_notes(tmp_path):
     assert layout.notes() == [
         "The mask of NAME is taken to be NAME_outline, which pairs every mask",
         "Lists not used: all.txt, holdout.txt",
-        "4 of 10 images are in no split: images/6.jpg, images/7.jpg, images/8.jpg, and 1 more",
+        "4 of 10 images in no split: images/6.jpg, images/7.jpg, images/8.jpg, and 1 more",
     ]
     assert layout.origin("train") == "train.txt without val"
     assert layout.origin("val") == "20 % of train.txt by seed 0"
@@ -713,8 +713,8 @@ def test_notes(tmp_path):
     other = tmp_path / "other"
     write_tree(other, ["images/{0..9}.jpg", "masks/{2..9}.png", "masks/x.png"])
     assert read_layout(other).notes() == [
-        "2 of 10 images have no mask: images/0.jpg, images/1.jpg",
-        "1 masks have no image: masks/x.png",
+        "2 of 10 images without a mask: images/0.jpg, images/1.jpg",
+        "1 mask without an image: masks/x.png",
     ]
 
 

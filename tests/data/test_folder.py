@@ -219,7 +219,7 @@ def test_missing_or_empty_folder(tmp_path):
     with pytest.raises(UserError, match="no images and masks found in this folder"):
         folder_layout(tmp_path)
     write_image(tmp_path / "images" / "a.jpg")
-    with pytest.raises(UserError, match=r"1 images \(images/a.jpg\), but no .* masks"):
+    with pytest.raises(UserError, match=r"1 image \(images/a.jpg\), but no .* masks"):
         folder_layout(tmp_path)
 
 

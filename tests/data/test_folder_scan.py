@@ -123,10 +123,10 @@ def test_a_folder_outside_is_walked_again(root, tmp_path_factory):
     write_mask(outside / "0.png", label_map(0))
     assert ids(root, mask_dir=str(outside)) == ["0", "1", "2"]
     notes = FolderLayout(settings(root, mask_dir=str(outside))).notes()
-    assert any("4 of 5 images have no mask" in note for note in notes)
+    assert any("4 of 5 images without a mask" in note for note in notes)
     write_mask(outside / "1.png", label_map(1))
     notes = FolderLayout(settings(root, mask_dir=str(outside))).notes()
-    assert any("3 of 5 images have no mask" in note for note in notes)
+    assert any("3 of 5 images without a mask" in note for note in notes)
 
 
 def test_other_keys_give_other_splits(root):

@@ -175,7 +175,7 @@ def test_a_failed_evaluation_keeps_the_earlier_one(tmp_path, trained):
     assert path.read_bytes() == before
     skipping = [f"data.root={tmp_path / 'damaged'}", "data.on_error=skip"]
     done = run("evaluate", f"run={folder}", *skipping, *CPU, cwd=tmp_path)
-    assert "Skipped 1 bad files 1 times" in done.stdout
+    assert "Skipped 1 bad file, 1 time" in done.stdout
     (kept,) = (p for p in folder.glob("evaluations/*/result.json") if p != path)
     assert kept.read_bytes() == before  # it was measured on other images
     assert str(kept.parent) in done.stdout

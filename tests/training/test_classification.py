@@ -279,7 +279,7 @@ def test_custom_image_folder_with_a_bad_file(tmp_path):
     assert done.returncode == 2
     assert "train/bee/1.jpg: this JPEG is" in done.stderr
     done = run("train", *command, "data.on_error=skip", cwd=tmp_path)
-    assert "Skipped 1 bad files" in done.stdout
+    assert "Skipped 1 bad file" in done.stdout
     folder = run_folders(tmp_path)[-1]
     assert result_of(folder)["protocol"]["classes"] == ["ant", "bee", "cat"]
 

@@ -86,7 +86,8 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     splits = dict.fromkeys((*_splits(config), *others))
     images_by_split = {split: folder.images(split) for split in splits}
     for split, images in images_by_split.items():
-        print(f"  {split:<12} {len(images):>9,} images  {split_origin(folder, split)}")
+        noun = "image " if len(images) == 1 else "images"
+        print(f"  {split:<12} {len(images):>9,} {noun}  {split_origin(folder, split)}")
     print("".join(f"  {note}\n" for note in folder.notes()), end="")
     if not config.check:
         return

@@ -41,7 +41,8 @@ def print_summary(
     """
     print(f"\n{choice} is ready in {layout.root}")
     for split, count in counts.items():
-        print(f"  {split:<12} {count:>7} images  {layout.origin(split)}".rstrip())
+        images = "image " if count == 1 else "images"
+        print(f"  {split:<12} {count:>7} {images}  {layout.origin(split)}".rstrip())
     print(f"  {len(data.classes)} classes: {', '.join(data.classes)}")
     for note in notes:
         print(f"  {note}")

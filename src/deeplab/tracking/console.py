@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from deeplab.metrics.definitions import format_percent
 from deeplab.tracking.result import BoundaryResult, Result
 from deeplab.utils.program import command
+from deeplab.utils.text import pluralize
 from deeplab.utils.text_table import Column, TextTable
 
 
@@ -60,7 +61,8 @@ def print_comparison(results: Sequence[Result]) -> None:
 def print_skipped(skipped: Mapping[str, int]) -> None:
     """Print the bad files that ``data.on_error=skip`` left out."""
     if skipped:
-        print(f"Skipped {len(skipped)} bad files {sum(skipped.values())} times:")
+        times = pluralize(sum(skipped.values()), "time")
+        print(f"Skipped {pluralize(len(skipped), 'bad file')}, {times}:")
         for path, times in sorted(skipped.items())[:10]:
             print(f"  {path} ({times})")
         if len(skipped) > 10:

@@ -28,6 +28,7 @@ from deeplab.data.annotations.regions import (
     turned_box,
 )
 from deeplab.data.layouts.base import is_image
+from deeplab.utils.text import pluralize
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")
 """Start of the names that Label Studio gives to uploaded files."""
@@ -118,9 +119,10 @@ class LabelStudio(AnnotationSet):
         self.names = sorted(names)
         self.note_missing(missing)
         if skipped:
-            self.notes.append(f"{skipped} tasks have no annotation and are not used")
+            self.notes.append(f"{pluralize(skipped, 'task')} without an annotation, not used")
         if several:
-            self.notes.append(f"{several} images have several annotations; the last is used")
+            count = pluralize(several, "image")
+            self.notes.append(f"{count} with several annotations; the last is used")
 
     @classmethod
     def find(cls, root: Path, paths: Sequence[str]) -> list[str]:

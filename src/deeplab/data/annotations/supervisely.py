@@ -18,7 +18,7 @@ from deeplab.data.annotations.base import (
 from deeplab.data.annotations.bitmaps import decode_png
 from deeplab.data.annotations.regions import Bitmap, Outlines, Patch, Region, box
 from deeplab.utils.constants import BACKGROUND
-from deeplab.utils.text import name_some
+from deeplab.utils.text import name_some, pluralize
 
 META = "meta.json"
 
@@ -100,7 +100,8 @@ class Supervisely(AnnotationSet):
                 missing.append(path)
         if missing:
             self.notes.append(
-                f"{len(missing)} files of annotations have no image: {name_some(missing)}"
+                f"{pluralize(len(missing), 'file')} of annotations without an image: "
+                f"{name_some(missing)}"
             )
 
     @classmethod

@@ -20,7 +20,7 @@ from deeplab.data.image_io import read_header
 from deeplab.data.layouts.base import is_image
 from deeplab.utils.errors import UserError
 from deeplab.utils.reading import check_regular, read_values
-from deeplab.utils.text import name_some
+from deeplab.utils.text import name_some, pluralize
 
 NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 """Files of the names of the classes."""
@@ -50,7 +50,7 @@ class Yolo(AnnotationSet):
         _check_outlines(root, files)
         if empty:
             self.notes.append(
-                f"{len(empty)} images have no file of labels and are all background: "
+                f"{pluralize(len(empty), 'image')} without a file of labels, all background: "
                 f"{name_some(empty)}"
             )
 

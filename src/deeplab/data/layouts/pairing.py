@@ -36,7 +36,7 @@ from deeplab.data.layouts.file_names import (
 )
 from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.utils.errors import UserError
-from deeplab.utils.text import name_some
+from deeplab.utils.text import name_some, pluralize
 
 if TYPE_CHECKING:
     from deeplab.data.annotations.classes import Annotations
@@ -258,7 +258,8 @@ def annotated_pairs(
     notes = list(annotations.source.notes)
     known = {pair.image.path for pair in pairs}
     if left := sorted(file.path for file in images if file.path not in known):
-        notes.append(f"{len(left)} images have no annotation and are not used: {name_some(left)}")
+        count = pluralize(len(left), "image")
+        notes.append(f"{count} without an annotation, not used: {name_some(left)}")
     return Pairing(pairs, notes)
 
 
@@ -602,9 +603,11 @@ def _unpaired(pairs: Sequence[Pair], folders: _Folders) -> list[str]:
     )
     notes = []
     if lonely:
-        notes.append(f"{len(lonely)} of {len(pairs)} images have no mask: {name_some(lonely)}")
+        notes.append(
+            f"{len(lonely)} of {pluralize(len(pairs), 'image')} without a mask: {name_some(lonely)}"
+        )
     if unused:
-        notes.append(f"{len(unused)} masks have no image: {name_some(unused)}")
+        notes.append(f"{pluralize(len(unused), 'mask')} without an image: {name_some(unused)}")
     used |= {pair.image.path for pair in pairs}
     others = [
         f"{folder or 'data.root'} ({len(files)} files)" for folder, files in folders.files.items()
@@ -636,12 +639,13 @@ def _no_pairs_error(root: Path, folders: _Folders, settings: FolderSettings) -> 
     ends = "NAME_mask, NAME_label, NAME_gt or similar"
     if settings.mask_suffix:
         ends = f"NAME{settings.mask_suffix}"
-    listed = f"{len(images)} images ({name_some(images)})"
+    listed = f"{pluralize(len(images), 'image')} ({name_some(images)})"
     if masks:
         return UserError(
-            f"data.root={root}: {listed} and {len(masks)} masks ({name_some(masks)}), but no mask "
-            f"has the name of an image: the mask of NAME is {ends}. Set data.mask_suffix to the "
-            "end of the masks' names, or data.image_dir and data.mask_dir to their folders."
+            f"data.root={root}: {listed} and {pluralize(len(masks), 'mask')} ({name_some(masks)}), "
+            f"but no mask has the name of an image: the mask of NAME is {ends}. Set "
+            "data.mask_suffix to the end of the masks' names, or data.image_dir and data.mask_dir "
+            "to their folders."
         )
     outlines = Counter(
         f"{folder} holds {{}} {os.path.splitext(path)[1].lower()} files"  # noqa: PTH122

@@ -38,7 +38,7 @@ from deeplab.data.layouts.split_lists import (
 )
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import ROOT_OR_DRIVE, is_absolute
-from deeplab.utils.text import name_some
+from deeplab.utils.text import name_some, pluralize
 
 MAX_UNKNOWN_LISTS = 30
 """Number of lists with unknown names that are opened."""
@@ -136,7 +136,8 @@ def decide_splits(
         taken = {item.image for split in decided.values() for item in split.items}
         taken = taken.union(*owned.values())
         if left := [pair.image.path for pair in pairs if pair.item.image not in taken]:
-            notes.append(f"{len(left)} of {len(pairs)} images are in no split: {name_some(left)}")
+            count = f"{len(left)} of {pluralize(len(pairs), 'image')}"
+            notes.append(f"{count} in no split: {name_some(left)}")
     return Splits(by_name, notes)
 
 
