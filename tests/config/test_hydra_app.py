@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf.errors import ConfigKeyError
+from torch.utils.data import DataLoader
 
 from deeplab.config import command_line, hydra_app
 from deeplab.data.loader import build_loader
@@ -107,3 +109,16 @@ def test_errors_of_the_machine_are_one_line_and_others_stay(tmp_path):
     assert str(hydra_app._explain(read_only)).startswith(f"{tmp_path}: Read-only file system. ")
     missing = FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path))
     assert hydra_app._explain(missing) is missing
+
+
+def test_workers_without_a_file_left_are_explained():
+    loader = iter(DataLoader([0] * 99, num_workers=1))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next(loader)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        with pytest.raises(RuntimeError) as caught:
+            list(loader)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert str(hydra_app._explain(caught.value)).startswith("ulimit -n: this process may not open")

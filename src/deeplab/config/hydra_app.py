@@ -149,6 +149,11 @@ def _explain(error: Exception) -> Exception:
         )
     if re.search(r"DataLoader worker \(pid.*(killed|exited)", str(error)):
         return UserError(WORKER_KILLED)
+    if str(error).startswith("Too many open files"):  # PyTorch's loader, in place of the OSError
+        return UserError(
+            "ulimit -n: this process may not open as many files as it needs. Raise it, or use "
+            "fewer workers (trainer.num_workers)."
+        )
     if is_out_of_memory(error):
         return UserError(
             f"memory: this machine has too little for it ({_first_line(error)}). Use smaller "
