@@ -61,8 +61,8 @@ def print_comparison(results: Sequence[Result]) -> None:
 def print_skipped(skipped: Mapping[str, int]) -> None:
     """Print the bad files that ``data.on_error=skip`` left out."""
     if skipped:
-        times = pluralize(sum(skipped.values()), "time")
-        print(f"Skipped {pluralize(len(skipped), 'bad file')}, {times}:")
+        total = pluralize(sum(skipped.values()), "time")
+        print(f"Skipped {pluralize(len(skipped), 'bad file')}, {total}:")
         for path, times in sorted(skipped.items())[:10]:
             print(f"  {path} ({times})")
         if len(skipped) > 10:

@@ -330,8 +330,8 @@ class _Discovery:
         """Return the statistics by color if any mask has colors, or the palettes differ."""
         statistics = self.statistics
         if self.chosen is not None:
-            by_index = isinstance(self.chosen[0], int)
-            return statistics.by_index() if by_index else statistics.by_color()
+            indices = isinstance(self.chosen[0], int)
+            return statistics.by_index() if indices else statistics.by_color()
         if "color" in statistics.first:
             return statistics.by_color()
         if statistics.differs:
