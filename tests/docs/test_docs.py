@@ -16,6 +16,7 @@ from deeplab.config.command_line import check_arguments
 from deeplab.config.compose import composed
 from deeplab.config.parsing import parse
 from deeplab.config.schema.groups import SCRIPTS
+from deeplab.data.layouts.classes_file import read_classes
 from deeplab.training.validate_config import parse_run
 from support.doc_commands import PAGES, blocks
 from support.repository import ROOT
@@ -233,6 +234,13 @@ def test_quoted_messages_exist():
     quoted = [text for heading in headings for text in re.findall("`(.+?)`", heading)]
     assert len(quoted) > 10
     assert [text for text in quoted if text not in source] == []
+
+
+def test_example_of_a_classes_file_is_read(tmp_path):
+    text = (ROOT / "docs/file_formats.md").read_text()
+    (example,) = re.findall(r"(?ms)^```yaml\n(classes:.*?)^```$", text)
+    (tmp_path / "classes.yaml").write_text(example)
+    assert read_classes(tmp_path / "classes.yaml").ignored == ((0, 0, 255),)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
