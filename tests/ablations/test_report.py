@@ -28,7 +28,7 @@ from deeplab.ablations.report.statistics import (
     mean_iou,
     seed_draws,
 )
-from deeplab.ablations.report.write_report import PAGE, write_report
+from deeplab.ablations.report.write_report import write_report
 from deeplab.ablations.run_index import known_runs, make_run_finder
 from deeplab.ablations.run_tables import _label_runs, compose_offline
 from deeplab.ablations.sweep import JobError, run_jobs
@@ -50,6 +50,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, lock_run_folder, write_config
 from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose_config import compose_seeds, compose_train
+from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.files import file_hash, write_json, write_text
 from support.browser import (
     Page,
@@ -215,7 +216,7 @@ class Report:
     def write(self):
         find_run = make_run_finder(known_runs(self.root / "runs"))
         write_report(self.request, self.jobs, find_run, self.folder)
-        self.page = (self.folder / PAGE).read_text()
+        self.page = (self.folder / PAGE_FILE).read_text()
         self.text = unescape(self.page)
         self.markdown = (self.folder / "report.md").read_text()
         return self
