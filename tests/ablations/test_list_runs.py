@@ -4,6 +4,10 @@ import json
 import os
 import shutil
 
+import pytest
+
+from deeplab.ablations.list_runs import list_runs
+from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run, run_folders
 
 
@@ -39,3 +43,16 @@ def test_user_errors(tmp_path):
     assert empty.returncode == 2
     assert "foo: no such key" in run("runs", "foo=1", cwd=tmp_path, ok=False).stderr
     assert "runs_dir=FOLDER" in run("runs", "--help", cwd=tmp_path).stdout
+
+
+def test_a_folder_that_may_not_be_read_does_not_look_empty(tmp_path):
+    (tmp_path / "runs").mkdir(mode=0)
+    user = os.geteuid()
+    if not user:
+        [folder.chmod(0o755) for folder in (tmp_path, *tmp_path.parents[:2])]
+        os.seteuid(65534)  # root may read everything
+    try:
+        with pytest.raises(UserError, match="may not be read"):
+            list_runs(tmp_path / "runs")
+    finally:
+        os.seteuid(user)

@@ -20,6 +20,8 @@ from deeplab.utils.files import (
     write_json,
     write_text,
 )
+from deeplab.utils.program import SCRIPT
+from deeplab.utils.write_errors import write_error
 from support.repository import ROOT
 from support.scripts import environment
 
@@ -47,6 +49,13 @@ def close_broken_zip(draft):
         raise OSError(errno.ENOSPC, "No space left on device")
     except OSError:
         raise ValueError("cannot close the file") from None
+
+
+@pytest.mark.parametrize(("script", "resumes"), [("prepare", True), ("tune", False)])
+def test_a_full_disk_promises_to_resume_only_what_resumes(monkeypatch, tmp_path, script, resumes):
+    monkeypatch.setenv(SCRIPT, script)
+    message = str(write_error(OSError(errno.ENOSPC, "No space left on device"), tmp_path))
+    assert ("resumes where it stopped" in message) == resumes
 
 
 @pytest.mark.parametrize("write", [close_broken_zip, lambda draft: fail(errno.EDQUOT)])

@@ -1,5 +1,6 @@
 """List of the runs in a folder: state, score and training time of each."""
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +50,12 @@ def list_runs(root: Path) -> None:
     """
     if not root.is_dir():
         raise UserError(f"runs_dir={root}: no such folder. Name the folder of your runs.")
+    try:
+        os.scandir(root).close()
+    except PermissionError:  # it would look empty
+        raise UserError(
+            f"runs_dir={root}: this folder may not be read. Check its permissions."
+        ) from None
     runs = known_runs(root)
     if not runs:
         raise UserError(f"runs_dir={root}: no runs in it. {command('train')} makes them.")

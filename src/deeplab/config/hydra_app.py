@@ -41,13 +41,11 @@ from deeplab.utils.interrupts import (
     handle_signals,
     is_interrupted,
 )
+from deeplab.utils.program import RESUMABLE
 from deeplab.utils.write_errors import full_disk_error, write_error
 
 MAX_OVERRIDES = 200
 """Number of characters of a job's overrides in the message of its error."""
-
-RESUMABLE = ("train", "evaluate", "prepare")
-"""Scripts that go on where they were interrupted."""
 
 TAKE_RUN = ("evaluate", "predict", "demo", "export", "gallery")
 """Scripts to which a trained network is given: ``run=``, also written ``weights=``."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import format_size
 
-RESUME_HINT = "run this again; it resumes where it stopped"
+RUN_AGAIN, RESUMES = "run this again", "; it resumes where it stopped"
 
 
 class SpaceRequirement(NamedTuple):
@@ -76,7 +76,7 @@ def require_space(folder: Path, num_bytes: int) -> None:
     """
     if _free_bytes(folder) < num_bytes:
         shortage = describe_shortage(folder, num_bytes)
-        raise UserError(f"{folder}: {shortage}. Free some space there, then {RESUME_HINT}.")
+        raise UserError(f"{folder}: {shortage}. Free some space there, then {RUN_AGAIN}{RESUMES}.")
 
 
 def describe_shortage(folder: Path, num_bytes: int) -> str:

@@ -209,8 +209,8 @@ class _Download:
         kept = f" ({self.part} holds {format_size(received)})" if received else ""
         return (
             f"{self.archive.url}: {reason}, also after several attempts{kept}. Check the network, "
-            f"then {disk_space.RESUME_HINT}. Or download {self.archive.name} by other means into "
-            f"{self.part.parent}."
+            f"then {disk_space.RUN_AGAIN}{disk_space.RESUMES}. Or download {self.archive.name} by "
+            f"other means into {self.part.parent}."
         )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deeplab.utils.disk_space import RESUME_HINT, describe_shortage
+from deeplab.utils.disk_space import RESUMES, RUN_AGAIN, describe_shortage
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import RESUMABLE, script_name
 
 FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Error numbers of no space, a quota, and a limit on the file size."""
@@ -38,16 +39,17 @@ def write_error(error: OSError, folder: Path | None, num_bytes: int | None = Non
     Args:
         error: the failure.
         folder: the folder that was written to; None if it is not known.
-        num_bytes: the bytes that are still to be written, if known.
+        num_bytes: the bytes that are still to be written, if known, as of a download.
     """
     if error.errno in FULL_ERRNOS:
         shortage = (
             f"; {describe_shortage(folder, num_bytes)}" if folder and num_bytes is not None else ""
         )
+        resumes = num_bytes is not None or script_name() in RESUMABLE
         where = folder or "A disk, perhaps that of temporary files or of /dev/shm"
         return UserError(
             f"{where}: {error.strerror}{shortage}. Free some space there (or raise the quota, or "
-            f"the limit on file sizes that ulimit -f shows), then {RESUME_HINT}."
+            f"the limit on file sizes that ulimit -f shows), then {RUN_AGAIN}{RESUMES * resumes}."
         )
     return UserError(
         f"{error.filename or folder or 'a file'}: cannot be written ({error.strerror or error}). "
