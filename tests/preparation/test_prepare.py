@@ -365,7 +365,7 @@ def test_kill_while_adding_a_part(voc, archives, voc_tree, tmp_path):
         assert "split 'test'" in output
         assert "same parts" in output
         done = prepare(*arguments, cwd=tmp_path)
-    assert "test               1 images" in done.stdout
+    assert "test               1 image" in done.stdout
     assert without_manifest(voc_tree).items() < contents(root).items()
 
 
@@ -535,7 +535,7 @@ def test_archive_with_unknown_name_is_identified_by_its_content(voc, tmp_path):
     mine = tmp_path / "mine.bin"
     shutil.copy(voc["test"], mine)
     done = prepare("data=voc", f"source={mine}", cwd=tmp_path)
-    assert "test               1 images" in done.stdout
+    assert "test               1 image" in done.stdout
     manifest = tmp_path / "data" / "VOCdevkit" / "manifest.json"
     assert json.loads(manifest.read_text())["parts"] == ["test"]
 
