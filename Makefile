@@ -9,6 +9,9 @@ PRESET ?=
 SEEDS ?= 1
 WORKERS ?= -n 2 --dist worksteal
 
+# Commands that are printed to type next work without an activated environment.
+RUN := DEEPLAB_PROGRAM='$(BIN)/deeplab {}' $(BIN)/python
+
 # torch brings its own build for the machine, CPU or CUDA
 FREEZE := --all --exclude pip --exclude deeplabv3plus | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
 
@@ -34,13 +37,13 @@ $(VENV)/.complete-dev: $(VENV)/.complete requirements-dev.lock
 	@touch $@
 
 train: setup ## train the default experiment; ARGS="backbone=xception ..." changes it
-	$(BIN)/python src/train.py $(ARGS)
+	$(RUN) src/train.py $(ARGS)
 
 data: setup ## make a data set ready: DATA=voc, coco, cityscapes ...; ARGS="source=/my/files"
-	$(BIN)/python src/prepare.py data=$(DATA) $(ARGS)
+	$(RUN) src/prepare.py data=$(DATA) $(ARGS)
 
 ablations: setup ## run tables of the paper and report: TABLE=2 PRESET=paper SEEDS=3; quick: drawn scenes
-	$(BIN)/python src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" $(if $(PRESET),"preset=$(PRESET)") num_seeds=$(SEEDS) $(ARGS)
+	$(RUN) src/train.py -m "ablation=$(shell echo '$(TABLE)' | sed -E 's/(^|,)([0-9])/\1table\2/g')" $(if $(PRESET),"preset=$(PRESET)") num_seeds=$(SEEDS) $(ARGS)
 
 test: setup-dev ## run the tests
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deeplab.utils import cores
-from deeplab.utils.cores import cpu_count, measure_other_load
+from deeplab.utils.cores import cpu_count, measure_other_load, start_measuring
 
 linux = pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux")
 
@@ -37,7 +37,7 @@ def test_the_work_of_other_processes_is_measured_and_not_the_own():
         for other in others:
             os.sched_setaffinity(other.pid, {core})
         os.sched_setaffinity(0, {core})
-        assert measure_other_load() == 0
+        start_measuring()
         start, own = time.monotonic(), time.process_time()
         _work(1.5)
         share = (time.process_time() - own) / (time.monotonic() - start)
@@ -54,7 +54,15 @@ def test_the_work_of_other_processes_is_measured_and_not_the_own():
 def test_calls_at_short_intervals_return_the_same(monkeypatch):
     readings = [cores._Reading(0, 0, 0), cores._Reading(2, 3, 1), cores._Reading(2.1, 9, 1)]
     monkeypatch.setattr(cores, "_read", lambda: readings.pop(0))
-    assert [measure_other_load() for _ in range(3)] == [0, 1, 1]
+    start_measuring()
+    assert [measure_other_load() for _ in range(2)] == [1, 1]
+
+
+def test_a_program_that_did_not_start_a_measurement_waits_for_one(measurement, monkeypatch):
+    readings = [cores._Reading(5, 0, 0), cores._Reading(5.5, 0.75, 0.25)]
+    monkeypatch.setattr(cores, "_read", lambda: readings.pop(0))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert measure_other_load() == 1
 
 
 @pytest.mark.usefixtures("measurement")
@@ -63,7 +71,8 @@ def test_the_load_after_hours_is_the_present_one(monkeypatch):
     readings = [cores._Reading(0, 0, 0), *after]
     monkeypatch.setattr(cores, "_read", lambda: readings.pop(0))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    assert [measure_other_load() for _ in range(2)] == [0, 2]
+    start_measuring()
+    assert measure_other_load() == 2
 
 
 @pytest.mark.parametrize(

@@ -58,20 +58,24 @@ def _quota(file: Path) -> int:
     return math.ceil(cores) if cores > 0 else 1 << 30  # version 1 writes -1 for no limit
 
 
+def start_measuring() -> None:
+    """Start the measurement of ``measure_other_load``, which then need not wait for it."""
+    if reading := _read():
+        _readings[:] = [reading]
+
+
 def measure_other_load() -> float:
     """Return how many of this process's ``allowed_cores`` others use.
 
-    The first call starts the measurement and returns 0, as all do where the system does not tell.
-    A later one measures since the call before; within half a second it returns the same, and after
-    more than a minute it takes half a second.
+    It measures since the call before; within half a second it returns the same. The first call
+    without ``start_measuring``, and one after more than a minute, take half a second. Where the
+    system does not tell, it returns 0.
     """
     reading = _read()
     if reading is None:
         return 0.0
-    if not _readings:
-        _readings.append(reading)
-    if reading.time - _readings[0].time > LONGEST:
-        _readings[0] = reading
+    if not _readings or reading.time - _readings[0].time > LONGEST:
+        _readings[:] = [reading]
         time.sleep(SHORTEST)
         return measure_other_load()
     start = _readings[0]

@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from deeplab.utils.cores import measure_other_load
+from deeplab.utils.cores import start_measuring
 
 PROGRAM = "DEEPLAB_PROGRAM"
 """Environment variable with the command of a script, ``{}`` for its name; children inherit it."""
@@ -34,7 +34,7 @@ def start_program(script: str) -> None:
     """Remember how this program was started, its script and its arguments."""
     os.environ.setdefault(PROGRAM, _typed_program())
     os.environ[SCRIPT] = script
-    measure_other_load()  # from here on, while modules are imported
+    start_measuring()  # from here on, while modules are imported
     _arguments[:] = sys.argv[1:]
 
 
