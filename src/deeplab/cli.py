@@ -10,6 +10,7 @@ from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.installation import DISTRIBUTION, check_installation
 from deeplab.utils.interrupts import is_child
 from deeplab.utils.program import PACKAGE, command, start_program
+from deeplab.utils.text import print_help
 
 COMMANDS = {
     "train": "train a network; with -m a sweep or the paper's tables",
@@ -51,7 +52,7 @@ def main() -> None:
     with script_errors():
         match sys.argv[1:]:
             case [] | ["--help" | "-h" | "help", *_]:
-                print(_help(), end="")
+                print_help(_help())
             case ["--version", *_]:
                 print(_version())
             case [name, *_]:
@@ -120,4 +121,4 @@ def _help() -> str:
         f"{command('train')} --help shows examples and choices; --keys WORD looks up its keys.",
         f'Completion in bash: eval "$({command("").strip()} -sc install=bash)"',
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -58,6 +58,13 @@ def test_help_does_not_import_torch(tmp_path):
         assert f"src/{script}.py" not in printed
 
 
+def test_help_lists_the_groups_that_the_script_takes(tmp_path):
+    (printed,) = outputs(tmp_path, ("prepare.py", ["--help"], {}))
+    assert "\ndata: " in printed
+    assert "\nablation: " not in printed
+    assert printed.endswith("finds them.\n")
+
+
 def test_help_is_the_same_after_other_arguments(tmp_path):
     """A user adds it to the line that was wrong."""
     expected, *printed = outputs(

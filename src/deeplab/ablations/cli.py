@@ -11,6 +11,7 @@ from deeplab.config.hydra_app import to_sweep_override
 from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
+from deeplab.utils.text import print_help
 
 HELP = """Plan and report ablation tables of the paper. To run the tables, use deeplab train:
 
@@ -63,7 +64,7 @@ def run_ablations(arguments: Sequence[str]) -> None:
     """Run the script; raises UserError for a user's mistake."""
     match [to_sweep_override(argument) for argument in arguments]:
         case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
-            print(as_typed(HELP), end="")
+            print_help(as_typed(HELP))
         case ["plan", *rest]:
             _plan(rest)
         case ["report", *rest]:

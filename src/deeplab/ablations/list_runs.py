@@ -11,7 +11,7 @@ from deeplab.config.schema.scripts import ReportConfig
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
 from deeplab.utils.reading import report_damage
-from deeplab.utils.text import format_duration
+from deeplab.utils.text import format_duration, print_help
 from deeplab.utils.text_table import Column, TextTable
 
 HELP = """List the runs of a folder, the latest first.
@@ -36,7 +36,7 @@ COLUMNS = (
 def run_list(arguments: Sequence[str]) -> None:
     """Print the runs that the arguments ask for; raises UserError for a user's mistake."""
     if {"--help", "-h", "help"} & {*arguments}:
-        print(as_typed(HELP), end="")
+        print_help(as_typed(HELP))
         return
     values = dict(argument.partition("=")[::2] for argument in arguments)
     list_runs(Path(validate(ReportConfig, values).runs_dir).expanduser())

@@ -8,8 +8,10 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from errno import EACCES, EIO, EMFILE, ENFILE, ENODEV, EPERM, EROFS, ESTALE
+from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +44,7 @@ from deeplab.utils.interrupts import (
     is_interrupted,
 )
 from deeplab.utils.program import RESUMABLE
+from deeplab.utils.text import print_help
 from deeplab.utils.write_errors import full_disk_error, write_error
 
 MAX_OVERRIDES = 200
@@ -115,7 +118,8 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
             raise
 
     try:
-        main(job)()
+        with _folded_help() if sys.argv[1:] == ["--help"] else nullcontext():
+            main(job)()
     except UserError as error:
         _exit(str(error))
     except JobFailedError as error:
@@ -125,6 +129,17 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
         if started:
             raise
         _exit(format_hydra_error(error))  # composing failed
+
+
+@contextmanager
+def _folded_help() -> Iterator[None]:
+    """Print the help that Hydra prints in this context, and then exits, as ``print_help`` does."""
+    text = StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        print_help(text.getvalue())
 
 
 def _help_arguments(arguments: Sequence[str]) -> list[str]:

@@ -10,9 +10,9 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
-from deeplab.config.paths import CONF, config_groups, own_folders
+from deeplab.config.paths import CONF, config_groups, own_folders, script_groups
 from deeplab.utils.constants import TARGET
-from deeplab.utils.program import as_typed
+from deeplab.utils.program import as_typed, script_name
 from deeplab.utils.reading import read_values
 
 USER = "user"
@@ -43,7 +43,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
             if help_text := OmegaConf.select(result.config, "hydra.help"):
                 keys = f"Keys: deeplab {config_path.removesuffix('.yaml')} --keys WORD finds them."
                 space = "\n" if help_text.template.endswith("GROUPS") else "\n\n"
-                help_text.template = as_typed(f"{help_text.template}{space}{keys}\n")
+                help_text.template = as_typed(f"{help_text.template}{space}{keys}")
         else:
             from deeplab.config.defaults import complete
 
@@ -55,8 +55,14 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return result
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Return what is in a folder; of the user's, the groups that the project has."""
+        """Return what is in a folder; of the user's, the groups that the project has.
+
+        A script's help shows only the groups that the script takes.
+        """
         names = super().list(config_path, results_filter)
+        script = script_name()
+        if "--help" in sys.argv and script and not config_path:
+            names = [name for name in names if name in script_groups(script)]
         if self.provider == USER and not config_path:
             names = [name for name in names if name in config_groups()]
         return names

@@ -1,6 +1,9 @@
 """Texts: numbers in words, and texts from files of others, made safe to print."""
 
 import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -68,6 +71,32 @@ def format_duration(seconds: float) -> str:
     return (
         f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
     )
+
+
+def fold(text: str, width: int) -> str:
+    """Return a text with long lines broken between words.
+
+    What follows the last gap of a line, such as the description of a command, goes on below itself
+    if there is room for it.
+    """
+    lines = []
+    for line in text.splitlines():
+        ends = [gap.end() for gap in re.finditer(r" {2,}", line)]
+        column = next((end for end in reversed(ends) if end <= width * 2 // 3), 2)
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=" " * column,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
+
+
+def print_help(text: str) -> None:
+    """Print the help of a script, folded to the width of a terminal."""
+    text = text.rstrip()
+    print(fold(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
 
 
 class PrintableStream:
