@@ -1,5 +1,6 @@
 """The progress bar of a run, or lines instead of it."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,9 @@ SMOOTHING = 0.05
 """Weight of the last update in the bar's speed: that of the last 20 to 40 steps, which soon forgets
 the first ones, in which a network is compiled."""
 
+MEMORY_COLUMNS = 100
+"""Width of a terminal from which on the bar also shows the memory."""
+
 
 class RunProgress(TQDMProgressBar):
     """One progress bar for the whole run.
@@ -25,6 +29,8 @@ class RunProgress(TQDMProgressBar):
     Training is a single stream of steps. A file keeps every update of a bar, so it gets only a
     few of them.
     """
+
+    BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_noinv_fmt}{postfix}]"
 
     def __init__(self, steps: int) -> None:
         is_terminal = sys.stdout.isatty()
@@ -48,10 +54,19 @@ class RunProgress(TQDMProgressBar):
     def on_train_epoch_start(self, *_: Any) -> None:
         """Keep the bar; Lightning's would count the batches of this session."""
 
+    def on_validation_batch_start(self, *arguments: Any, **keywords: Any) -> None:
+        """Keep the bar's name; Lightning adds the number of the only data loader."""
+        super().on_validation_batch_start(*arguments, **keywords)
+        self.val_progress_bar.set_description(self.validation_description)
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands after the bar, short enough for narrow terminals, which cut it off."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        return {**metrics, "memory": f"{peak_memory(pl_module.device.type) / 1e9:.1f} GB"}
+        short = {name.rpartition("/")[2]: value for name, value in metrics.items()}
+        if shutil.get_terminal_size().columns >= MEMORY_COLUMNS:
+            short["memory"] = f"{peak_memory(pl_module.device.type) / 1e9:.1f} GB"
+        return short
 
 
 class RunProgressLines(Callback):
