@@ -82,7 +82,7 @@ def test_a_run_that_was_started_by_hand_fills_its_row(tmp_path, swept):
     assert planned.count(" stage.max_steps=") == 1  # what all runs share is printed once
     assert planned.count("initial weights: random weights") == 1
     assert re.search(r"\n  R2 +decoder\.low_level_channels=16\n", planned), planned
-    cost = re.search(r"run +multiply-adds +disk\nR\d +([\d.]+ T) +([\d.]+kB)\nTotal: ", planned)
+    cost = re.search(r"run +multiply-adds +disk\nR\d +([\d.]+ T) +([\d.]+ kB)\nTotal: ", planned)
     assert cost, planned
     assert "{} multiply-adds, {} of disk space".format(*cost.groups()) in planned
     measured = run("ablations", *plan, "measure_speed=true", cwd=cwd).stdout

@@ -159,8 +159,8 @@ def test_voc_from_downloads(served, archives, tmp_path):
     assert sorted(requests) == [f"/{TAR}", f"/{TGZ}"]
     lines = done.stdout.splitlines()
     assert lines[0] == "Preparing voc (trainval, sbd)"
-    assert lines[1].split()[:4] == ["download", "95.7kB", "into", "data/downloads"]
-    assert lines[2].split()[:4] == ["unpack", "1.00MB", "into", "data/VOCdevkit"]
+    assert lines[1].split()[:5] == ["download", "95.7", "kB", "into", "data/downloads"]
+    assert lines[2].split()[:5] == ["unpack", "1.00", "MB", "into", "data/VOCdevkit"]
     assert "  trainaug           6 images  ImageSets/Segmentation/trainaug.txt" in lines
     assert lines[-1] == "  deeplab train data=voc"
     for bar in (f"Downloading {TAR}", f"Unpacking {TGZ}", "Converting SBD"):
@@ -400,7 +400,7 @@ def test_too_little_space_is_an_error_before_the_start(served, tmp_path):
     arguments, requests = served
     done = run("prepare", *arguments, "data.unpacked_gb=1e9", cwd=tmp_path, ok=False)
     assert done.returncode == 2
-    assert "unpack     1.00EB into data/VOCdevkit" in done.stdout
+    assert "unpack     1.00 EB into data/VOCdevkit" in done.stdout
     assert "data/downloads and data/VOCdevkit: 1.00EB needed" in done.stderr
     assert "Free some space" in done.stderr
     assert not (tmp_path / "data").exists()

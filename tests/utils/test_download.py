@@ -155,7 +155,7 @@ def test_only_attempts_without_new_data_are_counted(tmp_path):
 
 def test_too_many_failures_are_an_error_and_keep_the_part(tmp_path):
     with serving(BODY, Response(cut=300_000), Response(cut=0)) as server:
-        with pytest.raises(UserError, match=r"connection was cut.*a\.bin\.part holds 300kB"):
+        with pytest.raises(UserError, match=r"connection was cut.*a\.bin\.part holds 300 kB"):
             download(server, tmp_path)
         assert len(server.requested_ranges) == 4
         server.plan = [Response()]
@@ -288,7 +288,7 @@ def test_invalid_url(tmp_path):
 def test_too_little_space_is_an_error_before_the_transfer(tmp_path, monkeypatch):
     usage = type(disk_space.shutil.disk_usage(tmp_path))(10**7, 10**7 - 10**5, 10**5)
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: usage)
-    message = r"1\.00MB more needed, 100kB free"
+    message = r"1\.00 MB more needed, 100 kB free"
     for size, send_length in ((None, True), (len(BODY), False)):
         served = serving(BODY, Response(send_length=send_length))
         with served as server, pytest.raises(UserError, match=message):
@@ -664,7 +664,7 @@ def test_full_disk_while_unpacking(tmp_path, write_archive):
     message = start_python(FULL_DISK_SCRIPT, path, target).communicate()[0]
     assert str(target) in message
     assert "File too large" in message
-    assert "60.3kB more needed" in message
+    assert "60.3 kB more needed" in message
     assert "run this again" in message
     assert set(tree(target)) == {"a"}
 

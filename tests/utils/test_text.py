@@ -5,8 +5,9 @@ import io
 
 import pytest
 
+from deeplab.utils.disk_space import format_size
 from deeplab.utils.templates import render_template
-from deeplab.utils.text import PrintableStream, plot_text, pluralize, printable
+from deeplab.utils.text import PrintableStream, fold, plot_text, pluralize, printable
 from deeplab.utils.text_table import Cell, Column, TextTable
 from deeplab.utils.visualization import legend
 
@@ -31,6 +32,23 @@ def test_numbers_of_things():
         "1 class",
         "2,000 classes",
     ]
+
+
+def test_long_lines_of_a_help_go_on_below_their_descriptions():
+    text = "Head.\n\n  train data=voc  the network of the paper\n  evaluate run=runs/A-longNAME x"
+    assert fold(text, 100) == text
+    assert fold(text, 30).split("\n") == [
+        "Head.",
+        "",
+        "  train data=voc  the network",
+        "                  of the paper",
+        "  evaluate run=runs/A-longNAME",
+        "  x",
+    ]
+
+
+def test_sizes_stand_apart_from_their_units():
+    assert [format_size(count) for count in (12, 95_700, 1e6)] == ["12.0 B", "95.7 kB", "1.00 MB"]
 
 
 def test_tables_print_one_line_for_each_row():

@@ -32,7 +32,7 @@ def check_space(requirements: Sequence[SpaceRequirement]) -> None:
         disks.setdefault(_existing_parent(required.folder).stat().st_dev, []).append(required)
         free = format_size(_free_bytes(required.folder))
         size = format_size(required.size)
-        print(f"  {required.step:<9} {size:>7} into {required.folder} ({free} free{required.note})")
+        print(f"  {required.step:<9} {size:>8} into {required.folder} ({free} free{required.note})")
     for same_disk in disks.values():
         total = sum(required.size for required in same_disk)
         free_bytes = _free_bytes(same_disk[0].folder)

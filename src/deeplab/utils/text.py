@@ -57,10 +57,12 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def format_size(count: float) -> str:
-    """Return a number of bytes with its unit: ``19.3GB``."""
+    """Return a number of bytes with its unit: ``19.3 GB``."""
     from tqdm import tqdm  # only where sizes are printed
 
-    return tqdm.format_sizeof(count, "B")
+    number = tqdm.format_sizeof(count)
+    unit = number.lstrip("0123456789.-")
+    return f"{number.removesuffix(unit)} {unit}B"
 
 
 def format_duration(seconds: float) -> str:
