@@ -468,13 +468,13 @@ def _print_finished(config: RunConfig, folder: RunFolder) -> None:
 
 
 def _print_paths(config: RunConfig, folder: RunFolder) -> None:
-    print(f"  page        {folder.page}")
-    print(f"  figures     {folder.curves}, {folder.validation_figure.name}")
-    print(f"  metrics     {folder.result}, {folder.metrics_csv.name}")
-    print(f"  weights     {folder.weights}")
-    print(f"  checkpoint  {folder.last}")
+    print(f"  page        {folder.page}\nIn the same folder:")
+    print(f"  figures     {folder.curves.name}, {folder.validation_figure.name}")
+    print(f"  metrics     {folder.result.name}, {folder.metrics_csv.name}")
+    print(f"  weights     {folder.weights.name}")
+    print(f"  checkpoint  {folder.last.relative_to(folder.path)}")
     if folder.profile.exists():
-        print(f"  profile     {folder.profile}")
+        print(f"  profile     {folder.profile.name}")
     offline = folder.path / "wandb" / "offline-run-*"
     if any(folder.path.glob("wandb/offline-run-*")):
         print(f"  W&B         offline; upload it with: wandb sync {offline}")
