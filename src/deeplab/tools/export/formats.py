@@ -130,7 +130,9 @@ def _open_onnx(path: Path) -> Runner:
 
 def _write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
     buffer = io.BytesIO()  # a full disk would abort the process inside of torch
-    torch.export.save(program, buffer, extra_files={METADATA: json.dumps(dict(metadata))})
+    with warnings.catch_warnings():  # about weights that are parts of one tensor
+        warnings.filterwarnings("ignore", message="No complete tensor found")
+        torch.export.save(program, buffer, extra_files={METADATA: json.dumps(dict(metadata))})
     path.write_bytes(buffer.getbuffer())
 
 
