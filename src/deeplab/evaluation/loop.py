@@ -17,7 +17,7 @@ from deeplab.evaluation.jobs import EvaluationJob
 from deeplab.evaluation.progress import Progress, new_progress_files
 from deeplab.evaluation.task import EvaluationTask, Predict, PredictedImage
 from deeplab.utils.parallel import prefetch
-from deeplab.utils.progress_lines import ProgressLines
+from deeplab.utils.progress_lines import ProgressLines, can_show_bars
 from deeplab.utils.sampling import sample_evenly
 
 
@@ -70,7 +70,7 @@ def _evaluate_rest(
         Share(task.config, jobs, temporary, path, i, batches[i::count], sorted(finished))
         for i, path in enumerate(files)
     ]
-    show = task.config.trainer.enable_progress_bar
+    show = task.config.trainer.enable_progress_bar and can_show_bars()
     lines = ProgressLines(len(ids), "Image", done=len(done), show=not show)
     bar = tqdm(total=len(ids), initial=len(done), desc="Evaluating", unit="img", disable=not show)
 

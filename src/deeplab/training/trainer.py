@@ -20,6 +20,7 @@ from deeplab.training.precision import precision_arguments
 from deeplab.training.process_strategy import ProcessStrategy, environment_plugin
 from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
+from deeplab.utils.progress_lines import can_show_bars
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -54,7 +55,7 @@ def build_trainer(
     if is_parallel:
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
     settings = config.trainer
-    show_bar = settings.enable_progress_bar and not quiet
+    show_bar = settings.enable_progress_bar and not quiet and can_show_bars()
     progress = [] if quiet else [RunProgress(steps) if show_bar else RunProgressLines(steps)]
     trainer = Trainer(
         accelerator=execution.accelerator,

@@ -1,5 +1,6 @@
 """Lines about the progress of long work, where there is no progress bar."""
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,6 +10,11 @@ NUM_LINES = 10
 
 MAX_INTERVAL = 300.0
 """Longest time in seconds between two lines."""
+
+
+def can_show_bars() -> bool:
+    """Return True in a terminal or a notebook; a file would keep every state of a bar."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
 class ProgressLines:

@@ -12,9 +12,6 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from deeplab.utils.free_memory import peak_memory
 from deeplab.utils.progress_lines import ProgressLines
 
-UPDATES_IN_FILE = 20
-"""Number of progress bar updates when the output goes to a file."""
-
 SMOOTHING = 0.05
 """Weight of the last update in the bar's speed: that of the last 20 to 40 steps, which soon forgets
 the first ones, in which a network is compiled."""
@@ -24,18 +21,12 @@ MEMORY_COLUMNS = 100
 
 
 class RunProgress(TQDMProgressBar):
-    """One progress bar for the whole run.
-
-    Training is a single stream of steps. A file keeps every update of a bar, so it gets only a
-    few of them.
-    """
+    """One progress bar for the whole run, because training is a single stream of steps."""
 
     BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_noinv_fmt}{postfix}]"
 
     def __init__(self, steps: int) -> None:
-        is_terminal = sys.stdout.isatty()
-        super().__init__(refresh_rate=1 if is_terminal else max(1, steps // UPDATES_IN_FILE))
-        self.smoothing = SMOOTHING if is_terminal else 1.0
+        super().__init__()
         self.steps = steps
 
     def init_train_tqdm(self) -> Tqdm:
@@ -47,7 +38,7 @@ class RunProgress(TQDMProgressBar):
             disable=self.is_disabled,
             dynamic_ncols=True,
             file=sys.stdout,
-            smoothing=self.smoothing,
+            smoothing=SMOOTHING,
             bar_format=self.BAR_FORMAT,
         )
 
