@@ -401,7 +401,7 @@ def test_too_little_space_is_an_error_before_the_start(served, tmp_path):
     done = run("prepare", *arguments, "data.unpacked_gb=1e9", cwd=tmp_path, ok=False)
     assert done.returncode == 2
     assert "unpack     1.00 EB into data/VOCdevkit" in done.stdout
-    assert "data/downloads and data/VOCdevkit: 1.00EB needed" in done.stderr
+    assert "data/downloads and data/VOCdevkit: 1.00 EB needed" in done.stderr
     assert "Free some space" in done.stderr
     assert not (tmp_path / "data").exists()
     assert not requests
