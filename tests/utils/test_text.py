@@ -5,9 +5,8 @@ import io
 
 import pytest
 
-from deeplab.utils.disk_space import format_size
 from deeplab.utils.templates import render_template
-from deeplab.utils.text import PrintableStream, fold, plot_text, pluralize, printable
+from deeplab.utils.text import PrintableStream, fold, format_size, plot_text, pluralize, printable
 from deeplab.utils.text_table import Cell, Column, TextTable
 from deeplab.utils.visualization import legend
 
