@@ -21,6 +21,8 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.source_code import describe_reused
 from deeplab.utils.files import check_writable
 from deeplab.utils.links import check_links
+from deeplab.utils.paths import short_path
+from deeplab.utils.program import command, script_name
 
 
 def check_evaluation(config: EvaluateConfig) -> None:
@@ -55,7 +57,7 @@ def run_evaluation(config: EvaluateConfig, *, brief: bool = False) -> list[Resul
     jobs = task.jobs()
     if not brief:
         data = describe_splits(task.data.layout, task.data.val_split)
-        print(f"Weights: {task.weights}")
+        print(f"Weights: {short_path(task.weights)}")
         print(f"Machine: {task.execution}")
         print("Data:    " + "\n         ".join(data))
     with lock_evaluations(evaluations, setting):
@@ -79,11 +81,13 @@ def run_evaluation(config: EvaluateConfig, *, brief: bool = False) -> list[Resul
             print(f"  {other_code}")
     for job in jobs:
         if not brief:
-            print(f"  {job.folder.path}")
+            print(f"  {short_path(job.folder.path)}")
         if isinstance(task, SegmentationEvaluation):
             task.pack(job)
     if config.log_to_wandb and todo:
         _log_to_wandb(task, todo)
+    if script_name() == "evaluate" and isinstance(task, SegmentationEvaluation):
+        print(f"Next: {command('gallery')} run={short_path(task.folder.path)}")
     return results
 
 

@@ -52,6 +52,12 @@ def absolute_path(text: str) -> str:
     return text if is_url(text) else str(Path(text).expanduser().absolute())
 
 
+def short_path(path: Path) -> Path:
+    """Return a path as it is typed in the current folder: relative if it lies below."""
+    folder = Path.cwd()
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
+
+
 def cache_folder(program: str = "deeplab") -> Path:
     """Return a program's folder for what can be made again: ``~/.cache/PROGRAM``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / program

@@ -34,6 +34,7 @@ from deeplab.tracking.provenance import provenance
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
 from deeplab.utils.links import check_links
+from deeplab.utils.paths import short_path
 from deeplab.utils.program import as_typed
 from deeplab.utils.reading import exists, read_values
 from deeplab.utils.sampling import sample_evenly
@@ -70,7 +71,7 @@ def run_export(config: ExportConfig) -> list[Path]:
     _check_folder(folder)
     data = move_data(trained.config.data, config.data.root)
     run = trained.config.model_copy(update={"data": data})
-    print(f"Weights:    {trained.weights}")
+    print(f"Weights:    {short_path(trained.weights)}")
     files = []
     graph = None
     with report_write_errors(f"output={folder}"):
@@ -81,12 +82,12 @@ def run_export(config: ExportConfig) -> list[Path]:
             weights, *others = write_repository(trained, run, folder, graph, config)
             _add_to_record(folder, weights, {"run": _run_name(trained)})
             for path in (weights, *others):
-                print(f"Written:    {path}")
+                print(f"Written:    {short_path(path)}")
                 files.append(path)
     channels = trained.config.data.pixel_format.channels
     image = RGB_IMAGE if channels == RGB_CHANNELS else f"pixels_of_{channels}_channels"
     usage = WEIGHTS_USAGE if config.format == "safetensors" else EXPORTERS[config.format].usage
-    print(f"How to use it:\n{as_typed(usage).format(path=files[0], image=image)}")
+    print(f"How to use it:\n{as_typed(usage).format(path=short_path(files[0]), image=image)}")
     if config.push_to_hub:
         print(f"Uploading to {config.push_to_hub} ...", flush=True)
         message = f"Weights of {_run_name(trained)}"
@@ -137,7 +138,7 @@ def _write_graph(
         if data:
             entry |= _reduce(config, draft, metadata, data)
     _add_to_record(folder, path, entry)
-    print(f"Written:    {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"Written:    {short_path(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     return path
 
 

@@ -26,6 +26,7 @@ from deeplab.utils.constants import PAGE_FILE, TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.links import check_links
+from deeplab.utils.paths import short_path
 from deeplab.utils.program import command
 from deeplab.utils.write_errors import report_write_errors
 
@@ -74,7 +75,7 @@ def run_gallery(config: GalleryConfig) -> Path:
         with atomic_write(target) as draft:
             draft.write_text(render_page(evaluations, classes, selection, sizes), encoding="utf-8")
         remove_stale_images(folder, images)  # only now: the earlier page showed them until here
-    print(f"Gallery of {len(images)} images: {target}")
+    print(f"Gallery of {len(images)} images: {short_path(target)}")
     return target
 
 

@@ -38,6 +38,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import prefetch
+from deeplab.utils.paths import short_path
 from deeplab.utils.text import pluralize
 from deeplab.utils.visualization import legend, legend_overlay, overlay_with_outlines, rgb
 from deeplab.utils.write_errors import report_write_errors
@@ -88,7 +89,7 @@ def run_prediction(config: PredictConfig) -> int:
             output, {path: file.path for file in files for path in file.output_paths(**saved)}
         )
     segmenter = trained.segmenter(predictor, execution, auto_overlap=config.auto_overlap)
-    print(f"Weights: {trained.weights}")
+    print(f"Weights: {short_path(trained.weights)}")
     print(f"Machine: {execution}")
     if pixel_format != RGB:
         print(f"Images:  {pixel_format}, as in training")
