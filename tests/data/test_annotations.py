@@ -631,6 +631,7 @@ def test_images_of_many_folders_are_found_at_once():
     assert finder.find("images/7.jpg", "all.json") is None
 
 
+@pytest.mark.processes
 def test_train_evaluate_and_check_a_folder_of_annotations(tmp_path):
     images = {f"{name}.jpg": things[:1] for name, things in objects(*range(10)).items()}
     for seed, name in enumerate(images):

@@ -316,6 +316,7 @@ def test_train_on_five_bands(bands, trained):
     assert len(list(folder.parent.glob("folder-*"))) == 1
 
 
+@pytest.mark.processes
 def test_use_a_network_of_five_bands(bands, trained, tmp_path):
     folder, _ = trained
     on_run = f"run={folder}"

@@ -71,6 +71,7 @@ def interrupt_after(monkeypatch, images):
     monkeypatch.setattr(SegmentationEvaluation, "score", interrupted)
 
 
+@pytest.mark.processes
 def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch, capsys):
     run = train(tmp_path, 5, batch=2)
     expected = outcome(run, evaluate(run))

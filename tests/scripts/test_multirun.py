@@ -219,6 +219,7 @@ def test_a_sweep_on_several_devices_stops_after_a_step(tmp_path, shapes, how):
     assert not (folder / "lock").exists()
 
 
+@pytest.mark.processes
 def test_a_run_in_progress_on_another_machine_is_not_touched(tmp_path, shapes):
     existing_runs = run_folders(Path(shapes.partition("=")[2]).parents[1])
     folder = tmp_path / "runs" / existing_runs[0].name

@@ -301,6 +301,7 @@ def test_the_result_is_of_the_last_step(tmp_path, trained):
     assert evaluated["mIoU"] == result["mIoU"]
 
 
+@pytest.mark.processes
 def test_every_job_of_a_sweep_has_a_separate_wandb_run(tmp_path, trained):
     cwd, _ = trained
     small = [s for s in SMALL if not s.startswith("logger")]  # wandb is the default

@@ -214,6 +214,7 @@ def test_an_error_of_tracing_without_text_is_named(monkeypatch):
         trace(exportable)
 
 
+@pytest.mark.processes
 def test_files_that_differ_are_rejected(tmp_path):
     predictor, padding = network("full", 16), PADDED
     path = exported(predictor, "torch_export", padding, tmp_path)

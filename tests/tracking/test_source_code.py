@@ -102,6 +102,7 @@ def code_of(record: dict) -> str:
     return f"code {record['training_code']} ({VERSION})"
 
 
+@pytest.mark.processes
 def test_a_finished_run_of_other_code_is_named(tmp_path):
     copy = Copy(tmp_path)
     before = copy.record()

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from safetensors.torch import load_file
 
 from deeplab.utils.cores import cpu_count
@@ -45,6 +46,7 @@ def test_a_run_that_overfits_and_stops_early(tmp_path):
     assert "a resumed run keeps its settings" in again.stderr
 
 
+@pytest.mark.processes
 def test_a_run_that_is_stopped_while_its_backbone_is_frozen(tmp_path):
     """It goes on to the weights of an undisturbed run, all bits of float64."""
     steps = [s for s in STEPS if "precision" not in s]
@@ -69,6 +71,7 @@ def test_a_run_that_is_stopped_while_its_backbone_is_frozen(tmp_path):
     assert equal_states(*weights)
 
 
+@pytest.mark.processes
 def test_a_resumed_run_keeps_its_number_of_threads(tmp_path):
     """Whatever other processes do, because sums by other threads round otherwise."""
     threads = min(2, cpu_count())  # 1 would be chosen here
