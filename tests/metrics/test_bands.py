@@ -27,6 +27,11 @@ def with_area(label, share=0.3):
     return label
 
 
+def large(label):
+    """Return a label map ten times as large, as of a photo."""
+    return cv2.resize(label, None, fx=10, fy=10, interpolation=cv2.INTER_NEAREST)
+
+
 def scribbles():
     """Return a map of which only some lines are labeled."""
     label = np.full((60, 80), IGNORE, np.uint8)
@@ -41,6 +46,7 @@ def scribbles():
         ([shapes(border=3)], "void"),
         ([shapes(border=5), np.zeros((9, 9), np.uint8)], "void"),
         ([shapes(border=5), with_area(shapes(border=5), 0.1)], "void"),
+        ([large(shapes(border=5)), large(with_area(shapes(border=5), 0.8))], "void"),
         ([shapes()], "label borders"),
         ([with_area(shapes())], "label borders"),
         ([shapes(border=3), *[shapes()] * 3], "label borders"),

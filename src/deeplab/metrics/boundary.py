@@ -37,25 +37,35 @@ CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 """Structuring element of the four direct neighbors."""
 
 
-MAX_DIRECT_BORDERS = 0.1
-"""Pairs of neighbors of two classes, per pair of a labeled and an ignored pixel, up to which
-ignored pixels lie along the borders; 0.002 on VOC."""
+MAX_DIRECT_BORDERS = 0.2
+"""Borders at which two classes touch, per border with ignored pixels between them, up to which
+these lie along the borders; 0.006 on VOC."""
 
-MAX_VOID_PIXELS = 10
-"""Ignored pixels per such pair up to which they are borders, not areas; 2.6 on VOC."""
+MAX_VOID_WIDTH = 0.05
+"""Width up to which ignored pixels between two classes are a border, not an unlabeled area, as a
+fraction of the image's diagonal; VOC's are 0.01 wide."""
 
 
 def find_bands(label_maps: Iterable[Pixels]) -> Bands:
     """Return ``void`` if ignored pixels lie along the borders of classes in these label maps."""
-    direct = void = ignored = 0
+    direct = void = 0
     for label_map in label_maps:
-        ignored += int((label_map == IGNORE).sum())
-        for one, other in ((label_map[1:], label_map[:-1]), (label_map[:, 1:], label_map[:, :-1])):
-            num_void = int(((one == IGNORE) != (other == IGNORE)).sum())
-            void += num_void
-            direct += int((one != other).sum()) - num_void
-    is_void = void and direct <= MAX_DIRECT_BORDERS * void and ignored <= MAX_VOID_PIXELS * void
-    return "void" if is_void else "label borders"
+        widest = MAX_VOID_WIDTH * np.hypot(*label_map.shape)
+        for rows in (label_map, label_map.T):
+            ignored = _ignored_between_classes(rows)
+            direct += int((ignored == 0).sum())
+            void += int(((ignored > 0) & (ignored <= widest)).sum())
+    return "void" if void and direct <= MAX_DIRECT_BORDERS * void else "label borders"
+
+
+def _ignored_between_classes(label_map: Pixels) -> NDArray[np.intp]:
+    """Return how many ignored pixels are at each change of the class along the rows."""
+    labels = label_map.ravel()
+    labeled = np.flatnonzero(labels != IGNORE)
+    changes = np.flatnonzero(np.diff(labels[labeled]))
+    before, after = labeled[changes], labeled[changes + 1]
+    width = label_map.shape[1]
+    return (after - before - 1)[before // width == after // width]
 
 
 def band_indices(
