@@ -461,6 +461,8 @@ def test_chosen_classes(tmp_path):
     found = labels(tmp_path, **chosen)["photo_1"]
     label = draw(images["photo_1"])
     assert np.array_equal(found, np.array([1, 255, 0], np.uint8)[label])
+    chosen["unlisted_values"] = "background"
+    assert np.array_equal(labels(tmp_path, **chosen)["photo_1"], np.uint8([1, 1, 0])[label])
     with pytest.raises(UserError, match="need a class named background"):
         labels(tmp_path, classes=["cat", "dog"])
 

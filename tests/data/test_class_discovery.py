@@ -329,6 +329,16 @@ def test_nearest_class_reaches_a_quarter_of_the_distance(tmp_path):
     assert rgb.decode(pixels, tmp_path).tolist() == [[0, 255, 1, 255, 1]]
 
 
+@pytest.mark.parametrize("values", [(0, 15), ((0, 0, 0), (0, 0, 15))])
+def test_other_values_may_be_background(values, tmp_path):
+    classes = ClassSet(("background", "person"), values=values, unlisted_values="background")
+    masks = np.uint8([[0, 8, 15, 255]]), np.uint8([[(0, 0, 0), (9, 9, 9), (0, 0, 15)]])
+    mask = masks[classes.colored]
+    assert classes.decode(mask, tmp_path)[0].tolist() == [0, 0, 1, 255][: mask.shape[1]]
+    with pytest.raises(UserError, match="Name the first one background"):
+        ClassSet(("other", "person"), values=values, unlisted_values="background")
+
+
 def test_values_of_a_huge_mask_are_counted_in_strips(tmp_path, monkeypatch):
     files = save(tmp_path, [with_border(gray((0, 3, 15), s)) for s in N])
     whole = find_classes(files)

@@ -59,10 +59,10 @@ def test_names_are_kept_as_they_are_written(tmp_path):
     assert read_classes(path).names == ("no", "1.0", "null", "2024-13-45")
 
 
-@pytest.mark.parametrize("unlisted", ["error", "ignore", "nearest"])
+@pytest.mark.parametrize("unlisted", ["error", "ignore", "nearest", "background"])
 def test_treatment_of_other_values(unlisted, tmp_path):
     path = tmp_path / "classes.yaml"
-    path.write_text(f"classes: {{a: 0, b: 200}}\nunlisted: {unlisted}\n")
+    path.write_text(f"classes: {{background: 0, b: 200}}\nunlisted: {unlisted}\n")
     assert read_classes(path).unlisted_values == unlisted
 
 

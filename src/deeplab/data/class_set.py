@@ -13,7 +13,7 @@ from PIL import Image
 
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.settings import MAX_CLASSES, ClassSettings, UnlistedValues
-from deeplab.utils.constants import IGNORE
+from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.text import name_some
@@ -78,8 +78,8 @@ class ClassSet:
         values: the value of each class in masks: all indices or all colors. None: class k has
             value k.
         ignored: further values that become 255. (255 itself always does, unless it is a class.)
-        unlisted_values: all other values are an error, are ignored too, or belong to the nearest
-            class if they are within ``nearest_radii`` of its value.
+        unlisted_values: all other values are an error, are ignored too, belong to the nearest
+            class if they are within ``nearest_radii`` of its value, or to the background.
     """
 
     names: tuple[str, ...]
@@ -89,11 +89,16 @@ class ClassSet:
     unlisted_values: UnlistedValues = "error"
 
     def __post_init__(self) -> None:
-        """Check that all values are of one kind.
+        """Check that all values are of one kind, and that a background is there if it is needed.
 
         Raises:
-            UserError: some are indices and some colors.
+            UserError: some are indices and some colors, or no class is the background.
         """
+        if self.unlisted_values == BACKGROUND and BACKGROUND not in self.names:
+            raise UserError(
+                f"data.unlisted_values={BACKGROUND}: the classes are {name_some(self.names)}. Name "
+                f"the first one {BACKGROUND}, or set data.unlisted_values=ignore."
+            )
         kind = "color" if self.colored else "index"
         if wrong := [v for v in self.ignored if isinstance(v, int) == self.colored]:
             raise UserError(
@@ -159,7 +164,8 @@ class ClassSet:
             path,
             f"label {int(values.max())}, but data.classes names {len(self)} classes "
             f"({allowed}; {IGNORE} = ignore)",
-            "Name all classes, set data.ignored_values, or correct the mask.",
+            f"Name all classes, set data.ignored_values or data.unlisted_values={BACKGROUND}, or "
+            "correct the mask.",
         )
 
     @cached_property
@@ -167,6 +173,8 @@ class ClassSet:
         """The label of each value: 256 entries, or one for each color code (16 MB)."""
         shape = (256,) * (3 if self.colored else 1)
         unlisted = _UNKNOWN if self.unlisted_values == "error" else IGNORE
+        if self.unlisted_values == BACKGROUND:
+            unlisted = self.names.index(BACKGROUND)
         table = np.full(shape, unlisted, np.uint8)
         values = list(range(len(self)) if self.values is None else self.values)
         if self.unlisted_values == "nearest":

@@ -44,7 +44,7 @@ ScaleFactor = Annotated[Float, Field(ge=0.01, le=16)]
 MAX_CLASSES = 254
 """Largest number of classes, so that 255 and another value of a byte are no class."""
 
-UnlistedValues = Literal["error", "ignore", "nearest"]
+UnlistedValues = Literal["error", "ignore", "nearest", "background"]
 """Treatment of mask values that are neither a class nor ignored."""
 
 BitDepth = Literal[8, 10, 12, 14, 16]
@@ -163,8 +163,9 @@ class ClassSettings(Settings):
     ignored_values: Values = ()
     """Further mask values that are ignored; 255 is, unless it is a class."""
     unlisted_values: UnlistedValues = "error"
-    """Treatment of mask values that are neither a class nor ignored; ``nearest``: as the nearest
-    class up to a quarter of the distance between two, as for JPEG masks; ignored beyond."""
+    """Treatment of mask values that are neither a class nor ignored, and of annotated regions of no
+    class; ``nearest``: as the nearest class up to a quarter of the distance between two, as for
+    JPEG masks; ignored beyond; ``background``: as the class of this name."""
 
     @model_validator(mode="after")
     def _check_class_counts(self) -> Self:

@@ -136,7 +136,7 @@ class Annotation(NamedTuple):
                 "class not listed",
                 path,
                 f"{self.image} has a region of {error.args[0]!r}, which is no class",
-                "Add it to data.classes, or set data.unlisted_values=ignore.",
+                "Add it to data.classes, or set data.unlisted_values=background or ignore.",
             ) from None
 
 

@@ -67,11 +67,14 @@ def decide_classes(
     if others and unlisted == "error":
         raise UserError(
             f"data.classes=[{','.join(names)}]: the annotations have regions of "
-            f"{name_some(others)} too. Add them, or set data.unlisted_values=ignore to ignore "
-            "their pixels."
+            f"{name_some(others)} too. Add them, or set data.unlisted_values={BACKGROUND} to count "
+            "their pixels as it, or data.unlisted_values=ignore to leave them out."
         )
+    if unlisted == BACKGROUND:
+        is_background.update(others)
+        others = []
     labels = {name: index for index, name in enumerate(names)}
-    labels |= {name: labels[BACKGROUND] for name in is_background if BACKGROUND in labels}
+    labels |= {name: labels[BACKGROUND] for name in sorted(is_background) if BACKGROUND in labels}
     drawing = LabelDrawing(
         tuple(labels.items()),
         unlabeled=labels[BACKGROUND] if unlabeled == BACKGROUND else IGNORE,

@@ -406,7 +406,7 @@ class _Discovery:
             f"data.mask_values={_key(self.chosen or ())}: the masks also hold "
             f"{_listed(self.missed)} ({100 * self._share(self.missed):.2g} % of the pixels). Add "
             "them to data.mask_values or to data.ignored_values, or set "
-            "data.unlisted_values=ignore or nearest."
+            "data.unlisted_values=background, ignore or nearest."
         )
 
     def _dominant(self) -> list[Value]:
@@ -659,7 +659,12 @@ def _named(classes: ClassSet) -> str:
     """Return the names of classes with their values, and what happens to other values."""
     values = classes.values or range(len(classes))
     pairs = [f"{n} {_text(v)}" for n, v in zip(classes.names, values, strict=True)]
-    others = {"error": "an error", "ignore": "ignored", "nearest": "the nearest class or ignored"}
+    others = {
+        "error": "an error",
+        "ignore": "ignored",
+        "nearest": "the nearest class or ignored",
+        "background": "background",
+    }
     ignored = f"; {_listed(classes.ignored)} ignored" if classes.ignored else ""
     return f"{_shortened(pairs)}{ignored}; other values are {others[classes.unlisted_values]}"
 

@@ -2,7 +2,7 @@
 
     classes.yaml      classes: {background: 0, road: 1}
                       ignored: [11]
-                      unlisted: ignore                    or nearest, or error (the default)
+                      unlisted: ignore    or nearest, background, error (the default)
                       colors: {background: [0, 0, 0], road: [128, 64, 128]}     for overlays
                 or    [background, road, car]             by index
                 or    {background: 0, road: 1}            or {background: [0, 0, 0], road: ...}
