@@ -69,6 +69,18 @@ def test_class_without_a_pixel(tmp_path):
     assert [f.path for f in absent] == [f"train: class_{i}" for i in range(2, 21)]
 
 
+def test_class_in_few_images(tmp_path):
+    root = voc_tree(tmp_path, {"train": 8, "val": 3})
+    for name in [item.id for items in splits(root).values() for item in items]:
+        label = np.zeros((50, 60), np.uint8)
+        label[:9, :9] = name != "val_0"
+        label[9:, :9] = 2 * (name in ("train_0", "train_1", "val_1"))
+        write_mask(root / "SegmentationClass" / f"{name}.png", label)
+    few = [f for f in examine(root).findings if f.kind == "class in few images"]
+    assert [f.path for f in few] == ["train, val: class_2"]
+    assert few[0].problem == "in 2 of 8 training images, 1 of 3 validation images"
+
+
 def test_text_and_markdown_reports(tmp_path):
     root = voc_tree(tmp_path, {"train": 9, "val": 3})
     for i in range(8):

@@ -82,9 +82,25 @@ def test_the_machine_decides_the_size_of_the_training(machine, tmp_path, monkeyp
     data = deeplab.create_datamodule("folder", root=tmp_path)
     config = compose(tmp_path).model_copy(update={"data": data.settings})
     for typed in (config, config.model_copy(update={"automatic": ()})):
-        lines = automatic.describe_choices(typed, data.train_set)
+        lines = automatic.describe_choices(typed, data)
         assert any("backbone=resnet50_torchvision" in line for line in lines) == (machine == "gpu")
     assert config.stage.batch_size == automatic.BATCH[machine]
+
+
+def test_a_class_of_few_images_is_named_with_the_images_that_have_it(tmp_path):
+    write_folder(tmp_path, [(60, 80), (30, 40)] * 10)
+    (tmp_path / "classes.txt").write_text("background\ncat\ndog\n")
+    data = deeplab.create_datamodule("folder", root=tmp_path)
+    for item in (*data.train_set.items[:2], data.val_set.items[0]):
+        label = np.array(Image.open(item.mask))
+        label[0, 0] = 2
+        Image.fromarray(label).save(item.mask)
+    config = compose(tmp_path).model_copy(update={"data": data.settings})
+    lines = automatic.describe_choices(config, data)
+    assert lines[0] == "16 images of about 30 to 60 x 40 to 80 pixels, 3 classes"
+    assert lines[1] == "rarest class: dog, in 2 of 16 images, 0.0045 % of the pixels"
+    assert "dog: in 2 of 16 training images, 1 of 4 validation images" in lines
+    assert not any(line.startswith("cat") for line in lines)
 
 
 LARGER = "backbone=resnet50_torchvision"

@@ -13,6 +13,16 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 
+FEW_IMAGES = 2
+"""Training images up to which a class is scarce."""
+
+MIN_IMAGES = 10
+"""Images of training and validation below which every class is in few of them."""
+
+SCARCE_ADVICE = (
+    "More images, another data.split_seed (for a drawn val), or data.classes without it."
+)
+
 
 class ClassSampler:
     """Draws a class and an image that contains it.
@@ -63,3 +73,30 @@ def balanced_weights(pixels: Counts) -> list[float]:
     share = pixels / pixels.sum()
     weights = 1 / np.sqrt(np.where(share > 0, share, share[share > 0].min()))
     return [float(f"{weight:.4g}") for weight in weights / (share * weights).sum()]
+
+
+def scarce_classes(
+    names: Sequence[str],
+    training: Sequence[int],
+    validation: Sequence[int],
+    *,
+    num_training: int,
+    num_validation: int,
+) -> dict[str, str]:
+    """Return the classes that too few images hold to learn or to score them, and how many do.
+
+    Args:
+        names: names of the classes.
+        training: number of training images that have each class.
+        validation: the same for validation.
+        num_training: number of all training images.
+        num_validation: the same for validation.
+    """
+    if num_training + num_validation < MIN_IMAGES:
+        return {}
+    return {
+        name: f"in {trained} of {num_training} training images, {scored} of {num_validation} "
+        "validation images"
+        for name, trained, scored in zip(names, training, validation, strict=True)
+        if (trained or scored) and (trained <= FEW_IMAGES or not scored)
+    }

@@ -23,6 +23,7 @@ from deeplab.data.image_io import RGB, read_image, unusual_kinds
 from deeplab.data.items import Item, shared_images
 from deeplab.data.labels import read_label
 from deeplab.data.pixel_format import PixelFormat
+from deeplab.data.rare_classes import SCARCE_ADVICE, scarce_classes
 from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.parallel import parallel_map
 
@@ -122,6 +123,7 @@ def examine_dataset(
     )
     findings += _duplicate_images(splits, reports)
     findings += _missing_classes(split_reports, classes)
+    findings += _scarce_classes(split_reports, classes)
     if crop_size is not None:
         findings += _check_crop_size(split_reports, crop_size, largest_scale)
     findings.sort(key=lambda f: (f.severity, f.kind))
@@ -255,6 +257,24 @@ def _missing_classes(reports: Mapping[str, SplitReport], classes: ClassSet) -> l
                 "The network cannot learn it from this split.")
         for name, pixels in zip(classes.names, reports[train].pixels, strict=False)
         if not pixels
+    ]  # fmt: skip
+
+
+def _scarce_classes(reports: Mapping[str, SplitReport], classes: ClassSet) -> list[Finding]:
+    """Return a warning for each class that few images of the first two splits have."""
+    train, val, *_ = *reports, *reports
+    if train == val or not any(reports[val].pixels[:-1]):
+        return []
+    found = scarce_classes(
+        classes.names,
+        *(reports[split].images_with[: len(classes)] for split in (train, val)),
+        num_training=reports[train].images,
+        num_validation=reports[val].images,
+    )
+    return [
+        Finding("warning", "class in few images", f"{train}, {val}: {name}", problem,
+                SCARCE_ADVICE)
+        for name, problem in found.items()
     ]  # fmt: skip
 
 

@@ -41,7 +41,8 @@ def as_markdown(report: DatasetReport, title: str) -> str:
             lines += [f"- `{f.path}`: {f.problem}" for f in findings]
             lines.append("")
     for split, split_report in report.splits.items():
-        lines += [f"## {split}", "", _image_sizes(split_report), ""]
+        count = pluralize(split_report.images, "image")
+        lines += [f"## {split}", "", f"{count}, {_image_sizes(split_report)}", ""]
         lines += [_class_table(report, {"": split_report}).as_markdown(), ""]
     return "\n".join(lines)
 
@@ -76,13 +77,11 @@ def summary_line(report: DatasetReport) -> str:
 
 def _image_sizes(report: SplitReport) -> str:
     if not report.sizes:
-        return f"{pluralize(report.images, 'image')}, none of which can be decoded"
+        return "no image can be decoded"
     (min_height, min_width), (max_height, max_width) = _sides(report, min), _sides(report, max)
     (height, width), count = report.sizes.most_common(1)[0]
-    return (
-        f"{pluralize(report.images, 'image')}, heights {min_height} to {max_height}, widths "
-        f"{min_width} to {max_width}, most often {height} x {width} ({count})"
-    )
+    most_often = f", most often {height} x {width} ({count})" if count > 1 else ""
+    return f"heights {min_height} to {max_height}, widths {min_width} to {max_width}{most_often}"
 
 
 def _sides(report: SplitReport, extreme: Callable[[Iterable[int]], int]) -> list[int]:

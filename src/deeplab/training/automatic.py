@@ -38,12 +38,13 @@ from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
 from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.settings import find_holder, to_dict
-from deeplab.utils.text import pluralize
+from deeplab.utils.text import name_some, pluralize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from deeplab.data.datamodules import SegmentationData
     from deeplab.data.dataset import SegmentationDataset
 
 MAX_SAMPLE = 100
@@ -54,6 +55,9 @@ MAX_LABEL_MAPS = 1000
 
 RARE = 1.0
 """Percent of the pixels below which a class is rare."""
+
+SIMILAR = 1.2
+"""Ratio up to which lengths are described by one number."""
 
 MAX_WIDTH = 96
 """Characters of a line of chosen values."""
@@ -211,7 +215,7 @@ def choose_automatic(config: RunConfig, *, read_images: bool = True) -> RunConfi
     return config
 
 
-def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:
+def describe_choices(config: TrainConfig, data: "SegmentationData") -> list[str]:
     """Return lines about the images of a training, and the values that were chosen for them.
 
     Where only the initial weights were chosen, which have a line of their own, there is none but
@@ -219,7 +223,7 @@ def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> lis
 
     Args:
         config: config of the training, with its classes.
-        dataset: its training images, of which some are read.
+        data: its images, of which some are read.
     """
     backbone_lines = []
     if config.data.of_ones_own and _machine(config) == "gpu":
@@ -236,22 +240,18 @@ def describe_choices(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     lines = textwrap.wrap(" ".join(chosen), MAX_WIDTH, break_long_words=False)
     if "loss.class_weights" in config.automatic:
         lines.append("weight of a class: 1 / sqrt(its share of the pixels), 1 on average")
-    return [*_describe_images(config, dataset), *lines, *backbone_lines]
+    return [*_describe_images(config, data), *lines, *backbone_lines]
 
 
-def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> list[str]:
-    """Return the usual size of an image, and the rarest class."""
-    import numpy as np
-
-    sizes = _sizes(dataset.items, dataset.image_size)
-    height, width = (round(statistics.median(sides)) for sides in zip(*sizes, strict=True))
-    classes = config.data.classes
-    pixels = np.zeros(IGNORE + 1, np.int64)
-    count = 0
-    for label in dataset.sample_labels(MAX_SAMPLE):
-        pixels += np.bincount(label.ravel(), minlength=len(pixels))
-        count += 1
-    shares = 100 * pixels[: len(classes)] / max(1, pixels[: len(classes)].sum())
+def _describe_images(config: TrainConfig, data: "SegmentationData") -> list[str]:
+    """Return the usual sizes of an image, the rarest class, and classes of few images."""
+    dataset, classes = data.train_set, config.data.classes
+    sides = zip(*_sizes(dataset.items, dataset.image_size), strict=True)
+    height, width = (_usual(lengths) for lengths in sides)
+    counts = _sample_pixels(dataset)
+    count, pixels = len(counts), counts.sum(axis=0)
+    images_with = (counts > 0).sum(axis=0).tolist()
+    shares = 100 * pixels / max(1, pixels.sum())
     rarest = int(shares.argmin())
     weighted = getattr(config.loss, "class_weights", None) or config.data.rare_class_temperature
     advice = []
@@ -264,10 +264,52 @@ def _describe_images(config: TrainConfig, dataset: "SegmentationDataset") -> lis
     return [
         f"{pluralize(len(dataset), 'image')} of about {width} x {height} pixels, {len(classes)} "
         "classes",
-        f"rarest class: {classes[rarest]}, {shares[rarest]:.2g} % of the pixels (in "
-        f"{pluralize(count, 'label map')})",
+        f"rarest class: {classes[rarest]}, in {images_with[rarest]} of "
+        f"{pluralize(count, 'image')}, {shares[rarest]:.2g} % of the pixels",
         *advice,
+        *_describe_scarce(classes, data, counts),
     ]
+
+
+def _describe_scarce(
+    classes: Sequence[str], data: "SegmentationData", counts: "NDArray[np.int64]"
+) -> list[str]:
+    """Return lines about classes of few images; none where not all label maps are read.
+
+    Args:
+        classes: names of the classes.
+        data: the images of training and validation.
+        counts: pixels of each class in the label maps of training that are read, ``(N, K)``.
+    """
+    from deeplab.data.rare_classes import SCARCE_ADVICE, scarce_classes
+
+    validation = _sample_pixels(data.val_set)
+    if len(counts) < len(data.train_set) or len(validation) < len(data.val_set):
+        return []
+    found = scarce_classes(
+        classes,
+        *((pixels > 0).sum(axis=0).tolist() for pixels in (counts, validation)),
+        num_training=len(counts),
+        num_validation=len(validation),
+    )
+    lines = name_some([f"{name}: {text}" for name, text in found.items()], separator="\n")
+    return [*lines.splitlines(), f"-> {SCARCE_ADVICE}"] if found else []
+
+
+def _sample_pixels(dataset: "SegmentationDataset") -> "NDArray[np.int64]":
+    """Return the number of pixels of each class in some of the label maps, ``(N, K)``."""
+    import numpy as np
+
+    num_classes = len(dataset.classes.names)
+    labels = dataset.sample_labels(MAX_SAMPLE)
+    counts = [np.bincount(label.ravel(), minlength=IGNORE + 1)[:num_classes] for label in labels]
+    return np.array(counts, np.int64).reshape(-1, num_classes)
+
+
+def _usual(lengths: Sequence[int]) -> str:
+    """Return the median of lengths; the middle half of them if they differ widely."""
+    low, middle, high = (round(q) for q in statistics.quantiles([*lengths, *lengths], n=4))
+    return str(middle) if high <= SIMILAR * low else f"{low} to {high}"
 
 
 def _sizes(

@@ -198,7 +198,7 @@ class SegmentationTask(Task):
 
     def describe_choices(self) -> list[str]:
         """See ``Task``."""
-        return describe_choices(self.config, self.data.train_set)
+        return describe_choices(self.config, self.data)
 
     @property
     def metrics(self) -> list[str]:
