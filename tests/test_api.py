@@ -1,5 +1,6 @@
 """The framework from Python, in one process, as in a notebook."""
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -259,6 +260,17 @@ def test_predictions_follow_the_weights_of_the_model(trained, images):
     assert (loaded.predict(images[0]).label_map == 3).all()
     assert not (before.label_map == 3).all()
     assert np.array_equal(before.probabilities.argmax(0), before.label_map)
+
+
+def test_a_loaded_network_goes_through_pickle(trained, images):
+    """As it does into the workers of a pool."""
+    loaded = trained.load(precision="32-true")
+    before = loaded.predict(images[0])
+    again = pickle.loads(pickle.dumps(loaded))
+    assert again.config == loaded.config
+    after = again.predict(images[0])
+    assert np.array_equal(after.label_map, before.label_map)
+    assert np.array_equal(after.probabilities, before.probabilities)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tests of settings that are derived from constructors, and of modules that are found by name."""
 
 import inspect
+import pickle
 import shutil
 
 import pytest
@@ -35,6 +36,13 @@ def test_settings_are_the_arguments_of_the_constructor(settings, constructor):
         assert field.description, f"{name} is not described in the docstring"
     missing = parameters.keys() - settings.model_fields.keys()
     assert missing <= {"in_channels", "features"}
+
+
+@pytest.mark.parametrize(
+    "settings", [*map(backbone_settings, backbone_names()), AsppSettings, DecoderSettings]
+)
+def test_pickle_finds_the_settings(settings):
+    assert pickle.loads(pickle.dumps(settings)) is settings
 
 
 def test_settings_need_no_torch():

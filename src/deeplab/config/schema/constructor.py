@@ -102,17 +102,25 @@ def _names(statement: ast.stmt) -> set[str]:
     return set()
 
 
+def settings_name(module: str) -> str:
+    """Return the name of the settings of the class that a module defines."""
+    return f"{module.rpartition('.')[2].capitalize()}Settings"
+
+
 @cache
 def settings_from(
-    base: type[S], module: str, matches: str, *, exclude: tuple[str, ...] = ()
+    base: type[S], module: str, matches: str, *, exclude: tuple[str, ...] = (), place: str
 ) -> type[S]:
     """Return a subclass of ``base`` with a field for each argument of a constructor.
+
+    It is named for the constructor's module, as ``ResnetSettings``.
 
     Args:
         base: keys that are no arguments of the constructor.
         module: name of the constructor's module.
         matches: regular expression of the class's name or of a base class.
         exclude: arguments that are no settings.
+        place: module in which pickle finds the subclass by its name.
     """
     source = ClassSource(module, matches)
     descriptions = source.descriptions()
@@ -127,9 +135,9 @@ def settings_from(
         for name, argument in source.signature(exclude).parameters.items()
     }
     return create_model(
-        f"{source.name}Settings",
+        settings_name(module),
         __base__=base,
-        __module__=module,
+        __module__=place,
         __doc__=f"Keys of ``{module}.{source.name}``.",
         **fields,
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, SerializeAsAny
 
-from deeplab.config.schema.constructor import settings_from
+from deeplab.config.schema.constructor import settings_from, settings_name
 from deeplab.models.backbones.families import backbone_names
 from deeplab.models.normalization import IMAGENET
 from deeplab.utils.own_code.node import OwnCode
@@ -65,7 +65,7 @@ def backbone_settings(family: str) -> type[BackboneSettings]:
     if family not in backbone_names():
         raise ValueError(f"no such backbone. Choose from {', '.join(backbone_names())}")
     module = f"deeplab.models.backbones.{family}"
-    return settings_from(BackboneSettings, module, matches=r"\w*Backbone")
+    return settings_from(BackboneSettings, module, matches=r"\w*Backbone", place=__name__)
 
 
 if TYPE_CHECKING:  # their keys are known at run time only
@@ -80,10 +80,23 @@ if TYPE_CHECKING:  # their keys are known at run time only
 
         def __getattr__(self, name: str) -> Any: ...
 else:
-    AsppSettings = settings_from(Settings, "deeplab.models.aspp", "ASPP", exclude=("in_channels",))
-    DecoderSettings = settings_from(
-        Settings, "deeplab.models.decoder", "Decoder", exclude=("in_channels", "features")
+    AsppSettings = settings_from(
+        Settings, "deeplab.models.aspp", "ASPP", exclude=("in_channels",), place=__name__
     )
+    DecoderSettings = settings_from(
+        Settings,
+        "deeplab.models.decoder",
+        "Decoder",
+        exclude=("in_channels", "features"),
+        place=__name__,
+    )
+
+    def __getattr__(name: str) -> type[BackboneSettings]:
+        """Return the keys of a family of backbones, which pickle asks for by the class's name."""
+        for family in backbone_names():
+            if settings_name(family) == name:
+                return backbone_settings(family)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class NetworkConfig(Settings):
