@@ -1,7 +1,9 @@
 """Search for a learning rate and for the number of images that fit into memory."""
 
+import math
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -23,7 +25,25 @@ def test_a_learning_rate_is_suggested(tmp_path):
     assert command.endswith(f"stage.batch_size=2 stage.lr={suggestion:.2g}")
     assert "num_steps" not in command
     assert "stage.lr=0.5" not in command
+    assert "  recipe      stage.lr=0.5\n" in done.stdout
     check_what_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("steps", [30, 100, 1000])
+def test_the_slope_of_the_loss_is_over_the_logarithm_of_the_rate(steps):
+    """The loss falls by half at 0.02, with noise, and then diverges."""
+    rates = np.geomspace(1e-5, 1, steps)
+    losses = 2 - 1 / (1 + (0.02 / rates) ** 1.5) + np.maximum(0, np.log(rates / 0.2)) ** 2
+    losses += np.random.default_rng(0).normal(scale=1e-3, size=steps)
+    steepest = tune._find_steepest(rates.tolist(), losses.tolist())
+    assert 0.01 < rates[steepest] < 0.04
+
+
+def test_no_rate_is_suggested_where_the_loss_does_not_fall():
+    rates = np.geomspace(1e-5, 1, 20).tolist()
+    assert tune._find_steepest(rates, [1.0 + i for i in range(20)]) is None
+    assert tune._find_steepest(rates, [1.0, 0.5, *[math.nan] * 18]) is None
+    assert tune._find_steepest([], []) is None
 
 
 def test_the_images_that_fit_are_found(tmp_path):

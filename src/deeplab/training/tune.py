@@ -1,11 +1,15 @@
 """Search for a learning rate, and for the number of images that fit into memory.
 
-The learning rate comes from Lightning's ``Tuner``. Its search for a batch size is not used: it
-doubles the batch until memory runs out, which on a CPU ends the process, and it would suggest
-another recipe. Here the recipe's batch stays, and the suggestion is in how many parts it fits.
+The losses at rising learning rates come from Lightning's ``Tuner``. Its suggestion is not used: it
+takes the slope of the loss over the rate itself, not over its logarithm as the usual range test
+(Smith 2017, arXiv 1506.01186), and so prefers the smallest rates. Nor is its search for a batch
+size: it doubles the batch until memory runs out, which on a CPU ends the process, and it would
+suggest another recipe. Here the recipe's batch stays, and the suggestion is in how many parts it
+fits.
 """
 
 import gc
+import math
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -65,6 +69,7 @@ def _find_learning_rate(
     config: RunConfig, settings: TuneSettings, execution: Execution, folder: RunFolder
 ) -> None:
     # a stream that is long enough, in which no validation is due
+    recipe_rate = config.stage.lr
     stage = config.stage.model_copy(update={"max_steps": 10 * settings.num_steps})
     trainer_settings = config.trainer.model_copy(update={"num_validations": 1})
     config = config.model_copy(update={"stage": stage, "trainer": trainer_settings})
@@ -82,22 +87,45 @@ def _find_learning_rate(
             num_training=settings.num_steps,
             update_attr=False,
         )
-    if finder:
-        finder.results["loss"] = _unbiased(finder.results["loss"])
-    suggestion = finder and finder.suggestion()
-    if not finder or not suggestion:
+    rates = finder.results["lr"] if finder else []
+    losses = _unbiased(finder.results["loss"]) if finder else []
+    steepest = _find_steepest(rates, losses)
+    if not finder or steepest is None:
         raise UserError(
-            f"num_steps={settings.num_steps}: the loss was not finite long enough to suggest a "
+            f"num_steps={settings.num_steps}: the loss did not fall long enough to suggest a "
             "learning rate. Set a smaller min_lr, or a larger num_steps."
         )
-    figure: Any = finder.plot(suggest=True)
+    suggestion = f"{rates[steepest]:.2g}"
+    finder.results["loss"] = losses
+    figure: Any = finder.plot()
+    figure.axes[0].plot(rates[steepest], losses[steepest], marker="o", markersize=10, color="red")
     save_plot(figure, Path(settings.figure), dpi=120)
     print(
-        f"\nSuggested learning rate: {suggestion:.2g}, at which the loss falls fastest "
-        f"({len(finder.results['lr'])} steps from {settings.min_lr:g} to {settings.max_lr:g}, the "
-        "same for all parameters).\n"
-        f"  train       {_train_command(f'stage.lr={suggestion:.2g}', 'stage.lr')}"
+        f"\nSuggested learning rate: {suggestion}, at which the loss falls fastest over the "
+        f"logarithm of the rate ({len(rates)} steps from {settings.min_lr:g} to "
+        f"{settings.max_lr:g}, the same for all parameters).\n"
+        f"  recipe      stage.lr={recipe_rate:g}\n"
+        f"  train       {_train_command(f'stage.lr={suggestion}', 'stage.lr')}"
     )
+
+
+def _find_steepest(rates: Sequence[float], losses: Sequence[float]) -> int | None:
+    """Return the index at which the loss falls fastest over the logarithm of the rate.
+
+    The first tenth, averages of few steps, and what follows the lowest loss do not count. A slope
+    is taken over a tenth of the steps, since single batches differ by more than one step changes.
+    The index is None if the loss is not finite long enough, or does not fall.
+    """
+    known = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    half = max(1, known // 20)
+    lowest = min(range(known), key=lambda i: losses[i], default=0)
+    candidates = range(2 * half, min(lowest + 1, known - half))
+    slopes = {
+        i: (losses[i + half] - losses[i - half]) / math.log(rates[i + half] / rates[i - half])
+        for i in candidates
+    }
+    steepest = min(slopes, key=lambda i: slopes[i], default=None)
+    return steepest if steepest is not None and slopes[steepest] < 0 else None
 
 
 def _unbiased(losses: Sequence[float], beta: float = 0.98) -> list[float]:
