@@ -8,11 +8,13 @@ from statistics import mean, stdev
 import pytest
 
 from deeplab.ablations.distinct_jobs import collect_jobs, describe_rows, with_scores
+from deeplab.ablations.print_plan import print_plan
 from deeplab.ablations.report.columns import format_signed
+from deeplab.ablations.report.print_report import _more_seeds
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import Difference
 from deeplab.ablations.run_tables import _group, compose_offline
-from deeplab.ablations.sweep import job_overrides
+from deeplab.ablations.sweep import job_overrides, job_titles
 from deeplab.ablations.sweep_request import parse_request, sweeps_over_variants
 from deeplab.ablations.variants import run_name
 from deeplab.training.compose_config import compose_seeds, compose_train
@@ -72,6 +74,42 @@ def test_a_table_for_each_strategy():
     assert list(parse_request(["decoder=full,naive"]).tables) == ["single-scale"]
     listed = parse_request(["decoder=full,naive", "strategies=os16,os8"])  # without brackets
     assert list(listed.tables) == ["os16", "os8"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "advised"),
+    [
+        (["num_seeds=3"], "num_seeds=5 instead of num_seeds=3"),
+        (["seed=0,2"], "seed=0,2,1,3 instead of seed=0,2"),
+        ([], "num_seeds=3"),
+    ],
+)
+def test_more_seeds_are_advised_in_the_form_that_was_typed(typed, advised):
+    request = parse_request(["decoder=tiny,naive", *typed])
+    assert _more_seeds(request) == advised
+    others = [argument for argument in ["decoder=tiny,naive", *typed] if argument not in typed]
+    more = parse_request([*others, advised.split()[0]])
+    assert {*request.seeds} < {*more.seeds}
+    assert len(more.seeds) == len(request.seeds) + 2
+
+
+def test_every_job_is_named_by_its_variant_and_seed():
+    """Also where one variant is left to run: the names are those of the whole sweep."""
+    request = parse_request(["decoder=tiny,naive", *FIXED])
+    assert [*job_titles(collect_jobs(request, compose_seeds)).values()] == [
+        "decoder=tiny seed=0",
+        "decoder=naive seed=0",
+    ]
+
+
+def test_a_plan_names_each_run_once_and_what_evaluations_take(capsys):
+    arguments = ["decoder=tiny,naive", *FIXED, "data.num_val=7", "trainer.limit_val_batches=1"]
+    request = parse_request(arguments)
+    jobs = collect_jobs(request, compose_seeds)
+    print_plan(request, jobs, lambda job: None, lambda job: None)
+    printed = capsys.readouterr().out
+    assert printed.count("decoder=naive seed=0") == 1
+    assert "Evaluations take all 7 images of val: trainer.limit_val_batches" in printed
 
 
 def test_variants_are_told_from_tables():
@@ -234,7 +272,12 @@ def test_a_sweep_ends_with_its_table(swept):
     assert re.search(r"^1: decoder=tiny\b", table, re.MULTILINE)
     assert re.search(r"^2: decoder=naive\b", table, re.MULTILINE)
     assert f"Report: runs/sweeps/{folder.name}/index.html" in table
-    assert re.search(r"gallery(\.py)? run=runs/.* compare_with=runs/", table)
+    assert "more seeds: seed=0,1,2,3 instead of seed=0,1 in the same command" in table
+    assert re.search(
+        r"row 2 against row 1, seed 0: deeplab gallery run=runs/\S+decoder_naive-os16-seed0-\w+ "
+        r"compare_with=runs/\S+decoder_tiny-os16-seed0-",
+        table,
+    )
 
 
 def test_the_same_command_prints_the_table_again(swept):

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job, describe_rows
-from deeplab.ablations.estimate import estimate_job
+from deeplab.ablations.estimate import estimate_job, split_size
 from deeplab.ablations.run_index import FindRun, Run
-from deeplab.ablations.sweep import is_done, missing_weights_lines, other_code_lines
+from deeplab.ablations.sweep import is_done, job_titles, missing_weights_lines, other_code_lines
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
@@ -56,7 +56,8 @@ def print_plan(
         + (f" ({len(waiting)} of them after you provide weights)" if waiting else "")
         + (f", {len(blocked)} need weights that you provide" if blocked else "")
     )
-    for line in [*missing_weights_lines(jobs), *other_code_lines(jobs, find_run)]:
+    evaluated = _evaluation_lines(todo)
+    for line in [*missing_weights_lines(jobs), *other_code_lines(jobs, find_run), *evaluated]:
         print(f"  {line}")
     if todo:
         _print_estimates(todo, find_run, names, measure_speed=measure_speed)
@@ -97,6 +98,7 @@ def _print_jobs(
     """Print the runs; what all of them have in common once."""
     weights = {job.key: _describe_initial_weights(job) for job in jobs}
     one_source = len(jobs) > 1 and len(set(weights.values())) == 1
+    titles = job_titles(jobs)
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     if shared:
         print("\nAll runs: " + " ".join(o for o in jobs[0].overrides if o in shared))
@@ -105,11 +107,27 @@ def _print_jobs(
     print("\nRuns (rows that need the same trained network share a run):")
     for job in jobs:
         after = f" after {names[job.pretraining.key]}" if job.pretraining else ""
-        own = " ".join(o for o in job.overrides if o not in shared)
-        print(f"  {names[job.key]:<4} {own or 'as above'}{after}")
+        print(f"  {names[job.key]:<4} {titles[job.key]}{after}")
         if not one_source:
             print(f"       initial weights: {weights[job.key]}")
-        print(f"       {_state(job, find_run(job), find_stale_run(job))}; {describe_rows(job)}")
+        rows = dict.fromkeys([titles[job.key], describe_rows(job)])
+        texts = [_state(job, find_run(job), find_stale_run(job)), *list(rows)[1:]]
+        print(f"       {'; '.join(texts)}")
+
+
+def _evaluation_lines(jobs: Sequence[Job]) -> list[str]:
+    """Return a line for each split that is evaluated in whole, although validations are shorter."""
+    splits = {
+        (split, split_size(job.config.data, split))
+        for job in jobs
+        if job.config.trainer.limit_val_batches is not None
+        for split in {e.split_of(job.config) for e in job.row_evaluations}
+    }
+    return [
+        f"Evaluations take all {pluralize(size, 'image')} of {split}: trainer.limit_val_batches "
+        "shortens the validations of a training only"
+        for split, size in sorted(splits)
+    ]
 
 
 def _describe_initial_weights(job: Job) -> str:

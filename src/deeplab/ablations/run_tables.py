@@ -76,10 +76,11 @@ def _test_jobs(jobs: Sequence[Job], check: Check, launch: Launch) -> None:
     """Launch the tests of all jobs (``trainer.fast_dev_run``), which have no results to report."""
     for job in jobs:
         check(job.overrides)
+    titles = job_titles(jobs)
     errors = launch(
         [
-            LaunchedJob(job.overrides, number=number, total=len(jobs), title=title)
-            for number, (job, title) in enumerate(zip(jobs, job_titles(jobs), strict=True), start=1)
+            LaunchedJob(job.overrides, number=number, total=len(jobs), title=titles[job.key])
+            for number, job in enumerate(jobs, start=1)
         ]
     )
     failures = [(describe_rows(j), e.status) for j, e in zip(jobs, errors, strict=True) if e]
@@ -150,12 +151,10 @@ def _report(
     find_run = make_finder_of_jobs(known_runs(root), jobs, chosen=chosen)
     sheets = write_report(request, jobs, find_run, folder)
     write_json(folder / REQUEST_FILE, {"arguments": [*arguments]})
-    if request.of_variants:
-        print_sheets(sheets)
+    print_sheets(sheets, of_variants=request.of_variants)
     page = folder / PAGE_FILE
     print(f"\nReport: {page} (same folder: report.md and, for each table, .csv, .tex and figures)")
-    if request.of_variants:
-        print_next_steps(jobs, find_run)
+    print_next_steps(request, jobs, find_run)
     return page
 
 

@@ -49,7 +49,7 @@ class LaunchedJob(NamedTuple):
     total: int
     """Number of jobs of the sweep."""
     title: str
-    """Overrides that not all jobs of the sweep have."""
+    """Name of the job in this sweep (``job_titles``)."""
 
 
 Launch = Callable[[Sequence[LaunchedJob]], Sequence[JobError | None]]
@@ -91,7 +91,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     for line in [*missing, *other_code_lines(kept, find_run)]:
         print(f"  {line}", flush=True)
     errors: dict[str, JobError | None] = {}
-    titles = job_titles(todo)
+    titles = job_titles(jobs)
     numbers = {job.key: number for number, job in enumerate(todo, start=1)}
     waiting = {job.key: job for job in todo}
     while ready := _ready_jobs(waiting, find_run):
@@ -101,7 +101,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
                     job_overrides(job, pretraining, group),
                     number=numbers[job.key],
                     total=len(todo),
-                    title=titles[numbers[job.key] - 1],
+                    title=titles[job.key],
                 )
                 for job, pretraining in ready
             ]
@@ -116,13 +116,18 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     return _print_unfinished(jobs, find_run, errors)
 
 
-def job_titles(jobs: Sequence[Job]) -> list[str]:
-    """Return what distinguishes each job from the others: overrides that not all of them have."""
+def job_titles(jobs: Sequence[Job]) -> dict[str, str]:
+    """Return the names of all jobs of a sweep, by their keys.
+
+    They are a variant and its seed, or the overrides of a table's job that not all of them have.
+    """
     counts = Counter(override for job in jobs for override in dict.fromkeys(job.overrides))
-    return [
-        " ".join(o for o in job.overrides if counts[o] < len(jobs)) or describe_rows(job)
+    return {
+        job.key: describe_rows(job)
+        if any(e.variant is not None for e in job.row_evaluations)
+        else " ".join(o for o in job.overrides if counts[o] < len(jobs)) or describe_rows(job)
         for job in jobs
-    ]
+    }
 
 
 def missing_weights_lines(jobs: Iterable[Job]) -> list[str]:

@@ -32,7 +32,9 @@ ALL = "all"
 
 MAX_SEEDS = 1000
 
-REQUEST_KEYS = ("ablation", "preset", "num_seeds", "seed", "strategies")
+SEED_KEYS = ("num_seeds", "seed")
+
+REQUEST_KEYS = ("ablation", "preset", *SEED_KEYS, "strategies")
 
 PATH_PREFIXES = ("data_roots.", "external_weights.")
 """Starts of the keys whose values are files or folders."""
@@ -48,6 +50,8 @@ class SweepRequest(NamedTuple):
     overrides: Sequence[str] = ()
     """Overrides from the command line, which take precedence over all others."""
     seeds: Sequence[int] = (0,)
+    typed_seeds: str = ""
+    """Override that sets the seeds; empty if none is typed."""
     data_roots: Mapping[str, str] = {}
     """Folders of data sets, by the names of their configs."""
     external_weights: Mapping[str, str] = {}
@@ -94,6 +98,7 @@ def parse_request(arguments: Sequence[str]) -> SweepRequest:
         preset=read_preset(preset) if preset else Preset(title="no preset"),
         overrides=[str(o.input_line) for o in rest if not o.is_sweep_override()],
         seeds=seeds,
+        typed_seeds=next((str(options[k].input_line) for k in SEED_KEYS if k in options), ""),
         of_variants=of_variants,
         data_roots=_data_roots(options),
         external_weights=_existing_paths(options, "external_weights"),

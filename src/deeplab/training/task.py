@@ -17,6 +17,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.module import TrainingModule
 from deeplab.utils.hardware import Execution
+from deeplab.utils.text import pluralize
 
 NUM_EXAMPLES = 6
 """Number of rows in the figure of validation images."""
@@ -53,7 +54,12 @@ class Task(ABC):
             count = len(self.data.train_set)
             lines = [*lines[:1], f"training and validation on {count} of them (overfit_batches)"]
         if trainer.limit_val_batches is not None:
-            lines.append(f"validation on {len(self.data.val_set)} images (limit_val_batches)")
+            validated = pluralize(len(self.data.val_set), "image")
+            lines.append(f"validation on {validated} (limit_val_batches)")
+            splits = {entry.split or self.config.data.val_split for entry in self.config.strategies}
+            for split in () if trainer.fast_dev_run else sorted(splits):
+                evaluated = pluralize(self.data.layout.num_images(split), "image")
+                lines.append(f"evaluation after the training on all {evaluated} of {split}")
         return lines
 
     def describe_choices(self) -> list[str]:

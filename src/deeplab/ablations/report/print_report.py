@@ -3,10 +3,13 @@
 import shutil
 import textwrap
 from collections.abc import Sequence
+from itertools import islice
 
 from deeplab.ablations.distinct_jobs import Job
+from deeplab.ablations.report.columns import TICK
 from deeplab.ablations.report.sheet import Sheet, merge_legends
 from deeplab.ablations.run_index import FindRun
+from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.program import command
 from deeplab.utils.text import printable
@@ -19,19 +22,19 @@ MAX_LINE = 100
 """Number of characters of a line of text."""
 
 
-def print_sheets(sheets: Sequence[Sheet]) -> None:
-    """Print the tables of a plain sweep with their notes, as wide as the terminal."""
+def print_sheets(sheets: Sequence[Sheet], *, of_variants: bool) -> None:
+    """Print the tables with their notes, as wide as the terminal; variants as they were typed."""
     width = shutil.get_terminal_size().columns
     for sheet in sheets:
         print(f"\n{printable(sheet.title)} ({printable(sheet.setting)})\n")
-        table, problems = _labeled(sheet.shown)
-        print(table.as_text(width))
+        table, problems = _labeled(sheet.shown, " " if of_variants else ", ")
+        print(_fit(table, width))
         _print_list([*problems, *sheet.notes], width)
     _print_list(merge_legends(sheets), width)
 
 
-def _labeled(table: TextTable) -> tuple[TextTable, list[str]]:
-    """Return the table with one column for the number of a row and its overrides as typed.
+def _labeled(table: TextTable, separator: str) -> tuple[TextTable, list[str]]:
+    """Return the table with one column for the number of a row and its settings.
 
     The reasons for missing scores, which are long, are returned as lines.
     """
@@ -42,11 +45,25 @@ def _labeled(table: TextTable) -> tuple[TextTable, list[str]]:
     for row, others in zip(table.rows, kept.rows, strict=True):
         number, *cells = (row[i].text for i in columns)
         keys = [table.columns[i].title for i in columns[1:]]
-        typed = " ".join(f"{key}={cell}" for key, cell in zip(keys, cells, strict=True))
+        settings = separator.join(
+            key if cell == TICK else f"{key}={cell}"
+            for key, cell in zip(keys, cells, strict=True)
+            if cell
+        )
         problems += [f"Row {number}: {cell.text}." for cell in others if cell.wide and cell.text]
         shown = [Cell("no score") if cell.wide and cell.text else cell for cell in others]
-        rows.append((Cell(f"{number}: {typed}"), *shown))
-    return TextTable((Column("variant"), *kept.columns), tuple(rows)), problems
+        rows.append((Cell(f"{number}: {settings}"), *shown))
+    return TextTable((Column("row"), *kept.columns), tuple(rows)), problems
+
+
+def _fit(table: TextTable, width: int) -> str:
+    """Return the text of a table, without its last columns, the costs, where it is too wide."""
+    labels = {printable(row[0].text) for row in table.rows}
+    text, kept = table.as_text(width), len(table.columns)
+    while kept > 2 and any(len(line) > width for line in text.splitlines() if line not in labels):
+        kept -= 1
+        text = table.select(lambda i, _, kept=kept: i < kept).as_text(width)
+    return text
 
 
 def _print_list(texts: Sequence[str], width: int) -> None:
@@ -64,18 +81,34 @@ def _print_list(texts: Sequence[str], width: int) -> None:
         )
 
 
-def print_next_steps(jobs: Sequence[Job], find_run: FindRun) -> None:
-    """Print commands that go on from the report on a plain sweep."""
-    print("Next:   more seeds: add seed=0,1,2,... to the same command; finished runs are kept")
+def print_next_steps(request: SweepRequest, jobs: Sequence[Job], find_run: FindRun) -> None:
+    """Print commands that go on from the report."""
+    print(f"Next:   more seeds: {_more_seeds(request)} in the same command; finished runs are kept")
     found = {
-        e.variant: (run.folder.path, evaluation.protocol)
-        for job in reversed(jobs)
-        for e in reversed(job.row_evaluations)
+        (e.table, e.row, job.config.seed): (run.folder.path, evaluation.protocol)
+        for job in jobs
+        if job.config.stage.task == "segmentation"
+        for e in job.row_evaluations
         if (run := find_run(job)) and (evaluation := run.evaluation(e))
     }
-    if len(found) < 2 or jobs[0].config.stage.task != "segmentation":
-        return
-    (second, its_protocol), (first, protocol) = list(found.values())[-2:]
-    if not differences(protocol, its_protocol, ignore=["strategy"]):
-        gallery = command("gallery")
-        print(f"        image by image: {gallery} run={first} compare_with={second}")
+    for (name, number, seed), (path, protocol) in found.items():
+        table = request.tables[name]
+        reference = table.rows[number - 1].reference or table.reference or number
+        its_path, its_protocol = found.get((name, reference, seed), (path, protocol))
+        if path != its_path and not differences(its_protocol, protocol, ignore=["strategy"]):
+            print(
+                f"        image by image, row {number} against row {reference}, seed {seed}: "
+                f"{command('gallery')} run={path} compare_with={its_path}"
+            )
+            return
+
+
+def _more_seeds(request: SweepRequest) -> str:
+    """Return the key that adds two seeds, in the form of the typed one."""
+    count = len(request.seeds) + 2
+    if not request.typed_seeds.startswith("seed="):
+        key = f"num_seeds={count}"
+    else:
+        unused = (n for n in range(max(request.seeds) + 3) if n not in request.seeds)
+        key = f"seed={','.join(map(str, [*request.seeds, *islice(unused, 2)]))}"
+    return f"{key} instead of {request.typed_seeds}" if request.typed_seeds else key

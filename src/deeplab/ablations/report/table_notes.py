@@ -15,8 +15,8 @@ from deeplab.tracking.evaluation_protocol import Protocol, differences
 COMPARISON_LEGEND = (
     "Vs. row: the difference from that row in points, and the interval that contains "
     f"{CONFIDENCE_LEVEL:.0%} of {NUM_DRAWS:,} bootstrap draws of the images (the same draws for "
-    "both rows){}. If the interval contains 0, the difference is within noise: neither row is "
-    "better."
+    "both rows){}. If the interval contains 0, the difference is within noise: this does not "
+    "show which row is better."
 )
 
 SAME_RUN = "Run: rows with the same R number are evaluations of the same run."
