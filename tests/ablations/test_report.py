@@ -35,6 +35,7 @@ from deeplab.ablations.sweep import JobError, run_jobs
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.tables import Paper, Preset, Row, Table, read_preset, read_table
 from deeplab.checkpoints.initialization import init_record
+from deeplab.config.own_nodes import own_nodes
 from deeplab.config.paths import project_choices
 from deeplab.data.layouts.base import check_data, data_fingerprint, open_layout
 from deeplab.evaluation.evaluation_folder import (
@@ -52,6 +53,7 @@ from deeplab.tracking.schema_version import VERSION_STAMP
 from deeplab.training.compose_config import compose_seeds, compose_train
 from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.files import file_hash, write_json, write_text
+from deeplab.utils.own_code.version import _spec_version
 from support.browser import (
     Page,
     brightness,
@@ -214,8 +216,9 @@ class Report:
         return folder
 
     def write(self):
-        find_run = make_run_finder(known_runs(self.root / "runs"))
-        write_report(self.request, self.jobs, find_run, self.folder)
+        runs = known_runs(self.root / "runs")
+        finders = make_run_finder(runs), make_run_finder(runs, any_version=True)
+        write_report(self.request, self.jobs, *finders, self.folder)
         self.page = (self.folder / PAGE_FILE).read_text()
         self.text = unescape(self.page)
         self.markdown = (self.folder / "report.md").read_text()
@@ -817,10 +820,48 @@ def test_rows_that_differ_from_paper_are_gray(tmp_path, override, gray):
     report = Report(tmp_path, table, overrides=(override,))
     report.run(1, counts(1))
     report.write()
-    assert f"All rows with {override}." in report.page
+    (shared,) = re.findall(r"<p>All rows with (.*)\.</p>", report.page)
+    assert "data=voc" in shared.split()
+    assert (override in shared.split()) == (override != "trainer.devices=1")
     difference = f"{percent(counts(1)) - 70:+.2f}".replace("-", "\N{MINUS SIGN}")
     assert [("faint" in classes) for classes in cell_classes(report, difference)] == [gray]
     assert ("the difference does not say how well" in report.page) == gray
+
+
+def test_settings_of_the_preset_and_own_code_are_named(tmp_path, monkeypatch):
+    (tmp_path / "ownloss.py").write_text("class Loss: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    preset = Preset(title="test", train=("stage.batch_size=3",))
+    own = make_table(rows=(Row(cells=("own", True), train=("loss._target_=ownloss.Loss",)),))
+    page = Report(tmp_path, own, preset=preset).write().markdown
+    assert "stage.batch_size=3" in re.search("All rows with (.*)", page)[1].split()
+    assert re.search(r"Own code: loss\..*=ownloss\.Loss, ownloss\.py, sha256:\w{16}\.", page)
+
+
+def test_a_run_with_another_version_of_own_code_is_no_result_and_is_named(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    own = make_table(rows=(Row(cells=("own", True), train=("loss._target_=ownloss.Loss",)),))
+    (tmp_path / "ownloss.py").write_text("class Loss: ...")
+    report = Report(tmp_path, own)
+    report.run(1, counts(1))
+    (before,) = (node.version for _, node in own_nodes(report.jobs[0].config))
+    (tmp_path / "ownloss.py").write_text("class Loss: pass")
+    _spec_version.cache_clear()
+    report = Report(tmp_path, own).write()
+    assert f"finished with another version of ownloss.Loss ({before}; now sha256:" in report.text
+    assert report.rows()[0].get("mIoU here", "") == ""
+
+
+def test_one_class_everywhere_is_noted(tmp_path):
+    report = Report(tmp_path, make_table(), seeds=(0, 1))
+    background = np.zeros((IMAGES, 4, 4), np.int64)
+    background[:, :3, 0] = 5
+    for row, seed, confusion in [(1, 0, counts(1)), (1, 1, background), (2, 0, counts(2))]:
+        report.run(row, confusion, seed=seed)
+    assert (
+        "One class is predicted everywhere in 1 of 3 results, which the means contain: row 1, seed "
+        "1." in report.write().text
+    )
 
 
 def test_initial_weights_are_described(tmp_path):

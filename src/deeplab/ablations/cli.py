@@ -99,7 +99,7 @@ def _plan(arguments: Sequence[str]) -> None:
     jobs = collect_jobs(request, partial(compose_seeds, download=False))
     runs = known_runs(runs_root(request, jobs))
     find_run = make_run_finder(runs, make_fingerprint_lookup(), chosen=True)
-    find_stale_run = make_run_finder(runs)
+    find_stale_run = make_run_finder(runs, any_version=True)
     silence_library_messages()
     print_plan(request, jobs, find_run, find_stale_run, measure_speed=settings.measure_speed)
 

@@ -5,8 +5,14 @@ from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job, describe_rows
 from deeplab.ablations.estimate import estimate_job, split_size
-from deeplab.ablations.run_index import FindRun, Run
-from deeplab.ablations.sweep import is_done, job_titles, missing_weights_lines, other_code_lines
+from deeplab.ablations.run_index import FindRun, Run, describe_other_version
+from deeplab.ablations.sweep import (
+    is_done,
+    job_titles,
+    missing_weights_lines,
+    other_code_lines,
+    shared_overrides,
+)
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
@@ -32,7 +38,8 @@ def print_plan(
         request: request with the tables.
         jobs: distinct jobs of the tables.
         find_run: returns the run of a job.
-        find_stale_run: returns the run of a job, even if its images have changed since.
+        find_stale_run: returns the run of a job, even if its images or the user's own code have
+            changed since.
         measure_speed: measure steps of the trainings, to tell how long the work takes here.
     """
     if request.preset_name:
@@ -99,9 +106,8 @@ def _print_jobs(
     weights = {job.key: _describe_initial_weights(job) for job in jobs}
     one_source = len(jobs) > 1 and len(set(weights.values())) == 1
     titles = job_titles(jobs)
-    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
-    if shared:
-        print("\nAll runs: " + " ".join(o for o in jobs[0].overrides if o in shared))
+    if len(jobs) > 1 and (shared := shared_overrides(jobs)):
+        print(f"\nAll runs: {' '.join(shared)}")
     if one_source:
         print(f"          initial weights: {weights[jobs[0].key]}")
     print("\nRuns (rows that need the same trained network share a run):")
@@ -145,7 +151,9 @@ def _state(job: Job, run: Run | None, stale_run: Run | None) -> str:
     if missing := job.missing_weights_in_chain:
         return f"needs external_weights.{missing.name}"
     if run is None and stale_run:
-        return f"stale, because the images have changed: {stale_run.folder.path}"
+        other = describe_other_version(job, stale_run)
+        reason = f"{stale_run.state} {other}" if other else "because the images have changed"
+        return f"stale, {reason}: {stale_run.folder.path}"
     if run is None:
         return "not started"
     evaluations = map(run.evaluation, job.row_evaluations)

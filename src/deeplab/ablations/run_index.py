@@ -15,6 +15,7 @@ from typing import Any, Literal
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import init_record
+from deeplab.config.own_nodes import own_nodes
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.layouts.base import data_fingerprint, open_layout
 from deeplab.data.layouts.folder_settings import FolderSettings
@@ -39,6 +40,7 @@ from deeplab.tracking.source_code import code_hash, trained_by_other_code
 from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.file_lock import is_locked
+from deeplab.utils.own_code.node import VERSION
 from deeplab.utils.reading import exists, read_csv, read_text
 from deeplab.utils.settings import find_holder
 
@@ -175,6 +177,7 @@ def make_run_finder(
     current_fingerprint: CurrentFingerprint | None = None,
     *,
     chosen: bool = False,
+    any_version: bool = False,
 ) -> FindRun:
     """Return a function that finds the run of a job: a finished one if possible, else the latest.
 
@@ -184,6 +187,7 @@ def make_run_finder(
             are not found. None: runs on any images are found.
         chosen: the jobs have the values that are chosen for automatic keys here and now, and so
             must their runs; False: they have placeholders.
+        any_version: find runs with other versions of the user's own code too.
     """
     hashes: dict[tuple[str | None, str], str | None] = {}
     found: dict[str, Run | None] = {}
@@ -212,6 +216,7 @@ def make_run_finder(
         requested = result_settings(config)
         automatic = set() if chosen else chosen_keys(config)
         keys = [*([] if chosen else config.automatic), *_found_in_data(config)]
+        keys += [f"{key}.{VERSION}" for key, _ in own_nodes(config) if any_version]
         fingerprint = current_fingerprint(config.data) if current_fingerprint else None
         matching = [
             run
@@ -229,7 +234,7 @@ def make_run_finder(
 
 
 def make_finder_of_jobs(
-    runs: Sequence[Run], jobs: Sequence[Job], *, chosen: bool = False
+    runs: Sequence[Run], jobs: Sequence[Job], *, chosen: bool = False, any_version: bool = False
 ) -> FindRun:
     """Return a function that finds the runs of these jobs, although images may have changed since.
 
@@ -239,10 +244,21 @@ def make_finder_of_jobs(
         runs: all existing runs.
         jobs: the jobs.
         chosen: see ``make_run_finder``.
+        any_version: see ``make_run_finder``.
     """
     roots = {job.config.data.root for job in jobs}
     fingerprints = make_fingerprint_lookup() if len(roots) > 1 else None
-    return make_run_finder(runs, fingerprints, chosen=chosen)
+    return make_run_finder(runs, fingerprints, chosen=chosen, any_version=any_version)
+
+
+def describe_other_version(job: Job, run: Run) -> str:
+    """Return how the versions of the user's own code differ from a run's; empty if none does."""
+    then = dict(own_nodes(run.config))
+    return "; ".join(
+        f"with another version of {node.target} ({before.version}; now {node.version})"
+        for key, node in own_nodes(job.config)
+        if (before := then.get(key)) and before.version != node.version
+    )
 
 
 def make_fingerprint_lookup() -> CurrentFingerprint:

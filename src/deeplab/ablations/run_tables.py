@@ -148,8 +148,10 @@ def _report(
 ) -> Path:
     root = runs_root(request, jobs)
     folder = report_folder(request, jobs, root)
-    find_run = make_finder_of_jobs(known_runs(root), jobs, chosen=chosen)
-    sheets = write_report(request, jobs, find_run, folder)
+    runs = known_runs(root)
+    find_run = make_finder_of_jobs(runs, jobs, chosen=chosen)
+    find_stale_run = make_finder_of_jobs(runs, jobs, chosen=chosen, any_version=True)
+    sheets = write_report(request, jobs, find_run, find_stale_run, folder)
     write_json(folder / REQUEST_FILE, {"arguments": [*arguments]})
     print_sheets(sheets, of_variants=request.of_variants)
     page = folder / PAGE_FILE

@@ -8,6 +8,7 @@ from deeplab.ablations.distinct_jobs import Job, RowEvaluation, describe_rows
 from deeplab.ablations.run_index import (
     FindRun,
     Run,
+    describe_other_version,
     known_runs,
     make_fingerprint_lookup,
     make_run_finder,
@@ -73,7 +74,9 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         UserError: all jobs need weights that are missing.
     """
     current_fingerprint = make_fingerprint_lookup()
-    find_run = make_run_finder(known_runs(runs), current_fingerprint, chosen=True)
+    known = known_runs(runs)
+    find_run = make_run_finder(known, current_fingerprint, chosen=True)
+    find_stale_run = make_run_finder(known, current_fingerprint, chosen=True, any_version=True)
     todo = [
         j
         for j in jobs
@@ -88,7 +91,8 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
         check(job_overrides(job, None, group))
     print(f"{pluralize(len(jobs), 'distinct run')}, {len(todo)} to run", flush=True)
     kept = [job for job in jobs if not job.config.overwrite]
-    for line in [*missing, *other_code_lines(kept, find_run)]:
+    stale = _other_version_lines(todo, find_run, find_stale_run)
+    for line in [*missing, *other_code_lines(kept, find_run), *stale]:
         print(f"  {line}", flush=True)
     errors: dict[str, JobError | None] = {}
     titles = job_titles(jobs)
@@ -130,6 +134,12 @@ def job_titles(jobs: Sequence[Job]) -> dict[str, str]:
     }
 
 
+def shared_overrides(jobs: Sequence[Job]) -> list[str]:
+    """Return the overrides that all jobs have, those that the preset adds included."""
+    others = [set(job.overrides) for job in jobs]
+    return [o for job in jobs[:1] for o in job.overrides if all(o in other for other in others)]
+
+
 def missing_weights_lines(jobs: Iterable[Job]) -> list[str]:
     """Return a line for each file of external weights that the user must provide."""
     counts = Counter(job.missing_weights_in_chain for job in jobs if job.missing_weights_in_chain)
@@ -154,6 +164,19 @@ def other_code_lines(jobs: Sequence[Job], find_run: FindRun) -> list[str]:
     ]
     fix = "overwrite=true trains and evaluates with it"
     return [f"Made by other code than the present ({fix}): {describe_rows(*made)}"] if made else []
+
+
+def _other_version_lines(
+    jobs: Sequence[Job], find_run: FindRun, find_stale_run: FindRun
+) -> list[str]:
+    """Return a line for each other version of the user's own code that has made these runs."""
+    counts = Counter(
+        f"{run.state} {other}"
+        for job in jobs
+        if not find_run(job) and (run := find_stale_run(job))
+        if (other := describe_other_version(job, run))
+    )
+    return [f"{pluralize(n, 'run')} {other}: trained anew" for other, n in counts.items()]
 
 
 def _ready_jobs(waiting: Mapping[str, Job], find_run: FindRun) -> list[tuple[Job, Run | None]]:

@@ -17,7 +17,7 @@ from deeplab.ablations.report.row_results import (
     SeedResult,
     TableResult,
 )
-from deeplab.ablations.run_index import FindRun, Run
+from deeplab.ablations.run_index import FindRun, Run, describe_other_version
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
 from deeplab.config.schema.run import RunConfig
@@ -33,13 +33,18 @@ class JobRun(NamedTuple):
     name: str
     job: Job
     run: Run | None
+    stale_run: Run | None
+    """The run, also with another version of the user's own code."""
 
 
 def collect_table_results(
-    request: SweepRequest, jobs: Sequence[Job], find_run: FindRun
+    request: SweepRequest, jobs: Sequence[Job], find_run: FindRun, find_stale_run: FindRun
 ) -> list[TableResult]:
     """Return the results of the requested tables, each with its rows in order."""
-    job_runs = {job.key: JobRun(f"R{i}", job, find_run(job)) for i, job in enumerate(jobs, 1)}
+    job_runs = {
+        job.key: JobRun(f"R{i}", job, find_run(job), find_stale_run(job))
+        for i, job in enumerate(jobs, 1)
+    }
     by_row: dict[tuple[str, int], list[tuple[JobRun, RowEvaluation]]] = {}
     for job in jobs:
         for row_evaluation in job.row_evaluations:
@@ -77,7 +82,7 @@ def _as_paper(request: SweepRequest, table: Table, jobs: Sequence[Job]) -> bool:
     changed = [*request.preset.train, *request.overrides]
     for old, new in _replacements(request.preset, table):
         changed += [o for o in {old} ^ {*new} if not o.startswith(PRETRAINED_PREFIX)]
-    return not any(_changes_result(job.config, override) for job in jobs for override in changed)
+    return not any(changes_row(job.config, override) for job in jobs for override in changed)
 
 
 def _starts_from_random_weights(job: Job) -> bool:
@@ -88,7 +93,8 @@ def _starts_from_random_weights(job: Job) -> bool:
     return not given and job.config.stage.task == "segmentation"
 
 
-def _changes_result(config: RunConfig, override: str) -> bool:
+def changes_row(config: RunConfig, override: str) -> bool:
+    """Return True if the result of a row may depend on an override, its images included."""
     key = override.partition("=")[0].lstrip("+~")
     weights = key in ("init_from", "backbone.pretrained")
     return weights or (key != "trainer" and changes_result(config, key))
@@ -168,6 +174,8 @@ def _unfinished(job_run: JobRun, job_runs: Mapping[str, JobRun]) -> str:
         return f"needs {missing.description}: external_weights.{missing.name}=FILE"
     if job_run.run is not None:
         return _progress(job_run.run)
+    if job_run.stale_run and (other := describe_other_version(job_run.job, job_run.stale_run)):
+        return f"{job_run.stale_run.state} {other}"
     pretraining = job_run.job.pretraining
     before = job_runs.get(pretraining.key) if pretraining else None
     if before is None or before.run is None or before.run.folder.finished:

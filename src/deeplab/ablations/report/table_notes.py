@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from deeplab.ablations.report.columns import Comparisons, band_gain, best_row
 from deeplab.ablations.report.costs import DIFFERS_MARK, differs_from_paper, measurements
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import CONFIDENCE_LEVEL, NUM_DRAWS
 from deeplab.ablations.tables import Score
+from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.metrics.definitions import METRICS
 from deeplab.tracking.evaluation_protocol import Protocol, differences
+from deeplab.utils.text import pluralize
 
 COMPARISON_LEGEND = (
     "Vs. row: the difference from that row in points, and the interval that contains "
@@ -35,6 +39,7 @@ def table_notes(
         *_seeds([c for c in comparisons.values() if c and c.difference]),
         *_not_comparable(table, comparisons),
         *_equal(table, comparisons),
+        *_one_class(table),
         *_cost(table),
         *_shared_results(table, tables),
     ]
@@ -150,6 +155,30 @@ def _equal(table: TableResult, comparisons: Comparisons) -> Iterator[str]:
             f"{_row_numbers(numbers)}: {METRICS[score].label} equal to that of row {reference} on "
             "every draw of the images, as when both networks predict one class everywhere."
         )
+
+
+def _one_class(table: TableResult) -> Iterator[str]:
+    """Name the results of networks that predict the same class everywhere."""
+    results = [(row.number, s) for row in table.rows for s in row.scored]
+    seeds: dict[int, list[str]] = {}
+    for number, result in results:
+        if result.evaluation and _predicts_one_class(result.evaluation):
+            seeds.setdefault(number, []).append(str(result.seed))
+    rows = [
+        f"row {number}, {'seed' if len(found) == 1 else 'seeds'} {', '.join(found)}"
+        for number, found in seeds.items()
+    ]
+    if rows:
+        yield (
+            f"One class is predicted everywhere in {sum(map(len, seeds.values()))} of "
+            f"{pluralize(len(results), 'result')}, which the means contain: {'; '.join(rows)}."
+        )
+
+
+def _predicts_one_class(evaluation: Evaluation) -> bool:
+    if evaluation.result.is_classifier or not evaluation.folder.images.is_file():
+        return False
+    return np.count_nonzero(evaluation.confusions.prediction.sum(0)) == 1
 
 
 def _cost(table: TableResult) -> Iterator[str]:

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import Job
-from deeplab.ablations.report.collect_tables import collect_table_results
+from deeplab.ablations.report.collect_tables import changes_row, collect_table_results
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
 from deeplab.ablations.report.latex import format_latex
-from deeplab.ablations.report.provenance import describe_initial_weights, describe_provenance
+from deeplab.ablations.report.provenance import (
+    describe_initial_weights,
+    describe_own_code,
+    describe_provenance,
+)
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.sheet import (
     Header,
@@ -21,7 +25,7 @@ from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.report.table_notes import table_legend, table_notes
 from deeplab.ablations.run_index import FindRun
-from deeplab.ablations.sweep import other_code_lines
+from deeplab.ablations.sweep import other_code_lines, shared_overrides
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.files import remove_leftovers, write_text
@@ -31,7 +35,11 @@ from deeplab.utils.write_errors import report_write_errors
 
 
 def write_report(
-    request: SweepRequest, jobs: Sequence[Job], find_run: FindRun, folder: Path
+    request: SweepRequest,
+    jobs: Sequence[Job],
+    find_run: FindRun,
+    find_stale_run: FindRun,
+    folder: Path,
 ) -> list[Sheet]:
     """Write the report on tables and return its sheets.
 
@@ -39,17 +47,22 @@ def write_report(
         request: the tables and the preset.
         jobs: the distinct jobs of the tables.
         find_run: returns the run of a job.
+        find_stale_run: returns the run of a job, also with another version of the user's own code.
         folder: where the files are written.
 
     Raises:
         UserError: files of a run are damaged, or the report cannot be written.
     """
-    tables = collect_table_results(request, jobs, find_run)
+    tables = collect_table_results(request, jobs, find_run, find_stale_run)
     preset = request.preset
-    typed = [o for o in request.overrides if not o.startswith("runs_dir=")]
-    overrides = [f"All rows with {' '.join(typed)}."] if typed else []
+    shared = [
+        override
+        for override in shared_overrides(jobs)
+        if changes_row(jobs[0].config, override) or override.startswith("data.root=")
+    ]
+    overrides = [f"All rows with {' '.join(shared)}."] if shared else []
     weights = describe_initial_weights(jobs, of_paper=not request.of_variants)
-    origin = [*weights, *describe_provenance(tables)]
+    origin = [*describe_own_code(jobs), *weights, *describe_provenance(tables)]
     lines = [*overrides, *origin, *(f"{line}." for line in other_code_lines(jobs, find_run))]
     columns = ", ".join(tables[0].columns)
     title = f"Sweep over {columns}" if request.of_variants else f"Ablations: {preset.title}"
