@@ -7,8 +7,8 @@ from pathlib import Path
 from deeplab.ablations.distinct_jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.table_notes import distinct
-from deeplab.tracking.result import Result
 from deeplab.config.own_nodes import own_nodes
+from deeplab.tracking.result import Result
 from deeplab.tracking.source_code import describe_origin
 from deeplab.utils.constants import TARGET
 from deeplab.utils.own_code.finding import find_module
@@ -50,7 +50,9 @@ def _versions(results: Sequence[Result]) -> str:
 
 def describe_own_code(jobs: Sequence[Job]) -> list[str]:
     """Return lines on the classes of the user's own that the jobs use."""
-    nodes = {(key, node.target, node.version) for job in jobs for key, node in own_nodes(job.config)}
+    nodes = {
+        (key, node.target, node.version) for job in jobs for key, node in own_nodes(job.config)
+    }
     return [
         f"Own code: {key}.{TARGET}={target}, {_file_of(target)}{version}."
         for key, target, version in sorted(nodes, key=str)
