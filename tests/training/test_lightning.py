@@ -79,6 +79,15 @@ def test_fit_validate_test_predict_and_load(tmp_path, data):
     assert longer.global_step == 3 * 3
 
 
+def test_the_batches_can_be_looked_at_after_a_training(tmp_path, data):
+    before = [batch["image"] for batch in data.train_dataloader()]
+    trainer = make_trainer(tmp_path, max_epochs=1, enable_progress_bar=False, logger=False)
+    trainer.fit(make_module(data), data)
+    after = [batch["image"] for batch in data.train_dataloader()]
+    assert len(after) == 3
+    assert all(map(torch.equal, after, before))
+
+
 def test_a_checkpoint_makes_the_same_module_again(tmp_path, data):
     module = make_module(
         data,

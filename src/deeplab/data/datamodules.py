@@ -122,14 +122,17 @@ class StreamData(LightningDataModule, Generic[D]):
         return len(self.train_set) / self.batch_size
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches from the trainer's current step to the last one."""
+        """Return the batches from the current step of a training to its last one.
+
+        Outside of a training they are those of the first pass.
+        """
         trainer = self.trainer
         sampler = TrainSampler(
             len(self.train_set),
             steps=self.steps or max(1, int(self.epoch_steps)),
             batch_size=self.batch_size,
             seed=self.seed,
-            first_step=_first_batch(trainer) if trainer else 0,
+            first_step=_first_batch(trainer) if trainer and trainer.training else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
