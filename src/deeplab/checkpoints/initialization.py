@@ -28,6 +28,7 @@ from deeplab.checkpoints.run_weights import (
     check_weights,
     find_run_weights,
     read_header,
+    weights_hash,
 )
 from deeplab.config.parsing import validate
 from deeplab.config.schema.model import BackboneSettings
@@ -40,7 +41,6 @@ from deeplab.tracking.run_folder import (
 )
 from deeplab.tracking.run_record import read_record
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import file_hash
 from deeplab.utils.reading import exists, read_values
 from deeplab.utils.settings import AUTO
 
@@ -137,7 +137,7 @@ def init_record(config: RunConfig, *, download: bool = True) -> tuple[str | None
         record = read_record(RunFolder(config.resume))
         return record.init_weights_sha256, record.init_source
     init = find_init_source(config, download=download)
-    return (file_hash(init.path), init.source) if init else (None, None)
+    return (weights_hash(init.path), init.source) if init else (None, None)
 
 
 def adapt_to_weights(config: R, *, download: bool = True) -> R:

@@ -68,11 +68,21 @@ def check_weights(weights: Path) -> None:
         return
     result = Result.read(folder.result, RESTORE_HINT)
     with report_damage(weights, WEIGHTS_HINT):
-        if result.weights_sha256 and not result.is_of_weights(file_hash(weights)):
+        if result.weights_sha256 and not result.is_of_weights(weights_hash(weights)):
             raise ValueError(
                 f"its SHA-256 is not the one in {folder.result.name}: it was damaged or replaced "
                 "after the training"
             )
+
+
+def weights_hash(weights: Path) -> str:
+    """Return the SHA-256 of a file of weights.
+
+    Raises:
+        UserError: it cannot be read, as if its run was removed in the meantime.
+    """
+    with report_damage(weights, WEIGHTS_HINT):
+        return file_hash(weights)
 
 
 class Header(NamedTuple):

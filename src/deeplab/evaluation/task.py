@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplab.checkpoints.run_weights import weights_hash
 from deeplab.config.execution import inference_execution
 from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import EvaluateConfig
@@ -23,7 +24,6 @@ from deeplab.tracking.provenance import Machine
 from deeplab.tracking.result import Cost, Identity, Result
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.tracking.source_code import code_record
-from deeplab.utils.files import file_hash
 from deeplab.utils.paths import absolute_path
 
 Array = NDArray[Any]
@@ -118,7 +118,7 @@ class EvaluationTask(ABC):
 
     @cached_property
     def _weights_hash(self) -> str:
-        return file_hash(self.weights)
+        return weights_hash(self.weights)
 
     def write_result(self, draft: EvaluationJob, cost: Cost, **scores: Any) -> None:
         """Write ``result.json``."""

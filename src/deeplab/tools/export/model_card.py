@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from deeplab.checkpoints.run_weights import weights_hash
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.config.schema.run import TrainConfig
 from deeplab.evaluation.evaluation_folder import run_evaluations
@@ -20,7 +21,6 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT
 from deeplab.tracking.run_record import RunRecord, Session, read_record
 from deeplab.utils.errors import UserError
-from deeplab.utils.files import file_hash
 from deeplab.utils.templates import render_template
 from deeplab.utils.text import printable
 from deeplab.utils.text_table import Column, TextTable
@@ -77,7 +77,7 @@ def measured_results(trained: TrainedRun) -> Sequence[Result]:
     These are the evaluations of the run, preceded by the validation at the end of training unless
     an evaluation has the same protocol.
     """
-    weights = file_hash(trained.weights)
+    weights = weights_hash(trained.weights)
     evaluations = [evaluation.result for evaluation in run_evaluations(trained.folder)]
     results = [r for r in evaluations if r.scored and r.is_of_weights(weights)]
     if trained.folder.finished:
@@ -198,7 +198,7 @@ def _training(trained: TrainedRun, run: TrainConfig) -> dict[str, Any]:
         "init_sha256": record.init_weights_sha256,
         "session": session,
         "versions": ", ".join(versions),
-        "sha256": file_hash(trained.weights),
+        "sha256": weights_hash(trained.weights),
     }
 
 
