@@ -57,8 +57,10 @@ def tune(config: DictConfig) -> None:
 def predict(config: DictConfig) -> None:
     """Predict; exit with status 1 if files could not be read."""
     from deeplab.config.schema.scripts import PredictConfig
+    from deeplab.tools.predict.files import check_inputs
 
     checked = parse(PredictConfig, config)
+    check_inputs(checked.input)
     from deeplab.tools.predict.predict import run_prediction
 
     if run_prediction(checked):

@@ -5,6 +5,7 @@ import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import indent
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from deeplab.utils.errors import UserError
 from support.image_trees import color_blocks
 from support.networks import randomize_logits
 from support.repository import ROOT
-from support.scripts import SMALL, run, run_folders
+from support.scripts import SMALL, check_imports, run, run_folders, script_code
 
 HARDWARE = ("trainer.accelerator=cpu", "trainer.precision=32-true")
 NUM_CLASSES = 7
@@ -323,6 +324,13 @@ def test_user_errors(arguments, words, tmp_path, trained):
     assert "Traceback" not in completed.stderr
     assert all(word in completed.stderr for word in words), completed.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["here.jpg"]
+
+
+def test_a_missing_input_is_found_before_torch_is_imported(tmp_path):
+    Image.fromarray(color_blocks(40, 40)).save(tmp_path / "here.jpg")
+    script = indent(script_code("predict", "run=any", "input=[here.jpg,nothing.jpg]"), "    ")
+    code = f"try:\n{script}\nexcept SystemExit as error:\n    print(error.code)"
+    assert check_imports(code, cwd=tmp_path).strip() == "2"
 
 
 def test_inputs_are_never_overwritten(photos, tmp_path):

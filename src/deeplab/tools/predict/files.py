@@ -4,6 +4,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,6 +105,32 @@ def find_inputs(paths: Sequence[str], output: Path, *, arrays: bool = False) -> 
     return Inputs(files, Counter(skipped.values()))
 
 
+def check_inputs(paths: Sequence[str]) -> None:
+    """Raise UserError if one of the inputs does not exist, without a search of its folders."""
+    for text in paths:
+        with suppress(OSError):  # which finding the files reports
+            _roots(text)
+
+
+def _roots(text: str) -> tuple[list[Path], Path]:
+    """Return the file or folder that an input names, or the matches of a pattern; and their base.
+
+    Raises:
+        UserError: there is none.
+    """
+    start = Path(text).expanduser()
+    if start.is_file() or start.is_dir():  # before patterns, as a file name may contain [ and *
+        return [start], start
+    base = _fixed_part(start)
+    roots = [
+        match for match in _glob(start)
+        if SYSTEM_FOLDERS.isdisjoint(part.lower() for part in match.relative_to(base).parts)
+    ]  # fmt: skip
+    if not roots:
+        raise UserError(f"input={text}: no such file or folder, and no match as a pattern.")
+    return roots, base
+
+
 def _expand(
     text: str,
     output: Path,
@@ -115,25 +142,15 @@ def _expand(
 
     The suffixes of files that are neither images nor videos are added to ``skipped``.
     """
-    start = Path(text).expanduser()
-    if start.is_file():  # before patterns, because a file name may contain [ and *
-        yield start, Path(start.name)
+    roots, base = _roots(text)
+    if base.is_file():
+        yield base, Path(base.name)
         return
-    if start.is_dir():
-        if start.resolve() == output.resolve():
-            raise UserError(
-                f"output={output}: this is a folder of the input, so that results would lie among "
-                "the images. Set output to another folder."
-            )
-        roots, base = [start], start
-    else:
-        base = _fixed_part(start)
-        roots = [
-            match for match in _glob(start)
-            if SYSTEM_FOLDERS.isdisjoint(part.lower() for part in match.relative_to(base).parts)
-        ]  # fmt: skip
-    if not roots:
-        raise UserError(f"input={text}: no such file or folder, and no match as a pattern.")
+    if roots == [base] and base.resolve() == output.resolve():
+        raise UserError(
+            f"output={output}: this is a folder of the input, so that results would lie among the "
+            "images. Set output to another folder."
+        )
     candidates = [file for root in roots for file in _walk(root) if not records.contains(file)]
     files = [file for file in candidates if file.suffix.lower() in suffixes]
     skipped |= {
