@@ -196,18 +196,24 @@ def test_python_code_runs(page, folder):
     if not parts:
         pytest.skip("only files, which the commands use")
     code = "import deeplab\n" + "\n".join(parts)
+    if "NAME.pt2" in code:
+        run("export", f"run={trained}", "format=torch_export", "output=exported", cwd=cwd)
+        code = code.replace("NAME.pt2", f"exported/{trained.name}.pt2")
+        code += "\nassert classes.shape == (1, *image.shape[:2]) and len(names) == 7"
     for text, other in REPLACED.items():
         code = code.replace(text, other)
     run_python(code.replace("/path/to/mine", f"{cwd}/mine").replace("runs/NAME", str(trained)), cwd)
 
 
 @pytest.mark.extras
-def test_python_code_of_extras_runs(folder):
-    """The one block opens the exported file."""
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.language == "python" and b.extra], ids=lambda block: block.name
+)
+def test_python_code_of_extras_runs(block, folder):
+    """The blocks open an exported file."""
     cwd, trained = folder
-    (block,) = [b for b in BLOCKS if b.language == "python" and b.extra]
     run("export", f"run={trained}", f"output={cwd}/exported", cwd=cwd)
-    (path,) = (cwd / "exported").glob("*.onnx")
+    path = cwd / "exported" / f"{trained.name}.onnx"
     check = "\nassert classes.shape == (1, *image.shape[:2]), classes.shape"
     run_python(block.code.replace("NAME.onnx", str(path)) + check, cwd)
 

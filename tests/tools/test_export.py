@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,10 @@ from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
 from deeplab.models.backbones import MobileNetV2, Xception
-from deeplab.tools.export.export import run_export
+from deeplab.tools.export.export import _add_to_record, run_export
 from deeplab.tools.export.exportable import MIN_SIZE, ImageToClasses
 from deeplab.tools.export.formats import EXPORTERS, trace
+from deeplab.tools.export.metadata import build_metadata
 from deeplab.tools.export.model_card import model_card
 from deeplab.tools.export.parity_check import Agreement, compare, reference_probabilities
 from deeplab.tools.export.sample_images import open_images
@@ -35,6 +38,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import _temporary_path
+from deeplab.utils.reading import read_values
 from support.configs import train_config
 from support.hub_server import hub_server
 from support.networks import (
@@ -219,7 +223,11 @@ def test_files_that_differ_are_rejected(tmp_path):
     predictor, padding = network("full", 16), PADDED
     path = exported(predictor, "torch_export", padding, tmp_path)
     run_file, images = EXPORTERS["torch_export"].open_file(path), [noise(50, 60), noise(120, 80)]
-    assert compare(run_file, predictor, padding, images, "noise").same
+    agreement = compare(run_file, predictor, padding, images, "noise")
+    assert agreement.same
+    pieces = 3 * 33 * 30 + 31 * 20  # three corners and a small piece of the first image
+    assert agreement.pixels == 50 * 60 + 120 * 80 + pieces
+    assert "(in the images and in pieces of the first)" in str(agreement)
     other_padding = EvalTransform(size=(80, 80), fill=padding.fill)
     with pytest.raises(
         UserError, match=r"differ: .* % of .* pixels have the same class.*Nothing was written"
@@ -460,6 +468,39 @@ def test_a_card_tells_the_conditions_of_each_evaluation(tmp_path, trained):
     assert row.endswith("| bf16-mixed | 77 x 99 | c0de |")
     for row in (row for row in rows if row.startswith("| val, ")):
         assert row.endswith(f"| 32-true | 65 x 65 | {result.protocol.content} |")
+
+
+def test_a_run_without_a_commit_names_none(tmp_path, trained):
+    """As one of a program that was installed without its repository."""
+    folder = RunFolder(shutil.copytree(trained[1], tmp_path / "run"))
+    record = json.loads(folder.record.read_text())
+    for session in record["sessions"]:
+        session["commit"] = None
+    folder.record.write_text(json.dumps(record))
+    run = TrainedRun(folder, read_config(folder), folder.weights)
+    graph = {"output_stride": 16, "padded_to": (65, 65), "probabilities": False}
+    assert "commit" not in build_metadata(run, **graph)
+    options = {"parameters": 1, "hub_id": "a/b", "graph": None, "license": None}
+    (code,) = re.findall("- Code: (.*)", model_card(run, run.config, **options).text)
+    assert "commit" not in code
+    assert "torch" in code
+
+
+def test_exports_at_the_same_time_are_all_recorded(tmp_path, monkeypatch):
+    def read_slowly(*arguments):
+        values = read_values(*arguments)
+        time.sleep(0.05)
+        return values
+
+    monkeypatch.setattr("deeplab.tools.export.export.read_values", read_slowly)
+    paths = [tmp_path / f"{number}.onnx" for number in range(4)]
+    for path in paths:
+        path.touch()
+    _add_to_record(tmp_path, paths[0], {})
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda path: _add_to_record(tmp_path, path, {}), paths[1:]))
+    assert {*json.loads((tmp_path / "export.json").read_text())} == {path.name for path in paths}
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_a_damaged_record_ends_an_export_before_anything_is_written(tmp_path, trained):

@@ -32,6 +32,7 @@ from deeplab.tools.export.sample_images import Samples, open_images, sample_imag
 from deeplab.tracking.console import silence_library_messages
 from deeplab.tracking.provenance import provenance
 from deeplab.utils.errors import UserError
+from deeplab.utils.file_lock import locked
 from deeplab.utils.files import atomic_write, check_writable, file_hash, write_json
 from deeplab.utils.links import check_links
 from deeplab.utils.paths import short_path
@@ -213,8 +214,9 @@ def _file_stem(trained: TrainedRun, output_stride: int) -> str:
 
 def _add_to_record(folder: Path, path: Path, entry: dict[str, Any]) -> None:
     """Add a file to the folder's record: its metadata, the comparison, its hash and versions."""
-    record = folder / RECORD
-    entries = read_values(record, "Delete it to write a new one.") if exists(record) else {}
+    record, waiting = folder / RECORD, f"{folder}: waiting for another export ..."
     made = provenance().model_dump(exclude_unset=True, exclude={"command", "platform"})
-    entries[path.name] = {**entry, "sha256": file_hash(path), "made": made}
-    write_json(record, entries)
+    with locked(folder / ".lock", waiting, wait=True):
+        entries = read_values(record, "Delete it to write a new one.") if exists(record) else {}
+        entries[path.name] = {**entry, "sha256": file_hash(path), "made": made}
+        write_json(record, entries)

@@ -3,11 +3,11 @@
 import json
 
 from deeplab import __version__
+from deeplab.checkpoints.run_weights import weights_hash
 from deeplab.checkpoints.trained_run import TrainedRun
 from deeplab.data.class_set import class_set
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.tracking.run_record import read_record
-from deeplab.utils.files import file_hash
 
 LICENSE = (
     "The code that wrote this file is licensed under Apache-2.0. The weights are subject to the "
@@ -37,6 +37,7 @@ def build_metadata(
     """
     classes = class_set(trained.config.data)
     sessions = read_record(trained.folder).sessions
+    commit = sessions[-1].commit if sessions else None
     outputs = ["classes: uint8 (batch, height, width), indices of the classes below"]
     if probabilities:
         outputs.append("probabilities: float32 (batch, classes, height, width)")
@@ -49,7 +50,7 @@ def build_metadata(
         "output_stride": str(output_stride),
         "padded_to": json.dumps(padded_to),
         "run": trained.folder.path.resolve().name,
-        "weights_sha256": file_hash(trained.weights),
-        "commit": str(sessions[-1].commit) if sessions else "unknown",
+        "weights_sha256": weights_hash(trained.weights),
+        **({"commit": commit} if commit else {}),
         "license": LICENSE,
     }

@@ -55,7 +55,10 @@ class Agreement:
 
     def __str__(self) -> str:
         share = 100 * self.same / self.pixels
-        parts = [f"{share:.4f} % of {self.pixels:,} pixels have the same class"]
+        parts = [
+            f"{share:.4f} % of {self.pixels:,} pixels have the same class (in the images and in "
+            "pieces of the first)"
+        ]
         if self.same < self.pixels:
             parts.append(f"the others are within {self.classes:.1e} of the most likely class")
         if self.probabilities is not None:
