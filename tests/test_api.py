@@ -1,6 +1,8 @@
 """The framework from Python, in one process, as in a notebook."""
 
+import io
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from PIL import Image
 
 import deeplab
 from deeplab.config.schema.scripts import PredictConfig
+from deeplab.evaluation.segmentation import SegmentationEvaluation
 from deeplab.models import DeepLabV3Plus
 from deeplab.tools.predict.predict import run_prediction
 from support.hubs import hub
@@ -76,14 +79,16 @@ def test_values_of_a_group_are_keyword_arguments():
     ("arguments", "message"),
     [
         ({"backbone": "resnet_tyni"}, "Did you mean resnet_tiny"),
-        ({"backbone": "resnet_tiny", "dephth": 3}, "backbone.dephth: no such key"),
+        ({"backbone": "resnet_tiny", "dephth": 3}, "^dephth: no such key. Did you mean depth"),
         ({"backbone": 101}, "backbone=101: expected the name"),
         ({"decoder": "niave"}, "Did you mean naive"),
         ({"decoder": {"low_levle": ["conv2"]}}, "decoder.low_levle: no such key"),
         ({"output_stride": 4}, "output_stride=4: must be 8, 16 or 32"),
+        ({"output_stride": "16"}, "output_stride='16': must be 8, 16 or 32"),
         ({"num_classes": 0}, "num_classes=0: expected an integer"),
-        ({"backbone": "resnet_tiny", "pretrained": True}, "no published weights of this backbone"),
-        ({"pretrained": "missing.pth"}, "missing.pth: no such file"),
+        ({"num_classes": "3"}, "num_classes='3': expected an integer"),
+        ({"backbone": "resnet_tiny", "pretrained": True}, "^pretrained=imagenet: no published"),
+        ({"pretrained": "missing.pth"}, "^pretrained=missing.pth: no such file"),
         ({"in_channels": 4, "mean": [1, 2]}, "expected 4 values"),
         ({"logits_init": "large"}, "logits_init=large: must be"),
     ],
@@ -176,16 +181,39 @@ def test_a_run_has_its_result_and_is_evaluated(trained, capsys):
     assert f"{results[1].miou:.2f}" in capsys.readouterr().out
 
 
+def test_a_run_that_is_removed_ends_its_evaluation_in_a_message(tmp_path, trained, monkeypatch):
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+
+    def open_data(task):
+        shutil.rmtree(folder)
+        open_images(task)
+
+    open_images = SegmentationEvaluation.open_data
+    monkeypatch.setattr(SegmentationEvaluation, "open_data", open_data)
+    with pytest.raises(deeplab.UserError, match=r"weights.safetensors: cannot be read \(No such"):
+        deeplab.evaluate(folder)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda run: deeplab.train("shpes"), "Did you mean shapes"),
         (lambda run: deeplab.train(overrides="seed=1"), "expected a list of strings"),
         (lambda run: deeplab.train(overrides=["seed=a"]), "seed=a: must be a valid integer"),
-        (lambda run: deeplab.train("folder", root="/missing"), "this folder does not exist"),
+        (
+            lambda run: deeplab.train("folder", root="/missing"),
+            "^root=/missing: this folder does not exist. Set root to",
+        ),
+        (lambda run: deeplab.create_datamodule(batch_size=0), "^batch_size=0: must be"),
         (lambda run: deeplab.evaluate("missing"), "run=missing: does not exist"),
         (lambda run: deeplab.evaluate(run, strategies="os9"), "unknown part 'os9'"),
-        (lambda run: deeplab.load(run.folder, device="gpuu"), "accelerator=gpuu"),
+        (
+            lambda run: deeplab.load("x"),
+            "^source=x: does not exist in .* Set source to a folder .*; a run on .* source=hf://",
+        ),
+        (lambda run: deeplab.load(run.folder, device="gpuu"), "^device=gpuu: must be"),
+        (lambda run: deeplab.load(run.folder, device="mps"), "^device=mps: not available"),
+        (lambda run: run.load().predict("x.jpg", window=0), "^window=0: must be greater"),
     ],
 )
 def test_a_mistake_in_a_call_is_one_exception(trained, call, message):
@@ -228,6 +256,19 @@ def test_predictions_are_those_of_the_script(tmp_path, trained, images, options)
             predictions[3:], model.predict(inputs, **options), strict=True
         ):
             assert np.array_equal(prediction.label_map, other.label_map)
+
+
+def test_the_bytes_of_a_file_and_every_iterable_are_predicted(trained, images):
+    loaded, content = trained.load(), images[0].read_bytes()
+    label_map = loaded.predict(images[0]).label_map
+    written = io.BytesIO()
+    written.write(content)
+    with images[0].open("rb") as file:
+        for image in (content, written, file):
+            assert np.array_equal(loaded.predict(image).label_map, label_map)
+    for several in ((path for path in images[:1]), {images[0]}, iter([written])):
+        (prediction,) = loaded.predict(several)
+        assert np.array_equal(prediction.label_map, label_map)
 
 
 def test_the_only_device_of_its_kind_has_index_0(trained, images):
@@ -276,9 +317,21 @@ def test_a_loaded_network_goes_through_pickle(trained, images):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("missing.jpg", "missing.jpg: the image does not exist"),
+        (
+            "missing.jpg",
+            r"missing.jpg: the image does not exist. Add the file, or correct the path\.$",
+        ),
+        ("", "image='': expected the path"),
+        (str(ROOT), "this is a folder, not a file. Name a file instead"),
+        (b"abc", "image of 3 bytes: this file cannot be decoded"),
+        (io.BytesIO(), "image of 0 bytes: this file is empty"),
+        (io.StringIO("abc"), "image=StringIO: expected a path"),
         (5, "image=int: expected a path"),
-        (torch.zeros(3, 8, 8), "image=Tensor: expected a path"),
+        (
+            torch.zeros(3, 8, 8),
+            r"image=Tensor: .* Pass image.permute\(1, 2, 0\).numpy\(force=True\)",
+        ),
+        (torch.zeros(8, 8), r"image=Tensor: .* Pass image.numpy\(force=True\)"),
         (np.zeros((3, 40, 50), np.uint8), "Move the channels to the end"),
         (np.zeros((0, 5, 3), np.uint8), "it has no pixels"),
         (np.full((4, 4), 2.0), "must be from 0 to 1"),
@@ -317,7 +370,7 @@ for name in ("someone/scenes", "hf://someone/missing"):
             text=True,
             check=True,
         ).stdout
-    assert "run=someone/scenes: does not exist" in shown
+    assert "source=someone/scenes: does not exist" in shown
     assert "the hub has no such repository" in shown
     label_map = trained.load(precision="32-true").predict(images[0]).label_map
     assert np.array_equal(np.asarray(Image.open(tmp_path / "label.png")), label_map)

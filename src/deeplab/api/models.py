@@ -17,7 +17,7 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.training.validate_config import parse_run
 from deeplab.utils.constants import LOGITS_STD
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import UserError, argument_names
 
 if TYPE_CHECKING:
     from deeplab.models.deeplabv3plus import DeepLabV3Plus
@@ -39,6 +39,7 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
     return [name for name in names if not pretrained or name in with_weights]
 
 
+@argument_names({"backbone.": ""})
 def create_model(
     backbone: str = "xception",
     *,
@@ -89,7 +90,7 @@ def create_model(
     from deeplab.config.build_model import build_model
 
     if type(num_classes) is not int or num_classes < 1:
-        raise UserError(f"num_classes={num_classes}: expected an integer of 1 or more.")
+        raise UserError(f"num_classes={num_classes!r}: expected an integer of 1 or more.")
     source = IMAGENET if pretrained is True else str(pretrained) if pretrained else None
     defaults = {"in_channels": 3, "pretrained": None}  # a class of your own need not have the keys
     given = {"in_channels": in_channels, "pretrained": source}
@@ -123,6 +124,7 @@ def _model_config(
     return checked
 
 
+@argument_names({"run": "source"})
 def load(
     source: str | PathLike[str],
     *,

@@ -10,7 +10,7 @@ from deeplab.api.models import load
 from deeplab.config.compose import composed
 from deeplab.config.hydra_app import quote_value
 from deeplab.config.schema.run import TrainConfig
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import UserError, argument_names
 
 if TYPE_CHECKING:
     from deeplab.config.schema.run import RunConfig
@@ -53,6 +53,7 @@ class Run:
         return f"Run({str(self.folder)!r}: {self.result.format_main_score()})"
 
 
+@argument_names({"data.root": "root"})
 def train(
     data: str | None = None,
     *,
@@ -135,6 +136,7 @@ def evaluate(
     return run_evaluation(checked)
 
 
+@argument_names({"data.root": "root", "stage.batch_size": "batch_size"})
 def create_datamodule(
     data: str = "shapes",
     *,

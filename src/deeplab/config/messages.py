@@ -97,6 +97,9 @@ def _length(values: Any) -> int:
 
 
 def _format_value(value: Any) -> str:
+    """Return a value as it is typed, in quotes if it is a string that reads as something else."""
+    if isinstance(value, str) and re.fullmatch(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", value):
+        return repr(value)
     return "null" if value is None else printable(str(value))
 
 

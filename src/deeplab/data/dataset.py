@@ -28,7 +28,7 @@ from deeplab.data.items import Item, item_ids
 from deeplab.data.labeled_images import LabeledImage
 from deeplab.data.labels import read_label
 from deeplab.data.mixing import Mixing
-from deeplab.data.packed_file import ImagePath, PackedFile
+from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.rare_classes import ClassSampler
 from deeplab.data.transforms import Transform
@@ -345,7 +345,7 @@ def hash_files(*paths: ImagePath) -> str:
     for path in paths:
         # a file that cannot be read is reported when it is decoded
         with suppress(OSError):
-            if isinstance(path, PackedFile) or os.path.isfile(path):  # noqa: PTH113  long names
+            if not isinstance(path, Path) or os.path.isfile(path):  # noqa: PTH113  long names
                 digest.update(path.read_bytes())
     return digest.hexdigest()
 

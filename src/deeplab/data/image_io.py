@@ -34,7 +34,7 @@ from deeplab.data.image_header import (
     parse_header,
     pillow_formats,
 )
-from deeplab.data.packed_file import ImagePath, PackedFile
+from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import Pixels, Values, network_pixels
 
@@ -50,15 +50,13 @@ RGB = PixelFormat()
 MaskKind = Literal["indices", "palette", "gray", "color"]
 """One channel; one channel and a palette; three equal channels; three channels."""
 
-AGAIN = "Download it again or remove it from the split."
+AGAIN = "Download it again or leave it out."
 AS_PNG = "Convert it to an 8-bit PNG of class indices."
 
 PROBLEMS = {
-    "no {role} file": ("this is {found}, not a file", "Remove it from the split."),
+    "no {role} file": ("this is {found}, not a file", "Name a file instead, or leave it out."),
     "empty {role} file": ("this file is empty", AGAIN),
-    "missing {role}": (
-        "the {role} does not exist", "Add the file, or correct the path or the list that names it.",
-    ),
+    "missing {role}": ("the {role} does not exist", "Add the file, or correct the path."),
     "unreadable {role}": (
         "the {role} cannot be read ({found})", "Check the file and its permissions.",
     ),
@@ -293,7 +291,7 @@ def _open(path: ImagePath, role: Role) -> Iterator[BinaryIO]:
             anything: a damaged file makes Pillow, OpenCV and NumPy raise errors of a dozen types.
     """
     try:
-        if isinstance(path, PackedFile):
+        if not isinstance(path, Path):
             if not path.size:
                 raise bad_file("empty {role} file", path, role)
             yield io.BytesIO(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Files inside of tar files, which are read where they lie, on a disk or in a cloud."""
+"""Files that have no path: inside of tar files, on a disk or in a cloud, and in memory."""
 
 import errno
 import logging
@@ -60,5 +60,23 @@ def open_storage(address: str) -> tuple[Any, str]:
     return system, path
 
 
-ImagePath = Path | PackedFile
+class MemoryFile(NamedTuple):
+    """The content of a file."""
+
+    data: bytes
+
+    def __str__(self) -> str:
+        return f"image of {self.size:,} bytes"
+
+    @property
+    def size(self) -> int:
+        """Length of the content, in bytes."""
+        return len(self.data)
+
+    def read_bytes(self) -> bytes:
+        """Return the content."""
+        return self.data
+
+
+ImagePath = Path | PackedFile | MemoryFile
 """Where an image is."""

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -28,6 +28,26 @@ class UserError(Exception):
 
     The scripts print its message without a traceback and exit with status 2.
     """
+
+
+@contextmanager
+def argument_names(arguments: Mapping[str, str]) -> Iterator[None]:
+    """Let the errors of a function name its arguments, where they name the keys behind them.
+
+    Args:
+        arguments: the arguments by keys; a key that ends in a dot stands for all of its group.
+    """
+    try:
+        yield
+    except UserError as error:
+        text = re.sub(r"=null\b", "=None", str(error))
+        for key, argument in arguments.items():
+            name = rf"(?<![\w./]){re.escape(key)}"
+            if "." not in key:  # it may be a word of the message, too
+                name = rf"{name}(?=[=:])|(?<=Set ){key}\b"
+            text = re.sub(name, argument, text)
+        error.args = (text,)
+        raise
 
 
 def format_message(message: str) -> str:

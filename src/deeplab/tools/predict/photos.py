@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from deeplab.data.image_header import Header
 from deeplab.data.image_io import RGB, read_header, read_image
 from deeplab.data.orientation import upright
+from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import network_pixels
 from deeplab.utils.errors import UserError
@@ -17,7 +19,7 @@ from deeplab.utils.errors import UserError
 Pixels = NDArray[np.uint8]
 
 
-def read_photo(path: Path, pixel_format: PixelFormat = RGB) -> tuple[Pixels, Header]:
+def read_photo(path: ImagePath, pixel_format: PixelFormat = RGB) -> tuple[Pixels, Header]:
     """Return an image ``(H, W, C)``, upright by its EXIF orientation, and its header.
 
     Everything else is as in ``read_image``, whose arguments and errors are the same.
@@ -44,16 +46,19 @@ def to_pixels(image: Any, pixel_format: PixelFormat = RGB) -> Pixels:
     channels = sorted({1, 3, 4, pixel_format.channels})
     *others, last = ["(H, W)", *(f"(H, W, {n})" for n in channels if n > 1)]
     shapes = f"{', '.join(others)} or {last}"
+    shape: tuple[int, ...] = image.shape if isinstance(image, np.ndarray | Tensor) else ()
+    channels_first = len(shape) == 3 and shape[0] in channels
     if not isinstance(image, np.ndarray):
+        moved = ".permute(1, 2, 0)" * channels_first
+        hint = f" Pass image{moved}.numpy(force=True)." * isinstance(image, Tensor)
         raise UserError(
-            f"image={type(image).__name__}: expected a path, an image of Pillow, or a NumPy array "
-            f"{shapes}."
+            f"image={type(image).__name__}: expected a path, the bytes of a file, an image of "
+            f"Pillow, or a NumPy array {shapes}.{hint}"
         )
     description = f"image of shape {image.shape} and type {image.dtype}"
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in channels:
-        channels_first = image.ndim == 3 and image.shape[0] in channels
         hint = " Move the channels to the end: image.transpose(1, 2, 0)." * channels_first
         raise UserError(f"{description}: expected {shapes}.{hint}")
     if not image.size:

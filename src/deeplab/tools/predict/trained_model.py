@@ -1,13 +1,13 @@
 """A trained network in memory, and what it predicts: ``deeplab.load(...).predict(...)``."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, BinaryIO, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -20,17 +20,18 @@ from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import AutoWindowConfig
 from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.class_set import class_set, write_mask
+from deeplab.data.packed_file import MemoryFile
 from deeplab.inference.segmenter import Segmenter
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tools.predict.contents import class_shares
 from deeplab.tools.predict.photos import Pixels, read_photo, to_pixels
-from deeplab.utils.errors import UserError
+from deeplab.utils.errors import UserError, argument_names
 from deeplab.utils.hardware import Execution
 from deeplab.utils.visualization import legend_overlay, overlay_with_outlines
 from deeplab.utils.write_errors import report_write_errors
 
-ImageLike = str | PathLike[str] | Image.Image | NDArray[Any]
-"""Path of an image, image of Pillow, or array."""
+ImageLike = str | PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[Any]
+"""Path of an image, content of its file, open file, image of Pillow, or array."""
 
 MAX_SHOWN_SIDE = 1024
 """Longest side of what a notebook shows, in pixels."""
@@ -135,7 +136,7 @@ class TrainedModel:
         self._current: tuple[_Request, Segmenter] | None = None
 
     @overload
-    def predict(
+    def predict(  # type: ignore[overload-overlap]  # strings, bytes and files are iterable
         self,
         images: ImageLike,
         *,
@@ -148,7 +149,7 @@ class TrainedModel:
     @overload
     def predict(
         self,
-        images: list[Any] | tuple[Any, ...],
+        images: Iterable[Any],
         *,
         strategy: str = ...,
         window: int | Literal["auto"] | None = ...,
@@ -156,22 +157,24 @@ class TrainedModel:
         device: str | None = ...,
     ) -> list[Prediction]: ...
 
+    @argument_names({"window_size": "window"})
     def predict(
         self,
-        images: ImageLike | list[Any] | tuple[Any, ...],
+        images: ImageLike | Iterable[Any],
         *,
         strategy: str = "single-scale",
         window: int | Literal["auto"] | None = "auto",
         overlap: float = AutoWindowConfig.model_fields["overlap"].default,
         device: str | None = None,
     ) -> Prediction | list[Prediction]:
-        """Predict an image, or each of a list of images, as ``deeplab predict`` does.
+        """Predict an image, or each of several images, as ``deeplab predict`` does.
 
         Args:
-            images: path of an image file, image of Pillow, or array ``(H, W)``, ``(H, W, 3)`` (RGB)
-                or ``(H, W, 4)`` (alpha is dropped), or ``(H, W, C)`` with the channels of the run,
-                of uint8, of uint16, or of floats from 0 to 1; or a list of them. Files and images
-                of Pillow are turned upright by their EXIF orientation; the sizes may differ.
+            images: path of an image file, its bytes, open file, image of Pillow, or array
+                ``(H, W)``, ``(H, W, 3)`` (RGB) or ``(H, W, 4)`` (alpha is dropped), or
+                ``(H, W, C)`` with the channels of the run, of uint8, of uint16, or of floats from 0
+                to 1; or a list or another iterable of them. Files and images of Pillow are turned
+                upright by their EXIF orientation; the sizes may differ.
             strategy: inference strategy, such as ``os8-ms-flip``: see ``docs/evaluation.md``.
             window: side in pixels of overlapping windows; auto: as large ones as memory holds where
                 it does not hold the whole image, which is printed; None: whole images.
@@ -183,14 +186,23 @@ class TrainedModel:
             MemoryError: an image is too large for the device.
         """
         segmenter = self._segmenter(strategy, window, overlap, device and str(device))
-        if isinstance(images, list | tuple):
+        if isinstance(images, str | bytes | np.ndarray | torch.Tensor) or hasattr(images, "read"):
+            return self._predict(images, segmenter)
+        if isinstance(images, Iterable):
             return [self._predict(image, segmenter) for image in images]
         return self._predict(images, segmenter)
 
-    def _predict(self, image: ImageLike, segmenter: Segmenter) -> Prediction:
+    def _predict(self, image: Any, segmenter: Segmenter) -> Prediction:
         pixel_format = self.config.data.pixel_format
+        if hasattr(image, "read") and not isinstance(image, io.TextIOBase):
+            image.seek(0)  # as Pillow does: who has just written it is at its end
+            image = image.read()
+        if isinstance(image, str) and not image:
+            raise UserError("image='': expected the path of an image.")
         if isinstance(image, str | PathLike):
             pixels, _ = read_photo(Path(image).expanduser(), pixel_format)
+        elif isinstance(image, bytes):
+            pixels, _ = read_photo(MemoryFile(image), pixel_format)
         else:
             pixels = to_pixels(image, pixel_format)
         with _device(segmenter):
@@ -230,6 +242,7 @@ class TrainedModel:
         return f"TrainedModel({str(self._trained.weights)!r}, {len(self.classes)} classes)"
 
 
+@argument_names({"trainer.accelerator": "device", "accelerator": "device", "trainer.": ""})
 def execution_on(device: str, precision: str = "auto") -> Execution:
     """Return the settings of predictions on a device.
 
