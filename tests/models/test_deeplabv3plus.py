@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
+from deeplab.models.network import without_constants
 from deeplab.utils.settings import OUTPUT_STRIDES
 from support.networks import (
     TORCHVISION_RESNET,
@@ -29,7 +30,8 @@ from support.networks import (
 def test_exact_parameter_counts(backbone, head, trainable, with_statistics):
     model = on_meta(lambda: build(backbone(), **head))
     assert sum(p.numel() for p in model.parameters()) == trainable
-    floats = [t.numel() for t in model.state_dict().values() if t.is_floating_point()]
+    state = without_constants(model.state_dict())
+    floats = [t.numel() for t in state.values() if t.is_floating_point()]
     assert sum(floats) == with_statistics
 
 
@@ -68,6 +70,25 @@ def test_atrous_consistency_of_the_encoder():
         coarse = model(image)
         model.set_output_stride(8)
         torch.testing.assert_close(model(image)[..., ::4, ::4], coarse, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_state_dict_has_the_constants_that_belong_to_the_weights(copied):
+    """Pretrained weights bring their normalization and epsilon, in plain copies of tensors too."""
+    trained = build(tiny_resnet(mean=(9, 8, 7), std=(6, 5, 4), bn_eps=0.02), channels=8).eval()
+    served = build(tiny_resnet(), channels=8).eval()
+    state = trained.state_dict()
+    served.load_state_dict({k: t.clone() for k, t in state.items()} if copied else state)
+    image = torch.randint(0, 256, (1, 3, 65, 65), dtype=torch.uint8)
+    assert torch.equal(served(image), trained(image))
+    assert torch.equal(served.get_extra_state(), trained.get_extra_state())
+
+
+def test_a_state_dict_of_before_keeps_the_constants():
+    trained = build(tiny_resnet(mean=(9, 8, 7), std=(6, 5, 4)), channels=8).eval()
+    before = trained.get_extra_state()
+    trained.load_state_dict(without_constants(build(tiny_resnet(), channels=8).state_dict()))
+    assert torch.equal(trained.get_extra_state(), before)
 
 
 def test_changing_the_output_stride_equals_building_at_it():

@@ -258,6 +258,14 @@ def test_damaged_checkpoints_are_named(tmp_path, kind):
         resume()
 
 
+def test_a_checkpoint_of_before_has_no_constants(tmp_path):
+    module, path = tiny_model(), tmp_path / "last.ckpt"
+    content = checkpoint(module)
+    del content["state_dict"]["_extra_state"], content["optimizer_states"][0]["state"][0]
+    torch.save(content, path)
+    check_checkpoint(path, module)
+
+
 @pytest.mark.parametrize("step", [10, 10**15])
 def test_a_step_beyond_the_end_is_found_before_a_session_is_recorded(tmp_path, step):
     path = tmp_path / "last.ckpt"

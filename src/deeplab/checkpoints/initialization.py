@@ -9,6 +9,7 @@ Weights need the input normalization and the batch norms' epsilon that they were
 these values come from the weights and not from the config.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -25,6 +26,7 @@ from deeplab.checkpoints.pretrained import find_published_weights
 from deeplab.checkpoints.run_weights import (
     BACKBONE_PREFIX,
     WEIGHTS,
+    WEIGHTS_HINT,
     check_weights,
     find_run_weights,
     read_header,
@@ -40,8 +42,9 @@ from deeplab.tracking.run_folder import (
     read_run,
 )
 from deeplab.tracking.run_record import read_record
+from deeplab.utils.constants import CONSTANTS
 from deeplab.utils.errors import UserError
-from deeplab.utils.reading import exists, read_values
+from deeplab.utils.reading import exists, read_values, report_damage
 from deeplab.utils.settings import AUTO
 
 R = TypeVar("R", bound=RunConfig)
@@ -164,9 +167,10 @@ def adapt_to_weights(config: R, *, download: bool = True) -> R:
         return config
     if values := _recorded_normalization(init.path):
         return _with_normalization(config, values)
-    if init.key == "backbone.pretrained" and not _has_project_names(init.path):
-        return _with_normalization(config, _public_normalization(config.backbone))
-    return config
+    names, values = _read_names(init.path)
+    if init.key == "backbone.pretrained" and not _are_of_project(names):
+        values = _public_normalization(config.backbone)
+    return _with_normalization(config, values)
 
 
 def adapt_to_previous_run(config: R, previous: RunConfig) -> R:
@@ -199,21 +203,25 @@ def _with_normalization(config: R, values: dict[str, Any]) -> R:
     return config.model_copy(update={"backbone": backbone})
 
 
-def _has_project_names(path: Path) -> bool:
-    """Return True if a file of weights uses this project's names.
+def _read_names(path: Path) -> tuple[list[str], dict[str, Any]]:
+    """Return the names in a file of weights, and the normalization that it holds, if any.
 
     Raises:
         UserError: the file is damaged.
     """
-    if path.suffix == ".ckpt":
-        return True
-    if path.suffix == ".safetensors":
-        names = read_header(path).names
-    else:
-        from deeplab.checkpoints.loading import read_tensors  # imports torch
+    if path.suffix == ".safetensors" and CONSTANTS not in read_header(path).names:
+        return read_header(path).names, {}
+    from deeplab.checkpoints.loading import read_entries  # imports torch
 
-        content = read_tensors(path)
-        names = [str(name) for name in content.get("state_dict", content)]
+    entries = read_entries(path)
+    if CONSTANTS not in entries:
+        return list(entries), {}
+    with report_damage(path, WEIGHTS_HINT):
+        mean, std, (eps, *_) = entries[CONSTANTS].tolist()
+    return list(entries), {"mean": mean, "std": std} | ({"bn_eps": eps} if eps else {})
+
+
+def _are_of_project(names: Iterable[str]) -> bool:
     return any(name.removeprefix(BACKBONE_PREFIX).startswith(PROJECT_PREFIXES) for name in names)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deeplab.checkpoints.run_weights import WEIGHTS_HINT
 from deeplab.models.layers import Normalize
+from deeplab.models.network import without_constants
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.reading import check_regular, report_damage
@@ -51,7 +52,7 @@ def load_model(build: Callable[[], M], path: Path) -> M:
     load_weights(model, path)
     for module in model.modules():
         if isinstance(module, Normalize):
-            module.set_constants()
+            module.make_tensors()
     if any(buffer.is_meta for buffer in model.buffers()):  # constants of some networks of timm
         model = build()
         load_weights(model, path)
@@ -130,6 +131,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
+    """Return what ``read_entries`` does without the constants, which the config has by now."""
+    return without_constants(read_entries(path))
+
+
+def read_entries(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name; of a checkpoint, the moving average if it has one.
 
     Raises:

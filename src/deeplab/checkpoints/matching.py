@@ -17,6 +17,7 @@ from deeplab.checkpoints.loading import check_tensors, read_state
 from deeplab.checkpoints.run_weights import BACKBONE_PREFIX, read_header
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.models.network import without_constants
 from deeplab.utils.errors import UserError
 
 HEAD_PREFIX = "logits."
@@ -70,7 +71,7 @@ def initialize_from(
     Raises:
         UserError: the file cannot be read, is of another network, or nothing in it matches.
     """
-    state, model_state = read_state(path), model.state_dict()
+    state, model_state = read_state(path), without_constants(model.state_dict())
     if strict and all(name.startswith((BACKBONE_PREFIX, CLASSIFIER_PREFIX)) for name in state):
         report = _match_backbone_state(model.backbone, state, f"init_from={path}")
         new_parts = _count_parts(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Backbone
-from deeplab.models.layers import Conv, GlobalPool, Normalize, initialize
+from deeplab.models.layers import Conv, GlobalPool, initialize
+from deeplab.models.network import Network
 from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.settings import WeightInit
 
@@ -19,7 +20,7 @@ OUTPUT_STRIDE = 32
 """Output stride of classification: no convolution is atrous."""
 
 
-class Classifier(nn.Module):
+class Classifier(Network):
     """Backbone, mean over the map, dropout, and a 1x1 convolution to the logits.
 
     Args:
@@ -37,9 +38,7 @@ class Classifier(nn.Module):
         dropout: float = 0.0,
         logits_init: WeightInit = LOGITS_STD,
     ) -> None:
-        super().__init__()
-        self.normalize = Normalize(backbone.mean, backbone.std)
-        self.backbone = backbone
+        super().__init__(backbone)
         backbone.set_output_stride(OUTPUT_STRIDE)
         self.pool = GlobalPool()
         self.dropout = nn.Dropout(dropout)

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from deeplab.models.aspp import ASPP
 from deeplab.models.backbones.base import Backbone
 from deeplab.models.decoder import Decoder
-from deeplab.models.layers import Conv, Normalize, initialize
+from deeplab.models.layers import Conv, initialize
+from deeplab.models.network import Network
 from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.settings import WeightInit
 
 
-class DeepLabV3Plus(nn.Module):
+class DeepLabV3Plus(Network):
     """Encoder-decoder with atrous separable convolution; with a naive decoder it is DeepLabv3.
 
     The parts are finished modules; ``in_channels`` of each must equal ``out_channels`` of the part
@@ -37,9 +38,7 @@ class DeepLabV3Plus(nn.Module):
         num_classes: int,
         logits_init: WeightInit = LOGITS_STD,
     ) -> None:
-        super().__init__()
-        self.normalize = Normalize(backbone.mean, backbone.std)
-        self.backbone = backbone
+        super().__init__(backbone)
         self.aspp = aspp
         self.decoder = decoder
         self.settings: dict[str, Any] = {}
@@ -72,6 +71,9 @@ class DeepLabV3Plus(nn.Module):
 
         This changes strides, atrous rates and paddings of the backbone and the ASPP, but not the
         state dict.
+
+        Raises:
+            ValueError: the backbone or the ASPP cannot run at this output stride.
         """
         self.backbone.set_output_stride(output_stride)
         self.aspp.set_output_stride(output_stride)

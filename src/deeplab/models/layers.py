@@ -9,7 +9,7 @@ and resizes with aligned corners):
   never by a factor.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -184,20 +184,27 @@ class PooledBatchNorm(nn.BatchNorm2d):
 class Normalize(nn.Module):
     """Input normalization ``(pixel - mean) / std`` per color, for RGB from 0 to 255 of any dtype.
 
-    The constants are the backbone's (``[-1, 1]`` or ImageNet's); they are not in the state dict.
+    The constants are the backbone's (``[-1, 1]`` or ImageNet's); the network has them in its state
+    dict.
     """
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self._constants = {"mean": mean, "std": std}
+        self.constants = {"mean": tuple(mean), "std": tuple(std)}
         self.mean: Tensor
         self.std: Tensor
-        self.set_constants()
+        self.make_tensors()
 
-    def set_constants(self) -> None:
+    def make_tensors(self) -> None:
         """Make the tensors of the constants, on PyTorch's default device."""
-        for name, values in self._constants.items():
+        for name, values in self.constants.items():
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
+    def set_constants(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Replace the constants, in the same tensors."""
+        self.constants = {"mean": tuple(mean), "std": tuple(std)}
+        for name, values in self.constants.items():
+            self.get_buffer(name).copy_(torch.tensor(values).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         return (pixels.to(self.mean.dtype) - self.mean) / self.std

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
 from deeplab.checkpoints.loading import check_tensors, read_tensors
+from deeplab.models.network import without_constants
 from deeplab.tracking.run_folder import RESTORE_HINT
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
@@ -62,10 +63,10 @@ def check_checkpoint(path: Path, module: nn.Module) -> None:
     Raises:
         UserError: it is damaged or of another network; the message names the tensor.
     """
-    content, expected = read_tensors(path), module.state_dict()
+    content, expected = read_tensors(path), without_constants(module.state_dict())
     shapes = {tensor.shape for tensor in expected.values()} | {torch.Size()}
     with report_damage(path, RESTORE_HINT):
-        state = content["state_dict"]
+        state = without_constants(content["state_dict"])
         if different := expected.keys() ^ state.keys():
             raise ValueError(f"state_dict: {min(different)} is missing or of another network")
         for name, tensor in state.items():

@@ -38,12 +38,10 @@ def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
     Weights and batch norm statistics are averaged alike, so that they belong to the same
     networks. Batch counts are copied.
     """
-    average_state, model_state = average.state_dict(), model.state_dict()
-    floating = [name for name, tensor in average_state.items() if tensor.is_floating_point()]
-    torch._foreach_lerp_(
-        [average_state[name] for name in floating],
-        [model_state[name] for name in floating],
-        1 - decay,
-    )
-    for name in average_state.keys() - set(floating):
-        average_state[name].copy_(model_state[name])
+    averages, values = ([*m.parameters(), *m.buffers()] for m in (average, model))
+    pairs = list(zip(averages, values, strict=True))
+    floating = [(a, b) for a, b in pairs if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - decay)
+    for average_count, count in pairs:
+        if not count.is_floating_point():
+            average_count.copy_(count)

@@ -12,6 +12,9 @@ WEIGHTS_FILE = "weights.safetensors"
 PAGE_FILE = "index.html"
 """File of a page in its folder: of a run, a report or a gallery."""
 
+CONSTANTS = "_extra_state"
+"""Entry of a network's state dict that holds the constants of its weights; PyTorch's name."""
+
 IGNORE = 255
 """Label of ignored pixels (object borders, padding)."""
 

@@ -24,6 +24,7 @@ from deeplab.models.backbones.xception import ROWS
 from deeplab.models.decoder import Decoder, DecoderStage
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import SeparableConv
+from deeplab.models.network import without_constants
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 from deeplab.utils.text import name_some
@@ -54,7 +55,8 @@ def convert(
     Raises:
         UserError: a variable is missing, has another shape, or is not part of the network.
     """
-    target, state, used = network.state_dict(), dict[str, Tensor](), set[str]()
+    target, state = without_constants(network.state_dict()), dict[str, Tensor]()
+    used = set[str]()
     problems: list[str] = []
     norms = {name: module for name, module in network.named_modules() if hasattr(module, "eps")}
 
