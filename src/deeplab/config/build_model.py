@@ -24,6 +24,7 @@ from deeplab.models.backbones.wrapped import OwnBackbone
 from deeplab.models.classifier import Classifier
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
+from deeplab.models.layers import set_batch_norm
 from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.building import build
@@ -31,7 +32,11 @@ from deeplab.utils.settings import Settings, WeightInit
 
 
 def build_model(
-    config: ModelConfig, *, num_classes: int, logits_init: WeightInit = LOGITS_STD
+    config: ModelConfig,
+    *,
+    num_classes: int,
+    logits_init: WeightInit = LOGITS_STD,
+    bn_momentum: float | None = None,
 ) -> DeepLabV3Plus:
     """Return the network that the config describes, at its output stride.
 
@@ -39,6 +44,7 @@ def build_model(
         config: config of the network.
         num_classes: number of classes, including the background.
         logits_init: initialization of the logits' weights, which belongs to the recipe.
+        bn_momentum: momentum of every batch norm, as the recipe's; None: that of the parts.
 
     Raises:
         UserError: parts do not fit each other; the message names the config group.
@@ -50,7 +56,10 @@ def build_model(
     )
     model = DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes, logits_init=logits_init)
     _build("output_stride", model.set_output_stride, config.output_stride)
+    set_batch_norm(model, momentum=bn_momentum)
     model.settings = model_settings(config) | {"num_classes": num_classes}
+    if bn_momentum is not None:
+        model.settings["bn_momentum"] = bn_momentum
     return model
 
 
@@ -60,9 +69,9 @@ def rebuild_model(settings: Mapping[str, Any]) -> DeepLabV3Plus:
     Raises:
         UserError: a setting is wrong.
     """
-    values = {"num_classes": 0, **settings}
-    num_classes = values.pop("num_classes")
-    return build_model(validate(ModelConfig, values), num_classes=num_classes)
+    values = {"num_classes": 0, "bn_momentum": None, **settings}
+    arguments = {key: values.pop(key) for key in ("num_classes", "bn_momentum")}
+    return build_model(validate(ModelConfig, values), **arguments)
 
 
 def model_settings(config: ModelConfig) -> dict[str, Any]:
