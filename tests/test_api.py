@@ -14,11 +14,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from PIL import Image
+from safetensors.torch import save_file
 
 import deeplab
+from deeplab.config.build_model import rebuild_model
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.evaluation.segmentation import SegmentationEvaluation
 from deeplab.models import DeepLabV3Plus
+from deeplab.models.layers import batch_norms
 from deeplab.tools.predict.predict import run_prediction
 from support.hubs import hub
 from support.networks import randomize_logits, tiny_model
@@ -94,11 +97,20 @@ def test_values_of_a_group_are_keyword_arguments():
         ({"pretrained": "missing.pth"}, "^pretrained=missing.pth: no such file"),
         ({"in_channels": 4, "mean": [1, 2]}, "expected 4 values"),
         ({"logits_init": "large"}, "logits_init=large: must be"),
+        ({"bn_momentum": 2}, "bn_momentum=2: must be"),
     ],
 )
 def test_a_mistake_is_one_exception(arguments, message):
     with pytest.raises(deeplab.UserError, match=message):
         deeplab.create_model(**arguments)
+
+
+def test_the_momentum_is_that_of_all_batch_norms():
+    for momentum, expected in ((None, {3e-4, 3e-3}), (0.1, {0.1})):
+        model = deeplab.create_model("mobilenetv2", **TINY, bn_momentum=momentum)
+        again = rebuild_model(model.settings)  # as a checkpoint of Lightning does
+        for network in (model, again):
+            assert {norm.momentum for norm in batch_norms(network)} == expected
 
 
 @pytest.mark.parametrize(("logits_init", "std"), [(0.01, 0.0088), ("xavier", (2 / 277) ** 0.5)])
@@ -133,6 +145,19 @@ def test_pretrained_weights_fit_other_channels(in_channels, tmp_path):
         )
     ]
     torch.testing.assert_close(*features, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_of_an_own_network_bring_their_constants(tmp_path, suffix):
+    """As those of a run do, whose config has them."""
+    constants = {"mean": [9.0, 8.0, 7.0], "std": [6.0, 5.0, 4.0], "bn_eps": 0.02}
+    trained = deeplab.create_model("resnet_tiny", **TINY, num_classes=3, **constants)
+    path = tmp_path / f"mine{suffix}"
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(trained.state_dict(), path)
+    model = deeplab.create_model("resnet_tiny", **TINY, num_classes=5, pretrained=path)
+    assert torch.equal(model.get_extra_state(), trained.get_extra_state())
+    assert model.settings["backbone"]["mean"] == constants["mean"]
 
 
 def test_a_hydra_application_of_the_caller_stays_as_it_is(tmp_path):
@@ -315,6 +340,47 @@ def test_a_loaded_network_goes_through_pickle(trained, images):
     after = again.predict(images[0])
     assert np.array_equal(after.label_map, before.label_map)
     assert np.array_equal(after.probabilities, before.probabilities)
+
+
+@pytest.mark.parametrize("options", [{}, {"strategy": "os8-x0.5+1-flip", "window": 49}])
+def test_a_network_in_memory_predicts_as_its_run(trained, images, options):
+    run = trained.load(precision="32-true")
+    model = deeplab.create_model("resnet_tiny", **TINY, num_classes=7).train()
+    model.load_state_dict(run.model.state_dict())
+    data = trained.config.data
+    own = deeplab.TrainedModel.from_network(
+        model, data.classes, palette=data.palette, eval_size=data.eval_size
+    )
+    assert model.training
+    for expected, prediction in zip(
+        run.predict(images, **options), own.predict(images, **options), strict=True
+    ):
+        assert np.array_equal(prediction.label_map, expected.label_map)
+        assert np.array_equal(prediction.probabilities, expected.probabilities)
+        assert prediction.overlay().tobytes() == expected.overlay().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (lambda: torch.nn.Identity(), {}, "model=Identity: expected a network of"),
+        (lambda: deeplab.SegmentationModule(tiny_model(2)), {}, "it is eval_model"),
+        (lambda: tiny_model(3), {}, "classes: 2 names, but the network has num_classes=3"),
+        (lambda: tiny_model(2), {"palette": [(0, 0, 0)]}, "palette has 1 entries"),
+        (lambda: tiny_model(2), {"eval_size": 5}, "eval_size=5: must be"),
+        (lambda: tiny_model(2), {"device": "gpuu"}, "accelerator=gpuu"),
+    ],
+)
+def test_a_mistake_with_a_network_in_memory_is_one_exception(model, options, message):
+    with pytest.raises(deeplab.UserError, match=message):
+        deeplab.TrainedModel.from_network(model(), ["ground", "water"], **options)
+
+
+@pytest.mark.parametrize("name", ["mine.pt", "module.ckpt", "weights.safetensors"])
+def test_weights_of_no_run_are_named_with_what_to_do(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(deeplab.UserError, match=r"predict with TrainedModel\.from_network"):
+        deeplab.load(tmp_path / name)
 
 
 @pytest.mark.parametrize(

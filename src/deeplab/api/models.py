@@ -50,6 +50,7 @@ def create_model(
     in_channels: int = 3,
     pretrained: bool | str | PathLike[str] | None = None,
     logits_init: float | str = LOGITS_STD,
+    bn_momentum: float | None = None,
     **backbone_keys: Any,
 ) -> "DeepLabV3Plus":
     """Return a DeepLabv3+ as a plain ``nn.Module``, for any training loop.
@@ -80,6 +81,8 @@ def create_model(
         logits_init: initialization of the logits' weights: a standard deviation, by default the
             authors'; or ``xavier``, whose larger weights let short trainings learn rare classes
             hundreds of steps sooner.
+        bn_momentum: PyTorch's momentum of every batch norm; None: the paper's, 0.0003 (MobileNetV2:
+            0.003), with which the statistics of ``eval()`` take thousands of steps to follow.
         backbone_keys: further keyword arguments of the backbone, as in ``docs/keys.md``.
 
     Raises:
@@ -96,8 +99,13 @@ def create_model(
     given = {"in_channels": in_channels, "pretrained": source}
     keys = backbone_keys | {key: given[key] for key in given if given[key] != defaults[key]}
     config = adapt_to_weights(_model_config(backbone, aspp, decoder, output_stride, keys))
-    recipe = validate(Recipe, {"logits_init": logits_init})
-    model = build_model(config, num_classes=num_classes, logits_init=recipe.logits_init)
+    recipe = validate(Recipe, {"logits_init": logits_init, "bn_momentum": bn_momentum})
+    model = build_model(
+        config,
+        num_classes=num_classes,
+        logits_init=recipe.logits_init,
+        bn_momentum=recipe.bn_momentum,
+    )
     if init := find_init_source(config):
         load_backbone(model.backbone, init.path)
     return model

@@ -8,6 +8,7 @@ from safetensors import safe_open
 
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
+from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.reading import check_regular, exists, report_damage
@@ -21,6 +22,13 @@ BACKBONE_PREFIX = "backbone."
 WEIGHTS_HINT = "Get an undamaged copy of the weights."
 """What to do if a file of weights is damaged."""
 
+OWN_NETWORK_HINT = (
+    "load them into their network, create_model(...) or "
+    "SegmentationModule.load_from_checkpoint(...).eval_model, and predict with "
+    "TrainedModel.from_network(network, classes=[...])"
+)
+"""What to do with weights that no run has trained."""
+
 
 def find_run_weights(value: str, key: str) -> tuple[RunFolder, Path]:
     """Return the run that a path names, with the weights to use, which have been checked.
@@ -32,7 +40,16 @@ def find_run_weights(value: str, key: str) -> tuple[RunFolder, Path]:
         UserError: there is no such run, or it has no weights, or they are damaged; ``key`` is the
             key that was set to ``value``.
     """
-    folder, path = RunFolder.find(value, key), Path(value).expanduser()
+    path = Path(value).expanduser()
+    try:
+        folder = RunFolder.find(value, key)
+    except UserError:
+        if not path.is_file() or path.suffix not in (*WEIGHTS, ".pt", ".pth"):
+            raise
+        raise UserError(
+            f"{key}={value}: weights without the {CONFIG_FILE} of a run beside them, which says of "
+            f"which network they are. In Python, {OWN_NETWORK_HINT}."
+        ) from None
     in_run = path.resolve() != folder.path.resolve()
     if path.is_file() or (in_run and path.suffix in WEIGHTS):
         if path.suffix not in WEIGHTS:

@@ -1,6 +1,7 @@
 """Trained runs: finds a run's weights by name and prepares them for inference."""
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,9 @@ from deeplab.config.own_nodes import check_foreign
 from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.run import TrainConfig
+from deeplab.data.class_set import ClassSet, class_set
+from deeplab.data.pixel_format import PixelFormat
+from deeplab.data.settings import ClassSettings
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.segmenter import Segmenter
@@ -38,22 +42,37 @@ DEFAULT_RUNS_DIR = "runs"
 """Default of ``runs_dir`` in ``deeplab train``."""
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """Run that has weights."""
+class TrainedNetwork(ABC):
+    """A network with weights, and what its images are like."""
 
-    folder: RunFolder
-    config: TrainConfig
-    weights: Path
-
+    @abstractmethod
     def load_model(self) -> DeepLabV3Plus:
-        """Return the network with its weights.
+        """Return the network with its weights."""
 
-        Raises:
-            UserError: the weights do not fit the network.
-        """
-        classes = self.config.data.classes
-        return load_model(partial(build_model, self.config, num_classes=len(classes)), self.weights)
+    @property
+    @abstractmethod
+    def source(self) -> object:
+        """Where the weights are from, for messages."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> ClassSet:
+        """Names and colors of the classes."""
+
+    @property
+    @abstractmethod
+    def pixel_format(self) -> PixelFormat:
+        """Channels of the images, and what their values mean."""
+
+    @property
+    @abstractmethod
+    def padding(self) -> EvalTransform:
+        """Padding of small images, as in the validation."""
+
+    @property
+    @abstractmethod
+    def output_stride(self) -> int:
+        """Output stride of strategies that name none."""
 
     def predictor(
         self,
@@ -69,13 +88,13 @@ class TrainedRun:
             strategies: the inference strategies.
             execution: the device.
             key: the key that set the strategies.
-            model: the network; None: the run's.
+            model: the network; None: ``load_model()``.
 
         Raises:
             UserError: the weights or a strategy do not fit the network.
         """
         try:
-            predictor = Predictor(model or self.load_model(), strategies, self.weights)
+            predictor = Predictor(model or self.load_model(), strategies, self.source)
         except ValueError as error:
             raise UserError(f"{key}: {error}.") from None
         predictor.model.to(execution.accelerator)
@@ -84,7 +103,7 @@ class TrainedRun:
     def segmenter(
         self, predictor: Predictor, execution: Execution, *, auto_overlap: float | None = None
     ) -> Segmenter:
-        """Return what predicts images of any size, padded as in the run's validation.
+        """Return what predicts images of any size, padded as in the validation.
 
         Args:
             predictor: the network with a single strategy.
@@ -92,10 +111,8 @@ class TrainedRun:
             auto_overlap: overlap of the windows that are chosen for images that are too large for
                 the free memory; None: none are chosen.
         """
-        run = self.config
-        padding = EvalTransform(size=run.data.padded_size, fill=padding_color(run))
         return Segmenter(
-            predictor, execution, padding, len(run.data.classes), auto_overlap=auto_overlap
+            predictor, execution, self.padding, len(self.classes), auto_overlap=auto_overlap
         )
 
     def strategies(
@@ -103,20 +120,99 @@ class TrainedRun:
     ) -> list[Strategy]:
         """Return the strategies of these names, without duplicates.
 
-        A name without an output stride gets the run's.
+        A name without an output stride gets the network's.
 
         Raises:
             UserError: a name cannot be parsed; ``key`` is the key that was set.
         """
         sliding_window = Window(window, overlap) if window else None
-        stride = self.config.output_stride
         try:
             strategies = [
-                parse_strategy(name, output_stride=stride, window=sliding_window) for name in names
+                parse_strategy(name, output_stride=self.output_stride, window=sliding_window)
+                for name in names
             ]
         except ValueError as error:
             raise UserError(f"{key}: {error}.") from None
         return list(dict.fromkeys(strategies))
+
+
+@dataclass(frozen=True)
+class TrainedRun(TrainedNetwork):
+    """Run that has weights."""
+
+    folder: RunFolder
+    config: TrainConfig
+    weights: Path
+
+    def load_model(self) -> DeepLabV3Plus:
+        """Return the network with its weights, in eval mode.
+
+        Raises:
+            UserError: the weights do not fit the network.
+        """
+        classes = self.config.data.classes
+        build = partial(build_model, self.config, num_classes=len(classes))
+        return load_model(build, self.weights).eval()
+
+    @property
+    def source(self) -> Path:
+        return self.weights
+
+    @property
+    def classes(self) -> ClassSet:
+        return class_set(self.config.data)
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        return self.config.data.pixel_format
+
+    @property
+    def padding(self) -> EvalTransform:
+        return EvalTransform(size=self.config.data.padded_size, fill=padding_color(self.config))
+
+    @property
+    def output_stride(self) -> int:
+        return self.config.output_stride
+
+
+@dataclass(frozen=True)
+class OwnNetwork(TrainedNetwork):
+    """Network in memory, which no run has trained.
+
+    Args:
+        model: the network.
+        settings: names and colors of its classes.
+        padded_size: height and width that images are padded to at least.
+    """
+
+    model: DeepLabV3Plus
+    settings: ClassSettings
+    padded_size: tuple[int, int]
+
+    def load_model(self) -> DeepLabV3Plus:
+        """Return the network itself."""
+        return self.model
+
+    @property
+    def source(self) -> str:
+        return "network"
+
+    @property
+    def classes(self) -> ClassSet:
+        return class_set(self.settings)
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        return PixelFormat(self.model.in_channels)
+
+    @property
+    def padding(self) -> EvalTransform:
+        mean = self.model.normalize.constants["mean"]
+        return EvalTransform(size=self.padded_size, fill=tuple(map(round, mean)))
+
+    @property
+    def output_stride(self) -> int:
+        return self.model.output_stride
 
 
 def find_trained_run(

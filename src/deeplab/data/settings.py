@@ -76,6 +76,11 @@ def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a size that is a side of a square or a height and a width."""
+    return (size, size) if isinstance(size, int) else size
+
+
 class DataSettings(Settings):
     """Keys of every data set."""
 
@@ -233,8 +238,7 @@ class SegmentationSettings(ClassSettings, AugmentationSettings, DataSettings):
     @property
     def padded_size(self) -> tuple[int, int]:
         """Height and width that whole images are padded to at least."""
-        size = self.eval_size
-        return (size, size) if isinstance(size, int) else size
+        return height_and_width(self.eval_size)
 
 
 AreaFraction = Annotated[Float, Field(gt=0, le=1)]

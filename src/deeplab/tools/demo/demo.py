@@ -159,7 +159,7 @@ def _build_page(demo: Demo, config: DemoConfig, title: str) -> Any:
     """Return the page, a ``gradio.Blocks``."""
     import gradio as gr
 
-    stride = demo.model.config.output_stride
+    stride = demo.model.model.output_stride
     chosen = parse_strategy(config.strategy, output_stride=stride)
     offered = [chosen, *(parse_strategy(name, output_stride=stride) for name in STRATEGIES)]
     strategies = {entry.name: entry.label for entry in offered}

@@ -7,26 +7,28 @@ from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, overload
+from typing import Any, BinaryIO, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from deeplab.checkpoints.trained_run import TrainedRun
+from deeplab.checkpoints.trained_run import OwnNetwork, TrainedNetwork, TrainedRun
 from deeplab.config.execution import inference_execution
 from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import AutoWindowConfig
 from deeplab.config.schema.trainer import TrainerSettings
-from deeplab.data.class_set import class_set, write_mask
+from deeplab.data.class_set import write_mask
 from deeplab.data.packed_file import MemoryFile
+from deeplab.data.settings import ClassSettings, height_and_width
 from deeplab.inference.segmenter import Segmenter
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tools.predict.contents import class_shares
 from deeplab.tools.predict.photos import Pixels, read_photo, to_pixels
 from deeplab.utils.errors import UserError, argument_names
 from deeplab.utils.hardware import Execution
+from deeplab.utils.settings import Side
 from deeplab.utils.visualization import legend_overlay, overlay_with_outlines
 from deeplab.utils.write_errors import report_write_errors
 
@@ -112,28 +114,78 @@ class _Request(NamedTuple):
     weights: tuple[tuple[int, int], ...]
 
 
+class _NetworkSettings(ClassSettings):
+    """Classes of a network in memory, and the size that its images are padded to."""
+
+    eval_size: Side | tuple[Side, Side]
+
+
 class TrainedModel:
     """A trained network with its classes, ready to predict images of any size.
 
+    ``deeplab.load`` returns that of a run, ``from_network`` that of a network in memory.
+
     Args:
-        trained: the run.
+        trained: the run, or the network with its classes.
         execution: device and precision of the predictions.
 
     Attributes:
-        model: the network, a plain ``nn.Module`` in eval mode on the CPU. Predictions follow its
-            weights: train it further, and they change.
+        model: the network, a plain ``nn.Module``; of a run, in eval mode on the CPU. Predictions
+            follow its weights: train it further, and they change.
         classes: name of each class.
         palette: color of each class ``(256, 3)``, uint8.
-        config: config of the run.
+        config: config of the run; None of a network that no run has trained.
     """
 
-    def __init__(self, trained: TrainedRun, execution: Execution) -> None:
+    def __init__(self, trained: TrainedNetwork, execution: Execution) -> None:
         self._trained, self._execution = trained, execution
-        self.config = trained.config
-        self.model: DeepLabV3Plus = trained.load_model().eval()
-        classes = class_set(self.config.data)
-        self.classes, self.palette = tuple(classes.names), classes.palette
+        self.config = trained.config if isinstance(trained, TrainedRun) else None
+        self.model = trained.load_model()
+        self.classes, self.palette = tuple(trained.classes.names), trained.classes.palette
         self._current: tuple[_Request, Segmenter] | None = None
+
+    @classmethod
+    def from_network(
+        cls,
+        model: DeepLabV3Plus,
+        classes: Sequence[str],
+        *,
+        palette: Sequence[tuple[int, int, int]] | None = None,
+        eval_size: int | tuple[int, int] = 33,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Self:
+        """Return what predicts with a network that a training loop of your own has trained.
+
+        Args:
+            model: the network. It stays where it is, in its mode: a copy predicts, in eval mode.
+            classes: name of each class.
+            palette: color of each class, for overlays and saved label maps; None: VOC's.
+            eval_size: as ``data.eval_size``: side, or height and width, that images are padded to
+                at least, which matters if your validation pads small ones.
+            device: as in ``deeplab.load``.
+            precision: as in ``deeplab.load``.
+
+        Raises:
+            UserError: it is no such network, has another number of classes, or this machine lacks
+                the device.
+        """
+        if not isinstance(model, DeepLabV3Plus):
+            raise UserError(
+                f"model={type(model).__name__}: expected a network of deeplab.create_model. Of a "
+                "SegmentationModule it is eval_model; of a compiled or wrapped network, the one "
+                "inside."
+            )
+        keys = {"classes": classes, "palette": palette, "eval_size": eval_size}
+        settings = validate(_NetworkSettings, keys)
+        if len(settings.classes) != model.num_classes:
+            raise UserError(
+                f"classes: {len(settings.classes)} names, but the network has num_classes="
+                f"{model.num_classes}. Name each class."
+            )
+        size = height_and_width(settings.eval_size)
+        network = OwnNetwork(model, settings, size)
+        return cls(network, execution_on(str(device), precision))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # strings, bytes and files are iterable
@@ -193,7 +245,7 @@ class TrainedModel:
         return self._predict(images, segmenter)
 
     def _predict(self, image: Any, segmenter: Segmenter) -> Prediction:
-        pixel_format = self.config.data.pixel_format
+        pixel_format = self._trained.pixel_format
         if hasattr(image, "read") and not isinstance(image, io.TextIOBase):
             image.seek(0)  # as Pillow does: who has just written it is at its end
             image = image.read()
@@ -218,8 +270,8 @@ class TrainedModel:
     ) -> Segmenter:
         """Return the segmenter of the last call if nothing has changed since."""
         windows = validate(AutoWindowConfig, {"window_size": window, "overlap": overlap})
-        state = self.model.state_dict(keep_vars=True).values()
-        weights = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        weights = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
         request = _Request(strategy, window, overlap, device, weights)
         if self._current and self._current[0] == request:
             return self._current[1]
@@ -239,7 +291,7 @@ class TrainedModel:
         return segmenter
 
     def __repr__(self) -> str:
-        return f"TrainedModel({str(self._trained.weights)!r}, {len(self.classes)} classes)"
+        return f"TrainedModel({str(self._trained.source)!r}, {len(self.classes)} classes)"
 
 
 @argument_names({"trainer.accelerator": "device", "accelerator": "device", "trainer.": ""})
