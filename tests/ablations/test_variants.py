@@ -9,13 +9,16 @@ import pytest
 
 from deeplab.ablations.distinct_jobs import collect_jobs, describe_rows, with_scores
 from deeplab.ablations.print_plan import print_plan
+from deeplab.ablations.report.collect_tables import collect_table_results
 from deeplab.ablations.report.columns import format_signed
 from deeplab.ablations.report.print_report import _more_seeds
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import Difference
+from deeplab.ablations.report.table_notes import table_notes
 from deeplab.ablations.run_tables import _group, compose_offline
 from deeplab.ablations.sweep import job_overrides, job_titles
 from deeplab.ablations.sweep_request import parse_request, sweeps_over_variants
+from deeplab.ablations.untyped_differences import untyped_differences
 from deeplab.ablations.variants import run_name
 from deeplab.training.compose_config import compose_seeds, compose_train
 from deeplab.utils.errors import UserError
@@ -142,6 +145,21 @@ def test_variants_that_are_the_same_run_are_refused():
     request = parse_request([*FIXED, "decoder=full,naive", "trainer.precision=32-true,bf16-mixed"])
     with pytest.raises(UserError, match=r"are the same run, whose result .* trainer.precision"):
         collect_jobs(request, compose_seeds)
+
+
+def test_settings_that_nobody_typed_are_named():
+    request = parse_request(["data=shapes", "logger=csv", "backbone=mobilenetv2,resnet_tiny",
+                             "stage.lr=0.1,0.2"])  # fmt: skip
+    lines = untyped_differences("single-scale", collect_jobs(request, compose_seeds))
+    assert lines == (
+        "Rows 3, 4, beside what was typed: stage.weight_decay is 0.0001 (row 1: 4e-05).",
+    )
+    (results,) = collect_table_results(
+        request, collect_jobs(request, compose_seeds), lambda _: None
+    )
+    assert lines[0] in table_notes(results, {}, [results])
+    typed = parse_request([*FIXED, "stage.weight_decay=0,1"])
+    assert untyped_differences("single-scale", collect_jobs(typed, compose_seeds)) == ()
 
 
 def test_folders_of_images_are_variants(tmp_path):

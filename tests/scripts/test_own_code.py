@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from deeplab.api.models import create_model
 from deeplab.config.compose import composed
 from deeplab.tools.export.sample_images import sample_images
 from deeplab.training.validate_config import check_train
@@ -41,6 +43,10 @@ class Labels(nn.Module):
 class Nan(nn.Module):
     def forward(self, logits, labels):
         return logits.mean() * float("nan")
+
+class Fails(nn.Module):
+    def forward(self, logits, labels):
+        return (logits + labels[..., 1:]).mean()
 
 class Raises(nn.Module):
     def __init__(self):
@@ -80,6 +86,39 @@ class Convs(nn.Module):
     def forward(self, x):
         x = torch.relu(self.first(x))
         return {"conv2": x, "output": torch.relu(self.last(x))}
+
+class Broken(Convs):
+    def forward(self, x):
+        return {"output": x + x[..., 1:]}
+
+class Head(nn.Module):
+    def __init__(self, in_channels, kept=False):
+        super().__init__()
+        self.out_channels, self.kept = in_channels, kept
+        self.conv = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+    def set_output_stride(self, output_stride):
+        if self.kept:
+            raise KeyError(output_stride)
+    def forward(self, x):
+        return torch.relu(self.conv(x))
+
+class Join(nn.Module):
+    out_channels = 4
+    def __init__(self, in_channels, features, fault=""):
+        super().__init__()
+        self.stride, self.fault = features["conv2"].stride, fault
+        self.conv = nn.Conv2d(in_channels + features["conv2"].channels, 4, 1)
+    def forward(self, x, features):
+        low = features["conv2"]
+        if self.fault == "size":
+            return self.conv(torch.cat([x, low], 1))
+        if self.fault == "stride":
+            return x[:, :4]
+        x = nn.functional.interpolate(x, size=low.shape[-2:])
+        x = x.detach() if self.fault == "gradient" else x
+        if self.fault == "odd" and low.shape[-1] != low.shape[-2]:
+            x = x.transpose(-1, -2)
+        return [] if self.fault == "list" else self.conv(torch.cat([x, low], 1))
 """,
     "owndata": """
 import numpy as np
@@ -129,8 +168,9 @@ CONF = {
     "data/halves": "defaults: [own]\n_target_: owndata.Halves\ncrop_size: 33\neval_size: 49\n",
 }
 RUN = (
-    "data=halves", "loss=mine", "backbone._target_=ownnet.Convs", "aspp=tiny", "decoder=tiny",
-    "stage=shapes", "optimizer._target_=ownoptim.Signs", "optimizer.beta=0.9", "stage.lr=0.001",
+    "data=halves", "loss=mine", "backbone._target_=ownnet.Convs", "aspp._target_=ownnet.Head",
+    "decoder._target_=ownnet.Join", "stage=shapes", "optimizer._target_=ownoptim.Signs",
+    "optimizer.beta=0.9", "stage.lr=0.001",
     "lr_scheduler._target_=torch.optim.lr_scheduler.StepLR", "lr_scheduler.step_size=1",
     "callbacks.steps._target_=owncallback.Steps", "stage.max_steps=2", "stage.batch_size=2",
     "data.augmentations=[{_target_: ownaugment.Dark}]",
@@ -160,7 +200,7 @@ def trained(tmp_path_factory):
 
 def test_a_project_of_its_own(trained):
     (folder,) = run_folders(trained)
-    assert folder.name.startswith("halves-shapes-Convs-")
+    assert folder.name.startswith("halves-shapes-Convs-aspp_Head-decoder_Join-")
     assert (trained / "steps").read_text() == "2"
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [(row["step"], row["own/steps"], row["own/weights"]) for row in rows] == [
@@ -175,9 +215,11 @@ def test_a_project_of_its_own(trained):
     assert "left" in done.stdout
     keys = ("format=safetensors", "output=exported", "trust_remote_code=true")
     run("export", f"run={folder}", *keys, cwd=trained)
-    assert "split train, 4 images, fingerprint" in (trained / "exported/README.md").read_text()
+    card = (trained / "exported/README.md").read_text()
+    assert "split train, 4 images, fingerprint" in card
+    assert "- Decoder: ownnet.Join\n" in card
     assert "This run is finished" in run("train", *RUN, cwd=trained).stdout
-    typed = (*RUN[1:3], *RUN[6:12])  # conf/ names the data; nothing the augmentation
+    typed = (*RUN[1:5], *RUN[6:12])  # conf/ names the data; nothing the augmentation
     done = run("train", f"resume={folder}", *typed, cwd=trained, ok=False)
     assert "names code that this command would import: ownaugment.Dark (" in done.stderr
     (trained / "ownhelp.py").write_text("def mean(values):\n    return values.sum() / 9\n")
@@ -202,13 +244,16 @@ def test_runs_of_others_import_nothing(trained, tmp_path):
         done = run(*command, cwd=tmp_path, ok=False)
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.splitlines()) == 1
-        assert f"ownnet.Convs ({tmp_path}/ownnet.py)" in done.stderr
+        for name in ("Convs", "Head", "Join"):
+            assert f"ownnet.{name} ({tmp_path}/ownnet.py)" in done.stderr
     run("ablations", "report", "stage.lr=0.1,0.2", cwd=tmp_path, ok=False)
     run("train", "init_from=runs/theirs", cwd=tmp_path, ok=False)
     assert not (tmp_path / "imported").exists()
     done = run(*commands[2], "trust_remote_code=true", *CPU, cwd=tmp_path)
     assert (tmp_path / "imported").read_text() == "ownnet "
 
+
+JOIN = ("decoder._target_=ownnet.Join",)
 
 BAD = [
     (["loss._target_=nosuch.Name"], "there is no module nosuch, neither in"),
@@ -236,7 +281,9 @@ BAD = [
     (["lr_scheduler._target_=ownoptim.Signs"], "no subclass of torch.optim.lr_scheduler"),
     (["callbacks.a._target_=ownloss.Mean"], "expected lightning.pytorch.callbacks"),
     (["backbone._target_=ownloss.Mean"], "Mean has no out_channels"),
-    (["backbone._target_=ownnet.Convs", "backbone.wrong=true"], "expected (1, 8, 5, 5)"),
+    (["backbone._target_=ownnet.Convs", "backbone.wrong=true"], "Convs: the feature map output of"),
+    (["backbone._target_=ownnet.Broken"], "dimension 3 (OWNNET, line "),
+    (["loss._target_=ownloss.Fails"], "ownloss.py, line "),
     (["data=own", "data._target_=owndata.Halves", "data.random=true"], "another sample each time"),
     (
         ["data=own", "data._target_=owndata.Halves", "data.val_channels=4"],
@@ -244,7 +291,21 @@ BAD = [
     ),
     (["data=own", "data._target_=owndata.One"], "neither the dataset nor the config names two"),
     (["data._target_=ownloss.Mean"], "unexpected keyword argument 'split'"),
-    (["decoder._target_=ownloss.Mean"], "Classes of your own are for loss,"),
+    (["stage._target_=ownloss.Mean"], "Classes of your own are for loss,"),
+    (["aspp._target_=ownloss.Mean"], "unexpected keyword argument 'in_channels'"),
+    (["aspp._target_=ownnet.Head", "aspp.kept=true"], "raises KeyError: 16 (OWNNET, line "),
+    (["aspp._target_=ownnet.Head", "aspp.in_channels=8"], "sets its argument in_channels"),
+    (["decoder._target_=ownnet.Head"], "unexpected keyword argument 'features'"),
+    ([*JOIN, "decoder.fault=size"], "(OWNNET, line "),
+    ([*JOIN, "decoder.fault=stride"], "its result is (2, 4, 5, 5); expected (2, 4, 17, 17)"),
+    ([*JOIN, "decoder.fault=odd"], "on maps of an image of 49 x 97 pixels"),
+    ([*JOIN, "decoder.fault=gradient"], "65 x 65 pixels: its result has no gradient"),
+    ([*JOIN, "decoder.fault=list"], "forward returns list; expected a tensor"),
+    ([*JOIN, "decoder.size=3"], "keyword argument 'size'. Its arguments: in_channels, features, f"),
+    (
+        ["backbone._target_=ownnet.Convs", "backbone.pretrained=imagenet"],
+        "no published weights of this backbone (_target_=ownnet.Convs) can be read",
+    ),
     (["data.augmentations=[{_target_: ownloss.Mean}]", "+data.x=1"], "data.x: no such key"),
 ]  # fmt: skip
 
@@ -265,11 +326,35 @@ def test_what_is_wrong_is_one_line(overrides, words, faulty, monkeypatch):
     monkeypatch.setattr("sys.path", [*sys.path])
     for name in MODULES:  # of another test's folder
         monkeypatch.delitem(sys.modules, name, raising=False)
-    small = ("aspp=tiny", "decoder=tiny", "stage=shapes")
+    groups = [o.partition("._target_")[0] for o in overrides]
+    small = [f"{g}=tiny" for g in ("aspp", "decoder") if g not in groups] + ["stage=shapes"]
     with pytest.raises(UserError) as error, composed("train", [*small, *overrides]) as config:
         check_train(config)
-    assert words in str(error.value)
+    assert words.replace("OWNNET", f"{faulty}/ownnet.py") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_parts_of_one_s_own_in_python(faulty, monkeypatch):
+    monkeypatch.chdir(faulty)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    part = {"_target_": "ownnet.Join"}
+    model = create_model("resnet_tiny", decoder=part, aspp="tiny", num_classes=3)
+    assert model(torch.zeros(1, 3, 49, 97)).shape == (1, 3, 13, 25)
+    assert model.logits_stride == 4
+
+
+def test_a_backbone_has_the_same_keys_by_a_file_and_by_its_class(tmp_path, monkeypatch):
+    write_project(tmp_path)
+    (tmp_path / "conf/backbone").mkdir()
+    (tmp_path / "conf/backbone/mine.yaml").write_text("_target_: ownnet.Convs\n")
+    monkeypatch.chdir(tmp_path)
+    configs = []
+    for override in ("backbone=mine", "backbone._target_=ownnet.Convs"):
+        with composed("train", [override]) as config:
+            configs.append(dict(config.backbone))
+    assert configs[0] == configs[1]
 
 
 def test_the_images_of_an_export_are_those_of_the_dataset(tmp_path, monkeypatch):

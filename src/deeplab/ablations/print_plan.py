@@ -14,6 +14,7 @@ from deeplab.ablations.sweep import (
     shared_overrides,
 )
 from deeplab.ablations.sweep_request import SweepRequest
+from deeplab.ablations.untyped_differences import untyped_differences
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import find_init_source
 from deeplab.config.execution import choose_execution
@@ -90,6 +91,8 @@ def _print_table(
         rows.append((number, *row.cells, strategy, run))
     columns += [Column("strategy"), Column("run")]
     print(TextTable.from_values(columns, rows).as_text())
+    for line in untyped_differences(name, jobs):
+        print(line)
 
 
 def _name_runs(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ preset changes the settings of all rows of all tables, for example so that they 
 CPU.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -191,3 +192,8 @@ def _read(schema: type[S], group: str, name: str) -> S:
             return validate(schema, values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def row_numbers(numbers: Sequence[int]) -> str:
+    """Return the numbers of rows as a text: ``Rows 2, 3``."""
+    return f"{'Row' if len(numbers) == 1 else 'Rows'} {', '.join(map(str, numbers))}"

@@ -103,7 +103,7 @@ def list_values(override: Override) -> list[Value]:
     if getattr(values, "shuffle", False):
         raise UserError(f"{text}: rows have a fixed order. Leave out shuffle.")
     if isinstance(values, Glob):
-        choices = group_choices(override.key_or_group)
+        choices = [c for c in group_choices(override.key_or_group) if c != "own"]
         found: list[Any] = values.filter(choices)
         if not found:
             raise UserError(f"{text}: no choice matches. Choices: {', '.join(choices)}.")

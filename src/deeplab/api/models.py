@@ -16,7 +16,7 @@ from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.training.validate_config import parse_run
-from deeplab.utils.constants import LOGITS_STD
+from deeplab.utils.constants import LOGITS_STD, TARGET
 from deeplab.utils.errors import UserError, argument_names
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from deeplab.tools.predict.trained_model import TrainedModel
 
 Part = str | Mapping[str, Any]
-"""Name of a choice of a config group, or keys over its choice ``full``."""
+"""Name of a choice of a config group, keys over its choice ``full``, or ``_target_`` and arguments
+of a class of one's own."""
 
 
 def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -119,7 +120,10 @@ def _model_config(
     for group, part in parts.items():
         if not isinstance(part, str if group == "backbone" else str | Mapping):
             raise UserError(f"{group}={part!r}: expected the name of a file in conf/{group}.")
-    names = {group: part if isinstance(part, str) else "full" for group, part in parts.items()}
+    names = {
+        group: part if isinstance(part, str) else "own" if TARGET in part else "full"
+        for group, part in parts.items()
+    }
     keys = {group: part for group, part in parts.items() if isinstance(part, Mapping)}
     with composed("train", [f"{group}={name}" for group, name in names.items()]) as config:
         with open_dict(config):
@@ -148,7 +152,7 @@ def load(
             version than the latest.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto`` or Lightning's name of a precision, such as ``32-true``.
-        trust_remote_code: import the class that the run's config names as its backbone, if any.
+        trust_remote_code: import the classes that the run's config names as parts of its network.
 
     Raises:
         UserError: there is no such run, its weights are damaged or of another network, or this

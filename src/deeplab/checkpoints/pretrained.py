@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from deeplab.config.schema.model import BackboneSettings
+from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 
@@ -100,10 +101,12 @@ def find_published_weights(backbone: BackboneSettings) -> PublishedWeights:
         if all(getattr(backbone, key) == value for key, value in weights.settings.items()):
             return weights
     keys = of_family[0].settings if of_family else ()
+    target = getattr(backbone, "target", None)
     settings = ", ".join(f"{key}={getattr(backbone, key)}" for key in keys)
+    name = f"{TARGET}={target}" if target else f"{backbone.family}{': ' * bool(settings)}{settings}"
     raise UserError(
         f"backbone.pretrained={IMAGENET}: no published weights of this backbone "
-        f"({backbone.family}: {settings}) can be read here{_beta_hint(backbone)}. There are "
+        f"({name}) can be read here{_beta_hint(backbone)}. There are "
         f"weights for backbone={', '.join(weights.choice for weights in PUBLISHED_WEIGHTS)}, with "
         "the values in their files."
     )

@@ -22,6 +22,7 @@ from deeplab.config.build_model import build_model
 from deeplab.config.own_nodes import check_foreign
 from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
+from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.class_set import ClassSet, class_set
 from deeplab.data.pixel_format import PixelFormat
@@ -239,7 +240,9 @@ def find_trained_run(
         folder, weights = find_run_weights(name, "run")
         trained = TrainedRun(folder, read_config(folder), weights)
     source = str(trained.folder.config)
-    check_foreign(trained.config, source, leaves=("backbone",), trusted=trust_remote_code)
+    check_foreign(
+        trained.config, source, leaves=ModelConfig.model_fields, trusted=trust_remote_code
+    )
     return trained
 
 

@@ -25,9 +25,11 @@ from deeplab.models.classifier import Classifier
 from deeplab.models.decoder import Decoder
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import set_batch_norm
+from deeplab.models.own_parts import OwnASPP, OwnDecoder
 from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.building import build
+from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import Settings, WeightInit
 
 
@@ -50,10 +52,8 @@ def build_model(
         UserError: parts do not fit each other; the message names the config group.
     """
     backbone = build_backbone(config)
-    aspp = _build("aspp", ASPP, backbone.out_channels, **group_kwargs(config.aspp))
-    decoder = _build(
-        "decoder", Decoder, aspp.out_channels, backbone.low_level, **group_kwargs(config.decoder)
-    )
+    aspp = build_aspp(config, backbone)
+    decoder = build_decoder(config, backbone, aspp)
     model = DeepLabV3Plus(backbone, aspp, decoder, num_classes=num_classes, logits_init=logits_init)
     _build("output_stride", model.set_output_stride, config.output_stride)
     set_batch_norm(model, momentum=bn_momentum)
@@ -118,6 +118,34 @@ def build_backbone(config: NetworkConfig) -> Backbone:
     kwargs = group_kwargs(config.backbone, exclude=NOT_ARGUMENTS)
     backbone: Backbone = _build("backbone", backbone_class(config.backbone.family), **kwargs)
     return backbone
+
+
+def build_aspp(config: ModelConfig, backbone: Backbone) -> ASPP | OwnASPP:
+    """Return the ASPP that the config describes; raises as ``build_backbone`` does."""
+    settings, in_channels = config.aspp, backbone.out_channels
+    aspp: ASPP | OwnASPP
+    if isinstance(settings, OwnCode):
+        network = build(settings, "aspp", nn.Module, in_channels=in_channels)
+        aspp = _build("aspp", OwnASPP, network)
+    else:
+        aspp = _build("aspp", ASPP, in_channels, **group_kwargs(settings))
+    return aspp
+
+
+def build_decoder(
+    config: ModelConfig, backbone: Backbone, aspp: ASPP | OwnASPP
+) -> Decoder | OwnDecoder:
+    """Return the decoder that the config describes; raises as ``build_backbone`` does."""
+    settings, in_channels, features = config.decoder, aspp.out_channels, backbone.low_level
+    decoder: Decoder | OwnDecoder
+    if isinstance(settings, OwnCode):
+        network = build(
+            settings, "decoder", nn.Module, in_channels=in_channels, features=dict(features)
+        )
+        decoder = _build("decoder", OwnDecoder, network)
+    else:
+        decoder = _build("decoder", Decoder, in_channels, features, **group_kwargs(settings))
+    return decoder
 
 
 def check_model(config: ModelConfig, *, num_classes: int) -> DeepLabV3Plus:

@@ -269,7 +269,7 @@ def _timm_networks() -> list[str] | None:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    candidates = [candidate for candidate in known if candidate != word]
+    candidates = [c for c in known if c != word and not word.startswith(f"{c}.")]
     return _suggest(difflib.get_close_matches(word, candidates, n=MAX_HINTS, cutoff=0.6))
 
 

@@ -22,7 +22,7 @@ TABLES = ("ablation", "preset")
 MAX_NAMES = 6
 """Number of choices of the user's that are named."""
 
-OWN_GROUPS = ("loss", "optimizer", "lr_scheduler", "backbone", "data")
+OWN_GROUPS = ("loss", "optimizer", "lr_scheduler", "backbone", "aspp", "decoder", "data")
 """Groups of which a choice may be a class of the user's own."""
 
 SWEEPING = ("train", "evaluate")

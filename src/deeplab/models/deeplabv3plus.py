@@ -9,6 +9,7 @@ from deeplab.models.backbones.base import Backbone
 from deeplab.models.decoder import Decoder
 from deeplab.models.layers import Conv, initialize
 from deeplab.models.network import Network
+from deeplab.models.own_parts import OwnASPP, OwnDecoder
 from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.settings import WeightInit
 
@@ -32,8 +33,8 @@ class DeepLabV3Plus(Network):
     def __init__(
         self,
         backbone: Backbone,
-        aspp: ASPP,
-        decoder: Decoder,
+        aspp: ASPP | OwnASPP,
+        decoder: Decoder | OwnDecoder,
         *,
         num_classes: int,
         logits_init: WeightInit = LOGITS_STD,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.aspp import REFERENCE_STRIDE, scale_atrous_rate
+from deeplab.utils.own_code.node import OwnCode
 
 LARGEST_RATE = 12 / 17
 """Largest rate that fits, as a part of the side of a crop's last map: 12 for 17 x 17 (a crop of
@@ -32,7 +33,7 @@ def untrained_rates(config: TrainConfig) -> list[str]:
     map of a whole image they add noise.
     """
     crop, output_stride = config.data.crop_size, config.output_stride
-    rates = config.aspp.atrous_rates or ()
+    rates = () if isinstance(config.aspp, OwnCode) else config.aspp.atrous_rates or ()
     crop_map, image_map = (
         -(-side // output_stride) for side in (crop, max(config.data.padded_size))
     )

@@ -78,9 +78,9 @@ def _check_network(config: RunConfig) -> None:
     """Check that the network can be built, and that its initial weights fit."""
     from deeplab.checkpoints.matching import initialize_from, load_backbone
     from deeplab.config.build_model import check_classifier, check_model
-    from deeplab.training.own_code import check_own_backbone, try_own_code
+    from deeplab.training.own_code import check_own_network, try_own_code
 
-    check_own_backbone(config)
+    check_own_network(config)
     model: Any
     if isinstance(config, TrainConfig):
         model = check_model(config, num_classes=len(config.data.classes))
@@ -164,7 +164,7 @@ def default_name(config: DictConfig, *, segmentation: bool) -> str:
     parts = list(dict.fromkeys([_choice(config, "data"), choices["stage"]]))
     parts.append(config.backbone.get("model") or _choice(config, "backbone"))
     if segmentation:
-        parts += [f"aspp_{choices['aspp']}", f"decoder_{choices['decoder']}"]
+        parts += [f"{group}_{_choice(config, group)}" for group in ("aspp", "decoder")]
         parts.append(f"os{config.output_stride}")
     return "-".join([*parts, f"seed{config.seed}"])
 

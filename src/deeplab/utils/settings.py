@@ -162,6 +162,22 @@ def settings_by(
     return BeforeValidator(resolve)
 
 
+def settings_or_own(schema: type[Settings], own: type[Settings]) -> BeforeValidator:
+    """Return a validator that turns keys into an object of settings.
+
+    Args:
+        schema: the settings.
+        own: settings of keys that name a class of the user's own.
+    """
+
+    def resolve(values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return (own if TARGET in values else schema)(**values)
+
+    return BeforeValidator(resolve)
+
+
 Choices = Mapping[str, type[Settings]]
 """Settings by the names that select them."""
 

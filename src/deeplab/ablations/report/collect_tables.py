@@ -20,6 +20,7 @@ from deeplab.ablations.report.row_results import (
 from deeplab.ablations.run_index import FindRun, Run, describe_other_version
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Preset, Row, Table
+from deeplab.ablations.untyped_differences import untyped_differences
 from deeplab.config.schema.run import RunConfig
 from deeplab.tracking.run_identity import changes_result
 
@@ -63,6 +64,7 @@ def collect_table_results(
             table.scores,
             table.boundary_plot,
             as_paper=_as_paper(request, table, _jobs_of(name, jobs)),
+            untyped=untyped_differences(name, jobs),
         )
         for name, table in request.tables.items()
     ]

@@ -104,6 +104,8 @@ class TableResult:
     as_paper: bool = True
     """True if its rows are trained with the paper's networks, data and recipe, so that differences
     from the paper are meaningful."""
+    untyped: tuple[str, ...] = ()
+    """Lines on settings that differ between variants beside those that were typed."""
 
     @cached_property
     def conditions(self) -> list[list[Evaluation]]:

@@ -10,7 +10,7 @@ from deeplab.ablations.report.costs import DIFFERS_MARK, differs_from_paper, mea
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.significance import Comparison
 from deeplab.ablations.report.statistics import CONFIDENCE_LEVEL, NUM_DRAWS
-from deeplab.ablations.tables import Score
+from deeplab.ablations.tables import Score, row_numbers
 from deeplab.evaluation.evaluation_folder import Evaluation
 from deeplab.metrics.definitions import METRICS
 from deeplab.tracking.evaluation_protocol import Protocol, differences
@@ -35,6 +35,7 @@ def table_notes(
     """Return the notes below a table."""
     return [
         *_conditions(table),
+        *table.untyped,
         *_partial(table),
         *_seeds([c for c in comparisons.values() if c and c.difference]),
         *_not_comparable(table, comparisons),
@@ -111,11 +112,7 @@ def _partial(table: TableResult) -> Iterator[str]:
         if row.scored and row.status:
             rows.setdefault(row.status, []).append(row.number)
     for status, numbers in rows.items():
-        yield f"{_row_numbers(numbers)}: {status}."
-
-
-def _row_numbers(numbers: Sequence[int]) -> str:
-    return f"{'Row' if len(numbers) == 1 else 'Rows'} {', '.join(map(str, numbers))}"
+        yield f"{row_numbers(numbers)}: {status}."
 
 
 def _seeds(tested: Sequence[Comparison]) -> Iterator[str]:
@@ -142,7 +139,7 @@ def _not_comparable(table: TableResult, comparisons: Comparisons) -> Iterator[st
             rows.setdefault((comparison.problem, table.letter(condition)), []).append(row)
     for (problem, letter), numbers in rows.items():
         under = f" under {letter}" if letter else ""
-        yield f"{_row_numbers(numbers)}{under}: not comparable, {problem}."
+        yield f"{row_numbers(numbers)}{under}: not comparable, {problem}."
 
 
 def _equal(table: TableResult, comparisons: Comparisons) -> Iterator[str]:
@@ -152,7 +149,7 @@ def _equal(table: TableResult, comparisons: Comparisons) -> Iterator[str]:
             rows.setdefault((comparison.reference, score), []).append(row)
     for (reference, score), numbers in rows.items():
         yield (
-            f"{_row_numbers(numbers)}: {METRICS[score].label} equal to that of row {reference} on "
+            f"{row_numbers(numbers)}: {METRICS[score].label} equal to that of row {reference} on "
             "every draw of the images, as when both networks predict one class everywhere."
         )
 

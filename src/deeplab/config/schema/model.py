@@ -18,6 +18,7 @@ from deeplab.utils.settings import (
     Std,
     Text,
     settings_by,
+    settings_or_own,
 )
 
 
@@ -46,6 +47,7 @@ class OwnBackboneSettings(OwnCode, BackboneSettings):
     model_config = ConfigDict(extra="allow")
 
     family: Text = "own"
+    weight_decay: NonNegative = 1e-4
     mean: Mean = IMAGENET.mean
     """Mean of the images that it is given, per channel and on the scale 0 to 255: ImageNet's."""
     std: Std = IMAGENET.std
@@ -99,6 +101,14 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+Aspp = Annotated[SerializeAsAny[AsppSettings | OwnCode], settings_or_own(AsppSettings, OwnCode)]
+"""Keys of an ASPP: those of the project's, or a class of the user's own with its arguments."""
+Decoder = Annotated[
+    SerializeAsAny[DecoderSettings | OwnCode], settings_or_own(DecoderSettings, OwnCode)
+]
+"""Keys of a decoder, in the same way."""
+
+
 class NetworkConfig(Settings):
     """Keys of every network."""
 
@@ -111,8 +121,8 @@ class NetworkConfig(Settings):
 class ModelConfig(NetworkConfig):
     """Keys of the segmentation network, for ``deeplab.config.build_model.build_model``."""
 
-    aspp: AsppSettings = AsppSettings()
-    decoder: DecoderSettings = DecoderSettings()
+    aspp: Aspp = AsppSettings()
+    decoder: Decoder = DecoderSettings()
     output_stride: OutputStride = 16
     """Ratio of the image's size to the encoder's map; the atrous rates of backbone and ASPP follow.
     """

@@ -81,7 +81,9 @@ class Recipe(Settings):
     def _check_warmup_steps(self) -> Self:
         if self.warmup_steps >= self.max_steps:
             raise ValueError(
-                f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})"
+                f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps}). "
+                f"Set stage.warmup_steps={self.max_steps // 20}, or stage.max_steps above "
+                f"{self.warmup_steps}"
             )
         return self
 

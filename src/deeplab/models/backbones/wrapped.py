@@ -36,14 +36,10 @@ class OwnBackbone(Backbone):
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        for name, meaning in REQUIRED.items():
-            if not hasattr(network, name):
-                raise ValueError(f"{type(network).__name__} has no {name}: {meaning}")
+        check_stated(network, REQUIRED)
         self.network: Any = network
         self.low_level = _features(network.low_level)
-        if not isinstance(network.out_channels, int):
-            raise ValueError(f"out_channels is {network.out_channels!r}; expected an integer")
-        self.out_channels = network.out_channels
+        self.out_channels: int = network.out_channels  # type: ignore[assignment]
         self.set_input(len(mean), mean, std)
 
     def set_output_stride(self, output_stride: int) -> None:
@@ -58,6 +54,24 @@ class OwnBackbone(Backbone):
         return features
 
 
+def check_stated(network: nn.Module, required: Mapping[str, str]) -> None:
+    """Check the attributes of a module that is not of this project.
+
+    Args:
+        network: the module.
+        required: what it must have, among them ``out_channels``, and what that is.
+
+    Raises:
+        ValueError: it lacks one, or its channels are no positive integer.
+    """
+    for name, meaning in required.items():
+        if not hasattr(network, name):
+            raise ValueError(f"{type(network).__name__} has no {name}: {meaning}")
+    channels: Any = network.out_channels
+    if type(channels) is not int or channels < 1:
+        raise ValueError(f"out_channels is {channels!r}; expected a positive integer")
+
+
 def _features(stated: Any) -> dict[str, Feature]:
     """Return the stated low-level features; raise ValueError if they are of another form."""
     try:
@@ -69,16 +83,20 @@ def _features(stated: Any) -> dict[str, Feature]:
         ) from None
 
 
-def check_features(backbone: Backbone, output_stride: int) -> None:
-    """Check that a network returns the features that it states, on one small image.
-
-    Raises:
-        ValueError: it does not at this output stride.
-    """
+def try_backbone(backbone: Backbone, output_stride: int) -> Any:
+    """Return what a network makes of one small image at an output stride."""
     backbone.eval()
     backbone.set_output_stride(output_stride)
     with torch.no_grad():
-        maps = backbone(torch.zeros(1, backbone.in_channels, PROBE_SIZE, PROBE_SIZE))
+        return backbone(torch.zeros(1, backbone.in_channels, PROBE_SIZE, PROBE_SIZE))
+
+
+def check_features(backbone: Backbone, maps: Any) -> None:
+    """Check that a network has returned the features that it states (``try_backbone``).
+
+    Raises:
+        ValueError: it has not.
+    """
     if not isinstance(maps, Mapping) or "output" not in maps:
         raise ValueError("forward must return a mapping of feature maps, with 'output' among them")
     for name, feature in backbone.features.items():
@@ -88,6 +106,6 @@ def check_features(backbone: Backbone, output_stride: int) -> None:
         if got != expected:
             raise ValueError(
                 f"the feature map {name} of an image of {PROBE_SIZE} x {PROBE_SIZE} pixels at "
-                f"output stride {output_stride} is {got or 'missing'}; expected {expected}, by its "
-                "channels and its stride"
+                f"output stride {backbone.output_stride} is {got or 'missing'}; expected "
+                f"{expected}, by its channels and its stride"
             )

@@ -160,9 +160,8 @@ def _print_summary(source: Source, weights: Path, train: TrainConfig, network: n
 def _assumptions(train: TrainConfig) -> str:
     """Describe the settings that variables do not store, by default those of the released ones."""
     parts = [f"output stride {train.output_stride}"]
-    if train.aspp.atrous_rates:
-        rates = ", ".join(map(str, train.aspp.atrous_rates))
-        parts.append(f"atrous rates {rates} at output stride 16")
+    if rates := getattr(train.aspp, "atrous_rates", None):
+        parts.append(f"atrous rates {', '.join(map(str, rates))} at output stride 16")
     if grid := getattr(train.backbone, "multi_grid", None):
         parts.append(f"multi-grid {', '.join(map(str, grid))}")
     return "; ".join(parts) + " (not stored in variables; set them if yours differ)"

@@ -123,8 +123,9 @@ def _scopes(network: DeepLabV3Plus | Backbone, scope: str) -> Scopes:
         return
     for module, tf_scope in _scopes(network.backbone, scope):
         yield f"backbone.{module}", tf_scope
-    yield from _aspp(network.aspp)
-    yield from _decoder(network.decoder)
+    if isinstance(network.aspp, ASPP) and isinstance(network.decoder, Decoder):
+        yield from _aspp(network.aspp)
+        yield from _decoder(network.decoder)
 
 
 def _backbone(backbone: Backbone) -> Scopes:

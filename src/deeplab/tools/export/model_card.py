@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deeplab.checkpoints.run_weights import weights_hash
 from deeplab.checkpoints.trained_run import TrainedRun
+from deeplab.config.schema.model import AsppSettings, DecoderSettings
 from deeplab.config.schema.run import TrainConfig
 from deeplab.evaluation.evaluation_folder import run_evaluations
 from deeplab.metrics.definitions import SEGMENTATION, format_percent
@@ -21,6 +22,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT
 from deeplab.tracking.run_record import RunRecord, Session, read_record
 from deeplab.utils.errors import UserError
+from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.templates import render_template
 from deeplab.utils.text import printable
 from deeplab.utils.text_table import Column, TextTable
@@ -133,19 +135,39 @@ HIDDEN_KEYS = {
 
 
 def _architecture(run: TrainConfig) -> dict[str, str]:
-    aspp, decoder = run.aspp, run.decoder
+    return {
+        "backbone": ", ".join(f"{key} {v}" for key, v in run.backbone if key not in HIDDEN_KEYS),
+        "aspp": _describe_own(run.aspp)
+        if isinstance(run.aspp, OwnCode)
+        else _describe_aspp(run.aspp),
+        "decoder": _describe_own(run.decoder)
+        if isinstance(run.decoder, OwnCode)
+        else _describe_decoder(run.decoder),
+    }
+
+
+def _describe_own(node: OwnCode) -> str:
+    arguments = ", ".join(f"{key} {value}" for key, value in node.arguments.items())
+    return f"{node.target} ({arguments})" if arguments else node.target
+
+
+def _describe_aspp(aspp: AsppSettings) -> str:
     rates = ", ".join(map(str, aspp.atrous_rates or ()))
+    atrous = f"atrous rates {rates} at output stride 16" if rates else "no atrous branches"
+    options = {"image pooling": aspp.image_pooling, "separable": aspp.separable}
+    return ", ".join([atrous, f"{aspp.channels} channels", *(k for k, v in options.items() if v)])
+
+
+def _describe_decoder(decoder: DecoderSettings) -> str:
+    if not decoder.low_level:
+        return "none, bilinear upsampling as in DeepLabv3"
     convs = ", ".join(f"{kernel}x{kernel} {channels}" for kernel, channels in decoder.convs)
     channels = decoder.low_level_channels
     reduced = f"reduced to {channels} channels" if channels else "as they are"
-    return {
-        "backbone": ", ".join(f"{key} {v}" for key, v in run.backbone if key not in HIDDEN_KEYS),
-        "atrous": f"atrous rates {rates} at output stride 16" if rates else "no atrous branches",
-        "decoder": f"low-level features {', '.join(decoder.low_level)} {reduced}, then "
+    return (
+        f"low-level features {', '.join(decoder.low_level)} {reduced}, then "
         f"{convs or 'no'} convolutions{', separable' if decoder.separable else ''}"
-        if decoder.low_level
-        else "none, bilinear upsampling as in DeepLabv3",
-    }
+    )
 
 
 def _scores(results: Sequence[Result]) -> dict[str, Any]:

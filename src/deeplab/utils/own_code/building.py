@@ -5,7 +5,6 @@ import importlib.util
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from deeplab.utils.own_code.finding import (
     add_working_folder,
     check_not_hidden,
     find_module,
+    is_own_file,
     not_found,
 )
 from deeplab.utils.own_code.node import OwnCode, is_own_code
@@ -47,7 +47,7 @@ def import_target(target: str, key: str) -> Any:
     try:
         value = importlib.import_module(spec.name)
     except (Exception, SystemExit) as error:
-        raise UserError(f"{label}: importing it fails: {_describe(error, spec.origin)}.") from None
+        raise UserError(f"{label}: importing it fails: {_describe(error)}.") from None
     for name in names[depth:]:
         if not hasattr(value, name):
             raise UserError(
@@ -134,14 +134,7 @@ def call(function: Callable[..., Any], label: str, /, *args: Any, **kwargs: Any)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{label}: it raises {_describe(error, _source_file(function))}.") from None
-
-
-def _source_file(function: Any) -> str | None:
-    try:
-        return inspect.getsourcefile(function)
-    except TypeError:  # a function of C, or an object that can be called
-        return None
+        raise UserError(f"{label}: it raises {_describe(error)}.") from None
 
 
 def _build_inner(value: Any, key: str) -> Any:
@@ -158,16 +151,16 @@ def _build_inner(value: Any, key: str) -> Any:
     return value
 
 
-def _describe(error: BaseException, origin: str | None) -> str:
-    """Return an error in one line, with the place in the user's file that it comes from."""
+def _describe(error: BaseException) -> str:
+    """Return an error in one line, with the deepest place in the user's files that led to it."""
     text = " ".join(str(error).split()).removesuffix(".")
     place = ""
     if isinstance(error, SyntaxError) and error.filename:
         place, text = f" ({error.filename}, line {error.lineno})", error.msg
     frames = traceback.extract_tb(error.__traceback__)
-    inside = [f for f in frames if origin and Path(f.filename).parent == Path(origin).parent]
-    if inside and not place:
-        place = f" ({inside[-1].filename}, line {inside[-1].lineno})"
+    own = [frame for frame in frames if is_own_file(frame.filename)]
+    if own and not place:
+        place = f" ({own[-1].filename}, line {own[-1].lineno})"
     return f"{type(error).__name__}{': ' * bool(text)}{text}{place}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import install_command
+from deeplab.utils.program import PACKAGE
 
 
 def add_working_folder() -> None:
@@ -45,6 +46,17 @@ def find_module(target: str) -> ModuleSpec | None:
             break
         found = inner
     return found
+
+
+def is_own_file(path: str | Path) -> bool:
+    """Return True for a file of the user's: none of this program, of Python or of a package."""
+    import sysconfig  # takes a while
+
+    place = Path(path).resolve()
+    folders = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    installed = {"site-packages", "dist-packages"} & {*place.parts}
+    others = any(place.is_relative_to(folder) for folder in [PACKAGE, *folders])
+    return place.is_file() and not installed and not others
 
 
 EXTRAS = {"kornia": "losses", "timm": "timm"}
