@@ -34,11 +34,14 @@ NEEDED = {
 }
 """Values that some choices require."""
 
+WITHOUT_CODE = ("backbone=own", "aspp=own", "decoder=own", "data=own")
+"""Choices that need a class, of which Python and its packages have none."""
+
 
 def choices():
     for group in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in TABLES):
         for path in sorted(group.glob("*.yaml")):
-            if f"{group.name}={path.stem}" not in ("backbone=own", "data=own"):  # not without code
+            if f"{group.name}={path.stem}" not in WITHOUT_CODE:
                 yield f"{group.name}={path.stem}"
 
 

@@ -196,7 +196,7 @@ def _unknown_key(key: str, text: str) -> str:
 def _suggest_keys(key: str, known: Iterable[str]) -> str:
     """Return a hint at keys of the same name elsewhere, or of a similar one in the group."""
     group, _, name = key.rpartition(".")
-    names = {k: k.rpartition(".")[2] for k in known if k != key}
+    names = {k: k.rpartition(".")[2] for k in known if not f"{key}.".startswith(f"{k}.")}
     same = [k for k in names if names[k] == name]
     siblings = {names[k]: k for k in names if k.rpartition(".")[0] == group}
     near = [siblings[n] for n in difflib.get_close_matches(name, siblings, n=2, cutoff=0.6)]
@@ -269,7 +269,7 @@ def _timm_networks() -> list[str] | None:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    candidates = [c for c in known if c != word and not word.startswith(f"{c}.")]
+    candidates = [candidate for candidate in known if candidate != word]
     return _suggest(difflib.get_close_matches(word, candidates, n=MAX_HINTS, cutoff=0.6))
 
 
