@@ -524,7 +524,7 @@ def test_rows_without_runs(tmp_path):
     assert all("pretrained on JFT-300M" in row["remark"] for row in five[20:])
     assert all(row["remark"].endswith(": external_weights.jft=FILE") for row in five[20:])
     assert [row["remark"] for row in six[:11]] == ["cited"] * 11
-    assert five[0]["multiply-adds, 10⁹ paper"] == "68.0"
+    assert five[0]["multiply-adds by the paper's rule, 10⁹ paper"] == "68.0"
     assert "No run of these tables has results yet" in report.page
     assert "started from random weights" not in report.page
     assert "from ImageNet weights (hf://timm/xception65.tf_in1k/model.safetensors)" in report.page

@@ -14,6 +14,7 @@ from deeplab.tools.export.sample_images import sample_images
 from deeplab.training.validate_config import check_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.node import OwnCode
+from deeplab.utils.own_code.trust import check_trusted
 from deeplab.utils.own_code.version import code_version
 from support.scripts import CPU, run, run_folders
 
@@ -227,6 +228,13 @@ def test_a_project_of_its_own(trained):
     assert "the code of loss._target_=ownloss.Mean (then sha256:" in done.stderr
     run("train", *RUN, cwd=trained)
     assert len(run_folders(trained)) == 2
+
+
+def test_code_of_a_run_that_is_not_here_is_not_to_be_trusted():
+    with pytest.raises(UserError, match="there is no module nosuch") as raised:
+        check_trusted(["nosuch.Name"], "config.yaml")
+    assert "trust_remote_code" not in str(raised.value)
+    assert "PYTHONPATH" in str(raised.value)
 
 
 def test_runs_of_others_import_nothing(trained, tmp_path):

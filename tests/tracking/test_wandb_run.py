@@ -10,7 +10,8 @@ import pytest
 
 from deeplab.ablations.tables import read_preset
 from deeplab.tracking.run_record import RunRecord
-from deeplab.tracking.wandb_run import wandb_mode
+from deeplab.tracking.wandb_run import check_wandb, wandb_mode
+from deeplab.utils.errors import UserError
 from support.scripts import SMALL, environment, run, run_folders
 from support.wandb_server import KEY, wandb_server
 
@@ -80,6 +81,11 @@ def test_the_log_in_is_that_which_wandb_finds(tmp_path, monkeypatch, files, vari
     try:
         assert wandb_mode("auto") == mode
         assert wandb_mode("online") == "online"
+        if variables.keys() | files.keys() == set():
+            with pytest.raises(UserError, match=r"logger\.mode=online: W&B has no key"):
+                check_wandb("online")
+        if mode == "online" or "WANDB_MODE" in variables:
+            check_wandb("online")  # it has a key
     finally:
         wandb.teardown()
 
@@ -306,5 +312,5 @@ def test_a_server_that_does_not_answer(tmp_path):
     quick = {"WANDB_MODE": "online", "WANDB_INIT_TIMEOUT": "2"}
     done = run("train", *WANDB, cwd=tmp_path, ok=False, variables=nowhere | quick)
     assert done.returncode == 2
-    assert "WANDB_MODE=offline" in done.stderr
+    assert "logger.mode=offline" in done.stderr
     assert "Traceback" not in done.stderr

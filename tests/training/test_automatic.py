@@ -205,6 +205,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     for part in (
         "mobilenet_v2-b0353104.pth by other means into",
         str(tmp_path / "home"),
+        "backbone.pretrained=FILE",
         "backbone.pretrained=null trains from random ones",
     ):
         assert part in str(failed.value)

@@ -32,6 +32,7 @@ from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.tracking.run_identity import settings_hash
+from deeplab.tracking.wandb_run import OFFLINE_RUNS
 from deeplab.training.compose_config import compose_seeds
 from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.errors import UserError
@@ -68,6 +69,10 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     status = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
     _label_runs(jobs, root, group)
     _report(request, jobs, arguments, chosen=True)
+    offline = f"*/wandb/{OFFLINE_RUNS}"
+    uses_wandb = any(job.config.logger.name == "wandb" for job in jobs)
+    if uses_wandb and any(Path(root).expanduser().glob(offline)):
+        print(f"W&B:    offline; upload the runs with: wandb sync {root}/{offline}")
     if status:
         sys.exit(status)
 

@@ -29,7 +29,11 @@ MIRROR_VARIABLE = "DEEPLAB_TORCH_MIRROR"
 RETRIES = 2
 """Number of further attempts in a row that bring no new data."""
 
-RANDOM_START = "Without these weights: backbone.pretrained=null trains from random ones."
+OTHER_START = (
+    "Or name a file of these weights: backbone.pretrained=FILE. Without them: "
+    "backbone.pretrained=null trains from random ones."
+)
+"""Ways out where published weights cannot be downloaded."""
 
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 """Suffixes of weight files."""
@@ -104,7 +108,7 @@ def fetch_published_weights(
     except NotDownloadedError:
         raise
     except UserError as error:
-        raise UserError(f"{error} {RANDOM_START}") from None
+        raise UserError(f"{error} {OTHER_START}") from None
     return _verify(hub, path, setting)
 
 
@@ -219,5 +223,5 @@ def _torch_file(
     except OSError as error:
         raise write_error(error, folder) from None
     except UserError as error:
-        raise UserError(f"{setting}: {error} {RANDOM_START}") from None
+        raise UserError(f"{setting}: {error} {OTHER_START}") from None
     return LocalWeights(path, weights.address)

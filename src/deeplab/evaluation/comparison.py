@@ -15,6 +15,7 @@ from deeplab.evaluation.evaluation_folder import RESULT_FILE, Evaluation, read_e
 from deeplab.evaluation.plots import plot_boundary, plot_cost, split_common_prefix
 from deeplab.metrics.definitions import BOUNDARY, SEGMENTATION
 from deeplab.tracking.evaluation_protocol import differences
+from deeplab.tracking.result import PAPER_COST_LABEL
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, write_text
 from deeplab.utils.program import command
@@ -30,7 +31,7 @@ FILES = ("table.csv", "boundary.png", "cost.png")
 COLUMNS = (
     *(number_column(f"{m.label}, %", ".2f", name=m.label) for m in METRICS),
     number_column("params, M", ".2f", unit=1e6, name="parameters"),
-    number_column("multiply-adds, B", ".2f", unit=1e9, name="multiply-adds"),
+    number_column(PAPER_COST_LABEL, ".2f", unit=1e9, name="multiply-adds"),
     number_column("time, ms", ".1f", unit=1e-3, name="seconds"),
     number_column("memory, MB", ".0f", unit=1e6, name="peak memory"),
 )

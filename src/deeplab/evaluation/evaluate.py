@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from deeplab.config.hydra_app import in_sweep
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.layouts.base import check_drawn_split, describe_splits, open_layout
 from deeplab.data.settings import SyntheticSettings
@@ -19,6 +20,7 @@ from deeplab.evaluation.wandb_logging import log_evaluations
 from deeplab.tracking.console import print_skipped, silence_library_messages
 from deeplab.tracking.result import Result
 from deeplab.tracking.source_code import describe_reused
+from deeplab.tracking.wandb_run import OFFLINE_RUNS
 from deeplab.utils.files import check_writable
 from deeplab.utils.links import check_links
 from deeplab.utils.paths import short_path
@@ -108,5 +110,6 @@ def _log_to_wandb(task: EvaluationTask, jobs: Sequence[EvaluationJob]) -> None:
     if task.run.logger.name != "wandb":
         return
     evaluations = [read_evaluation(job.folder.path) for job in jobs]
-    if files := log_evaluations(task.run.logger, task.folder, evaluations):
-        print(f"  W&B         offline; upload it after the training run with: wandb sync {files}")
+    offline = log_evaluations(task.run.logger, task.folder, evaluations)
+    if offline and not in_sweep():  # a sweep says it once
+        print(f"  W&B         offline; upload it with: wandb sync {offline.parent}/{OFFLINE_RUNS}")

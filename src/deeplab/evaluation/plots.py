@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
-from deeplab.tracking.result import Band
+from deeplab.tracking.result import PAPER_COST_LABEL, Band
 from deeplab.utils.figures import save_plot
 from deeplab.utils.files import write_text
 from deeplab.utils.text import plot_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-COST_LABEL = "multiply-adds by the paper's rule, 10⁹"
 
 
 def write_boundary_curve(folder: EvaluationFolder, title: str, bands: Sequence[Band]) -> None:
@@ -78,7 +76,7 @@ def plot_cost(path: Path, points: Sequence[tuple[str, float, float]]) -> None:
         axes.scatter(cost, score, zorder=2, label=plot_text(name))
     axes.set_title(plot_text(run), fontsize="small")
     set_log_scale(axes)
-    axes.set_xlabel(COST_LABEL)
+    axes.set_xlabel(PAPER_COST_LABEL)
     axes.set_ylabel("mIoU, %")
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside lower left", fontsize="small")

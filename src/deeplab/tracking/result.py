@@ -112,6 +112,12 @@ class MeasuredSpeed(Record):
     peak_memory_bytes: Int | None = None
 
 
+COST_LABEL = "multiply-adds, 10⁹"
+"""Heading of multiply-adds in tables and figures, in the only unit."""
+
+PAPER_COST_LABEL = "multiply-adds by the paper's rule, 10⁹"
+
+
 class Cost(Record):
     """Cost of the network under the strategy."""
 

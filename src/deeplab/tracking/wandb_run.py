@@ -20,6 +20,9 @@ from deeplab.utils.errors import UserError
 if TYPE_CHECKING:
     import wandb
 
+OFFLINE_RUNS = "offline-run-*"
+"""Pattern of the parts of a run in its folder ``wandb``, whose names sort by their time."""
+
 Mode = Literal["online", "offline"]
 
 
@@ -33,21 +36,43 @@ def wandb_mode(mode: str) -> Mode:
     return cast(Mode, mode)
 
 
+def check_wandb(mode: str) -> None:
+    """Check that there is a key for a run that is to be online.
+
+    Raises:
+        UserError: there is none.
+    """
+    if wandb_mode(mode) == "online" and not _has_key():
+        raise UserError(
+            f"logger.mode={mode}: W&B has no key on this machine. Run wandb login first, or set "
+            "logger.mode=offline and send the run later with wandb sync."
+        )
+
+
 def _logged_in() -> bool:
+    return _has_key() and not _settings()._offline
+
+
+def _settings() -> Any:
+    _silence_wandb()
+    from wandb.sdk import wandb_setup
+
+    return wandb_setup.singleton().settings
+
+
+def _has_key() -> bool:
     """Return True if W&B finds a key for its server: in the environment, netrc or its settings."""
     _silence_wandb()
     import wandb
-    from wandb.sdk import wandb_setup
     from wandb.sdk.lib.wbauth import authenticate_session
 
-    settings = wandb_setup.singleton().settings
     try:
         key = authenticate_session(
-            host=settings.base_url, source="train.py", prompt=False, update_session=False
+            host=_settings().base_url, source="train.py", prompt=False, update_session=False
         )
     except wandb.Error:  # of a damaged key, which W&B reports when it starts
         return True
-    return key is not None and not settings._offline
+    return key is not None
 
 
 def _silence_wandb() -> None:
@@ -97,7 +122,7 @@ def open_run(
         )
     except wandb.Error as error:
         raise UserError(
-            f"W&B: {error} Set WANDB_MODE=offline to log on this machine and send it later with "
+            f"W&B: {error} Set logger.mode=offline to log on this machine and send it later with "
             "wandb sync."
         ) from None
 

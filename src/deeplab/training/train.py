@@ -35,6 +35,7 @@ from deeplab.tracking.source_code import (
     source_files,
     trained_by_other_code,
 )
+from deeplab.tracking.wandb_run import OFFLINE_RUNS
 from deeplab.training.callbacks.early_stop import EarlyStop
 from deeplab.training.callbacks.graceful_stop import GracefulStop
 from deeplab.training.callbacks.log_steps import LogSteps
@@ -475,7 +476,7 @@ def _print_paths(config: RunConfig, folder: RunFolder) -> None:
     print(f"  checkpoint  {folder.last.relative_to(folder.path)}")
     if folder.profile.exists():
         print(f"  profile     {folder.profile.name}")
-    offline = folder.path / "wandb" / "offline-run-*"
-    if any(folder.path.glob("wandb/offline-run-*")):
-        print(f"  W&B         offline; upload it with: wandb sync {offline}")
+    wandb = folder.path / "wandb"
+    if any(wandb.glob(OFFLINE_RUNS)):
+        print(f"  W&B         offline; upload it with: wandb sync {wandb}/{OFFLINE_RUNS}")
     print("Next:\n  " + "\n  ".join(text for text, _ in next_commands(config, folder)))

@@ -29,6 +29,7 @@ from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.tracking.run_identity import EXECUTION_KEYS, changes_result
+from deeplab.tracking.wandb_run import check_wandb
 from deeplab.training.automatic import choose_automatic
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
@@ -251,6 +252,8 @@ def _check_logger(config: LoggerSettings) -> None:
             setting="logger=tensorboard",
             alternative="choose logger=csv",
         )
+    if config.name == "wandb":
+        check_wandb(config.mode)
 
 
 def _check_data(config: RunConfig) -> RunConfig:

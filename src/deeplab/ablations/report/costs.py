@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Literal
 
 from deeplab.ablations.report.row_results import RowResult, SeedResult, TableResult
+from deeplab.tracking.result import PAPER_COST_LABEL
 from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.text import MINUS, format_duration
 from deeplab.utils.text_table import Cell, Column, Link
@@ -41,7 +42,7 @@ def cost_columns(table: TableResult, folder: Path) -> list[TableColumn]:
         table: results of the table.
         folder: folder of the report, which links are relative to.
     """
-    group = "multiply-adds, 10⁹"
+    group = PAPER_COST_LABEL
     counted = Column("here", group, number=True, name=f"{group} here")
     if not any(row.paper.multiply_adds for row in table.rows):
         counted = Column(group, number=True)

@@ -26,8 +26,9 @@ from deeplab.ablations.report.row_results import (
 from deeplab.ablations.report.sheet import FigureFile
 from deeplab.ablations.report.statistics import Sampler
 from deeplab.ablations.tables import Score
-from deeplab.evaluation.plots import COST_LABEL, band_curve, label_bands, set_log_scale
+from deeplab.evaluation.plots import band_curve, label_bands, set_log_scale
 from deeplab.metrics.definitions import METRICS
+from deeplab.tracking.result import PAPER_COST_LABEL
 from deeplab.utils.files import atomic_write, write_text
 from deeplab.utils.text import plot_text
 
@@ -112,7 +113,7 @@ def _draw_cost(
     if max(shown) >= 3 * min(shown):  # else a logarithmic axis would have hardly any ticks
         set_log_scale(axes)
     axes.margins(0.08)
-    axes.set_xlabel(COST_LABEL)
+    axes.set_xlabel(PAPER_COST_LABEL)
     axes.set_ylabel(f"{METRICS[main].label}, %")
     if paper:
         axes.legend(fontsize="small")

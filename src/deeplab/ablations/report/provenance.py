@@ -50,13 +50,11 @@ def _versions(results: Sequence[Result]) -> str:
 
 def describe_own_code(jobs: Sequence[Job]) -> list[str]:
     """Return lines on the classes of the user's own that the jobs use."""
-    nodes = {
-        (key, node.target, node.version) for job in jobs for key, node in own_nodes(job.config)
-    }
-    return [
-        f"Own code: {key}.{TARGET}={target}, {_file_of(target)}{version}."
-        for key, target, version in sorted(nodes, key=str)
-    ]
+    return distinct(
+        f"Own code: {key}.{TARGET}={node.target}, {_file_of(node.target)}{node.version}."
+        for job in jobs
+        for key, node in own_nodes(job.config)
+    )
 
 
 def _file_of(target: str) -> str:

@@ -14,6 +14,7 @@ from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
 from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.models.flops import Cost
+from deeplab.tracking.result import COST_LABEL, PAPER_COST_LABEL
 from deeplab.utils.errors import UserError
 from deeplab.utils.free_memory import is_out_of_memory
 from deeplab.utils.hardware import Execution
@@ -157,8 +158,8 @@ def format_table(strategies: Sequence[Strategy], costs: Sequence[Cost]) -> str:
     columns = [Column("parameters"), number_column("number", ",.0f")]
     adds_columns = [
         Column("strategy"),
-        number_column("multiply-adds, B", ",.3f", unit=1e9),
-        number_column("by the paper's rule, B", ",.3f", unit=1e9),
+        number_column(COST_LABEL, ",.3f", unit=1e9),
+        number_column(PAPER_COST_LABEL, ",.3f", unit=1e9),
     ]
     adds = [(s.name, cost.conv, cost.paper) for s, cost in zip(strategies, costs, strict=True)]
     tables = TextTable.from_values(columns, counts), TextTable.from_values(adds_columns, adds)

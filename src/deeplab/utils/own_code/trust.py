@@ -44,6 +44,13 @@ def check_trusted(names: Iterable[str], source: str) -> None:
         own = set(_own_conf_targets())
         trust(own)
         foreign = [name for name in foreign if name not in own]
+    for name in foreign:
+        if find_module(name) is None:
+            raise UserError(
+                f"{source} names {name}: there is no module {name.split('.')[0]}, neither in "
+                f"{Path.cwd()} nor among the installed packages. Run this in the folder of its "
+                "file, or add that folder to PYTHONPATH."
+            )
     if foreign:
         raise UserError(
             f"trust_remote_code=false: {source} names code that this command would import: "
@@ -63,4 +70,4 @@ def _own_conf_targets() -> Iterator[str]:
 
 def _describe_place(target: str) -> str:
     spec = find_module(target)
-    return str(spec.origin or "a folder") if spec else "not found here"
+    return str((spec and spec.origin) or "a folder")
