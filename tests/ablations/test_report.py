@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from deeplab.ablations.distinct_jobs import collect_jobs
 from deeplab.ablations.report.latex import escape_latex
+from deeplab.ablations.report.print_report import print_sheets
 from deeplab.ablations.report.provenance import describe_initial_weights
 from deeplab.ablations.report.statistics import (
     SampledScores,
@@ -862,6 +863,26 @@ def test_one_class_everywhere_is_noted(tmp_path):
         "One class is predicted everywhere in 1 of 3 results, which the means contain: row 1, seed "
         "1." in report.write().text
     )
+
+
+def test_a_printed_table_leaves_out_the_last_columns_that_do_not_fit(tmp_path, capsys, monkeypatch):
+    table = make_table(title="T", setting="s", train=(*SMALL, "stage.batch_size=2"))
+    report = Report(tmp_path, table)
+    for row in (1, 2, 3):
+        report.run(row, counts(row))
+    runs = known_runs(tmp_path / "runs")
+    find_run = make_run_finder(runs)
+    sheets = write_report(report.request, report.jobs, find_run, find_run, report.folder)
+    printed = {}
+    for width in (200, 60):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_sheets(sheets, of_variants=False)
+        printed[width] = capsys.readouterr().out.partition("\n- ")[0]
+        assert max(map(len, printed[width].splitlines())) <= width
+        assert "1: what=8 & 16_%, on" in printed[width]  # a tick is the column's name
+        assert f"{percent(counts(1)):.2f}" in printed[width]
+    assert "1 h 15 min" in printed[200]
+    assert "1 h 15 min" not in printed[60]
 
 
 def test_initial_weights_are_described(tmp_path):

@@ -305,7 +305,10 @@ def test_the_result_is_of_the_last_step(tmp_path, trained):
 def test_every_job_of_a_sweep_has_a_separate_wandb_run(tmp_path, trained):
     cwd, _ = trained
     small = [s for s in SMALL if not s.startswith("logger")]  # wandb is the default
-    run("train", "-m", *small, f"data.root={cwd}/data/shapes", "seed=0,1", cwd=tmp_path)
+    data = f"data.root={cwd}/data/shapes"
+    swept = run("train", "-m", *small, data, "seed=0,1", cwd=tmp_path).stdout
+    assert swept.count("wandb sync") == 1
+    assert swept.endswith("wandb sync runs/*/wandb/offline-run-*\n")
     folders = run_folders(tmp_path)
     assert len(folders) == 2
     ids = set()
@@ -321,7 +324,7 @@ def test_every_job_of_a_sweep_has_a_separate_wandb_run(tmp_path, trained):
     training_parts = {path.parent for path in folder.glob("wandb/*/run-*.wandb")}
     done = read_results(folder)  # those of the sweep
     printed = run("evaluate", f"run={folder}", "strategies=x1+0.5-flip", *CPU, cwd=tmp_path)
-    assert "wandb sync" in printed.stdout
+    assert f"wandb sync {folder}/wandb/offline-run-*" in printed.stdout
     (file,) = (f for f in folder.glob("wandb/*/run-*.wandb") if f.parent not in training_parts)
     assert file.stem == "run-" + json.loads((folder / "run.json").read_text())["wandb_id"]
     values = wandb_files.summary(file)

@@ -15,6 +15,7 @@ from deeplab.inference.strategy import parse_strategy
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.flops import measure_cost, space_to_batch_size
 from deeplab.tools.cost import cost as cost_module
+from deeplab.tracking.result import COST_LABEL, PAPER_COST_LABEL
 from deeplab.utils.errors import UserError
 from support.configs import compose_config
 from support.networks import build, on_meta, tiny_model
@@ -148,7 +149,7 @@ def test_counts_are_printed_before_measuring(monkeypatch, capsys):
     with pytest.raises(UserError, match=r"input_size=\[65,97\].* needs more memory than there is"):
         cost_module.run_cost(config)
     printed = capsys.readouterr().out
-    assert "by the paper's rule" in printed
+    assert f"strategy  {COST_LABEL}  {PAPER_COST_LABEL}" in re.sub(" {2,}", "  ", printed)
     assert "(65 x 97, 7 classes)" in printed
 
 

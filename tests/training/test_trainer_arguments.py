@@ -5,6 +5,9 @@ import json
 import pytest
 from safetensors.torch import load_file
 
+from deeplab.config.execution import choose_execution
+from deeplab.training.compose_config import compose_train
+from deeplab.training.train import build_task
 from deeplab.utils.cores import cpu_count
 from support.networks import equal_states
 from support.scripts import SMALL, run, run_folders
@@ -87,3 +90,14 @@ def test_a_resumed_run_keeps_its_number_of_threads(tmp_path):
     (folder,) = run_folders(tmp_path)
     sessions = json.loads((folder / "run.json").read_text())["sessions"]
     assert [session["machine"]["num_threads"] for session in sessions] == [threads, threads, 1]
+
+
+def test_the_images_of_evaluations_are_said_where_validations_are_shorter(tmp_path):
+    shorter = ("trainer.limit_val_batches=1", "data.eval_batch_size=1", "strategies=[os16]")
+    config = compose_train([*SMALL, *shorter, f"data.root={tmp_path}"])
+    task = build_task(config, choose_execution(config.trainer))
+    task.restrict_data()
+    assert task.describe_data()[-2:] == [
+        "validation on 1 image (limit_val_batches)",
+        "evaluation after the training on all 3 images of val",
+    ]

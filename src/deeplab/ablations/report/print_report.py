@@ -59,10 +59,11 @@ def _labeled(table: TextTable, separator: str) -> tuple[TextTable, list[str]]:
 def _fit(table: TextTable, width: int) -> str:
     """Return the text of a table, without its last columns, the costs, where it is too wide."""
     labels = {printable(row[0].text) for row in table.rows}
-    text, kept = table.as_text(width), len(table.columns)
-    while kept > 2 and any(len(line) > width for line in text.splitlines() if line not in labels):
-        kept -= 1
-        text = table.select(lambda i, _, kept=kept: i < kept).as_text(width)
+    for kept in range(len(table.columns), 1, -1):
+        shown = TextTable(table.columns[:kept], tuple(row[:kept] for row in table.rows))
+        text = shown.as_text(width)
+        if all(len(line) <= width for line in text.splitlines() if line not in labels):
+            break
     return text
 
 
