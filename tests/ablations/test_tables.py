@@ -530,7 +530,7 @@ def test_rows_of_several_runs_and_seeds_are_named_once():
 def test_the_setting_names_what_a_preset_replaces():
     request = parse_request(["ablation=figure5", "preset=voc_small", "num_seeds=1"])
     jobs = collect_jobs(request, compose_seeds)
-    (table,) = collect_table_results(request, jobs, lambda job: None)
+    (table,) = collect_table_results(request, jobs, *[lambda job: None] * 2)
     assert table.setting.startswith("In the paper: VOC 2012 val")
     assert table.setting.endswith(
         "here: backbone=mobilenetv2 backbone.pretrained=imagenet for backbone=resnet101 and "
@@ -564,5 +564,5 @@ def test_the_setting_names_what_a_preset_replaces():
 def test_a_table_is_as_in_the_paper_unless_a_result_may_differ(table, arguments, as_paper):
     request = parse_request([f"ablation={table}", *arguments])
     jobs = collect_jobs(request, partial(compose_seeds, download=False))
-    (result,) = collect_table_results(request, jobs, lambda job: None)
+    (result,) = collect_table_results(request, jobs, *[lambda job: None] * 2)
     assert result.as_paper == as_paper

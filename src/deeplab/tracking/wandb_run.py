@@ -42,7 +42,8 @@ def check_wandb(mode: str) -> None:
     Raises:
         UserError: there is none.
     """
-    if wandb_mode(mode) == "online" and not _has_key():
+    asked = os.environ.get("WANDB_MODE") if mode == "auto" else mode
+    if asked == "online" and not _has_key():
         raise UserError(
             f"logger.mode={mode}: W&B has no key on this machine. Run wandb login first, or set "
             "logger.mode=offline and send the run later with wandb sync."
