@@ -15,8 +15,10 @@ from deeplab.checkpoints.loading import (
     save_weights,
 )
 from deeplab.checkpoints.matching import initialize_from, load_backbone
+from deeplab.checkpoints.trained_run import describe_weights
 from deeplab.models.backbones.wrapped import OwnBackbone
 from deeplab.models.network import without_constants
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.utils.errors import UserError
 from support.networks import tiny_model
 
@@ -38,6 +40,17 @@ def test_safetensors_and_checkpoints_give_the_same_network(tmp_path):
     torch.save({"state_dict": state | average}, tmp_path / "b.ckpt")
     load_weights(third, tmp_path / "b.ckpt")
     assert torch.equal(third.logits.weight, model.logits.weight + 1)
+
+
+def test_weights_of_an_unfinished_run_are_described_with_their_step(tmp_path):
+    folder = RunFolder(tmp_path)
+    torch.save({"global_step": 40, "state_dict": {}}, tmp_path / "last.ckpt")
+    path, line = describe_weights(folder, tmp_path / "last.ckpt", 400)
+    assert path == str(tmp_path / "last.ckpt")
+    assert line.startswith("step 40 of 400: this run is not finished;")
+    assert f"resume={tmp_path}" in line
+    folder.result.write_text("{}")
+    assert describe_weights(folder, tmp_path / "last.ckpt", 400) == [path]
 
 
 def test_wrong_files_are_named(tmp_path):

@@ -389,6 +389,24 @@ def test_report_says_what_is_not_read_as_it_is(tmp_path, capsys):
     assert "2 images: an alpha or fourth channel, which is dropped" in printed
 
 
+def test_images_much_larger_than_those_of_training_are_named(tmp_path, capsys):
+    job = PredictionJob(None, None, ClassSet(("background", "red")), PixelFormat())
+    sizes = {"a.jpg": (90, 110), "b.jpg": (400, 300), "c.jpg": (300, 100)}
+    for usual, largest, expected in (
+        (100.0, 1.0, "b.jpg and 1 more: up to 4.0 times the size of the training images"),
+        (100.0, 1.6, "b.jpg: 4.0 times the size of the training images"),
+        (100.0, 2.1, None),
+        (None, 1.0, None),
+    ):
+        job.usual_side, job.largest_seen, job.larger = usual, largest, {}
+        for name, size in sizes.items():
+            job._note_size(tmp_path / name, np.zeros(size, np.uint8))
+        job.report(tmp_path)
+        printed = capsys.readouterr().out
+        assert expected in printed if expected else "times the size" not in printed
+        assert ("strategy=x0.25 fits" in printed) == bool(expected)
+
+
 def test_shares_of_classes_in_words():
     label = np.zeros((100, 1000), np.uint8)
     assert describe_shares(class_shares(label, CLASSES)) == "only background"

@@ -56,6 +56,9 @@ def test_crops_hold_an_image_or_are_as_large_as_a_cpu_trains(size, tmp_path):
     largest = config.data.scales.max
     assert 1 <= largest <= 2
     assert largest in (1, 2) or crop / largest == pytest.approx(longer / 2, rel=0.01)
+    side = automatic.usual_side(config)
+    assert side is None if largest == 1 else longer - 5 <= side < longer + 32
+    assert automatic.usual_side(config.model_copy(update={"automatic": ()})) is None
 
 
 def test_one_odd_image_does_not_decide(tmp_path):

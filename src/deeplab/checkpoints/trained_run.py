@@ -1,5 +1,6 @@
 """Trained runs: finds a run's weights by name and prepares them for inference."""
 
+import shlex
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from deeplab.checkpoints.hub import RUN_FILES, HubId, fetch_run_weights, hub_id
-from deeplab.checkpoints.loading import load_model
+from deeplab.checkpoints.loading import load_model, read_tensors
 from deeplab.checkpoints.model_zoo import (
     FILES,
     ZooNetwork,
@@ -36,6 +37,8 @@ from deeplab.tracking.run_folder import RunFolder, read_config
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write, file_hash
 from deeplab.utils.hardware import Execution
+from deeplab.utils.paths import short_path
+from deeplab.utils.program import command
 from deeplab.utils.settings import to_dict
 from deeplab.utils.write_errors import report_write_errors
 
@@ -154,6 +157,10 @@ class TrainedRun(TrainedNetwork):
         classes = self.config.data.classes
         build = partial(build_model, self.config, num_classes=len(classes))
         return load_model(build, self.weights).eval()
+
+    def describe_weights(self) -> list[str]:
+        """See ``describe_weights``."""
+        return describe_weights(self.folder, self.weights, self.config.stage.max_steps)
 
     @property
     def source(self) -> Path:
@@ -305,3 +312,19 @@ def _without_local_paths(value: Any, key: str) -> Any:
     if isinstance(value, str) and (value.startswith(("/", "~")) or ".." in PurePath(value).parts):
         return PurePath(value.rstrip("./")).name or "data"
     return value
+
+
+def describe_weights(folder: RunFolder, weights: Path, max_steps: int) -> list[str]:
+    """Return the path of a run's weights; of a run that is not finished, also their step.
+
+    Raises:
+        UserError: the checkpoint is damaged.
+    """
+    if folder.finished or weights.suffix != ".ckpt":
+        return [str(short_path(weights))]
+    step = read_tensors(weights).get("global_step", "?")
+    resume = f"{command('train')} resume={shlex.quote(str(short_path(folder.path)))}"
+    return [
+        str(short_path(weights)),
+        f"step {step} of {max_steps}: this run is not finished; {resume} goes on",
+    ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from deeplab.checkpoints.trained_run import describe_weights
 from deeplab.config.hydra_app import in_sweep
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.layouts.base import check_drawn_split, describe_splits, open_layout
@@ -59,7 +60,8 @@ def run_evaluation(config: EvaluateConfig, *, brief: bool = False) -> list[Resul
     jobs = task.jobs()
     if not brief:
         data = describe_splits(task.data.layout, task.data.val_split)
-        print(f"Weights: {short_path(task.weights)}")
+        weights = describe_weights(task.folder, task.weights, task.run.stage.max_steps)
+        print("Weights: " + "\n         ".join(weights))
         print(f"Machine: {task.execution}")
         print("Data:    " + "\n         ".join(data))
     with lock_evaluations(evaluations, setting):

@@ -133,6 +133,19 @@ def _max_scale(config: TrainConfig, images: Images) -> float:
     return round(min(MAX_SCALE, max(1.0, config.data.scales.min, 2 * shown)), 2)
 
 
+def usual_side(config: TrainConfig) -> float | None:
+    """Return the median of the training images' longer sides, as far as the chosen values tell it.
+
+    None: they were typed, or the images are more than twice as long as a crop.
+    """
+    if not {"data.crop_size", "data.scales.max"} <= {*config.automatic}:
+        return None
+    crop, largest = config.data.crop_size, config.data.scales.max
+    if largest <= max(1.0, config.data.scales.min):
+        return None
+    return 2 * crop / largest if largest < MAX_SCALE else float(crop)
+
+
 def _eval_size(config: TrainConfig, images: Images) -> int:
     return min(MAX_EVAL_SIZE, _padded(max(images.sides)))
 

@@ -25,7 +25,16 @@ from deeplab.utils.extras import require_extra
 from deeplab.utils.program import command
 from deeplab.utils.visualization import overlay_with_outlines, rgb
 
-STRATEGIES = ("os16", "os16-flip", "os16-ms-flip", "os8", "os8-flip", "os8-ms-flip")
+STRATEGIES = (
+    "os16",
+    "os16-flip",
+    "os16-ms-flip",
+    "os8",
+    "os8-flip",
+    "os8-ms-flip",
+    "x0.5",
+    "x0.25",
+)
 """Inference strategies that the page offers beside the chosen one."""
 
 FONT = ("system-ui", "sans-serif")
@@ -121,7 +130,7 @@ def run_demo(config: DemoConfig) -> None:
     )
     execution = inference_execution(config.trainer)
     model = TrainedModel(trained, execution)
-    print(f"Weights: {trained.weights}")
+    print("Weights: " + "\n         ".join(trained.describe_weights()))
     print(f"Machine: {execution}")
     with execution.threads(), TemporaryDirectory(prefix="deeplab-demo-") as folder:
         # before gradio is imported: it keeps uploads there, and reports nothing to its makers

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from deeplab.checkpoints.trained_run import find_trained_run
 from deeplab.config.execution import inference_execution
+from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask
@@ -33,12 +34,12 @@ from deeplab.tools.predict.video import (
     atomic_video_writer,
 )
 from deeplab.tracking.console import silence_library_messages
+from deeplab.training.automatic import usual_side
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import prefetch
-from deeplab.utils.paths import short_path
 from deeplab.utils.text import pluralize
 from deeplab.utils.visualization import legend, legend_overlay, overlay_with_outlines, rgb
 from deeplab.utils.write_errors import report_write_errors
@@ -49,6 +50,9 @@ JPEG_QUALITY = 92
 
 MAX_JPEG_SIDE = 65_500
 """Longest side of a JPEG that libjpeg writes, in pixels."""
+
+MAX_TIMES_SEEN = 2
+"""Size of objects, as a multiple of the largest in training, from which a line says so."""
 
 MAX_LISTED_FILES = 20
 """Maximum number of files listed in one message."""
@@ -89,12 +93,13 @@ def run_prediction(config: PredictConfig) -> int:
             output, {path: file.path for file in files for path in file.output_paths(**saved)}
         )
     segmenter = trained.segmenter(predictor, execution, auto_overlap=config.auto_overlap)
-    print(f"Weights: {short_path(trained.weights)}")
+    print("Weights: " + "\n         ".join(trained.describe_weights()))
     print(f"Machine: {execution}")
     if pixel_format != RGB:
         print(f"Images:  {pixel_format}, as in training")
     _print_skipped_and_renamed(inputs)
     job = PredictionJob(config, segmenter, class_set(run.data), pixel_format)
+    job.set_training_size(run)
     with report_write_errors(f"output={output}"), execution.threads():
         job.run(files)
     job.report(output)
@@ -164,9 +169,24 @@ class PredictionJob:
         """Whether a line says what is in each image."""
         self.seconds = 0.0
         self.problems: dict[Path, str] = {}
+        self.usual_side: float | None = None
+        """Longer side of a usual training image; None: unknown."""
+        self.largest_seen = 1.0
+        """Largest scale of training images."""
+        self.larger: dict[Path, float] = {}
+        """Size of much larger images, as a multiple of the training images'."""
         self.contents = ContentCounter(classes.names)
         self.kinds: list[str] = []
         """What images have that is not read as it is, by the keys of ``KINDS``."""
+
+    def set_training_size(self, run: TrainConfig) -> None:
+        """Let the report name images that are much larger than those that the run was trained on.
+
+        Only where the run records the size, and its smallest scale does not make up for it.
+        """
+        if side := usual_side(run):
+            scales = self.segmenter.predictor.strategies[0].scales
+            self.usual_side, self.largest_seen = side, run.data.scales.max / min(scales)
 
     def run(self, files: Sequence[InputFile]) -> None:
         """Predict all images, then one video after the other."""
@@ -194,10 +214,28 @@ class PredictionJob:
         for kind, number in Counter(self.kinds).items():
             if kind not in QUIET_KINDS:
                 print(f"{pluralize(number, 'image')}: {KINDS[kind][0]}")
+        if self.larger:
+            print(self._describe_larger())
         if self.problems:
             print(f"{pluralize(len(self.problems), 'file')} could not be read completely:")
             for path, problem in self.problems.items():
                 print(f"  {path}: {problem}")
+
+    def _note_size(self, path: Path, label: Pixels) -> None:
+        """Note an image that is much larger than those of training."""
+        times = max(label.shape) / self.usual_side if self.usual_side else 0
+        if times >= MAX_TIMES_SEEN * self.largest_seen:
+            self.larger[path] = times
+
+    def _describe_larger(self) -> str:
+        """Return a line about the images that are much larger than those of training."""
+        path, times = max(self.larger.items(), key=lambda item: item[1])
+        more = len(self.larger) - 1
+        names = f"{path.name} and {more} more: up to" if more else f"{path.name}:"
+        return (
+            f"{names} {times:.1f} times the size of the training images, at which objects look "
+            f"unlike those seen in training; strategy=x{1 / times:.2g} fits"
+        )
 
     def _predict_images(self, files: Sequence[InputFile]) -> None:
         bar: tqdm[Any] = tqdm(
@@ -218,6 +256,7 @@ class PredictionJob:
                     self.problems[file.path] = problem
                 else:
                     self.num_images += 1
+                    self._note_size(file.path, label)
                     shares = self.contents.add(label)
                     if self.list_contents:
                         tqdm.write(f"{file.path}: {describe_shares(shares)}")
