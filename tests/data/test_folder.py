@@ -401,6 +401,17 @@ def test_masks_without_classes(arrays, message, tmp_path):
         classes_of_masks(tmp_path, arrays)
 
 
+def test_an_error_of_several_data_sets_names_their_folders(tmp_path):
+    for name, mask in (("cats", label_map(0)), ("dogs", color_mask(0))):
+        for i in range(3):
+            write_image(tmp_path / f"{name}/images/{name}_{i}.jpg")
+            write_mask(tmp_path / f"{name}/masks/{name}_{i}.png", mask)
+    settings = FolderSettings(name="folder", root=str(tmp_path))
+    layout = FolderLayout(settings)
+    with pytest.raises(UserError, match="has several folders of images and masks: cats, dogs"):
+        layout.with_classes(settings, layout.items("all"))
+
+
 # the scripts
 
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from deeplab.config.schema.scripts import DemoConfig
-from deeplab.tools.demo.demo import run_demo
+from deeplab.tools.demo.demo import Demo, _build_page, run_demo
 from deeplab.utils.errors import UserError
 from support.browser import needs_browser, open_browser, open_page
 from support.networks import randomize_logits
@@ -112,6 +113,24 @@ def test_an_image_is_dropped_changed_and_downloaded(trained, page, browser, tmp_
     addresses = {e["params"]["request"]["url"] for e in requests}
     assert addresses
     assert all(a.startswith((page, "data:", "blob:")) for a in addresses)
+
+
+@pytest.mark.extras
+def test_a_file_that_is_no_image_is_refused_with_a_message(tmp_path):
+    gradio = pytest.importorskip("gradio")
+    (tmp_path / "notes.txt").write_text("no image")
+    write_photo(tmp_path / "photo.png")
+    model = SimpleNamespace(config=SimpleNamespace(output_stride=16))
+    config = DemoConfig(run="runs/any")
+    page = _build_page(Demo(model, config, tmp_path), config, "any")
+    image = next(block for block in page.blocks.values() if isinstance(block, gradio.Image))
+
+    def upload(name):
+        return image.preprocess(image.data_model(path=str(tmp_path / name), orig_name=name))
+
+    assert upload("photo.png")
+    with pytest.raises(gradio.Error, match=r"notes\.txt: no image"):
+        upload("notes.txt")
 
 
 @pytest.mark.extras

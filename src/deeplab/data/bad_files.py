@@ -5,6 +5,7 @@ from typing import Literal, TypeVar
 
 from deeplab.data.packed_file import ImagePath
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import command
 
 OnError = Literal["stop", "next", "blank"]
 """Reaction to a bad file: ``stop`` raises UserError; ``next`` uses the next good file instead;
@@ -32,6 +33,11 @@ class BadFileError(UserError):
         return BadFileError, (self.kind, self.path, self.problem, self.remedy)
 
 
+def stopping_error(problem: BadFileError) -> UserError:
+    """Return the error with which a program ends at the first bad file; there may be more."""
+    return UserError(f"{problem} {command('prepare')} ... check=true lists all bad files.")
+
+
 def read_with_fallback(
     read: Callable[[int], T], index: int, count: int, on_error: OnError
 ) -> tuple[int, T | None, tuple[str, ...]]:
@@ -53,7 +59,7 @@ def read_with_fallback(
             if on_error == "stop" or len(skipped) + 1 == count:
                 # DataLoader workers re-raise errors from their message alone, which a UserError
                 # supports and a BadFileError does not.
-                raise UserError(str(problem)) from None
+                raise stopping_error(problem) from None
             skipped.append(problem.path)
         if on_error == "blank":
             return current, None, tuple(skipped)

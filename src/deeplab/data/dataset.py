@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deeplab.data.bad_files import BadFileError, OnError, read_with_fallback
+from deeplab.data.bad_files import BadFileError, OnError, read_with_fallback, stopping_error
 from deeplab.data.class_set import ClassSet, Pixels
 from deeplab.data.image_header import KINDS, QUIET_KINDS
 from deeplab.data.image_io import (
@@ -376,7 +376,7 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]
                 unusual.setdefault(kind, []).append(path)
         except BadFileError as error:
             if dataset.on_error == "stop":
-                raise
+                raise stopping_error(error) from None
             bad.append(error)
     if bad and len(bad) == len(items):
         raise UserError(

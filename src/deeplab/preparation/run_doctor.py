@@ -152,7 +152,9 @@ def _splits(config: PrepareConfig | PrepareClassificationConfig) -> tuple[str, .
 
 
 def _report_path(config: PrepareConfig | PrepareClassificationConfig) -> Path:
-    name = "-".join([config.data.name, *_splits(config)]).replace("/", "_")
+    root = Path(config.data.root).expanduser().absolute().name
+    words = (config.data.name, *[root] * (config.data.name == "folder"), *_splits(config))
+    name = "-".join(words).replace("/", "_")
     return Path(config.report_dir).expanduser() / f"{name}.md"
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from deeplab.data.items import Item
 from deeplab.data.layouts.base import Layout, no_such_split
+from deeplab.data.layouts.file_names import read_name
 from deeplab.data.layouts.folder_index import FolderScan
 from deeplab.data.layouts.folder_scan import scan_folder
 from deeplab.data.layouts.folder_settings import FolderSettings
@@ -91,14 +92,22 @@ class FolderLayout(Layout):
             remedy = "Set data.mask_values to the values of the classes"
             report_listed(class_set(settings), items, "data.classes", remedy)
             return settings
-        found = read_or_find_classes(
-            self.root,
-            items,
-            classes_file=settings.classes_file,
-            ignored=settings.ignored_values,
-            mask_values=settings.mask_values,
-            unlisted_values=settings.unlisted_values,
-        )
+        try:
+            found = read_or_find_classes(
+                self.root,
+                items,
+                classes_file=settings.classes_file,
+                ignored=settings.ignored_values,
+                mask_values=settings.mask_values,
+                unlisted_values=settings.unlisted_values,
+            )
+        except UserError as error:
+            if len(folders := _folders_of_pairs(self.root, items)) > 1:
+                raise UserError(
+                    f"{error} data.root={settings.root} has several folders of images and masks: "
+                    f"{name_some(folders, 8)}. To use one of them, set data.root to it."
+                ) from None
+            raise
         return settings.model_copy(
             update={
                 "classes": found.names,
@@ -130,6 +139,18 @@ class FolderLayout(Layout):
                 f"with ({', '.join(settings.classes)}). Convert the masks to the run's values, or "
                 "remove the file."
             )
+
+
+def _folders_of_pairs(root: Path, items: Sequence[Item]) -> list[str]:
+    """Return the folders below the root that have folders of images and of masks in them."""
+    folders = set()
+    for item in items:
+        if item.image.is_relative_to(root) and item.mask.is_relative_to(root):
+            image, mask = (path.relative_to(root).parts for path in (item.image, item.mask))
+            nested = image[0] == mask[0] and min(len(image), len(mask)) > 2
+            if nested and not read_name(image[0]).split:
+                folders.add(image[0])
+    return sorted(folders)
 
 
 def _find_annotations(

@@ -3,13 +3,15 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any, NamedTuple
+
+from PIL import UnidentifiedImageError
 
 from deeplab.checkpoints.trained_run import find_trained_run
 from deeplab.config.execution import inference_execution
@@ -135,7 +137,9 @@ def run_demo(config: DemoConfig) -> None:
     with execution.threads(), TemporaryDirectory(prefix="deeplab-demo-") as folder:
         # before gradio is imported: it keeps uploads there, and reports nothing to its makers
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
-        _serve(Demo(model, config, Path(folder)), config, title=trained.config.name)
+        run = trained.config
+        own = f", images of {Path(run.data.root).name}" if run.data.of_ones_own else ""
+        _serve(Demo(model, config, Path(folder)), config, title=f"{run.name}{own}")
 
 
 def _serve(demo: Demo, config: DemoConfig, title: str) -> None:
@@ -192,7 +196,10 @@ def _build_page(demo: Demo, config: DemoConfig, title: str) -> Any:
         return None if result is None else demo.draw(Result(*result), shown, opacity)
 
     with gr.Blocks(title=f"{title} - DeepLabv3+", analytics_enabled=False) as page:
-        gr.Markdown(f"## {title}")
+        gr.Markdown(
+            f"## {title}\n\nDrop an image: the network colors each of its pixels by the class that "
+            "it finds there."
+        )
         result = gr.State(None, time_to_live=3600)
         with gr.Row():
             with gr.Column():
@@ -202,6 +209,7 @@ def _build_page(demo: Demo, config: DemoConfig, title: str) -> Any:
                     sources=["upload", "clipboard"],
                     buttons=["fullscreen"],
                 )
+                image.preprocess = _refuse_other_files(image.preprocess)
                 strategy = gr.Dropdown(
                     choices=[(label, name) for name, label in strategies.items()],
                     value=chosen.name,
@@ -224,3 +232,19 @@ def _build_page(demo: Demo, config: DemoConfig, title: str) -> Any:
         for redrawn in (shown, opacity):
             redrawn.input(draw, [result, shown, opacity], overlay, show_progress="hidden")
     return page
+
+
+def _refuse_other_files(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a reader of uploads that shows a message for a file that is no image."""
+    import gradio as gr
+
+    def read_upload(upload: Any) -> Any:
+        try:
+            return read(upload)
+        except UnidentifiedImageError:
+            name = upload.orig_name or "this file"
+            raise gr.Error(
+                f"{name}: no image. Drop a JPEG or PNG.", print_exception=False
+            ) from None
+
+    return read_upload
