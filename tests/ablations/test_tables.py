@@ -538,7 +538,7 @@ def test_the_setting_names_what_a_preset_replaces():
     )
     request = parse_request(["ablation=figure5", "preset=paper", "num_seeds=1"])
     (table,) = collect_table_results(
-        request, collect_jobs(request, compose_seeds), lambda job: None
+        request, collect_jobs(request, compose_seeds), *[lambda job: None] * 2
     )
     assert table.setting == read_table("figure5").setting
 
