@@ -64,7 +64,7 @@ def test_tour_of_the_model(tmp_path):
     text, num_figures = execute_notebook("tour_of_the_model", tmp_path)
     assert num_figures == 1
     assert "output stride 8: ASPP rates [12, 24, 36], logits (1, 21, 129, 129)" in text
-    assert "54.71 M parameters, 86.68 B multiply-adds, 89.76 B" in text
+    assert "54.71 M parameters, 86.68 · 10⁹ multiply-adds, 89.76 · 10⁹" in text
     assert "torch.Size([1, 21, 33, 25])" in text
 
 
