@@ -21,6 +21,7 @@ from deeplab.evaluation.evaluation_folder import read_evaluation
 from deeplab.evaluation.loop import Progress
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.validate_config import check_train
+from deeplab.utils.constants import CONSTANTS
 from support.image_trees import csv_tree, folder_tree
 from support.messages import check_refusal
 from support.processes import start_training, wait_for_step
@@ -77,7 +78,7 @@ def test_run_folder_is_complete(trained):
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     weights = load_file(folder / "weights.safetensors")
     assert weights["classifier.weight"].shape == (8, 128, 1, 1)
-    assert {name.partition(".")[0] for name in weights} == {"backbone", "classifier"}
+    assert {name.partition(".")[0] for name in weights} == {CONSTANTS, "backbone", "classifier"}
 
 
 def test_same_command_reports_finished_run(trained):
