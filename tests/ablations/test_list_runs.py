@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -33,6 +34,13 @@ def test_runs_are_listed_with_state_and_score(tmp_path):
     assert "failed at step " in listed.splitlines()[3]
     assert listed.splitlines()[3].endswith("RuntimeError: out of luck")
     assert "cannot be read: " in listed.splitlines()[4]
+    assert " data " not in listed.splitlines()[0]
+    config = interrupted / "config.yaml"
+    config.write_text(re.sub(r"(?m)^  root: .*$", "  root: photos/mine", config.read_text()))
+    listed = run("runs", cwd=tmp_path, variables={"COLUMNS": "250"}).stdout
+    words = {line.split()[0]: line.split()[1] for line in listed.splitlines()[:5]}
+    assert words["run"] == "data"
+    assert words[f"runs/{interrupted.name}"] == "mine"
 
 
 def test_user_errors(tmp_path):

@@ -3,10 +3,13 @@
 import numpy as np
 from PIL import Image
 
+from deeplab.config.schema.scripts import PrepareConfig
 from deeplab.data.class_set import ClassSet, write_mask
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.data.layouts.voc import VOCFolder
 from deeplab.preparation.doctor import examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
+from deeplab.preparation.run_doctor import _report_path
 from support.scripts import run
 from support.trees import voc_tree, write_sample
 
@@ -134,6 +137,15 @@ def test_a_split_without_any_mask_is_not_labeled(tmp_path):
     assert kinds_of(splits) == []
     (root / "SegmentationClass" / "train_1.png").unlink()
     assert [kind for _, kind, _ in kinds_of(splits)] == ["missing mask"]
+
+
+def test_reports_of_two_folders_do_not_replace_each_other():
+    settings = [FolderSettings(name="folder", root=f"photos/{name}") for name in ("cats", "dogs/")]
+    paths = [
+        _report_path(PrepareConfig.model_construct(data=data, splits=None)).name
+        for data in settings
+    ]
+    assert paths == ["folder-cats-train-val.md", "folder-dogs-train-val.md"]
 
 
 def test_doctor_checks_every_split(tmp_path):

@@ -19,12 +19,14 @@ HELP = """List the runs of a folder, the latest first.
   deeplab runs                       those in runs/
   deeplab runs runs_dir=FOLDER       those in another folder
 
-score is the mIoU of a segmentation network, or the top-1 error of a classifier, of the last
-validation; time is that of the training, and started when it was started or resumed last.
+data is the folder of the images, if the runs have several; score is the mIoU of a segmentation
+network, or the top-1 error of a classifier, of the last validation; time is that of the training,
+and started when it was started or resumed last.
 """
 
 COLUMNS = (
     Column("run"),
+    Column("data"),
     Column("score", number=True),
     Column("steps", number=True, format="{:,}".format),
     Column("time", number=True, format=format_duration),
@@ -59,7 +61,10 @@ def list_runs(root: Path) -> None:
     runs = known_runs(root)
     if not runs:
         raise UserError(f"runs_dir={root}: no runs in it. {command('train')} makes them.")
-    print(TextTable.from_values(COLUMNS, map(_row, runs)).without_empty_columns().as_text())
+    data = [Path(getattr(run.config.data, "root", None) or "").name for run in runs]
+    shown = data if len({*data}) > 1 else [None] * len(runs)
+    rows = [(path, name, *rest) for (path, *rest), name in zip(map(_row, runs), shown, strict=True)]
+    print(TextTable.from_values(COLUMNS, rows).without_empty_columns().as_text())
     if len([run for run in runs if run.folder.finished]) > 1:
         print(f"\n{command('compare')} runs=[RUN,RUN] puts evaluations side by side.")
 
