@@ -148,7 +148,7 @@ def _folders_of_pairs(root: Path, items: Sequence[Item]) -> list[str]:
         if item.image.is_relative_to(root) and item.mask.is_relative_to(root):
             image, mask = (path.relative_to(root).parts for path in (item.image, item.mask))
             nested = image[0] == mask[0] and min(len(image), len(mask)) > 2
-            if nested and not read_name(image[0]).split:
+            if nested and not read_name(image[0]).split and item.mask.is_file():
                 folders.add(image[0])
     return sorted(folders)
 
