@@ -368,7 +368,7 @@ def test_a_network_in_memory_predicts_as_its_run(trained, images, options):
         (lambda: tiny_model(3), {}, "classes: 2 names, but the network has num_classes=3"),
         (lambda: tiny_model(2), {"palette": [(0, 0, 0)]}, "palette has 1 entries"),
         (lambda: tiny_model(2), {"eval_size": 5}, "eval_size=5: must be"),
-        (lambda: tiny_model(2), {"device": "gpuu"}, "accelerator=gpuu"),
+        (lambda: tiny_model(2), {"device": "gpuu"}, "device=gpuu"),
     ],
 )
 def test_a_mistake_with_a_network_in_memory_is_one_exception(model, options, message):

@@ -57,7 +57,7 @@ def test_a_folder_that_may_not_be_read_does_not_look_empty(tmp_path):
     (tmp_path / "runs").mkdir(mode=0)
     user = os.geteuid()
     if not user:
-        [folder.chmod(0o755) for folder in (tmp_path, *tmp_path.parents[:2])]
+        [folder.chmod(0o755) for folder in (tmp_path, *tmp_path.parents[:-2])]
         os.seteuid(65534)  # root may read everything
     try:
         with pytest.raises(UserError, match="may not be read"):

@@ -155,7 +155,7 @@ def test_settings_that_nobody_typed_are_named():
         "Rows 3, 4, beside what was typed: stage.weight_decay is 0.0001 (row 1: 4e-05).",
     )
     (results,) = collect_table_results(
-        request, collect_jobs(request, compose_seeds), lambda _: None
+        request, collect_jobs(request, compose_seeds), *[lambda _: None] * 2
     )
     assert lines[0] in table_notes(results, {}, [results])
     typed = parse_request([*FIXED, "stage.weight_decay=0,1"])

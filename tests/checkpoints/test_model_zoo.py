@@ -50,6 +50,7 @@ def test_without_tensorflow_nothing_is_downloaded(tmp_path):
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "DEEPLAB_MODEL_ZOO_MIRROR": "http://127.0.0.1:9",
     }
+    (tmp_path / "photo.jpg").touch()
     failed = run(
         "predict", f"weights={SMALL_VOC}", "input=photo.jpg", cwd=tmp_path, ok=False,
         variables=variables, without=["tensorflow"],

@@ -347,7 +347,7 @@ def test_batches_do_not_depend_on_the_size_of_shared_memory(tmp_path, monkeypatc
         others = [batch for one in loaders for batch in one]
         assert {one.num_workers for one in loaders} == {int(instead == "through pipes")}
         printed = capsys.readouterr().out
-        assert f"/dev/shm: {free / 1000}kB free" in printed
+        assert f"/dev/shm: {free / 1000} kB free" in printed
         assert instead in printed
         for a, b in zip(shared, others, strict=True):
             assert not b["image"].is_shared()

@@ -21,6 +21,7 @@ from PIL import Image
 
 from deeplab.data.class_set import ClassSet
 from deeplab.preparation.file_selection import file_selector
+from deeplab.utils.text import format_size
 from support.published import (
     SBD,
     TRAINAUG,
@@ -159,7 +160,8 @@ def test_voc_from_downloads(served, archives, tmp_path):
     assert sorted(requests) == [f"/{TAR}", f"/{TGZ}"]
     lines = done.stdout.splitlines()
     assert lines[0] == "Preparing voc (trainval, sbd)"
-    assert lines[1].split()[:5] == ["download", "95.7", "kB", "into", "data/downloads"]
+    size = format_size(sum((archives / name).stat().st_size for name in (TAR, TGZ)))
+    assert lines[1].split()[:5] == ["download", *size.split(), "into", "data/downloads"]
     assert lines[2].split()[:5] == ["unpack", "1.00", "MB", "into", "data/VOCdevkit"]
     assert "  trainaug           6 images  ImageSets/Segmentation/trainaug.txt" in lines
     assert lines[-1] == "  deeplab train data=voc"

@@ -40,11 +40,12 @@ def argument_names(arguments: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        text = re.sub(r"=null\b", "=None", str(error))
+        text = str(error)
         for key, argument in arguments.items():
             name = rf"(?<![\w./]){re.escape(key)}"
             if "." not in key:  # it may be a word of the message, too
                 name = rf"{name}(?=[=:])|(?<=Set ){key}\b"
+            text = re.sub(rf"(?:{name})([\w.]*)=null\b", rf"{argument}\1=None", text)
             text = re.sub(name, argument, text)
         error.args = (text,)
         raise
