@@ -120,7 +120,7 @@ def test_a_file_that_is_no_image_is_refused_with_a_message(tmp_path):
     gradio = pytest.importorskip("gradio")
     (tmp_path / "notes.txt").write_text("no image")
     write_photo(tmp_path / "photo.png")
-    model = SimpleNamespace(config=SimpleNamespace(output_stride=16))
+    model = SimpleNamespace(model=SimpleNamespace(output_stride=16))
     config = DemoConfig(run="runs/any")
     page = _build_page(Demo(model, config, tmp_path), config, "any")
     image = next(block for block in page.blocks.values() if isinstance(block, gradio.Image))
