@@ -1,8 +1,27 @@
 """Lines about the progress of long work."""
 
+import os
+import sys
+import termios
 import time
 
-from deeplab.utils.progress_lines import ProgressLines
+import pytest
+
+from deeplab.utils.progress_lines import ProgressLines, can_show_bars
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "bars"), [("xterm", 100, True), ("xterm", 0, False), ("dumb", 100, False)]
+)
+def test_a_terminal_without_width_or_cursor_gets_lines(monkeypatch, kind, columns, bars):
+    """``script`` and ``docker exec -t`` can give a terminal of 0 columns, where bars are empty."""
+    other_end, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (40, columns))
+    monkeypatch.setenv("TERM", kind)
+    with os.fdopen(terminal, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert can_show_bars() == bars
+    os.close(other_end)
 
 
 def test_the_speed_is_that_of_recent_parts(monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Lines about the progress of long work, where there is no progress bar."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,8 +14,14 @@ MAX_INTERVAL = 300.0
 
 
 def can_show_bars() -> bool:
-    """Return True in a terminal or a notebook; a file would keep every state of a bar."""
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    """Return True in a notebook, or a terminal that moves its cursor and has a width.
+
+    A file would keep every state of a bar.
+    """
+    if "ipykernel" in sys.modules:
+        return True
+    moves_cursor = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return moves_cursor and os.get_terminal_size(sys.stdout.fileno()).columns > 0
 
 
 class ProgressLines:
