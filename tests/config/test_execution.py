@@ -106,7 +106,7 @@ def test_threads_of_a_container_leave_the_cores_of_others_on_its_host(monkeypatc
 def test_keys_of_trainings_are_refused_elsewhere(key):
     trainer = TrainerSettings(accelerator="cpu", **key)
     (name,) = key
-    with pytest.raises(UserError, match=rf"trainer\.{name}: has an effect in trainings only"):
+    with pytest.raises(UserError, match=rf"trainer\.{name}: has an effect in training only"):
         inference_execution(trainer)
     assert not trainer.for_inference().training_only()
 

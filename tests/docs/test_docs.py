@@ -177,7 +177,7 @@ REPLACED = {
     'create_model("resnet50"': 'create_model("resnet_tiny"',
     "num_workers=4": "num_workers=0",
 }
-"""Parts of the Python code that a test replaces: downloads, GPUs, long trainings."""
+"""Parts of the Python code that a test replaces: downloads, GPUs, long training runs."""
 
 
 @pytest.mark.processes

@@ -163,7 +163,7 @@ def test_voc_from_downloads(served, archives, tmp_path):
     size = format_size(sum((archives / name).stat().st_size for name in (TAR, TGZ)))
     assert lines[1].split()[:5] == ["download", *size.split(), "into", "data/downloads"]
     assert lines[2].split()[:5] == ["unpack", "1.00", "MB", "into", "data/VOCdevkit"]
-    assert "  trainaug           6 images  ImageSets/Segmentation/trainaug.txt" in lines
+    assert "  trainaug             6 images  ImageSets/Segmentation/trainaug.txt" in lines
     assert lines[-1] == "  deeplab train data=voc"
     for bar in (f"Downloading {TAR}", f"Unpacking {TGZ}", "Converting SBD"):
         assert f"{bar}: 100%" in done.stderr

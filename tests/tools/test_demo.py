@@ -149,7 +149,7 @@ def test_a_port_in_use_is_named(trained, page):
 def test_keys_of_trainings_are_refused(trained):
     pytest.importorskip("gradio")
     config = DemoConfig(run=str(trained), trainer={"accumulate_grad_batches": 2})
-    with pytest.raises(UserError, match="accumulate_grad_batches: has an effect in trainings only"):
+    with pytest.raises(UserError, match="accumulate_grad_batches: has an effect in training only"):
         run_demo(config)
 
 

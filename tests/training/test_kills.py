@@ -1,4 +1,4 @@
-"""Kills, signals and full disks in trainings and evaluations."""
+"""Kills, signals and full disks in training and evaluation."""
 
 import os
 import re

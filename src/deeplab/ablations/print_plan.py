@@ -41,7 +41,7 @@ def print_plan(
         find_run: returns the run of a job.
         find_stale_run: returns the run of a job, even if its images or the user's own code have
             changed since.
-        measure_speed: measure steps of the trainings, to tell how long the work takes here.
+        measure_speed: measure training steps, to tell how long the work takes here.
     """
     if request.preset_name:
         print(f"Preset {request.preset_name}: {request.preset.title}")

@@ -80,7 +80,7 @@ def create_model(
             downloaded once; or a file, a run folder or ``hf://user/name``. False or None: random
             weights. (A whole trained network: ``deeplab.load(...).model``.)
         logits_init: initialization of the logits' weights: a standard deviation, by default the
-            authors'; or ``xavier``, whose larger weights let short trainings learn rare classes
+            authors'; or ``xavier``, whose larger weights let short runs learn rare classes
             hundreds of steps sooner.
         bn_momentum: PyTorch's momentum of every batch norm; None: the paper's, 0.0003 (MobileNetV2:
             0.003), with which the statistics of ``eval()`` take thousands of steps to follow.

@@ -82,11 +82,11 @@ def inference_execution(trainer: TrainerSettings, *, one_device: bool = True) ->
         one_device: allow a single device only.
 
     Raises:
-        UserError: a key is set that has an effect in trainings only, there are several devices, or
+        UserError: a key is set that has an effect in training only, there are several devices, or
             the machine does not have them.
     """
     if keys := trainer.training_only():
-        raise UserError(f"trainer.{keys[0]}: has an effect in trainings only. Leave it out.")
+        raise UserError(f"trainer.{keys[0]}: has an effect in training only. Leave it out.")
     devices = trainer.devices
     if one_device and devices != 1 and not (isinstance(devices, tuple) and len(devices) == 1):
         shown = devices if not isinstance(devices, tuple) else list(devices)

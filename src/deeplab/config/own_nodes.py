@@ -1,8 +1,11 @@
 """The classes of the user's own that a config names, by the keys of their leaves."""
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+from deeplab.utils.constants import TARGET
+from deeplab.utils.own_code.finding import find_module
 from deeplab.utils.own_code.node import OwnCode, targets
 from deeplab.utils.own_code.trust import check_trusted, trust
 from deeplab.utils.settings import Settings
@@ -27,6 +30,19 @@ def _nodes(value: Any, key: str) -> Iterator[tuple[str, OwnCode]]:
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
             yield from _nodes(item, f"{key}.{i}")
+
+
+def describe_own_code(config: Settings) -> list[str]:
+    """Return a line for each class of the user's own: its key, path, file and version."""
+    return [
+        f"{key}.{TARGET}={node.target}, {_file_of(node.target)}{node.version}"
+        for key, node in own_nodes(config)
+    ]
+
+
+def _file_of(target: str) -> str:
+    module = find_module(target)
+    return f"{Path(module.origin).name}, " if module and module.origin else ""
 
 
 def with_versions(config: S) -> S:

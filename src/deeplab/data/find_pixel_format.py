@@ -62,7 +62,7 @@ def with_pixel_format(settings: D, images: Sequence[Path]) -> D:
             settings = settings.model_copy(update={"channels": channels})
             lines.append(
                 f"{count} of {len(sample)} checked ones have {channels} channels, which the "
-                f"network sees (data.channels={channels}); pictures show the first three"
+                f"network sees (data.channels={channels}); figures show the first three"
             )
     deep = [path for path, header in headers.items() if header.deep]
     if deep and settings.image_bits is None and settings.image_range is None:

@@ -26,6 +26,7 @@ from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.settings import SyntheticSettings
 from deeplab.preparation.doctor import Finding, examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
+from deeplab.preparation.summary import split_line
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, write_json, write_text
 from deeplab.utils.parallel import parallel_map
@@ -86,8 +87,7 @@ def prepare_classification_data(config: PrepareClassificationConfig) -> None:
     splits = dict.fromkeys((*_splits(config), *others))
     images_by_split = {split: folder.images(split) for split in splits}
     for split, images in images_by_split.items():
-        noun = "image " if len(images) == 1 else "images"
-        print(f"  {split:<12} {len(images):>9,} {noun}  {split_origin(folder, split)}")
+        print(split_line(split, len(images), split_origin(folder, split)))
     print("".join(f"  {note}\n" for note in folder.notes()), end="")
     if not config.check:
         return

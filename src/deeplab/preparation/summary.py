@@ -21,6 +21,12 @@ def data_arguments(arguments: Iterable[str]) -> str:
     return " ".join(kept)
 
 
+def split_line(split: str, count: int, origin: str) -> str:
+    """Return the line of a split in a list of splits: its number of images and their origin."""
+    noun = "image " if count == 1 else "images"
+    return f"  {split:<12} {count:>9,} {noun}  {origin}".rstrip()
+
+
 def print_summary(
     choice: str,
     layout: Layout,
@@ -41,8 +47,7 @@ def print_summary(
     """
     print(f"\n{choice} is ready in {layout.root}")
     for split, count in counts.items():
-        images = "image " if count == 1 else "images"
-        print(f"  {split:<12} {count:>7} {images}  {layout.origin(split)}".rstrip())
+        print(split_line(split, count, layout.origin(split)))
     print(f"  {len(data.classes)} classes: {', '.join(data.classes)}")
     for note in notes:
         print(f"  {note}")

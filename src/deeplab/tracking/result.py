@@ -1,4 +1,4 @@
-"""Results of trainings (``metrics.json``) and evaluations (``result.json``), written and read here.
+"""Results of training (``metrics.json``) and evaluations (``result.json``), written and read here.
 
 A result has the scores, the protocol under which they were measured, and the cost. All scores are
 in percent. In the files the scores lie beside the other fields, by the keys of

@@ -7,7 +7,6 @@ from lightning import Callback
 from torch import nn
 
 from deeplab.config.build_model import build_aspp, build_backbone, build_decoder
-from deeplab.config.own_nodes import own_nodes
 from deeplab.config.schema.model import OwnBackboneSettings
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.models.backbones.base import Feature
@@ -154,8 +153,3 @@ def build_callbacks(nodes: Mapping[str, OwnCode]) -> list[Callback]:
         UserError: one cannot be imported, takes other arguments, or is no ``lightning.Callback``.
     """
     return [build(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
-
-
-def describe_own_code(config: RunConfig) -> list[str]:
-    """Return a line for each class of the user's own in a config."""
-    return [f"{key}: {node.target} ({node.version})" for key, node in own_nodes(config)]

@@ -21,6 +21,7 @@ from deeplab.checkpoints.matching import initialize_from, load_backbone
 from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
 from deeplab.config.execution import choose_execution
 from deeplab.config.hydra_app import in_sweep, is_later_job
+from deeplab.config.own_nodes import describe_own_code
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
 from deeplab.tracking.console import print_skipped, silence_library_messages
 from deeplab.tracking.provenance import Machine
@@ -51,7 +52,7 @@ from deeplab.training.classification import ClassificationTask
 from deeplab.training.curves import plot_curves
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
-from deeplab.training.own_code import build_callbacks, describe_own_code
+from deeplab.training.own_code import build_callbacks
 from deeplab.training.process_strategy import report_failed_process
 from deeplab.training.processes import join_processes
 from deeplab.training.run_page import next_commands, write_run_page

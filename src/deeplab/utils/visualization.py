@@ -46,7 +46,7 @@ class ClassificationExample(NamedTuple):
 
 
 def as_rgb(image: Pixels) -> Pixels:
-    """Return an image ``(H, W, C)`` as pictures show it: its first three channels, or gray."""
+    """Return an image ``(H, W, C)`` as figures show it: its first three channels, or gray."""
     channels = image.shape[2]
     if channels == 3:
         return image

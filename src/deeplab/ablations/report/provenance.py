@@ -2,16 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from deeplab.ablations.distinct_jobs import ANOTHER_RUN, RANDOM_WEIGHTS, Job
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.table_notes import distinct
-from deeplab.config.own_nodes import own_nodes
 from deeplab.tracking.result import Result
 from deeplab.tracking.source_code import describe_origin
-from deeplab.utils.constants import TARGET
-from deeplab.utils.own_code.finding import find_module
 
 PACKAGES = ("torch", "lightning", "numpy", "opencv-python-headless")
 """Packages whose versions the report states; ``result.json`` has all."""
@@ -46,20 +42,6 @@ def _versions(results: Sequence[Result]) -> str:
         versions[name] = distinct(version for r in results if (version := r.versions.get(name)))
     texts = [f"{name} {' and '.join(found)}" for name, found in versions.items() if found]
     return ", ".join(texts) or "versions unknown"
-
-
-def describe_own_code(jobs: Sequence[Job]) -> list[str]:
-    """Return lines on the classes of the user's own that the jobs use."""
-    return distinct(
-        f"Own code: {key}.{TARGET}={node.target}, {_file_of(node.target)}{node.version}."
-        for job in jobs
-        for key, node in own_nodes(job.config)
-    )
-
-
-def _file_of(target: str) -> str:
-    spec = find_module(target)
-    return f"{Path(spec.origin).name}, " if spec and spec.origin else ""
 
 
 def describe_initial_weights(jobs: Sequence[Job], *, of_paper: bool) -> list[str]:

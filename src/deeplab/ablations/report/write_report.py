@@ -8,11 +8,7 @@ from deeplab.ablations.report.collect_tables import changes_row, collect_table_r
 from deeplab.ablations.report.columns import table_columns
 from deeplab.ablations.report.figures import draw_figures
 from deeplab.ablations.report.latex import format_latex
-from deeplab.ablations.report.provenance import (
-    describe_initial_weights,
-    describe_own_code,
-    describe_provenance,
-)
+from deeplab.ablations.report.provenance import describe_initial_weights, describe_provenance
 from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.sheet import (
     Header,
@@ -23,10 +19,11 @@ from deeplab.ablations.report.sheet import (
 )
 from deeplab.ablations.report.significance import compare_with_reference
 from deeplab.ablations.report.statistics import Sampler
-from deeplab.ablations.report.table_notes import table_legend, table_notes
+from deeplab.ablations.report.table_notes import distinct, table_legend, table_notes
 from deeplab.ablations.run_index import FindRun
 from deeplab.ablations.sweep import other_code_lines, shared_overrides
 from deeplab.ablations.sweep_request import SweepRequest
+from deeplab.config.own_nodes import describe_own_code
 from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.files import remove_leftovers, write_text
 from deeplab.utils.templates import render_template
@@ -62,7 +59,8 @@ def write_report(
     ]
     overrides = [f"All rows with {' '.join(shared)}."] if shared else []
     weights = describe_initial_weights(jobs, of_paper=not request.of_variants)
-    origin = [*describe_own_code(jobs), *weights, *describe_provenance(tables)]
+    own = distinct(f"Own code: {line}." for job in jobs for line in describe_own_code(job.config))
+    origin = [*own, *weights, *describe_provenance(tables)]
     lines = [*overrides, *origin, *(f"{line}." for line in other_code_lines(jobs, find_run))]
     columns = ", ".join(tables[0].columns)
     title = f"Sweep over {columns}" if request.of_variants else f"Ablations: {preset.title}"

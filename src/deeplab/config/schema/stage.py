@@ -56,7 +56,7 @@ class Recipe(Settings):
     """Multiplier of the learning rate of everything else; the paper has no larger one."""
     logits_init: WeightInit = LOGITS_STD
     """Initialization of the logits' weights: the authors' standard deviation, or ``xavier``, whose
-    larger weights let short trainings learn rare classes hundreds of steps sooner."""
+    larger weights let short runs learn rare classes hundreds of steps sooner."""
     bias_lr_mult: NonNegative = 2.0
     """Multiplier of the learning rate of the logits' biases; from the authors' code."""
     batch_norm: Literal["train", "frozen"] = "train"

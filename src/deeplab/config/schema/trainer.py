@@ -156,11 +156,11 @@ class TrainerSettings(_OwnTrainerSettings):
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
     def for_inference(self) -> Self:
-        """Return these settings without the keys that have an effect in trainings only."""
+        """Return these settings without the keys that have an effect in training only."""
         return type(self)(**{name: getattr(self, name) for name in INFERENCE_KEYS})
 
     def training_only(self) -> list[str]:
-        """Return the keys that are set and have an effect in trainings only."""
+        """Return the keys that are set and have an effect in training only."""
         fields = type(self).model_fields.items()
         return [
             name
@@ -186,7 +186,7 @@ INFERENCE_KEYS = {
     *("accelerator", "devices", "precision", "memory_format"),
     *("num_workers", "num_threads", "enable_progress_bar"),
 }
-"""Keys that evaluations and predictions take; the others have an effect in trainings only."""
+"""Keys that evaluations and predictions take; the others have an effect in training only."""
 
 ALWAYS_RECORDED = {
     *INFERENCE_KEYS,

@@ -53,7 +53,7 @@ class TrainingStep:
         network: the network, which returns logits.
         execution: device, precision, memory format and compilation.
         shape: number of crops and their side.
-        loss: function of logits and labels; None: the one of this project's trainings.
+        loss: function of logits and labels; None: the one that this project trains with.
     """
 
     def __init__(
