@@ -1038,7 +1038,10 @@ def test_page_in_browser(full_report, tmp_path):
             open_page(browser, url, width=width, scheme=scheme)
             broken = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
             assert browser.execute_script(broken) == []
-            assert browser.execute_script("return document.images.length") == 3
+            scales = "return [...document.images].map(i => i.width / i.naturalWidth)"
+            shown = browser.execute_script(scales)
+            assert len(shown) == 3
+            assert max(shown) < 0.75  # a figure of few columns is not enlarged to a column's width
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
             assert brightness(browser) > 600 if scheme == "light" else brightness(browser) < 150
             check_logs(browser)

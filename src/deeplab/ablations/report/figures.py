@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 DPI = 120
 
+PAGE_DPI = 84
+"""Pixels of the page for an inch of a figure; more would enlarge the text of a narrow figure."""
+
 SUFFIXES = ("", *(f"-{letter}" for letter in CONDITION_LETTERS))
 """Suffixes of file names, by condition."""
 
@@ -240,4 +243,4 @@ def _save(figure: "Figure", path: Path, caption: str) -> FigureFile:
     with atomic_write(path) as draft:
         figure.savefig(draft, format="png", dpi=DPI, metadata={"Software": None})
     width, height = figure.get_size_inches()
-    return FigureFile(path.name, caption, (round(width * DPI), round(height * DPI)))
+    return FigureFile(path.name, caption, (round(width * PAGE_DPI), round(height * PAGE_DPI)))

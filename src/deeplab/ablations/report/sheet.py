@@ -22,7 +22,7 @@ class FigureFile(NamedTuple):
     name: str
     caption: str
     size: tuple[int, int]
-    """Width and height in pixels."""
+    """Width and height on a wide page, in pixels."""
     data: str = ""
     """CSV file with its numbers, if it has one of its own."""
 
