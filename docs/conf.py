@@ -23,6 +23,7 @@ from deeplab.tracking.evaluation_protocol import Protocol  # noqa: E402
 from deeplab.tracking.result import Result  # noqa: E402
 from deeplab.tracking.run_record import RunRecord  # noqa: E402
 from deeplab.utils.program import PROGRAM  # noqa: E402
+from deeplab.utils.text import fold  # noqa: E402
 
 project, release, author = "DeepLabv3+", deeplab.__version__, "the DeepLabv3+ framework's authors"
 copyright = author
@@ -51,6 +52,9 @@ html_css_files = ["site.css"]
 html_show_copyright = False
 html_copy_source = False
 
+COLUMNS = 110
+"""Width of the commands' help: that of the site's text on a wide screen."""
+
 COMMANDS_FILE, RECORDS_FILE = "docs/generated/commands.md", "docs/generated/records.md"
 
 
@@ -72,15 +76,15 @@ def commands_as_markdown() -> str:
 
 
 def help_text(name: str) -> str:
-    """Return what ``deeplab NAME --help`` prints."""
+    """Return what ``deeplab NAME --help`` prints in a terminal of ``COLUMNS``."""
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "100", PROGRAM: "deeplab {}",
+        "PYTHONPATH": str(ROOT / "src"), "COLUMNS": f"{COLUMNS}", PROGRAM: "deeplab {}",
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "deeplab", name, "--help"],
         capture_output=True, text=True, check=True, env=environment, cwd=ROOT / "docs",
     )  # fmt: skip
-    return done.stdout
+    return fold(done.stdout, COLUMNS)
 
 
 def records_as_markdown() -> str:
