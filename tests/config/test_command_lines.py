@@ -20,6 +20,7 @@ from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.training.tune import _train_command
 from deeplab.utils import program
 from deeplab.utils.errors import UserError, format_message
+from deeplab.utils.program import command
 from deeplab.utils.settings import FilePath, SplitName
 from support.messages import check_error_message, check_refusal
 from support.repository import ROOT
@@ -145,7 +146,7 @@ def test_names_of_splits_fit_into_file_names():
         ("train", ["strategies=[{strategy:os8,split:dev}]"], ["split 'dev'"]),
         ("evaluate", ["run=runs/NAME"], ["run=runs/NAME: does not exist", "run=hf://USER/NAME"]),
         ("evaluate", ["run=x", "data={}"], ["data={}: an empty dictionary"]),
-        ("evaluate", ["run=x", "stage.lr=1"], ["stage.lr: no such key"]),
+        ("evaluate", ["run=x", "stage.lr=1"], ["stage.lr: keys of stage are for"]),
         ("predict", ["run=x", f"input={LONG}"], ["input=z", "cannot be a path"]),
         ("prepare", ["source=/no/such"], ["source=/no/such: has no effect with data=shapes"]),
         ("prepare", ["data=shape_classes", "splits=[dev]", "check=true"], ["split 'dev'"]),
@@ -188,8 +189,27 @@ def test_suggestions_are_keys_of_the_script(monkeypatch):
     monkeypatch.setenv(program.SCRIPT, "predict")
     message = format_hydra_error(ValueError("Could not override 'save_overlays'"))
     assert "Did you mean save_overlay or " in message
-    message = format_hydra_error(ValueError("Could not override 'stage.lr'"))
-    assert message == "stage.lr: no such key. See --help and --keys."
+
+
+@pytest.mark.parametrize(
+    ("script", "key", "message"),
+    [
+        ("predict", "stage.lr", "keys of stage are for {train}, not for {predict}. Leave it out."),
+        ("predict", "data.root", "keys of data are for {train}, not for {predict}. Leave it out."),
+        ("predict", "seed", "it is for {train}, not for {predict}. Leave it out."),
+        (
+            "predict",
+            "output_stride",
+            "it is for {train}, not for {predict}. Leave it out, or set strategy=os8.",
+        ),
+        ("evaluate", "data.rot", "no such key. Did you mean data.root?"),
+        ("evaluate", "bogus", "no such key. See --help and --keys."),
+    ],
+)
+def test_a_key_that_is_for_training(monkeypatch, script, key, message):
+    monkeypatch.setenv(program.SCRIPT, script)
+    expected = message.format(train=command("train"), predict=command("predict"))
+    assert format_hydra_error(ValueError(f"Could not override '{key}'")) == f"{key}: {expected}"
 
 
 def test_networks_of_timm_are_suggested(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from deeplab.config.paths import CONF, OWN_GROUPS, SWEEPING, config_groups, grou
 from deeplab.utils.constants import CONFIG_FILE, TARGET
 from deeplab.utils.extras import install_command
 from deeplab.utils.paths import is_reachable
-from deeplab.utils.program import script_name
+from deeplab.utils.program import command, script_name
 from deeplab.utils.text import printable
 
 PYDANTIC_MESSAGES = {
@@ -170,8 +170,8 @@ def _quoted(key: str, value: str) -> str:
 
 
 def _unknown_key(key: str, text: str) -> str:
-    if "No match in the defaults list" in text and key in config_groups():
-        return f"{key}: this script has no such config group."
+    if instead := _key_of_training(key):
+        return f"{key}: {instead}"
     if managed := _managed_argument(key):
         return f"{key}: {managed}."
     group, _, name = key.rpartition(".")
@@ -191,6 +191,24 @@ def _unknown_key(key: str, text: str) -> str:
         group = key.partition(".")[0]
         return f"{key}: the chosen {group} has no such key. It is for {' and '.join(choices)}."
     return f"{key}: no such key.{_suggest_keys(key, script_keys(_script()))}"
+
+
+def _key_of_training(key: str) -> str:
+    """Return what to do instead of setting a key that is for training; empty for other keys."""
+    from deeplab.config.reference import script_keys
+
+    own, trained = script_keys(_script()), script_keys("train")
+    group = key.partition(".")[0]
+    if group in {name.partition(".")[0] for name in own} or group not in {
+        *trained,
+        *config_groups(),
+    }:
+        return ""
+    strategy = next((name for name in ("strategies", "strategy") if name in own), "")
+    other = f", or set {strategy}=os8" if key == "output_stride" and strategy else ""
+    subject = f"keys of {group} are" if "." in key else "it is"
+    problem = f"{subject} for {command('train')}, not for {command(_script())}"
+    return f"{problem}. Leave it out{other}."
 
 
 def _suggest_keys(key: str, known: Iterable[str]) -> str:
