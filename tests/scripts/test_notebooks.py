@@ -56,6 +56,7 @@ def execute_notebook(name, folder, **replaced):
     execute(notebook, folder / "notebooks")
     outputs = [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
     text = "".join(out.get("text", "") + str(out.get("data", {})) for out in outputs)
+    assert "\x1b[A" not in text  # a move of the cursor, of which Jupyter makes a line each
     return text, sum("image/png" in out.get("data", {}) for out in outputs)
 
 

@@ -13,12 +13,17 @@ MAX_INTERVAL = 300.0
 """Longest time in seconds between two lines."""
 
 
+def in_notebook() -> bool:
+    """Return True in a kernel of Jupyter."""
+    return "ipykernel" in sys.modules
+
+
 def can_show_bars() -> bool:
     """Return True in a notebook, or a terminal that moves its cursor and has a width.
 
     A file would keep every state of a bar.
     """
-    if "ipykernel" in sys.modules:
+    if in_notebook():
         return True
     moves_cursor = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     return moves_cursor and os.get_terminal_size(sys.stdout.fileno()).columns > 0

@@ -1,5 +1,6 @@
 """The progress bar of a run, or lines instead of it."""
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from deeplab.utils.free_memory import peak_memory
-from deeplab.utils.progress_lines import ProgressLines
+from deeplab.utils.progress_lines import ProgressLines, in_notebook
 
 SMOOTHING = 0.05
 """Weight of the last update in the bar's speed: that of the last 20 to 40 steps, which soon forgets
@@ -41,6 +42,15 @@ class RunProgress(TQDMProgressBar):
             smoothing=SMOOTHING,
             bar_format=self.BAR_FORMAT,
         )
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """Return Lightning's bar, or none where it could not be drawn below the one of the run.
+
+        A notebook without ipywidgets cannot move up to the first bar: each update would add a line.
+        """
+        if in_notebook() and not importlib.util.find_spec("ipywidgets"):
+            return Tqdm(disable=True)
+        return super().init_validation_tqdm()
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Keep the bar; Lightning's would count the batches of this session."""
