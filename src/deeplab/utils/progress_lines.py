@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 NUM_LINES = 10
-"""Number of lines, evenly spaced, if the work is short."""
+"""Default number of lines, evenly spaced, if the work is short."""
 
 MAX_INTERVAL = 300.0
 """Longest time in seconds between two lines."""
@@ -30,7 +30,7 @@ def can_show_bars() -> bool:
 
 
 class ProgressLines:
-    """Prints a line now and then: after each tenth of the work, and every few minutes.
+    """Prints a line now and then: after equal parts of the work, and every few minutes.
 
     The speed is that since the last line. The first part does not count, if there are others: it
     may compile a network or fill caches.
@@ -39,11 +39,21 @@ class ProgressLines:
         total: number of parts of the work.
         unit: name of a part, such as ``step``.
         done: number of parts that an earlier session has done.
+        num_lines: number of lines if the work is short; 0: only those every few minutes.
         show: False to print nothing.
     """
 
-    def __init__(self, total: int, unit: str, *, done: int = 0, show: bool = True) -> None:
+    def __init__(
+        self,
+        total: int,
+        unit: str,
+        *,
+        done: int = 0,
+        num_lines: int = NUM_LINES,
+        show: bool = True,
+    ) -> None:
         self.total, self.unit, self.done, self.show = total, unit, done, show
+        self.num_lines = num_lines
         self._printed_at = time.monotonic()
         self._since = done, self._printed_at
         """Parts and time from which on the speed of the next line is measured."""
@@ -51,10 +61,10 @@ class ProgressLines:
 
     def advance(self, count: int = 1, text: Callable[[], str] = str) -> None:
         """Count finished parts and print a line if it is time, which ends with ``text()``."""
-        lines_before = self.done * NUM_LINES // self.total
+        lines_before = self.done * self.num_lines // self.total
         self.done += count
         now = time.monotonic()
-        is_due = self.done * NUM_LINES // self.total > lines_before
+        is_due = self.done * self.num_lines // self.total > lines_before
         if self.show and (is_due or now - self._printed_at > MAX_INTERVAL):
             done, start = self._since
             self._printed_at, self._since = now, (self.done, now)

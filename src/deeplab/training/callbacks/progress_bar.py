@@ -71,7 +71,7 @@ class RunProgress(TQDMProgressBar):
 
 
 class RunProgressLines(Callback):
-    """Lines about the progress of a run that shows no progress bar."""
+    """Lines about the progress of a run that shows no progress bar, and of its long validations."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -82,6 +82,13 @@ class RunProgressLines(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.lines.advance(text=lambda: _format_metrics(trainer.progress_bar_metrics))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        total, show = int(sum(trainer.num_val_batches)), trainer.is_global_zero
+        self.validation = ProgressLines(total, "Validation batch", num_lines=0, show=show)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.validation.advance()
 
 
 def _format_metrics(metrics: Mapping[str, float]) -> str:
