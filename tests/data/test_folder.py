@@ -441,7 +441,7 @@ def test_camvid_with_one_command(tmp_path):
     for path in [folder / "metrics.json", *folder.glob("evaluations/*/result.json")]:
         assert json.loads(path.read_text())["protocol"]["split_origin"] == "val.txt"
     listing = run("prepare", "data=folder", "data.root=CamVid", cwd=tmp_path).stdout
-    assert "train              3 images" in listing
+    assert "train                3 images" in listing
     checked = run("prepare", "data=folder", "data.root=CamVid", "data.ignored_values=[11]",
                   "check=true", cwd=tmp_path)  # fmt: skip
     assert "0 errors" in checked.stdout or "nothing wrong" in checked.stdout

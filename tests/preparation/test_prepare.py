@@ -367,7 +367,7 @@ def test_kill_while_adding_a_part(voc, archives, voc_tree, tmp_path):
         assert "split 'test'" in output
         assert "same parts" in output
         done = prepare(*arguments, cwd=tmp_path)
-    assert "test               1 image" in done.stdout
+    assert "test                 1 image" in done.stdout
     assert without_manifest(voc_tree).items() < contents(root).items()
 
 
@@ -537,7 +537,7 @@ def test_archive_with_unknown_name_is_identified_by_its_content(voc, tmp_path):
     mine = tmp_path / "mine.bin"
     shutil.copy(voc["test"], mine)
     done = prepare("data=voc", f"source={mine}", cwd=tmp_path)
-    assert "test               1 image" in done.stdout
+    assert "test                 1 image" in done.stdout
     manifest = tmp_path / "data" / "VOCdevkit" / "manifest.json"
     assert json.loads(manifest.read_text())["parts"] == ["test"]
 
@@ -578,7 +578,7 @@ def test_coco_from_downloads_and_training_on_it(tmp_path):
     before = contents(root)
     lower = prepare("data=coco", "data.min_pixels=99", cwd=tmp_path)
     # the image of 100 pixels is added; nothing is downloaded
-    assert "train2017          4 images" in lower.stdout
+    assert "train2017            4 images" in lower.stdout
     assert "download" not in lower.stdout.split("Next")[0]
     assert len(list((root / "masks" / "train2017").iterdir())) == 4
     prepare("data=coco", cwd=tmp_path)
@@ -592,7 +592,7 @@ def test_coco_part_by_part_and_from_unpacked_files(tmp_path):
     for path in archives.values():
         zipfile.ZipFile(path).extractall(tree)
     expected = prepare("data=coco", f"source={tree.parent}", "data.root=whole", cwd=tmp_path)
-    assert "\n  train2017          3 images" in expected.stdout
+    assert "\n  train2017            3 images" in expected.stdout
     some = tmp_path / "some"
     some.mkdir()
     for part in ("val2017", "annotations2017"):
@@ -600,7 +600,7 @@ def test_coco_part_by_part_and_from_unpacked_files(tmp_path):
     done = prepare("data=coco", f"source={some}", cwd=tmp_path)
     assert f"Not in {some}, so left out: train2017.zip" in done.stdout
     assert "train2017: skipped, since data/coco/train2017 does not exist" in done.stdout
-    assert "\n  val2017            3 images" in done.stdout
+    assert "\n  val2017              3 images" in done.stdout
     prepare("data=coco", f"source={archives['train2017']}", cwd=tmp_path)
     assert contents(tmp_path / "data" / "coco") == contents(tmp_path / "whole")
     image = tmp_path / "whole" / "val2017" / "000000000100.jpg"
@@ -647,7 +647,7 @@ def test_cityscapes_from_local_archives(tmp_path):
     parts = f"data.parts=[{','.join(archives)}]"
     done = prepare("data=cityscapes", "source=mine", parts, cwd=tmp_path)
     for split in ("train", "val", "test", "train_extra"):
-        assert f"\n  {split:<12}       2 images" in done.stdout
+        assert f"\n  {split:<12}         2 images" in done.stdout
     assert not list(root.rglob("*color*"))
     sizes = ["data.crop_size=65", "data.eval_size=[65,129]", "data.train_split=train+train_extra"]
     run("train", "data=cityscapes", *TINY_TRAINING, *sizes, cwd=tmp_path)
@@ -661,7 +661,7 @@ def test_cityscapes_part_by_part_and_from_unpacked_files(tmp_path):
     output = prepare("data=cityscapes", f"source={images}", cwd=tmp_path, ok=False).stderr
     assert "a source that has gtFine_trainvaltest.zip" in output
     done = prepare("data=cityscapes", f"source={fine}", cwd=tmp_path)
-    assert "\n  train              2 images" in done.stdout
+    assert "\n  train                2 images" in done.stdout
     for path in (images, fine):
         zipfile.ZipFile(path).extractall(tmp_path / "tree")
     prepare("data=cityscapes", "source=tree", "data.root=other", cwd=tmp_path)
