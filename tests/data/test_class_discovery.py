@@ -425,7 +425,12 @@ OBJECTS = {
     "all listed": ((0, 1, 2), (0, 1, 2), "ignore", r"are ignored\n$"),
     "error": ((0, 1), (0, 1, 2), "error", r"an error; [\d,]+ pixels of 2 are no class"),
     "other color": (COLORS[:3], COLORS[[0, 1, 3]], "error", r"of \(0,0,128\) are no class"),
-    "noise": ((0, 1, 2), (0, 1, 2), "nearest", r"are the nearest class or ignored\n$"),
+    "noise": (
+        (0, 1, 2),
+        (0, 1, 2),
+        "nearest",
+        r"are near to, else ignored\n$",
+    ),
 }
 
 

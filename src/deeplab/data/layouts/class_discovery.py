@@ -54,6 +54,7 @@ from deeplab.data.class_set import (
 )
 from deeplab.data.items import Item
 from deeplab.data.layouts.classes_file import (
+    UNLISTED,
     find_classes_file,
     format_classes_yaml,
     read_classes,
@@ -659,14 +660,8 @@ def _named(classes: ClassSet) -> str:
     """Return the names of classes with their values, and what happens to other values."""
     values = classes.values or range(len(classes))
     pairs = [f"{n} {_text(v)}" for n, v in zip(classes.names, values, strict=True)]
-    others = {
-        "error": "an error",
-        "ignore": "ignored",
-        "nearest": "the nearest class or ignored",
-        "background": "background",
-    }
     ignored = f"; {_listed(classes.ignored)} ignored" if classes.ignored else ""
-    return f"{_shortened(pairs)}{ignored}; other values are {others[classes.unlisted_values]}"
+    return f"{_shortened(pairs)}{ignored}; other values are {UNLISTED[classes.unlisted_values]}"
 
 
 def _evenly_spaced(levels: list[int]) -> bool:

@@ -22,7 +22,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
@@ -40,7 +40,14 @@ NAMES = (
 """Paths below the folder where a classes file is looked for."""
 
 VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare")
-UNLISTED = get_args(UnlistedValues)
+UNLISTED: dict[UnlistedValues, str] = {
+    "error": "an error",
+    "ignore": "ignored",
+    "nearest": "the class that they are near to, else ignored",
+    "background": "background",
+}
+"""What becomes of values of masks that no class has, by the setting."""
+
 HINT = "Correct the file."
 
 NAME_COLUMNS = ("name", "class", "classname", "label", "labelname", "category")
@@ -139,9 +146,10 @@ def format_classes_yaml(classes: ClassSet, shares: list[float], source: str, rea
     for name, value, share in zip(classes.names, classes.values, shares, strict=True):
         lines.append(f"  {name}: {_format_value(value)}  # {100 * share:.2f} %")
     lines.append(f"ignored: [{', '.join(_format_value(value) for value in classes.ignored)}]")
-    if classes.unlisted_values != "error":
+    if (unlisted := classes.unlisted_values) != "error":
+        others = " or ".join(name for name in UNLISTED if name != unlisted)
         lines.append(
-            f"unlisted: {classes.unlisted_values}  # all other values: {' or '.join(UNLISTED)}"
+            f"unlisted: {unlisted}  # other values are {UNLISTED[unlisted]} (or: {others})"
         )
     if classes.colors and not classes.colored:
         lines.append("colors:")
