@@ -197,12 +197,9 @@ def _key_of_training(key: str) -> str:
     """Return what to do instead of setting a key that is for training; empty for other keys."""
     from deeplab.config.reference import script_keys
 
-    own, trained = script_keys(_script()), script_keys("train")
-    group = key.partition(".")[0]
-    if group in {name.partition(".")[0] for name in own} or group not in {
-        *trained,
-        *config_groups(),
-    }:
+    own, group = script_keys(_script()), key.partition(".")[0]
+    of_training = group in {*script_keys("train"), *config_groups()}
+    if not of_training or group in {name.partition(".")[0] for name in own}:
         return ""
     strategy = next((name for name in ("strategies", "strategy") if name in own), "")
     other = f", or set {strategy}=os8" if key == "output_stride" and strategy else ""

@@ -147,10 +147,9 @@ def format_classes_yaml(classes: ClassSet, shares: list[float], source: str, rea
         lines.append(f"  {name}: {_format_value(value)}  # {100 * share:.2f} %")
     lines.append(f"ignored: [{', '.join(_format_value(value) for value in classes.ignored)}]")
     if (unlisted := classes.unlisted_values) != "error":
-        others = " or ".join(name for name in UNLISTED if name != unlisted)
-        lines.append(
-            f"unlisted: {unlisted}  # other values are {UNLISTED[unlisted]} (or: {others})"
-        )
+        others = ", ".join(name for name in UNLISTED if name != unlisted)
+        meaning = f"other values are {UNLISTED[unlisted]}"
+        lines.append(f"unlisted: {unlisted}  # {meaning}; or set {others}")
     if classes.colors and not classes.colored:
         lines.append("colors:")
         for name, color in zip(classes.names, classes.colors, strict=True):
