@@ -16,7 +16,7 @@ from deeplab.training.compose_config import compose_train
 from deeplab.training.loggers import MetricsCSV
 from deeplab.training.train import _first_step, run_experiment
 from deeplab.utils.errors import UserError
-from deeplab.utils.progress_lines import ProgressLines
+from deeplab.utils.progress import ProgressLines
 from support.repository import ROOT
 from support.scripts import SMALL, run
 
@@ -151,7 +151,7 @@ def test_no_process_goes_on_from_the_run_that_another_one_is_to_move_away(tmp_pa
 def test_lines_are_few_and_come_at_least_every_few_minutes(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    lines = ProgressLines(10_000, "Step", done=5000)
+    lines = ProgressLines("Step", 10_000, done=5000)
     for _ in range(5000):
         now[0] += 1.0
         lines.advance()

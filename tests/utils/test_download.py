@@ -14,7 +14,7 @@ from contextlib import nullcontext, suppress
 import pytest
 
 from deeplab.preparation.manifest import remove_temporary_files
-from deeplab.utils import archives, disk_space
+from deeplab.utils import archives, disk_space, progress
 from deeplab.utils import download as download_module
 from deeplab.utils.archives import unpack
 from deeplab.utils.download import Archive
@@ -126,6 +126,13 @@ def test_compressed_file_is_not_decompressed(tmp_path, send_length):
     assert path.read_bytes() == body
 
 
+@pytest.fixture
+def in_terminal(monkeypatch):
+    """Show bars although standard error is no terminal."""
+    monkeypatch.setattr(progress, "can_show_bars", lambda stream: True)
+
+
+@pytest.mark.usefixtures("in_terminal")
 def test_progress_bar_starts_at_the_existing_part(tmp_path, capsys):
     (tmp_path / "a.bin.part").write_bytes(BODY[:500_000])
     with serving(BODY, Response(status=500), Response()) as server:
@@ -420,6 +427,7 @@ def test_select_can_rename_and_skip_files(tmp_path, write_archive, kind):
     }
 
 
+@pytest.mark.usefixtures("in_terminal")
 @pytest.mark.parametrize("kind", ARCHIVES)
 def test_progress_bar_of_unpacking_reaches_the_end(tmp_path, write_archive, kind, capsys):
     unpack(write_archive(ARCHIVES[kind]), tmp_path / "to")

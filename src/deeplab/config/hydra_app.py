@@ -85,7 +85,9 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     handle_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra pass its exceptions on to us
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_MININTERVAL", "10")  # a file keeps every state of a bar
+        os.environ.setdefault(
+            "TQDM_MININTERVAL", "10"
+        )  # of the bars of libraries: a file keeps each state
     if config_name in TAKE_RUN:
         sys.argv[1:] = [re.sub("^weights=", "run=", argument) for argument in sys.argv[1:]]
     sys.argv += implied_overrides(config_name, sys.argv[1:])

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from deeplab.evaluation.device_workers import Share, evaluate_on_devices
 from deeplab.evaluation.jobs import EvaluationJob
 from deeplab.evaluation.progress import Progress, new_progress_files
 from deeplab.evaluation.task import EvaluationTask, Predict, PredictedImage
 from deeplab.utils.parallel import prefetch
-from deeplab.utils.progress_lines import ProgressLines, can_show_bars
+from deeplab.utils.progress import ProgressBar
 from deeplab.utils.sampling import sample_evenly
 
 
@@ -70,19 +69,12 @@ def _evaluate_rest(
         Share(task.config, jobs, temporary, path, i, batches[i::count], sorted(finished))
         for i, path in enumerate(files)
     ]
-    show = task.config.trainer.enable_progress_bar and can_show_bars()
-    lines = ProgressLines(len(ids), "Image", done=len(done), show=not show)
-    bar = tqdm(total=len(ids), initial=len(done), desc="Evaluating", unit="img", disable=not show)
-
-    def report(images: int) -> None:
-        bar.update(images)
-        lines.advance(images)
-
-    with bar:
+    show = task.config.trainer.enable_progress_bar
+    with ProgressBar("Evaluating", len(ids), "img", done=len(done), show=show) as bar:
         if count == 1:
-            evaluate_share(task, shares[0], report)
+            evaluate_share(task, shares[0], bar.update)
         else:
-            evaluate_on_devices(shares, report)
+            evaluate_on_devices(shares, bar.update)
 
 
 def evaluate_share(task: EvaluationTask, share: Share, report: Callable[[int], None]) -> None:

@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from deeplab.config.parsing import file_values
 from deeplab.data.class_set import ClassSet
@@ -23,6 +22,7 @@ from deeplab.data.items import Item
 from deeplab.evaluation.evaluation_folder import EvaluationFolder
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
+from deeplab.utils.progress import show_progress
 
 Kind = Literal["voc", "cityscapes"]
 
@@ -67,7 +67,7 @@ def write_submission(
     """
     target = folder.archive(kind, split)
     files = _files(kind, folder, items, classes, split)
-    bar = tqdm(files, f"Packing {target.name}", total=len(items), disable=not progress)
+    bar = show_progress(files, f"Packing {target.name}", len(items), "img", show=progress)
     with atomic_write(target) as draft:
         (_write_tar if kind == "voc" else _write_zip)(draft, bar)
         names = {_name(kind, split, item.id): item for item in items}

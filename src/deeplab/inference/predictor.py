@@ -18,7 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from tqdm import tqdm
 
 from deeplab.inference.strategy import ForwardPass, Strategy, Window
 from deeplab.inference.windows import Span, window_spans
@@ -27,6 +26,7 @@ from deeplab.models.layers import Conv, resize
 from deeplab.models.sizes import scaled_size
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
+from deeplab.utils.progress import ProgressBar
 
 Size = tuple[int, int]
 """Height and width."""
@@ -174,13 +174,13 @@ class Predictor:
         max_pixels = CPU_BATCH_PIXELS if image.device.type == "cpu" else GPU_BATCH_PIXELS
         batch = max(1, max_pixels // pixels) if self.batches_windows else 1
         tiles: list[Tile] = []
-        with tqdm(
-            total=len(rows) * len(columns),
-            desc=f"Windows of {width} x {height} pixels",
-            unit="window",
+        with ProgressBar(
+            f"Windows of {width} x {height} pixels",
+            len(rows) * len(columns),
+            "window",
             leave=False,
             delay=WINDOW_BAR_DELAY,
-            disable=not self.show_windows,
+            show=self.show_windows,
         ) as bar:
             for row, end in zip(rows, [*(row.start for row in rows[1:]), height], strict=True):
                 tiles = [tile for tile in tiles if tile.rows.end > row.start]

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from tqdm import tqdm
 
 from deeplab.data.image_header import FORMATS
 from deeplab.data.layouts.file_names import CLASSES_FILE, ROLE_WORDS, Role
@@ -20,6 +19,7 @@ from deeplab.preparation.manifest import Manifest
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, write_text
+from deeplab.utils.progress import show_progress
 from deeplab.utils.reading import describe
 from deeplab.utils.text import pluralize
 
@@ -144,7 +144,7 @@ def _files(rows: Any, columns: Sequence[str], split: str, progress: bool) -> Ite
     for column in columns:
         rows = rows.cast_column(column, datasets.Image(decode=False))
     rows = rows.select_columns(list(columns))
-    for row in tqdm(rows, f"Writing {split}", unit="img", disable=not progress):
+    for row in show_progress(rows, f"Writing {split}", len(rows), "img", show=progress):
         yield tuple(row[column] for column in columns)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from deeplab.data.layouts.file_names import list_files
 from deeplab.preparation.file_selection import PART_FILES, detect_parts, file_selector
 from deeplab.utils.archives import unpack
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
+from deeplab.utils.progress import show_progress
 
 
 class Source(NamedTuple):
@@ -119,7 +118,8 @@ def link_or_copy(
     An existing target of the same size is kept, unless ``overwrite``.
     """
     shown = progress and bool(files)
-    for old, new in tqdm(files.items(), "Linking or copying", unit=" files", disable=not shown):
+    pairs = show_progress(files.items(), "Linking or copying", len(files), "file", show=shown)
+    for old, new in pairs:
         if new.is_file() and (new.samefile(old) or (not overwrite and _size(new) == _size(old))):
             continue
         with atomic_write(new, flush=False) as temporary:

@@ -1,5 +1,6 @@
 """Lightning trainer of a run."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from deeplab.training.precision import precision_arguments
 from deeplab.training.process_strategy import ProcessStrategy, environment_plugin
 from deeplab.training.sync_batch_norm import SyncBatchNormPlugin
 from deeplab.utils.hardware import Execution
-from deeplab.utils.progress_lines import can_show_bars
+from deeplab.utils.progress import can_show_bars
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -55,7 +56,7 @@ def build_trainer(
     if is_parallel:
         plugins.append(SyncBatchNormPlugin(gpu=execution.accelerator == "cuda"))
     settings = config.trainer
-    show_bar = settings.enable_progress_bar and not quiet and can_show_bars()
+    show_bar = settings.enable_progress_bar and not quiet and can_show_bars(sys.stdout)
     progress = [] if quiet else [RunProgress(steps) if show_bar else RunProgressLines(steps)]
     trainer = Trainer(
         accelerator=execution.accelerator,

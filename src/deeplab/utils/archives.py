@@ -19,10 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from unicodedata import normalize
 
-from tqdm import tqdm
-
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
+from deeplab.utils.progress import ProgressBar
 from deeplab.utils.reading import describe
 from deeplab.utils.text import printable
 from deeplab.utils.write_errors import full_disk_error, write_error
@@ -92,8 +91,7 @@ def unpack(
     check_archive(archive)
     size = archive.stat().st_size
     done, unpacked = 0, 0
-    desc = f"Unpacking {archive.name}"
-    bar = tqdm(desc=desc, total=size, unit="B", unit_scale=True, disable=not progress)
+    bar = ProgressBar(f"Unpacking {archive.name}", size, "B", show=progress)
     with archive.open("rb") as file, bar:
         for member in _members(archive, file):
             path = select(member.name)

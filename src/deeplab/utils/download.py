@@ -6,16 +6,16 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import requests
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from deeplab.utils import disk_space
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import locked
 from deeplab.utils.parallel import run_in_threads
+from deeplab.utils.progress import ProgressBar
 from deeplab.utils.text import format_size
 from deeplab.utils.write_errors import write_error
 
@@ -118,21 +118,21 @@ def fetch(
 class _Download:
     archive: Archive
     part: Path
-    bar: "tqdm[NoReturn]"
+    bar: ProgressBar
     retries: int
     stop: threading.Event
 
     def complete(self) -> str:
         """Download the rest of the file; return the checksum of the whole."""
         resumed = self._receive()
-        self.bar.set_postfix_str("checking")
+        self.bar.set_state("checking")
         checksum = _checksum(self.part, self.archive)
         if resumed and not self.archive.matches(checksum):
             # its beginning may be of another version of the file
             self.part.unlink()
             self._receive()
             checksum = _checksum(self.part, self.archive)
-        self.bar.set_postfix_str("")
+        self.bar.set_state("")
         return checksum
 
     def _receive(self) -> bool:
@@ -149,7 +149,7 @@ class _Download:
             most = max(most, received)
             if failures > self.retries:
                 raise UserError(self._failure_message(reason, received))
-            self.bar.set_postfix_str(f"{reason}, trying again")
+            self.bar.set_state(f"{reason}, trying again")
             if self.stop.wait(min(RETRY_DELAY * 2**failures, MAX_RETRY_DELAY)):
                 raise _CancelledError
 
@@ -188,9 +188,8 @@ class _Download:
         left: int | None = stream.length_remaining
         if left is None and self.archive.size is not None:
             left = max(0, self.archive.size - offset)
-        self.bar.n = self.bar.initial = offset
-        self.bar.total = None if left is None else offset + left
-        self.bar.set_postfix_str("")
+        self.bar.restart(offset, None if left is None else offset + left)
+        self.bar.set_state("")
         try:
             with self.part.open("ab" if offset else "wb") as file:
                 if left is not None:
@@ -248,9 +247,8 @@ def _checksum(path: Path, archive: Archive, progress: bool = False) -> str:
     return f"{algorithm}:{digest.hexdigest()}"
 
 
-def _bar(desc: str, total: int | None, initial: int, progress: bool) -> "tqdm[NoReturn]":
-    disable = not progress
-    return tqdm(desc=desc, total=total, initial=initial, unit="B", unit_scale=True, disable=disable)
+def _bar(desc: str, total: int | None, initial: int, progress: bool) -> ProgressBar:
+    return ProgressBar(desc, total, "B", done=initial, show=progress)
 
 
 def _size(path: Path) -> int:

@@ -18,11 +18,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import WORKER_KILLED, UserError
 from deeplab.utils.interrupts import signals_deferred
+from deeplab.utils.progress import show_progress
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,7 +65,7 @@ def parallel_map(
     results = (
         map(function, items) if num_workers < 2 else _map_in_processes(function, items, num_workers)
     )
-    yield from tqdm(results, desc, total=len(items), disable=not progress)
+    yield from show_progress(results, desc, len(items), "file", show=progress)
 
 
 def _map_in_processes(

@@ -90,7 +90,7 @@ class _PrepareConfig(ModelConfig, OptimizationConfig):
     overwrite: Bool = False
     """Prepare again what is done."""
     enable_progress_bar: Bool = True
-    """Show progress bars."""
+    """Show progress: bars in a terminal, elsewhere lines."""
     automatic: tuple[Text, ...] = ()
     """Keys that were ``auto``, whose values a training chooses."""
 
@@ -319,7 +319,7 @@ class ConvertConfig(Settings):
     overrides: tuple[Text, ...] = ()
     """Overrides of ``deeplab train`` that were typed."""
     enable_progress_bar: Bool = True
-    """Show progress bars."""
+    """Show progress: bars in a terminal, elsewhere lines."""
 
 
 HubId = Annotated[Text, Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", max_length=96)]
@@ -417,5 +417,5 @@ class GalleryConfig(Settings):
     max_image_size: Side = 800
     """Longer side of the large images, in pixels."""
     enable_progress_bar: Bool = True
-    """Show progress bars."""
+    """Show progress: bars in a terminal, elsewhere lines."""
     data: DataRootConfig = DataRootConfig()

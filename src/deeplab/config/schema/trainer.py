@@ -124,7 +124,7 @@ class _OwnTrainerSettings(Settings):
     log_every_n_steps: Positive = 10
     """Steps between two rows of the log."""
     enable_progress_bar: Bool = True
-    """Show progress bars in a terminal or a notebook; elsewhere, or if false, lines."""
+    """Show progress: bars in a terminal or notebook, else lines. False: lines of trainings only."""
 
 
 class TrainerSettings(_OwnTrainerSettings):

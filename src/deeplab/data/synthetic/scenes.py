@@ -12,13 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels, write_mask
 from deeplab.data.settings import SceneSettings
 from deeplab.data.synthetic.drawn_folder import drawing_keys, drawn_folder, get_or_draw_folder
 from deeplab.data.synthetic.shapes import SHAPES, random_shape_mask, simulate_camera, texture
 from deeplab.utils.constants import BACKGROUND, IGNORE
+from deeplab.utils.progress import ProgressBar
 
 FORMAT = 1
 """Version of the drawing code; a higher number makes existing scenes be drawn again."""
@@ -42,7 +42,7 @@ def _draw_tree(root: Path, settings: SceneSettings) -> None:
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
     splits = {"train": settings.num_train, "val": settings.num_val}
-    with tqdm(total=sum(splits.values()), desc=f"Drawing scenes in {root.parent}") as bar:
+    with ProgressBar(f"Drawing scenes in {root.parent}", sum(splits.values()), "img") as bar:
         for number, (split, count) in enumerate(splits.items()):
             ids = [f"{split}_{i:05d}" for i in range(count)]
             for i, image_id in enumerate(ids):

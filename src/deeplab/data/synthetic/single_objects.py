@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels
 from deeplab.data.settings import SyntheticSettings
 from deeplab.data.synthetic.drawn_folder import drawing_keys, drawn_folder, get_or_draw_folder
 from deeplab.data.synthetic.shapes import SHAPES, random_shape_mask, simulate_camera, texture
+from deeplab.utils.progress import ProgressBar
 
 FORMAT = 1
 """Version of the drawing code; a higher number makes existing images be drawn again."""
@@ -37,7 +37,7 @@ def _keys(settings: SyntheticSettings) -> dict[str, Any]:
 
 def _draw_tree(root: Path, settings: SyntheticSettings) -> None:
     splits = {"train": settings.num_train, "val": settings.num_val}
-    with tqdm(total=sum(splits.values()), desc=f"Drawing images in {root.parent}") as bar:
+    with ProgressBar(f"Drawing images in {root.parent}", sum(splits.values()), "img") as bar:
         for number, (split, count) in enumerate(splits.items()):
             for name in settings.classes:
                 (root / split / name).mkdir(parents=True)

@@ -42,6 +42,7 @@ from deeplab.training.optimizers import build_optimizer, parameter_groups
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.hardware import Execution
+from deeplab.utils.progress import show_progress
 from deeplab.utils.text_table import Column, TextTable, number_column
 
 PRESET = "voc_small"
@@ -239,7 +240,9 @@ def _train_in_turn(config: TrainConfig, execution: Execution) -> list[Learner]:
         len(train_set), steps=steps, batch_size=config.stage.batch_size, seed=config.seed
     )
     score_steps = set(_score_steps(steps))
-    for step, indices in enumerate(tqdm(batches, f"seed {config.seed}", disable=None), 1):
+    for step, indices in enumerate(
+        show_progress(batches, f"seed {config.seed}", len(batches), "step"), 1
+    ):
         batch = train_set.__getitems__(indices)
         for learner in learners:
             learner.train(batch)

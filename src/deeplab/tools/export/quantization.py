@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from deeplab.data.class_set import Pixels
 from deeplab.data.dataset import SegmentationDataset
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, scores
 from deeplab.tools.export.exportable import INPUT
 from deeplab.tools.export.formats import EXPORTERS
+from deeplab.utils.progress import show_progress
 from deeplab.utils.sampling import sample_evenly
 
 Precision = Literal["float16", "int8"]
@@ -69,7 +69,7 @@ def _write_int8(source: Path, target: Path, images: Sequence[Pixels]) -> None:
         """Gives one image after another."""
 
         def __init__(self) -> None:
-            self.images = iter(tqdm(images, "Calibrating", unit="img"))
+            self.images = show_progress(images, "Calibrating", len(images), "img")
 
         def get_next(self) -> dict[str, Pixels] | None:
             image = next(self.images, None)
@@ -145,7 +145,7 @@ def measure_difference(
     seconds: list[list[float]] = [[], []]
     pixels = same = 0
     items = sample_evenly(dataset.items, max_images)
-    for item in tqdm(items, "Comparing", unit="img"):
+    for item in show_progress(items, "Comparing", len(items), "img"):
         image, truth = dataset.read(item)
         labels = []
         for runner, matrix, times in zip(runners, matrices, seconds, strict=True):

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from deeplab.data.class_set import ClassSet
 from deeplab.data.image_io import RGB, read_image, read_mask
@@ -24,6 +23,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import atomic_write
 from deeplab.utils.parallel import map_in_threads
 from deeplab.utils.program import command
+from deeplab.utils.progress import show_progress
 from deeplab.utils.visualization import IGNORE_COLOR, as_rgb
 
 Pixels = NDArray[np.uint8]
@@ -104,7 +104,7 @@ class ImageRenderer:
             UserError: a file is missing or damaged, or sizes differ.
         """
         sizes = map_in_threads(self.render, images, num_threads=cpu_count())
-        bar = tqdm(sizes, "Rendering", total=len(images), unit="img", disable=not progress)
+        bar = show_progress(sizes, "Rendering", len(images), "img", show=progress)
         return {image.index: size for image, size in zip(images, bar, strict=True)}
 
     def render(self, image: GalleryImage) -> tuple[int, int]:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +39,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import prefetch
+from deeplab.utils.progress import ProgressBar, show_progress
 from deeplab.utils.text import pluralize
 from deeplab.utils.visualization import legend, legend_overlay, overlay_with_outlines, rgb
 from deeplab.utils.write_errors import report_write_errors
@@ -238,12 +238,8 @@ class PredictionJob:
         )
 
     def _predict_images(self, files: Sequence[InputFile]) -> None:
-        bar: tqdm[Any] = tqdm(
-            total=len(files),
-            desc="Predicting",
-            unit="img",
-            disable=not (self.config.trainer.enable_progress_bar and files),
-        )
+        show = self.config.trainer.enable_progress_bar and bool(files)
+        bar = ProgressBar("Predicting", len(files), "img", show=show)
         with bar:
             # With windows images may be huge, and are written and read faster than predicted.
             pending = 1 if self.config.fixed_window else 4
@@ -262,7 +258,7 @@ class PredictionJob:
                         tqdm.write(f"{file.path}: {describe_shares(shares)}")
 
     def _label_maps(
-        self, files: Iterable[InputFile], bar: "tqdm[Any]", pending: int
+        self, files: Iterable[InputFile], bar: ProgressBar, pending: int
     ) -> Iterator[tuple[InputFile, Pixels, Pixels]]:
         """Yield each readable image with its label map."""
         arguments = ((file,) for file in files)
@@ -341,12 +337,12 @@ class PredictionJob:
         if save_overlay:
             entries = [(name, rgb(self.palette[i])) for i, name in enumerate(self.names)]
             _write_jpeg(file.output_path("_legend.jpg"), legend(entries, width=640, size=14))
-        bar = tqdm(
+        bar = show_progress(
             self._predict_frames(video),
-            total=video.expected_frames or None,
-            desc=file.path.name,
-            unit="frame",
-            disable=not self.config.trainer.enable_progress_bar,
+            file.path.name,
+            video.expected_frames or None,
+            "frame",
+            show=self.config.trainer.enable_progress_bar,
         )
         with (
             atomic_video_writer(target, video.frame_rate, video.time_base, file.path)

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from deeplab.utils.free_memory import peak_memory
-from deeplab.utils.progress_lines import ProgressLines, in_notebook
+from deeplab.utils.progress import ProgressLines, in_notebook
 
 SMOOTHING = 0.05
 """Weight of the last update in the bar's speed: that of the last 20 to 40 steps, which soon forgets
@@ -78,14 +78,14 @@ class RunProgressLines(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         show = trainer.is_global_zero
-        self.lines = ProgressLines(self.steps, "Step", done=trainer.global_step, show=show)
+        self.lines = ProgressLines("Step", self.steps, done=trainer.global_step, show=show)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.lines.advance(text=lambda: _format_metrics(trainer.progress_bar_metrics))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total, show = int(sum(trainer.num_val_batches)), trainer.is_global_zero
-        self.validation = ProgressLines(total, "Validation batch", num_lines=0, show=show)
+        self.validation = ProgressLines("Validation batch", total, num_lines=0, show=show)
 
     def on_validation_batch_end(self, *_: Any) -> None:
         self.validation.advance()

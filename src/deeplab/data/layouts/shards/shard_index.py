@@ -9,7 +9,6 @@ into memory, so that they take none of a process and may be larger than it.
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -176,7 +175,7 @@ def get_or_make_index(
                     remaining,
                     num_workers=min(cpu_count(), size // BYTES_PER_PROCESS),
                     desc="Reading shards",
-                    progress=is_first_process() and sys.stderr.isatty(),
+                    progress=is_first_process(),
                 )
                 entries += _append(folder, entries, zip(remaining, scans, strict=True))
                 if is_first_process():
