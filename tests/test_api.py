@@ -360,6 +360,16 @@ def test_a_network_in_memory_predicts_as_its_run(trained, images, options):
         assert prediction.overlay().tobytes() == expected.overlay().tobytes()
 
 
+def test_predictions_follow_the_output_stride_of_a_network_in_memory(images):
+    model = tiny_model(7).eval()
+    own = deeplab.TrainedModel.from_network(model, tuple("abcdefg"))
+    before = own.predict(images[0])
+    model.set_output_stride(8)
+    after = own.predict(images[0])
+    assert not np.array_equal(after.probabilities, before.probabilities)
+    assert np.array_equal(after.probabilities, own.predict(images[0], strategy="os8").probabilities)
+
+
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [

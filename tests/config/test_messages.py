@@ -32,8 +32,8 @@ TRAIN = [
     (["trainer.strategy=fsdp"], ["trainer.strategy=fsdp", "shards", "gradient_checkpointing"]),
     (["trainer.num_nodes=2", "trainer.accelerator=cpu"], ["trainer.num_nodes=2", "srun"]),
     (
-        ["stage.early_stopping=2", "trainer.num_validations=0"],
-        ["stage.early_stopping=2", "Set trainer.num_validations"],
+        ["stage.early_stopping=2", "trainer.num_validations=3"],
+        ["stage.early_stopping=2", "Set it to 4 or more"],
     ),
     (["trainer.profiler=nonsense"], ["trainer.profiler=nonsense", "'simple'"]),
     (["trainer.devices=[0,0]"], ["trainer.devices=[0, 0]", "named twice"]),

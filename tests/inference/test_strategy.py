@@ -13,6 +13,7 @@ from deeplab.inference.strategy import MULTI_SCALE, Strategy, Window, parse_stra
         ("flip", Strategy(16, flip=True)),
         ("x0.75+1+1.25-flip", Strategy(16, (0.75, 1.0, 1.25), flip=True)),
         ("x.5", Strategy(16, (0.5,))),
+        ("x0.1234567+8", Strategy(16, (0.1234567, 8.0))),
     ],
 )
 def test_parse_strategy(name, strategy):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from deeplab.inference.speed import Speed
 from deeplab.inference.strategy import parse_strategy
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.flops import measure_cost, space_to_batch_size
+from deeplab.models.layers import batch_norms
 from deeplab.tools.cost import cost as cost_module
 from deeplab.tracking.result import COST_LABEL, PAPER_COST_LABEL
 from deeplab.utils.errors import UserError
@@ -81,9 +83,13 @@ def test_convolutions_against_an_independent_count():
 
 def test_counting_leaves_the_model_as_it_was():
     model = tiny_model().train()
-    measure_cost(model, input_size=(65, 65))
-    assert model.training
-    assert not any(m._forward_hooks for m in model.modules())
+    frozen = next(batch_norms(model)).eval()
+    for size in ((65, 65), (0, 65)):
+        with suppress(RuntimeError):  # there are no images without pixels
+            measure_cost(model, input_size=size)
+        assert model.training
+        assert [m for m in model.modules() if not m.training] == [frozen]
+        assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_script_json(tmp_path):

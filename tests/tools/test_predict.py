@@ -6,6 +6,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import indent
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, voc_palette
 from deeplab.data.image_io import read_image
 from deeplab.data.pixel_format import PixelFormat
+from deeplab.inference.strategy import Strategy, parse_strategy
 from deeplab.tools.predict.contents import ContentCounter, class_shares, describe_shares
 from deeplab.tools.predict.files import InputFile, find_inputs
 from deeplab.tools.predict.outputs import recorded_outputs, reserve_outputs
@@ -389,7 +391,8 @@ def test_report_says_what_is_not_read_as_it_is(tmp_path, capsys):
 
 
 def test_images_much_larger_than_those_of_training_are_named(tmp_path, capsys):
-    job = PredictionJob(None, None, ClassSet(("background", "red")), PixelFormat())
+    segmenter = SimpleNamespace(predictor=SimpleNamespace(strategies=[Strategy(16, flip=True)]))
+    job = PredictionJob(None, segmenter, ClassSet(("background", "red")), PixelFormat())
     sizes = {"a.jpg": (90, 110), "b.jpg": (400, 300), "c.jpg": (300, 100)}
     for usual, largest, expected in (
         (100.0, 1.0, "b.jpg and 1 more: up to 4.0 times the size of the training images"),
@@ -403,7 +406,17 @@ def test_images_much_larger_than_those_of_training_are_named(tmp_path, capsys):
         job.report(tmp_path)
         printed = capsys.readouterr().out
         assert expected in printed if expected else "times the size" not in printed
-        assert ("strategy=x0.25 fits" in printed) == bool(expected)
+        assert ("strategy=os16-x0.25-flip fits" in printed) == bool(expected)
+
+
+def test_the_strategy_that_fits_a_huge_image_is_one_that_can_be_given(tmp_path, capsys):
+    segmenter = SimpleNamespace(predictor=SimpleNamespace(strategies=[Strategy(16)]))
+    job = PredictionJob(None, segmenter, ClassSet(("background", "red")), PixelFormat())
+    job.usual_side = 3.0
+    job._note_size(tmp_path / "a.jpg", np.zeros((9, 100), np.uint8))
+    job.report(tmp_path)
+    name = re.search("strategy=(.*) fits", capsys.readouterr().out)[1]
+    assert parse_strategy(name, output_stride=8) == Strategy(16, (0.1,))
 
 
 def test_shares_of_classes_in_words():

@@ -1,11 +1,15 @@
 """Arguments of Lightning's trainer and keys of the recipe in whole runs."""
 
+import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
 
 from deeplab.config.execution import choose_execution
+from deeplab.training.callbacks.save_checkpoints import validation_interval
+from deeplab.training.callbacks.validation_figure import ValidationFigure
 from deeplab.training.compose_config import compose_train
 from deeplab.training.train import build_task
 from deeplab.utils.cores import cpu_count
@@ -44,6 +48,7 @@ def test_a_run_that_overfits_and_stops_early(tmp_path):
     assert result["protocol"]["split"] == "train"
     assert result["protocol"]["images"] == 2  # those of one batch
     assert "2 images a step in 2 parts" in done.stdout
+    assert (folder / "confusion.png").exists()  # of the last validation
     assert "Profiler Report" in next((folder / "profile").iterdir()).read_text()
     again = run("train", f"resume={folder}", "trainer.num_validations=4", cwd=tmp_path, ok=False)
     assert "a resumed run keeps its settings" in again.stderr
@@ -101,3 +106,51 @@ def test_the_images_of_evaluations_are_said_where_validations_are_shorter(tmp_pa
         "validation on 1 image (limit_val_batches)",
         "evaluation after the training on all 3 images of val",
     ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"), [(1000, 3), (30_000, 7), (1201, 10), (19, 10), (5, 9)]
+)
+def test_there_are_not_more_validations_and_checkpoints_than_wanted(steps, wanted):
+    """The last one is at the end; with whole intervals there are exactly as many."""
+    config = compose_train([f"stage.max_steps={steps}", f"trainer.num_validations={wanted}"])
+    interval = validation_interval(config)
+    assert -(-steps // interval) <= wanted
+    if steps % wanted == 0:
+        assert interval == steps // wanted
+
+
+def test_the_recorded_rate_is_that_without_multipliers(tmp_path):
+    recipe = ["stage.lr=0.004", "stage.backbone_lr_mult=0.1", "trainer.log_every_n_steps=1"]
+    run("train", *SMALL, *recipe, cwd=tmp_path)
+    (folder,) = run_folders(tmp_path)
+    with (folder / "metrics.csv").open() as file:
+        rates = [float(r["train/lr"]) for r in csv.DictReader(file) if r["train/lr"]]
+    assert rates[0] == pytest.approx(0.004)
+
+
+class Drawing(ValidationFigure):
+    def __init__(self, min_interval=0.0):
+        super().__init__(min_interval)
+        self.steps = []
+
+    def draw(self, trainer, module):
+        self.steps.append(trainer.global_step)
+
+
+def test_figures_are_drawn_after_validations_of_the_training(monkeypatch):
+    """Not after a sanity check, and the last one always."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    always, seldom, other_process = Drawing(), Drawing(20.0), Drawing()
+    for step in (0, 1, 2, 3, 4):
+        now[0] += 8
+        trainer = SimpleNamespace(
+            global_step=step, max_steps=9, should_stop=step == 4,
+            is_global_zero=True, sanity_checking=step == 0,
+        )  # fmt: skip
+        always.on_validation_end(trainer, None)
+        seldom.on_validation_end(trainer, None)
+        trainer.is_global_zero = False
+        other_process.on_validation_end(trainer, None)
+    assert (always.steps, seldom.steps, other_process.steps) == ([1, 2, 3, 4], [2, 4], [])

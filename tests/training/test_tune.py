@@ -5,11 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from lightning import Trainer
 from PIL import Image
 
 from deeplab.config.schema.scripts import TuneSettings
 from deeplab.training import tune
 from deeplab.training.compose_config import compose_train
+from deeplab.training.step_time import measure_step
 from deeplab.utils.errors import UserError
 from support.scripts import SMALL, run
 
@@ -67,6 +69,33 @@ def test_not_even_one_image_fits(tmp_path, monkeypatch):
     config = compose_train([*KEYS, "stage.batch_size=4"])
     with pytest.raises(UserError, match=r"data\.crop_size=33: not even one image fits into"):
         tune.run_tuning(config, TuneSettings(find="batch_size"))
+
+
+def test_memory_that_others_use_is_not_offered(monkeypatch):
+    """In a container, for instance, which may take less than the machine has."""
+    used = tune.peak_memory("cpu")
+    monkeypatch.setattr(tune, "free_memory", lambda device: 5 * 2**20)
+    assert used <= tune._usable_memory("cpu") - 5 * 2**20 < used + 2**30
+    monkeypatch.setattr(tune, "free_memory", lambda device: None)
+    assert tune._usable_memory("cpu") > used
+
+
+def test_the_backbone_that_is_frozen_at_first_is_measured_as_it_is_later(monkeypatch):
+    """Its backward pass takes memory and time."""
+    trained = []
+
+    def fit(self, module, *_):
+        module.train()
+        module.backbone.update(0)
+        trained.append(any(p.requires_grad for p in module.model.backbone.parameters()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    for value in ("500", "true", "false"):
+        config = compose_train([*KEYS, "stage.batch_size=2", f"stage.freeze_backbone={value}"])
+        with pytest.raises(KeyboardInterrupt):
+            measure_step(config, num_classes=7)
+    assert trained == [True, False, True]
 
 
 def check_what_is_left(folder):

@@ -101,7 +101,7 @@ class TrainedNetwork(ABC):
             predictor = Predictor(model or self.load_model(), strategies, self.source)
         except ValueError as error:
             raise UserError(f"{key}: {error}.") from None
-        predictor.model.to(execution.accelerator)
+        predictor.model.to(execution.accelerator, execution.parameter_dtype)
         return predictor
 
     def segmenter(

@@ -96,7 +96,7 @@ class ClassifierEvaluation(EvaluationTask):
     def predict_function(self, jobs: Sequence[EvaluationJob]) -> Predict:
         build = partial(build_classifier, self.run, num_classes=len(self.data.classes))
         model = load_model(build, self.weights)
-        model.eval().to(self.execution.accelerator)
+        model.eval().to(self.execution.accelerator, self.execution.parameter_dtype)
 
         def predict(images: Tensor, batch: Batch) -> Sequence[Sequence[Array]]:
             logits: Tensor = model(images).cpu()

@@ -50,10 +50,8 @@ def run_comparison(config: CompareConfig) -> list[list[Evaluation]]:
     if classifier := next((e for e in evaluations if e.result.is_classifier), None):
         raise UserError(
             f"runs: {classifier.name} is the evaluation of a classifier. {command('compare')} "
-            "compares "
-            f"segmentation networks. A sweep, as {command('train')} -m data=... backbone=A,B, "
-            "ends with a "
-            "table of classifiers."
+            f"compares segmentation networks. A sweep, as {command('train')} -m data=... "
+            "backbone=A,B, ends with a table of classifiers."
         )
     scored = [e for e in evaluations if e.result.scored]
     if not scored:
@@ -88,8 +86,7 @@ def _remove_previous(output: Path) -> None:
         if files and not _is_comparison(folder):
             raise UserError(
                 f"output={output}: {files[0]} exists and was not written by "
-                f"{command('compare')}. Choose "
-                "another folder."
+                f"{command('compare')}. Choose another folder."
             )
     for folder, files in existing.items():
         for file in reversed(files):  # the table, which tells whose they are, last

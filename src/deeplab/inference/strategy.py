@@ -4,7 +4,7 @@ A strategy's name is its parts joined by dashes, such as ``os8-ms-flip``.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,9 @@ from deeplab.utils.settings import OUTPUT_STRIDES
 
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """Scales of the paper's multi-scale inference."""
+
+MIN_SCALE, MAX_SCALE = 0.1, 8.0
+"""Range of the scales."""
 
 SINGLE_SCALE = "single-scale"
 """Name of inference at the image's own size."""
@@ -70,7 +73,7 @@ class Strategy:
         if self.scales == MULTI_SCALE:
             yield "ms", "multi-scale"
         elif self.scales != (1.0,):
-            numbers = [f"{scale:g}" for scale in self.scales]
+            numbers = [str(scale).removesuffix(".0") for scale in self.scales]
             yield f"x{'+'.join(numbers)}", f"scales {', '.join(numbers)}"
         if self.flip:
             yield "flip", "flip"
@@ -110,11 +113,19 @@ def _parse_part(part: str, name: str) -> tuple[str, Any]:
         return "output_stride", int(part[2:])
     if re.fullmatch(r"x\d*\.?\d+(\+\d*\.?\d+)*", part):
         scales = tuple(sorted(float(scale) for scale in part[1:].split("+")))
-        if len(set(scales)) == len(scales) and all(0.1 <= scale <= 8 for scale in scales):
-            return "scales", scales
-        raise ValueError(f"strategy {name!r}: scales must be different numbers from 0.1 to 8")
+        if problem := scales_problem(scales):
+            raise ValueError(f"strategy {name!r}: {problem}")
+        return "scales", scales
     raise ValueError(
         f"strategy {name!r}: unknown part {part!r}. The parts are {', '.join(strides)}, "
         f"{SINGLE_SCALE}, ms (the paper's scales), x0.75+1+1.25 (other scales) and flip, joined by "
         "dashes"
     )
+
+
+def scales_problem(scales: Sequence[float]) -> str | None:
+    """Return what is wrong with scales, or None."""
+    in_range = all(MIN_SCALE <= scale <= MAX_SCALE for scale in scales)
+    if in_range and len(set(scales)) == len(scales):
+        return None
+    return f"scales must be different numbers from {MIN_SCALE:g} to {MAX_SCALE:g}"

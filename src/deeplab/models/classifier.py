@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab.models.backbones.base import Backbone
-from deeplab.models.layers import Conv, GlobalPool, initialize
+from deeplab.models.layers import Conv, GlobalPool, at_least_float32, initialize
 from deeplab.models.network import Network
 from deeplab.utils.constants import LOGITS_STD
 from deeplab.utils.settings import WeightInit
@@ -51,14 +51,15 @@ class Classifier(Network):
         return self.classifier.out_channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the float32 logits ``(N, num_classes)`` of RGB images.
+        """Return the logits ``(N, num_classes)`` of RGB images, of float32 at least.
 
         Args:
             images: ``(N, in_channels, H, W)``, 0 to 255, of any dtype.
         """
         features = self.backbone(self.normalize(images))["output"]  # (N, C, H/32, W/32)
         with _in_float32(features.device.type):
-            pooled = self.dropout(self.pool(features.float()))  # (N, C, 1, 1)
+            features = features.to(at_least_float32(features.dtype))
+            pooled = self.dropout(self.pool(features))  # (N, C, 1, 1)
             return self.classifier(pooled).flatten(1)
 
 

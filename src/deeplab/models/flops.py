@@ -13,7 +13,8 @@ Two counting rules:
   not have, count as in ``conv``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -97,15 +98,24 @@ def count_pass(model: DeepLabV3Plus | Classifier, size: tuple[int, int]) -> Pass
     """Return the cost of a forward pass of one image of a size."""
     counts, flop_counter = _Counts(), FlopCounterMode(display=False)
     device = next(model.parameters()).device
-    was_training = model.training
-    with _Hooks(model, counts), flop_counter, torch.no_grad():
-        model.eval()
+    with _eval_mode(model), _Hooks(model, counts), flop_counter, torch.no_grad():
         images = (1, model.backbone.in_channels, *size)
         model(torch.empty(images, dtype=torch.uint8, device=device))
-    model.train(was_training)
     flops = flop_counter.get_total_flops()
     matrix_products = flops - 2 * counts.conv  # those that are not convolutions
     return PassCost(flops // 2, counts.operations + matrix_products)
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Set the evaluation mode, and afterwards each module's own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def sum_cost(

@@ -27,6 +27,11 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return float32, or the dtype itself if it is wider."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 class Conv(nn.Conv2d):
     """A convolution without bias whose stride and dilation can be changed after construction.
 

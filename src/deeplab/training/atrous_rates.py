@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.aspp import REFERENCE_STRIDE, scale_atrous_rate
+from deeplab.models.sizes import map_size
 from deeplab.utils.own_code.node import OwnCode
 
 LARGEST_RATE = 12 / 17
@@ -19,7 +20,7 @@ def fitting_rates(rates: Sequence[int], *, crop_size: int, output_stride: int) -
         crop_size: side of the crops in pixels.
         output_stride: output stride of the training; the rates must be whole numbers there.
     """
-    crop_map = -(-crop_size // output_stride)
+    crop_map = map_size(crop_size, output_stride)
     step = max(1, output_stride // REFERENCE_STRIDE)
     factor = min(1, LARGEST_RATE * crop_map * output_stride / REFERENCE_STRIDE / max(rates))
     return [max(1, round(rate * factor / step)) * step for rate in rates]
@@ -35,7 +36,7 @@ def untrained_rates(config: TrainConfig) -> list[str]:
     crop, output_stride = config.data.crop_size, config.output_stride
     rates = () if isinstance(config.aspp, OwnCode) else config.aspp.atrous_rates or ()
     crop_map, image_map = (
-        -(-side // output_stride) for side in (crop, max(config.data.padded_size))
+        map_size(side, output_stride) for side in (crop, max(config.data.padded_size))
     )
     untrained = [
         rate for rate in rates if crop_map <= scale_atrous_rate(rate, output_stride) < image_map

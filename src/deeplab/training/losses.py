@@ -20,7 +20,7 @@ from deeplab.config.schema.loss import (
     PixelLossSettings,
     TopKSettings,
 )
-from deeplab.models.layers import resize
+from deeplab.models.layers import at_least_float32, resize
 from deeplab.training.collectives import gather_from_devices, num_devices, sum_over_devices
 from deeplab.utils.constants import IGNORE, NO_LABEL
 
@@ -119,8 +119,8 @@ class _FusedCrossEntropy(torch.autograd.Function):
         else:
             kept = labels != IGNORE
             total = sum_over_devices((whole != IGNORE).sum())
-        scale = num_devices() / total.clamp(min=1).to(_at_least_float32(logits.dtype))
-        loss = torch.zeros((), dtype=_at_least_float32(logits.dtype), device=logits.device)
+        scale = num_devices() / total.clamp(min=1).to(at_least_float32(logits.dtype))
+        loss = torch.zeros((), dtype=at_least_float32(logits.dtype), device=logits.device)
         # float32 also for float16 logits: the gradient would underflow before the loss is scaled.
         grad = torch.empty_like(logits, dtype=loss.dtype) if ctx.needs_input_grad[0] else None
         for i, (small, label) in enumerate(zip(logits, labels, strict=True)):
@@ -141,16 +141,11 @@ class _FusedCrossEntropy(torch.autograd.Function):
         return (grad * grad_outputs[0]).to(ctx.dtype), None, None, None, None
 
 
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """Return float32, or the dtype itself if it is wider: losses are never summed in bfloat16."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 def _log_probabilities(small: Tensor, labels: Tensor) -> Tensor:
     """Return log-probabilities ``(K, H, W)`` of logits ``(K, h, w)`` upsampled to the labels."""
     size = (labels.shape[0], labels.shape[1])
     logits = small[None].to(
-        _at_least_float32(small.dtype), copy=True, memory_format=torch.contiguous_format
+        at_least_float32(small.dtype), copy=True, memory_format=torch.contiguous_format
     )
     upsampled = resize(logits, size)[0]
     return torch.log_softmax(upsampled, dim=0, out=upsampled)  # in place: new memory is slow

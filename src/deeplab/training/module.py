@@ -117,8 +117,14 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.micro_batches.loss(self, self.to_layout(batch["image"]), batch["label"])
         self.log("train/loss", loss, prog_bar=True)
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log("train/lr", self._learning_rate())
         return loss
+
+    def _learning_rate(self) -> float:
+        """Return the rate of parameters without a multiplier."""
+        group = self.trainer.optimizers[0].param_groups[0]
+        multiplier = group.get("initial_lr", self.recipe.lr) / self.recipe.lr
+        return float(group["lr"] / multiplier)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         """Keep the gradients of the parts before the last one, which exist by now."""

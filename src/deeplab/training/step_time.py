@@ -59,7 +59,14 @@ def measure_step(
     """
     silence_library_messages()
     steps = warm_up + measured
-    stage = config.stage.model_copy(update={"max_steps": steps, "warmup_steps": 0})
+    stage = config.stage.model_copy(
+        update={
+            "max_steps": steps,
+            "warmup_steps": 0,
+            # A backbone that is frozen for some steps takes more time and memory after them.
+            "freeze_backbone": config.stage.freeze_backbone is True,
+        }
+    )
     trainer_settings = config.trainer.model_copy(
         update={"num_validations": 0, "devices": 1, "num_nodes": 1, "enable_progress_bar": False}
     )

@@ -306,8 +306,7 @@ def _train(
     silence_library_messages()
     seed_everything(config.seed, verbose=False)
     module = task.build_module()
-    if execution.precision == "64-true":  # Lightning reads a checkpoint before it converts
-        module.double()
+    module.to(execution.parameter_dtype)  # Lightning reads a checkpoint before it converts
     if first_step:
         check_checkpoint(folder.last, module)
     else:
@@ -325,18 +324,19 @@ def _train(
     log_every_n_steps = min(config.stage.max_steps, config.trainer.log_every_n_steps)
     checkpoints = SaveCheckpoints(folder, task.main_metric, config)
     stop, timer = GracefulStop(checkpoints.save_last, config.trainer.max_duration), Timer()
+    patience = config.stage.early_stopping
+    early_stop = [] if patience is None else [EarlyStop(task.main_metric, patience)]
     callbacks = [
         timer,
         *build_callbacks(config.callbacks),
         TerminateOnNonFinite(log_every_n_steps, _non_finite_advice(config, execution)),
         LogSteps(log_every_n_steps),
         checkpoints,
+        *early_stop,  # before the figures, which tell by it which validation is the last one
         *task.figure_callbacks(folder, loggers),
         RunPage(config, folder, task.main_metric),
         stop,
     ]
-    if config.stage.early_stopping is not None:
-        callbacks.append(EarlyStop(task.main_metric, config.stage.early_stopping))
     trainer = build_trainer(config, execution, folder, loggers, callbacks)
     try:
         resuming = report_resume_errors(folder.last, timer) if first_step else nullcontext()

@@ -33,7 +33,7 @@ from deeplab.training.trainer import build_trainer
 from deeplab.utils.errors import UserError
 from deeplab.utils.figures import save_plot
 from deeplab.utils.files import check_writable
-from deeplab.utils.free_memory import is_out_of_memory, peak_memory
+from deeplab.utils.free_memory import free_memory, is_out_of_memory, peak_memory
 from deeplab.utils.hardware import Execution
 from deeplab.utils.program import command, typed_arguments
 from deeplab.utils.text import format_size
@@ -150,7 +150,7 @@ class _Trial(NamedTuple):
 def _find_batch_size(
     config: RunConfig, settings: TuneSettings, execution: Execution, folder: RunFolder
 ) -> None:
-    total = _total_memory(execution)
+    total = _usable_memory(execution.accelerator)
     batch_size, trials = config.stage.batch_size, list[_Trial]()
     num_classes = len(build_task(config, execution).build_module().class_names)
     for images in _candidates(batch_size):
@@ -227,10 +227,12 @@ def _try(config: RunConfig, images: int, num_classes: int, device: str) -> _Tria
     return _Trial(images, peak_memory(device), seconds / images)
 
 
-def _total_memory(execution: Execution) -> int:
-    if execution.accelerator == "cuda":
-        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _usable_memory(device: str) -> int:
+    """Return the bytes that this process uses and those that are free for it."""
+    free = free_memory(device)
+    if free is None:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return peak_memory(device) + free
 
 
 @contextmanager
@@ -257,7 +259,7 @@ def _plot_trials(path: Path, trials: Sequence[_Trial], total: int) -> None:
     points = [(trial.images, trial.memory / 2**30) for trial in trials if trial.memory]
     axes.plot(*zip(*points, strict=True), marker="o")
     axes.axhline(total / 2**30, color="gray", linestyle="--")
-    axes.annotate("all of it", (points[0][0], total / 2**30), va="bottom")
+    axes.annotate("all that is free", (points[0][0], total / 2**30), va="bottom")
     axes.set_xlabel("images at a time")
     axes.set_ylabel("peak memory, GiB")
     axes.set_ylim(bottom=0)

@@ -209,10 +209,11 @@ def _check_trainer(config: RunConfig) -> None:
             f"trainer.gradient_clip_algorithm={algorithm}: has no effect without a limit. Set "
             "stage.gradient_clip_val."
         )
-    if config.stage.early_stopping is not None and not config.trainer.num_validations:
+    patience, validations = config.stage.early_stopping, config.trainer.num_validations
+    if patience is not None and validations < patience + 2:  # the first and the last one included
         raise UserError(
-            f"stage.early_stopping={config.stage.early_stopping}: counts validations, and "
-            "trainer.num_validations=0 has none before the end. Set trainer.num_validations."
+            f"stage.early_stopping={patience}: ends no training that has "
+            f"trainer.num_validations={validations}. Set it to {patience + 2} or more."
         )
     if config.trainer.fast_dev_run and config.resume:
         raise UserError(

@@ -30,7 +30,7 @@ class Execution:
     """``cpu``, ``cuda`` or ``mps``."""
     devices: int
     precision: str
-    """Lightning's name: ``32-true``, ``bf16-mixed`` or ``16-mixed``."""
+    """Lightning's name: ``32-true``, ``bf16-mixed``, ``16-mixed`` or ``64-true``."""
     validation_precision: str
     """Precision of the validations of a training."""
     channels_last: bool
@@ -50,6 +50,11 @@ class Execution:
         """The dtype of mixed precision; None without mixed precision."""
         dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
         return dtypes.get(self.precision)
+
+    @property
+    def parameter_dtype(self) -> torch.dtype:
+        """The dtype of the network's parameters."""
+        return torch.float64 if self.precision == "64-true" else torch.float32
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name() if self.accelerator == "cuda" else self.accelerator

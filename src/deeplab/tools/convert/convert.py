@@ -58,7 +58,9 @@ def run_conversion(config: ConvertConfig) -> Path:
         save_weights(network, weights)
         write_config(weights.with_name(CONFIG_FILE), train)
         write_json(weights.with_name(CONVERSION_RECORD), _record(source, weights, network))
-    _print_summary(source, weights, train, network)
+    typed = [*architecture.overrides, *config.overrides]
+    backbone = next(o for o in reversed(typed) if o.startswith("backbone="))
+    _print_summary(source, weights, train, network, backbone)
     return weights
 
 
@@ -132,10 +134,11 @@ def _record(source: Source, weights: Path, network: nn.Module) -> dict[str, obje
     }
 
 
-def _print_summary(source: Source, weights: Path, train: TrainConfig, network: nn.Module) -> None:
+def _print_summary(
+    source: Source, weights: Path, train: TrainConfig, network: nn.Module, backbone: str
+) -> None:
     parameters = sum(p.numel() for p in network.parameters())
     complete = isinstance(network, DeepLabV3Plus)
-    backbone = train.name.split("-")[1]  # DATA-BACKBONE-DECODER-osSTRIDE
     print(f"Source:   {source.path}, {len(source.variables)} variables, all used")
     if source.left_out:
         print(f"Left out: {name_some(source.left_out, 1)}, not part of the network")
@@ -143,9 +146,7 @@ def _print_summary(source: Source, weights: Path, train: TrainConfig, network: n
         print(
             f"Weights:  {source.quantized} made float32 by their scales; feature maps are float32"
         )
-    name = (
-        f"{train.name}, {len(train.data.classes)} classes" if complete else f"backbone={backbone}"
-    )
+    name = f"{train.name}, {len(train.data.classes)} classes" if complete else backbone
     print(f"Network:  {name}, {parameters:,} parameters")
     if complete:
         print(f"          {_assumptions(train)}")
@@ -154,7 +155,7 @@ def _print_summary(source: Source, weights: Path, train: TrainConfig, network: n
         print(f"Next:     {command('evaluate')} run={weights} data.root=...")
         print(f"          {command('predict')} run={weights} input=photo.jpg")
     else:
-        print(f"Next:     {command('train')} ... backbone={backbone} backbone.pretrained={weights}")
+        print(f"Next:     {command('train')} ... {backbone} backbone.pretrained={weights}")
 
 
 def _assumptions(train: TrainConfig) -> str:

@@ -12,7 +12,7 @@ from deeplab.config.schema.scripts import CostConfig
 from deeplab.evaluation.strategy_cost import strategy_cost
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.speed import Speed, measure_speed
-from deeplab.inference.strategy import Strategy, parse_strategy
+from deeplab.inference.strategy import Strategy, parse_strategy, scales_problem
 from deeplab.models.flops import Cost
 from deeplab.tracking.result import COST_LABEL, PAPER_COST_LABEL
 from deeplab.utils.errors import UserError
@@ -61,10 +61,8 @@ def _input_size(config: CostConfig) -> tuple[int, int]:
 def _strategies(config: CostConfig) -> list[Strategy]:
     scales = config.scales
     if not config.strategies:
-        if len(set(scales)) < len(scales) or not all(0.1 <= scale <= 8 for scale in scales):
-            raise UserError(
-                f"scales={_format_scales(scales)}: scales must be different numbers from 0.1 to 8."
-            )
+        if problem := scales_problem(scales):
+            raise UserError(f"scales={_format_scales(scales)}: {problem}.")
         return [Strategy(config.output_stride, scales, config.flip)]
     if scales != (1.0,) or config.flip:
         raise UserError(

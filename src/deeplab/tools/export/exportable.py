@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.models.layers import resize
+from deeplab.models.sizes import map_size
 
 INPUT = "image"
 OUTPUTS = ("classes", "probabilities")
@@ -60,7 +61,7 @@ class ImageToClasses(nn.Module):
         full = (padded.shape[2], padded.shape[3])
         step = self.model.logits_stride
         logits = self.model(padded)  # (N, K, H'/4, W'/4)
-        logits = resize(logits, ((full[0] - 1) // step + 1, (full[1] - 1) // step + 1))
+        logits = resize(logits, (map_size(full[0], step), map_size(full[1], step)))
         logits = resize(logits, full)  # (N, K, H', W')
         outputs = [logits.argmax(dim=1).to(torch.uint8)]
         if self.probabilities:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from deeplab.data.image_header import KINDS, QUIET_KINDS, ROTATED
 from deeplab.data.image_io import RGB
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.inference.segmenter import Segmenter
+from deeplab.inference.strategy import MIN_SCALE
 from deeplab.tools.predict.contents import ContentCounter, describe_shares
 from deeplab.tools.predict.files import InputFile, Inputs, find_inputs
 from deeplab.tools.predict.outputs import reserve_outputs
@@ -232,9 +234,11 @@ class PredictionJob:
         path, times = max(self.larger.items(), key=lambda item: item[1])
         more = len(self.larger) - 1
         names = f"{path.name} and {more} more: up to" if more else f"{path.name}:"
+        scale = max(MIN_SCALE, float(f"{1 / times:.2g}"))
+        fitting = replace(self.segmenter.predictor.strategies[0], scales=(scale,), window=None)
         return (
             f"{names} {times:.1f} times the size of the training images, at which objects look "
-            f"unlike those seen in training; strategy=x{1 / times:.2g} fits"
+            f"unlike those seen in training; strategy={fitting.name} fits"
         )
 
     def _predict_images(self, files: Sequence[InputFile]) -> None:

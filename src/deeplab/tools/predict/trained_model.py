@@ -111,6 +111,7 @@ class _Request(NamedTuple):
     window: int | str | None
     overlap: float
     device: str | None
+    output_stride: int
     weights: tuple[tuple[int, int], ...]
 
 
@@ -131,7 +132,8 @@ class TrainedModel:
 
     Attributes:
         model: the network, a plain ``nn.Module``; of a run, in eval mode on the CPU. Predictions
-            follow its weights: train it further, and they change.
+            follow its weights: train it further, and they change. What is written through
+            ``.data`` of a tensor is not noticed.
         classes: name of each class.
         palette: color of each class ``(256, 3)``, uint8.
         config: config of the run; None of a network that no run has trained.
@@ -272,7 +274,8 @@ class TrainedModel:
         windows = validate(AutoWindowConfig, {"window_size": window, "overlap": overlap})
         tensors = (*self.model.parameters(), *self.model.buffers())
         weights = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-        request = _Request(strategy, window, overlap, device, weights)
+        stride = self._trained.output_stride
+        request = _Request(strategy, window, overlap, device, stride, weights)
         if self._current and self._current[0] == request:
             return self._current[1]
         strategies = self._trained.strategies(

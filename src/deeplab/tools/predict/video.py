@@ -16,7 +16,7 @@ from deeplab.utils.parallel import prefetch
 
 if TYPE_CHECKING:
     import av
-    from av.container import OutputContainer
+    from av.container import InputContainer, OutputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -155,12 +155,13 @@ class Sound:
         """What is wrong with the sound; None if nothing is."""
         self._target, self._packets = target, iter(tuple[Timed]())
         self._next: Timed | None = None
+        self._container: InputContainer | None = None
         try:
-            self._container = av.open(path)
-            stream = self._container.streams.best("audio")
+            self._container = source = av.open(path)
+            stream = source.streams.best("audio")
             if isinstance(stream, av.AudioStream):
                 copied = stream.codec_context.name in COPIED_SOUND
-                self._packets = self._copy(stream) if copied else self._encode(stream)
+                self._packets = (self._copy if copied else self._encode)(source, stream)
                 self._next = next(self._packets, None)
         except (av.FFmpegError, ValueError) as error:
             self.problem = f"its sound is left out ({error})"
@@ -177,39 +178,40 @@ class Sound:
             self.problem = f"its sound is damaged after {float(self._next[0]):.1f} s"  # type: ignore[index]
             self._next = None
 
-    def _copy(self, stream: "av.AudioStream") -> Iterator[Timed]:
+    def _copy(self, source: "InputContainer", stream: "av.AudioStream") -> Iterator[Timed]:
         """Yield the packets as they are, with their times."""
         target = self._target.add_stream_from_template(stream)
-        start = self._start(stream)
-        for packet in self._container.demux(stream):
+        start = _start(source, stream)
+        for packet in source.demux(stream):
             if packet.pts is None or packet.dts is None or packet.time_base is None:
                 continue  # the last one, which is empty
             packet.pts, packet.dts = packet.pts - start, packet.dts - start
             packet.stream = target
             yield packet.pts * packet.time_base, [packet]
 
-    def _encode(self, stream: "av.AudioStream") -> Iterator[Timed]:
+    def _encode(self, source: "InputContainer", stream: "av.AudioStream") -> Iterator[Timed]:
         """Yield packets of AAC, which every browser plays, with their times."""
         target = self._target.add_stream("aac", rate=stream.codec_context.sample_rate)
-        start, time = self._start(stream), Fraction(0)
-        for frame in self._container.decode(stream):
+        start, time = _start(source, stream), Fraction(0)
+        for frame in source.decode(stream):
             if frame.pts is not None and frame.time_base is not None:
                 frame.pts -= start
                 time = frame.pts * frame.time_base
             yield time, target.encode(frame)
         yield time, target.encode(None)
 
-    def _start(self, stream: "av.AudioStream") -> int:
-        """Return the start of the video in the time base of its sound."""
-        import av
-
-        assert stream.time_base is not None
-        start = Fraction(self._container.start_time or 0, av.time_base)
-        return round(start / stream.time_base)
-
     def close(self) -> None:
         """Close the video that the sound was read from."""
-        self._container.close()
+        if self._container:
+            self._container.close()
+
+
+def _start(source: "InputContainer", stream: "av.AudioStream") -> int:
+    """Return the start of a video in the time base of its sound."""
+    import av
+
+    assert stream.time_base is not None
+    return round(Fraction(source.start_time or 0, av.time_base) / stream.time_base)
 
 
 class VideoWriter:

@@ -6,16 +6,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from PIL.Image import Image
 from torch import Tensor
 
+from deeplab.training.callbacks.validation_figure import ValidationFigure
 from deeplab.utils.figures import save_image
 
 E = TypeVar("E")
 
 
-class ExampleFigure(Callback, Generic[E]):
+class ExampleFigure(ValidationFigure, Generic[E]):
     """Draws the predictions for some validation images after each validation.
 
     Args:
@@ -35,8 +36,9 @@ class ExampleFigure(Callback, Generic[E]):
         draw: Callable[[list[E]], Image],
         log: Callable[[list[E], Path, int], None],
     ) -> None:
+        super().__init__()
         self.image_ids, self.path = list(image_ids), path
-        self.make_example, self.draw, self.log_figure = make_example, draw, log
+        self.make_example, self.draw_examples, self.log_figure = make_example, draw, log
         self._examples: dict[str, E] = {}
 
     def on_validation_batch_end(
@@ -46,14 +48,14 @@ class ExampleFigure(Callback, Generic[E]):
             if image_id in self.image_ids:
                 self._examples[image_id] = self.make_example(batch, i, outputs[i])
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def draw(self, trainer: Trainer, module: Any) -> None:
         examples = [self._examples[i] for i in self.image_ids if i in self._examples]
-        if trainer.is_global_zero and examples:
-            save_image(self.draw(examples), self.path)
+        if examples:
+            save_image(self.draw_examples(examples), self.path)
             self.log_figure(examples, self.path, trainer.global_step - 1)  # as the scores are
 
 
-class WorstFigure(Callback, Generic[E]):
+class WorstFigure(ValidationFigure, Generic[E]):
     """Draws the validation images with the lowest IoU after each validation.
 
     On several devices they are the worst of those that the first device has predicted.
@@ -73,9 +75,13 @@ class WorstFigure(Callback, Generic[E]):
         make_example: Callable[[Any, int, Tensor], E],
         draw: Callable[[list[E]], Image],
     ) -> None:
+        super().__init__()
         self.count, self.path = count, path
-        self.make_example, self.draw = make_example, draw
+        self.make_example, self.draw_examples = make_example, draw
         self._worst: list[tuple[float, E]] = []
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._worst = []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any
@@ -89,7 +95,6 @@ class WorstFigure(Callback, Generic[E]):
             self._worst.append((iou, self.make_example(batch, i, outputs[i])))
             self._worst = sorted(self._worst, key=itemgetter(0))[: self.count]
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero and self._worst:
-            save_image(self.draw([example for _, example in self._worst]), self.path)
-        self._worst = []
+    def draw(self, trainer: Trainer, module: Any) -> None:
+        if self._worst:
+            save_image(self.draw_examples([example for _, example in self._worst]), self.path)

@@ -11,7 +11,12 @@ from deeplab.tracking.run_folder import RunFolder
 
 def validation_interval(config: RunConfig) -> int:
     """Return the number of steps between two validations."""
-    return max(1, config.stage.max_steps // max(1, config.trainer.num_validations))
+    return _interval(config, config.trainer.num_validations)
+
+
+def _interval(config: RunConfig, count: int) -> int:
+    """Return the number of steps between two of ``count`` events, the last one at the end."""
+    return -(-config.stage.max_steps // max(1, count))
 
 
 class SaveCheckpoints(Callback):
@@ -31,7 +36,7 @@ class SaveCheckpoints(Callback):
 
     def __init__(self, folder: RunFolder, metric: Metric, config: RunConfig) -> None:
         self.folder, self.metric = folder, metric
-        self.checkpoint_interval = max(1, config.stage.max_steps // config.trainer.num_checkpoints)
+        self.checkpoint_interval = _interval(config, config.trainer.num_checkpoints)
         self.validation_interval = validation_interval(config)
         self.best_score: float | None = None
         self.saved_step = 0
