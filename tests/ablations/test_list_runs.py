@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from datetime import datetime
 
 import pytest
 
@@ -27,6 +28,9 @@ def test_runs_are_listed_with_state_and_score(tmp_path):
     lines = [line.split() for line in listed.splitlines()]
     names = [words[0] for words in lines[1:5]]
     assert names == [f"runs/{path.name}" for path in (folder, interrupted, failed, damaged)]
+    started = json.loads((folder / "run.json").read_text())["sessions"][-1]["started"]
+    day = datetime.fromisoformat(started).astimezone().strftime("%Y-%m-%d %H:%M")
+    assert all(day in line for line in listed.splitlines()[1:4])  # not that of the file
     result = json.loads((folder / "metrics.json").read_text())
     assert f"mIoU {result['mIoU']:.2f} %" in listed.splitlines()[1]
     assert lines[1][-1] == "finished"
@@ -49,6 +53,8 @@ def test_user_errors(tmp_path):
     empty = run("runs", cwd=tmp_path, ok=False)
     assert "runs_dir=runs: no runs in it." in empty.stderr
     assert empty.returncode == 2
+    quoted = run("runs", 'runs_dir="my runs"', cwd=tmp_path, ok=False)
+    assert "runs_dir=my runs: no such folder" in quoted.stderr
     assert "foo: no such key" in run("runs", "foo=1", cwd=tmp_path, ok=False).stderr
     assert "runs_dir=FOLDER" in run("runs", "--help", cwd=tmp_path).stdout
 

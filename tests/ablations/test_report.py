@@ -11,6 +11,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from statistics import mean, stdev
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -22,6 +23,7 @@ from deeplab.ablations.distinct_jobs import collect_jobs
 from deeplab.ablations.report.latex import escape_latex
 from deeplab.ablations.report.print_report import print_sheets
 from deeplab.ablations.report.provenance import describe_initial_weights
+from deeplab.ablations.report.row_results import TableResult
 from deeplab.ablations.report.statistics import (
     SampledScores,
     bootstrap_difference,
@@ -487,6 +489,14 @@ def test_different_conditions_have_separate_columns(tmp_path):
         "custom-classes.png",
     }
     assert {p.name for p in report.folder.glob("*.csv")} == {"custom.csv", "custom-classes.csv"}
+
+
+def test_any_number_of_conditions_has_letters():
+    result = SimpleNamespace(conditions=[[]] * 60)
+    letters = [TableResult.letter(result, index) for index in range(60)]
+    assert letters[0] == "A"
+    assert letters[25:28] == ["Z", "A1", "B1"]
+    assert len({*letters}) == 60
 
 
 def test_seeds_under_different_conditions_are_not_averaged(tmp_path):

@@ -26,8 +26,8 @@ from deeplab.ablations.sweep import job_overrides, missing_weights_lines, table_
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.tables import read_preset, read_table
 from deeplab.config.build_model import check_classifier, check_model
-from deeplab.config.hydra_app import to_sweep_override
-from deeplab.config.paths import CONF, project_choices
+from deeplab.config.overrides import to_hydra_override
+from deeplab.config.paths import project_choices
 from deeplab.config.schema.optimizer import AdamWSettings
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.evaluation.strategy_cost import strategy_cost
@@ -36,6 +36,7 @@ from deeplab.models.normalization import IMAGENET
 from deeplab.training.compose_config import compose_seeds
 from deeplab.training.segmentation import untrained_rates
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import CONF
 from support import paper
 
 ROWS = {
@@ -352,11 +353,11 @@ def test_table_files_with_unusual_names(tmp_path, file):
     for typed in (f"ablation={path}", f'ablation="{path}"'):
         if "," in path and '"' not in typed:
             continue  # two tables for Hydra
-        request = parse_request([to_sweep_override(typed)])
+        request = parse_request([to_hydra_override(typed)])
         assert list(request.tables) == [path.rsplit("/", 1)[1].rpartition(".")[0]]
     preset = tmp_path / f"p {file}"
     preset.write_text("title: p", encoding="utf-8")
-    argument = to_sweep_override(f'preset="{preset}"')
+    argument = to_hydra_override(f'preset="{preset}"')
     assert parse_request(["ablation=table1", argument]).preset.title == "p"
 
 
@@ -443,7 +444,7 @@ def test_a_measured_step_tells_how_long_a_job_takes(table, steps):
         (["ablation=table1", "preset=quick,paper"], "only one value"),
         (["ablation=glob(table*)"], "List the values"),
         (["ablation=table1", "stage.lr=0.1,0.2"], "only seed may have several values"),
-        (["ablation=table1", "stage.lr=[0.1"], "cannot be read as key=value"),
+        (["ablation=table1", "stage.lr=[0.1"], "a bracket without its other one"),
         (["ablation=table1", "data_roots.voc=.,.."], "only one value"),
         (["ablation=table1", "data_roots.voc=[]"], "no such file or folder"),
     ],
@@ -475,6 +476,14 @@ STARTS_FROM_A = {"cells": [1], "init_from": "a"}
         (
             {"pretraining": {"a": {"train": [], "external_weights": "b"}}},
             "external_weights=b: not described in the table's external_weights",
+        ),
+        (
+            {"pretraining": {"a": {"train": [], "init_from": "b"}}},  # which no row uses
+            "pretraining.a: init_from=b: not defined",
+        ),
+        (
+            {"pretraining": {"a": {"train": [], "init_from": "a"}}},
+            "pretraining.a: init_from=a: this pretraining starts from itself",
         ),
         ({"train": ["decoder full"]}, "train"),
     ],

@@ -198,15 +198,19 @@ def test_jobs_have_group_tags_and_name_of_their_variant():
         "decoder=full stage.lr=1.5 seed=1",
     ]
     overrides = job_overrides(jobs[-1], None, "sweep-x")
-    assert "name=shapes-resnet_tiny-aspp_tiny-decoder_naive-os16-lr1.5-seed2" in overrides
+    assert 'name="shapes-resnet_tiny-aspp_tiny-decoder_naive-os16-lr1.5-seed2"' in overrides
     assert "strategies=[{strategy:single-scale,split:null,submission:null}]" in overrides
-    assert "++logger.tags=['mine','single-scale','decoder=naive','stage.lr=1.5']" in overrides
-    assert "++logger.group='sweep-x'" in overrides
+    assert '++logger.tags=["mine","single-scale","decoder=naive","stage.lr=1.5"]' in overrides
+    assert '++logger.group="sweep-x"' in overrides
     composed = compose_train(overrides)
     assert composed.logger.group == "sweep-x"
     typed = parse_request([*FIXED, "decoder=full,naive", "logger.group=mine"])
     (job, _) = collect_jobs(typed, compose_seeds)
-    assert "++logger.group='mine'" in job_overrides(job, None, "sweep-x")
+    assert '++logger.group="mine"' in job_overrides(job, None, "sweep-x")
+    (job, _) = collect_jobs(
+        parse_request([*FIXED, "decoder=full,naive", 'name="Ställe李"']), compose_seeds
+    )
+    assert compose_train(job_overrides(job, None, "x")).name.startswith("Ställe李-decoder_full")
 
 
 def test_the_group_of_a_sweep_does_not_depend_on_values_that_are_chosen():
@@ -236,7 +240,11 @@ def test_names_of_runs_show_what_differs(variant, part):
     name = run_name("voc-xception-aspp_full-decoder_naive-os16-seed3", variant, 3)
     assert name == f"voc-xception-aspp_full-decoder_naive-os16{part}-seed3"
     assert re.fullmatch(r"\w[\w.+=-]*", name)
-    assert len(run_name("x" * 90 + "-seed3", ["stage.lr=0.123456789"], 3)) <= 100
+    for name in ("x" * 90, "x" * 100, "李" * 33, "李" * 60):
+        long = run_name(f"{name}-seed12", ["stage.lr=0.123456789"], 12)
+        assert len(long.encode()) <= 100
+        assert long.startswith(name[:30])
+        assert long.endswith("-seed12")
 
 
 def test_small_and_missing_differences_are_told_in_words():

@@ -37,6 +37,8 @@ TRAIN = [
     ),
     (["trainer.profiler=nonsense"], ["trainer.profiler=nonsense", "'simple'"]),
     (["trainer.devices=[0,0]"], ["trainer.devices=[0, 0]", "named twice"]),
+    (["trainer.devices=[[0],[0]]"], ["trainer.devices"]),
+    (["name=" + "李" * 40], ["name=李", "longer than 100 bytes"]),
     (["trainer.max_epochs=9"], ["trainer.max_epochs: ", "set stage.max_steps"]),
     (["+trainer.plugins=[x]"], ["trainer.plugins: ", "Set trainer.precision"]),
     (["trainer.accumulate_grad_batches=0"], ["trainer.accumulate_grad_batches=0", "1"]),

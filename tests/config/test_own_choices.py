@@ -6,9 +6,10 @@ import pytest
 
 from deeplab.ablations.distinct_jobs import collect_jobs
 from deeplab.ablations.sweep_request import parse_request
-from deeplab.config.paths import CONF, describe_own_choices, group_choices
+from deeplab.config.paths import describe_own_choices, group_choices
 from deeplab.training.compose_config import compose_seeds, compose_train
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import CONF
 from support.scripts import SMALL, run, run_folders
 
 OWN = {

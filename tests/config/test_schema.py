@@ -10,7 +10,7 @@ import yaml
 from deeplab.config.build_model import build_backbone, check_classifier, check_model
 from deeplab.config.defaults import default_values
 from deeplab.config.parsing import parse
-from deeplab.config.paths import CONF, TABLES
+from deeplab.config.paths import TABLES
 from deeplab.config.schema.groups import schema_of
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import CostConfig
@@ -19,6 +19,7 @@ from deeplab.models.aspp import ASPP
 from deeplab.models.backbones import MobileNetV2, ResNet, Xception
 from deeplab.models.decoder import Decoder
 from deeplab.training.validate_config import check_train
+from deeplab.utils.program import CONF
 from support.configs import compose_config, train_config
 from support.repository import ROOT
 

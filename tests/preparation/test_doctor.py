@@ -1,5 +1,8 @@
 """The doctor's statistics, compared with counts of the files."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -120,6 +123,23 @@ def test_an_image_is_in_two_splits_if_its_file_is(tmp_path):
     assert kinds_of({"train": splits["train"], "val": same_ids}) == []
     twice = {**splits, "train": [*splits["train"], splits["train"][1]]}
     assert [kind for _, kind, _ in kinds_of(twice)] == ["in two splits", "listed twice"]
+
+
+def test_copies_are_errors_only_in_splits_that_share_no_image(tmp_path):
+    root = voc_tree(tmp_path, {"train": 3, "val": 2, "more": 1})
+    layout = VOCFolder(root)
+    splits = {split: layout.items(split) for split in ("train", "val", "more")}
+    for split, copied in (("val", "train_0"), ("more", "train_1")):
+        shutil.copy(root / f"JPEGImages/{copied}.jpg", splits[split][0].image)
+    report = examine_dataset(
+        splits, CLASSES, crop_size=33, largest_scale=2.0, num_workers=1, progress=False,
+        exclusive=[("val", "train")],
+    )  # fmt: skip
+    copies = {(f.severity, f.kind, Path(f.path).name) for f in report.findings if "same" in f.kind}
+    assert copies == {
+        ("error", "same image in two splits", "val_0.jpg"),
+        ("warning", "same image twice", "more_0.jpg"),
+    }
 
 
 def test_ids_that_differ_by_their_case(tmp_path):

@@ -128,7 +128,11 @@ def test_another_data_set_is_not_taken_for_the_one_that_is_there(tmp_path, monke
     assert prepare(second, root, monkeypatch, overwrite=True)
     assert len(list(root.glob("images/*/*.png"))) == 8
     assert not list(root.glob("images/*/*.jpg"))
-    assert (root / "classes.yaml").read_text() == "classes: [a, b, c]\n"
+    (aside,) = root.glob("classes.yaml.*")
+    assert aside.read_text() == "classes: [a, b, c]\n"
+    (root / "classes.yaml").write_text("classes: [d, e, f]\n")
+    assert prepare(second, root, monkeypatch, overwrite=True)  # the same images
+    assert (root / "classes.yaml").read_text() == "classes: [d, e, f]\n"
 
 
 def test_rotated_photos_become_upright(tmp_path, monkeypatch):

@@ -212,6 +212,12 @@ def test_a_project_of_its_own(trained):
     done = run("evaluate", f"run={folder}", *CPU, cwd=trained, ok=False)
     assert "trust_remote_code=false" in done.stderr  # conf/ does not name the backbone
     assert f"ownnet.Convs ({trained}/ownnet.py)" in done.stderr
+    for group, part in (("backbone", "Convs"), ("aspp", "Head"), ("decoder", "Join")):
+        named = trained / f"other/{group}/named.yaml"
+        named.parent.mkdir(parents=True)
+        named.write_text(f"_target_: ownnet.{part}\n")
+    named = ("--config-dir", "other", "strategies=[flip]")
+    run("evaluate", f"run={folder}", *named, *CPU, cwd=trained)
     done = run("evaluate", f"run={folder}", "trust_remote_code=true", *CPU, cwd=trained)
     assert "left" in done.stdout
     keys = ("format=safetensors", "output=exported", "trust_remote_code=true")

@@ -4,9 +4,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from deeplab.config.compose import composed
-from deeplab.config.paths import CONF
 from deeplab.config.schema.run import TrainConfig
 from deeplab.training.validate_config import parse_run
+from deeplab.utils.program import CONF
 
 
 def compose_config(name, *overrides):

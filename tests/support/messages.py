@@ -4,6 +4,7 @@ import pytest
 
 from deeplab.config.command_line import check_arguments
 from deeplab.config.compose import composed
+from deeplab.config.overrides import to_hydra_override
 from deeplab.scripts import TASKS
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.program import PROGRAM, SCRIPT
@@ -34,7 +35,7 @@ def check_refusal(script, arguments, words, cwd):
 
 def call_script(script, arguments):
     """Call the function of a script with the config of a command line."""
-    check_arguments([*arguments], script)
+    check_arguments([*map(to_hydra_override, arguments)], script)
     with composed(script, arguments) as config:
         TASKS[script](config)
 

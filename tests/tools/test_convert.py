@@ -210,12 +210,12 @@ def test_unknown_networks_are_rejected(variables, words):
 @pytest.mark.parametrize(
     ("arguments", "with_keys"),
     [
-        (["a b.pb"], ["input='a b.pb'"]),
-        (["it's.pb", "output=x"], ["input='it\\'s.pb'", "output=x"]),
-        (["--cfg", "job", "a.pb"], ["--cfg", "job", "input='a.pb'"]),
+        (["a b.pb"], ['input="a b.pb"']),
+        (["it's.pb", "output=x"], ['input="it\'s.pb"', "output=x"]),
+        (["--cfg", "job", "a.pb"], ["--cfg", "job", 'input="a.pb"']),
         (
             ["a.pb", "aspp.atrous_rates=[6,12]", "data.root='x y'"],
-            ["input='a.pb'", "overrides=['aspp.atrous_rates=[6,12]','data.root=\\'x y\\'']"],
+            ['input="a.pb"', 'overrides=["aspp.atrous_rates=[6,12]","data.root=\'x y\'"]'],
         ),
     ],
 )
@@ -226,7 +226,7 @@ def test_arguments_get_their_keys(arguments, with_keys):
 def test_a_file_name_with_an_equals_sign(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=1.pb").touch()
-    assert add_keys(["a=1.pb"]) == ["input='a=1.pb'"]
+    assert add_keys(["a=1.pb"]) == ['input="a=1.pb"']
 
 
 @pytest.mark.parametrize(

@@ -324,7 +324,7 @@ def test_command_that_repeats_an_evaluation(folder):
     words = shlex.split(loaded.evaluate_command("new folder"))
     assert words[2:-2] == [
         f"run={folder / 'runs/first/checkpoints/best.ckpt'}", "split=val", "window_size=513",
-        "overlap=0.33", "strategies=os8-flip", "data.root=new folder",
+        "overlap=0.33", "strategies=os8-flip", 'data.root="new folder"',
     ]  # fmt: skip
 
 

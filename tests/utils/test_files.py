@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -24,6 +25,12 @@ from deeplab.utils.program import SCRIPT
 from deeplab.utils.write_errors import write_error
 from support.repository import ROOT
 from support.scripts import environment
+
+
+def test_json_has_no_numbers_that_other_programs_refuse(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [float("nan"), (float("inf"), 1.5)], "b": -float("inf")})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, [None, 1.5]], "b": None}
 
 
 def test_files_have_the_mode_of_the_umask_whichever_library_writes_them(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deeplab.config.hydra_app import to_sweep_override
+from deeplab.config.overrides import to_hydra_override
 from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
@@ -62,7 +62,7 @@ data.root=FOLDER.
 
 def run_ablations(arguments: Sequence[str]) -> None:
     """Run the script; raises UserError for a user's mistake."""
-    match [to_sweep_override(argument) for argument in arguments]:
+    match [to_hydra_override(argument) for argument in arguments]:
         case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
             print_help(as_typed(HELP))
         case ["plan", *rest]:
@@ -84,17 +84,14 @@ def _plan(arguments: Sequence[str]) -> None:
     from deeplab.ablations.run_index import known_runs, make_fingerprint_lookup, make_run_finder
     from deeplab.ablations.run_tables import runs_root
     from deeplab.ablations.sweep_request import parse_request
-    from deeplab.config.command_line import parse_overrides
+    from deeplab.config.command_line import override_values
     from deeplab.config.parsing import validate
     from deeplab.config.schema.scripts import PlanConfig
     from deeplab.tracking.console import silence_library_messages
     from deeplab.training.compose_config import compose_seeds
 
     options, rest = _split_arguments(arguments, ("measure_speed",))
-    values = {
-        o.key_or_group: o.value() for o in parse_overrides([f"{k}={v}" for k, v in options.items()])
-    }
-    settings = validate(PlanConfig, values)
+    settings = validate(PlanConfig, override_values(options))
     request = parse_request(_with_tables(rest))
     jobs = collect_jobs(request, partial(compose_seeds, download=False))
     runs = known_runs(runs_root(request, jobs))
@@ -106,11 +103,12 @@ def _plan(arguments: Sequence[str]) -> None:
 
 def _report(arguments: Sequence[str]) -> None:
     from deeplab.ablations.run_tables import last_request, report_tables
+    from deeplab.config.command_line import override_values
     from deeplab.config.parsing import validate
     from deeplab.config.schema.scripts import ReportConfig
 
     location, changes = _split_arguments(arguments, ("runs_dir",))
-    root = validate(ReportConfig, location).runs_dir
+    root = validate(ReportConfig, override_values(location)).runs_dir
     if not any(Path(root).expanduser().glob(f"*/{CONFIG_FILE}")):
         raise UserError(
             f"runs_dir={root}: no run in this folder. Set runs_dir to the folder of all runs, or "
@@ -120,16 +118,13 @@ def _report(arguments: Sequence[str]) -> None:
     report_tables(latest or _with_tables(arguments))
 
 
-def _split_arguments(
-    arguments: Sequence[str], keys: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the command's own arguments, by key, and all others."""
+def _split_arguments(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the command's own arguments and all others."""
     for argument in arguments:
         if "=" not in argument:
             raise UserError(f"{argument}: cannot be read as key=value. Add a key.")
-    pairs = [argument.split("=", 1) for argument in arguments]
-    options = {key: value for key, value in pairs if key in keys}
-    return options, [f"{key}={value}" for key, value in pairs if key not in keys]
+    own = [argument for argument in arguments if argument.partition("=")[0] in keys]
+    return own, [argument for argument in arguments if argument not in own]
 
 
 def _with_tables(arguments: Sequence[str]) -> list[str]:

@@ -14,9 +14,9 @@ from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import ERRORS, SEGMENTATION_SCORES, Row, Table
 from deeplab.ablations.variants import same_run_error
 from deeplab.checkpoints.initialization import adapt_to_previous_run
-from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
-from deeplab.config.hydra_app import quote_value
+from deeplab.checkpoints.pretrained import IMAGENET_WEIGHTS, find_published_weights
 from deeplab.config.implied_overrides import own_choices
+from deeplab.config.overrides import quote_value
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.settings import SyntheticSettings
 from deeplab.evaluation.evaluation_folder import evaluation_name
@@ -107,7 +107,7 @@ class Job:
         """Readable description of the initial weights."""
         if self.pretraining:
             return ANOTHER_RUN
-        if self.initial_weights == IMAGENET and self.config.init_from is None:
+        if self.initial_weights == IMAGENET_WEIGHTS and self.config.init_from is None:
             return f"ImageNet weights ({find_published_weights(self.config.backbone).address})"
         return self.initial_weights or RANDOM_WEIGHTS
 

@@ -6,8 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 from deeplab.ablations.run_index import Run, known_runs
+from deeplab.config.command_line import override_values
+from deeplab.config.overrides import to_hydra_override
 from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import ReportConfig
+from deeplab.tracking.run_record import read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
 from deeplab.utils.reading import report_damage
@@ -40,7 +43,7 @@ def run_list(arguments: Sequence[str]) -> None:
     if {"--help", "-h", "help"} & {*arguments}:
         print_help(as_typed(HELP))
         return
-    values = dict(argument.partition("=")[::2] for argument in arguments)
+    values = override_values([to_hydra_override(argument) for argument in arguments])
     list_runs(Path(validate(ReportConfig, values).runs_dir).expanduser())
 
 
@@ -71,10 +74,12 @@ def list_runs(root: Path) -> None:
 
 def _row(run: Run) -> tuple[object, ...]:
     """Return the cells of a run; one that cannot be read says so."""
-    started = datetime.fromtimestamp(run.folder.config.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
-    path = str(run.folder.path)
+    path, started = str(run.folder.path), None
     try:
         with report_damage(run.folder.path, ""):
+            sessions = read_record(run.folder).sessions
+            if sessions and (time := sessions[-1].started):
+                started = datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M")
             if result := run.result:
                 score = result.format_main_score()
                 return path, score, result.steps, result.seconds, started, run.state

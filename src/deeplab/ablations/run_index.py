@@ -155,14 +155,14 @@ def known_runs(root: str | Path) -> list[Run]:
         if SET_ASIDE_MARKER in folder.path.name:
             continue
         try:
-            runs.append(Run(folder, _read_config(folder.path, path.stat().st_mtime_ns)))
+            runs.append(Run(folder, _read_config(folder.path, _modification_time(path))))
         except UserError as error:
             _say_once(f"Left out: {error}")
     return runs
 
 
 @cache  # a sweep lists its runs several times
-def _read_config(path: Path, modified: int) -> RunConfig:
+def _read_config(path: Path, modified: float) -> RunConfig:
     return read_run(RunFolder(path))
 
 
@@ -318,4 +318,7 @@ def _equal_but_for(
 
 
 def _modification_time(path: Path) -> float:
-    return path.stat().st_mtime
+    try:
+        return path.stat().st_mtime
+    except OSError:  # removed meanwhile
+        return 0.0

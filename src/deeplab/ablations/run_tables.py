@@ -27,7 +27,7 @@ from deeplab.ablations.sweep import (
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
 from deeplab.ablations.variants import SWEEPS, sweep_name
 from deeplab.ablations.wandb_views import save_views
-from deeplab.config.hydra_app import quote_value
+from deeplab.config.overrides import quote_value
 from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig
 from deeplab.evaluation.wandb_logging import label_run

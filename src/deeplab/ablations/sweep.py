@@ -14,7 +14,7 @@ from deeplab.ablations.run_index import (
     make_run_finder,
 )
 from deeplab.ablations.variants import run_name
-from deeplab.config.hydra_app import quote_value
+from deeplab.config.overrides import quote_value
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import pluralize
 
@@ -227,7 +227,7 @@ def job_overrides(job: Job, pretraining: Run | None, group: str) -> list[str]:
     tags = [*job.config.logger.tags, *job_tags(job)]
     return [
         *job.overrides,
-        *([] if variant is None else [f"name={_run_name(job, variant)}"]),
+        *([] if variant is None else [f"name={quote_value(_run_name(job, variant))}"]),
         *([f"init_from={quote_value(pretraining.folder.path)}"] if pretraining else []),
         f"strategies=[{','.join(evaluations)}]",
         f"++logger.group={quote_value(job_group(job, group))}",

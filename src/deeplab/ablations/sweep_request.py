@@ -25,12 +25,11 @@ from deeplab.ablations.tables import (
 from deeplab.ablations.variants import variant_tables
 from deeplab.config.command_line import check_overrides, parse_overrides
 from deeplab.config.paths import group_choices, project_choices, script_groups
+from deeplab.utils.constants import MAX_SEEDS
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import is_reachable
 
 ALL = "all"
-
-MAX_SEEDS = 1000
 
 SEED_KEYS = ("num_seeds", "seed")
 

@@ -130,6 +130,7 @@ class Table(Settings):
                     f"pretraining.{name}: external_weights={weights}: not described in the table's "
                     "external_weights"
                 )
+            self._check_init_from(f"pretraining.{name}", pretraining.init_from, (name,))
         return self
 
     def _check_init_from(self, where: str, name: str | None, visited: tuple[str, ...]) -> None:

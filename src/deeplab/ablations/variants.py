@@ -13,6 +13,7 @@ from deeplab.config.parsing import validate
 from deeplab.config.paths import group_choices
 from deeplab.config.schema.run import Strategies, StrategySettings
 from deeplab.inference.strategy import SINGLE_SCALE, parse_strategy
+from deeplab.utils.constants import MAX_RUN_NAME
 from deeplab.utils.errors import UserError
 from deeplab.utils.settings import Settings
 from deeplab.utils.text import name_some
@@ -152,21 +153,24 @@ def sweep_name(keys: Sequence[str], content: str) -> str:
     return f"{words}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
 
 
-def run_name(name: str, variant: Sequence[str], seed: int, max_length: int = 100) -> str:
+def run_name(name: str, variant: Sequence[str], seed: int) -> str:
     """Return the name of a variant's run: the default name with what differs, before the seed.
 
     >>> run_name("shapes-xception-seed1", ["stage.lr=0.01", "backbone=xception"], 1)
     'shapes-xception-lr0.01-seed1'
     """
-    base = name.removesuffix(f"-seed{seed}")
     end = f"-seed{seed}"
-    parts: list[str] = []
+    room = MAX_RUN_NAME - len(end)
+    base = result = _cut(name.removesuffix(end), room)
     for override in variant:
-        part = _name_part(override, base)
-        room = max_length - len("-".join([base, *parts, ""])) - len(end)
-        if part and room > 0:
-            parts.append(part[:room])
-    return "-".join([base, *parts]) + end
+        if part := _name_part(override, base):
+            result = _cut(f"{result}-{part}", room).rstrip("-")
+    return result + end
+
+
+def _cut(text: str, size: int) -> str:
+    """Return the start of a text that has at most so many bytes."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def _name_part(override: str, base: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
-from deeplab.checkpoints.pretrained import IMAGENET, PUBLISHED_WEIGHTS
+from deeplab.checkpoints.pretrained import IMAGENET_WEIGHTS, PUBLISHED_WEIGHTS
 from deeplab.config.compose import composed
 from deeplab.config.own_nodes import trust_config
 from deeplab.config.parsing import validate
@@ -95,7 +95,7 @@ def create_model(
 
     if type(num_classes) is not int or num_classes < 1:
         raise UserError(f"num_classes={num_classes!r}: expected an integer of 1 or more.")
-    source = IMAGENET if pretrained is True else str(pretrained) if pretrained else None
+    source = IMAGENET_WEIGHTS if pretrained is True else str(pretrained) if pretrained else None
     defaults = {"in_channels": 3, "pretrained": None}  # a class of your own need not have the keys
     given = {"in_channels": in_channels, "pretrained": source}
     keys = backbone_keys | {key: given[key] for key in given if given[key] != defaults[key]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deeplab.api.models import load
 from deeplab.config.compose import composed
-from deeplab.config.hydra_app import quote_value
+from deeplab.config.overrides import quote_value
 from deeplab.config.schema.run import TrainConfig
 from deeplab.utils.errors import UserError, argument_names
 

@@ -21,8 +21,7 @@ from deeplab.checkpoints.hub import (
     hub_id,
 )
 from deeplab.checkpoints.model_zoo import cached_weights, fetch_zoo_network, find_zoo_network
-from deeplab.checkpoints.pretrained import IMAGENET as IMAGENET_WEIGHTS
-from deeplab.checkpoints.pretrained import find_published_weights
+from deeplab.checkpoints.pretrained import IMAGENET_WEIGHTS, find_published_weights
 from deeplab.checkpoints.run_weights import (
     BACKBONE_PREFIX,
     WEIGHTS,

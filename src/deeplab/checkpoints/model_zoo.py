@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from deeplab.config.overrides import quote_value
 from deeplab.utils.constants import CONFIG_FILE, WEIGHTS_FILE
 from deeplab.utils.download import Archive, fetch
 from deeplab.utils.errors import UserError
@@ -191,7 +192,7 @@ def _download(network: ZooNetwork, folder: Path, setting: str, progress: bool) -
 
 def _convert(archive: Path, folder: Path, setting: str) -> None:
     """Convert an archive in a process of its own: TensorFlow keeps its memory."""
-    target = f"output={folder / FILES[0]}"
+    target = f"output={quote_value(folder / FILES[0])}"
     arguments = child_command("convert", str(archive), target, "enable_progress_bar=false")
     environment = os.environ | {"PYTHONPATH": pythonpath()}
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)

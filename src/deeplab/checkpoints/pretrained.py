@@ -20,7 +20,7 @@ from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 
-IMAGENET = "imagenet"
+IMAGENET_WEIGHTS = "imagenet"
 """Value of ``backbone.pretrained`` that selects these weights."""
 
 HUB_SCHEME = "hf://"
@@ -105,7 +105,7 @@ def find_published_weights(backbone: BackboneSettings) -> PublishedWeights:
     settings = ", ".join(f"{key}={getattr(backbone, key)}" for key in keys)
     name = f"{TARGET}={target}" if target else f"{backbone.family}{': ' * bool(settings)}{settings}"
     raise UserError(
-        f"backbone.pretrained={IMAGENET}: no published weights of this backbone "
+        f"backbone.pretrained={IMAGENET_WEIGHTS}: no published weights of this backbone "
         f"({name}) can be read here{_beta_hint(backbone)}. There are "
         f"weights for backbone={', '.join(weights.choice for weights in PUBLISHED_WEIGHTS)}, with "
         "the values in their files."
@@ -118,8 +118,8 @@ def _timm_weights(model: str) -> PublishedWeights:
     record = pretrained_cfg(model)
     if record is None or not record.hf_hub_id:
         raise UserError(
-            f"backbone.pretrained={IMAGENET}: timm lists no weights of {model} on the Hugging Face "
-            "hub that can be read here. Set backbone.pretrained=FILE."
+            f"backbone.pretrained={IMAGENET_WEIGHTS}: timm lists no weights of {model} on the "
+            "Hugging Face hub that can be read here. Set backbone.pretrained=FILE."
         )
     address = f"{HUB_SCHEME}{record.hf_hub_id}/{record.hf_hub_filename or 'model.safetensors'}"
     return PublishedWeights("timm", "timm", {"model": model}, address, None, None, record.license)

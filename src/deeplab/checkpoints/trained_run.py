@@ -1,6 +1,5 @@
 """Trained runs: finds a run's weights by name and prepares them for inference."""
 
-import shlex
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from deeplab.checkpoints.model_zoo import (
 from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import padding_color
 from deeplab.config.build_model import build_model
+from deeplab.config.overrides import typed_override
 from deeplab.config.own_nodes import check_foreign
 from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
@@ -323,7 +323,7 @@ def describe_weights(folder: RunFolder, weights: Path, max_steps: int) -> list[s
     if folder.finished or weights.suffix != ".ckpt":
         return [str(short_path(weights))]
     step = read_tensors(weights).get("global_step", "?")
-    resume = f"{command('train')} resume={shlex.quote(str(short_path(folder.path)))}"
+    resume = f"{command('train')} {typed_override('resume', short_path(folder.path))}"
     return [
         str(short_path(weights)),
         f"step {step} of {max_steps}: this run is not finished; {resume} goes on",

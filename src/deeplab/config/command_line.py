@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,7 +20,6 @@ from hydra.errors import HydraException
 
 from deeplab.config.messages import format_hydra_error, unknown_choice
 from deeplab.config.paths import (
-    CONFIG_DIR,
     OWN_GROUPS,
     SWEEPING,
     TABLES,
@@ -31,6 +30,7 @@ from deeplab.config.paths import (
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import is_child
+from deeplab.utils.own_code.folders import CONFIG_DIR
 from deeplab.utils.program import command
 
 HYDRA_KEYS = (
@@ -125,6 +125,15 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
         except (ValueError, ArithmeticError):  # thousands of digits, or an exponent as long
             raise UserError(f"{argument}: this number is too long. Write a shorter one.") from None
     return parsed
+
+
+def override_values(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the values of overrides by key, for commands that compose no config.
+
+    Raises:
+        UserError: one cannot be parsed.
+    """
+    return {o.key_or_group: o.value() for o in parse_overrides(arguments)}
 
 
 def _depth(text: str) -> int:

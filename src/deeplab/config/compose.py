@@ -26,12 +26,13 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.command_line import check_overrides, parse_overrides
-from deeplab.config.hydra_app import to_sweep_override
 from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.messages import format_hydra_error
-from deeplab.config.paths import CONF, script_groups
+from deeplab.config.overrides import to_hydra_override
+from deeplab.config.paths import script_groups
 from deeplab.config.settings_source import is_own
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import CONF
 
 _lock = RLock()
 """Held while Hydra's singletons are replaced."""
@@ -57,7 +58,7 @@ def composed(script: str, overrides: Sequence[str]) -> Iterator[DictConfig]:
 
 def _load(script: str, overrides: Sequence[str]) -> DictConfig:
     overrides = [*overrides, *implied_overrides(script, overrides)]
-    overrides = [to_sweep_override(override) for override in overrides]
+    overrides = [to_hydra_override(override) for override in overrides]
     parsed = parse_overrides(overrides)
     check_overrides(parsed, script_groups(script))
     try:

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.messages import format_hydra_error
-from deeplab.config.paths import CONF, OWN_GROUPS, TABLES
+from deeplab.config.overrides import to_hydra_override
 from deeplab.utils.errors import (
     WORKER_KILLED,
     UserError,
@@ -34,7 +34,6 @@ from deeplab.utils.errors import (
     format_message,
     link_loop_error,
 )
-from deeplab.utils.extras import require_extra
 from deeplab.utils.file_lock import LockedError
 from deeplab.utils.free_memory import is_out_of_memory
 from deeplab.utils.interrupts import (
@@ -43,7 +42,7 @@ from deeplab.utils.interrupts import (
     handle_signals,
     is_interrupted,
 )
-from deeplab.utils.program import RESUMABLE
+from deeplab.utils.program import CONF, RESUMABLE
 from deeplab.utils.text import print_help
 from deeplab.utils.write_errors import full_disk_error, write_error
 
@@ -91,7 +90,7 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
     if config_name in TAKE_RUN:
         sys.argv[1:] = [re.sub("^weights=", "run=", argument) for argument in sys.argv[1:]]
     sys.argv += implied_overrides(config_name, sys.argv[1:])
-    sys.argv[1:] = map(to_sweep_override, sys.argv[1:])
+    sys.argv[1:] = map(to_hydra_override, sys.argv[1:])
     if sys.argv[1:] != ["--help"]:
         from deeplab.config.command_line import check_arguments
 
@@ -181,34 +180,6 @@ def _explain(error: Exception) -> Exception:
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0].rpartition("] ")[2].rstrip(".")
-
-
-def to_sweep_override(argument: str) -> str:
-    """Return a sweep's argument in the form that Hydra accepts.
-
-    A table or a preset that is given by its path becomes a sweep over one value, because Hydra
-    would look for a choice of that name. ``data_roots.NAME`` and ``external_weights.NAME`` are new
-    keys and get a ``+``. Optuna's sweeper is the one that knows the objective.
-
-    Raises:
-        UserError: Optuna's sweeper is not installed.
-    """
-    if argument == "hydra/sweeper=optuna":
-        require_extra("optuna", "hydra_plugins.hydra_optuna_sweeper", setting=argument)
-        return f"{argument}_objective"
-    key, _, value = argument.partition("=")
-    path = value.strip("\"'")
-    if key in TABLES and path.endswith((".yaml", ".yml")) and (path != value or "," not in value):
-        return f"{key}=choice({quote_value(path)})"
-    group = key.lstrip("+").partition(".")[0]
-    if group in OWN_GROUPS and key.startswith("+") and "." in key:
-        return argument.lstrip("+")  # its arguments are new keys, which need no plus
-    return f"+{argument}" if key.startswith(("data_roots.", "external_weights.")) else argument
-
-
-def quote_value(text: object) -> str:
-    """Return a path or another string quoted as the value of an override."""
-    return "'" + str(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def in_sweep() -> bool:

@@ -6,9 +6,10 @@ from functools import cache
 
 import yaml
 
-from deeplab.config.paths import CONF, OWN_GROUPS, group_choices, project_choices, script_groups
+from deeplab.config.paths import OWN_GROUPS, group_choices, project_choices, script_groups
 from deeplab.utils.constants import TARGET
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import CONF
 
 GPU_BACKBONES = {"mobilenetv2": "resnet50_torchvision"}
 """Backbone that a GPU trains instead of the one that a data set's file selects.

@@ -3,7 +3,6 @@
 import difflib
 import importlib.util
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 from hydra.errors import OverrideParseException
 
-from deeplab.config.paths import CONF, OWN_GROUPS, SWEEPING, config_groups, group_choices
+from deeplab.config.overrides import typed_override
+from deeplab.config.paths import OWN_GROUPS, SWEEPING, config_groups, group_choices
 from deeplab.utils.constants import CONFIG_FILE, TARGET
 from deeplab.utils.extras import install_command
 from deeplab.utils.paths import is_reachable
-from deeplab.utils.program import command, script_name
+from deeplab.utils.program import CONF, command, script_name
 from deeplab.utils.text import printable
 
 PYDANTIC_MESSAGES = {
@@ -111,23 +111,31 @@ def format_hydra_error(error: Exception) -> str:
         key, is_pair, value = error.override.partition("=")
         if not is_pair:
             path = key.rstrip("/")
-            hint = f" Did you mean run={path}?" if is_reachable(Path(path, CONFIG_FILE)) else ""
-            return f"{key if key.strip() else repr(key)}: cannot be read as key=value.{hint}"
+            fix = "Type one with spaces in quotes: 'key=two words'."
+            if is_reachable(Path(path, CONFIG_FILE)):
+                fix = f"Did you mean {typed_override('run', path)}?"
+            return f"{key if key.strip() else repr(key)}: cannot be read as key=value. {fix}"
+        if any(value.count(bracket) != value.count(end) for bracket, end in ("[]", "{}", "()")):
+            return (
+                f"{error.override}: a bracket without its other one. Type a value with spaces in "
+                f"quotes, as 'data.classes=[road, wet road]', and a name with brackets in two "
+                f"pairs: {typed_override(key, value)}."
+            )
         return (
-            f"{error.override}: cannot be read as key=value ({text.splitlines()[0]}). A value with "
-            f"special characters needs two pairs of quotes: {_quoted(key, value)}."
+            f"{error.override}: cannot be read as key=value. A value with special characters needs "
+            f"two pairs of quotes: {typed_override(key, value)}."
         )
     if match := re.search(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
         key, values = match[1], match[2]
         if is_reachable(Path(values)):
             return (
                 f"{key}={values}: a value with commas needs two pairs of quotes. Write "
-                f"{_quoted(key, values)}."
+                f"{typed_override(key, values)}."
             )
         sweep = ", or add -m to sweep over the values" if _script() in SWEEPING else ""
         return (
             f"{key}={values}: a list needs brackets, and one value with commas two pairs of "
-            f"quotes. Write {key}=[{values}] or {_quoted(key, values)}{sweep}."
+            f"quotes. Write {key}=[{values}] or {typed_override(key, values)}{sweep}."
         )
     if match := re.search(r"Sweep parameters '([^=]*)=", text):
         fix = "Add -m to sweep over them" if _script() in SWEEPING else "Set a single one"
@@ -161,12 +169,6 @@ def _script() -> str:
     """Return the name of the script's config file, by default that of ``train``."""
     name = script_name()
     return name if name and is_reachable(CONF / f"{name}.yaml") else "train"
-
-
-def _quoted(key: str, value: str) -> str:
-    """Return an override with its value in quotes, as it is typed in a shell."""
-    text = value.replace("\\", "\\\\").replace('"', '\\"')
-    return shlex.quote(f'{key}="{text}"')
 
 
 def _unknown_key(key: str, text: str) -> str:

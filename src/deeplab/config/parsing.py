@@ -6,8 +6,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from deeplab.config.messages import format_hydra_error, format_validation_errors
-from deeplab.config.paths import CONF
 from deeplab.utils.errors import UserError
+from deeplab.utils.program import CONF
 from deeplab.utils.settings import AUTO, find_holder
 
 S = TypeVar("S")

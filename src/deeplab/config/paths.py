@@ -1,19 +1,16 @@
 """Locations of the project's folders and of its config files."""
 
 import filecmp
-import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from deeplab.utils.own_code.folders import own_folders
 from deeplab.utils.paths import is_reachable
-from deeplab.utils.program import CHECKOUT, PACKAGE
+from deeplab.utils.program import CONF
 from deeplab.utils.text import name_some
-
-CONF = (CHECKOUT or PACKAGE) / "conf"
-"""The project's config files: in the package of a wheel, in a checkout at its top."""
 
 TABLES = ("ablation", "preset")
 """Folders of ``conf/`` whose files describe sweeps and hold no keys of a run."""
@@ -27,20 +24,6 @@ OWN_GROUPS = ("loss", "optimizer", "lr_scheduler", "backbone", "aspp", "decoder"
 
 SWEEPING = ("train", "evaluate")
 """Scripts that take ``-m``: all jobs of a sweep are checked before the first one."""
-
-
-CONFIG_DIR = "DEEPLAB_CONFIG_DIR"
-"""Environment variable with the folder of ``--config-dir``, which children inherit."""
-
-
-def own_folders() -> list[Path]:
-    """Return the folders with the user's own choices: of ``--config-dir``, and ``conf/`` here."""
-    named = os.environ.get(CONFIG_DIR)
-    folders = [Path(named)] if named else []
-    here = Path("conf").absolute()
-    if os.path.isdir(here) and os.access(here, os.R_OK | os.X_OK):  # noqa: PTH112  never raises
-        folders += [here] * (not any(here.samefile(folder) for folder in [CONF, *folders]))
-    return folders
 
 
 def find_choice(group: str, name: str) -> Path | None:

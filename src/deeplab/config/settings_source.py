@@ -10,9 +10,10 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
-from deeplab.config.paths import CONF, config_groups, own_folders, script_groups
+from deeplab.config.paths import config_groups, script_groups
 from deeplab.utils.constants import TARGET
-from deeplab.utils.program import as_typed, script_name
+from deeplab.utils.own_code.folders import own_folders
+from deeplab.utils.program import CONF, as_typed, script_name
 from deeplab.utils.reading import read_values
 
 USER = "user"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from deeplab.checkpoints.trained_run import describe_weights
 from deeplab.config.hydra_app import in_sweep
+from deeplab.config.overrides import typed_override
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.layouts.base import check_drawn_split, describe_splits, open_layout
 from deeplab.data.settings import SyntheticSettings
@@ -91,7 +92,8 @@ def run_evaluation(config: EvaluateConfig, *, brief: bool = False) -> list[Resul
     if config.log_to_wandb and todo:
         _log_to_wandb(task, todo)
     if script_name() == "evaluate" and isinstance(task, SegmentationEvaluation):
-        print(f"Next: {command('gallery')} run={short_path(task.folder.path)}")
+        run = typed_override("run", short_path(task.folder.path))
+        print(f"Next: {command('gallery')} {run}")
     return results
 
 

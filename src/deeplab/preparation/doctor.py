@@ -118,10 +118,9 @@ def examine_dataset(
         split: _summarize(split_items, reports, classes) for split, split_items in splits.items()
     }
     findings += _duplicate_ids(splits)
-    findings += _shared_images(
-        splits, [*combinations(splits, 2)] if exclusive is None else exclusive
-    )
-    findings += _duplicate_images(splits, reports)
+    separate = [*combinations(splits, 2)] if exclusive is None else exclusive
+    findings += _shared_images(splits, separate)
+    findings += _duplicate_images(splits, separate, reports)
     findings += _missing_classes(split_reports, classes)
     findings += _scarce_classes(split_reports, classes)
     if crop_size is not None:
@@ -227,9 +226,15 @@ def _shared_images(
 
 
 def _duplicate_images(
-    splits: Mapping[str, Sequence[Item]], reports: Mapping[Item, ItemReport]
+    splits: Mapping[str, Sequence[Item]],
+    exclusive: Sequence[tuple[str, str]],
+    reports: Mapping[Item, ItemReport],
 ) -> list[Finding]:
-    """Return a finding for each image with the same pixels as an image with another id."""
+    """Return a finding for each image with the same pixels as an image with another id.
+
+    It is an error where the splits of both must share no image.
+    """
+    separate = {frozenset(pair) for pair in exclusive}
     copies_by_digest: dict[str, dict[str, str]] = defaultdict(dict)  # digest -> path -> split
     for split, items in splits.items():
         for item in items:
@@ -239,7 +244,7 @@ def _duplicate_images(
     for copies in copies_by_digest.values():
         (path, split), *duplicates = copies.items()
         for duplicate, duplicate_split in duplicates:
-            across = split != duplicate_split
+            across = frozenset((split, duplicate_split)) in separate
             findings.append(Finding(
                 "error" if across else "warning",
                 "same image in two splits" if across else "same image twice",

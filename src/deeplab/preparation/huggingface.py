@@ -18,7 +18,7 @@ from deeplab.preparation import manifest
 from deeplab.preparation.manifest import Manifest
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
-from deeplab.utils.files import atomic_write, write_text
+from deeplab.utils.files import aside_path, atomic_write, write_text
 from deeplab.utils.progress import show_progress
 from deeplab.utils.reading import describe
 from deeplab.utils.text import pluralize
@@ -67,6 +67,10 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
         if prepared and overwrite:  # these were written here, perhaps with other names
             for folder in ("images", "masks"):
                 shutil.rmtree(root / folder, ignore_errors=True)
+            if prepared != {source} and (root / CLASSES_FILE).exists():
+                kept = aside_path(root / CLASSES_FILE, ".old-")
+                (root / CLASSES_FILE).rename(kept)
+                print(f"{CLASSES_FILE} of the earlier images is now {kept.name}")
         manifest.write_manifest(root, Manifest(frozenset([source]), {}))
         counts = {}
         for name, rows in splits.items():

@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 
+from deeplab.config.overrides import typed_override
 from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
 from deeplab.tracking.schema_version import (
     VERSION_STAMP,
@@ -144,7 +145,7 @@ def read_config(folder: RunFolder) -> TrainConfig:
             f"{folder.path}: this run is an image classifier. Measure it with "
             f"{command('evaluate')} run=..., "
             "or train a segmentation network that starts from it with "
-            f"backbone.pretrained={folder.weights}"
+            f"{typed_override('backbone.pretrained', folder.weights)}"
         )
     return config
 

@@ -26,7 +26,7 @@ from contextlib import suppress
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
+from deeplab.checkpoints.pretrained import IMAGENET_WEIGHTS, find_published_weights
 from deeplab.config.implied_overrides import GPU_BACKBONES
 from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig, TrainConfig
@@ -177,7 +177,7 @@ def _pretrained(config: TrainConfig, images: Images) -> str | None:
     if config.init_from is None and config.data.of_ones_own:
         with suppress(UserError):
             find_published_weights(config.backbone)
-            return IMAGENET
+            return IMAGENET_WEIGHTS
     return None
 
 

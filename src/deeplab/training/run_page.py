@@ -1,7 +1,9 @@
 """The page of a run: its curves, examples, scores and settings, and what to do with it."""
 
 import json
+import shlex
 
+from deeplab.config.overrides import typed_override
 from deeplab.config.schema.run import ClassifierConfig, RunConfig
 from deeplab.metrics.definitions import format_percent
 from deeplab.tracking.result import Result
@@ -15,7 +17,7 @@ from deeplab.utils.text import format_duration
 
 def next_commands(config: RunConfig, folder: RunFolder) -> list[tuple[str, str]]:
     """Return commands for a finished run, each with what it is for."""
-    run = f"run={folder.path}"
+    run = typed_override("run", folder.path)
     commands = [
         (f"{command('evaluate')} {run}", "scores, also by other strategies: strategies=os8-ms-flip")
     ]
@@ -26,7 +28,9 @@ def next_commands(config: RunConfig, folder: RunFolder) -> list[tuple[str, str]]
             (f"{command('export')} {run}", "ONNX for other programs"),
         ]
     if config.logger.name == "tensorboard":
-        commands.append((f"tensorboard --logdir {folder.path}", "curves of all metrics"))
+        commands.append(
+            (f"tensorboard --logdir {shlex.quote(str(folder.path))}", "curves of all metrics")
+        )
     return commands
 
 

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Timer
 from deeplab.checkpoints.initialization import find_init_source, init_record
 from deeplab.checkpoints.loading import save_weights
 from deeplab.checkpoints.matching import initialize_from, load_backbone
-from deeplab.checkpoints.pretrained import IMAGENET, find_published_weights
+from deeplab.checkpoints.pretrained import IMAGENET_WEIGHTS, find_published_weights
 from deeplab.config.execution import choose_execution
 from deeplab.config.hydra_app import in_sweep, is_later_job
 from deeplab.config.own_nodes import describe_own_code
@@ -409,7 +409,7 @@ def _pretraining_hint(config: RunConfig) -> str:
         return ""
     with suppress(UserError):
         find_published_weights(config.backbone)
-        return f" (the paper starts from ImageNet weights: backbone.pretrained={IMAGENET})"
+        return f" (the paper starts from ImageNet weights: backbone.pretrained={IMAGENET_WEIGHTS})"
     return ""
 
 

@@ -29,3 +29,9 @@ BN_MOMENTUM = 3e-4
 
 LOGITS_STD = 0.01
 """Standard deviation of the initial weights of the logits in the authors' code."""
+
+MAX_RUN_NAME = 100
+"""Largest number of bytes of a run's name; its folder adds a hash, and file systems allow 255."""
+
+MAX_SEEDS = 1000
+"""Largest number of seeds of a sweep that are given as ``num_seeds``."""

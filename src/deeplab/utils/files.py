@@ -6,6 +6,7 @@ The package for this, ``atomicwrites``, is no longer maintained.
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -23,8 +24,9 @@ from typing import Any
 from deeplab.utils.interrupts import is_running
 from deeplab.utils.write_errors import FULL_ERRNOS, report_full_disk, report_write_errors
 
-MAX_NAME_BYTES = 200
-"""Longest file name that is kept; temporary names add some bytes and file systems allow 255."""
+LONGEST_KEPT_NAME = 200
+"""Bytes of the longest file name that is kept in a temporary one, which is longer; file systems
+allow 255."""
 
 UMASK = os.umask(0o077)
 os.umask(UMASK)  # the only way to read it; now, before there are threads
@@ -92,7 +94,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def _temporary_path(path: Path) -> Path:
     name = path.name
-    if len(name.encode()) > MAX_NAME_BYTES:
+    if len(name.encode()) > LONGEST_KEPT_NAME:
         name = hashlib.sha256(name.encode()).hexdigest() + path.suffix
     return path.with_name(f".{name}.{_HOST}.{os.getpid()}")
 
@@ -164,16 +166,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON; nan becomes null."""
-    write_text(path, json.dumps(_nan_to_none(value), indent=2) + "\n")
+    """Write JSON; nan and infinity, which it does not have, become null."""
+    write_text(path, json.dumps(_finite_or_none(value), indent=2) + "\n")
 
 
-def _nan_to_none(value: Any) -> Any:
+def _finite_or_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _nan_to_none(item) for key, item in value.items()}
+        return {key: _finite_or_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
+        return [_finite_or_none(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def aside_path(path: Path, marker: str) -> Path:

@@ -23,6 +23,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1]
 """Folder of the checkout that has the package; None for an installed copy."""
 
+CONF = (CHECKOUT or PACKAGE) / "conf"
+"""The project's config files: in the package of a wheel, in a checkout at its top."""
+
 RESUMABLE = ("train", "evaluate", "prepare")
 """Scripts that go on where they were interrupted."""
 

@@ -4,8 +4,8 @@ Rows are identified by their numbers in the table. Results under different condi
 different figures.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from deeplab.ablations.report.class_scores import ClassScores, class_scores, cla
 from deeplab.ablations.report.columns import TICK, format_signed
 from deeplab.ablations.report.costs import multiply_adds
 from deeplab.ablations.report.row_results import (
-    CONDITION_LETTERS,
     RowResult,
     SeedResult,
     TableResult,
@@ -40,9 +39,6 @@ DPI = 120
 
 PAGE_DPI = 84
 """Pixels of the page for an inch of a figure; more would enlarge the text of a narrow figure."""
-
-SUFFIXES = ("", *(f"-{letter}" for letter in CONDITION_LETTERS))
-"""Suffixes of file names, by condition."""
 
 WIDTH, HEIGHT, LEGEND_LINE, CLASS_LINE = 7.0, 3.7, 0.19, 0.2
 """Size of a figure, height of a line of its legend, and height of a class, in inches."""
@@ -86,10 +82,10 @@ def draw_figures(table: TableResult, sampler: Sampler, folder: Path) -> list[Fig
 
 def _remove_outdated(name: str, folder: Path, drawn: set[str]) -> None:
     """Remove the figures of an earlier report on a table that were not drawn again."""
-    for kind, suffix in product(("cost", "boundary", "classes"), SUFFIXES):
-        if f"{name}-{kind}{suffix}.png" not in drawn:
-            for ending in ("png", "csv"):
-                (folder / f"{name}-{kind}{suffix}.{ending}").unlink(missing_ok=True)
+    pattern = re.compile(rf"{re.escape(name)}-(cost|boundary|classes)(-[A-Z]\d*)?\.(png|csv)")
+    for path in folder.glob("*.*"):
+        if pattern.fullmatch(path.name) and f"{path.stem}.png" not in drawn:
+            path.unlink(missing_ok=True)
 
 
 def _draw_cost(

@@ -10,6 +10,7 @@ from deeplab.ablations.report.columns import TICK
 from deeplab.ablations.report.sheet import Sheet, merge_legends
 from deeplab.ablations.run_index import FindRun
 from deeplab.ablations.sweep_request import SweepRequest
+from deeplab.config.overrides import typed_override
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.program import command
 from deeplab.utils.text import printable
@@ -99,7 +100,8 @@ def print_next_steps(request: SweepRequest, jobs: Sequence[Job], find_run: FindR
         if path != its_path and not differences(its_protocol, protocol, ignore=["strategy"]):
             print(
                 f"        image by image, row {number} against row {reference}, seed {seed}: "
-                f"{command('gallery')} run={path} compare_with={its_path}"
+                f"{command('gallery')} {typed_override('run', path)} "
+                f"{typed_override('compare_with', its_path)}"
             )
             return
 

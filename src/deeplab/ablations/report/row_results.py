@@ -127,7 +127,10 @@ class TableResult:
 
     def letter(self, condition: int) -> str:
         """Return the letter that names the conditions; empty if there are no others."""
-        return CONDITION_LETTERS[condition] if len(self.conditions) > 1 else ""
+        if len(self.conditions) == 1:
+            return ""
+        rounds, index = divmod(condition, len(CONDITION_LETTERS))
+        return f"{CONDITION_LETTERS[index]}{rounds or ''}"
 
     @property
     def prints_paper(self) -> bool:

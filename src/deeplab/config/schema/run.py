@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.loss import CrossEntropySettings, Loss
@@ -14,6 +14,7 @@ from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.layouts.base import layout_names, settings_class
 from deeplab.data.layouts.own_settings import OwnDataSettings
 from deeplab.data.settings import ClassificationSettings, DataSettings, SegmentationSettings
+from deeplab.utils.constants import MAX_RUN_NAME, MAX_SEEDS
 from deeplab.utils.own_code.node import OwnCode
 from deeplab.utils.settings import (
     Bool,
@@ -24,6 +25,7 @@ from deeplab.utils.settings import (
     SplitName,
     Text,
     settings_by,
+    wrong_value,
 )
 
 BY_NAME = settings_by("name", settings_class, OwnDataSettings)
@@ -52,6 +54,12 @@ class StrategySettings(Settings):
     """Test server to pack the predictions for."""
 
 
+def _check_name(name: str) -> str:
+    if len(name.encode()) > MAX_RUN_NAME:
+        raise wrong_value(f"longer than {MAX_RUN_NAME} bytes; shorten it")
+    return name
+
+
 def _as_strategies(value: Any) -> Any:
     """Return a list of names as a list of their settings, as ``deeplab evaluate`` takes them."""
     entries = [value] if isinstance(value, str) else value
@@ -69,7 +77,8 @@ class RunConfig(NetworkConfig, OptimizationConfig):
 
     name: Annotated[
         Text,
-        Field(pattern=r"^\w[\w.+=-]*$", max_length=100, json_schema_extra={"default": None}),
+        Field(pattern=r"^\w[\w.+=-]*$", json_schema_extra={"default": None}),
+        AfterValidator(_check_name),
     ]
     """Name of the run, to which a hash of its settings is added; null: data, backbone, ASPP,
     decoder, output stride and seed."""
@@ -133,7 +142,7 @@ class RunConfig(NetworkConfig, OptimizationConfig):
 class SweepConfig(Settings):
     """Keys of ``conf/train.yaml`` that define several runs."""
 
-    num_seeds: Annotated[Int, Field(ge=1, le=1000)] | None = None
+    num_seeds: Annotated[Int, Field(ge=1, le=MAX_SEEDS)] | None = None
     """Number of runs of each variant or row, with the seeds 0, 1, ...; null: 1."""
     data_roots: dict[Text, FilePath] = Field({})
     """Folders of the tables' data sets, as ``data_roots.voc=... data_roots.coco=...``."""

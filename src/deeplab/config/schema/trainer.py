@@ -33,7 +33,7 @@ def _parse_devices(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*,?\s*", value):
         numbers = [int(number) for number in value.split(",") if number.strip()]
         value = numbers if "," in value else numbers[0]
-    if isinstance(value, list | tuple) and len(set(value)) < len(value):
+    if isinstance(value, list | tuple) and any(value.count(number) > 1 for number in value):
         raise wrong_value("a GPU is named twice")
     return "auto" if value in (-1, "-1") else value
 

@@ -23,7 +23,6 @@ from deeplab.checkpoints.matching import load_backbone
 from deeplab.config.build_data import build_segmentation_data, padding_color
 from deeplab.config.build_model import build_model
 from deeplab.config.execution import choose_execution
-from deeplab.config.paths import CONF
 from deeplab.config.schema.run import TrainConfig
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.dataset import SegmentationBatch
@@ -42,6 +41,7 @@ from deeplab.training.optimizers import build_optimizer, parameter_groups
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.hardware import Execution
+from deeplab.utils.program import CONF
 from deeplab.utils.progress import show_progress
 from deeplab.utils.text_table import Column, TextTable, number_column
 

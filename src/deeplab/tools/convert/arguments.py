@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from deeplab.config.hydra_app import quote_value
+from deeplab.config.overrides import quote_value
 
 CONVERT_KEYS = ("input", "output", "enable_progress_bar")
 """Keys of ``conf/convert.yaml`` on the command line; all other keys belong to ``deeplab train``."""

@@ -8,6 +8,7 @@ from torch import nn
 from deeplab.checkpoints.loading import save_weights
 from deeplab.checkpoints.model_zoo import CONVERSION_RECORD
 from deeplab.config.build_model import check_model
+from deeplab.config.overrides import typed_override
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ConvertConfig
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
@@ -152,10 +153,12 @@ def _print_summary(
         print(f"          {_assumptions(train)}")
     print(f"Written:  {weights}, {weights.with_name(CONFIG_FILE)}")
     if complete:
-        print(f"Next:     {command('evaluate')} run={weights} data.root=...")
-        print(f"          {command('predict')} run={weights} input=photo.jpg")
+        run = typed_override("run", weights)
+        print(f"Next:     {command('evaluate')} {run} data.root=...")
+        print(f"          {command('predict')} {run} input=photo.jpg")
     else:
-        print(f"Next:     {command('train')} ... {backbone} backbone.pretrained={weights}")
+        pretrained = typed_override("backbone.pretrained", weights)
+        print(f"Next:     {command('train')} ... {backbone} {pretrained}")
 
 
 def _assumptions(train: TrainConfig) -> str:

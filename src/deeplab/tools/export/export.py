@@ -8,6 +8,7 @@ from typing import Any
 from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
 from deeplab.config.build_data import padding_color
 from deeplab.config.execution import inference_execution
+from deeplab.config.overrides import typed_override
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import ExportConfig, GraphFormat
 from deeplab.config.schema.trainer import TrainerSettings
@@ -45,9 +46,9 @@ RECORD = "export.json"
 """Name of the record in a folder of exports; a folder that holds it may be written to again."""
 
 WEIGHTS_USAGE = """\
-  deeplab evaluate run={path}
-  deeplab predict run={path} input=photo.jpg
-  deeplab train init_from={path} ..."""
+  deeplab evaluate {run}
+  deeplab predict {run} input=photo.jpg
+  deeplab train {init_from} ..."""
 """Commands to copy that use exported weights."""
 
 RGB_IMAGE = 'numpy.array(PIL.Image.open("photo.jpg").convert("RGB"))'
@@ -88,7 +89,9 @@ def run_export(config: ExportConfig) -> list[Path]:
     channels = trained.config.data.pixel_format.channels
     image = RGB_IMAGE if channels == RGB_CHANNELS else f"pixels_of_{channels}_channels"
     usage = WEIGHTS_USAGE if config.format == "safetensors" else EXPORTERS[config.format].usage
-    print(f"How to use it:\n{as_typed(usage).format(path=short_path(files[0]), image=image)}")
+    path = short_path(files[0])
+    arguments = {key: typed_override(key, path) for key in ("run", "init_from")}
+    print(f"How to use it:\n{as_typed(usage).format(path=path, image=image, **arguments)}")
     if config.push_to_hub:
         print(f"Uploading to {config.push_to_hub} ...", flush=True)
         message = f"Weights of {_run_name(trained)}"

@@ -1,10 +1,10 @@
 """Evaluations that a gallery shows: found by folder or run, and checked against each other."""
 
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deeplab.config.overrides import typed_override
 from deeplab.evaluation.evaluation_folder import Evaluation, read_evaluation, run_evaluations
 from deeplab.inference.strategy import parse_strategy
 from deeplab.metrics.image_confusions import ImageConfusions
@@ -60,14 +60,14 @@ class LoadedEvaluation:
         weights = self.stored.result.weights or WEIGHTS_FILE
         strategy, window = self.strategy, self.protocol.strategy.window
         path = self.run.path / weights if weights != WEIGHTS_FILE else self.run.path
-        words = [f"run={path}", f"split={self.protocol.split}"]
+        words = [typed_override("run", path), typed_override("split", self.protocol.split)]
         if window:
             words += [f"window_size={window.size}", f"overlap={window.overlap}"]
             strategy = strategy.removesuffix(f"-w{window.size}")
         words.append(f"strategies={strategy}")
-        words += [f"data.root={data_root}"] if data_root else []
+        words += [typed_override("data.root", data_root)] if data_root else []
         words += ["save_predictions=true", "overwrite=true"]
-        return f"{command('evaluate')} {shlex.join(words)}"
+        return f"{command('evaluate')} {' '.join(words)}"
 
 
 def find_evaluation(
@@ -103,7 +103,7 @@ def _choose_evaluation(
     if not evaluations:
         raise UserError(
             f"{key}={run.path}: this run has no evaluation yet. Evaluate it first: "
-            f"{command('evaluate')} run={run.path}"
+            f"{command('evaluate')} {typed_override('run', run.path)}"
         )
     evaluations = [e for e in evaluations if e.result.has_score] or evaluations
     if strategy:

@@ -12,6 +12,7 @@ import yaml
 
 from deeplab.utils.errors import UserError
 from deeplab.utils.own_code.finding import find_module
+from deeplab.utils.own_code.folders import own_folders
 from deeplab.utils.own_code.node import targets
 
 _trusted: set[str] = set()
@@ -30,7 +31,8 @@ def trusted_names() -> list[str]:
 def check_trusted(names: Iterable[str], source: str) -> None:
     """Check that all of these classes may be imported.
 
-    Those that a file of the user's own ``conf/``, in the working folder, names may.
+    Those that a file of the user's own ``conf/`` names may, in the working folder or in that of
+    ``--config-dir``.
 
     Args:
         names: the classes.
@@ -60,8 +62,8 @@ def check_trusted(names: Iterable[str], source: str) -> None:
 
 
 def _own_conf_targets() -> Iterator[str]:
-    """Yield the classes that the files of ``conf/`` in the working folder name."""
-    for path in Path("conf").glob("*/*.yaml"):
+    """Yield the classes that the files of the user's own ``conf/`` name."""
+    for path in (path for folder in own_folders() for path in folder.glob("*/*.yaml")):
         try:
             yield from targets(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, yaml.YAMLError):  # reported when it is chosen

@@ -46,12 +46,12 @@ def _spec_version(module: str, origin: str | None, top: str) -> str:
     if place is None or (top in sys.stdlib_module_names and place.is_relative_to(standard)):
         return f"python=={sys.version_info.major}.{sys.version_info.minor}"
     digest = hashlib.sha256()
-    for path, content in sorted(source_files(module, place).items()):
+    for path, content in sorted(read_sources(module, place).items()):
         digest.update(f"{path}\0".encode() + content + b"\0")
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def source_files(module: str, path: Path) -> dict[str, bytes]:
+def read_sources(module: str, path: Path) -> dict[str, bytes]:
     """Return the files of a module and of the local modules that it imports, by relative path."""
     depth = len(module.split(".")) + (path.name == "__init__.py")
     root = path.parents[depth - 1]
