@@ -1,8 +1,12 @@
 """Tests of classes files as labeling tools, people and editors write them."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from deeplab.data.layouts.base import check_data, move_data
 from deeplab.data.layouts.classes_file import find_classes_file, read_classes
+from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.utils.errors import UserError
 
 NAMES = ("background", "cat", "dog")
@@ -122,3 +126,77 @@ def test_classes_file_that_is_no_file(tmp_path):
         read_classes(find_classes_file(tmp_path, None))
     with pytest.raises(UserError, match=r"data\.classes_file='a"):
         find_classes_file(tmp_path, "a" * 5000)
+
+
+MAPS = {
+    "same": "background:0,0,0::\ndog:176,112,32::\ncat:48,112,32::\n",
+    "other": "background:0,0,0::\ncat:48,112,32::\ndog:176,112,32::\n",
+}
+
+
+def export(folder, classes="same", names="ab"):
+    """Write an export of CVAT into a folder."""
+    colors = np.array([(0, 0, 0), (176, 112, 32), (48, 112, 32)], np.uint8)
+    for name in names:
+        for part, end in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            labels = np.arange(40 * 50).reshape(40, 50) // 700
+            Image.fromarray(colors[labels]).save(folder / part / f"{name}.{end}")
+    (folder / "labelmap.txt").write_text(MAPS[classes])
+
+
+def checked(root, **keys):
+    return check_data(FolderSettings(name="folder", root=str(root), **keys))
+
+
+def test_a_classes_file_between_the_root_and_the_masks(tmp_path, capsys):
+    export(tmp_path / "mine/export")
+    assert checked(tmp_path / "mine").classes == ("background", "dog", "cat")
+    assert "mine/export/labelmap.txt: background (0,0,0), dog" in capsys.readouterr().out
+    assert not (tmp_path / "mine/classes.yaml").exists()
+    (tmp_path / "mine/classes.csv").write_text("a,0,0,0\nb,48,112,32\nc,176,112,32\n")
+    assert checked(tmp_path / "mine").classes == ("a", "b", "c")
+
+
+def test_a_classes_file_beside_masks_elsewhere(tmp_path):
+    export(tmp_path / "export")
+    (tmp_path / "photos").mkdir()
+    for photo in (tmp_path / "export/JPEGImages").iterdir():
+        photo.rename(tmp_path / "photos" / photo.name)
+    with pytest.raises(UserError, match=r"2 masks .*, but no images .* Set data\.image_dir"):
+        checked(tmp_path / "export")
+    masks = str(tmp_path / "export/SegmentationClass")
+    found = checked(tmp_path / "photos", mask_dir=masks, image_dir=".")
+    assert found.classes == ("background", "dog", "cat")
+
+
+def test_classes_files_of_several_folders(tmp_path):
+    export(tmp_path / "train")
+    export(tmp_path / "val", names="cd")
+    run = checked(tmp_path)
+    assert run.classes == ("background", "dog", "cat")
+    (tmp_path / "val/labelmap.txt").write_text(MAPS["other"])
+    with pytest.raises(UserError, match=r"train/labelmap\.txt and of .*val/labelmap\.txt differ"):
+        checked(tmp_path)
+
+
+def test_other_images_with_a_classes_file_below_their_root(tmp_path):
+    """The masks' colors tell the classes: they are the same ones where the order differs."""
+    export(tmp_path / "mine/export")
+    run = checked(tmp_path / "mine")
+    for order in MAPS:
+        export(tmp_path / order / "export", order)
+        assert move_data(run, str(tmp_path / order)).classes == run.classes
+    (tmp_path / "same/export/labelmap.txt").write_text(MAPS["same"].replace("dog", "wolf"))
+    with pytest.raises(UserError, match=r"export/labelmap\.txt: its classes .* differ"):
+        move_data(run, str(tmp_path / "same"))
+
+
+def test_masks_in_a_folder_of_instances_are_no_classes(tmp_path):
+    export(tmp_path)
+    (tmp_path / "labelmap.txt").unlink()
+    (tmp_path / "SegmentationClass").rename(tmp_path / "SegmentationObject")
+    with pytest.raises(UserError, match=r"SegmentationObject: .* number the objects"):
+        checked(tmp_path)
+    values = ((0, 0, 0), (176, 112, 32), (48, 112, 32))
+    assert checked(tmp_path, mask_values=values).palette == values

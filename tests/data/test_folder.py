@@ -106,7 +106,7 @@ def test_configured_folders_and_suffixes(tmp_path):
         tmp_path, image_dir="one", mask_dir="two", image_suffix="-left", mask_suffix="-classes"
     )
     assert [item.id for item in layout.items("all")] == ABC + DE
-    with pytest.raises(UserError, match=r"data\.mask_dir: the folder .*missing"):
+    with pytest.raises(UserError, match=r"data\.mask_dir=missing: the folder .*missing"):
         folder_layout(tmp_path, image_dir="one", mask_dir="missing")
 
 

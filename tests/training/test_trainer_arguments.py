@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from deeplab.config.execution import choose_execution
+from deeplab.training.callbacks.progress_bar import RunProgressLines
 from deeplab.training.callbacks.save_checkpoints import validation_interval
 from deeplab.training.callbacks.validation_figure import ValidationFigure
 from deeplab.training.compose_config import compose_train
@@ -154,3 +155,24 @@ def test_figures_are_drawn_after_validations_of_the_training(monkeypatch):
         trainer.is_global_zero = False
         other_process.on_validation_end(trainer, None)
     assert (always.steps, seldom.steps, other_process.steps) == ([1, 2, 3, 4], [2, 4], [])
+
+
+def test_lines_of_progress_say_at_which_step_a_score_was_measured(capsys):
+    lines = RunProgressLines(4)
+    trainer = SimpleNamespace(
+        global_step=0, is_global_zero=True, num_val_batches=[1], progress_bar_metrics={}
+    )
+    lines.on_train_start(trainer, None)
+    for step in range(1, 5):
+        trainer.global_step = step
+        trainer.progress_bar_metrics["train/loss"] = 0.5
+        lines.on_train_batch_end(trainer)
+        if step == 2:
+            lines.on_validation_start(trainer, None)
+            trainer.progress_bar_metrics["val/mIoU"] = 61.5
+            lines.on_validation_end(trainer)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition(" left: ")[2] for line in printed] == [
+        *["train/loss 0.5"] * 2,
+        *["train/loss 0.5, val/mIoU 61.5 at step 2"] * 2,
+    ]

@@ -35,7 +35,10 @@ class BadFileError(UserError):
 
 def stopping_error(problem: BadFileError) -> UserError:
     """Return the error with which a program ends at the first bad file; there may be more."""
-    return UserError(f"{problem} {command('prepare')} ... check=true lists all bad files.")
+    return UserError(
+        f"{problem} {command('prepare')} ... check=true lists all bad files, and "
+        "data.on_error=skip leaves them out."
+    )
 
 
 def read_with_fallback(

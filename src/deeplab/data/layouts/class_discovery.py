@@ -36,6 +36,7 @@ Values that a file or key lists are compared with the masks in the same way, and
 objects that are not among them are said.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -90,6 +91,8 @@ MAX_OTHERS, MIN_LEVELS = 0.25, 0.3
 in probability maps they were 0.8 and 0.2."""
 MAX_BLENDS = 32
 """Number of values between others from which on unblended masks are no masks."""
+INSTANCES = re.compile("segmentationobject|instance", re.IGNORECASE)
+"""Names of folders whose masks number objects, as VOC's and Cityscapes' do."""
 MIN_NUMBERED = 8
 """Smallest number of masks, and of values, in which ids of instances are recognized."""
 MAX_CHECKED = 100
@@ -137,7 +140,7 @@ def read_or_find_classes(
     Raises:
         UserError: the file is wrong, or the values of the masks cannot be classes.
     """
-    path = find_classes_file(root, classes_file)
+    path = find_classes_file(root, classes_file, items)
     if path is not None:
         classes = select_classes(
             read_classes(path), ignored, mask_values, unlisted_values, str(path)
@@ -147,6 +150,12 @@ def read_or_find_classes(
     paths = [item.mask for item in items if item.mask.is_file()]
     if not paths:
         raise UserError(f"data.root={root}: none of its {len(items)} images has a mask. Add them.")
+    if mask_values is None and (folder := _folder_of_instances(paths)):
+        raise UserError(
+            f"{folder}: masks in a folder of this name number the objects of each image. Set "
+            "data.mask_dir to the folder of masks of classes. If the values are classes, set "
+            "data.mask_values=[0,1,...]."
+        )
     stamps = [(status.st_mtime_ns, status.st_size) for status in map(Path.stat, paths)]
     key = hash((*paths, *stamps, ignored, mask_values, unlisted_values))
     found = _unwritten.get(key) or find_classes(paths, ignored, mask_values, unlisted_values)
@@ -160,6 +169,11 @@ def read_or_find_classes(
         _unwritten[key] = found
         _report(f"{reading}. They cannot be written to {target}: {error.strerror}")
     return classes
+
+
+def _folder_of_instances(masks: Sequence[Path]) -> Path | None:
+    folders = (mask.parent for mask in sample_evenly(masks, MAX_CHECKED))
+    return next((folder for folder in folders if INSTANCES.search(folder.name)), None)
 
 
 def report_listed(classes: ClassSet, items: Sequence[Item], source: str, remedy: str) -> None:

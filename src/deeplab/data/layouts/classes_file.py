@@ -20,17 +20,19 @@ import csv
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from deeplab.data.class_set import ClassSet, Color, Value
+from deeplab.data.items import Item
 from deeplab.data.layouts.file_names import CLASSES_FILE
 from deeplab.data.settings import MAX_CLASSES, UnlistedValues
 from deeplab.utils.errors import UserError
 from deeplab.utils.reading import exists, read_text, report_damage
+from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.text import pluralize, printable
 
 NAMES = (
@@ -38,6 +40,9 @@ NAMES = (
     "label_colors.txt", "classes.txt", "class_names.txt", "train/_classes.csv",
 )  # fmt: skip
 """Paths below the folder where a classes file is looked for."""
+
+MAX_SAMPLED = 1000
+"""Number of masks in whose folders a classes file is looked for."""
 
 VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare")
 UNLISTED: dict[UnlistedValues, str] = {
@@ -62,14 +67,19 @@ FORMS = {
 """Lines of text files that have values; if most lines have one form, all must have it."""
 
 
-def find_classes_file(root: Path, classes_file: str | None) -> Path | None:
-    """Return the path of ``classes_file``, or of the first file in ``root`` with a usual name.
+def find_classes_file(
+    root: Path, classes_file: str | None, items: Sequence[Item] = ()
+) -> Path | None:
+    """Return the path of ``classes_file``, or of a file with a usual name.
+
+    Such a file is in ``root`` or, as in exports of labeling tools, in a folder between it and the
+    masks; for masks elsewhere, beside their folder or in it.
 
     Raises:
-        UserError: ``classes_file`` does not exist.
+        UserError: ``classes_file`` does not exist, or several folders have different classes.
     """
     if classes_file is None:
-        return next((root / name for name in NAMES if exists(root / name)), None)
+        return _usual_file(root) or _file_near(root, items)
     for path in (root / classes_file, Path(classes_file).expanduser()):
         if exists(path):
             return path
@@ -78,6 +88,27 @@ def find_classes_file(root: Path, classes_file: str | None) -> Path | None:
         f"current folder. Correct the path, or set data.classes_file=null to look for "
         f"{', '.join(NAMES)}."
     )
+
+
+def _usual_file(folder: Path) -> Path | None:
+    return next((folder / name for name in NAMES if exists(folder / name)), None)
+
+
+def _file_near(root: Path, items: Sequence[Item]) -> Path | None:
+    """Return the classes file of the folders that masks are in."""
+    folders = dict.fromkeys(item.mask.parent for item in sample_evenly(items, MAX_SAMPLED))
+    found: dict[Path, ClassSet] = {}
+    for folder in folders:
+        above = [f for f in (folder, *folder.parents) if f != root and f.is_relative_to(root)]
+        files = map(_usual_file, above or [folder, folder.parent])
+        if (path := next(filter(None, files), None)) and path not in found:
+            found[path] = read_classes(path)
+    if len({repr(classes) for classes in found.values()}) > 1:
+        raise UserError(
+            f"data.root={root}: the classes of {' and of '.join(map(str, found))} differ. Set "
+            "data.classes_file to the one that holds for all masks, or data.root to one folder."
+        )
+    return next(iter(found), None)
 
 
 def read_classes(path: Path) -> ClassSet:

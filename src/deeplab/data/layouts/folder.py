@@ -126,14 +126,19 @@ class FolderLayout(Layout):
             read_classes,
         )
 
-        path = find_classes_file(Path(root).expanduser(), settings.classes_file)
+        layout = cls(settings.model_copy(update={"root": root}))
+        if layout.annotations:
+            return
+        splits = layout._splits.by_name.values()
+        items = max((split.items for split in splits), key=len, default=())
+        path = find_classes_file(layout.root, settings.classes_file, items)
         if path is None:
             return
         listed = read_classes(path)
         names = dict(zip(listed.values or (), listed.names, strict=True))
         values = settings.mask_values or range(len(settings.classes))
         same = [names.get(value) for value in values] == [*settings.classes]
-        if not same and not cls(settings.model_copy(update={"root": root})).annotations:
+        if not same:
             raise UserError(
                 f"{path}: its classes or their values differ from those that the run was trained "
                 f"with ({', '.join(settings.classes)}). Convert the masks to the run's values, or "

@@ -23,12 +23,12 @@ class FolderSettings(SegmentationSettings):
     """Names of the classes; null: from ``classes_file``."""
     classes_file: FilePath | None = None
     """File of the names and mask values of the classes; null: ``classes.yaml``, ``classes.csv`` and
-    similar in ``root``. Without one they are found in the masks and written to
+    similar in ``root`` or above the masks. Without one they are found in the masks and written to
     ``root/classes.yaml``."""
     image_dir: FilePath | None = None
-    """Folder of the images below ``root``; null: the usual names are tried."""
+    """Folder of the images, below ``root`` or a whole path; null: the usual names are tried."""
     mask_dir: FilePath | None = None
-    """Folder of the masks; if it is that of the images, suffixes distinguish them."""
+    """Folder of the masks, likewise; if it is that of the images, suffixes distinguish them."""
     image_suffix: Annotated[str, Field(max_length=100)] = ""
     """End of an image's file name, after the part that it shares with its mask."""
     mask_suffix: Annotated[str, Field(max_length=100)] | None = None

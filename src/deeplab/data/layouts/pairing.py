@@ -265,7 +265,12 @@ def annotated_pairs(
 
 def is_outside(root: Path, folder: str) -> bool:
     """Return True if ``image_dir`` or ``mask_dir`` is not below the root."""
-    return os.path.relpath(root / folder, root).startswith("..")
+    return os.path.relpath(_named_folder(root, folder), root).startswith("..")
+
+
+def _named_folder(root: Path, folder: str) -> Path:
+    """Return the folder that ``image_dir`` or ``mask_dir`` names."""
+    return root / os.path.expanduser(folder)  # noqa: PTH111  never raises
 
 
 class _Folders:
@@ -295,7 +300,7 @@ class _Folders:
         self, role: str, key: str, by_folder: dict[str, list[str]]
     ) -> dict[str, str]:
         """Return the folders that ``image_dir`` or ``mask_dir`` names, each without that part."""
-        path = self.root / key
+        path = _named_folder(self.root, key)
         relative = os.path.relpath(path, self.root)
         if path.is_dir() and is_outside(self.root, key):
             for file in list_files(path):
@@ -308,8 +313,8 @@ class _Folders:
         if found := {f: f"/{f}/".replace(named, "/", 1) for f in by_folder if named in f"/{f}/"}:
             return found
         raise UserError(
-            f"data.{role}_dir: the folder {path} does not exist. Set data.{role}_dir to a folder "
-            "below data.root."
+            f"data.{role}_dir={key}: the folder {path} does not exist. Set data.{role}_dir to a "
+            "folder below data.root, or to a whole path."
         )
 
     def _read_folder(self, folder: str) -> FolderMeaning:
@@ -635,6 +640,12 @@ def _no_pairs_error(root: Path, folders: _Folders, settings: FolderSettings) -> 
             f"data.root={root}: no images and masks found in this folder. Expected two folders "
             "such as images and masks, or images with masks beside them such as a.jpg and "
             "a_mask.png. For other folders set data.image_dir=FOLDER data.mask_dir=FOLDER."
+        )
+    if not images:
+        return UserError(
+            f"data.root={root}: {pluralize(len(masks), 'mask')} ({name_some(masks)}), but no "
+            "images in this folder. Set data.image_dir to theirs, which may be anywhere, as "
+            "/my/photos."
         )
     ends = "NAME_mask, NAME_label, NAME_gt or similar"
     if settings.mask_suffix:

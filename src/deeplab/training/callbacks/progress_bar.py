@@ -79,9 +79,10 @@ class RunProgressLines(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         show = trainer.is_global_zero
         self.lines = ProgressLines("Step", self.steps, done=trainer.global_step, show=show)
+        self.validated_step = 0
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self.lines.advance(text=lambda: _format_metrics(trainer.progress_bar_metrics))
+        self.lines.advance(text=lambda: self._describe(trainer.progress_bar_metrics))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total, show = int(sum(trainer.num_val_batches)), trainer.is_global_zero
@@ -90,6 +91,13 @@ class RunProgressLines(Callback):
     def on_validation_batch_end(self, *_: Any) -> None:
         self.validation.advance()
 
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        self.validated_step = trainer.global_step
 
-def _format_metrics(metrics: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
+    def _describe(self, metrics: Mapping[str, float]) -> str:
+        """Return the loss of the step, and the scores of the last validation with their step."""
+        return ", ".join(
+            f"{name} {float(value):.4g}"
+            + f" at step {self.validated_step}" * name.startswith("val/")
+            for name, value in metrics.items()
+        )
