@@ -15,6 +15,7 @@ from deeplab.models.backbones import MobileNetV2
 from deeplab.tools.benchmarks import (
     atrous,
     auto_settings,
+    growth,
     loading,
     loss,
     machine,
@@ -228,3 +229,37 @@ def test_learning_names_the_package_that_it_compares_with():
 def test_only_learning_takes_settings(tmp_path):
     done = run("benchmark", "loss", "data=voc", cwd=tmp_path, ok=False)
     assert "only benchmark learning has settings" in done.stderr
+
+
+def test_growth_is_what_each_further_part_adds(monkeypatch, capsys):
+    usages = {2: (5.0, 10**9), 1002: (7.0, 10**9 + 4 * 10**6)}
+    calls = []
+
+    def measure(folder, size):
+        calls.append(folder.name)
+        slow = "-1" in folder.name
+        return {"deeplab train": growth.Usage(usages[size][0] + slow, usages[size][1])}
+
+    case = growth.Case("Images", "image", (2, 1002), measure)
+    missing = case._replace(title="Other", package="no_such_package")
+    monkeypatch.setattr(growth, "CASES", (case, missing))
+    assert growth.print_growth(repeats=2) is None
+    assert calls == ["2-0", "2-1", "1002-0", "1002-1"]
+    printed = capsys.readouterr().out
+    (line,) = (line for line in printed.splitlines() if "1,002" in line)
+    assert line.split()[2:] == ["1,002", "7.0", "1.00", "2e+03", "4,000"]
+    assert "Other: left out, because no_such_package is not installed" in printed
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("index", "size"), [(1, 70), (3, 70), (4, 70), (6, 40)])
+def test_commands_whose_growth_is_measured(tmp_path, index, size):
+    usages = growth.CASES[index].measure(tmp_path / "work", size)
+    assert all(name.startswith("deeplab ") for name in usages)
+    assert all(0.5 < usage.seconds < 600 for usage in usages.values())
+    assert all(5e7 < usage.peak_bytes < 2e10 for usage in usages.values())
+
+
+def test_a_command_that_fails_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cost nothing=1: it has failed \(Error: nothing: no such"):
+        growth.run_measured(tmp_path, "cost", "nothing=1")

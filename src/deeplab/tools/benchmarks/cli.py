@@ -42,11 +42,15 @@ PARTS = {
     "strategies": Part(3, "strategies:compare_strategies"),
     "export": Part(7, "exported:compare_exports"),
     "startup": Part(7, "startup:compare_startup"),
+    "growth": Part(1, "growth:print_growth"),
     "learning": Part(2, "learning:compare_learning"),
 }
 
 WITH_DATA = ("learning",)
-"""Parts that need a data set, and are therefore measured only if they are named."""
+"""Parts that need a data set."""
+
+IF_NAMED = ("growth", *WITH_DATA)
+"""Parts that are measured only if they are named: growth compares no two sides."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,7 +69,7 @@ def run_benchmark(arguments: Sequence[str]) -> None:
         "one run, and print ratios.",
     )
     parser.add_argument(
-        "part", nargs="?", choices=tuple(PARTS), help="default: all but learning, which needs data"
+        "part", nargs="?", choices=tuple(PARTS), help=f"default: all but {' and '.join(IF_NAMED)}"
     )
     repeats = ", ".join(f"{name} {part.repeats}" for name, part in PARTS.items())
     parser.add_argument(
@@ -107,7 +111,7 @@ def measure(arguments: argparse.Namespace) -> None:
 
     results = Results(measure_machine(provenance().commit), arguments.output_dir)
     print(results.machine, flush=True)
-    parts = [part] if part else [name for name in PARTS if name not in WITH_DATA]
+    parts = [part] if part else [name for name in PARTS if name not in IF_NAMED]
     for name in parts:
         if name in results.parts:
             print(f"{name}: measured before")
