@@ -260,6 +260,11 @@ def test_commands_whose_growth_is_measured(tmp_path, index, size):
     assert all(5e7 < usage.peak_bytes < 2e10 for usage in usages.values())
 
 
+def test_the_memory_of_a_command_is_not_that_of_its_parent(tmp_path):
+    taken = torch.ones(250_000_000)  # 1 GB
+    assert growth.run_measured(tmp_path, "runs", "--help").peak_bytes < 5e8 < taken.nbytes
+
+
 def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(UserError, match=r"cost nothing=1: it has failed \(Error: nothing: no such"):
         growth.run_measured(tmp_path, "cost", "nothing=1")
