@@ -80,6 +80,8 @@ TRAIN = [
     (["stage.warmup_steps=5000"], ["(5000)", "below max_steps", "Set stage.warmup_steps="]),
     (["decoder.width=3"], ["decoder.width: no such key. Did you mean decoder.weight_init or"]),
     (["stage.momentum=0.9"], ["stage.momentum: no such key. Set optimizer.momentum instead"]),
+    (["epochs=10"], ["epochs: no such key. Set stage.max_steps instead"]),
+    (["model=resnet50"], ["model: no such key. Set backbone=NAME instead"]),
     (["optimizer=adamw", "optimizer.momentum=0.9"], ["optimizer has no such key", "optimizer=sgd"]),
     (["loss.hard_pixel_fraction=0.5"], ["loss has no such key. It is for loss=top_k"]),
     (["lr_scheduler.power=null"], ["lr_scheduler.power=null", "number"]),

@@ -23,6 +23,7 @@ def test_a_key_is_found_by_its_name_and_by_its_meaning():
     assert decay.type == "null or float > 0, < 1"
     assert decay.default == "null"
     assert "stage.ema_decay" in [key.name for key in find_keys("moving average", "train")]
+    assert "data.crop_size" in [key.name for key in find_keys("size crop", "train")]  # any order
 
 
 def test_keys_are_those_of_the_script_and_below_their_sections(capsys):

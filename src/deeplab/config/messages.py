@@ -43,6 +43,19 @@ MOVED_KEYS = {
     "stage.hard_pixel_steps": "loss=top_k loss.hard_pixel_steps",
     "optimizer.lr": "stage.lr",
     "optimizer.weight_decay": "stage.weight_decay",
+    **dict.fromkeys(("epochs", "num_epochs", "iterations", "max_iters"), "stage.max_steps"),
+    **dict.fromkeys(("image_size", "img_size", "imgsz", "input_size"), "data.crop_size"),
+    **dict.fromkeys(("model", "arch", "encoder", "encoder_name"), "backbone=NAME"),
+    **dict.fromkeys(("encoder_weights", "weights"), "backbone.pretrained or init_from"),
+    **dict.fromkeys(("output_dir", "save_dir", "project"), "runs_dir"),
+    "batch": "stage.batch_size",
+    "dataset": "data=NAME",
+    "device": "trainer.accelerator",
+    "gpus": "trainer.devices",
+    "learning_rate": "stage.lr",
+    "num_classes": "data.classes",
+    "patience": "stage.early_stopping",
+    "workers": "trainer.num_workers",
 }
 """Keys of earlier versions or other programs, and what they are called here."""
 
@@ -185,10 +198,11 @@ def _unknown_key(key: str, text: str) -> str:
             f"{key}: no such key. Classes of your own are for {', '.join(OWN_GROUPS)}, callbacks "
             "and data.augmentations."
         )
-    if moved := MOVED_KEYS.get(key):
-        return f"{key}: no such key. Set {moved} instead."
     from deeplab.config.reference import choices_with, script_keys
 
+    moved = MOVED_KEYS.get(key, "")
+    if moved and re.match(r"\w+", moved)[0] in script_keys(_script()):  # type: ignore[index]
+        return f"{key}: no such key. Set {moved} instead."
     if choices := choices_with(key):
         group = key.partition(".")[0]
         return f"{key}: the chosen {group} has no such key. It is for {' and '.join(choices)}."

@@ -249,8 +249,8 @@ def choices_with(key: str) -> list[str]:
     return [f"{group}={choice}" for choice, s in schemas.items() if name in s.model_fields]
 
 
-def find_keys(word: str, script: str) -> dict[Key, list[str]]:
-    """Return the keys of a script whose name or meaning contains a word; all without one.
+def find_keys(text: str, script: str) -> dict[Key, list[str]]:
+    """Return the keys of a script whose name or meaning contains all words; all without any.
 
     Each has the titles of its sections.
     """
@@ -258,15 +258,15 @@ def find_keys(word: str, script: str) -> dict[Key, list[str]]:
     for section in sections(script):
         for key in section.keys:
             titles.setdefault(key, []).append(section.title)
-    word = word.lower()
-    by_name = [key for key in titles if word in key.name.lower()]
-    by_meaning = [key for key in titles if word in key.meaning.lower()]
+    words = text.lower().split()
+    by_name = [key for key in titles if all(w in key.name.lower() for w in words)]
+    by_meaning = [k for k in titles if all(w in f"{k.name} {k.meaning}".lower() for w in words)]
     return {key: titles[key] for key in [*by_name, *by_meaning]}
 
 
-def print_keys(word: str, script: str) -> None:
-    """Print the keys of a script that a word finds, one paragraph each, below their sections."""
-    found = find_keys(word, script)
+def print_keys(words: str, script: str) -> None:
+    """Print the keys of a script that words find, one paragraph each, below their sections."""
+    found = find_keys(words, script)
     last: list[str] = []
     for key, titles in found.items():
         if titles != last:
@@ -276,8 +276,8 @@ def print_keys(word: str, script: str) -> None:
         print(textwrap.fill(key.meaning, 96, initial_indent="    ", subsequent_indent="    "))
     if not found:
         print(
-            f"{word}: no key of this script has this word in its name or meaning. Without a word "
-            "all are shown."
+            f"{words}: no key of this script has this in its name or meaning. Without a word all "
+            "are shown."
         )
 
 
