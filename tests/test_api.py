@@ -23,6 +23,7 @@ from deeplab.evaluation.segmentation import SegmentationEvaluation
 from deeplab.models import DeepLabV3Plus
 from deeplab.models.layers import batch_norms
 from deeplab.tools.predict.predict import run_prediction
+from deeplab.utils.errors import UserError
 from support.hubs import hub
 from support.networks import randomize_logits, tiny_model
 from support.repository import ROOT
@@ -85,7 +86,10 @@ def test_values_of_a_group_are_keyword_arguments():
     ("arguments", "message"),
     [
         ({"backbone": "resnet_tyni"}, "Did you mean resnet_tiny"),
-        ({"backbone": "resnet_tiny", "dephth": 3}, "^dephth: no such key. Did you mean depth"),
+        (
+            {"backbone": "resnet_tiny", "dephth": 3},
+            "^dephth: create_model has no such argument. Did you mean depth",
+        ),
         ({"backbone": 101}, "backbone=101: expected the name"),
         ({"decoder": "niave"}, "Did you mean naive"),
         ({"decoder": {"low_levle": ["conv2"]}}, "decoder.low_levle: no such key"),
@@ -360,6 +364,41 @@ def test_a_network_in_memory_predicts_as_its_run(trained, images, options):
         assert prediction.overlay().tobytes() == expected.overlay().tobytes()
 
 
+def test_a_prediction_keeps_its_image_when_the_array_is_used_again(trained):
+    model = trained.load()
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 256, (40, 50, 3), np.uint8)
+    before = model.predict(frame.copy())
+    kept = model.predict(frame)
+    frame[...] = 255 - frame
+    assert np.array_equal(kept.image, before.image)
+    assert np.array_equal(kept.probabilities, before.probabilities)
+    assert kept.overlay().tobytes() == before.overlay().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (np.full((9, 9, 3), np.nan, np.float32), {}, "243 values of nan"),
+        ({"a": 1}, {}, "image=dict: expected a path, the bytes"),
+        (np.zeros((9, 9, 3), np.uint8), {"strategy": None}, "strategy=None: expected the name"),
+        (np.zeros((9, 9, 3), np.uint8), {"strategy": ["os8"]}, "strategy=.*: expected the name"),
+    ],
+)
+def test_images_and_strategies_that_are_none(image, options, message):
+    own = deeplab.TrainedModel.from_network(tiny_model(2), ["a", "b"])
+    with pytest.raises(UserError, match=message):
+        own.predict(image, **options)
+
+
+def test_content_of_a_file_in_any_buffer(images):
+    own = deeplab.TrainedModel.from_network(tiny_model(7).eval(), tuple("abcdefg"))
+    content = images[0].read_bytes()
+    expected = own.predict(images[0]).label_map
+    for buffer in (content, bytearray(content), memoryview(content)):
+        assert np.array_equal(own.predict(buffer).label_map, expected)
+
+
 def test_predictions_follow_the_output_stride_of_a_network_in_memory(images):
     model = tiny_model(7).eval()
     own = deeplab.TrainedModel.from_network(model, tuple("abcdefg"))
@@ -414,7 +453,7 @@ def test_weights_of_no_run_are_named_with_what_to_do(tmp_path, name):
         (np.zeros((3, 40, 50), np.uint8), "Move the channels to the end"),
         (np.zeros((0, 5, 3), np.uint8), "it has no pixels"),
         (np.full((4, 4), 2.0), "must be from 0 to 1"),
-        (np.full((4, 4), np.nan), "must be from 0 to 1"),
+        (np.full((4, 4), np.inf), "must be from 0 to 1"),
         (np.zeros((4, 4), int), "expected uint8"),
         (np.full((4, 4), 9, np.uint16), "uint16 values up to 9"),
         (Image.new("F", (3, 3)), "floating-point images are not read"),
@@ -454,3 +493,46 @@ for name in ("someone/scenes", "hf://someone/missing"):
     label_map = trained.load(precision="32-true").predict(images[0]).label_map
     assert np.array_equal(np.asarray(Image.open(tmp_path / "label.png")), label_map)
     assert {path.name for path in tmp_path.iterdir()} == {"home", "label.png"}
+
+
+def test_numbers_of_numpy_are_numbers():
+    model = deeplab.create_model(
+        "resnet_tiny", aspp="tiny", decoder="tiny", num_classes=np.int64(4),
+        output_stride=np.int64(8), base_width=np.int32(4),
+    )  # fmt: skip
+    assert (model.num_classes, model.output_stride) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": 5}, r"classes: create_model has no such argument\. Did you mean num_classes"),
+        ({"n_classes": 5}, "Did you mean num_classes"),
+        ({"data": "voc"}, "data: create_model has no such argument"),
+        ({"stage.lr": 1}, r"stage\.lr: create_model has no such argument"),
+        ({"backbone": "own"}, "backbone=own: a class of your own is named by _target_="),
+    ],
+)
+def test_arguments_that_no_network_has(arguments, message):
+    with pytest.raises(UserError, match=message):
+        deeplab.create_model(**{"backbone": "resnet_tiny", **arguments})
+    assert "own" not in deeplab.list_models()
+
+
+@pytest.mark.parametrize("shape", [(1, 33, 33, 3), (3, 33, 33), (1, 4, 33, 33)])
+def test_images_of_another_shape_are_named(shape):
+    with pytest.raises(ValueError, match=r"expected \(N, 3, H, W\), with values from 0 to 255"):
+        tiny_model()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (torch.nn.Conv2d(3, 21, 1), {}, "model=Conv2d: expected a network"),
+        (tiny_model(3), {"loss": "dice"}, "loss=dice: expected keys"),
+        (tiny_model(3), {"loss": {"name": "dise"}}, "loss.name=dise: no such choice"),
+    ],
+)
+def test_wrong_arguments_of_a_module(model, options, message):
+    with pytest.raises(UserError, match=message):
+        deeplab.SegmentationModule(model, **options)

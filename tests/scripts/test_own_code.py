@@ -1,13 +1,16 @@
 """Classes of the user's own: a project with one of each, and runs of others that name classes."""
 
 import csv
+import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from deeplab.ablations.run_index import known_runs
 from deeplab.api.models import create_model
 from deeplab.config.compose import composed
 from deeplab.tools.export.sample_images import sample_images
@@ -229,11 +232,36 @@ def test_a_project_of_its_own(trained):
     typed = (*RUN[1:5], *RUN[6:12])  # conf/ names the data; nothing the augmentation
     done = run("train", f"resume={folder}", *typed, cwd=trained, ok=False)
     assert "names code that this command would import: ownaugment.Dark (" in done.stderr
+    check_evaluations_with_edited_code(trained, folder)
     (trained / "ownhelp.py").write_text("def mean(values):\n    return values.sum() / 9\n")
     done = run("train", f"resume={folder}", "trust_remote_code=true", cwd=trained, ok=False)
     assert "the code of loss._target_=ownloss.Mean (then sha256:" in done.stderr
     run("train", *RUN, cwd=trained)
     assert len(run_folders(trained)) == 2
+
+
+def check_evaluations_with_edited_code(project, folder):
+    """Weights with another version of their class are said, and are no result of a table."""
+    module = project / "ownnet.py"
+    source = module.read_text()
+    keys = (f"run={folder}", "trust_remote_code=true", "strategies=[flip]", *CPU)
+    result = folder / "evaluations/val-weights-os16-flip/result.json"
+    (index,) = (run for run in known_runs(folder.parent) if run.folder.path == folder)
+    row = SimpleNamespace(name_of=lambda config: result.parent.name)
+    versions = []
+    for text in (source, f"{source}\n# edited\n"):
+        module.write_text(text)
+        done = run("evaluate", *keys, cwd=project)
+        warned = "decoder._target_=ownnet.Join (then sha256:" in done.stderr
+        assert warned == (text != source)
+        assert warned == ("has changed since this run was trained" in done.stderr)
+        assert warned != ("existed already" in done.stdout)
+        versions.append(json.loads(result.read_text())["own_code"])
+        vars(index).pop("_evaluations", None)
+        assert bool(index.evaluation(row)) != warned
+    module.write_text(source)
+    assert versions[0].keys() == {"backbone", "aspp", "decoder"}
+    assert versions[0]["decoder"] != versions[1]["decoder"]
 
 
 def test_code_of_a_run_that_is_not_here_is_not_to_be_trusted():

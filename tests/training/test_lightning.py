@@ -48,7 +48,7 @@ def make_trainer(folder, **options):
     return Trainer(accelerator="cpu", default_root_dir=folder, **{"devices": 1, **options})
 
 
-def test_fit_validate_test_predict_and_load(tmp_path, data):
+def test_fit_validate_test_predict_and_load(tmp_path, data, capsys):
     module, trainer = make_module(data), make_trainer(tmp_path, max_epochs=2)
     trainer.fit(module, data)
     assert trainer.global_step == 2 * 3  # an epoch is a pass over the 6 images
@@ -56,7 +56,9 @@ def test_fit_validate_test_predict_and_load(tmp_path, data):
     assert lr == 0.0  # the schedule is as long as the trainer
 
     (scores,) = trainer.validate(module, data, verbose=False)
+    capsys.readouterr()
     (tested,) = trainer.test(module, data, verbose=False)
+    assert "Testing on the validation images, data.val_split=val." in capsys.readouterr().err
     label_maps = [label for batch in trainer.predict(module, data) for label in batch]
     truths = [data.val_set.read(item)[1] for item in data.val_set.items]
     assert [m.shape for m in label_maps] == [t.shape for t in truths]
@@ -178,6 +180,13 @@ def test_classes_that_a_checkpoint_names_are_imported_if_it_is_trusted(tmp_path,
 def test_names_must_fit_the_network():
     with pytest.raises(deeplab.UserError, match="2 names, but the network has num_classes=5"):
         deeplab.SegmentationModule(tiny_model(5), class_names=["a", "b"])
+
+
+@pytest.mark.parametrize("num_classes", [5, 9])
+def test_data_must_have_as_many_classes_as_the_network(tmp_path, data, num_classes):
+    model = deeplab.create_model("resnet_tiny", base_width=4, aspp="tiny", num_classes=num_classes)
+    with pytest.raises(deeplab.UserError, match=f"num_classes={num_classes}: the data have 7"):
+        make_trainer(tmp_path, max_steps=1).fit(deeplab.SegmentationModule(model), data)
 
 
 def test_the_next_epoch_goes_on_with_the_next_draws():

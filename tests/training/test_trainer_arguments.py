@@ -163,14 +163,13 @@ def test_lines_of_progress_say_at_which_step_a_score_was_measured(capsys):
         global_step=0, is_global_zero=True, num_val_batches=[1], progress_bar_metrics={}
     )
     lines.on_train_start(trainer, None)
+    module = SimpleNamespace(scored_step=None)
     for step in range(1, 5):
-        trainer.global_step = step
         trainer.progress_bar_metrics["train/loss"] = 0.5
-        lines.on_train_batch_end(trainer)
+        lines.on_train_batch_end(trainer, module)
         if step == 2:
-            lines.on_validation_start(trainer, None)
             trainer.progress_bar_metrics["val/mIoU"] = 61.5
-            lines.on_validation_end(trainer)
+            module.scored_step = 2
     printed = capsys.readouterr().out.splitlines()
     assert [line.partition(" left: ")[2] for line in printed] == [
         *["train/loss 0.5"] * 2,

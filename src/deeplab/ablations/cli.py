@@ -62,7 +62,8 @@ data.root=FOLDER.
 
 def run_ablations(arguments: Sequence[str]) -> None:
     """Run the script; raises UserError for a user's mistake."""
-    match [to_hydra_override(argument) for argument in arguments]:
+    kept = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+    match [to_hydra_override(argument) for argument in kept]:
         case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
             print_help(as_typed(HELP))
         case ["plan", *rest]:

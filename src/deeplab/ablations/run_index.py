@@ -16,6 +16,7 @@ from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import init_record
 from deeplab.config.own_nodes import own_nodes
+from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.layouts.base import data_fingerprint, open_layout
 from deeplab.data.layouts.folder_settings import FolderSettings
@@ -124,9 +125,18 @@ class Run:
         if name not in self._evaluations:
             folder = EvaluationFolder(self.folder.evaluations / name)
             evaluation = read_evaluation(folder.path) if exists(folder.result) else None
-            current = evaluation and evaluation.result.is_of_weights(self.weights_sha256)
+            current = evaluation and (
+                evaluation.result.is_of_weights(self.weights_sha256)
+                and evaluation.result.own_code == self._network_code
+            )
             self._evaluations[name] = evaluation if current else None
         return self._evaluations[name]
+
+    @cached_property
+    def _network_code(self) -> dict[str, str]:
+        """Versions of the network's own classes that it was trained with."""
+        leaves = ModelConfig.model_fields
+        return {key: node.version or "" for key, node in own_nodes(self.config) if key in leaves}
 
     @cached_property
     def _evaluations(self) -> dict[str, Evaluation | None]:

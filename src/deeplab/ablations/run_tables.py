@@ -62,6 +62,9 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     request = parse_request(arguments)
     jobs = collect_jobs(request, compose_seeds)
     request = with_scores(request, jobs)  # checks that the variants have a score in common
+    typed = any(argument.startswith(("preset=", "+preset=")) for argument in arguments)
+    if request.preset_name and not typed:
+        print(f"Preset {request.preset_name}: {request.preset.title} (preset=none: without it)")
     root, group = runs_root(request, jobs), _group(request, jobs)
     if any(job.config.trainer.fast_dev_run for job in jobs):
         _test_jobs(jobs, check, launch)

@@ -1,10 +1,13 @@
 """Networks and trained networks from Python."""
 
+import inspect
 from collections.abc import Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from omegaconf import open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
@@ -12,7 +15,7 @@ from deeplab.checkpoints.pretrained import IMAGENET_WEIGHTS, PUBLISHED_WEIGHTS
 from deeplab.config.compose import composed
 from deeplab.config.own_nodes import trust_config
 from deeplab.config.parsing import validate
-from deeplab.config.paths import group_choices
+from deeplab.config.paths import group_choices, project_choices
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.training.validate_config import parse_run
@@ -28,6 +31,10 @@ Part = str | Mapping[str, Any]
 of a class of one's own."""
 
 
+OWN = "own"
+"""Choice of a group for a class of one's own."""
+
+
 def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
     """Return the names of backbones for ``create_model``, in alphabetical order.
 
@@ -35,7 +42,7 @@ def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
         filter: pattern of the names, such as ``resnet*``.
         pretrained: list only those with published ImageNet weights.
     """
-    names = sorted(name for name in group_choices("backbone") if fnmatch(name, filter))
+    names = sorted(n for n in group_choices("backbone") if n != OWN and fnmatch(n, filter))
     with_weights = {"timm", *(weights.choice for weights in PUBLISHED_WEIGHTS)}
     return [name for name in names if not pretrained or name in with_weights]
 
@@ -93,12 +100,15 @@ def create_model(
     from deeplab.checkpoints.matching import load_backbone
     from deeplab.config.build_model import build_model
 
+    num_classes, output_stride = _plain(num_classes), _plain(output_stride)
     if type(num_classes) is not int or num_classes < 1:
         raise UserError(f"num_classes={num_classes!r}: expected an integer of 1 or more.")
+    _check_arguments(backbone, backbone_keys)
     source = IMAGENET_WEIGHTS if pretrained is True else str(pretrained) if pretrained else None
     defaults = {"in_channels": 3, "pretrained": None}  # a class of your own need not have the keys
     given = {"in_channels": in_channels, "pretrained": source}
-    keys = backbone_keys | {key: given[key] for key in given if given[key] != defaults[key]}
+    keys = {key: _plain(value) for key, value in backbone_keys.items()}
+    keys |= {key: given[key] for key in given if given[key] != defaults[key]}
     config = adapt_to_weights(_model_config(backbone, aspp, decoder, output_stride, keys))
     recipe = validate(Recipe, {"logits_init": logits_init, "bn_momentum": bn_momentum})
     model = build_model(
@@ -110,6 +120,29 @@ def create_model(
     if init := find_init_source(config):
         load_backbone(model.backbone, init.path)
     return model
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _check_arguments(backbone: str, backbone_keys: Mapping[str, Any]) -> None:
+    """Raise UserError for arguments that no network has, or a class that is not named."""
+    from deeplab.config.reference import script_keys
+
+    if TARGET in backbone_keys or backbone not in project_choices("backbone"):
+        return
+    if backbone == OWN:
+        raise UserError(f"backbone={OWN}: a class of your own is named by {TARGET}=....")
+    prefix = "backbone."
+    keys = {key.removeprefix(prefix) for key in script_keys("train") if key.startswith(prefix)}
+    arguments = {*inspect.signature(create_model).parameters} - {"backbone_keys"}
+    for key in backbone_keys:
+        if key not in keys:
+            near = get_close_matches(key, [*arguments, *keys], n=2, cutoff=0.6)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "Leave it out."
+            raise UserError(f"{key}: create_model has no such argument. {hint}")
 
 
 def _model_config(

@@ -20,7 +20,7 @@ from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import padding_color
 from deeplab.config.build_model import build_model
 from deeplab.config.overrides import typed_override
-from deeplab.config.own_nodes import check_foreign
+from deeplab.config.own_nodes import check_trained
 from deeplab.config.parsing import validate
 from deeplab.config.schema.logger import LoggerSettings
 from deeplab.config.schema.model import ModelConfig
@@ -247,7 +247,7 @@ def find_trained_run(
         folder, weights = find_run_weights(name, "run")
         trained = TrainedRun(folder, read_config(folder), weights)
     source = str(trained.folder.config)
-    check_foreign(
+    check_trained(
         trained.config, source, leaves=ModelConfig.model_fields, trusted=trust_remote_code
     )
     return trained

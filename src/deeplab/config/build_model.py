@@ -167,3 +167,12 @@ def _build(key: str, constructor: Callable[..., Any], *args: Any, **kwargs: Any)
         return constructor(*args, **kwargs)
     except ValueError as error:
         raise UserError(f"{key}: {error}.") from None
+
+
+def check_is_network(model: object) -> None:
+    """Raise UserError unless a model is a network of this project."""
+    if not isinstance(model, DeepLabV3Plus):
+        raise UserError(
+            f"model={type(model).__name__}: expected a network of deeplab.create_model. Of a "
+            "SegmentationModule it is eval_model; of a compiled or wrapped network, the one inside."
+        )

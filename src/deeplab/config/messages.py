@@ -22,6 +22,7 @@ PYDANTIC_MESSAGES = {
     "too_short": "expected {min_length} or more values",
     "too_long": "expected {max_length} or fewer values",
     "missing": "expected more values",
+    "model_type": "expected keys, as in {{name: value}}",
     "tuple_type": "expected a list, as in [a,b]",
     "string_too_short": "expected a value that is not empty",
     "string_type": "expected a string (quote numbers: 'key=\"2024\"')",
@@ -126,7 +127,8 @@ def format_hydra_error(error: Exception) -> str:
             path = key.rstrip("/")
             fix = "Type one with spaces in quotes: 'key=two words'."
             if is_reachable(Path(path, CONFIG_FILE)):
-                fix = f"Did you mean {typed_override('run', path)}?"
+                named = typed_override("run", path)
+                fix = f"Did you mean {f'runs=[{path},...]' if _script() == 'compare' else named}?"
             return f"{key if key.strip() else repr(key)}: cannot be read as key=value. {fix}"
         if any(value.count(bracket) != value.count(end) for bracket, end in ("[]", "{}", "()")):
             return (

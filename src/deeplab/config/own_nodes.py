@@ -1,5 +1,6 @@
 """The classes of the user's own that a config names, by the keys of their leaves."""
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ from deeplab.utils.constants import TARGET
 from deeplab.utils.own_code.finding import find_module
 from deeplab.utils.own_code.node import OwnCode, targets
 from deeplab.utils.own_code.trust import check_trusted, trust
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.settings import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -68,10 +70,54 @@ def _with_versions(value: Any, key: str) -> Any:
     return value
 
 
+def network_versions(config: Settings, leaves: Collection[str]) -> dict[str, str]:
+    """Return the present versions of the classes of some leaves, by their keys.
+
+    Raises:
+        UserError: a module is not found.
+    """
+    return {
+        key: node.with_version(key).version or ""
+        for key, node in own_nodes(config)
+        if key in leaves
+    }
+
+
+def changed_code(config: Settings, leaves: Collection[str] | None = None) -> str:
+    """Return which classes have changed since a run was started; empty if none has.
+
+    Args:
+        config: the run's config.
+        leaves: keys of the classes; None: all.
+
+    Raises:
+        UserError: a module is not found.
+    """
+    return " and ".join(
+        f"{key}.{TARGET}={node.target} (then {node.version}, now {now})"
+        for key, node in own_nodes(config)
+        if leaves is None or key in leaves
+        if (now := node.with_version(key).version) != node.version
+    )
+
+
 def trust_config(config: Settings) -> None:
     """Allow the classes of a config, which the command line and ``conf/`` have named."""
     for _, node in own_nodes(config):
         trust(targets(node))
+
+
+def check_trained(
+    config: Settings, source: str, *, trusted: bool, leaves: Collection[str] | None = None
+) -> None:
+    """Check the classes of a trained network, and say which have changed since; see below."""
+    check_foreign(config, source, trusted=trusted, leaves=leaves)
+    if (changed := changed_code(config, leaves)) and is_first_process():
+        print(
+            f"Warning: the code of {changed} has changed since this run was trained, whose weights "
+            "are used with the present code.",
+            file=sys.stderr,
+        )
 
 
 def check_foreign(

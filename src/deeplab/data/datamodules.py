@@ -1,6 +1,7 @@
 """LightningDataModules for data sets of any layout."""
 
 import math
+import sys
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from deeplab.data.settings import ClassificationSettings, DataSettings, Segmenta
 from deeplab.data.transforms import EvalTransform, TrainTransform
 from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.errors import UserError
+from deeplab.utils.parallel import is_first_process
 
 D = TypeVar("D", bound=ImageDataset[Any, Any])
 
@@ -156,7 +158,12 @@ class StreamData(LightningDataModule, Generic[D]):
         return self._loader(_Batches(self.val_set), sampler=batches, batch_size=None)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the images of validation, for ``Trainer.test``."""
+        """Return the images of validation, for ``Trainer.test``, and say so."""
+        if is_first_process():
+            print(
+                f"Testing on the validation images, data.val_split={self.val_split}.",
+                file=sys.stderr,
+            )
         return self.val_dataloader()
 
     def predict_dataloader(self) -> DataLoader[Any]:

@@ -15,7 +15,8 @@ from deeplab.checkpoints.model_zoo import find_zoo_network
 from deeplab.checkpoints.run_weights import find_run_weights
 from deeplab.config.build_data import build_classification_data
 from deeplab.config.build_model import build_classifier, check_classifier
-from deeplab.config.own_nodes import check_foreign
+from deeplab.config.own_nodes import check_trained
+from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import ClassifierConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.classification.dataset import classification_example
@@ -65,7 +66,8 @@ class ClassifierEvaluation(EvaluationTask):
         run = read_run(folder)
         if not isinstance(run, ClassifierConfig):
             return None
-        check_foreign(run, str(folder.config), trusted=config.trust_remote_code)
+        trusted = config.trust_remote_code
+        check_trained(run, str(folder.config), leaves=ModelConfig.model_fields, trusted=trusted)
         _, weights = find_run_weights(config.run, "run")
         for key in ("output_stride", "window_size", "submission"):
             if getattr(config, key):

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from deeplab.checkpoints.run_weights import weights_hash
 from deeplab.config.execution import inference_execution
+from deeplab.config.own_nodes import network_versions
+from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import RunConfig
 from deeplab.config.schema.scripts import EvaluateConfig
 from deeplab.data.datamodules import StreamData
@@ -106,6 +108,7 @@ class EvaluationTask(ABC):
             weights=str(self.weights.resolve().relative_to(folder.resolve())),
             weights_sha256=self._weights_hash,
             protocol=protocol,
+            own_code=network_versions(self.run, ModelConfig.model_fields),
             **options,
         )
         path = self.folder.evaluations / evaluation_name(self.data.val_split, self.weights, name)

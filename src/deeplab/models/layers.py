@@ -212,6 +212,12 @@ class Normalize(nn.Module):
             self.get_buffer(name).copy_(torch.tensor(values).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
+        channels = self.mean.shape[1]
+        if pixels.ndim != 4 or pixels.shape[1] != channels:
+            raise ValueError(
+                f"images of shape {tuple(pixels.shape)}: expected (N, {channels}, H, W), with "
+                "values from 0 to 255."
+            )
         return (pixels.to(self.mean.dtype) - self.mean) / self.std
 
 

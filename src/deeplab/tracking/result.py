@@ -140,6 +140,8 @@ class Identity(Record):
     save_predictions: bool = False
     measured: bool = False
     """True if the speed was asked for."""
+    own_code: Mapping[str, str] = {}
+    """Versions of the network's classes of the user's own, by their keys."""
 
 
 class Result(Provenance, Identity, Scored, RecordFile):

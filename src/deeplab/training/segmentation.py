@@ -8,12 +8,12 @@ import numpy as np
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from deeplab.config.build_data import build_segmentation_data
-from deeplab.config.build_model import build_model, rebuild_model
+from deeplab.config.build_model import build_model, check_is_network, rebuild_model
 from deeplab.config.hydra_app import is_later_job
+from deeplab.config.parsing import validate
 from deeplab.config.schema.loss import CrossEntropySettings, Loss, LossSettings
 from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.stage import Recipe
@@ -50,9 +50,13 @@ from deeplab.utils.own_code.node import OwnCode, targets
 from deeplab.utils.own_code.trust import trust
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.sampling import sample_evenly
-from deeplab.utils.settings import to_dict
+from deeplab.utils.settings import Settings, to_dict
 from deeplab.utils.text import name_some
 from deeplab.utils.visualization import Example, segmentation_figure
+
+
+class _LossKeys(Settings):
+    loss: Loss
 
 
 class SegmentationModule(TrainingModule):
@@ -87,6 +91,7 @@ class SegmentationModule(TrainingModule):
         if trust_remote_code:
             trust(targets([model, loss, *options.values()]))
         network = rebuild_model(model) if isinstance(model, Mapping) else model
+        check_is_network(network)
         names = [str(k) for k in range(network.num_classes)] if class_names is None else class_names
         if len(names) != network.num_classes:
             raise UserError(
@@ -95,7 +100,7 @@ class SegmentationModule(TrainingModule):
             )
         super().__init__(network, recipe, names, **options)
         self.palette = [list(color) for color in palette]
-        self.loss_settings = TypeAdapter(Loss).validate_python(loss)
+        self.loss_settings = validate(_LossKeys, {"loss": loss}).loss
         self.loss = build_loss(self.loss_settings)
         self.confusion = ConfusionMatrix(network.num_classes)
         self.scores: Scores | None = None
@@ -103,6 +108,20 @@ class SegmentationModule(TrainingModule):
         self.matrix: NDArray[np.int64] | None = None
         """Confusion matrix of the last validation, by true and predicted class ``(K, K)``."""
         self.train()  # Lightning does not change the training mode
+
+    def setup(self, stage: str) -> None:
+        """Check that the data of the trainer have as many classes as the network.
+
+        Raises:
+            UserError: they have not.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        count = self.model.num_classes
+        if isinstance(data, SegmentationData) and len(data.classes) != count:
+            raise UserError(
+                f"num_classes={count}: the data have {len(data.classes)} classes "
+                f"({name_some(data.classes.names, 8)}). Create the model with as many."
+            )
 
     @property
     def classes(self) -> dict[str, Any]:

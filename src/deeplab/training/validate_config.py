@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deeplab.checkpoints.initialization import adapt_to_weights, find_init_source
 from deeplab.config.defaults import default_values
-from deeplab.config.own_nodes import check_foreign, own_nodes, trust_config, with_versions
+from deeplab.config.own_nodes import changed_code, check_foreign, trust_config, with_versions
 from deeplab.config.parsing import parse, validate
 from deeplab.config.paths import OWN_GROUPS, script_groups
 from deeplab.config.schema.logger import LoggerSettings
@@ -342,14 +342,10 @@ def _check_own_code(config: RunConfig) -> None:
     """
     source = str(RunFolder(str(config.resume)).config)
     check_foreign(config, source, trusted=config.trust_remote_code)
-    changed = [
-        f"{key}.{TARGET}={node.target} (then {node.version}, now {now})"
-        for key, node in own_nodes(config)
-        if (now := node.with_version(key).version) != node.version
-    ]
+    changed = changed_code(config)
     if changed and not config.resume_with_other_code:
         raise UserError(
-            f"resume_with_other_code=false: the code of {' and '.join(changed)} has changed since "
+            f"resume_with_other_code=false: the code of {changed} has changed since "
             "this run was started. Go back to that code, train anew by the run's first command, or "
             "set resume_with_other_code=true to continue with the present code."
         )

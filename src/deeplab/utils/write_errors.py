@@ -25,6 +25,8 @@ def report_write_errors(setting: str) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:  # of what is printed
+        raise
     except OSError as error:
         path = f"{error.filename} " if error.filename else ""
         reason = error.strerror or error

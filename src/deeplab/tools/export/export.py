@@ -51,7 +51,7 @@ WEIGHTS_USAGE = """\
   deeplab train {init_from} ..."""
 """Commands to copy that use exported weights."""
 
-RGB_IMAGE = 'numpy.array(PIL.Image.open("photo.jpg").convert("RGB"))'
+RGB_IMAGE = 'numpy.array(PIL.ImageOps.exif_transpose(PIL.Image.open("photo.jpg")).convert("RGB"))'
 
 
 def run_export(config: ExportConfig) -> list[Path]:

@@ -15,6 +15,7 @@ from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import network_pixels
 from deeplab.utils.errors import UserError
+from deeplab.utils.text import pluralize
 
 Pixels = NDArray[np.uint8]
 
@@ -66,7 +67,9 @@ def to_pixels(image: Any, pixel_format: PixelFormat = RGB) -> Pixels:
     if image.shape[2] == 4 and pixel_format.channels in (1, RGB_CHANNELS):
         image = image[..., :RGB_CHANNELS]
     if pixel_format.value_range is None and image.dtype.kind == "f":
-        if not (image.min() >= 0 and image.max() <= 1):  # also nan
+        if unknown := int(np.isnan(image).sum()):
+            raise UserError(f"{description}: {pluralize(unknown, 'value')} of nan. Replace them.")
+        if not (image.min() >= 0 and image.max() <= 1):
             raise UserError(
                 f"{description}: it has values from {image.min():g} to {image.max():g}. Numbers of "
                 "this type must be from 0 to 1; values from 0 to 255 must be uint8."

@@ -1,7 +1,7 @@
 """A trained network in memory, and what it predicts: ``deeplab.load(...).predict(...)``."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab.checkpoints.trained_run import OwnNetwork, TrainedNetwork, TrainedRun
+from deeplab.config.build_model import check_is_network
 from deeplab.config.execution import inference_execution
 from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import AutoWindowConfig
@@ -34,6 +35,9 @@ from deeplab.utils.write_errors import report_write_errors
 
 ImageLike = str | PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[Any]
 """Path of an image, content of its file, open file, image of Pillow, or array."""
+
+SINGLE = (str, bytes, bytearray, memoryview, np.ndarray, torch.Tensor, Mapping)
+"""Types of what is one image, or none, though it can be iterated over."""
 
 MAX_SHOWN_SIDE = 1024
 """Longest side of what a notebook shows, in pixels."""
@@ -172,12 +176,7 @@ class TrainedModel:
             UserError: it is no such network, has another number of classes, or this machine lacks
                 the device.
         """
-        if not isinstance(model, DeepLabV3Plus):
-            raise UserError(
-                f"model={type(model).__name__}: expected a network of deeplab.create_model. Of a "
-                "SegmentationModule it is eval_model; of a compiled or wrapped network, the one "
-                "inside."
-            )
+        check_is_network(model)
         keys = {"classes": classes, "palette": palette, "eval_size": eval_size}
         settings = validate(_NetworkSettings, keys)
         if len(settings.classes) != model.num_classes:
@@ -197,7 +196,7 @@ class TrainedModel:
         strategy: str = ...,
         window: int | Literal["auto"] | None = ...,
         overlap: float = ...,
-        device: str | None = ...,
+        device: str | torch.device | None = ...,
     ) -> Prediction: ...
 
     @overload
@@ -208,7 +207,7 @@ class TrainedModel:
         strategy: str = ...,
         window: int | Literal["auto"] | None = ...,
         overlap: float = ...,
-        device: str | None = ...,
+        device: str | torch.device | None = ...,
     ) -> list[Prediction]: ...
 
     @argument_names({"window_size": "window"})
@@ -219,7 +218,7 @@ class TrainedModel:
         strategy: str = "single-scale",
         window: int | Literal["auto"] | None = "auto",
         overlap: float = AutoWindowConfig.model_fields["overlap"].default,
-        device: str | None = None,
+        device: str | torch.device | None = None,
     ) -> Prediction | list[Prediction]:
         """Predict an image, or each of several images, as ``deeplab predict`` does.
 
@@ -239,8 +238,10 @@ class TrainedModel:
             UserError: an image, a file, the strategy, the window or the device is wrong.
             MemoryError: an image is too large for the device.
         """
-        segmenter = self._segmenter(strategy, window, overlap, device and str(device))
-        if isinstance(images, str | bytes | np.ndarray | torch.Tensor) or hasattr(images, "read"):
+        if not isinstance(strategy, str):
+            raise UserError(f"strategy={strategy!r}: expected the name of one, as 'os8-ms-flip'.")
+        segmenter = self._segmenter(strategy, window, overlap, str(device) if device else None)
+        if isinstance(images, SINGLE) or hasattr(images, "read"):
             return self._predict(images, segmenter)
         if isinstance(images, Iterable):
             return [self._predict(image, segmenter) for image in images]
@@ -255,10 +256,10 @@ class TrainedModel:
             raise UserError("image='': expected the path of an image.")
         if isinstance(image, str | PathLike):
             pixels, _ = read_photo(Path(image).expanduser(), pixel_format)
-        elif isinstance(image, bytes):
-            pixels, _ = read_photo(MemoryFile(image), pixel_format)
+        elif isinstance(image, bytes | bytearray | memoryview):
+            pixels, _ = read_photo(MemoryFile(bytes(image)), pixel_format)
         else:
-            pixels = to_pixels(image, pixel_format)
+            pixels = np.array(to_pixels(image, pixel_format))  # the caller may reuse its array
         with _device(segmenter):
             label_map = segmenter.labels(pixels)
         return Prediction(pixels, label_map, self.classes, self.palette, segmenter)

@@ -79,10 +79,10 @@ class RunProgressLines(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         show = trainer.is_global_zero
         self.lines = ProgressLines("Step", self.steps, done=trainer.global_step, show=show)
-        self.validated_step = 0
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self.lines.advance(text=lambda: self._describe(trainer.progress_bar_metrics))
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        metrics = trainer.progress_bar_metrics
+        self.lines.advance(text=lambda: _format_metrics(metrics, pl_module.scored_step))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total, show = int(sum(trainer.num_val_batches)), trainer.is_global_zero
@@ -91,13 +91,10 @@ class RunProgressLines(Callback):
     def on_validation_batch_end(self, *_: Any) -> None:
         self.validation.advance()
 
-    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
-        self.validated_step = trainer.global_step
 
-    def _describe(self, metrics: Mapping[str, float]) -> str:
-        """Return the loss of the step, and the scores of the last validation with their step."""
-        return ", ".join(
-            f"{name} {float(value):.4g}"
-            + f" at step {self.validated_step}" * name.startswith("val/")
-            for name, value in metrics.items()
-        )
+def _format_metrics(metrics: Mapping[str, float], scored_step: object) -> str:
+    """Return the loss of the step, and the scores of the last validation with their step."""
+    return ", ".join(
+        f"{name} {float(value):.4g}" + f" at step {scored_step}" * name.startswith("val/")
+        for name, value in metrics.items()
+    )
