@@ -1,5 +1,6 @@
 """Tests of predict.py on images and videos, through the real entry point."""
 
+import json
 import os
 import re
 import shutil
@@ -407,6 +408,15 @@ def test_images_much_larger_than_those_of_training_are_named(tmp_path, capsys):
         printed = capsys.readouterr().out
         assert expected in printed if expected else "times the size" not in printed
         assert ("strategy=os16-x0.25-flip fits" in printed) == bool(expected)
+
+
+def test_the_size_of_the_training_images_is_that_of_the_run(trained, tmp_path):
+    folder, _ = trained  # data.crop_size was typed
+    side = json.loads((folder / "run.json").read_text())["image_side"]
+    assert 48 <= side <= 56
+    Image.fromarray(color_blocks(300, 560)).save(tmp_path / "large.png")
+    printed = predict(folder, "input=large.png", cwd=tmp_path).stdout
+    assert f"large.png: {560 / side:.1f} times the size of the training images" in printed
 
 
 def test_the_strategy_that_fits_a_huge_image_is_one_that_can_be_given(tmp_path, capsys):

@@ -31,6 +31,8 @@ class RunRecord(RecordFile):
     group: str | None = None
     tags: tuple[str, ...] = ()
     data_fingerprint: str | None = None
+    image_side: float | None = None
+    """Median of the longer sides of the training images of a segmentation network, in pixels."""
     splits: Mapping[str, str] = {}
     """Where the images of each split come from."""
     init_weights_sha256: str | None = None

@@ -133,8 +133,13 @@ def _max_scale(config: TrainConfig, images: Images) -> float:
     return round(min(MAX_SCALE, max(1.0, config.data.scales.min, 2 * shown)), 2)
 
 
+def image_side(settings: SegmentationSettings) -> float:
+    """Return the median of the longer sides of some training images."""
+    return statistics.median(Images(settings).sides)
+
+
 def usual_side(config: TrainConfig) -> float | None:
-    """Return the median of the training images' longer sides, as far as the chosen values tell it.
+    """Return what the chosen values tell of ``image_side``, for weights without a run's record.
 
     None: they were typed, or the images are more than twice as long as a crop.
     """

@@ -37,6 +37,7 @@ from deeplab.tracking.source_code import (
     trained_by_other_code,
 )
 from deeplab.tracking.wandb_run import OFFLINE_RUNS
+from deeplab.training.automatic import image_side
 from deeplab.training.callbacks.early_stop import EarlyStop
 from deeplab.training.callbacks.graceful_stop import GracefulStop
 from deeplab.training.callbacks.log_steps import LogSteps
@@ -69,6 +70,9 @@ from deeplab.utils.interrupts import children_end_with_this_process, is_child
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.settings import to_dict
 from deeplab.utils.text import format_duration
+
+_named_code: set[str] = set()
+"""Lines on classes of the user's own that this process has printed, in any job of a sweep."""
 
 
 def check_machine(config: RunConfig) -> Execution:
@@ -174,6 +178,8 @@ def _start_session(
     files = {code_hash("training"): source_files("training")}
     record.source_files = {**record.source_files, **files}
     if is_first_process():
+        if isinstance(config, TrainConfig):
+            record.image_side = image_side(config.data)
         write_config(folder.config, config)
         record.write(folder.record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
@@ -187,8 +193,10 @@ def _start_session(
             print(f"Batches:    {_describe_parts(config, execution)}")
         if execution.compiled:
             print("Compiling:  the first steps compile the network; they may take some minutes.")
-        if own := describe_own_code(config):
-            print("Own code:   " + "\n            ".join(own))
+    own = [line for line in describe_own_code(config) if line not in _named_code]
+    if own and is_first_process():
+        _named_code.update(own)
+        print("Own code:   " + "\n            ".join(own))
     with execution.threads():
         task.use_cache()
         _train(config, execution, task, folder, record=record, first_step=first_step)

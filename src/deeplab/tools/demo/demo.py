@@ -180,17 +180,19 @@ def _build_page(demo: Demo, config: DemoConfig, title: str) -> Any:
     def button(mask: Path | None) -> Any:
         return gr.update(value=mask and str(mask), interactive=mask is not None)
 
+    def boxes(classes: list[str]) -> Any:
+        return gr.update(choices=classes, value=classes, visible=bool(classes))
+
     def predict(path: str | None, strategy: str, opacity: float) -> tuple[Any, ...]:
         if path is None:
-            return None, None, gr.update(choices=[], value=[]), "", "", button(None)
+            return None, None, boxes([]), "", "", button(None)
         try:
             result, line, mask = demo.predict(path, strategy)
         except (UserError, MemoryError) as error:
             raise gr.Error(str(error), print_exception=False) from None
         found = demo.found(result.label)
-        choices = gr.update(choices=found, value=found)
         image = demo.draw(result, found, opacity)
-        return result, image, choices, demo.legend(result.label), line, button(mask)
+        return result, image, boxes(found), demo.legend(result.label), line, button(mask)
 
     def draw(result: Result | None, shown: list[str], opacity: float) -> Any:
         return None if result is None else demo.draw(Result(*result), shown, opacity)
@@ -216,7 +218,7 @@ def _build_page(demo: Demo, config: DemoConfig, title: str) -> Any:
                     label="Inference strategy",
                 )
                 opacity = gr.Slider(0, 1, 0.55, step=0.05, label="Opacity")
-                shown = gr.CheckboxGroup([], label="Classes")
+                shown = gr.CheckboxGroup([], label="Classes", visible=False)
             with gr.Column():
                 overlay = gr.Image(
                     label="Segmentation",

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from deeplab.checkpoints.trained_run import find_trained_run
+from deeplab.checkpoints.trained_run import TrainedRun, find_trained_run
 from deeplab.config.execution import inference_execution
-from deeplab.config.schema.run import TrainConfig
 from deeplab.config.schema.scripts import PredictConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.class_set import ClassSet, class_set, write_mask
@@ -35,6 +34,7 @@ from deeplab.tools.predict.video import (
     atomic_video_writer,
 )
 from deeplab.tracking.console import silence_library_messages
+from deeplab.tracking.run_record import read_record
 from deeplab.training.automatic import usual_side
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.errors import UserError
@@ -101,7 +101,7 @@ def run_prediction(config: PredictConfig) -> int:
         print(f"Images:  {pixel_format}, as in training")
     _print_skipped_and_renamed(inputs)
     job = PredictionJob(config, segmenter, class_set(run.data), pixel_format)
-    job.set_training_size(run)
+    job.set_training_size(trained)
     with report_write_errors(f"output={output}"), execution.threads():
         job.run(files)
     job.report(output)
@@ -181,12 +181,13 @@ class PredictionJob:
         self.kinds: list[str] = []
         """What images have that is not read as it is, by the keys of ``KINDS``."""
 
-    def set_training_size(self, run: TrainConfig) -> None:
+    def set_training_size(self, trained: TrainedRun) -> None:
         """Let the report name images that are much larger than those that the run was trained on.
 
         Only where the run records the size, and its smallest scale does not make up for it.
         """
-        if side := usual_side(run):
+        run = trained.config
+        if side := read_record(trained.folder).image_side or usual_side(run):
             scales = self.segmenter.predictor.strategies[0].scales
             self.usual_side, self.largest_seen = side, run.data.scales.max / min(scales)
 
