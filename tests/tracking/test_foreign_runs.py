@@ -93,7 +93,7 @@ def test_a_repeated_report_stays_in_its_folder_of_runs(tmp_path):
     table.write_text(yaml.safe_dump(TABLE | {"rows": [{"cells": [1], "train": []}]}))
     arguments = [f"ablation=choice('{table}')", "runs_dir=/elsewhere"]
     write_json(root / "ablations/quick/request.json", {"arguments": arguments})
-    assert last_request(str(root)) == [arguments[0], f"runs_dir='{root}'"]
+    assert last_request(str(root)) == [arguments[0], f'runs_dir="{root}"']
     table.write_text(yaml.safe_dump(TABLE | {"rows": [{"cells": [1], "train": ["name=${a:b}"]}]}))
     with pytest.raises(UserError, match="a value of the form"):
         last_request(str(root))

@@ -26,7 +26,7 @@ def test_a_long_validation_prints_lines(tmp_path, monkeypatch, capsys):
     config = compose_train([*SMALL, "data.num_val=40", "trainer.num_validations=1"])
     run_experiment(config)
     assert "Validation batch" not in capsys.readouterr().out
-    monkeypatch.setattr("deeplab.utils.progress_lines.MAX_INTERVAL", 0.0)  # each batch is long
+    monkeypatch.setattr("deeplab.utils.progress.MAX_INTERVAL", 0.0)  # each batch is long
     run_experiment(config.model_copy(update={"overwrite": True}))
     lines = re.findall(r"^Validation batch (\d+) of (\d+) ", capsys.readouterr().out, re.MULTILINE)
     assert len(lines) > 1

@@ -50,8 +50,11 @@ def test_the_worst_images_are_drawn_from_worst_to_best(tmp_path):
         return Image.new("RGB", (4, 4))
 
     figure = WorstFigure(2, tmp_path / "worst.png", make_example=make, draw=draw)
-    trainer = types.SimpleNamespace(is_global_zero=True)
+    trainer = types.SimpleNamespace(
+        is_global_zero=True, sanity_checking=False, should_stop=False, global_step=1, max_steps=2
+    )
     for scores in ([[0.5, 0.9], [0.1, float("nan")], [0.3]], [[0.8], [0.7, 0.9]]):
+        figure.on_validation_start(trainer, None)
         for batch_scores in scores:
             module = types.SimpleNamespace(image_iou=np.array(batch_scores))
             figure.on_validation_batch_end(trainer, module, batch_scores, None)

@@ -129,12 +129,14 @@ def _plain(value: Any) -> Any:
 
 def _check_arguments(backbone: str, backbone_keys: Mapping[str, Any]) -> None:
     """Raise UserError for arguments that no network has, or a class that is not named."""
-    from deeplab.config.reference import script_keys
-
-    if TARGET in backbone_keys or backbone not in project_choices("backbone"):
+    if TARGET in backbone_keys:
         return
     if backbone == OWN:
         raise UserError(f"backbone={OWN}: a class of your own is named by {TARGET}=....")
+    if not backbone_keys or backbone not in project_choices("backbone"):
+        return
+    from deeplab.config.reference import script_keys  # imports all schemas
+
     prefix = "backbone."
     keys = {key.removeprefix(prefix) for key in script_keys("train") if key.startswith(prefix)}
     arguments = {*inspect.signature(create_model).parameters} - {"backbone_keys"}

@@ -110,7 +110,7 @@ def trust_config(config: Settings) -> None:
 def check_trained(
     config: Settings, source: str, *, trusted: bool, leaves: Collection[str] | None = None
 ) -> None:
-    """Check the classes of a trained network, and say which have changed since; see below."""
+    """Do as ``check_foreign``, and say which classes have changed since the training."""
     check_foreign(config, source, trusted=trusted, leaves=leaves)
     if (changed := changed_code(config, leaves)) and is_first_process():
         print(
