@@ -14,7 +14,7 @@ from deeplab.ablations.run_index import Run, known_runs, make_fingerprint_lookup
 from deeplab.ablations.variants import SWEEPS, sweep_name
 from deeplab.config.hydra_app import JobFailedError
 from deeplab.config.schema.run import ClassifierConfig
-from deeplab.metrics.definitions import OBJECTIVE_PREFIX, objective_metric
+from deeplab.metrics.definitions import objective_metric
 from deeplab.training.compose_config import compose_train
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import pluralize
@@ -74,7 +74,7 @@ class OptunaStudy:
         typed = getattr(sweeper.direction, "name", sweeper.direction)
         if typed not in (None, direction):
             raise UserError(
-                f"hydra.sweeper.direction={typed}: {OBJECTIVE_PREFIX}{self.metric.key} is to "
+                f"hydra.sweeper.direction={typed}: {self.metric.logged_as} is to "
                 f"{direction}. Leave it out, or set another objective=..."
             )
         sweeper.direction = direction
@@ -182,7 +182,7 @@ class OptunaStudy:
         print(
             f"\nStudy {self.sweeper.study_name}: {pluralize(len(trials), 'trial')}"
             + (f", {failed} failed" if failed else "")
-            + f"\nBest:   trial {best.number}, {OBJECTIVE_PREFIX}{self.metric.key} "
+            + f"\nBest:   trial {best.number}, {self.metric.logged_as} "
             f"{best.value:.2f} %, {params}" + (f"\nRun:    {run.folder.path}" if run else "")
         )
 

@@ -9,6 +9,7 @@ from deeplab.ablations.sweep import job_group, table_tag
 from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.ablations.tables import Table
 from deeplab.config.schema.logger import LoggerSettings
+from deeplab.metrics.definitions import TRAIN_LOSS, VALIDATION
 from deeplab.tracking.run_identity import flat_result_settings
 from deeplab.tracking.wandb_run import evaluation_key, wandb_mode
 from deeplab.utils.errors import UserError
@@ -119,7 +120,8 @@ def _sections(ws: Any, scores: Sequence[str], cost: str, main: str) -> list[Any]
             wr.WeavePanelSummaryTable(table_name="evaluations"),
         ],
         "Training": [
-            wr.LinePlot(x="trainer/global_step", y=[key]) for key in ("train/loss", f"val/{main}")
+            wr.LinePlot(x="trainer/global_step", y=[key])
+            for key in (TRAIN_LOSS, f"{VALIDATION}{main}")
         ],
         "Images": [wr.MediaBrowser(media_keys=["validation"], num_columns=2)],
     }

@@ -16,6 +16,10 @@ Bands = Literal["void", "label borders"]
 """Where boundary bands are measured from: ignored pixels, or borders between two classes."""
 
 
+TRAIN_LOSS, LEARNING_RATE, VALIDATION, CLASS_IOU = "train/loss", "train/lr", "val/", "val/IoU/"
+"""Names in the logs of a training: of its columns, and starts of those of its validations."""
+
+
 class Metric(NamedTuple):
     """A score of a network."""
 
@@ -24,6 +28,11 @@ class Metric(NamedTuple):
     label: str
     """Name in tables and figures."""
     higher_is_better: bool = True
+
+    @property
+    def logged_as(self) -> str:
+        """Name of the validation's score in the logs of a training."""
+        return f"{VALIDATION}{self.key}"
 
 
 SEGMENTATION = (
@@ -50,10 +59,6 @@ METRICS = {metric.key: metric for metric in (*SEGMENTATION, *BOUNDARY, *CLASSIFI
 """All metrics by key."""
 
 
-OBJECTIVE_PREFIX = "val/"
-"""Start of the names under which training logs the metrics of a validation."""
-
-
 def objective_metric(objective: str | None, *, is_classifier: bool) -> Metric:
     """Return the metric that a search over settings optimizes.
 
@@ -68,9 +73,9 @@ def objective_metric(objective: str | None, *, is_classifier: bool) -> Metric:
     if objective is None:
         return measured[0]
     for metric in measured:
-        if objective == f"{OBJECTIVE_PREFIX}{metric.key}":
+        if objective == metric.logged_as:
             return metric
-    names = ", ".join(f"{OBJECTIVE_PREFIX}{metric.key}" for metric in measured)
+    names = ", ".join(metric.logged_as for metric in measured)
     raise ValueError(f"objective={objective}: training does not measure it. Choose from {names}")
 
 

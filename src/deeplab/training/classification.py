@@ -15,7 +15,7 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.data.classification.dataset import classification_example
 from deeplab.data.datamodules import ClassificationData
 from deeplab.data.dataset import Batch
-from deeplab.metrics.definitions import CLASSIFICATION
+from deeplab.metrics.definitions import CLASSIFICATION, LEARNING_RATE, TRAIN_LOSS
 from deeplab.metrics.topk import TopKErrorMetric, TopKErrors, ranks
 from deeplab.models.classifier import Classifier
 from deeplab.tracking.console import print_errors
@@ -97,7 +97,7 @@ class ClassificationTask(Task):
 
     @property
     def metrics(self) -> list[str]:
-        return ["train/loss", "train/lr", *(f"val/{metric.key}" for metric in CLASSIFICATION)]
+        return [TRAIN_LOSS, LEARNING_RATE, *(metric.logged_as for metric in CLASSIFICATION)]
 
     def build_module(self) -> ClassificationModule:
         classes = self.data.classes

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from deeplab.metrics.definitions import Metric
+from deeplab.metrics.definitions import CLASS_IOU, LEARNING_RATE, TRAIN_LOSS, Metric
 from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
 from deeplab.utils.figures import save_plot
 from deeplab.utils.reading import read_csv
@@ -31,19 +31,19 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
     figure = Figure(figsize=(12, 3.8))  # a layout engine would take half of the time
     figure.subplots_adjust(left=0.05, right=0.86, bottom=0.13, top=0.91, wspace=0.28)
     left, right = figure.subplots(1, 2)
-    loss = _points(rows, "train/loss")
+    loss = _points(rows, TRAIN_LOSS)
     left.plot(*_axes(loss), color="C0", alpha=0.3, linewidth=1, label="each logged step")
     left.plot(*_axes(_averages(loss)), color="C0", marker="o", markersize=3, label="average")
     left.set(title="training loss", xlabel="step", ylim=(0, None))
     rate = left.twinx()
-    rate.plot(*_axes(_points(rows, "train/lr")), color="C7", linestyle=":", linewidth=1)
+    rate.plot(*_axes(_points(rows, LEARNING_RATE)), color="C7", linestyle=":", linewidth=1)
     rate.set_ylabel("learning rate (dotted)", color="C7")
     rate.set_ylim(0, None)
     left.legend(fontsize="small")
-    classes = [name for name in rows[0] if name.startswith("val/IoU/")] if rows else []
+    classes = [name for name in rows[0] if name.startswith(CLASS_IOU)] if rows else []
     for number, name in enumerate(classes):
         few = len(classes) <= MAX_NAMED
-        label = plot_name(name.removeprefix("val/IoU/")) if few else "each class"
+        label = plot_name(name.removeprefix(CLASS_IOU)) if few else "each class"
         style = {"color": f"C{number + 1}"} if few else {"color": "C7", "alpha": 0.4}
         right.plot(
             *_axes(_points(rows, name)),
@@ -51,7 +51,7 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
             label=label if few or not number else None,
             **style,
         )
-    scores = _axes(_points(rows, f"val/{metric.key}"))
+    scores = _axes(_points(rows, metric.logged_as))
     right.plot(*scores, color="black", marker="o", markersize=4, label=metric.label)
     right.set(title="validation, %", xlabel="step", ylim=(0, 100))
     right.grid(alpha=0.3)

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from deeplab.config.schema.logger import LoggerSettings
+from deeplab.metrics.definitions import TRAIN_LOSS
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
 from deeplab.tracking.run_record import RunRecord
@@ -25,9 +26,6 @@ from deeplab.utils.parallel import is_first_process
 from deeplab.utils.reading import exists, read_csv, report_damage
 from deeplab.utils.visualization import ClassificationExample, Example, as_rgb
 from deeplab.utils.write_errors import write_error
-
-TRAIN_LOSS = "train/loss"
-"""Metric that the rows of training steps have, and those of validations do not."""
 
 
 def build_loggers(
@@ -228,5 +226,5 @@ class MetricsCSV(Logger):
 
     def _is_kept(self, row: Mapping[str, str]) -> bool:
         with report_damage(self.path, RESTORE_HINT):
-            step, loss = int(row["step"]), row[TRAIN_LOSS]
+            step, loss = int(row["step"]), row[TRAIN_LOSS]  # a validation has none
         return step < self.first_step or (step == self.first_step and bool(loss))

@@ -15,7 +15,7 @@ from deeplab.config.schema.optimizer import OptimizerSettings, SGDSettings
 from deeplab.config.schema.run import OptimizationConfig
 from deeplab.config.schema.stage import Recipe
 from deeplab.data.dataset import Batch
-from deeplab.metrics.definitions import to_percent
+from deeplab.metrics.definitions import LEARNING_RATE, TRAIN_LOSS, to_percent
 from deeplab.models.layers import batch_norms, set_batch_norm
 from deeplab.training.accumulation import MicroBatches
 from deeplab.training.backbone_state import BackboneState, wrap_again
@@ -116,8 +116,8 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.micro_batches.loss(self, self.to_layout(batch["image"]), batch["label"])
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("train/lr", self._learning_rate())
+        self.log(TRAIN_LOSS, loss, prog_bar=True)
+        self.log(LEARNING_RATE, self._learning_rate())
         return loss
 
     def _learning_rate(self) -> float:

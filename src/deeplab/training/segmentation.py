@@ -28,7 +28,7 @@ from deeplab.data.memory_cache import use_memory
 from deeplab.inference.predictor import predict_labels
 from deeplab.inference.strategy import Strategy
 from deeplab.metrics.confusion_matrix import ConfusionMatrix, Scores, scores
-from deeplab.metrics.definitions import SEGMENTATION
+from deeplab.metrics.definitions import CLASS_IOU, LEARNING_RATE, SEGMENTATION, TRAIN_LOSS
 from deeplab.metrics.iou import Fractions, class_iou, mean_over_classes
 from deeplab.models.deeplabv3plus import DeepLabV3Plus
 from deeplab.tracking.console import print_scores
@@ -221,9 +221,9 @@ class SegmentationTask(Task):
 
     @property
     def metrics(self) -> list[str]:
-        per_class = [f"val/IoU/{name}" for name in self.config.data.classes]
-        scores = [f"val/{metric.key}" for metric in SEGMENTATION]
-        return ["train/loss", "train/lr", *scores, *per_class]
+        per_class = [f"{CLASS_IOU}{name}" for name in self.config.data.classes]
+        scores = [metric.logged_as for metric in SEGMENTATION]
+        return [TRAIN_LOSS, LEARNING_RATE, *scores, *per_class]
 
     def use_cache(self) -> None:
         folder, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar

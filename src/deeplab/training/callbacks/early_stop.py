@@ -17,7 +17,7 @@ class EarlyStop(EarlyStopping):
     def __init__(self, metric: Metric, patience: int) -> None:
         mode = "max" if metric.higher_is_better else "min"
         super().__init__(
-            f"val/{metric.key}",
+            metric.logged_as,
             patience=patience,
             mode=mode,
             min_delta=0.0,

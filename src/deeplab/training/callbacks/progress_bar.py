@@ -10,6 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from deeplab.metrics.definitions import VALIDATION
 from deeplab.utils.free_memory import peak_memory
 from deeplab.utils.progress import ProgressLines, in_notebook
 
@@ -95,6 +96,6 @@ class RunProgressLines(Callback):
 def _format_metrics(metrics: Mapping[str, float], scored_step: object) -> str:
     """Return the loss of the step, and the scores of the last validation with their step."""
     return ", ".join(
-        f"{name} {float(value):.4g}" + f" at step {scored_step}" * name.startswith("val/")
+        f"{name} {float(value):.4g}" + f" at step {scored_step}" * name.startswith(VALIDATION)
         for name, value in metrics.items()
     )

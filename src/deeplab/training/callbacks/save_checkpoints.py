@@ -73,7 +73,7 @@ class SaveCheckpoints(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        score = float(trainer.callback_metrics[f"val/{self.metric.key}"])
+        score = float(trainer.callback_metrics[self.metric.logged_as])
         if self.best_score is None or self._is_better(score, self.best_score):
             self.best_score = score
             trainer.save_checkpoint(self.folder.best)
