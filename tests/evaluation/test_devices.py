@@ -108,7 +108,7 @@ def start(run: Path, devices):
     arguments = [f"run={run}", f"strategies=[{','.join(STRATEGIES)}]", *CPU, "overwrite=true"]
     return subprocess.Popen(
         [sys.executable, ROOT / "src/evaluate.py", *arguments, f"trainer.devices={devices}",
-         "trainer.num_workers=0"],
+         "trainer.num_workers=0", "trainer.enable_progress_bar=true"],
         cwd=run.parents[1], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
@@ -130,17 +130,18 @@ def wait_for(condition, seconds=60.0):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 @pytest.mark.long
 def test_stops_and_kills_end_all_processes_and_the_rest_goes_on(tmp_path):
-    run = train(tmp_path, 20, 1)
+    run = train(tmp_path, 80, 1)
     expected = outcome(run, evaluate(run))
 
     process = start(run.folder, 2)
-    assert any("(50%)" in line for line in process.stdout)
+    assert any(line.startswith("Evaluating: ") for line in process.stderr)
+    time.sleep(0.3)  # until both processes have results
     workers = children(process)
     assert len(workers) == 2
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
-    assert errors.strip() == "Interrupted. Run the same command to go on."
+    assert errors.splitlines()[-1] == "Interrupted. Run the same command to go on."
     (unfinished,) = run.folder.glob("evaluations/.unfinished-*")
     assert progress_files(unfinished)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
@@ -158,7 +159,7 @@ def test_stops_and_kills_end_all_processes_and_the_rest_goes_on(tmp_path):
     os.kill(children(process)[1], signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode == 2
-    assert errors.startswith("Error: trainer.devices: process ")
+    assert "\nError: trainer.devices: process " in f"\n{errors}"
     assert "was ended by SIGKILL" in errors
     assert "Traceback" not in errors
 
