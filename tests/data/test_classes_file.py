@@ -170,6 +170,17 @@ def test_a_classes_file_beside_masks_elsewhere(tmp_path):
     assert found.classes == ("background", "dog", "cat")
 
 
+def test_a_classes_file_outside_of_the_root_is_none_of_its(tmp_path):
+    export(tmp_path / "mine/flat")
+    (tmp_path / "mine/flat/labelmap.txt").rename(tmp_path / "mine/labelmap.txt")
+    for part, end in (("JPEGImages", ".jpg"), ("SegmentationClass", "_mask.png")):
+        for file in (tmp_path / "mine/flat" / part).iterdir():
+            file.rename(tmp_path / "mine/flat" / f"{file.stem}{end}")
+    found = checked(tmp_path / "mine/flat")  # its masks are in the root itself
+    assert "dog" not in found.classes
+    assert (tmp_path / "mine/flat/classes.yaml").exists()
+
+
 def test_classes_files_of_several_folders(tmp_path):
     export(tmp_path / "train")
     export(tmp_path / "val", names="cd")
@@ -192,10 +203,16 @@ def test_other_images_with_a_classes_file_below_their_root(tmp_path):
         move_data(run, str(tmp_path / "same"))
 
 
-def test_masks_in_a_folder_of_instances_are_no_classes(tmp_path):
+@pytest.mark.parametrize("deep", [False, True])
+def test_masks_in_a_folder_of_instances_are_no_classes(tmp_path, deep):
     export(tmp_path)
     (tmp_path / "labelmap.txt").unlink()
     (tmp_path / "SegmentationClass").rename(tmp_path / "SegmentationObject")
+    if deep:
+        for part in ("JPEGImages", "SegmentationObject"):
+            (tmp_path / part).rename(tmp_path / "moved")
+            (tmp_path / part).mkdir()
+            (tmp_path / "moved").rename(tmp_path / part / "train")
     with pytest.raises(UserError, match=r"SegmentationObject: .* number the objects"):
         checked(tmp_path)
     values = ((0, 0, 0), (176, 112, 32), (48, 112, 32))

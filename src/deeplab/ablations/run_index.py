@@ -31,7 +31,6 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import (
     OVERWRITE_HINT,
     RESTORE_HINT,
-    SET_ASIDE_MARKER,
     RunFolder,
     read_run,
 )
@@ -41,6 +40,7 @@ from deeplab.tracking.source_code import code_hash, trained_by_other_code
 from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError, format_message
 from deeplab.utils.file_lock import is_locked
+from deeplab.utils.files import SET_ASIDE_MARKER
 from deeplab.utils.own_code.node import VERSION
 from deeplab.utils.reading import exists, read_csv, read_text
 from deeplab.utils.settings import find_holder

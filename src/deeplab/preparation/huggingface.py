@@ -68,7 +68,7 @@ def prepare_huggingface(settings: HuggingFaceSettings, *, overwrite: bool, progr
             for folder in ("images", "masks"):
                 shutil.rmtree(root / folder, ignore_errors=True)
             if prepared != {source} and (root / CLASSES_FILE).exists():
-                kept = aside_path(root / CLASSES_FILE, ".old-")
+                kept = aside_path(root / CLASSES_FILE)
                 (root / CLASSES_FILE).rename(kept)
                 print(f"{CLASSES_FILE} of the earlier images is now {kept.name}")
         manifest.write_manifest(root, Manifest(frozenset([source]), {}))

@@ -46,9 +46,6 @@ OVERWRITE_HINT = "overwrite=true moves the run aside and trains it again"
 RESTORE_HINT = f"Restore the file from a copy; {OVERWRITE_HINT}."
 """What to do if a record is damaged."""
 
-SET_ASIDE_MARKER = ".old-"
-"""Part of the names of run folders that ``overwrite=true`` has moved aside."""
-
 
 class RunFolder:
     """Paths of one run."""
@@ -112,7 +109,7 @@ class RunFolder:
 
     def set_aside(self) -> Path:
         """Rename the folder so that its name is free, without its lock; return the new path."""
-        target = aside_path(self.path, SET_ASIDE_MARKER)
+        target = aside_path(self.path)
         self.path.rename(target)
         RunFolder(target).lock.unlink(missing_ok=True)
         return target

@@ -28,6 +28,9 @@ LONGEST_KEPT_NAME = 200
 """Bytes of the longest file name that is kept in a temporary one, which is longer; file systems
 allow 255."""
 
+SET_ASIDE_MARKER = ".old-"
+"""Between the name and the time of what is moved aside to make room for a new one."""
+
 UMASK = os.umask(0o077)
 os.umask(UMASK)  # the only way to read it; now, before there are threads
 
@@ -178,7 +181,7 @@ def _finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def aside_path(path: Path, marker: str) -> Path:
+def aside_path(path: Path, marker: str = SET_ASIDE_MARKER) -> Path:
     """Return an unused path for a folder that is moved aside: its name, a marker and the time.
 
     A clock that is set back, as at the end of summer time, shows the same time again.

@@ -57,6 +57,7 @@ from deeplab.data.items import Item
 from deeplab.data.layouts.classes_file import (
     UNLISTED,
     find_classes_file,
+    folders_of,
     format_classes_yaml,
     read_classes,
 )
@@ -150,7 +151,7 @@ def read_or_find_classes(
     paths = [item.mask for item in items if item.mask.is_file()]
     if not paths:
         raise UserError(f"data.root={root}: none of its {len(items)} images has a mask. Add them.")
-    if mask_values is None and (folder := _folder_of_instances(paths)):
+    if mask_values is None and (folder := _folder_of_instances(root, paths)):
         raise UserError(
             f"{folder}: masks in a folder of this name number the objects of each image. Set "
             "data.mask_dir to the folder of masks of classes. If the values are classes, set "
@@ -171,8 +172,9 @@ def read_or_find_classes(
     return classes
 
 
-def _folder_of_instances(masks: Sequence[Path]) -> Path | None:
-    folders = (mask.parent for mask in sample_evenly(masks, MAX_CHECKED))
+def _folder_of_instances(root: Path, masks: Sequence[Path]) -> Path | None:
+    sample = sample_evenly(masks, MAX_CHECKED)
+    folders = (folder for mask in sample for folder in folders_of(mask, root))
     return next((folder for folder in folders if INSTANCES.search(folder.name)), None)
 
 

@@ -90,17 +90,25 @@ def find_classes_file(
     )
 
 
+def folders_of(mask: Path, root: Path) -> Sequence[Path]:
+    """Return the folders that a mask is in, the nearest first: those below the root of the data.
+
+    Of masks elsewhere these are their folder and the one around it.
+    """
+    above = [*mask.parents]
+    return above[: above.index(root) if root in above else 2]
+
+
 def _usual_file(folder: Path) -> Path | None:
     return next((folder / name for name in NAMES if exists(folder / name)), None)
 
 
 def _file_near(root: Path, items: Sequence[Item]) -> Path | None:
     """Return the classes file of the folders that masks are in."""
-    folders = dict.fromkeys(item.mask.parent for item in sample_evenly(items, MAX_SAMPLED))
+    masks = {item.mask.parent: item.mask for item in sample_evenly(items, MAX_SAMPLED)}
     found: dict[Path, ClassSet] = {}
-    for folder in folders:
-        above = [f for f in (folder, *folder.parents) if f != root and f.is_relative_to(root)]
-        files = map(_usual_file, above or [folder, folder.parent])
+    for mask in masks.values():  # one for each folder
+        files = map(_usual_file, folders_of(mask, root))
         if (path := next(filter(None, files), None)) and path not in found:
             found[path] = read_classes(path)
     if len({repr(classes) for classes in found.values()}) > 1:
