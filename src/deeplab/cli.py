@@ -9,7 +9,7 @@ from deeplab import __version__
 from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.installation import DISTRIBUTION, check_installation
 from deeplab.utils.interrupts import is_child
-from deeplab.utils.program import PACKAGE, command, start_program
+from deeplab.utils.program import PACKAGE, command, short_exit, start_program
 from deeplab.utils.text import print_help
 
 COMMANDS = {
@@ -49,7 +49,7 @@ def main() -> None:
             _complete(request)
             return
     start_program("")
-    with script_errors():
+    with short_exit(), script_errors():
         match sys.argv[1:]:
             case [] | ["--help" | "-h" | "help", *_]:
                 print_help(_help())
@@ -69,7 +69,7 @@ def run_command(name: str) -> None:
         print(_version())
         return
     start_program(name)
-    with script_errors():
+    with short_exit(), script_errors():
         if not is_child():
             check_installation(__version__)
         if name in PARSERS:
