@@ -2,7 +2,6 @@
 
 import os
 import sys
-from difflib import get_close_matches
 from pkgutil import resolve_name
 
 from deeplab import __version__
@@ -10,7 +9,7 @@ from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.installation import DISTRIBUTION, check_installation
 from deeplab.utils.interrupts import is_child
 from deeplab.utils.program import PACKAGE, command, short_exit, start_program
-from deeplab.utils.text import print_help
+from deeplab.utils.text import did_you_mean, print_help, similar
 
 COMMANDS = {
     "train": "train a network; with -m a sweep or the paper's tables",
@@ -56,8 +55,7 @@ def main() -> None:
             case ["--version", *_]:
                 print(_version())
             case [name, *_]:
-                near = get_close_matches(name, COMMANDS, n=2)
-                hint = f" Did you mean {' or '.join(near)}?" if near else ""
+                hint = did_you_mean(similar(name, COMMANDS))
                 raise UserError(
                     f"{name}: no such subcommand.{hint} Subcommands: {', '.join(COMMANDS)}."
                 )

@@ -149,7 +149,7 @@ def test_programs(tmp_path, name, output_stride, padding):
 
 
 @pytest.mark.extras
-@pytest.mark.parametrize("format", ["onnx", "torch_export"])
+@pytest.mark.parametrize("format", EXPORTERS)
 @pytest.mark.parametrize(("name", "output_stride", "padding"), CASES)
 def test_networks(tmp_path, name, output_stride, padding, format):
     skip_without_packages(format)
@@ -183,7 +183,7 @@ def test_onnx_inputs_outputs_and_metadata(tmp_path):
 
 
 @pytest.mark.extras
-@pytest.mark.parametrize("format", ["onnx", "torch_export"])
+@pytest.mark.parametrize("format", EXPORTERS)
 def test_real_photographs(tmp_path, format):
     """Use a backbone with ImageNet weights, whose feature maps are like a trained network's."""
     skip_without_packages(format)

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from deeplab.config.schema.stage import Recipe
 from deeplab.training.validate_config import parse_run
 from deeplab.utils.constants import LOGITS_STD, TARGET
 from deeplab.utils.errors import UserError, argument_names
+from deeplab.utils.text import did_you_mean, similar
 
 if TYPE_CHECKING:
     from deeplab.models.deeplabv3plus import DeepLabV3Plus
@@ -142,9 +142,8 @@ def _check_arguments(backbone: str, backbone_keys: Mapping[str, Any]) -> None:
     arguments = {*inspect.signature(create_model).parameters} - {"backbone_keys"}
     for key in backbone_keys:
         if key not in keys:
-            near = get_close_matches(key, [*arguments, *keys], n=2, cutoff=0.6)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "Leave it out."
-            raise UserError(f"{key}: create_model has no such argument. {hint}")
+            hint = did_you_mean(similar(key, [*arguments, *keys])) or " Leave it out."
+            raise UserError(f"{key}: create_model has no such argument.{hint}")
 
 
 def _model_config(

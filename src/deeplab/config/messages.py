@@ -1,6 +1,5 @@
 """Error messages for wrong keys and values on the command line and in YAML files."""
 
-import difflib
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from deeplab.utils.constants import CONFIG_FILE, TARGET
 from deeplab.utils.extras import install_command
 from deeplab.utils.paths import is_reachable
 from deeplab.utils.program import CONF, command, script_name
-from deeplab.utils.text import printable
+from deeplab.utils.text import did_you_mean, printable, similar
 
 PYDANTIC_MESSAGES = {
     "too_short": "expected {min_length} or more values",
@@ -62,6 +61,9 @@ MOVED_KEYS = {
 
 MAX_HINTS = 3
 """Number of keys or choices that are suggested in place of an unknown one."""
+
+SEE_HELP = " See --help and --keys."
+"""What a message says where no key or choice is similar."""
 
 
 def format_validation_errors(errors: Sequence[Any], values: Any) -> str:
@@ -232,9 +234,9 @@ def _suggest_keys(key: str, known: Iterable[str]) -> str:
     names = {k: k.rpartition(".")[2] for k in known if not f"{key}.".startswith(f"{k}.")}
     same = [k for k in names if names[k] == name]
     siblings = {names[k]: k for k in names if k.rpartition(".")[0] == group}
-    near = [siblings[n] for n in difflib.get_close_matches(name, siblings, n=2, cutoff=0.6)]
+    near = [siblings[n] for n in similar(name, siblings)]
     hints = same if 0 < len(same) <= MAX_HINTS else near
-    return _suggest(hints) if hints else _did_you_mean(key, names)
+    return did_you_mean(hints or similar(key, names, MAX_HINTS)) or SEE_HELP
 
 
 def _unknown_problem(key: str) -> str:
@@ -268,9 +270,10 @@ def unknown_choice(group: str, choice: str) -> str:
         return f"{group}/{choice}: no such group or choice."
     choices = group_choices(group)
     name = choice.removesuffix(".yaml").rpartition("/")[2]
-    hint = f" Did you mean {name}?" if name in choices else _did_you_mean(choice, choices)
+    near = [name] if name in choices else similar(choice, choices, MAX_HINTS)
+    hint = did_you_mean(near) or SEE_HELP
     if group == "backbone" and name not in choices and re.fullmatch(r"\w{3,60}", name):
-        hint = f"{hint if 'Did you mean' in hint else ''}{_timm_hint(name)}" or hint
+        hint = f"{did_you_mean(near)}{_timm_hint(name)}" or hint
     return f"{group}={choice}: no such choice.{hint} Choices: {', '.join(choices)}."
 
 
@@ -299,12 +302,3 @@ def _timm_networks() -> list[str] | None:
     files = Path(spec.origin).parent.glob("models/*.py")
     pattern = re.compile(r"^@register_model\ndef (\w+)", re.MULTILINE)
     return [name for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))]
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    candidates = [candidate for candidate in known if candidate != word]
-    return _suggest(difflib.get_close_matches(word, candidates, n=MAX_HINTS, cutoff=0.6))
-
-
-def _suggest(near: Sequence[str]) -> str:
-    return f" Did you mean {' or '.join(near)}?" if near else " See --help and --keys."

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeplab.data.augmentations import augment, build_augmentations
 from deeplab.data.class_set import Pixels
+from deeplab.data.further_augmentations import augment, build_augmentations
 from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.data.settings import AugmentationSettings
 from deeplab.utils.constants import IGNORE

@@ -57,7 +57,7 @@ def score_image(
     truth_outlines = class_outlines(truth, _present_classes(truth))
     image_scores = []
     for prediction in predictions:
-        by_band = _counts(truth, prediction, band, classes, len(widths))
+        by_band = _confusion_by_band(truth, prediction, band, classes, len(widths))
         masked = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
         present = _present_classes(masked)
         predicted_outlines = class_outlines(masked, sorted({*truth_outlines, *present}))
@@ -80,7 +80,7 @@ def _present_classes(label: Pixels) -> list[int]:
     return [int(k) for k in np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE)[:IGNORE])]
 
 
-def _counts(
+def _confusion_by_band(
     truth: Pixels, prediction: Pixels, band: NDArray[np.intp] | None, classes: int, bands: int
 ) -> Counts:
     """Count labeled pixels by band (the last one is outside all), truth and prediction."""

@@ -19,6 +19,7 @@ from deeplab.inference.memory import (
 )
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Window
+from deeplab.utils.constants import SUGGESTED_WINDOW
 from deeplab.utils.free_memory import free_memory, is_out_of_memory
 from deeplab.utils.hardware import Execution
 from deeplab.utils.text import format_size
@@ -172,7 +173,7 @@ class Segmenter:
             height, width = _size(image)
             raise MemoryError(
                 f"{width} x {height} pixels need more memory than is available. "
-                f"Set {self.window_key}=1025 to predict in windows"
+                f"Set {self.window_key}={SUGGESTED_WINDOW} to predict in windows"
             ) from None
 
 

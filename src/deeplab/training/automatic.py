@@ -169,7 +169,7 @@ def _warmup_steps(config: TrainConfig, images: Images) -> int:
 
 
 def _atrous_rates(config: TrainConfig, images: Images) -> list[int]:
-    from deeplab.training.atrous_rates import fitting_rates  # imports torch
+    from deeplab.training.atrous_rate_fit import fitting_rates  # imports torch
 
     return fitting_rates(
         PLACEHOLDERS["aspp.atrous_rates"],

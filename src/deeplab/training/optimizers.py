@@ -32,7 +32,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         if part == "backbone" and recipe.frozen_steps == math.inf:
             continue
         for name, parameter in module.named_parameters(recurse=False):
-            kind, decay, multiplier = _classify(module, name, recipe)
+            kind, decay, multiplier = _parameter_kind(module, name, recipe)
             group = groups.setdefault(
                 f"{part}.{kind}",
                 {
@@ -46,7 +46,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def _classify(module: nn.Module, name: str, recipe: Recipe) -> tuple[str, float, float]:
+def _parameter_kind(module: nn.Module, name: str, recipe: Recipe) -> tuple[str, float, float]:
     """Return the kind of a parameter, its weight decay and its multiplier of lr."""
     if not is_conv_or_linear(module) or name not in ("weight", "bias"):
         return "norm", 0.0, 1.0

@@ -1,37 +1,16 @@
 """The page of a run: its curves, examples, scores and settings, and what to do with it."""
 
 import json
-import shlex
 
-from deeplab.config.overrides import typed_override
-from deeplab.config.schema.run import ClassifierConfig, RunConfig
+from deeplab.config.schema.run import RunConfig
 from deeplab.metrics.definitions import format_percent
 from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import RunFolder
+from deeplab.training.next_commands import next_commands
 from deeplab.utils.files import write_text
-from deeplab.utils.program import command
 from deeplab.utils.settings import flatten, to_dict
 from deeplab.utils.templates import render_template
 from deeplab.utils.text import format_duration
-
-
-def next_commands(config: RunConfig, folder: RunFolder) -> list[tuple[str, str]]:
-    """Return commands for a finished run, each with what it is for."""
-    run = typed_override("run", folder.path)
-    commands = [
-        (f"{command('evaluate')} {run}", "scores, also by other strategies: strategies=os8-ms-flip")
-    ]
-    if not isinstance(config, ClassifierConfig):
-        commands += [
-            (f"{command('gallery')} {run}", "the worst images, after an evaluation"),
-            (f"{command('predict')} {run} input=FILE_OR_FOLDER", "label maps and overlays"),
-            (f"{command('export')} {run}", "ONNX for other programs"),
-        ]
-    if config.logger.name == "tensorboard":
-        commands.append(
-            (f"tensorboard --logdir {shlex.quote(str(folder.path))}", "curves of all metrics")
-        )
-    return commands
 
 
 def write_run_page(

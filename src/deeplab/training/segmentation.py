@@ -35,7 +35,7 @@ from deeplab.tracking.console import print_scores
 from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
-from deeplab.training.atrous_rates import untrained_rates
+from deeplab.training.atrous_rate_fit import untrained_rates
 from deeplab.training.automatic import describe_choices
 from deeplab.training.callbacks.confusion_figure import ConfusionFigure
 from deeplab.training.callbacks.example_figure import ExampleFigure, WorstFigure

@@ -53,10 +53,11 @@ from deeplab.training.classification import ClassificationTask
 from deeplab.training.curves import plot_curves
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
+from deeplab.training.next_commands import next_commands
 from deeplab.training.own_code import build_callbacks
 from deeplab.training.process_strategy import report_failed_process
 from deeplab.training.processes import join_processes
-from deeplab.training.run_page import next_commands, write_run_page
+from deeplab.training.run_page import write_run_page
 from deeplab.training.segmentation import SegmentationTask
 from deeplab.training.step_time import measure_step
 from deeplab.training.task import Task

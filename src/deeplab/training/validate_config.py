@@ -276,7 +276,7 @@ def _check_data(config: RunConfig) -> RunConfig:
 def _check_augmentations(
     augmentations: Sequence[Mapping[str, Mapping[str, Any]] | OwnCode],
 ) -> None:
-    from deeplab.data.augmentations import build_augmentations
+    from deeplab.data.further_augmentations import build_augmentations
 
     try:
         if augmentations:
@@ -289,7 +289,7 @@ def _check_augmented_channels(augmentations: Sequence[Any], channels: int) -> No
     """Raise UserError for an augmentation of albumentations that is for RGB only."""
     import numpy as np
 
-    from deeplab.data.augmentations import augment, build_augmentations
+    from deeplab.data.further_augmentations import augment, build_augmentations
 
     if channels == RGB_CHANNELS:
         return

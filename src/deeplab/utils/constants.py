@@ -30,6 +30,9 @@ BN_MOMENTUM = 3e-4
 LOGITS_STD = 0.01
 """Standard deviation of the initial weights of the logits in the authors' code."""
 
+SUGGESTED_WINDOW = 1025
+"""Side in pixels of the windows that messages suggest."""
+
 MAX_RUN_NAME = 100
 """Largest number of bytes of a run's name; its folder adds a hash, and file systems allow 255."""
 

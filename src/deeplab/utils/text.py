@@ -4,7 +4,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 HARMFUL = re.compile(
@@ -25,6 +25,18 @@ def printable(text: str, keep: str = "") -> str:
         keep: control characters that stay.
     """
     return HARMFUL.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
+
+
+def similar(word: str, known: Iterable[str], max_words: int = 2) -> list[str]:
+    """Return the known words most like another one; few or none of them may be."""
+    from difflib import get_close_matches
+
+    return get_close_matches(word, [other for other in known if other != word], n=max_words)
+
+
+def did_you_mean(words: Sequence[str]) -> str:
+    """Return a sentence that suggests words, after a space; empty for none."""
+    return f" Did you mean {' or '.join(words)}?" if words else ""
 
 
 MINUS = "\N{MINUS SIGN}"

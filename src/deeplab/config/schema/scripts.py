@@ -18,6 +18,7 @@ from deeplab.config.schema.run import (
 )
 from deeplab.config.schema.stage import ClassifierRecipe, Recipe
 from deeplab.config.schema.trainer import TrainerSettings
+from deeplab.utils.constants import SUGGESTED_WINDOW
 from deeplab.utils.cores import cpu_count
 from deeplab.utils.program import command
 from deeplab.utils.settings import (
@@ -149,7 +150,7 @@ class WindowConfig(Settings):
         if self.window_size is None and self.overlap != default:
             raise ValueError(
                 f"overlap={self.overlap}: it applies to windows, and window_size is null. Set "
-                "window_size as well, for example window_size=1025"
+                f"window_size as well, for example window_size={SUGGESTED_WINDOW}"
             )
         return self
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from deeplab.data.augmentations import augment, build_augmentations
 from deeplab.data.class_set import Pixels
+from deeplab.data.further_augmentations import augment, build_augmentations
 from deeplab.data.settings import CropSettings
 
 MAX_TRIES = 10

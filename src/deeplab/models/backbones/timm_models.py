@@ -3,7 +3,6 @@
 timm is imported only where it is used.
 """
 
-import difflib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from deeplab.models.normalization import IMAGENET, Normalization
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.settings import OUTPUT_STRIDES
+from deeplab.utils.text import did_you_mean, similar
 
 LOW_LEVEL_STRIDES = {"conv2": 4, "conv3": 8, "conv4": 16}
 """Strides of the low-level features: the last map at each, as in torchvision's ResNets."""
@@ -56,8 +56,7 @@ def pretrained_cfg(model: str) -> Any:
     name, _, tag = model.partition(".")
     key = f"backbone.model={model}"
     if not timm.is_model(model):
-        matches = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f" Did you mean {' or '.join(matches)}?" if matches else ""
+        hint = did_you_mean(similar(name, timm.list_models(), max_words=3))
         raise UserError(f"{key}: timm {timm.__version__} has no such network.{hint}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")] if tag else []
     if tag and tag not in tags:

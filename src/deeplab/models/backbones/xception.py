@@ -43,6 +43,9 @@ from deeplab.utils.settings import (
     WidthMult,
 )
 
+STEM_STRIDE = 2
+"""Stride of the entry flow's first convolution, and with it of the stem."""
+
 
 class Row(NamedTuple):
     """A block of Figure 4: identical units, of which only the last one is strided."""
@@ -176,9 +179,9 @@ class Xception(UnitBackbone):
         units, low_level_units = _build_units(rows, in_channels=second, multi_grid=multi_grid)
         super().__init__(
             stem=nn.Sequential(
-                ConvNorm(in_channels, first, 3, stride=2), ConvNorm(first, second, 3)
+                ConvNorm(in_channels, first, 3, stride=STEM_STRIDE), ConvNorm(first, second, 3)
             ),
-            stem_stride=2,
+            stem_stride=STEM_STRIDE,
             units=units,
             out_channels=rows[-1].channels[-1],
             low_level_units=low_level_units,
@@ -201,7 +204,7 @@ def _build_units(
 ) -> tuple[list[XceptionUnit], dict[str, tuple[int, Feature]]]:
     units: list[XceptionUnit] = []
     low_level_units: dict[str, tuple[int, Feature]] = {}
-    stride = 2  # after the stem
+    stride = STEM_STRIDE
     for row in rows:
         for i in range(row.units):
             last = i == row.units - 1

@@ -16,9 +16,9 @@ from PIL import Image
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader, Dataset
 
-from deeplab.data.augmentations import import_albumentations
 from deeplab.data.class_set import ClassSet, write_mask
 from deeplab.data.dataset import SegmentationDataset
+from deeplab.data.further_augmentations import import_albumentations
 from deeplab.data.image_io import read_image, read_mask
 from deeplab.data.items import Item
 from deeplab.data.memory_cache import use_memory

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from deeplab.utils.own_code.finding import (
 from deeplab.utils.own_code.node import OwnCode, is_own_code
 from deeplab.utils.own_code.trust import check_trusted
 from deeplab.utils.reading import describe
+from deeplab.utils.text import did_you_mean, similar
 
 T = TypeVar("T")
 
@@ -50,9 +51,9 @@ def import_target(target: str, key: str) -> Any:
         raise UserError(f"{label}: importing it fails: {_describe(error)}.") from None
     for name in names[depth:]:
         if not hasattr(value, name):
-            raise UserError(
-                f"{label}: {spec.origin or spec.name} has no {name}.{_similar(name, dir(value))}"
-            )
+            public = [known for known in dir(value) if not known.startswith("_")]
+            hint = did_you_mean(similar(name, public, max_words=3))
+            raise UserError(f"{label}: {spec.origin or spec.name} has no {name}.{hint}")
         value = getattr(value, name)
     return value
 
@@ -162,11 +163,3 @@ def _describe(error: BaseException) -> str:
     if own and not place:
         place = f" ({own[-1].filename}, line {own[-1].lineno})"
     return f"{type(error).__name__}{': ' * bool(text)}{text}{place}"
-
-
-def _similar(word: str, known: Iterable[str]) -> str:
-    import difflib
-
-    public = [name for name in known if not name.startswith("_")]
-    near = difflib.get_close_matches(word, public, n=3)
-    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -7,7 +7,7 @@ import torch
 
 from deeplab.config.schema.run import TrainConfig
 from deeplab.models.aspp import ASPP
-from deeplab.training.atrous_rates import untrained_rates
+from deeplab.training.atrous_rate_fit import untrained_rates
 from deeplab.training.compose_config import compose_seeds
 
 
