@@ -25,8 +25,9 @@ from typing import Any
 
 import yaml
 
+from deeplab.config.defaults import default_values
 from deeplab.config.overrides import typed_override
-from deeplab.config.schema.run import RunConfig, TrainConfig, run_schema
+from deeplab.config.schema.run import COMMAND_KEYS, RunConfig, TrainConfig, run_schema
 from deeplab.tracking.schema_version import (
     VERSION_STAMP,
     read_versioned,
@@ -117,16 +118,8 @@ class RunFolder:
 
 def write_config(path: Path, config: RunConfig) -> None:
     """Write the resolved config as YAML."""
-    # Keys of one command, not of the run.
-    command_keys: dict[str, Any] = {
-        "resume": None,
-        "resume_with_other_code": False,
-        "trust_remote_code": False,
-        "overwrite": False,
-        "strategies": [],
-        "objective": None,
-    }
-    values = VERSION_STAMP | to_dict(config) | command_keys
+    defaults = default_values(RunConfig)
+    values = VERSION_STAMP | to_dict(config) | {key: defaults[key] for key in COMMAND_KEYS}
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 

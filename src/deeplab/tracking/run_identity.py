@@ -5,18 +5,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from deeplab.config.schema.run import RunConfig
+from deeplab.config.schema.run import COMMAND_KEYS, RunConfig
 from deeplab.config.schema.trainer import EXECUTION_ARGUMENTS
 from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.schema_version import SCHEMA_VERSION
 from deeplab.utils.settings import added_keys, flatten
 
 EXECUTION_KEYS = (
-    "resume",
-    "resume_with_other_code",
-    "trust_remote_code",
-    "strategies",
-    "objective",
+    *(key for key in COMMAND_KEYS if key != "overwrite"),  # which starts a new run
     *(f"trainer.{key}" for key in EXECUTION_ARGUMENTS),
     "logger",
     *(f"data.{key}" for key in LOCATION_KEYS),
@@ -32,7 +28,7 @@ UNHASHED_KEYS = (
     *EXECUTION_KEYS,
     "name",
     "runs_dir",
-    "overwrite",
+    *COMMAND_KEYS,
     "automatic",
     "init_from",  # the content of these weights counts, wherever they come from
     "backbone.pretrained",

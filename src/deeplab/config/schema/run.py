@@ -72,6 +72,17 @@ Strategies = Annotated[tuple[StrategySettings, ...], BeforeValidator(_as_strateg
 """Inference strategies to evaluate with, as names or with their splits."""
 
 
+COMMAND_KEYS = (
+    "resume",
+    "resume_with_other_code",
+    "trust_remote_code",
+    "overwrite",
+    "strategies",
+    "objective",
+)
+"""Keys of one command, not of the run: its config file has their defaults."""
+
+
 class RunConfig(NetworkConfig, OptimizationConfig):
     """Keys of ``conf/train.yaml`` for every kind of run."""
 
