@@ -15,7 +15,7 @@ from typing import Any, Literal
 from deeplab.ablations.distinct_jobs import Job, RowEvaluation
 from deeplab.checkpoints.hub import NotDownloadedError
 from deeplab.checkpoints.initialization import init_record
-from deeplab.config.own_nodes import own_nodes
+from deeplab.config.own_nodes import own_nodes, trained_versions
 from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.run import RunConfig
 from deeplab.data.layouts.base import data_fingerprint, open_layout
@@ -135,8 +135,7 @@ class Run:
     @cached_property
     def _network_code(self) -> dict[str, str]:
         """Versions of the network's own classes that it was trained with."""
-        leaves = ModelConfig.model_fields
-        return {key: node.version or "" for key, node in own_nodes(self.config) if key in leaves}
+        return trained_versions(self.config, ModelConfig.model_fields)
 
     @cached_property
     def _evaluations(self) -> dict[str, Evaluation | None]:

@@ -83,6 +83,11 @@ def network_versions(config: Settings, leaves: Collection[str]) -> dict[str, str
     }
 
 
+def trained_versions(config: Settings, leaves: Collection[str]) -> dict[str, str]:
+    """Return the versions of the classes of some leaves that a run was trained with."""
+    return {key: node.version or "" for key, node in own_nodes(config) if key in leaves}
+
+
 def changed_code(config: Settings, leaves: Collection[str] | None = None) -> str:
     """Return which classes have changed since a run was started; empty if none has.
 

@@ -10,15 +10,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from deeplab.config.own_nodes import trained_versions
+from deeplab.config.schema.model import ModelConfig
 from deeplab.config.schema.scripts import CompareConfig
 from deeplab.evaluation.evaluation_folder import RESULT_FILE, Evaluation, read_evaluation
 from deeplab.evaluation.plots import plot_boundary, plot_cost, split_common_prefix
 from deeplab.metrics.definitions import BOUNDARY, SEGMENTATION
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.tracking.result import PAPER_COST_LABEL
+from deeplab.tracking.run_folder import RunFolder, read_run
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import check_writable, write_text
 from deeplab.utils.program import command
+from deeplab.utils.reading import exists
 from deeplab.utils.text_table import Column, TextTable, number_column
 from deeplab.utils.write_errors import report_write_errors
 
@@ -144,6 +148,17 @@ def _unique(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
     return list({e.folder.path.resolve(): e for e in evaluations}.values())
 
 
+def _has_other_code(evaluation: Evaluation) -> bool:
+    """Return True if own classes of the network have changed between training and evaluation.
+
+    It is not known of evaluations outside of their run's folder.
+    """
+    run = RunFolder(evaluation.folder.path.parents[1])
+    if not evaluation.result.own_code or not exists(run.config):
+        return False
+    return evaluation.result.own_code != trained_versions(read_run(run), ModelConfig.model_fields)
+
+
 def _row(evaluation: Evaluation) -> list[Any]:
     """Return the values of the columns, in their order."""
     result = evaluation.result
@@ -164,6 +179,11 @@ def _write(folder: Path, group: Sequence[Evaluation]) -> None:
     title = Column("evaluation", format=lambda name: name.removeprefix(f"{run}/"))
     values = TextTable.from_values([title, *COLUMNS], [(n, *row) for n, row in rows.items()])
     print("\n".join(["", *[f"{run}:"] * bool(run), values.without_empty_columns().as_text(), ""]))
+    if edited := [n for n, e in zip(names, group, strict=True) if _has_other_code(e)]:
+        print(
+            "Evaluated with other code of the network's own classes than it was trained with: "
+            f"{', '.join(edited)}."
+        )
     table, boundary, accuracy = FILES
     write_text(folder / table, values.as_csv())
     results = {name: evaluation.result for name, evaluation in zip(names, group, strict=True)}
