@@ -417,6 +417,36 @@ def test_values_of_named_classes_are_compared_with_the_masks(tmp_path):
     assert settings().ignored_values == (255,)
 
 
+def test_named_classes_beside_a_classes_file(tmp_path):
+    """In another order they ask for the key; beside colors the message names the file."""
+    save(tmp_path / "images", [COLORS[scene(s, 3)] for s in N])
+    save(tmp_path / "masks", [scene(s, 3) for s in N])
+    (tmp_path / "classes.txt").write_text("ground\nhouse\nroad\n")
+
+    def names(*classes, **kwargs):
+        data = FolderSettings(name="folder", root=str(tmp_path), classes=classes, **kwargs)
+        return FolderLayout.check(data).classes
+
+    for classes in (("ground", "house", "road"), ("floor", "house", "road")):
+        assert names(*classes) == classes
+    with pytest.raises(UserError) as raised:
+        names("ground", "road", "house")
+    assert "data.classes=[ground,road,house]: the value of road is 1" in str(raised.value)
+    assert f"but 2 in {tmp_path}/classes.txt. Leave data.classes out" in str(raised.value)
+    assert "add data.mask_values=[0,1,2]" in str(raised.value)
+    for values in ((0, 1, 2), (0, 2, 1)):
+        assert names("ground", "road", "house", mask_values=values)[1] == "road"
+    (tmp_path / "classes.txt").write_text("house\nroad\n")  # without the background
+    assert names("ground", "house", "road")
+    (tmp_path / "classes.txt").write_text("house\nhouse\n")  # it is wrong, and not used
+    assert names("ground", "house", "road")
+    (tmp_path / "classes.txt").unlink()
+    (tmp_path / "labelmap.txt").write_text("ground:0,0,0::\nhouse:128,0,0::\nroad:0,128,0::\n")
+    save(tmp_path / "masks", [COLORS[scene(s, 3)] for s in N])
+    with pytest.raises(UserError, match=r"Leave .* those of .*labelmap\.txt. Or set data\.mask_v"):
+        names("ground", "house", "rood")
+
+
 OBJECTS = {
     "ignored index": ((0, 1, 2), (0, 1, 2, 3), "ignore", "of 3 are no class"),
     "new level": ((0, 255), (0, 255, 128), "nearest", "of 128 are no class"),

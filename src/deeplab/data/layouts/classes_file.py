@@ -183,8 +183,8 @@ def format_classes_yaml(classes: ClassSet, shares: list[float], source: str, rea
     ]
     assert classes.values is not None
     for name, value, share in zip(classes.names, classes.values, shares, strict=True):
-        lines.append(f"  {name}: {_format_value(value)}  # {100 * share:.2f} %")
-    lines.append(f"ignored: [{', '.join(_format_value(value) for value in classes.ignored)}]")
+        lines.append(f"  {name}: {format_value(value)}  # {100 * share:.2f} %")
+    lines.append(f"ignored: [{', '.join(format_value(value) for value in classes.ignored)}]")
     if (unlisted := classes.unlisted_values) != "error":
         others = ", ".join(name for name in UNLISTED if name != unlisted)
         meaning = f"other values are {UNLISTED[unlisted]}"
@@ -192,11 +192,12 @@ def format_classes_yaml(classes: ClassSet, shares: list[float], source: str, rea
     if classes.colors and not classes.colored:
         lines.append("colors:")
         for name, color in zip(classes.names, classes.colors, strict=True):
-            lines.append(f"  {name}: {_format_value(color)}")
+            lines.append(f"  {name}: {format_value(color)}")
     return "\n".join(lines) + "\n"
 
 
-def _format_value(value: Value) -> str:
+def format_value(value: Value) -> str:
+    """Return a value as a file of classes lists it."""
     return str(value) if isinstance(value, int) else f"[{', '.join(map(str, value))}]"
 
 

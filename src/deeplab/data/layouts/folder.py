@@ -90,6 +90,8 @@ class FolderLayout(Layout):
 
         if settings.classes:
             remedy = "Set data.mask_values to the values of the classes"
+            if settings.mask_values is None and (path := self._check_file(settings, items)):
+                remedy = f"Leave data.classes out to take those of {path}. Or s{remedy[1:]}"
             report_listed(class_set(settings), items, "data.classes", remedy)
             return settings
         try:
@@ -117,6 +119,38 @@ class FolderLayout(Layout):
                 "unlisted_values": found.unlisted_values,
             }
         )
+
+    def _check_file(self, settings: FolderSettings, items: Sequence[Item]) -> Path | None:
+        """Return the classes file beside named classes, if there is one.
+
+        Raises:
+            UserError: it has the same classes with other values.
+        """
+        from deeplab.data.layouts.classes_file import (  # imports OpenCV
+            find_classes_file,
+            format_value,
+            read_classes,
+        )
+
+        try:
+            path = find_classes_file(self.root, settings.classes_file, items)
+            listed = read_classes(path) if path else None
+        except UserError:  # it is not used
+            return None
+        if not path or not listed:
+            return None
+        values = dict(zip(listed.names, listed.values or (), strict=True))
+        other = [(i, name) for i, name in enumerate(settings.classes) if values.get(name, i) != i]
+        if other and values.keys() == {*settings.classes}:
+            place, name = other[0]
+            places = ",".join(map(str, range(len(settings.classes))))
+            raise UserError(
+                f"data.classes=[{','.join(settings.classes)}]: the value of {name} is {place} by "
+                f"its place, but {format_value(values[name])} in {path}. Leave data.classes out to "
+                f"take the classes of the file, or add data.mask_values=[{places}] if the places "
+                "are right."
+            )
+        return path
 
     @classmethod
     def check_other_root(cls, settings: FolderSettings, root: str) -> None:
