@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
+from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.own_code.node import OwnCode, is_own_code
 from deeplab.utils.settings import (
     ADDED,
@@ -181,7 +182,10 @@ class ClassSettings(Settings):
                     f"{key} has {len(entries)} entries, but classes has {len(self.classes)}"
                 )
         if len(self.classes) == 1:  # none at all are found
-            raise ValueError("classes must name at least two")
+            raise ValueError(
+                "classes must name at least two. One kind of objects needs the background too, as "
+                f"data.classes=[{BACKGROUND},{self.classes[0]}]"
+            )
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes contains the same name twice")
         values = self.mask_values
