@@ -117,7 +117,7 @@ def test_the_losses_of_parts_add_up(name):
     loss, (logits, labels) = build_loss(CASES[name][0]), example()
     assert loss.adds_up(0)
     parts = zip(logits.split(2), labels.split(2), strict=True)
-    values = loss(logits, labels), sum(loss(*part, whole=labels) for part in parts)
+    values = loss(logits, labels), sum(loss(*part, all_labels=labels) for part in parts)
     torch.testing.assert_close(*values)
     torch.testing.assert_close(*(torch.autograd.grad(value, logits)[0] for value in values))
 

@@ -11,7 +11,7 @@ from deeplab.data.settings import LOCATION_KEYS
 from deeplab.tracking.schema_version import SCHEMA_VERSION
 from deeplab.utils.settings import added_keys, flatten
 
-EXECUTION_KEYS = (
+CHANGEABLE_ON_RESUME = (
     *(key for key in COMMAND_KEYS if key != "overwrite"),  # which starts a new run
     *(f"trainer.{key}" for key in EXECUTION_ARGUMENTS),
     "logger",
@@ -25,7 +25,7 @@ EXECUTION_KEYS = (
 """
 
 UNHASHED_KEYS = (
-    *EXECUTION_KEYS,
+    *CHANGEABLE_ON_RESUME,
     "name",
     "runs_dir",
     *COMMAND_KEYS,

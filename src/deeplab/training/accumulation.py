@@ -29,7 +29,7 @@ class Module(Protocol):
     def run_part(self, images: Tensor, part: int = 0) -> Tensor: ...
 
     def compute_loss(
-        self, logits: Tensor, label: Tensor, whole: Tensor | None = None
+        self, logits: Tensor, label: Tensor, all_labels: Tensor | None = None
     ) -> Tensor: ...
 
 
@@ -64,7 +64,7 @@ class MicroBatches:
             zip(parts, labels.tensor_split(count), strict=True)
         ):
             logits = module.run_part(image, number)
-            loss = mean_over_devices(module.compute_loss(logits, label, whole=labels))
+            loss = mean_over_devices(module.compute_loss(logits, label, all_labels=labels))
             total = total + loss
             if number < count - 1:
                 _backward(module, loss)

@@ -65,9 +65,11 @@ class ClassificationModule(TrainingModule):
     def loss_adds_up(self) -> bool:
         return True
 
-    def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
+    def compute_loss(
+        self, logits: Tensor, label: Tensor, all_labels: Tensor | None = None
+    ) -> Tensor:
         """See ``TrainingModule``."""
-        loss: Tensor = self.loss(logits, label, whole=whole)
+        loss: Tensor = self.loss(logits, label, all_labels=all_labels)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:

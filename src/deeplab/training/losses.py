@@ -33,7 +33,7 @@ class Loss(nn.Module):
         return False
 
     def forward(
-        self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
+        self, logits: Tensor, labels: Tensor, step: int = 0, all_labels: Tensor | None = None
     ) -> Tensor:
         """Return this device's part of the loss as a scalar; the mean over the devices is the loss.
 
@@ -41,8 +41,8 @@ class Loss(nn.Module):
             logits: ``(N, K, h, w)``.
             labels: ``(N, H, W)``, uint8 or int64, with values 0..K-1 and 255.
             step: training step.
-            whole: labels of all images of this device in the step, if ``logits`` are of a part; the
-                sum over the parts is then the loss. Only for a loss that adds up.
+            all_labels: labels of all images of this device in the step, if ``logits`` are of a
+                part; the sum over the parts is then the loss. Only for a loss that adds up.
         """
         raise NotImplementedError
 
@@ -72,13 +72,17 @@ class SegmentationLoss(Loss):
         self.class_weights: Tensor | None
 
     def forward(
-        self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
+        self, logits: Tensor, labels: Tensor, step: int = 0, all_labels: Tensor | None = None
     ) -> Tensor:
         """See ``Loss``; it is 0 if no pixel is labeled. ``hard_pixel_steps`` counts in steps."""
         fraction = self.kept_fraction(step)
         with torch.autocast(logits.device.type, enabled=False):  # compute everything in float32
             loss: Tensor = _FusedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-                logits, labels, self.class_weights, fraction, labels if whole is None else whole
+                logits,
+                labels,
+                self.class_weights,
+                fraction,
+                labels if all_labels is None else all_labels,
             )
         return loss
 
@@ -106,7 +110,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
         labels: Tensor,
         class_weights: Tensor | None,
         fraction: float,
-        whole: Tensor,
+        all_labels: Tensor,
     ) -> Tensor:
         if fraction < 1:
             losses = [
@@ -118,7 +122,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
             kept = kept[own]
         else:
             kept = labels != IGNORE
-            total = sum_over_devices((whole != IGNORE).sum())
+            total = sum_over_devices((all_labels != IGNORE).sum())
         scale = num_devices() / total.clamp(min=1).to(at_least_float32(logits.dtype))
         loss = torch.zeros((), dtype=at_least_float32(logits.dtype), device=logits.device)
         # float32 also for float16 logits: the gradient would underflow before the loss is scaled.
@@ -223,15 +227,15 @@ class ClassificationLoss(nn.Module):
         super().__init__()
         self.kind = kind
 
-    def forward(self, logits: Tensor, labels: Tensor, whole: Tensor | None = None) -> Tensor:
-        """Return this device's part of the loss; ``whole`` as in ``SegmentationLoss``."""
-        whole = labels if whole is None else whole
+    def forward(self, logits: Tensor, labels: Tensor, all_labels: Tensor | None = None) -> Tensor:
+        """Return this device's part of the loss; ``all_labels`` as in ``SegmentationLoss``."""
+        all_labels = labels if all_labels is None else all_labels
         if self.kind == "softmax":
             label = labels[:, 0]
-            total = sum_over_devices((whole[:, 0] != NO_LABEL).sum()).clamp(min=1)
+            total = sum_over_devices((all_labels[:, 0] != NO_LABEL).sum()).clamp(min=1)
             loss = F.cross_entropy(logits, label, ignore_index=NO_LABEL, reduction="sum")
             return loss / total * num_devices()
         is_label = labels != NO_LABEL
         label_logits = logits.gather(1, labels.clamp(min=0)) * is_label  # (N, M)
         # -log sigmoid(x) for the labels, -log(1 - sigmoid(x)) = softplus(x) for all other classes
-        return (F.softplus(logits).sum(1) - label_logits.sum(1)).sum() / len(whole)
+        return (F.softplus(logits).sum(1) - label_logits.sum(1)).sum() / len(all_labels)

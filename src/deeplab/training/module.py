@@ -143,13 +143,16 @@ class TrainingModule(LightningModule):
         """True if the loss of a batch is the sum of ``compute_loss`` over its parts."""
 
     @abstractmethod
-    def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
+    def compute_loss(
+        self, logits: Tensor, label: Tensor, all_labels: Tensor | None = None
+    ) -> Tensor:
         """Return this device's part of the loss of a training batch; their mean is the loss.
 
         Args:
             logits: output of the network for the images of the batch, or of a part of it.
             label: their labels.
-            whole: labels of the whole batch, if ``logits`` are of a part; see ``loss_adds_up``.
+            all_labels: labels of the whole batch, if ``logits`` are of a part; see
+                ``loss_adds_up``.
         """
 
     def to_layout(self, images: Tensor) -> Tensor:

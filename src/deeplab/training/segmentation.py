@@ -132,9 +132,11 @@ class SegmentationModule(TrainingModule):
     def loss_adds_up(self) -> bool:
         return self.loss.adds_up(self.global_step)
 
-    def compute_loss(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
+    def compute_loss(
+        self, logits: Tensor, label: Tensor, all_labels: Tensor | None = None
+    ) -> Tensor:
         """Return the loss of logits ``(N, K, H/4, W/4)``."""
-        loss: Tensor = self.loss(logits, label, step=self.global_step, whole=whole)
+        loss: Tensor = self.loss(logits, label, step=self.global_step, all_labels=all_labels)
         return loss
 
     def validation_step(self, batch: SegmentationBatch, batch_idx: int) -> Tensor:

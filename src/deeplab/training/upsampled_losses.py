@@ -41,15 +41,17 @@ class UpsampledLoss(Loss):
         return True
 
     def forward(
-        self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
+        self, logits: Tensor, labels: Tensor, step: int = 0, all_labels: Tensor | None = None
     ) -> Tensor:
         """See ``Loss``."""
         with torch.autocast(logits.device.type, enabled=False):  # compute everything in float32
             dtype = torch.promote_types(logits.dtype, torch.float32)
             upsampled = resize(logits.to(dtype), (labels.shape[-2], labels.shape[-1]))
-            return self.compute(upsampled, labels.long(), labels if whole is None else whole)
+            return self.compute(
+                upsampled, labels.long(), labels if all_labels is None else all_labels
+            )
 
-    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
         """Return the loss of logits ``(N, K, H, W)`` and labels ``(N, H, W)``; see ``Loss``."""
         raise NotImplementedError
 
@@ -75,7 +77,7 @@ class OwnLoss(UpsampledLoss):
         """See ``Loss``; nothing is known of it."""
         return False
 
-    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
         """See ``UpsampledLoss``.
 
         Raises:
@@ -97,7 +99,7 @@ class DiceLoss(UpsampledLoss):
         super().__init__()
         self.average, self.kornia = settings.average, _kornia("dice")
 
-    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
         """See ``UpsampledLoss``."""
         labeled = _has_labels(labels)
         if not labeled.any():
@@ -105,7 +107,7 @@ class DiceLoss(UpsampledLoss):
         loss: Tensor = self.kornia.losses.dice_loss(
             logits[labeled], labels[labeled], average=self.average, ignore_index=IGNORE
         )
-        return loss * (labeled.sum() / len(whole))
+        return loss * (labeled.sum() / len(all_labels))
 
 
 class FocalLoss(UpsampledLoss):
@@ -115,7 +117,7 @@ class FocalLoss(UpsampledLoss):
         super().__init__()
         self.settings, self.kornia = settings, _kornia("focal")
 
-    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
         """See ``UpsampledLoss``."""
         loss: Tensor = self.kornia.losses.focal_loss(
             logits,
@@ -125,7 +127,7 @@ class FocalLoss(UpsampledLoss):
             reduction="sum",
             ignore_index=IGNORE,
         )
-        total = sum_over_devices((whole != IGNORE).sum()).clamp(min=1)
+        total = sum_over_devices((all_labels != IGNORE).sum()).clamp(min=1)
         return loss / total * num_devices()
 
 
@@ -136,7 +138,7 @@ class LovaszLoss(UpsampledLoss):
         super().__init__()
         self.kornia = _kornia("lovasz")
 
-    def compute(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+    def compute(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
         """See ``UpsampledLoss``."""
         total = 0 * logits.sum()
         for image, label in zip(logits, labels, strict=True):
@@ -149,7 +151,7 @@ class LovaszLoss(UpsampledLoss):
                     classes[None, None],
                     weight=present * (len(image) / present.sum()),
                 )
-        return total / len(whole)
+        return total / len(all_labels)
 
 
 class SumLoss(Loss):
@@ -165,11 +167,11 @@ class SumLoss(Loss):
         return all(loss.adds_up(step) for loss in self.terms.values())  # type: ignore[operator]
 
     def forward(
-        self, logits: Tensor, labels: Tensor, step: int = 0, whole: Tensor | None = None
+        self, logits: Tensor, labels: Tensor, step: int = 0, all_labels: Tensor | None = None
     ) -> Tensor:
         """See ``Loss``."""
         values = [
-            self.weights[name] * loss(logits, labels, step, whole)
+            self.weights[name] * loss(logits, labels, step, all_labels)
             for name, loss in self.terms.items()
         ]
         return torch.stack(values).sum()

@@ -28,7 +28,7 @@ from deeplab.data.pixel_format import RGB_CHANNELS
 from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.evaluation_protocol import resolve_strategy_name
 from deeplab.tracking.run_folder import RunFolder, read_run
-from deeplab.tracking.run_identity import EXECUTION_KEYS, changes_result
+from deeplab.tracking.run_identity import CHANGEABLE_ON_RESUME, changes_result
 from deeplab.tracking.wandb_run import check_wandb
 from deeplab.training.automatic import choose_automatic
 from deeplab.utils.constants import TARGET
@@ -321,7 +321,7 @@ def _resumed_config(config: DictConfig) -> RunConfig:
         if key in OWN_GROUPS and text == "own":  # its keys are compared one by one
             continue
         value, (holder, name) = _value(config, key), find_holder(stored, key)
-        may_change = key in EXECUTION_KEYS or key.split(".")[0] in EXECUTION_KEYS
+        may_change = key in CHANGEABLE_ON_RESUME or key.split(".")[0] in CHANGEABLE_ON_RESUME
         if may_change and not changes_result(run, key):
             holder[name] = value
         elif value != _without_version(holder.get(name)):
