@@ -4,13 +4,14 @@ That of ``deeplab train`` runs the rows of tables, the paper's or those of the s
 reports on them.
 """
 
+import io
 import logging
 import os
 import textwrap
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -29,6 +30,7 @@ from omegaconf import DictConfig, read_write
 from deeplab.config.hydra_app import JobFailedError
 from deeplab.utils.errors import UserError
 from deeplab.utils.file_lock import LockedError
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.program import pythonpath
 from deeplab.utils.text import format_duration
 
@@ -140,8 +142,11 @@ class AblationSweeper(CheckedSweeper):
         from deeplab.ablations.run_tables import run_tables
 
         assert self.config is not None
+        check_launcher(several_tasks=True)
+        output = nullcontext() if is_first_process() else redirect_stdout(io.StringIO())
         try:
-            run_tables(arguments, self._check, self._launch)
+            with output:  # that of further tasks of srun is the same
+                run_tables(arguments, self._check, self._launch)
         finally:
             remove_sweep_folder(self.config)
         return []
@@ -186,6 +191,25 @@ class AblationSweeper(CheckedSweeper):
         if not any(errors):
             self._seconds.append(time.monotonic() - started)
         return errors
+
+
+def check_launcher(*, several_tasks: bool) -> None:
+    """Raise UserError if the processes that a launcher has started cannot run a sweep together.
+
+    Args:
+        several_tasks: whether several tasks of ``srun`` can.
+    """
+    if not {"WORLD_SIZE", "SLURM_PROCID"} & os.environ.keys():
+        return
+    from deeplab.training.processes import find_launcher  # imports Lightning
+
+    launcher = find_launcher()
+    if launcher and not (several_tasks and launcher.name == "srun"):
+        raise UserError(
+            f"{launcher.count_variable}={launcher.processes}: {launcher.name} has started "
+            f"{launcher.processes} processes, which cannot run these jobs together. Start one; on "
+            "a machine with several devices it starts the others itself (trainer.devices)."
+        )
 
 
 def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:

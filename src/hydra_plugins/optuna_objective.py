@@ -20,6 +20,7 @@ from deeplab.config.hydra_app import JobFailedError
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import pythonpath
 from hydra_plugins.checked_sweepers import (
+    check_launcher,
     check_training,
     compose_job,
     register,
@@ -64,6 +65,7 @@ if INSTALLED:
         def sweep(self, arguments: list[str]) -> None:
             """Run the trials of the study that are left, and name the best run."""
             os.environ["PYTHONPATH"] = pythonpath()  # workers of launchers unpickle jobs
+            check_launcher(several_tasks=False)
             config = self.sweeper.config
             try:
                 _run_study(self.sweeper, arguments)

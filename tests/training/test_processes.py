@@ -237,6 +237,50 @@ def test_srun_and_torchrun_train_the_same_run(tmp_path):
         assert all(torch.equal(weights[name], reference[name]) for name in reference)
 
 
+@pytest.mark.processes
+@pytest.mark.long
+def test_srun_runs_a_sweep(tmp_path):
+    """Each job is evaluated by the first task, and the other one joins the next job after that."""
+    script = [sys.executable, str(ROOT / "src/train.py"), "-m", *SMALL, "trainer.devices=2"]
+    jobs = ["seed=1,2", "strategies=[single-scale,os8-ms-flip]", f"data.root={tmp_path}/shapes"]
+    running = [
+        subprocess.Popen(
+            [*script, *jobs],
+            cwd=tmp_path,
+            env=environment() | tasks(2, rank),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    first, second = (process.communicate(timeout=240)[0] for process in running)
+    assert [process.returncode for process in running] == [0, 0], first + second
+    assert second == ""
+    assert first.count("Job ") == 2
+    assert "Not done" not in first
+    folders = run_folders(tmp_path)
+    assert len(folders) == 2
+    for folder in folders:
+        assert len([*(folder / "evaluations").iterdir()]) == 2
+    (report,) = tmp_path.glob("runs/sweeps/*/report.md")
+    assert "seeds 1, 2" in report.read_text()
+
+
+@pytest.mark.parametrize("name", ["torchrun", "optuna"])
+def test_sweeps_that_several_processes_cannot_run(tmp_path, name):
+    if name == "optuna":
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+        keys, variables = ["hydra/sweeper=optuna", "seed=range(0,3)"], tasks(2, 1)
+    else:
+        keys, variables = ["seed=1,2"], {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
+    done = run("train", "-m", *SMALL, *keys, cwd=tmp_path, variables=variables, ok=False)
+    assert done.returncode == 2
+    assert "has started 2 processes, which cannot run these jobs together" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not run_folders(tmp_path)
+
+
 def test_another_number_of_tasks_than_devices(tmp_path):
     done = run("train", *SMALL, cwd=tmp_path, variables=tasks(2), ok=False)
     assert done.returncode == 2

@@ -38,6 +38,7 @@ from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_json
 from deeplab.utils.links import check_inside
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.reading import read_typed
 from deeplab.utils.settings import Text, find_holder, to_dict
 
@@ -70,6 +71,8 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
         _test_jobs(jobs, check, launch)
         return
     status = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
+    if not is_first_process():  # of several that srun has started
+        sys.exit(status)
     _label_runs(jobs, root, group)
     _report(request, jobs, arguments, chosen=True)
     offline = f"*/wandb/{OFFLINE_RUNS}"

@@ -24,7 +24,7 @@ from deeplab.tracking.result import Result
 from deeplab.tracking.run_folder import OVERWRITE_HINT, RunFolder
 from deeplab.training.gpu_selection import select_gpu, subprocess_environment
 from deeplab.utils.errors import UserError
-from deeplab.utils.interrupts import describe_signal, handling_stop_signals
+from deeplab.utils.interrupts import describe_signal, handling_stop_signals, is_child
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.program import child_command
 
@@ -71,13 +71,17 @@ def report_score(folder: RunFolder, objective: str | None = None) -> float:
     It is the one that a search optimizes, by default the main one. It is nan if the validation
     images have no label, and in all processes of a run but the first.
     """
-    if not is_first_process():
-        return math.nan
-    result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
-    metric = objective_metric(objective, is_classifier=result.is_classifier)
-    value = result.value(metric.key)
-    score = math.nan if value is None else float(value)
-    if path := os.environ.get(OUTCOME_FILE):
+    score = math.nan
+    if is_first_process():
+        result = Result.read(folder.result, f"{OVERWRITE_HINT}.")
+        metric = objective_metric(objective, is_classifier=result.is_classifier)
+        value = result.value(metric.key)
+        score = math.nan if value is None else float(value)
+    path = os.environ.get(OUTCOME_FILE)
+    if path and not is_child():
+        from deeplab.training.process_strategy import end_together
+
+        end_together()
         outcome = Outcome(score=score, folder=folder.path.absolute())
         Path(path).write_text(outcome.model_dump_json())
     return score

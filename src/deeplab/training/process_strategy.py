@@ -1,18 +1,20 @@
 """How the processes of a run on several devices are started, find each other and end."""
 
 import atexit
+import gc
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -23,10 +25,14 @@ from torch import distributed
 from deeplab.training.processes import LOOPBACK, STORE, find_launcher, number_of
 from deeplab.utils.errors import UserError
 from deeplab.utils.interrupts import POLL_INTERVAL, describe_signal
+from deeplab.utils.parallel import is_first_process
 from deeplab.utils.program import child_command, pythonpath
 
 FAILURE_TIMEOUT = 10.0
 """Seconds within which the failure of one process of a run reaches the others."""
+
+END = "deeplab_end"
+"""Key of the store that the first process sets at its end."""
 
 LOCAL_NAMES = (LOOPBACK, "localhost", "::1")
 """Addresses by which processes of one machine connect."""
@@ -203,6 +209,23 @@ class ProcessStrategy(DDPStrategy):
         )
         if cuda:
             atexit.register(distributed.destroy_process_group)
+
+
+def end_together() -> None:
+    """Let the processes that ``srun`` has started wait until the first one has written all.
+
+    It alone evaluates. A process that went on to the next job of a sweep would meet it there.
+    """
+    if not distributed.is_initialized():
+        return
+    store = distributed.distributed_c10d._get_default_store()
+    if is_first_process():
+        store.set(END, "")
+        return
+    gc.collect()
+    torch.cuda.empty_cache()  # for the evaluations
+    with suppress(RuntimeError):  # the first process has ended
+        store.wait([END], timedelta(days=365))
 
 
 @contextmanager
