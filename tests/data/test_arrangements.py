@@ -697,7 +697,8 @@ def test_notes(tmp_path):
     layout = read_layout(tmp_path)
     assert layout.notes() == [
         "The mask of NAME is taken to be NAME_outline, which pairs every mask",
-        "Lists not used: all.txt, holdout.txt",
+        "Lists not used: all.txt",
+        "Lists not used, unless data.train_split or val_split names them: holdout",
         "4 of 10 images in no split: images/6.jpg, images/7.jpg, images/8.jpg, and 1 more",
     ]
     assert layout.origin("train") == "train.txt without val"

@@ -214,26 +214,29 @@ def test_jpeg_masks(values, quality, tmp_path):
     """Their classes are as many as were drawn, and hardly any pixel gets another one."""
     labels = [cv2.resize(scene(s, len(values)), None, fx=3, fy=3, interpolation=0) for s in N]
     files = save(tmp_path, [np.uint8(values)[m] for m in labels], "jpg", quality=quality)
-    classes, _, reading = find_classes(files)
+    classes, shares, reading = find_classes(files)
     assert len(classes) == len(values), reading
     found, drawn = (np.reshape(v, (len(values), -1)).astype(int) for v in (classes.values, values))
     order = np.abs(found[:, None] - drawn).max(axis=2).argmin(axis=1)
     assert sorted(order) == list(range(len(values)))
     wrong = ignored = 0.0
+    counts = np.zeros(len(values))
     for path, truth in zip(files, labels, strict=True):
         label = classes.decode(read_mask(path, colored=classes.colored), path)
         used = label != 255
+        counts += np.bincount(label[used], minlength=len(values))
         wrong += np.mean(order[label[used]] != truth[used]) / len(files)
         ignored += np.mean(~used) / len(files)
     assert wrong < 0.001
     assert ignored < 0.16
+    assert np.allclose(shares, counts / counts.sum(), atol=0.04), (shares, counts)
 
 
 def test_jpeg_of_indices_is_refused(tmp_path):
     """Their values are closer than what JPEG makes of them."""
     indices = [cv2.resize(scene(s, 6), None, fx=3, fy=3, interpolation=0) for s in N]
     files = save(tmp_path, indices, "jpg", quality=90)
-    with pytest.raises(UserError, match=r"JPEG files, .* data\.mask_values="):
+    with pytest.raises(UserError, match=r"JPEG files, .* 'data\.mask_values=\[0,85,170\]'"):
         find_classes(files)
 
 

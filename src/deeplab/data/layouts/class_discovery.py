@@ -317,7 +317,7 @@ class _Discovery:
                 "the masks, data.ignored_values and data.mask_values."
             )
         names = self._names(levels)
-        counts = [self.values[v].pixels if v in self.values else 0 for v in levels]
+        counts = self._class_pixels(levels)
         classes = ClassSet(
             names,
             _colors(levels, self.statistics.palette),
@@ -332,6 +332,19 @@ class _Discovery:
             [f"{len(levels)} classes: {_listed(levels)}", *self.notes, *self.void_notes]
         )
         return FoundClasses(classes, [n / max(1, sum(counts)) for n in counts], reading)
+
+    def _class_pixels(self, levels: Sequence[Value]) -> list[int]:
+        """Return the number of pixels of each class, those near to its value if they count."""
+        radii = nearest_radii(levels) if self.unlisted == "nearest" else dict.fromkeys(levels, 0)
+        ignored = {*self.ignored}
+        return [
+            sum(
+                v.pixels
+                for value, v in self.values.items()
+                if value_distance(value, level) <= radius and value not in ignored
+            )
+            for level, radius in radii.items()
+        ]
 
     def _names(self, levels: Sequence[Value]) -> tuple[str, ...]:
         """Return names of the classes, with the background where black stands for it."""
@@ -504,13 +517,14 @@ class _Discovery:
     def _check_distances(self, levels: Sequence[Value]) -> None:
         """Raise UserError if blends or JPEG may have made one of the levels of another."""
         if len(levels) > 2 and min_distance(levels) < GRAY_DISTANCE:
+            example = "[0,85,170]" if isinstance(levels[0], int) else "[[0,0,0],[128,64,128]]"
             raise UserError(
                 f"{self.folder}: {_listed(levels)} fill areas, and "
                 f"{100 * self._share(self.blends):.2g} % of the pixels lie between other values at "
                 "edges: JPEG files, which change values by several, or masks resized with "
                 "interpolation, in which blends of two classes look like a third. Export them "
                 "again as PNG with nearest-neighbor interpolation, or list the true values, such "
-                "as data.mask_values=[0,85,170,255]."
+                f"as 'data.mask_values={example}'."
             )
 
     def _check_outlines(self) -> None:

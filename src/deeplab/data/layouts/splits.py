@@ -40,6 +40,9 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.paths import ROOT_OR_DRIVE, is_absolute
 from deeplab.utils.text import name_some, pluralize
 
+ALL = "all"
+"""Split of all images."""
+
 MAX_UNKNOWN_LISTS = 30
 """Number of lists with unknown names that are opened."""
 
@@ -116,7 +119,7 @@ def decide_splits(
     by_name = {
         **decided,
         **{name: named[name] for name in natural_order(named)},
-        "all": Split(list(dict.fromkeys(images)), "all images"),
+        ALL: Split(list(dict.fromkeys(images)), "all images"),
     }
 
     notes = [*unlabeled.values()]
@@ -126,12 +129,15 @@ def decide_splits(
         if again and source.name in {*used, *chosen}:
             notes.append(f"{source.value.origin} names images more than once: {again} lines")
     opened = {source.path for source in lists if source.name in used}
-    if unused := [path for path in unused if path not in opened]:
-        notes.append(f"Lists not used: {name_some(unused)}")
-    if folds := [s.name for s in folders if not s.split and s.name not in {*used, *unlabeled}]:
-        notes.append(
-            f"Folds not used, unless data.train_split or val_split names them: {name_some(folds)}"
-        )
+    unused = [path for path in unused if path not in opened]
+    by_path = {s.path: s.name for s in lists if s.name in named and s.name != ALL}
+    if others := [path for path in unused if path not in by_path]:
+        notes.append(f"Lists not used: {name_some(others)}")
+    folds = [s.name for s in folders if not s.split and s.name not in {*used, *unlabeled}]
+    for kind, names in (("Lists", [by_path[p] for p in unused if p in by_path]), ("Folds", folds)):
+        if names:
+            condition = "unless data.train_split or val_split names them"
+            notes.append(f"{kind} not used, {condition}: {name_some(names)}")
     if "train" in given or "trainval" in given:
         taken = {item.image for split in decided.values() for item in split.items}
         taken = taken.union(*owned.values())
