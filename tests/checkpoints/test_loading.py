@@ -75,7 +75,10 @@ def test_initialize_from_weights_with_another_number_of_classes(tmp_path):
     initial_logits = target.logits.weight.clone()
     report = initialize_from(target, path)
     assert report.left_out == report.new == {"logits": 2}
-    assert str(report).endswith("by this project's names; left out: logits (2); new: logits (2)")
+    assert str(report).endswith(
+        "by this project's names; left out: logits (2); new: logits (2); "
+        "logits are new because the file has 3 classes"
+    )
     assert torch.equal(target.logits.weight, initial_logits)
     expected = source.state_dict()
     for name, tensor in target.state_dict().items():

@@ -73,6 +73,8 @@ def test_class_without_a_pixel(tmp_path):
         write_mask(root / "SegmentationClass" / f"{name}.png", label)
     absent = [f for f in examine(root).findings if f.kind == "class without a pixel"]
     assert [f.path for f in absent] == [f"train: class_{i}" for i in range(2, 21)]
+    write_mask(root / "SegmentationClass" / "train_0.png", label.T)
+    assert "class without a pixel" not in [f.kind for f in examine(root).findings]
 
 
 def test_class_in_few_images(tmp_path):

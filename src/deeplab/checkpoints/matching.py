@@ -88,6 +88,8 @@ def initialize_from(
     left_out = [name for name in state if name not in matched]
     new = [name for name in model_state if name not in matched]
     last_layer = {name for name in model_state if name.startswith(HEAD_PREFIX) and name in state}
+    if last_layer and not head and (shape := state[min(last_layer)].shape):
+        note = f"logits are new because the file has {shape[0]} classes"
     differing = [name for name in (*new, *left_out) if name not in last_layer]
     if (differing and strict) or not matched:
         advice = (
