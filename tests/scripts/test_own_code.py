@@ -259,7 +259,7 @@ def check_evaluations_with_edited_code(project, folder):
         versions.append(json.loads(result.read_text())["own_code"])
         vars(index).pop("_evaluations", None)
         assert bool(index.evaluation(row)) != warned
-        compared = run("compare", f"runs=[{result.parent}]", cwd=project).stdout
+        compared = run("compare", "runs=[.]", "output=compared", cwd=result.parent).stdout
         assert ("other code of the network's own classes" in compared) == warned
     module.write_text(source)
     assert versions[0].keys() == {"backbone", "aspp", "decoder"}

@@ -7,6 +7,7 @@ row's name and may differ.
 import glob
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,13 @@ def _has_other_code(evaluation: Evaluation) -> bool:
 
     It is not known of evaluations outside of their run's folder.
     """
-    run = RunFolder(evaluation.folder.path.parents[1])
+    run = RunFolder(evaluation.folder.path.resolve().parent.parent)
     if not evaluation.result.own_code or not exists(run.config):
         return False
-    return evaluation.result.own_code != trained_versions(read_run(run), ModelConfig.model_fields)
+    with suppress(UserError):  # of a config that the comparison does not need
+        trained = trained_versions(read_run(run), ModelConfig.model_fields)
+        return evaluation.result.own_code != trained
+    return False
 
 
 def _row(evaluation: Evaluation) -> list[Any]:
