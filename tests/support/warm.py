@@ -107,6 +107,8 @@ def run_in_fork(
     os.chdir(cwd)
     sys.argv[:] = command[2:] if is_module else command
     sys.path[:1] = [] if is_module else [str(Path(command[0]).parent)]
+    if path := environment.get("MODULES"):
+        atexit.register(lambda: Path(path).write_text(" ".join(sys.modules)))
     signal.alarm(timeout)
     status = 1
     try:
@@ -199,9 +201,7 @@ def keep_spares(count: int, out: str, err: str) -> None:
 
 
 def leave(status: int) -> None:
-    """End this process as a script does, without taking its objects apart, whatever its status."""
-    if path := os.environ.get("MODULES"):
-        Path(path).write_text(" ".join(sys.modules))
+    """End this process as Python does, without freeing each object, which would copy all pages."""
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_stack
 
 from deeplab.utils.cores import start_measuring
 
@@ -54,10 +55,13 @@ def short_exit() -> Iterator[None]:
     is printed. In a run on several devices it can also end by SIGABRT: a thread of gloo that still
     has to release a tensor cannot get Python's lock any more.
 
-    Threads are joined, callbacks run and files are written as at any end; an exception keeps its
-    traceback and its usual end.
+    Threads are joined, callbacks run and files are written as at any end. The end is the usual one
+    after an exception, and in a program that goes on after the block or looks at it, as a profiler.
     """
     statuses: list[int] = []
+    if not _is_started_alone():
+        yield
+        return
 
     def exit_now() -> None:
         if statuses and _flush_files():
@@ -71,6 +75,15 @@ def short_exit() -> Iterator[None]:
             statuses.append(error.code or 0)
         raise
     statuses.append(0)
+
+
+def _is_started_alone() -> bool:
+    """Return True if one of the package's own files was started, which does nothing else."""
+    files = [frame.f_code.co_filename for frame, _ in walk_stack(None)]
+    first = next((file for file in reversed(files) if file != "<frozen runpy>"), "")
+    path = Path(first).resolve()
+    own_files = path.stem == "deeplab" or path == PACKAGE / "__main__.py"
+    return own_files or (CHECKOUT is not None and path.parent == CHECKOUT / "src")
 
 
 def _flush_files() -> bool:
