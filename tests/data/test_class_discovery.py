@@ -446,7 +446,9 @@ def test_named_classes_beside_a_classes_file(tmp_path):
     (tmp_path / "classes.txt").unlink()
     (tmp_path / "labelmap.txt").write_text("ground:0,0,0::\nhouse:128,0,0::\nroad:0,128,0::\n")
     save(tmp_path / "masks", [COLORS[scene(s, 3)] for s in N])
-    with pytest.raises(UserError, match=r"Leave .* those of .*labelmap\.txt. Or set data\.mask_v"):
+    with pytest.raises(
+        UserError, match=r"Leave .* those of .*labelmap\.txt. Otherwise: Set data\.mask_v"
+    ):
         names("ground", "house", "rood")
 
 

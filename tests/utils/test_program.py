@@ -41,6 +41,13 @@ def run_program(folder, program, *, name="deeplab", **options):
     return subprocess.run([sys.executable, path], cwd=folder, text=True, **streams)
 
 
+def test_a_typed_program_ends_as_usual():
+    """Also in the folder of the scripts."""
+    code = "from deeplab.utils.program import short_exit\nwith short_exit():\n    pass\nexit(3)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src")
+    assert done.returncode == 3
+
+
 @pytest.mark.parametrize(
     ("end", "status"), [("", 0), ("    sys.exit()", 0), ("    sys.exit(3)", 3)]
 )

@@ -82,6 +82,8 @@ def _is_started_alone() -> bool:
     files = [frame.f_code.co_filename for frame, _ in walk_stack(None)]
     first = next((file for file in reversed(files) if file != "<frozen runpy>"), "")
     path = Path(first).resolve()
+    if not path.is_file():  # a program that was typed
+        return False
     own_files = path.stem == "deeplab" or path == PACKAGE / "__main__.py"
     return own_files or (CHECKOUT is not None and path.parent == CHECKOUT / "src")
 

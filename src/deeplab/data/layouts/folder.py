@@ -90,8 +90,9 @@ class FolderLayout(Layout):
 
         if settings.classes:
             remedy = "Set data.mask_values to the values of the classes"
-            if settings.mask_values is None and (path := self._check_file(settings, items)):
-                remedy = f"Leave data.classes out to take those of {path}. Or s{remedy[1:]}"
+            path = None if settings.mask_values else self._check_classes_file(settings, items)
+            if path:
+                remedy = f"Leave data.classes out to take those of {path}. Otherwise: {remedy}"
             report_listed(class_set(settings), items, "data.classes", remedy)
             return settings
         try:
@@ -120,7 +121,7 @@ class FolderLayout(Layout):
             }
         )
 
-    def _check_file(self, settings: FolderSettings, items: Sequence[Item]) -> Path | None:
+    def _check_classes_file(self, settings: FolderSettings, items: Sequence[Item]) -> Path | None:
         """Return the classes file beside named classes, if there is one.
 
         Raises:
