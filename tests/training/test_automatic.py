@@ -15,7 +15,7 @@ from deeplab.config.compose import composed
 from deeplab.config.execution import choose_execution
 from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.parsing import PLACEHOLDERS
-from deeplab.training import automatic, train
+from deeplab.training import automatic, describe_choices, train
 from deeplab.training.automatic import CROP, MAX_STEPS, MIN_STEPS, RULES
 from deeplab.training.compose_config import compose_train
 from deeplab.utils import download
@@ -81,11 +81,12 @@ def test_steps_follow_the_number_of_images(count, batch, tmp_path):
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])
 def test_the_machine_decides_the_size_of_the_training(machine, tmp_path, monkeypatch):
     write_folder(tmp_path, [(60, 80)] * 10)
-    monkeypatch.setattr(automatic, "_machine", lambda config: machine)
+    for module in (automatic, describe_choices):
+        monkeypatch.setattr(module, "machine_kind", lambda config: machine)
     data = deeplab.create_datamodule("folder", root=tmp_path)
     config = compose(tmp_path).model_copy(update={"data": data.settings})
     for typed in (config, config.model_copy(update={"automatic": ()})):
-        lines = automatic.describe_choices(typed, data)
+        lines = describe_choices.describe_choices(typed, data)
         assert any("backbone=resnet50_torchvision" in line for line in lines) == (machine == "gpu")
     assert config.stage.batch_size == automatic.BATCH[machine]
 
@@ -99,7 +100,7 @@ def test_a_class_of_few_images_is_named_with_the_images_that_have_it(tmp_path):
         label[0, 0] = 2
         Image.fromarray(label).save(item.mask)
     config = compose(tmp_path).model_copy(update={"data": data.settings})
-    lines = automatic.describe_choices(config, data)
+    lines = describe_choices.describe_choices(config, data)
     assert lines[0] == "16 images of about 30 to 60 x 40 to 80 pixels, 3 classes"
     assert lines[1] == "rarest class: dog, in 2 of 16 images, 0.0045 % of the pixels"
     assert "dog: in 2 of 16 training images, 1 of 4 validation images" in lines

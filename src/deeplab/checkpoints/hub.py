@@ -35,9 +35,6 @@ OTHER_START = (
 )
 """Ways out where published weights cannot be downloaded."""
 
-WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
-"""Suffixes of weight files."""
-
 RUN_FILES = (WEIGHTS_FILE, CONFIG_FILE)
 """Files at the top of a run's repository on the hub."""
 

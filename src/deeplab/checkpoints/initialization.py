@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from deeplab.checkpoints.hub import (
-    WEIGHT_SUFFIXES,
     NotDownloadedError,
     fetch_published_weights,
     fetch_run_weights,
@@ -24,7 +23,8 @@ from deeplab.checkpoints.model_zoo import cached_weights, fetch_zoo_network, fin
 from deeplab.checkpoints.pretrained import IMAGENET_WEIGHTS, find_published_weights
 from deeplab.checkpoints.run_weights import (
     BACKBONE_PREFIX,
-    WEIGHTS,
+    RUN_WEIGHT_SUFFIXES,
+    WEIGHT_SUFFIXES,
     WEIGHTS_HINT,
     check_weights,
     find_run_weights,
@@ -109,7 +109,7 @@ def _find(key: Key, value: str, config: RunConfig, download: bool) -> InitSource
     """Return the weights that a key names by their path, by a run's path, or on the hub."""
     setting, path = f"{key}={value}", Path(value).expanduser()
     public = key == "backbone.pretrained"
-    suffixes = WEIGHT_SUFFIXES if public else WEIGHTS
+    suffixes = WEIGHT_SUFFIXES if public else RUN_WEIGHT_SUFFIXES
     progress = config.trainer.enable_progress_bar
     if hub := hub_id(value, key):
         local = fetch_run_weights(hub, setting=setting, download=download, progress=progress)

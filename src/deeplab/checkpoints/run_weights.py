@@ -13,8 +13,11 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import file_hash
 from deeplab.utils.reading import check_regular, exists, report_damage
 
-WEIGHTS = (".ckpt", ".safetensors")
+RUN_WEIGHT_SUFFIXES = (".ckpt", ".safetensors")
 """Suffixes of weight files in a run folder."""
+
+WEIGHT_SUFFIXES = (*RUN_WEIGHT_SUFFIXES, ".pth", ".pt", ".bin")
+"""Suffixes of weight files."""
 
 BACKBONE_PREFIX = "backbone."
 """Prefix of the backbone's names in the network."""
@@ -44,18 +47,18 @@ def find_run_weights(value: str, key: str) -> tuple[RunFolder, Path]:
     try:
         folder = RunFolder.find(value, key)
     except UserError:
-        if not path.is_file() or path.suffix not in (*WEIGHTS, ".pt", ".pth"):
+        if not path.is_file() or path.suffix not in WEIGHT_SUFFIXES:
             raise
         raise UserError(
             f"{key}={value}: weights without the {CONFIG_FILE} of a run beside them, which says of "
             f"which network they are. In Python, {OWN_NETWORK_HINT}."
         ) from None
     in_run = path.resolve() != folder.path.resolve()
-    if path.is_file() or (in_run and path.suffix in WEIGHTS):
-        if path.suffix not in WEIGHTS:
+    if path.is_file() or (in_run and path.suffix in RUN_WEIGHT_SUFFIXES):
+        if path.suffix not in RUN_WEIGHT_SUFFIXES:
             raise UserError(
                 f"{path}: this file holds no weights. Give the run's folder, or a file in it that "
-                f"ends in {' or '.join(WEIGHTS)}."
+                f"ends in {' or '.join(RUN_WEIGHT_SUFFIXES)}."
             )
         weights = path.resolve()
     elif found := [file for file in (folder.weights, folder.last) if exists(file)]:

@@ -41,6 +41,8 @@ def choose_execution(trainer: TrainerSettings) -> Execution:
     """
     accelerator = resolve_accelerator(trainer.accelerator)
     indices, count = _find_devices(accelerator, trainer.devices)
+    if indices:
+        torch.cuda.set_device(indices[0])  # PyTorch's questions below are about the current GPU
     fast_bf16 = has_fast_bf16(accelerator)
     gpu = accelerator == "cuda"
     precision: str = trainer.precision
@@ -119,7 +121,6 @@ def _find_devices(
             raise UserError(
                 f"{shown}: this machine has {available} GPUs, numbered from 0. Name some of them."
             )
-        torch.cuda.set_device(devices[0])  # also of evaluations
         return devices, len(devices)
     if devices == "auto":
         return (), available if accelerator == "cuda" else 1

@@ -15,6 +15,7 @@ from deeplab.utils.constants import CONFIG_FILE, TARGET
 from deeplab.utils.extras import install_command
 from deeplab.utils.paths import is_reachable
 from deeplab.utils.program import CONF, command, script_name
+from deeplab.utils.settings import problem_text
 from deeplab.utils.text import did_you_mean, printable, similar
 
 PYDANTIC_MESSAGES = {
@@ -100,9 +101,8 @@ def _format_validation_error(error: Mapping[str, Any], values: Any) -> tuple[str
         return key, "this key is missing. Set it to a value"
     if kind == "extra_forbidden":
         return key, _unknown_problem(key)
-    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     template = PYDANTIC_MESSAGES.get(kind)
-    problem = template.format(**error.get("ctx", {})) if template else message
+    problem = template.format(**error.get("ctx", {})) if template else problem_text(error)
     if kind == "value_error":
         return key, problem
     return f"{key}={_format_value(error['input'])}", problem[0].lower() + problem[1:]

@@ -31,6 +31,7 @@ from deeplab.data.mixing import Mixing
 from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.rare_classes import ClassSampler
+from deeplab.data.split_error import SplitError
 from deeplab.data.transforms import Transform
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.errors import UserError
@@ -379,14 +380,14 @@ def check_split(dataset: SegmentationDataset, max_items: int = 100) -> list[str]
                 raise stopping_error(error) from None
             bad.append(error)
     if bad and len(bad) == len(items):
-        raise UserError(
-            f"split {dataset.split!r}: none of the {len(items)} images checked can be used. "
-            f"{bad[0]}"
+        raise SplitError(
+            dataset.split, f"none of the {len(items)} images checked can be used. {bad[0]}"
         )
     if not labeled:
-        raise UserError(
-            f"split {dataset.split!r}: its masks hold nothing but {IGNORE} (ignore). Check the "
-            "masks, data.mask_values and data.ignored_values."
+        raise SplitError(
+            dataset.split,
+            f"its masks hold nothing but {IGNORE} (ignore). Check the masks, data.mask_values and "
+            "data.ignored_values.",
         )
     return [
         f"{len(paths)} of {len(items)} images checked in {dataset.split}, such as {paths[0]}: "
@@ -401,7 +402,8 @@ def check_ids(split: str, ids: Sequence[str]) -> None:
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         repeated = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise UserError(
-            f"split {split!r}: {repeated} is listed more than once, so it would count more than "
-            "once. Remove the repeated lines from the list."
+        raise SplitError(
+            split,
+            f"{repeated} is listed more than once, so it would count more than once. Remove the "
+            "repeated lines from the list.",
         )

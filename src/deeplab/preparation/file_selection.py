@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deeplab.data.layouts.base import Layout
 from deeplab.data.layouts.voc import VOCFolder
-from deeplab.utils.errors import UserError
+from deeplab.data.split_error import SplitError
 
 Select = Callable[[str], str | None]
 """A map from a file's path to its path in the prepared folder, or to None to skip it."""
@@ -113,10 +113,11 @@ def verify(layout: Layout, splits: Iterable[str]) -> dict[str, int]:
             paths += [item.mask for item in items]
         missing = [path for path in paths if not path.is_file()]
         if missing:
-            raise UserError(
-                f"split {split!r}: {len(missing)} of its {len(paths)} files are missing, the "
-                f"first: {missing[0]}. If the preparation of this split was interrupted, run it "
-                "again with the same parts; otherwise check that its source is complete."
+            raise SplitError(
+                split,
+                f"{len(missing)} of its {len(paths)} files are missing, the first: "
+                f"{missing[0]}. If the preparation of this split was interrupted, run it "
+                "again with the same parts; otherwise check that its source is complete.",
             )
         counts[split] = len(items)
     return counts

@@ -24,6 +24,7 @@ from deeplab.data.layouts.base import (
 )
 from deeplab.data.pixel_format import PixelFormat
 from deeplab.data.settings import SyntheticSettings
+from deeplab.data.split_error import split_problem
 from deeplab.preparation.doctor import Finding, examine_dataset
 from deeplab.preparation.doctor_report import as_json, as_markdown, as_text
 from deeplab.preparation.summary import split_line
@@ -34,6 +35,9 @@ from deeplab.utils.text import name_some, pluralize
 
 MAX_ERRORS_SHOWN = 20
 """Number of bad files that the terminal shows."""
+
+WRONG_LIST_REMEDY = "Until then the split cannot be used."
+"""What the report says after the wrong lists, each of which says what to do."""
 
 
 def run_check(config: PrepareConfig) -> None:
@@ -126,9 +130,8 @@ def _splits_to_check(
         try:
             items = layout.items(split)
         except UserError as error:
-            text = str(error).removeprefix(f"split {split!r}: ").rstrip(".")
-            problem, _, remedy = text.rpartition(". ")
-            findings.append(Finding("error", "wrong list", split, problem, f"{remedy}."))
+            problem = split_problem(error, split)
+            findings.append(Finding("error", "wrong list", split, problem, WRONG_LIST_REMEDY))
             continue
         if not examined.issuperset(items) or split == "test":
             splits[split] = items

@@ -36,9 +36,9 @@ from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.atrous_rate_fit import untrained_rates
-from deeplab.training.automatic import describe_choices
 from deeplab.training.callbacks.confusion_figure import ConfusionFigure
 from deeplab.training.callbacks.example_figure import ExampleFigure, WorstFigure
+from deeplab.training.describe_choices import describe_choices
 from deeplab.training.loggers import log_examples, log_figure
 from deeplab.training.module import TrainingModule
 from deeplab.training.task import NUM_EXAMPLES, Task, execution_options

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from deeplab.utils.errors import UserError
+from deeplab.utils.settings import problem_text
 from deeplab.utils.text import printable
 
 M = TypeVar("M", bound=BaseModel)
@@ -69,8 +70,7 @@ def describe(error: Exception) -> str:
         case ValidationError():
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
-            text = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must")
-            text = f"{key}: {text}" if key else text
+            text = f"{key}: " * bool(key) + problem_text(first)
         case RecursionError():
             text = "nested too deeply"
         case MemoryError():

@@ -24,6 +24,11 @@ def wrong_value(problem: str) -> PydanticCustomError:
     return PydanticCustomError("wrong_value", "{problem}", {"problem": problem})
 
 
+def problem_text(error: Mapping[str, Any]) -> str:
+    """Return the message of one of pydantic's errors in the words of this project's messages."""
+    return str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+
+
 def _check_odd(kernel_size: int) -> int:
     if kernel_size % 2 == 0:
         raise wrong_value("the kernel size must be odd")

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, get_type_hints
 from deeplab.data.items import Item, fingerprint, join_items
 from deeplab.data.labeled_images import LabeledImages
 from deeplab.data.settings import DataSettings, SegmentationSettings
+from deeplab.data.split_error import SplitError, split_problem
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import is_url
 from deeplab.utils.program import command
@@ -289,8 +290,7 @@ def name_key(key: str, split: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        problem = str(error).removeprefix(f"split {split!r}: ")
-        raise UserError(f"data.{key}={split}: {problem}") from None
+        raise UserError(f"data.{key}={split}: {split_problem(error, split)}") from None
 
 
 def check_splits(settings: DataSettings, check: Callable[[str], T]) -> list[T]:
@@ -306,9 +306,7 @@ def no_such_split(
     split: str, available: Sequence[str], problem: str = "no such split"
 ) -> UserError:
     """Return the error of a split that a data set does not have."""
-    return UserError(
-        f"split {split!r}: {problem}. Available splits: {', '.join(available) or 'none'}."
-    )
+    return SplitError(split, f"{problem}. Available splits: {', '.join(available) or 'none'}.")
 
 
 def split_origin(layout: DataLayout, split: str) -> str:
@@ -360,9 +358,8 @@ def check_drawn_split(split: str, name: str) -> None:
     """Raise UserError unless a split, or several joined by ``+``, is one of a drawn data set."""
     for part in split.split("+"):
         if part not in DRAWN_SPLITS:
-            raise UserError(
-                f"split {part!r}: no such split. The splits of data={name} are "
-                f"{' and '.join(DRAWN_SPLITS)}."
+            raise SplitError(
+                part, f"no such split. The splits of data={name} are {' and '.join(DRAWN_SPLITS)}."
             )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from deeplab.data.items import Item
 from deeplab.data.layouts.base import Layout, no_such_split
 from deeplab.data.settings import PublishedSettings
+from deeplab.data.split_error import SplitError
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import command
 
@@ -66,9 +67,10 @@ class CityscapesLayout(Layout):
         folder, kind = SPLITS[split]
         images = sorted((self.root / "leftImg8bit" / folder).glob("*/*_leftImg8bit.png"))
         if not images:
-            raise UserError(
-                f"split {split!r}: no images in {self.root}/leftImg8bit/{folder}. Add "
-                "CITY/ID_leftImg8bit.png files."
+            raise SplitError(
+                split,
+                f"no images in {self.root}/leftImg8bit/{folder}. Add CITY/ID_leftImg8bit.png "
+                "files.",
             )
         return [self._item(image, folder, kind) for image in images]
 

@@ -24,6 +24,7 @@ from deeplab.data.layouts.folder_scan import scan_folder
 from deeplab.data.layouts.folder_settings import FolderSettings
 from deeplab.data.layouts.pairing import annotated_pairs
 from deeplab.data.layouts.splits import decide_splits
+from deeplab.data.split_error import SplitError
 from deeplab.utils.errors import UserError
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.text import name_some
@@ -68,7 +69,7 @@ class FolderLayout(Layout):
         if decided is None:
             raise no_such_split(split, self.splits())
         if decided.error:
-            raise UserError(f"split {split!r}: {decided.error}")
+            raise SplitError(split, decided.error)
         return decided.items
 
     def origin(self, split: str) -> str:

@@ -24,6 +24,7 @@ from deeplab.data.layouts.base import (
 from deeplab.data.layouts.file_names import list_files, list_names, read_name
 from deeplab.data.layouts.label_lists import LABEL_SUFFIXES, LabelList
 from deeplab.data.settings import ClassificationSettings
+from deeplab.data.split_error import SplitError
 from deeplab.utils.errors import UserError
 from deeplab.utils.text import pluralize
 
@@ -103,13 +104,10 @@ class LabeledFolder(LabeledLayout):
             return self._images[split]
         labeled = LabeledPaths.join([self._read(name) for name in split.split("+")])
         if not len(labeled.paths):
-            raise UserError(
-                f"split {split!r}: this split has no images. Add images or choose another split."
-            )
+            raise SplitError(split, "this split has no images. Add images or choose another split.")
         if "+" in split and labeled.paths.find_repeated() is not None:
-            raise UserError(
-                f"split {split!r}: an image is in it more than once. Use each split and each image "
-                "once."
+            raise SplitError(
+                split, "an image is in it more than once. Use each split and each image once."
             )
         self._images[split] = LabeledFiles(self.root, labeled)
         return self._images[split]
@@ -124,26 +122,29 @@ class LabeledFolder(LabeledLayout):
         folder = self.root / split
         if not folder.is_dir():
             folders = ", ".join(sorted(p.name for p in self.root.iterdir() if p.is_dir())) or "none"
-            raise UserError(
-                f"split {split!r}: {folder} does not exist. Folders in {self.root}: {folders}. "
-                f"Create {folder} with a folder of images for each class; for CSV lists set "
-                "data.labels=single_label or multi_label."
+            raise SplitError(
+                split,
+                f"{folder} does not exist. Folders in {self.root}: {folders}. Create {folder} with "
+                "a folder of images for each class; for CSV lists set data.labels=single_label or "
+                "multi_label.",
             )
         names = sorted(name[:-1] for name in list_names(str(folder)) if name.endswith("/"))
         if not names:
-            raise UserError(
-                f"split {split!r}: {folder} has no folders. It must hold a folder of images for "
-                "each class. ImageNet's validation images come in one folder: sort them into "
-                "folders with the names of the training folders."
+            raise SplitError(
+                split,
+                f"{folder} has no folders. It must hold a folder of images for each class. "
+                "ImageNet's validation images come in one folder: sort them into folders with the "
+                "names of the training folders.",
             )
         return names
 
     def _class_folders(self, split: str) -> list[str]:
         names = self._list_folders(split)
         if unknown := [name for name in names if name not in self._class_index]:
-            raise UserError(
-                f"split {split!r}: {unknown[0]} is not a class of the training images "
-                f"({len(unknown)} of {len(names)} folders are not). Rename or remove such folders."
+            raise SplitError(
+                split,
+                f"{unknown[0]} is not a class of the training images ({len(unknown)} of "
+                f"{len(names)} folders are not). Rename or remove such folders.",
             )
         return names
 
@@ -162,7 +163,7 @@ class LabeledFolder(LabeledLayout):
         found = [file for file in files if file.is_file()]
         if len(found) > 1:
             names = " and ".join(file.name for file in found)
-            raise UserError(f"split {split!r}: {names} may both be its list. Remove one of them.")
+            raise SplitError(split, f"{names} may both be its list. Remove one of them.")
         if not found:
             raise no_such_split(split, self.splits(), f"{files[0]} does not exist")
         return found[0]

@@ -21,6 +21,7 @@ from deeplab.data.layouts.shards.samples import Shard
 from deeplab.data.layouts.shards.shard_index import ShardIndex, get_or_make_index
 from deeplab.data.layouts.shards.sharded_images import ShardedImages
 from deeplab.data.settings import ClassificationSettings
+from deeplab.data.split_error import SplitError
 from deeplab.utils.errors import UserError
 from deeplab.utils.paths import absolute_path
 from deeplab.utils.settings import Text
@@ -118,7 +119,7 @@ class WebDatasetLayout(LabeledLayout):
         """See ``LabeledLayout``."""
         index = self._index(split)
         if not len(index):
-            raise UserError(f"split {split!r}: its shards have no images. Choose another split.")
+            raise SplitError(split, "its shards have no images. Choose another split.")
         if not self.multi_label and (image := index.find_several_labels()) is not None:
             raise UserError(
                 f"{index.file(image)}: it has {len(index.words_of(image))} labels. For images with "
@@ -151,7 +152,7 @@ class WebDatasetLayout(LabeledLayout):
     def _shards(self, split: str) -> list[Shard]:
         shards, names = list[Shard](), split.split("+")
         if len({*names}) < len(names):
-            raise UserError(f"split {split!r}: a split is named twice. Use each split once.")
+            raise SplitError(split, "a split is named twice. Use each split once.")
         for name in names:
             if name not in self._files.splits:
                 problem = f"no tar file is of this split by its name or folder, as {name}-0000.tar"

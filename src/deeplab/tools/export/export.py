@@ -15,6 +15,7 @@ from deeplab.config.schema.trainer import TrainerSettings
 from deeplab.data.datamodules import SegmentationData
 from deeplab.data.layouts.base import move_data
 from deeplab.data.pixel_format import RGB_CHANNELS
+from deeplab.data.split_error import SplitError
 from deeplab.data.transforms import EvalTransform
 from deeplab.inference.predictor import Predictor
 from deeplab.inference.strategy import Strategy
@@ -155,9 +156,7 @@ def _labeled_images(config: ExportConfig, run: TrainConfig) -> SegmentationData:
     try:
         images = open_images(run)
         if not images.layout.is_labeled(images.val_set.items):
-            raise UserError(
-                f"split {run.data.val_split!r}: its images have no masks. Choose float32."
-            )
+            raise SplitError(run.data.val_split, "its images have no masks. Choose float32.")
         return images
     except UserError as error:
         raise UserError(
