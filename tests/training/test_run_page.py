@@ -9,9 +9,12 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
+from deeplab.metrics.definitions import CLASS_IOU, SEGMENTATION
 from deeplab.metrics.image_confusions import ImageConfusions
+from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.example_figure import WorstFigure
 from deeplab.training.confusion_plot import plot_confusion
+from deeplab.training.curves import plot_curves
 from deeplab.training.loggers import log_examples
 from deeplab.training.segmentation import SegmentationModule, SegmentationTask
 from deeplab.utils.constants import IGNORE
@@ -35,6 +38,21 @@ def test_the_iou_of_an_image_is_that_of_galleries():
     np.testing.assert_allclose(module.image_iou, confusions.image_iou)
     assert np.isnan(module.image_iou).tolist() == [True, False, False]
     assert module.confusion.compute().tolist() == confusions.total.tolist()
+
+
+def test_the_curve_of_a_class_has_the_color_of_its_overlay(tmp_path):
+    """One that can be seen on white: bright ones are darker, and black is the metric's."""
+    colors = {"background": (0, 0, 0), "cat": (200, 40, 60), "lemon": (255, 255, 0)}
+    names = ["step", SEGMENTATION[0].logged_as, *(f"{CLASS_IOU}{name}" for name in colors)]
+    lines = [",".join(names), "1,50,80,30,10", "2,60,90,40,20"]
+    folder = RunFolder(tmp_path)
+    folder.metrics_csv.write_text("\n".join(lines))
+    image = np.array(Image.open(plot_curves(folder, SEGMENTATION[0], colors)).convert("RGB"))
+    drawn, count = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
+    seen = {tuple(map(int, color)) for color, n in zip(drawn, count, strict=True) if n >= 30}
+    assert {(200, 40, 60), (127, 127, 127)} <= seen
+    assert (255, 255, 0) not in seen
+    assert any(r == g > 150 > b for r, g, b in seen)
 
 
 def test_the_worst_images_are_drawn_from_worst_to_best(tmp_path):

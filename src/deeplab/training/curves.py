@@ -1,6 +1,6 @@
 """Plot of a run's loss and scores over its steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeplab.metrics.definitions import CLASS_IOU, LEARNING_RATE, TRAIN_LOSS, Metric
@@ -8,6 +8,7 @@ from deeplab.tracking.run_folder import RESTORE_HINT, RunFolder
 from deeplab.utils.figures import save_plot
 from deeplab.utils.reading import read_csv
 from deeplab.utils.text import plot_name
+from deeplab.utils.visualization import Color
 
 SMOOTHED = 20
 """Number of parts of the training over each of which the loss is averaged."""
@@ -15,15 +16,22 @@ SMOOTHED = 20
 MAX_NAMED = 10
 """Number of classes up to which each curve has a name."""
 
+OTHER: Color = (127, 127, 127)
+"""Color of the curve of a class whose own is black or unknown."""
+
+MAX_BRIGHTNESS = 170
+"""Largest brightness, of 255, of a line that can be seen on white."""
+
 Points = list[tuple[int, float]]
 
 
-def plot_curves(folder: RunFolder, metric: Metric) -> Path:
+def plot_curves(folder: RunFolder, metric: Metric, class_colors: Mapping[str, Color]) -> Path:
     """Draw ``curves.png`` from ``metrics.csv`` and return its path.
 
     Args:
         folder: the run folder.
         metric: main metric of the validation.
+        class_colors: colors of the classes by name, those of the overlays; black is the metric's.
     """
     from matplotlib.figure import Figure
 
@@ -43,13 +51,14 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
     classes = [name for name in rows[0] if name.startswith(CLASS_IOU)] if rows else []
     for number, name in enumerate(classes):
         few = len(classes) <= MAX_NAMED
-        label = plot_name(name.removeprefix(CLASS_IOU)) if few else "each class"
-        style = {"color": f"C{number + 1}"} if few else {"color": "C7", "alpha": 0.4}
+        class_name = name.removeprefix(CLASS_IOU)
+        label = plot_name(class_name) if few else "each class"
         right.plot(
             *_axes(_points(rows, name)),
-            linewidth=1,
+            linewidth=1.2 if few else 1,
             label=label if few or not number else None,
-            **style,
+            color=_line_color(class_colors.get(class_name, OTHER)) if few else "C7",
+            alpha=1 if few else 0.4,
         )
     scores = _axes(_points(rows, metric.logged_as))
     right.plot(*scores, color="black", marker="o", markersize=4, label=metric.label)
@@ -58,6 +67,16 @@ def plot_curves(folder: RunFolder, metric: Metric) -> Path:
     right.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
     save_plot(figure, folder.curves, dpi=110)
     return folder.curves
+
+
+def _line_color(color: Color) -> str:
+    """Return a color for a line on white, darker if it is bright, gray if it is black."""
+    red, green, blue = color
+    brightness = 0.299 * red + 0.587 * green + 0.114 * blue
+    if not any(color):
+        return _line_color(OTHER)
+    factor = min(1.0, MAX_BRIGHTNESS / brightness)
+    return "#" + "".join(f"{round(factor * value):02x}" for value in color)
 
 
 def _points(rows: Sequence[dict[str, str]], name: str) -> Points:

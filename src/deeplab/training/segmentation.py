@@ -52,7 +52,7 @@ from deeplab.utils.parallel import is_first_process
 from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.settings import Settings, to_dict
 from deeplab.utils.text import name_some
-from deeplab.utils.visualization import Example, segmentation_figure
+from deeplab.utils.visualization import Color, Example, rgb, segmentation_figure
 
 
 class _LossKeys(Settings):
@@ -226,6 +226,11 @@ class SegmentationTask(Task):
         per_class = [f"{CLASS_IOU}{name}" for name in self.config.data.classes]
         scores = [metric.logged_as for metric in SEGMENTATION]
         return [TRAIN_LOSS, LEARNING_RATE, *scores, *per_class]
+
+    @property
+    def class_colors(self) -> Mapping[str, Color]:
+        classes = self.data.classes
+        return {name: rgb(classes.palette[index]) for index, name in enumerate(classes.names)}
 
     def use_cache(self) -> None:
         folder, progress = self.config.data.cache_dir, self.config.trainer.enable_progress_bar

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning import Callback
@@ -18,6 +18,7 @@ from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.module import TrainingModule
 from deeplab.utils.hardware import Execution
 from deeplab.utils.text import pluralize
+from deeplab.utils.visualization import Color
 
 NUM_EXAMPLES = 6
 """Number of rows in the figure of validation images."""
@@ -36,6 +37,11 @@ class Task(ABC):
     @abstractmethod
     def metrics(self) -> list[str]:
         """Columns of ``metrics.csv``."""
+
+    @property
+    def class_colors(self) -> Mapping[str, Color]:
+        """Colors of the classes in figures, by name; empty if nothing is painted in them."""
+        return {}
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the training and validation images."""

@@ -343,7 +343,7 @@ def _train(
         checkpoints,
         *early_stop,  # before the figures, which tell by it which validation is the last one
         *task.figure_callbacks(folder, loggers),
-        RunPage(config, folder, task.main_metric),
+        RunPage(config, folder, task.main_metric, task.class_colors),
         stop,
     ]
     trainer = build_trainer(config, execution, folder, loggers, callbacks)
@@ -433,7 +433,7 @@ def _write_result(
 ) -> None:
     """Write ``metrics.json`` last, so that a run with a result has all its files."""
     save_weights(module.eval_model, folder.weights, task.metadata(module))
-    plot_curves(folder, task.main_metric)
+    plot_curves(folder, task.main_metric, task.class_colors)
     result = Result(
         run=folder.path.name,
         **task.result(module),
